@@ -1,0 +1,53 @@
+# The two commands: `make run` trains, evaluates and registers the demo model; `make test` runs all checks.
+# Both make the environment in .venv first, once.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CONFIG ?= configs/demo.yaml
+PORT ?= 8237
+
+# No phoning home, no browser window, no hub unless asked for; bytecode is kept, or every command compiles anew.
+export ZENML_ANALYTICS_OPT_IN = false
+export ZENML_AUTO_OPEN_DASHBOARD = false
+export GX_ANALYTICS_ENABLED = false
+export MLFLOW_DISABLE_TELEMETRY = true
+export DO_NOT_TRACK = true
+export UV_FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: run test lint setup dashboard lock clean
+
+run: $(READY)  ## train, evaluate and register the demo model (CONFIG=... for another run)
+	$(BIN)/zenml pipeline run reason2decide --config $(CONFIG)
+
+test: lint  ## lint, types and all tests that need no GPU and no cluster
+	$(BIN)/pytest
+
+lint: $(READY)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+setup: $(READY)  ## the environment alone
+
+dashboard: $(READY)  ## the local ZenML dashboard, on loopback
+	$(BIN)/zenml login --local --port $(PORT)
+
+lock: $(READY)  ## resolve requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --no-header --no-emit-find-links --no-emit-index-url --extra dev \
+		--python-version 3.11 pyproject.toml --output-file requirements.lock
+	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock
+
+clean:  ## remove the environment and the tools' caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed; found " + sys.version)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$$(grep '^uv==' requirements.lock)"
+	$(BIN)/uv pip sync --quiet --compile-bytecode requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps --editable .
+	test -d .zen || $(BIN)/zenml init
+	touch $@

@@ -1,0 +1,41 @@
+"""The main job: from a data source to an evaluated, registered model that decides and explains.
+
+zenml pipeline run reason2decide                                  # configs/demo.yaml
+zenml pipeline run reason2decide --config configs/pubmedqa.yaml
+"""
+
+from pathlib import Path
+from typing import Any
+
+from zenml import pipeline
+
+from r2d.config import load_config, parse_config
+from r2d.data.load import fingerprint
+from steps.evaluate import evaluate
+from steps.ingest_rationales import ingest_rationales
+from steps.load_examples import load_examples
+from steps.register_model import register_model
+from steps.train_stage1 import train_stage1
+from steps.train_stage2 import train_stage2
+from steps.validate_examples import validate_examples
+
+DEMO = Path(__file__).resolve().parent.parent / "configs" / "demo.yaml"
+
+
+@pipeline(name="reason2decide")
+def reason2decide(config: dict[str, Any] | None = None) -> None:
+    """Reason2Decide (arXiv 2512.20074) as a DAG.
+
+    Args:
+        config: the sections of `r2d.config.RunConfig`; by default those of `configs/demo.yaml`.
+    """
+    run = load_config(DEMO) if config is None else parse_config(config)
+    labels = run.data.labels
+
+    examples = load_examples(run.data, fingerprint(run.data))
+    valid_examples, _ = validate_examples(examples, labels)
+    stage1_examples, stage2_examples, _ = ingest_rationales(valid_examples, run.rationales)
+    stage1_model, _ = train_stage1(stage1_examples, run.stage1, run.model, labels)
+    stage2_model, _ = train_stage2(stage2_examples, stage1_model, run.stage2, run.model, labels)
+    metrics, _, report, _ = evaluate(stage2_examples, stage2_model, run.evaluation, run.data)
+    register_model(stage2_model, metrics, report, run.registration)

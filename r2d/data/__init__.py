@@ -1,0 +1,1 @@
+"""From files to examples: readers, splits, the shipped synthetic triage calls, validation."""

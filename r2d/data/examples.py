@@ -1,0 +1,90 @@
+"""What an example is, one by one (`Example`) and by the hundred thousand (an Arrow table of `EXAMPLES_SCHEMA`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+SPLITS = ("train", "validation", "test")
+
+EXAMPLES_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("rationale", pa.string(), nullable=False),
+        pa.field("rationale_source", pa.string(), nullable=False),
+        pa.field("group", pa.string()),
+        pa.field("attributes", pa.map_(pa.string(), pa.string()), nullable=False),
+        pa.field("rationales", pa.map_(pa.string(), pa.string()), nullable=False),
+    ]
+)
+"""One row an example. `rationale` and `rationale_source` are empty until `ingest_rationales` has chosen among
+`rationales`, which maps each source to its text; `group` is null where the data knows no patient or caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One note with its label and, once ingested, the rationale that explains the label."""
+
+    id: str
+    text: str
+    label: str
+    rationale: str = ""
+    rationale_source: str = ""
+    group: str | None = None
+    split: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    rationales: Mapping[str, str] = field(default_factory=dict)
+
+
+def to_table(examples: Iterable[Example]) -> pa.Table:
+    """Examples as an Arrow table of `EXAMPLES_SCHEMA`, in the given order."""
+    rows = [asdict(example) for example in examples]
+    for row in rows:
+        row["attributes"] = list(row["attributes"].items())
+        row["rationales"] = list(row["rationales"].items())
+    return pa.Table.from_pylist(rows, schema=EXAMPLES_SCHEMA)
+
+
+def iterate_examples(table: pa.Table) -> Iterator[Example]:
+    """The rows of a table of `EXAMPLES_SCHEMA`, one by one."""
+    for batch in table.to_batches(max_chunksize=4096):
+        for row in batch.to_pylist():
+            row["attributes"] = dict(row["attributes"])
+            row["rationales"] = dict(row["rationales"])
+            yield Example(**row)
+
+
+def split_of(table: pa.Table, split: str) -> pa.Table:
+    """The rows of one split, in order."""
+    return table.filter(pc.equal(table["split"], split))
+
+
+def write_examples(table: pa.Table, path: Path) -> None:
+    """Write a table of `EXAMPLES_SCHEMA` as Parquet: aside first, then renamed."""
+    aside = path.with_name(path.name + ".partial")
+    pq.write_table(table, aside)
+    aside.replace(path)
+
+
+def read_examples(path: Path) -> pa.Table:
+    """Read what `write_examples` wrote."""
+    return pq.read_table(path, schema=EXAMPLES_SCHEMA)
+
+
+def content_hash(table: pa.Table) -> str:
+    """SHA-256 over the schema and values of a table: equal rows in equal order give equal hashes, however stored."""
+    digest = hashlib.sha256(table.schema.to_string(show_schema_metadata=False).encode())
+    for batch in table.to_batches(max_chunksize=4096):
+        for row in batch.to_pylist():
+            digest.update(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

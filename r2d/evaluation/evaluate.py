@@ -1,0 +1,188 @@
+"""Evaluation of a model folder on the test split, beside the baselines, in one pass."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from r2d.config import DataConfig, EvaluationConfig
+from r2d.data.examples import SPLITS, split_of
+from r2d.errors import DataError
+from r2d.evaluation.baselines import LINEAR_BASELINE, MAJORITY_CLASS, linear_baseline, majority_baseline
+from r2d.evaluation.label_metrics import label_metrics
+from r2d.evaluation.rationale_metrics import rationale_metrics
+from r2d.evaluation.report import ReportFacts, render_report
+
+if TYPE_CHECKING:
+    from r2d.modeling.predictor import Decision, Predictor
+
+logger = logging.getLogger(__name__)
+
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("predicted_label", pa.string(), nullable=False),
+        pa.field("valid", pa.bool_(), nullable=False),
+        pa.field("label_probabilities", pa.map_(pa.string(), pa.float64()), nullable=False),
+        pa.field("rationale", pa.string(), nullable=False),
+        pa.field("predicted_rationale", pa.string(), nullable=False),
+    ]
+)
+"""One row a test example; joined to the examples by `id`."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is known of a model after the test split was touched once."""
+
+    metrics: dict[str, Any]
+    """`label` (headline decoding), `other_decoding`, `baselines`, `rationale`, and the facts of the run."""
+    predictions: pa.Table
+    """Table of `PREDICTIONS_SCHEMA`."""
+    report: str
+    """One self-contained HTML page."""
+
+
+def evaluate(examples: pa.Table, model_folder: Path, *, config: EvaluationConfig, data: DataConfig) -> Evaluation:
+    """Decide and explain every test row, and measure both.
+
+    The headline is the model's own label decoding; the other one is measured too and never mixed with it.
+
+    Raises:
+        DataError: the test split is empty.
+        ModelError: the folder holds no model that can decide, or the BERTScore model cannot be had.
+    """
+    from r2d.modeling.predictor import Predictor
+
+    test = _test_rows(examples, config.max_rows)
+    predictor = Predictor(model_folder)
+    texts, gold, labels = test["text"].to_pylist(), test["label"].to_pylist(), data.labels.names
+    decisions = predictor.decide(texts, batch_size=config.batch_size, on_progress=_progress_lines())
+    own = predictor.config.label_decoding
+    other = "free" if own == "constrained" else "constrained"
+    other_labels = predictor.decode_labels(texts, decoding=other, batch_size=config.batch_size)
+    own_metrics = label_metrics(gold, [decision.label for decision in decisions], labels)
+    correct = [decision.label == label for decision, label in zip(decisions, gold, strict=True)]
+    metrics = {
+        "num_rows": len(test),
+        "decoding": own,
+        "label": own_metrics,
+        "other_decoding": {"decoding": other, "label": label_metrics(gold, other_labels, labels)},
+        "baselines": _baselines(examples, texts, gold, labels),
+        "rationale": rationale_metrics(
+            test["rationale"].to_pylist(), [decision.rationale for decision in decisions], correct, config
+        ),
+        "num_parameters": predictor.model.num_parameters(),
+    }
+    facts = _report_facts(examples, test, decisions, metrics, predictor, data)
+    return Evaluation(metrics, _predictions(test, decisions), render_report(facts))
+
+
+def _test_rows(examples: pa.Table, max_rows: int | None) -> pa.Table:
+    test = split_of(examples, "test")
+    if not len(test):
+        raise DataError("the test split is empty: set data.split.test_fraction, test_ids or a split column")
+    if max_rows is None or max_rows >= len(test):
+        return test
+    order = sorted(range(len(test)), key=lambda row: hashlib.sha256(test["id"][row].as_py().encode()).digest())
+    return test.take(sorted(order[:max_rows]))
+
+
+def _baselines(
+    examples: pa.Table, texts: Sequence[str], gold: Sequence[str], labels: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """The same test rows decided without a language model, learnt from the same training split."""
+    train = split_of(examples, "train")
+    train_texts, train_labels = train["text"].to_pylist(), train["label"].to_pylist()
+    decided = {
+        MAJORITY_CLASS: majority_baseline(train_labels, len(texts)),
+        LINEAR_BASELINE: linear_baseline(train_texts, train_labels, texts),
+    }
+    return {name: label_metrics(gold, predicted, labels) for name, predicted in decided.items()}
+
+
+def _predictions(test: pa.Table, decisions: Sequence[Decision]) -> pa.Table:
+    columns = {
+        "predicted_label": [decision.label for decision in decisions],
+        "valid": [decision.valid for decision in decisions],
+        "label_probabilities": [list(decision.label_probabilities.items()) for decision in decisions],
+        "predicted_rationale": [decision.rationale for decision in decisions],
+    }
+    taken = {name: test[name].to_pylist() for name in ("id", "split", "label", "rationale")}
+    return pa.table(taken | columns, schema=PREDICTIONS_SCHEMA)
+
+
+def _report_facts(
+    examples: pa.Table,
+    test: pa.Table,
+    decisions: Sequence[Decision],
+    metrics: dict[str, Any],
+    predictor: Predictor,
+    data: DataConfig,
+) -> ReportFacts:
+    counts = Counter(zip(examples["split"].to_pylist(), examples["label"].to_pylist(), strict=True))
+    synthetic = data.format == "synthetic_triage"
+    return ReportFacts(
+        title="Reason2Decide: evaluation on the test split",
+        labels=data.labels.names,
+        ordered=data.labels.ordered,
+        decoding=metrics["decoding"],
+        label_metrics=metrics["label"],
+        other_decoding=metrics["other_decoding"]["decoding"],
+        other_label_metrics=metrics["other_decoding"]["label"],
+        baselines=metrics["baselines"],
+        rationale_metrics=metrics["rationale"],
+        model={"start model": predictor.config.name, "parameters": f"{metrics['num_parameters']:,}"},
+        data={
+            "source": data.format if synthetic else f"{data.format}: {data.path}",
+            "rationales": ", ".join(sorted(set(test["rationale_source"].to_pylist()) - {""})) or "none",
+        },
+        split_rows={split: len(split_of(examples, split)) for split in SPLITS},
+        label_counts={split: {label: counts[split, label] for label in data.labels.names} for split in SPLITS},
+        synthetic=synthetic,
+        samples=_samples(test, decisions),
+    )
+
+
+def _samples(test: pa.Table, decisions: Sequence[Decision]) -> list[dict[str, Any]]:
+    """Ten wrong and ten right decisions, each the first by hash of the id, so that nobody picks them."""
+    order = sorted(range(len(test)), key=lambda row: hashlib.sha256(test["id"][row].as_py().encode()).digest())
+    wrong = [row for row in order if decisions[row].label != test["label"][row].as_py()][:10]
+    right = [row for row in order if decisions[row].label == test["label"][row].as_py()][: 20 - len(wrong)]
+    return [
+        {
+            "id": test["id"][row].as_py(),
+            "text": test["text"][row].as_py(),
+            "gold_label": test["label"][row].as_py(),
+            "predicted_label": decisions[row].label if decisions[row].valid else None,
+            "label_probability": decisions[row].label_probabilities.get(decisions[row].label),
+            "gold_rationale": test["rationale"][row].as_py(),
+            "predicted_rationale": decisions[row].rationale,
+        }
+        for row in wrong + right
+    ]
+
+
+def _progress_lines(seconds: float = 5.0) -> Callable[[int, int], None]:
+    """A log line every few seconds while rows are decided."""
+    started = last = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= seconds or done == total:
+            last = now
+            left = (now - started) / done * (total - done)
+            logger.info("evaluation: %d of %d rows decided and explained, %.0f s left", done, total, left)
+
+    return show

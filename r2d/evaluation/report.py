@@ -1,0 +1,145 @@
+"""The report of an evaluation: one HTML page that needs no network, for clinicians first and engineers second."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from r2d.data.labels import match_label
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_SAMPLES = 20
+MAX_MATRIX_LABELS = 30
+"""Above this a confusion matrix is no longer read, and is left out."""
+
+_POPULATION_NAMES = {
+    "all": "all decisions",
+    "correct_only": "correct decisions only",
+    "zero_if_wrong": "all, wrong decisions count 0",
+}
+
+
+@dataclass(frozen=True)
+class ReportFacts:
+    """What a report is made of. Pictures and texts may quote notes: treat the page as the data it was made from."""
+
+    title: str
+    labels: Sequence[str]
+    """In the order of the confusion matrix; most urgent first when `ordered`."""
+    label_metrics: Mapping[str, Any]
+    """`label_metrics` of the model under the headline `decoding`."""
+    rationale_metrics: Mapping[str, Any] | None = None
+    """`rationale_metrics` of the model; None for a method that writes none."""
+    decoding: str = "constrained"
+    other_decoding: str = "free"
+    other_label_metrics: Mapping[str, Any] | None = None
+    """`label_metrics` of the same model under `other_decoding`."""
+    baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Name -> `label_metrics`, on the same rows."""
+    ordered: bool = False
+    """Whether the labels are levels of urgency; then under-triage is shown."""
+    model: Mapping[str, object] = field(default_factory=dict)
+    """Facts to list, e.g. `{"base model": "google/flan-t5-base", "parameters": 247_577_856}`."""
+    data: Mapping[str, object] = field(default_factory=dict)
+    split_rows: Mapping[str, int] = field(default_factory=dict)
+    label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Split -> label -> rows."""
+    synthetic: bool = False
+    """Invented text, no real patients; said at the top."""
+    samples: Sequence[Mapping[str, Any]] = ()
+    """Rows with id, text, gold_label, predicted_label (None: no label), label_probability (or None), gold_rationale,
+    predicted_rationale. The first `MAX_SAMPLES` are shown, wrong decisions before right ones."""
+    pictures: Mapping[str, Image] = field(default_factory=dict)
+    """Caption -> picture."""
+    notes: Sequence[str] = ()
+
+
+def render_report(facts: ReportFacts) -> str:
+    """The page as HTML text, with style and pictures inside; every text of `facts` is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("r2d.evaluation", package_path="."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "figure": _figure, "count": _count}
+    metrics = facts.label_metrics
+    return environment.get_template("report.html.j2").render(
+        facts=facts,
+        metrics=metrics,
+        systems=_systems(facts),
+        matrix=_matrix(metrics) if len(facts.labels) <= MAX_MATRIX_LABELS else None,
+        max_matrix_labels=MAX_MATRIX_LABELS,
+        triage=_triage_errors(metrics) if facts.ordered else None,
+        populations=_populations(facts.rationale_metrics),
+        samples=_shown_samples(facts),
+        pictures={caption: _data_uri(picture) for caption, picture in facts.pictures.items()},
+    )
+
+
+def _systems(facts: ReportFacts) -> list[tuple[str, Mapping[str, Any], bool]]:
+    """(name, label metrics, is the model): what stands side by side in the headline."""
+    systems = [(f"Model, {facts.decoding} decoding", facts.label_metrics, True)]
+    if facts.other_label_metrics is not None:
+        systems.append((f"Model, {facts.other_decoding} decoding", facts.other_label_metrics, True))
+    return systems + [(name, metrics, False) for name, metrics in facts.baselines.items()]
+
+
+def _matrix(metrics: Mapping[str, Any]) -> list[list[tuple[int, float]]]:
+    """(rows, share of the gold label's rows) for each cell."""
+    return [[(cell, cell / max(1, sum(row))) for cell in row] for row in metrics["confusion_matrix"]]
+
+
+def _triage_errors(metrics: Mapping[str, Any]) -> dict[str, int]:
+    """Wrong decisions by direction, for labels in order of urgency. Under-triage is the error that harms."""
+    counts = metrics["confusion_matrix"]
+    cells = [(gold, said, rows) for gold, row in enumerate(counts) for said, rows in enumerate(row[:-1])]
+    return {
+        "under": sum(rows for gold, said, rows in cells if said > gold),
+        "over": sum(rows for gold, said, rows in cells if said < gold),
+    }
+
+
+def _populations(metrics: Mapping[str, Any] | None) -> list[tuple[str, Mapping[str, Any]]]:
+    return [] if metrics is None else [(name, metrics["populations"][key]) for key, name in _POPULATION_NAMES.items()]
+
+
+def _shown_samples(facts: ReportFacts) -> list[dict[str, Any]]:
+    judged = [
+        {
+            **row,
+            "correct": match_label(row["predicted_label"], facts.labels)
+            == match_label(row["gold_label"], facts.labels),
+        }
+        for row in facts.samples
+    ]
+    return sorted(judged, key=lambda row: bool(row["correct"]))[:MAX_SAMPLES]
+
+
+def _data_uri(picture: Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _count(value: object) -> str:
+    """A fact as text: whole numbers with a narrow space between thousands."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else str(value)

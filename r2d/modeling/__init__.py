@@ -1,0 +1,1 @@
+"""The encoder-decoder, its tokenizer, its prompts, and how it decides and explains."""

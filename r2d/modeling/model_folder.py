@@ -1,0 +1,91 @@
+"""A model folder: what a stage leaves behind and everything needed to decide and explain with it.
+
+| file | what |
+|---|---|
+| `model.safetensors`, `config.json`, `generation_config.json` | weights and architecture, as transformers writes them |
+| `tokenizer.json`, `tokenizer_config.json`, ... | the tokenizer, likewise |
+| `reason2decide.json` | label set, prompts, token limits and decoding (`model`), and the stage with its resolved config |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from r2d.config import LabelsConfig, ModelConfig, StageConfig
+from r2d.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+FACTS_FILE = "reason2decide.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """The content of `reason2decide.json` that inference needs."""
+
+    labels: LabelsConfig
+    model: ModelConfig
+    stage: str
+
+
+def finish_model_folder(
+    folder: Path,
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    model: ModelConfig,
+    labels: LabelsConfig,
+    stage: str,
+    training: StageConfig,
+) -> None:
+    """Add tokenizer, label set and resolved config to a folder that holds weights; the facts file comes last."""
+    tokenizer.save_pretrained(folder)
+    facts = {
+        "format_version": FORMAT_VERSION,
+        "stage": stage,
+        "labels": labels.model_dump(mode="json"),
+        "model": model.model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
+    }
+    aside = folder / (FACTS_FILE + ".partial")
+    aside.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    aside.replace(folder / FACTS_FILE)
+
+
+def read_model_facts(folder: Path) -> ModelFacts:
+    """Label set, prompts and limits of a model folder.
+
+    Raises:
+        ModelError: the folder is no model folder, or one of another format.
+    """
+    try:
+        facts: dict[str, Any] = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+        if facts["format_version"] != FORMAT_VERSION:
+            raise ModelError(
+                f"{folder}: is a model folder of format {facts['format_version']}, this version reads {FORMAT_VERSION}"
+            )
+        return ModelFacts(
+            LabelsConfig.model_validate(facts["labels"]), ModelConfig.model_validate(facts["model"]), facts["stage"]
+        )
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
+        raise ModelError(
+            f"{folder}: is no Reason2Decide model folder: {FACTS_FILE} is missing or damaged ({type(error).__name__}); "
+            "give the folder that a run has registered or exported"
+        ) from None
+
+
+def folder_hash(folder: Path) -> str:
+    """SHA-256 over names and contents of all files of a folder, in order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0")
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

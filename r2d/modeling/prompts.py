@@ -1,0 +1,51 @@
+"""Encoder texts of the three prompts, tokenized: one token limit for gold and sampled labels alike (departure 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from r2d.config import ModelConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TokenIds = list[int]
+
+
+class PromptEncoder:
+    """Turns notes and labels into encoder token ids, rationales and labels into decoder targets.
+
+    Every list ends with end-of-sequence. Templates end with the note, so a limit cuts the note and never the prompt.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, config: ModelConfig) -> None:
+        self.tokenizer = tokenizer
+        self.config = config
+
+    def stage1_prompts(self, texts: Sequence[str]) -> list[TokenIds]:
+        """`explain: {x}`."""
+        return self._input_ids([self.config.prompts.stage1.format(text=text) for text in texts])
+
+    def label_prompts(self, texts: Sequence[str]) -> list[TokenIds]:
+        """`predict: {x}`."""
+        return self._input_ids([self.config.prompts.label.format(text=text) for text in texts])
+
+    def rationale_prompts(self, texts: Sequence[str], labels: Sequence[str]) -> list[TokenIds]:
+        """`given label: {y}, explain: {x}`; `labels` are gold or the model's own."""
+        template = self.config.prompts.rationale
+        return self._input_ids([template.format(text=t, label=y) for t, y in zip(texts, labels, strict=True)])
+
+    def rationale_targets(self, rationales: Sequence[str]) -> list[TokenIds]:
+        """`r*`, cut at `max_rationale_tokens`; no tokens at all where there is no rationale."""
+        ids = self._ids(rationales, self.config.max_rationale_tokens)
+        return [tokens if rationale else [] for tokens, rationale in zip(ids, rationales, strict=True)]
+
+    def _input_ids(self, texts: Sequence[str]) -> list[TokenIds]:
+        return self._ids(texts, self.config.max_input_tokens)
+
+    def _ids(self, texts: Sequence[str], limit: int) -> list[TokenIds]:
+        if not texts:
+            return []
+        ids: list[TokenIds] = self.tokenizer(list(texts), truncation=True, max_length=limit).input_ids
+        return ids

@@ -1,0 +1,1 @@
+"""Where rationales come from and which of them are trained on."""

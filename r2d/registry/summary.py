@@ -1,0 +1,51 @@
+"""The last screen of a run: what was trained, how good it is beside the baselines, where to look, what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+BAR_WIDTH = 30
+
+
+def summary(registration: Mapping[str, Any], metrics: Mapping[str, Any], *, report_uri: str) -> str:
+    """The screen as plain text, at most 100 columns wide.
+
+    Args:
+        registration: name, version, reference, is_new, gate_passed and gate_reasons of the model.
+        metrics: those of `r2d.evaluation.evaluate`.
+        report_uri: folder of the evaluation report.
+    """
+    label, rationale = metrics["label"], metrics["rationale"]["populations"]["all"]
+    state = "registered" if registration["is_new"] else "already registered, nothing new"
+    alias = "champion" if registration["gate_passed"] else "no alias: it did not pass the gate"
+    lines = [
+        "",
+        f"  {registration['name']} version {registration['version']} ({state}; {alias})",
+        f"  {metrics['num_parameters']:,} parameters, measured on {metrics['num_rows']:,} test rows, "
+        f"{metrics['decoding']} label decoding",
+        "",
+        "  macro-F1",
+        *[_bar(name, figures["macro_f1"]) for name, figures in metrics["baselines"].items()],
+        _bar("this model", label["macro_f1"]),
+        "",
+        f"  accuracy {label['accuracy']:.3f}, invalid labels {label['invalid_label_rate']:.1%}",
+        f"  rationales: sacreBLEU {_figure(rationale['bleu'], 1)}, paper BLEU {_figure(rationale['paper_bleu'], 3)}, "
+        f"BERTScore F1 {_figure(rationale['bertscore_f1'], 3)}",
+        "",
+        *[f"  gate: {reason}" for reason in registration["gate_reasons"]],
+        "",
+        f"  report     {report_uri}/output.html",
+        "  dashboard  make dashboard",
+        f'  next       .venv/bin/r2d predict --model {registration["reference"]} "62 yo man c/o chest pain since 1h. Denies fever."',
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _bar(name: str, value: float) -> str:
+    return f"    {name:<30} {value:.3f}  {'█' * round(value * BAR_WIDTH)}"
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "none" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,36 @@
+"""Checkpoints from which a killed run resumes: only whole ones count, and only those of the same run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+logger = logging.getLogger(__name__)
+
+COMPLETE_MARKER = "complete"
+
+
+class CompleteCheckpoint(TrainerCallback):
+    """Puts tokenizer, label set and resolved config beside the weights of a checkpoint, then a marker: it is whole."""
+
+    def __init__(self, finish: Callable[[Path], None]) -> None:
+        self.finish = finish
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        self.finish(checkpoint)
+        (checkpoint / COMPLETE_MARKER).touch()
+
+
+def latest_complete_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; a broken one is left out with a warning."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
+    for checkpoint in found:
+        if (checkpoint / COMPLETE_MARKER).exists():
+            return checkpoint
+        logger.warning("checkpoint %s was not written to its end and is skipped", checkpoint)
+    return None

@@ -1,0 +1,192 @@
+"""The doors to training: Stage 1 and Stage 2 from examples to a folder with the selected weights.
+
+A stage works in `work_dir`, which holds its checkpoints while it runs. Called again with the same `work_dir` after it was
+killed, it resumes from its last whole checkpoint and gives the weights it would have given.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from r2d.config import LabelsConfig, ModelConfig, Stage1Config, Stage2Config
+from r2d.data.examples import split_of
+from r2d.errors import TrainingError
+from r2d.modeling.labels import tokenize_labels
+from r2d.modeling.load import load_pretrained, start_model
+from r2d.modeling.model_folder import finish_model_folder
+from r2d.modeling.prompts import PromptEncoder
+from r2d.training.checkpoints import latest_complete_checkpoint
+from r2d.training.progress import OnLog
+from r2d.training.schedules import Stage2Schedule
+
+if TYPE_CHECKING:
+    from r2d.training.trainer import StageTrainer
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage leaves behind."""
+
+    model_folder: Path
+    """The selected weights (safetensors), tokenizer, label set and resolved config: see `r2d.modeling.model_folder`."""
+    history: list[dict[str, float]]
+    """Every log record, training and validation, by step."""
+    selected_step: int
+    stopped_at_step: int
+    metric: str
+    best_value: float
+    armed_from_step: float
+    """First step whose evaluation could be selected."""
+
+    def summary(self) -> dict[str, Any]:
+        """The facts of the selection, for a log or a card."""
+        names = ("selected_step", "stopped_at_step", "metric", "best_value", "armed_from_step")
+        return {name: getattr(self, name) for name in names}
+
+
+def train_stage1(
+    examples: pa.Table,
+    *,
+    config: Stage1Config,
+    model: ModelConfig,
+    labels: LabelsConfig,
+    work_dir: Path,
+    on_log: OnLog | None = None,
+) -> StageResult:
+    """Rationale foundation: `explain: x -> r*`, selected by validation loss. Rows without a rationale take no part.
+
+    Args:
+        examples: table of `EXAMPLES_SCHEMA` with the splits `train` and `validation`.
+        on_log: receives every figure as it comes, for a tracker.
+
+    Raises:
+        ModelError: the start model cannot be had or does not fit the label set.
+        TrainingError: there is nothing to train or validate on, or the loss is no number.
+    """
+    from r2d.training.data import stage1_rows
+    from r2d.training.selection import SelectBest
+    from r2d.training.stage1 import Stage1Trainer
+
+    with_rationale = examples.filter(pc.not_equal(examples["rationale"], ""))
+    train, validation = _training_splits(with_rationale, "stage 1 (rows with a rationale)")
+    network, tokenizer = start_model(
+        model, _tokenizer_texts(split_of(examples, "train"), model, labels), seed=config.seed
+    )
+    tokenize_labels(labels.names, tokenizer, max_label_tokens=model.max_label_tokens)
+    prompts = PromptEncoder(tokenizer, model)
+    finish = partial(
+        finish_model_folder, tokenizer=tokenizer, model=model, labels=labels, stage="stage 1", training=config
+    )
+    trainer = Stage1Trainer(
+        model=network,
+        tokenizer=tokenizer,
+        config=config,
+        rows=stage1_rows(train, prompts),
+        validation=stage1_rows(validation, prompts),
+        work_dir=work_dir,
+        select=SelectBest(work_dir / "best", metric="eval_loss", greater_is_better=False, patience=config.patience),
+        finish=finish,
+        on_log=on_log,
+    )
+    return _run(trainer, finish)
+
+
+def train_stage2(
+    examples: pa.Table,
+    stage1_model: Path,
+    *,
+    config: Stage2Config,
+    model: ModelConfig,
+    labels: LabelsConfig,
+    work_dir: Path,
+    on_log: OnLog | None = None,
+) -> StageResult:
+    """Joint training with scheduled sampling from the best Stage-1 weights, selected by validation macro-F1.
+
+    Args:
+        stage1_model: model folder that `train_stage1` left.
+
+    Raises:
+        ModelError: the folder is no model, or the label set does not fit it.
+        TrainingError: as `train_stage1`.
+    """
+    from r2d.training.data import stage2_rows
+    from r2d.training.selection import SelectBest
+    from r2d.training.stage2 import Stage2Trainer
+
+    train, validation = _training_splits(examples, "stage 2")
+    network, tokenizer = load_pretrained(str(stage1_model))
+    label_set = tokenize_labels(labels.names, tokenizer, max_label_tokens=model.max_label_tokens)
+    prompts = PromptEncoder(tokenizer, model)
+    finish = partial(
+        finish_model_folder, tokenizer=tokenizer, model=model, labels=labels, stage="stage 2", training=config
+    )
+    trainer = Stage2Trainer(
+        config=config,
+        model_config=model,
+        prompts=prompts,
+        labels=label_set,
+        model=network,
+        rows=stage2_rows(train, prompts, label_set),
+        validation=stage2_rows(validation, prompts, label_set),
+        work_dir=work_dir,
+        select=SelectBest(
+            work_dir / "best",
+            metric="eval_macro_f1",
+            greater_is_better=True,
+            patience=config.patience,
+            armed_from_step=Stage2Schedule.from_config(config).armed_from_step,
+        ),
+        finish=finish,
+        on_log=on_log,
+    )
+    return _run(trainer, finish)
+
+
+def _training_splits(examples: pa.Table, stage: str) -> Sequence[pa.Table]:
+    tables = [split_of(examples, split) for split in ("train", "validation")]
+    for split, table in zip(("train", "validation"), tables, strict=True):
+        if not len(table):
+            raise TrainingError(
+                f"{stage}: the {split} split is empty; check data.split and, for rationales, rationales.stage1_source"
+            )
+    return tables
+
+
+def _tokenizer_texts(train: pa.Table, model: ModelConfig, labels: LabelsConfig) -> Iterator[str]:
+    """What a tokenizer from scratch learns from: the training split as both tasks will present it."""
+    prompts = model.prompts
+    yield from train["text"].to_pylist()
+    yield from train["rationale"].to_pylist()
+    for label in [*labels.names, *train["label"].to_pylist()]:
+        yield prompts.rationale.format(label=label, text="")
+        yield prompts.label.format(text="")
+
+
+def _run(trainer: StageTrainer, finish: Callable[[Path], None]) -> StageResult:
+    stage, checkpoints, select = trainer.stage_name, Path(trainer.args.output_dir), trainer.select
+    checkpoint = latest_complete_checkpoint(checkpoints)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if select.best_step is None or select.best_value is None:
+        raise TrainingError(
+            f"{stage}: no evaluation gave a usable {select.metric}; the checkpoints are kept in {checkpoints}"
+        )
+    finish(select.folder)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return StageResult(
+        model_folder=select.folder,
+        history=list(trainer.state.log_history),
+        selected_step=select.best_step,
+        stopped_at_step=trainer.state.global_step,
+        metric=select.metric,
+        best_value=select.best_value,
+        armed_from_step=select.armed_from_step,
+    )

@@ -1,0 +1,33 @@
+"""Measure decisions and rationales on the test split."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow as pa
+from PIL.Image import Image
+from zenml import log_metadata, step
+from zenml.types import HTMLString
+
+from r2d.config import DataConfig, EvaluationConfig
+from steps.cache import by_sources
+from steps.materializers import TableMaterializer
+
+
+@step(cache_policy=by_sources(__name__), output_materializers={"r2d_predictions": TableMaterializer})
+def evaluate(
+    examples: pa.Table, model: Path, evaluation: EvaluationConfig, data: DataConfig
+) -> tuple[
+    Annotated[dict[str, Any], "r2d_metrics"],
+    Annotated[pa.Table, "r2d_predictions"],
+    Annotated[HTMLString, "r2d_evaluation_report"],
+    Annotated[Image, "r2d_confusion_matrix"],
+]:
+    """Metrics, the predictions behind them, the report for people, and the confusion matrix."""
+    from r2d.evaluation.evaluate import evaluate as measure
+    from r2d.evaluation.pictures import confusion_matrix_picture
+
+    result = measure(examples, model, config=evaluation, data=data)
+    label = result.metrics["label"]
+    log_metadata({name: label[name] for name in ("accuracy", "macro_f1", "invalid_label_rate")})
+    matrix = confusion_matrix_picture(label, data.labels.names)
+    return result.metrics, result.predictions, HTMLString(result.report), matrix

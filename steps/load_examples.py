@@ -1,0 +1,25 @@
+"""Read the data as declared and give every row its split."""
+
+from typing import Annotated
+
+import pyarrow as pa
+from zenml import log_metadata, step
+
+from r2d.config import DataConfig
+from steps.cache import by_sources
+from steps.materializers import TableMaterializer
+
+
+@step(cache_policy=by_sources(__name__), output_materializers=TableMaterializer)
+def load_examples(data: DataConfig, data_fingerprint: str) -> Annotated[pa.Table, "r2d_examples"]:
+    """Examples from the configured source.
+
+    Args:
+        data: the `data` section of the run.
+        data_fingerprint: hash of the files' contents; it is not read here, it makes changed data a new cache key.
+    """
+    from r2d.data.load import load_examples as load
+
+    examples = load(data)
+    log_metadata({"num_examples": examples.num_rows, "data_fingerprint": data_fingerprint, "format": data.format})
+    return examples

@@ -1,0 +1,128 @@
+"""The MLflow model registry: register a model folder once, and find it again by name and alias."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+from r2d.errors import RegistryError
+from r2d.modeling.model_folder import folder_hash
+from r2d.registry.gate import GateDecision
+from steps.tracking import configure_mlflow, start_run
+
+ROOT = Path(__file__).resolve().parent.parent
+CHAMPION = "champion"
+CONTENT_TAG = "r2d.content_hash"
+REQUIREMENTS = (
+    "torch", "transformers", "tokenizers", "sentencepiece", "safetensors", "pydantic", "pyyaml", "pyarrow", "pandas",
+    "mlflow",
+)  # fmt: skip
+"""What a registered model needs to load and predict."""
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A version in the registry."""
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    is_new: bool
+
+    @property
+    def reference(self) -> str:
+        """What `r2d predict --model` takes."""
+        return f"{self.name}@{self.aliases[0]}" if self.aliases else f"{self.name}/{self.version}"
+
+
+def register(
+    model_folder: Path, metrics: Mapping[str, Any], decision: GateDecision, model_name: str
+) -> RegisteredModel:
+    """Register a model folder as a new version, with the alias `champion` when the gate let it pass.
+
+    The same weights with the same metrics are registered once: a second call finds the version and changes nothing.
+    """
+    import mlflow
+    from mlflow import MlflowClient
+
+    configure_mlflow()
+    client = MlflowClient()
+    content = _content_hash(model_folder, metrics)
+    for found in client.search_model_versions(f"name = '{model_name}' and tags.`{CONTENT_TAG}` = '{content}'"):
+        return RegisteredModel(model_name, str(found.version), _aliases(client, model_name, found.version), False)
+
+    with mlflow.start_run(run_id=start_run(client, "register_model")) as run:
+        mlflow.log_metrics({f"test_{name}": value for name, value in headline(metrics).items()})
+        mlflow.log_dict(dict(metrics), "metrics.json")
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(ROOT / "steps" / "pyfunc_model.py"),
+            artifacts={"model": str(model_folder)},
+            code_paths=[str(ROOT / "r2d")],
+            pip_requirements=[f"{name}=={installed_version(name).split('+')[0]}" for name in REQUIREMENTS],
+            input_example=["62 yo with chest pain since 1h, denies fever."],
+        )
+    if not client.search_registered_models(f"name = '{model_name}'"):
+        client.create_registered_model(model_name, description="Decides and explains; decision support, no device.")
+    tags = {CONTENT_TAG: content, "r2d.gate": "; ".join(decision.reasons())}
+    created = client.create_model_version(model_name, info.model_uri, run.info.run_id, tags=tags)
+    version = str(created.version)
+    if decision.passed:
+        client.set_registered_model_alias(model_name, CHAMPION, version)
+    return RegisteredModel(model_name, version, _aliases(client, model_name, version), True)
+
+
+def download_model(reference: str) -> Path:
+    """The model folder of `name@alias`, `name/version` or `name` (its champion), copied here if it lies elsewhere.
+
+    Raises:
+        RegistryError: there is no such model, version or alias.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    uri = configure_mlflow()
+    place = reference if "@" in reference or "/" in reference else f"{reference}@{CHAMPION}"
+    try:
+        return Path(mlflow.artifacts.download_artifacts(f"models:/{place}/artifacts/model"))
+    except (MlflowException, OSError) as error:
+        raise RegistryError(
+            f"model {reference!r} is not in the registry at {uri} ({type(error).__name__}). "
+            f"{_what_is_there(reference)} Train one with `make run`, or give a model folder"
+        ) from error
+
+
+def headline(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The few figures that stand in every overview."""
+    rationale = metrics["rationale"]["populations"]["all"]
+    figures = {name: metrics["label"][name] for name in ("accuracy", "macro_f1", "invalid_label_rate")}
+    figures |= {name: rationale[name] for name in ("bleu", "paper_bleu", "bertscore_f1")}
+    return {name: float(value) for name, value in figures.items() if value is not None}
+
+
+def _what_is_there(reference: str) -> str:
+    from mlflow import MlflowClient
+
+    name = reference.split("@")[0].split("/")[0]
+    found = MlflowClient().search_model_versions(f"name = '{name}'")
+    if not found:
+        return f"No model named {name!r} is registered."
+    aliases = {alias for one in found for alias in _aliases(MlflowClient(), name, one.version)}
+    versions = ", ".join(sorted((one.version for one in found), key=int))
+    return f"{name!r} has versions {versions} and aliases {sorted(aliases) or 'none'}."
+
+
+def _aliases(client: Any, name: str, version: str) -> tuple[str, ...]:
+    """Aliases of a version; `search_model_versions` leaves them empty, so they are read from the model."""
+    aliases = client.get_registered_model(name).aliases
+    return tuple(sorted(alias for alias, target in aliases.items() if str(target) == str(version)))
+
+
+def _content_hash(model_folder: Path, metrics: Mapping[str, Any]) -> str:
+    facts = {"model": folder_hash(model_folder), "metrics": metrics}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

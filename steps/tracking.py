@@ -1,0 +1,105 @@
+"""MLflow: where it is, and one parent run for each pipeline run with its steps nested in it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from r2d.training.progress import OnLog
+
+EXPERIMENT = "reason2decide"
+ZENML_RUN_TAG = "zenml.run_id"
+
+
+def configure_mlflow() -> str:
+    """Point MLflow at the tracking server of this run and return its address.
+
+    `MLFLOW_TRACKING_URI` where it is set; else the MLflow experiment tracker of the active ZenML stack; else, on a
+    stack without one, a SQLite file beside ZenML's own database.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or _uri_of_stack()
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    return uri
+
+
+def _uri_of_stack() -> str:
+    from zenml.client import Client
+    from zenml.config.global_config import GlobalConfiguration
+
+    tracker = Client().active_stack.experiment_tracker
+    if tracker is not None and tracker.flavor == "mlflow":
+        tracker.configure_mlflow()
+        return str(tracker.get_tracking_uri())
+    folder = Path(GlobalConfiguration().local_stores_path) / "mlflow"
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+def experiment_id(client: MlflowClient) -> str:
+    """The experiment of all runs; on the embedded default its files lie beside the database."""
+    import mlflow
+
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is not None:
+        return str(found.experiment_id)
+    uri = mlflow.get_tracking_uri()
+    embedded = uri.startswith("sqlite:///")
+    location = (Path(uri.removeprefix("sqlite:///")).parent / "artifacts").as_uri() if embedded else None
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+
+
+@contextmanager
+def tracked(step_name: str, parameters: Mapping[str, Any]) -> Iterator[OnLog]:
+    """An MLflow run for this step, nested in that of the pipeline run; yields the sink for its figures."""
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+
+    configure_mlflow()
+    client = MlflowClient()
+    run_id = start_run(client, step_name)
+    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in parameters.items()])
+
+    def log(step: int, figures: Mapping[str, float]) -> None:
+        now = int(time.time() * 1000)
+        client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in figures.items()])
+
+    try:
+        yield log
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id, "FINISHED")
+
+
+def start_run(client: MlflowClient, step_name: str) -> str:
+    """The id of a new MLflow run for a step of the current pipeline run."""
+    from zenml import get_step_context
+
+    run = get_step_context().pipeline_run
+    experiment = experiment_id(client)
+    parents = client.search_runs([experiment], f"tags.`{ZENML_RUN_TAG}` = '{run.id}'", max_results=1)
+    if parents:
+        parent = parents[0].info.run_id
+    else:
+        tags = {"mlflow.runName": run.name, ZENML_RUN_TAG: str(run.id)}
+        parent = client.create_run(experiment, tags=tags).info.run_id
+        client.set_terminated(parent, "FINISHED")
+    tags = {"mlflow.runName": step_name, "mlflow.parentRunId": parent}
+    return str(client.create_run(experiment, tags=tags).info.run_id)

@@ -1,0 +1,31 @@
+"""Stage 1: rationale foundation."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pyarrow as pa
+from PIL.Image import Image
+from zenml import log_metadata, step
+
+from r2d.config import LabelsConfig, ModelConfig, Stage1Config
+from r2d.data.examples import content_hash
+from steps.cache import by_sources
+from steps.materializers import ModelFolderMaterializer
+from steps.tracking import tracked
+from steps.work_dir import work_dir
+
+
+@step(cache_policy=by_sources(__name__), output_materializers={"r2d_stage1_model": ModelFolderMaterializer})
+def train_stage1(
+    examples: pa.Table, stage1: Stage1Config, model: ModelConfig, labels: LabelsConfig
+) -> tuple[Annotated[Path, "r2d_stage1_model"], Annotated[Image, "r2d_stage1_curves"]]:
+    """The weights of the lowest validation loss, and the curves of the run."""
+    from r2d.training.curves import training_curves
+
+    from r2d.training import train
+
+    folder = work_dir(__name__, content_hash(examples), stage1, model, labels)
+    with tracked("train_stage1", stage1.model_dump() | {"model": model.name}) as on_log:
+        result = train.train_stage1(examples, config=stage1, model=model, labels=labels, work_dir=folder, on_log=on_log)
+    log_metadata(result.summary())
+    return result.model_folder, training_curves(result.history, title="Stage 1", selected_step=result.selected_step)

@@ -1,0 +1,352 @@
+"""The door `load_examples`: which rows are accepted, what is said of the others, and when a fingerprint changes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import traceback
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from r2d.config import DataConfig
+from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, content_hash, iterate_examples, to_table
+from r2d.data.load import fingerprint, load_examples
+from r2d.errors import DataError
+
+NOTE = "Mme Dûrand rang at night"
+LABELS = ("Emergency Now", "Same Day")
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data sets are not here: no folder {SHARED}")
+
+
+def rows_of(num_rows: int = 40) -> list[dict[str, Any]]:
+    return [
+        {"id": f"c{number}", "text": f"{NOTE} {number}", "label": LABELS[number % 2], "llm": f"so {number}"}
+        for number in range(num_rows)
+    ]
+
+
+def config_of(folder: Path, rows: list[dict[str, Any]], **values: Any) -> DataConfig:
+    path = folder / "calls.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    values = {"labels": {"names": LABELS}, "columns": {"rationales": {"llm": "llm"}}} | values
+    return DataConfig(format="jsonl", path=str(path), **values)
+
+
+def message_of(config: DataConfig) -> str:
+    """The message of the fault, once it is known that neither it nor its traceback quotes a note."""
+    with pytest.raises(DataError) as caught:
+        load_examples(config)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "Dûrand" not in shown
+    assert "rang at night" not in shown
+    return str(caught.value)
+
+
+def test_the_table_is_the_one_that_the_same_examples_make(tmp_path: Path) -> None:
+    rows = [row | {"sex": "F" if number % 3 else None, "p": f"p{number}"} for number, row in enumerate(rows_of())]
+    rows[3]["llm"] = "  "
+    rows[5]["p"] = " "
+    columns = {"group": "p", "rationales": {"llm": "llm", "none": "sex"}, "attributes": {"sex": "sex"}}
+    table = load_examples(config_of(tmp_path, rows, columns=columns))
+    assert table.schema.equals(EXAMPLES_SCHEMA)
+    assert content_hash(table) == content_hash(to_table(iterate_examples(table)))
+    third, fifth = list(iterate_examples(table))[3:6:2]
+    assert (dict(third.rationales), dict(third.attributes), third.group) == ({}, {}, "p3")
+    assert (dict(fifth.rationales), fifth.group) == ({"llm": "so 5", "none": "F"}, None)
+
+
+def test_loading_twice_gives_the_same_content(tmp_path: Path) -> None:
+    config = config_of(tmp_path, rows_of())
+    assert content_hash(load_examples(config)) == content_hash(load_examples(config))
+
+
+def test_labels_are_matched_but_for_case_and_spaces_and_stored_as_declared(tmp_path: Path) -> None:
+    rows = rows_of()
+    for row in rows[::2]:
+        row["label"] = " emergency   NOW "
+    assert load_examples(config_of(tmp_path, rows))["label"].to_pylist() == [LABELS[n % 2] for n in range(40)]
+
+
+@pytest.mark.parametrize("number", [int, str])
+def test_numbers_mean_positions_in_the_declared_labels(tmp_path: Path, number: type) -> None:
+    rows = [row | {"label": number(order % 2)} for order, row in enumerate(rows_of())]
+    assert load_examples(config_of(tmp_path, rows))["label"].to_pylist() == [LABELS[n % 2] for n in range(40)]
+
+
+def test_numbers_that_are_labels_themselves_are_no_positions(tmp_path: Path) -> None:
+    rows = [row | {"label": 1 + order % 2} for order, row in enumerate(rows_of())]
+    table = load_examples(config_of(tmp_path, rows, labels={"names": ["2", "1", "3"]}))
+    assert table["label"].to_pylist() == [str(1 + order % 2) for order in range(40)]
+    rows[7]["label"] = 0
+    assert "row 8 (line 8), id 'c7': '0'" in message_of(config_of(tmp_path, rows, labels={"names": ["2", "1", "3"]}))
+
+
+@pytest.mark.parametrize("odd", [2, -1, "Same Day"])
+def test_numbers_mixed_with_anything_else_are_no_positions(tmp_path: Path, odd: Any) -> None:
+    rows = [row | {"label": order % 2} for order, row in enumerate(rows_of())]
+    rows[7]["label"] = odd
+    assert "hold a label that is not declared" in message_of(config_of(tmp_path, rows))
+
+
+def test_unknown_labels_are_counted_and_the_first_five_named(tmp_path: Path) -> None:
+    rows = rows_of()
+    for row in rows[10:18]:
+        row["label"] = "tomorrow"
+    message = message_of(config_of(tmp_path, rows))
+    assert f"{tmp_path / 'calls.jsonl'}: 1 kind of fault" in message
+    assert "column 'label' (data.columns.label): 8 row(s) hold a label that is not declared" in message
+    assert "row 11 (line 11), id 'c10': 'tomorrow'" in message
+    assert message.count("'tomorrow'") == 5
+    assert "and 3 more" in message
+    assert "allowed: 'Emergency Now', 'Same Day'" in message
+    assert "data.labels.names" in message
+
+
+def test_a_note_in_the_label_column_is_not_quoted(tmp_path: Path) -> None:
+    rows = [row | {"label": f"{row['text']} and once more in the morning"} for row in rows_of()]
+    assert "(a text of 5" in message_of(config_of(tmp_path, rows))
+
+
+def test_an_absent_label_is_called_empty(tmp_path: Path) -> None:
+    rows = rows_of()
+    rows[2]["label"] = None
+    assert "row 3 (line 3), id 'c2': (empty)" in message_of(config_of(tmp_path, rows))
+
+
+def test_blank_texts_and_ids_are_counted_and_named(tmp_path: Path) -> None:
+    rows = rows_of()
+    rows[1]["text"], rows[2]["text"], rows[3]["id"] = " \n\t", None, " "
+    message = message_of(config_of(tmp_path, rows))
+    assert "2 kinds of fault" in message
+    assert "(data.columns.text): 2 row(s) have no text: row 2 (line 2), id 'c1'; row 3 (line 3), id 'c2'" in message
+    assert "(data.columns.id): 1 row(s) without an id: row 4 (line 4)" in message
+
+
+def test_a_repeated_id_names_both_rows(tmp_path: Path) -> None:
+    rows = rows_of()
+    rows[9]["id"] = " c4 "
+    message = message_of(config_of(tmp_path, rows))
+    assert "(data.columns.id): 1 row(s) repeat an id: id 'c4': row 5 (line 5) and row 10 (line 10)" in message
+
+
+def test_rows_are_counted_without_the_header_and_lines_with_it(tmp_path: Path) -> None:
+    (tmp_path / "calls.csv").write_text('id,text,label\n1,"two\nlines",Same Day\n\n2,x,nil\n', encoding="utf-8")
+    config = DataConfig(format="csv", path=str(tmp_path / "calls.csv"), labels={"names": LABELS})
+    assert "row 2 (line 5), id '2': 'nil'" in message_of(config)
+
+
+def test_given_splits_are_kept_under_their_usual_names(tmp_path: Path) -> None:
+    names = ["Train", "dev", "val", "valid", "validation", "TEST", " test "]
+    rows = [row | {"part": name} for row, name in zip(rows_of(7), names, strict=True)]
+    table = load_examples(config_of(tmp_path, rows, columns={"split": "part"}))
+    assert table["split"].to_pylist() == ["train", *["validation"] * 4, "test", "test"]
+
+
+def test_unknown_split_values_are_named(tmp_path: Path) -> None:
+    rows = [row | {"part": "train"} for row in rows_of()]
+    rows[4]["part"], rows[5]["part"] = "holdout", None
+    message = message_of(config_of(tmp_path, rows, columns={"split": "part"}))
+    assert "column 'part' (data.columns.split): 2 row(s) hold an unknown split" in message
+    assert "row 5 (line 5), id 'c4': 'holdout'; row 6 (line 6), id 'c5': (empty)" in message
+    assert "allowed: train, validation" in message
+
+
+def test_a_group_in_two_given_splits_is_refused(tmp_path: Path) -> None:
+    rows = [row | {"part": SPLITS[order % 3], "caller": f"p{order // 2}"} for order, row in enumerate(rows_of())]
+    message = message_of(config_of(tmp_path, rows, columns={"split": "part", "group": "caller"}))
+    assert "20 group(s) stand in more than one split" in message
+    assert "'p0' in train and validation" in message
+
+
+def test_groups_that_differ_by_outer_spaces_are_one(tmp_path: Path) -> None:
+    rows = [row | {"caller": f"p{order // 2}{' ' * (order % 2)}"} for order, row in enumerate(rows_of())]
+    table = load_examples(config_of(tmp_path, rows, columns={"group": "caller"}))
+    assert all(len(set(table["split"].to_pylist()[start : start + 2])) == 1 for start in range(0, 40, 2))
+
+
+@pytest.mark.parametrize("content", [["c1", "c2", "c3"], {"c1": "x", "c2": "y", "c3": 1}])
+def test_the_test_ids_of_a_file_are_the_test_split(tmp_path: Path, content: Any) -> None:
+    (tmp_path / "test.json").write_text(json.dumps(content))
+    table = load_examples(config_of(tmp_path, rows_of(), split={"test_ids": str(tmp_path / "test.json")}))
+    assert [e.id for e in iterate_examples(table) if e.split == "test"] == ["c1", "c2", "c3"]
+    assert Counter(table["split"].to_pylist())["validation"] == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ('["c1", "zz"]', "1 of the 2 ids in {file} are ids of no row: 'zz'"),
+        ("[]", "{file}: names no id"),
+        ("[[1]]", "{file}: data.split.test_ids takes a JSON list"),
+        ("c1\nc2", "{file}: is no JSON"),
+        ("", "{file}: is empty"),
+    ],
+)
+def test_a_faulty_file_of_test_ids_is_named(tmp_path: Path, content: str, part: str) -> None:
+    (tmp_path / "test.json").write_text(content)
+    message = message_of(config_of(tmp_path, rows_of(), split={"test_ids": str(tmp_path / "test.json")}))
+    assert part.format(file=tmp_path / "test.json") in message
+
+
+def test_a_missing_file_of_test_ids_names_its_key(tmp_path: Path) -> None:
+    config = config_of(tmp_path, rows_of(), split={"test_ids": str(tmp_path / "gone.json")})
+    assert f"{tmp_path / 'gone.json'}: no such file or folder (data.split.test_ids is" in message_of(config)
+    with pytest.raises(DataError, match=r"no such file or folder \(data\.split\.test_ids is"):
+        fingerprint(config)
+
+
+def test_two_authorities_on_the_test_split_are_refused(tmp_path: Path) -> None:
+    config = config_of(tmp_path, rows_of(), columns={"split": "part"}, split={"test_ids": "x.json"})
+    assert "remove one of them" in message_of(config)
+
+
+def test_synthetic_calls_are_checked_and_divided_like_any_data() -> None:
+    from r2d.data.triage import generate_calls
+
+    values: dict[str, Any] = {"format": "synthetic_triage", "synthetic": {"num_calls": 200, "seed": 3}}
+    config = DataConfig(labels={"names": ["x", "y"]}, **values)
+    calls = generate_calls(config.synthetic)
+    config = DataConfig(labels={"names": sorted({call.label for call in calls})}, **values)
+    loaded = list(iterate_examples(load_examples(config)))
+    assert [(e.id, e.text, e.label, e.group, dict(e.rationales), dict(e.attributes)) for e in loaded] == [
+        (c.id, c.text, c.label, c.group, dict(sorted(c.rationales.items())), dict(sorted(c.attributes.items())))
+        for c in calls
+    ]
+    assert {e.split for e in loaded} == set(SPLITS)
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8") as stream:  # not `splitlines`, which also splits at U+2028 inside a text
+        return [json.loads(line) for line in stream]
+
+
+def pubmedqa_config(raw: Path) -> DataConfig:
+    return DataConfig(
+        format="pubmedqa",
+        path=str(raw / "ori_pqal.json"),
+        labels={"names": ["yes", "no", "maybe"]},
+        split={"test_ids": str(raw / "test_ground_truth.json")},
+    )
+
+
+def test_bare_pubmed_ids_name_the_test_rows(tmp_path: Path) -> None:
+    entry = {"CONTEXTS": ["One.", "Two."], "LONG_ANSWER": "Yes, so.", "final_decision": "yes", "YEAR": None}
+    entries = {f"{number:03d}": {"QUESTION": f"Is it {number}?", **entry} for number in range(40)}
+    (tmp_path / "ori_pqal.json").write_text(json.dumps(entries))
+    (tmp_path / "test_ground_truth.json").write_text(json.dumps({"007": "yes", "pubmedqa-008": "no"}))
+    examples = list(iterate_examples(load_examples(pubmedqa_config(tmp_path))))
+    assert (examples[7].id, examples[7].text) == ("pubmedqa-007", "Question: Is it 7?\nContext: One. Two.")
+    assert dict(examples[7].rationales) == {"human": "Yes, so."}
+    assert [e.id for e in examples if e.split == "test"] == ["pubmedqa-007", "pubmedqa-008"]
+
+
+@needs_shared
+def test_published_pubmedqa_has_its_official_test_rows_and_the_texts_known_elsewhere() -> None:
+    examples = list(iterate_examples(load_examples(pubmedqa_config(SHARED / "raw" / "pubmedqa"))))
+    assert Counter(e.split for e in examples) == {"train": 450, "validation": 50, "test": 500}
+    known = {
+        row["id"]: (row["question"], row["label"], row["rationale"], split == "test")
+        for split in SPLITS
+        for row in lines_of(SHARED / "pubmedqa" / f"{split}.jsonl")
+    }
+    assert {e.id: (e.text, e.label, e.rationales["human"], e.split == "test") for e in examples} == known
+    shares = {split: Counter(e.label for e in examples if e.split == split) for split in ("train", "validation")}
+    assert all(abs(shares["validation"][label] - shares["train"][label] / 9) < 1 for label in ("yes", "no", "maybe"))
+
+
+@needs_shared
+@pytest.mark.parametrize(("name", "num_rows"), [("triage_nursesim_gpt", 96), ("cqa_palm", 8819)])
+def test_real_json_lines_are_read_through_a_mapping(name: str, num_rows: int) -> None:
+    path = SHARED / name / "train.jsonl"
+    rows = lines_of(path)
+    labels = {" ".join(row["label"].split()).casefold(): row["label"] for row in rows}
+    columns = {"text": "question", "rationales": {"llm": "rationale"}, "attributes": {"source": "rationale_source"}}
+    config = DataConfig(format="jsonl", path=str(path), labels={"names": tuple(labels.values())}, columns=columns)
+    examples = list(iterate_examples(load_examples(config)))
+    assert len(examples) == num_rows
+    assert [(e.id, e.text, e.rationales.get("llm", "")) for e in examples] == [
+        (row["id"], row["question"], row["rationale"]) for row in rows
+    ]
+
+
+@needs_shared
+def test_a_folder_of_json_lines_keeps_its_own_splits() -> None:
+    names = ["immediate", "very urgent", "urgent", "standard", "non-urgent"]
+    folder = SHARED / "triage_nursesim_gpt"
+    config = DataConfig(format="huggingface", path=str(folder), labels={"names": names}, columns={"text": "question"})
+    assert Counter(load_examples(config)["split"].to_pylist()) == {"train": 96, "validation": 32, "test": 32}
+
+
+def test_a_fingerprint_changes_with_one_byte_and_not_when_the_file_moves(tmp_path: Path) -> None:
+    config = config_of(tmp_path, rows_of())
+    before = fingerprint(config)
+    moved = shutil.copy(str(config.path), tmp_path / "elsewhere.jsonl")
+    assert fingerprint(config.model_copy(update={"path": str(moved)})) == before
+    raw = bytearray(Path(moved).read_bytes())
+    raw[-5] ^= 1
+    Path(moved).write_bytes(raw)
+    assert fingerprint(config.model_copy(update={"path": str(moved)})) != before
+
+
+@pytest.mark.parametrize("kind", ["parquet", "huggingface"])
+def test_the_fingerprint_of_a_folder_knows_contents_and_names_but_not_its_place(tmp_path: Path, kind: str) -> None:
+    def of(folder: Path) -> str:
+        return fingerprint(DataConfig(format=kind, path=str(folder), labels={"names": LABELS}))
+
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    (tmp_path / "a" / "deep" / "1.parquet").write_bytes(b"first")
+    (tmp_path / "a" / "2.parquet").write_bytes(b"second")
+    (tmp_path / "a" / "2.parquet").rename(tmp_path / "a" / "3.parquet")
+    before = of(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert of(tmp_path / "b") == before
+    (tmp_path / "b" / "3.parquet").rename(tmp_path / "b" / "4.parquet")
+    assert of(tmp_path / "b") != before
+    (tmp_path / "a" / "deep" / "1.parquet").write_bytes(b"firsT")
+    assert of(tmp_path / "a") != before
+
+
+def test_the_fingerprint_covers_the_test_ids(tmp_path: Path) -> None:
+    (tmp_path / "test.json").write_text('["c1"]')
+    config = config_of(tmp_path, rows_of(), split={"test_ids": str(tmp_path / "test.json")})
+    before = fingerprint(config)
+    (tmp_path / "test.json").write_text('["c2"]')
+    assert fingerprint(config) != before
+
+
+def test_the_fingerprint_of_what_is_no_file_is_its_revision_or_its_parameters() -> None:
+    def hub(revision: str) -> str:
+        return fingerprint(
+            DataConfig(format="huggingface", path="nurses/calls", revision=revision, labels={"names": LABELS})
+        )
+
+    def synthetic(seed: int) -> str:
+        return fingerprint(DataConfig(format="synthetic_triage", labels={"names": LABELS}, synthetic={"seed": seed}))
+
+    assert hub("0123") == hub("0123") != hub("4567")
+    assert synthetic(1) == synthetic(1) != synthetic(2)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "pubmedqa"])
+def test_the_fingerprint_of_a_missing_file_is_the_same_fault_as_reading_it(tmp_path: Path, kind: str) -> None:
+    config = DataConfig(format=kind, path=str(tmp_path / "gone"), labels={"names": LABELS})
+    with pytest.raises(DataError) as caught:
+        fingerprint(config)
+    assert str(caught.value) == message_of(config)
+
+
+def test_a_fingerprint_needs_neither_datasets_nor_pandas(tmp_path: Path) -> None:
+    config = config_of(tmp_path, rows_of())
+    program = (
+        "import sys\nfrom r2d.config import DataConfig\nfrom r2d.data.load import fingerprint\n"
+        f"print(fingerprint(DataConfig.model_validate_json({config.model_dump_json()!r})))\n"
+        "print(sorted({'datasets', 'pandas', 'torch'} & sys.modules.keys()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [fingerprint(config), "[]"]

@@ -1,0 +1,155 @@
+"""How rows are divided: no group crosses, nothing is lost, and neither order nor growth of the data shuffles rows."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from r2d.config import SplitConfig
+from r2d.data.examples import SPLITS
+from r2d.data.splits import assign_splits
+from r2d.errors import DataError
+
+Row = tuple[str, str, str | None]
+
+
+def split_by_id(rows: list[Row], config: SplitConfig, **known: Any) -> dict[str, str]:
+    ids, labels, groups = zip(*rows, strict=True)
+    return dict(zip(ids, assign_splits(ids, labels, groups, config, **known), strict=True))
+
+
+def make_rows(seed: int, num_groups: int, largest: int, num_labels: int) -> list[Row]:
+    """Groups of 1 to `largest` rows, of mixed labels; about every third row of a group of one names no group."""
+    random = Random(seed)
+    rows: list[Row] = []
+    for number in range(num_groups):
+        size = random.randint(1, largest)
+        group = None if size == 1 and random.random() < 0.3 else f"caller-{number}"
+        rows += [(f"row-{random.random()}", random.choice("abcde"[:num_labels]), group) for _ in range(size)]
+    return rows
+
+
+grouped_rows = st.builds(
+    make_rows, st.integers(0, 10_000), st.integers(60, 200), largest=st.integers(1, 6), num_labels=st.integers(1, 5)
+)
+configs = st.builds(
+    SplitConfig, validation_fraction=st.floats(0.1, 0.4), test_fraction=st.floats(0.1, 0.4), seed=st.integers(0, 99)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=grouped_rows, config=configs, random=st.randoms(use_true_random=True))
+def test_groups_stay_whole_nothing_is_lost_order_is_nothing_and_fractions_are_near(
+    rows: list[Row], config: SplitConfig, random: Random
+) -> None:
+    splits = split_by_id(rows, config)
+    assert splits.keys() == {row_id for row_id, _, _ in rows}
+    assert set(splits.values()) <= set(SPLITS)
+
+    places: dict[str, set[str]] = defaultdict(set)
+    for row_id, _, group in rows:
+        places[group or row_id].add(splits[row_id])
+    assert all(len(place) == 1 for place in places.values())
+
+    shuffled = list(rows)
+    random.shuffle(shuffled)
+    assert split_by_id(shuffled, config) == splits
+
+    largest = max(Counter(group or row_id for row_id, _, group in rows).values())
+    counts = Counter(splits.values())
+    assert abs(counts["test"] - config.test_fraction * len(rows)) <= largest + 1
+    assert abs(counts["validation"] - config.validation_fraction * len(rows)) <= largest + 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(labels=st.lists(st.sampled_from("abcde"), min_size=20, max_size=300), config=configs)
+def test_rows_without_groups_are_divided_exactly_and_alike_for_every_label(labels: str, config: SplitConfig) -> None:
+    rows: list[Row] = [(f"row-{number}", label, None) for number, label in enumerate(labels)]
+    splits = split_by_id(rows, config)
+    counts = Counter(splits.values())
+    assert counts["test"] == round(config.test_fraction * len(rows))
+    assert counts["validation"] == round(config.validation_fraction * len(rows))
+    for label, size in Counter(labels).items():
+        num_test = sum(splits[row_id] == "test" for row_id, of, _ in rows if of == label)
+        assert abs(num_test - config.test_fraction * size) < 1 + 1e-9
+
+
+def test_five_hundred_rows_at_a_tenth_are_exactly_fifty_and_fifty() -> None:
+    rows: list[Row] = [(f"row-{number}", "abc"[number % 7 % 3], None) for number in range(500)]
+    assert Counter(split_by_id(rows, SplitConfig()).values()) == {"train": 400, "validation": 50, "test": 50}
+
+
+def test_another_seed_gives_another_division() -> None:
+    rows: list[Row] = [(f"row-{number}", "ab"[number % 2], None) for number in range(200)]
+    assert split_by_id(rows, SplitConfig(seed=1)) != split_by_id(rows, SplitConfig(seed=2))
+
+
+def test_data_that_grow_keep_nearly_all_rows_in_their_split_and_none_goes_from_test_to_validation() -> None:
+    rows: list[Row] = [(f"row-{number}", "abc"[number % 3], None) for number in range(2200)]
+    before, after = split_by_id(rows[:2000], SplitConfig()), split_by_id(rows, SplitConfig())
+    moved = [(before[row_id], after[row_id]) for row_id in before if before[row_id] != after[row_id]]
+    assert len(moved) < 100
+    assert all("train" in move for move in moved)
+
+
+def test_labels_too_rare_for_a_share_of_their_own_still_fill_the_splits() -> None:
+    rows: list[Row] = [(f"row-{number}", f"label-{number}", f"caller-{number // 2}") for number in range(200)]
+    counts = Counter(split_by_id(rows, SplitConfig()).values())
+    assert abs(counts["test"] - 20) <= 2
+    assert abs(counts["validation"] - 20) <= 2
+
+
+def test_named_test_rows_are_test_and_the_fraction_is_one_of_the_others() -> None:
+    rows: list[Row] = [(f"row-{number}", "ab"[number % 2], None) for number in range(1000)]
+    test_ids = {f"row-{number}" for number in range(500)}
+    splits = split_by_id(rows, SplitConfig(test_fraction=0.3), test_ids=test_ids)
+    assert {row_id for row_id, split in splits.items() if split == "test"} == test_ids
+    assert Counter(splits.values()) == {"train": 450, "validation": 50, "test": 500}
+
+
+def test_named_test_rows_that_do_not_exist_are_counted_and_named() -> None:
+    rows: list[Row] = [(f"row-{number}", "ab"[number % 2], None) for number in range(100)]
+    test_ids = {"row-1", *(f"ghost-{number}" for number in range(7))}
+    with pytest.raises(DataError) as caught:
+        split_by_id(rows, SplitConfig(), test_ids=test_ids, source="calls.csv", test_source="test.json")
+    assert "calls.csv: 7 of the 8 ids in test.json are ids of no row: 'ghost-0'; 'ghost-1'" in str(caught.value)
+    assert "and 2 more" in str(caught.value)
+    assert "data.columns.id" in str(caught.value)
+
+
+def test_a_group_partly_in_the_named_test_rows_is_refused() -> None:
+    rows: list[Row] = [(f"row-{number}", "ab"[number % 2], f"caller-{number // 2}") for number in range(100)]
+    with pytest.raises(DataError, match=r"1 group\(s\).*'caller-2' in rest and test; name all rows of a group in ids"):
+        split_by_id(rows, SplitConfig(), test_ids={"row-4"}, test_source="ids")
+
+
+def test_a_group_in_two_given_splits_is_refused_with_the_first_groups_named() -> None:
+    rows: list[Row] = [(f"row-{number}", "ab"[number % 2], f"caller-{number % 8}") for number in range(80)]
+    given_splits = ["train" if number < 40 else "validation" for number in range(80)]
+    with pytest.raises(DataError) as caught:
+        split_by_id(rows, SplitConfig(), given=given_splits, source="calls.csv")
+    assert "calls.csv: 8 group(s) stand in more than one split" in str(caught.value)
+    assert "'caller-0' in train and validation; 'caller-1'" in str(caught.value)
+    assert "and 3 more" in str(caught.value)
+    assert "data.columns.group" in str(caught.value)
+
+
+def test_given_splits_are_kept_and_a_missing_one_is_named() -> None:
+    rows: list[Row] = [(f"row-{number}", "a", None) for number in range(4)]
+    known = ["test", "train", "validation", "train"]
+    assert list(split_by_id(rows, SplitConfig(), given=known).values()) == known
+    with pytest.raises(
+        DataError, match=r"no row in split validation \(4 rows, 4 groups: 3 train, 0 validation, 1 test\)"
+    ):
+        split_by_id(rows, SplitConfig(), given=["test", "train", "train", "train"])
+
+
+def test_too_few_rows_for_a_validation_split_say_so() -> None:
+    rows: list[Row] = [(f"row-{number}", "a", None) for number in range(4)]
+    with pytest.raises(DataError, match=r"no row in split validation .*bring more rows or groups.*data\.split"):
+        split_by_id(rows, SplitConfig())
