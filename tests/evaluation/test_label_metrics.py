@@ -4,7 +4,8 @@ import pytest
 from sklearn import metrics as reference
 
 from r2d.errors import DataError
-from r2d.evaluation.label_metrics import label_metrics, match_label
+from r2d.data.labels import match_label
+from r2d.evaluation.label_metrics import label_metrics
 
 LABELS = ["Emergency", "See a doctor", "Home care"]
 

@@ -1,0 +1,116 @@
+"""A toy task and a tiny model, shared by the tests of modeling and training."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from r2d.config import LabelsConfig, ModelConfig, ScratchConfig, Stage1Config, Stage2Config
+from r2d.data.examples import Example, to_table
+
+# Quiet, offline and the same on every machine: sums differ in their last bits with the number of threads.
+for name, value in {
+    "ZENML_ANALYTICS_OPT_IN": "false",
+    "ZENML_AUTO_OPEN_DASHBOARD": "false",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}.items():
+    os.environ[name] = value
+
+TOY_LABELS = LabelsConfig(names=("emergency now", "self care"), ordered=True)
+
+
+def toy_examples(num_rows: int = 120, seed: int = 0) -> pa.Table:
+    """Notes whose label hangs on one negation; one row in ten has no rationale."""
+    generator = random.Random(seed)
+    rows = []
+    for number in range(num_rows):
+        finding = generator.choice(["chest pain", "fever", "cough", "rash"])
+        absent = generator.random() < 0.5
+        text = f"pt {'denies' if absent else 'reports'} {finding} for {generator.randint(1, 9)} days"
+        rows.append(
+            Example(
+                id=f"toy-{number:03d}",
+                text=text,
+                label="self care" if absent else "emergency now",
+                rationale="" if number % 10 == 9 else f"{finding} is {'absent' if absent else 'present'}",
+                rationale_source="" if number % 10 == 9 else "llm",
+                split=("train", "train", "train", "validation", "test")[number % 5],
+            )
+        )
+    return to_table(rows)
+
+
+@pytest.fixture(scope="session")
+def examples() -> pa.Table:
+    return toy_examples()
+
+
+@pytest.fixture(scope="session")
+def labels() -> LabelsConfig:
+    return TOY_LABELS
+
+
+@pytest.fixture(scope="session")
+def model_config() -> ModelConfig:
+    """A T5 of a few thousand parameters, with dropout, so that resuming has random numbers to get right."""
+    sizes = ScratchConfig(vocab_size=150, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, dropout_rate=0.1)
+    return ModelConfig(
+        name="scratch", scratch=sizes, max_input_tokens=48, max_rationale_tokens=12, max_label_tokens=8
+    )
+
+
+@pytest.fixture(scope="session")
+def stage1_config() -> Stage1Config:
+    return Stage1Config(max_steps=12, eval_every_steps=4, save_every_steps=4, learning_rate=5e-3, batch_size=8)
+
+
+@pytest.fixture(scope="session")
+def stage2_config() -> Stage2Config:
+    return Stage2Config(
+        max_steps=20, eval_every_steps=4, save_every_steps=5, learning_rate=5e-3, batch_size=8, precision="fp32",
+        validation_rationales=4,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def stage1_model(
+    examples: pa.Table,
+    labels: LabelsConfig,
+    model_config: ModelConfig,
+    stage1_config: Stage1Config,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The model folder of a short Stage 1."""
+    from r2d.training.train import train_stage1
+
+    work_dir = tmp_path_factory.mktemp("stage1")
+    result = train_stage1(examples, config=stage1_config, model=model_config, labels=labels, work_dir=work_dir)
+    return result.model_folder
+
+
+@pytest.fixture(scope="session")
+def stage2_model(
+    examples: pa.Table,
+    stage1_model: Path,
+    labels: LabelsConfig,
+    model_config: ModelConfig,
+    stage2_config: Stage2Config,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The model folder of a short Stage 2."""
+    from r2d.training.train import train_stage2
+
+    work_dir = tmp_path_factory.mktemp("stage2")
+    result = train_stage2(
+        examples, stage1_model, config=stage2_config, model=model_config, labels=labels, work_dir=work_dir
+    )
+    return result.model_folder

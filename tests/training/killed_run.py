@@ -1,0 +1,47 @@
+"""Trains one stage of the toy task in a process of its own and kills it at a given evaluation: see test_resume.py.
+
+    python -m tests.training.killed_run STAGE MODEL_FOLDER_OR_- WORK_DIR KILL_AT_STEP
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from r2d.config import ModelConfig, ScratchConfig, Stage1Config, Stage2Config
+from r2d.training.train import StageResult, train_stage1, train_stage2
+from tests.conftest import TOY_LABELS, toy_examples
+
+MODEL = ModelConfig(
+    name="scratch",
+    scratch=ScratchConfig(vocab_size=150, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, dropout_rate=0.1),
+    max_input_tokens=48,
+    max_rationale_tokens=12,
+    max_label_tokens=8,
+)
+# 72 training rows make nine batches: these runs go through several epochs, and checkpoints fall inside them.
+STAGE1 = Stage1Config(max_steps=24, eval_every_steps=3, save_every_steps=5, learning_rate=5e-3, batch_size=8)
+STAGE2 = Stage2Config(
+    max_steps=30, eval_every_steps=3, save_every_steps=4, learning_rate=5e-3, batch_size=8, precision="fp32",
+    gradient_accumulation_steps=2, validation_rationales=4,
+)  # fmt: skip
+
+
+def train(stage: str, start: str, work_dir: Path, kill_at_step: int | None = None) -> StageResult:
+    """Train a stage; when asked to, kill this process without warning as soon as that step was evaluated."""
+
+    def on_log(step: int, figures: Mapping[str, float]) -> None:
+        if step == kill_at_step and "eval_loss" in figures:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    common = {"model": MODEL, "labels": TOY_LABELS, "work_dir": work_dir, "on_log": on_log}
+    if stage == "1":
+        return train_stage1(toy_examples(), config=STAGE1, **common)
+    return train_stage2(toy_examples(), Path(start), config=STAGE2, **common)
+
+
+if __name__ == "__main__":
+    train(sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))

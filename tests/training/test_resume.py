@@ -1,0 +1,83 @@
+"""A run killed without warning and started again ends with the bits it would have ended with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from r2d.modeling.load import load_pretrained
+from r2d.training.checkpoints import COMPLETE_MARKER, latest_complete_checkpoint
+from tests.training.killed_run import train
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def kill_at(stage: str, start: str, work_dir: Path, step: int) -> None:
+    command = [sys.executable, "-m", "tests.training.killed_run", stage, start, str(work_dir), str(step)]
+    finished = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+    assert finished.returncode == -signal.SIGKILL, finished.stderr[-2000:]
+
+
+def assert_bit_equal(ours: Path, theirs: Path) -> None:
+    ours_model, theirs_model = load_pretrained(str(ours))[0], load_pretrained(str(theirs))[0]
+    for (name, a), b in zip(ours_model.named_parameters(), theirs_model.parameters(), strict=True):
+        assert torch.equal(a, b), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "steps"), [("1", (9, 18)), ("2", (9, 21))])
+def test_a_run_killed_twice_gives_the_weights_and_the_curve_of_one_never_killed(
+    stage: str, steps: tuple[int, int], stage1_model: Path, tmp_path: Path
+) -> None:
+    start = str(stage1_model)
+    undisturbed = train(stage, start, tmp_path / "undisturbed")
+    for step in steps:
+        kill_at(stage, start, tmp_path / "killed", step)
+    # Only the second kill leaves a later checkpoint: the run went on and did not begin anew.
+    checkpoint = latest_complete_checkpoint(tmp_path / "killed" / "checkpoints")
+    assert checkpoint is not None
+    assert steps[0] < int(checkpoint.name.split("-")[1]) < steps[1]
+
+    resumed = train(stage, start, tmp_path / "killed")
+    assert resumed.summary() == undisturbed.summary()
+    assert_bit_equal(resumed.model_folder, undisturbed.model_folder)
+
+    def evaluations(history: list[dict[str, float]]) -> list[dict[str, float]]:
+        return [record for record in history if "eval_loss" in record]
+
+    assert evaluations(resumed.history) == evaluations(undisturbed.history)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_whose_writing_was_cut_off_is_skipped_with_a_warning(
+    stage1_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = str(stage1_model)
+    undisturbed = train("2", start, tmp_path / "undisturbed")
+    kill_at("2", start, tmp_path / "killed", 21)
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    newest = latest_complete_checkpoint(checkpoints)
+    assert newest is not None
+    (newest / COMPLETE_MARKER).unlink()
+    (newest / "model.safetensors").write_bytes(b"cut off")
+
+    resumed = train("2", start, tmp_path / "killed")
+    assert f"checkpoint {newest} was not written to its end" in caplog.text
+    assert_bit_equal(resumed.model_folder, undisturbed.model_folder)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_holds_tokenizer_label_set_and_config_beside_the_weights(
+    stage1_model: Path, tmp_path: Path
+) -> None:
+    kill_at("2", str(stage1_model), tmp_path / "killed", 9)
+    checkpoint = latest_complete_checkpoint(tmp_path / "killed" / "checkpoints")
+    assert checkpoint is not None
+    names = {path.name for path in checkpoint.iterdir()}
+    assert {"model.safetensors", "tokenizer.json", "reason2decide.json", "trainer_state.json"} <= names
