@@ -20,7 +20,7 @@ from r2d.data.triage.vitals import FEVER_VALUES, VITALS
 CALLS_PER_BLOCK = 10
 """Callers are dealt out within blocks of consecutive calls, so that a call knows its caller without the others."""
 
-RED_FLAG_SHARES = (0.34, 0.42, 0.48, 0.5)
+RED_FLAG_SHARES = (0.4, 0.45, 0.48, 0.5)
 """Calls, by base urgency of the family, in which a mentioned red flag is asserted; else all of them are denied."""
 
 AGE_BANDS: tuple[tuple[str, int], ...] = (("infant", 1), ("child", 13), ("teenager", 18), ("adult", 65))

@@ -143,7 +143,7 @@ def _nurse(facts: Facts, disposition: str, reasons: Sequence[Reason], random: Ra
     pieces += [CONDITIONS[name].short for name in _names(reasons, "risk")[:1]]
     pieces += ["sudden onset" for r in reasons if r.kind == "sudden"]
     pieces += [f"stable x{duration_text(facts.duration_hours, short=True)}" for r in reasons if r.kind == "stable"]
-    if not _names(reasons, "red_flag"):
+    if not _names(reasons, "red_flag") and len(pieces) < 2:
         pieces += [f"no {FINDINGS[name].short}" for name in _names(reasons, "denied_red_flag")[:1]]
     joined = f"{FAMILIES[facts.family].names[0]} w/ {', '.join(pieces[:3] or ['no red flags'])}"
     return f"{joined} - {random.choice(SHORT_DISPOSITIONS[disposition])}"

@@ -36,6 +36,9 @@ SINCE = ("since this morning", "since last night", "since noon", "for a few hour
 ASSERT_HEADS = ("Reports", "C/o", "Now has", "With")
 DENY_HEADS = ("Denies", "No", "Without", "Neg for")
 
+REPEATED_NEGATION_SHARE = 0.5
+"""Denied lists that repeat their head for each finding (`no fever, no rash`); the others say it once for all."""
+
 
 def write_note(facts: Facts, random: Random) -> str:
     """The note of a call, without typos."""
@@ -143,7 +146,13 @@ def _finding_sentences(facts: Facts, random: Random) -> list[str]:
         for part in (findings[:cut], findings[cut:]):
             if part:
                 ending = f" {random.choice(SINCE)}" if conjunction == "and" and random.random() < 0.3 else ""
-                sentences.append(f"{random.choice(heads)} {listed(part, conjunction)}{ending}.")
+                head = random.choice(heads)
+                if conjunction == "or" and random.random() < REPEATED_NEGATION_SHARE:
+                    sentences.append(
+                        ", ".join([f"{head} {part[0]}", *(f"{head.lower()} {name}" for name in part[1:])]) + "."
+                    )
+                else:
+                    sentences.append(f"{head} {listed(part, conjunction)}{ending}.")
     return sentences
 
 
