@@ -89,7 +89,8 @@ def download_model(reference: str) -> Path:
     uri = configure_mlflow()
     place = reference if "@" in reference or "/" in reference else f"{reference}@{CHAMPION}"
     try:
-        return Path(mlflow.artifacts.download_artifacts(f"models:/{place}/artifacts/model"))
+        stored = mlflow.models.get_model_info(f"models:/{place}").flavors["python_function"]["artifacts"]["model"]
+        return Path(mlflow.artifacts.download_artifacts(f"models:/{place}/{stored['path']}"))
     except (MlflowException, OSError) as error:
         raise RegistryError(
             f"model {reference!r} is not in the registry at {uri} ({type(error).__name__}). "
@@ -113,7 +114,7 @@ def _what_is_there(reference: str) -> str:
     if not found:
         return f"No model named {name!r} is registered."
     aliases = {alias for one in found for alias in _aliases(MlflowClient(), name, one.version)}
-    versions = ", ".join(sorted((one.version for one in found), key=int))
+    versions = ", ".join(str(number) for number in sorted(int(one.version) for one in found))
     return f"{name!r} has versions {versions} and aliases {sorted(aliases) or 'none'}."
 
 

@@ -63,9 +63,7 @@ def labels() -> LabelsConfig:
 def model_config() -> ModelConfig:
     """A T5 of a few thousand parameters, with dropout, so that resuming has random numbers to get right."""
     sizes = ScratchConfig(vocab_size=150, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, dropout_rate=0.1)
-    return ModelConfig(
-        name="scratch", scratch=sizes, max_input_tokens=48, max_rationale_tokens=12, max_label_tokens=8
-    )
+    return ModelConfig(name="scratch", scratch=sizes, max_input_tokens=48, max_rationale_tokens=12, max_label_tokens=8)
 
 
 @pytest.fixture(scope="session")

@@ -117,4 +117,3 @@ def _leaks(frame: pd.DataFrame) -> Iterator[Check]:
 def _first(ids: list[Any]) -> str:
     more = f" and {len(ids) - 5:,} more" if len(ids) > 5 else ""
     return f"ids {', '.join(map(str, ids[:5]))}{more}" if ids else ""
-

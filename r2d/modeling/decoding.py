@@ -47,21 +47,31 @@ def encoder_inputs(sequences: Sequence[Sequence[int]], pad_id: int, device: torc
 def label_log_probabilities(model: PreTrainedModel, labels: LabelSet, inputs: dict[str, Tensor]) -> Tensor:
     """Log-probability of each declared label, end-of-sequence included, given the label prompt: [rows, labels].
 
-    These are the model's own sequence probabilities, not yet normalised over the set. The encoder runs once.
+    These are the model's own sequence probabilities, not yet normalised over the set. The encoder runs once, and what
+    the decoder attends to is computed once a row and shared by all labels.
     """
     with evaluating(model):
-        states = model.get_encoder()(**inputs).last_hidden_state
-        rows, num_labels = states.shape[0], len(labels.names)
-        targets = pad(labels.token_ids, -100, states.device).repeat(rows, 1)
+        num_rows, num_labels = inputs["input_ids"].shape[0], len(labels.names)
+        targets = pad(labels.token_ids, -100, model.device)
+        start = torch.full((num_rows, 1), model.config.decoder_start_token_id, device=model.device)
+        first = model(**inputs, decoder_input_ids=start, use_cache=True)
+        log_probabilities = first.logits.float().log_softmax(dim=-1)[:, 0, targets[:, 0]]
+        if targets.shape[1] == 1:
+            return log_probabilities
+        cache = first.past_key_values
+        cache.batch_repeat_interleave(num_labels)
+        later = targets[:, 1:].repeat(num_rows, 1)
         logits = model(
-            encoder_outputs=(states.repeat_interleave(num_labels, dim=0),),
+            encoder_outputs=(first.encoder_last_hidden_state.repeat_interleave(num_labels, dim=0),),
             attention_mask=inputs["attention_mask"].repeat_interleave(num_labels, dim=0),
-            decoder_input_ids=model.prepare_decoder_input_ids_from_labels(targets),
+            decoder_input_ids=targets[:, :-1].clamp(min=0).repeat(num_rows, 1),
+            past_key_values=cache,
+            use_cache=True,
         ).logits
         losses = torch.nn.functional.cross_entropy(
-            logits.float().flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="none"
+            logits.float().flatten(0, 1), later.flatten(), ignore_index=-100, reduction="none"
         )
-        return -losses.view(rows, num_labels, -1).sum(dim=-1)
+        return log_probabilities - losses.view(num_rows, num_labels, -1).sum(dim=-1)
 
 
 def decode_labels(

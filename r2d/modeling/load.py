@@ -102,7 +102,7 @@ def _scratch_model(sizes: ScratchConfig, tokenizer: PreTrainedTokenizerBase, see
             num_decoder_layers=sizes.num_layers,
             num_heads=sizes.num_heads,
             dropout_rate=sizes.dropout_rate,
-            feed_forward_proj="gated-gelu",
+            feed_forward_proj="relu",
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
             decoder_start_token_id=tokenizer.pad_token_id,

@@ -1,6 +1,6 @@
 """Trains one stage of the toy task in a process of its own and kills it at a given evaluation: see test_resume.py.
 
-    python -m tests.training.killed_run STAGE MODEL_FOLDER_OR_- WORK_DIR KILL_AT_STEP
+python -m tests.training.killed_run STAGE MODEL_FOLDER_OR_- WORK_DIR KILL_AT_STEP
 """
 
 from __future__ import annotations

@@ -157,9 +157,7 @@ def test_every_trainable_parameter_moves_in_both_stages(
     from r2d.modeling.load import start_model
     from r2d.training.train import _tokenizer_texts
 
-    start, _ = start_model(
-        model_config, _tokenizer_texts(split_of(examples, "train"), model_config, labels), seed=42
-    )
+    start, _ = start_model(model_config, _tokenizer_texts(split_of(examples, "train"), model_config, labels), seed=42)
     after_stage1, _ = load_pretrained(str(stage1_model))
     after_stage2, _ = load_pretrained(str(stage2_model))
     for before, after in ((start, after_stage1), (after_stage1, after_stage2)):
@@ -171,9 +169,7 @@ def test_every_trainable_parameter_moves_in_both_stages(
         assert unmoved == []
 
 
-def test_stage2_starts_from_the_weights_of_stage1(
-    trainer: Stage2Trainer, stage1_model: Path
-) -> None:
+def test_stage2_starts_from_the_weights_of_stage1(trainer: Stage2Trainer, stage1_model: Path) -> None:
     stage1, _ = load_pretrained(str(stage1_model))
     for ours, theirs in zip(trainer.model.parameters(), stage1.parameters(), strict=True):
         assert torch.equal(ours, theirs)

@@ -15,7 +15,7 @@ from r2d.data.triage.rule import Facts
 TYPO_SHARE = 0.012
 """Of the words of a note."""
 
-MIN_WORDS = 36
+MIN_WORDS = 24
 
 IRRELEVANT: tuple[str, ...] = (
     "Pharmacy on file.", "Lives with family.", "Address confirmed.", "Took tylenol with some relief.",
@@ -36,7 +36,7 @@ SINCE = ("since this morning", "since last night", "since noon", "for a few hour
 ASSERT_HEADS = ("Reports", "C/o", "Now has", "With")
 DENY_HEADS = ("Denies", "No", "Without", "Neg for")
 
-REPEATED_NEGATION_SHARE = 0.5
+REPEATED_NEGATION_SHARE = 0.3
 """Denied lists that repeat their head for each finding (`no fever, no rash`); the others say it once for all."""
 
 

@@ -1,0 +1,42 @@
+"""The label set and the tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from r2d.data.labels import match_label
+from r2d.errors import ModelError
+from r2d.modeling.labels import tokenize_labels
+from r2d.modeling.load import load_pretrained
+
+
+def test_labels_end_with_end_of_sequence_and_come_back(stage1_model: Path) -> None:
+    _, tokenizer = load_pretrained(str(stage1_model))
+    labels = tokenize_labels(["self care", "emergency now"], tokenizer, max_label_tokens=8)
+    assert all(ids[-1] == tokenizer.eos_token_id for ids in labels.token_ids)
+    assert [tokenizer.decode(ids, skip_special_tokens=True) for ids in labels.token_ids] == list(labels.names)
+    assert labels.longest == max(map(len, labels.token_ids))
+
+
+def test_a_label_that_the_tokenizer_garbles_or_that_is_too_long_is_refused_by_name(stage1_model: Path) -> None:
+    _, tokenizer = load_pretrained(str(stage1_model))
+    with pytest.raises(ModelError) as caught:
+        tokenize_labels(
+            ["self care", "救急", "pt denies chest pain for 3 days and reports fever"], tokenizer, max_label_tokens=4
+        )
+    message = str(caught.value)
+    assert "label '救急' comes back from the tokenizer as" in message
+    assert "model.max_label_tokens is 4" in message
+    assert "'self care'" not in message
+
+
+@pytest.mark.parametrize("text", ["self care", " Self  Care ", "SELF CARE"])
+def test_case_and_spaces_do_not_make_another_label(text: str) -> None:
+    assert match_label(text, ["emergency now", "self care"]) == "self care"
+
+
+@pytest.mark.parametrize("text", ["selfcare", "self care now", "", None])
+def test_anything_else_is_no_label(text: str | None) -> None:
+    assert match_label(text, ["emergency now", "self care"]) is None

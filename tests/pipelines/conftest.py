@@ -1,0 +1,130 @@
+"""A copy of the project with a ZenML of its own, in which the literal commands are typed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+PARTS = ("r2d", "steps", "pipelines", "configs", "reason2decide.py")
+
+
+@dataclass
+class Run:
+    """What a command printed, and which steps it ran."""
+
+    output: str
+
+    @property
+    def executed(self) -> list[str]:
+        return re.findall(r"Step `?(\w+)`? has started", self.output)
+
+    @property
+    def cached(self) -> list[str]:
+        return re.findall(r"Using cached version of step `?(\w+)`?\.", self.output)
+
+
+class Workplace:
+    """A folder with the project's sources, where `zenml` and `r2d` run as a user would run them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "project"
+        self.environment = os.environ | {
+            "PYTHONPATH": str(self.folder),
+            "ZENML_CONFIG_PATH": str(folder / "zenml"),
+            "XDG_CACHE_HOME": str(folder / "cache"),
+            "NO_COLOR": "1",
+            "ZENML_LOGGING_COLORS_DISABLED": "true",
+            "COLUMNS": "200",
+        }
+        self.environment.pop("MLFLOW_TRACKING_URI", None)
+        self.folder.mkdir(parents=True)
+        for part in PARTS:
+            source = ROOT / part
+            if source.is_dir():
+                shutil.copytree(source, self.folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, self.folder / part)
+        # ZenML takes the folder with `.zen` as the root of the sources; `make setup` does the same.
+        (self.folder / ".zen").mkdir()
+
+    def type(self, *command: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [str(BIN / command[0]), *command[1:]],
+            cwd=self.folder,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    def run(self, config: dict[str, Any]) -> Run:
+        """`zenml pipeline run reason2decide --config ...`"""
+        path = self.folder / "run.yaml"
+        path.write_text(yaml.safe_dump({"parameters": {"config": config}}), encoding="utf-8")
+        done = self.type("zenml", "pipeline", "run", "reason2decide", "--config", str(path))
+        return Run(re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr))
+
+    def write_csv(self, name: str, num_rows: int = 120) -> Path:
+        """The toy task as a user's CSV."""
+        import pandas as pd
+
+        from tests.conftest import toy_examples
+
+        rows = toy_examples(num_rows).select(["id", "text", "label", "rationale", "split"]).to_pandas()
+        path = self.folder / name
+        rows.to_csv(path, index=False)
+        assert len(pd.read_csv(path)) == num_rows
+        return path
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> dict[str, Any]:
+    """A complete run on a user's CSV that takes seconds."""
+    return {
+        "data": {
+            "format": "csv",
+            "path": "notes.csv",
+            "labels": {"names": ["emergency now", "self care"], "ordered": True},
+            "columns": {"split": "split", "rationales": {"llm": "rationale"}},
+        },
+        "rationales": {"stage1_source": "llm"},
+        "model": {
+            "name": "scratch",
+            "scratch": {"vocab_size": 150, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 2},
+            "max_input_tokens": 48,
+            "max_rationale_tokens": 12,
+            "max_label_tokens": 8,
+        },
+        "stage1": {"max_steps": 6, "eval_every_steps": 3, "learning_rate": 5e-3, "batch_size": 8},
+        "stage2": {
+            "max_steps": 10,
+            "eval_every_steps": 5,
+            "learning_rate": 5e-3,
+            "batch_size": 8,
+            "precision": "fp32",
+            "validation_rationales": 4,
+        },
+        "registration": {"model_name": "toy-triage", "gate": {"beat_linear_baseline": False}},
+    }
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    place = Workplace(tmp_path_factory.mktemp("workplace"))
+    place.write_csv("notes.csv")
+    return place

@@ -1,0 +1,206 @@
+"""The main job through its literal commands, on a real ZenML and a real MLflow: what runs, what is cached, what is left.
+
+The tests of this file are one story, told in order on one workplace.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.pipelines.conftest import Run, Workplace
+
+pytestmark = pytest.mark.slow
+
+STEPS = [
+    "load_examples",
+    "validate_examples",
+    "ingest_rationales",
+    "train_stage1",
+    "train_stage2",
+    "evaluate",
+    "register_model",
+]
+
+
+@pytest.fixture(scope="module")
+def first_run(workplace: Workplace, tiny_config: dict[str, Any]) -> Run:
+    return workplace.run(tiny_config)
+
+
+def ask_zenml(workplace: Workplace, code: str) -> Any:
+    """What ZenML's own client says, in a process of its own; the code leaves its answer in `answer`."""
+    program = "import json\nfrom zenml.client import Client\nclient = Client()\n" + code + "\nprint(json.dumps(answer))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=workplace.folder,
+        env=workplace.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_first_run_executes_every_step_in_order(first_run: Run) -> None:
+    assert first_run.executed == STEPS
+    assert first_run.cached == []
+
+
+def test_the_last_screen_says_what_was_trained_how_good_it_is_where_to_look_and_what_to_type(first_run: Run) -> None:
+    for text in (
+        "toy-triage version 1 (registered",
+        "majority class",
+        "TF-IDF + logistic regression",
+        "this model",
+        "gate: macro-F1",
+        "/output.html",
+        "make dashboard",
+        "r2d predict --model toy-triage",
+    ):
+        assert text in first_run.output, text
+
+
+def test_no_clinical_text_stands_in_the_log(first_run: Run) -> None:
+    assert "pt denies" not in first_run.output
+    assert "pt reports" not in first_run.output
+
+
+def test_every_artifact_has_a_content_hash_or_is_a_picture(first_run: Run, workplace: Workplace) -> None:
+    hashes = ask_zenml(
+        workplace,
+        "run = client.list_pipeline_runs(size=1).items[0]\n"
+        "answer = {name: artifact.content_hash for step in run.steps.values() for name, (artifact, *_) in step.outputs.items()}",
+    )
+    assert set(hashes) == {
+        "r2d_examples", "r2d_valid_examples", "r2d_data_report", "r2d_stage1_examples", "r2d_stage2_examples",
+        "r2d_ingestion_report", "r2d_stage1_model", "r2d_stage1_curves", "r2d_stage2_model", "r2d_stage2_curves",
+        "r2d_metrics", "r2d_predictions", "r2d_evaluation_report", "r2d_confusion_matrix", "r2d_registration",
+    }  # fmt: skip
+    pictures = {"r2d_stage1_curves", "r2d_stage2_curves", "r2d_confusion_matrix"}
+    assert {name for name, value in hashes.items() if value is None} <= pictures
+
+
+def test_the_report_and_the_curves_can_be_seen_in_the_dashboard(first_run: Run, workplace: Workplace) -> None:
+    shown = ask_zenml(
+        workplace,
+        "run = client.list_pipeline_runs(size=1).items[0]\n"
+        "answer = {name: [str(v.type) for v in (artifact.visualizations or [])]\n"
+        "          for step in run.steps.values() for name, (artifact, *_) in step.outputs.items()}",
+    )
+    for name in ("r2d_examples", "r2d_data_report", "r2d_evaluation_report"):
+        assert shown[name] == ["html"], name
+    for name in ("r2d_stage1_curves", "r2d_stage2_curves", "r2d_confusion_matrix"):
+        assert shown[name] == ["image"], name
+
+
+def test_a_second_run_executes_nothing_but_the_check_of_the_registration(
+    first_run: Run, workplace: Workplace, tiny_config: dict[str, Any]
+) -> None:
+    again = workplace.run(tiny_config)
+    assert again.executed == ["register_model"]
+    assert again.cached == STEPS[:-1]
+    assert "toy-triage version 1 (already registered" in again.output
+
+
+def test_an_edit_of_the_evaluation_reruns_evaluation_and_registration_only(
+    first_run: Run, workplace: Workplace, tiny_config: dict[str, Any]
+) -> None:
+    source = workplace.folder / "r2d" / "evaluation" / "label_metrics.py"
+    source.write_text(source.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
+    edited = workplace.run(tiny_config)
+    assert edited.executed == ["evaluate", "register_model"]
+    # The figures are the same, so the same version is found.
+    assert "toy-triage version 1 (already registered" in edited.output
+
+
+def test_another_alpha_reruns_from_stage2_on(first_run: Run, workplace: Workplace, tiny_config: dict[str, Any]) -> None:
+    config = copy.deepcopy(tiny_config)
+    config["stage2"]["alpha"] = 0.5
+    changed = workplace.run(config)
+    assert changed.executed == ["train_stage2", "evaluate", "register_model"]
+    assert "toy-triage version 2 (registered" in changed.output
+
+
+def test_one_changed_byte_of_the_data_reruns_everything(
+    first_run: Run, workplace: Workplace, tiny_config: dict[str, Any]
+) -> None:
+    data = workplace.folder / "notes.csv"
+    content = data.read_text(encoding="utf-8")
+    data.write_text(content.replace("for 3 days", "for 4 days", 1), encoding="utf-8")
+    try:
+        assert workplace.run(tiny_config).executed == STEPS
+    finally:
+        data.write_text(content, encoding="utf-8")
+
+
+def test_the_registered_model_decides_and_explains_from_the_command_line(first_run: Run, workplace: Workplace) -> None:
+    done = workplace.type(
+        "r2d",
+        "predict",
+        "--json",
+        "--model",
+        "toy-triage/1",
+        "-",
+        stdin="pt denies fever for 2 days\npt reports rash\n",
+    )
+    decisions = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(decisions) == 2
+    for decision in decisions:
+        assert decision["label"] in ("emergency now", "self care")
+        assert sum(decision["label_probabilities"].values()) == pytest.approx(1.0)
+        assert decision["label_probabilities"][decision["label"]] == max(decision["label_probabilities"].values())
+        assert isinstance(decision["rationale"], str)
+
+
+def test_the_pyfunc_takes_texts_and_gives_what_the_command_line_gives(first_run: Run, workplace: Workplace) -> None:
+    program = (
+        "import json, mlflow\nfrom steps.tracking import configure_mlflow\nconfigure_mlflow()\n"
+        "model = mlflow.pyfunc.load_model('models:/toy-triage/1')\n"
+        "print(json.dumps(model.predict(['pt denies fever for 2 days']).to_dict('records')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=workplace.folder,
+        env=workplace.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (decision,) = json.loads(done.stdout.splitlines()[-1])
+    typed = workplace.type("r2d", "predict", "--json", "--model", "toy-triage/1", "pt denies fever for 2 days")
+    assert decision == json.loads(typed.stdout)
+
+
+def test_an_unknown_model_says_what_is_registered(first_run: Run, workplace: Workplace) -> None:
+    done = workplace.type("r2d", "predict", "--model", "toy-triage@nobody", "a note", check=False)
+    assert done.returncode == 2
+    assert "error: model 'toy-triage@nobody' is not in the registry" in done.stderr
+    assert "'toy-triage' has versions 1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_nothing_that_was_stored_is_a_pickle(first_run: Run, workplace: Workplace) -> None:
+    stored = [path for path in (workplace.folder.parent / "zenml").rglob("*") if path.is_file()]
+    assert any(path.name == "model.safetensors" for path in stored)
+    assert [path for path in stored if path.suffix in (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib")] == []
+
+
+def test_a_wrong_config_is_refused_with_all_faults_before_any_step(
+    first_run: Run, workplace: Workplace, tiny_config: dict[str, Any]
+) -> None:
+    config = copy.deepcopy(tiny_config)
+    config["stage2"]["alfa"] = 0.5
+    config["data"]["format"] = "cvs"
+    (workplace.folder / "wrong.yaml").write_text(json.dumps({"parameters": {"config": config}}), encoding="utf-8")
+    done = workplace.type("zenml", "pipeline", "run", "reason2decide", "--config", "wrong.yaml", check=False)
+    assert done.returncode != 0
+    output = done.stdout + done.stderr
+    assert "did you mean 'alpha'?" in output
+    assert "did you mean 'csv'?" in output
+    assert "has started" not in output

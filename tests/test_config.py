@@ -1,0 +1,136 @@
+"""The schema: shipped files are right, and every fault of a wrong one is named at once."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from r2d.config import RunConfig, load_config, parse_config, read_parameters
+from r2d.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+def demo() -> dict[str, Any]:
+    return copy.deepcopy(read_parameters(ROOT / "configs" / "demo.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_shipped_config_is_complete_and_right(path: Path) -> None:
+    assert isinstance(load_config(path), RunConfig)
+
+
+def test_the_shipped_presets_are_there() -> None:
+    assert {path.stem for path in CONFIGS} >= {"demo", "pubmedqa", "paper"}
+
+
+def test_the_paper_preset_has_the_published_hyper_parameters() -> None:
+    run = load_config(ROOT / "configs" / "paper.yaml")
+    assert run.model.name == "google-t5/t5-large"
+    assert (run.model.max_input_tokens, run.model.max_rationale_tokens, run.model.max_label_tokens) == (1024, 256, 50)
+    assert (run.stage1.max_steps, run.stage1.eval_every_steps, run.stage1.patience) == (50_000, 1_000, 3)
+    assert (run.stage2.max_steps, run.stage2.eval_every_steps, run.stage2.patience) == (30_000, 500, 5)
+    assert {run.stage1.learning_rate, run.stage2.learning_rate} == {5e-5}
+    assert {run.stage1.batch_size, run.stage2.batch_size} == {64}
+    assert (run.stage2.alpha, run.stage2.warmup_fraction, run.stage2.sampling_fraction) == (0.7, 0.05, 0.6)
+    assert (run.stage2.max_predicted_label_fraction, run.stage2.precision) == (0.9, "bf16")
+
+
+def test_all_faults_are_named_in_one_message_with_key_found_allowed_and_nearest_name() -> None:
+    values = demo()
+    values["data"]["format"] = "cvs"
+    values["data"]["labels"]["orderd"] = True
+    values["stage2"]["alpha"] = 1.5
+    values["stage_1"] = {}
+    with pytest.raises(ConfigError) as caught:
+        parse_config(values, where="my.yaml")
+    message = str(caught.value)
+    assert message.startswith("my.yaml: 4 faults\n")
+    assert "data.format: found 'cvs' (did you mean 'csv'?); allowed: 'csv', 'jsonl'" in message
+    assert "data.labels.orderd: unknown key (did you mean 'ordered'?); allowed: names, ordered" in message
+    assert "stage2.alpha: found 1.5; input should be less than or equal to 1" in message
+    assert "stage_1: unknown key (did you mean 'stage1'?)" in message
+
+
+def test_an_unquoted_yes_is_told_to_be_quoted() -> None:
+    values = demo()
+    values["data"]["labels"]["names"] = yaml.safe_load("[yes, no, maybe]")
+    with pytest.raises(ConfigError, match=r'data\.labels\.names\.0: found True.*put it in quotes \("yes"\)'):
+        parse_config(values)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "message"),
+    [
+        ("stage2", {"max_steps": 1000, "eval_every_steps": 600}, "no evaluation falls into the phase where selection is armed"),
+        ("stage2", {"precision": "fp16"}, "stage2.precision: found 'fp16'"),
+        ("stage1", {"batch_size": 16, "gradient_accumulation_steps": 3}, "is not a multiple"),
+        ("stage1", {"eval_every_steps": 5000}, "nothing could be selected"),
+        ("data", {"path": "notes.csv"}, "remove `path`"),
+        ("data", {"format": "csv"}, "needs `path`"),
+        ("data", {"split": {"validation_fraction": 0.6, "test_fraction": 0.5}}, "leave no row to train on"),
+        ("data", {"labels": {"names": ["urgent", "Urgent "]}}, "are the same but for case or spaces"),
+        ("model", {"prompts": {"label": "{text} predict:"}}, r"end with {text}"),
+    ],
+)  # fmt: skip
+def test_a_contradiction_is_a_fault(section: str, change: dict[str, Any], message: str) -> None:
+    values = demo()
+    values[section] |= change
+    with pytest.raises(ConfigError) as caught:
+        parse_config(values)
+    assert message in str(caught.value)
+
+
+def test_a_rationale_source_without_a_column_is_a_fault() -> None:
+    values = demo()
+    values["data"] |= {"format": "csv", "path": "notes.csv", "columns": {"rationales": {"nurse": "why"}}}
+    with pytest.raises(ConfigError, match=r"stage1_source 'llm' is not among data\.columns\.rationales \['nurse'\]"):
+        parse_config(values)
+
+
+def test_placeholders_are_filled_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = demo()
+    values["data"] |= {"format": "csv", "path": "${NOTES:-fallback.csv}", "columns": {"rationales": {"llm": "why"}}}
+    monkeypatch.delenv("NOTES", raising=False)
+    assert parse_config(values).data.path == "fallback.csv"
+    monkeypatch.setenv("NOTES", "mine.csv")
+    assert parse_config(values).data.path == "mine.csv"
+    values["data"]["path"] = "${NOT_SET_ANYWHERE}"
+    with pytest.raises(ConfigError, match="NOT_SET_ANYWHERE"):
+        parse_config(values)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("parameters: [1", "is no YAML"),
+        ("data: {}", "`parameters: config:`"),
+        ("parameter: {config: {}}", "did you mean 'parameters'?"),
+        ("parameters: {data: {}}", "must hold the one key `config`"),
+        ("- 1", "expected a mapping"),
+    ],
+)
+def test_a_file_of_another_shape_says_what_is_expected(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_check_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from r2d.cli import app; from r2d.config import load_config; from pathlib import Path; "
+        f"load_config(Path({str(ROOT / 'configs' / 'demo.yaml')!r})); "
+        "print([m for m in ('torch', 'transformers', 'zenml', 'mlflow', 'pandas', 'pyarrow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
