@@ -8,6 +8,9 @@ READY := $(VENV)/.ready
 CONFIG ?= configs/demo.yaml
 PORT ?= 8237
 
+# One thread: small matrices gain little from a second, and lose a lot where a core is shared; and it fixes the bits.
+export OMP_NUM_THREADS ?= 1
+
 # No phoning home, no browser window, no hub unless asked for; bytecode is kept, or every command compiles anew.
 export ZENML_ANALYTICS_OPT_IN = false
 export ZENML_AUTO_OPEN_DASHBOARD = false

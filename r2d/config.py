@@ -165,7 +165,7 @@ class PromptsConfig(Section):
             template = getattr(self, key)
             if set(re.findall(r"\{(\w*)\}", template)) != names or not template.endswith("{text}"):
                 raise ValueError(
-                    f"{key} must contain {' and '.join('{%s}' % n for n in sorted(names))}, end with {{text}} and "
+                    f"{key} must contain {' and '.join(f'{{{n}}}' for n in sorted(names))}, end with {{text}} and "
                     f"contain no other braces; found {template!r}"
                 )
         return self
@@ -224,7 +224,8 @@ class StageConfig(Section):
             )
         if self.eval_every_steps > self.max_steps:
             raise ValueError(
-                f"eval_every_steps {self.eval_every_steps} is above max_steps {self.max_steps}: nothing could be selected"
+                f"eval_every_steps {self.eval_every_steps} is above max_steps {self.max_steps}: "
+                "nothing could be selected"
             )
         return self
 
@@ -261,8 +262,8 @@ class Stage2Config(StageConfig):
         last_evaluation = self.max_steps - self.max_steps % self.eval_every_steps
         if last_evaluation < armed:
             raise ValueError(
-                f"no evaluation falls into the phase where selection is armed (from step {armed:.0f} to {self.max_steps}): "
-                "lower eval_every_steps, warmup_fraction or sampling_fraction"
+                f"no evaluation falls into the phase where selection is armed (from step {armed:.0f} to "
+                f"{self.max_steps}): lower eval_every_steps, warmup_fraction or sampling_fraction"
             )
         return self
 

@@ -69,7 +69,7 @@ def test_an_unquoted_yes_is_told_to_be_quoted() -> None:
 @pytest.mark.parametrize(
     ("section", "change", "message"),
     [
-        ("stage2", {"max_steps": 1000, "eval_every_steps": 600}, "no evaluation falls into the phase where selection is armed"),
+        ("stage2", {"max_steps": 1000, "eval_every_steps": 600}, "no evaluation falls into the phase"),
         ("stage2", {"precision": "fp16"}, "stage2.precision: found 'fp16'"),
         ("stage1", {"batch_size": 16, "gradient_accumulation_steps": 3}, "is not a multiple"),
         ("stage1", {"eval_every_steps": 5000}, "nothing could be selected"),

@@ -22,6 +22,7 @@ from r2d.evaluation.rationale_metrics import rationale_metrics
 from r2d.evaluation.report import ReportFacts, render_report
 
 if TYPE_CHECKING:
+    from r2d.modeling.decoding import LabelDecoding
     from r2d.modeling.predictor import Decision, Predictor
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def evaluate(examples: pa.Table, model_folder: Path, *, config: EvaluationConfig
     texts, gold, labels = test["text"].to_pylist(), test["label"].to_pylist(), data.labels.names
     decisions = predictor.decide(texts, batch_size=config.batch_size, on_progress=_progress_lines())
     own = predictor.config.label_decoding
-    other = "free" if own == "constrained" else "constrained"
+    other: LabelDecoding = "free" if own == "constrained" else "constrained"
     other_labels = predictor.decode_labels(texts, decoding=other, batch_size=config.batch_size)
     own_metrics = label_metrics(gold, [decision.label for decision in decisions], labels)
     correct = [decision.label == label for decision, label in zip(decisions, gold, strict=True)]

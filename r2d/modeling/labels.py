@@ -44,6 +44,7 @@ def tokenize_labels(names: Sequence[str], tokenizer: PreTrainedTokenizerBase, *,
         raise ModelError(
             "the label set does not fit the tokenizer: "
             + "; ".join(faults)
-            + ". Rename those labels, raise model.max_label_tokens, or choose a model whose vocabulary has their characters"
+            + ". Rename those labels, raise model.max_label_tokens, or choose a model whose vocabulary "
+            "has their characters"
         )
     return LabelSet(tuple(names), token_ids)

@@ -54,8 +54,8 @@ def load_pretrained(
         model_type = AutoConfig.from_pretrained(name_or_folder, **source).model_type
         if model_type not in T5_FAMILY:
             raise ModelError(
-                f"model.name {name_or_folder!r} is of type {model_type!r}; the two tasks are told apart by T5's prompts: "
-                f"allowed types are {', '.join(T5_FAMILY)} (for example google-t5/t5-small)"
+                f"model.name {name_or_folder!r} is of type {model_type!r}; the two tasks are told apart by T5's "
+                f"prompts: allowed types are {', '.join(T5_FAMILY)} (for example google-t5/t5-small)"
             )
         tokenizer = AutoTokenizer.from_pretrained(name_or_folder, **source)
         model = AutoModelForSeq2SeqLM.from_pretrained(name_or_folder, use_safetensors=True, **source)
@@ -75,16 +75,18 @@ def _cannot_load(name_or_folder: str, revision: str | None, error: Exception) ->
     if Path(name_or_folder).is_dir():
         found = sorted(path.name for path in Path(name_or_folder).iterdir())[:12]
         return (
-            f"model.name {name_or_folder!r} is a folder that does not hold a complete T5 checkpoint: needed are config.json, "
-            f"model.safetensors and a tokenizer, found {found}. Weights in pickle files (*.bin) are not read: convert "
-            f"them to safetensors. ({type(error).__name__})"
+            f"model.name {name_or_folder!r} is a folder that does not hold a complete T5 checkpoint: needed are "
+            f"config.json, model.safetensors and a tokenizer, found {found}. Weights in pickle files (*.bin) are not "
+            f"read: convert them to safetensors. ({type(error).__name__})"
         )
     at = f" at revision {revision!r}" if revision else ""
+    option = f" --revision {revision}" if revision else ""
+    folder = f"models/{Path(name_or_folder).name}"
     return (
         f"model.name {name_or_folder!r}{at} is no folder here and could not be fetched from the Hugging Face hub "
         f"({type(error).__name__}). Without a way to the hub: on a machine that has one, run "
-        f"`hf download {name_or_folder}{f' --revision {revision}' if revision else ''} --local-dir models/{Path(name_or_folder).name}`, "
-        f"copy the folder here and set model.name to its path; or set model.name to `scratch`"
+        f"`hf download {name_or_folder}{option} --local-dir {folder}`, copy the folder here and set model.name to its "
+        "path; or set model.name to `scratch`"
     )
 
 

@@ -4,7 +4,7 @@
 |---|---|
 | `model.safetensors`, `config.json`, `generation_config.json` | weights and architecture, as transformers writes them |
 | `tokenizer.json`, `tokenizer_config.json`, ... | the tokenizer, likewise |
-| `reason2decide.json` | label set, prompts, token limits and decoding (`model`), and the stage with its resolved config |
+| `reason2decide.json` | label set, prompts, token limits and decoding, and the stage with its resolved config |
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ def choose_rationales(examples: pa.Table, source: str) -> pa.Table:
         found = sorted({name for pairs in examples["rationales"].to_pylist() for name, _ in pairs})
         raise DataError(
             f"no row has a rationale of source {source!r}; found sources {found}. "
-            "Set rationales.stage1_source / stage2_source to one of them, or declare its column in data.columns.rationales"
+            "Set rationales.stage1_source / stage2_source to one of them, or declare its column in "
+            "data.columns.rationales"
         )
     sources = [source if rationale else "" for rationale in rationales]
     for name, values in (("rationale", rationales), ("rationale_source", sources)):

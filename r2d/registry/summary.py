@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 BAR_WIDTH = 30
+EXAMPLE_NOTE = "62 yo man with chest pain for 1 hour, sudden onset. Denies fever."
 
 
 def summary(registration: Mapping[str, Any], metrics: Mapping[str, Any], *, report_uri: str) -> str:
@@ -37,7 +38,7 @@ def summary(registration: Mapping[str, Any], metrics: Mapping[str, Any], *, repo
         "",
         f"  report     {report_uri}/output.html",
         "  dashboard  make dashboard",
-        f'  next       .venv/bin/r2d predict --model {registration["reference"]} "62 yo man c/o chest pain since 1h. Denies fever."',
+        f"  next       .venv/bin/r2d predict --model {registration['reference']} '{EXAMPLE_NOTE}'",
         "",
     ]
     return "\n".join(lines)

@@ -1,1 +1,1 @@
-"""The two stages: schedules, sampling, collation, selection, checkpoints, and the Hugging Face Trainer that runs them."""
+"""The two stages: schedules, sampling, selection, checkpoints, and the Hugging Face Trainer that runs them."""

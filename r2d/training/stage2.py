@@ -1,6 +1,6 @@
 """Stage 2, joint training with task-level scheduled sampling: `L2 = alpha(t) L_label + (1 - alpha(t)) L_rationale`.
 
-For each example on its own, the label in the rationale prompt is the model's own with probability pi(t), else the gold one.
+For each example on its own, the label in the rationale prompt is the model's own with probability pi(t), else gold.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Stage2Trainer(StageTrainer):
         } | self._rationale_bleu(prompts)
 
     def _rationale_bleu(self, prompts: Sequence[Sequence[int]]) -> dict[str, float]:
-        """sacreBLEU of generated rationales over the first `validation_rationales` rows that have one to be held against."""
+        """sacreBLEU of generated rationales over the first `validation_rationales` rows that have a gold one."""
         import sacrebleu
 
         targets = self.validation.texts["gold_rationale"]

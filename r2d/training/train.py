@@ -1,7 +1,7 @@
 """The doors to training: Stage 1 and Stage 2 from examples to a folder with the selected weights.
 
-A stage works in `work_dir`, which holds its checkpoints while it runs. Called again with the same `work_dir` after it was
-killed, it resumes from its last whole checkpoint and gives the weights it would have given.
+A stage works in `work_dir`, which holds its checkpoints while it runs. Called again with the same `work_dir` after it
+was killed, it resumes from its last whole checkpoint and gives the weights it would have given.
 """
 
 from __future__ import annotations

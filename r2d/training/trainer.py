@@ -10,7 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerControl,
+    TrainingArguments,
+)
 
 from r2d.config import StageConfig
 from r2d.modeling.decoding import evaluating
@@ -29,6 +36,7 @@ class StageTrainer(Trainer):
     Losses are means over the target tokens of the whole optimiser step, however many micro-batches it is divided into.
     """
 
+    control: TrainerControl
     stage_name: str
     target_columns: tuple[str, ...]
 

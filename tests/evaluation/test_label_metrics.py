@@ -3,8 +3,8 @@ import random
 import pytest
 from sklearn import metrics as reference
 
-from r2d.errors import DataError
 from r2d.data.labels import match_label
+from r2d.errors import DataError
 from r2d.evaluation.label_metrics import label_metrics
 
 LABELS = ["Emergency", "See a doctor", "Home care"]

@@ -34,7 +34,7 @@ def test_a_model_of_another_family_is_refused_with_the_reason(tmp_path: Path) ->
     from transformers import BertConfig
 
     BertConfig(hidden_size=8, num_attention_heads=1, num_hidden_layers=1, intermediate_size=8).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="is of type 'bert'.*allowed types are t5"):
+    with pytest.raises(ModelError, match=r"is of type 'bert'.*allowed types are t5"):
         load_pretrained(str(tmp_path))
 
 

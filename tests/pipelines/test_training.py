@@ -1,4 +1,4 @@
-"""The main job through its literal commands, on a real ZenML and a real MLflow: what runs, what is cached, what is left.
+"""The main job through its literal commands, on a real ZenML and a real MLflow: what runs, what is cached, what stays.
 
 The tests of this file are one story, told in order on one workplace.
 """
@@ -75,7 +75,8 @@ def test_every_artifact_has_a_content_hash_or_is_a_picture(first_run: Run, workp
     hashes = ask_zenml(
         workplace,
         "run = client.list_pipeline_runs(size=1).items[0]\n"
-        "answer = {name: artifact.content_hash for step in run.steps.values() for name, (artifact, *_) in step.outputs.items()}",
+        "answer = {name: artifact.content_hash\n"
+        "          for step in run.steps.values() for name, (artifact, *_) in step.outputs.items()}",
     )
     assert set(hashes) == {
         "r2d_examples", "r2d_valid_examples", "r2d_data_report", "r2d_stage1_examples", "r2d_stage2_examples",

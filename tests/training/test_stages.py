@@ -63,7 +63,7 @@ def fix_schedule(trainer: Stage2Trainer, monkeypatch: pytest.MonkeyPatch, *, alp
 
 
 def token_losses(model: Any, tokenizer: Any, prompt: str, target: str) -> list[float]:
-    """Minus log-probability of each target token, one forward pass a token: slow, and nothing shared with the trainer."""
+    """Minus log-probability of each target token, one forward pass a token: slow, sharing nothing with ours."""
     prompt_ids = torch.tensor([tokenizer(prompt).input_ids])
     target_ids = tokenizer(target).input_ids
     losses = []

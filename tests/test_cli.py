@@ -1,0 +1,57 @@
+"""The command line, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+R2D = Path(sys.executable).parent / "r2d"
+
+
+def r2d(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(R2D), *arguments], cwd=ROOT, input=stdin, capture_output=True, text=True, check=False
+    )
+
+
+def test_check_says_ok_for_each_right_config() -> None:
+    done = r2d("check", "configs/demo.yaml", "configs/paper.yaml")
+    assert done.returncode == 0
+    assert [line.split(":")[1].split()[0] for line in done.stdout.splitlines()] == ["ok", "ok"]
+
+
+def test_check_names_the_faults_of_wrong_ones_and_fails(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("parameters: {config: {data: {format: csv}}}")
+    done = r2d("check", "configs/demo.yaml", str(wrong), str(tmp_path / "missing.yaml"))
+    assert done.returncode == 2
+    assert "configs/demo.yaml: ok" in done.stdout
+    assert "data.labels: missing" in done.stderr
+    assert "missing.yaml: cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_predict_decides_from_a_folder_for_people_and_for_machines(stage2_model: Path) -> None:
+    note = "pt denies fever for 2 days"
+    shown = r2d("predict", "--model", str(stage2_model), note)
+    assert shown.returncode == 0, shown.stderr
+    machine = r2d("predict", "--model", str(stage2_model), "--json", "-", stdin=f"{note}\n\npt reports cough\n")
+    decisions = [json.loads(line) for line in machine.stdout.splitlines()]
+    assert [set(decision) for decision in decisions] == [{"label", "valid", "label_probabilities", "rationale"}] * 2
+    assert shown.stdout.startswith(f"{decisions[0]['label']} (")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "message"),
+    [(["-"], "\n", "standard input held no note"), ([" "], "", "a note is empty")],
+)
+def test_predict_refuses_emptiness(arguments: list[str], stdin: str, message: str) -> None:
+    done = r2d("predict", *arguments, stdin=stdin)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
