@@ -14,9 +14,7 @@ R2D = Path(sys.executable).parent / "r2d"
 
 
 def r2d(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(R2D), *arguments], cwd=ROOT, input=stdin, capture_output=True, text=True, check=False
-    )
+    return subprocess.run([str(R2D), *arguments], cwd=ROOT, input=stdin, capture_output=True, text=True, check=False)
 
 
 def test_check_says_ok_for_each_right_config() -> None:

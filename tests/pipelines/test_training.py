@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -33,18 +31,8 @@ def first_run(workplace: Workplace, tiny_config: dict[str, Any]) -> Run:
     return workplace.run(tiny_config)
 
 
-def ask_zenml(workplace: Workplace, code: str) -> Any:
-    """What ZenML's own client says, in a process of its own; the code leaves its answer in `answer`."""
-    program = "import json\nfrom zenml.client import Client\nclient = Client()\n" + code + "\nprint(json.dumps(answer))"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=workplace.folder,
-        env=workplace.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+LAST_RUN = "from zenml.client import Client\nrun = Client().list_pipeline_runs(size=1).items[0]\n"
+OUTPUTS = "for step in run.steps.values() for name, (artifact, *_) in step.outputs.items()"
 
 
 def test_the_first_run_executes_every_step_in_order(first_run: Run) -> None:
@@ -72,12 +60,7 @@ def test_no_clinical_text_stands_in_the_log(first_run: Run) -> None:
 
 
 def test_every_artifact_has_a_content_hash_or_is_a_picture(first_run: Run, workplace: Workplace) -> None:
-    hashes = ask_zenml(
-        workplace,
-        "run = client.list_pipeline_runs(size=1).items[0]\n"
-        "answer = {name: artifact.content_hash\n"
-        "          for step in run.steps.values() for name, (artifact, *_) in step.outputs.items()}",
-    )
+    hashes = workplace.python(f"{LAST_RUN}answer = {{name: artifact.content_hash {OUTPUTS}}}")
     assert set(hashes) == {
         "r2d_examples", "r2d_valid_examples", "r2d_data_report", "r2d_stage1_examples", "r2d_stage2_examples",
         "r2d_ingestion_report", "r2d_stage1_model", "r2d_stage1_curves", "r2d_stage2_model", "r2d_stage2_curves",
@@ -88,12 +71,8 @@ def test_every_artifact_has_a_content_hash_or_is_a_picture(first_run: Run, workp
 
 
 def test_the_report_and_the_curves_can_be_seen_in_the_dashboard(first_run: Run, workplace: Workplace) -> None:
-    shown = ask_zenml(
-        workplace,
-        "run = client.list_pipeline_runs(size=1).items[0]\n"
-        "answer = {name: [str(v.type) for v in (artifact.visualizations or [])]\n"
-        "          for step in run.steps.values() for name, (artifact, *_) in step.outputs.items()}",
-    )
+    types = "[str(v.type) for v in (artifact.visualizations or [])]"
+    shown = workplace.python(f"{LAST_RUN}answer = {{name: {types} {OUTPUTS}}}")
     for name in ("r2d_examples", "r2d_data_report", "r2d_evaluation_report"):
         assert shown[name] == ["html"], name
     for name in ("r2d_stage1_curves", "r2d_stage2_curves", "r2d_confusion_matrix"):
@@ -160,20 +139,11 @@ def test_the_registered_model_decides_and_explains_from_the_command_line(first_r
 
 
 def test_the_pyfunc_takes_texts_and_gives_what_the_command_line_gives(first_run: Run, workplace: Workplace) -> None:
-    program = (
-        "import json, mlflow\nfrom steps.tracking import configure_mlflow\nconfigure_mlflow()\n"
+    (decision,) = workplace.python(
+        "import mlflow\nfrom steps.tracking import configure_mlflow\nconfigure_mlflow()\n"
         "model = mlflow.pyfunc.load_model('models:/toy-triage/1')\n"
-        "print(json.dumps(model.predict(['pt denies fever for 2 days']).to_dict('records')))"
+        "answer = model.predict(['pt denies fever for 2 days']).to_dict('records')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=workplace.folder,
-        env=workplace.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    (decision,) = json.loads(done.stdout.splitlines()[-1])
     typed = workplace.type("r2d", "predict", "--json", "--model", "toy-triage/1", "pt denies fever for 2 days")
     assert decision == json.loads(typed.stdout)
 

@@ -53,7 +53,7 @@ def patient_of(seed: int, index: int) -> Patient:
     sex: Literal["F", "M"] = "F" if random.random() < 0.56 else "M"
     possible = [name for name in CONDITIONS if _may_have(name, age_months, sex)]
     random.shuffle(possible)
-    num_present = random.choices([0, 1, 2], weights=[50, 38, 12])[0]
+    num_present = random.choices([0, 1, 2], weights=[68, 27, 5])[0]
     num_denied = random.choices([0, 1], weights=[55, 45])[0]
     present, denied = possible[:num_present], possible[num_present : num_present + num_denied]
     return Patient(f"caller-{block:05d}{number:02d}", age_months, sex, tuple(present), tuple(denied))
@@ -137,7 +137,7 @@ def _draw_course(family: Family, random: Random) -> tuple[int, Course]:
         return 24 * 7 * random.randint(2, 6), course
     duration_hours = random.randint(1, 12) if random.random() < 0.5 else 24 * random.randint(1, 6)
     courses: list[Course] = ["sudden", "gradual", "worse"]
-    return duration_hours, random.choices(courses, weights=[22, 45, 33])[0]
+    return duration_hours, random.choices(courses, weights=[14, 50, 36])[0]
 
 
 def _draw_vitals(
@@ -152,7 +152,7 @@ def _draw_vitals(
         contradicted.add("HR")
     abnormal = ""
     candidates = [name for name in names if name in family.vitals and name not in contradicted]
-    if candidates and random.random() < 0.35:
+    if candidates and random.random() < 0.22:
         abnormal = random.choice(candidates)
     values: list[tuple[str, str]] = []
     for name in names:

@@ -17,7 +17,7 @@ from r2d.data.triage.wording import duration_text, listed
 LABEL_SHARE = 0.6
 """LLM-style rationales that contain the disposition word for word."""
 
-MIN_WORDS = 18
+MIN_WORDS = 12
 
 CONSEQUENCES: dict[str, tuple[str, ...]] = {
     "emergency now": (
