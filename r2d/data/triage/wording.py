@@ -136,7 +136,7 @@ def _finding_sentences(facts: Facts, random: Random) -> list[str]:
     asserted = [_surface(name, random) for name in facts.asserted]
     denied = [_surface(name, random) for name in facts.denied]
     sentences: list[str] = []
-    if asserted and denied and random.random() < 0.25:
+    if asserted and denied and random.random() < 0.3:
         num_asserted = random.randint(1, min(2, len(asserted)))
         num_denied = random.randint(1, min(3, len(denied)))
         sentences.append(_mixed(asserted[:num_asserted], denied[:num_denied], random))
