@@ -20,9 +20,8 @@ def train_stage1(
     examples: pa.Table, stage1: Stage1Config, model: ModelConfig, labels: LabelsConfig
 ) -> tuple[Annotated[Path, "r2d_stage1_model"], Annotated[Image, "r2d_stage1_curves"]]:
     """The weights of the lowest validation loss, and the curves of the run."""
-    from r2d.training.curves import training_curves
-
     from r2d.training import train
+    from r2d.training.curves import training_curves
 
     folder = work_dir(__name__, content_hash(examples), stage1, model, labels)
     with tracked("train_stage1", stage1.model_dump() | {"model": model.name}) as on_log:

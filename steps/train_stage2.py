@@ -21,9 +21,8 @@ def train_stage2(
     examples: pa.Table, stage1_model: Path, stage2: Stage2Config, model: ModelConfig, labels: LabelsConfig
 ) -> tuple[Annotated[Path, "r2d_stage2_model"], Annotated[Image, "r2d_stage2_curves"]]:
     """The weights of the best armed validation macro-F1, and the curves and schedule actually used."""
-    from r2d.training.curves import training_curves
-
     from r2d.training import train
+    from r2d.training.curves import training_curves
 
     folder = work_dir(__name__, content_hash(examples), folder_hash(stage1_model), stage2, model, labels)
     with tracked("train_stage2", stage2.model_dump() | {"model": model.name}) as on_log:
