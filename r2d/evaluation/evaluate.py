@@ -95,8 +95,13 @@ def _test_rows(examples: pa.Table, max_rows: int | None) -> pa.Table:
         raise DataError("the test split is empty: set data.split.test_fraction, test_ids or a split column")
     if max_rows is None or max_rows >= len(test):
         return test
-    order = sorted(range(len(test)), key=lambda row: hashlib.sha256(test["id"][row].as_py().encode()).digest())
-    return test.take(sorted(order[:max_rows]))
+    return test.take(sorted(_by_id_hash(test)[:max_rows]))
+
+
+def _by_id_hash(test: pa.Table) -> list[int]:
+    """Row numbers in an order that nobody picks and that stays when rows are added."""
+    digests = [hashlib.sha256(id_.encode()).digest() for id_ in test["id"].to_pylist()]
+    return sorted(range(len(digests)), key=digests.__getitem__)
 
 
 def _baselines(
@@ -157,7 +162,7 @@ def _report_facts(
 
 def _samples(test: pa.Table, decisions: Sequence[Decision]) -> list[dict[str, Any]]:
     """Ten wrong and ten right decisions, each the first by hash of the id, so that nobody picks them."""
-    order = sorted(range(len(test)), key=lambda row: hashlib.sha256(test["id"][row].as_py().encode()).digest())
+    order = _by_id_hash(test)
     wrong = [row for row in order if decisions[row].label != test["label"][row].as_py()][:10]
     right = [row for row in order if decisions[row].label == test["label"][row].as_py()][: 20 - len(wrong)]
     return [
