@@ -1,0 +1,127 @@
+"""Section `data`: the labels, where the examples come from, how they are read and divided."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from r2d.config.section import Name, Section
+from r2d.data.labels import normalise_label
+
+
+class LabelsConfig(Section):
+    """The closed set of labels. A label that is not in it counts as wrong and is reported."""
+
+    names: tuple[Name, ...] = ()
+    """Every label, as written in the data. In order of acuity, most urgent first, when `ordered`."""
+    per_row: bool = False
+    """Whether each row brings its own options, in `data.columns.options`, as questions with five choices do; `names`
+    is then left out. Such data can be validated and ingested; training on them is not there yet."""
+    ordered: bool = False
+    """Whether the order of `names` means something (acuity)."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> LabelsConfig:
+        if self.per_row and (self.names or self.ordered):
+            raise ValueError("per_row labels stand in the rows; remove names and ordered, or per_row")
+        if not self.per_row and len(self.names) < 2:
+            raise ValueError(f"names needs at least two labels; found {len(self.names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _distinct(self) -> LabelsConfig:
+        seen: dict[str, str] = {}
+        for name in self.names:
+            key = normalise_label(name)
+            if key in seen:
+                raise ValueError(f"labels {seen[key]!r} and {name!r} are the same but for case or spaces; keep one")
+            seen[key] = name
+        return self
+
+
+class ColumnsConfig(Section):
+    """Which column of the file holds what. A column that is not named here is not read."""
+
+    id: Name = "id"
+    text: Name = "text"
+    label: Name = "label"
+    options: Name | None = None
+    """List of the labels that this row can have, where `data.labels.per_row`."""
+    group: Name | None = None
+    """Patient or caller: rows of one group never stand in different splits."""
+    split: Name | None = None
+    """Column with `train`, `validation` or `test`; without it the split is made by `data.split`."""
+    rationales: dict[Name, Name] = {}
+    """Rationale source -> column, e.g. `{llm: rationale_llm, nurse: rationale_nurse}`."""
+    attributes: dict[Name, Name] = {}
+    """Attribute for slices -> column, e.g. `{age_band: age_band}`."""
+
+
+class SplitConfig(Section):
+    """How rows without a given split are divided: by hash of the group id (else the id), stratified by label."""
+
+    validation_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    test_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    """Ignored when `test_ids` names the test rows."""
+    test_ids: str | None = None
+    """JSON file whose list (or whose object's keys) are the ids of the test split."""
+    seed: int = 42
+
+    @model_validator(mode="after")
+    def _room_for_training(self) -> SplitConfig:
+        if self.validation_fraction + self.test_fraction >= 1.0:
+            raise ValueError(
+                f"validation_fraction {self.validation_fraction} + test_fraction {self.test_fraction} leave no row to "
+                "train on; their sum must be below 1"
+            )
+        return self
+
+
+class SyntheticTriageConfig(Section):
+    """The shipped generator of nurse-line calls: invented text, no real patients."""
+
+    num_calls: Annotated[int, Field(ge=60)] = 6000
+    seed: int = 42
+    label_noise: Annotated[float, Field(ge=0.0, le=0.2)] = 0.03
+    """Share of calls whose label is moved to a neighbouring level, as hurried humans do; their rationales stay."""
+
+
+class DataConfig(Section):
+    """Where the examples come from and how they are read."""
+
+    format: Literal["csv", "jsonl", "parquet", "huggingface", "pubmedqa", "synthetic_triage"]
+    labels: LabelsConfig
+    path: str | None = None
+    """A file (csv, jsonl, parquet, pubmedqa), a folder (parquet, huggingface) or a hub name (huggingface).
+    Shell placeholders for environment variables, with or without a default, are filled in."""
+    columns: ColumnsConfig = ColumnsConfig()
+    split: SplitConfig = SplitConfig()
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    """Of a CSV."""
+    encoding: Name = "utf-8"
+    """Of a CSV or JSONL."""
+    revision: str | None = None
+    """Commit of a hub data set; needed for one, so that a run can be repeated."""
+    hub_config: str | None = None
+    """Configuration (subset) of a hub data set."""
+    synthetic: SyntheticTriageConfig = SyntheticTriageConfig()
+    """Read only when `format` is `synthetic_triage`."""
+
+    @model_validator(mode="after")
+    def _options_where_needed(self) -> DataConfig:
+        if self.labels.per_row != (self.columns.options is not None):
+            raise ValueError("labels.per_row and columns.options go together: give both or neither")
+        if self.labels.per_row and self.format not in ("jsonl", "parquet", "huggingface"):
+            raise ValueError(
+                f"columns.options is a list, which format {self.format!r} cannot hold; use jsonl or parquet"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _path_where_needed(self) -> DataConfig:
+        if self.format != "synthetic_triage" and not self.path:
+            raise ValueError(f"format {self.format!r} needs `path`; only 'synthetic_triage' makes its own data")
+        if self.format == "synthetic_triage" and self.path:
+            raise ValueError("format 'synthetic_triage' makes its own data; remove `path`")
+        return self

@@ -1,0 +1,63 @@
+"""Section `model`: the encoder-decoder, its prompts and its limits."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from r2d.config.section import Name, Section
+
+
+class ScratchConfig(Section):
+    """Sizes of a T5 made from nothing, its tokenizer trained on the training split alone."""
+
+    vocab_size: Annotated[int, Field(ge=64)] = 4000
+    d_model: Annotated[int, Field(ge=8)] = 128
+    d_kv: Annotated[int, Field(ge=4)] = 32
+    d_ff: Annotated[int, Field(ge=8)] = 512
+    num_layers: Annotated[int, Field(ge=1)] = 2
+    """Of the encoder, and as many of the decoder."""
+    num_heads: Annotated[int, Field(ge=1)] = 4
+    dropout_rate: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+
+
+class PromptsConfig(Section):
+    """Prompt templates: data, not code. `{text}` and `{label}` are filled in."""
+
+    stage1: str = "explain: {text}"
+    label: str = "predict: {text}"
+    rationale: str = "given label: {label}, explain: {text}"
+
+    @model_validator(mode="after")
+    def _placeholders(self) -> PromptsConfig:
+        wanted = {"stage1": {"text"}, "label": {"text"}, "rationale": {"label", "text"}}
+        for key, names in wanted.items():
+            template = getattr(self, key)
+            if set(re.findall(r"\{(\w*)\}", template)) != names or not template.endswith("{text}"):
+                raise ValueError(
+                    f"{key} must contain {' and '.join(f'{{{n}}}' for n in sorted(names))}, end with {{text}} and "
+                    f"contain no other braces; found {template!r}"
+                )
+        return self
+
+
+class ModelConfig(Section):
+    """The encoder-decoder that does both tasks."""
+
+    name: Name = "google-t5/t5-large"
+    """A T5-family checkpoint by hub name or local folder, or `scratch`."""
+    revision: str | None = None
+    """Commit of a hub checkpoint; a branch name is accepted but the run can then not be repeated exactly."""
+    scratch: ScratchConfig = ScratchConfig()
+    """Read only when `name` is `scratch`."""
+    prompts: PromptsConfig = PromptsConfig()
+    max_input_tokens: Annotated[int, Field(ge=8)] = 1024
+    """Of every encoder text, gold or sampled label alike; the note is cut, never the prompt."""
+    max_rationale_tokens: Annotated[int, Field(ge=2)] = 256
+    max_label_tokens: Annotated[int, Field(ge=1)] = 50
+    """Longest label that free decoding may write; longer declared labels are refused before training."""
+    label_decoding: Literal["constrained", "free"] = "constrained"
+    """`constrained`: the most probable label of the declared set. `free`: greedy text, as published; it may be no
+    label at all. Evaluation reports both; this one is used in training, in the headline and in the registered model."""

@@ -1,0 +1,276 @@
+"""Section `rationales`: the sources of rationales, how each is read, parsed and judged, and which are trained on."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from r2d.config.section import Fraction, Name, Section
+
+Paths = Annotated[tuple[Name, ...], Field(min_length=1)]
+
+_NOUN = (
+    r"(?:answer|label|decision|verdict|prediction|choice|option|category|classification|disposition"
+    r"|(?:triage|urgency|acuity)(?:\s(?:level|category|decision|class))?)"
+)
+_DETERMINER = (
+    r"(?:(?:the|my|our|final|correct|best|right|overall|predicted|recommended|most\s(?:likely|appropriate))\s{1,5})"
+)
+_LABEL = r"(?P<label>[^\n]{1,400})"
+
+ANSWER_PATTERNS = (
+    # **Final answer:** yes, at the start of a line or a sentence
+    rf"(?:^(?:[^\w\n{{\"]|_){{0,12}}(?:\d{{1,2}}[.)]\s{{1,3}})?|(?<=[.!?]\s))[*_]{{0,3}}"
+    rf"{_DETERMINER}{{0,3}}{_NOUN}[*_ \t]{{0,6}}"
+    rf"(?:[:=：]|\s[-–—]\s)[*_\s]{{0,12}}{_LABEL}",
+    # ## Answer, and the label on the next line
+    rf"^(?:\#{{1,6}}|\*\*|__)[ \t]{{0,3}}{_DETERMINER}{{0,3}}{_NOUN}[*_ \t]{{0,6}}\n\s{{0,10}}{_LABEL}",
+    r"\\boxed\{(?:\\text\{)?(?P<label>[^{}\n]{1,400})\}",
+    r"<(?:final_)?(?:answer|label|decision)>\s{0,10}(?P<label>[^<\n]{1,400})",
+    # So the answer is (c) wooded area.
+    rf"(?<!\bif\s)(?<!\bwhether\s)\b{_DETERMINER}{{1,3}}{_NOUN}(?:\s(?:to|for|in|of)\s(?:this|the|that)\s[^\n.:?!]{{1,60}}?)?"
+    rf"\s{{1,5}}(?:is|was|would\sbe)\s{{0,3}}[:,]?\s{{0,5}}{_LABEL}",
+)
+"""Styles in which models commonly state their answer. Case does not count, and `^` is the start of a line. Every
+repeat is bounded, so that a text of any length takes linear time."""
+
+RUN_ON_PATTERNS = (
+    r"\n\s{0,20}(?:Q|Question|Input|Example|User|Human)\s{0,3}\d{0,4}\s{0,3}[:.]\s",
+    r"\n\s{0,20}(?:Note|Text|Context|Call|Case|Patient|Passage)\s{1,3}\d{1,4}\s{0,3}[:.]\s",
+    r"\n[ \t]{0,20}\n\s{0,20}(?:Note|Text|Context|Call|Passage):\s",
+    r"\n\s{0,20}\#{2,4}\s{0,3}(?:Instruction|Input|Question|User|Human|Example|Note|Context|Text|Call)\b",
+    r"<\|[a-z_]{1,40}\|>",
+)
+"""Where a model that was not stopped begins an invented next question. An answer behind it never counts."""
+
+
+class ParseConfig(Section):
+    """How the answer and the rationale are found in the text of an LLM."""
+
+    structure: Literal["text", "json"] = "text"
+    """`json`: the answer is a JSON object, perhaps within a code fence or other text."""
+    answer_patterns: Paths = ANSWER_PATTERNS
+    """Regular expressions with a group `label`, tried in order; the rationale is a group `rationale`, else what stands
+    before the match, else what follows it."""
+    run_on_patterns: tuple[Name, ...] = RUN_ON_PATTERNS
+    """Regular expressions: from the first match on, behind the answer, the text is cut."""
+    reasoning_tags: tuple[Name, ...] = ("think", "thinking")
+    """Tags whose content is removed, with its end tag or without."""
+    json_label_key: Name = "label"
+    json_rationale_key: Name = "rationale"
+    require_label: bool = True
+    """Whether an output that states no label is rejected; `false` where the model was asked for the rationale alone."""
+
+    @model_validator(mode="after")
+    def _patterns_compile(self) -> ParseConfig:
+        for key in ("answer_patterns", "run_on_patterns"):
+            for pattern in getattr(self, key):
+                try:
+                    compiled = re.compile(pattern)
+                except re.error as error:
+                    raise ValueError(f"{key}: {pattern!r} is no regular expression: {error}") from None
+                if key == "answer_patterns" and "label" not in compiled.groupindex:
+                    raise ValueError(f"{key}: {pattern!r} needs a group named label: (?P<label>...)")
+        return self
+
+
+QualityAction = Literal["keep", "flag", "drop"]
+
+
+class QualityConfig(Section):
+    """What happens to a rationale that fails a check. `flag` keeps it and writes the fault into its provenance."""
+
+    disagrees_with_gold: QualityAction = "flag"
+    """The source's own label is another than the gold one."""
+    leaks_label: Literal["keep", "flag", "mask", "drop"] = "flag"
+    """The gold label stands verbatim in the rationale; `mask` writes `[LABEL]` in its place."""
+    too_short: QualityAction = "drop"
+    min_characters: Annotated[int, Field(ge=1)] = 10
+    too_long: QualityAction = "flag"
+    max_characters: Annotated[int, Field(ge=1)] = 4_000
+    copies_text: QualityAction = "flag"
+    max_copied_share: Fraction = 0.9
+    """Share of the rationale's word triples that stand in the text, above which it is a copy."""
+    repeated: QualityAction = "flag"
+    max_repeats: Annotated[int, Field(ge=1)] = 3
+    """Different texts that may share a rationale word for word."""
+    ungrounded: QualityAction = "flag"
+    """It names a number or a finding that stands nowhere in the text."""
+    findings_file: Name | None = None
+    """YAML list of findings, each a list of its synonyms; by default the shipped one, of symptoms and signs."""
+
+
+class SourceConfig(Section):
+    """What all sources of rationales share."""
+
+    quality: QualityConfig = QualityConfig()
+    several: Literal["first", "last", "longest"] = "first"
+    """Which rationale is taken where one example has several that pass every check."""
+
+
+class ColumnSource(SourceConfig):
+    """Rationales that stand in the data: the key of the source is the one in `data.columns.rationales`."""
+
+    format: Literal["column"]
+
+
+class TextSource(SourceConfig):
+    """Raw LLM output in files: a JSON list, or JSON Lines, of texts or of objects."""
+
+    format: Literal["text"]
+    paths: Paths
+    """Files; a glob is filled in, in natural order (`_2` before `_10`)."""
+    join: Literal["id", "order"] = "id"
+    """`order`: the n-th output belongs to the n-th example; refused where an output has an id, or the counts differ."""
+    id_field: Name = "id"
+    text_field: Name = "text"
+    encoding: Name = "utf-8"
+    parse: ParseConfig = ParseConfig()
+
+
+class BatchSource(SourceConfig):
+    """Output of an OpenAI batch or of vLLM's run-batch (both shapes), joined by `custom_id`."""
+
+    format: Literal["openai_batch", "vllm_batch"]
+    paths: Paths
+    error_paths: tuple[Name, ...] = ()
+    """Error files of the batch; their requests are counted as rejected."""
+    input_paths: tuple[Name, ...] = ()
+    """Input files of the batch; with them the prompt hash of each rationale is recorded."""
+    parse: ParseConfig = ParseConfig()
+
+
+class SyntheticBatchSource(SourceConfig):
+    """The shipped generator's raw batch output, with the faults that real ones have; only for its own calls."""
+
+    format: Literal["synthetic_triage_batch"]
+    parse: ParseConfig = ParseConfig()
+
+
+class LabelStudioSource(SourceConfig):
+    """A JSON export of Label Studio."""
+
+    format: Literal["label_studio"]
+    paths: Paths
+    id_field: Name = "id"
+    """In `data` of a task; a task's own number is not an example's id."""
+    label_field: Name = "label"
+    """`from_name` of the choices."""
+    rationale_field: Name = "rationale"
+    """`from_name` of the text area."""
+
+
+class ArgillaSource(SourceConfig):
+    """An export of Argilla: JSON records, or flat JSON Lines."""
+
+    format: Literal["argilla"]
+    paths: Paths
+    id_field: Name = "id"
+    label_field: Name = "label"
+    rationale_field: Name = "rationale"
+
+
+class CsvSource(SourceConfig):
+    """A table of written rationales, one a row, as nurses or editors deliver them."""
+
+    format: Literal["csv"]
+    paths: Paths
+    example_column: Name = "example_id"
+    rationale_column: Name = "rationale"
+    id_column: Name | None = None
+    """Each rationale's own id, to which an edit can point."""
+    edits_column: Name | None = None
+    """Id of the rationale, of this source or another, that this row is the edited form of; may be empty."""
+    label_column: Name | None = None
+    author_column: Name | None = None
+    time_column: Name | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    encoding: Name = "utf-8"
+
+
+class EndpointSource(SourceConfig):
+    """Rationales asked of an OpenAI-compatible endpoint; every answer is kept, and none is asked for twice."""
+
+    format: Literal["endpoint"]
+    base_url: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    """Such as `http://127.0.0.1:8000/v1`."""
+    model: Name
+    prompt: Name
+    """YAML file with `system` and `user`, Jinja templates over `text`, `label`, `labels` and `examples`."""
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
+    """Name of the environment variable that holds the key; none for a server without one. Never the key itself."""
+    splits: Annotated[tuple[Literal["train", "validation", "test"], ...], Field(min_length=1)] = (
+        "train", "validation", "test",
+    )  # fmt: skip
+    few_shot: Annotated[int, Field(ge=0)] = 0
+    """Solved examples in each prompt, always of the training split and never the asked one."""
+    few_shot_source: Name | None = None
+    """Rationale source, among those that the data brings, of the solved examples."""
+    temperature: Annotated[float, Field(ge=0.0)] | None = 0.0
+    """Not sent where null: some models refuse it."""
+    max_output_tokens: Annotated[int, Field(ge=1)] = 512
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the endpoint calls that limit."""
+    seed: int = 42
+    """Of the choice of solved examples, and sent with each request."""
+    max_concurrency: Annotated[int, Field(ge=1)] = 8
+    timeout_seconds: Annotated[float, Field(gt=0.0)] = 60.0
+    max_retries: Annotated[int, Field(ge=0)] = 5
+    """Of one request on 408, 409, 429, 5xx, a timeout or a broken connection; with growing, random pauses."""
+    max_requests: Annotated[int, Field(ge=1)] | None = None
+    """Budget of requests, retries included, over all runs that share the answers."""
+    max_total_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Budget of prompt and output tokens, over all runs that share the answers."""
+    input_price_per_million: Annotated[float, Field(ge=0.0)] = 0.0
+    """Price of a million prompt tokens, in any currency, for the cost shown."""
+    output_price_per_million: Annotated[float, Field(ge=0.0)] = 0.0
+    parse: ParseConfig = ParseConfig()
+
+    @model_validator(mode="after")
+    def _few_shot_has_a_source(self) -> EndpointSource:
+        if self.few_shot and self.few_shot_source is None:
+            raise ValueError("few_shot needs few_shot_source: the solved examples show a rationale of that source")
+        return self
+
+
+AnySource = Annotated[
+    ColumnSource | TextSource | BatchSource | SyntheticBatchSource | LabelStudioSource | ArgillaSource | CsvSource
+    | EndpointSource,
+    Field(discriminator="format"),
+]  # fmt: skip
+
+Selection = Name | Annotated[tuple[Name, ...], Field(min_length=1)] | Annotated[dict[Name, float], Field(min_length=1)]
+
+
+class RationalesConfig(Section):
+    """Where rationales come from, and which are trained on."""
+
+    stage1_source: Selection
+    """Of Stage 1 (the paper: LLM-generated only). A source; a list: the first of them that the example has; or a
+    mapping of sources to weights: drawn for each example among those that it has."""
+    stage2_source: Selection | None = None
+    """Of Stage 2 and of evaluation; by default that of Stage 1."""
+    sources: dict[Name, AnySource] = {}
+    """Name -> where it comes from, how it is parsed and what is done with what fails a check. Sources that the data
+    brings (`data.columns.rationales`) need not be declared; they are then taken as they are, and reported on."""
+    seed: int = 42
+    """Of the mixture's draws."""
+
+    @model_validator(mode="after")
+    def _weights(self) -> RationalesConfig:
+        for key in ("stage1_source", "stage2_source"):
+            selection = getattr(self, key)
+            if isinstance(selection, dict) and (min(selection.values()) < 0 or not sum(selection.values())):
+                raise ValueError(f"{key}: weights are not below 0 and not all 0; found {selection}")
+        return self
+
+    def selected(self) -> tuple[str, ...]:
+        """Every source that a stage trains on, in the order of declaration."""
+        return tuple(dict.fromkeys([*names_of(self.stage1_source), *names_of(self.stage2_source or ())]))
+
+
+def names_of(selection: str | tuple[str, ...] | dict[str, float]) -> tuple[str, ...]:
+    """The sources that a selection names."""
+    return (selection,) if isinstance(selection, str) else tuple(selection)

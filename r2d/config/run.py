@@ -1,0 +1,86 @@
+"""A complete run, and its last two sections."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from r2d.config.data import DataConfig
+from r2d.config.model import ModelConfig
+from r2d.config.rationales import RationalesConfig, names_of
+from r2d.config.section import Name, Section
+from r2d.config.training import Stage1Config, Stage2Config
+from r2d.config.validation import ValidationConfig
+
+BROUGHT_SOURCES = {"synthetic_triage": ("nurse", "nurse_post_processed"), "pubmedqa": ("human",)}
+"""Rationale sources of the formats that know their own columns."""
+
+
+class EvaluationConfig(Section):
+    """How the chosen model is measured on the test split."""
+
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    bertscore_model: Name = "minilm"
+    """`minilm` (shipped, works offline), a hub name such as `roberta-large` (the paper's), or a folder."""
+    bertscore_num_layers: Annotated[int, Field(ge=1)] | None = None
+    """Layer whose states are compared; by default bert-score's choice for a known model, 6 for `minilm`."""
+    max_rows: Annotated[int, Field(ge=1)] | None = None
+    """Evaluate only that many test rows (the first by hash of the id); all by default."""
+
+
+class GateConfig(Section):
+    """What a model must beat on macro-F1 to be given the alias `champion`."""
+
+    beat_majority_class: bool = True
+    beat_linear_baseline: bool = True
+
+
+class RegistrationConfig(Section):
+    """Under which name the model is registered, and when it may be used."""
+
+    model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "reason2decide"
+    gate: GateConfig = GateConfig()
+
+
+class RunConfig(Section):
+    """A complete run."""
+
+    data: DataConfig
+    rationales: RationalesConfig
+    validation: ValidationConfig = ValidationConfig()
+    model: ModelConfig = ModelConfig()
+    stage1: Stage1Config = Stage1Config()
+    stage2: Stage2Config = Stage2Config()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    registration: RegistrationConfig = RegistrationConfig()
+
+    @model_validator(mode="after")
+    def _known_rationale_sources(self) -> RunConfig:
+        brought = set(BROUGHT_SOURCES.get(self.data.format, self.data.columns.rationales))
+        declared = self.rationales.sources
+        for name, source in declared.items():
+            if source.format == "column" and name not in brought:
+                raise ValueError(
+                    f"rationales.sources.{name} is a column, but the data bring only {sorted(brought)}; "
+                    "declare its column there"
+                )
+            if source.format == "synthetic_triage_batch" and self.data.format != "synthetic_triage":
+                raise ValueError(
+                    f"rationales.sources.{name}: 'synthetic_triage_batch' explains the calls of data.format "
+                    f"'synthetic_triage' alone; found {self.data.format!r}"
+                )
+            if source.format != "column" and name in brought:
+                raise ValueError(
+                    f"{name!r} is a column in data.columns.rationales and a {source.format} source in "
+                    "rationales.sources; give one of them another name"
+                )
+        known = sorted({*brought, *declared})
+        for key in ("stage1_source", "stage2_source"):
+            for name in names_of(getattr(self.rationales, key) or ()):
+                if name not in known:
+                    raise ValueError(
+                        f"rationales.{key} {name!r} is not among data.columns.rationales and rationales.sources "
+                        f"{known}; declare it in one of them or choose another source"
+                    )
+        return self

@@ -1,0 +1,86 @@
+"""Sections `stage1` and `stage2`: the published hyper-parameters are the defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from r2d.config.section import Fraction, Section
+
+
+class StageConfig(Section):
+    """What both stages share."""
+
+    max_steps: Annotated[int, Field(ge=1)]
+    """T: optimiser steps."""
+    eval_every_steps: Annotated[int, Field(ge=1)]
+    patience: Annotated[int, Field(ge=1)]
+    """Evaluations without a better figure before training stops."""
+    learning_rate: Annotated[float, Field(gt=0.0)] = 5e-5
+    """Peak of AdamW's rate, which then falls linearly to 0 at `max_steps`."""
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    """Examples for each optimiser step."""
+    gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
+    """Micro-batches that `batch_size` is divided into."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Of the learning rate (the published code has none). Not the warm-up of alpha and pi."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """T5 gives NaN in fp16, so fp16 is not offered."""
+    save_every_steps: Annotated[int, Field(ge=1)] = 500
+    """Checkpoints from which a killed run resumes."""
+    seed: int = 42
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> StageConfig:
+        if self.batch_size % self.gradient_accumulation_steps:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of gradient_accumulation_steps "
+                f"{self.gradient_accumulation_steps}"
+            )
+        if self.eval_every_steps > self.max_steps:
+            raise ValueError(
+                f"eval_every_steps {self.eval_every_steps} is above max_steps {self.max_steps}: "
+                "nothing could be selected"
+            )
+        return self
+
+
+class Stage1Config(StageConfig):
+    """Stage 1, rationale foundation: selected and stopped by validation loss."""
+
+    max_steps: Annotated[int, Field(ge=1)] = 50_000
+    eval_every_steps: Annotated[int, Field(ge=1)] = 1_000
+    patience: Annotated[int, Field(ge=1)] = 3
+
+
+class Stage2Config(StageConfig):
+    """Stage 2, joint training with task-level scheduled sampling: selected by validation macro-F1."""
+
+    max_steps: Annotated[int, Field(ge=1)] = 30_000
+    eval_every_steps: Annotated[int, Field(ge=1)] = 500
+    patience: Annotated[int, Field(ge=1)] = 5
+    precision: Literal["fp32", "bf16"] = "bf16"
+    alpha: Fraction = 0.7
+    """Weight of the label loss after the warm-up."""
+    warmup_fraction: Fraction = 0.05
+    """T_w / T: alpha rises from 0, and the gold label alone is used, until then."""
+    sampling_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
+    """pi(t) would reach 1 after this share of T behind the warm-up."""
+    max_predicted_label_fraction: Fraction = 0.9
+    """Cap of pi(t)."""
+    validation_rationales: Annotated[int, Field(ge=0)] = 200
+    """Validation rows whose rationale is also generated and scored; the loss is taken over all of them."""
+
+    @model_validator(mode="after")
+    def _armed_phase(self) -> Stage2Config:
+        armed = (self.warmup_fraction + self.sampling_fraction) * self.max_steps
+        last_evaluation = self.max_steps - self.max_steps % self.eval_every_steps
+        if last_evaluation < armed:
+            raise ValueError(
+                f"no evaluation falls into the phase where selection is armed (from step {armed:.0f} to "
+                f"{self.max_steps}): lower eval_every_steps, warmup_fraction or sampling_fraction"
+            )
+        return self

@@ -1,0 +1,122 @@
+"""Section `validation`: what the examples are held against, and what happens to a row that does not meet it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from r2d.config.section import Fraction, Name, Section
+
+Severity = Literal["error", "quarantine", "warn", "off"]
+"""`error` stops the run, `quarantine` sets the row aside with the reason, `warn` reports, `off` does not look."""
+
+RowCheck = Literal[
+    "id_present", "id_unique", "split_known", "text_present", "label_declared", "text_length", "rationale_length",
+    "control_characters", "mojibake", "rationale_equals_text", "exact_duplicate", "near_duplicate", "label_conflict",
+    "text_across_splits", "near_duplicate_across_splits", "group_across_splits",
+]  # fmt: skip
+"""Expectations about one row."""
+
+TableCheck = Literal[
+    "token_limit", "language", "labels_in_every_split", "label_balance", "rationale_coverage", "label_drift",
+    "length_drift",
+]  # fmt: skip
+"""Expectations about shares of a whole table: there is no row to set aside, so `quarantine` is not offered."""
+
+DEFAULT_SEVERITIES: dict[str, Severity] = {
+    "id_present": "error",
+    "id_unique": "error",
+    "split_known": "error",
+    "text_present": "error",
+    "label_declared": "error",
+    "text_length": "warn",
+    "rationale_length": "warn",
+    "control_characters": "warn",
+    "mojibake": "warn",
+    "rationale_equals_text": "warn",
+    "exact_duplicate": "warn",
+    "near_duplicate": "warn",
+    "label_conflict": "warn",
+    "text_across_splits": "error",
+    "near_duplicate_across_splits": "warn",
+    "group_across_splits": "error",
+    "token_limit": "warn",
+    "language": "warn",
+    "labels_in_every_split": "warn",
+    "label_balance": "warn",
+    "rationale_coverage": "warn",
+    "label_drift": "warn",
+    "length_drift": "warn",
+}
+
+Recogniser = Literal[
+    "phone", "email", "date_of_birth", "health_card", "national_id", "postal_code", "record_number", "person_name"
+]
+
+
+class PrivacyConfig(Section):
+    """What to do with text that identifies a person. A net with holes: it replaces no de-identification."""
+
+    policy: Literal["redact", "quarantine", "warn", "off"] = "redact"
+    """`redact` replaces a finding by a typed placeholder such as `[PHONE_1]`, the same for the same value in a row."""
+    recognisers: tuple[Recogniser, ...] = get_args(Recogniser)
+    min_score: Fraction = 0.5
+    """Findings below are neither counted nor redacted."""
+    region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = "US"
+    """ISO country whose national telephone numbers are read without a country code."""
+
+
+class ValidationConfig(Section):
+    """Great Expectations suite over the examples, built from this section."""
+
+    severities: dict[RowCheck | TableCheck, Severity] = {}
+    """Expectation -> `error`, `quarantine`, `warn` or `off`, where the default is not wanted."""
+    privacy: PrivacyConfig = PrivacyConfig()
+    min_text_characters: Annotated[int, Field(ge=1)] = 10
+    max_text_characters: Annotated[int, Field(ge=1)] = 50_000
+    min_rationale_characters: Annotated[int, Field(ge=1)] = 10
+    max_rationale_characters: Annotated[int, Field(ge=1)] = 10_000
+    max_cut_share: Fraction = 0.05
+    """Of texts, and of rationales, that `model.max_input_tokens` and `model.max_rationale_tokens` would cut."""
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}$")] = "en"
+    """ISO 639-1 code of the language the notes should be in."""
+    min_language_share: Fraction = 0.9
+    near_duplicate_similarity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
+    """Jaccard similarity of word triples above which two texts are near duplicates."""
+    max_label_divergence: Fraction = 0.1
+    """Jensen-Shannon divergence (bits) of a split's labels from those of all rows."""
+    min_rationale_coverage: Fraction = 0.0
+    """Share of rows with a rationale, for each source that the data brings."""
+    reference: Name | None = None
+    """`result.json` of an earlier validation, to measure drift against."""
+    max_drift: Annotated[float, Field(gt=0.0)] = 0.2
+    """Population stability index of labels, and of text lengths, against the reference."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> ValidationConfig:
+        for check, severity in self.severities.items():
+            if severity == "quarantine" and check in get_args(TableCheck):
+                raise ValueError(
+                    f"severities.{check} 'quarantine': this looks at the whole table and has no row to set aside; "
+                    "allowed: 'error', 'warn', 'off'"
+                )
+        for kind in ("text", "rationale"):
+            low, high = getattr(self, f"min_{kind}_characters"), getattr(self, f"max_{kind}_characters")
+            if low > high:
+                raise ValueError(f"min_{kind}_characters {low} is above max_{kind}_characters {high}")
+        return self
+
+    def files(self) -> list[tuple[str, str]]:
+        """Config key and path of every file that the validation reads."""
+        return [] if self.reference is None else [("validation.reference", self.reference)]
+
+    @staticmethod
+    def checks() -> tuple[str, ...]:
+        """Every expectation, in the order of reports."""
+        return tuple(DEFAULT_SEVERITIES)
+
+    def severity(self, check: str) -> Severity:
+        """The severity of an expectation: as configured, else its default."""
+        configured: dict[str, Severity] = {str(name): severity for name, severity in self.severities.items()}
+        return configured.get(check, DEFAULT_SEVERITIES[check])
