@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,10 +26,14 @@ EXAMPLES_SCHEMA = pa.schema(
         pa.field("group", pa.string()),
         pa.field("attributes", pa.map_(pa.string(), pa.string()), nullable=False),
         pa.field("rationales", pa.map_(pa.string(), pa.string()), nullable=False),
+        pa.field("options", pa.list_(pa.string()), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("place", pa.string(), nullable=False),
     ]
 )
 """One row an example. `rationale` and `rationale_source` are empty until `ingest_rationales` has chosen among
-`rationales`, which maps each source to its text; `group` is null where the data knows no patient or caller."""
+`rationales`, which maps each source to its text; `group` is null where the data knows no patient or caller; `options`
+is empty where the labels are declared for all rows; `row` counts from 0 in the source, `place` names it for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,9 @@ class Example:
     split: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     rationales: Mapping[str, str] = field(default_factory=dict)
+    options: Sequence[str] = ()
+    row: int = 0
+    place: str = ""
 
 
 def to_table(examples: Iterable[Example]) -> pa.Table:
@@ -69,22 +77,22 @@ def split_of(table: pa.Table, split: str) -> pa.Table:
     return table.filter(pc.equal(table["split"], split))
 
 
-def write_examples(table: pa.Table, path: Path) -> None:
-    """Write a table of `EXAMPLES_SCHEMA` as Parquet: aside first, then renamed."""
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table as Parquet: aside first, then renamed."""
     aside = path.with_name(path.name + ".partial")
     pq.write_table(table, aside)
     aside.replace(path)
 
 
-def read_examples(path: Path) -> pa.Table:
-    """Read what `write_examples` wrote."""
-    return pq.read_table(path, schema=EXAMPLES_SCHEMA)
-
-
 def content_hash(table: pa.Table) -> str:
     """SHA-256 over column names and values: equal rows in equal order give equal hashes, however stored."""
-    digest = hashlib.sha256(json.dumps(table.column_names).encode())
-    for batch in table.to_batches(max_chunksize=4096):
-        for row in batch.to_pylist():
-            digest.update(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    digest = hashlib.sha256(json.dumps([table.num_rows, *table.column_names]).encode())
+    for column in table.columns:
+        if pa.types.is_string(column.type):
+            lengths = pc.fill_null(pc.binary_length(column), -1)
+            digest.update(lengths.to_numpy().astype(np.int64).tobytes())
+        for start in range(0, table.num_rows, 65_536):
+            values = column.slice(start, 65_536).to_pylist()
+            text = "".join(filter(None, values)) if pa.types.is_string(column.type) else json.dumps(values)
+            digest.update(text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

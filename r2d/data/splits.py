@@ -42,20 +42,20 @@ def assign_splits(
         test_source: what names the test rows, for messages.
 
     Raises:
-        DataError: a group stands in two splits, a test id is unknown, or no row is left for train or validation.
+        DataError: `test_ids` divide a group or hold an unknown id, or no row is left for train or validation. Given
+            splits are taken as they are: `r2d.data.validation` judges them.
     """
     members: Groups = defaultdict(list)
     for index, (row_id, group) in enumerate(zip(ids, groups, strict=True)):
         members[group if group is not None else row_id].append(index)
     if given is not None:
-        splits = list(given)
-        _check_groups_whole(members, splits, source, "give all rows of a group the same split")
-    elif test_ids is not None:
+        return list(given)
+    if test_ids is not None:
         splits = _with_known_test(members, ids, labels, config, test_ids, source, test_source)
     else:
         fractions = {"test": config.test_fraction, "validation": config.validation_fraction}
         splits = _divide(members, ids, labels, fractions, config.seed)
-    _check_none_empty(splits, len(members), source, divided=given is None)
+    _check_none_empty(splits, len(members), source)
     return splits
 
 
@@ -151,16 +151,12 @@ def _check_groups_whole(members: Groups, splits: Sequence[str], source: str, fix
         )
 
 
-def _check_none_empty(splits: Sequence[str], num_groups: int, source: str, *, divided: bool) -> None:
+def _check_none_empty(splits: Sequence[str], num_groups: int, source: str) -> None:
     counts = Counter(splits)
     empty = [split for split in ("train", "validation") if not counts[split]]
     if empty:
         found = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
-        fix = (
-            "bring more rows or groups, or change the fractions in data.split"
-            if divided
-            else "add rows of that split, or remove data.columns.split to have the rows divided by data.split"
-        )
         raise DataError(
-            f"{source}: no row in split {' and '.join(empty)} ({len(splits)} rows, {num_groups} groups: {found}); {fix}"
+            f"{source}: no row in split {' and '.join(empty)} ({len(splits)} rows, {num_groups} groups: {found}); "
+            "bring more rows or groups, or change the fractions in data.split"
         )

@@ -29,11 +29,28 @@ def start_model(
     """
     _no_progress_bars()
     if config.name == "scratch":
-        from r2d.modeling.tokenizer import train_tokenizer
-
-        tokenizer = train_tokenizer(training_texts, config.scratch.vocab_size)
+        tokenizer = start_tokenizer(config, training_texts)
         return _scratch_model(config.scratch, tokenizer, seed), tokenizer
     return load_pretrained(config.name, config.revision)
+
+
+def start_tokenizer(config: ModelConfig, training_texts: Iterable[str]) -> PreTrainedTokenizerBase:
+    """The tokenizer of `start_model` alone, for counting tokens before anything is trained.
+
+    Raises:
+        ModelError: the checkpoint's tokenizer cannot be had.
+    """
+    if config.name == "scratch":
+        from r2d.modeling.tokenizer import train_tokenizer
+
+        return train_tokenizer(training_texts, config.scratch.vocab_size)
+    from transformers import AutoTokenizer
+
+    revision = {} if Path(config.name).is_dir() else {"revision": config.revision}
+    try:
+        return AutoTokenizer.from_pretrained(config.name, trust_remote_code=False, **revision)
+    except (OSError, ValueError) as error:
+        raise ModelError(_cannot_load(config.name, config.revision, error)) from error
 
 
 def load_pretrained(

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from r2d.config import DataConfig
-from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, content_hash, iterate_examples, to_table
-from r2d.data.load import fingerprint, load_examples
+from r2d.config import DataConfig, ModelConfig, ValidationConfig
+from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, Example, content_hash, iterate_examples, to_table
+from r2d.data.fingerprint import data_fingerprint
+from r2d.data.load import load_examples
+from r2d.data.validation import validate
 from r2d.errors import DataError
 
 NOTE = "Mme Dûrand rang at night"
@@ -38,10 +40,15 @@ def config_of(folder: Path, rows: list[dict[str, Any]], **values: Any) -> DataCo
     return DataConfig(format="jsonl", path=str(path), **values)
 
 
+def load_and_validate(config: DataConfig) -> None:
+    validation = ValidationConfig(min_text_characters=1, severities={"language": "off", "token_limit": "off"})
+    validate(load_examples(config), validation, labels=config.labels, model=ModelConfig()).raise_for_errors()
+
+
 def message_of(config: DataConfig) -> str:
     """The message of the fault, once it is known that neither it nor its traceback quotes a note."""
     with pytest.raises(DataError) as caught:
-        load_examples(config)
+        load_and_validate(config)
     shown = "".join(traceback.format_exception(caught.value))
     assert "Dûrand" not in shown
     assert "rang at night" not in shown
@@ -84,14 +91,16 @@ def test_numbers_that_are_labels_themselves_are_no_positions(tmp_path: Path) -> 
     table = load_examples(config_of(tmp_path, rows, labels={"names": ["2", "1", "3"]}))
     assert table["label"].to_pylist() == [str(1 + order % 2) for order in range(40)]
     rows[7]["label"] = 0
-    assert "row 8 (line 8), id 'c7': '0'" in message_of(config_of(tmp_path, rows, labels={"names": ["2", "1", "3"]}))
+    assert "calls.jsonl: row 8 (line 8), id 'c7' holds '0'" in message_of(
+        config_of(tmp_path, rows, labels={"names": ["2", "1", "3"]})
+    )
 
 
 @pytest.mark.parametrize("odd", [2, -1, "Same Day"])
 def test_numbers_mixed_with_anything_else_are_no_positions(tmp_path: Path, odd: Any) -> None:
     rows = [row | {"label": order % 2} for order, row in enumerate(rows_of())]
     rows[7]["label"] = odd
-    assert "hold a label that is not declared" in message_of(config_of(tmp_path, rows))
+    assert "every label is allowed" in message_of(config_of(tmp_path, rows))
 
 
 def test_unknown_labels_are_counted_and_the_first_five_named(tmp_path: Path) -> None:
@@ -99,9 +108,9 @@ def test_unknown_labels_are_counted_and_the_first_five_named(tmp_path: Path) -> 
     for row in rows[10:18]:
         row["label"] = "tomorrow"
     message = message_of(config_of(tmp_path, rows))
-    assert f"{tmp_path / 'calls.jsonl'}: 1 kind of fault" in message
-    assert "column 'label' (data.columns.label): 8 row(s) hold a label that is not declared" in message
-    assert "row 11 (line 11), id 'c10': 'tomorrow'" in message
+    assert "the data contract is broken (40 rows, 1 expectation)" in message
+    assert "label_declared (every label is allowed): 8 row(s)" in message
+    assert "calls.jsonl: row 11 (line 11), id 'c10' holds 'tomorrow'" in message
     assert message.count("'tomorrow'") == 5
     assert "and 3 more" in message
     assert "allowed: 'Emergency Now', 'Same Day'" in message
@@ -116,29 +125,30 @@ def test_a_note_in_the_label_column_is_not_quoted(tmp_path: Path) -> None:
 def test_an_absent_label_is_called_empty(tmp_path: Path) -> None:
     rows = rows_of()
     rows[2]["label"] = None
-    assert "row 3 (line 3), id 'c2': (empty)" in message_of(config_of(tmp_path, rows))
+    assert "row 3 (line 3), id 'c2' holds (empty)" in message_of(config_of(tmp_path, rows))
 
 
 def test_blank_texts_and_ids_are_counted_and_named(tmp_path: Path) -> None:
     rows = rows_of()
     rows[1]["text"], rows[2]["text"], rows[3]["id"] = " \n\t", None, " "
     message = message_of(config_of(tmp_path, rows))
-    assert "2 kinds of fault" in message
-    assert "(data.columns.text): 2 row(s) have no text: row 2 (line 2), id 'c1'; row 3 (line 3), id 'c2'" in message
-    assert "(data.columns.id): 1 row(s) without an id: row 4 (line 4)" in message
+    assert "2 expectations" in message
+    assert "text_present (every text has a word): 2 row(s): calls.jsonl: row 2 (line 2), id 'c1'; calls" in message
+    assert "id_present (every row has an id): 1 row(s): calls.jsonl: row 4 (line 4), id ''" in message
 
 
 def test_a_repeated_id_names_both_rows(tmp_path: Path) -> None:
     rows = rows_of()
     rows[9]["id"] = " c4 "
     message = message_of(config_of(tmp_path, rows))
-    assert "(data.columns.id): 1 row(s) repeat an id: id 'c4': row 5 (line 5) and row 10 (line 10)" in message
+    assert "id_unique (every id is there once): 2 row(s): calls.jsonl: row 5 (line 5), id 'c4'; calls" in message
 
 
 def test_rows_are_counted_without_the_header_and_lines_with_it(tmp_path: Path) -> None:
-    (tmp_path / "calls.csv").write_text('id,text,label\n1,"two\nlines",Same Day\n\n2,x,nil\n', encoding="utf-8")
+    more = "".join(f"{number},note {number},Same Day\n" for number in range(3, 40))
+    (tmp_path / "calls.csv").write_text(f'id,text,label\n1,"two\nlines",Same Day\n\n2,x,nil\n{more}', encoding="utf-8")
     config = DataConfig(format="csv", path=str(tmp_path / "calls.csv"), labels={"names": LABELS})
-    assert "row 2 (line 5), id '2': 'nil'" in message_of(config)
+    assert "row 2 (line 5), id '2' holds 'nil'" in message_of(config)
 
 
 def test_given_splits_are_kept_under_their_usual_names(tmp_path: Path) -> None:
@@ -152,16 +162,14 @@ def test_unknown_split_values_are_named(tmp_path: Path) -> None:
     rows = [row | {"part": "train"} for row in rows_of()]
     rows[4]["part"], rows[5]["part"] = "holdout", None
     message = message_of(config_of(tmp_path, rows, columns={"split": "part"}))
-    assert "column 'part' (data.columns.split): 2 row(s) hold an unknown split" in message
-    assert "row 5 (line 5), id 'c4': 'holdout'; row 6 (line 6), id 'c5': (empty)" in message
-    assert "allowed: train, validation" in message
+    assert "split_known (every split is train, validation or test): 2 row(s)" in message
+    assert "row 5 (line 5), id 'c4' holds 'holdout'; calls.jsonl: row 6 (line 6), id 'c5' holds (empty)" in message
 
 
 def test_a_group_in_two_given_splits_is_refused(tmp_path: Path) -> None:
     rows = [row | {"part": SPLITS[order % 3], "caller": f"p{order // 2}"} for order, row in enumerate(rows_of())]
     message = message_of(config_of(tmp_path, rows, columns={"split": "part", "group": "caller"}))
-    assert "20 group(s) stand in more than one split" in message
-    assert "'p0' in train and validation" in message
+    assert "group_across_splits (no patient or caller stands in two splits): 40 row(s)" in message
 
 
 def test_groups_that_differ_by_outer_spaces_are_one(tmp_path: Path) -> None:
@@ -198,12 +206,17 @@ def test_a_missing_file_of_test_ids_names_its_key(tmp_path: Path) -> None:
     config = config_of(tmp_path, rows_of(), split={"test_ids": str(tmp_path / "gone.json")})
     assert f"{tmp_path / 'gone.json'}: no such file or folder (data.split.test_ids is" in message_of(config)
     with pytest.raises(DataError, match=r"no such file or folder \(data\.split\.test_ids is"):
-        fingerprint(config)
+        data_fingerprint(config)
 
 
 def test_two_authorities_on_the_test_split_are_refused(tmp_path: Path) -> None:
     config = config_of(tmp_path, rows_of(), columns={"split": "part"}, split={"test_ids": "x.json"})
     assert "remove one of them" in message_of(config)
+
+
+def nurses(call: Example) -> dict[str, str]:
+    """The LLM's rationales come as raw batch output and are ingested."""
+    return {source: text for source, text in sorted(call.rationales.items()) if source != "llm"}
 
 
 def test_synthetic_calls_are_checked_and_divided_like_any_data() -> None:
@@ -215,8 +228,7 @@ def test_synthetic_calls_are_checked_and_divided_like_any_data() -> None:
     config = DataConfig(labels={"names": sorted({call.label for call in calls})}, **values)
     loaded = list(iterate_examples(load_examples(config)))
     assert [(e.id, e.text, e.label, e.group, dict(e.rationales), dict(e.attributes)) for e in loaded] == [
-        (c.id, c.text, c.label, c.group, dict(sorted(c.rationales.items())), dict(sorted(c.attributes.items())))
-        for c in calls
+        (c.id, c.text, c.label, c.group, nurses(c), dict(sorted(c.attributes.items()))) for c in calls
     ]
     assert {e.split for e in loaded} == set(SPLITS)
 
@@ -285,19 +297,19 @@ def test_a_folder_of_json_lines_keeps_its_own_splits() -> None:
 
 def test_a_fingerprint_changes_with_one_byte_and_not_when_the_file_moves(tmp_path: Path) -> None:
     config = config_of(tmp_path, rows_of())
-    before = fingerprint(config)
+    before = data_fingerprint(config)
     moved = shutil.copy(str(config.path), tmp_path / "elsewhere.jsonl")
-    assert fingerprint(config.model_copy(update={"path": str(moved)})) == before
+    assert data_fingerprint(config.model_copy(update={"path": str(moved)})) == before
     raw = bytearray(Path(moved).read_bytes())
     raw[-5] ^= 1
     Path(moved).write_bytes(raw)
-    assert fingerprint(config.model_copy(update={"path": str(moved)})) != before
+    assert data_fingerprint(config.model_copy(update={"path": str(moved)})) != before
 
 
 @pytest.mark.parametrize("kind", ["parquet", "huggingface"])
 def test_the_fingerprint_of_a_folder_knows_contents_and_names_but_not_its_place(tmp_path: Path, kind: str) -> None:
     def of(folder: Path) -> str:
-        return fingerprint(DataConfig(format=kind, path=str(folder), labels={"names": LABELS}))
+        return data_fingerprint(DataConfig(format=kind, path=str(folder), labels={"names": LABELS}))
 
     (tmp_path / "a" / "deep").mkdir(parents=True)
     (tmp_path / "a" / "deep" / "1.parquet").write_bytes(b"first")
@@ -315,19 +327,21 @@ def test_the_fingerprint_of_a_folder_knows_contents_and_names_but_not_its_place(
 def test_the_fingerprint_covers_the_test_ids(tmp_path: Path) -> None:
     (tmp_path / "test.json").write_text('["c1"]')
     config = config_of(tmp_path, rows_of(), split={"test_ids": str(tmp_path / "test.json")})
-    before = fingerprint(config)
+    before = data_fingerprint(config)
     (tmp_path / "test.json").write_text('["c2"]')
-    assert fingerprint(config) != before
+    assert data_fingerprint(config) != before
 
 
 def test_the_fingerprint_of_what_is_no_file_is_its_revision_or_its_parameters() -> None:
     def hub(revision: str) -> str:
-        return fingerprint(
+        return data_fingerprint(
             DataConfig(format="huggingface", path="nurses/calls", revision=revision, labels={"names": LABELS})
         )
 
     def synthetic(seed: int) -> str:
-        return fingerprint(DataConfig(format="synthetic_triage", labels={"names": LABELS}, synthetic={"seed": seed}))
+        return data_fingerprint(
+            DataConfig(format="synthetic_triage", labels={"names": LABELS}, synthetic={"seed": seed})
+        )
 
     assert hub("0123") == hub("0123") != hub("4567")
     assert synthetic(1) == synthetic(1) != synthetic(2)
@@ -337,16 +351,16 @@ def test_the_fingerprint_of_what_is_no_file_is_its_revision_or_its_parameters() 
 def test_the_fingerprint_of_a_missing_file_is_the_same_fault_as_reading_it(tmp_path: Path, kind: str) -> None:
     config = DataConfig(format=kind, path=str(tmp_path / "gone"), labels={"names": LABELS})
     with pytest.raises(DataError) as caught:
-        fingerprint(config)
+        data_fingerprint(config)
     assert str(caught.value) == message_of(config)
 
 
 def test_a_fingerprint_needs_neither_datasets_nor_pandas(tmp_path: Path) -> None:
     config = config_of(tmp_path, rows_of())
     program = (
-        "import sys\nfrom r2d.config import DataConfig\nfrom r2d.data.load import fingerprint\n"
-        f"print(fingerprint(DataConfig.model_validate_json({config.model_dump_json()!r})))\n"
+        "import sys\nfrom r2d.config import DataConfig\nfrom r2d.data.fingerprint import data_fingerprint\n"
+        f"print(data_fingerprint(DataConfig.model_validate_json({config.model_dump_json()!r})))\n"
         "print(sorted({'datasets', 'pandas', 'torch'} & sys.modules.keys()))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [fingerprint(config), "[]"]
+    assert done.stdout.splitlines() == [data_fingerprint(config), "[]"]

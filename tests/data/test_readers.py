@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from r2d.config import DataConfig
+from r2d.config import DataConfig, LabelsConfig, ModelConfig, ValidationConfig
 from r2d.data.examples import Example, iterate_examples
 from r2d.data.load import load_examples
+from r2d.data.validation import validate
 from r2d.errors import DataError
 
 NOTE = "Mme Dûrand rang at night"
@@ -108,10 +109,15 @@ def examples_of(config: DataConfig) -> list[Example]:
     return list(iterate_examples(load_examples(config)))
 
 
+def load_and_validate(config: DataConfig) -> None:
+    rules = ValidationConfig(min_text_characters=1, severities={"language": "off", "token_limit": "off"})
+    validate(load_examples(config), rules, labels=config.labels, model=ModelConfig()).raise_for_errors()
+
+
 def message_of(config: DataConfig) -> str:
     """The message of the fault, once it is known that neither it nor its traceback quotes a note."""
     with pytest.raises(DataError) as caught:
-        load_examples(config)
+        load_and_validate(config)
     shown = "".join(traceback.format_exception(caught.value))
     for clinical in ("Dûrand", "rang at night", "her heart"):
         assert clinical not in shown
@@ -381,7 +387,7 @@ def test_a_row_of_a_parquet_folder_is_named_by_its_file(tmp_path: Path) -> None:
     rows = rows_of()
     rows[15]["level"] = "urgnt"
     path = write_parquet_folder(tmp_path / "data", rows)
-    assert "deep/b.parquet: row 5, id '0015': 'urgnt'" in message_of(config_of(path, "parquet"))
+    assert "deep/b.parquet: row 5, id '0015' holds 'urgnt'" in message_of(config_of(path, "parquet"))
 
 
 def test_class_label_numbers_are_read_as_their_names(tmp_path: Path) -> None:
@@ -423,7 +429,7 @@ def test_a_split_of_a_dataset_that_is_none_of_ours_is_refused(tmp_path: Path) ->
     parts = {"train": rows[:20], "unsupervised": rows[20:]}
     DatasetDict({name: Dataset.from_list(part) for name, part in parts.items()}).save_to_disk(tmp_path / "data")
     message = message_of(config_of(tmp_path / "data", "huggingface"))
-    assert "10 row(s) hold an unknown split: unsupervised: row 1, id '0020': 'unsupervised'" in message
+    assert "10 row(s): data: unsupervised: row 1, id '0020' holds 'unsupervised'" in message
 
 
 def test_reading_a_folder_leaves_no_copy_of_the_notes_in_the_cache(
@@ -497,3 +503,25 @@ def test_a_file_that_is_not_pubmedqa_is_a_named_fault(tmp_path: Path, content: s
     message = message_of(config_of(path, "pubmedqa"))
     assert str(path) in message
     assert part in message
+
+
+def test_the_options_of_a_row_are_read_from_a_list(tmp_path: Path) -> None:
+    labels = LabelsConfig(per_row=True)
+    rows = [{"id": f"q{n}", "text": f"question {n}", "label": "b", "choices": ["a", "b", 3]} for n in range(30)]
+    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    pq.write_table(
+        pa.Table.from_pylist([row | {"choices": ["a", "b", "3"]} for row in rows]), tmp_path / "questions.parquet"
+    )
+    for kind in ("jsonl", "parquet"):
+        path = str(tmp_path / f"questions.{kind}")
+        config = DataConfig(format=kind, path=path, labels=labels, columns={"options": "choices"})
+        assert load_examples(config)["options"].to_pylist() == [["a", "b", "3"]] * 30
+
+
+def test_options_that_are_no_list_are_named(tmp_path: Path) -> None:
+    rows = [{"id": f"q{n}", "text": "question", "label": "b", "choices": "a or b"} for n in range(30)]
+    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "questions.parquet")
+    values = {"labels": LabelsConfig(per_row=True), "columns": {"options": "choices"}}
+    for kind, part in (("jsonl", "column 'choices' (data.columns.options) holds a str"), ("parquet", "is a list")):
+        assert part in message_of(DataConfig(format=kind, path=str(tmp_path / f"questions.{kind}"), **values))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+import glob
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from r2d.errors import DataError
 
+_MAGIC = re.compile(r"[*?\[]")
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 NO_TEXT = {
     b"PAR1": "a Parquet file: set data.format: parquet",
@@ -45,6 +48,36 @@ def existing_file(path: str, key: str = "data.path") -> Path:
     if file.is_dir():
         raise DataError(f"{file}: is a folder, but a file is wanted here; name one of its files in {key}")
     return with_content(file)
+
+
+def find_files(paths: Sequence[str], key: str) -> list[Path]:
+    """The files that paths and globs name, each once, a glob's in natural order: `_2` before `_10`.
+
+    Args:
+        key: config key of the paths, for messages.
+
+    Raises:
+        DataError: a path is no file, or a glob matches none.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if _MAGIC.search(path) and not Path(path).expanduser().exists():
+            matches = [Path(match).absolute() for match in glob.glob(str(Path(path).expanduser()), recursive=True)]
+            files = sorted((match for match in matches if match.is_file()), key=_natural_order)
+            if not files:
+                raise DataError(
+                    f"{key}: {path!r} matches no file; correct it: a relative path starts at the working directory "
+                    f"({Path.cwd()})"
+                )
+        else:
+            files = [existing_path(path, key)]
+        found |= dict.fromkeys(files)
+    return list(found)
+
+
+def _natural_order(file: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", str(file))
+    return [(int(part) if number % 2 else 0, part) for number, part in enumerate(parts)]
 
 
 def files_below(folder: Path, suffix: str = "") -> list[Path]:

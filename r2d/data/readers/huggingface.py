@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from r2d.config import DataConfig
 from r2d.data.readers.files import existing_path, files_below, with_content
-from r2d.data.readers.rows import Rows, check_columns, text_array, text_column, wanted_columns
+from r2d.data.readers.rows import Rows, check_columns, declared_column, text_array, wanted_columns
 from r2d.errors import DataError
 
 
@@ -121,7 +121,7 @@ def _table(split: Any, wanted: dict[str, str], where: str) -> pa.Table:
             names = [None if number in (None, -1) else feature.names[number] for number in table[column].to_pylist()]
             columns[key] = text_array(names, where, column)
         else:
-            columns[key] = text_column(table[column], where, column)
+            columns[key] = declared_column(key, table[column], where, column)
     return pa.table(columns)
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from r2d.config import DataConfig
 from r2d.data.readers.files import existing_file, text_of
-from r2d.data.readers.rows import Rows, check_columns, first_of, scalar_text, text_array, wanted_columns
+from r2d.data.readers.rows import Rows, check_columns, first_of, list_text, scalar_text, text_array, wanted_columns
 from r2d.errors import DataError
 
 
@@ -25,20 +25,25 @@ def read_jsonl(config: DataConfig) -> Rows:
     with text_of(file, config.encoding) as stream:
         objects, lines, found = _objects(stream, file)
     check_columns(wanted, list(found), str(file))
-    values: dict[str, list[str | None]] = {key: [] for key in wanted}
+    values: dict[str, list[Any]] = {key: [] for key in wanted}
     nested: list[str] = []
     for line, item in zip(lines, objects, strict=True):
         for key, column in wanted.items():
             try:
-                values[key].append(scalar_text(item.get(column)))
+                values[key].append(list_text(item.get(column)) if key == "options" else scalar_text(item.get(column)))
             except TypeError as error:
                 nested.append(f"line {line}, column {column!r} (data.columns.{key}) holds a {error}")
     if nested:
         raise DataError(
-            f"{file}: {len(nested)} value(s) are no text: {first_of(nested)}; write a string, number or boolean there"
+            f"{file}: {len(nested)} value(s) are no text: {first_of(nested)}; write a string, number or boolean there "
+            "(in data.columns.options a list of them)"
         )
-    table = pa.table({key: text_array(values[key], str(file), wanted[key]) for key in wanted})
+    table = pa.table({key: _column(key, values[key], str(file), wanted[key]) for key in wanted})
     return Rows(table, str(file), wanted, lines=lines)
+
+
+def _column(key: str, values: list[Any], where: str, column: str) -> pa.Array | pa.ChunkedArray:
+    return pa.array(values, pa.list_(pa.string())) if key == "options" else text_array(values, where, column)
 
 
 def _objects(stream: TextIO, file: Path) -> tuple[list[dict[str, Any]], list[int], dict[str, None]]:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from r2d.config import DataConfig
 from r2d.data.readers.files import existing_path, files_below, with_content
-from r2d.data.readers.rows import Rows, check_columns, text_column, wanted_columns
+from r2d.data.readers.rows import Rows, check_columns, declared_column, wanted_columns
 from r2d.errors import DataError
 
 
@@ -52,4 +52,4 @@ def _read_file(file: Path, wanted: dict[str, str]) -> pa.Table:
         raise DataError(
             f"{file}: is no whole Parquet file ({type(error).__name__}); write it again, or correct data.format"
         ) from None
-    return pa.table({key: text_column(table[column], str(file), column) for key, column in wanted.items()})
+    return pa.table({key: declared_column(key, table[column], str(file), column) for key, column in wanted.items()})

@@ -15,6 +15,7 @@ from r2d.errors import DataError
 
 SHOWN_FAULTS = 5
 LONGEST_SHOWN = 40
+MOST_WORDS_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Rows:
 
     table: pa.Table
     """Nullable string columns, named by config key: `id`, `text`, `label`, `group`, `split`, `rationales.<source>`,
-    `attributes.<name>`; the undeclared ones are absent."""
+    `attributes.<name>`; the undeclared ones are absent. `options` alone is a column of lists of strings."""
     source: str
     """The file, folder or data set, for messages."""
     columns: Mapping[str, str]
@@ -36,7 +37,7 @@ class Rows:
     """Whether `split` holds the source's own division and not a column of the user's."""
 
     def place(self, index: int) -> str:
-        """Where row `index` stands, counted from 1 without any header: `row 3 (line 4)`."""
+        """Where row `index` stands, counted from 1 without any header: `calls.csv row 3 (line 4)`."""
         row, part = index, ""
         for name, num_rows in self.parts:
             if row < num_rows:
@@ -54,6 +55,8 @@ class Rows:
 def wanted_columns(columns: ColumnsConfig) -> dict[str, str]:
     """Config key -> column, of every declared column."""
     wanted = {"id": columns.id, "text": columns.text, "label": columns.label}
+    if columns.options is not None:
+        wanted["options"] = columns.options
     if columns.group is not None:
         wanted["group"] = columns.group
     if columns.split is not None:
@@ -93,7 +96,7 @@ def _found(found: Sequence[str]) -> str:
 
 def shown(value: str) -> str:
     """A label, id or column name for a message. Longer prose, most likely a note in the wrong column, is not quoted."""
-    if len(value) <= LONGEST_SHOWN:
+    if len(value) <= LONGEST_SHOWN and len(value.split()) <= MOST_WORDS_SHOWN:
         return repr(value)
     if any(character.isspace() for character in value):
         return f"(a text of {len(value)} characters)"
@@ -124,6 +127,17 @@ def text_array(values: Iterable[str | None], where: str, column: str) -> pa.Chun
     return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
 
 
+def list_text(value: Any) -> list[str]:
+    """The options of a row, a list of JSON scalars, as texts.
+
+    Raises:
+        TypeError: it is no list, or holds a list, an object or null.
+    """
+    if not isinstance(value, list) or any(item is None for item in value):
+        raise TypeError("list with null" if isinstance(value, list) else type(value).__name__)
+    return [scalar_text(item) or "" for item in value]
+
+
 def _is_unicode(value: str) -> bool:
     try:
         value.encode()
@@ -147,6 +161,20 @@ def scalar_text(value: Any) -> str | None:
     if isinstance(value, float):
         return None if value != value else str(pa.scalar(value).cast(pa.string()))
     raise TypeError(type(value).__name__)
+
+
+def declared_column(key: str, column: pa.ChunkedArray, where: str, name: str) -> pa.ChunkedArray:
+    """A typed Arrow column as its config key wants it: `options` as lists of texts, everything else as text.
+
+    Raises:
+        DataError: its type has no such form.
+    """
+    if key != "options":
+        return text_column(column, where, name)
+    try:
+        return column.cast(pa.list_(pa.string()))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise DataError(f"{where}: column {name!r} holds {column.type}; data.columns.options is a list") from None
 
 
 def text_column(column: pa.ChunkedArray, where: str, name: str) -> pa.ChunkedArray:

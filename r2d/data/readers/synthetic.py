@@ -9,7 +9,8 @@ from r2d.data.readers.rows import Rows
 
 
 def read_synthetic_triage(config: DataConfig) -> Rows:
-    """Generate the calls that `data.synthetic` asks for."""
+    """Generate the calls that `data.synthetic` asks for, with what nurses wrote; the LLM's rationales come as raw batch
+    output (`rationales.sources`, format `synthetic_triage_batch`)."""
     from r2d.data.triage import generate_calls
 
     calls = generate_calls(config.synthetic)
@@ -19,7 +20,7 @@ def read_synthetic_triage(config: DataConfig) -> Rows:
         "label": [call.label for call in calls],
         "group": [call.group for call in calls],
     }
-    for source in sorted({source for call in calls for source in call.rationales}):
+    for source in sorted({source for call in calls for source in call.rationales} - {"llm"}):
         columns[f"rationales.{source}"] = [call.rationales.get(source) for call in calls]
     for name in sorted({name for call in calls for name in call.attributes}):
         columns[f"attributes.{name}"] = [call.attributes.get(name) for call in calls]
