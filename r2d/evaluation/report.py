@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from r2d.data.labels import match_label
+from r2d.pages import render
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -61,18 +60,11 @@ class ReportFacts:
 
 def render_report(facts: ReportFacts) -> str:
     """The page as HTML text, with style and pictures inside; every text of `facts` is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("r2d.evaluation", package_path="."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": _percent, "figure": _figure, "count": _count}
     metrics = facts.label_metrics
-    return environment.get_template("report.html.j2").render(
+    return render(
+        "r2d.evaluation",
+        "report.html.j2",
+        title=facts.title,
         facts=facts,
         metrics=metrics,
         systems=_systems(facts),
@@ -81,7 +73,6 @@ def render_report(facts: ReportFacts) -> str:
         triage=_triage_errors(metrics) if facts.ordered else None,
         populations=_populations(facts.rationale_metrics),
         samples=_shown_samples(facts),
-        pictures={caption: _data_uri(picture) for caption, picture in facts.pictures.items()},
     )
 
 
@@ -122,24 +113,3 @@ def _shown_samples(facts: ReportFacts) -> list[dict[str, Any]]:
         for row in facts.samples
     ]
     return sorted(judged, key=lambda row: bool(row["correct"]))[:MAX_SAMPLES]
-
-
-def _data_uri(picture: Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def _figure(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def _count(value: object) -> str:
-    """A fact as text: whole numbers with a narrow space between thousands."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else str(value)
