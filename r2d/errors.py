@@ -26,3 +26,7 @@ class TrainingError(R2DError):
 
 class RegistryError(R2DError):
     """A registered model cannot be found or written."""
+
+
+class GenerationError(R2DError):
+    """Rationales cannot be asked for any further: a budget is spent, or the endpoint fails. Answers are kept."""

@@ -62,20 +62,22 @@ def test_no_clinical_text_stands_in_the_log(first_run: Run) -> None:
 def test_every_artifact_has_a_content_hash_or_is_a_picture(first_run: Run, workplace: Workplace) -> None:
     hashes = workplace.python(f"{LAST_RUN}answer = {{name: artifact.content_hash {OUTPUTS}}}")
     assert set(hashes) == {
-        "r2d_examples", "r2d_valid_examples", "r2d_data_report", "r2d_stage1_examples", "r2d_stage2_examples",
-        "r2d_ingestion_report", "r2d_stage1_model", "r2d_stage1_curves", "r2d_stage2_model", "r2d_stage2_curves",
+        "r2d_examples", "r2d_valid_examples", "r2d_quarantine", "r2d_privacy_findings", "r2d_data_result",
+        "r2d_data_report", "r2d_data_picture", "r2d_stage1_examples", "r2d_stage2_examples",
+        "r2d_rationale_provenance", "r2d_rejected_rationales", "r2d_ingestion_result", "r2d_ingestion_report",
+        "r2d_stage1_model", "r2d_stage1_curves", "r2d_stage2_model", "r2d_stage2_curves",
         "r2d_metrics", "r2d_predictions", "r2d_evaluation_report", "r2d_confusion_matrix", "r2d_registration",
     }  # fmt: skip
-    pictures = {"r2d_stage1_curves", "r2d_stage2_curves", "r2d_confusion_matrix"}
+    pictures = {"r2d_data_picture", "r2d_stage1_curves", "r2d_stage2_curves", "r2d_confusion_matrix"}
     assert {name for name, value in hashes.items() if value is None} <= pictures
 
 
 def test_the_report_and_the_curves_can_be_seen_in_the_dashboard(first_run: Run, workplace: Workplace) -> None:
     types = "[str(v.type) for v in (artifact.visualizations or [])]"
     shown = workplace.python(f"{LAST_RUN}answer = {{name: {types} {OUTPUTS}}}")
-    for name in ("r2d_examples", "r2d_data_report", "r2d_evaluation_report"):
+    for name in ("r2d_examples", "r2d_data_report", "r2d_ingestion_report", "r2d_evaluation_report"):
         assert shown[name] == ["html"], name
-    for name in ("r2d_stage1_curves", "r2d_stage2_curves", "r2d_confusion_matrix"):
+    for name in ("r2d_data_picture", "r2d_stage1_curves", "r2d_stage2_curves", "r2d_confusion_matrix"):
         assert shown[name] == ["image"], name
 
 

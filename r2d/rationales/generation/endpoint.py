@@ -1,0 +1,184 @@
+"""One OpenAI-compatible endpoint: its address, its key, and what its replies mean."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import logging
+import os
+import re
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx2
+from pydantic import SecretStr
+
+from r2d.config import EndpointSource
+from r2d.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
+"""Worth another try, as is every 5xx."""
+MAX_RETRY_AFTER_SECONDS = 120.0
+MIN_SECRET_CHARACTERS = 8
+"""A shorter key, such as `EMPTY`, is a placeholder; striking it out would change words of the answers."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Reply:
+    """What came back: an answer (200, with its body) or a refusal (anything else, without any text)."""
+
+    status: int
+    request_id: str | None
+    body: dict[str, Any] | None
+    code: str | None = None
+    """The server's short code of a refusal, such as `context_length_exceeded`; never its message."""
+
+
+class TransientFault(Exception):  # noqa: N818 -- it only ever leads to another try
+    """No answer this time; the message is a short code."""
+
+    def __init__(self, code: str, status: int | None = None, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(code)
+        self.code, self.status, self.retry_after_seconds = code, status, retry_after_seconds
+
+
+class Endpoint:
+    """Posts chat completions; an asynchronous context that holds the connections."""
+
+    def __init__(self, source: EndpointSource) -> None:
+        """Check address and key, before anything is sent.
+
+        Raises:
+            ConfigError: the address holds a password or a query, or the key's variable is unset or unusable.
+        """
+        url = httpx2.URL(source.base_url)
+        if url.userinfo or url.query or url.fragment:
+            raise ConfigError(
+                f"base_url: the address of {url.host} holds a user, a query or a fragment, which would be logged; "
+                "give scheme, host, port and path only, and the key by api_key_env"
+            )
+        self.source = source
+        self.url = source.base_url.rstrip("/") + "/chat/completions"
+        self.host = url.host
+        self._key = _key_of(source)
+        local = _is_loopback(url.host)
+        if url.scheme == "http" and not local:
+            also = " and the key" if self._key else ""
+            logger.warning(
+                "base_url is plain http: the notes%s go to %s readable on the way; use https", also, url.host
+            )
+        headers = {"Authorization": f"Bearer {self._key.get_secret_value()}"} if self._key else {}
+        self._client = httpx2.AsyncClient(
+            headers=headers,
+            timeout=source.timeout_seconds,
+            limits=httpx2.Limits(max_connections=source.max_concurrency),
+            trust_env=not local,  # a proxy set for the internet must not see what is meant for this machine
+        )
+
+    async def __aenter__(self) -> Endpoint:
+        requests_log = logging.getLogger("httpx2")  # a line for every request would bury the progress
+        if requests_log.level == logging.NOTSET:
+            requests_log.setLevel(logging.WARNING)
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._client.__aexit__(*error)
+
+    async def post(self, body: dict[str, Any]) -> Reply:
+        """Send one request and wait for its reply, `timeout_seconds` in all.
+
+        Raises:
+            TransientFault: nothing usable came back; another try may succeed.
+        """
+        content = json.dumps(body).encode()
+        try:
+            async with asyncio.timeout(self.source.timeout_seconds):
+                headers = {"Content-Type": "application/json"}
+                response = await self._client.post(self.url, content=content, headers=headers)
+        except (TimeoutError, httpx2.TimeoutException):
+            raise TransientFault("timeout") from None
+        except (httpx2.RequestError, httpx2.InvalidURL):
+            raise TransientFault("connection") from None
+        status = response.status_code
+        if status in TRANSIENT_STATUSES or status >= 500:
+            retry_after = _retry_after_seconds(response.headers.get("retry-after"))
+            raise TransientFault(f"http_{status}", status, retry_after)
+        values = _json_of(response.content)
+        request_id = response.headers.get("x-request-id")
+        if status != 200:
+            return Reply(status, request_id, None, _code_of(values) or f"http_{status}")
+        if not _is_completion(values):
+            raise TransientFault("no_completion", status)
+        return Reply(status, request_id, values)
+
+    def without_key(self, text: str) -> str:
+        """The text with the key struck out, should the server have echoed it."""
+        key = self._key.get_secret_value() if self._key else ""
+        return text.replace(json.dumps(key)[1:-1], "[key]") if len(key) >= MIN_SECRET_CHARACTERS else text
+
+
+def _key_of(source: EndpointSource) -> SecretStr | None:
+    if source.api_key_env is None:
+        return None
+    key = os.environ.get(source.api_key_env, "").strip()
+    if not key:
+        raise ConfigError(
+            f"api_key_env: the environment variable {source.api_key_env} is unset or empty; set it to the endpoint's "
+            "key, or leave api_key_env out for a server without one"
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(
+            f"api_key_env: the value of {source.api_key_env} cannot be sent in a header: only printable ASCII can; "
+            "look for a line break or a quotation mark that was copied along"
+        )
+    return SecretStr(key)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _json_of(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_completion(values: Any) -> bool:
+    choices = values.get("choices") if isinstance(values, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return isinstance(first, dict) and isinstance(first.get("message"), dict)
+
+
+def _code_of(values: Any) -> str | None:
+    """The code of a refusal, if it looks like one: servers may put the prompt into their messages."""
+    error = values.get("error") if isinstance(values, dict) else None
+    for key in ("code", "type"):
+        code = error.get(key) if isinstance(error, dict) else None
+        if isinstance(code, str) and re.fullmatch(r"[a-z]+(_[a-z]+){1,7}", code):
+            return code
+    return None
+
+
+def _retry_after_seconds(value: str | None) -> float:
+    """Seconds or a date (RFC 9110, 10.2.3), bounded: a server must not put a run to sleep for a day."""
+    if value is None:
+        return 0.0
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return 0.0
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS) if seconds == seconds else 0.0

@@ -1,0 +1,238 @@
+"""What a rationale says beyond its note: found where it is invented, silent where it is only worded otherwise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r2d.errors import ConfigError
+from r2d.rationales.grounding import (
+    Findings,
+    contains_label,
+    copied_share,
+    load_findings,
+    mask_label,
+    ungrounded,
+)
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+NOTE = "62 yo w/ CP x1h, denies SOB. T 38.0, BP 90/60, 1,000 ml NS given, N/V x3d, hx DM2."
+LEXICON = load_findings()
+
+
+@pytest.fixture(scope="module")
+def findings() -> Findings:
+    return LEXICON
+
+
+@pytest.mark.parametrize(
+    ("rationale", "text"),
+    [
+        ("a 62-year-old", "62yo"),
+        ("62 years old", "Pt is sixty-two"),
+        ("two hours", "for 2h"),
+        ("2 hours", "for two hours"),
+        ("twenty-five minutes", "x25min"),
+        ("temperature 38", "T 38.0"),
+        ("38.50 degrees", "temp 38.5C"),
+        ("1000 ml", "1,000 ml"),
+        ("1,000 ml", "1000ml"),
+        ("85 percent", "85%"),
+        ("0.5 mg", ".5 mg"),
+        ("pressure of 90 over 60", "BP 90/60"),
+        ("3 days", "x3d"),
+        ("x3d", "for 3 days"),
+        ("1 hour", "for an hour"),
+        ("2 doses", "took it twice"),
+        ("1. The note is clear.\n2) So is the level.\n (3) Done.", "no numbers"),
+        ("the 2nd and the 21st time", "no numbers"),
+        ("one of the signs", "no numbers"),
+        ("SpO2 low, B12, COVID-19, H1N1", "no numbers"),
+    ],
+)
+def test_a_number_written_otherwise_is_the_same(rationale: str, text: str, findings: Findings) -> None:
+    assert ungrounded(rationale, text, findings).numbers == ()
+
+
+@pytest.mark.parametrize(
+    ("rationale", "text", "numbers"),
+    [
+        ("62-year-old with a temperature of 39.50", "26 yo, T 38.5", ("62", "39.5")),
+        ("for three days, 3 days, at 10:30", "for 2 days", ("3", "10", "30")),
+        ("1,200 ml", "1,000 ml", ("1200",)),
+        ("ninety nine percent", "sat 98%", ("99",)),
+        ("12", "120 and 0.12", ("12",)),
+    ],
+)
+def test_an_invented_number_is_named_once_and_in_order(
+    rationale: str, text: str, numbers: tuple[str, ...], findings: Findings
+) -> None:
+    assert ungrounded(rationale, text, findings).numbers == numbers
+
+
+@given(st.integers(0, 99))
+def test_a_number_word_is_its_digits(value: int) -> None:
+    small = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+    words = [*small.split(), "seventeen", "eighteen", "nineteen"]
+    tens = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+    spelt = (
+        words[value] if value < 20 else "-".join([tens[value // 10 - 2], *([words[value % 10]] if value % 10 else [])])
+    )
+    lexicon = Findings({}, {})
+    assert ungrounded(f"{value} days", f"for {spelt} days", lexicon).numbers == ()
+    assert value == 1 or ungrounded(f"{spelt} days", "some days", lexicon).numbers == (str(value),)
+
+
+@pytest.mark.parametrize(
+    ("rationale", "text"),
+    [
+        ("Chest pain without shortness of breath", NOTE),
+        ("nausea and vomiting in a diabetic", NOTE),
+        ("dyspnoea", "She can’t breathe"),
+        ("Trouble breathing", "SHORT-OF-BREATH"),
+        ("headaches and rashes", "HA, rash"),
+        ("fever", "temp 39.2"),
+        ("low oxygen", "SpO2 82"),
+        ("bleeding", "vomited blood"),
+        ("pain", "chest pain"),
+        ("syncope", "passed out"),
+    ],
+)
+def test_a_finding_named_otherwise_or_shown_by_a_sign_is_grounded(
+    rationale: str, text: str, findings: Findings
+) -> None:
+    assert ungrounded(rationale, text, findings).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("rationale", "text", "names"),
+    [
+        ("Stiff neck and photophobia suggest meningitis", NOTE, ("stiff neck", "light sensitivity", "meningitis")),
+        ("severe headaches, HA", NOTE, ("headache",)),
+        ("chest pain", "pain in the arm", ("chest pain",)),
+        ("N/V", "dizzy", ("nausea", "vomiting")),
+        ("rash", "crash, rashly", ("rash",)),
+    ],
+)
+def test_an_invented_finding_is_reported_by_its_first_form(
+    rationale: str, text: str, names: tuple[str, ...], findings: Findings
+) -> None:
+    assert ungrounded(rationale, text, findings).findings == names
+
+
+@given(st.text(max_size=80), st.text(max_size=80))
+def test_a_rationale_is_grounded_in_itself_and_nothing_else_is_shown(rationale: str, text: str) -> None:
+    lexicon = LEXICON
+    known = {name for forms in lexicon.names.values() for _, names in forms for name in names}
+    found = ungrounded(rationale, text, lexicon)
+    assert set(found.findings) <= known
+    assert all(set(number) <= set("0123456789.") for number in found.numbers)
+    assert ungrounded(rationale, f"{rationale}\n{text}", lexicon).findings == ()
+
+
+def test_every_form_of_the_lexicon_grounds_its_finding(findings: Findings) -> None:
+    for forms in findings.names.values():
+        for words, names in forms:
+            for name in names:
+                assert ungrounded(name, " ".join(words), findings).findings == ()
+
+
+def test_a_lexicon_of_ones_own_replaces_the_packaged_one(tmp_path: Path) -> None:
+    path = tmp_path / "findings.yaml"
+    path.write_text("names:\n  - [glanders, farcy]\nshown_by:\n  glanders: [nodule]\n", encoding="utf-8")
+    lexicon = load_findings(path)
+    assert ungrounded("glanders and fever", "well", lexicon).findings == ("glanders",)
+    assert ungrounded("farcy", "nodules", lexicon).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("- [fever]", "found list; allowed: `names`, and if wanted `shown_by`"),
+        ("names: fever", "names must be a list of lists"),
+        ("names: [fever]", "names.0: found 'fever'; allowed: a list of at least one form"),
+        ("names: [[fever, no]]", "names.0: found [False]; allowed: words; put yes, no, on, off and numbers in quotes"),
+        ("names: [[fever, '--']]", "names.0: found ['--']; allowed: words"),
+        ("names: [[fever, hot, hot]]", "names.0: found ['hot'] more than once; remove the copies"),
+        ("names: [[fever], [fever, hot]]", "names.1: a list before it begins with 'fever' too; put the two together"),
+        ("names: [[fever]]\nshown_by: {fewer: [temp]}", "shown_by.fewer: no list of names begins with it"),
+        ("names: [[fever]]\nshown_by: {fever: temp}", "shown_by.fever: found 'temp'; allowed: a list"),
+        ("names: [[", "is no YAML in UTF-8"),
+    ],
+)
+def test_a_faulty_lexicon_says_file_entry_and_fix(content: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "findings.yaml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_findings(path)
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_all_faults_come_at_once_and_a_missing_file_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "findings.yaml"
+    path.write_text("names: [[fever], [], [on]]", encoding="utf-8")
+    with pytest.raises(ConfigError, match="2 faults in the findings"):
+        load_findings(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_findings(tmp_path / "none.yaml")
+
+
+def test_the_copied_share_counts_word_triples() -> None:
+    text = "Chest pain since this morning, denies fever."
+    assert copied_share("chest pain since this morning", text) == 1
+    assert copied_share("Chest pain since yesterday means emergency", text) == 0.25
+    assert copied_share("pain chest morning", text) == 0
+    assert copied_share("denies fever", text) == 1
+    assert copied_share("fever denies", text) == 0
+    assert copied_share("...", text) == 0
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_what_is_copied_whole_is_copied(rationale: str, text: str) -> None:
+    assert 0 <= copied_share(rationale, text) <= 1
+    assert copied_share(rationale, f"{text} {rationale}") in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("rationale", "label", "masked"),
+    [
+        ("The level is Emergency  Now.", "emergency now", "The level is [LABEL]."),
+        ("non urgent, so Non-Urgent", "non-urgent", "[LABEL], so [LABEL]"),
+        ("non-urgent", "urgent", "non-urgent"),
+        ("very urgent", "urgent", "very [LABEL]"),
+        ("there is no fever", "no", "there is [LABEL] fever"),
+        ("nothing known", "no", "nothing known"),
+        ("see 1.5 (a+b)", "a+b", "see 1.5 ([LABEL])"),
+        ("any text", "", "any text"),
+    ],
+)
+def test_a_label_is_found_and_masked_as_whole_words(rationale: str, label: str, masked: str) -> None:
+    assert mask_label(rationale, label) == masked
+    assert contains_label(rationale, label) == (masked != rationale)
+
+
+@given(st.sampled_from(["emergency now", "no", "see a doctor"]), st.text(max_size=40))
+def test_a_masked_rationale_no_longer_holds_the_label(label: str, text: str) -> None:
+    masked = mask_label(f"{text} {label.upper()} {text}", label)
+    assert not contains_label(masked, label)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data sets are not here: no folder {SHARED}")
+def test_most_commonsense_rationales_of_the_paper_give_the_label_away(findings: Findings) -> None:
+    rows = [json.loads(line) for line in (SHARED / "cqa_palm" / "test.jsonl").open(encoding="utf-8")]
+    verbatim = [row for row in rows if row["label"].casefold() in row["rationale"].casefold()]
+    whole = [row for row in rows if contains_label(row["rationale"], row["label"])]
+    assert (len(rows), len(verbatim)) == (1221, 886)
+    assert 0.8 * len(verbatim) < len(whole) < len(verbatim)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data sets are not here: no folder {SHARED}")
+def test_conclusions_of_abstracts_seldom_state_numbers_of_their_own(findings: Findings) -> None:
+    rows = [json.loads(line) for line in (SHARED / "pubmedqa" / "test.jsonl").open(encoding="utf-8")]
+    invented = [bool(ungrounded(row["rationale"], row["question"], findings).numbers) for row in rows]
+    assert 0.01 < sum(invented) / len(rows) < 0.08

@@ -1,0 +1,258 @@
+"""The ingestion: every record is taken or rejected with a reason, and every rationale can be traced to its file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from r2d.config import DataConfig, RationalesConfig
+from r2d.data.examples import Example, iterate_examples, to_table
+from r2d.data.validation import QUARANTINE_SCHEMA
+from r2d.errors import DataError
+from r2d.rationales.ingest import Ingestion, ingest
+from r2d.rationales.provenance import trained_on
+
+LABELS = ("emergency now", "same day", "self care")
+DATA = DataConfig(format="csv", path="notes.csv", labels={"names": LABELS, "ordered": True})
+NOTES = (
+    ("a", "62 yo with chest pain for 2 hours, sweating.", "emergency now", "train"),
+    ("b", "Sore throat since Tuesday, fever 39.", "same day", "train"),
+    ("c", "Runny nose, otherwise well.", "self care", "train"),
+    ("d", "Itchy rash on both arms for 3 weeks.", "same day", "validation"),
+    ("e", "Mild headache after work.", "self care", "test"),
+)
+
+
+def examples_of(rationales: Mapping[str, Mapping[str, str]] | None = None) -> pa.Table:
+    rows = [
+        Example(
+            i,
+            text,
+            label,
+            split=split,
+            row=n,
+            place=f"notes.csv: row {n + 1}",
+            rationales=(rationales or {}).get(i, {}),
+        )
+        for n, (i, text, label, split) in enumerate(NOTES)
+    ]
+    return to_table(rows)
+
+
+def run(
+    tmp_path: Path,
+    sources: dict[str, Any],
+    *,
+    examples: pa.Table | None = None,
+    quarantined: pa.Table | None = None,
+    policy: str = "redact",
+) -> Ingestion:
+    config = RationalesConfig(stage1_source=next(iter(sources), "llm"), sources=sources)
+    ingestion = ingest(
+        examples_of() if examples is None else examples,
+        config,
+        data=DATA,
+        privacy=_privacy(policy),
+        work_dir=tmp_path,
+        quarantined=quarantined,
+    )
+    for name, candidates in ingestion.candidates.items():
+        taken = ingestion.provenance["source"].to_pylist().count(name)
+        assert taken + ingestion.rejected["source"].to_pylist().count(name) == len(candidates)
+    return ingestion
+
+
+def _privacy(policy: str) -> Any:
+    from r2d.config import PrivacyConfig
+
+    return PrivacyConfig(policy=policy)
+
+
+def texts(path: Path, outputs: list[Any]) -> dict[str, Any]:
+    path.write_text("".join(json.dumps(output) + "\n" for output in outputs), encoding="utf-8")
+    return {"format": "text", "paths": [str(path)]}
+
+
+def taken(ingestion: Ingestion, source: str) -> dict[str, str]:
+    return {row.id: row.rationales[source] for row in iterate_examples(ingestion.examples) if source in row.rationales}
+
+
+def rejected(ingestion: Ingestion) -> dict[str, str]:
+    return dict(
+        zip(ingestion.rejected["example_id"].to_pylist(), ingestion.rejected["reason"].to_pylist(), strict=True)
+    )
+
+
+def answer(reason: str, label: str) -> str:
+    return f"{reason} So the answer is {label}."
+
+
+def test_answers_are_joined_by_id_parsed_and_traceable(tmp_path: Path) -> None:
+    outputs = [
+        {"id": "c", "text": answer("A runny nose alone needs no visit.", "self care")},
+        {"id": "a", "text": "<think>hm</think>" + answer("Chest pain with sweating may be cardiac.", "Emergency Now")},
+        {"id": "zz", "text": answer("It belongs to nobody here.", "same day")},
+        {"id": "b", "text": answer("Fever with a sore throat.", "call the vet")},
+    ]
+    ingestion = run(tmp_path, {"llm": texts(tmp_path / "out.jsonl", outputs)})
+    assert taken(ingestion, "llm") == {
+        "a": "Chest pain with sweating may be cardiac.",
+        "c": "A runny nose alone needs no visit.",
+    }
+    assert rejected(ingestion) == {"zz": "unknown_id", "b": "not_a_label"}
+    rows = {row["example_id"]: row for row in ingestion.provenance.to_pylist()}
+    assert (rows["a"]["file"], rows["a"]["row"], rows["a"]["label"]) == ("out.jsonl", 2, "emergency now")
+    assert "reasoning removed" in rows["a"]["edits"]
+    assert rows["a"]["rationale_sha256"] == hashlib.sha256(b"Chest pain with sweating may be cardiac.").hexdigest()
+    assert "disagrees_with_gold" in rows["a"]["checks_passed"]
+
+
+def test_outputs_in_order_belong_to_the_rows_as_delivered_quarantined_ones_too(tmp_path: Path) -> None:
+    source = texts(
+        tmp_path / "out.jsonl", [answer(f"A reason of some length, {i}.", label) for i, _, label, _ in NOTES]
+    )
+    rows = examples_of()
+    aside = rows.slice(1, 1).append_column(QUARANTINE_SCHEMA.field("reasons"), pa.array([["text_length"]]))
+    kept = pa.concat_tables([rows.slice(0, 1), rows.slice(2)])
+    ingestion = run(tmp_path, {"llm": source | {"join": "order"}}, examples=kept, quarantined=aside)
+    assert taken(ingestion, "llm") == {i: f"A reason of some length, {i}." for i in "acde"}
+    assert rejected(ingestion) == {"b": "quarantined"}
+    with pytest.raises(DataError, match="5 outputs are joined by order to 4 examples; the counts must be equal"):
+        run(tmp_path, {"llm": source | {"join": "order"}}, examples=kept)
+
+
+@pytest.mark.parametrize(
+    ("check", "output", "settings"),
+    [
+        ("disagrees_with_gold", answer("The pain sounds muscular to me.", "self care"), {}),
+        ("leaks_label", answer("The right level is emergency now for this.", "emergency now"), {}),
+        ("too_short", answer("Ok now.", "emergency now"), {}),
+        ("too_long", answer("Because of this. " * 9, "emergency now"), {"max_characters": 60}),
+        ("copies_text", answer("62 yo with chest pain for 2 hours, sweating.", "emergency now"), {}),
+        ("ungrounded", answer("A pulse of 143 is a warning sign.", "emergency now"), {}),
+    ],
+)
+@pytest.mark.parametrize("action", ["keep", "flag", "drop"])
+def test_each_check_keeps_flags_or_drops_as_configured(
+    tmp_path: Path, check: str, output: str, settings: dict[str, Any], action: str
+) -> None:
+    source = texts(tmp_path / "out.jsonl", [{"id": "a", "text": output}])
+    source["quality"] = {"too_short": "keep"} | settings | {check: action}
+    ingestion = run(tmp_path, {"llm": source})
+    if action == "drop":
+        assert rejected(ingestion) == {"a": check}
+    else:
+        (row,) = ingestion.provenance.to_pylist()
+        assert any(flag.split(":")[0] == check for flag in row["flags"]) == (action == "flag")
+        assert check not in row["checks_passed"]
+
+
+def test_a_rationale_that_many_different_texts_share_is_repeated(tmp_path: Path) -> None:
+    outputs = [{"id": i, "text": answer("The presentation points this way.", label)} for i, _, label, _ in NOTES]
+    source = texts(tmp_path / "out.jsonl", outputs) | {"quality": {"repeated": "drop", "max_repeats": 4}}
+    assert set(rejected(run(tmp_path, {"llm": source})).values()) == {"repeated"}
+
+
+def test_a_masked_label_stands_nowhere_in_the_rationale(tmp_path: Path) -> None:
+    output = answer("Emergency  NOW is right: chest pain, sweating.", "emergency now")
+    source = texts(tmp_path / "out.jsonl", [{"id": "a", "text": output}]) | {"quality": {"leaks_label": "mask"}}
+    ingestion = run(tmp_path, {"llm": source})
+    assert taken(ingestion, "llm") == {"a": "[LABEL] is right: chest pain, sweating."}
+    assert "label masked" in ingestion.provenance["edits"].to_pylist()[0]
+    assert ingestion.result()["sources"]["llm"]["num_leaking"] == 1
+
+
+def test_an_edited_form_wins_in_its_source_and_points_across_sources(tmp_path: Path) -> None:
+    nurses = "rid,example_id,rationale,edits,author\n"
+    nurses += "n1,a,CP and diaphoresis - 911,,nurse 7\nn2,a,Chest pain with sweating: call 911.,n1,nurse 7\n"
+    nurses += "n3,b,Throat plus fever today,,nurse 7\n"
+    (tmp_path / "nurses.csv").write_text(nurses, encoding="utf-8")
+    edited = "rid,example_id,rationale,edits\np1,b,A sore throat with fever is seen today.,n3\n"
+    edited += "p2,c,Nothing to edit here.,n9\n"
+    (tmp_path / "edited.csv").write_text(edited, encoding="utf-8")
+    columns = {"format": "csv", "id_column": "rid", "edits_column": "edits"}
+    ingestion = run(
+        tmp_path,
+        {
+            "nurse": columns | {"paths": [str(tmp_path / "nurses.csv")], "author_column": "author"},
+            "nurse_post_processed": columns | {"paths": [str(tmp_path / "edited.csv")]},
+        },
+    )
+    assert taken(ingestion, "nurse") == {"a": "Chest pain with sweating: call 911.", "b": "Throat plus fever today"}
+    assert ingestion.rejected.select(["record_id", "reason"]).to_pylist() == [
+        {"record_id": "n1", "reason": "superseded"}
+    ]
+    rows = {row["record_id"]: row for row in ingestion.provenance.to_pylist()}
+    assert (rows["n2"]["edited_from"], rows["p1"]["edited_from"]) == ("nurse: n1", "nurse: n3")
+    assert rows["n2"]["author"] == "nurse 7"
+    assert rows["p2"]["flags"] == ["edited form of a record that is not there"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"), [("first", "One reason."), ("last", "Third reason."), ("longest", "A second, longer reason.")]
+)
+def test_of_several_rationales_of_an_example_one_is_taken_by_rule(tmp_path: Path, rule: str, expected: str) -> None:
+    reasons = ("One reason.", "A second, longer reason.", "Third reason.")
+    outputs = [{"id": "a", "text": answer(reason, "emergency now")} for reason in reasons]
+    ingestion = run(tmp_path, {"llm": texts(tmp_path / "out.jsonl", outputs) | {"several": rule}})
+    assert taken(ingestion, "llm") == {"a": expected}
+    assert ingestion.rejected["reason"].to_pylist() == ["not_chosen", "not_chosen"]
+
+
+def test_the_same_record_twice_counts_once(tmp_path: Path) -> None:
+    output = {"id": "a", "text": answer("Chest pain with sweating.", "emergency now")}
+    assert rejected(run(tmp_path, {"llm": texts(tmp_path / "out.jsonl", [output, output])})) == {"a": "repeated_record"}
+
+
+@pytest.mark.parametrize("policy", ["redact", "quarantine", "warn"])
+def test_a_rationale_that_names_somebody_falls_under_the_policy_of_the_data(tmp_path: Path, policy: str) -> None:
+    output = answer("Call back on (212) 555-0187 about the chest pain.", "emergency now")
+    ingestion = run(tmp_path, {"llm": texts(tmp_path / "out.jsonl", [{"id": "a", "text": output}])}, policy=policy)
+    if policy == "redact":
+        assert taken(ingestion, "llm") == {"a": "Call back on [PHONE_1] about the chest pain."}
+    elif policy == "quarantine":
+        assert rejected(ingestion) == {"a": "privacy"}
+    else:
+        assert "privacy" in ingestion.provenance["flags"].to_pylist()[0]
+
+
+def test_columns_need_no_declaration_and_are_taken_as_they_are(tmp_path: Path) -> None:
+    beside = {"a": {"nurse": " CP "}, "b": {"nurse": "fever"}}
+    ingestion = run(tmp_path, {}, examples=examples_of(beside))
+    assert taken(ingestion, "nurse") == {"a": "CP", "b": "fever"}
+    assert ingestion.result()["sources"]["nurse"]["flagged"] == {"too_short": 2, "copies_text": 1}
+    declared = {"nurse": {"format": "column", "quality": {"too_short": "drop"}}}
+    assert taken(run(tmp_path, declared, examples=examples_of(beside)), "nurse") == {}
+
+
+def test_provenance_says_what_each_stage_was_trained_on_and_holds_no_text(tmp_path: Path) -> None:
+    outputs = [{"id": i, "text": answer(f"Sentinel reason for {i}.", label)} for i, _, label, _ in NOTES if i != "b"]
+    beside = {i: {"nurse": f"sentinel {i} short words"} for i in "abc"}
+    config = RationalesConfig(
+        stage1_source="llm", stage2_source=("nurse", "llm"), sources={"llm": texts(tmp_path / "out.jsonl", outputs)}
+    )
+    ingestion = ingest(examples_of(beside), config, data=DATA, privacy=_privacy("warn"), work_dir=tmp_path)
+    chosen = ingestion.choose(config)
+    assert chosen.stage1["rationale_source"].to_pylist() == ["llm", "", "llm", "llm", "llm"]
+    assert chosen.stage2["rationale_source"].to_pylist() == ["nurse", "nurse", "nurse", "llm", "llm"]
+    assert "entinel" not in json.dumps(chosen.provenance.to_pylist())
+    counts = {(row["stage"], row["source"]): row["num_rationales"] for row in trained_on(chosen.provenance)}
+    assert counts == {("stage1", "llm"): 2, ("stage2", "nurse"): 3}
+
+
+def test_the_result_adds_up_and_holds_no_text(tmp_path: Path) -> None:
+    outputs = [{"id": i, "text": answer(f"Sentinel reason for {i}.", "same day")} for i, *_ in NOTES] + ["{broken"]
+    path = tmp_path / "out.jsonl"
+    path.write_text("".join((o if isinstance(o, str) else json.dumps(o)) + "\n" for o in outputs), encoding="utf-8")
+    ingestion = run(tmp_path, {"llm": {"format": "text", "paths": [str(path)]}})
+    counts = ingestion.result()["sources"]["llm"]
+    assert counts["num_records"] == 6 == counts["num_taken"] + counts["num_rejected"]
+    assert (counts["num_stated_labels"], counts["num_disagreeing"]) == (5, 3)
+    assert counts["rejected"] == {"malformed_record": 1}
+    assert "entinel" not in json.dumps(ingestion.result())
