@@ -10,7 +10,8 @@ from typing import Any
 from zenml import pipeline
 
 from r2d.config import load_config, parse_config
-from r2d.data.load import fingerprint
+from r2d.data.fingerprint import data_fingerprint, files_fingerprint
+from r2d.rationales.sources import source_files
 from steps.evaluate import evaluate
 from steps.ingest_rationales import ingest_rationales
 from steps.load_examples import load_examples
@@ -32,10 +33,19 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
     run = load_config(DEMO) if config is None else parse_config(config)
     labels = run.data.labels
 
-    examples = load_examples(run.data, fingerprint(run.data))
-    valid_examples, _ = validate_examples(examples, labels)
-    stage1_examples, stage2_examples, _ = ingest_rationales(valid_examples, run.rationales)
+    examples = load_examples(run.data, data_fingerprint(run.data))
+    valid_examples, quarantined, *_ = validate_examples(
+        examples, run.validation, labels, run.model, files_fingerprint(run.validation.files())
+    )
+    stage1_examples, stage2_examples, provenance, *_ = ingest_rationales(
+        valid_examples,
+        quarantined,
+        run.rationales,
+        run.data,
+        run.validation.privacy,
+        files_fingerprint(source_files(run.rationales.sources)),
+    )
     stage1_model, _ = train_stage1(stage1_examples, run.stage1, run.model, labels)
     stage2_model, _ = train_stage2(stage2_examples, stage1_model, run.stage2, run.model, labels)
     metrics, _, report, _ = evaluate(stage2_examples, stage2_model, run.evaluation, run.data)
-    register_model(stage2_model, metrics, report, run.registration)
+    register_model(stage2_model, metrics, report, provenance, run.registration)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from dataclasses import asdict
 from importlib.metadata import entry_points
@@ -52,6 +53,50 @@ def check(
 
 
 @app.command()
+def validate(
+    config: Annotated[Path, typer.Argument(help="A run configuration: data, validation and model are read.")],
+    out: Annotated[Path, typer.Option(help="Folder for the examples, the quarantine, the result and the report.")],
+) -> None:
+    """Hold the data against the contract: examples.parquet, quarantine.parquet, result.json, report.html."""
+    from r2d.doors import validate_to_folder
+
+    validation = validate_to_folder(load_config(config), out)
+    typer.echo(
+        f"{validation.num_rows:,} rows: {len(validation.examples):,} valid, {len(validation.quarantined):,} "
+        f"quarantined, {len(validation.errors)} errors, {len(validation.warnings)} warnings; "
+        f"read {out / 'report.html'}"
+    )
+    validation.raise_for_errors()
+
+
+@app.command()
+def ingest(
+    config: Annotated[Path, typer.Argument(help="A run configuration; validated first, then its rationales are read.")],
+    out: Annotated[Path, typer.Option(help="Folder for the examples, what was rejected, the result and the report.")],
+) -> None:
+    """Read the rationales of every source: examples.parquet, rejected.parquet, result.json, report.html."""
+    from r2d.doors import ingest_to_folder
+
+    ingestion = ingest_to_folder(load_config(config), out)
+    for name, candidates in ingestion.candidates.items():
+        taken = sum(candidate.accepted for candidate in candidates)
+        typer.echo(f"{name}: {len(candidates):,} records, {taken:,} rationales, {len(candidates) - taken:,} rejected")
+    typer.echo(f"read {out / 'report.html'}")
+
+
+@app.command()
+def batch_input(
+    config: Annotated[Path, typer.Argument(help="A run configuration with an endpoint source.")],
+    out: Annotated[Path, typer.Option(help="The OpenAI Batch input file to write.")],
+    source: Annotated[str, typer.Option(help="Name of the endpoint source in rationales.sources.")] = "llm",
+) -> None:
+    """Write the requests of an endpoint source as an OpenAI Batch input file, to be run elsewhere."""
+    from r2d.doors import write_batch_requests
+
+    typer.echo(f"{out}: {write_batch_requests(load_config(config), source, out):,} requests")
+
+
+@app.command()
 def predict(
     texts: Annotated[list[str], typer.Argument(help="Notes; `-` reads one note a line from standard input.")],
     model: Annotated[
@@ -73,6 +118,8 @@ def predict(
 
 def main() -> None:
     """Entry point: an error the user can mend is shown as its message, without a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("r2d").setLevel(logging.INFO)
     try:
         app()
     except R2DError as error:

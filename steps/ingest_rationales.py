@@ -1,32 +1,53 @@
-"""Choose the rationales that each stage is trained on."""
+"""Read the rationales of every source, judge them, and choose those that each stage is trained on."""
 
 from typing import Annotated, Any
 
 import pyarrow as pa
 from zenml import log_metadata, step
+from zenml.types import HTMLString
 
-from r2d.config import RationalesConfig
+from r2d.config import DataConfig, PrivacyConfig, RationalesConfig
 from steps.cache import by_sources
 from steps.materializers import TableMaterializer
+from steps.work_dir import work_root
 
 
 @step(
     cache_policy=by_sources(__name__),
-    output_materializers={"r2d_stage1_examples": TableMaterializer, "r2d_stage2_examples": TableMaterializer},
+    output_materializers={
+        "r2d_stage1_examples": TableMaterializer,
+        "r2d_stage2_examples": TableMaterializer,
+        "r2d_rationale_provenance": TableMaterializer,
+        "r2d_rejected_rationales": TableMaterializer,
+    },
 )
 def ingest_rationales(
-    examples: pa.Table, rationales: RationalesConfig
+    examples: pa.Table,
+    quarantined: pa.Table,
+    rationales: RationalesConfig,
+    data: DataConfig,
+    privacy: PrivacyConfig,
+    sources_fingerprint: str,
 ) -> tuple[
     Annotated[pa.Table, "r2d_stage1_examples"],
     Annotated[pa.Table, "r2d_stage2_examples"],
-    Annotated[dict[str, Any], "r2d_ingestion_report"],
+    Annotated[pa.Table, "r2d_rationale_provenance"],
+    Annotated[pa.Table, "r2d_rejected_rationales"],
+    Annotated[dict[str, Any], "r2d_ingestion_result"],
+    Annotated[HTMLString, "r2d_ingestion_report"],
 ]:
-    """Examples with the rationales of Stage 1, the same with those of Stage 2, and how many rows have one."""
-    from r2d.rationales.choose import choose_rationales, coverage
+    """Examples with the rationales of each stage, where every rationale comes from, what was rejected, and the report.
 
-    stage1_source, stage2_source = rationales.stage1_source, rationales.stage2_source or rationales.stage1_source
-    stage1 = choose_rationales(examples, stage1_source)
-    stage2 = choose_rationales(examples, stage2_source)
-    report = {"stage1": coverage(stage1), "stage2": coverage(stage2)}
-    log_metadata({"stage1_source": stage1_source, "stage2_source": stage2_source})
-    return stage1, stage2, report
+    Args:
+        sources_fingerprint: hash of the files that the sources read; it is not read here, it is part of the cache key.
+    """
+    from r2d.rationales.ingest import ingest
+    from r2d.rationales.report import render_ingestion_report
+
+    ingestion = ingest(examples, rationales, data=data, privacy=privacy, work_dir=work_root(), quarantined=quarantined)
+    chosen = ingestion.choose(rationales)
+    result = ingestion.result() | {"stages": chosen.coverage}
+    log_metadata({name: counts["num_taken"] for name, counts in result["sources"].items()})
+    synthetic = data.format == "synthetic_triage"
+    page = render_ingestion_report(ingestion, stages=chosen.coverage, privacy=privacy, synthetic=synthetic)
+    return chosen.stage1, chosen.stage2, chosen.provenance, ingestion.rejected, result, HTMLString(page)

@@ -8,16 +8,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow as pa
+
+from r2d.data.examples import content_hash, write_table
 from r2d.errors import RegistryError
 from r2d.modeling.model_folder import folder_hash
+from r2d.rationales.provenance import trained_on
 from r2d.registry.gate import GateDecision
 from steps.tracking import configure_mlflow, start_run
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAMPION = "champion"
 CONTENT_TAG = "r2d.content_hash"
+PROVENANCE_FILE = "rationale_provenance.parquet"
 REQUIREMENTS = (
     "torch", "transformers", "tokenizers", "sentencepiece", "safetensors", "pydantic", "pyyaml", "pyarrow", "pandas",
     "mlflow",
@@ -41,35 +47,41 @@ class RegisteredModel:
 
 
 def register(
-    model_folder: Path, metrics: Mapping[str, Any], decision: GateDecision, model_name: str
+    model_folder: Path, metrics: Mapping[str, Any], decision: GateDecision, provenance: pa.Table, model_name: str
 ) -> RegisteredModel:
     """Register a model folder as a new version, with the alias `champion` when the gate let it pass.
 
-    The same weights with the same metrics are registered once: a second call finds the version and changes nothing.
+    With it is kept where every rationale comes from that it was trained on (`rationale_provenance.parquet`). The same
+    weights with the same metrics and provenance are registered once: a second call finds the version.
     """
     import mlflow
     from mlflow import MlflowClient
 
     configure_mlflow()
     client = MlflowClient()
-    content = _content_hash(model_folder, metrics)
+    content = _content_hash(model_folder, metrics, provenance)
     for found in client.search_model_versions(f"name = '{model_name}' and tags.`{CONTENT_TAG}` = '{content}'"):
         return RegisteredModel(model_name, str(found.version), _aliases(client, model_name, found.version), False)
 
-    with mlflow.start_run(run_id=start_run(client, "register_model")) as run:
+    with mlflow.start_run(run_id=start_run(client, "register_model")) as run, TemporaryDirectory() as folder:
+        write_table(provenance, Path(folder) / PROVENANCE_FILE)
         mlflow.log_metrics({f"test_{name}": value for name, value in headline(metrics).items()})
         mlflow.log_dict(dict(metrics), "metrics.json")
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(ROOT / "steps" / "pyfunc_model.py"),
-            artifacts={"model": str(model_folder)},
+            artifacts={"model": str(model_folder), "rationale_provenance": str(Path(folder) / PROVENANCE_FILE)},
             code_paths=[str(ROOT / "r2d")],
             pip_requirements=[f"{name}=={installed_version(name).split('+')[0]}" for name in REQUIREMENTS],
             input_example=["62 yo with chest pain since 1h, denies fever."],
         )
     if not client.search_registered_models(f"name = '{model_name}'"):
         client.create_registered_model(model_name, description="Decides and explains; decision support, no device.")
-    tags = {CONTENT_TAG: content, "r2d.gate": "; ".join(decision.reasons())}
+    tags = {
+        CONTENT_TAG: content,
+        "r2d.gate": "; ".join(decision.reasons()),
+        "r2d.rationales": json.dumps(trained_on(provenance)),
+    }
     created = client.create_model_version(model_name, info.model_uri, run.info.run_id, tags=tags)
     version = str(created.version)
     if decision.passed:
@@ -124,6 +136,6 @@ def _aliases(client: Any, name: str, version: str) -> tuple[str, ...]:
     return tuple(sorted(alias for alias, target in aliases.items() if str(target) == str(version)))
 
 
-def _content_hash(model_folder: Path, metrics: Mapping[str, Any]) -> str:
-    facts = {"model": folder_hash(model_folder), "metrics": metrics}
+def _content_hash(model_folder: Path, metrics: Mapping[str, Any], provenance: pa.Table) -> str:
+    facts = {"model": folder_hash(model_folder), "metrics": metrics, "provenance": content_hash(provenance)}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import pyarrow as pa
 from zenml import get_step_context, log_metadata, step
 from zenml.types import HTMLString
 
@@ -11,7 +12,11 @@ from r2d.config import RegistrationConfig
 
 @step(enable_cache=False)
 def register_model(
-    model: Path, metrics: dict[str, Any], report: HTMLString, registration: RegistrationConfig
+    model: Path,
+    metrics: dict[str, Any],
+    report: HTMLString,
+    provenance: pa.Table,
+    registration: RegistrationConfig,
 ) -> Annotated[dict[str, Any], "r2d_registration"]:
     """The version of the model in the registry, new or found, and the decision of the gate.
 
@@ -22,7 +27,7 @@ def register_model(
     from steps.model_registry import register
 
     decision = judge(metrics, registration.gate)
-    version = register(model, metrics, decision, registration.model_name)
+    version = register(model, metrics, decision, provenance, registration.model_name)
     facts = {
         "name": version.name,
         "version": version.version,

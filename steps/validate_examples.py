@@ -1,23 +1,55 @@
 """Hold the examples against the data contract before anything is trained on them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import pyarrow as pa
-from zenml import log_metadata, step
+from PIL.Image import Image
+from zenml import log_metadata, save_artifact, step
 from zenml.types import HTMLString
 
-from r2d.config import LabelsConfig
+from r2d.config import LabelsConfig, ModelConfig, ValidationConfig
+from r2d.errors import DataError
 from steps.cache import by_sources
 from steps.materializers import TableMaterializer
 
 
-@step(cache_policy=by_sources(__name__), output_materializers={"r2d_valid_examples": TableMaterializer})
+@step(
+    cache_policy=by_sources(__name__),
+    output_materializers={
+        "r2d_valid_examples": TableMaterializer,
+        "r2d_quarantine": TableMaterializer,
+        "r2d_privacy_findings": TableMaterializer,
+    },
+)
 def validate_examples(
-    examples: pa.Table, labels: LabelsConfig
-) -> tuple[Annotated[pa.Table, "r2d_valid_examples"], Annotated[HTMLString, "r2d_data_report"]]:
-    """The same examples and a report; a broken contract stops the run."""
-    from r2d.data.validation import validate
+    examples: pa.Table,
+    validation: ValidationConfig,
+    labels: LabelsConfig,
+    model: ModelConfig,
+    reference_fingerprint: str,
+) -> tuple[
+    Annotated[pa.Table, "r2d_valid_examples"],
+    Annotated[pa.Table, "r2d_quarantine"],
+    Annotated[pa.Table, "r2d_privacy_findings"],
+    Annotated[dict[str, Any], "r2d_data_result"],
+    Annotated[HTMLString, "r2d_data_report"],
+    Annotated[Image, "r2d_data_picture"],
+]:
+    """The rows that go on, those that do not with the reasons, and the report; a broken contract stops the run.
 
-    report = validate(examples, labels)
-    log_metadata({"num_expectations": len(report.checks), "num_warnings": report.num_warnings})
-    return examples, HTMLString(report.html())
+    Args:
+        reference_fingerprint: hash of the file `validation.reference`; not read here, but part of the cache key.
+    """
+    from r2d.data.validation import validate
+    from r2d.data.validation.pictures import data_picture
+    from r2d.data.validation.report import render_data_report
+
+    outcome = validate(examples, validation, labels=labels, model=model)
+    result, report = outcome.result(), HTMLString(render_data_report(outcome, privacy=validation.privacy))
+    log_metadata({name: value for name, value in result.items() if name.startswith("num_")})
+    try:
+        outcome.raise_for_errors()
+    except DataError:
+        save_artifact(report, name="r2d_data_report_of_a_stopped_run")
+        raise
+    return outcome.examples, outcome.quarantined, outcome.findings, result, report, data_picture(outcome)

@@ -16,19 +16,21 @@ from steps.cache import sources_hash
 
 
 def work_dir(module_name: str, *parts: BaseModel | str) -> Path:
-    """A folder named after everything the work depends on: data, config, start weights and sources.
-
-    It lies under `R2D_WORK_DIR` (on a cluster: a mounted volume), by default in the user's cache folder.
-    """
+    """A folder in `work_root` named after everything the work depends on: data, config, start weights and sources."""
     described: list[Any] = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
     described.append(sources_hash(module_name))
     key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    root = Path(os.environ.get("R2D_WORK_DIR") or Path(cache) / "reason2decide")
+    root = work_root()
     _remove_finished(root)
     folder = root / f"{module_name.rsplit('.', 1)[-1]}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def work_root() -> Path:
+    """`R2D_WORK_DIR` (on a cluster: a mounted volume), by default a folder in the user's cache folder."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("R2D_WORK_DIR") or Path(cache) / "reason2decide")
 
 
 def _remove_finished(root: Path) -> None:

@@ -1,0 +1,112 @@
+"""The doors beside the steps: from a run configuration to a folder of results, without an orchestrator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from r2d.config import EndpointSource, RunConfig
+from r2d.data.examples import write_table
+from r2d.data.load import load_examples
+from r2d.data.validation import Validation, validate
+from r2d.errors import ConfigError
+from r2d.rationales.ingest import Ingestion, ingest
+
+
+def validate_to_folder(run: RunConfig, out: Path) -> Validation:
+    """Load and validate; write `examples.parquet`, `quarantine.parquet`, `findings.parquet`, `report.html` and, last,
+    `result.json`. A broken contract is written too; the caller decides whether it stops.
+
+    Raises:
+        DataError: the data cannot be read.
+    """
+    from r2d.data.validation.report import render_data_report
+
+    validation = _validated(run)
+    tables = {
+        "examples": validation.examples,
+        "quarantine": validation.quarantined,
+        "findings": validation.findings,
+    }
+    report = render_data_report(
+        validation,
+        privacy=run.validation.privacy,
+        source={"source": run.data.path or run.data.format},
+        synthetic=run.data.format == "synthetic_triage",
+    )
+    _write(out, tables, report, validation.result())
+    return validation
+
+
+def ingest_to_folder(run: RunConfig, out: Path) -> Ingestion:
+    """Load, validate, ingest; write `examples.parquet` (that of Stage 2, with all sources in `rationales`),
+    `rejected.parquet`, `provenance.parquet`, `report.html` and, last, `result.json`. Answers of an endpoint are kept
+    below `out`, so that a second call asks for nothing twice.
+
+    Raises:
+        DataError: the data or a source cannot be read, or the data contract is broken.
+        GenerationError: an endpoint cannot be used, or its budget is spent.
+    """
+    from r2d.rationales.report import render_ingestion_report
+
+    validation = _validated(run)
+    validation.raise_for_errors()
+    ingestion = ingest(
+        validation.examples,
+        run.rationales,
+        data=run.data,
+        privacy=run.validation.privacy,
+        work_dir=out,
+        quarantined=validation.quarantined,
+    )
+    chosen = ingestion.choose(run.rationales)
+    tables = {"examples": chosen.stage2, "rejected": ingestion.rejected, "provenance": chosen.provenance}
+    report = render_ingestion_report(
+        ingestion,
+        stages=chosen.coverage,
+        privacy=run.validation.privacy,
+        synthetic=run.data.format == "synthetic_triage",
+    )
+    _write(out, tables, report, ingestion.result() | {"stages": chosen.coverage})
+    return ingestion
+
+
+def write_batch_requests(run: RunConfig, source_name: str, path: Path) -> int:
+    """Write the requests of an endpoint source as an OpenAI Batch input file, and return how many they are.
+
+    Raises:
+        ConfigError: there is no endpoint source of that name.
+        DataError: the data cannot be read, or the data contract is broken.
+    """
+    from r2d.rationales.generation import write_batch_input
+
+    source = run.rationales.sources.get(source_name)
+    if not isinstance(source, EndpointSource):
+        endpoints = [name for name, one in run.rationales.sources.items() if isinstance(one, EndpointSource)]
+        raise ConfigError(
+            f"rationales.sources has no endpoint source {source_name!r}; found {endpoints or 'none'}: "
+            "declare one with format: endpoint, or name it"
+        )
+    validation = _validated(run)
+    validation.raise_for_errors()
+    return write_batch_input(validation.examples, source, run.data.labels.names, path)
+
+
+def _validated(run: RunConfig) -> Validation:
+    return validate(load_examples(run.data), run.validation, labels=run.data.labels, model=run.model)
+
+
+def _write(out: Path, tables: Mapping[str, pa.Table], report: str, result: Mapping[str, Any]) -> None:
+    """Each file aside and renamed; an older `result.json` goes first, so that one that is there fits its neighbours."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "result.json").unlink(missing_ok=True)
+    for name, table in tables.items():
+        write_table(table, out / f"{name}.parquet")
+    for name, text in (("report.html", report), ("result.json", json.dumps(result, indent=2, ensure_ascii=False))):
+        aside = out / f"{name}.partial"
+        aside.write_text(text + "\n", encoding="utf-8")
+        aside.replace(out / name)
