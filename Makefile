@@ -20,13 +20,17 @@ export DO_NOT_TRACK = true
 export UV_FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test lint setup dashboard lock clean
+.PHONY: run test bench lint setup dashboard lock clean
 
 run: $(READY)  ## train, evaluate and register the demo model (CONFIG=... for another run)
 	$(BIN)/zenml pipeline run reason2decide --config $(CONFIG)
 
 test: lint  ## lint, types and all tests that need no GPU and no cluster
 	$(BIN)/pytest
+
+bench: $(READY)  ## speed and memory, as tables
+	$(BIN)/python -m benchmarks.validation
+	$(BIN)/python -m benchmarks.privacy
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

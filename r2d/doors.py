@@ -44,8 +44,8 @@ def validate_to_folder(run: RunConfig, out: Path) -> Validation:
 
 def ingest_to_folder(run: RunConfig, out: Path) -> Ingestion:
     """Load, validate, ingest; write `examples.parquet` (that of Stage 2, with all sources in `rationales`),
-    `rejected.parquet`, `provenance.parquet`, `report.html` and, last, `result.json`. Answers of an endpoint are kept
-    below `out`, so that a second call asks for nothing twice.
+    `rejected.parquet`, `provenance.parquet`, `report.html` and, last, `result.json`. Answers of an endpoint are
+    kept below `out`, so that a second call asks for nothing twice. All is written even where no rationale is left.
 
     Raises:
         DataError: the data or a source cannot be read, or the data contract is broken.
@@ -63,15 +63,20 @@ def ingest_to_folder(run: RunConfig, out: Path) -> Ingestion:
         work_dir=out,
         quarantined=validation.quarantined,
     )
-    chosen = ingestion.choose(run.rationales)
-    tables = {"examples": chosen.stage2, "rejected": ingestion.rejected, "provenance": chosen.provenance}
-    report = render_ingestion_report(
-        ingestion,
-        stages=chosen.coverage,
-        privacy=run.validation.privacy,
-        synthetic=run.data.format == "synthetic_triage",
-    )
-    _write(out, tables, report, ingestion.result() | {"stages": chosen.coverage})
+    tables = {"examples": ingestion.examples, "rejected": ingestion.rejected, "provenance": ingestion.provenance}
+    stages: dict[str, Any] = {}
+    try:
+        chosen = ingestion.choose(run.rationales)
+        tables |= {"examples": chosen.stage2, "provenance": chosen.provenance}
+        stages = chosen.coverage
+    finally:
+        report = render_ingestion_report(
+            ingestion,
+            stages=stages,
+            privacy=run.validation.privacy,
+            synthetic=run.data.format == "synthetic_triage",
+        )
+        _write(out, tables, report, ingestion.result() | {"stages": stages})
     return ingestion
 
 

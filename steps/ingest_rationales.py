@@ -1,12 +1,14 @@
 """Read the rationales of every source, judge them, and choose those that each stage is trained on."""
 
+from functools import partial
 from typing import Annotated, Any
 
 import pyarrow as pa
-from zenml import log_metadata, step
+from zenml import log_metadata, save_artifact, step
 from zenml.types import HTMLString
 
 from r2d.config import DataConfig, PrivacyConfig, RationalesConfig
+from r2d.errors import DataError
 from steps.cache import by_sources
 from steps.materializers import TableMaterializer
 from steps.work_dir import work_root
@@ -45,9 +47,13 @@ def ingest_rationales(
     from r2d.rationales.report import render_ingestion_report
 
     ingestion = ingest(examples, rationales, data=data, privacy=privacy, work_dir=work_root(), quarantined=quarantined)
-    chosen = ingestion.choose(rationales)
+    render = partial(render_ingestion_report, ingestion, privacy=privacy, synthetic=data.format == "synthetic_triage")
+    try:
+        chosen = ingestion.choose(rationales)
+    except DataError:
+        save_artifact(HTMLString(render(stages={})), name="r2d_ingestion_report_of_a_stopped_run")
+        raise
     result = ingestion.result() | {"stages": chosen.coverage}
     log_metadata({name: counts["num_taken"] for name, counts in result["sources"].items()})
-    synthetic = data.format == "synthetic_triage"
-    page = render_ingestion_report(ingestion, stages=chosen.coverage, privacy=privacy, synthetic=synthetic)
+    page = render(stages=chosen.coverage)
     return chosen.stage1, chosen.stage2, chosen.provenance, ingestion.rejected, result, HTMLString(page)

@@ -12,6 +12,7 @@ from r2d.config.rationales import RationalesConfig, names_of
 from r2d.config.section import Name, Section
 from r2d.config.training import Stage1Config, Stage2Config
 from r2d.config.validation import ValidationConfig
+from r2d.errors import ConfigError
 
 BROUGHT_SOURCES = {"synthetic_triage": ("nurse", "nurse_post_processed"), "pubmedqa": ("human",)}
 """Rationale sources of the formats that know their own columns."""
@@ -54,6 +55,18 @@ class RunConfig(Section):
     stage2: Stage2Config = Stage2Config()
     evaluation: EvaluationConfig = EvaluationConfig()
     registration: RegistrationConfig = RegistrationConfig()
+
+    def require_declared_labels(self) -> None:
+        """Refuse what can be validated and ingested, but not trained on.
+
+        Raises:
+            ConfigError: the labels stand in the rows.
+        """
+        if self.data.labels.per_row:
+            raise ConfigError(
+                "data.labels.per_row: the pipeline trains on declared labels; found labels that stand in the rows. "
+                "Declare data.labels.names; such data can be read by `r2d validate` and `r2d ingest`"
+            )
 
     @model_validator(mode="after")
     def _known_rationale_sources(self) -> RunConfig:

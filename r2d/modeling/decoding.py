@@ -44,14 +44,26 @@ def encoder_inputs(sequences: Sequence[Sequence[int]], pad_id: int, device: torc
     return {"input_ids": input_ids, "attention_mask": mask.long()}
 
 
-def label_log_probabilities(model: PreTrainedModel, labels: LabelSet, inputs: dict[str, Tensor]) -> Tensor:
+def encoded_inputs(states: Tensor, attention_mask: Tensor) -> dict[str, Any]:
+    """What stands in for `encoder_inputs` where the encoder has run already.
+
+    Args:
+        states: last hidden states of the encoder, [rows, longest, d_model].
+        attention_mask: [rows, longest].
+    """
+    from transformers.modeling_outputs import BaseModelOutput
+
+    return {"encoder_outputs": BaseModelOutput(last_hidden_state=states), "attention_mask": attention_mask}
+
+
+def label_log_probabilities(model: PreTrainedModel, labels: LabelSet, inputs: dict[str, Any]) -> Tensor:
     """Log-probability of each declared label, end-of-sequence included, given the label prompt: [rows, labels].
 
     These are the model's own sequence probabilities, not yet normalised over the set. The encoder runs once, and what
     the decoder attends to is computed once a row and shared by all labels.
     """
     with evaluating(model):
-        num_rows, num_labels = inputs["input_ids"].shape[0], len(labels.names)
+        num_rows, num_labels = inputs["attention_mask"].shape[0], len(labels.names)
         targets = pad(labels.token_ids, -100, model.device)
         start = torch.full((num_rows, 1), model.config.decoder_start_token_id, device=model.device)
         first = model(**inputs, decoder_input_ids=start, use_cache=True)
@@ -82,14 +94,18 @@ def decode_labels(
     *,
     decoding: LabelDecoding,
     max_label_tokens: int,
+    encoded: dict[str, Any] | None = None,
 ) -> list[str]:
     """`y_hat` for each label prompt.
 
     `constrained`: the declared label of the highest probability. `free`: the greedy text, which may be no label.
+
+    Args:
+        encoded: `encoded_inputs` of these prompts, where there are such; the encoder then does not run again.
     """
     if not prompts:
         return []
-    inputs = encoder_inputs(prompts, tokenizer.pad_token_id, model.device)
+    inputs = encoder_inputs(prompts, tokenizer.pad_token_id, model.device) if encoded is None else encoded
     if decoding == "constrained":
         best = label_log_probabilities(model, labels, inputs).argmax(dim=-1).tolist()
         return [labels.names[index] for index in best]

@@ -82,8 +82,17 @@ class Ingestion:
         """The rationales that each stage is trained on.
 
         Raises:
-            DataError: no row has a rationale of a selected source.
+            DataError: no row has a rationale of a selected source; says why its records were rejected.
         """
+        for name in config.selected():
+            several = self.candidates.get(name, [])
+            reasons = Counter(str(candidate.reason) for candidate in several if not candidate.accepted)
+            if several and len(several) == reasons.total():
+                shown = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common(5))
+                raise DataError(
+                    f"none of the {len(several):,} records of source {name!r} became a rationale ({shown}); read the "
+                    f"examples in the report, then mend the files or rationales.sources.{name}"
+                )
         stage1 = choose_rationales(self.examples, config.stage1_source, seed=config.seed)
         stage2_source = config.stage1_source if config.stage2_source is None else config.stage2_source
         stage2 = choose_rationales(self.examples, stage2_source, seed=config.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from r2d.config import QualityConfig
 from r2d.data.labels import normalise_label
-from r2d.rationales.grounding import contains_label, copied_share, load_findings, mask_label, ungrounded
+from r2d.rationales.grounding import Findings, contains_label, copied_share, load_findings, mask_label, ungrounded
 from r2d.rationales.records import Reason
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class QualityChecks:
 
     def __init__(self, config: QualityConfig, candidates: Iterable[Candidate]) -> None:
         self.config = config
-        self.findings = load_findings(None if config.findings_file is None else Path(config.findings_file))
+        self.findings = _shipped() if config.findings_file is None else load_findings(Path(config.findings_file))
         texts_of: dict[str, set[str]] = {}
         for candidate in candidates:
             texts_of.setdefault(normalise_label(candidate.rationale), set()).add(normalise_label(candidate.text))
@@ -73,6 +74,11 @@ class QualityChecks:
             yield "ungrounded", _counted(beyond.numbers, beyond.findings)
         if contains_label(rationale, candidate.gold):
             yield "leaks_label", ""
+
+
+@functools.cache
+def _shipped() -> Findings:
+    return load_findings()
 
 
 def _counted(numbers: Sequence[str], findings: Sequence[str]) -> str:

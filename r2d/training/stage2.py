@@ -12,10 +12,10 @@ from torch import Tensor
 
 from r2d.config import ModelConfig, Stage2Config
 from r2d.data.labels import match_label
-from r2d.modeling.decoding import decode_labels, generate_rationales
+from r2d.modeling.decoding import decode_labels, encoded_inputs, generate_rationales
 from r2d.modeling.labels import LabelSet
 from r2d.modeling.prompts import PromptEncoder
-from r2d.training.data import Batch
+from r2d.training.data import Batch, seq2seq_inputs
 from r2d.training.sampling import uniform_draw
 from r2d.training.schedules import Stage2Schedule
 from r2d.training.trainer import StageTrainer, length_sorted_batches
@@ -40,8 +40,11 @@ class Stage2Trainer(StageTrainer):
     def batch_loss(self, model: Any, batch: Batch, num_tokens: dict[str, int]) -> Tensor:
         step = self.state.global_step
         alpha, pi = self.schedule.alpha_at(step), self.schedule.pi_at(step)
-        label_loss = self.target_loss(model, batch["label_prompt"], batch["label"], num_tokens["label"])
-        rationale_prompts = self._sampled_rationale_prompts(batch, pi)
+        inputs = seq2seq_inputs(batch["label_prompt"], batch["label"], self.pad_id, self.args.device)
+        outputs = model(**inputs)
+        label_loss = outputs.loss * (batch.num_tokens("label") / num_tokens["label"])
+        states = outputs.encoder_last_hidden_state.detach() if self.states_can_be_reused else None
+        rationale_prompts = self._sampled_rationale_prompts(batch, pi, states, inputs["attention_mask"])
         rationale_loss = self.target_loss(model, rationale_prompts, batch["rationale"], num_tokens["rationale"])
         parts = self.args.gradient_accumulation_steps
         self.note(
@@ -49,17 +52,20 @@ class Stage2Trainer(StageTrainer):
         )
         return alpha * label_loss + (1 - alpha) * rationale_loss
 
-    def _sampled_rationale_prompts(self, batch: Batch, pi: float) -> list[list[int]]:
+    def _sampled_rationale_prompts(
+        self, batch: Batch, pi: float, states: Tensor | None, attention_mask: Tensor
+    ) -> list[list[int]]:
         """Rationale prompts with gold labels, but for the drawn rows, whose prompt carries the model's own label.
 
-        Only drawn rows are decoded (departure 3), in eval mode by an encoder pass of their own: states of the
-        training pass would carry its dropout into the label (departures 2 and 10).
+        Only drawn rows are decoded (departure 3), in eval mode. States of the training pass would carry its dropout
+        into the label (departures 2 and 10), so the encoder runs again, unless the model has no dropout.
         """
         step, seed = self.state.global_step, self.stage2.seed
         drawn = [row for row, id_ in enumerate(batch["id"]) if uniform_draw(seed, step, id_) < pi]
         prompts = batch["rationale_prompt"]
         texts, gold, label_prompts = batch["text"], batch["gold_label"], batch["label_prompt"]
-        predicted = self.decode([label_prompts[row] for row in drawn])
+        encoded = None if states is None else encoded_inputs(states[drawn], attention_mask[drawn])
+        predicted = self.decode([label_prompts[row] for row in drawn], encoded)
         composed = self.prompts.rationale_prompts([texts[row] for row in drawn], predicted)
         for row, prompt in zip(drawn, composed, strict=True):
             prompts[row] = prompt
@@ -69,8 +75,14 @@ class Stage2Trainer(StageTrainer):
             self.note(decoded_label_accuracy=right / len(drawn))
         return prompts
 
-    def decode(self, label_prompts: Sequence[Sequence[int]]) -> list[str]:
-        """`y_hat` by the current weights, as `model.label_decoding` says."""
+    @property
+    def states_can_be_reused(self) -> bool:
+        """Whether the encoder gives in training what it gives in eval mode: nothing in it is dropped."""
+        rates = self.model.config.to_dict().items()
+        return not any(rate for name, rate in rates if "dropout" in name and isinstance(rate, int | float))
+
+    def decode(self, label_prompts: Sequence[Sequence[int]], encoded: dict[str, Any] | None = None) -> list[str]:
+        """`y_hat` by the current weights, as `model.label_decoding` says; `encoded` as in `decode_labels`."""
         return decode_labels(
             self.accelerator.unwrap_model(self.model),
             self.prompts.tokenizer,
@@ -78,6 +90,7 @@ class Stage2Trainer(StageTrainer):
             label_prompts,
             decoding=self.model_config.label_decoding,
             max_label_tokens=self.model_config.max_label_tokens,
+            encoded=encoded,
         )
 
     def validate(self) -> dict[str, float]:

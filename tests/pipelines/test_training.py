@@ -150,6 +150,43 @@ def test_the_pyfunc_takes_texts_and_gives_what_the_command_line_gives(first_run:
     assert decision == json.loads(typed.stdout)
 
 
+def test_the_registered_model_knows_which_rationales_of_which_source_trained_it(
+    first_run: Run, workplace: Workplace
+) -> None:
+    version, rows = workplace.python(
+        "import mlflow, pyarrow.parquet as pq\nfrom steps.tracking import configure_mlflow\nconfigure_mlflow()\n"
+        "version = mlflow.MlflowClient().get_model_version('toy-triage', '1')\n"
+        "folder = mlflow.artifacts.download_artifacts('models:/toy-triage/1')\n"
+        "table = pq.read_table(folder + '/artifacts/rationale_provenance.parquet')\n"
+        "answer = [version.tags, table.to_pylist()]"
+    )
+    trained = [row for row in rows if row["split"] == "train" and "stage1" in row["stages"]]
+    counts = {(row["stage"], row["source"]): row["num_rationales"] for row in json.loads(version["r2d.rationales"])}
+    assert counts == {("stage1", "llm"): len(trained), ("stage2", "llm"): len(trained)}
+    assert {row["file"] for row in trained} == {"notes.csv"}
+    assert all(len(row["rationale_sha256"]) == 64 for row in trained)
+    assert not any(word in json.dumps(rows) for word in ("present", "absent"))
+
+
+def test_a_broken_contract_stops_the_run_and_keeps_the_report(
+    first_run: Run, workplace: Workplace, tiny_config: dict[str, Any]
+) -> None:
+    config = copy.deepcopy(tiny_config)
+    config["validation"] = {}
+    (workplace.folder / "broken.yaml").write_text(json.dumps({"parameters": {"config": config}}), encoding="utf-8")
+    done = workplace.type("zenml", "pipeline", "run", "reason2decide", "--config", "broken.yaml", check=False)
+    assert done.returncode != 0
+    assert "text_across_splits (no text stands in two splits)" in done.stdout + done.stderr
+    assert "pt denies" not in done.stdout + done.stderr
+    kept = workplace.python(
+        "from zenml.client import Client\n"
+        "report = Client().get_artifact_version('r2d_data_report_of_a_stopped_run').load()\n"
+        "answer = str(report)"
+    )
+    assert "text_across_splits" in kept
+    assert "pt denies" not in kept
+
+
 def test_an_unknown_model_says_what_is_registered(first_run: Run, workplace: Workplace) -> None:
     done = workplace.type("r2d", "predict", "--model", "toy-triage@nobody", "a note", check=False)
     assert done.returncode == 2

@@ -246,6 +246,16 @@ def test_provenance_says_what_each_stage_was_trained_on_and_holds_no_text(tmp_pa
     assert counts == {("stage1", "llm"): 2, ("stage2", "nurse"): 3}
 
 
+def test_where_every_record_is_rejected_the_reasons_are_named(tmp_path: Path) -> None:
+    source = texts(tmp_path / "out.jsonl", [{"id": "a", "text": "No answer."}, {"id": "zz", "text": "None."}])
+    config = RationalesConfig(stage1_source="llm", sources={"llm": source})
+    ingestion = ingest(examples_of(), config, data=DATA, privacy=_privacy("off"), work_dir=tmp_path)
+    with pytest.raises(
+        DataError, match=r"none of the 2 records of source 'llm' became .*\(no_answer 1, unknown_id 1\)"
+    ):
+        ingestion.choose(config)
+
+
 def test_the_result_adds_up_and_holds_no_text(tmp_path: Path) -> None:
     outputs = [{"id": i, "text": answer(f"Sentinel reason for {i}.", "same day")} for i, *_ in NOTES] + ["{broken"]
     path = tmp_path / "out.jsonl"

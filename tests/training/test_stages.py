@@ -13,6 +13,7 @@ import torch
 from r2d.config import LabelsConfig, ModelConfig, Stage1Config, Stage2Config
 from r2d.data.examples import split_of
 from r2d.errors import TrainingError
+from r2d.modeling.decoding import encoded_inputs, encoder_inputs
 from r2d.modeling.labels import tokenize_labels
 from r2d.modeling.load import load_pretrained
 from r2d.modeling.prompts import PromptEncoder
@@ -143,6 +144,43 @@ def test_only_drawn_examples_are_decoded_and_no_gradient_flows_through_them(
     assert decoded == [sum(drawn)]
     assert 0 < decoded[0] < 40
     assert modes == [True], "the training mode must be restored after the decode"
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_the_encoder_runs_again_for_the_decode_only_where_training_drops_something(
+    trainer: Stage2Trainer, monkeypatch: pytest.MonkeyPatch, dropout: float
+) -> None:
+    fix_schedule(trainer, monkeypatch, alpha=0.5, pi=1.0)
+    trainer.model.config.dropout_rate = dropout
+    for module in trainer.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = dropout
+        elif isinstance(getattr(module, "dropout", None), float):
+            module.dropout = dropout
+    encoded, decoded = [], []
+    original = stage2_module.decode_labels
+
+    def spy(model: Any, *args: Any, **options: Any) -> list[str]:
+        encoded.append(options.pop("encoded") is not None)
+        decoded.append(original(model, *args, **options))
+        return decoded[-1]
+
+    batch = Batch([trainer.train_dataset[index] for index in range(40)])
+    trainer.model.train()
+    monkeypatch.setattr(stage2_module, "decode_labels", spy)
+    trainer.batch_loss(trainer.model, batch, {"label": 1, "rationale": 1})
+    monkeypatch.setattr(stage2_module, "decode_labels", original)
+    assert encoded == [dropout == 0.0]
+    if dropout == 0.0:
+        inputs = encoder_inputs(batch["label_prompt"], trainer.pad_id, "cpu")
+        states = trainer.model.get_encoder()(**inputs).last_hidden_state
+        again = trainer.decode(batch["label_prompt"], encoded_inputs(states, inputs["attention_mask"]))
+        assert again == decoded[0]
+        free = {"decoding": "free", "max_label_tokens": 8}
+        arguments = (trainer.model, trainer.prompts.tokenizer, trainer.labels, batch["label_prompt"])
+        assert original(*arguments, **free) == original(
+            *arguments, **free, encoded=encoded_inputs(states, inputs["attention_mask"])
+        )
 
 
 def test_sampled_prompts_are_cut_at_the_same_limit_as_gold_ones(trainer: Stage2Trainer) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 
 from r2d.config import SyntheticTriageConfig
@@ -9,7 +11,7 @@ from r2d.data.examples import Example
 from r2d.data.triage.drawing import age_band, draw_facts, patient_of
 from r2d.data.triage.families import FAMILIES
 from r2d.data.triage.rationales import write_rationales
-from r2d.data.triage.rule import DISPOSITIONS, Facts, decide
+from r2d.data.triage.rule import DISPOSITIONS, Facts, Reason, decide
 from r2d.data.triage.wording import add_typos, write_note
 
 
@@ -19,7 +21,7 @@ def generate_calls(config: SyntheticTriageConfig) -> list[Example]:
     The label is what `decide` says, moved to a neighbouring level in `label_noise` of the calls; the rationales argue
     for what `decide` says all the same. `group` is the caller, who may call up to three times.
     """
-    return [_call(config, index) for index in range(config.num_calls)]
+    return [draw_call(config, index).example for index in range(config.num_calls)]
 
 
 def facts_of(seed: int, index: int) -> Facts:
@@ -27,11 +29,22 @@ def facts_of(seed: int, index: int) -> Facts:
     return draw_facts(patient_of(seed, index), Random(f"{seed} facts {index}"))
 
 
-def _call(config: SyntheticTriageConfig, index: int) -> Example:
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call, with what nobody who reads the note is told: its facts and what the rule says of them."""
+
+    example: Example
+    facts: Facts
+    disposition: str
+    reasons: Sequence[Reason]
+
+
+def draw_call(config: SyntheticTriageConfig, index: int) -> Call:
+    """Call `index`, whose rationales hold the LLM's too."""
     patient, facts = patient_of(config.seed, index), facts_of(config.seed, index)
     disposition, reasons = decide(facts)
     random = Random(f"{config.seed} words {index}")
-    return Example(
+    example = Example(
         id=f"call-{index:06d}",
         text=add_typos(write_note(facts, random), random),
         label=_hurried(disposition, config.label_noise, Random(f"{config.seed} label {index}")),
@@ -43,6 +56,7 @@ def _call(config: SyntheticTriageConfig, index: int) -> Example:
         },
         rationales=write_rationales(facts, disposition, reasons, random),
     )
+    return Call(example, facts, disposition, reasons)
 
 
 def _hurried(disposition: str, label_noise: float, random: Random) -> str:

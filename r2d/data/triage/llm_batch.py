@@ -11,10 +11,9 @@ from random import Random
 from typing import Any
 
 from r2d.config import SyntheticTriageConfig
-from r2d.data.examples import Example
-from r2d.data.triage.generate import facts_of, generate_calls
+from r2d.data.triage.generate import Call, draw_call
 from r2d.data.triage.rationales import write_rationales
-from r2d.data.triage.rule import DISPOSITIONS, decide
+from r2d.data.triage.rule import DISPOSITIONS
 
 MODEL = "invented-llm"
 CREATED = 1_750_000_000
@@ -45,8 +44,8 @@ def write_llm_batch(config: SyntheticTriageConfig, folder: Path) -> tuple[Path, 
     """
     answers: list[str] = []
     errors: list[str] = []
-    for index, call in enumerate(generate_calls(config)):
-        line = _answer(config, call, index)
+    for index in range(config.num_calls):
+        line = _answer(config, draw_call(config, index), index)
         (errors if _failed(line) else answers).append(json.dumps(line, ensure_ascii=False))
     random = Random(f"{config.seed} order")
     answers += random.sample(answers, len(answers) // 300)
@@ -57,10 +56,10 @@ def write_llm_batch(config: SyntheticTriageConfig, folder: Path) -> tuple[Path, 
     return _written(folder / "output.jsonl", answers), _written(folder / "errors.jsonl", errors)
 
 
-def _answer(config: SyntheticTriageConfig, call: Example, index: int) -> dict[str, Any]:
+def _answer(config: SyntheticTriageConfig, call: Call, index: int) -> dict[str, Any]:
     random = Random(f"{config.seed} llm {index}")
     fault = _drawn_fault(random)
-    envelope = {"id": f"batch_req_{index:06d}", "custom_id": call.id, "response": None, "error": None}
+    envelope = {"id": f"batch_req_{index:06d}", "custom_id": call.example.id, "response": None, "error": None}
     if fault == "expired":
         message = "This request could not be executed before the completion window expired."
         return envelope | {"error": {"code": "batch_expired", "message": message}}
@@ -69,7 +68,7 @@ def _answer(config: SyntheticTriageConfig, call: Example, index: int) -> dict[st
             "error": {"message": "The server had an error.", "type": "server_error", "param": None, "code": None}
         }
         return envelope | {"response": {"status_code": 500, "request_id": f"req_{index:06d}", "body": failure}}
-    content, stopped = _content(config, call, index, fault, random)
+    content, stopped = _content(call, fault, random)
     refusal = "I cannot help with that." if fault == "refused" else None
     body: dict[str, Any] = {
         "id": f"chatcmpl-{index:06d}",
@@ -87,19 +86,15 @@ def _answer(config: SyntheticTriageConfig, call: Example, index: int) -> dict[st
     return envelope | {"response": {"status_code": 200, "request_id": f"req_{index:06d}", "body": body}}
 
 
-def _content(
-    config: SyntheticTriageConfig, call: Example, index: int, fault: str, random: Random
-) -> tuple[str | None, bool]:
+def _content(call: Call, fault: str, random: Random) -> tuple[str | None, bool]:
     """The text of an answer, and whether it was cut off at its token limit."""
-    facts = facts_of(config.seed, index)
-    level, reasons = decide(facts)
-    rationale = call.rationales["llm"]
+    level, rationale = call.disposition, call.example.rationales["llm"]
     if fault == "other_level":
         place = DISPOSITIONS.index(level)
         level = random.choice([DISPOSITIONS[i] for i in (place - 1, place + 1) if 0 <= i < len(DISPOSITIONS)])
-        rationale = write_rationales(facts, level, reasons, random)["llm"]
+        rationale = write_rationales(call.facts, level, call.reasons, random)["llm"]
     whole = f"{rationale} So the answer is {level}."
-    variants = {
+    variants: dict[str, tuple[str | None, bool]] = {
         "refused": (None, False),
         "empty": (" \n", False),
         "truncated": (" ".join(rationale.split()[: random.randint(4, 9)]), True),

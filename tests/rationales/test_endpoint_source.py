@@ -1,0 +1,143 @@
+"""`r2d ingest` and `r2d batch-input` with an endpoint: asked once, stopped half-way, resumed, joined and reported."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tests.rationales.llm_server import RunningServer
+
+pytestmark = pytest.mark.slow
+
+R2D = str(Path(sys.executable).parent / "r2d")
+NUM_NOTES = 40
+IDS = [f"e{number:03d}" for number in range(NUM_NOTES)]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RunningServer]:
+    running = RunningServer(tmp_path)
+    yield running
+    running.kill()
+
+
+def write_run(folder: Path, server: RunningServer) -> Path:
+    """A user's CSV, prompt and configuration. The marker in each note is what the test server logs."""
+    with (folder / "notes.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "text", "label"])
+        for number, name in enumerate(IDS):
+            writer.writerow(
+                [name, f"Note {number * 37 % 101} of a caller <<{name}>>", ("self care", "same day")[number % 2]]
+            )
+    (folder / "prompt.yaml").write_text("system: Explain.\nuser: '{{ text }}'\n", encoding="utf-8")
+    config = {
+        "data": {
+            "format": "csv",
+            "path": str(folder / "notes.csv"),
+            "labels": {"names": ["same day", "self care"]},
+            "split": {"validation_fraction": 0.2, "test_fraction": 0.2},
+        },
+        "validation": {"severities": {"language": "off", "token_limit": "off"}},
+        "rationales": {
+            "stage1_source": "llm",
+            "sources": {
+                "llm": {
+                    "format": "endpoint",
+                    "base_url": server.base_url,
+                    "model": "toy",
+                    "prompt": str(folder / "prompt.yaml"),
+                    "api_key_env": "TOY_KEY",
+                    "max_concurrency": 2,
+                    "quality": {"too_short": "keep"},
+                }
+            },
+        },
+    }
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump({"parameters": {"config": config}}), encoding="utf-8")
+    return path
+
+
+def start(folder: Path, config: Path, key: str | None = "sk-sentinel") -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "TOY_KEY"}
+    return subprocess.Popen(
+        [R2D, "ingest", str(config), "--out", str(folder / "out")],
+        env=environment | ({} if key is None else {"TOY_KEY": key}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_stopped_run_goes_on_asks_for_nothing_twice_and_keeps_what_was_refused(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    server.start({"e004": ["400"], "e005": ["500", "429"]}, delay=(0.02, 0.06))
+    config = write_run(tmp_path, server)
+    first = start(tmp_path, config)
+    deadline = time.monotonic() + 60
+    while sum(server.asked().values()) < 8 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    first.send_signal(signal.SIGTERM)
+    said = "".join(first.communicate(timeout=30))
+    assert first.returncode == 143, said
+    assert not (tmp_path / "out" / "result.json").exists(), "half a result never looks whole"
+    second = start(tmp_path, config)
+    said += "".join(second.communicate(timeout=60))
+    assert second.returncode == 0, said
+    assert server.asked() == Counter(IDS) + Counter({"e005": 2})
+    assert "sk-sentinel" not in said + (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "of a caller" not in said
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["sources"]["llm"]
+    assert (result["num_records"], result["num_taken"]) == (NUM_NOTES, NUM_NOTES - 1)
+    assert result["rejected"] == {"request_failed": 1}
+    rejected = pq.read_table(tmp_path / "out" / "rejected.parquet").to_pylist()
+    assert [(row["example_id"], row["reason"]) for row in rejected] == [("e004", "request_failed")]
+    provenance = pq.read_table(tmp_path / "out" / "provenance.parquet").to_pylist()
+    assert {row["author"] for row in provenance} == {"toy"}
+    assert len({row["prompt_hash"] for row in provenance}) == 1
+    third = start(tmp_path, config, key=None)
+    assert third.wait(60) == 0, "nothing is left to ask, so no key is needed"
+    assert sum(server.asked().values()) == NUM_NOTES + 2
+
+
+def test_without_the_key_nothing_is_asked_and_the_variable_is_named(server: RunningServer, tmp_path: Path) -> None:
+    server.start()
+    run = start(tmp_path, write_run(tmp_path, server), key=None)
+    said = "".join(run.communicate(timeout=60))
+    assert run.returncode == 2
+    assert "TOY_KEY" in said
+    assert "Traceback" not in said
+    assert server.asked() == Counter()
+
+
+def test_the_batch_input_holds_one_request_a_note(server: RunningServer, tmp_path: Path) -> None:
+    config, out = write_run(tmp_path, server), tmp_path / "input.jsonl"
+    done = subprocess.run(
+        [R2D, "batch-input", str(config), "--out", str(out)], capture_output=True, text=True, check=True
+    )
+    assert f"{NUM_NOTES} requests" in done.stdout
+    requests = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [request["custom_id"] for request in requests] == IDS
+    assert {request["url"] for request in requests} == {"/v1/chat/completions"}
+    absent = subprocess.run(
+        [R2D, "batch-input", str(config), "--out", str(out), "--source", "nobody"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert absent.returncode == 2
+    assert "no endpoint source 'nobody'; found ['llm']" in absent.stderr

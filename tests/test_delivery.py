@@ -1,0 +1,91 @@
+"""The example delivery of docs/data-contract.md, through the commands that the page shows."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "data-contract.md").read_text(encoding="utf-8")
+BIN = Path(sys.executable).parent
+
+pytestmark = pytest.mark.slow
+
+
+def typed(command: str, out: Path) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """A command of the page, its output folder moved to a temporary one."""
+    (line,) = [line for line in PAGE.splitlines() if line.startswith(f".venv/bin/r2d {command} ")]
+    words = line.split("#")[0].split()
+    words[0], words[-1] = str(BIN / "r2d"), str(out)
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False), out
+
+
+def test_the_delivery_is_validated_as_the_page_says(tmp_path: Path) -> None:
+    done, out = typed("validate", tmp_path / "checked")
+    assert done.returncode == 0, done.stderr
+    assert "24 rows: 24 valid, 0 quarantined, 0 errors" in done.stdout
+    assert {path.name for path in out.iterdir()} == {
+        "examples.parquet", "quarantine.parquet", "findings.parquet", "result.json", "report.html",
+    }  # fmt: skip
+    assert json.loads((out / "result.json").read_text(encoding="utf-8"))["num_warnings"] == 0
+
+
+def test_the_delivery_is_ingested_as_the_page_says(tmp_path: Path) -> None:
+    done, out = typed("ingest", tmp_path / "ingested")
+    assert done.returncode == 0, done.stderr
+    assert "llm: 23 records, 22 rationales, 1 rejected" in done.stdout
+    assert "edited: 4 records, 3 rationales, 1 rejected" in done.stdout
+    rejected = pq.read_table(out / "rejected.parquet").select(["source", "example_id", "reason"]).to_pylist()
+    assert rejected == [
+        {"source": "llm", "example_id": "c-012", "reason": "no_answer"},
+        {"source": "edited", "example_id": "c-005", "reason": "superseded"},
+    ]
+    provenance = {
+        (row["example_id"], row["source"]): row for row in pq.read_table(out / "provenance.parquet").to_pylist()
+    }
+    assert provenance["c-004", "llm"]["edits"] == ["reasoning removed"]
+    assert provenance["c-005", "edited"]["edited_from"] == "edited: e-04"
+    assert provenance["c-005", "edited"]["author"] is not None
+    examples = {row["id"]: row for row in pq.read_table(out / "examples.parquet").to_pylist()}
+    assert examples["c-005"]["rationale_source"] == "edited"
+    assert examples["c-001"]["rationale_source"] == "llm"
+    assert len(examples) == 24
+
+
+def test_a_broken_delivery_exits_with_2_and_leaves_the_report(tmp_path: Path) -> None:
+    notes = (ROOT / "docs" / "delivery" / "notes.csv").read_text(encoding="utf-8")
+    (tmp_path / "notes.csv").write_text(notes.replace(",self care,", ",go home,"), encoding="utf-8")
+    config = (ROOT / "docs" / "delivery" / "delivery.yaml").read_text(encoding="utf-8")
+    (tmp_path / "delivery.yaml").write_text(
+        config.replace("docs/delivery/notes.csv", str(tmp_path / "notes.csv")), encoding="utf-8"
+    )
+    out = tmp_path / "checked"
+    done = subprocess.run(
+        [str(BIN / "r2d"), "validate", str(tmp_path / "delivery.yaml"), "--out", str(out)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert re.search(r"error: the data contract is broken .*\n +label_declared .*holds 'go home'", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert json.loads((out / "result.json").read_text(encoding="utf-8"))["num_errors"] == 1
+    assert (out / "report.html").exists()
+
+
+def test_the_page_counts_the_expectations_and_names_the_formats_as_the_schema_does() -> None:
+    from typing import get_args
+
+    from r2d.config import RationalesConfig, ValidationConfig
+
+    assert f"[{len(ValidationConfig.checks())} expectations]" in PAGE
+    formats = {
+        value
+        for member in get_args(get_args(RationalesConfig.model_fields["sources"].annotation)[1].__args__[0])
+        for value in get_args(member.model_fields["format"].annotation)
+    }
+    assert {value for value in formats if f"`{value}`" not in PAGE} <= {"synthetic_triage_batch"}
