@@ -58,6 +58,17 @@ def test_the_delivery_is_ingested_as_the_page_says(tmp_path: Path) -> None:
     assert len(examples) == 24
 
 
+def test_the_readme_shows_the_same_commands() -> None:
+    def commands(text: str) -> set[str]:
+        return {
+            match.strip()
+            for match in re.findall(r"^ *(\.venv/bin/r2d (?:validate|ingest) [^#\n]+)", text, re.MULTILINE)
+        }
+
+    assert len(commands(PAGE)) == 2
+    assert commands((ROOT / "README.md").read_text(encoding="utf-8")) == commands(PAGE)
+
+
 def test_a_broken_delivery_exits_with_2_and_leaves_the_report(tmp_path: Path) -> None:
     notes = (ROOT / "docs" / "delivery" / "notes.csv").read_text(encoding="utf-8")
     (tmp_path / "notes.csv").write_text(notes.replace(",self care,", ",go home,"), encoding="utf-8")

@@ -20,7 +20,7 @@ MIN_CONFIDENCE = 0.8
 """Probability of a language, as `py3langid` calibrates it, below which a text is left undecided."""
 MIN_LETTERS = 15
 """With fewer, a text is left undecided."""
-MAX_ROWS = 5_000
+MAX_ROWS = 2_000
 """That are looked at: enough for the share of a language to within 0.5 percent points (one standard error)."""
 MAX_CHARACTERS = 300
 """Of a text that are looked at, from its beginning: the time grows with them, the certainty hardly."""
