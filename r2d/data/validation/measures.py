@@ -94,7 +94,7 @@ def _duplicate_measures(
         }
     )
     if wanted & {"near_duplicate", "near_duplicate_across_splits"}:
-        near = pd.Series(near_duplicates(texts, config.near_duplicate_similarity))
+        near = pd.Series(near_duplicates(texts, config.near_duplicate_similarity, exact.to_numpy()))
         flags["near_duplicate"] = (frame.groupby([near, frame["split"]]).cumcount() > 0) & ~flags["exact_duplicate"]
         flags["near_duplicate_across_splits"] = (
             _copied_towards_training(near, frame["split"]) & ~flags["text_across_splits"]
