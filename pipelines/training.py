@@ -46,7 +46,9 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
         run.validation.privacy,
         files_fingerprint(source_files(run.rationales.sources)),
     )
-    stage1_model, _ = train_stage1(stage1_examples, run.stage1, run.model, labels)
-    stage2_model, _ = train_stage2(stage2_examples, stage1_model, run.stage2, run.model, labels)
+    stage1_model = None
+    if run.method.has_stage1:
+        stage1_model, _ = train_stage1(stage1_examples, run.stage1, run.model, labels)
+    stage2_model, _ = train_stage2(stage2_examples, stage1_model, run.stage2, run.method, run.model, labels)
     metrics, _, report, _ = evaluate(stage2_examples, stage2_model, run.evaluation, run.data)
     register_model(stage2_model, metrics, report, provenance, run.registration)

@@ -112,9 +112,9 @@ def download_model(reference: str) -> Path:
 
 def headline(metrics: Mapping[str, Any]) -> dict[str, float]:
     """The few figures that stand in every overview."""
-    rationale = metrics["rationale"]["populations"]["all"]
+    rationale = metrics["rationale"]["populations"]["all"] if metrics["rationale"] else {}
     figures = {name: metrics["label"][name] for name in ("accuracy", "macro_f1", "invalid_label_rate")}
-    figures |= {name: rationale[name] for name in ("bleu", "paper_bleu", "bertscore_f1")}
+    figures |= {name: rationale.get(name) for name in ("bleu", "paper_bleu", "bertscore_f1")}
     return {name: float(value) for name, value in figures.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""Stage 2: joint training with task-level scheduled sampling."""
+"""Stage 2: joint training, by the configured method."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import pyarrow as pa
 from PIL.Image import Image
 from zenml import log_metadata, step
 
-from r2d.config import LabelsConfig, ModelConfig, Stage2Config
+from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage2Config
 from r2d.data.examples import content_hash
 from r2d.modeling.model_folder import folder_hash
 from steps.cache import by_sources
@@ -18,16 +18,29 @@ from steps.work_dir import work_dir
 
 @step(cache_policy=by_sources(__name__), output_materializers={"r2d_stage2_model": ModelFolderMaterializer})
 def train_stage2(
-    examples: pa.Table, stage1_model: Path, stage2: Stage2Config, model: ModelConfig, labels: LabelsConfig
+    examples: pa.Table,
+    stage1_model: Path | None,
+    stage2: Stage2Config,
+    method: MethodConfig,
+    model: ModelConfig,
+    labels: LabelsConfig,
 ) -> tuple[Annotated[Path, "r2d_stage2_model"], Annotated[Image, "r2d_stage2_curves"]]:
     """The weights of the best armed validation macro-F1, and the curves and schedule actually used."""
     from r2d.training import train
     from r2d.training.curves import training_curves
 
-    folder = work_dir(__name__, content_hash(examples), folder_hash(stage1_model), stage2, model, labels)
-    with tracked("train_stage2", stage2.model_dump() | {"model": model.name}) as on_log:
+    start = "" if stage1_model is None else folder_hash(stage1_model)
+    folder = work_dir(__name__, content_hash(examples), start, stage2, method, model, labels)
+    with tracked("train_stage2", stage2.model_dump() | {"model": model.name, "method": method.name}) as on_log:
         result = train.train_stage2(
-            examples, stage1_model, config=stage2, model=model, labels=labels, work_dir=folder, on_log=on_log
+            examples,
+            stage1_model,
+            config=stage2,
+            model=model,
+            labels=labels,
+            work_dir=folder,
+            method=method,
+            on_log=on_log,
         )
     log_metadata(result.summary())
     curves = training_curves(

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from r2d.config.data import DataConfig
+from r2d.config.method import MethodConfig
 from r2d.config.model import ModelConfig
 from r2d.config.rationales import RationalesConfig, names_of
 from r2d.config.section import Name, Section
@@ -50,11 +51,21 @@ class RunConfig(Section):
     data: DataConfig
     rationales: RationalesConfig
     validation: ValidationConfig = ValidationConfig()
+    method: MethodConfig = MethodConfig()
     model: ModelConfig = ModelConfig()
     stage1: Stage1Config = Stage1Config()
     stage2: Stage2Config = Stage2Config()
     evaluation: EvaluationConfig = EvaluationConfig()
     registration: RegistrationConfig = RegistrationConfig()
+
+    @model_validator(mode="after")
+    def _method_fits(self) -> RunConfig:
+        if self.method.name == "r2d_c" and self.model.label_decoding != "constrained":
+            raise ValueError(
+                "method.name 'r2d_c' needs model.label_decoding 'constrained': its confidence is that of a declared "
+                f"label; found {self.model.label_decoding!r}"
+            )
+        return self
 
     def require_declared_labels(self) -> None:
         """Refuse what can be validated and ingested, but not trained on.

@@ -82,7 +82,10 @@ def evaluate(examples: pa.Table, model_folder: Path, *, config: EvaluationConfig
         "baselines": _baselines(examples, texts, gold, labels),
         "rationale": rationale_metrics(
             test["rationale"].to_pylist(), [decision.rationale for decision in decisions], correct, config
-        ),
+        )
+        if predictor.method.explains
+        else None,
+        "method": predictor.method.name,
         "num_parameters": predictor.model.num_parameters(),
     }
     facts = _report_facts(examples, test, decisions, metrics, predictor, data)
@@ -148,7 +151,11 @@ def _report_facts(
         other_label_metrics=metrics["other_decoding"]["label"],
         baselines=metrics["baselines"],
         rationale_metrics=metrics["rationale"],
-        model={"start model": predictor.config.name, "parameters": f"{metrics['num_parameters']:,}"},
+        model={
+            "method": predictor.method.name,
+            "start model": predictor.config.name,
+            "parameters": f"{metrics['num_parameters']:,}",
+        },
         data={
             "source": data.format if synthetic else f"{data.format}: {data.path}",
             "rationales": ", ".join(sorted(set(test["rationale_source"].to_pylist()) - {""})) or "none",

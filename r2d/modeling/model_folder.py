@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from r2d.config import LabelsConfig, ModelConfig, StageConfig
+from r2d.config import LabelsConfig, MethodConfig, ModelConfig, StageConfig
 from r2d.errors import ModelError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class ModelFacts:
     labels: LabelsConfig
     model: ModelConfig
     stage: str
+    method: MethodConfig
 
 
 def finish_model_folder(
@@ -44,6 +45,7 @@ def finish_model_folder(
     labels: LabelsConfig,
     stage: str,
     training: StageConfig,
+    method: MethodConfig | None = None,
 ) -> None:
     """Add tokenizer, label set and resolved config to a folder that holds weights; the facts file comes last."""
     tokenizer.save_pretrained(folder)
@@ -53,6 +55,7 @@ def finish_model_folder(
         "labels": labels.model_dump(mode="json"),
         "model": model.model_dump(mode="json"),
         "training": training.model_dump(mode="json"),
+        "method": (method or MethodConfig()).model_dump(mode="json"),
     }
     aside = folder / (FACTS_FILE + ".partial")
     aside.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -72,7 +75,10 @@ def read_model_facts(folder: Path) -> ModelFacts:
                 f"{folder}: is a model folder of format {facts['format_version']}, this version reads {FORMAT_VERSION}"
             )
         return ModelFacts(
-            LabelsConfig.model_validate(facts["labels"]), ModelConfig.model_validate(facts["model"]), facts["stage"]
+            LabelsConfig.model_validate(facts["labels"]),
+            ModelConfig.model_validate(facts["model"]),
+            facts["stage"],
+            MethodConfig.model_validate(facts.get("method", {})),
         )
     except (OSError, json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
         raise ModelError(

@@ -32,6 +32,7 @@ class Decision:
     label_probabilities: dict[str, float]
     """The model's own probabilities, normalised over the declared set; not calibrated."""
     rationale: str
+    """Empty for a method that writes none (`sft`)."""
 
 
 class Predictor:
@@ -44,10 +45,11 @@ class Predictor:
                 f"{folder}: holds the weights of {facts.stage}, which cannot decide; give those of stage 2"
             )
         self.config = facts.model
+        self.method = facts.method
         self.model, self.tokenizer = load_pretrained(str(folder))
         self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
         self.labels = tokenize_labels(facts.labels.names, self.tokenizer, max_label_tokens=self.config.max_label_tokens)
-        self.prompts = PromptEncoder(self.tokenizer, self.config)
+        self.prompts = PromptEncoder(self.tokenizer, self.config, label_in_prompt=self.method.explains_the_label)
 
     def decide(
         self,
@@ -87,12 +89,7 @@ class Predictor:
             decoded = [self.labels.names[row.index(max(row))] for row in probabilities]
         else:
             decoded = self._decode(label_prompts, decoding)
-        rationales = generate_rationales(
-            self.model,
-            self.tokenizer,
-            self.prompts.rationale_prompts(texts, decoded),
-            max_rationale_tokens=self.config.max_rationale_tokens,
-        )
+        rationales = self._explain(texts, decoded) if self.method.explains else [""] * len(decoded)
         return [
             Decision(
                 label=match_label(label, self.labels.names) or label,
@@ -102,6 +99,14 @@ class Predictor:
             )
             for label, row, rationale in zip(decoded, probabilities, rationales, strict=True)
         ]
+
+    def _explain(self, texts: Sequence[str], labels: Sequence[str]) -> list[str]:
+        return generate_rationales(
+            self.model,
+            self.tokenizer,
+            self.prompts.rationale_prompts(texts, labels),
+            max_rationale_tokens=self.config.max_rationale_tokens,
+        )
 
     def _decode(self, label_prompts: Sequence[Sequence[int]], decoding: LabelDecoding) -> list[str]:
         return decode_labels(

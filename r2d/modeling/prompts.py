@@ -19,9 +19,13 @@ class PromptEncoder:
     Every list ends with end-of-sequence. Templates end with the note, so a limit cuts the note and never the prompt.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, config: ModelConfig) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, config: ModelConfig, *, label_in_prompt: bool = True
+    ) -> None:
+        """`label_in_prompt` is False for a method whose rationale is not written for a label (`dss`)."""
         self.tokenizer = tokenizer
         self.config = config
+        self.label_in_prompt = label_in_prompt
 
     def stage1_prompts(self, texts: Sequence[str]) -> list[TokenIds]:
         """`explain: {x}`."""
@@ -32,7 +36,9 @@ class PromptEncoder:
         return self._input_ids([self.config.prompts.label.format(text=text) for text in texts])
 
     def rationale_prompts(self, texts: Sequence[str], labels: Sequence[str]) -> list[TokenIds]:
-        """`given label: {y}, explain: {x}`; `labels` are gold or the model's own."""
+        """`given label: {y}, explain: {x}`; `labels` are gold or the model's own, left out where the method does."""
+        if not self.label_in_prompt:
+            return self.stage1_prompts(texts)
         template = self.config.prompts.rationale
         return self._input_ids([template.format(text=t, label=y) for t, y in zip(texts, labels, strict=True)])
 
@@ -40,6 +46,11 @@ class PromptEncoder:
         """`r*`, cut at `max_rationale_tokens`; no tokens at all where there is no rationale."""
         ids = self._ids(rationales, self.config.max_rationale_tokens)
         return [tokens if rationale else [] for tokens, rationale in zip(ids, rationales, strict=True)]
+
+    def label_prefix_ids(self) -> TokenIds:
+        """What stands before the note in a label prompt, `predict: `, without end-of-sequence."""
+        ids: TokenIds = self.tokenizer(self.config.prompts.label.format(text=""), add_special_tokens=False).input_ids
+        return ids
 
     def _input_ids(self, texts: Sequence[str]) -> list[TokenIds]:
         return self._ids(texts, self.config.max_input_tokens)

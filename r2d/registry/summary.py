@@ -17,7 +17,7 @@ def summary(registration: Mapping[str, Any], metrics: Mapping[str, Any], *, repo
         metrics: those of `r2d.evaluation.evaluate`.
         report_uri: folder of the evaluation report.
     """
-    label, rationale = metrics["label"], metrics["rationale"]["populations"]["all"]
+    label = metrics["label"]
     state = "registered" if registration["is_new"] else "already registered, nothing new"
     alias = "champion" if registration["gate_passed"] else "no alias: it did not pass the gate"
     lines = [
@@ -31,8 +31,7 @@ def summary(registration: Mapping[str, Any], metrics: Mapping[str, Any], *, repo
         _bar("this model", label["macro_f1"]),
         "",
         f"  accuracy {label['accuracy']:.3f}, invalid labels {label['invalid_label_rate']:.1%}",
-        f"  rationales: sacreBLEU {_figure(rationale['bleu'], 1)}, paper BLEU {_figure(rationale['paper_bleu'], 3)}, "
-        f"BERTScore F1 {_figure(rationale['bertscore_f1'], 3)}",
+        _rationale_line(metrics),
         "",
         *[f"  gate: {reason}" for reason in registration["gate_reasons"]],
         "",
@@ -42,6 +41,16 @@ def summary(registration: Mapping[str, Any], metrics: Mapping[str, Any], *, repo
         "",
     ]
     return "\n".join(lines)
+
+
+def _rationale_line(metrics: Mapping[str, Any]) -> str:
+    if metrics["rationale"] is None:
+        return f"  rationales: none, method {metrics['method']} decides only"
+    figures = metrics["rationale"]["populations"]["all"]
+    return (
+        f"  rationales: sacreBLEU {_figure(figures['bleu'], 1)}, paper BLEU {_figure(figures['paper_bleu'], 3)}, "
+        f"BERTScore F1 {_figure(figures['bertscore_f1'], 3)}"
+    )
 
 
 def _bar(name: str, value: float) -> str:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+if TYPE_CHECKING:
+    from r2d.training.methods import Method
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +28,20 @@ class CompleteCheckpoint(TrainerCallback):
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         self.finish(checkpoint)
         (checkpoint / COMPLETE_MARKER).touch()
+
+
+class MethodState(TrainerCallback, ExportableState):
+    """Carries what a method keeps in the Trainer's checkpoint, so that a resumed run goes on with it."""
+
+    def __init__(self, method: Method) -> None:
+        self.method = method
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step:
+            self.method.restore(state.stateful_callbacks[type(self).__name__]["attributes"])
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {}, "attributes": self.method.state()}
 
 
 def latest_complete_checkpoint(folder: Path) -> Path | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from r2d.config import LabelsConfig, ModelConfig, Stage1Config, Stage2Config
+from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage1Config, Stage2Config
 from r2d.data.examples import split_of
 from r2d.errors import TrainingError
 from r2d.modeling.labels import tokenize_labels
@@ -25,7 +25,6 @@ from r2d.modeling.model_folder import finish_model_folder
 from r2d.modeling.prompts import PromptEncoder
 from r2d.training.checkpoints import latest_complete_checkpoint
 from r2d.training.progress import OnLog
-from r2d.training.schedules import Stage2Schedule
 
 if TYPE_CHECKING:
     from r2d.training.trainer import StageTrainer
@@ -101,36 +100,52 @@ def train_stage1(
 
 def train_stage2(
     examples: pa.Table,
-    stage1_model: Path,
+    stage1_model: Path | None,
     *,
     config: Stage2Config,
     model: ModelConfig,
     labels: LabelsConfig,
     work_dir: Path,
+    method: MethodConfig | None = None,
     on_log: OnLog | None = None,
 ) -> StageResult:
-    """Joint training with scheduled sampling from the best Stage-1 weights, selected by validation macro-F1.
+    """Joint training by a method of the papers, selected by validation macro-F1.
 
     Args:
-        stage1_model: model folder that `train_stage1` left.
+        stage1_model: model folder that `train_stage1` left; None for a method without Stage 1, which starts from
+            `model.name` itself.
+        method: by default `r2d`.
 
     Raises:
         ModelError: the folder is no model, or the label set does not fit it.
         TrainingError: as `train_stage1`.
     """
     from r2d.training.data import stage2_rows
+    from r2d.training.methods import make_method
     from r2d.training.selection import SelectBest
     from r2d.training.stage2 import Stage2Trainer
 
+    method = method or MethodConfig()
     train, validation = _training_splits(examples, "stage 2")
-    network, tokenizer = load_pretrained(str(stage1_model))
+    if stage1_model is not None:
+        network, tokenizer = load_pretrained(str(stage1_model))
+    else:
+        network, tokenizer = start_model(model, _tokenizer_texts(train, model, labels), seed=config.seed)
     label_set = tokenize_labels(labels.names, tokenizer, max_label_tokens=model.max_label_tokens)
-    prompts = PromptEncoder(tokenizer, model)
+    prompts = PromptEncoder(tokenizer, model, label_in_prompt=method.explains_the_label)
+    strategy = make_method(method, config)
     finish = partial(
-        finish_model_folder, tokenizer=tokenizer, model=model, labels=labels, stage="stage 2", training=config
+        finish_model_folder,
+        tokenizer=tokenizer,
+        model=model,
+        labels=labels,
+        stage="stage 2",
+        training=config,
+        method=method,
     )
     trainer = Stage2Trainer(
         config=config,
+        method=strategy,
         model_config=model,
         prompts=prompts,
         labels=label_set,
@@ -143,7 +158,7 @@ def train_stage2(
             metric="eval_macro_f1",
             greater_is_better=True,
             patience=config.patience,
-            armed_from_step=Stage2Schedule.from_config(config).armed_from_step,
+            armed_from_step=strategy.armed_from_step,
         ),
         finish=finish,
         on_log=on_log,

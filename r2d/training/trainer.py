@@ -133,6 +133,7 @@ class StageTrainer(Trainer):
         counts = {
             name: max(1, sum(sample["batch"].num_tokens(name) for sample in samples)) for name in self.target_columns
         }
+        counts["num_rows"] = sum(bool(tokens) for sample in samples for tokens in sample["batch"]["rationale"])
         return samples, counts
 
     def _get_train_sampler(self, train_dataset: Any = None) -> BatchOrder:

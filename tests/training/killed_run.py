@@ -1,6 +1,6 @@
 """Trains one stage of the toy task in a process of its own and kills it at a given evaluation: see test_resume.py.
 
-python -m tests.training.killed_run STAGE MODEL_FOLDER_OR_- WORK_DIR KILL_AT_STEP
+python -m tests.training.killed_run STAGE MODEL_FOLDER_OR_- WORK_DIR KILL_AT_STEP METHOD
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from r2d.config import ModelConfig, ScratchConfig, Stage1Config, Stage2Config
+from r2d.config import MethodConfig, ModelConfig, ScratchConfig, Stage1Config, Stage2Config
 from r2d.training.train import StageResult, train_stage1, train_stage2
 from tests.conftest import TOY_LABELS, toy_examples
 
@@ -30,8 +30,8 @@ STAGE2 = Stage2Config(
 )  # fmt: skip
 
 
-def train(stage: str, start: str, work_dir: Path, kill_at_step: int | None = None) -> StageResult:
-    """Train a stage; when asked to, kill this process without warning as soon as that step was evaluated."""
+def train(stage: str, start: str, work_dir: Path, kill_at_step: int | None = None, method: str = "r2d") -> StageResult:
+    """Train a stage by a method; when asked to, kill this process as soon as that step was evaluated."""
 
     def on_log(step: int, figures: Mapping[str, float]) -> None:
         if step == kill_at_step and "eval_loss" in figures:
@@ -40,8 +40,10 @@ def train(stage: str, start: str, work_dir: Path, kill_at_step: int | None = Non
     common = {"model": MODEL, "labels": TOY_LABELS, "work_dir": work_dir, "on_log": on_log}
     if stage == "1":
         return train_stage1(toy_examples(), config=STAGE1, **common)
-    return train_stage2(toy_examples(), Path(start), config=STAGE2, **common)
+    chosen = MethodConfig(name=method, cycle={"tau_every_steps": 4})
+    model = Path(start) if chosen.has_stage1 else None
+    return train_stage2(toy_examples(), model, config=STAGE2, method=chosen, **common)
 
 
 if __name__ == "__main__":
-    train(sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))
+    train(sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]), sys.argv[5])

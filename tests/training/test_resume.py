@@ -18,8 +18,8 @@ from tests.training.killed_run import train
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def kill_at(stage: str, start: str, work_dir: Path, step: int) -> None:
-    command = [sys.executable, "-m", "tests.training.killed_run", stage, start, str(work_dir), str(step)]
+def kill_at(stage: str, start: str, work_dir: Path, step: int, method: str = "r2d") -> None:
+    command = [sys.executable, "-m", "tests.training.killed_run", stage, start, str(work_dir), str(step), method]
     finished = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
     assert finished.returncode == -signal.SIGKILL, finished.stderr[-2000:]
 
@@ -31,20 +31,26 @@ def assert_bit_equal(ours: Path, theirs: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stage", "steps"), [("1", (9, 18)), ("2", (9, 21))])
+@pytest.mark.parametrize(
+    ("stage", "method", "steps"),
+    [
+        ("1", "r2d", (9, 18)),
+        *[("2", method, (9, 21)) for method in ("r2d", "r2d_c", "sft", "dss", "stage2_only", "no_sampling")],
+    ],
+)
 def test_a_run_killed_twice_gives_the_weights_and_the_curve_of_one_never_killed(
-    stage: str, steps: tuple[int, int], stage1_model: Path, tmp_path: Path
+    stage: str, method: str, steps: tuple[int, int], stage1_model: Path, tmp_path: Path
 ) -> None:
     start = str(stage1_model)
-    undisturbed = train(stage, start, tmp_path / "undisturbed")
+    undisturbed = train(stage, start, tmp_path / "undisturbed", method=method)
     for step in steps:
-        kill_at(stage, start, tmp_path / "killed", step)
+        kill_at(stage, start, tmp_path / "killed", step, method)
     # Only the second kill leaves a later checkpoint: the run went on and did not begin anew.
     checkpoint = latest_complete_checkpoint(tmp_path / "killed" / "checkpoints")
     assert checkpoint is not None
     assert steps[0] < int(checkpoint.name.split("-")[1]) < steps[1]
 
-    resumed = train(stage, start, tmp_path / "killed")
+    resumed = train(stage, start, tmp_path / "killed", method=method)
     assert resumed.summary() == undisturbed.summary()
     assert_bit_equal(resumed.model_folder, undisturbed.model_folder)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from r2d.config import LabelsConfig, ModelConfig, Stage1Config, Stage2Config
+from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage1Config, Stage2Config
 from r2d.data.examples import split_of
 from r2d.errors import TrainingError
 from r2d.modeling.decoding import encoded_inputs, encoder_inputs
@@ -19,6 +19,8 @@ from r2d.modeling.load import load_pretrained
 from r2d.modeling.prompts import PromptEncoder
 from r2d.training import stage2 as stage2_module
 from r2d.training.data import Batch, stage2_rows
+from r2d.training.methods import make_method
+from r2d.training.sampling import uniform_draw
 from r2d.training.schedules import Stage2Schedule
 from r2d.training.selection import SelectBest
 from r2d.training.stage2 import Stage2Trainer
@@ -26,13 +28,21 @@ from r2d.training.train import train_stage1, train_stage2
 
 
 def make_stage2_trainer(
-    examples: pa.Table, folder: Path, config: Stage2Config, model: ModelConfig, labels: LabelsConfig, work_dir: Path
+    examples: pa.Table,
+    folder: Path,
+    config: Stage2Config,
+    model: ModelConfig,
+    labels: LabelsConfig,
+    work_dir: Path,
+    method: MethodConfig | None = None,
 ) -> Stage2Trainer:
+    method = method or MethodConfig()
     network, tokenizer = load_pretrained(str(folder))
     label_set = tokenize_labels(labels.names, tokenizer, max_label_tokens=model.max_label_tokens)
-    prompts = PromptEncoder(tokenizer, model)
+    prompts = PromptEncoder(tokenizer, model, label_in_prompt=method.explains_the_label)
     return Stage2Trainer(
         config=config,
+        method=make_method(method, config),
         model_config=model,
         prompts=prompts,
         labels=label_set,
@@ -140,7 +150,7 @@ def test_only_drawn_examples_are_decoded_and_no_gradient_flows_through_them(
     batch = Batch([trainer.train_dataset[index] for index in range(40)])
     trainer.model.train()
     trainer.batch_loss(trainer.model, batch, {"label": 1, "rationale": 1})
-    drawn = [stage2_module.uniform_draw(trainer.stage2.seed, 0, id_) < 0.5 for id_ in batch["id"]]
+    drawn = [uniform_draw(trainer.stage2.seed, 0, id_) < 0.5 for id_ in batch["id"]]
     assert decoded == [sum(drawn)]
     assert 0 < decoded[0] < 40
     assert modes == [True], "the training mode must be restored after the decode"
