@@ -76,9 +76,10 @@ def test_killed_at_any_point_it_asks_nothing_again_that_was_written(server: Runn
     assert write_current_answers(notes(NUM_EXAMPLES), source, LABELS, answers, tmp_path / "clean.jsonl") == NUM_EXAMPLES
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)])
+# SIGINT ends it with 130 where it came to life ignoring it, as the background jobs of a shell do.
+@pytest.mark.parametrize(("number", "statuses"), [(signal.SIGTERM, {143}), (signal.SIGINT, {-signal.SIGINT, 130})])
 def test_stopped_by_a_signal_it_repeats_nothing(
-    server: RunningServer, tmp_path: Path, number: signal.Signals, status: int
+    server: RunningServer, tmp_path: Path, number: signal.Signals, statuses: set[int]
 ) -> None:
     server.start(delay=(0.05, 0.15))
     source, answers = source_for(server, tmp_path, max_concurrency=CONCURRENCY), tmp_path / "answers.jsonl"
@@ -86,7 +87,7 @@ def test_stopped_by_a_signal_it_repeats_nothing(
     wait_for_lines(answers, 6)
     run.send_signal(number)
     said = run.communicate(timeout=20)[1]
-    assert run.returncode == status
+    assert run.returncode in statuses
     assert f"interrupted by {number.name}; " in said
     assert f"of {NUM_EXAMPLES} have an answer" in said
     assert "SECRET-NOTE" not in said
