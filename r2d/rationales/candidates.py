@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from r2d.config import LabelsConfig, ParseConfig
@@ -67,7 +67,7 @@ def join(
     records: Sequence[Record],
     targets: Mapping[str, Target],
     ids_by_row: Sequence[str],
-    quarantined: Iterable[str],
+    quarantined: Collection[str],
 ) -> list[Candidate]:
     """A candidate for each record, with its example where it names one that is there.
 
@@ -85,7 +85,6 @@ def join(
             f"rationales.sources.{source}: {len(ordered):,} outputs are joined by order to {len(ids_by_row):,} "
             "examples; the counts must be equal. Name all files of the source, in the order of the data, or join by id"
         )
-    set_aside = set(quarantined)
     seen: set[tuple[str, ...]] = set()
     candidates = []
     for record in records:
@@ -103,7 +102,7 @@ def join(
         elif not example_id:
             candidate.reject("no_id")
         elif candidate.target is None:
-            candidate.reject("quarantined" if example_id in set_aside else "unknown_id")
+            candidate.reject("quarantined" if example_id in quarantined else "unknown_id")
         elif record.order is None and identity in seen:
             candidate.reject("repeated_record")
         seen.add(identity)

@@ -133,10 +133,11 @@ def ingest(
         zip(quarantined["row"].to_pylist(), quarantined["id"].to_pylist(), strict=True)
     )  # fmt: skip
     rows = sorted([*zip(examples["row"].to_pylist(), examples["id"].to_pylist(), strict=True), *aside])
+    ids_by_row, quarantined_ids = [id_ for _, id_ in rows], {id_ for _, id_ in aside}
     candidates: dict[str, list[Candidate]] = {}
     for name, source in _all_sources(examples, config).items():
         records = records_of(name, source, examples, data=data, work_dir=work_dir)
-        candidates[name] = join(name, records, targets, [id_ for _, id_ in rows], [id_ for _, id_ in aside])
+        candidates[name] = join(name, records, targets, ids_by_row, quarantined_ids)
         _judge(candidates[name], source, data.labels, privacy)
         taken = sum(candidate.accepted for candidate in candidates[name])
         logger.info("%s: %d records, %d rationales taken", name, len(records), taken)

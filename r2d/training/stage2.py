@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -52,7 +53,7 @@ class Stage2Trainer(StageTrainer):
         self.note(**{name: loss.item() * parts for name, loss in losses.items()})
         self.note(**{name: figure for name, figure in figures.items() if not isinstance(figure, Tensor)})
 
-    @property
+    @cached_property
     def states_can_be_reused(self) -> bool:
         """Whether the encoder gives in training what it gives in eval mode: nothing in it is dropped."""
         rates = self.model.config.to_dict().items()

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -24,13 +23,6 @@ pytestmark = pytest.mark.slow
 R2D = str(Path(sys.executable).parent / "r2d")
 NUM_NOTES = 40
 IDS = [f"e{number:03d}" for number in range(NUM_NOTES)]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
-    running = RunningServer(tmp_path)
-    yield running
-    running.kill()
 
 
 def write_run(folder: Path, server: RunningServer) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
 from email.utils import formatdate
 from itertools import pairwise
 from pathlib import Path
@@ -18,13 +17,6 @@ from r2d.rationales.generation.answers import Answers
 from r2d.rationales.generation.endpoint import _retry_after_seconds
 from tests.rationales.generation_run import LABELS, PROMPT, lines_of, notes, source_for
 from tests.rationales.llm_server import RunningServer
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
-    running = RunningServer(tmp_path)
-    yield running
-    running.kill()
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +20,6 @@ from tests.rationales.generation_run import LABELS, lines_of, notes, source_for
 from tests.rationales.llm_server import RunningServer
 
 NUM_EXAMPLES, CONCURRENCY = 50, 4
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
-    running = RunningServer(tmp_path)
-    yield running
-    running.kill()
 
 
 def start_run(source: EndpointSource, answers: Path) -> subprocess.Popen[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ from tests.rationales.generation_run import LABELS, lines_of, notes, source_for
 from tests.rationales.llm_server import RunningServer
 
 KEY = "sk-TESTKEY-0123456789"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
-    running = RunningServer(tmp_path)
-    yield running
-    running.kill()
 
 
 @pytest.fixture(autouse=True)

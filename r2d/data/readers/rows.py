@@ -47,10 +47,6 @@ class Rows:
         line = f" (line {self.lines[index]})" if self.lines is not None else ""
         return f"{part}row {row + 1}{line}"
 
-    def column(self, key: str) -> str:
-        """How to call a column in a message: its config key and its name in the source."""
-        return f"column {self.columns[key]!r} (data.columns.{key})"
-
 
 def wanted_columns(columns: ColumnsConfig) -> dict[str, str]:
     """Config key -> column, of every declared column."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from r2d.config import MethodConfig, Stage2Config
+from r2d.modeling.decoding import encoded_inputs
 from r2d.training.data import Batch, seq2seq_inputs
 from r2d.training.schedules import Stage2Schedule
 
@@ -26,6 +28,10 @@ class LabelPass:
     """Of the label prompts, [rows, longest]."""
     states: Tensor | None
     """Encoder states, [rows, longest, d_model], without gradient; None where training drops something."""
+
+    def encoded(self, rows: list[int]) -> dict[str, Any] | None:
+        """What a label decode of these rows can start from instead of their prompts; None where it must encode anew."""
+        return None if self.states is None else encoded_inputs(self.states[rows], self.attention_mask[rows])
 
 
 class Method(ABC):
@@ -69,3 +75,20 @@ def label_pass(trainer: Stage2Trainer, model: Any, batch: Batch, num_tokens: dic
     states = outputs.encoder_last_hidden_state.detach() if trainer.states_can_be_reused else None
     loss = outputs.loss * (batch.num_tokens("label") / num_tokens["label"])
     return LabelPass(loss, inputs["attention_mask"], states)
+
+
+def joint_loss(
+    trainer: Stage2Trainer,
+    model: Any,
+    batch: Batch,
+    num_tokens: dict[str, int],
+    *,
+    labels: LabelPass,
+    prompts: Sequence[Sequence[int]],
+    alpha: float,
+    **noted: float,
+) -> Tensor:
+    """`alpha L_label + (1 - alpha) L_rationale`, the rationales being written for these prompts; notes both losses."""
+    rationale_loss = trainer.target_loss(model, prompts, batch["rationale"], num_tokens["rationale"])
+    trainer.note_losses(alpha=alpha, label_loss=labels.loss, rationale_loss=rationale_loss, **noted)
+    return alpha * labels.loss + (1 - alpha) * rationale_loss

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from r2d.training.data import Batch
-from r2d.training.methods.base import Method, label_pass
+from r2d.training.methods.base import Method, joint_loss, label_pass
 
 if TYPE_CHECKING:
     from r2d.training.stage2 import Stage2Trainer
@@ -26,10 +26,8 @@ class DSS(Method):
         return self.config.dss_alpha
 
     def loss(self, trainer: Stage2Trainer, model: Any, batch: Batch, num_tokens: dict[str, int]) -> Tensor:
-        alpha = self.config.dss_alpha
         labels = label_pass(trainer, model, batch, num_tokens)
         # The rows were tokenised with the prompt of the method, which holds no label.
         prompts = batch["rationale_prompt"]
-        rationale_loss = trainer.target_loss(model, prompts, batch["rationale"], num_tokens["rationale"])
-        trainer.note_losses(alpha=alpha, label_loss=labels.loss, rationale_loss=rationale_loss)
-        return alpha * labels.loss + (1 - alpha) * rationale_loss
+        alpha = self.config.dss_alpha
+        return joint_loss(trainer, model, batch, num_tokens, labels=labels, prompts=prompts, alpha=alpha)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from r2d.training.data import Batch
-from r2d.training.methods.base import Method, label_pass
+from r2d.training.methods.base import Method, joint_loss, label_pass
 
 if TYPE_CHECKING:
     from r2d.training.stage2 import Stage2Trainer
@@ -19,8 +19,5 @@ class NoSampling(Method):
     def loss(self, trainer: Stage2Trainer, model: Any, batch: Batch, num_tokens: dict[str, int]) -> Tensor:
         alpha = self.schedule.alpha_at(trainer.state.global_step)
         labels = label_pass(trainer, model, batch, num_tokens)
-        rationale_loss = trainer.target_loss(
-            model, batch["rationale_prompt"], batch["rationale"], num_tokens["rationale"]
-        )
-        trainer.note_losses(alpha=alpha, pi=0.0, label_loss=labels.loss, rationale_loss=rationale_loss)
-        return alpha * labels.loss + (1 - alpha) * rationale_loss
+        prompts = batch["rationale_prompt"]
+        return joint_loss(trainer, model, batch, num_tokens, labels=labels, prompts=prompts, alpha=alpha, pi=0.0)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from r2d.modeling.decoding import encoded_inputs
 from r2d.training.data import Batch
-from r2d.training.methods.base import LabelPass, Method, label_pass
+from r2d.training.methods.base import LabelPass, Method, joint_loss, label_pass
 from r2d.training.sampling import uniform_draw
 
 if TYPE_CHECKING:
@@ -26,9 +25,7 @@ class R2D(Method):
         alpha, pi = self.schedule.alpha_at(step), self.schedule.pi_at(step)
         labels = label_pass(trainer, model, batch, num_tokens)
         prompts = self.sampled_prompts(trainer, batch, pi, labels)
-        rationale_loss = trainer.target_loss(model, prompts, batch["rationale"], num_tokens["rationale"])
-        trainer.note_losses(alpha=alpha, pi=pi, label_loss=labels.loss, rationale_loss=rationale_loss)
-        return alpha * labels.loss + (1 - alpha) * rationale_loss
+        return joint_loss(trainer, model, batch, num_tokens, labels=labels, prompts=prompts, alpha=alpha, pi=pi)
 
     def sampled_prompts(self, trainer: Stage2Trainer, batch: Batch, pi: float, labels: LabelPass) -> list[list[int]]:
         """Rationale prompts with gold labels, but for the drawn rows, whose prompt carries the model's own label.
@@ -39,8 +36,7 @@ class R2D(Method):
         step, seed = trainer.state.global_step, trainer.stage2.seed
         drawn = [row for row, id_ in enumerate(batch["id"]) if uniform_draw(seed, step, id_) < pi]
         label_prompts = batch["label_prompt"]
-        encoded = None if labels.states is None else encoded_inputs(labels.states[drawn], labels.attention_mask[drawn])
-        predicted = trainer.decode([label_prompts[row] for row in drawn], encoded)
+        predicted = trainer.decode([label_prompts[row] for row in drawn], labels.encoded(drawn))
         return with_own_labels(trainer, batch, dict(zip(drawn, predicted, strict=True)))
 
 

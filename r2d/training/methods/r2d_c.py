@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from r2d.config import MethodConfig, Stage2Config
-from r2d.modeling.decoding import encoded_inputs, encoder_inputs, label_log_probabilities, pad
+from r2d.modeling.decoding import encoder_inputs, label_log_probabilities, pad
 from r2d.training.data import IGNORED, Batch, seq2seq_inputs
 from r2d.training.methods.base import LabelPass, Method, label_pass
 from r2d.training.methods.r2d import with_own_labels
@@ -91,9 +91,8 @@ class R2DC(Method):
         self, trainer: Stage2Trainer, batch: Batch, rows: list[int], labels: LabelPass
     ) -> tuple[list[float], list[str]]:
         """exp(mean token log-probability) of the most probable label, padding left out, and that label."""
-        if labels.states is not None:
-            inputs = encoded_inputs(labels.states[rows], labels.attention_mask[rows])
-        else:
+        inputs = labels.encoded(rows)
+        if inputs is None:
             prompts = [batch["label_prompt"][row] for row in rows]
             inputs = encoder_inputs(prompts, trainer.pad_id, trainer.args.device)
         network = trainer.accelerator.unwrap_model(trainer.model)
