@@ -1,0 +1,189 @@
+"""Our training engine and predictor as the benchmarks drive them: the one place that knows their insides."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
+
+from benchmarks.invented_rows import Row, label_names
+from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage1Config, Stage2Config
+from r2d.data.examples import Example, to_table
+from r2d.modeling.decoding import LabelDecoding, decode_labels
+from r2d.modeling.labels import tokenize_labels
+from r2d.modeling.model_folder import finish_model_folder
+from r2d.modeling.predictor import Predictor
+from r2d.modeling.prompts import PromptEncoder
+from r2d.training.data import collate, stage1_rows, stage2_rows
+from r2d.training.methods import make_method
+from r2d.training.sampling import BatchOrder, uniform_draw
+from r2d.training.schedules import Stage2Schedule
+from r2d.training.selection import SelectBest
+from r2d.training.stage1 import Stage1Trainer
+from r2d.training.stage2 import Stage2Trainer
+
+MAX_STEPS = 1000
+GOLD_STEP = 49
+"""The last step of the warm-up: pi = 0, alpha nearly at its full weight."""
+SAMPLING_STEP = 640
+"""pi has reached its cap of 0.9."""
+BATCHES_IN_WINDOW = 50
+"""Of `BatchOrder`."""
+
+
+def alpha_at(step: int) -> float:
+    """Weight of the label loss at a step of the benchmark's run."""
+    return _schedule().alpha_at(step)
+
+
+def draws(rows: Sequence[Row], step: int) -> list[bool]:
+    """What our engine draws for these rows at this step."""
+    config, pi = _stage2_config(1, 5e-5), _schedule().pi_at(step)
+    return [uniform_draw(config.seed, step, row.id) < pi for row in rows]
+
+
+def bucketed_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """One epoch of our batches as row numbers, in the order in which they are trained on."""
+    num_batches = len(lengths) // batch_size
+    order = list(BatchOrder(lengths, batch_size=batch_size, num_batches=num_batches, seed=42))
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+class Engine:
+    """Steps of both stages, the label decode and inference, on the weights of one model."""
+
+    def __init__(
+        self,
+        model: T5ForConditionalGeneration,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Sequence[Row],
+        *,
+        batch_size: int,
+        labels: Sequence[str] = (),
+        decoding: LabelDecoding = "constrained",
+        learning_rate: float = 5e-5,
+    ) -> None:
+        """Tokenises the rows, as a run does before its first step.
+
+        Args:
+            rows: all rows that will ever be asked for.
+            labels: the declared label set, by default that of the rows.
+        """
+        self.model, self.tokenizer, self.decoding = model, tokenizer, decoding
+        self.declared = LabelsConfig(names=tuple(labels or label_names()))
+        self.config = ModelConfig(name="scratch", label_decoding=decoding)
+        self.prompts = PromptEncoder(tokenizer, self.config)
+        self.labels = tokenize_labels(self.declared.names, tokenizer, max_label_tokens=self.config.max_label_tokens)
+        self.number = {row.id: number for number, row in enumerate(rows)}
+        self.folder = tempfile.TemporaryDirectory()
+        table = _table(rows)
+        shared: dict[str, Any] = {"model": model, "finish": lambda folder: None, "on_log": None}
+        first, second = stage1_rows(table, self.prompts), stage2_rows(table, self.prompts, self.labels)
+        work_dir = Path(self.folder.name)
+        config = _stage2_config(batch_size, learning_rate)
+        self.stage1 = Stage1Trainer(
+            **shared,
+            tokenizer=tokenizer,
+            config=Stage1Config(
+                max_steps=MAX_STEPS, eval_every_steps=100, batch_size=batch_size, learning_rate=learning_rate
+            ),
+            rows=first,
+            validation=first,
+            work_dir=work_dir / "stage1",
+            select=SelectBest(work_dir / "best1", metric="eval_loss", greater_is_better=False, patience=3),
+        )
+        self.stage2 = Stage2Trainer(
+            **shared,
+            config=config,
+            method=make_method(MethodConfig(), config),
+            model_config=self.config,
+            prompts=self.prompts,
+            labels=self.labels,
+            rows=second,
+            validation=second,
+            work_dir=work_dir / "stage2",
+            select=SelectBest(work_dir / "best2", metric="eval_macro_f1", greater_is_better=True, patience=5),
+        )
+
+    def stage1_step(self, rows: Sequence[Row]) -> float:
+        """`explain: x -> r*`; the loss."""
+        return self._step(self.stage1, rows)
+
+    def stage2_step(self, rows: Sequence[Row], step: int) -> float:
+        """Both tasks at step `step`, whose alpha, pi and draws it takes (`draws`); the loss."""
+        self.stage2.state.global_step = step
+        return self._step(self.stage2, rows)
+
+    def decode(self, rows: Sequence[Row]) -> list[str]:
+        """The label decode of a training step by itself, of these rows."""
+        tokens = self.stage2.train_dataset.tokens["label_prompt"]
+        return decode_labels(
+            self.model,
+            self.tokenizer,
+            self.labels,
+            [tokens[self.number[row.id]] for row in rows],
+            decoding=self.decoding,
+            max_label_tokens=self.config.max_label_tokens,
+        )
+
+    def infer(self, rows: Sequence[Row], batch_size: int) -> list[tuple[str, str]]:
+        """Label and rationale of each row."""
+        decisions = self._predictor().decide([row.text for row in rows], batch_size=batch_size)
+        return [(decision.label, decision.rationale) for decision in decisions]
+
+    def _predictor(self) -> Predictor:
+        """A predictor of the present weights, made once: a service loads its model once."""
+        if not hasattr(self, "_ready"):
+            folder = Path(self.folder.name) / "model"
+            self.model.save_pretrained(folder)
+            finish_model_folder(
+                folder,
+                tokenizer=self.tokenizer,
+                model=self.config,
+                labels=self.declared,
+                stage="stage 2",
+                training=self.stage2.stage2,
+            )
+            self._ready = Predictor(folder, device="cpu")
+        return self._ready
+
+    def _step(self, trainer: Stage1Trainer | Stage2Trainer, rows: Sequence[Row]) -> float:
+        """What the Trainer's loop does for one batch, without its logging."""
+        optimizer = trainer.optimizer or trainer.create_optimizer()
+        inputs = collate([trainer.train_dataset[self.number[row.id]] for row in rows])
+        [inputs], num_tokens = trainer.get_batch_samples(iter([inputs]), 1, trainer.args.device)
+        loss = trainer.training_step(trainer.model, inputs, num_tokens)
+        torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), trainer.args.max_grad_norm)
+        optimizer.step()
+        trainer.model.zero_grad()
+        return loss.item()
+
+
+def _stage2_config(batch_size: int, learning_rate: float) -> Stage2Config:
+    return Stage2Config(
+        max_steps=MAX_STEPS,
+        eval_every_steps=100,
+        batch_size=batch_size,
+        precision="fp32",
+        learning_rate=learning_rate,
+    )
+
+
+def _schedule() -> Stage2Schedule:
+    return Stage2Schedule.from_config(_stage2_config(1, 5e-5))
+
+
+def _table(rows: Sequence[Row]) -> pa.Table:
+    return to_table(
+        [
+            Example(
+                id=row.id, text=row.text, label=row.label, rationale=row.rationale, rationale_source="", split="train"
+            )
+            for row in rows
+        ]
+    )
