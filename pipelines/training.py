@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from zenml import pipeline
+from zenml.steps.entrypoint_function_utils import StepArtifact
 
-from r2d.config import load_config, parse_config
+from r2d.config import RunConfig, load_config, parse_config
 from r2d.data.fingerprint import data_fingerprint, files_fingerprint
 from r2d.rationales.sources import source_files
 from steps.evaluate import evaluate
 from steps.ingest_rationales import ingest_rationales
 from steps.load_examples import load_examples
+from steps.model_registry import with_pinned_start
 from steps.register_model import register_model
 from steps.train_stage1 import train_stage1
 from steps.train_stage2 import train_stage2
@@ -32,12 +34,36 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
     """
     run = load_config(DEMO) if config is None else parse_config(config)
     run.require_declared_labels()
+    run = with_pinned_start(run)
     labels = run.data.labels
 
+    valid_examples, quarantined = validated_examples(run)
+    stage1_examples, stage2_examples, provenance = rationalised_examples(run, valid_examples, quarantined)
+    stage1_model = None
+    if run.method.has_stage1:
+        stage1_model, _ = train_stage1(stage1_examples, run.stage1, run.model, labels)
+    stage2_model, _ = train_stage2(stage2_examples, stage1_model, run.stage2, run.method, run.model, labels)
+    metrics, _, report, _ = evaluate(stage2_examples, stage2_model, run.evaluation, run.data)
+    register_model(stage2_model, metrics, report, provenance, run.registration)
+
+
+def validated_examples(run: RunConfig) -> tuple[StepArtifact, StepArtifact]:
+    """The rows that go on, and those set aside."""
     examples = load_examples(run.data, data_fingerprint(run.data))
     valid_examples, quarantined, *_ = validate_examples(
-        examples, run.validation, labels, run.model, files_fingerprint(run.validation.files())
+        examples, run.validation, run.data.labels, run.model, files_fingerprint(run.validation.files())
     )
+    return valid_examples, quarantined
+
+
+def rationalised_examples(
+    run: RunConfig, valid_examples: StepArtifact, quarantined: StepArtifact, *, id: str | None = None
+) -> tuple[StepArtifact, StepArtifact, StepArtifact]:
+    """The examples of Stage 1 and of Stage 2, each with its rationales, and where every rationale comes from.
+
+    Args:
+        id: name of the step, where a DAG has several.
+    """
     stage1_examples, stage2_examples, provenance, *_ = ingest_rationales(
         valid_examples,
         quarantined,
@@ -45,10 +71,6 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
         run.data,
         run.validation.privacy,
         files_fingerprint(source_files(run.rationales.sources)),
+        id=id,
     )
-    stage1_model = None
-    if run.method.has_stage1:
-        stage1_model, _ = train_stage1(stage1_examples, run.stage1, run.model, labels)
-    stage2_model, _ = train_stage2(stage2_examples, stage1_model, run.stage2, run.method, run.model, labels)
-    metrics, _, report, _ = evaluate(stage2_examples, stage2_model, run.evaluation, run.data)
-    register_model(stage2_model, metrics, report, provenance, run.registration)
+    return stage1_examples, stage2_examples, provenance

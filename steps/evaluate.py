@@ -27,7 +27,10 @@ def evaluate(
     from r2d.evaluation.pictures import confusion_matrix_picture
 
     result = measure(examples, model, config=evaluation, data=data)
-    label = result.metrics["label"]
-    log_metadata({name: label[name] for name in ("accuracy", "macro_f1", "invalid_label_rate")})
+    label, alignment = result.metrics["label"], result.metrics["alignment"]
+    figures = {name: label[name] for name in ("accuracy", "macro_f1", "invalid_label_rate")}
+    figures |= {name: alignment[name] for name in ("consistency", "sufficiency", "gold_robustness")}
+    measured = {name: figure for name, figure in figures.items() if figure is not None}
+    log_metadata(measured | {"evaluation_seconds": result.seconds})
     matrix = confusion_matrix_picture(label, data.labels.names)
     return result.metrics, result.predictions, HTMLString(result.report), matrix

@@ -1,4 +1,4 @@
-"""A complete run, and its last two sections."""
+"""A complete run, and its sections `evaluation` and `registration`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from r2d.config.comparison import ComparisonConfig
 from r2d.config.data import DataConfig
 from r2d.config.method import MethodConfig
 from r2d.config.model import ModelConfig
@@ -57,14 +58,19 @@ class RunConfig(Section):
     stage2: Stage2Config = Stage2Config()
     evaluation: EvaluationConfig = EvaluationConfig()
     registration: RegistrationConfig = RegistrationConfig()
+    comparison: ComparisonConfig | None = None
+    """Only for `pipelines.comparison`, which trains every model of this grid and registers none."""
 
     @model_validator(mode="after")
     def _method_fits(self) -> RunConfig:
-        if self.method.name == "r2d_c" and self.model.label_decoding != "constrained":
-            raise ValueError(
-                "method.name 'r2d_c' needs model.label_decoding 'constrained': its confidence is that of a declared "
-                f"label; found {self.model.label_decoding!r}"
-            )
+        compared = () if self.comparison is None else self.comparison.methods
+        named = {"method.name": (self.method.name,), "comparison.methods": compared}
+        for key, methods in named.items():
+            if "r2d_c" in methods and self.model.label_decoding != "constrained":
+                raise ValueError(
+                    f"{key} 'r2d_c' needs model.label_decoding 'constrained': its confidence is that of a declared "
+                    f"label; found {self.model.label_decoding!r}"
+                )
         return self
 
     def require_declared_labels(self) -> None:
@@ -78,6 +84,19 @@ class RunConfig(Section):
                 "data.labels.per_row: the pipeline trains on declared labels; found labels that stand in the rows. "
                 "Declare data.labels.names; such data can be read by `r2d validate` and `r2d ingest`"
             )
+
+    def require_comparison(self) -> ComparisonConfig:
+        """The grid of the comparison.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if self.comparison is None:
+            raise ConfigError(
+                "comparison: missing; declare what is compared beside the other sections, for example "
+                "`comparison: {methods: [r2d, sft], seeds: [42, 43, 44]}`"
+            )
+        return self.comparison
 
     @model_validator(mode="after")
     def _known_rationale_sources(self) -> RunConfig:
@@ -100,11 +119,16 @@ class RunConfig(Section):
                     "rationales.sources; give one of them another name"
                 )
         known = sorted({*brought, *declared})
-        for key in ("stage1_source", "stage2_source"):
-            for name in names_of(getattr(self.rationales, key) or ()):
+        selected = {
+            "rationales.stage1_source": names_of(self.rationales.stage1_source),
+            "rationales.stage2_source": names_of(self.rationales.stage2_source or ()),
+            "comparison.sources": () if self.comparison is None else self.comparison.sources,
+        }
+        for key, names in selected.items():
+            for name in names:
                 if name not in known:
                     raise ValueError(
-                        f"rationales.{key} {name!r} is not among data.columns.rationales and rationales.sources "
+                        f"{key} {name!r} is not among data.columns.rationales and rationales.sources "
                         f"{known}; declare it in one of them or choose another source"
                     )
         return self

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 from r2d.config import DataConfig, EvaluationConfig
 from r2d.data.examples import SPLITS, split_of
 from r2d.errors import DataError
+from r2d.evaluation.alignment import alignment_metrics, no_alignment
 from r2d.evaluation.baselines import LINEAR_BASELINE, MAJORITY_CLASS, linear_baseline, majority_baseline
 from r2d.evaluation.label_metrics import label_metrics
 from r2d.evaluation.rationale_metrics import rationale_metrics
@@ -47,11 +49,13 @@ class Evaluation:
     """What is known of a model after the test split was touched once."""
 
     metrics: dict[str, Any]
-    """`label` (headline decoding), `other_decoding`, `baselines`, `rationale`, and the facts of the run."""
+    """`label` (headline decoding), `other_decoding`, `baselines`, `rationale`, `alignment` and the facts of the run."""
     predictions: pa.Table
     """Table of `PREDICTIONS_SCHEMA`."""
     report: str
     """One self-contained HTML page."""
+    seconds: float
+    """Wall time of all of it. Not among `metrics`: those are the same each time, and are stored under their hash."""
 
 
 def evaluate(examples: pa.Table, model_folder: Path, *, config: EvaluationConfig, data: DataConfig) -> Evaluation:
@@ -65,6 +69,7 @@ def evaluate(examples: pa.Table, model_folder: Path, *, config: EvaluationConfig
     """
     from r2d.modeling.predictor import Predictor
 
+    started = time.perf_counter()
     test = _test_rows(examples, config.max_rows)
     predictor = Predictor(model_folder)
     texts, gold, labels = test["text"].to_pylist(), test["label"].to_pylist(), data.labels.names
@@ -85,11 +90,13 @@ def evaluate(examples: pa.Table, model_folder: Path, *, config: EvaluationConfig
         )
         if predictor.method.explains
         else None,
+        "alignment": _alignment(predictor, test, decisions, labels, config),
         "method": predictor.method.name,
         "num_parameters": predictor.model.num_parameters(),
     }
     facts = _report_facts(examples, test, decisions, metrics, predictor, data)
-    return Evaluation(metrics, _predictions(test, decisions), render_report(facts))
+    report = render_report(facts)
+    return Evaluation(metrics, _predictions(test, decisions), report, time.perf_counter() - started)
 
 
 def _test_rows(examples: pa.Table, max_rows: int | None) -> pa.Table:
@@ -118,6 +125,25 @@ def _baselines(
         LINEAR_BASELINE: linear_baseline(train_texts, train_labels, texts),
     }
     return {name: label_metrics(gold, predicted, labels) for name, predicted in decided.items()}
+
+
+def _alignment(
+    predictor: Predictor,
+    test: pa.Table,
+    decisions: Sequence[Decision],
+    labels: Sequence[str],
+    config: EvaluationConfig,
+) -> dict[str, Any]:
+    if not predictor.method.explains:
+        return no_alignment()
+    return alignment_metrics(
+        partial(predictor.decode_labels, decoding=predictor.config.label_decoding, batch_size=config.batch_size),
+        gold_labels=test["label"].to_pylist(),
+        predicted_labels=[decision.label for decision in decisions],
+        rationales=[decision.rationale for decision in decisions],
+        gold_rationales=test["rationale"].to_pylist(),
+        labels=labels,
+    )
 
 
 def _predictions(test: pa.Table, decisions: Sequence[Decision]) -> pa.Table:
@@ -151,6 +177,7 @@ def _report_facts(
         other_label_metrics=metrics["other_decoding"]["label"],
         baselines=metrics["baselines"],
         rationale_metrics=metrics["rationale"],
+        alignment=metrics["alignment"],
         model={
             "method": predictor.method.name,
             "start model": predictor.config.name,

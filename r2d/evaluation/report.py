@@ -23,6 +23,24 @@ _POPULATION_NAMES = {
 }
 
 
+_ALIGNMENT = {
+    "consistency": (
+        "Consistency",
+        "Given only its own rationale, the model comes to the label it gave before: the rationale fits the decision.",
+    ),
+    "sufficiency": (
+        "Sufficiency",
+        "Given only its own rationale, the model comes to the reference label: what it wrote suffices.",
+    ),
+    "gold_robustness": (
+        "Gold robustness",
+        "Given only the reference rationale, the model comes to the reference label: it can follow rationales that it "
+        "did not write.",
+    ),
+}
+"""Figure -> its name and what it says, for somebody who decides about patients."""
+
+
 @dataclass(frozen=True)
 class ReportFacts:
     """What a report is made of. Pictures and texts may quote notes: treat the page as the data it was made from."""
@@ -34,6 +52,8 @@ class ReportFacts:
     """`label_metrics` of the model under the headline `decoding`."""
     rationale_metrics: Mapping[str, Any] | None = None
     """`rationale_metrics` of the model; None for a method that writes none."""
+    alignment: Mapping[str, Any] | None = None
+    """`alignment_metrics` of the model; figures that are None have no section."""
     decoding: str = "constrained"
     other_decoding: str = "free"
     other_label_metrics: Mapping[str, Any] | None = None
@@ -72,6 +92,7 @@ def render_report(facts: ReportFacts) -> str:
         max_matrix_labels=MAX_MATRIX_LABELS,
         triage=_triage_errors(metrics) if facts.ordered else None,
         populations=_populations(facts.rationale_metrics),
+        alignment=_alignment(facts.alignment),
         samples=_shown_samples(facts),
     )
 
@@ -101,6 +122,16 @@ def _triage_errors(metrics: Mapping[str, Any]) -> dict[str, int]:
 
 def _populations(metrics: Mapping[str, Any] | None) -> list[tuple[str, Mapping[str, Any]]]:
     return [] if metrics is None else [(name, metrics["populations"][key]) for key, name in _POPULATION_NAMES.items()]
+
+
+def _alignment(metrics: Mapping[str, Any] | None) -> list[tuple[str, float | None, int, str]]:
+    """(name, share of rows, rows, what it says); nothing where nothing was measured."""
+    if metrics is None or not metrics["num_rows"]:
+        return []
+    rows = {"gold_robustness": metrics["num_with_gold_rationale"]}
+    return [
+        (name, metrics[key], rows.get(key, metrics["num_rows"]), meaning) for key, (name, meaning) in _ALIGNMENT.items()
+    ]
 
 
 def _shown_samples(facts: ReportFacts) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
+from r2d.evaluation.alignment import no_alignment
 from r2d.evaluation.label_metrics import label_metrics
 from r2d.evaluation.report import MAX_SAMPLES, ReportFacts, render_report
 
@@ -82,6 +83,12 @@ def outline(page):
     return parsed.tags
 
 
+ALIGNMENT = {
+    "num_rows": 17, "num_empty_rationales": 1, "num_with_gold_rationale": 16,
+    "consistency": 0.8235, "sufficiency": 0.7059, "gold_robustness": 0.9375,
+}  # fmt: skip
+
+
 def test_texts_of_the_data_are_escaped_wherever_they_stand():
     evil = "<script>alert('x')</script>"
     facts = replace(
@@ -153,6 +160,24 @@ def test_under_triage_is_shown_for_ordered_labels_only():
     assert "Under-triage 17.6 % 3 rows" in shown  # two Emergency as Clinic, one as Home
     assert "Over-triage 5.9 % 1 rows" in shown  # one Clinic as Emergency
     assert "triage 17.6" not in text_of(render_report(FACTS))
+
+
+def test_alignment_stands_beside_a_sentence_for_each_figure_and_the_rows_it_is_over():
+    shown = text_of(render_report(replace(FACTS, alignment=ALIGNMENT)))
+    for line in (
+        "Consistency 82.3 % 17 Given only its own rationale, the model comes to the label it gave before",
+        "Sufficiency 70.6 % 17 Given only its own rationale, the model comes to the reference label",
+        "Gold robustness 93.8 % 16 Given only the reference rationale",
+        "1 rationale was empty and counts as not matching",
+    ):
+        assert line in shown
+    without_gold = ALIGNMENT | {"num_with_gold_rationale": 0, "gold_robustness": None}
+    assert "Gold robustness – 0" in text_of(render_report(replace(FACTS, alignment=without_gold)))
+
+
+def test_a_method_that_writes_no_rationale_has_no_alignment_section():
+    page = render_report(replace(FACTS, alignment=no_alignment()))
+    assert "belong together" not in page
 
 
 def test_wrong_decisions_come_first_and_are_named_in_words():

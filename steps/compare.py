@@ -1,0 +1,65 @@
+"""Lay the evaluated models of a comparison side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import pyarrow as pa
+from PIL.Image import Image
+from zenml import get_step_context, log_metadata, step
+from zenml.client import Client
+from zenml.types import MarkdownString
+
+from steps.cache import by_sources
+from steps.materializers import TableMaterializer
+
+if TYPE_CHECKING:
+    from zenml.models import StepRunResponse
+
+
+@step(cache_policy=by_sources(__name__), output_materializers={"r2d_comparison_runs": TableMaterializer})
+def compare(
+    metrics: list[dict[str, Any]], variants: list[str], seeds: list[int]
+) -> tuple[
+    Annotated[dict[str, Any], "r2d_comparison"],
+    Annotated[pa.Table, "r2d_comparison_runs"],
+    Annotated[MarkdownString, "r2d_comparison_table"],
+    Annotated[Image, "r2d_comparison_picture"],
+]:
+    """Mean and deviation of each variant, the figures of each model, the table as Markdown, and the picture.
+
+    Args:
+        metrics: those of `evaluate`, a model each; `variants` and `seeds`: what each of them is, in the same order.
+    """
+    from r2d.evaluation.comparison import MeasuredModel, comparison_markdown, comparison_runs
+    from r2d.evaluation.comparison import compare as lay_out
+    from r2d.evaluation.comparison_picture import comparison_picture
+
+    seconds = [_seconds(artifact.producer_step_run_id) for artifact in get_step_context().inputs["metrics"]]
+    models = [
+        MeasuredModel(variant, seed, measured, *spent)
+        for variant, seed, measured, spent in zip(variants, seeds, metrics, seconds, strict=True)
+    ]
+    comparison, runs = lay_out(models), comparison_runs(models)
+    table = comparison_markdown(comparison)
+    log_metadata({"num_variants": len(comparison["variants"]), "num_models": len(models)})
+    print(f"\n{table}")
+    return comparison, runs, MarkdownString(table), comparison_picture(runs)
+
+
+def _seconds(evaluation_id: UUID) -> tuple[float | None, float | None]:
+    """Seconds of training and of evaluation, from the steps that did the work, however long ago that was."""
+    evaluated = Client().get_run_step(evaluation_id)
+    stage2 = _producer(evaluated, "model")
+    stages = [stage2] if "stage1_model" not in stage2.inputs else [_producer(stage2, "stage1_model"), stage2]
+    parts = [stage.run_metadata.get("training_seconds") for stage in stages]
+    known = [float(part) for part in parts if part is not None]
+    training = sum(known) if len(known) == len(parts) else None
+    evaluation = evaluated.run_metadata.get("evaluation_seconds")
+    return training, None if evaluation is None else float(evaluation)
+
+
+def _producer(step_run: StepRunResponse, input_name: str) -> StepRunResponse:
+    (artifact,) = step_run.inputs[input_name]
+    return Client().get_run_step(artifact.producer_step_run_id)
