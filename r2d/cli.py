@@ -6,14 +6,14 @@ import json
 import logging
 import sys
 from dataclasses import asdict
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from r2d.config import load_config
-from r2d.errors import R2DError, RegistryError
+from r2d.errors import R2DError
+from r2d.registry.fetch import fetch_registered
 
 if TYPE_CHECKING:
     from r2d.modeling.predictor import Decision
@@ -131,11 +131,7 @@ def _model_folder(model: str) -> Path:
     """A folder as it is; a name through the registries that are installed beside `r2d`."""
     if Path(model).is_dir():
         return Path(model)
-    registries = list(entry_points(group="r2d.model_registries"))
-    if not registries:
-        raise RegistryError(f"{model!r} is no folder, and no model registry is installed; give a model folder")
-    folder: Path = registries[0].load()(model)
-    return folder
+    return fetch_registered(model)
 
 
 def _shown(decision: Decision) -> str:

@@ -13,10 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from r2d.config import RunConfig
 from r2d.data.examples import content_hash, write_table
 from r2d.errors import RegistryError
-from r2d.modeling.model_folder import folder_hash
+from r2d.modeling.model_folder import FACTS_FILE, folder_hash, require_same_labels
 from r2d.rationales.provenance import trained_on
+from r2d.registry.fetch import REGISTERED
 from r2d.registry.gate import GateDecision
 from steps.tracking import configure_mlflow, start_run
 
@@ -89,8 +91,12 @@ def register(
     return RegisteredModel(model_name, version, _aliases(client, model_name, version), True)
 
 
-def download_model(reference: str) -> Path:
+def download_model(reference: str, *, file: str = "") -> Path:
     """The model folder of `name@alias`, `name/version` or `name` (its champion), copied here if it lies elsewhere.
+
+    Args:
+        reference: with or without `models:/` before it.
+        file: of the folder, where no other is wanted.
 
     Raises:
         RegistryError: there is no such model, version or alias.
@@ -99,15 +105,40 @@ def download_model(reference: str) -> Path:
     from mlflow.exceptions import MlflowException
 
     uri = configure_mlflow()
-    place = reference if "@" in reference or "/" in reference else f"{reference}@{CHAMPION}"
+    place = _place(reference)
     try:
         stored = mlflow.models.get_model_info(f"models:/{place}").flavors["python_function"]["artifacts"]["model"]
-        return Path(mlflow.artifacts.download_artifacts(f"models:/{place}/{stored['path']}"))
-    except (MlflowException, OSError) as error:
+        path = "/".join(part for part in (stored["path"], file) if part)
+        return Path(mlflow.artifacts.download_artifacts(f"models:/{place}/{path}"))
+    except (MlflowException, OSError, KeyError) as error:
         raise RegistryError(
             f"model {reference!r} is not in the registry at {uri} ({type(error).__name__}). "
             f"{_what_is_there(reference)} Train one with `make run`, or give a model folder"
         ) from error
+
+
+def with_pinned_start(run: RunConfig) -> RunConfig:
+    """`run` with what `model.name` stands for at this moment, so that its cache keys see a moved alias.
+
+    `models:/name@alias` becomes `models:/name/version`, with MLflow's id of those weights as `revision`; a folder keeps
+    its name and gets the hash of its contents. Called on the client, before any step. Hub names and `scratch` stay.
+
+    Raises:
+        ModelError: the model decides between other labels than this run.
+        RegistryError: there is no such model, version or alias.
+    """
+    name, labels = run.model.name, run.data.labels
+    if Path(name).is_dir():
+        require_same_labels(Path(name), labels, name=name)
+        pinned = {"revision": f"sha256:{folder_hash(Path(name))}"}
+    elif name.startswith(REGISTERED):
+        require_same_labels(download_model(name, file=FACTS_FILE).parent, labels, name=name)
+        found = _version(_place(name))
+        weights = found.source.removeprefix(REGISTERED)
+        pinned = {"name": f"{REGISTERED}{found.name}/{found.version}", "revision": weights}
+    else:
+        return run
+    return run.model_copy(update={"model": run.model.model_copy(update=pinned)})
 
 
 def headline(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -118,10 +149,25 @@ def headline(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in figures.items() if value is not None}
 
 
+def _place(reference: str) -> str:
+    """`name@alias` or `name/version`."""
+    place = reference.removeprefix(REGISTERED)
+    return place if "@" in place or "/" in place else f"{place}@{CHAMPION}"
+
+
+def _version(place: str) -> Any:
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    if "@" in place:
+        return client.get_model_version_by_alias(*place.split("@", 1))
+    return client.get_model_version(*place.split("/", 1))
+
+
 def _what_is_there(reference: str) -> str:
     from mlflow import MlflowClient
 
-    name = reference.split("@")[0].split("/")[0]
+    name = _place(reference).split("@")[0].split("/")[0]
     found = MlflowClient().search_model_versions(f"name = '{name}'")
     if not found:
         return f"No model named {name!r} is registered."

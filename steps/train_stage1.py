@@ -26,5 +26,5 @@ def train_stage1(
     folder = work_dir(__name__, content_hash(examples), stage1, model, labels)
     with tracked("train_stage1", stage1.model_dump() | {"model": model.name}) as on_log:
         result = train.train_stage1(examples, config=stage1, model=model, labels=labels, work_dir=folder, on_log=on_log)
-    log_metadata(result.summary())
+    log_metadata(result.summary() | {"start_model": model.name, "start_revision": model.revision or ""})
     return result.model_folder, training_curves(result.history, title="Stage 1", selected_step=result.selected_step)

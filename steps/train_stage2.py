@@ -42,7 +42,8 @@ def train_stage2(
             method=method,
             on_log=on_log,
         )
-    log_metadata(result.summary())
+    started = ("r2d_stage1_model", start) if stage1_model else (model.name, model.revision or "")
+    log_metadata(result.summary() | dict(zip(("start_model", "start_revision"), started, strict=True)))
     curves = training_curves(
         result.history,
         title="Stage 2",

@@ -70,7 +70,8 @@ def test_an_unquoted_yes_is_told_to_be_quoted() -> None:
     ("section", "change", "message"),
     [
         ("stage2", {"max_steps": 1000, "eval_every_steps": 600}, "no evaluation falls into the phase"),
-        ("stage2", {"precision": "fp16"}, "stage2.precision: found 'fp16'"),
+        ("stage2", {"precision": "fp16"}, "stage2.precision: found 'fp16'; T5 gives NaN in fp16"),
+        ("stage2", {"precision": "fp64"}, "stage2.precision: found 'fp64'; allowed: 'fp32', 'bf16'"),
         ("stage1", {"batch_size": 16, "gradient_accumulation_steps": 3}, "is not a multiple"),
         ("stage1", {"eval_every_steps": 5000}, "nothing could be selected"),
         ("data", {"path": "notes.csv"}, "remove `path`"),

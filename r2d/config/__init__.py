@@ -6,7 +6,7 @@ before anything heavy is imported; `r2d check` does just that. It imports nothin
 
 from r2d.config.data import ColumnsConfig, DataConfig, LabelsConfig, SplitConfig, SyntheticTriageConfig
 from r2d.config.method import CycleConfig, MethodConfig
-from r2d.config.model import ModelConfig, PromptsConfig, ScratchConfig
+from r2d.config.model import LoraConfig, ModelConfig, PromptsConfig, ScratchConfig
 from r2d.config.rationales import (
     AnySource,
     ArgillaSource,
@@ -30,6 +30,7 @@ from r2d.config.validation import PrivacyConfig, ValidationConfig
 __all__ = [
     "AnySource", "ArgillaSource", "BatchSource", "ColumnSource", "ColumnsConfig", "CsvSource", "CycleConfig",
     "DataConfig", "EndpointSource", "EvaluationConfig", "GateConfig", "LabelStudioSource", "LabelsConfig",
+    "LoraConfig",
     "MethodConfig", "ModelConfig", "ParseConfig", "PrivacyConfig", "PromptsConfig", "QualityConfig",
     "RationalesConfig", "RegistrationConfig", "RunConfig", "ScratchConfig", "SourceConfig", "SplitConfig",
     "Stage1Config", "Stage2Config", "StageConfig", "SyntheticBatchSource", "SyntheticTriageConfig", "TextSource",

@@ -43,15 +43,31 @@ class PromptsConfig(Section):
         return self
 
 
+class LoraConfig(Section):
+    """Low-rank adapters (arXiv 2106.09685): each stage trains them alone and leaves them merged into the weights."""
+
+    rank: Annotated[int, Field(ge=1)] = 16
+    alpha: Annotated[int, Field(ge=1)] = 32
+    """The adapters' product is scaled by `alpha / rank`."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
+    """Of what goes into an adapter."""
+    target_modules: tuple[Name, ...] = ()
+    """Names of the linear layers that get one, such as `q` and `v` in a T5; by default all but the output layer."""
+
+
 class ModelConfig(Section):
     """The encoder-decoder that does both tasks."""
 
     name: Name = "google-t5/t5-large"
-    """A T5-family checkpoint by hub name or local folder, or `scratch`."""
+    """A checkpoint by hub name or local folder, a registered version (`models:/reason2decide@champion`,
+    `models:/reason2decide/3`), or `scratch`. Allowed types: `r2d.modeling.architectures`."""
     revision: str | None = None
-    """Commit of a hub checkpoint; a branch name is accepted but the run can then not be repeated exactly."""
+    """Commit of a hub checkpoint; a branch name is accepted but the run can then not be repeated exactly. Of a folder
+    or a registered version it is set by the run itself, to what identifies the weights."""
     scratch: ScratchConfig = ScratchConfig()
     """Read only when `name` is `scratch`."""
+    lora: LoraConfig | None = None
+    """Adapters in place of full training, for models whose optimiser state would not fit; off by default."""
     prompts: PromptsConfig = PromptsConfig()
     max_input_tokens: Annotated[int, Field(ge=8)] = 1024
     """Of every encoder text, gold or sampled label alike; the note is cut, never the prompt."""

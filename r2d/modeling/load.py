@@ -1,4 +1,4 @@
-"""Model and tokenizer from a hub name, a folder, or from scratch. Safetensors only, no code from the hub."""
+"""Model and tokenizer from a hub name, a folder, a registered version, or scratch: safetensors only, no hub code."""
 
 from __future__ import annotations
 
@@ -6,32 +6,41 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from r2d.config import ModelConfig, ScratchConfig
+from r2d.config import LabelsConfig, ModelConfig, ScratchConfig
 from r2d.errors import ModelError
+from r2d.modeling.architectures import ALLOWED, end_every_text, make_alike, require_allowed, require_positions
+from r2d.modeling.model_folder import require_same_labels
+from r2d.registry.fetch import REGISTERED, fetch_registered
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-T5_FAMILY = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 def start_model(
-    config: ModelConfig, training_texts: Iterable[str], *, seed: int
+    config: ModelConfig, training_texts: Iterable[str], *, seed: int, labels: LabelsConfig | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model that Stage 1 starts from, with its tokenizer.
+    """The model that the first stage starts from, with its tokenizer.
 
     Args:
         training_texts: texts of the training split; read only when `config.name` is `scratch`.
         seed: of the random weights of a model from scratch.
+        labels: of this run; a model that was trained here before must have been trained on the same ones.
 
     Raises:
-        ModelError: the checkpoint cannot be had, is no T5, or has no safetensors weights.
+        ModelError: the checkpoint cannot be had, is of no allowed type, has no safetensors weights, has too few
+            positions for the limits of `config`, or decides between other labels.
+        RegistryError: the registry has no such version.
     """
     _no_progress_bars()
     if config.name == "scratch":
         tokenizer = start_tokenizer(config, training_texts)
         return _scratch_model(config.scratch, tokenizer, seed), tokenizer
-    return load_pretrained(config.name, config.revision)
+    place, revision = _place(config)
+    if labels is not None:
+        require_same_labels(Path(place), labels, name=config.name)
+    model, tokenizer = load_pretrained(place, revision)
+    require_positions(model, config)
+    return model, tokenizer
 
 
 def start_tokenizer(config: ModelConfig, training_texts: Iterable[str]) -> PreTrainedTokenizerBase:
@@ -39,46 +48,77 @@ def start_tokenizer(config: ModelConfig, training_texts: Iterable[str]) -> PreTr
 
     Raises:
         ModelError: the checkpoint's tokenizer cannot be had.
+        RegistryError: the registry has no such version.
     """
     if config.name == "scratch":
         from r2d.modeling.tokenizer import train_tokenizer
 
         return train_tokenizer(training_texts, config.scratch.vocab_size)
-    from transformers import AutoTokenizer
-
-    revision = {} if Path(config.name).is_dir() else {"revision": config.revision}
+    place, revision = _place(config)
     try:
-        return AutoTokenizer.from_pretrained(config.name, trust_remote_code=False, **revision)
+        return _tokenizer(place, _source(place, revision))
     except (OSError, ValueError) as error:
-        raise ModelError(_cannot_load(config.name, config.revision, error)) from error
+        raise ModelError(_cannot_load(place, revision, error)) from error
 
 
 def load_pretrained(
     name_or_folder: str, revision: str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a T5-family checkpoint and its tokenizer from a folder or from the hub.
+    """Load an encoder-decoder of an allowed type and its tokenizer, from a folder or from the hub.
+
+    Weights are read as fp32, whatever they are stored in: fp16 has too small a range for T5, and both stages keep
+    their master weights in fp32.
 
     Raises:
         ModelError: as `start_model`.
     """
-    from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
+    import torch
+    from transformers import AutoModelForSeq2SeqLM
 
     _no_progress_bars()
-    source: dict[str, Any] = {"trust_remote_code": False}
-    if not Path(name_or_folder).is_dir():
-        source["revision"] = revision
+    source = _source(name_or_folder, revision)
     try:
-        model_type = AutoConfig.from_pretrained(name_or_folder, **source).model_type
-        if model_type not in T5_FAMILY:
-            raise ModelError(
-                f"model.name {name_or_folder!r} is of type {model_type!r}; the two tasks are told apart by T5's "
-                f"prompts: allowed types are {', '.join(T5_FAMILY)} (for example google-t5/t5-small)"
-            )
-        tokenizer = AutoTokenizer.from_pretrained(name_or_folder, **source)
-        model = AutoModelForSeq2SeqLM.from_pretrained(name_or_folder, use_safetensors=True, **source)
+        require_allowed(name_or_folder, _architecture(name_or_folder, source))
+        tokenizer = _tokenizer(name_or_folder, source)
+        model = AutoModelForSeq2SeqLM.from_pretrained(
+            name_or_folder, use_safetensors=True, dtype=torch.float32, **source
+        )
     except (OSError, ValueError) as error:
         raise ModelError(_cannot_load(name_or_folder, revision, error)) from error
+    make_alike(name_or_folder, model, tokenizer)
     return model, tokenizer
+
+
+def _place(config: ModelConfig) -> tuple[str, str | None]:
+    """Folder or hub name of `model.name`, and the hub's revision; a registered version is fetched first."""
+    if config.name.startswith(REGISTERED):
+        return str(fetch_registered(config.name)), None
+    return config.name, config.revision
+
+
+def _source(name_or_folder: str, revision: str | None) -> dict[str, Any]:
+    here = Path(name_or_folder).is_dir()
+    return {"trust_remote_code": False} | ({} if here else {"revision": revision})
+
+
+def _architecture(name_or_folder: str, source: dict[str, Any]) -> PreTrainedConfig:
+    from transformers import AutoConfig, __version__
+
+    try:
+        return AutoConfig.from_pretrained(name_or_folder, **source)
+    except ValueError as error:
+        raise ModelError(
+            f"model.name {name_or_folder!r}: its config.json names no architecture that transformers {__version__} "
+            f"has, or one whose code lies on the hub, which is not run. Allowed types are {', '.join(ALLOWED)}"
+        ) from error
+
+
+def _tokenizer(name_or_folder: str, source: dict[str, Any]) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(name_or_folder, **source)
+    end_every_text(name_or_folder, tokenizer)
+    return tokenizer
 
 
 def _no_progress_bars() -> None:
@@ -92,7 +132,7 @@ def _cannot_load(name_or_folder: str, revision: str | None, error: Exception) ->
     if Path(name_or_folder).is_dir():
         found = sorted(path.name for path in Path(name_or_folder).iterdir())[:12]
         return (
-            f"model.name {name_or_folder!r} is a folder that does not hold a complete T5 checkpoint: needed are "
+            f"model.name {name_or_folder!r} is a folder that does not hold a complete checkpoint: needed are "
             f"config.json, model.safetensors and a tokenizer, found {found}. Weights in pickle files (*.bin) are not "
             f"read: convert them to safetensors. ({type(error).__name__})"
         )

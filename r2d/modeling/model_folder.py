@@ -87,6 +87,29 @@ def read_model_facts(folder: Path) -> ModelFacts:
         ) from None
 
 
+def require_same_labels(folder: Path, labels: LabelsConfig, *, name: str) -> None:
+    """Hold the labels that a start model was trained on against those of this run; any other checkpoint has none.
+
+    Args:
+        folder: may be a model folder or any other place.
+        name: what the config calls it.
+
+    Raises:
+        ModelError: names the labels that differ.
+    """
+    if not (folder / FACTS_FILE).exists():
+        return
+    before = read_model_facts(folder).labels.names
+    gone = [label for label in before if label not in labels.names]
+    new = [label for label in labels.names if label not in before]
+    if gone or new:
+        raise ModelError(
+            f"model.name {name!r} decides between other labels than this run: "
+            f"only the model has {gone or 'none'}, only data.labels.names has {new or 'none'}. Train on the labels "
+            "that the model knows, or start from a checkpoint that has learnt none (a pretrained one, or `scratch`)"
+        )
+
+
 def folder_hash(folder: Path) -> str:
     """SHA-256 over names and contents of all files of a folder, in order of their names."""
     digest = hashlib.sha256()

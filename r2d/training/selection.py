@@ -10,6 +10,8 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from r2d.modeling.lora import save_weights
+
 
 class SelectBest(TrainerCallback, ExportableState):
     """Keeps the weights of the best evaluation in `folder` and stops after `patience` evaluations without a better one.
@@ -59,7 +61,7 @@ class SelectBest(TrainerCallback, ExportableState):
     def _save(self, model: Any) -> None:
         aside = self.folder.with_name(self.folder.name + ".partial")
         shutil.rmtree(aside, ignore_errors=True)
-        model.save_pretrained(aside)
+        save_weights(model, aside)
         shutil.rmtree(self.folder, ignore_errors=True)
         aside.rename(self.folder)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
+import torch
 
-from r2d.errors import ModelError
-from r2d.modeling.load import load_pretrained
+from r2d.config import LabelsConfig, ModelConfig, Stage1Config
+from r2d.errors import ModelError, RegistryError
+from r2d.modeling.load import load_pretrained, start_model, start_tokenizer
 from r2d.modeling.model_folder import read_model_facts
 from r2d.modeling.tokenizer import train_tokenizer
 
@@ -30,12 +34,63 @@ def test_pickled_weights_are_not_read(stage1_model: Path, tmp_path: Path) -> Non
         load_pretrained(str(tmp_path))
 
 
-def test_a_model_of_another_family_is_refused_with_the_reason(tmp_path: Path) -> None:
-    from transformers import BertConfig
+def test_training_goes_on_from_a_folder_that_an_earlier_run_left(
+    examples: pa.Table,
+    labels: LabelsConfig,
+    model_config: ModelConfig,
+    stage1_config: Stage1Config,
+    stage2_model: Path,
+    tmp_path: Path,
+) -> None:
+    from r2d.training.train import train_stage1
 
-    BertConfig(hidden_size=8, num_attention_heads=1, num_hidden_layers=1, intermediate_size=8).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=r"is of type 'bert'.*allowed types are t5"):
-        load_pretrained(str(tmp_path))
+    again = model_config.model_copy(update={"name": str(stage2_model)})
+    network, tokenizer = start_model(again, [], seed=1, labels=labels)
+    trained, known = load_pretrained(str(stage2_model))
+    assert all(
+        torch.equal(ours, theirs) for ours, theirs in zip(network.parameters(), trained.parameters(), strict=True)
+    )
+    assert tokenizer.get_vocab() == known.get_vocab()
+    result = train_stage1(examples, config=stage1_config, model=again, labels=labels, work_dir=tmp_path)
+    assert read_model_facts(result.model_folder).model.name == str(stage2_model)
+
+
+def test_a_start_model_with_other_labels_is_refused_by_the_names_that_differ(
+    model_config: ModelConfig, stage2_model: Path
+) -> None:
+    again = model_config.model_copy(update={"name": str(stage2_model)})
+    with pytest.raises(ModelError) as caught:
+        start_model(again, [], seed=1, labels=LabelsConfig(names=("self care", "see a doctor")))
+    message = str(caught.value)
+    assert "only the model has ['emergency now'], only data.labels.names has ['see a doctor']" in message
+    assert "self care" not in message
+    start_model(again, [], seed=1, labels=LabelsConfig(names=("self care", "emergency now")))
+
+
+def test_a_registered_version_is_found_through_the_registry_that_is_installed(
+    model_config: ModelConfig, stage2_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Registry:
+        def load(self) -> Any:
+            return lambda reference: asked.append(reference) or stage2_model
+
+    monkeypatch.setattr("r2d.registry.fetch.entry_points", lambda group: [Registry()])
+    named = model_config.model_copy(update={"name": "models:/toy@champion", "revision": "m-1"})
+    model, tokenizer = start_model(named, [], seed=1)
+    assert asked == ["models:/toy@champion"]
+    assert start_tokenizer(named, []).get_vocab() == tokenizer.get_vocab()
+    assert model.config.vocab_size == load_pretrained(str(stage2_model))[0].config.vocab_size
+
+
+def test_without_a_registry_a_registered_version_says_what_to_give(
+    model_config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("r2d.registry.fetch.entry_points", lambda group: [])
+    named = model_config.model_copy(update={"name": "models:/toy@champion"})
+    with pytest.raises(RegistryError, match="no model registry is installed; give a model folder"):
+        start_model(named, [], seed=1)
 
 
 def test_a_folder_that_is_no_model_folder_says_so(tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""Low-rank adapters: put into a network before a stage, merged into plain weights whenever the stage keeps some.
+
+The adapters live inside the network, so that losses, decoding and the Trainer's checkpoints see the model they know.
+A checkpoint holds base and adapters; what a stage leaves is a checkpoint of the base architecture that needs no peft.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from r2d.config import LoraConfig
+from r2d.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+ADAPTER = "default"
+
+
+def add_adapters(model: PreTrainedModel, config: LoraConfig | None, *, seed: int) -> PreTrainedModel:
+    """The network with fresh adapters, all else frozen; as it is without a `config`. It gives what it gave before.
+
+    Args:
+        seed: of the adapters' random half; the other half is zero.
+
+    Raises:
+        ModelError: no linear layer has one of the names in `config.target_modules`.
+    """
+    if config is None:
+        return model
+    from peft import LoraConfig as PeftConfig
+    from peft import inject_adapter_in_model
+    from transformers import set_seed
+
+    set_seed(seed)
+    wanted = PeftConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=list(config.target_modules) or "all-linear",
+    )
+    _require_targets(model, config)
+    return inject_adapter_in_model(wanted, model, ADAPTER)
+
+
+def save_weights(model: PreTrainedModel, folder: Path) -> None:
+    """Save a network as a plain checkpoint, its adapters merged; the network itself keeps its bits.
+
+    Merged matrices are computed aside: memory for a second copy of the adapted layers is needed while it saves.
+    """
+    model.save_pretrained(folder, state_dict=merged_weights(model) if has_adapters(model) else None)
+
+
+def has_adapters(model: PreTrainedModel) -> bool:
+    """Whether `add_adapters` has put any into it."""
+    return hasattr(model, "peft_config")
+
+
+def merged_weights(model: PreTrainedModel) -> dict[str, Tensor]:
+    """The state dict of the base architecture with `W + (alpha / rank) B A` where a layer has an adapter."""
+    import torch
+    from peft.tuners.lora.layer import Linear
+
+    adapted = {name: module for name, module in model.named_modules() if isinstance(module, Linear)}
+    merged: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            if ".lora_" in name:
+                continue
+            layer, _, parameter = name.rpartition(".base_layer.")
+            if not layer:
+                merged[name] = value
+            elif parameter == "weight":
+                merged[f"{layer}.weight"] = value + adapted[layer].get_delta_weight(ADAPTER).to(value.dtype)
+            else:
+                merged[f"{layer}.{parameter}"] = value
+    return merged
+
+
+def _require_targets(model: PreTrainedModel, config: LoraConfig) -> None:
+    from torch.nn import Linear
+
+    found = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, Linear)})
+    unknown = [name for name in config.target_modules if name not in found]
+    if unknown:
+        raise ModelError(
+            f"model.lora.target_modules: found {unknown}; the linear layers of a {model.config.model_type} are {found}"
+        )

@@ -1,0 +1,293 @@
+"""Each allowed architecture does both stages; every other one is refused with its reason before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+import transformers as families
+
+from r2d.config import LabelsConfig, ModelConfig, Stage1Config, Stage2Config
+from r2d.errors import ModelError
+from r2d.modeling.architectures import ALLOWED, REFUSED, embedding_scale, is_random_in_training
+from r2d.modeling.decoding import encoder_inputs, label_log_probabilities
+from r2d.modeling.load import load_pretrained, start_model
+from r2d.modeling.predictor import Predictor
+from r2d.modeling.tokenizer import train_tokenizer
+from tests.conftest import TOY_LABELS, toy_examples
+
+Made = tuple[Any, Any]
+NOTES = ["pt denies fever for 3 days", "pt reports chest pain for 12 days and more", "pt reports rash"]
+
+
+def t5_tokenizer() -> Any:
+    """`x </s>`, as in T5 and Pegasus."""
+    table = toy_examples()
+    prompts = [f"given label: {label}, predict: explain: " for label in TOY_LABELS.names] * 20
+    return train_tokenizer([*table["text"].to_pylist(), *table["rationale"].to_pylist(), *prompts], vocab_size=150)
+
+
+def bart_tokenizer(names: dict[str, str] | None = None) -> Any:
+    """`<s> x </s>`, as in BART; with `names` those two are called otherwise, as BERT's are."""
+    from tokenizers import processors
+
+    tokenizer = t5_tokenizer()
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    ends = [("<s>", tokenizer.bos_token_id), ("</s>", tokenizer.eos_token_id)]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=ends)
+    if names:
+        backend = tokenizer.backend_tokenizer
+        return families.PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>", **names)
+    return tokenizer
+
+
+def t5_like(name: str, **sizes: Any) -> Made:
+    tokenizer = t5_tokenizer()
+    config = getattr(families, f"{name}Config")(
+        vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=32, num_layers=1, num_decoder_layers=1, num_heads=2,
+        pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, **sizes,
+    )  # fmt: skip
+    return getattr(families, f"{name}ForConditionalGeneration")(config), tokenizer
+
+
+def bart_like(name: str, tokenizer: Any = None, **sizes: Any) -> Made:
+    """With generation settings as in published checkpoints, which must not decide what is decoded."""
+    tokenizer = tokenizer or bart_tokenizer()
+    start = tokenizer.eos_token_id if tokenizer.bos_token_id else tokenizer.pad_token_id
+    config = getattr(families, f"{name}Config")(
+        vocab_size=len(tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=64,
+        scale_embedding=True, pad_token_id=0, eos_token_id=1, bos_token_id=tokenizer.bos_token_id,
+        decoder_start_token_id=start, forced_eos_token_id=1, **sizes,
+    )  # fmt: skip
+    model = getattr(families, f"{name}ForConditionalGeneration")(config)
+    model.generation_config.update(min_length=9, num_beams=4, no_repeat_ngram_size=3, forced_bos_token_id=5)
+    return model, tokenizer
+
+
+def t5gemma() -> Made:
+    tokenizer = bart_tokenizer()
+    part = {
+        "vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 128, "sliding_window": 16,
+        "query_pre_attn_scalar": 8, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": tokenizer.bos_token_id,
+    }  # fmt: skip
+    config = families.T5GemmaConfig(encoder=part, decoder=part | {"cross_attention_hidden_size": 16})
+    return families.T5GemmaForConditionalGeneration(config), tokenizer
+
+
+def joined(encoder: str, decoder: str) -> Made:
+    """BERT's tokenizer names no end-of-sequence but a separator."""
+    tokenizer = bart_tokenizer({"cls_token": "<s>", "sep_token": "</s>"})
+    sizes = {
+        "vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 32, "max_position_embeddings": 64, "pad_token_id": 0, "eos_token_id": 1,
+        "bos_token_id": tokenizer.cls_token_id, "cls_token_id": tokenizer.cls_token_id, "sep_token_id": 1,
+    }  # fmt: skip
+    parts = [getattr(families, f"{name}Config")(**sizes) for name in (encoder, decoder)]
+    config = families.EncoderDecoderConfig.from_encoder_decoder_configs(*parts)
+    config.pad_token_id, config.eos_token_id, config.decoder_start_token_id = 0, 1, tokenizer.cls_token_id
+    return families.EncoderDecoderModel(config), tokenizer
+
+
+MADE: dict[str, Callable[[], Made]] = {
+    "t5": lambda: t5_like("T5"),
+    "t5 (Flan, v1.1)": lambda: t5_like("T5", feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+    "mt5": lambda: t5_like("MT5", feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+    "umt5": lambda: t5_like("UMT5"),
+    "longt5": lambda: t5_like("LongT5", local_radius=8),
+    "longt5 (transient global)": lambda: t5_like(
+        "LongT5", local_radius=8, global_block_size=4, encoder_attention_type="transient-global"
+    ),
+    "t5gemma": t5gemma,
+    "bart": lambda: bart_like("Bart"),
+    "mvp": lambda: bart_like("Mvp"),
+    "blenderbot": lambda: bart_like("Blenderbot"),
+    "pegasus": lambda: bart_like("Pegasus", t5_tokenizer()),
+    "pegasus_x": lambda: bart_like("PegasusX", t5_tokenizer(), block_size=8, num_global_tokens=4),
+    "encoder-decoder (BERT)": lambda: joined("Bert", "Bert"),
+    "encoder-decoder (RoBERTa)": lambda: joined("Roberta", "Roberta"),
+    "encoder-decoder (ModernBERT, BERT)": lambda: joined("ModernBert", "Bert"),
+}
+
+
+def save(made: Made, folder: Path) -> Path:
+    for part in made:
+        part.save_pretrained(folder)
+    return folder
+
+
+def limits(folder: Path, **changed: Any) -> ModelConfig:
+    return ModelConfig(
+        **{"name": str(folder), "max_input_tokens": 40, "max_rationale_tokens": 12, "max_label_tokens": 8} | changed
+    )
+
+
+def test_every_allowed_type_is_tried_here_and_none_is_refused_as_well() -> None:
+    assert {name.split(" ")[0] for name in MADE} == set(ALLOWED)
+    assert not set(ALLOWED) & set(REFUSED)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_an_allowed_architecture_trains_decides_explains_and_comes_back(
+    name: str, examples: pa.Table, labels: LabelsConfig, tmp_path: Path
+) -> None:
+    from r2d.training.train import train_stage1, train_stage2
+
+    torch.manual_seed(0)
+    model = limits(save(MADE[name](), tmp_path / "start"))
+    shared: dict[str, Any] = {"eval_every_steps": 4, "learning_rate": 5e-3, "batch_size": 8}
+    stage1 = Stage1Config(max_steps=8, **shared)
+    first = train_stage1(examples, config=stage1, model=model, labels=labels, work_dir=tmp_path / "1")
+    losses = [record["eval_loss"] for record in first.history if "eval_loss" in record]
+    assert losses[-1] < losses[0]
+
+    stage2 = Stage2Config(max_steps=12, precision="fp32", validation_rationales=2, **shared)
+    second = train_stage2(
+        examples, first.model_folder, config=stage2, model=model, labels=labels, work_dir=tmp_path / "2"
+    )
+    predictor = Predictor(second.model_folder, device="cpu")
+    for decision in predictor.decide(NOTES):
+        assert decision.label in labels.names
+        assert len(predictor.tokenizer(decision.rationale).input_ids) <= 12 + 3
+    assert len(predictor.decode_labels(NOTES, decoding="free")) == len(NOTES)
+    assert_scores_are_those_of_teacher_forcing(predictor)
+    assert_saving_and_loading_keeps_the_logits(predictor, tmp_path / "again")
+
+
+def assert_scores_are_those_of_teacher_forcing(predictor: Predictor) -> None:
+    """Of each label alone, unpadded and without a cache."""
+    prompts = predictor.prompts.label_prompts(NOTES)
+    scores = label_log_probabilities(predictor.model, predictor.labels, encoder_inputs(prompts, 0, "cpu"))
+    for row, prompt in enumerate(prompts):
+        for column, ids in enumerate(predictor.labels.token_ids):
+            with torch.no_grad():
+                loss = predictor.model(**encoder_inputs([prompt], 0, "cpu"), labels=torch.tensor([ids])).loss
+            assert float(scores[row, column]) == pytest.approx(-float(loss) * len(ids), abs=1e-4)
+
+
+def assert_saving_and_loading_keeps_the_logits(predictor: Predictor, folder: Path) -> None:
+    save((predictor.model, predictor.tokenizer), folder)
+    model, tokenizer = load_pretrained(str(folder))
+    assert tokenizer(NOTES).input_ids == predictor.tokenizer(NOTES).input_ids
+    inputs = encoder_inputs(predictor.prompts.label_prompts(NOTES), 0, "cpu") | {"labels": torch.tensor([[5, 1]] * 3)}
+    with torch.no_grad():
+        assert torch.equal(model.eval()(**inputs).logits, predictor.model(**inputs).logits)
+
+
+@pytest.mark.parametrize("name", ["bart", "mvp", "blenderbot", "pegasus", "pegasus_x", "t5", "t5gemma"])
+def test_scaled_rows_of_the_embedding_matrix_stand_in_for_tokens(name: str, tmp_path: Path) -> None:
+    model, tokenizer = load_pretrained(str(save(MADE[name](), tmp_path)))
+    inputs = encoder_inputs(tokenizer(NOTES[:1]).input_ids, 0, "cpu")
+    rows = model.get_input_embeddings().weight[inputs["input_ids"]] * embedding_scale(model)
+    labels = torch.tensor([[5, 1]])
+    with torch.no_grad():
+        by_tokens = model.eval()(**inputs, labels=labels).logits
+        by_rows = model(inputs_embeds=rows, attention_mask=inputs["attention_mask"], labels=labels).logits
+    torch.testing.assert_close(by_rows, by_tokens)
+
+
+def test_settings_of_the_checkpoint_do_not_decide_what_is_decoded(tmp_path: Path) -> None:
+    model, _ = load_pretrained(str(save(MADE["bart"](), tmp_path)))
+    settings = model.generation_config.to_diff_dict()
+    assert set(settings) - {"transformers_version"} <= {
+        "decoder_start_token_id", "eos_token_id", "pad_token_id", "use_cache"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16])
+def test_half_precision_weights_are_read_as_fp32(stored: torch.dtype, tmp_path: Path) -> None:
+    made = MADE["t5"]()
+    made[0].to(stored)
+    model, _ = load_pretrained(str(save(made, tmp_path)))
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert model.config.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (lambda: families.LlamaConfig(), r"type 'llama': it has no encoder"),
+        (lambda: families.GPT2Config(), r"type 'gpt2': it has no encoder"),
+        (lambda: families.BertConfig(), r"type 'bert': it has no decoder"),
+        (lambda: families.ViTConfig(), r"type 'vit': it was not tried"),
+        (lambda: families.WhisperConfig(), r"type 'whisper': it reads sound"),
+        (lambda: families.MBartConfig(), r"type 'mbart': its texts begin or end with a token of a language"),
+        (lambda: families.MarianConfig(), r"type 'marian': it translates between two vocabularies"),
+        (lambda: families.SwitchTransformersConfig(), r"type 'switch_transformers': its loss contains"),
+        (lambda: families.ProphetNetConfig(), r"type 'prophetnet': its decoder takes one token at a time"),
+        (lambda: families.LEDConfig(), r"type 'led': it wants a global attention mask"),
+        (lambda: families.BigBirdPegasusConfig(), r"its attention draws random blocks"),
+        (
+            lambda: families.EncoderDecoderConfig.from_encoder_decoder_configs(
+                families.BertConfig(), families.GPT2Config()
+            ),
+            r"its decoder is of type 'gpt2'; tried were bert, roberta",
+        ),
+    ],
+)
+def test_another_architecture_is_refused_with_its_reason_and_what_is_allowed(
+    config: Callable[[], Any], reason: str, tmp_path: Path
+) -> None:
+    config().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=reason) as caught:
+        load_pretrained(str(tmp_path))
+    assert "Allowed types are t5, mt5" in str(caught.value)
+
+
+def test_an_architecture_that_nobody_knows_is_refused_and_no_code_is_run(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "mine", "auto_map": {"AutoConfig": "code.Mine"}}')
+    (tmp_path / "code.py").write_text("raise SystemExit('was run')")
+    with pytest.raises(ModelError, match="names no architecture that transformers"):
+        load_pretrained(str(tmp_path))
+
+
+def test_limits_beyond_the_positions_of_a_model_are_refused_with_both_figures(tmp_path: Path) -> None:
+    folder = save(MADE["bart"](), tmp_path / "bart")
+    with pytest.raises(ModelError) as caught:
+        start_model(limits(folder, max_input_tokens=65, max_rationale_tokens=64), [], seed=1)
+    message = str(caught.value)
+    assert "model.max_input_tokens is 65, its encoder has 64 positions: at most 64" in message
+    assert "model.max_rationale_tokens is 64, its decoder has 64 positions: at most 63" in message
+    assert "max_label_tokens" not in message
+    start_model(limits(folder, max_input_tokens=64, max_rationale_tokens=63), [], seed=1)
+
+
+def test_a_tokenizer_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
+    model, tokenizer = MADE["t5"]()
+    tokenizer.add_tokens(["acetaminophen"])
+    with pytest.raises(ModelError, match=r"the tokenizer has \d+ tokens, the model has embeddings for \d+"):
+        load_pretrained(str(save((model, tokenizer), tmp_path)))
+
+
+def test_a_text_without_an_end_and_a_tokenizer_without_padding_are_refused(tmp_path: Path) -> None:
+    model, tokenizer = MADE["t5"]()
+    backend = tokenizer.backend_tokenizer
+    without_padding = families.PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>")
+    with pytest.raises(ModelError, match="has no pad_token"):
+        load_pretrained(str(save((model, without_padding), tmp_path / "padding")))
+    without_end = families.PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>")
+    with pytest.raises(ModelError, match="a text must end with end-of-sequence"):
+        load_pretrained(str(save((model, without_end), tmp_path / "end")))
+
+
+def test_a_tokenizer_that_can_end_its_texts_is_asked_to(tmp_path: Path) -> None:
+    """Gemma's adds no end-of-sequence by itself."""
+    from r2d.modeling.load import start_tokenizer
+
+    vocabulary = {token: number for number, token in enumerate(["<pad>", "<eos>", "<bos>", "<unk>", "a", "▁"])}
+    families.GemmaTokenizer(vocab=vocabulary, merges=[]).save_pretrained(tmp_path)
+    tokenizer = start_tokenizer(limits(tmp_path), [])
+    assert tokenizer("a a").input_ids[-1] == tokenizer.eos_token_id
+
+
+def test_a_model_that_drops_nothing_is_the_same_in_training(tmp_path: Path) -> None:
+    for name in ("t5", "bart", "encoder-decoder (BERT)"):
+        model, _ = load_pretrained(str(save(MADE[name](), tmp_path / name.replace(" ", "_"))))
+        assert is_random_in_training(model)
+    still, _ = load_pretrained(str(save(t5_like("T5", dropout_rate=0.0), tmp_path / "still")))
+    assert not is_random_in_training(still)

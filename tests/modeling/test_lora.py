@@ -1,0 +1,129 @@
+"""Adapters: only they are trained, and what a stage leaves is a plain checkpoint that gives what they gave."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+
+from r2d.config import LabelsConfig, LoraConfig, ModelConfig, Stage1Config, Stage2Config
+from r2d.errors import ModelError
+from r2d.modeling.decoding import encoder_inputs
+from r2d.modeling.load import load_pretrained
+from r2d.modeling.lora import add_adapters, merged_weights, save_weights
+from tests.modeling.test_architectures import MADE, save
+
+ROOT = Path(__file__).resolve().parents[2]
+LORA = LoraConfig(rank=4, alpha=8, dropout=0.1)
+
+
+def logits_of(model: Any) -> torch.Tensor:
+    inputs = encoder_inputs([[5, 6, 7, 1], [8, 9, 1]], 0, "cpu") | {"labels": torch.tensor([[5, 6, 1]] * 2)}
+    with torch.no_grad():
+        return model.eval()(**inputs).logits
+
+
+def adapted(folder: Path, config: LoraConfig = LORA) -> Any:
+    """Adapters as after some training: both of their halves hold numbers."""
+    model = add_adapters(load_pretrained(str(folder))[0], config, seed=1)
+    torch.manual_seed(2)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".lora_B" in name:
+                parameter.normal_(std=0.1)
+    return model
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_fresh_adapters_change_nothing_and_merged_ones_give_what_they_gave(name: str, tmp_path: Path) -> None:
+    start = save(MADE[name](), tmp_path / "start")
+    before, tokenizer = load_pretrained(str(start))
+    assert torch.equal(logits_of(add_adapters(load_pretrained(str(start))[0], LORA, seed=1)), logits_of(before))
+
+    model = adapted(start)
+    wanted = logits_of(model)
+    assert not torch.allclose(wanted, logits_of(before), atol=1e-4)
+    save_weights(model, tmp_path / "merged")
+    tokenizer.save_pretrained(tmp_path / "merged")
+    assert torch.equal(logits_of(model), wanted), "saving must not disturb the training"
+    merged, _ = load_pretrained(str(tmp_path / "merged"))
+    torch.testing.assert_close(logits_of(merged), wanted, atol=1e-5, rtol=0)
+    assert set(merged.state_dict()) == set(before.state_dict())
+
+
+def test_only_adapters_are_trained_and_only_where_they_were_asked_for(tmp_path: Path) -> None:
+    model = adapted(save(MADE["t5"](), tmp_path), LoraConfig(target_modules=("q", "v")))
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    assert trained
+    assert all(".lora_" in name and name.split(".")[-4] in ("q", "v") for name in trained)
+
+
+def test_a_layer_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path) -> None:
+    model, _ = load_pretrained(str(save(MADE["t5"](), tmp_path)))
+    with pytest.raises(ModelError, match=r"found \['q_proj'\]; the linear layers of a t5 are \['k', .*'q', 'v'"):
+        add_adapters(model, LoraConfig(target_modules=("q_proj", "v")), seed=1)
+
+
+def test_both_stages_leave_plain_checkpoints_in_which_only_adapted_layers_differ(
+    examples: pa.Table,
+    labels: LabelsConfig,
+    model_config: ModelConfig,
+    stage1_config: Stage1Config,
+    stage2_config: Stage2Config,
+    stage1_model: Path,
+    tmp_path: Path,
+) -> None:
+    from r2d.training.train import train_stage1, train_stage2
+
+    model = model_config.model_copy(update={"name": str(stage1_model), "lora": LORA})
+    shared: dict[str, Any] = {"model": model, "labels": labels}
+    first = train_stage1(examples, config=stage1_config, work_dir=tmp_path / "1", **shared)
+    second = train_stage2(examples, first.model_folder, config=stage2_config, work_dir=tmp_path / "2", **shared)
+    start, *stages = (
+        load_pretrained(str(folder))[0].state_dict()
+        for folder in (stage1_model, first.model_folder, second.model_folder)
+    )
+    for before, after in ((start, stages[0]), (stages[0], stages[1])):
+        assert set(before) == set(after)
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        assert changed
+        assert all(name.split(".")[-2] in ("q", "k", "v", "o", "wi", "wo") for name in changed)
+    assert json.loads((second.model_folder / "reason2decide.json").read_text())["model"]["lora"]["rank"] == 4
+
+
+def test_what_is_merged_is_base_plus_scaled_product(tmp_path: Path) -> None:
+    model = adapted(save(MADE["t5"](), tmp_path))
+    name = "encoder.block.0.layer.0.SelfAttention.q"
+    layer = model.get_submodule(name)
+    product = layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    wanted = layer.base_layer.weight + (LORA.alpha / LORA.rank) * product
+    torch.testing.assert_close(merged_weights(model)[f"{name}.weight"], wanted)
+
+
+@pytest.mark.slow
+def test_a_killed_run_with_adapters_ends_with_the_bits_of_one_never_killed(stage1_model: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from r2d.config import LoraConfig\nfrom tests.training import killed_run\n"
+        "killed_run.MODEL = killed_run.MODEL.model_copy(update={'lora': LoraConfig(rank=4, alpha=8, dropout=0.1)})\n"
+        "killed_run.train('2', sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))"
+    )
+
+    def train(work_dir: Path, kill_at_step: int) -> int:
+        command = [sys.executable, "-c", program, str(stage1_model), str(work_dir), str(kill_at_step)]
+        done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
+        return done.returncode
+
+    assert train(tmp_path / "undisturbed", 0) == 0
+    assert [train(tmp_path / "killed", step) for step in (21, 0)] == [-signal.SIGKILL, 0]
+    ours, theirs = (load_pretrained(str(tmp_path / run / "best"))[0].state_dict() for run in ("killed", "undisturbed"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
