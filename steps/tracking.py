@@ -67,22 +67,31 @@ def experiment_id(client: MlflowClient) -> str:
 
 @contextmanager
 def tracked(step_name: str, parameters: Mapping[str, Any]) -> Iterator[OnLog]:
-    """An MLflow run for this step, nested in that of the pipeline run; yields the sink for its figures."""
+    """An MLflow run for this step, nested in that of the pipeline run; yields the sink for its figures.
+
+    What arrives is in MLflow at once, and soon afterwards in the picture that the step shows in ZenML's dashboard.
+    """
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param
+
+    from steps.live_curves import LiveCurves
 
     configure_mlflow()
     client = MlflowClient()
     run_id = start_run(client, step_name)
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in parameters.items()])
 
+    curves = LiveCurves(step_name)
+
     def log(step: int, figures: Mapping[str, float]) -> None:
         now = int(time.time() * 1000)
         client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in figures.items()])
+        curves.add(step, figures)
 
     try:
         yield log
     except BaseException:
+        curves.draw()
         client.set_terminated(run_id, "FAILED")
         raise
     client.set_terminated(run_id, "FINISHED")

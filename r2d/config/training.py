@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from r2d.config.section import Fraction, Section
 
@@ -23,15 +23,32 @@ class StageConfig(Section):
     """Examples for each optimiser step."""
     gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
     """Micro-batches that `batch_size` is divided into."""
+    auto_batch: bool = False
+    """Raise `gradient_accumulation_steps` before training to the smallest value that fits into memory."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Of the learning rate (the published code has none). Not the warm-up of alpha and pi."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
-    """T5 gives NaN in fp16, so fp16 is not offered."""
+    """T5 gives NaN in fp16, so fp16 is not offered; weights and optimiser are kept in fp32 either way."""
+    activation_checkpointing: bool = False
+    """Compute activations again on the way back in place of keeping them: less memory, more time, the same losses."""
     save_every_steps: Annotated[int, Field(ge=1)] = 500
     """Checkpoints from which a killed run resumes."""
+    max_loss_growth: Annotated[float, Field(gt=1.0)] = 10.0
+    """The loss explodes, and training stops, when five steps in a row are above this many times the median of the last
+    100 steps and above the loss that training began with. A loss that is no number stops training at once."""
     seed: int = 42
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _no_fp16(cls, value: Any) -> Any:
+        if value in ("fp16", "float16", "half"):
+            raise ValueError(
+                f"found {value!r}; T5 gives NaN in fp16, whose numbers end at 65,504; allowed: 'fp32', 'bf16' (a "
+                "checkpoint stored in fp16 can be given: it is read as fp32)"
+            )
+        return value
 
     @model_validator(mode="after")
     def _whole_batches(self) -> StageConfig:

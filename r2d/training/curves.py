@@ -51,12 +51,13 @@ _PANELS = (
         ),
     ),
     _Panel(
-        "Labels on validation",
+        "Labels",
         "fraction",
         (
             _Line("eval_macro_f1", "macro-F1", BLUE, "-", "o", 2.2),
             _Line("eval_accuracy", "accuracy", GREEN, "--", "s"),
             _Line("eval_invalid_label_rate", "no valid label", ORANGE, ":", "^"),
+            _Line("decoded_label_accuracy", "own labels right, train", GREY, "", "."),
         ),
         is_fraction=True,
     ),
@@ -75,6 +76,7 @@ _PANELS = (
         ),
         is_fraction=True,
     ),
+    _Panel("Speed", "training rows/s", (_Line("num_examples_per_second", "without evaluations", GREEN),)),
 )
 
 

@@ -7,27 +7,32 @@ was killed, it resumes from its last whole checkpoint and gives the weights it w
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage1Config, Stage2Config
+from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage1Config, Stage2Config, StageConfig
 from r2d.data.examples import split_of
 from r2d.errors import TrainingError
 from r2d.modeling.labels import tokenize_labels
 from r2d.modeling.load import load_pretrained, start_model
+from r2d.modeling.lora import add_adapters
 from r2d.modeling.model_folder import finish_model_folder
 from r2d.modeling.prompts import PromptEncoder
-from r2d.training.checkpoints import latest_complete_checkpoint
+from r2d.training.checkpoints import checkpoint_to_resume
+from r2d.training.fingerprint import run_fingerprint
+from r2d.training.memory import memory_explained, with_fitting_parts
 from r2d.training.progress import OnLog
 
 if TYPE_CHECKING:
     from r2d.training.trainer import StageTrainer
+
+StageT = TypeVar("StageT", bound=StageConfig)
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,17 @@ class StageResult:
     best_value: float
     armed_from_step: float
     """First step whose evaluation could be selected."""
+    gradient_accumulation_steps: int
+    """As configured, or as `auto_batch` found it."""
+    training_seconds: float
+    """Wall seconds in the training loop with its evaluations and checkpoints, summed over resumed sessions."""
+    num_examples_per_second: float
+    """Training rows in a second of training steps alone."""
 
     def summary(self) -> dict[str, Any]:
-        """The facts of the selection, for a log or a card."""
-        names = ("selected_step", "stopped_at_step", "metric", "best_value", "armed_from_step")
-        return {name: getattr(self, name) for name in names}
+        """The facts of the selection and of the time it took, for a log or a card."""
+        left_out = ("model_folder", "history")
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
 
 
 def train_stage1(
@@ -77,25 +88,35 @@ def train_stage1(
     with_rationale = examples.filter(pc.not_equal(examples["rationale"], ""))
     train, validation = _training_splits(with_rationale, "stage 1 (rows with a rationale)")
     network, tokenizer = start_model(
-        model, _tokenizer_texts(split_of(examples, "train"), model, labels), seed=config.seed
+        model, _tokenizer_texts(split_of(examples, "train"), model, labels), seed=config.seed, labels=labels
     )
     tokenize_labels(labels.names, tokenizer, max_label_tokens=model.max_label_tokens)
     prompts = PromptEncoder(tokenizer, model)
     finish = partial(
         finish_model_folder, tokenizer=tokenizer, model=model, labels=labels, stage="stage 1", training=config
     )
-    trainer = Stage1Trainer(
-        model=network,
-        tokenizer=tokenizer,
-        config=config,
-        rows=stage1_rows(train, prompts),
-        validation=stage1_rows(validation, prompts),
-        work_dir=work_dir,
-        select=SelectBest(work_dir / "best", metric="eval_loss", greater_is_better=False, patience=config.patience),
-        finish=finish,
-        on_log=on_log,
-    )
-    return _run(trainer, finish)
+    fingerprint = run_fingerprint(
+        stage="stage 1", training=config, model=model, labels=labels, method=None, train=train, validation=validation,
+        network=network, tokenizer=tokenizer,
+    )  # fmt: skip
+    network = add_adapters(network, model.lora, seed=config.seed)
+    rows, validation_rows = stage1_rows(train, prompts), stage1_rows(validation, prompts)
+
+    def make_trainer(config: Stage1Config) -> Stage1Trainer:
+        return Stage1Trainer(
+            model=network,
+            tokenizer=tokenizer,
+            config=config,
+            rows=rows,
+            validation=validation_rows,
+            work_dir=work_dir,
+            select=SelectBest(work_dir / "best", metric="eval_loss", greater_is_better=False, patience=config.patience),
+            finish=finish,
+            on_log=on_log,
+            fingerprint=fingerprint,
+        )
+
+    return _run(make_trainer, config, model, fingerprint, finish)
 
 
 def train_stage2(
@@ -130,10 +151,15 @@ def train_stage2(
     if stage1_model is not None:
         network, tokenizer = load_pretrained(str(stage1_model))
     else:
-        network, tokenizer = start_model(model, _tokenizer_texts(train, model, labels), seed=config.seed)
+        network, tokenizer = start_model(model, _tokenizer_texts(train, model, labels), seed=config.seed, labels=labels)
     label_set = tokenize_labels(labels.names, tokenizer, max_label_tokens=model.max_label_tokens)
     prompts = PromptEncoder(tokenizer, model, label_in_prompt=method.explains_the_label)
-    strategy = make_method(method, config)
+    fingerprint = run_fingerprint(
+        stage="stage 2", training=config, model=model, labels=labels, method=method, train=train, validation=validation,
+        network=network, tokenizer=tokenizer,
+    )  # fmt: skip
+    network = add_adapters(network, model.lora, seed=config.seed)
+    rows, validation_rows = stage2_rows(train, prompts, label_set), stage2_rows(validation, prompts, label_set)
     finish = partial(
         finish_model_folder,
         tokenizer=tokenizer,
@@ -143,27 +169,32 @@ def train_stage2(
         training=config,
         method=method,
     )
-    trainer = Stage2Trainer(
-        config=config,
-        method=strategy,
-        model_config=model,
-        prompts=prompts,
-        labels=label_set,
-        model=network,
-        rows=stage2_rows(train, prompts, label_set),
-        validation=stage2_rows(validation, prompts, label_set),
-        work_dir=work_dir,
-        select=SelectBest(
-            work_dir / "best",
-            metric="eval_macro_f1",
-            greater_is_better=True,
-            patience=config.patience,
-            armed_from_step=strategy.armed_from_step,
-        ),
-        finish=finish,
-        on_log=on_log,
-    )
-    return _run(trainer, finish)
+
+    def make_trainer(config: Stage2Config) -> Stage2Trainer:
+        strategy = make_method(method, config)
+        return Stage2Trainer(
+            config=config,
+            method=strategy,
+            model_config=model,
+            prompts=prompts,
+            labels=label_set,
+            model=network,
+            rows=rows,
+            validation=validation_rows,
+            work_dir=work_dir,
+            select=SelectBest(
+                work_dir / "best",
+                metric="eval_macro_f1",
+                greater_is_better=True,
+                patience=config.patience,
+                armed_from_step=strategy.armed_from_step,
+            ),
+            finish=finish,
+            on_log=on_log,
+            fingerprint=fingerprint,
+        )
+
+    return _run(make_trainer, config, model, fingerprint, finish)
 
 
 def _training_splits(examples: pa.Table, stage: str) -> Sequence[pa.Table]:
@@ -186,10 +217,22 @@ def _tokenizer_texts(train: pa.Table, model: ModelConfig, labels: LabelsConfig) 
         yield prompts.label.format(text="")
 
 
-def _run(trainer: StageTrainer, finish: Callable[[Path], None]) -> StageResult:
-    stage, checkpoints, select = trainer.stage_name, Path(trainer.args.output_dir), trainer.select
-    checkpoint = latest_complete_checkpoint(checkpoints)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+def _run(
+    make_trainer: Callable[[StageT], StageTrainer],
+    config: StageT,
+    model: ModelConfig,
+    fingerprint: Mapping[str, Any],
+    finish: Callable[[Path], None],
+) -> StageResult:
+    trainer = make_trainer(config)
+    stage, checkpoints = trainer.stage_name, Path(trainer.args.output_dir)
+    checkpoint = checkpoint_to_resume(checkpoints, fingerprint)
+    if config.auto_batch:
+        config = with_fitting_parts(make_trainer, config, model)
+        trainer = make_trainer(config)
+    with memory_explained(stage, config, model):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    select = trainer.select
     if select.best_step is None or select.best_value is None:
         raise TrainingError(
             f"{stage}: no evaluation gave a usable {select.metric}; the checkpoints are kept in {checkpoints}"
@@ -204,4 +247,7 @@ def _run(trainer: StageTrainer, finish: Callable[[Path], None]) -> StageResult:
         metric=select.metric,
         best_value=select.best_value,
         armed_from_step=select.armed_from_step,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        training_seconds=trainer.progress.training_seconds,
+        num_examples_per_second=trainer.progress.num_examples_per_second,
     )

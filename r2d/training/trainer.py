@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from r2d.config import StageConfig
 from r2d.modeling.decoding import evaluating
 from r2d.training.checkpoints import CompleteCheckpoint
 from r2d.training.data import Batch, StageRows, collate, seq2seq_inputs
-from r2d.training.progress import OnLog, Progress
+from r2d.training.loss_guard import LossGuard
+from r2d.training.progress import OnLog, Progress, said_when_long
 from r2d.training.sampling import BatchOrder
 from r2d.training.selection import SelectBest
 
@@ -52,6 +53,7 @@ class StageTrainer(Trainer):
         select: SelectBest,
         finish: Callable[[Path], None],
         on_log: OnLog | None,
+        fingerprint: Mapping[str, Any] | None = None,
     ) -> None:
         self.config = config
         self.validation = validation
@@ -59,13 +61,15 @@ class StageTrainer(Trainer):
         self.tokenizer = tokenizer
         self.pad_id: int = tokenizer.pad_token_id
         self.figures: dict[str, list[float]] = defaultdict(list)
+        self.guard = LossGuard(self.stage_name, max_loss_growth=config.max_loss_growth)
+        self.progress = Progress(self.stage_name, on_log)
         super().__init__(
             model=model,
             args=training_arguments(config, work_dir / "checkpoints"),
             train_dataset=rows,
             eval_dataset=validation,
             data_collator=collate,
-            callbacks=[select, CompleteCheckpoint(finish), Progress(self.stage_name, on_log)],
+            callbacks=[self.guard, select, CompleteCheckpoint(finish, fingerprint), self.progress],
         )
         self.loss_is_scaled_for_ga = True
         self.remove_callback(PrinterCallback)
@@ -81,7 +85,11 @@ class StageTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        return self.batch_loss(model, inputs["batch"], num_items_in_batch)
+        batch: Batch = inputs["batch"]
+        loss = self.batch_loss(model, batch, num_items_in_batch)
+        self.guard.saw(loss, batch)
+        self.progress.saw(batch, self.target_columns)
+        return loss
 
     def target_loss(
         self, model: Any, prompts: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], num_tokens: int
@@ -161,6 +169,8 @@ def training_arguments(config: StageConfig, output_dir: Path) -> TrainingArgumen
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         bf16=config.precision == "bf16",
+        activation_checkpointing=config.activation_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},
         use_cpu=not torch.cuda.is_available(),
         seed=config.seed,
         data_seed=config.seed,
@@ -181,5 +191,5 @@ def training_arguments(config: StageConfig, output_dir: Path) -> TrainingArgumen
 def length_sorted_batches(sequences: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
     """Row indices in batches of similar length, longest first, so that too large a batch fails at once."""
     order = sorted(range(len(sequences)), key=lambda index: -len(sequences[index]))
-    for start in range(0, len(order), batch_size):
+    for start in said_when_long(range(0, len(order), batch_size), "validation"):
         yield order[start : start + batch_size]

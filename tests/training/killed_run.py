@@ -1,6 +1,7 @@
-"""Trains one stage of the toy task in a process of its own and kills it at a given evaluation: see test_resume.py.
+"""Trains one stage of the toy task in a process of its own and kills it at a given evaluation, or when a given file
+is there: see test_resume.py.
 
-python -m tests.training.killed_run STAGE MODEL_FOLDER_OR_- WORK_DIR KILL_AT_STEP METHOD
+python -m tests.training.killed_run STAGE MODEL_FOLDER_OR_- WORK_DIR STEP_OR_FILE METHOD
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,5 +48,15 @@ def train(stage: str, start: str, work_dir: Path, kill_at_step: int | None = Non
     return train_stage2(toy_examples(), model, config=STAGE2, method=chosen, **common)
 
 
+def kill_when_there(file: Path) -> None:
+    """Kill this process without warning while it goes on writing."""
+    while not file.exists():
+        time.sleep(0.0005)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 if __name__ == "__main__":
-    train(sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+    stage, start, work_dir, when, method = sys.argv[1:]
+    if not when.isdecimal():
+        threading.Thread(target=kill_when_there, args=[Path(when)], daemon=True).start()
+    train(stage, start, Path(work_dir), int(when) if when.isdecimal() else None, method)
