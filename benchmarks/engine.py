@@ -14,12 +14,12 @@ from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 from benchmarks.invented_rows import Row, label_names
 from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage1Config, Stage2Config
 from r2d.data.examples import Example, to_table
-from r2d.modeling.decoding import LabelDecoding, decode_labels
-from r2d.modeling.labels import tokenize_labels
+from r2d.modeling.decoding import LabelDecoding
+from r2d.modeling.labels import LabelSets
 from r2d.modeling.model_folder import finish_model_folder
 from r2d.modeling.predictor import Predictor
 from r2d.modeling.prompts import PromptEncoder
-from r2d.training.data import collate, stage1_rows, stage2_rows
+from r2d.training.data import Batch, collate, stage1_rows, stage2_rows
 from r2d.training.methods import make_method
 from r2d.training.sampling import BatchOrder, uniform_draw
 from r2d.training.schedules import Stage2Schedule
@@ -78,7 +78,7 @@ class Engine:
         self.declared = LabelsConfig(names=tuple(labels or label_names()))
         self.config = ModelConfig(name="scratch", label_decoding=decoding)
         self.prompts = PromptEncoder(tokenizer, self.config)
-        self.labels = tokenize_labels(self.declared.names, tokenizer, max_label_tokens=self.config.max_label_tokens)
+        self.labels = LabelSets(self.declared, tokenizer, max_label_tokens=self.config.max_label_tokens)
         self.number = {row.id: number for number, row in enumerate(rows)}
         self.folder = tempfile.TemporaryDirectory()
         table = _table(rows)
@@ -121,15 +121,7 @@ class Engine:
 
     def decode(self, rows: Sequence[Row]) -> list[str]:
         """The label decode of a training step by itself, of these rows."""
-        tokens = self.stage2.train_dataset.tokens["label_prompt"]
-        return decode_labels(
-            self.model,
-            self.tokenizer,
-            self.labels,
-            [tokens[self.number[row.id]] for row in rows],
-            decoding=self.decoding,
-            max_label_tokens=self.config.max_label_tokens,
-        )
+        return self.stage2.decode(Batch([self.stage2.train_dataset[self.number[row.id]] for row in rows]))
 
     def infer(self, rows: Sequence[Row], batch_size: int) -> list[tuple[str, str]]:
         """Label and rationale of each row."""

@@ -88,6 +88,10 @@ class Stage2Config(StageConfig):
     """pi(t) would reach 1 after this share of T behind the warm-up."""
     max_predicted_label_fraction: Fraction = 0.9
     """Cap of pi(t)."""
+    class_balance: Literal["none", "weighted_loss", "balanced_sampling"] = "none"
+    """Against rare labels being neglected; off as in the paper. `weighted_loss`: a row's label loss weighs the more,
+    the rarer its label. `balanced_sampling`: every label is drawn equally often. Either makes label probabilities
+    overstate rare labels."""
     validation_rationales: Annotated[int, Field(ge=0)] = 200
     """Validation rows whose rationale is also generated and scored; the loss is taken over all of them."""
 

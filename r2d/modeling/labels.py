@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from r2d.config import LabelsConfig
 from r2d.data.labels import normalise_label
 from r2d.errors import ModelError
 
@@ -24,6 +26,44 @@ class LabelSet:
     def longest(self) -> int:
         """Tokens of the longest label, end-of-sequence included."""
         return max(len(ids) for ids in self.token_ids)
+
+
+class LabelSets:
+    """The labels that each row can have: the declared set, or the row's own options."""
+
+    def __init__(self, config: LabelsConfig, tokenizer: PreTrainedTokenizerBase, *, max_label_tokens: int) -> None:
+        self.tokenizer = tokenizer
+        self.max_label_tokens = max_label_tokens
+        self.declared = (
+            None if config.per_row else tokenize_labels(config.names, tokenizer, max_label_tokens=max_label_tokens)
+        )
+        self._of_options = lru_cache(maxsize=65_536)(self._tokenize_options)
+
+    def of(self, options: Sequence[str]) -> LabelSet:
+        """The set of a row that brings these options; where labels are declared, the declared set.
+
+        Raises:
+            ModelError: the tokenizer cannot tell two options apart, or one is too long to be decoded.
+        """
+        return self.declared or self._of_options(tuple(options))
+
+    def of_all(self, options: Sequence[Sequence[str]]) -> list[LabelSet]:
+        """`of` for several rows."""
+        return [self.of(some) for some in options]
+
+    def _tokenize_options(self, options: tuple[str, ...]) -> LabelSet:
+        token_ids = tuple(tuple(self.tokenizer(option).input_ids) for option in options)
+        if len(set(token_ids)) < len(options):
+            raise ModelError(
+                f"{len(options)} options of a row become {len(set(token_ids))} for the tokenizer; choose a model whose "
+                "vocabulary has their characters, or mend the options"
+            )
+        longest = max(len(ids) for ids in token_ids) - 1
+        if longest > self.max_label_tokens:
+            raise ModelError(
+                f"an option of a row has {longest} tokens, model.max_label_tokens is {self.max_label_tokens}; raise it"
+            )
+        return LabelSet(options, token_ids)
 
 
 def tokenize_labels(names: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, max_label_tokens: int) -> LabelSet:

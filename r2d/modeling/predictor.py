@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,11 @@ import torch
 
 from r2d.data.labels import match_label
 from r2d.errors import ModelError
-from r2d.modeling.decoding import LabelDecoding, decode_labels, encoder_inputs, generate_rationales
-from r2d.modeling.decoding import label_log_probabilities as log_probabilities
-from r2d.modeling.labels import tokenize_labels
+from r2d.modeling.decoding import LabelDecoding, decode_labels, generate_rationales, label_log_probabilities
+from r2d.modeling.labels import LabelSet, LabelSets
 from r2d.modeling.load import load_pretrained
 from r2d.modeling.model_folder import read_model_facts
+from r2d.modeling.networks import Encoded, TokenIds, make_network
 from r2d.modeling.prompts import PromptEncoder
 
 OnProgress = Callable[[int, int], None]
@@ -48,12 +48,14 @@ class Predictor:
         self.method = facts.method
         self.model, self.tokenizer = load_pretrained(str(folder))
         self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-        self.labels = tokenize_labels(facts.labels.names, self.tokenizer, max_label_tokens=self.config.max_label_tokens)
+        self.network = make_network(self.model)
+        self.labels = LabelSets(facts.labels, self.tokenizer, max_label_tokens=self.config.max_label_tokens)
         self.prompts = PromptEncoder(self.tokenizer, self.config, label_in_prompt=self.method.explains_the_label)
 
     def decide(
         self,
         texts: Sequence[str],
+        options: Sequence[Sequence[str]] | None = None,
         *,
         batch_size: int = 32,
         decoding: LabelDecoding | None = None,
@@ -62,58 +64,88 @@ class Predictor:
         """Labels, label probabilities and rationales for notes, in their order; computed in batches of similar length.
 
         Args:
+            options: the labels of each row, for a model that was trained on rows with options of their own.
             decoding: overrides the model's own `label_decoding`.
+
+        Raises:
+            ModelError: such a model was given no options.
         """
+        sets = self._label_sets(texts, options)
         decisions: dict[int, Decision] = {}
-        order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            batch = self._decide_batch([texts[row] for row in rows], decoding or self.config.label_decoding)
+        for rows in _length_sorted(texts, batch_size):
+            some, of_rows = [texts[row] for row in rows], [sets[row] for row in rows]
+            batch = self._decide_batch(some, of_rows, decoding or self.config.label_decoding)
             decisions |= dict(zip(rows, batch, strict=True))
             if on_progress is not None:
                 on_progress(len(decisions), len(texts))
         return [decisions[row] for row in range(len(texts))]
 
-    def decode_labels(self, texts: Sequence[str], *, decoding: LabelDecoding, batch_size: int = 32) -> list[str]:
+    def decode_labels(
+        self,
+        texts: Sequence[str],
+        options: Sequence[Sequence[str]] | None = None,
+        *,
+        decoding: LabelDecoding,
+        batch_size: int = 32,
+    ) -> list[str]:
         """Labels alone, in the order of the texts."""
-        decoded: list[str] = []
-        for start in range(0, len(texts), batch_size):
-            decoded += self._decode(self.prompts.label_prompts(texts[start : start + batch_size]), decoding)
-        return decoded
+        sets = self._label_sets(texts, options)
+        decoded: dict[int, str] = {}
+        for rows in _length_sorted(texts, batch_size):
+            prompts = self.prompts.label_prompts([texts[row] for row in rows])
+            decoded |= dict(zip(rows, self._decode(prompts, [sets[row] for row in rows], decoding), strict=True))
+        return [decoded[row] for row in range(len(texts))]
 
-    def _decide_batch(self, texts: Sequence[str], decoding: LabelDecoding) -> list[Decision]:
-        label_prompts = self.prompts.label_prompts(texts)
-        inputs = encoder_inputs(label_prompts, self.tokenizer.pad_token_id, self.model.device)
-        probabilities = log_probabilities(self.model, self.labels, inputs).softmax(dim=-1).tolist()
+    def _label_sets(self, texts: Sequence[str], options: Sequence[Sequence[str]] | None) -> list[LabelSet]:
+        if self.labels.declared is None and options is None:
+            raise ModelError(
+                "this model chooses among the options that each row brings (data.labels.per_row); give the options"
+            )
+        return self.labels.of_all(options or [()] * len(texts))
+
+    def _decide_batch(self, texts: Sequence[str], sets: Sequence[LabelSet], decoding: LabelDecoding) -> list[Decision]:
+        with self.network.evaluating():
+            encoded = self.network.encode(self.prompts.label_prompts(texts))
+            scores = label_log_probabilities(self.network, encoded, sets)
+        probabilities = [row.softmax(dim=-1).tolist() for row in scores]
         if decoding == "constrained":
-            decoded = [self.labels.names[row.index(max(row))] for row in probabilities]
+            decoded = [some.names[row.index(max(row))] for some, row in zip(sets, probabilities, strict=True)]
         else:
-            decoded = self._decode(label_prompts, decoding)
+            decoded = self._decode(encoded, sets, decoding)
         rationales = self._explain(texts, decoded) if self.method.explains else [""] * len(decoded)
         return [
             Decision(
-                label=match_label(label, self.labels.names) or label,
-                valid=match_label(label, self.labels.names) is not None,
-                label_probabilities=dict(zip(self.labels.names, row, strict=True)),
+                label=match_label(label, some.names) or label,
+                valid=match_label(label, some.names) is not None,
+                label_probabilities=dict(zip(some.names, row, strict=True)),
                 rationale=rationale,
             )
-            for label, row, rationale in zip(decoded, probabilities, rationales, strict=True)
+            for label, some, row, rationale in zip(decoded, sets, probabilities, rationales, strict=True)
         ]
 
     def _explain(self, texts: Sequence[str], labels: Sequence[str]) -> list[str]:
         return generate_rationales(
-            self.model,
+            self.network,
             self.tokenizer,
             self.prompts.rationale_prompts(texts, labels),
             max_rationale_tokens=self.config.max_rationale_tokens,
         )
 
-    def _decode(self, label_prompts: Sequence[Sequence[int]], decoding: LabelDecoding) -> list[str]:
+    def _decode(
+        self, prompts: Encoded | Sequence[TokenIds], sets: Sequence[LabelSet], decoding: LabelDecoding
+    ) -> list[str]:
         return decode_labels(
-            self.model,
+            self.network,
             self.tokenizer,
-            self.labels,
-            label_prompts,
+            prompts,
+            sets,
             decoding=decoding,
             max_label_tokens=self.config.max_label_tokens,
         )
+
+
+def _length_sorted(texts: Sequence[str], batch_size: int) -> Iterator[list[int]]:
+    """Row numbers in batches of similar length, longest first."""
+    order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]

@@ -19,6 +19,7 @@ from transformers.trainer_callback import ExportableState
 
 from r2d.errors import TrainingError
 from r2d.training.fingerprint import differences, without_harm
+from r2d.training.ranks import wait_for_all_ranks
 
 if TYPE_CHECKING:
     from r2d.training.methods import Method
@@ -39,6 +40,7 @@ class CompleteCheckpoint(TrainerCallback):
         self.fingerprint = fingerprint or {}
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        wait_for_all_ranks()  # each writes its random state
         if not state.is_world_process_zero:
             return
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"

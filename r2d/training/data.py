@@ -9,12 +9,8 @@ import numpy as np
 import pyarrow as pa
 from torch.utils.data import Dataset
 
-from r2d.modeling.decoding import encoder_inputs, pad
-from r2d.modeling.labels import LabelSet
+from r2d.modeling.labels import LabelSets
 from r2d.modeling.prompts import PromptEncoder
-
-IGNORED = -100
-"""Target id that the loss leaves out."""
 
 
 class RaggedTokens:
@@ -63,19 +59,41 @@ def stage1_rows(examples: pa.Table, prompts: PromptEncoder) -> StageRows:
     return StageRows({"id": examples["id"].to_pylist()}, tokens)
 
 
-def stage2_rows(examples: pa.Table, prompts: PromptEncoder, labels: LabelSet) -> StageRows:
-    """`predict: x` -> `y*` and, with the gold label in the prompt, `given label: y*, explain: x` -> `r*`."""
+def stage2_rows(examples: pa.Table, prompts: PromptEncoder, labels: LabelSets) -> StageRows:
+    """`predict: x` -> `y*` and `r*`; the rationale prompt depends on the label and is composed at the step."""
     texts, gold = examples["text"].to_pylist(), examples["label"].to_pylist()
-    token_ids = dict(zip(labels.names, labels.token_ids, strict=True))
+    label_prompts = prompts.label_prompts(texts)
+    token_ids = {label: prompts.tokenizer(label).input_ids for label in set(gold)}
     tokens = {
-        "label_prompt": RaggedTokens(prompts.label_prompts(texts)),
+        "label_prompt": RaggedTokens(label_prompts),
         "label": RaggedTokens([token_ids[label] for label in gold]),
-        "rationale_prompt": RaggedTokens(prompts.rationale_prompts(texts, gold)),
         "rationale": RaggedTokens(prompts.rationale_targets(examples["rationale"].to_pylist())),
     }
-    columns = {"id": examples["id"], "gold_rationale": examples["rationale"]}
-    as_given = {name: column.to_pylist() for name, column in columns.items()} | {"text": texts, "gold_label": gold}
-    return StageRows(as_given, tokens)
+    options = examples["options"].to_pylist()
+    columns = {
+        "id": examples["id"].to_pylist(),
+        "text": texts,
+        "gold_label": gold,
+        "gold_rationale": examples["rationale"].to_pylist(),
+        "joins": prompts.joins(texts, label_prompts, gold),
+        "options": [some or () for some in options],
+    }
+    for some in options:
+        labels.of(some or ())
+    return StageRows(columns, tokens)
+
+
+def rationale_prompts(rows: Batch, labels: Sequence[str], prompts: PromptEncoder) -> list[list[int]]:
+    """`given label: {y}, explain: {x}` for each row: joined token ids, or the whole text where those would differ."""
+    composed: list[list[int] | None] = [
+        prompts.composed_rationale_prompt(row["label_prompt"], label) if row["joins"] else None
+        for row, label in zip(rows.rows, labels, strict=True)
+    ]
+    missing = [place for place, ids in enumerate(composed) if ids is None]
+    whole = prompts.rationale_prompts([rows.rows[i]["text"] for i in missing], [labels[i] for i in missing])
+    for place, ids in zip(missing, whole, strict=True):
+        composed[place] = ids
+    return [ids for ids in composed if ids is not None]
 
 
 class Batch:
@@ -93,14 +111,10 @@ class Batch:
     def num_tokens(self, column: str) -> int:
         return sum(len(row[column]) for row in self.rows)
 
+    def take(self, rows: Sequence[int]) -> Batch:
+        return Batch([self.rows[row] for row in rows])
+
 
 def collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Batch]:
     """The Trainer moves tensors and walks through lists; a `Batch` it hands on untouched."""
     return {"batch": Batch(rows)}
-
-
-def seq2seq_inputs(
-    prompts: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pad_id: int, device: Any
-) -> dict[str, Any]:
-    """Tensors of one teacher-forced forward pass: input_ids, attention_mask and labels, each [rows, longest]."""
-    return encoder_inputs(prompts, pad_id, device) | {"labels": pad(targets, IGNORED, device)}

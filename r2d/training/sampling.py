@@ -25,17 +25,25 @@ class BatchOrder(Sampler[int]):
 
     Each epoch shuffles all rows, sorts windows of `window_batches` batches by length and shuffles the batches; rows
     that fill no whole batch come first in the next epoch. The order depends on the seed alone, and the run is one
-    sequence: resuming at step t means skipping t batches.
+    sequence: resuming at step t means skipping t batches. With `chances` an epoch draws rows with replacement.
     """
 
     def __init__(
-        self, lengths: Sequence[int], *, batch_size: int, num_batches: int, seed: int, window_batches: int = 50
+        self,
+        lengths: Sequence[int],
+        *,
+        batch_size: int,
+        num_batches: int,
+        seed: int,
+        window_batches: int = 50,
+        chances: Sequence[float] | None = None,
     ) -> None:
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
         self.num_batches = num_batches
         self.seed = seed
         self.window = window_batches * batch_size
+        self.chances = None if chances is None else np.asarray(chances) / np.sum(chances)
 
     def __len__(self) -> int:
         return self.num_batches * self.batch_size
@@ -47,10 +55,16 @@ class BatchOrder(Sampler[int]):
         generator = np.random.default_rng(self.seed)
         left_over = np.empty(0, dtype=np.int64)
         while True:
-            order = np.concatenate([left_over, generator.permutation(len(self.lengths))])
+            order = np.concatenate([left_over, self._epoch(generator)])
             num_usable = len(order) - len(order) % self.batch_size
             order, left_over = order[:num_usable], order[num_usable:]
             windows = [order[start : start + self.window] for start in range(0, num_usable, self.window)]
             batches = [rows[np.argsort(self.lengths[rows], kind="stable")] for rows in windows]
             if batches:
                 yield from generator.permutation(np.concatenate(batches).reshape(-1, self.batch_size)).ravel().tolist()
+
+    def _epoch(self, generator: np.random.Generator) -> np.ndarray:
+        num_rows = len(self.lengths)
+        if self.chances is None:
+            return generator.permutation(num_rows)
+        return generator.choice(num_rows, size=num_rows, p=self.chances)

@@ -47,7 +47,8 @@ class SelectBest(TrainerCallback, ExportableState):
         value = metrics[self.metric]
         if not math.isnan(value) and self._better(value):
             self.best_value, self.best_step, self.evaluations_without_gain = value, state.global_step, 0
-            self._save(kwargs["model"])
+            if state.is_world_process_zero:
+                self._save(kwargs["model"])
             return
         self.evaluations_without_gain += 1
         if self.evaluations_without_gain >= self.patience:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from r2d.modeling.networks import Task
 from r2d.training.data import Batch
 from r2d.training.trainer import StageTrainer
 
@@ -16,12 +17,13 @@ class Stage1Trainer(StageTrainer):
     stage_name = "stage 1"
     target_columns = ("rationale",)
 
-    def batch_loss(self, model: Any, batch: Batch, num_tokens: dict[str, int]) -> Tensor:
-        return self.target_loss(model, batch["prompt"], batch["rationale"], num_tokens["rationale"])
+    def batch_loss(self, batch: Batch, num_tokens: dict[str, float]) -> Tensor:
+        task: Task[Any] = Task(batch["prompt"], batch["rationale"], num_tokens["rationale"])
+        return self.network.losses([task]).total
 
     def validate(self) -> dict[str, float]:
-        tokens = self.validation.tokens
-        rows = range(len(self.validation))
-        return {
-            "loss": self.validation_loss([tokens["prompt"][i] for i in rows], [tokens["rationale"][i] for i in rows])
-        }
+        loss, num_tokens = 0.0, 0
+        for rows in self.validation_batches("prompt"):
+            loss += float(self.network.token_losses(self.network.encode(rows["prompt"]), rows["rationale"]).sum())
+            num_tokens += sum(map(len, rows["rationale"]))
+        return {"loss": loss / num_tokens}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -10,17 +11,20 @@ from torch import Tensor
 
 from r2d.config import ModelConfig, Stage2Config
 from r2d.data.labels import match_label
+from r2d.modeling.architectures import is_random_in_training
 from r2d.modeling.decoding import decode_labels, generate_rationales
-from r2d.modeling.labels import LabelSet
+from r2d.modeling.label_search import FoundLabel, most_probable_labels
+from r2d.modeling.labels import LabelSets
+from r2d.modeling.networks import Encoded
 from r2d.modeling.prompts import PromptEncoder
 from r2d.training.checkpoints import MethodState
-from r2d.training.data import Batch
+from r2d.training.data import Batch, rationale_prompts
 from r2d.training.methods import Method
-from r2d.training.trainer import StageTrainer, length_sorted_batches
+from r2d.training.trainer import StageTrainer
 
 
 class Stage2Trainer(StageTrainer):
-    """Learns to decide, and to explain as its method says; selected by validation macro-F1."""
+    """Learns to decide, and to explain as its method says; selected by how it decides on the validation split."""
 
     stage_name = "stage 2"
 
@@ -31,76 +35,115 @@ class Stage2Trainer(StageTrainer):
         method: Method,
         model_config: ModelConfig,
         prompts: PromptEncoder,
-        labels: LabelSet,
+        labels: LabelSets,
         **rest: Any,
     ) -> None:
         self.target_columns = method.target_columns
-        super().__init__(config=config, tokenizer=prompts.tokenizer, **rest)
-        self.add_callback(MethodState(method))
         self.stage2 = config
         self.method = method
         self.model_config = model_config
         self.prompts = prompts
         self.labels = labels
+        super().__init__(config=config, tokenizer=prompts.tokenizer, **rest)
+        self.add_callback(MethodState(method))
 
-    def batch_loss(self, model: Any, batch: Batch, num_tokens: dict[str, int]) -> Tensor:
-        return self.method.loss(self, model, batch, num_tokens)
+    def batch_loss(self, batch: Batch, num_tokens: dict[str, float]) -> Tensor:
+        return self.method.loss(self, batch, num_tokens)
 
-    def note_losses(self, *, label_loss: Tensor, **figures: float | Tensor) -> None:
-        """Keep the figures of a micro-batch, losses (tensors) as those of the whole step."""
-        parts = self.args.gradient_accumulation_steps
-        losses = {"label_loss": label_loss} | {n: f for n, f in figures.items() if isinstance(f, Tensor)}
-        self.note(**{name: loss.item() * parts for name, loss in losses.items()})
-        self.note(**{name: figure for name, figure in figures.items() if not isinstance(figure, Tensor)})
+    def reusable_states(self, batch: Batch) -> Encoded | None:
+        """The encoder's pass over the label prompts, if a label may be decoded from it as well.
+
+        Where training drops something, its states would carry that into the label (departures 2 and 10), and the
+        encoder runs again in eval mode.
+        """
+        return None if self._is_random else self.network.encode(batch["label_prompt"])
 
     @cached_property
-    def states_can_be_reused(self) -> bool:
-        """Whether the encoder gives in training what it gives in eval mode: nothing in it is dropped."""
-        rates = self.model.config.to_dict().items()
-        return not any(rate for name, rate in rates if "dropout" in name and isinstance(rate, int | float))
+    def _is_random(self) -> bool:
+        return is_random_in_training(self.model)
 
-    def decode(self, label_prompts: Sequence[Sequence[int]], encoded: dict[str, Any] | None = None) -> list[str]:
-        """`y_hat` by the current weights, as `model.label_decoding` says; `encoded` as in `decode_labels`."""
+    def decode(self, batch: Batch, encoded: Encoded | None = None) -> list[str]:
+        """`y_hat` by the current weights, as `model.label_decoding` says; from `encoded` label prompts if there are."""
         return decode_labels(
-            self.accelerator.unwrap_model(self.model),
+            self.network,
             self.prompts.tokenizer,
-            self.labels,
-            label_prompts,
+            batch["label_prompt"] if encoded is None else encoded,
+            self.labels.of_all(batch["options"]),
             decoding=self.model_config.label_decoding,
             max_label_tokens=self.model_config.max_label_tokens,
-            encoded=encoded,
         )
+
+    def most_probable_labels(self, batch: Batch, encoded: Encoded | None = None) -> list[FoundLabel]:
+        """The most probable label of each row's set, with its probability."""
+        with self.network.evaluating():
+            encoded = self.network.encode(batch["label_prompt"]) if encoded is None else encoded
+            return most_probable_labels(self.network, encoded, self.labels.of_all(batch["options"]))
+
+    def rationale_prompts(self, batch: Batch, labels: Sequence[str]) -> list[list[int]]:
+        """The encoder input of the second task, for these labels."""
+        return rationale_prompts(batch, labels, self.prompts)
+
+    def row_weights(self, column: str, batch: Batch) -> Sequence[float] | None:
+        if column != "label" or self.stage2.class_balance != "weighted_loss":
+            return None
+        return [self._class_weights[label] for label in batch["gold_label"]]
+
+    def row_chances(self) -> Sequence[float] | None:
+        if self.stage2.class_balance != "balanced_sampling":
+            return None
+        return [self._class_weights[label] for label in self.train_dataset.texts["gold_label"]]
+
+    @cached_property
+    def _class_weights(self) -> dict[str, float]:
+        """Inverse to how often a label occurs in training; 1 for a label that occurs as often as the mean."""
+        counts = Counter(self.train_dataset.texts["gold_label"])
+        mean = sum(counts.values()) / len(counts)
+        return {label: mean / count for label, count in counts.items()}
 
     def validate(self) -> dict[str, float]:
         """Both tasks (departure 5): labels by decoding, rationales conditioned on the PREDICTED label."""
+        sums = {"label": 0.0, "rationale": 0.0}
+        num_tokens = {"label": 0, "rationale": 0}
+        decoded: dict[str, str] = {}
+        for batch in self.validation_batches("label_prompt"):
+            encoded = self.network.encode(batch["label_prompt"])
+            labels = self.decode(batch, encoded)
+            decoded |= dict(zip(batch["id"], labels, strict=True))
+            sums["label"] += float(self.network.token_losses(encoded, batch["label"]).sum())
+            num_tokens["label"] += batch.num_tokens("label")
+            explained = [row for row, target in enumerate(batch["rationale"]) if target]
+            if not self.method.config.explains or not explained:
+                continue
+            some = batch.take(explained)
+            prompts = self.rationale_prompts(some, [labels[row] for row in explained])
+            sums["rationale"] += float(self.network.token_losses(self.network.encode(prompts), some["rationale"]).sum())
+            num_tokens["rationale"] += some.num_tokens("rationale")
+        label_loss = sums["label"] / num_tokens["label"]
+        figures = {"loss": label_loss, "label_loss": label_loss} | self._label_figures(decoded)
+        if not num_tokens["rationale"]:
+            return figures
+        rationale_loss, weight = sums["rationale"] / num_tokens["rationale"], self.method.label_weight
+        figures |= {"loss": weight * label_loss + (1 - weight) * rationale_loss, "rationale_loss": rationale_loss}
+        return figures | self._rationale_bleu(decoded)
+
+    def _label_figures(self, decoded: dict[str, str]) -> dict[str, float]:
+        """Accuracy, share of decoded texts that are no label of the row, and macro-F1 where labels are declared."""
         from sklearn.metrics import accuracy_score, f1_score
 
-        rows, texts, tokens = range(len(self.validation)), self.validation.texts, self.validation.tokens
-        label_prompts = [tokens["label_prompt"][row] for row in rows]
-        decoded = [""] * len(label_prompts)
-        for some in length_sorted_batches(label_prompts, self.micro_batch_size * 2):
-            for row, label in zip(some, self.decode([label_prompts[i] for i in some]), strict=True):
-                decoded[row] = label
-        matched = [match_label(label, self.labels.names) for label in decoded]
-        gold = list(texts["gold_label"])
-        known = ["" if label is None else label for label in matched]
-        label_loss = self.validation_loss(label_prompts, [tokens["label"][row] for row in rows])
+        texts = self.validation.texts
+        names = [labels.names for labels in self.labels.of_all(texts["options"])]
+        matched = [match_label(decoded[id_], some) for id_, some in zip(texts["id"], names, strict=True)]
+        gold, known = list(texts["gold_label"]), ["" if label is None else label for label in matched]
         figures = {
-            "loss": label_loss,
-            "label_loss": label_loss,
             "accuracy": float(accuracy_score(gold, known)),
-            "macro_f1": float(f1_score(gold, known, labels=sorted(set(gold)), average="macro", zero_division=0.0)),
             "invalid_label_rate": matched.count(None) / len(matched),
         }
-        if not self.method.config.explains:
+        if self.labels.declared is None:
             return figures
-        prompts = self.prompts.rationale_prompts(texts["text"], decoded)
-        rationale_loss = self.validation_loss(prompts, [tokens["rationale"][row] for row in rows])
-        weight = self.method.label_weight
-        figures |= {"loss": weight * label_loss + (1 - weight) * rationale_loss, "rationale_loss": rationale_loss}
-        return figures | self._rationale_bleu(prompts)
+        f1 = f1_score(gold, known, labels=sorted(set(gold)), average="macro", zero_division=0.0)
+        return figures | {"macro_f1": float(f1)}
 
-    def _rationale_bleu(self, prompts: Sequence[Sequence[int]]) -> dict[str, float]:
+    def _rationale_bleu(self, decoded: dict[str, str]) -> dict[str, float]:
         """sacreBLEU of generated rationales over the first `validation_rationales` rows that have a gold one."""
         import sacrebleu
 
@@ -108,15 +151,17 @@ class Stage2Trainer(StageTrainer):
         chosen = [row for row, text in enumerate(targets) if text][: self.stage2.validation_rationales]
         if not chosen:
             return {}
-        generated: dict[int, str] = {}
-        for some in length_sorted_batches([prompts[row] for row in chosen], self.micro_batch_size * 2):
-            rows = [chosen[index] for index in some]
+        written: dict[int, str] = {}
+        batch_size = self.micro_batch_size * 2
+        for start in range(0, len(chosen), batch_size):
+            rows = chosen[start : start + batch_size]
+            batch = Batch([self.validation[row] for row in rows])
             texts = generate_rationales(
-                self.model,
+                self.network,
                 self.prompts.tokenizer,
-                [prompts[row] for row in rows],
+                self.rationale_prompts(batch, [decoded[id_] for id_ in batch["id"]]),
                 max_rationale_tokens=self.model_config.max_rationale_tokens,
             )
-            generated |= dict(zip(rows, texts, strict=True))
-        score = sacrebleu.corpus_bleu([generated[row] for row in chosen], [[targets[row] for row in chosen]])
+            written |= dict(zip(rows, texts, strict=True))
+        score = sacrebleu.corpus_bleu([written[row] for row in chosen], [[targets[row] for row in chosen]])
         return {"rationale_bleu": float(score.score)}

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage1Config, Stage2Config, StageConfig
 from r2d.data.examples import split_of
 from r2d.errors import TrainingError
-from r2d.modeling.labels import tokenize_labels
+from r2d.modeling.labels import LabelSets
 from r2d.modeling.load import load_pretrained, start_model
 from r2d.modeling.lora import add_adapters
 from r2d.modeling.model_folder import finish_model_folder
@@ -28,6 +28,7 @@ from r2d.training.checkpoints import checkpoint_to_resume
 from r2d.training.fingerprint import run_fingerprint
 from r2d.training.memory import memory_explained, with_fitting_parts
 from r2d.training.progress import OnLog
+from r2d.training.ranks import wait_for_all_ranks
 
 if TYPE_CHECKING:
     from r2d.training.trainer import StageTrainer
@@ -90,7 +91,7 @@ def train_stage1(
     network, tokenizer = start_model(
         model, _tokenizer_texts(split_of(examples, "train"), model, labels), seed=config.seed, labels=labels
     )
-    tokenize_labels(labels.names, tokenizer, max_label_tokens=model.max_label_tokens)
+    LabelSets(labels, tokenizer, max_label_tokens=model.max_label_tokens)
     prompts = PromptEncoder(tokenizer, model)
     finish = partial(
         finish_model_folder, tokenizer=tokenizer, model=model, labels=labels, stage="stage 1", training=config
@@ -130,7 +131,7 @@ def train_stage2(
     method: MethodConfig | None = None,
     on_log: OnLog | None = None,
 ) -> StageResult:
-    """Joint training by a method of the papers, selected by validation macro-F1.
+    """Joint training by a method of the papers, selected by validation macro-F1, or accuracy where rows have options.
 
     Args:
         stage1_model: model folder that `train_stage1` left; None for a method without Stage 1, which starts from
@@ -152,14 +153,14 @@ def train_stage2(
         network, tokenizer = load_pretrained(str(stage1_model))
     else:
         network, tokenizer = start_model(model, _tokenizer_texts(train, model, labels), seed=config.seed, labels=labels)
-    label_set = tokenize_labels(labels.names, tokenizer, max_label_tokens=model.max_label_tokens)
+    label_sets = LabelSets(labels, tokenizer, max_label_tokens=model.max_label_tokens)
     prompts = PromptEncoder(tokenizer, model, label_in_prompt=method.explains_the_label)
     fingerprint = run_fingerprint(
         stage="stage 2", training=config, model=model, labels=labels, method=method, train=train, validation=validation,
         network=network, tokenizer=tokenizer,
     )  # fmt: skip
     network = add_adapters(network, model.lora, seed=config.seed)
-    rows, validation_rows = stage2_rows(train, prompts, label_set), stage2_rows(validation, prompts, label_set)
+    rows, validation_rows = stage2_rows(train, prompts, label_sets), stage2_rows(validation, prompts, label_sets)
     finish = partial(
         finish_model_folder,
         tokenizer=tokenizer,
@@ -177,14 +178,14 @@ def train_stage2(
             method=strategy,
             model_config=model,
             prompts=prompts,
-            labels=label_set,
+            labels=label_sets,
             model=network,
             rows=rows,
             validation=validation_rows,
             work_dir=work_dir,
             select=SelectBest(
                 work_dir / "best",
-                metric="eval_macro_f1",
+                metric="eval_accuracy" if labels.per_row else "eval_macro_f1",
                 greater_is_better=True,
                 patience=config.patience,
                 armed_from_step=strategy.armed_from_step,
@@ -237,8 +238,10 @@ def _run(
         raise TrainingError(
             f"{stage}: no evaluation gave a usable {select.metric}; the checkpoints are kept in {checkpoints}"
         )
-    finish(select.folder)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    if trainer.is_world_process_zero():
+        finish(select.folder)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    wait_for_all_ranks()
     return StageResult(
         model_folder=select.folder,
         history=list(trainer.state.log_history),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import (
@@ -20,11 +21,13 @@ from transformers import (
 )
 
 from r2d.config import StageConfig
-from r2d.modeling.decoding import evaluating
+from r2d.errors import TrainingError
+from r2d.modeling.networks import make_network
 from r2d.training.checkpoints import CompleteCheckpoint
-from r2d.training.data import Batch, StageRows, collate, seq2seq_inputs
+from r2d.training.data import Batch, StageRows, collate
 from r2d.training.loss_guard import LossGuard
 from r2d.training.progress import OnLog, Progress, said_when_long
+from r2d.training.ranks import add_over_ranks, joined_over_ranks, num_ranks, of_first_rank, summed_over_ranks
 from r2d.training.sampling import BatchOrder
 from r2d.training.selection import SelectBest
 
@@ -59,8 +62,7 @@ class StageTrainer(Trainer):
         self.validation = validation
         self.select = select
         self.tokenizer = tokenizer
-        self.pad_id: int = tokenizer.pad_token_id
-        self.figures: dict[str, list[float]] = defaultdict(list)
+        self.figures: dict[str, list[float | Tensor]] = defaultdict(list)
         self.guard = LossGuard(self.stage_name, max_loss_growth=config.max_loss_growth)
         self.progress = Progress(self.stage_name, on_log)
         super().__init__(
@@ -71,78 +73,89 @@ class StageTrainer(Trainer):
             data_collator=collate,
             callbacks=[self.guard, select, CompleteCheckpoint(finish, fingerprint), self.progress],
         )
+        self.network = make_network(self.model, precision=config.precision)
         self.loss_is_scaled_for_ga = True
         self.remove_callback(PrinterCallback)
 
     @abstractmethod
-    def batch_loss(self, model: Any, batch: Batch, num_tokens: dict[str, int]) -> Tensor:
+    def batch_loss(self, batch: Batch, num_tokens: dict[str, float]) -> Tensor:
         """The loss of a micro-batch, weighted by the tokens of the whole step: scalar, with gradient."""
 
     @abstractmethod
     def validate(self) -> dict[str, float]:
-        """Validation figures of the current weights."""
+        """Validation figures of the current weights; called in eval mode, without gradient."""
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         batch: Batch = inputs["batch"]
-        loss = self.batch_loss(model, batch, num_items_in_batch)
+        loss = self.batch_loss(batch, num_items_in_batch)
         self.guard.saw(loss, batch)
         self.progress.saw(batch, self.target_columns)
         return loss
 
-    def target_loss(
-        self, model: Any, prompts: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], num_tokens: int
-    ) -> Tensor:
-        """Teacher-forced cross-entropy of `targets`, summed over their tokens and divided by `num_tokens`.
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """As the Trainer's. Each rank's loss is its share of the step's loss, so gradients are added, not averaged.
 
-        Rows with an empty target (no rationale) take no part.
+        They are added here and not by DistributedDataParallel, whose forward pass ours does not go through: so ranks
+        may decode and explain different numbers of rows without waiting for each other.
         """
-        rows = [row for row, target in enumerate(targets) if target]
-        if not rows:
-            return torch.zeros((), device=self.args.device)
-        some_targets = [targets[row] for row in rows]
-        inputs = seq2seq_inputs([prompts[row] for row in rows], some_targets, self.pad_id, self.args.device)
-        return model(**inputs).loss * (sum(len(target) for target in some_targets) / num_tokens)
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self.args.world_size > 1 and self.accelerator.sync_gradients:
+            add_over_ranks([parameter.grad for parameter in self.model.parameters() if parameter.grad is not None])
+        return loss * self.args.world_size  # the Trainer shows the mean over the ranks
 
-    def validation_loss(self, prompts: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> float:
-        """Mean cross-entropy for each target token over all rows, in batches of similar length."""
-        total = max(1, sum(len(target) for target in targets))
-        loss = 0.0
-        with evaluating(self.model), self.compute_loss_context_manager():
-            for rows in length_sorted_batches(prompts, self.micro_batch_size * 2):
-                some_prompts, some_targets = [prompts[i] for i in rows], [targets[i] for i in rows]
-                loss += float(self.target_loss(self.model, some_prompts, some_targets, total))
-        return loss
+    def validation_batches(self, column: str) -> Iterator[Batch]:
+        """All validation rows in batches of similar length, longest first, so that too large a batch fails at once."""
+        batch_size, rows = self.micro_batch_size * 2, self.validation
+        order = np.argsort(-rows.tokens[column].lengths, kind="stable").tolist()
+        for start in said_when_long(range(0, len(order), batch_size), "validation"):
+            yield Batch([rows[row] for row in order[start : start + batch_size]])
 
     @property
     def micro_batch_size(self) -> int:
         return int(self.args.per_device_train_batch_size)
 
-    def note(self, **figures: float) -> None:
-        """Keep figures of a step; their means appear in the next log record."""
+    def note(self, **figures: float | Tensor) -> None:
+        """Keep figures of a micro-batch; their means appear in the next log record. Tensors stay on the device."""
         for name, value in figures.items():
             self.figures[name].append(value)
 
+    def note_losses(self, **losses: Tensor) -> None:
+        """Keep losses of a micro-batch, which are shares of the step's, as those of the whole step."""
+        parts = self.args.gradient_accumulation_steps * self.args.world_size
+        self.note(**{name: loss * parts for name, loss in losses.items()})
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            logs |= {name: sum(values) / len(values) for name, values in self.figures.items() if values}
+            noted = {name: [float(value) for value in values] for name, values in self.figures.items()}
+            for name, values in joined_over_ranks(noted, self.args.world_size).items():
+                logs[name] = sum(values) / len(values)
             self.figures.clear()
         super().log(logs, start_time)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        metrics = {f"eval_{name}": value for name, value in self.validate().items()}
+        with self.network.evaluating(), self.compute_loss_context_manager():
+            figures = of_first_rank(self.validate(), self.args.world_size)
+        metrics = {f"eval_{name}": value for name, value in figures.items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def row_weights(self, column: str, batch: Batch) -> Sequence[float] | None:
+        """Weight of each row in the loss of a target column; None where all weigh the same."""
+        return None
+
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
         samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        counts = {
-            name: max(1, sum(sample["batch"].num_tokens(name) for sample in samples)) for name in self.target_columns
-        }
-        counts["num_rows"] = sum(bool(tokens) for sample in samples for tokens in sample["batch"]["rationale"])
-        return samples, counts
+        counts = dict.fromkeys((*self.target_columns, "num_rows"), 0.0)
+        for batch in (sample["batch"] for sample in samples):
+            for name in self.target_columns:
+                weights = self.row_weights(name, batch) or [1.0] * len(batch)
+                counts[name] += sum(weight * len(target) for weight, target in zip(weights, batch[name], strict=True))
+            counts["num_rows"] += sum(bool(tokens) for tokens in batch["rationale"])
+        counts = summed_over_ranks(counts, self.args.world_size, device)
+        return samples, {name: count or 1.0 for name, count in counts.items()}
 
     def _get_train_sampler(self, train_dataset: Any = None) -> BatchOrder:
         return BatchOrder(
@@ -150,10 +163,30 @@ class StageTrainer(Trainer):
             batch_size=self.config.batch_size,
             num_batches=self.config.max_steps,
             seed=self.config.seed,
+            chances=self.row_chances(),
         )
+
+    def row_chances(self) -> Sequence[float] | None:
+        """How often each training row is drawn, relative to the others; None where all are drawn once an epoch."""
+        return None
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0
+
+
+def micro_batch_size(config: StageConfig) -> int:
+    """Rows that a rank computes at once, so that all ranks together make `batch_size` rows of a step.
+
+    Raises:
+        TrainingError: `batch_size` cannot be divided so.
+    """
+    parts = config.gradient_accumulation_steps * num_ranks()
+    if config.batch_size % parts:
+        raise TrainingError(
+            f"batch_size {config.batch_size} cannot be divided into {config.gradient_accumulation_steps} "
+            f"gradient_accumulation_steps on {num_ranks()} processes; choose a multiple of {parts}"
+        )
+    return config.batch_size // parts
 
 
 def training_arguments(config: StageConfig, output_dir: Path) -> TrainingArguments:
@@ -161,7 +194,7 @@ def training_arguments(config: StageConfig, output_dir: Path) -> TrainingArgumen
     return TrainingArguments(
         output_dir=str(output_dir),
         max_steps=config.max_steps,
-        per_device_train_batch_size=config.batch_size // config.gradient_accumulation_steps,
+        per_device_train_batch_size=micro_batch_size(config),
         gradient_accumulation_steps=config.gradient_accumulation_steps,
         learning_rate=config.learning_rate,
         lr_scheduler_type="linear",
@@ -186,10 +219,3 @@ def training_arguments(config: StageConfig, output_dir: Path) -> TrainingArgumen
         remove_unused_columns=False,
         dataloader_pin_memory=False,
     )
-
-
-def length_sorted_batches(sequences: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
-    """Row indices in batches of similar length, longest first, so that too large a batch fails at once."""
-    order = sorted(range(len(sequences)), key=lambda index: -len(sequences[index]))
-    for start in said_when_long(range(0, len(order), batch_size), "validation"):
-        yield order[start : start + batch_size]

@@ -14,11 +14,13 @@ import transformers as families
 from r2d.config import LabelsConfig, ModelConfig, Stage1Config, Stage2Config
 from r2d.errors import ModelError
 from r2d.modeling.architectures import ALLOWED, REFUSED, embedding_scale, is_random_in_training
-from r2d.modeling.decoding import encoder_inputs, label_log_probabilities
+from r2d.modeling.decoding import label_log_probabilities
+from r2d.modeling.label_search import most_probable_labels
 from r2d.modeling.load import load_pretrained, start_model
 from r2d.modeling.predictor import Predictor
 from r2d.modeling.tokenizer import train_tokenizer
 from tests.conftest import TOY_LABELS, toy_examples
+from tests.modeling.padded_inputs import padded_inputs
 
 Made = tuple[Any, Any]
 NOTES = ["pt denies fever for 3 days", "pt reports chest pain for 12 days and more", "pt reports rash"]
@@ -162,19 +164,26 @@ def test_an_allowed_architecture_trains_decides_explains_and_comes_back(
 def assert_scores_are_those_of_teacher_forcing(predictor: Predictor) -> None:
     """Of each label alone, unpadded and without a cache."""
     prompts = predictor.prompts.label_prompts(NOTES)
-    scores = label_log_probabilities(predictor.model, predictor.labels, encoder_inputs(prompts, 0, "cpu"))
+    declared = predictor.labels.declared
+    assert declared is not None
+    with predictor.network.evaluating():
+        encoded = predictor.network.encode(prompts)
+        found = most_probable_labels(predictor.network, encoded, [declared] * len(prompts))
+    scores = label_log_probabilities(predictor.network, encoded, [declared] * len(prompts))
     for row, prompt in enumerate(prompts):
-        for column, ids in enumerate(predictor.labels.token_ids):
+        for column, ids in enumerate(declared.token_ids):
             with torch.no_grad():
-                loss = predictor.model(**encoder_inputs([prompt], 0, "cpu"), labels=torch.tensor([ids])).loss
-            assert float(scores[row, column]) == pytest.approx(-float(loss) * len(ids), abs=1e-4)
+                loss = predictor.model(**padded_inputs([prompt]), labels=torch.tensor([ids])).loss
+            assert float(scores[row][column]) == pytest.approx(-float(loss) * len(ids), abs=1e-4)
+        assert found[row].name == declared.names[int(scores[row].argmax())]
+        assert found[row].log_probability == pytest.approx(float(scores[row].max()), abs=1e-4)
 
 
 def assert_saving_and_loading_keeps_the_logits(predictor: Predictor, folder: Path) -> None:
     save((predictor.model, predictor.tokenizer), folder)
     model, tokenizer = load_pretrained(str(folder))
     assert tokenizer(NOTES).input_ids == predictor.tokenizer(NOTES).input_ids
-    inputs = encoder_inputs(predictor.prompts.label_prompts(NOTES), 0, "cpu") | {"labels": torch.tensor([[5, 1]] * 3)}
+    inputs = padded_inputs(predictor.prompts.label_prompts(NOTES)) | {"labels": torch.tensor([[5, 1]] * 3)}
     with torch.no_grad():
         assert torch.equal(model.eval()(**inputs).logits, predictor.model(**inputs).logits)
 
@@ -182,7 +191,7 @@ def assert_saving_and_loading_keeps_the_logits(predictor: Predictor, folder: Pat
 @pytest.mark.parametrize("name", ["bart", "mvp", "blenderbot", "pegasus", "pegasus_x", "t5", "t5gemma"])
 def test_scaled_rows_of_the_embedding_matrix_stand_in_for_tokens(name: str, tmp_path: Path) -> None:
     model, tokenizer = load_pretrained(str(save(MADE[name](), tmp_path)))
-    inputs = encoder_inputs(tokenizer(NOTES[:1]).input_ids, 0, "cpu")
+    inputs = padded_inputs(tokenizer(NOTES[:1]).input_ids)
     rows = model.get_input_embeddings().weight[inputs["input_ids"]] * embedding_scale(model)
     labels = torch.tensor([[5, 1]])
     with torch.no_grad():

@@ -16,9 +16,9 @@ import torch
 
 from r2d.config import LabelsConfig, LoraConfig, ModelConfig, Stage1Config, Stage2Config
 from r2d.errors import ModelError
-from r2d.modeling.decoding import encoder_inputs
 from r2d.modeling.load import load_pretrained
 from r2d.modeling.lora import add_adapters, merged_weights, save_weights
+from tests.modeling.padded_inputs import padded_inputs
 from tests.modeling.test_architectures import MADE, save
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ LORA = LoraConfig(rank=4, alpha=8, dropout=0.1)
 
 
 def logits_of(model: Any) -> torch.Tensor:
-    inputs = encoder_inputs([[5, 6, 7, 1], [8, 9, 1]], 0, "cpu") | {"labels": torch.tensor([[5, 6, 1]] * 2)}
+    inputs = padded_inputs([[5, 6, 7, 1], [8, 9, 1]]) | {"labels": torch.tensor([[5, 6, 1]] * 2)}
     with torch.no_grad():
         return model.eval()(**inputs).logits
 

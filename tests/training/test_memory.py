@@ -6,6 +6,7 @@ The limit is simulated at the outermost edge, the call of the network, which rai
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import T5ForConditionalGeneration
 
 from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage2Config
 from r2d.errors import TrainingError
 from r2d.modeling.load import load_pretrained
+from r2d.modeling.networks import Losses, Task
+from r2d.modeling.networks.packed_t5 import PackedT5
 from r2d.training.memory import divisors, is_out_of_memory
 from r2d.training.train import train_stage2
 
@@ -44,16 +46,16 @@ def arguments(
 def rows_seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Rows of each training pass, in order; more than `LIMIT` do not fit."""
     seen: list[int] = []
-    original = T5ForConditionalGeneration.forward
+    original = PackedT5.losses
 
-    def forward(self: Any, input_ids: Any = None, **named: Any) -> Any:
-        if torch.is_grad_enabled() and input_ids is not None:
-            seen.append(len(input_ids))
-            if len(input_ids) > LIMIT:
+    def losses(self: PackedT5, tasks: Sequence[Task[Any]]) -> Losses:
+        if torch.is_grad_enabled():
+            seen.append(len(tasks[0].targets))
+            if seen[-1] > LIMIT:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return original(self, input_ids=input_ids, **named)
+        return original(self, tasks)
 
-    monkeypatch.setattr(T5ForConditionalGeneration, "forward", forward)
+    monkeypatch.setattr(PackedT5, "losses", losses)
     return seen
 
 

@@ -75,9 +75,7 @@ def test_sft_learns_the_label_alone(make: Any, examples: pa.Table) -> None:
     trainer.model.eval()
     batch = batch_of(trainer)
     label_loss, _ = slow_losses(trainer, examples, "explain: {text}")
-    assert trainer.batch_loss(trainer.model, batch, counts(trainer, batch)).item() == pytest.approx(
-        label_loss, rel=1e-4
-    )
+    assert trainer.batch_loss(batch, counts(trainer, batch)).item() == pytest.approx(label_loss, rel=1e-4)
     assert trainer.target_columns == ("label",)
     assert set(trainer.validate()) == {"loss", "label_loss", "accuracy", "macro_f1", "invalid_label_rate"}
 
@@ -90,7 +88,7 @@ def test_dss_shows_no_label_in_the_rationale_prompt_and_weighs_by_a_fixed_alpha(
     expected = 0.25 * label_loss + 0.75 * rationale_loss
     for step in (0, 19):
         trainer.state.global_step = step
-        loss = trainer.batch_loss(trainer.model, batch, counts(trainer, batch))
+        loss = trainer.batch_loss(batch, counts(trainer, batch))
         assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
@@ -103,7 +101,7 @@ def test_no_sampling_shows_gold_labels_at_every_step_and_decodes_nothing(
     batch = batch_of(trainer)
     label_loss, rationale_loss = slow_losses(trainer, examples, "given label: {label}, explain: {text}")
     trainer.state.global_step = 19
-    loss = trainer.batch_loss(trainer.model, batch, counts(trainer, batch))
+    loss = trainer.batch_loss(batch, counts(trainer, batch))
     alpha = trainer.stage2.alpha
     assert loss.item() == pytest.approx(alpha * label_loss + (1 - alpha) * rationale_loss, rel=1e-4)
 
@@ -128,10 +126,9 @@ def test_the_cycle_loss_equals_a_slow_computation_row_by_row(
 ) -> None:
     trainer = cycle_trainer(make, monkeypatch, step=10, pi=0.0)
     batch = batch_of(trainer)
-    loss = trainer.batch_loss(trainer.model, batch, counts(trainer, batch))
+    loss = trainer.batch_loss(batch, counts(trainer, batch))
     label_loss, rationale_loss = slow_losses(trainer, examples, "given label: {label}, explain: {text}")
     model, tokenizer = trainer.model, trainer.prompts.tokenizer
-    longest = max(len(target) for target in batch["rationale"])
     temperature = math.exp(-math.log(2) * 10 / trainer.stage2.max_steps)
     losses = []
     for row in split_of(examples, "train").slice(0, 9).to_pylist():
@@ -141,10 +138,10 @@ def test_the_cycle_loss_equals_a_slow_computation_row_by_row(
         target = tokenizer(row["rationale"], return_tensors="pt").input_ids
         with torch.no_grad():
             logits = model(**prompt, labels=target).logits[0]
-            noise = _gumbel(torch.Size((longest, logits.shape[-1])), f"{trainer.stage2.seed}:10:{row['id']}")
-            soft = torch.softmax((logits + noise[: len(logits)]) / temperature, dim=-1)
+            noise = _gumbel(logits.shape, f"{trainer.stage2.seed}:10:{row['id']}")
+            soft = torch.softmax((logits + noise) / temperature, dim=-1)
             weight = model.get_input_embeddings().weight
-            prefix = weight[tokenizer("predict: ", add_special_tokens=False).input_ids]
+            prefix = weight[tokenizer("predict:", add_special_tokens=False).input_ids]
             embedded = torch.cat([prefix, soft @ weight])[None]
             label = tokenizer(row["label"], return_tensors="pt").input_ids
             logits = model(inputs_embeds=embedded, labels=label).logits[0]
@@ -159,7 +156,7 @@ def test_the_cycle_sends_its_gradient_through_the_rationale_and_waits_for_the_wa
     def decoder_gradient(weight: float, step: int) -> torch.Tensor:
         trainer = cycle_trainer(make, monkeypatch, step=step, pi=0.0, weight=weight)
         batch = batch_of(trainer)
-        trainer.batch_loss(trainer.model, batch, counts(trainer, batch)).backward()
+        trainer.batch_loss(batch, counts(trainer, batch)).backward()
         return trainer.model.lm_head.weight.grad.clone()
 
     assert not torch.allclose(decoder_gradient(0.0, 10), decoder_gradient(1.0, 10))
@@ -174,7 +171,7 @@ def test_the_own_label_is_used_the_more_the_surer_the_model_is(make: Any, monkey
     for tau in (-10.0, None, 10.0):
         method.tau = tau
         trainer.figures.clear()
-        trainer.batch_loss(trainer.model, batch, counts(trainer, batch))
+        trainer.batch_loss(batch, counts(trainer, batch))
         shares.append(trainer.figures["predicted_label_fraction"][0])
     assert shares[0] == 1.0
     assert 0.0 < shares[1] < 1.0

@@ -13,9 +13,9 @@ import torch
 from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage1Config, Stage2Config
 from r2d.data.examples import split_of
 from r2d.errors import TrainingError
-from r2d.modeling.decoding import encoded_inputs, encoder_inputs
-from r2d.modeling.labels import tokenize_labels
+from r2d.modeling.labels import LabelSets
 from r2d.modeling.load import load_pretrained
+from r2d.modeling.networks import Encoded
 from r2d.modeling.prompts import PromptEncoder
 from r2d.training import stage2 as stage2_module
 from r2d.training.data import Batch, stage2_rows
@@ -38,17 +38,17 @@ def make_stage2_trainer(
 ) -> Stage2Trainer:
     method = method or MethodConfig()
     network, tokenizer = load_pretrained(str(folder))
-    label_set = tokenize_labels(labels.names, tokenizer, max_label_tokens=model.max_label_tokens)
+    label_sets = LabelSets(labels, tokenizer, max_label_tokens=model.max_label_tokens)
     prompts = PromptEncoder(tokenizer, model, label_in_prompt=method.explains_the_label)
     return Stage2Trainer(
         config=config,
         method=make_method(method, config),
         model_config=model,
         prompts=prompts,
-        labels=label_set,
+        labels=label_sets,
         model=network,
-        rows=stage2_rows(split_of(examples, "train"), prompts, label_set),
-        validation=stage2_rows(split_of(examples, "validation"), prompts, label_set),
+        rows=stage2_rows(split_of(examples, "train"), prompts, label_sets),
+        validation=stage2_rows(split_of(examples, "validation"), prompts, label_sets),
         work_dir=work_dir,
         select=SelectBest(work_dir / "best", metric="eval_macro_f1", greater_is_better=True, patience=5),
         finish=lambda folder: None,
@@ -94,7 +94,7 @@ def test_stage2_loss_equals_a_hand_computation(
     model, tokenizer = trainer.model.eval(), trainer.prompts.tokenizer
     rows = split_of(examples, "train").slice(0, 9).to_pylist()
     batch = Batch([trainer.train_dataset[index] for index in range(9)])
-    predicted = trainer.decode(batch["label_prompt"])
+    predicted = trainer.decode(batch)
     assert pi == 0 or predicted != batch["gold_label"], "the draw must change something"
 
     label_losses, rationale_losses = [], []
@@ -108,7 +108,7 @@ def test_stage2_loss_equals_a_hand_computation(
     rationale_loss = sum(rationale_losses) / len(rationale_losses)
 
     num_tokens = {name: batch.num_tokens(name) for name in trainer.target_columns}
-    loss = trainer.batch_loss(model, batch, num_tokens)
+    loss = trainer.batch_loss(batch, num_tokens)
     assert loss.item() == pytest.approx(alpha * label_loss + (1 - alpha) * rationale_loss, rel=1e-5)
 
 
@@ -123,7 +123,7 @@ def test_micro_batches_add_up_to_the_loss_and_gradient_of_the_whole_batch(
 
     def gradients(batches: list[Batch]) -> tuple[float, torch.Tensor]:
         model.zero_grad()
-        total = torch.stack([trainer.batch_loss(model, batch, num_tokens) for batch in batches]).sum()
+        total = torch.stack([trainer.batch_loss(batch, num_tokens) for batch in batches]).sum()
         total.backward()
         return float(total.detach()), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
@@ -133,27 +133,64 @@ def test_micro_batches_add_up_to_the_loss_and_gradient_of_the_whole_batch(
     torch.testing.assert_close(parts_gradient, gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_only_drawn_examples_are_decoded_and_no_gradient_flows_through_them(
+def test_only_drawn_examples_are_decoded_in_eval_mode_without_gradient(
     trainer: Stage2Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fix_schedule(trainer, monkeypatch, alpha=0.0, pi=0.5)
     decoded, modes = [], []
 
-    def spy(model: Any, tokenizer: Any, labels: Any, prompts: Any, **options: Any) -> list[str]:
-        decoded.append(len(prompts))
-        result = original(model, tokenizer, labels, prompts, **options)
-        modes.append(model.training)
+    def spy(network: Any, tokenizer: Any, prompts: Any, sets: Any, **options: Any) -> list[str]:
+        decoded.append(len(sets))
+        result = original(network, tokenizer, prompts, sets, **options)
+        modes.append(network.model.training)
         return result
 
     original = stage2_module.decode_labels
     monkeypatch.setattr(stage2_module, "decode_labels", spy)
     batch = Batch([trainer.train_dataset[index] for index in range(40)])
     trainer.model.train()
-    trainer.batch_loss(trainer.model, batch, {"label": 1, "rationale": 1})
+    trainer.batch_loss(batch, {"label": 1, "rationale": 1})
     drawn = [uniform_draw(trainer.stage2.seed, 0, id_) < 0.5 for id_ in batch["id"]]
     assert decoded == [sum(drawn)]
     assert 0 < decoded[0] < 40
     assert modes == [True], "the training mode must be restored after the decode"
+
+
+@pytest.mark.parametrize("pi", [0.0, 1.0])
+def test_the_gradient_is_that_of_the_losses_alone_and_none_comes_through_the_decoded_label(
+    trainer: Stage2Trainer, monkeypatch: pytest.MonkeyPatch, pi: float
+) -> None:
+    fix_schedule(trainer, monkeypatch, alpha=0.3, pi=pi)
+    set_dropout(trainer, 0.0)
+    model = trainer.model
+    batch = Batch([trainer.train_dataset[index] for index in range(12)])
+    in_prompt = trainer.decode(batch) if pi else batch["gold_label"]
+    model.zero_grad()
+    trainer.batch_loss(batch, {name: batch.num_tokens(name) for name in trainer.target_columns}).backward()
+    ours = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+    model.zero_grad()
+    for row, label in zip(batch.rows, in_prompt, strict=True):
+        tokenizer = trainer.prompts.tokenizer
+        for prompt, target, weight in (
+            (f"predict: {row['text']}", row["label"], 0.3 / batch.num_tokens("label")),
+            (f"given label: {label}, explain: {row['text']}", row["rationale"], 0.7 / batch.num_tokens("rationale")),
+        ):
+            if target:
+                prompt_ids = torch.tensor([tokenizer(prompt).input_ids])
+                loss = model(input_ids=prompt_ids, labels=torch.tensor([target])).loss
+                (loss * len(target) * weight).backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(ours[name], parameter.grad, rtol=1e-4, atol=1e-6, msg=lambda text, n=name: n + text)
+
+
+def set_dropout(trainer: Stage2Trainer, rate: float) -> None:
+    trainer.model.config.dropout_rate = rate
+    for module in trainer.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = rate
+        elif isinstance(getattr(module, "dropout", None), float):
+            module.dropout = rate
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
@@ -161,36 +198,22 @@ def test_the_encoder_runs_again_for_the_decode_only_where_training_drops_somethi
     trainer: Stage2Trainer, monkeypatch: pytest.MonkeyPatch, dropout: float
 ) -> None:
     fix_schedule(trainer, monkeypatch, alpha=0.5, pi=1.0)
-    trainer.model.config.dropout_rate = dropout
-    for module in trainer.model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = dropout
-        elif isinstance(getattr(module, "dropout", None), float):
-            module.dropout = dropout
+    set_dropout(trainer, dropout)
     encoded, decoded = [], []
     original = stage2_module.decode_labels
 
-    def spy(model: Any, *args: Any, **options: Any) -> list[str]:
-        encoded.append(options.pop("encoded") is not None)
-        decoded.append(original(model, *args, **options))
+    def spy(network: Any, tokenizer: Any, prompts: Any, sets: Any, **options: Any) -> list[str]:
+        encoded.append(isinstance(prompts, Encoded))
+        decoded.append(original(network, tokenizer, prompts, sets, **options))
         return decoded[-1]
 
     batch = Batch([trainer.train_dataset[index] for index in range(40)])
     trainer.model.train()
     monkeypatch.setattr(stage2_module, "decode_labels", spy)
-    trainer.batch_loss(trainer.model, batch, {"label": 1, "rationale": 1})
+    trainer.batch_loss(batch, {"label": 1, "rationale": 1})
     monkeypatch.setattr(stage2_module, "decode_labels", original)
     assert encoded == [dropout == 0.0]
-    if dropout == 0.0:
-        inputs = encoder_inputs(batch["label_prompt"], trainer.pad_id, "cpu")
-        states = trainer.model.get_encoder()(**inputs).last_hidden_state
-        again = trainer.decode(batch["label_prompt"], encoded_inputs(states, inputs["attention_mask"]))
-        assert again == decoded[0]
-        free = {"decoding": "free", "max_label_tokens": 8}
-        arguments = (trainer.model, trainer.prompts.tokenizer, trainer.labels, batch["label_prompt"])
-        assert original(*arguments, **free) == original(
-            *arguments, **free, encoded=encoded_inputs(states, inputs["attention_mask"])
-        )
+    assert decoded[0] == trainer.decode(batch)
 
 
 def test_sampled_prompts_are_cut_at_the_same_limit_as_gold_ones(trainer: Stage2Trainer) -> None:

@@ -4,41 +4,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from r2d.config import MethodConfig, Stage2Config
-from r2d.modeling.decoding import encoded_inputs
-from r2d.training.data import Batch, seq2seq_inputs
+from r2d.modeling.networks import Encoded, Task, TokenIds
+from r2d.training.data import Batch
 from r2d.training.schedules import Stage2Schedule
 
 if TYPE_CHECKING:
     from r2d.training.stage2 import Stage2Trainer
 
 
-@dataclass(frozen=True, slots=True)
-class LabelPass:
-    """The teacher-forced pass over the labels of a batch."""
-
-    loss: Tensor
-    """Weighted by the tokens of the whole optimiser step."""
-    attention_mask: Tensor
-    """Of the label prompts, [rows, longest]."""
-    states: Tensor | None
-    """Encoder states, [rows, longest, d_model], without gradient; None where training drops something."""
-
-    def encoded(self, rows: list[int]) -> dict[str, Any] | None:
-        """What a label decode of these rows can start from instead of their prompts; None where it must encode anew."""
-        return None if self.states is None else encoded_inputs(self.states[rows], self.attention_mask[rows])
-
-
 class Method(ABC):
     """The losses of one method. It may keep a state; what it keeps travels in the checkpoint."""
 
     target_columns: tuple[str, ...] = ("label", "rationale")
-    """Columns whose tokens weigh the losses."""
+    """Columns that are learnt."""
 
     def __init__(self, config: MethodConfig, stage2: Stage2Config) -> None:
         self.config = config
@@ -55,8 +38,13 @@ class Method(ABC):
         return self.schedule.alpha
 
     @abstractmethod
-    def loss(self, trainer: Stage2Trainer, model: Any, batch: Batch, num_tokens: dict[str, int]) -> Tensor:
-        """The loss of a micro-batch: scalar, with gradient."""
+    def loss(self, trainer: Stage2Trainer, batch: Batch, num_tokens: dict[str, float]) -> Tensor:
+        """The loss of a micro-batch: scalar, with gradient.
+
+        Args:
+            num_tokens: (weighted) target tokens of the whole optimiser step by column, and its rows with a rationale
+                as `num_rows`.
+        """
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs besides weights and step, as JSON."""
@@ -68,27 +56,36 @@ class Method(ABC):
             setattr(self, name, value)
 
 
-def label_pass(trainer: Stage2Trainer, model: Any, batch: Batch, num_tokens: dict[str, int]) -> LabelPass:
-    """`predict: x` -> `y*`."""
-    inputs = seq2seq_inputs(batch["label_prompt"], batch["label"], trainer.pad_id, trainer.args.device)
-    outputs = model(**inputs)
-    states = outputs.encoder_last_hidden_state.detach() if trainer.states_can_be_reused else None
-    loss = outputs.loss * (batch.num_tokens("label") / num_tokens["label"])
-    return LabelPass(loss, inputs["attention_mask"], states)
+def label_task(
+    trainer: Stage2Trainer,
+    batch: Batch,
+    num_tokens: dict[str, float],
+    *,
+    weight: float = 1.0,
+    encoded: Encoded | None = None,
+) -> Task[Any]:
+    """`predict: x` -> `y*`; `encoded` where the encoder has run over the label prompts already."""
+    prompts = batch["label_prompt"] if encoded is None else encoded
+    return Task(prompts, batch["label"], num_tokens["label"], weight, trainer.row_weights("label", batch))
 
 
 def joint_loss(
     trainer: Stage2Trainer,
-    model: Any,
     batch: Batch,
-    num_tokens: dict[str, int],
+    num_tokens: dict[str, float],
     *,
-    labels: LabelPass,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[TokenIds],
     alpha: float,
+    encoded: Encoded | None = None,
     **noted: float,
 ) -> Tensor:
     """`alpha L_label + (1 - alpha) L_rationale`, the rationales being written for these prompts; notes both losses."""
-    rationale_loss = trainer.target_loss(model, prompts, batch["rationale"], num_tokens["rationale"])
-    trainer.note_losses(alpha=alpha, label_loss=labels.loss, rationale_loss=rationale_loss, **noted)
-    return alpha * labels.loss + (1 - alpha) * rationale_loss
+    tasks = [
+        label_task(trainer, batch, num_tokens, weight=alpha, encoded=encoded),
+        Task(prompts, batch["rationale"], num_tokens["rationale"], 1 - alpha),
+    ]
+    losses = trainer.network.losses(tasks)
+    label_loss, rationale_loss = losses.of_tasks
+    trainer.note_losses(label_loss=label_loss, rationale_loss=rationale_loss)
+    trainer.note(alpha=alpha, **noted)
+    return losses.total

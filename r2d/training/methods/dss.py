@@ -5,12 +5,12 @@ One stage; the rationale prompt is `explain: x` and carries no label.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from r2d.training.data import Batch
-from r2d.training.methods.base import Method, joint_loss, label_pass
+from r2d.training.methods.base import Method, joint_loss
 
 if TYPE_CHECKING:
     from r2d.training.stage2 import Stage2Trainer
@@ -25,9 +25,7 @@ class DSS(Method):
     def label_weight(self) -> float:
         return self.config.dss_alpha
 
-    def loss(self, trainer: Stage2Trainer, model: Any, batch: Batch, num_tokens: dict[str, int]) -> Tensor:
-        labels = label_pass(trainer, model, batch, num_tokens)
-        # The rows were tokenised with the prompt of the method, which holds no label.
-        prompts = batch["rationale_prompt"]
-        alpha = self.config.dss_alpha
-        return joint_loss(trainer, model, batch, num_tokens, labels=labels, prompts=prompts, alpha=alpha)
+    def loss(self, trainer: Stage2Trainer, batch: Batch, num_tokens: dict[str, float]) -> Tensor:
+        # The prompts of the method hold no label, whichever is given.
+        prompts = trainer.rationale_prompts(batch, batch["gold_label"])
+        return joint_loss(trainer, batch, num_tokens, prompts=prompts, alpha=self.config.dss_alpha)

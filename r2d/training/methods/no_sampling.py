@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from r2d.training.data import Batch
-from r2d.training.methods.base import Method, joint_loss, label_pass
+from r2d.training.methods.base import Method, joint_loss
 
 if TYPE_CHECKING:
     from r2d.training.stage2 import Stage2Trainer
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 class NoSampling(Method):
     """Nothing is decoded. Selection is armed where that of `r2d` is, so that the two differ in one thing."""
 
-    def loss(self, trainer: Stage2Trainer, model: Any, batch: Batch, num_tokens: dict[str, int]) -> Tensor:
+    def loss(self, trainer: Stage2Trainer, batch: Batch, num_tokens: dict[str, float]) -> Tensor:
         alpha = self.schedule.alpha_at(trainer.state.global_step)
-        labels = label_pass(trainer, model, batch, num_tokens)
-        prompts = batch["rationale_prompt"]
-        return joint_loss(trainer, model, batch, num_tokens, labels=labels, prompts=prompts, alpha=alpha, pi=0.0)
+        prompts = trainer.rationale_prompts(batch, batch["gold_label"])
+        return joint_loss(trainer, batch, num_tokens, prompts=prompts, alpha=alpha, pi=0.0)

@@ -5,12 +5,12 @@ For each example on its own, the label in the rationale prompt is the model's ow
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from r2d.training.data import Batch
-from r2d.training.methods.base import LabelPass, Method, joint_loss, label_pass
+from r2d.training.methods.base import Method, joint_loss
 from r2d.training.sampling import uniform_draw
 
 if TYPE_CHECKING:
@@ -20,33 +20,20 @@ if TYPE_CHECKING:
 class R2D(Method):
     """The paper's Stage 2."""
 
-    def loss(self, trainer: Stage2Trainer, model: Any, batch: Batch, num_tokens: dict[str, int]) -> Tensor:
-        step = trainer.state.global_step
-        alpha, pi = self.schedule.alpha_at(step), self.schedule.pi_at(step)
-        labels = label_pass(trainer, model, batch, num_tokens)
-        prompts = self.sampled_prompts(trainer, batch, pi, labels)
-        return joint_loss(trainer, model, batch, num_tokens, labels=labels, prompts=prompts, alpha=alpha, pi=pi)
-
-    def sampled_prompts(self, trainer: Stage2Trainer, batch: Batch, pi: float, labels: LabelPass) -> list[list[int]]:
-        """Rationale prompts with gold labels, but for the drawn rows, whose prompt carries the model's own label.
-
-        Only drawn rows are decoded (departure 3), in eval mode. States of the training pass would carry its dropout
-        into the label (departures 2 and 10), so the encoder runs again, unless the model has no dropout.
-        """
+    def loss(self, trainer: Stage2Trainer, batch: Batch, num_tokens: dict[str, float]) -> Tensor:
         step, seed = trainer.state.global_step, trainer.stage2.seed
+        alpha, pi = self.schedule.alpha_at(step), self.schedule.pi_at(step)
         drawn = [row for row, id_ in enumerate(batch["id"]) if uniform_draw(seed, step, id_) < pi]
-        label_prompts = batch["label_prompt"]
-        predicted = trainer.decode([label_prompts[row] for row in drawn], labels.encoded(drawn))
-        return with_own_labels(trainer, batch, dict(zip(drawn, predicted, strict=True)))
+        encoded = trainer.reusable_states(batch) if drawn else None
+        predicted = trainer.decode(batch.take(drawn), None if encoded is None else encoded.take(drawn))
+        prompts = with_own_labels(trainer, batch, dict(zip(drawn, predicted, strict=True)))
+        return joint_loss(trainer, batch, num_tokens, prompts=prompts, alpha=alpha, encoded=encoded, pi=pi)
 
 
 def with_own_labels(trainer: Stage2Trainer, batch: Batch, own: dict[int, str]) -> list[list[int]]:
-    """The rationale prompts of a batch, with the model's own label in the given rows."""
-    prompts, texts, gold = batch["rationale_prompt"], batch["text"], batch["gold_label"]
-    composed = trainer.prompts.rationale_prompts([texts[row] for row in own], list(own.values()))
-    for row, prompt in zip(own, composed, strict=True):
-        prompts[row] = prompt
+    """The rationale prompts of a batch, with the model's own label in the given rows and the gold one in the others."""
+    gold = batch["gold_label"]
     trainer.note(predicted_label_fraction=len(own) / len(batch))
     if own:
         trainer.note(decoded_label_accuracy=sum(label == gold[row] for row, label in own.items()) / len(own))
-    return prompts
+    return trainer.rationale_prompts(batch, [own.get(row, label) for row, label in enumerate(gold)])

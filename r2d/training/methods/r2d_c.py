@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,9 +17,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from r2d.config import MethodConfig, Stage2Config
-from r2d.modeling.decoding import encoder_inputs, label_log_probabilities, pad
-from r2d.training.data import IGNORED, Batch, seq2seq_inputs
-from r2d.training.methods.base import LabelPass, Method, label_pass
+from r2d.modeling.architectures import embedding_scale
+from r2d.modeling.networks import Encoded, Task, TokenIds
+from r2d.training.data import Batch
+from r2d.training.methods.base import Method, joint_loss, label_task
 from r2d.training.methods.r2d import with_own_labels
 from r2d.training.sampling import uniform_draw
 
@@ -37,34 +39,27 @@ class R2DC(Method):
         self.sum, self.count = 0.0, 0
         self.renewed_at = 0
 
-    def loss(self, trainer: Stage2Trainer, model: Any, batch: Batch, num_tokens: dict[str, int]) -> Tensor:
+    def loss(self, trainer: Stage2Trainer, batch: Batch, num_tokens: dict[str, float]) -> Tensor:
         step = trainer.state.global_step
         alpha, pi = self.schedule.alpha_at(step), self.schedule.pi_at(step)
-        labels = label_pass(trainer, model, batch, num_tokens)
         self._renew_tau(step)
-        own = self._own_labels(trainer, batch, pi, labels)
+        encoded = trainer.reusable_states(batch)
+        own = self._own_labels(trainer, batch, pi, encoded)
         prompts = with_own_labels(trainer, batch, own)
+        trainer.note(alpha=alpha, pi=pi, tau=self.tau or 0.0)
+        if step < self.schedule.warmup_steps or not self.cycle.weight:
+            return joint_loss(trainer, batch, num_tokens, prompts=prompts, alpha=alpha, encoded=encoded)
+        labels = trainer.network.losses([label_task(trainer, batch, num_tokens, weight=alpha, encoded=encoded)])
+        trainer.note_losses(label_loss=labels.of_tasks[0])
         rows = [row for row, target in enumerate(batch["rationale"]) if target]
-        loss = alpha * labels.loss
         if not rows:
-            return loss
-        targets = [batch["rationale"][row] for row in rows]
-        inputs = seq2seq_inputs([prompts[row] for row in rows], targets, trainer.pad_id, trainer.args.device)
-        outputs = model(**inputs)
-        rationale_loss = outputs.loss * (sum(map(len, targets)) / num_tokens["rationale"])
-        loss = loss + (1 - alpha) * rationale_loss
-        noted = {"label_loss": labels.loss, "rationale_loss": rationale_loss}
-        if step >= self.schedule.warmup_steps and self.cycle.weight:
-            in_prompt = [own.get(row, batch["gold_label"][row]) for row in rows]
-            ids = [batch["id"][row] for row in rows]
-            share = len(rows) / max(1, num_tokens["num_rows"])
-            cycle_loss = self._cycle_loss(trainer, model, outputs.logits, inputs["labels"], in_prompt, ids) * share
-            loss = loss + self.cycle.weight * cycle_loss
-            noted["cycle_loss"] = cycle_loss
-        trainer.note_losses(alpha=alpha, pi=pi, tau=self.tau or 0.0, **noted)
-        return loss
+            return labels.total
+        in_prompt = [own.get(row, label) for row, label in enumerate(batch["gold_label"])]
+        some, prompts, in_prompt = batch.take(rows), [prompts[row] for row in rows], [in_prompt[row] for row in rows]
+        rationale_loss, cycle_loss = self._explain(trainer, some, prompts, in_prompt, num_tokens)
+        return labels.total + (1 - alpha) * rationale_loss + self.cycle.weight * cycle_loss
 
-    def _own_labels(self, trainer: Stage2Trainer, batch: Batch, pi: float, labels: LabelPass) -> dict[int, str]:
+    def _own_labels(self, trainer: Stage2Trainer, batch: Batch, pi: float, encoded: Encoded | None) -> dict[int, str]:
         """Row -> own label, where `u1 < pi(t)` and `u2 < sigmoid(slope (confidence - tau))`.
 
         In the warm-up all rows are decoded, for tau alone; afterwards only those that `u1` has drawn.
@@ -74,7 +69,8 @@ class R2DC(Method):
         drawn = [row for row, id_ in enumerate(ids) if warming_up or uniform_draw(seed, step, id_) < pi]
         if not drawn:
             return {}
-        confidences, predicted = self._decode(trainer, batch, drawn, labels)
+        found = trainer.most_probable_labels(batch.take(drawn), None if encoded is None else encoded.take(drawn))
+        confidences = [math.exp(label.mean_log_probability) for label in found]
         self.sum, self.count = self.sum + sum(confidences), self.count + len(confidences)
         trainer.note(confidence=sum(confidences) / len(confidences))
         if warming_up:
@@ -82,26 +78,10 @@ class R2DC(Method):
         tau = self.sum / self.count if self.tau is None else self.tau
         slope = self.cycle.confidence_slope
         return {
-            row: label
-            for row, label, confidence in zip(drawn, predicted, confidences, strict=True)
+            row: label.name
+            for row, label, confidence in zip(drawn, found, confidences, strict=True)
             if uniform_draw(seed, step, f"{ids[row]} confidence") < 1 / (1 + math.exp(-slope * (confidence - tau)))
         }
-
-    def _decode(
-        self, trainer: Stage2Trainer, batch: Batch, rows: list[int], labels: LabelPass
-    ) -> tuple[list[float], list[str]]:
-        """exp(mean token log-probability) of the most probable label, padding left out, and that label."""
-        inputs = labels.encoded(rows)
-        if inputs is None:
-            prompts = [batch["label_prompt"][row] for row in rows]
-            inputs = encoder_inputs(prompts, trainer.pad_id, trainer.args.device)
-        network = trainer.accelerator.unwrap_model(trainer.model)
-        scores = label_log_probabilities(network, trainer.labels, inputs)
-        best = scores.argmax(dim=-1).tolist()
-        lengths = [len(trainer.labels.token_ids[index]) for index in best]
-        likelihoods = [float(scores[row, index]) for row, index in enumerate(best)]
-        confidences = [math.exp(one / length) for one, length in zip(likelihoods, lengths, strict=True)]
-        return confidences, [trainer.labels.names[index] for index in best]
 
     def _renew_tau(self, step: int) -> None:
         """After the warm-up, then every `tau_every_steps` optimiser steps: the mean of what was met since."""
@@ -111,30 +91,44 @@ class R2DC(Method):
             self.tau, self.renewed_at = self.sum / self.count, step
             self.sum, self.count = 0.0, 0
 
-    def _cycle_loss(
-        self, trainer: Stage2Trainer, model: Any, logits: Tensor, targets: Tensor, labels: list[str], ids: list[str]
-    ) -> Tensor:
-        """`predict: r` -> the label that stood in the prompt, r being the rationale's logits as soft embeddings.
+    def _explain(
+        self,
+        trainer: Stage2Trainer,
+        batch: Batch,
+        prompts: Sequence[TokenIds],
+        in_prompt: Sequence[str],
+        num_tokens: dict[str, float],
+    ) -> tuple[Tensor, Tensor]:
+        """The rationale loss, and the cycle's, of rows that have a rationale; the latter is a mean over labels."""
+        network, targets = trainer.network, batch["rationale"]
+        logits = network.logits(network.encode(prompts), network.decoder_inputs(targets)).float()
+        wanted = torch.tensor([token for target in targets for token in target], device=logits.device)
+        rationale_loss = cross_entropy(logits, wanted, reduction="sum") / num_tokens["rationale"]
+        embeddings = self._soft_embeddings(trainer, logits, batch)
+        labels = [trainer.prompts.label_target(label) for label in in_prompt]
+        row_weights = [1 / len(label) for label in labels]
+        task = Task(network.encode_embeddings(embeddings), labels, num_tokens["num_rows"], row_weights=row_weights)
+        cycle_loss = network.losses([task]).total
+        trainer.note_losses(rationale_loss=rationale_loss.detach(), cycle_loss=cycle_loss.detach())
+        return rationale_loss, cycle_loss
+
+    def _soft_embeddings(self, trainer: Stage2Trainer, logits: Tensor, batch: Batch) -> list[Tensor]:
+        """`predict: r` as embeddings, [tokens, d_model] a row, r being the rationale's logits through Gumbel-softmax.
 
         Args:
-            logits: of the teacher-forced rationale, [rows, longest, vocabulary].
-            targets: its token ids, `IGNORED` for padding: the mask of the pass.
+            logits: of the teacher-forced rationales, end to end, [target tokens, vocabulary].
         """
-        network = trainer.accelerator.unwrap_model(trainer.model)
-        embedding = network.get_input_embeddings()
+        # Not through the embedding module: some families scale what it gives, but not what stands in its place.
+        embeddings = trainer.network.model.get_input_embeddings().weight
+        embeddings = embeddings[: logits.shape[-1]] * embedding_scale(trainer.network.model)
         step, seed = trainer.state.global_step, trainer.stage2.seed
-        noise = torch.stack([_gumbel(logits.shape[1:], f"{seed}:{step}:{id_}") for id_ in ids]).to(logits.device)
-        soft = ((logits.float() + noise) / self.temperature_at(step)).softmax(dim=-1).to(embedding.weight.dtype)
-        prefix_ids = torch.tensor([trainer.prompts.label_prefix_ids()] * len(ids), device=logits.device)
-        embeddings = torch.cat([embedding(prefix_ids), soft @ embedding.weight], dim=1)
-        mask = torch.cat([torch.ones_like(prefix_ids), (targets != IGNORED).long()], dim=1)
-        token_ids = dict(zip(trainer.labels.names, trainer.labels.token_ids, strict=True))
-        wanted = pad([token_ids[label] for label in labels], IGNORED, logits.device)
-        outputs = model(inputs_embeds=embeddings, attention_mask=mask, labels=wanted)
-        token_losses = cross_entropy(
-            outputs.logits.float().flatten(0, 1), wanted.flatten(), ignore_index=IGNORED, reduction="none"
-        )
-        return (token_losses.view(wanted.shape).sum(dim=1) / (wanted != IGNORED).sum(dim=1)).mean()
+        prefix = embeddings[torch.tensor(trainer.prompts.label_prefix_ids(), device=logits.device)]
+        rows = []
+        for id_, of_row in zip(batch["id"], logits.split([len(target) for target in batch["rationale"]]), strict=True):
+            noise = _gumbel(of_row.shape, f"{seed}:{step}:{id_}").to(of_row.device)
+            soft = ((of_row + noise) / self.temperature_at(step)).softmax(dim=-1).to(embeddings.dtype)
+            rows.append(torch.cat([prefix, soft @ embeddings]))
+        return rows
 
     def temperature_at(self, step: int) -> float:
         """Of the Gumbel-softmax: from the first to the last, at rate ln2 / T."""

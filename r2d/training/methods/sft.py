@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from r2d.training.data import Batch
-from r2d.training.methods.base import Method, label_pass
+from r2d.training.methods.base import Method, label_task
 
 if TYPE_CHECKING:
     from r2d.training.stage2 import Stage2Trainer
@@ -20,7 +20,7 @@ class SFT(Method):
     armed_from_step = 0.0
     label_weight = 1.0
 
-    def loss(self, trainer: Stage2Trainer, model: Any, batch: Batch, num_tokens: dict[str, int]) -> Tensor:
-        labels = label_pass(trainer, model, batch, num_tokens)
-        trainer.note_losses(label_loss=labels.loss)
-        return labels.loss
+    def loss(self, trainer: Stage2Trainer, batch: Batch, num_tokens: dict[str, float]) -> Tensor:
+        losses = trainer.network.losses([label_task(trainer, batch, num_tokens)])
+        trainer.note_losses(label_loss=losses.of_tasks[0])
+        return losses.total

@@ -1,0 +1,113 @@
+"""The most probable label of a set, by a search in the tree of the labels' tokens: exact, and seldom more than a walk.
+
+The probability of a prefix bounds that of every label that begins with it. So the best prefix is always followed first,
+and the search ends when a whole label is more probable than every prefix left open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from r2d.modeling.labels import LabelSet
+from r2d.modeling.networks import Encoded, Network
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLabel:
+    """The most probable label of a row."""
+
+    name: str
+    log_probability: float
+    """Of its whole token sequence, end-of-sequence included."""
+    num_tokens: int
+
+    @property
+    def mean_log_probability(self) -> float:
+        return self.log_probability / self.num_tokens
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class _Open:
+    """Labels that share a prefix of `depth` tokens; at -1 a label that has been followed to its end."""
+
+    cost: float
+    """Minus the log-probability of the prefix; ties go to the label that was declared first."""
+    labels: tuple[int, ...]
+    depth: int
+
+
+def most_probable_labels(network: Network[Any], encoded: Encoded, sets: Sequence[LabelSet]) -> list[FoundLabel]:
+    """For each encoded row the label of its set with the highest probability.
+
+    Args:
+        encoded: the rows' label prompts.
+        sets: of each row; the same one again where the labels are declared.
+    """
+    heaps = [[_Open(0.0, tuple(range(len(labels.names))), 0)] for labels in sets]
+    while asked := {row: heappop(heap) for row, heap in enumerate(heaps) if heap[0].depth >= 0}:
+        for row, found in _follow(network, encoded, asked, sets).items():
+            heaps[row] += found
+            heapify(heaps[row])
+    best = [heap[0] for heap in heaps]
+    return [
+        FoundLabel(labels.names[one.labels[0]], -one.cost, len(labels.token_ids[one.labels[0]]))
+        for labels, one in zip(sets, best, strict=True)
+    ]
+
+
+def _follow(
+    network: Network[Any], encoded: Encoded, asked: dict[int, _Open], sets: Sequence[LabelSet]
+) -> dict[int, list[_Open]]:
+    """One pass of the decoder for all rows: a prefix to its next tokens, a prefix of one label to that label's end."""
+    inputs: list[list[int]] = []
+    places: list[int] = []
+    wanted: list[list[int]] = []
+    num_given = 0
+    for row, node in asked.items():
+        label, alone = sets[row].token_ids[node.labels[0]], len(node.labels) == 1
+        inputs.append([network.start_id, *(label[:-1] if alone else label[: node.depth])])
+        wanted.append(_next_tokens(sets[row], node))
+        num_given += len(inputs[-1])
+        places += range(num_given - len(wanted[-1]), num_given) if alone else [num_given - 1] * len(wanted[-1])
+    logits = network.logits(encoded, inputs, list(asked)).float()
+    costs = iter(_costs(logits, places, [token for some in wanted for token in some]))
+    return {
+        row: _found(sets[row], node, list(islice(costs, len(some))))
+        for (row, node), some in zip(asked.items(), wanted, strict=True)
+    }
+
+
+def _next_tokens(labels: LabelSet, node: _Open) -> list[int]:
+    """What comes after the prefix: each possible next token, or all that is left of the only label."""
+    if len(node.labels) == 1:
+        return list(labels.token_ids[node.labels[0]][node.depth :])
+    return list(dict.fromkeys(labels.token_ids[label][node.depth] for label in node.labels))
+
+
+def _costs(logits: Tensor, places: list[int], tokens: list[int]) -> list[float]:
+    """Minus the log-probability of each token at its place."""
+    log_sums = logits.logsumexp(dim=-1)
+    where = torch.tensor(places, device=logits.device)
+    wanted = logits[where, torch.tensor(tokens, device=logits.device)]
+    costs: list[float] = (log_sums[where] - wanted).tolist()
+    return costs
+
+
+def _found(labels: LabelSet, node: _Open, costs: list[float]) -> list[_Open]:
+    if len(node.labels) == 1:
+        return [_Open(node.cost + sum(costs), node.labels, -1)]
+    branches: dict[int, list[int]] = {}
+    for label in node.labels:
+        branches.setdefault(labels.token_ids[label][node.depth], []).append(label)
+    opened = []
+    for (_, some), cost in zip(branches.items(), costs, strict=True):
+        ended = len(some) == 1 and len(labels.token_ids[some[0]]) == node.depth + 1
+        opened.append(_Open(node.cost + cost, tuple(some), -1 if ended else node.depth + 1))
+    return opened
