@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 import torch
@@ -38,15 +38,25 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Runs:
+    """Runs of tokens in the packed tensors, padded to the longest of them."""
+
+    positions: Tensor
+    """Of the tokens, [runs, longest]; 0 behind the end of a run."""
+    beyond: Tensor | None
+    """What is behind the end of its run, [runs, longest]; None where nothing is."""
+    inside: Tensor | None
+    """The other places of `positions`, counted through; None where all are."""
+    tokens: Tensor
+    """The position of each token once."""
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """Spans attended to in one piece."""
 
-    query: Tensor
-    """Positions, [spans, longest]; a position behind the end of a span is 0."""
-    query_beyond: Tensor | None
-    """Where `query` is behind the end, [spans, longest]; None where nothing is."""
-    key: Tensor
-    key_beyond: Tensor | None
+    query: Runs
+    key: Runs
 
 
 def runs(lengths: Sequence[int]) -> list[tuple[int, int]]:
@@ -58,7 +68,7 @@ def runs(lengths: Sequence[int]) -> list[tuple[int, int]]:
 def group_spans(spans: Sequence[Span], num_heads: int, device: torch.device) -> list[Group]:
     """Spans of similar size together. No key may stand in two spans."""
     return [
-        Group(*_positions([span.query for span in some], device), *_positions([span.key for span in some], device))
+        Group(_runs([span.query for span in some], device), _runs([span.key for span in some], device))
         for some in _similar(spans, num_heads)
     ]
 
@@ -78,13 +88,15 @@ def _similar(spans: Sequence[Span], num_heads: int) -> Iterator[list[Span]]:
         yield some
 
 
-def _positions(some: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor | None]:
+def _runs(some: Sequence[tuple[int, int]], device: torch.device) -> Runs:
     starts, ends = torch.tensor(some).unbind(1)
     positions = starts[:, None] + torch.arange(int((ends - starts).max()))
     beyond = positions >= ends[:, None]
     if not beyond.any():
-        return positions.to(device), None
-    return positions.masked_fill(beyond, 0).to(device), beyond.to(device)
+        return Runs(positions.to(device), None, None, positions.flatten().to(device))
+    inside = (~beyond).flatten().nonzero().squeeze(1)
+    tokens = positions.flatten()[inside]
+    return Runs(positions.masked_fill(beyond, 0).to(device), beyond.to(device), inside.to(device), tokens.to(device))
 
 
 def packed_attention(
@@ -126,61 +138,63 @@ class _PackedAttention(torch.autograd.Function):
         drop: float,
     ) -> Tensor:
         output = torch.empty_like(query)
-        kept: list[tuple[Tensor, Tensor | None]] = []
+        kept: list[tuple[Tensor | None, ...]] = []
         for group in groups:
-            scores = _take(query, group.query, num_heads) @ _take(key, group.key, num_heads).transpose(2, 3)
+            queries, keys, values = (
+                _take(packed, positions, num_heads)
+                for packed, positions in ((query, group.query), (key, group.key), (value, group.key))
+            )
+            scores = queries @ keys.transpose(2, 3)
             if bias is not None:
                 scores += bias[:, : scores.shape[2], : scores.shape[3]]
-            if group.key_beyond is not None:
-                scores.masked_fill_(group.key_beyond[:, None, None], float("-inf"))
+            if group.key.beyond is not None:
+                scores.masked_fill_(group.key.beyond[:, None, None], float("-inf"))
             weights = torch.softmax(scores, dim=-1)
             dropped = drop_mask(weights.shape, drop, weights.device) if drop else None
             used = weights if dropped is None else weights.masked_fill(dropped, 0.0)
-            attended = used @ _take(value, group.key, num_heads)
-            _put(output, attended.mul_(1 / (1 - drop)) if drop else attended, group.query, group.query_beyond)
-            kept.append((weights, dropped))
-        ctx.save_for_backward(query, key, value)
-        ctx.kept, ctx.groups, ctx.num_heads, ctx.drop = kept, groups, num_heads, drop
+            attended = used @ values
+            _put(output, attended.mul_(1 / (1 - drop)) if drop else attended, group.query)
+            kept.append((queries, keys, values, weights, dropped))
+        ctx.save_for_backward(*(tensor for tensors in kept for tensor in tensors))
+        ctx.groups, ctx.num_heads, ctx.drop = groups, num_heads, drop
+        ctx.shapes = query.shape, key.shape
         ctx.bias_shape = None if bias is None else bias.shape
         return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        query, key, value = ctx.saved_tensors
-        num_heads, scale = ctx.num_heads, 1 / (1 - ctx.drop)
-        d_query, d_key, d_value = (torch.zeros_like(part) for part in (query, key, value))
-        d_bias = query.new_zeros(ctx.bias_shape) if ctx.bias_shape and ctx.needs_input_grad[3] else None
-        for group, (weights, dropped) in zip(ctx.groups, ctx.kept, strict=True):
-            d_output = _take(gradients[0], group.query, num_heads, group.query_beyond)
+        (d_packed,), num_heads, scale = gradients, ctx.num_heads, 1 / (1 - ctx.drop)
+        query_shape, key_shape = ctx.shapes
+        d_query, d_key, d_value = (d_packed.new_zeros(shape) for shape in (query_shape, key_shape, key_shape))
+        d_bias = d_packed.new_zeros(ctx.bias_shape) if ctx.bias_shape and ctx.needs_input_grad[3] else None
+        saved = iter(ctx.saved_tensors)
+        for group in ctx.groups:
+            queries, keys, values, weights, dropped = islice(saved, 5)
+            d_output = _take(d_packed, group.query, num_heads)
+            if group.query.beyond is not None:
+                d_output.transpose(1, 2).masked_fill_(group.query.beyond[:, :, None, None], 0.0)
             if dropped is not None:
                 d_output = d_output * scale
             used = weights if dropped is None else weights.masked_fill(dropped, 0.0)
-            _put(d_value, used.transpose(2, 3) @ d_output, group.key, group.key_beyond)
-            d_weights = d_output @ _take(value, group.key, num_heads).transpose(2, 3)
+            _put(d_value, used.transpose(2, 3) @ d_output, group.key)
+            d_weights = d_output @ values.transpose(2, 3)
             if dropped is not None:
                 d_weights.masked_fill_(dropped, 0.0)
             d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
             if d_bias is not None:
                 d_bias[:, : d_scores.shape[2], : d_scores.shape[3]] += d_scores.sum(dim=0)
-            _put(d_query, d_scores @ _take(key, group.key, num_heads), group.query, group.query_beyond)
-            d_keys = d_scores.transpose(2, 3) @ _take(query, group.query, num_heads)
-            _put(d_key, d_keys, group.key, group.key_beyond)
+            _put(d_query, d_scores @ keys, group.query)
+            _put(d_key, d_scores.transpose(2, 3) @ queries, group.key)
         return d_query, d_key, d_value, d_bias, None, None, None
 
 
-def _take(packed: Tensor, positions: Tensor, num_heads: int, beyond: Tensor | None = None) -> Tensor:
-    """[tokens, heads * d] at [spans, longest] as [spans, heads, longest, d]; 0 where `beyond`."""
-    rows = packed.index_select(0, positions.flatten()).view(*positions.shape, num_heads, -1)
-    if beyond is not None:
-        rows.masked_fill_(beyond[:, :, None, None], 0.0)
-    return rows.transpose(1, 2)
+def _take(packed: Tensor, runs: Runs, num_heads: int) -> Tensor:
+    """[tokens, heads * d] as [runs, heads, longest, d]; what is beyond the end of a run means nothing."""
+    rows = packed.index_select(0, runs.positions.flatten())
+    return rows.view(*runs.positions.shape, num_heads, -1).transpose(1, 2)
 
 
-def _put(packed: Tensor, rows: Tensor, positions: Tensor, beyond: Tensor | None) -> None:
-    """The way back of `_take`; what lies beyond the end of a span is left out."""
-    by_token = rows.transpose(1, 2).reshape(positions.numel(), -1)
-    where = positions.flatten()
-    if beyond is not None:
-        inside = ~beyond.flatten()
-        where, by_token = where[inside], by_token[inside]
-    packed.index_copy_(0, where, by_token)
+def _put(packed: Tensor, rows: Tensor, runs: Runs) -> None:
+    """The way back of `_take`."""
+    by_token = rows.transpose(1, 2).reshape(runs.positions.numel(), -1)
+    packed.index_copy_(0, runs.tokens, by_token if runs.inside is None else by_token.index_select(0, runs.inside))

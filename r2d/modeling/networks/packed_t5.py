@@ -5,7 +5,7 @@ What is computed is what `transformers` computes (tests hold both against each o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from r2d.modeling.networks.base import Encoded, Losses, Network, Task, TokenIds,
 from r2d.modeling.networks.cross_entropy import vocabulary_cross_entropy
 from r2d.modeling.networks.dropout import dropout
 from r2d.modeling.networks.greedy import greedy
+from r2d.modeling.networks.norm import normed
 
 PACKED_TYPES = ("t5",)
 """Model types that are run here; Flan-T5 and T5 v1.1 are of type `t5`. Their kin differ in position bias or scaling."""
@@ -67,11 +68,11 @@ class PackedT5(Network[PackedStates]):
     def losses(self, tasks: Sequence[Task[PackedStates]]) -> Losses:
         """All tasks in one pass of the encoder, where it has not run yet, and one of the decoder."""
         used = [[row for row, target in enumerate(task.targets) if target] for task in tasks]
-        encoded, rows = self._encode_tasks(tasks, used)
         targets = [task.targets[row] for task, some in zip(tasks, used, strict=True) for row in some]
-        of_task = [task.token_weights(self.device) for task in tasks]
         if not targets:
             return Losses(torch.zeros((), device=self.device), [torch.zeros((), device=self.device) for _ in tasks])
+        encoded, rows = self._encode_tasks(tasks, used)
+        of_task = [task.token_weights(self.device) for task in tasks]
         states = self._decode(encoded, self.decoder_inputs(targets), rows)
         weights = torch.cat([some * task.weight for task, some in zip(tasks, of_task, strict=True)])
         total, tokens = self._cross_entropy(states, flat(targets, self.device), weights)
@@ -95,8 +96,8 @@ class PackedT5(Network[PackedStates]):
         groups = self._groups([Span(row, row) for row in runs(lengths)])
         hidden = dropout(embedded, self._drop)
         for block in stack.block:
-            hidden = self._run(_encoder_block, block, hidden, bias, groups, self._drop)
-        return PackedStates(dropout(stack.final_layer_norm(hidden), self._drop), lengths)
+            hidden = _run(_encoder_block, block, hidden, bias, groups, self._drop)
+        return PackedStates(dropout(normed(hidden, stack.final_layer_norm), self._drop), lengths)
 
     def _encode_tasks(
         self, tasks: Sequence[Task[PackedStates]], used: Sequence[Sequence[int]]
@@ -133,13 +134,13 @@ class PackedT5(Network[PackedStates]):
         memory, memory_groups = self._memory(encoded), self._groups(_memory_spans(lengths, encoded.lengths, rows))
         hidden = dropout(self._embed(flat(decoder_inputs, self.device)), self._drop)
         for block, keys_values in zip(stack.block, memory, strict=True):
-            hidden = self._run(_decoder_block, block, hidden, bias, groups, keys_values, memory_groups, self._drop)
-        states = dropout(stack.final_layer_norm(hidden), self._drop)
+            hidden = _run(_decoder_block, block, hidden, bias, groups, keys_values, memory_groups, self._drop)
+        states = dropout(normed(hidden, stack.final_layer_norm), self._drop)
         return states * self.model.model_dim**-0.5 if self.model.config.scale_decoder_outputs else states
 
     def _memory(self, encoded: PackedStates) -> KeysValues:
         """Keys and values of the encoder's output for each decoder layer, [tokens, heads * d_kv] each."""
-        if encoded.memory:
+        if encoded.memory and not torch.is_grad_enabled():
             return encoded.memory
         layers = [block.layer[1].EncDecAttention for block in self.model.get_decoder().block]
         memory = [(layer.k(encoded.states), layer.v(encoded.states)) for layer in layers]
@@ -157,13 +158,13 @@ class PackedT5(Network[PackedStates]):
     def _groups(self, spans: Sequence[Span]) -> list[Group]:
         return group_spans(spans, self.model.config.num_heads, self.device)
 
-    def _run(self, block: Any, *arguments: Any) -> Tensor:
-        """A block, computed again in the backward pass where activation checkpointing is on."""
-        if self.model.is_activation_checkpointing and torch.is_grad_enabled():
-            result: Tensor = checkpoint(block, *arguments, use_reentrant=False)
-            return result
-        result = block(*arguments)
+
+def _run(compute: Callable[..., Tensor], block: Any, *arguments: Any) -> Tensor:
+    """A block, computed again in the backward pass where activation checkpointing is on."""
+    if block.gradient_checkpointing and torch.is_grad_enabled():
+        result: Tensor = checkpoint(compute, block, *arguments, use_reentrant=False)
         return result
+    return compute(block, *arguments)
 
 
 def _encoder_block(block: Any, hidden: Tensor, bias: Tensor, groups: Sequence[Group], drop: float) -> Tensor:
@@ -183,25 +184,25 @@ def _decoder_block(
     hidden = _self_attention(block.layer[0], hidden, bias, groups, drop)
     layer = block.layer[1]
     attention = layer.EncDecAttention
-    query = attention.q(layer.layer_norm(hidden))
+    query = attention.q(normed(hidden, layer.layer_norm))
     attended = packed_attention(query, *keys_values, None, memory_groups, num_heads=attention.n_heads, drop=drop)
     hidden = hidden + dropout(attention.o(attended), drop)
     return _feed_forward(block.layer[-1], hidden, drop)
 
 
 def _self_attention(layer: Any, hidden: Tensor, bias: Tensor, groups: Sequence[Group], drop: float) -> Tensor:
-    attention, normed = layer.SelfAttention, layer.layer_norm(hidden)
-    query, key, value = attention.q(normed), attention.k(normed), attention.v(normed)
+    attention, states = layer.SelfAttention, normed(hidden, layer.layer_norm)
+    query, key, value = attention.q(states), attention.k(states), attention.v(states)
     attended = packed_attention(query, key, value, bias, groups, num_heads=attention.n_heads, drop=drop)
     return hidden + dropout(attention.o(attended), drop)
 
 
 def _feed_forward(layer: Any, hidden: Tensor, drop: float) -> Tensor:
-    dense, normed = layer.DenseReluDense, layer.layer_norm(hidden)
+    dense, states = layer.DenseReluDense, normed(hidden, layer.layer_norm)
     if hasattr(dense, "wi_0"):
-        inner = dense.act(dense.wi_0(normed)) * dense.wi_1(normed)
+        inner = dense.act(dense.wi_0(states)) * dense.wi_1(states)
     else:
-        inner = dense.act(dense.wi(normed))
+        inner = dense.act(dense.wi(states))
     return hidden + dropout(dense.wo(dropout(inner, drop)), drop)
 
 
