@@ -6,12 +6,15 @@ identity of two decodes would prove nothing. The invented rows can be learned fr
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import torch
-from torch.nn.functional import cross_entropy
 from transformers import T5Config, T5ForConditionalGeneration
 
 from benchmarks.invented_rows import PROMPTS, Row, benchmark_tokenizer, make_rows
 from benchmarks.pairs import say
+from r2d.modeling.networks import Task, make_network
 
 SIZES = {
     "tiny": {"d_model": 128, "d_kv": 32, "d_ff": 512, "num_layers": 2, "num_heads": 4},
@@ -40,15 +43,19 @@ def new_model(size: str, *, dropout_rate: float = 0.1, seed: int = 0) -> T5ForCo
     )
 
 
-def train_briefly(model: T5ForConditionalGeneration, size: str, num_steps: int) -> None:
-    """Learn both tasks on short texts, the first token of a rationale, which decides its length, most of all."""
+def train_briefly(model: T5ForConditionalGeneration, size: str, num_steps: int, *, explaining: bool) -> None:
+    """Learn to decide on short texts, and to explain where that is timed too.
+
+    A rationale's first token decides its length, so it is learnt most of all.
+    """
     rows = make_rows(num_steps * BATCH_SIZE, seed=1, text_words=TEXT_WORDS)
     batches = [rows[start : start + BATCH_SIZE] for start in range(0, len(rows), BATCH_SIZE)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATES[size], weight_decay=0.0)
     scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, total_iters=num_steps)
+    network = make_network(model)
     model.train()
     for step, batch in enumerate(batches):
-        loss = _loss(model, batch)
+        loss = network.losses(_tasks(batch, explaining=explaining)).total
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -58,18 +65,16 @@ def train_briefly(model: T5ForConditionalGeneration, size: str, num_steps: int) 
             say(f"brief training, step {step + 1} of {num_steps}: loss {loss.item():.3f}")
 
 
-def _loss(model: T5ForConditionalGeneration, rows: list[Row]) -> torch.Tensor:
-    label, _ = _losses(model, [PROMPTS.label.format(text=row.text) for row in rows], [row.label for row in rows])
-    prompts = [PROMPTS.rationale.format(label=row.label, text=row.text) for row in rows]
-    every, first = _losses(model, prompts, [row.rationale for row in rows])
-    return label + every + first
+def _tasks(rows: list[Row], *, explaining: bool) -> list[Task[Any]]:
+    tasks = [_task([PROMPTS.label.format(text=row.text) for row in rows], [row.label for row in rows])]
+    if explaining:
+        prompts = [PROMPTS.rationale.format(label=row.label, text=row.text) for row in rows]
+        every = _task(prompts, [row.rationale for row in rows])
+        tasks += [every, replace(every, targets=[target[:1] for target in every.targets], num_tokens=len(rows))]
+    return tasks
 
 
-def _losses(
-    model: T5ForConditionalGeneration, prompts: list[str], targets: list[str]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean cross-entropy of all target tokens, and of the first ones."""
-    inputs, wanted = (benchmark_tokenizer()(texts, padding=True, return_tensors="pt") for texts in (prompts, targets))
-    ids = wanted.input_ids.masked_fill(wanted.attention_mask == 0, -100)
-    outputs = model(input_ids=inputs.input_ids, attention_mask=inputs.attention_mask, labels=ids)
-    return outputs.loss, cross_entropy(outputs.logits[:, 0], ids[:, 0])
+def _task(prompts: list[str], targets: list[str]) -> Task[Any]:
+    tokenizer = benchmark_tokenizer()
+    ids: list[list[int]] = tokenizer(targets).input_ids
+    return Task(tokenizer(prompts).input_ids, ids, sum(map(len, ids)))

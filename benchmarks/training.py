@@ -65,7 +65,7 @@ def main() -> None:
     else:
         if {"stage2_sampling", "decode", "inference", "growth"} & set(given.what):
             say(f"training a {given.sizes} model for {given.brief_steps} steps, so that it ends its texts by itself")
-            train_briefly(model, given.sizes, given.brief_steps)
+            train_briefly(model, given.sizes, given.brief_steps, explaining="inference" in given.what)
         whats = [what for what in given.what if what != "growth"]
         peaks = {size: _peaks(given, size) for size in given.batches} if given.memory else {}
         tables = [pairs_table(plan, model, given.batches, whats, peaks)] if whats else []

@@ -39,10 +39,7 @@ class PromptEncoder:
 
     def rationale_prompts(self, texts: Sequence[str], labels: Sequence[str]) -> list[TokenIds]:
         """`given label: {y}, explain: {x}`; `labels` are gold or the model's own, left out where the method does."""
-        if not self.label_in_prompt:
-            return self.stage1_prompts(texts)
-        template = self.config.prompts.rationale
-        return self._input_ids([template.format(text=t, label=y) for t, y in zip(texts, labels, strict=True)])
+        return self._input_ids([self._rationale_text(t, y) for t, y in zip(texts, labels, strict=True)])
 
     def composed_rationale_prompt(self, label_prompt: Sequence[int], label: str) -> TokenIds | None:
         """The rationale prompt from the token ids of the label prompt, which hold the same note: nothing is tokenized.
@@ -51,11 +48,7 @@ class PromptEncoder:
         tokens may be joined to another prompt at all is for `joins` to say.
         """
         begun = self._head(self.config.prompts.label.format(text=""))
-        head = self._head(
-            self.config.prompts.rationale.format(label=label, text="")
-            if self.label_in_prompt
-            else self.config.prompts.stage1.format(text="")
-        )
+        head = self._head(self._rationale_text("", label))
         limit = self.config.max_input_tokens
         cut = len(label_prompt) == limit and len(head) < len(begun)
         if cut or len(head) >= limit - 1 or len(begun) >= limit - 1:
@@ -67,13 +60,22 @@ class PromptEncoder:
         """Whether each note's rationale prompt, composed of token ids, is what the tokenizer makes of its whole text.
 
         It is not where the tokenizer puts something in front of every text, or where the beginning of the note
-        melts into the prompt (a combining character, a special token written out).
+        melts into the prompt (a combining character, a special token written out). What is found with `labels` holds
+        for every label: all tokens of the note are compared, also those that a long label would leave no room for.
         """
-        if self.tokenizer("").input_ids != [self.tokenizer.eos_token_id]:
+        if self.tokenizer("").input_ids != [self.tokenizer.eos_token_id] or not self._label_stands_apart():
             return [False] * len(texts)
-        whole = self.rationale_prompts(texts, labels)
-        composed = map(self.composed_rationale_prompt, label_prompts, labels)
-        return [one == other for one, other in zip(composed, whole, strict=True)]
+        heads = [list(self._head(self._rationale_text("", label))) for label in labels]
+        limit, begun = self.config.max_input_tokens, len(self.label_prefix_ids())
+        whole = self._ids(
+            [self._rationale_text(text, label) for text, label in zip(texts, labels, strict=True)],
+            limit + max(map(len, heads), default=0),
+        )
+        return [
+            ids[: len(head) + len(prompt) - begun - 1] == [*head, *prompt[begun:-1]]
+            and (len(prompt) == limit or len(ids) == len(head) + len(prompt) - begun)
+            for ids, head, prompt in zip(whole, heads, label_prompts, strict=True)
+        ]
 
     def rationale_targets(self, rationales: Sequence[str]) -> list[TokenIds]:
         """`r*`, cut at `max_rationale_tokens`; no tokens at all where there is no rationale."""
@@ -88,6 +90,16 @@ class PromptEncoder:
     def label_prefix_ids(self) -> TokenIds:
         """What stands before the note in a label prompt, `predict: `, without end-of-sequence."""
         return list(self._head(self.config.prompts.label.format(text="")))
+
+    def _rationale_text(self, text: str, label: str) -> str:
+        if not self.label_in_prompt:
+            return self.config.prompts.stage1.format(text=text)
+        return self.config.prompts.rationale.format(text=text, label=label)
+
+    def _label_stands_apart(self) -> bool:
+        """Whether words of the template and a space keep the label from the note: else their tokens could melt."""
+        between = self.config.prompts.rationale.rpartition("{label}")[2].removesuffix("{text}")
+        return not self.label_in_prompt or (" " in between and not between.isspace())
 
     def _head_ids(self, text: str) -> tuple[int, ...]:
         """What stands before the note. The space before the note belongs to the note's first token."""

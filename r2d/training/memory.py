@@ -13,6 +13,7 @@ import torch
 
 from r2d.config import ModelConfig, StageConfig
 from r2d.errors import TrainingError
+from r2d.training.ranks import num_ranks
 
 if TYPE_CHECKING:
     from r2d.training.trainer import StageTrainer
@@ -51,8 +52,13 @@ def with_fitting_parts(make_trainer: Callable[[StageT], StageTrainer], config: S
     The decodes of Stage 2 and of validation are not tried: without gradients they need less.
 
     Raises:
-        TrainingError: not even one row fits.
+        TrainingError: not even one row fits, or there are several processes, which would have to try together.
     """
+    if num_ranks() > 1:
+        raise TrainingError(
+            f"auto_batch tries on one process; found {num_ranks()}. Set gradient_accumulation_steps by hand (run once "
+            "with one process and auto_batch to find it) and auto_batch: false"
+        )
     for parts in divisors(config.batch_size, at_least=config.gradient_accumulation_steps):
         tried = config.model_copy(update={"gradient_accumulation_steps": parts})
         rows = config.batch_size // parts

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from r2d.training.ranks import num_ranks
 from r2d.training.step_clock import StepClock
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ class Progress(TrainerCallback, ExportableState):
             logs |= speed
             state.log_history[-1].update(speed)
         figures = {name: value for name, value in logs.items() if isinstance(value, int | float) and name != "epoch"}
+        if not state.is_world_process_zero:
+            return
         if self.forward is not None:
             self.forward(state.global_step, figures)
         evaluated = any(name.startswith("eval_") for name in logs)
@@ -148,7 +151,7 @@ class Progress(TrainerCallback, ExportableState):
         sums = {
             "training_seconds": self.training_seconds,
             "step_seconds": self.sums["step_seconds"] + self.clock.step_seconds,
-            "num_examples": self.sums["num_examples"] + self.num_examples,
+            "num_examples": self.sums["num_examples"] + self.num_examples * num_ranks(),
         }
         return {"args": {}, "attributes": sums}
 

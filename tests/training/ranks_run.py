@@ -44,17 +44,14 @@ def counted(function: Callable[..., Any], calls: list[str]) -> Callable[..., Any
     return call
 
 
-def run(work_dir: Path, parts: int, kill_at_step: int) -> None:
-    """Leaves what this rank was given back, and what it wrote, in a file."""
-    written: list[str] = []
-    selection.save_weights = counted(selection.save_weights, written)
-    train.finish_model_folder = counted(train.finish_model_folder, written)
+def train_toy(work_dir: Path, parts: int, kill_at_step: int = 0) -> train.StageResult:
+    """Stage 2 in that many micro-batches a step; when asked to, every rank dies as soon as that step was evaluated."""
 
     def on_log(step: int, figures: Mapping[str, float]) -> None:
         if step == kill_at_step and "eval_loss" in figures:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    result = train.train_stage2(
+    return train.train_stage2(
         toy_examples(),
         None,
         config=STAGE2.model_copy(update={"gradient_accumulation_steps": parts}),
@@ -64,8 +61,16 @@ def run(work_dir: Path, parts: int, kill_at_step: int) -> None:
         method=MethodConfig(name="stage2_only"),
         on_log=on_log,
     )
+
+
+def run(work_dir: Path, parts: int, kill_at_step: int) -> None:
+    """Leaves in a file what this rank was given back and which of the writing functions it called."""
+    written: list[str] = []
+    selection.save_weights = counted(selection.save_weights, written)
+    train.finish_model_folder = counted(train.finish_model_folder, written)
+    result = train_toy(work_dir, parts, kill_at_step)
     kept = {"history": result.history, "summary": result.summary(), "written": written}
-    result_file(work_dir, RANK).write_text(json.dumps(kept), encoding="utf-8")
+    result_file(work_dir, RANK).write_text(json.dumps(kept, default=str), encoding="utf-8")
 
 
 if __name__ == "__main__":
