@@ -1,0 +1,103 @@
+"""Sections of `evaluation`: intervals, safety, calibration, selective prediction and slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from r2d.config.section import Name, Section
+from r2d.data.labels import match_label, normalise_label
+
+Confidence = Annotated[float, Field(ge=0.5, le=0.999)]
+Cost = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0.0, lt=1.0)]
+Risk = Literal["under_triage", "error"]
+
+
+class IntervalsConfig(Section):
+    """How uncertain the figures are: a bootstrap over groups (patients, callers), bias-corrected and accelerated."""
+
+    confidence: Confidence = 0.95
+    """Of two-sided intervals."""
+    num_resamples: Annotated[int, Field(ge=1_000)] = 10_000
+    seed: int = 42
+    """The same seed, rows and groups give the same intervals."""
+
+
+class SafetyConfig(Section):
+    """What an error costs, and how many of the worst ones are listed; read where labels are ordered."""
+
+    costs: dict[Name, dict[Name, Cost]] | None = None
+    """Gold label -> predicted label -> cost of that error, in any unit; every pair of different labels is named, a
+    right decision costs 0. There is no default: what an error costs is for clinicians to say."""
+    num_worst_cases: Annotated[int, Field(ge=0)] = 20
+    """Under-triaged rows that are listed by id."""
+
+    def cost_matrix(self, labels: Sequence[str]) -> tuple[tuple[float, ...], ...] | None:
+        """`costs` as one row for each gold label, in the order of `labels`; None where none are declared.
+
+        Raises:
+            ValueError: names each pair that is missing, each label that is not declared, and each cost of a right
+                decision that is not 0.
+        """
+        if self.costs is None:
+            return None
+        costs = {
+            (normalise_label(gold), normalise_label(said)): cost
+            for gold, row in self.costs.items()
+            for said, cost in row.items()
+        }
+        named = [*self.costs, *(said for row in self.costs.values() for said in row)]
+        faults = [f"{name!r} is not declared" for name in dict.fromkeys(named) if match_label(name, labels) is None]
+        known = {(a, b): costs.get((normalise_label(a), normalise_label(b))) for a in labels for b in labels}
+        for (gold, said), cost in known.items():
+            if gold == said and cost:
+                faults.append(f"{gold!r} for {said!r} is right and must cost 0, found {cost:g}")
+            if gold != said and cost is None:
+                faults.append(f"{said!r} for {gold!r} is missing")
+        if faults:
+            raise ValueError(f"costs: {'; '.join(faults)}; allowed labels: {', '.join(labels)}")
+        return tuple(tuple(known[gold, said] or 0.0 for said in labels) for gold in labels)
+
+
+class CalibrationConfig(Section):
+    """Whether a label probability of 0.9 is right nine times in ten."""
+
+    num_bins: Annotated[int, Field(ge=2, le=100)] = 10
+    """Of the reliability tables and of the calibration error."""
+
+
+class SelectiveConfig(Section):
+    """From which confidence on the model's label is shown; below it the note goes to a person without one."""
+
+    risk: Risk | None = None
+    """What must stay rare among the labels that are shown. By default `under_triage` where the labels are ordered,
+    `error` where they are not."""
+    max_risk: Rate = 0.05
+    """Highest share of the labels shown."""
+    bound_confidence: Confidence | None = 0.95
+    """`max_risk` is held by the upper confidence bound of the validation rows, at this confidence; null: by the bare
+    share, which a small validation split can meet by luck."""
+
+
+class SlicesConfig(Section):
+    """Figures of parts of the rows: by attribute, label, rationale source and length of the note."""
+
+    attributes: tuple[Name, ...] | None = None
+    """Names among `data.columns.attributes`; all by default."""
+    min_rows: Annotated[int, Field(ge=1)] = 30
+    """A slice with fewer rows is shown and marked as small."""
+    max_values: Annotated[int, Field(ge=2)] = 30
+    """An attribute with more values than that is left out, with the reason."""
+    length_edges: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Words at which a new length band begins, rising, e.g. `[50, 100]`; empty: quartiles of the rows."""
+
+    @field_validator("length_edges")
+    @classmethod
+    def _rising(cls, edges: tuple[int, ...]) -> tuple[int, ...]:
+        if any(one >= other for one, other in pairwise(edges)):
+            raise ValueError(f"length_edges must rise; found {list(edges)}")
+        return edges
