@@ -6,9 +6,9 @@ and the search ends when a whole label is more probable than every prefix left o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from heapq import heapify, heappop
+from heapq import heappop, heappush
 from itertools import islice
 from typing import Any
 
@@ -17,6 +17,12 @@ from torch import Tensor
 
 from r2d.modeling.labels import LabelSet
 from r2d.modeling.networks import Encoded, Network
+
+MARGIN = 3.0
+"""Nats behind the best prefix within which others are followed in the same pass of the decoder: a pass costs more than
+a few tokens more in it."""
+MOST_AT_ONCE = 16
+"""Prefixes of a row in one pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +57,9 @@ def most_probable_labels(network: Network[Any], encoded: Encoded, sets: Sequence
         sets: of each row; the same one again where the labels are declared.
     """
     heaps = [[_Open(0.0, tuple(range(len(labels.names))), 0)] for labels in sets]
-    while asked := {row: heappop(heap) for row, heap in enumerate(heaps) if heap[0].depth >= 0}:
-        for row, found in _follow(network, encoded, asked, sets).items():
-            heaps[row] += found
-            heapify(heaps[row])
+    while asked := [(row, node) for row, heap in enumerate(heaps) for node in _promising(heap)]:
+        for row, node in _follow(network, encoded, asked, sets):
+            heappush(heaps[row], node)
     best = [heap[0] for heap in heaps]
     return [
         FoundLabel(labels.names[one.labels[0]], -one.cost, len(labels.token_ids[one.labels[0]]))
@@ -62,26 +67,35 @@ def most_probable_labels(network: Network[Any], encoded: Encoded, sets: Sequence
     ]
 
 
+def _promising(heap: list[_Open]) -> list[_Open]:
+    """Take out the best prefix and those not far behind it; nothing where a whole label is best."""
+    taken: list[_Open] = []
+    while heap and heap[0].depth >= 0 and len(taken) < MOST_AT_ONCE:
+        if taken and heap[0].cost > taken[0].cost + MARGIN:
+            break
+        taken.append(heappop(heap))
+    return taken
+
+
 def _follow(
-    network: Network[Any], encoded: Encoded, asked: dict[int, _Open], sets: Sequence[LabelSet]
-) -> dict[int, list[_Open]]:
+    network: Network[Any], encoded: Encoded, asked: Sequence[tuple[int, _Open]], sets: Sequence[LabelSet]
+) -> Iterator[tuple[int, _Open]]:
     """One pass of the decoder for all rows: a prefix to its next tokens, a prefix of one label to that label's end."""
     inputs: list[list[int]] = []
     places: list[int] = []
     wanted: list[list[int]] = []
     num_given = 0
-    for row, node in asked.items():
+    for row, node in asked:
         label, alone = sets[row].token_ids[node.labels[0]], len(node.labels) == 1
         inputs.append([network.start_id, *(label[:-1] if alone else label[: node.depth])])
         wanted.append(_next_tokens(sets[row], node))
         num_given += len(inputs[-1])
         places += range(num_given - len(wanted[-1]), num_given) if alone else [num_given - 1] * len(wanted[-1])
-    logits = network.logits(encoded, inputs, list(asked)).float()
+    logits = network.logits(encoded, inputs, [row for row, _ in asked]).float()
     costs = iter(_costs(logits, places, [token for some in wanted for token in some]))
-    return {
-        row: _found(sets[row], node, list(islice(costs, len(some))))
-        for (row, node), some in zip(asked.items(), wanted, strict=True)
-    }
+    for (row, node), some in zip(asked, wanted, strict=True):
+        for found in _found(sets[row], node, list(islice(costs, len(some)))):
+            yield row, found
 
 
 def _next_tokens(labels: LabelSet, node: _Open) -> list[int]:

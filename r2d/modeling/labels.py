@@ -51,7 +51,8 @@ class LabelSets:
         """`of` for several rows."""
         return [self.of(some) for some in options]
 
-    def _tokenize_options(self, options: tuple[str, ...]) -> LabelSet:
+    def _tokenize_options(self, given: tuple[str, ...]) -> LabelSet:
+        options = tuple(dict.fromkeys(given))  # an option that is written twice is one
         token_ids = tuple(tuple(self.tokenizer(option).input_ids) for option in options)
         if len(set(token_ids)) < len(options):
             raise ModelError(
