@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from r2d.config.endpoint import EndpointConfig
 from r2d.config.section import Fraction, Name, Section
 
 Paths = Annotated[tuple[Name, ...], Field(min_length=1)]
@@ -190,42 +191,19 @@ class CsvSource(SourceConfig):
     encoding: Name = "utf-8"
 
 
-class EndpointSource(SourceConfig):
+class EndpointSource(EndpointConfig, SourceConfig):
     """Rationales asked of an OpenAI-compatible endpoint; every answer is kept, and none is asked for twice."""
 
     format: Literal["endpoint"]
-    base_url: Annotated[str, Field(pattern=r"^https?://\S+$")]
-    """Such as `http://127.0.0.1:8000/v1`."""
-    model: Name
     prompt: Name
     """YAML file with `system` and `user`, Jinja templates over `text`, `label`, `labels` and `examples`."""
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
-    """Name of the environment variable that holds the key; none for a server without one. Never the key itself."""
     splits: Annotated[tuple[Literal["train", "validation", "test"], ...], Field(min_length=1)] = (
         "train", "validation", "test",
     )  # fmt: skip
     few_shot: Annotated[int, Field(ge=0)] = 0
-    """Solved examples in each prompt, always of the training split and never the asked one."""
+    """Solved examples in each prompt, always of the training split and never the asked one; drawn with `seed`."""
     few_shot_source: Name | None = None
     """Rationale source, among those that the data brings, of the solved examples."""
-    temperature: Annotated[float, Field(ge=0.0)] | None = 0.0
-    """Not sent where null: some models refuse it."""
-    max_output_tokens: Annotated[int, Field(ge=1)] = 512
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """What the endpoint calls that limit."""
-    seed: int = 42
-    """Of the choice of solved examples, and sent with each request."""
-    max_concurrency: Annotated[int, Field(ge=1)] = 8
-    timeout_seconds: Annotated[float, Field(gt=0.0)] = 60.0
-    max_retries: Annotated[int, Field(ge=0)] = 5
-    """Of one request on 408, 409, 429, 5xx, a timeout or a broken connection; with growing, random pauses."""
-    max_requests: Annotated[int, Field(ge=1)] | None = None
-    """Budget of requests, retries included, over all runs that share the answers."""
-    max_total_tokens: Annotated[int, Field(ge=1)] | None = None
-    """Budget of prompt and output tokens, over all runs that share the answers."""
-    input_price_per_million: Annotated[float, Field(ge=0.0)] = 0.0
-    """Price of a million prompt tokens, in any currency, for the cost shown."""
-    output_price_per_million: Annotated[float, Field(ge=0.0)] = 0.0
     parse: ParseConfig = ParseConfig()
 
     @model_validator(mode="after")

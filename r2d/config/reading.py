@@ -37,7 +37,7 @@ def parse_config(values: Any, *, where: str = "config") -> RunConfig:
     try:
         return RunConfig.model_validate(_expand_environment(values))
     except ValidationError as error:
-        faults = [_fault(item) for item in error.errors()]
+        faults = fault_lines(error, RunConfig)
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise ConfigError("\n".join([f"{where}: {count}", *faults])) from None
 
@@ -97,13 +97,18 @@ def _environment_value(match: re.Match[str]) -> str:
     return value
 
 
-def _fault(item: Any) -> str:
+def fault_lines(error: ValidationError, schema: type[BaseModel]) -> list[str]:
+    """A line for each fault of a file that was held against the schema."""
+    return [_fault(item, schema) for item in error.errors()]
+
+
+def _fault(item: Any, schema: type[BaseModel]) -> str:
     """One line for one Pydantic error: key, found, allowed, nearest name, fix."""
     location = [part for part in item["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
     key = ".".join(str(part) for part in location) or "(the whole)"
     kind, context = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
-        names = _field_names(_section_at(location[:-1]))
+        names = _field_names(_section_at(location[:-1], schema))
         return f"  {key}: unknown key{_nearest(str(location[-1]), names)}; allowed: {', '.join(names)}"
     if kind == "missing":
         return f"  {key}: missing; add it"
@@ -119,8 +124,8 @@ def _fault(item: Any) -> str:
     return f"  {key}: found {_shown(item['input'])}; {_lower_first(item['msg'])}{hint}"
 
 
-def _section_at(location: list[Any]) -> type[BaseModel]:
-    section: type[BaseModel] = RunConfig
+def _section_at(location: list[Any], schema: type[BaseModel]) -> type[BaseModel]:
+    section = schema
     for part in location:
         field = section.model_fields.get(str(part))
         candidates = [] if field is None else [field.annotation, *get_args(field.annotation)]

@@ -26,11 +26,11 @@ class JsonAnswer:
 def find_json_answer(text: str, label_key: str, rationale_key: str) -> JsonAnswer | str:
     """The answer, or what the text lacks. Keys match without regard to case; line breaks in texts are allowed."""
     forms = [(text, ())] if "{" in text else []
-    if forms and (mended := _TRAILING_COMMA.sub("", text)) != text:
+    if forms and (mended := without_trailing_commas(text)) != text:
         forms.append((mended, ("trailing comma removed",)))  # type: ignore[arg-type]
     found = False
     for form, edits in forms:
-        for item in _objects(form):
+        for item in json_objects(form):
             found = True
             fields = {key.casefold(): value for key, value in reversed(item.items())}
             label = _text(fields.get(label_key.casefold()), ", ")
@@ -40,7 +40,7 @@ def find_json_answer(text: str, label_key: str, rationale_key: str) -> JsonAnswe
     return "neither key in the object" if found else "no JSON object"
 
 
-def _objects(text: str) -> list[dict[str, Any]]:
+def json_objects(text: str) -> list[dict[str, Any]]:
     """The whole objects of a text, in order; those within another are not looked at."""
     found: list[dict[str, Any]] = []
     position = text.find("{")
@@ -55,6 +55,11 @@ def _objects(text: str) -> list[dict[str, Any]]:
             found.append(item)
         position = text.find("{", end)
     return found
+
+
+def without_trailing_commas(text: str) -> str:
+    """The text without the commas before a closing bracket, which models write and JSON forbids."""
+    return _TRAILING_COMMA.sub("", text)
 
 
 def _text(value: Any, separator: str) -> str | None:

@@ -52,7 +52,7 @@ def parse(content: str, options: Sequence[str], config: ParseConfig, *, stopped_
     The first answer counts that stands before a run-on and names an option. Time is linear in the text with the
     patterns by default.
     """
-    text, edits = _without_reasoning(content, config.reasoning_tags)
+    text, edits = without_reasoning(content, config.reasoning_tags)
     if len(text) > LONGEST_TEXT:
         text, edits = text[:LONGEST_TEXT], (*edits, "shortened")
         stopped_at_limit = True
@@ -150,7 +150,7 @@ def _tag_pattern(tags: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf"<(?P<end>/?)(?:{'|'.join(map(re.escape, tags))})\b[^<>]{{0,100}}>", re.IGNORECASE)
 
 
-def _without_reasoning(content: str, tags: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+def without_reasoning(content: str, tags: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """The text outside the tags. What stands before an end tag alone is reasoning too: its start was in the prompt."""
     kept: list[str] = []
     position, inside, found = 0, False, False

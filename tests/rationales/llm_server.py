@@ -2,8 +2,9 @@
 
 python -m tests.rationales.llm_server PORT LOG PLAN
 
-PLAN is JSON: {"delay_seconds": [least, most], "faults": {example id: [what each further request gets, ...]}}; what is
-not planned is answered. The example is known by the marker `<<id>>`, the last one in the prompt.
+PLAN is JSON: {"delay_seconds": [least, most], "faults": {example id: [what each further request gets, ...]},
+"contents": {example id: [what each further answer says, ...]}}; what is not planned is answered, by the last content of
+the example or of `*`, else by a rationale. The example is known by the marker `<<id>>`, the last one in the prompt.
 """
 
 from __future__ import annotations
@@ -35,21 +36,31 @@ class LLMServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.delay_seconds = plan.get("delay_seconds", (0.0, 0.0))
         self.faults: Mapping[str, Sequence[str]] = plan.get("faults", {})
+        self.contents: Mapping[str, Sequence[str]] = plan.get("contents", {})
         self.log = log.open("a", buffering=1)
         self.lock = threading.Lock()
         self.in_flight = 0
         self.seen: Counter[str] = Counter()
+        self.said: Counter[str] = Counter()
 
-    def enter(self, example_id: str, headers: Mapping[str, str]) -> str:
+    def enter(self, example_id: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> str:
         """Log a request; what it is to get."""
         with self.lock:
             self.in_flight += 1
             planned = self.faults.get(example_id, [])
             fault = planned[self.seen[example_id]] if self.seen[example_id] < len(planned) else "answer"
             self.seen[example_id] += 1
-            entry = {"id": example_id, "in_flight": self.in_flight, "at": time.time(), "gets": fault}
+            entry = {"id": example_id, "in_flight": self.in_flight, "at": time.time(), "gets": fault, "body": body}
             self.log.write(json.dumps({**entry, "authorization": headers.get("Authorization")}) + "\n")
         return fault
+
+    def content(self, example_id: str) -> str:
+        """What the next answer for an example says."""
+        planned = self.contents.get(example_id) or self.contents.get("*", ["It is so. So the answer is self care."])
+        with self.lock:
+            place = min(self.said[example_id], len(planned) - 1)
+            self.said[example_id] += 1
+        return planned[place]
 
     def leave(self) -> None:
         with self.lock:
@@ -63,23 +74,24 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         prompt = body["messages"][-1]["content"]
-        fault = self.server.enter(re.findall(r"<<(.+?)>>", prompt)[-1], dict(self.headers))
+        example_id = re.findall(r"<<(.+?)>>", prompt)[-1]
+        fault = self.server.enter(example_id, dict(self.headers), body)
         try:
             time.sleep(random.uniform(*self.server.delay_seconds))
-            self.give(fault, prompt)
+            self.give(fault, prompt, example_id)
         except OSError:
             self.close_connection = True
         finally:
             self.server.leave()
 
-    def give(self, fault: str, prompt: str) -> None:
+    def give(self, fault: str, prompt: str, example_id: str) -> None:
         """`answer`, a status, or one of the faults below."""
         echo = f"{self.headers.get('Authorization')} {prompt}"
         if fault.isdigit():
             headers = {"Retry-After": "0.5"} if fault == "429" else {}
             error = {"message": echo, "code": "context_length_exceeded" if fault == "400" else echo}
             return self.send(json.dumps({"error": error}), int(fault), headers)
-        message = {"role": "assistant", "content": "It is so. So the answer is self care."}
+        message = {"role": "assistant", "content": self.server.content(example_id)}
         if fault == "echo":
             message["content"] = echo
         completion = {"id": "c", "model": "toy", "choices": [{"index": 0, "message": message}], "usage": USAGE}
@@ -123,8 +135,13 @@ class RunningServer:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
-    def start(self, faults: Mapping[str, Sequence[str]] | None = None, delay: tuple[float, float] = (0.0, 0.0)) -> None:
-        plan = json.dumps({"delay_seconds": delay, "faults": faults or {}})
+    def start(
+        self,
+        faults: Mapping[str, Sequence[str]] | None = None,
+        delay: tuple[float, float] = (0.0, 0.0),
+        contents: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        plan = json.dumps({"delay_seconds": delay, "faults": faults or {}, "contents": contents or {}})
         self.process = subprocess.Popen(
             [sys.executable, "-S", "-m", "tests.rationales.llm_server", str(self.port), str(self.log), plan]
         )

@@ -13,13 +13,13 @@ from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from r2d.config import EndpointSource
+from r2d.config.endpoint import EndpointConfig
 from r2d.errors import GenerationError
 from r2d.rationales.generation.answers import Answers, Tokens
 from r2d.rationales.generation.endpoint import Endpoint, Reply, TransientFault
 from r2d.rationales.generation.ledger import Ledger
 from r2d.rationales.generation.progress import SECONDS_BETWEEN_LINES, Progress
-from r2d.rationales.generation.requests import Request, Requests
+from r2d.rationales.generation.requests import Request, RequestList
 from r2d.rationales.generation.stopping import DRAIN_SECONDS, Interrupted, Stop, Stopped
 
 logger = logging.getLogger(__name__)
@@ -36,11 +36,17 @@ class Asking:
     """The workers of one run, and what they share."""
 
     def __init__(
-        self, requests: Requests, endpoint: Endpoint, answers: Answers, ledger: Ledger, progress: Progress, stop: Stop
+        self,
+        requests: RequestList,
+        endpoint: Endpoint,
+        answers: Answers,
+        ledger: Ledger,
+        progress: Progress,
+        stop: Stop,
     ) -> None:
         self.requests, self.endpoint, self.answers = requests, endpoint, answers
         self.ledger, self.progress, self.stop = ledger, progress, stop
-        self.source: EndpointSource = requests.source
+        self.source: EndpointConfig = requests.source
         self.open_at = 0.0
         """No request leaves before: a server that says Retry-After says it to all workers."""
         self.gave_up_in_a_row = 0
@@ -165,7 +171,7 @@ class Asking:
             "custom_id": request.custom_id,
             "response": response,
             "error": error,
-            "prompt_hash": self.requests.prompt.hash,
+            "prompt_hash": self.requests.prompt_hash,
             "request_hash": request.hash(),
             "attempts": attempts,
             "final": final or error is None,

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 from pydantic import SecretStr
 
-from r2d.config import EndpointSource
+from r2d.config.endpoint import EndpointConfig
 from r2d.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class TransientFault(Exception):  # noqa: N818 -- it only ever leads to another 
 class Endpoint:
     """Posts chat completions; an asynchronous context that holds the connections."""
 
-    def __init__(self, source: EndpointSource) -> None:
+    def __init__(self, source: EndpointConfig) -> None:
         """Check address and key, before anything is sent.
 
         Raises:
@@ -123,7 +123,7 @@ class Endpoint:
         return text.replace(json.dumps(key)[1:-1], "[key]") if len(key) >= MIN_SECRET_CHARACTERS else text
 
 
-def _key_of(source: EndpointSource) -> SecretStr | None:
+def _key_of(source: EndpointConfig) -> SecretStr | None:
     if source.api_key_env is None:
         return None
     key = os.environ.get(source.api_key_env, "").strip()

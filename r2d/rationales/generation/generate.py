@@ -16,7 +16,7 @@ from r2d.rationales.generation.asking import Asking
 from r2d.rationales.generation.endpoint import Endpoint
 from r2d.rationales.generation.ledger import BudgetSpent, Ledger
 from r2d.rationales.generation.progress import GenerationSummary, OnProgress, Progress
-from r2d.rationales.generation.requests import Requests
+from r2d.rationales.generation.requests import RequestList, Requests
 from r2d.rationales.generation.stopping import Interrupted, Stop, leave, stopped_by_signals
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,16 @@ def generate(
         GenerationError: another process writes this file, a budget is spent, or the endpoint fails.
         KeyboardInterrupt, SystemExit: SIGINT or SIGTERM, once what was in flight is written.
     """
-    requests = Requests(examples, source, labels)
+    return ask_all(Requests(examples, source, labels), answers, on_progress=on_progress)
+
+
+def ask_all(requests: RequestList, answers: Path, *, on_progress: OnProgress | None = None) -> GenerationSummary:
+    """Ask every request that `answers` does not settle yet, of whatever kind; see `generate`.
+
+    Raises:
+        ConfigError, DataError, GenerationError, KeyboardInterrupt, SystemExit: as `generate`.
+    """
+    source = requests.source
     with Answers(answers) as opened:
         ledger = Ledger(opened, source)
         progress = Progress(source.model, len(requests), opened, ledger, on_progress)
@@ -64,7 +73,7 @@ def generate(
     return summary
 
 
-def _missing(requests: Requests, answers: Answers, progress: Progress) -> list[int]:
+def _missing(requests: RequestList, answers: Answers, progress: Progress) -> list[int]:
     """Places of the requests that are not settled; each prompt is made here, so that a faulty one shows unpaid."""
     missing = []
     for place, key in enumerate(requests.hashes()):
@@ -81,7 +90,7 @@ def _missing(requests: Requests, answers: Answers, progress: Progress) -> list[i
 
 
 async def _ask(
-    requests: Requests, missing: Sequence[int], answers: Answers, ledger: Ledger, progress: Progress
+    requests: RequestList, missing: Sequence[int], answers: Answers, ledger: Ledger, progress: Progress
 ) -> Exception | None:
     """Ask, and return why it ended early, if it did."""
     stop = Stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from r2d.config import EndpointSource
+from r2d.config.endpoint import EndpointConfig
 from r2d.errors import DataError
 from r2d.rationales.generation.answers import Answers
 
@@ -26,7 +26,7 @@ class Ledger:
     budget of tokens may be overshot by what is in flight, at most `max_concurrency` answers.
     """
 
-    def __init__(self, answers: Answers, source: EndpointSource) -> None:
+    def __init__(self, answers: Answers, source: EndpointConfig) -> None:
         """Read the count of earlier runs; where its file is lost, the attempts that the answers tell of.
 
         Raises:

@@ -6,15 +6,16 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from r2d.config import EndpointSource
+from r2d.config.endpoint import EndpointConfig
 from r2d.errors import DataError
 from r2d.rationales.generation.few_shot import FewShot
 from r2d.rationales.generation.prompt import load_prompt
@@ -38,6 +39,39 @@ class Request:
         """SHA-256 of the canonical JSON of the body: an answer belongs to exactly this question."""
         canonical = json.dumps(self.body, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class RequestList(Protocol):
+    """What a run asks: a number of requests, each made when it is needed."""
+
+    @property
+    def source(self) -> EndpointConfig: ...
+
+    @property
+    def prompt_hash(self) -> str:
+        """Of the file that words the questions."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int, /) -> Request: ...
+
+    def hashes(self) -> Iterator[tuple[str, str]]:
+        """Id and request hash of every request, in order."""
+        ...
+
+
+def chat_body(source: EndpointConfig, messages: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """The body of one chat completion."""
+    body: dict[str, Any] = {
+        "model": source.model,
+        "messages": list(messages),
+        source.max_tokens_field: source.max_output_tokens,
+        "seed": source.seed,
+    }
+    if source.temperature is not None:
+        body["temperature"] = source.temperature
+    return body
 
 
 class Requests:
@@ -64,6 +98,10 @@ class Requests:
         if source.few_shot and "examples" not in self.prompt.variables:
             logger.warning("%s uses no examples: few_shot %d has no effect", source.prompt, source.few_shot)
 
+    @property
+    def prompt_hash(self) -> str:
+        return self.prompt.hash
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -85,16 +123,7 @@ class Requests:
             labels=self.labels,
             examples=self.few_shot.of(row["id"], row["group"], row["text"]),
         )
-        source = self.source
-        body: dict[str, Any] = {
-            "model": source.model,
-            "messages": messages,
-            source.max_tokens_field: source.max_output_tokens,
-            "seed": source.seed,
-        }
-        if source.temperature is not None:
-            body["temperature"] = source.temperature
-        return Request(row["id"], body)
+        return Request(row["id"], chat_body(self.source, messages))
 
     def hashes(self) -> Iterator[tuple[str, str]]:
         """Id and request hash of every example, in order."""

@@ -1,0 +1,144 @@
+"""The rubric: a YAML file of criteria with anchored scales, known by the hash of what it says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, get_args
+
+import yaml
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+
+from r2d.config.reading import fault_lines
+from r2d.config.section import Name, Section
+from r2d.errors import ConfigError
+
+Input = Literal["note", "decision", "rationale", "reference"]
+Sees: TypeAlias = tuple[Input, ...]
+INPUTS: Sees = get_args(Input)
+ANSWER_KEYS = ("why", "score")
+"""What the judge writes for each criterion."""
+
+
+class Criterion(Section):
+    """One question about a rationale, answered by a whole number."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    """Key of the judge's answer, and its name in every table."""
+    question: Name
+    sees: Sees = ("note", "decision", "rationale")
+    """What the judge is shown. Criteria that see the same are asked in one request; another set is another request, so
+    that what one criterion sees never reaches one that may not see it."""
+    anchors: dict[int, Name]
+    """Score -> what deserves it, a sentence each; consecutive whole numbers."""
+    passes_from: int
+    """The score from which a rationale is good enough; the share of those is reported."""
+
+    @field_validator("id")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name in ANSWER_KEYS:
+            raise ValueError(
+                f"found {name!r}; allowed: any other name, {' and '.join(ANSWER_KEYS)} stand in each answer"
+            )
+        return name
+
+    @field_validator("sees")
+    @classmethod
+    def _shows_the_rationale(cls, sees: Sees) -> Sees:
+        if "rationale" not in sees or len(set(sees)) < len(sees):
+            raise ValueError(f"found {list(sees)}; allowed: each of {', '.join(INPUTS)} once, and rationale always")
+        return tuple(name for name in INPUTS if name in sees)
+
+    @field_validator("anchors")
+    @classmethod
+    def _without_gaps(cls, anchors: dict[int, str]) -> dict[int, str]:
+        scores = sorted(anchors)
+        if len(scores) < 2 or scores != list(range(scores[0], scores[-1] + 1)):
+            raise ValueError(f"found scores {scores}; allowed: two or more consecutive whole numbers, such as 1 to 5")
+        return {score: anchors[score] for score in scores}
+
+    @field_validator("passes_from")
+    @classmethod
+    def _is_an_anchor(cls, score: int, info: ValidationInfo) -> int:
+        scores = list(info.data.get("anchors", {}))
+        if scores and score not in scores[1:]:
+            raise ValueError(
+                f"found {score}; allowed: {scores[1]} to {scores[-1]} (from the lowest on, all would pass)"
+            )
+        return score
+
+    @property
+    def low(self) -> int:
+        return min(self.anchors)
+
+    @property
+    def high(self) -> int:
+        return max(self.anchors)
+
+
+class Rubric(Section):
+    """What a judge is asked."""
+
+    name: Name
+    instructions: Name
+    """The system message: who the judge is, and how to score."""
+    criteria: tuple[Criterion, ...]
+
+    @field_validator("criteria")
+    @classmethod
+    def _asks_something(cls, criteria: tuple[Criterion, ...]) -> tuple[Criterion, ...]:
+        if not criteria:
+            raise ValueError("found none; name at least one criterion")
+        return criteria
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what it says, in hexadecimal; comments and line breaks of the YAML do not count."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(criterion.id for criterion in self.criteria)
+
+    def by_sight(self) -> dict[Sees, list[Criterion]]:
+        """The criteria that may be asked together, by what they see."""
+        together: dict[Sees, list[Criterion]] = {}
+        for criterion in self.criteria:
+            together.setdefault(criterion.sees, []).append(criterion)
+        return together
+
+
+def load_rubric(path: Path) -> Rubric:
+    """Read and check a rubric.
+
+    Raises:
+        ConfigError: the file cannot be read; or names every fault with its key, what was found and what is allowed.
+    """
+    try:
+        values = yaml.safe_load(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: this rubric cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark is not None else ""
+        raise ConfigError(f"{path}: this rubric is no YAML in UTF-8{where}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected the keys {', '.join(Rubric.model_fields)}; found {type(values).__name__}")
+    faults = _repeated_ids(values.get("criteria"))
+    try:
+        rubric = Rubric.model_validate(values)
+    except ValidationError as error:
+        faults = [*fault_lines(error, Rubric), *faults]
+    if faults:
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise ConfigError("\n".join([f"{path}: {count}", *faults]))
+    return rubric
+
+
+def _repeated_ids(criteria: Any) -> list[str]:
+    """Looked for in the raw values, so that it is named beside the faults of the criteria."""
+    named = [str(one.get("id")) for one in criteria if isinstance(one, dict)] if isinstance(criteria, list) else []
+    return [f"  criteria: id {name!r} occurs {count} times; name each once" for name, count in Counter(named).items()
+            if count > 1 and name != "None"]  # fmt: skip

@@ -1,0 +1,230 @@
+"""Judging over HTTP, by a server in a process of its own: what is asked, what it costs, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from r2d.errors import ConfigError, DataError, GenerationError
+from r2d.evaluation.judge import Judgement, not_judged
+from r2d.rationales.generation import asking
+from tests.evaluation.judged import SHIPPED, answer, criterion, judge, judge_config, judged_rows, write_rubric
+from tests.rationales.llm_server import RunningServer
+
+CRITERIA = ("correctness", "completeness", "faithfulness", "agreement", "safety")
+ALL_FIVE = answer(**dict.fromkeys(CRITERIA, 5))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RunningServer]:
+    running = RunningServer(tmp_path)
+    yield running
+    running.kill()
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "FIRST_PAUSE_SECONDS", 0.02)
+
+
+def figures(judgement: Judgement) -> dict[str, dict[str, Any]]:
+    """By criterion, after a round through strict JSON."""
+    facts = json.loads(json.dumps(judgement.as_facts(), allow_nan=False))
+    return {one["id"]: one for one in facts["criteria"]}
+
+
+def test_a_judge_that_always_says_5(server: RunningServer, tmp_path: Path) -> None:
+    server.start(contents={"*": [ALL_FIVE]})
+    judgement = judge(judged_rows(6), judge_config(server, SHIPPED), tmp_path)
+    facts = judgement.as_facts()
+    assert (facts["status"], facts["num_rows"], facts["parse"]["rate"]) == ("judged", 6, 1.0)
+    assert facts["requests"] == {
+        "num": 18, "num_answered": 18, "num_refused": 0, "num_without_answer": 0, "num_read_whole": 18,
+        "prompt_tokens": 1800, "output_tokens": 360, "cost": None,
+    }  # fmt: skip
+    for one in figures(judgement).values():
+        assert one["mean"]["value"] == 5
+        assert one["mean"]["low"] is None, "no spread: the bootstrap knows no uncertainty"
+        assert (one["passing"]["value"], one["passing"]["method"]) == (1, "exact")
+        assert one["votes"] == {"1": 0, "2": 0, "3": 0, "4": 0, "5": 18}
+        assert one["vote_agreement"] == {"num_rows": 6, "all_equal": 1, "within_one": 1, "mean_range": 0}
+    assert server.asked() == Counter({f"e{number:03d}": 3 for number in range(6)})
+
+
+def test_median_mean_and_vote_agreement_of_known_votes(server: RunningServer, tmp_path: Path) -> None:
+    path = write_rubric(tmp_path, criterion("clear"), criterion("right"), criterion("kind"))
+    said = [answer(clear=score, right=3, kind=5) for score in (1, 2, 4)]
+    server.start(contents={"e000": said, "e001": [answer(clear=4, right=3, kind=5)]})
+    judgement = judge(judged_rows(2), judge_config(server, path, max_concurrency=1), tmp_path)
+    rows = {(row["id"], row["criterion"]): row for row in judgement.scores.to_pylist()}
+    assert rows["e000", "clear"] == {
+        "id": "e000", "criterion": "clear", "median": 2.0, "mean": pytest.approx(7 / 3), "num_votes": 3,
+        "num_missing": 0, "votes": [1, 2, 4], "why_missing": [],
+    }  # fmt: skip
+    clear = figures(judgement)["clear"]
+    assert clear["mean"]["value"] == pytest.approx((7 / 3 + 4) / 2)
+    assert clear["passing"]["value"] == 1 / 2
+    assert clear["vote_agreement"] == {"num_rows": 2, "all_equal": 0.5, "within_one": 0.5, "mean_range": 1.5}
+
+
+def test_the_votes_ask_in_different_orders(server: RunningServer, tmp_path: Path) -> None:
+    server.start(contents={"*": [ALL_FIVE]})
+    judge(judged_rows(4), judge_config(server, SHIPPED), tmp_path)
+    prompts: dict[str, set[str]] = {}
+    for request in server.requests():
+        prompts.setdefault(request["id"], set()).add(request["body"]["messages"][1]["content"])
+        assert request["body"]["temperature"] == 0.0
+    assert {len(texts) for texts in prompts.values()} == {3}
+
+
+def test_what_cannot_be_read_is_missing_and_never_a_score(server: RunningServer, tmp_path: Path) -> None:
+    path = write_rubric(tmp_path, criterion("clear"), criterion("right"))
+    contents = {"e000": ["I like it."], "e001": [answer(clear=9, right=2)], "e002": [answer(clear=3)]}
+    server.start({"e003": ["400", "400"]}, contents=contents)
+    config = judge_config(server, path, votes=2, max_concurrency=1)
+    judgement = judge(judged_rows(4), config, tmp_path)
+    facts, found = judgement.as_facts(), figures(judgement)
+    assert facts["parse"] == {"num_answered": 12, "num_read": 4, "rate": pytest.approx(4 / 12)}
+    assert (facts["requests"]["num_refused"], facts["requests"]["num_read_whole"]) == (2, 0)
+    assert found["clear"]["missing"] == {"no_json": 2, "out_of_scale": 2, "refused": 2}
+    assert found["clear"]["parse"] == {"num_answered": 6, "num_read": 2, "rate": pytest.approx(2 / 6)}
+    assert (found["clear"]["mean"]["value"], found["right"]["mean"]["value"]) == (3, 2)
+    assert (found["right"]["num_rows"], found["right"]["num_rows_without"]) == (1, 3)
+    row = judgement.scores.to_pylist()[0]
+    assert (row["median"], row["num_votes"], row["num_missing"], row["why_missing"]) == (None, 0, 2, ["no_json"])
+
+
+def test_nothing_readable_gives_no_figure(server: RunningServer, tmp_path: Path) -> None:
+    server.start()
+    found = figures(judge(judged_rows(2), judge_config(server, SHIPPED, votes=1), tmp_path))["safety"]
+    assert (found["num_rows"], found["mean"], found["passing"], found["parse"]["rate"]) == (0, None, None, 0)
+    assert found["vote_agreement"] == {"num_rows": 0, "all_equal": None, "within_one": None, "mean_range": None}
+
+
+def test_a_second_run_asks_nothing_and_an_edited_rationale_only_itself(server: RunningServer, tmp_path: Path) -> None:
+    server.start(contents={"*": [ALL_FIVE]})
+    config, rows = judge_config(server, SHIPPED, votes=2), judged_rows(5)
+    first = judge(rows, config, tmp_path).as_facts()
+    assert judge(rows, config, tmp_path).as_facts() == first
+    assert sum(server.asked().values()) == 10
+    edited = [type(rows[0])("e000", rows[0].note, "self care", "another reason", group="g0"), *rows[1:]]
+    judge(edited, config, tmp_path)
+    assert server.asked() - Counter({row.id: 2 for row in rows}) == Counter({"e000": 2})
+    judge(rows, judge_config(server, SHIPPED, votes=3), tmp_path)
+    assert sum(server.asked().values()) == 12 + 5, "a third vote is asked alone"
+
+
+def test_killed_and_run_again_it_asks_only_the_rest(server: RunningServer, tmp_path: Path) -> None:
+    server.start(delay=(0.03, 0.08), contents={"*": [ALL_FIVE]})
+    config, work_dir = judge_config(server, SHIPPED, max_concurrency=3), tmp_path / "work"
+    answers = work_dir / "judge_answers.jsonl"
+    command = [sys.executable, "-m", "tests.evaluation.judged", "20", config.model_dump_json(), str(work_dir)]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not answers.exists() or answers.read_bytes().count(b"\n") < 12:
+        assert time.monotonic() < deadline, "the run wrote nothing"
+        time.sleep(0.005)
+    run.kill()
+    said = run.communicate()[1]
+    time.sleep(0.2)  # until the server has logged what was on its way
+    lost = sum(server.asked().values()) - answers.read_bytes().count(b"\n")
+    assert 0 <= lost <= 3, "at most what was in flight"
+    facts = judge(judged_rows(20), config, work_dir).as_facts()
+    assert facts["requests"]["num_answered"] == 60
+    assert sum(server.asked().values()) == 60 + lost
+    assert "SECRET-NOTE" not in said
+
+
+def test_a_spent_budget_stops_and_a_higher_one_goes_on(server: RunningServer, tmp_path: Path) -> None:
+    server.start(contents={"*": [ALL_FIVE]})
+    with pytest.raises(GenerationError, match=r"max_requests: the budget of 7 is spent .*8 are left"):
+        judge(judged_rows(5), judge_config(server, SHIPPED, max_requests=7), tmp_path)
+    assert sum(server.asked().values()) == 7
+    facts = judge(judged_rows(5), judge_config(server, SHIPPED, max_requests=15), tmp_path).as_facts()
+    assert (facts["requests"]["num_answered"], sum(server.asked().values())) == (15, 15)
+
+
+def test_an_endpoint_that_refuses_everything_has_judged_nothing(server: RunningServer, tmp_path: Path) -> None:
+    server.start({"e000": ["400"], "e001": ["400"]}, contents={"*": [ALL_FIVE]})
+    config = judge_config(server, SHIPPED, votes=1)
+    with pytest.raises(GenerationError, match=r"none of 2 requests has an answer, 2 were refused .*response_format"):
+        judge(judged_rows(2), config, tmp_path)
+    without = config.model_copy(update={"response_format": None})
+    assert judge(judged_rows(2), without, tmp_path).as_facts()["parse"]["rate"] == 1
+
+
+def test_out_of_retries_is_missing_and_asked_again_by_the_next_run(server: RunningServer, tmp_path: Path) -> None:
+    server.start({"e000": ["500", "500"]}, contents={"*": [ALL_FIVE]})
+    config = judge_config(server, SHIPPED, votes=1, max_retries=1)
+    first = judge(judged_rows(2), config, tmp_path)
+    assert figures(first)["safety"]["missing"] == {"no_answer": 1}
+    assert judge(judged_rows(2), config, tmp_path).as_facts()["requests"]["num_answered"] == 2
+
+
+def test_what_is_not_sent_is_counted(server: RunningServer, tmp_path: Path) -> None:
+    path = write_rubric(tmp_path, criterion("plain"), criterion("near", sees=["rationale", "reference", "note"]))
+    server.start(contents={"*": [answer(plain=4, near=2)]})
+    full, empty = judged_rows(2)
+    rows = [full, type(empty)(empty.id, empty.note, "x", " "), type(full)("e7", "<<e7>>", "x", "y")]
+    judgement = judge(rows, judge_config(server, path, votes=1), tmp_path)
+    assert judgement.as_facts()["not_sent"] == {"empty_rationale": 1}
+    assert figures(judgement)["plain"]["not_asked"] == {"empty_rationale": 1}
+    assert figures(judgement)["near"]["not_asked"] == {"empty_rationale": 1, "no_reference": 1}
+    assert server.asked() == Counter({"e000": 2, "e7": 1})
+    with_reference = [request for request in server.requests() if "REFERENCE" in json.dumps(request["body"])]
+    assert [request["id"] for request in with_reference] == ["e000"]
+    assert "plain" not in with_reference[0]["body"]["messages"][1]["content"]
+
+
+def test_people_are_compared_where_their_scores_are_given(server: RunningServer, tmp_path: Path) -> None:
+    human = tmp_path / "human.csv"
+    human.write_text("id,criterion,score,rater\n" + "".join(f"e{n:03d},safety,{n % 2 + 4},a\n" for n in range(3)))
+    low = answer(**dict.fromkeys(CRITERIA, 4))
+    server.start(contents={"e000": [low], "e001": [ALL_FIVE], "*": [low]})
+    config = judge_config(server, SHIPPED, votes=1, human_scores=str(human))
+    facts = judge(judged_rows(4), config, tmp_path).as_facts()["human_agreement"]
+    safety = facts["criteria"][-1]
+    assert (safety["num_pairs"], safety["num_only_judge"], safety["num_only_human"]) == (3, 1, 0)
+    assert safety["quadratic_weighted_kappa"]["value"] == safety["spearman"]["value"] == pytest.approx(1)
+
+
+def test_figures_hold_no_text_and_the_log_none(
+    server: RunningServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.start({"e000": ["500"], "e001": ["400"], "e002": ["echo"]}, contents={"*": [ALL_FIVE]})
+    judgement = judge(judged_rows(4), judge_config(server, SHIPPED, votes=1), tmp_path)
+    shown = caplog.text + json.dumps(judgement.as_facts()) + str(judgement.scores.to_pylist())
+    assert "SECRET-NOTE" not in shown
+    assert "because of" not in shown
+
+
+def test_without_an_endpoint_nothing_is_judged() -> None:
+    judgement = not_judged()
+    assert judgement.as_facts() == {"status": "not judged", "reason": "no judge is configured"}
+    assert len(judgement.scores) == 0
+
+
+def test_what_is_faulty_is_refused_before_anything_is_sent(
+    server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("R2D_TEST_KEY", raising=False)
+    server.start()
+    with pytest.raises(DataError, match="no rationale to judge"):
+        judge([], judge_config(server, SHIPPED), tmp_path)
+    with pytest.raises(DataError, match="occurs more than once"):
+        judge(judged_rows(1) * 2, judge_config(server, SHIPPED), tmp_path)
+    with pytest.raises(DataError, match="cannot be read"):
+        judge(judged_rows(1), judge_config(server, SHIPPED, human_scores=str(tmp_path / "none.csv")), tmp_path)
+    with pytest.raises(ConfigError, match="R2D_TEST_KEY"):
+        judge(judged_rows(1), judge_config(server, SHIPPED, api_key_env="R2D_TEST_KEY"), tmp_path)
+    assert server.requests() == []
