@@ -29,7 +29,6 @@ def comparison(config: dict[str, Any] | None = None) -> None:
         config: the sections of `r2d.config.RunConfig`, `comparison` among them; by default `configs/comparison.yaml`.
     """
     base = load_config(DEFAULT) if config is None else parse_config(config)
-    base.require_declared_labels()
     base = with_pinned_start(base)
     labels, models = base.data.labels, list(variants(base))
 

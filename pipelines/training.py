@@ -33,7 +33,6 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
         config: the sections of `r2d.config.RunConfig`; by default those of `configs/demo.yaml`.
     """
     run = load_config(DEMO) if config is None else parse_config(config)
-    run.require_declared_labels()
     run = with_pinned_start(run)
     labels = run.data.labels
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from r2d.config import load_config
+from r2d.config import LabelsConfig, load_config
+from r2d.data.labels import normalise_label
 from r2d.errors import R2DError
 from r2d.registry.fetch import fetch_registered
 
 if TYPE_CHECKING:
+    from r2d.modeling.labels import LabelSet
     from r2d.modeling.predictor import Decision
 
 app = typer.Typer(
@@ -46,7 +48,7 @@ def check(
             typer.echo(str(error), err=True)
         else:
             typer.echo(
-                f"{path}: ok ({run.data.format}, {len(run.data.labels.names)} labels, model {run.model.name}, "
+                f"{path}: ok ({run.data.format}, {_label_count(run.data.labels)}, model {run.model.name}, "
                 f"at most {run.stage1.max_steps:,} + {run.stage2.max_steps:,} steps)"
             )
     raise typer.Exit(2 if faulty else 0)
@@ -102,6 +104,10 @@ def predict(
     model: Annotated[
         str, typer.Option(help="Registered model (name@alias or name/version) or a model folder.")
     ] = "reason2decide@champion",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="A label these notes can have; repeat it. For models trained with options in the rows."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")] = False,
 ) -> None:
     """Decide and explain: label, its probability, and the rationale for it."""
@@ -112,7 +118,9 @@ def predict(
         raise R2DError("standard input held no note; give one note a line")
     if any(not note.strip() for note in notes):
         raise R2DError("a note is empty; give its text, or `-` to read notes from standard input")
-    for decision in Predictor(_model_folder(model)).decide(notes):
+    predictor = Predictor(_model_folder(model))
+    options = _options(option or [], predictor.labels.declared)
+    for decision in predictor.decide(notes, options and [options] * len(notes)):
         typer.echo(json.dumps(asdict(decision), ensure_ascii=False) if as_json else _shown(decision))
 
 
@@ -132,6 +140,24 @@ def _model_folder(model: str) -> Path:
     if Path(model).is_dir():
         return Path(model)
     return fetch_registered(model)
+
+
+def _options(given: list[str], declared: LabelSet | None) -> list[str] | None:
+    """The options of every note, or None for a model that decides between declared labels."""
+    if declared is not None and given:
+        raise R2DError(f"--option: this model decides between {', '.join(declared.names)}; leave --option out")
+    if declared is not None:
+        return None
+    if len({normalise_label(option) for option in given} - {""}) < max(2, len(given)):
+        raise R2DError(
+            f"this model chooses among options that come with each note; found {len(given)}: give two or more that "
+            "differ, such as --option yes --option no"
+        )
+    return given
+
+
+def _label_count(labels: LabelsConfig) -> str:
+    return "labels in each row" if labels.per_row else f"{len(labels.names)} labels"
 
 
 def _shown(decision: Decision) -> str:

@@ -22,9 +22,12 @@ def evaluate(
     Annotated[HTMLString, "r2d_evaluation_report"],
     Annotated[Image, "r2d_confusion_matrix"],
 ]:
-    """Metrics, the predictions behind them, the report for people, and the confusion matrix."""
+    """Metrics, the predictions behind them, the report for people, and the confusion matrix.
+
+    Where each row has options of its own there is no such matrix; its picture then shows accuracies.
+    """
     from r2d.evaluation.evaluate import evaluate as measure
-    from r2d.evaluation.pictures import confusion_matrix_picture
+    from r2d.evaluation.pictures import accuracy_picture, confusion_matrix_picture
 
     result = measure(examples, model, config=evaluation, data=data)
     label, alignment = result.metrics["label"], result.metrics["alignment"]
@@ -32,5 +35,9 @@ def evaluate(
     figures |= {name: alignment[name] for name in ("consistency", "sufficiency", "gold_robustness")}
     measured = {name: figure for name, figure in figures.items() if figure is not None}
     log_metadata(measured | {"evaluation_seconds": result.seconds})
-    matrix = confusion_matrix_picture(label, data.labels.names)
-    return result.metrics, result.predictions, HTMLString(result.report), matrix
+    picture = (
+        accuracy_picture({**result.metrics["baselines"], "this model": label})
+        if data.labels.per_row
+        else confusion_matrix_picture(label, data.labels.names)
+    )
+    return result.metrics, result.predictions, HTMLString(result.report), picture

@@ -16,7 +16,7 @@ import pyarrow as pa
 from r2d.config import RunConfig
 from r2d.data.examples import content_hash, write_table
 from r2d.errors import RegistryError
-from r2d.modeling.model_folder import FACTS_FILE, folder_hash, require_same_labels
+from r2d.modeling.model_folder import FACTS_FILE, folder_hash, read_model_facts, require_same_labels
 from r2d.rationales.provenance import trained_on
 from r2d.registry.fetch import REGISTERED
 from r2d.registry.gate import GateDecision
@@ -48,6 +48,20 @@ class RegisteredModel:
         return f"{self.name}@{self.aliases[0]}" if self.aliases else f"{self.name}/{self.version}"
 
 
+@dataclass(frozen=True)
+class Served:
+    """How MLflow serves a model: the source that it runs, and what it is sent."""
+
+    source: str
+    example: list[Any]
+
+    @classmethod
+    def of(cls, model_folder: Path) -> Served:
+        if read_model_facts(model_folder).labels.per_row:
+            return cls("pyfunc_options_model.py", [{"text": "Where do you bake bread?", "options": ["oven", "car"]}])
+        return cls("pyfunc_model.py", ["62 yo with chest pain since 1h, denies fever."])
+
+
 def register(
     model_folder: Path, metrics: Mapping[str, Any], decision: GateDecision, provenance: pa.Table, model_name: str
 ) -> RegisteredModel:
@@ -62,6 +76,7 @@ def register(
     configure_mlflow()
     client = MlflowClient()
     content = _content_hash(model_folder, metrics, provenance)
+    served = Served.of(model_folder)
     for found in client.search_model_versions(f"name = '{model_name}' and tags.`{CONTENT_TAG}` = '{content}'"):
         return RegisteredModel(model_name, str(found.version), _aliases(client, model_name, found.version), False)
 
@@ -71,11 +86,11 @@ def register(
         mlflow.log_dict(dict(metrics), "metrics.json")
         info = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(ROOT / "steps" / "pyfunc_model.py"),
+            python_model=str(ROOT / "steps" / served.source),
             artifacts={"model": str(model_folder), "rationale_provenance": str(Path(folder) / PROVENANCE_FILE)},
             code_paths=[str(ROOT / "r2d")],
             pip_requirements=[f"{name}=={installed_version(name).split('+')[0]}" for name in REQUIREMENTS],
-            input_example=["62 yo with chest pain since 1h, denies fever."],
+            input_example=served.example,
         )
     if not client.search_registered_models(f"name = '{model_name}'"):
         client.create_registered_model(model_name, description="Decides and explains; decision support, no device.")

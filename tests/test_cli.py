@@ -18,9 +18,11 @@ def r2d(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def test_check_says_ok_for_each_right_config() -> None:
-    done = r2d("check", "configs/demo.yaml", "configs/paper.yaml")
+    done = r2d("check", "configs/demo.yaml", "configs/paper.yaml", "configs/cqa.yaml")
     assert done.returncode == 0
-    assert [line.split(":")[1].split()[0] for line in done.stdout.splitlines()] == ["ok", "ok"]
+    assert [line.split(":")[1].split()[0] for line in done.stdout.splitlines()] == ["ok", "ok", "ok"]
+    assert "5 labels" in done.stdout.splitlines()[0]
+    assert "labels in each row" in done.stdout.splitlines()[2]
 
 
 def test_check_names_the_faults_of_wrong_ones_and_fails(tmp_path: Path) -> None:
@@ -42,6 +44,12 @@ def test_predict_decides_from_a_folder_for_people_and_for_machines(stage2_model:
     decisions = [json.loads(line) for line in machine.stdout.splitlines()]
     assert [set(decision) for decision in decisions] == [{"label", "valid", "label_probabilities", "rationale"}] * 2
     assert shown.stdout.startswith(f"{decisions[0]['label']} (")
+
+
+def test_predict_refuses_options_where_the_labels_are_declared(stage2_model: Path) -> None:
+    done = r2d("predict", "--model", str(stage2_model), "--option", "yes", "--option", "no", "pt denies fever")
+    assert done.returncode == 2
+    assert "error: --option: this model decides between emergency now, self care; leave --option out" in done.stderr
 
 
 @pytest.mark.parametrize(

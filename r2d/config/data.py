@@ -17,7 +17,7 @@ class LabelsConfig(Section):
     """Every label, as written in the data. In order of acuity, most urgent first, when `ordered`."""
     per_row: bool = False
     """Whether each row brings its own options, in `data.columns.options`, as questions with five choices do; `names`
-    is then left out. Such data can be validated and ingested; training on them is not there yet."""
+    is then left out. There are no classes then: models are selected and judged by accuracy."""
     ordered: bool = False
     """Whether the order of `names` means something (acuity)."""
 
@@ -59,7 +59,8 @@ class ColumnsConfig(Section):
 
 
 class SplitConfig(Section):
-    """How rows without a given split are divided: by hash of the group id (else the id), stratified by label."""
+    """How rows without a given split are divided: by hash of the group id (else the id), stratified by
+    label where labels are declared."""
 
     validation_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     test_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1

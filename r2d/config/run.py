@@ -33,10 +33,12 @@ class EvaluationConfig(Section):
 
 
 class GateConfig(Section):
-    """What a model must beat on macro-F1 to be given the alias `champion`."""
+    """What a model must beat to be given the alias `champion`: on macro-F1; on accuracy where `labels.per_row`."""
 
     beat_majority_class: bool = True
+    """With options in the rows: an option at random."""
     beat_linear_baseline: bool = True
+    """With options in the rows: the option that was most often right in training."""
 
 
 class RegistrationConfig(Section):
@@ -72,18 +74,6 @@ class RunConfig(Section):
                     f"label; found {self.model.label_decoding!r}"
                 )
         return self
-
-    def require_declared_labels(self) -> None:
-        """Refuse what can be validated and ingested, but not trained on.
-
-        Raises:
-            ConfigError: the labels stand in the rows.
-        """
-        if self.data.labels.per_row:
-            raise ConfigError(
-                "data.labels.per_row: the pipeline trains on declared labels; found labels that stand in the rows. "
-                "Declare data.labels.names; such data can be read by `r2d validate` and `r2d ingest`"
-            )
 
     def require_comparison(self) -> ComparisonConfig:
         """The grid of the comparison.

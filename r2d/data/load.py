@@ -46,7 +46,9 @@ def load_examples(config: DataConfig) -> pa.Table:
     ids = [value.strip() for value in _texts(rows, "id", "")]
     labels = _labels(rows, config.labels)
     groups = [value.strip() or None for value in _texts(rows, "group", "")]
-    splits = _assign(config, rows, ids, labels, groups, _given_splits(rows))
+    # Options of the row are no classes: strata of one row each would send all rare answers to training.
+    strata = [""] * len(ids) if config.labels.per_row else labels
+    splits = _assign(config, rows, ids, strata, groups, _given_splits(rows))
     empty = pa.repeat(pa.scalar("", pa.string()), len(ids))
     columns = {
         "id": pa.array(ids, pa.string()),
@@ -103,7 +105,7 @@ def _assign(
     config: DataConfig,
     rows: Rows,
     ids: Sequence[str],
-    labels: Sequence[str],
+    strata: Sequence[str],
     groups: Sequence[str | None],
     given: Sequence[str] | None,
 ) -> list[str]:
@@ -115,7 +117,7 @@ def _assign(
         test_ids = {row_id for row_id, split in zip(ids, given, strict=True) if split == "test"}
         test_source, given = "the data set's own split 'test'", None
     return assign_splits(
-        ids, labels, groups, config.split, given=given, test_ids=test_ids, source=rows.source, test_source=test_source
+        ids, strata, groups, config.split, given=given, test_ids=test_ids, source=rows.source, test_source=test_source
     )
 
 

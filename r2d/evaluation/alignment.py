@@ -19,8 +19,10 @@ from r2d.data.labels import match_label
 
 FIGURES = ("consistency", "sufficiency", "gold_robustness")
 
-PredictLabels = Callable[[Sequence[str]], Sequence[str]]
-"""Texts -> decoded labels, in their order; with free decoding one may be no declared label."""
+PredictLabels = Callable[[Sequence[str], Sequence[Sequence[str]]], Sequence[str]]
+"""Texts and the labels that each can have -> decoded labels, in their order; with free decoding one may be no label."""
+
+TextWithOptions = tuple[str, tuple[str, ...]]
 
 
 def alignment_metrics(
@@ -30,25 +32,29 @@ def alignment_metrics(
     predicted_labels: Sequence[str],
     rationales: Sequence[str],
     gold_rationales: Sequence[str],
-    labels: Sequence[str],
+    options: Sequence[Sequence[str]],
 ) -> dict[str, Any]:
     """Decide once more from the rationales alone, and compare.
 
-    A label outside the declared set agrees with nothing, not even with itself. So does an empty rationale: what the
+    A label outside the row's set agrees with nothing, not even with itself. So does an empty rationale: what the
     model makes of no text at all says nothing of a rationale (our departure; the papers do not treat it).
 
     Args:
         predict_labels: the model's own `predict: {text}`, in the decoding of the headline.
         predicted_labels: P1, `rationales`: r; `gold_rationales`: r*, empty where a row has none.
+        options: the labels that each row can have: the declared set, or the row's own.
 
     Returns:
         num_rows, num_empty_rationales, num_with_gold_rationale, and each of `FIGURES`, a fraction; None without rows.
     """
-    decided = _decided(predict_labels, [*rationales, *gold_rationales], labels)
-    first = [match_label(label, labels) for label in predicted_labels]
-    gold = [match_label(label, labels) for label in gold_labels]
-    from_own = [decided[text] for text in rationales]
-    from_gold = [(y, decided[text]) for y, text in zip(gold, gold_rationales, strict=True) if text.strip()]
+    sets = [tuple(some) for some in options]
+    decided = _decided(predict_labels, list(zip([*rationales, *gold_rationales], sets * 2, strict=True)))
+    first = [match_label(label, some) for label, some in zip(predicted_labels, sets, strict=True)]
+    gold = [match_label(label, some) for label, some in zip(gold_labels, sets, strict=True)]
+    from_own = [decided[row] for row in zip(rationales, sets, strict=True)]
+    from_gold = [
+        (y, decided[text, some]) for y, text, some in zip(gold, gold_rationales, sets, strict=True) if text.strip()
+    ]
     return {
         "num_rows": len(first),
         "num_empty_rationales": sum(not text.strip() for text in rationales),
@@ -65,11 +71,12 @@ def no_alignment() -> dict[str, Any]:
     return {**counts, **dict.fromkeys(FIGURES)}
 
 
-def _decided(predict_labels: PredictLabels, texts: Sequence[str], labels: Sequence[str]) -> dict[str, str | None]:
-    """Text -> the declared label that it leads to, or None. Each distinct text is decided once, by length."""
-    distinct = sorted({text for text in texts if text.strip()}, key=lambda text: (-len(text), text))
-    decided = dict.fromkeys(texts, None) | dict(zip(distinct, predict_labels(distinct), strict=True))
-    return {text: match_label(label, labels) for text, label in decided.items()}
+def _decided(predict_labels: PredictLabels, rows: Sequence[TextWithOptions]) -> dict[TextWithOptions, str | None]:
+    """(Text, options) -> the option that the text leads to, or None. Each distinct pair is decided once, by length."""
+    distinct = sorted({row for row in rows if row[0].strip()}, key=lambda row: (-len(row[0]), row))
+    labels = predict_labels([text for text, _ in distinct], [some for _, some in distinct])
+    matched = (match_label(label, some) for label, (_, some) in zip(labels, distinct, strict=True))
+    return dict.fromkeys(rows) | dict(zip(distinct, matched, strict=True))
 
 
 def _agreement(pairs: Sequence[tuple[str | None, str | None]]) -> float | None:

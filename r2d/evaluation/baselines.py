@@ -1,4 +1,9 @@
-"""What a model must beat to be worth its weights: the most frequent label, and a linear model over words."""
+"""What a model must beat to be worth its weights: the most frequent label, and a linear model over words.
+
+Where each row has options of its own there is no label set to learn. Then it is an option at random, and the option
+that was most often right in training: both decide without reading the text, so a model that does not beat them has
+learnt nothing from it.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +13,48 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from r2d.data.labels import normalise_label
 from r2d.errors import DataError
+from r2d.evaluation.label_metrics import label_metrics, without_classes
 
 logger = logging.getLogger(__name__)
 
 MAJORITY_CLASS = "majority class"
 LINEAR_BASELINE = "TF-IDF + logistic regression"
+RANDOM_OPTION = "an option at random"
+FREQUENT_OPTION = "the option most often right in training"
 
 REGULARISATION_GRID = (0.1, 0.5, 2.0, 10.0)
 NUM_FOLDS = 3
 MAX_SEARCH_ROWS = 10_000
 """Rows on which C is chosen; the final fit sees every row."""
 MAX_TERMS = 100_000
+
+
+def baselines(
+    train_texts: Sequence[str],
+    train_labels: Sequence[str],
+    texts: Sequence[str],
+    gold: Sequence[str],
+    labels: Sequence[str],
+) -> dict[str, dict[str, Any]]:
+    """Name -> `label_metrics` of the same rows decided without a language model, learnt from the same training rows."""
+    decided = {
+        MAJORITY_CLASS: majority_baseline(train_labels, len(texts)),
+        LINEAR_BASELINE: linear_baseline(train_texts, train_labels, texts),
+    }
+    return {name: label_metrics(gold, predicted, labels) for name, predicted in decided.items()}
+
+
+def option_baselines(
+    train_labels: Sequence[str], gold: Sequence[str], options: Sequence[Sequence[str]]
+) -> dict[str, dict[str, Any]]:
+    """Name -> expected figures, in the form of `option_metrics`, of what can be had without reading a text."""
+    chances = {
+        RANDOM_OPTION: random_option_chances(options),
+        FREQUENT_OPTION: frequent_option_chances(train_labels, gold, options),
+    }
+    return {name: without_classes(of_rows) for name, of_rows in chances.items()}
 
 
 def majority_baseline(train_labels: Sequence[str], num_rows: int) -> list[str]:
@@ -57,6 +92,28 @@ def linear_baseline(
     logger.info("linear baseline: %d rows, %d terms, C = %g", train.shape[0], train.shape[1], strength)
     model = _classifier(strength, seed).fit(train, list(train_labels))
     return [str(label) for label in model.predict(vectorizer.transform(test_texts))]
+
+
+def random_option_chances(options: Sequence[Sequence[str]]) -> list[float]:
+    """Probability of each row of being right when one of its options is drawn: exact, nothing is drawn."""
+    return [1 / len({normalise_label(option) for option in some}) for some in options]
+
+
+def frequent_option_chances(
+    train_labels: Sequence[str], gold: Sequence[str], options: Sequence[Sequence[str]]
+) -> list[float]:
+    """Probability of each row of being right when its option is taken that most training rows have as their label.
+
+    Of equally frequent options each is taken equally often; where training knows none of them, that is a draw among
+    all.
+    """
+    counts = Counter(normalise_label(label) for label in train_labels)
+    chances = []
+    for label, some in zip(gold, options, strict=True):
+        known = {option: counts[option] for option in map(normalise_label, some)}
+        best = [option for option, count in known.items() if count == max(known.values())]
+        chances.append((normalise_label(label) in best) / len(best))
+    return chances
 
 
 def _classifier(strength: float, seed: int) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from r2d.evaluation.label_metrics import HEADLINES, WHY_NO_CLASSES, headline_of
 from r2d.pages.rendering import figure
 
 
@@ -63,7 +64,8 @@ def compare(models: Sequence[MeasuredModel]) -> dict[str, Any]:
     """Mean and sample standard deviation over the seeds, in the order in which the variants come.
 
     Returns:
-        seeds, num_rows (of the test split), decoding, bertscore_model, baselines: name -> macro-F1,
+        seeds, num_rows (of the test split), decoding, bertscore_model,
+        headline: `macro_f1`, or `accuracy` where each row has options of its own, baselines: name -> that figure,
         variants: variant, n (models), figures: key -> mean, std, n (models that have the figure). `mean` is None for
         no model and `std` for fewer than two.
     """
@@ -76,12 +78,14 @@ def compare(models: Sequence[MeasuredModel]) -> dict[str, Any]:
     scored = [model.metrics["rationale"] for model in models if model.metrics["rationale"] is not None]
     used = {scores["bertscore"]["model"] for scores in scored if scores["bertscore"] is not None}
     first = models[0].metrics
+    headline = headline_of(first["label"])
     return {
         "seeds": sorted({model.seed for model in models}),
         "num_rows": first["num_rows"],
         "decoding": first["decoding"],
         "bertscore_model": ", ".join(sorted(used)) or None,
-        "baselines": {name: metrics["macro_f1"] for name, metrics in first["baselines"].items()},
+        "headline": headline,
+        "baselines": {name: metrics[headline] for name, metrics in first["baselines"].items()},
         "variants": rows,
     }
 
@@ -103,11 +107,13 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
     notes = [
         f"Mean ± sample standard deviation over the seeds {seeds} (of the training; the split is the same), each on "
         f"{comparison['num_rows']:,} test rows, {comparison['decoding']} label decoding.",
-        f"macro-F1 of the baselines on the same rows: {baselines}.",
+        f"{HEADLINES[comparison['headline']]} of the baselines on the same rows: {baselines}.",
         "Training: Stage 1 and Stage 2 with their validations, as measured when they ran; a Stage 1 that variants "
         "share counts in full in each.",
         "–: there is no such figure (a method that writes no rationale, or a time that was not recorded).",
     ]
+    if comparison["headline"] == "accuracy":
+        notes.append(f"Variants are judged by accuracy: {WHY_NO_CLASSES}.")
     return notes if bertscore is None else [*notes, f"BERTScore by {bertscore}, not rescaled."]
 
 

@@ -15,7 +15,7 @@ PANELS = {
     "sufficiency": "sufficiency",
     "bertscore_f1": "BERTScore F1",
 }
-"""Figure -> title."""
+"""Figure -> title. Where no model has a macro-F1, because each row has options of its own, accuracy takes its place."""
 DPI = 130
 WIDTH_INCHES = 11.0
 HEAD_INCHES = 1.5
@@ -39,8 +39,11 @@ def comparison_picture(runs: pa.Table) -> Image:
     canvas = FigureCanvasAgg(figure)
     title = "Comparison on the test split (axes do not start at 0)"
     figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=13, fontweight="bold")
-    all_axes = figure.subplots(1, len(PANELS), sharey=True)
-    for axes, (key, title) in zip(all_axes, PANELS.items(), strict=True):
+    panels = PANELS
+    if all(row["macro_f1"] is None for row in rows):
+        panels = {"accuracy": "accuracy"} | {key: title for key, title in PANELS.items() if key != "macro_f1"}
+    all_axes = figure.subplots(1, len(panels), sharey=True)
+    for axes, (key, title) in zip(all_axes, panels.items(), strict=True):
         _draw_panel(axes, title, [[row[key] for row in rows if row["variant"] == name] for name in names])
     all_axes[0].set_yticks(range(len(names)), names)
     all_axes[0].set_ylim(len(names) - 0.5, -0.5)

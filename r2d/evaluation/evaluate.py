@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from r2d.config import DataConfig, EvaluationConfig
+from r2d.config import DataConfig, EvaluationConfig, LabelsConfig
 from r2d.data.examples import SPLITS, split_of
 from r2d.errors import DataError
 from r2d.evaluation.alignment import alignment_metrics, no_alignment
-from r2d.evaluation.baselines import LINEAR_BASELINE, MAJORITY_CLASS, linear_baseline, majority_baseline
-from r2d.evaluation.label_metrics import label_metrics
+from r2d.evaluation.baselines import baselines, option_baselines
+from r2d.evaluation.label_metrics import label_metrics, option_metrics
 from r2d.evaluation.rationale_metrics import rationale_metrics
 from r2d.evaluation.report import ReportFacts, render_report
 
@@ -70,33 +70,46 @@ def evaluate(examples: pa.Table, model_folder: Path, *, config: EvaluationConfig
     from r2d.modeling.predictor import Predictor
 
     started = time.perf_counter()
-    test = _test_rows(examples, config.max_rows)
+    train, test = split_of(examples, "train"), _test_rows(examples, config.max_rows)
     predictor = Predictor(model_folder)
-    texts, gold, labels = test["text"].to_pylist(), test["label"].to_pylist(), data.labels.names
-    decisions = predictor.decide(texts, batch_size=config.batch_size, on_progress=_progress_lines())
+    texts, gold, options = test["text"].to_pylist(), test["label"].to_pylist(), _options(test, data.labels)
+    decisions = predictor.decide(texts, options, batch_size=config.batch_size, on_progress=_progress_lines())
     own = predictor.config.label_decoding
     other: LabelDecoding = "free" if own == "constrained" else "constrained"
-    other_labels = predictor.decode_labels(texts, decoding=other, batch_size=config.batch_size)
-    own_metrics = label_metrics(gold, [decision.label for decision in decisions], labels)
+    other_labels = predictor.decode_labels(texts, options, decoding=other, batch_size=config.batch_size)
+    measure = partial(_label_metrics, gold, options=options, labels=data.labels)
     correct = [decision.label == label for decision, label in zip(decisions, gold, strict=True)]
     metrics = {
         "num_rows": len(test),
         "decoding": own,
-        "label": own_metrics,
-        "other_decoding": {"decoding": other, "label": label_metrics(gold, other_labels, labels)},
-        "baselines": _baselines(examples, texts, gold, labels),
+        "label": measure([decision.label for decision in decisions]),
+        "other_decoding": {"decoding": other, "label": measure(other_labels)},
+        "baselines": option_baselines(train["label"].to_pylist(), gold, options)
+        if data.labels.per_row
+        else baselines(train["text"].to_pylist(), train["label"].to_pylist(), texts, gold, data.labels.names),
         "rationale": rationale_metrics(
             test["rationale"].to_pylist(), [decision.rationale for decision in decisions], correct, config
         )
         if predictor.method.explains
         else None,
-        "alignment": _alignment(predictor, test, decisions, labels, config),
+        "alignment": _alignment(predictor, test, decisions, options, config),
         "method": predictor.method.name,
         "num_parameters": predictor.model.num_parameters(),
     }
     facts = _report_facts(examples, test, decisions, metrics, predictor, data)
     report = render_report(facts)
     return Evaluation(metrics, _predictions(test, decisions), report, time.perf_counter() - started)
+
+
+def _options(test: pa.Table, labels: LabelsConfig) -> list[Sequence[str]]:
+    """The labels that each row can have."""
+    return test["options"].to_pylist() if labels.per_row else [labels.names] * len(test)
+
+
+def _label_metrics(
+    gold: Sequence[str], predicted: Sequence[str], *, options: Sequence[Sequence[str]], labels: LabelsConfig
+) -> dict[str, Any]:
+    return option_metrics(gold, predicted, options) if labels.per_row else label_metrics(gold, predicted, labels.names)
 
 
 def _test_rows(examples: pa.Table, max_rows: int | None) -> pa.Table:
@@ -114,24 +127,11 @@ def _by_id_hash(test: pa.Table) -> list[int]:
     return sorted(range(len(digests)), key=digests.__getitem__)
 
 
-def _baselines(
-    examples: pa.Table, texts: Sequence[str], gold: Sequence[str], labels: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    """The same test rows decided without a language model, learnt from the same training split."""
-    train = split_of(examples, "train")
-    train_texts, train_labels = train["text"].to_pylist(), train["label"].to_pylist()
-    decided = {
-        MAJORITY_CLASS: majority_baseline(train_labels, len(texts)),
-        LINEAR_BASELINE: linear_baseline(train_texts, train_labels, texts),
-    }
-    return {name: label_metrics(gold, predicted, labels) for name, predicted in decided.items()}
-
-
 def _alignment(
     predictor: Predictor,
     test: pa.Table,
     decisions: Sequence[Decision],
-    labels: Sequence[str],
+    options: Sequence[Sequence[str]],
     config: EvaluationConfig,
 ) -> dict[str, Any]:
     if not predictor.method.explains:
@@ -142,7 +142,7 @@ def _alignment(
         predicted_labels=[decision.label for decision in decisions],
         rationales=[decision.rationale for decision in decisions],
         gold_rationales=test["rationale"].to_pylist(),
-        labels=labels,
+        options=options,
     )
 
 
@@ -188,7 +188,9 @@ def _report_facts(
             "rationales": ", ".join(sorted(set(test["rationale_source"].to_pylist()) - {""})) or "none",
         },
         split_rows={split: len(split_of(examples, split)) for split in SPLITS},
-        label_counts={split: {label: counts[split, label] for label in data.labels.names} for split in SPLITS},
+        label_counts={split: {label: counts[split, label] for label in data.labels.names} for split in SPLITS}
+        if data.labels.names
+        else {},
         synthetic=synthetic,
         samples=_samples(test, decisions),
     )
@@ -203,6 +205,7 @@ def _samples(test: pa.Table, decisions: Sequence[Decision]) -> list[dict[str, An
         {
             "id": test["id"][row].as_py(),
             "text": test["text"][row].as_py(),
+            "options": test["options"][row].as_py(),
             "gold_label": test["label"][row].as_py(),
             "predicted_label": decisions[row].label if decisions[row].valid else None,
             "label_probability": decisions[row].label_probabilities.get(decisions[row].label),

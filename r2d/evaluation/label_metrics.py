@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from r2d.data.labels import normalise_label
+from r2d.data.labels import match_label, normalise_label
 from r2d.errors import DataError
+
+HEADLINES = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
+"""Figure that models are judged by -> its name."""
+
+WHY_NO_CLASSES = "each row has options of its own, so there are no classes for a macro-F1 to average over"
+
+
+def headline_of(metrics: Mapping[str, Any]) -> str:
+    """Key of the figure that a model is judged by: `macro_f1`, and `accuracy` where there are no classes."""
+    return "accuracy" if metrics["macro_f1"] is None else "macro_f1"
 
 
 def label_metrics(gold: Sequence[str], predicted: Sequence[str | None], labels: Sequence[str]) -> dict[str, Any]:
@@ -35,10 +45,7 @@ def label_metrics(gold: Sequence[str], predicted: Sequence[str | None], labels: 
     """
     from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
-    if len(gold) != len(predicted):
-        raise ValueError(f"{len(gold)} gold labels and {len(predicted)} predictions: give one prediction for each row")
-    if not gold:
-        raise DataError("labels cannot be measured on no rows; check that the split holds rows")
+    _require_rows(len(gold), len(predicted))
     place = {normalise_label(label): index for index, label in enumerate(labels)}
     invalid = len(labels)
     gold_places = [_gold_place(label, row, place, labels) for row, label in enumerate(gold)]
@@ -66,6 +73,53 @@ def label_metrics(gold: Sequence[str], predicted: Sequence[str | None], labels: 
         },
         "confusion_matrix": confusion_matrix(gold_places, said, labels=columns)[:-1].tolist(),
     }
+
+
+def option_metrics(
+    gold: Sequence[str], predicted: Sequence[str | None], options: Sequence[Sequence[str]]
+) -> dict[str, Any]:
+    """Measure decisions between options that each row brings itself.
+
+    A prediction that is none of the row's own options is wrong, even where another row has such an option.
+
+    Returns:
+        The keys of `label_metrics`. A class is a label that rows share, and here there is none: macro_f1 and
+        weighted_f1 are None, per_class and confusion_matrix are empty.
+
+    Raises:
+        DataError: there is no row, or a gold label is not among the options of its row.
+        ValueError: the columns differ in length.
+    """
+    _require_rows(len(gold), len(predicted))
+    for row, (label, some) in enumerate(zip(gold, options, strict=True)):
+        if match_label(label, some) is None:
+            raise DataError(f"the gold label of row {row} is not among its {len(some)} options; mend the row")
+    said = [match_label(text, some) for text, some in zip(predicted, options, strict=True)]
+    right = [
+        text is not None and normalise_label(text) == normalise_label(label)
+        for text, label in zip(said, gold, strict=True)
+    ]
+    return without_classes(right, invalid_label_rate=said.count(None) / len(said))
+
+
+def without_classes(right: Sequence[float], *, invalid_label_rate: float = 0.0) -> dict[str, Any]:
+    """The figures of `option_metrics` from the probability of each row of being decided rightly, 0 or 1 for a model."""
+    return {
+        "num_rows": len(right),
+        "accuracy": sum(right) / len(right),
+        "macro_f1": None,
+        "weighted_f1": None,
+        "invalid_label_rate": invalid_label_rate,
+        "per_class": {},
+        "confusion_matrix": [],
+    }
+
+
+def _require_rows(num_gold: int, num_predicted: int) -> None:
+    if num_gold != num_predicted:
+        raise ValueError(f"{num_gold} gold labels and {num_predicted} predictions: give one prediction for each row")
+    if not num_gold:
+        raise DataError("labels cannot be measured on no rows; check that the split holds rows")
 
 
 def _gold_place(label: str, row: int, place: dict[str, int], labels: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture, for trackers and slides; the report draws its own as a table."""
+"""The decisions as a picture, for trackers and slides: the confusion matrix, or accuracies without classes."""
 
 from __future__ import annotations
 
@@ -44,6 +44,36 @@ def confusion_matrix_picture(metrics: Mapping[str, Any], labels: Sequence[str]) 
     bar.outline.set_visible(False)
     figures = f"accuracy {metrics['accuracy']:.1%}, macro-F1 {metrics['macro_f1']:.3f}"
     figure.suptitle(f"Decisions on {metrics['num_rows']:,} rows: {figures}", color=INK, fontsize=11)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def accuracy_picture(systems: Mapping[str, Mapping[str, Any]]) -> Image:
+    """A bar for each system's accuracy, for rows with options of their own; `systems` are `option_metrics` by name.
+
+    The last system is drawn as the model.
+    """
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    names = [textwrap.fill(name, 24) for name in systems]
+    values = [metrics["accuracy"] for metrics in systems.values()]
+    figure = Figure(figsize=(7.5, 1.6 + 0.55 * len(names)), dpi=DPI, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    bars = axes.barh(names, values, height=0.6, color=["#9a9a9a"] * (len(names) - 1) + ["#0072B2"])
+    axes.bar_label(bars, [f"{value:.1%}" for value in values], padding=4, color=INK)
+    axes.invert_yaxis()
+    axes.set_xlim(0.0, 1.12)
+    axes.set_xticks(np.linspace(0.0, 1.0, 5), ["0", "25", "50", "75", "100 %"])
+    axes.set_xlabel("accuracy; there is no confusion matrix, because each row has options of its own", color=INK)
+    axes.tick_params(length=0, colors=INK)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    num_rows = next(iter(systems.values()))["num_rows"]
+    figure.suptitle(f"Decisions on {num_rows:,} rows", color=INK, fontsize=11)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 

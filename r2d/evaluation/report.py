@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from r2d.data.labels import match_label
+from r2d.data.labels import normalise_label
+from r2d.evaluation.label_metrics import HEADLINES, WHY_NO_CLASSES, headline_of
 from r2d.pages import render
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ class ReportFacts:
 
     title: str
     labels: Sequence[str]
-    """In the order of the confusion matrix; most urgent first when `ordered`."""
+    """In the order of the confusion matrix; most urgent first when `ordered`. Empty where each row has its own."""
     label_metrics: Mapping[str, Any]
-    """`label_metrics` of the model under the headline `decoding`."""
+    """`label_metrics` of the model under the headline `decoding`, or `option_metrics` without `labels`."""
     rationale_metrics: Mapping[str, Any] | None = None
     """`rationale_metrics` of the model; None for a method that writes none."""
     alignment: Mapping[str, Any] | None = None
@@ -71,8 +72,9 @@ class ReportFacts:
     synthetic: bool = False
     """Invented text, no real patients; said at the top."""
     samples: Sequence[Mapping[str, Any]] = ()
-    """Rows with id, text, gold_label, predicted_label (None: no label), label_probability (or None), gold_rationale,
-    predicted_rationale. The first `MAX_SAMPLES` are shown, wrong decisions before right ones."""
+    """Rows with id, text, options (shown where they are the row's own), gold_label, predicted_label (None: no label),
+    label_probability (or None), gold_rationale, predicted_rationale. The first `MAX_SAMPLES` are shown, wrong decisions
+    before right ones."""
     pictures: Mapping[str, Image] = field(default_factory=dict)
     """Caption -> picture."""
     notes: Sequence[str] = ()
@@ -80,13 +82,16 @@ class ReportFacts:
 
 def render_report(facts: ReportFacts) -> str:
     """The page as HTML text, with style and pictures inside; every text of `facts` is escaped."""
-    metrics = facts.label_metrics
+    metrics, headline = facts.label_metrics, headline_of(facts.label_metrics)
     return render(
         "r2d.evaluation",
         "report.html.j2",
         title=facts.title,
         facts=facts,
         metrics=metrics,
+        headline=headline,
+        headline_name=HEADLINES[headline],
+        why_no_classes=None if facts.labels else WHY_NO_CLASSES,
         systems=_systems(facts),
         matrix=_matrix(metrics) if len(facts.labels) <= MAX_MATRIX_LABELS else None,
         max_matrix_labels=MAX_MATRIX_LABELS,
@@ -138,8 +143,9 @@ def _shown_samples(facts: ReportFacts) -> list[dict[str, Any]]:
     judged = [
         {
             **row,
-            "correct": match_label(row["predicted_label"], facts.labels)
-            == match_label(row["gold_label"], facts.labels),
+            "options": () if facts.labels else row["options"],
+            "correct": row["predicted_label"] is not None
+            and normalise_label(row["predicted_label"]) == normalise_label(row["gold_label"]),
         }
         for row in facts.samples
     ]

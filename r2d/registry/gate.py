@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from r2d.config import GateConfig
-from r2d.evaluation.baselines import LINEAR_BASELINE, MAJORITY_CLASS
+from r2d.evaluation.baselines import FREQUENT_OPTION, LINEAR_BASELINE, MAJORITY_CLASS, RANDOM_OPTION
+from r2d.evaluation.label_metrics import HEADLINES, headline_of
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Rule:
     name: str
     value: float
     threshold: float
+    figure: str = "macro-F1"
 
     @property
     def passed(self) -> bool:
@@ -24,7 +26,7 @@ class Rule:
 
     def sentence(self) -> str:
         verb = "is above" if self.passed else "is NOT above"
-        return f"macro-F1 {self.value:.3f} {verb} that of {self.name}, {self.threshold:.3f}"
+        return f"{self.figure} {self.value:.3f} {verb} that of {self.name}, {self.threshold:.3f}"
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,18 @@ class GateDecision:
 
 
 def judge(metrics: Mapping[str, Any], config: GateConfig) -> GateDecision:
-    """Hold the metrics of `r2d.evaluation.evaluate` against the configured rules."""
-    asked = {MAJORITY_CLASS: config.beat_majority_class, LINEAR_BASELINE: config.beat_linear_baseline}
-    value = float(metrics["label"]["macro_f1"])
+    """Hold the metrics of `r2d.evaluation.evaluate` against the configured rules.
+
+    Where each row has options of its own, the figure is accuracy and the baselines are those of options.
+    """
+    key = headline_of(metrics["label"])
+    simple, learnt = (MAJORITY_CLASS, LINEAR_BASELINE) if key == "macro_f1" else (RANDOM_OPTION, FREQUENT_OPTION)
+    asked = {simple: config.beat_majority_class, learnt: config.beat_linear_baseline}
+    value = float(metrics["label"][key])
     return GateDecision(
         tuple(
-            Rule(name, value, float(metrics["baselines"][name]["macro_f1"])) for name, wanted in asked.items() if wanted
+            Rule(name, value, float(metrics["baselines"][name][key]), HEADLINES[key])
+            for name, wanted in asked.items()
+            if wanted
         )
     )

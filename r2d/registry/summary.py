@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from r2d.evaluation.label_metrics import HEADLINES, WHY_NO_CLASSES, headline_of
+
 BAR_WIDTH = 30
-EXAMPLE_NOTE = "62 yo man with chest pain for 1 hour, sudden onset. Denies fever."
+EXAMPLE_NOTE = "'62 yo man with chest pain for 1 hour, sudden onset. Denies fever.'"
+EXAMPLE_QUESTION = "--option oven --option car 'Where do you bake bread?'"
 
 
 def summary(registration: Mapping[str, Any], metrics: Mapping[str, Any], *, report_uri: str) -> str:
@@ -17,7 +20,8 @@ def summary(registration: Mapping[str, Any], metrics: Mapping[str, Any], *, repo
         metrics: those of `r2d.evaluation.evaluate`.
         report_uri: folder of the evaluation report.
     """
-    label = metrics["label"]
+    label, key = metrics["label"], headline_of(metrics["label"])
+    has_classes = key == "macro_f1"
     state = "registered" if registration["is_new"] else "already registered, nothing new"
     alias = "champion" if registration["gate_passed"] else "no alias: it did not pass the gate"
     lines = [
@@ -26,10 +30,11 @@ def summary(registration: Mapping[str, Any], metrics: Mapping[str, Any], *, repo
         f"  {metrics['num_parameters']:,} parameters, measured on {metrics['num_rows']:,} test rows, "
         f"{metrics['decoding']} label decoding",
         "",
-        "  macro-F1",
-        *[_bar(name, figures["macro_f1"]) for name, figures in metrics["baselines"].items()],
-        _bar("this model", label["macro_f1"]),
+        f"  {HEADLINES[key]}",
+        *[_bar(name, figures[key]) for name, figures in metrics["baselines"].items()],
+        _bar("this model", label[key]),
         "",
+        *([] if has_classes else [f"  accuracy is shown: {WHY_NO_CLASSES}"]),
         f"  accuracy {label['accuracy']:.3f}, invalid labels {label['invalid_label_rate']:.1%}",
         _rationale_line(metrics),
         "",
@@ -37,7 +42,8 @@ def summary(registration: Mapping[str, Any], metrics: Mapping[str, Any], *, repo
         "",
         f"  report     {report_uri}/output.html",
         "  dashboard  make dashboard",
-        f"  next       .venv/bin/r2d predict --model {registration['reference']} '{EXAMPLE_NOTE}'",
+        f"  next       .venv/bin/r2d predict --model {registration['reference']} "
+        f"{EXAMPLE_NOTE if has_classes else EXAMPLE_QUESTION}",
         "",
     ]
     return "\n".join(lines)
@@ -54,7 +60,7 @@ def _rationale_line(metrics: Mapping[str, Any]) -> str:
 
 
 def _bar(name: str, value: float) -> str:
-    return f"    {name:<30} {value:.3f}  {'█' * round(value * BAR_WIDTH)}"
+    return f"    {name:<40} {value:.3f}  {'█' * round(value * BAR_WIDTH)}"
 
 
 def _figure(value: float | None, digits: int) -> str:

@@ -32,6 +32,7 @@ SHOWN = {
     "decoded_label_accuracy": "of them right {:.0%}",
     "eval_loss": "validation loss {:.3f}",
     "eval_macro_f1": "macro-F1 {:.3f}",
+    "eval_accuracy": "accuracy {:.3f}",
     "eval_rationale_loss": "rationale loss {:.3f}",
     "eval_rationale_bleu": "rationale BLEU {:.1f}",
     "num_examples_per_second": "{:,.0f} rows/s",

@@ -151,6 +151,20 @@ def test_rows_are_counted_without_the_header_and_lines_with_it(tmp_path: Path) -
     assert "row 2 (line 5), id '2' holds 'nil'" in message_of(config)
 
 
+def test_rare_answers_stand_in_every_split_where_rows_have_options_of_their_own(tmp_path: Path) -> None:
+    """Strata of one row each would leave every answer that occurs once in training, and the test too easy."""
+    rows = [
+        {"id": f"q{n}", "text": f"question {n}", "label": answer, "options": [answer, "neither"]}
+        for n in range(600)
+        for answer in ["the usual one" if n % 2 else f"answer {n}"]
+    ]
+    config = config_of(tmp_path, rows, labels={"per_row": True}, columns={"options": "options"})
+    table = load_examples(config)
+    for split in SPLITS:
+        found = [a for a, s in zip(table["label"].to_pylist(), table["split"].to_pylist(), strict=True) if s == split]
+        assert 0.3 < found.count("the usual one") / len(found) < 0.7
+
+
 def test_given_splits_are_kept_under_their_usual_names(tmp_path: Path) -> None:
     names = ["Train", "dev", "val", "valid", "validation", "TEST", " test "]
     rows = [row | {"part": name} for row, name in zip(rows_of(7), names, strict=True)]

@@ -23,7 +23,7 @@ class Model:
         self.answers = answers
         self.asked: list[list[str]] = []
 
-    def __call__(self, texts: Sequence[str]) -> list[str]:
+    def __call__(self, texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
         self.asked.append(list(texts))
         return [self.answers[text] for text in texts]
 
@@ -34,8 +34,9 @@ def measured(model: Model, **changed: Any) -> dict[str, Any]:
         "predicted_labels": ["Emergency", "Clinic", "Clinic", "Home"],
         "rationales": ["a", "b", "c", "d"],
         "gold_rationales": ["ga", "gb", "", "gd"],
+        "options": [LABELS] * 4,
     }
-    return alignment_metrics(model, labels=LABELS, **(rows | changed))
+    return alignment_metrics(model, **(rows | changed))
 
 
 ANSWERS = {
@@ -76,6 +77,33 @@ def test_each_distinct_rationale_is_decided_once() -> None:
     model = Model(ANSWERS)
     measured(model, rationales=["a", "a", "b", "b"], gold_rationales=["a", "ga", "ga", "b"])
     assert [sorted(texts) for texts in model.asked] == [["a", "b", "ga"]]
+
+
+def test_a_rationale_leads_to_an_option_of_its_own_row_and_each_pair_is_decided_once() -> None:
+    class Chooser:
+        def __init__(self) -> None:
+            self.asked: list[tuple[str, tuple[str, ...]]] = []
+
+        def __call__(self, texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
+            self.asked += zip(texts, map(tuple, options), strict=True)
+            return [some[0] for some in options]
+
+    chooser = Chooser()
+    figures = alignment_metrics(
+        chooser,
+        gold_labels=["oven", "sea", "sea"],
+        predicted_labels=["oven", "roof", "roof"],
+        rationales=["because", "because", "because"],
+        gold_rationales=["because", "", "why"],
+        options=[["oven", "car"], ["sea", "roof"], ["sea", "roof"]],
+    )
+    assert sorted(chooser.asked) == [
+        ("because", ("oven", "car")),
+        ("because", ("sea", "roof")),
+        ("why", ("sea", "roof")),
+    ]
+    # From `because`: oven in the first row, sea in the others.
+    assert (figures["consistency"], figures["sufficiency"], figures["gold_robustness"]) == (1 / 3, 1.0, 1.0)
 
 
 def test_without_a_gold_rationale_gold_robustness_is_not_measured() -> None:

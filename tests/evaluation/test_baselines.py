@@ -3,7 +3,15 @@ import random
 import pytest
 
 from r2d.errors import DataError
-from r2d.evaluation.baselines import linear_baseline, majority_baseline
+from r2d.evaluation.baselines import (
+    FREQUENT_OPTION,
+    RANDOM_OPTION,
+    frequent_option_chances,
+    linear_baseline,
+    majority_baseline,
+    option_baselines,
+    random_option_chances,
+)
 from r2d.evaluation.label_metrics import label_metrics
 
 WORDS = {"Emergency": ["crushing", "chest", "pain"], "Clinic": ["ankle", "swollen", "sprain"], "Home": ["mild", "cold"]}
@@ -59,3 +67,26 @@ def test_the_linear_baseline_copes_with_hardly_any_rows(texts, labels):
 
 def test_with_one_label_to_learn_from_the_linear_baseline_says_it():
     assert linear_baseline(["a b", "c d"], ["only", "only"], ["e", "f", "g"]) == ["only"] * 3
+
+
+def test_an_option_at_random_is_right_once_in_as_many_as_differ():
+    assert random_option_chances([["a", "b"], ["a", "b", "c", "d"], ["bridge", "Bridge", "beach"]]) == [
+        1 / 2,
+        1 / 4,
+        1 / 2,
+    ]
+
+
+def test_the_option_most_often_right_in_training_worked_by_hand():
+    train = ["car", "Car", "oven", "sea", "sea"]
+    gold = ["car", "oven", "sea", "roof", "desk"]
+    options = [["car", "oven"], ["car", "oven"], ["sea", "car"], ["roof", "desk"], ["desk", "oven"]]
+    # car is the most frequent; so it is, wrongly; sea and car tie; training knows neither; oven is known, desk is not.
+    assert frequent_option_chances(train, gold, options) == [1.0, 0.0, 1 / 2, 1 / 2, 0.0]
+
+
+def test_the_baselines_of_options_are_expected_accuracies_and_have_no_macro_f1():
+    found = option_baselines(["a"], ["a", "b"], [["a", "b"], ["a", "b", "c", "d"]])
+    assert found[RANDOM_OPTION]["accuracy"] == (1 / 2 + 1 / 4) / 2
+    assert found[FREQUENT_OPTION]["accuracy"] == 1 / 2
+    assert {metrics["macro_f1"] for metrics in found.values()} == {None}

@@ -78,6 +78,23 @@ def test_the_notes_name_seeds_rows_decoding_baselines_and_scorer() -> None:
         assert text in shown
 
 
+def test_variants_over_rows_with_options_of_their_own_are_judged_by_accuracy() -> None:
+    def options_only(accuracy: float) -> dict[str, Any]:
+        without = {"macro_f1": None, "accuracy": accuracy}
+        return metrics(0.0) | {"label": without, "baselines": {"an option at random": without | {"accuracy": 0.2}}}
+
+    models = [MeasuredModel("r2d", seed, options_only(0.2 + seed / 10)) for seed in (1, 2)]
+    comparison = compare(models)
+    shown = comparison_markdown(comparison)
+    assert (comparison["headline"], comparison["baselines"]) == ("accuracy", {"an option at random": 0.2})
+    assert (cells(shown, "r2d")["macro-F1"], cells(shown, "r2d")["accuracy"]) == ("–", "0.350 ± 0.071")
+    assert "accuracy of the baselines on the same rows: an option at random 0.200." in shown
+    assert "judged by accuracy: each row has options of its own" in shown
+    other = comparison_runs([MeasuredModel("r2d", seed, options_only(0.3)) for seed in (1, 2)])
+    pictures = [np.asarray(comparison_picture(runs)) for runs in (comparison_runs(models), other)]
+    assert not np.array_equal(*pictures), "the picture shows accuracy"
+
+
 def test_a_comparison_without_any_rationale_names_no_scorer() -> None:
     assert "BERTScore by" not in comparison_markdown(compare(MODELS[2:]))
 

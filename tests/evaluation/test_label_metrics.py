@@ -5,7 +5,7 @@ from sklearn import metrics as reference
 
 from r2d.data.labels import match_label
 from r2d.errors import DataError
-from r2d.evaluation.label_metrics import label_metrics
+from r2d.evaluation.label_metrics import headline_of, label_metrics, option_metrics
 
 LABELS = ["Emergency", "See a doctor", "Home care"]
 
@@ -97,3 +97,40 @@ def test_no_rows_and_uneven_rows_are_refused():
         label_metrics([], [], LABELS)
     with pytest.raises(ValueError, match="1 gold labels and 2 predictions"):
         label_metrics(["Emergency"], [None, None], LABELS)
+
+
+OPTIONS = [["oven", "car"], ["sea", "desk", "roof"], ["oven", "shelf", "bowl", "sink"], ["yes", "no"]]
+ANSWERS = ["oven", "roof", "bowl", "no"]
+
+
+def test_options_of_the_row_worked_by_hand():
+    # Right but for case; wrong; an option of ANOTHER row, so none of its own; nothing said.
+    found = option_metrics(ANSWERS, [" OVEN ", "desk", "car", None], OPTIONS)
+    assert found["num_rows"] == 4
+    assert found["accuracy"] == 1 / 4
+    assert found["invalid_label_rate"] == 2 / 4
+
+
+def test_without_classes_there_is_no_macro_f1_which_is_not_a_macro_f1_of_zero():
+    found = option_metrics(ANSWERS, ANSWERS, OPTIONS)
+    assert (found["accuracy"], found["macro_f1"], found["weighted_f1"]) == (1.0, None, None)
+    assert (found["per_class"], found["confusion_matrix"]) == ({}, [])
+    assert set(found) == set(label_metrics(LABELS, LABELS, LABELS))
+
+
+def test_models_are_judged_by_macro_f1_where_there_are_classes_and_else_by_accuracy():
+    assert headline_of(label_metrics(LABELS, LABELS, LABELS)) == "macro_f1"
+    assert headline_of(option_metrics(ANSWERS, ANSWERS, OPTIONS)) == "accuracy"
+
+
+def test_a_gold_label_that_is_no_option_of_its_row_is_refused_without_its_text():
+    with pytest.raises(DataError, match="gold label of row 1 is not among its 3 options") as refused:
+        option_metrics(["oven", "secret", "bowl", "no"], ANSWERS, OPTIONS)
+    assert "secret" not in str(refused.value)
+
+
+def test_options_of_no_rows_and_uneven_rows_are_refused():
+    with pytest.raises(DataError, match="no rows"):
+        option_metrics([], [], [])
+    with pytest.raises(ValueError, match="4 gold labels and 1 predictions"):
+        option_metrics(ANSWERS, [None], OPTIONS)

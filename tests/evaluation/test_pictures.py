@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 
-from r2d.evaluation.label_metrics import label_metrics
-from r2d.evaluation.pictures import confusion_matrix_picture
+from r2d.evaluation.label_metrics import label_metrics, without_classes
+from r2d.evaluation.pictures import accuracy_picture, confusion_matrix_picture
 
 LABELS = ["Emergency", "Clinic", "Home"]
 
@@ -39,3 +40,12 @@ def test_drawing_leaves_no_global_figure_open():
     before = plt.get_fignums()
     picture(LABELS)
     assert plt.get_fignums() == before
+
+
+def test_the_bar_of_the_model_is_as_long_as_its_accuracy():
+    def blue(accuracy):
+        systems = {"an option at random": without_classes([0.2] * 50), "this model": without_classes([accuracy] * 50)}
+        pixels = np.asarray(accuracy_picture(systems)).astype(int)
+        return np.all(np.abs(pixels - [0, 114, 178]) < 12, axis=2).sum()
+
+    assert blue(0.8) / blue(0.4) == pytest.approx(2.0, rel=0.02)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from r2d.evaluation.alignment import no_alignment
-from r2d.evaluation.label_metrics import label_metrics
+from r2d.evaluation.label_metrics import label_metrics, option_metrics
 from r2d.evaluation.report import MAX_SAMPLES, ReportFacts, render_report
 
 LABELS = ["Emergency", "Clinic", "Home"]
@@ -244,3 +244,31 @@ def test_what_was_not_measured_has_no_section():
     ids = [attributes["id"] for _, attributes in outline(page) if "id" in attributes]
     assert not {"rationales", "samples", "pictures", "notes"} & set(ids)
     assert {"headline", "reading", "classes", "facts", "limits"} <= set(ids)
+
+
+def test_where_rows_have_options_of_their_own_accuracy_takes_the_place_of_macro_f1_and_it_says_why():
+    options = [["oven", "car"], ["sea", "roof"], ["yes", "no"], ["a", "b"]]
+    gold = ["oven", "sea", "yes", "a"]
+    facts = replace(
+        FACTS,
+        labels=(),
+        label_metrics=option_metrics(gold, ["oven", "sea", "yes", None], options),
+        other_label_metrics=option_metrics(gold, ["oven", "car", "car", None], options),
+        baselines={"an option at random": option_metrics(gold, ["oven", "roof", "yes", "b"], options)},
+        label_counts={},
+        samples=[
+            {**sample(1, "Clinic"), "options": ["Clinic", "<b>"]},
+            {**sample(2, "Home"), "options": ["Home", "Clinic"]},
+        ],
+    )
+    page = render_report(facts)
+    shown = text_of(page)
+    assert "each row has options of its own, so there are no classes for a macro-F1 to average over" in shown
+    assert "Model, constrained decoding 75.0 % 25.0 %" in shown
+    assert "Model, free decoding 25.0 % 75.0 %" in shown
+    assert "an option at random 50.0 % 0.0 %" in shown
+    assert "Options Clinic · &lt;b&gt;" in shown
+    assert shown.index("Wrong decision call-2") < shown.index("Right decision call-1")
+    ids = [attributes["id"] for _, attributes in outline(page) if "id" in attributes]
+    assert not {"classes", "matrix"} & set(ids)
+    assert "Macro-F1" not in shown
