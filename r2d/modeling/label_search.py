@@ -90,9 +90,9 @@ def _follow(
         inputs.append([network.start_id, *(label[:-1] if alone else label[: node.depth])])
         wanted.append(_next_tokens(sets[row], node))
         num_given += len(inputs[-1])
-        places += range(num_given - len(wanted[-1]), num_given) if alone else [num_given - 1] * len(wanted[-1])
-    logits = network.logits(encoded, inputs, [row for row, _ in asked]).float()
-    costs = iter(_costs(logits, places, [token for some in wanted for token in some]))
+        places += range(num_given - (len(wanted[-1]) if alone else 1), num_given)
+    log_probabilities = network.logits(encoded, inputs, [row for row, _ in asked], places).float().log_softmax(dim=-1)
+    costs = iter(_costs(log_probabilities, asked, wanted))
     for (row, node), some in zip(asked, wanted, strict=True):
         for found in _found(sets[row], node, list(islice(costs, len(some)))):
             yield row, found
@@ -105,12 +105,17 @@ def _next_tokens(labels: LabelSet, node: _Open) -> list[int]:
     return list(dict.fromkeys(labels.token_ids[label][node.depth] for label in node.labels))
 
 
-def _costs(logits: Tensor, places: list[int], tokens: list[int]) -> list[float]:
-    """Minus the log-probability of each token at its place."""
-    log_sums = logits.logsumexp(dim=-1)
-    where = torch.tensor(places, device=logits.device)
-    wanted = logits[where, torch.tensor(tokens, device=logits.device)]
-    costs: list[float] = (log_sums[where] - wanted).tolist()
+def _costs(
+    log_probabilities: Tensor, asked: Sequence[tuple[int, _Open]], wanted: Sequence[Sequence[int]]
+) -> list[float]:
+    """Minus the log-probability of every wanted token: of a prefix all at one place, of a single label one a place."""
+    places: list[int] = []
+    for (_, node), tokens in zip(asked, wanted, strict=True):
+        first = places[-1] + 1 if places else 0
+        places += range(first, first + len(tokens)) if len(node.labels) == 1 else [first] * len(tokens)
+    where = torch.tensor(places, device=log_probabilities.device)
+    tokens_there = torch.tensor([token for some in wanted for token in some], device=where.device)
+    costs: list[float] = (-log_probabilities[where, tokens_there]).tolist()
     return costs
 
 

@@ -99,9 +99,9 @@ def test_a_trained_model_s_label_is_found_in_few_passes_of_the_decoder(
     calls: list[int] = []
     logits = type(network).logits
 
-    def counted(self: Any, encoded: Any, inputs: Any, rows: Any = None) -> Any:
+    def counted(self: Any, encoded: Any, inputs: Any, rows: Any = None, places: Any = None) -> Any:
         calls.append(len(inputs))
-        return logits(self, encoded, inputs, rows)
+        return logits(self, encoded, inputs, rows, places)
 
     monkeypatch.setattr(type(network), "logits", counted)
     sure = [row for row, one in enumerate(found) if one.log_probability > -0.5]

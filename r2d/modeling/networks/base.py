@@ -85,13 +85,18 @@ class Network(ABC, Generic[EncodedT]):
 
     @abstractmethod
     def logits(
-        self, encoded: EncodedT, decoder_inputs: Sequence[TokenIds], rows: Sequence[int] | None = None
+        self,
+        encoded: EncodedT,
+        decoder_inputs: Sequence[TokenIds],
+        rows: Sequence[int] | None = None,
+        places: Sequence[int] | None = None,
     ) -> Tensor:
         """Next-token logits at every position, rows end to end: [decoder tokens, vocabulary].
 
         Args:
             decoder_inputs: token ids that the decoder is given, the start token included.
             rows: the encoded row that each decoder input belongs to, in ascending order; one each by default.
+            places: the positions wanted, counted through all rows; all by default.
         """
 
     @abstractmethod

@@ -53,9 +53,14 @@ class PackedT5(Network[PackedStates]):
         return self._encode(torch.cat(list(rows)), [len(row) for row in rows])
 
     def logits(
-        self, encoded: PackedStates, decoder_inputs: Sequence[TokenIds], rows: Sequence[int] | None = None
+        self,
+        encoded: PackedStates,
+        decoder_inputs: Sequence[TokenIds],
+        rows: Sequence[int] | None = None,
+        places: Sequence[int] | None = None,
     ) -> Tensor:
-        head: Tensor = self.model.lm_head(self._decode(encoded, decoder_inputs, rows))
+        states = self._decode(encoded, decoder_inputs, rows)
+        head: Tensor = self.model.lm_head(states if places is None else states[places])
         return head
 
     def token_losses(

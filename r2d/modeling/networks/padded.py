@@ -48,13 +48,18 @@ class PaddedNetwork(Network[PaddedStates]):
         return PaddedStates(states, mask)
 
     def logits(
-        self, encoded: PaddedStates, decoder_inputs: Sequence[TokenIds], rows: Sequence[int] | None = None
+        self,
+        encoded: PaddedStates,
+        decoder_inputs: Sequence[TokenIds],
+        rows: Sequence[int] | None = None,
+        places: Sequence[int] | None = None,
     ) -> Tensor:
         if rows is not None:
             encoded = PaddedStates(encoded.states[rows], encoded.attention_mask[rows])
         inputs, mask = self._pad(decoder_inputs)
         outputs = self.model(**encoded.inputs(), decoder_input_ids=inputs, use_cache=False)
-        return outputs.logits[mask.bool()]
+        logits = outputs.logits[mask.bool()]
+        return logits if places is None else logits[places]
 
     def token_losses(
         self, encoded: PaddedStates, targets: Sequence[TokenIds], rows: Sequence[int] | None = None
