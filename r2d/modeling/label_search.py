@@ -18,10 +18,10 @@ from torch import Tensor
 from r2d.modeling.labels import LabelSet
 from r2d.modeling.networks import Encoded, Network
 
-MARGIN = 3.0
+MARGIN = 1.0
 """Nats behind the best prefix within which others are followed in the same pass of the decoder: a pass costs more than
 a few tokens more in it."""
-MOST_AT_ONCE = 16
+MOST_AT_ONCE = 8
 """Prefixes of a row in one pass."""
 
 

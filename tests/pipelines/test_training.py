@@ -65,10 +65,12 @@ def test_every_artifact_has_a_content_hash_or_is_a_picture(first_run: Run, workp
         "r2d_examples", "r2d_valid_examples", "r2d_quarantine", "r2d_privacy_findings", "r2d_data_result",
         "r2d_data_report", "r2d_data_picture", "r2d_stage1_examples", "r2d_stage2_examples",
         "r2d_rationale_provenance", "r2d_rejected_rationales", "r2d_ingestion_result", "r2d_ingestion_report",
-        "r2d_stage1_model", "r2d_stage1_curves", "r2d_stage2_model", "r2d_stage2_curves",
+        "r2d_stage1_model", "r2d_stage1_curves", "r2d_stage1_curves_live",
+        "r2d_stage2_model", "r2d_stage2_curves", "r2d_stage2_curves_live",
         "r2d_metrics", "r2d_predictions", "r2d_evaluation_report", "r2d_confusion_matrix", "r2d_registration",
     }  # fmt: skip
-    pictures = {"r2d_data_picture", "r2d_stage1_curves", "r2d_stage2_curves", "r2d_confusion_matrix"}
+    curves = {f"r2d_stage{stage}_curves{live}" for stage in (1, 2) for live in ("", "_live")}
+    pictures = {"r2d_data_picture", "r2d_confusion_matrix", *curves}
     assert {name for name, value in hashes.items() if value is None} <= pictures
 
 
