@@ -29,6 +29,7 @@ test: lint  ## lint, types and all tests that need no GPU and no cluster
 	$(BIN)/pytest
 
 bench: $(READY)  ## speed and memory, as tables
+	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.validation
 	$(BIN)/python -m benchmarks.privacy
 
