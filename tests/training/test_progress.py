@@ -76,7 +76,7 @@ def test_time_left_counts_the_evaluations_to_come(
 ) -> None:
     clock = Clock(monkeypatch)
     shown = Progress("stage 2", None)
-    state = Named(global_step=0, max_steps=40, log_history=[])
+    state = Named(global_step=0, max_steps=40, log_history=[], is_world_process_zero=True)
     arguments = Named(world_size=1, eval_steps=10, save_steps=1000)
     monkeypatch.setattr(progress, "_plan", lambda *_: "plan")
     control = Named(should_evaluate=False, should_save=False)
