@@ -17,6 +17,7 @@ from r2d.data.examples import Example, to_table
 from r2d.modeling.decoding import LabelDecoding
 from r2d.modeling.labels import LabelSets
 from r2d.modeling.model_folder import finish_model_folder
+from r2d.modeling.networks import Encoded
 from r2d.modeling.predictor import Predictor
 from r2d.modeling.prompts import PromptEncoder
 from r2d.training.data import Batch, collate, stage1_rows, stage2_rows
@@ -81,6 +82,7 @@ class Engine:
         self.labels = LabelSets(self.declared, tokenizer, max_label_tokens=self.config.max_label_tokens)
         self.number = {row.id: number for number, row in enumerate(rows)}
         self.folder = tempfile.TemporaryDirectory()
+        self.states: dict[tuple[str, ...], Encoded] = {}
         table = _table(rows)
         shared: dict[str, Any] = {"model": model, "finish": lambda folder: None, "on_log": None}
         first, second = stage1_rows(table, self.prompts), stage2_rows(table, self.prompts, self.labels)
@@ -122,6 +124,18 @@ class Engine:
     def decode(self, rows: Sequence[Row]) -> list[str]:
         """The label decode of a training step by itself, of these rows."""
         return self.stage2.decode(Batch([self.stage2.train_dataset[self.number[row.id]] for row in rows]))
+
+    def decode_from_states(self, rows: Sequence[Row]) -> list[str]:
+        """The same where the encoder has run over the label prompts already, as without dropout it has for the loss.
+
+        The states of a batch are made at its first call, which is the warm-up.
+        """
+        batch = Batch([self.stage2.train_dataset[self.number[row.id]] for row in rows])
+        key = tuple(batch["id"])
+        if key not in self.states:
+            with self.stage2.network.evaluating():
+                self.states[key] = self.stage2.network.encode(batch["label_prompt"])
+        return self.stage2.decode(batch, self.states[key])
 
     def infer(self, rows: Sequence[Row], batch_size: int) -> list[tuple[str, str]]:
         """Label and rationale of each row."""

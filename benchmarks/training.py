@@ -63,7 +63,7 @@ def main() -> None:
     if given.time_to_loss:
         tables = [time_to_loss(plan, model, given.batches[0])]
     else:
-        if {"stage2_sampling", "decode", "inference", "growth"} & set(given.what):
+        if {"stage2_sampling", "decode", "decode_from_states", "inference", "growth"} & set(given.what):
             say(f"training a {given.sizes} model for {given.brief_steps} steps, so that it ends its texts by itself")
             train_briefly(model, given.sizes, given.brief_steps, explaining="inference" in given.what)
         whats = [what for what in given.what if what != "growth"]
