@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONFIG ?= configs/demo.yaml
 PORT ?= 8237
+TEST_PROCESSES ?= 2
 
 # One thread: small matrices gain little from a second, and lose a lot where a core is shared; and it fixes the bits.
 export OMP_NUM_THREADS ?= 1
@@ -26,7 +27,7 @@ run: $(READY)  ## train, evaluate and register the demo model (CONFIG=... for an
 	$(BIN)/zenml pipeline run reason2decide --config $(CONFIG)
 
 test: lint  ## lint, types and all tests that need no GPU and no cluster
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 bench: $(READY)  ## speed and memory, as tables
 	$(BIN)/python -m benchmarks.training
@@ -44,7 +45,7 @@ dashboard: $(READY)  ## the local ZenML dashboard, on loopback
 	$(BIN)/zenml login --local --port $(PORT)
 
 lock: $(READY)  ## resolve requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile --quiet --no-header --no-emit-find-links --no-emit-index-url --extra dev --upgrade-package torch \
+	$(BIN)/uv pip compile --quiet --no-header --no-emit-find-links --no-emit-index-url --extra dev --extra cluster --upgrade-package torch \
 		--python-version 3.11 pyproject.toml --output-file requirements.lock
 	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock
 

@@ -9,11 +9,16 @@ from typing import Any
 
 from zenml import pipeline
 
-from pipelines.training import rationalised_examples, validated_examples
+from pipelines.training import validated_examples
 from r2d.config import load_config, parse_config
-from r2d.config.comparison import variants
+from r2d.config.comparison import variants, zero_shot_facts
+from r2d.data.fingerprint import files_fingerprint
+from r2d.evaluation.zero_shot import zero_shot_source
+from r2d.rationales.sources import source_files
 from steps.compare import compare
 from steps.evaluate import evaluate
+from steps.ingest_rationales import ingest_rationales
+from steps.measure_zero_shot import measure_zero_shot
 from steps.model_registry import with_pinned_start
 from steps.train_stage1 import train_stage1
 from steps.train_stage2 import train_stage2
@@ -30,19 +35,26 @@ def comparison(config: dict[str, Any] | None = None) -> None:
     """
     base = load_config(DEFAULT) if config is None else parse_config(config)
     base = with_pinned_start(base)
-    labels, models = base.data.labels, list(variants(base))
+    labels, models, zero_shot = base.data.labels, list(variants(base)), zero_shot_source(base)
 
     valid_examples, quarantined = validated_examples(base)
+    fingerprint = files_fingerprint(source_files(base.rationales.sources))
     rationalised: dict[str, Any] = {}
     stage1_models: dict[str, Any] = {}
-    metrics = []
+    metrics, predictions, facts = [], [], []
     for model in models:
         run = model.run
         if model.data_id not in rationalised:
-            rationalised[model.data_id] = rationalised_examples(
-                run, valid_examples, quarantined, id=f"ingest_rationales{model.data_id}"
+            rationalised[model.data_id] = ingest_rationales(
+                valid_examples,
+                quarantined,
+                run.rationales,
+                run.data,
+                run.validation.privacy,
+                fingerprint,
+                id=f"ingest_rationales{model.data_id}",
             )
-        stage1_examples, stage2_examples, _ = rationalised[model.data_id]
+        stage1_examples, stage2_examples, *_ = rationalised[model.data_id]
         if run.method.has_stage1 and model.stage1_id not in stage1_models:
             stage1_models[model.stage1_id], _ = train_stage1(
                 stage1_examples, run.stage1, run.model, labels, id=f"train_stage1{model.stage1_id}"
@@ -51,6 +63,16 @@ def comparison(config: dict[str, Any] | None = None) -> None:
         stage2_model, _ = train_stage2(
             stage2_examples, stage1_model, run.stage2, run.method, run.model, labels, id=f"train_stage2{model.id}"
         )
-        measured, *_ = evaluate(stage2_examples, stage2_model, run.evaluation, run.data, id=f"evaluate{model.id}")
+        measured, rows, *_ = evaluate(
+            stage2_examples, stage2_model, run.evaluation, run.data, run.validation.privacy, id=f"evaluate{model.id}"
+        )
         metrics.append(measured)
-    compare(metrics, [model.name for model in models], [model.seed for model in models])
+        predictions.append(rows)
+        facts.append(model.facts())
+    if zero_shot is not None:
+        _, stage2_examples, provenance, rejected, *_ = rationalised[models[0].data_id]
+        measured, rows = measure_zero_shot(stage2_examples, provenance, rejected, zero_shot, base.evaluation, base.data)
+        metrics.append(measured)
+        predictions.append(rows)
+        facts.append(zero_shot_facts(zero_shot, models[0]))
+    compare(metrics, predictions, facts, labels, base.evaluation.intervals)

@@ -42,7 +42,7 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
     if run.method.has_stage1:
         stage1_model, _ = train_stage1(stage1_examples, run.stage1, run.model, labels)
     stage2_model, _ = train_stage2(stage2_examples, stage1_model, run.stage2, run.method, run.model, labels)
-    metrics, _, report, _ = evaluate(stage2_examples, stage2_model, run.evaluation, run.data)
+    metrics, _, report, *_ = evaluate(stage2_examples, stage2_model, run.evaluation, run.data, run.validation.privacy)
     register_model(stage2_model, metrics, report, provenance, run.registration)
 
 
@@ -56,13 +56,9 @@ def validated_examples(run: RunConfig) -> tuple[StepArtifact, StepArtifact]:
 
 
 def rationalised_examples(
-    run: RunConfig, valid_examples: StepArtifact, quarantined: StepArtifact, *, id: str | None = None
+    run: RunConfig, valid_examples: StepArtifact, quarantined: StepArtifact
 ) -> tuple[StepArtifact, StepArtifact, StepArtifact]:
-    """The examples of Stage 1 and of Stage 2, each with its rationales, and where every rationale comes from.
-
-    Args:
-        id: name of the step, where a DAG has several.
-    """
+    """The examples of Stage 1 and of Stage 2, each with its rationales, and where every rationale comes from."""
     stage1_examples, stage2_examples, provenance, *_ = ingest_rationales(
         valid_examples,
         quarantined,
@@ -70,6 +66,5 @@ def rationalised_examples(
         run.data,
         run.validation.privacy,
         files_fingerprint(source_files(run.rationales.sources)),
-        id=id,
     )
     return stage1_examples, stage2_examples, provenance

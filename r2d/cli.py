@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from r2d.cluster import stack_door
 from r2d.config import LabelsConfig, load_config
 from r2d.data.labels import normalise_label
 from r2d.errors import R2DError
+from r2d.inference.commands import drift, predict_file
 from r2d.registry.fetch import fetch_registered
 
 if TYPE_CHECKING:
@@ -121,7 +122,58 @@ def predict(
     predictor = Predictor(_model_folder(model))
     options = _options(option or [], predictor.labels.declared)
     for decision in predictor.decide(notes, options and [options] * len(notes)):
-        typer.echo(json.dumps(asdict(decision), ensure_ascii=False) if as_json else _shown(decision))
+        typer.echo(json.dumps(decision.as_row(), ensure_ascii=False) if as_json else _shown(decision))
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Labelled rows (.csv, .jsonl, .parquet), or a run configuration (.yaml).")],
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json, predictions.parquet and report.html.")],
+    model: Annotated[
+        str, typer.Option(help="Registered model (name@alias or name/version) or a model folder.")
+    ] = "reason2decide@champion",
+    compare_with: Annotated[str | None, typer.Option(help="Another model, measured on the same rows.")] = None,
+) -> None:
+    """Measure a model: labels, safety, calibration, rationales; metrics.json, predictions.parquet, report.html."""
+    from r2d.doors import evaluate_to_folder
+    from r2d.evaluation.champion import Champion
+
+    champion = None if compare_with is None else Champion(compare_with, _model_folder(compare_with))
+    found = evaluate_to_folder(_model_folder(model), data, out, champion=champion)
+    figures = ", ".join(f"{name} {value:.3f}" for name, value in found.overview().items())
+    typer.echo(f"{found.metrics['num_rows']:,} rows: {figures}; read {out / 'report.html'}")
+
+
+stack_app = typer.Typer(help="The ZenML stack of a cluster.", no_args_is_help=True)
+app.add_typer(stack_app, name="stack")
+
+
+@stack_app.callback()
+def _stack() -> None:
+    """Keeps `apply` a sub-command, however many there are."""
+
+
+@stack_app.command("apply")
+def stack_apply(
+    file: Annotated[Path, typer.Argument(help="A stack, such as k8s/stack.yaml.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the difference alone.")] = False,
+) -> None:
+    """Bring the ZenML server to the stack of a file, and show the difference."""
+    typer.echo("\n".join(stack_door("apply")(file, dry_run=dry_run)) or f"{file}: nothing to do")
+
+
+@app.command()
+def doctor(stack: Annotated[str, typer.Option(help="Name of the ZenML stack.")] = "reason2decide") -> None:
+    """Whether a run could start on a stack; exits 1 where a line fails."""
+    failed = 0
+    for finding in stack_door("examine")(stack):
+        typer.echo(str(finding))
+        failed += not finding.ok
+    raise typer.Exit(1 if failed else 0)
+
+
+app.command()(predict_file)
+app.command()(drift)
 
 
 def main() -> None:
@@ -165,4 +217,5 @@ def _shown(decision: Decision) -> str:
     others = ", ".join(f"{name} {share:.0%}" for name, share in ranked if name != decision.label)
     own = decision.label_probabilities.get(decision.label)
     sure = f" ({own:.0%}; {others})" if own is not None else f" (no declared label; {others})"
-    return f"{decision.label}{sure}\n  {decision.rationale}"
+    to_whom = "  -> for a person to decide: less sure than this model's threshold\n" if decision.handed_over else ""
+    return f"{decision.label}{sure}\n{to_whom}  {decision.rationale}"

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from r2d.config import EndpointSource, RunConfig
+from r2d.config import EndpointSource, EvaluationConfig, LabelsConfig, PrivacyConfig, RunConfig, load_config
 from r2d.data.examples import write_table
+from r2d.data.labelled_file import load_labelled_file
 from r2d.data.load import load_examples
 from r2d.data.validation import Validation, validate
 from r2d.errors import ConfigError
 from r2d.rationales.ingest import Ingestion, ingest
+
+if TYPE_CHECKING:
+    from r2d.evaluation.champion import Champion
+    from r2d.evaluation.evaluate import Evaluation
 
 
 def validate_to_folder(run: RunConfig, out: Path) -> Validation:
@@ -53,16 +58,7 @@ def ingest_to_folder(run: RunConfig, out: Path) -> Ingestion:
     """
     from r2d.rationales.report import render_ingestion_report
 
-    validation = _validated(run)
-    validation.raise_for_errors()
-    ingestion = ingest(
-        validation.examples,
-        run.rationales,
-        data=run.data,
-        privacy=run.validation.privacy,
-        work_dir=out,
-        quarantined=validation.quarantined,
-    )
+    ingestion = _ingested(run, out)
     tables = {"examples": ingestion.examples, "rejected": ingestion.rejected, "provenance": ingestion.provenance}
     stages: dict[str, Any] = {}
     try:
@@ -78,6 +74,46 @@ def ingest_to_folder(run: RunConfig, out: Path) -> Ingestion:
         )
         _write(out, tables, report, ingestion.result() | {"stages": stages})
     return ingestion
+
+
+def evaluate_to_folder(model_folder: Path, data: Path, out: Path, *, champion: Champion | None = None) -> Evaluation:
+    """Measure a model folder; write `predictions.parquet`, `report.html`, `judge_scores.parquet` where a judge is
+    configured, `calibration.json` where temperature and threshold were found, and, last, `metrics.json`.
+
+    Args:
+        data: a file of labelled rows (`load_labelled_file`), or a run configuration (.yaml), whose data, rationales,
+            validation and evaluation are taken.
+        champion: another model, measured on the same rows.
+
+    Raises:
+        ConfigError, DataError, ModelError: the configuration, the data or the model cannot be used.
+    """
+    from r2d.evaluation.evaluate import evaluate
+    from r2d.modeling.calibrated import write_calibration
+    from r2d.modeling.model_folder import read_model_facts
+
+    labels = read_model_facts(model_folder).labels
+    if data.suffix.lower() in (".yaml", ".yml"):
+        run = load_config(data)
+        if run.data.labels != labels:
+            raise ConfigError(
+                f"{data}: data.labels are {_labels_shown(run.data.labels)}, the model decides between "
+                f"{_labels_shown(labels)}; give data with the labels of the model"
+            )
+        examples = _ingested(run, out).choose(run.rationales).stage2
+        config, settings, privacy = run.data, run.evaluation, run.validation.privacy
+    else:
+        examples, config = load_labelled_file(data, labels)
+        settings, privacy = EvaluationConfig(), PrivacyConfig()
+    found = evaluate(
+        examples, model_folder, config=settings, data=config, champion=champion, privacy=privacy, work_dir=out
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    if found.calibration is not None:
+        write_calibration(out, found.calibration)
+    tables = {"predictions": found.predictions} | ({"judge_scores": found.judgement.scores} if settings.judge else {})
+    _write(out, tables, found.report, found.metrics, name="metrics.json")
+    return found
 
 
 def write_batch_requests(run: RunConfig, source_name: str, path: Path) -> int:
@@ -101,17 +137,38 @@ def write_batch_requests(run: RunConfig, source_name: str, path: Path) -> int:
     return write_batch_input(validation.examples, source, run.data.labels.names, path)
 
 
+def _ingested(run: RunConfig, out: Path) -> Ingestion:
+    validation = _validated(run)
+    validation.raise_for_errors()
+    return ingest(
+        validation.examples,
+        run.rationales,
+        data=run.data,
+        privacy=run.validation.privacy,
+        work_dir=out,
+        quarantined=validation.quarantined,
+    )
+
+
+def _labels_shown(labels: LabelsConfig) -> str:
+    if labels.per_row:
+        return "options of the rows"
+    return ", ".join(labels.names) + (" (ordered)" if labels.ordered else "")
+
+
 def _validated(run: RunConfig) -> Validation:
     return validate(load_examples(run.data), run.validation, labels=run.data.labels, model=run.model)
 
 
-def _write(out: Path, tables: Mapping[str, pa.Table], report: str, result: Mapping[str, Any]) -> None:
-    """Each file aside and renamed; an older `result.json` goes first, so that one that is there fits its neighbours."""
+def _write(
+    out: Path, tables: Mapping[str, pa.Table], report: str, result: Mapping[str, Any], *, name: str = "result.json"
+) -> None:
+    """Each file aside and renamed; an older result goes first, so that one that is there fits its neighbours."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "result.json").unlink(missing_ok=True)
-    for name, table in tables.items():
-        write_table(table, out / f"{name}.parquet")
-    for name, text in (("report.html", report), ("result.json", json.dumps(result, indent=2, ensure_ascii=False))):
-        aside = out / f"{name}.partial"
+    (out / name).unlink(missing_ok=True)
+    for table_name, table in tables.items():
+        write_table(table, out / f"{table_name}.parquet")
+    for file, text in (("report.html", report), (name, json.dumps(result, indent=2, ensure_ascii=False))):
+        aside = out / f"{file}.partial"
         aside.write_text(text + "\n", encoding="utf-8")
-        aside.replace(out / name)
+        aside.replace(out / file)

@@ -11,6 +11,8 @@ from zenml import get_step_context, log_metadata, step
 from zenml.client import Client
 from zenml.types import MarkdownString
 
+from r2d.config import LabelsConfig
+from r2d.config.evaluation import IntervalsConfig
 from steps.cache import by_sources
 from steps.materializers import TableMaterializer
 
@@ -20,44 +22,55 @@ if TYPE_CHECKING:
 
 @step(cache_policy=by_sources(__name__), output_materializers={"r2d_comparison_runs": TableMaterializer})
 def compare(
-    metrics: list[dict[str, Any]], variants: list[str], seeds: list[int]
+    metrics: list[dict[str, Any]],
+    predictions: list[pa.Table],
+    models: list[dict[str, Any]],
+    labels: LabelsConfig,
+    intervals: IntervalsConfig,
 ) -> tuple[
     Annotated[dict[str, Any], "r2d_comparison"],
     Annotated[pa.Table, "r2d_comparison_runs"],
     Annotated[MarkdownString, "r2d_comparison_table"],
     Annotated[Image, "r2d_comparison_picture"],
 ]:
-    """Mean and deviation of each variant, the figures of each model, the table as Markdown, and the picture.
+    """Figures of each variant with intervals and differences, those of each model, the tables, and the picture.
 
     Args:
-        metrics: those of `evaluate`, a model each; `variants` and `seeds`: what each of them is, in the same order.
+        metrics: those of `evaluate` or of `measure_zero_shot`, a model each; `predictions` and `models`, what each of
+            them is called, in the same order.
     """
-    from r2d.evaluation.comparison import MeasuredModel, comparison_markdown, comparison_runs
     from r2d.evaluation.comparison import compare as lay_out
+    from r2d.evaluation.comparison_models import MeasuredModel, comparison_runs
     from r2d.evaluation.comparison_picture import comparison_picture
+    from r2d.evaluation.comparison_tables import comparison_markdown
 
     seconds = [_seconds(artifact.producer_step_run_id) for artifact in get_step_context().inputs["metrics"]]
-    models = [
-        MeasuredModel(variant, seed, measured, *spent)
-        for variant, seed, measured, spent in zip(variants, seeds, metrics, seconds, strict=True)
+    measured = [
+        MeasuredModel(**model, metrics=own, predictions=rows, training_seconds=training, evaluation_seconds=evaluation)
+        for model, own, rows, (training, evaluation) in zip(models, metrics, predictions, seconds, strict=True)
     ]
-    comparison, runs = lay_out(models), comparison_runs(models)
-    table = comparison_markdown(comparison)
-    log_metadata({"num_variants": len(comparison["variants"]), "num_models": len(models)})
-    print(f"\n{table}")
-    return comparison, runs, MarkdownString(table), comparison_picture(runs)
+    comparison, runs = lay_out(measured, labels, intervals), comparison_runs(measured)
+    tables = comparison_markdown(comparison)
+    log_metadata({"num_variants": len(comparison["variants"]), "num_models": len(measured)})
+    print(f"\n{tables}")
+    return comparison, runs, MarkdownString(tables), comparison_picture(comparison, runs)
 
 
 def _seconds(evaluation_id: UUID) -> tuple[float | None, float | None]:
     """Seconds of training and of evaluation, from the steps that did the work, however long ago that was."""
     evaluated = Client().get_run_step(evaluation_id)
+    evaluation = evaluated.run_metadata.get("evaluation_seconds")
+    return _training_seconds(evaluated), None if evaluation is None else float(evaluation)
+
+
+def _training_seconds(evaluated: StepRunResponse) -> float | None:
+    if "model" not in evaluated.inputs:
+        return None
     stage2 = _producer(evaluated, "model")
     stages = [stage2] if "stage1_model" not in stage2.inputs else [_producer(stage2, "stage1_model"), stage2]
     parts = [stage.run_metadata.get("training_seconds") for stage in stages]
     known = [float(part) for part in parts if part is not None]
-    training = sum(known) if len(known) == len(parts) else None
-    evaluation = evaluated.run_metadata.get("evaluation_seconds")
-    return training, None if evaluation is None else float(evaluation)
+    return sum(known) if len(known) == len(parts) else None
 
 
 def _producer(step_run: StepRunResponse, input_name: str) -> StepRunResponse:

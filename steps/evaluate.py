@@ -8,36 +8,63 @@ from PIL.Image import Image
 from zenml import log_metadata, step
 from zenml.types import HTMLString
 
-from r2d.config import DataConfig, EvaluationConfig
+from r2d.config import DataConfig, EvaluationConfig, PrivacyConfig
+from r2d.data.examples import content_hash
+from r2d.modeling.model_folder import folder_hash
 from steps.cache import by_sources
 from steps.materializers import TableMaterializer
+from steps.tracking import log_figures
+from steps.work_dir import work_dir
 
 
-@step(cache_policy=by_sources(__name__), output_materializers={"r2d_predictions": TableMaterializer})
+@step(
+    cache_policy=by_sources(__name__),
+    output_materializers={"r2d_predictions": TableMaterializer, "r2d_judge_scores": TableMaterializer},
+)
 def evaluate(
-    examples: pa.Table, model: Path, evaluation: EvaluationConfig, data: DataConfig
+    examples: pa.Table,
+    model: Path,
+    evaluation: EvaluationConfig,
+    data: DataConfig,
+    privacy: PrivacyConfig,
+    champion: str | None = None,
 ) -> tuple[
     Annotated[dict[str, Any], "r2d_metrics"],
     Annotated[pa.Table, "r2d_predictions"],
     Annotated[HTMLString, "r2d_evaluation_report"],
     Annotated[Image, "r2d_confusion_matrix"],
+    Annotated[pa.Table, "r2d_judge_scores"],
 ]:
-    """Metrics, the predictions behind them, the report for people, and the confusion matrix.
+    """Metrics, the predictions behind them, the report for people, the confusion matrix, and the scores of a judge.
 
-    Where each row has options of its own there is no such matrix; its picture then shows accuracies.
+    Where each row has options of its own there is no such matrix; its picture then shows accuracies. Without a judge
+    its table is empty.
+
+    Args:
+        privacy: what may be sent to a judge.
+        champion: `name/version` of the champion, measured on the same rows.
     """
+    from r2d.evaluation.champion import Champion
     from r2d.evaluation.evaluate import evaluate as measure
     from r2d.evaluation.pictures import accuracy_picture, confusion_matrix_picture
+    from r2d.registry.fetch import fetch_registered
 
-    result = measure(examples, model, config=evaluation, data=data)
-    label, alignment = result.metrics["label"], result.metrics["alignment"]
-    figures = {name: label[name] for name in ("accuracy", "macro_f1", "invalid_label_rate")}
-    figures |= {name: alignment[name] for name in ("consistency", "sufficiency", "gold_robustness")}
-    measured = {name: figure for name, figure in figures.items() if figure is not None}
-    log_metadata(measured | {"evaluation_seconds": result.seconds})
+    result = measure(
+        examples,
+        model,
+        config=evaluation,
+        data=data,
+        champion=None if champion is None else Champion(champion, fetch_registered(champion)),
+        privacy=privacy,
+        work_dir=work_dir(__name__, content_hash(examples), folder_hash(model), evaluation, data),
+    )
+    seconds = {"evaluation_seconds": result.seconds["total"], "generation_seconds": result.seconds["generation"]}
+    log_metadata(result.overview() | seconds)
+    log_figures("evaluate", result.figures(), result.metrics)
+    label = result.metrics["label"]
     picture = (
         accuracy_picture({**result.metrics["baselines"], "this model": label})
         if data.labels.per_row
         else confusion_matrix_picture(label, data.labels.names)
     )
-    return result.metrics, result.predictions, HTMLString(result.report), picture
+    return result.metrics, result.predictions, HTMLString(result.report), picture, result.judgement.scores

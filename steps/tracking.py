@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "reason2decide"
 ZENML_RUN_TAG = "zenml.run_id"
+METRICS_AT_ONCE = 1000
+"""What MLflow takes in one call."""
 
 
 def configure_mlflow() -> str:
@@ -94,6 +97,22 @@ def tracked(step_name: str, parameters: Mapping[str, Any]) -> Iterator[OnLog]:
         curves.draw()
         client.set_terminated(run_id, "FAILED")
         raise
+    client.set_terminated(run_id, "FINISHED")
+
+
+def log_figures(step_name: str, figures: Mapping[str, float], facts: Mapping[str, Any]) -> None:
+    """An MLflow run for this step with its figures, and with all of its facts as `metrics.json`."""
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+    configure_mlflow()
+    client = MlflowClient()
+    run_id, now = start_run(client, step_name), int(time.time() * 1000)
+    # MLflow knows a figure by letters, digits and a few signs; labels may hold others.
+    metrics = [Metric(re.sub(r"[^\w./ -]", "_", name), value, now, 0) for name, value in figures.items()]
+    for start in range(0, len(metrics), METRICS_AT_ONCE):
+        client.log_batch(run_id, metrics=metrics[start : start + METRICS_AT_ONCE])
+    client.log_dict(run_id, dict(facts), "metrics.json")
     client.set_terminated(run_id, "FINISHED")
 
 

@@ -42,7 +42,9 @@ def test_predict_decides_from_a_folder_for_people_and_for_machines(stage2_model:
     assert shown.returncode == 0, shown.stderr
     machine = r2d("predict", "--model", str(stage2_model), "--json", "-", stdin=f"{note}\n\npt reports cough\n")
     decisions = [json.loads(line) for line in machine.stdout.splitlines()]
-    assert [set(decision) for decision in decisions] == [{"label", "valid", "label_probabilities", "rationale"}] * 2
+    fields = {"label", "valid", "label_probabilities", "rationale", "handed_over"}
+    assert [set(decision) for decision in decisions] == [fields] * 2
+    assert decisions[0]["handed_over"] is None, "no evaluation has left a threshold in this folder"
     assert shown.stdout.startswith(f"{decisions[0]['label']} (")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from r2d.config import RunConfig, load_config, parse_config, read_parameters
-from r2d.config.comparison import Variant, variants
+from r2d.config.comparison import Variant, variants, zero_shot_facts
 from r2d.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -61,6 +61,29 @@ def test_each_source_is_a_variant_of_every_method_that_reads_rationales() -> Non
 def test_where_stage2_has_a_source_of_its_own_only_methods_with_a_stage1_vary() -> None:
     models = grid({"methods": ["r2d", "dss"], "sources": ["llm", "nurse"], "seeds": [1]}, stage2_source="nurse")
     assert [model.name for model in models] == ["r2d, llm", "r2d, nurse", "dss"]
+
+
+def test_a_variant_says_what_it_is_and_against_which_references_it_is_measured() -> None:
+    r2d, _, sft = grid({"methods": ["r2d", "sft"], "sources": ["llm", "nurse"], "seeds": [1]})
+    assert r2d.facts() == {
+        "variant": "r2d, llm", "method": "r2d", "source": "llm", "seed": 1, "references": "llm",
+    }  # fmt: skip
+    assert (sft.facts()["source"], sft.references) == (None, "llm")
+    fixed = grid({"methods": ["r2d"], "sources": ["llm", "nurse"], "seeds": [1]}, stage2_source=["nurse", "llm"])
+    assert {model.references for model in fixed} == {"nurse, llm"}
+    assert zero_shot_facts("llm", r2d) == {
+        "variant": "zero-shot llm", "method": "zero-shot", "source": None, "seed": None, "references": "llm",
+    }  # fmt: skip
+
+
+def test_the_shipped_comparison_of_sources_trains_each_method_on_people_and_on_an_llm() -> None:
+    models = list(variants(load_config(CONFIGS / "comparison_sources.yaml")))
+    assert {(model.run.method.name, model.source) for model in models} == {
+        (method, source) for method in ("r2d", "dss") for source in ("human", "palm")
+    }
+    cqa = load_config(CONFIGS / "cqa.yaml")
+    assert models[0].run.rationales.sources == cqa.rationales.sources
+    assert (models[0].run.data.path, models[0].run.data.split) == (cqa.data.path, cqa.data.split)
 
 
 def test_methods_with_the_same_seed_and_source_share_a_stage1() -> None:

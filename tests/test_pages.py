@@ -13,7 +13,7 @@ from jinja2 import TemplateNotFound, UndefinedError
 from PIL import Image
 
 from r2d.pages import render
-from r2d.pages.rendering import count, counted, data_uri, figure, percent, sentence
+from r2d.pages.rendering import between, count, counted, data_uri, figure, percent, sentence, written
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ("r2d/evaluation", "r2d/data/validation", "r2d/rationales")
@@ -56,7 +56,7 @@ def assert_self_contained(html: str) -> None:
         for name, value in attributes.items():
             assert not name.startswith("on"), f"<{tag} {name}>"
             if name in ("src", "href", "srcset", "action"):
-                assert (value or "").startswith("data:")
+                assert (value or "").startswith(("data:", "#"))
     assert "url(" not in html
     assert "@import" not in html
 
@@ -69,7 +69,10 @@ def assert_accessible(html: str) -> None:
     assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert {attributes["aria-labelledby"] for _, attributes in page.tags if "aria-labelledby" in attributes} <= set(ids)
+    named = [attributes.get("aria-labelledby") or "" for _, attributes in page.tags]
+    assert {name for some in named for name in some.split()} <= set(ids)
+    linked = {(attributes.get("href") or "#")[1:] for tag, attributes in page.tags if tag == "a"}
+    assert linked <= set(ids)
 
 
 @pytest.fixture
@@ -104,10 +107,11 @@ def test_what_nobody_gave_is_an_error_and_no_gap(template: str) -> None:
 def test_no_report_brings_a_look_of_its_own() -> None:
     """Colours and fonts are decided once: a report names them only by the variables of the base."""
     for folder in REPORTS:
-        template = (ROOT / folder / "report.html.j2").read_text()
-        assert template.startswith('{% extends "pages/page.html.j2" %}')
-        assert re.findall(r"#[0-9a-f]{3,8}\b|font-family|font:", template) == []
-        assert "| safe" not in template
+        assert (ROOT / folder / "report.html.j2").read_text().startswith('{% extends "pages/page.html.j2" %}')
+        for template in (ROOT / folder).glob("report*.html.j2"):
+            content = template.read_text()
+            assert re.findall(r"#[0-9a-f]{3,8}\b|font-family|font:", content) == []
+            assert "| safe" not in content
 
 
 def test_figures_are_written_alike_on_every_page() -> None:
@@ -119,6 +123,19 @@ def test_figures_are_written_alike_on_every_page() -> None:
         "1 row", "1\u202f200 rows", "0 warn",
     ]  # fmt: skip
     assert [sentence("the JSON object"), sentence("")] == ["The JSON object", ""]
+
+
+def test_a_figure_and_its_interval_are_written_in_one_unit() -> None:
+    found = {"value": -0.0312, "low": -0.1, "high": 0.00001}
+    assert [written(found["value"], unit) for unit in ("share", "figure", "score", "grade", "points", "signed")] == [
+        "−3.1 %", "−0.031", "0.0", "−0.03", "−3.1", "−0.031",
+    ]  # fmt: skip
+    assert [between(found, unit) for unit in ("share", "points", "signed")] == [
+        "−10.0 to 0.0 %", "−10.0 to +0.0", "−0.100 to +0.000",
+    ]  # fmt: skip
+    assert written(None, "share") == "–"
+    assert between({"value": 0.5, "low": None, "high": None}, "share") == "no interval"
+    assert between({"value": None, "low": None, "high": None}, "share") == "not defined"
 
 
 def test_a_picture_travels_inside_the_page() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import model_validator
 
 from r2d.config.method import MethodConfig, MethodName
+from r2d.config.rationales import names_of
 from r2d.config.section import Name, Section
 
 if TYPE_CHECKING:
@@ -24,7 +25,12 @@ class ComparisonConfig(Section):
     """Each stands for `stage1.seed` and `stage2.seed`; the split and the data stay as they are."""
     sources: tuple[Name, ...] = ()
     """Each stands for `rationales.stage1_source`; by default that of the run. Where `rationales.stage2_source` is not
-    set, Stage 2 and the references of the evaluation change with it."""
+    set, Stage 2 and the references of the evaluation change with it; to measure all against the same references, set
+    it."""
+    zero_shot: Name | None = None
+    """A source of `rationales.sources` that a language model answered with labels of its own: one more row, of which
+    nothing is trained. Its labels are the decisions; its rationales are held against the references of the first
+    variant. Its prompt must show neither the gold label nor solved examples."""
 
     @model_validator(mode="after")
     def _each_once(self) -> ComparisonConfig:
@@ -58,6 +64,23 @@ class Variant:
         return self.run.method.name if self.source is None else f"{self.run.method.name}, {self.source}"
 
     @property
+    def references(self) -> str:
+        """The sources of the rationales that its own are measured against."""
+        rationales = self.run.rationales
+        return ", ".join(names_of(rationales.stage2_source or rationales.stage1_source))
+
+    def facts(self) -> dict[str, Any]:
+        """variant, method, source, seed, references: what it is called in the tables."""
+        method = self.run.method.name
+        return {
+            "variant": self.name,
+            "method": method,
+            "source": self.source,
+            "seed": self.seed,
+            "references": self.references,
+        }
+
+    @property
     def data_id(self) -> str:
         """Ends the name of the steps that all variants on the same rationales share."""
         return "" if self.source is None else f"_{_step_name(self.source)}"
@@ -85,6 +108,17 @@ def variants(run: RunConfig) -> Iterator[Variant]:
         for source in grid.sources if _depends_on_source(config, run) and grid.sources else (None,):
             for seed in grid.seeds:
                 yield Variant(_variant_run(run, config, source, seed), source, seed)
+
+
+def zero_shot_facts(source: str, first: Variant) -> dict[str, Any]:
+    """The facts of the row of which nothing is trained; it is measured against the references of the first variant."""
+    return {
+        "variant": f"zero-shot {source}",
+        "method": "zero-shot",
+        "source": None,
+        "seed": None,
+        "references": first.references,
+    }
 
 
 def _depends_on_source(method: MethodConfig, run: RunConfig) -> bool:

@@ -1,4 +1,4 @@
-"""Sections of `evaluation`: intervals, safety, calibration, selective prediction and slices."""
+"""Section `evaluation`: how a model is measured, with its own sections."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from r2d.config.judge import JudgeConfig
 from r2d.config.section import Name, Section
 from r2d.data.labels import match_label, normalise_label
 
@@ -101,3 +102,24 @@ class SlicesConfig(Section):
         if any(one >= other for one, other in pairwise(edges)):
             raise ValueError(f"length_edges must rise; found {list(edges)}")
         return edges
+
+
+class EvaluationConfig(Section):
+    """How the chosen model is measured on the test split."""
+
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    bertscore_model: Name = "minilm"
+    """`minilm` (shipped, works offline), a hub name such as `roberta-large` (the paper's), or a folder."""
+    bertscore_num_layers: Annotated[int, Field(ge=1)] | None = None
+    """Layer whose states are compared; by default bert-score's choice for a known model, 6 for `minilm`."""
+    max_rows: Annotated[int, Field(ge=1)] | None = None
+    """Evaluate only that many test rows (the first by hash of the id); all by default."""
+    intervals: IntervalsConfig = IntervalsConfig()
+    safety: SafetyConfig = SafetyConfig()
+    calibration: CalibrationConfig = CalibrationConfig()
+    selective: SelectiveConfig = SelectiveConfig()
+    slices: SlicesConfig = SlicesConfig()
+    flip_test_rows: Annotated[int, Field(ge=1)] | None = 100
+    """Rows (the first by hash of the id) for which the model also explains another label; null: all of them."""
+    judge: JudgeConfig | None = None
+    """A language model that scores the rationales; without it nothing is judged and no note leaves."""

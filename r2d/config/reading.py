@@ -35,7 +35,7 @@ def parse_config(values: Any, *, where: str = "config") -> RunConfig:
     if not isinstance(values, dict):
         raise ConfigError(f"{where}: expected a mapping of sections {_field_names(RunConfig)}, found {_shown(values)}")
     try:
-        return RunConfig.model_validate(_expand_environment(values))
+        return RunConfig.model_validate(expand_environment(values))
     except ValidationError as error:
         faults = fault_lines(error, RunConfig)
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
@@ -78,12 +78,12 @@ def read_parameters(path: Path) -> Any:
     return parameters["config"]
 
 
-def _expand_environment(values: Any) -> Any:
+def expand_environment(values: Any) -> Any:
     """Replace `${NAME}` and `${NAME:-default}` in every text of a nested value."""
     if isinstance(values, dict):
-        return {key: _expand_environment(value) for key, value in values.items()}
+        return {key: expand_environment(value) for key, value in values.items()}
     if isinstance(values, list):
-        return [_expand_environment(value) for value in values]
+        return [expand_environment(value) for value in values]
     if isinstance(values, str):
         return re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", _environment_value, values)
     return values

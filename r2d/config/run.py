@@ -1,4 +1,4 @@
-"""A complete run, and its sections `evaluation` and `registration`."""
+"""A complete run, and its section `registration`."""
 
 from __future__ import annotations
 
@@ -8,28 +8,17 @@ from pydantic import Field, model_validator
 
 from r2d.config.comparison import ComparisonConfig
 from r2d.config.data import DataConfig
+from r2d.config.evaluation import EvaluationConfig
 from r2d.config.method import MethodConfig
 from r2d.config.model import ModelConfig
 from r2d.config.rationales import RationalesConfig, names_of
-from r2d.config.section import Name, Section
+from r2d.config.section import Section
 from r2d.config.training import Stage1Config, Stage2Config
 from r2d.config.validation import ValidationConfig
 from r2d.errors import ConfigError
 
 BROUGHT_SOURCES = {"synthetic_triage": ("nurse", "nurse_post_processed"), "pubmedqa": ("human",)}
 """Rationale sources of the formats that know their own columns."""
-
-
-class EvaluationConfig(Section):
-    """How the chosen model is measured on the test split."""
-
-    batch_size: Annotated[int, Field(ge=1)] = 32
-    bertscore_model: Name = "minilm"
-    """`minilm` (shipped, works offline), a hub name such as `roberta-large` (the paper's), or a folder."""
-    bertscore_num_layers: Annotated[int, Field(ge=1)] | None = None
-    """Layer whose states are compared; by default bert-score's choice for a known model, 6 for `minilm`."""
-    max_rows: Annotated[int, Field(ge=1)] | None = None
-    """Evaluate only that many test rows (the first by hash of the id); all by default."""
 
 
 class GateConfig(Section):
@@ -73,6 +62,22 @@ class RunConfig(Section):
                     f"{key} 'r2d_c' needs model.label_decoding 'constrained': its confidence is that of a declared "
                     f"label; found {self.model.label_decoding!r}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _evaluation_fits_labels(self) -> RunConfig:
+        labels, evaluation = self.data.labels, self.evaluation
+        if labels.per_row and evaluation.safety.costs is not None:
+            raise ValueError("evaluation.safety.costs are of declared labels, and labels.per_row has none; remove it")
+        if not labels.ordered and evaluation.selective.risk == "under_triage":
+            raise ValueError(
+                "evaluation.selective.risk 'under_triage' needs data.labels.ordered: true; declare the order, most "
+                "urgent first, or use 'error'"
+            )
+        try:
+            evaluation.safety.cost_matrix(labels.names)
+        except ValueError as error:
+            raise ValueError(f"evaluation.safety.{error}") from None
         return self
 
     def require_comparison(self) -> ComparisonConfig:

@@ -27,13 +27,16 @@ from r2d.errors import DataError
 SPLIT_NAMES = {name: name for name in SPLITS} | dict.fromkeys(("val", "valid", "dev"), "validation")
 
 
-def load_examples(config: DataConfig) -> pa.Table:
+def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     """Every row of a data set with its split, in the order of the file: a table of `EXAMPLES_SCHEMA`.
 
     Labels are stored as declared (one that is not, as found), ids and groups without outer spaces, texts and rationales
     untouched. A Hugging Face
     data set that has its own train, validation and test keeps them; where it has no validation, the rows beside test
     are divided; where it has but one split, or `data.split.test_ids` is given, its own are passed over.
+
+    Args:
+        divide: False leaves every row in the split that it comes with, and all rows of data that knows none in test.
 
     Raises:
         DataError: the source cannot be read as declared, or no sound split can be made.
@@ -48,7 +51,8 @@ def load_examples(config: DataConfig) -> pa.Table:
     groups = [value.strip() or None for value in _texts(rows, "group", "")]
     # Options of the row are no classes: strata of one row each would send all rare answers to training.
     strata = [""] * len(ids) if config.labels.per_row else labels
-    splits = _assign(config, rows, ids, strata, groups, _given_splits(rows))
+    given = _given_splits(rows)
+    splits = _assign(config, rows, ids, strata, groups, given) if divide else given or ["test"] * len(ids)
     empty = pa.repeat(pa.scalar("", pa.string()), len(ids))
     columns = {
         "id": pa.array(ids, pa.string()),

@@ -71,6 +71,20 @@ def no_alignment() -> dict[str, Any]:
     return {**counts, **dict.fromkeys(FIGURES)}
 
 
+def remembered(predict_labels: PredictLabels) -> PredictLabels:
+    """The same, but no text is decided twice between the same labels: masked rationales are mostly as they were."""
+    known: dict[TextWithOptions, str] = {}
+
+    def ask(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
+        rows = [(text, tuple(some)) for text, some in zip(texts, options, strict=True)]
+        new = [row for row in dict.fromkeys(rows) if row not in known]
+        if new:
+            known.update(zip(new, predict_labels([text for text, _ in new], [some for _, some in new]), strict=True))
+        return [known[row] for row in rows]
+
+    return ask
+
+
 def _decided(predict_labels: PredictLabels, rows: Sequence[TextWithOptions]) -> dict[TextWithOptions, str | None]:
     """(Text, options) -> the option that the text leads to, or None. Each distinct pair is decided once, by length."""
     distinct = sorted({row for row in rows if row[0].strip()}, key=lambda row: (-len(row[0]), row))

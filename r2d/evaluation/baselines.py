@@ -15,7 +15,7 @@ from typing import Any
 
 from r2d.data.labels import normalise_label
 from r2d.errors import DataError
-from r2d.evaluation.label_metrics import label_metrics, without_classes
+from r2d.evaluation.label_metrics import without_classes
 
 logger = logging.getLogger(__name__)
 
@@ -31,19 +31,14 @@ MAX_SEARCH_ROWS = 10_000
 MAX_TERMS = 100_000
 
 
-def baselines(
-    train_texts: Sequence[str],
-    train_labels: Sequence[str],
-    texts: Sequence[str],
-    gold: Sequence[str],
-    labels: Sequence[str],
-) -> dict[str, dict[str, Any]]:
-    """Name -> `label_metrics` of the same rows decided without a language model, learnt from the same training rows."""
-    decided = {
+def baseline_labels(
+    train_texts: Sequence[str], train_labels: Sequence[str], texts: Sequence[str]
+) -> dict[str, list[str]]:
+    """Name -> labels of rows decided without a language model, learnt from the same training rows."""
+    return {
         MAJORITY_CLASS: majority_baseline(train_labels, len(texts)),
         LINEAR_BASELINE: linear_baseline(train_texts, train_labels, texts),
     }
-    return {name: label_metrics(gold, predicted, labels) for name, predicted in decided.items()}
 
 
 def option_baselines(

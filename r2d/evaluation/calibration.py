@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from r2d.evaluation.decided_rows import FloatArray, IntArray
+from r2d.modeling.calibrated import SMALLEST_PROBABILITY
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
-SMALLEST_PROBABILITY = 1e-30
-"""Stands for a probability of 0, which 32-bit softmax makes of an improbable label and whose logarithm has no value."""
 
 
 def calibration_metrics(probabilities: FloatArray, gold: IntArray, num_bins: int = 10) -> dict[str, Any]:

@@ -1,125 +1,84 @@
-"""The comparison of methods: one row a variant, each figure as mean and standard deviation over the seeds."""
+"""The comparison of methods and of rationale sources: figures over the seeds, intervals, differences, spreads."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
-from r2d.evaluation.label_metrics import HEADLINES, WHY_NO_CLASSES, headline_of
-from r2d.pages.rendering import figure
-
-
-@dataclass(frozen=True)
-class MeasuredModel:
-    """One model of a comparison: a variant trained with one seed."""
-
-    variant: str
-    seed: int
-    metrics: Mapping[str, Any]
-    """Those of `r2d.evaluation.evaluate`."""
-    training_seconds: float | None = None
-    """Stage 1 and Stage 2, validations included; None where it was not recorded."""
-    evaluation_seconds: float | None = None
+from r2d.config import LabelsConfig
+from r2d.config.evaluation import IntervalsConfig
+from r2d.evaluation.comparison_models import COLUMNS, SECONDS, MeasuredModel, comparison_runs
+from r2d.evaluation.comparison_statistics import compared_intervals
+from r2d.evaluation.label_metrics import headline_of
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A figure of the comparison."""
-
-    key: str
-    name: str
-    digits: int
-    read: Callable[[MeasuredModel], float | None]
-    """None where a model has no such figure; never 0 instead."""
-
-
-COLUMNS = (
-    Column("macro_f1", "macro-F1", 3, lambda model: model.metrics["label"]["macro_f1"]),
-    Column("accuracy", "accuracy", 3, lambda model: model.metrics["label"]["accuracy"]),
-    Column("consistency", "consistency", 3, lambda model: model.metrics["alignment"]["consistency"]),
-    Column("sufficiency", "sufficiency", 3, lambda model: model.metrics["alignment"]["sufficiency"]),
-    Column("gold_robustness", "gold robustness", 3, lambda model: model.metrics["alignment"]["gold_robustness"]),
-    Column("bertscore_f1", "BERTScore F1", 3, lambda model: _rationale_figure(model, "bertscore_f1")),
-    Column("bleu", "sacreBLEU", 1, lambda model: _rationale_figure(model, "bleu")),
-    Column("training_seconds", "training, s", 0, lambda model: model.training_seconds),
-    Column("evaluation_seconds", "evaluation, s", 0, lambda model: model.evaluation_seconds),
-)
-
-
-def comparison_runs(models: Sequence[MeasuredModel]) -> pa.Table:
-    """One row a model: variant, seed and the value of each of `COLUMNS`, null where there is none."""
-    rows = [
-        {"variant": model.variant, "seed": model.seed} | {column.key: column.read(model) for column in COLUMNS}
-        for model in models
-    ]
-    fields = [pa.field("variant", pa.string(), nullable=False), pa.field("seed", pa.int64(), nullable=False)]
-    return pa.Table.from_pylist(rows, schema=pa.schema([*fields, *(pa.field(c.key, pa.float64()) for c in COLUMNS)]))
-
-
-def compare(models: Sequence[MeasuredModel]) -> dict[str, Any]:
-    """Mean and sample standard deviation over the seeds, in the order in which the variants come.
+def compare(
+    models: Sequence[MeasuredModel], labels: LabelsConfig, config: IntervalsConfig = IntervalsConfig()
+) -> dict[str, Any]:
+    """Lay the models side by side, variants in the order in which they come. The first one is the reference.
 
     Returns:
-        seeds, num_rows (of the test split), decoding, bertscore_model,
+        seeds, num_rows (of the test split), num_groups, decoding, bertscore_model, confidence, reference (variant),
         headline: `macro_f1`, or `accuracy` where each row has options of its own, baselines: name -> that figure,
-        variants: variant, n (models), figures: key -> mean, std, n (models that have the figure). `mean` is None for
-        no model and `std` for fewer than two.
+        num_differences: that have an interval, num_marked: whose interval does not hold 0,
+        variants: variant, method, source, references, n (models), figures: key -> mean, std, n (models that have the
+        figure), intervals and differences as `compared_intervals`. `mean` is None for no model and `std` for fewer
+        than two,
+        sources: method, rows: variant, source, references; spread: key -> largest minus smallest mean over the
+        sources, None where a source has none. Empty where no method was trained on several,
+        zero_shot: facts of the row of which nothing was trained, None without one.
+
+    Raises:
+        DataError: two models were not evaluated on the same test rows.
     """
     runs = comparison_runs(models).to_pylist()
-    rows = []
+    sure = compared_intervals(models, labels, config)
+    rows: list[dict[str, Any]] = []
     for variant in dict.fromkeys(model.variant for model in models):
         own = [run for run in runs if run["variant"] == variant]
         figures = {c.key: _over_seeds([run[c.key] for run in own if run[c.key] is not None]) for c in COLUMNS}
-        rows.append({"variant": variant, "n": len(own), "figures": figures})
+        known = {name: own[0][name] for name in ("variant", "method", "source", "references")}
+        rows.append(known | {"n": len(own), "figures": figures} | sure[variant])
+    differences = [one for row in rows for one in row["differences"].values() if one["low"] is not None]
     scored = [model.metrics["rationale"] for model in models if model.metrics["rationale"] is not None]
     used = {scores["bertscore"]["model"] for scores in scored if scores["bertscore"] is not None}
-    first = models[0].metrics
-    headline = headline_of(first["label"])
+    first = models[0]
+    headline = headline_of(first.metrics["label"])
     return {
-        "seeds": sorted({model.seed for model in models}),
-        "num_rows": first["num_rows"],
-        "decoding": first["decoding"],
+        "seeds": sorted({model.seed for model in models if model.seed is not None}),
+        "num_rows": first.metrics["num_rows"],
+        "num_groups": _num_groups(first),
+        "decoding": first.metrics["decoding"],
         "bertscore_model": ", ".join(sorted(used)) or None,
+        "confidence": config.confidence,
+        "reference": first.variant,
         "headline": headline,
-        "baselines": {name: metrics[headline] for name, metrics in first["baselines"].items()},
+        "baselines": {name: metrics[headline] for name, metrics in first.metrics["baselines"].items()},
+        "num_differences": len(differences),
+        "num_marked": sum(one["marked"] for one in differences),
         "variants": rows,
+        "sources": _sources(rows),
+        "zero_shot": next((model.metrics["zero_shot"] for model in models if "zero_shot" in model.metrics), None),
     }
 
 
-def comparison_markdown(comparison: Mapping[str, Any]) -> str:
-    """The table as Markdown, and below it what its reader must know."""
-    columns = ["variant", "n", *(column.name for column in COLUMNS)]
-    lines = [f"| {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) - 1)]
-    for row in comparison["variants"]:
-        cells = [_cell(row["figures"][column.key], row["n"], column.digits) for column in COLUMNS]
-        lines.append(f"| {' | '.join([row['variant'], str(row['n']), *cells])} |")
-    return "\n".join([*lines, "", *(f"- {note}" for note in _notes(comparison)), ""])
+def _sources(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The methods that were trained on several sources, each with its rows and their spread."""
+    found = []
+    for method in dict.fromkeys(row["method"] for row in rows if row["source"] is not None):
+        own = [row for row in rows if row["method"] == method and row["source"] is not None]
+        if len(own) > 1:
+            means = {c.key: [row["figures"][c.key]["mean"] for row in own] for c in COLUMNS if c.key not in SECONDS}
+            spread = {key: None if None in some else max(some) - min(some) for key, some in means.items()}
+            named = [{name: row[name] for name in ("variant", "source", "references")} for row in own]
+            found.append({"method": method, "rows": named, "spread": spread})
+    return found
 
 
-def _notes(comparison: Mapping[str, Any]) -> list[str]:
-    seeds = ", ".join(map(str, comparison["seeds"]))
-    baselines = ", ".join(f"{name} {value:.3f}" for name, value in comparison["baselines"].items())
-    bertscore = comparison["bertscore_model"]
-    notes = [
-        f"Mean ± sample standard deviation over the seeds {seeds} (of the training; the split is the same), each on "
-        f"{comparison['num_rows']:,} test rows, {comparison['decoding']} label decoding.",
-        f"{HEADLINES[comparison['headline']]} of the baselines on the same rows: {baselines}.",
-        "Training: Stage 1 and Stage 2 with their validations, as measured when they ran; a Stage 1 that variants "
-        "share counts in full in each.",
-        "–: there is no such figure (a method that writes no rationale, or a time that was not recorded).",
-    ]
-    if comparison["headline"] == "accuracy":
-        notes.append(f"Variants are judged by accuracy: {WHY_NO_CLASSES}.")
-    return notes if bertscore is None else [*notes, f"BERTScore by {bertscore}, not rescaled."]
-
-
-def _rationale_figure(model: MeasuredModel, name: str) -> float | None:
-    rationale = model.metrics["rationale"]
-    return None if rationale is None else rationale["populations"]["all"][name]
+def _num_groups(model: MeasuredModel) -> int:
+    groups = model.predictions["group"].to_pylist()
+    return len({group for group in groups if group is not None}) + groups.count(None)
 
 
 def _over_seeds(values: Sequence[float]) -> dict[str, Any]:
@@ -128,10 +87,3 @@ def _over_seeds(values: Sequence[float]) -> dict[str, Any]:
         "std": statistics.stdev(values) if len(values) > 1 else None,
         "n": len(values),
     }
-
-
-def _cell(over_seeds: Mapping[str, Any], num_models: int, digits: int) -> str:
-    """`0.590 ± 0.012`; with the number of models where some have no such figure."""
-    mean, std, count = over_seeds["mean"], over_seeds["std"], over_seeds["n"]
-    text = figure(mean, digits) if std is None else f"{figure(mean, digits)} ± {figure(std, digits)}"
-    return text if count in (0, num_models) else f"{text} (n = {count})"

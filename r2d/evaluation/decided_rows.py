@@ -102,16 +102,21 @@ def decided_rows(
     sums = shares.sum(axis=1)
     if not (np.isfinite(shares).all() and (shares >= 0).all() and (abs(sums - 1) < MAX_SUM_ERROR).all()):
         raise ValueError("probabilities must be finite, not negative, and sum to 1 in each row; normalise them first")
-    keys = [("row", id_) if group is None else ("group", group) for id_, group in zip(ids, given, strict=True)]
-    number = {key: index for index, key in enumerate(sorted(set(keys)))}
     return DecidedRows(
         ids=tuple(ids),
         labels=tuple(labels),
         gold=_gold_places(gold, labels),
         said=_places(predicted, labels),
         probabilities=shares / sums[:, None],
-        groups=np.array([number[key] for key in keys], dtype=np.int64),
+        groups=group_numbers(ids, given),
     )
+
+
+def group_numbers(ids: Sequence[str], groups: Sequence[str | None]) -> IntArray:
+    """[rows]: the patient or caller of each row, numbered from 0; a row without one is a group of its own."""
+    keys = [("row", id_) if group is None else ("group", group) for id_, group in zip(ids, groups, strict=True)]
+    number = {key: index for index, key in enumerate(sorted(set(keys)))}
+    return np.array([number[key] for key in keys], dtype=np.int64)
 
 
 def _places(texts: Sequence[str | None], labels: Sequence[str]) -> IntArray:

@@ -1,47 +1,35 @@
-"""Evaluation of a model folder on the test split, beside the baselines, in one pass."""
+"""Evaluation of a model folder on the test split, beside the baselines and the champion, in one pass."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from r2d.config import DataConfig, EvaluationConfig, LabelsConfig
-from r2d.data.examples import SPLITS, split_of
-from r2d.errors import DataError
-from r2d.evaluation.alignment import alignment_metrics, no_alignment
-from r2d.evaluation.baselines import baselines, option_baselines
+from r2d.config import DataConfig, EvaluationConfig, LabelsConfig, PrivacyConfig
+from r2d.data.examples import split_of
+from r2d.errors import ConfigError, DataError
+from r2d.evaluation.baselines import baseline_labels, option_baselines
+from r2d.evaluation.clock import Clock
 from r2d.evaluation.label_metrics import label_metrics, option_metrics
-from r2d.evaluation.rationale_metrics import rationale_metrics
-from r2d.evaluation.report import ReportFacts, render_report
+from r2d.evaluation.predictions import by_id_hash, predictions_table
+from r2d.evaluation.report import render_report
+from r2d.evaluation.report_facts import report_facts
 
 if TYPE_CHECKING:
-    from r2d.modeling.decoding import LabelDecoding
+    from r2d.evaluation.champion import Champion, ChampionDecisions
+    from r2d.evaluation.decided_rows import IntArray
+    from r2d.evaluation.judge import Judgement
+    from r2d.evaluation.label_sections import LabelSections
+    from r2d.modeling.calibrated import Calibration
     from r2d.modeling.predictor import Decision, Predictor
 
 logger = logging.getLogger(__name__)
-
-PREDICTIONS_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("label", pa.string(), nullable=False),
-        pa.field("predicted_label", pa.string(), nullable=False),
-        pa.field("valid", pa.bool_(), nullable=False),
-        pa.field("label_probabilities", pa.map_(pa.string(), pa.float64()), nullable=False),
-        pa.field("rationale", pa.string(), nullable=False),
-        pa.field("predicted_rationale", pa.string(), nullable=False),
-    ]
-)
-"""One row a test example; joined to the examples by `id`."""
 
 
 @dataclass(frozen=True)
@@ -49,56 +37,126 @@ class Evaluation:
     """What is known of a model after the test split was touched once."""
 
     metrics: dict[str, Any]
-    """`label` (headline decoding), `other_decoding`, `baselines`, `rationale`, `alignment` and the facts of the run."""
+    """Every figure, and the facts of the run; `docs/evaluation.md` explains them."""
     predictions: pa.Table
     """Table of `PREDICTIONS_SCHEMA`."""
     report: str
     """One self-contained HTML page."""
-    seconds: float
-    """Wall time of all of it. Not among `metrics`: those are the same each time, and are stored under their hash."""
+    calibration: Calibration | None
+    """Temperature and threshold, to be kept with the model."""
+    judgement: Judgement
+    seconds: dict[str, float]
+    """Wall time of each of `clock.PARTS`, and of `total`. Not among `metrics`: those are the same each time, and are
+    stored under their hash."""
+
+    def overview(self) -> dict[str, float]:
+        """The figures that stand where there is room for a few."""
+        label, alignment, safety = (self.metrics[name] for name in ("label", "alignment", "safety"))
+        figures = {name: label[name] for name in ("accuracy", "macro_f1", "invalid_label_rate")}
+        figures |= {name: alignment[name] for name in ("consistency", "sufficiency", "gold_robustness")}
+        if safety is not None:
+            figures |= {f"{name}_rate": safety[name]["rate"] for name in ("under_triage", "over_triage")}
+        return {name: figure for name, figure in figures.items() if figure is not None}
+
+    def figures(self) -> dict[str, float]:
+        """Every figure of `metrics` that is a number, by its path, such as `label/per_class/self care/recall`; lists
+        (the confusion matrix, curves, slices) are left out."""
+        return dict(_numbers(self.metrics, ""))
 
 
-def evaluate(examples: pa.Table, model_folder: Path, *, config: EvaluationConfig, data: DataConfig) -> Evaluation:
+def evaluate(
+    examples: pa.Table,
+    model_folder: Path,
+    *,
+    config: EvaluationConfig,
+    data: DataConfig,
+    champion: Champion | None = None,
+    privacy: PrivacyConfig = PrivacyConfig(),
+    work_dir: Path | None = None,
+) -> Evaluation:
     """Decide and explain every test row, and measure both.
 
-    The headline is the model's own label decoding; the other one is measured too and never mixed with it.
+    The headline is the model's own label decoding; the other one is measured too and never mixed with it. Temperature
+    and threshold come from the validation rows; where there are none, from the model folder, if it holds them.
+
+    Args:
+        examples: with a test split; baselines are learnt from the training rows, if there are any.
+        champion: measured on the same test rows.
+        privacy: what may be sent to a judge; work_dir: where its answers are kept.
 
     Raises:
+        ConfigError: a judge is configured without a `work_dir`, or its rubric is faulty.
         DataError: the test split is empty.
+        GenerationError: the judge cannot be asked, or its budget is spent.
         ModelError: the folder holds no model that can decide, or the BERTScore model cannot be had.
     """
+    from r2d.evaluation.champion import champion_facts, decide_as_champion
+    from r2d.evaluation.decided_rows import group_numbers
+    from r2d.evaluation.rationale_sections import no_rationale_sections, rationale_sections
+    from r2d.modeling.calibrated import read_calibration
     from r2d.modeling.predictor import Predictor
 
-    started = time.perf_counter()
-    train, test = split_of(examples, "train"), _test_rows(examples, config.max_rows)
-    predictor = Predictor(model_folder)
-    texts, gold, options = test["text"].to_pylist(), test["label"].to_pylist(), _options(test, data.labels)
-    decisions = predictor.decide(texts, options, batch_size=config.batch_size, on_progress=_progress_lines())
+    clock = Clock()
+    test = evaluated_rows(examples, config.max_rows)
+    predictor = Predictor(model_folder, calibrated=False)
+    options = _options(test, data.labels)
+    gold = test["label"].to_pylist()
+    with clock("generation"):
+        decisions = predictor.decide(
+            test["text"].to_pylist(), options, batch_size=config.batch_size, other_decoding=True,
+            on_progress=_progress_lines("decided and explained"),
+        )  # fmt: skip
+    with clock("champion"):
+        decided_before = None if champion is None else decide_as_champion(champion, test, options, data.labels, config)
+    with clock("baselines"):
+        baselines, said_by_baselines = _baselines(split_of(examples, "train"), test, gold, options, data.labels)
+    groups = group_numbers(test["id"].to_pylist(), test["group"].to_pylist())
+    with clock("label_figures"):
+        sections = _label_sections(
+            examples, test, decisions, predictor, said_by_baselines, decided_before, data.labels, config,
+            read_calibration(model_folder), groups, clock,
+        )  # fmt: skip
+    with clock("rationale_figures"):
+        written = (
+            rationale_sections(predictor, test, decisions, options, config, groups, clock)
+            if predictor.method.explains
+            else no_rationale_sections(len(test))
+        )
+    with clock("champion"):
+        facts_of_champion = (
+            None if decided_before is None else champion_facts(decided_before, test, options, data.labels, config)
+        )
     own = predictor.config.label_decoding
-    other: LabelDecoding = "free" if own == "constrained" else "constrained"
-    other_labels = predictor.decode_labels(texts, options, decoding=other, batch_size=config.batch_size)
-    measure = partial(_label_metrics, gold, options=options, labels=data.labels)
-    correct = [decision.label == label for decision, label in zip(decisions, gold, strict=True)]
     metrics = {
         "num_rows": len(test),
         "decoding": own,
-        "label": measure([decision.label for decision in decisions]),
-        "other_decoding": {"decoding": other, "label": measure(other_labels)},
-        "baselines": option_baselines(train["label"].to_pylist(), gold, options)
-        if data.labels.per_row
-        else baselines(train["text"].to_pylist(), train["label"].to_pylist(), texts, gold, data.labels.names),
-        "rationale": rationale_metrics(
-            test["rationale"].to_pylist(), [decision.rationale for decision in decisions], correct, config
-        )
-        if predictor.method.explains
-        else None,
-        "alignment": _alignment(predictor, test, decisions, options, config),
         "method": predictor.method.name,
         "num_parameters": predictor.model.num_parameters(),
+        "label": _label_metrics(gold, [decision.label for decision in decisions], options, data.labels),
+        "other_decoding": {
+            "decoding": "free" if own == "constrained" else "constrained",
+            "label": _label_metrics(gold, [decision.other_label for decision in decisions], options, data.labels),
+        },
+        "baselines": baselines,
+        "champion": facts_of_champion,
+        **sections.metrics,
+        **written.metrics,
     }
-    facts = _report_facts(examples, test, decisions, metrics, predictor, data)
-    report = render_report(facts)
-    return Evaluation(metrics, _predictions(test, decisions), report, time.perf_counter() - started)
+    predictions = predictions_table(test, decisions, sections.calibration, written.flags, written.scores)
+    with clock("judge"):
+        judgement = _judged(predictions, test, config, privacy, work_dir)
+    metrics["judge"] = judgement.as_facts()
+    with clock("report"):
+        report = render_report(report_facts(examples, test, predictions, metrics, predictor, data))
+    return Evaluation(metrics, predictions, report, sections.calibration, judgement, clock.seconds())
+
+
+def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _numbers(inner, f"{path}/{name}" if path else str(name))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield path, float(value)
 
 
 def _options(test: pa.Table, labels: LabelsConfig) -> list[Sequence[str]]:
@@ -107,116 +165,111 @@ def _options(test: pa.Table, labels: LabelsConfig) -> list[Sequence[str]]:
 
 
 def _label_metrics(
-    gold: Sequence[str], predicted: Sequence[str], *, options: Sequence[Sequence[str]], labels: LabelsConfig
+    gold: Sequence[str], predicted: Sequence[str | None], options: Sequence[Sequence[str]], labels: LabelsConfig
 ) -> dict[str, Any]:
     return option_metrics(gold, predicted, options) if labels.per_row else label_metrics(gold, predicted, labels.names)
 
 
-def _test_rows(examples: pa.Table, max_rows: int | None) -> pa.Table:
+def evaluated_rows(examples: pa.Table, max_rows: int | None) -> pa.Table:
+    """The test rows, or at most that many of them, in their order.
+
+    Raises:
+        DataError: there are none.
+    """
     test = split_of(examples, "test")
     if not len(test):
         raise DataError("the test split is empty: set data.split.test_fraction, test_ids or a split column")
     if max_rows is None or max_rows >= len(test):
         return test
-    return test.take(sorted(_by_id_hash(test)[:max_rows]))
+    return test.take(sorted(by_id_hash(test["id"].to_pylist())[:max_rows]))
 
 
-def _by_id_hash(test: pa.Table) -> list[int]:
-    """Row numbers in an order that nobody picks and that stays when rows are added."""
-    digests = [hashlib.sha256(id_.encode()).digest() for id_ in test["id"].to_pylist()]
-    return sorted(range(len(digests)), key=digests.__getitem__)
+def _baselines(
+    train: pa.Table, test: pa.Table, gold: Sequence[str], options: Sequence[Sequence[str]], labels: LabelsConfig
+) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
+    """Name -> its label metrics, and name -> its label for each test row, where it says one; nothing without training
+    rows to learn from."""
+    if not len(train):
+        return {}, {}
+    learnt_from = train["label"].to_pylist()
+    if labels.per_row:
+        return option_baselines(learnt_from, gold, options), {}
+    said = baseline_labels(train["text"].to_pylist(), learnt_from, test["text"].to_pylist())
+    return {name: label_metrics(gold, decided, labels.names) for name, decided in said.items()}, said
 
 
-def _alignment(
-    predictor: Predictor,
-    test: pa.Table,
-    decisions: Sequence[Decision],
-    options: Sequence[Sequence[str]],
-    config: EvaluationConfig,
-) -> dict[str, Any]:
-    if not predictor.method.explains:
-        return no_alignment()
-    return alignment_metrics(
-        partial(predictor.decode_labels, decoding=predictor.config.label_decoding, batch_size=config.batch_size),
-        gold_labels=test["label"].to_pylist(),
-        predicted_labels=[decision.label for decision in decisions],
-        rationales=[decision.rationale for decision in decisions],
-        gold_rationales=test["rationale"].to_pylist(),
-        options=options,
-    )
-
-
-def _predictions(test: pa.Table, decisions: Sequence[Decision]) -> pa.Table:
-    columns = {
-        "predicted_label": [decision.label for decision in decisions],
-        "valid": [decision.valid for decision in decisions],
-        "label_probabilities": [list(decision.label_probabilities.items()) for decision in decisions],
-        "predicted_rationale": [decision.rationale for decision in decisions],
-    }
-    taken = {name: test[name].to_pylist() for name in ("id", "split", "label", "rationale")}
-    return pa.table(taken | columns, schema=PREDICTIONS_SCHEMA)
-
-
-def _report_facts(
+def _label_sections(
     examples: pa.Table,
     test: pa.Table,
     decisions: Sequence[Decision],
-    metrics: dict[str, Any],
     predictor: Predictor,
-    data: DataConfig,
-) -> ReportFacts:
-    counts = Counter(zip(examples["split"].to_pylist(), examples["label"].to_pylist(), strict=True))
-    synthetic = data.format == "synthetic_triage"
-    return ReportFacts(
-        title="Reason2Decide: evaluation on the test split",
-        labels=data.labels.names,
-        ordered=data.labels.ordered,
-        decoding=metrics["decoding"],
-        label_metrics=metrics["label"],
-        other_decoding=metrics["other_decoding"]["decoding"],
-        other_label_metrics=metrics["other_decoding"]["label"],
-        baselines=metrics["baselines"],
-        rationale_metrics=metrics["rationale"],
-        alignment=metrics["alignment"],
-        model={
-            "method": predictor.method.name,
-            "start model": predictor.config.name,
-            "parameters": f"{metrics['num_parameters']:,}",
-        },
-        data={
-            "source": data.format if synthetic else f"{data.format}: {data.path}",
-            "rationales": ", ".join(sorted(set(test["rationale_source"].to_pylist()) - {""})) or "none",
-        },
-        split_rows={split: len(split_of(examples, split)) for split in SPLITS},
-        label_counts={split: {label: counts[split, label] for label in data.labels.names} for split in SPLITS}
-        if data.labels.names
-        else {},
-        synthetic=synthetic,
-        samples=_samples(test, decisions),
+    baselines: Mapping[str, Sequence[str]],
+    champion: ChampionDecisions | None,
+    labels: LabelsConfig,
+    config: EvaluationConfig,
+    stored: Calibration | None,
+    groups: IntArray,
+    clock: Clock,
+) -> LabelSections:
+    import numpy as np
+
+    from r2d.evaluation.label_sections import (
+        CHAMPION,
+        NO_SECTIONS,
+        LabelSections,
+        label_sections,
+        option_intervals,
+        rows_of_decisions,
+    )
+
+    if labels.per_row:
+        right = np.array([one.label == gold for one, gold in zip(decisions, test["label"].to_pylist(), strict=True)])
+        invalid = np.array([not one.valid for one in decisions])
+        found = option_intervals(right, invalid, groups, config.intervals)
+        return LabelSections(NO_SECTIONS | {"intervals": found}, None)
+    validation = split_of(examples, "validation")
+    rows = None
+    if len(validation):
+        logger.info("evaluation: %d validation rows choose temperature and threshold", len(validation))
+        with clock("model_again"):
+            decided = predictor.decide(validation["text"].to_pylist(), batch_size=config.batch_size, explain=False)
+        rows = rows_of_decisions(validation, decided, labels)
+    others: dict[str, Sequence[str | None]] = dict(baselines)
+    if champion is not None and champion.decisions is not None:
+        others[CHAMPION] = [decision.label for decision in champion.decisions]
+    return label_sections(
+        rows_of_decisions(test, decisions, labels),
+        rows,
+        others=others,
+        examples=test,
+        labels=labels,
+        config=config,
+        stored=stored,
     )
 
 
-def _samples(test: pa.Table, decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    """Ten wrong and ten right decisions, each the first by hash of the id, so that nobody picks them."""
-    order = _by_id_hash(test)
-    wrong = [row for row in order if decisions[row].label != test["label"][row].as_py()][:10]
-    right = [row for row in order if decisions[row].label == test["label"][row].as_py()][: 20 - len(wrong)]
-    return [
-        {
-            "id": test["id"][row].as_py(),
-            "text": test["text"][row].as_py(),
-            "options": test["options"][row].as_py(),
-            "gold_label": test["label"][row].as_py(),
-            "predicted_label": decisions[row].label if decisions[row].valid else None,
-            "label_probability": decisions[row].label_probabilities.get(decisions[row].label),
-            "gold_rationale": test["rationale"][row].as_py(),
-            "predicted_rationale": decisions[row].rationale,
-        }
-        for row in wrong + right
-    ]
+def _judged(
+    predictions: pa.Table, test: pa.Table, config: EvaluationConfig, privacy: PrivacyConfig, work_dir: Path | None
+) -> Judgement:
+    """Scores by the judge, where one is configured. Answers that were given are kept, so a second call asks only for
+    what is missing."""
+    from r2d.evaluation.judge import judge_rationales, load_rubric, not_judged, rows_of
+
+    if config.judge is None:
+        return not_judged()
+    if work_dir is None:
+        raise ConfigError("evaluation.judge: its answers need a folder to be kept in; give one as work_dir")
+    return judge_rationales(
+        rows_of(predictions, test),
+        load_rubric(Path(config.judge.rubric)),
+        config.judge,
+        work_dir,
+        privacy=privacy,
+        interval=config.intervals,
+    )
 
 
-def _progress_lines(seconds: float = 5.0) -> Callable[[int, int], None]:
+def _progress_lines(what: str, seconds: float = 5.0) -> Callable[[int, int], None]:
     """A log line every few seconds while rows are decided."""
     started = last = time.monotonic()
 
@@ -226,6 +279,6 @@ def _progress_lines(seconds: float = 5.0) -> Callable[[int, int], None]:
         if now - last >= seconds or done == total:
             last = now
             left = (now - started) / done * (total - done)
-            logger.info("evaluation: %d of %d rows decided and explained, %.0f s left", done, total, left)
+            logger.info("evaluation: %d of %d rows %s, %.0f s left", done, total, what, left)
 
     return show

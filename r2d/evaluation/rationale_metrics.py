@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from r2d.config import EvaluationConfig
 from r2d.config.evaluation import IntervalsConfig
 from r2d.evaluation.bertscore import BertScores, bert_scores
+from r2d.evaluation.clock import Clock
 from r2d.evaluation.decided_rows import BoolArray, FloatArray, IntArray
 from r2d.evaluation.statistics import intervals
 from r2d.evaluation.text_overlap import ROW_FIGURES as OVERLAP_FIGURES
@@ -43,8 +45,13 @@ class RationaleScores:
         return [None if np.isnan(value) else float(value) for value in found]
 
 
-def rationale_scores(references: Sequence[str], candidates: Sequence[str], config: EvaluationConfig) -> RationaleScores:
+def rationale_scores(
+    references: Sequence[str], candidates: Sequence[str], config: EvaluationConfig, clock: Clock | None = None
+) -> RationaleScores:
     """Score each rationale against the reference one.
+
+    Args:
+        clock: counts the time of BERTScore apart.
 
     Raises:
         ModelError: the BERTScore model cannot be had.
@@ -62,7 +69,8 @@ def rationale_scores(references: Sequence[str], candidates: Sequence[str], confi
     said = [row for row in rows if candidates[row].strip()]
     bertscore = None
     if said:
-        bertscore = bert_scores([references[row] for row in said], [candidates[row] for row in said], config)
+        with nullcontext() if clock is None else clock("bertscore"):
+            bertscore = bert_scores([references[row] for row in said], [candidates[row] for row in said], config)
         values[said, len(OVERLAP_FIGURES) :] = bertscore.values
     return RationaleScores(tuple(references), tuple(candidates), measured, values, bertscore)
 

@@ -6,6 +6,7 @@ of all rows whose label is shown. A decision that is no declared label has confi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,10 +43,20 @@ def selective_metrics(
     """Choose the threshold on validation rows, then measure it on test rows, which had no say in it.
 
     Returns:
+        `chosen_on` the validation rows, and what `measured_on` says of the test rows.
+
+    Raises:
+        ConfigError: under-triage is asked for, but the labels are not ordered.
+    """
+    return measured_on(test, chosen_on(validation, ordered=ordered, config=config), interval)
+
+
+def chosen_on(validation: DecidedRows, *, ordered: bool, config: SelectiveConfig) -> dict[str, Any]:
+    """The threshold and how it was found.
+
+    Returns:
         risk (which), max_risk, bound_confidence, threshold (None: not reached), reason,
-        validation: num_rows, coverage, risk, upper_bound, rows_share_groups (then the bound is too low),
-        test: num_rows, coverage and risk (each value, low, high, method), held (risk <= max_risk); None without
-        threshold, curve: `risk_coverage` of the test rows.
+        validation: num_rows, coverage, risk, upper_bound, rows_share_groups (then the bound is too low).
 
     Raises:
         ConfigError: under-triage is asked for, but the labels are not ordered.
@@ -70,7 +81,23 @@ def selective_metrics(
             "upper_bound": threshold.upper_bound,
             "rows_share_groups": rows_share_groups(validation.groups),
         },
-        "test": None if threshold.value is None else _at(threshold.value, test, risk, config.max_risk, interval),
+    }
+
+
+def measured_on(test: DecidedRows, chosen: Mapping[str, Any], interval: IntervalsConfig) -> dict[str, Any]:
+    """What a threshold does on rows that did not choose it.
+
+    Args:
+        chosen: as `chosen_on` returns it, now or at an earlier evaluation.
+
+    Returns:
+        `chosen`, and test: num_rows, coverage and risk (each value, low, high, method), held (risk <= max_risk), None
+        without threshold; curve: `risk_coverage` of the test rows.
+    """
+    threshold, risk = chosen["threshold"], chosen["risk"]
+    return {
+        **chosen,
+        "test": None if threshold is None else _at(threshold, test, risk, chosen["max_risk"], interval),
         "curve": risk_coverage(test.confidence, harmed(test, risk)),
     }
 

@@ -126,6 +126,42 @@ def slice_metrics(
     }
 
 
+def slice_differences(
+    rows: DecidedRows,
+    other: DecidedRows,
+    divided: Sequence[Partition],
+    figures: LabelFigures,
+    config: SlicesConfig,
+    interval: IntervalsConfig,
+) -> list[dict[str, Any]]:
+    """`rows` minus `other` in every slice: two models on the same rows, paired, on the same draws of groups.
+
+    Returns:
+        by, value, num_rows, small, difference: figure -> value, low, high, method.
+    """
+    places = [(part, value, np.array(part.values) == value) for part in divided for value in part.order]
+    there = [(part, value, where) for part, value, where in places if where.any()]
+    found: list[dict[str, Any]] = []
+    for portion in _portions(len(there), 2 * figures.sums(rows).shape[1]):
+        chosen = [there[index] for index in portion]
+        parts = [figures.sums(system, where) for _, _, where in chosen for system in (rows, other)]
+
+        def differences(sums: FloatArray, num_parts: int = len(parts)) -> dict[str, FloatArray]:
+            each = [_chosen(figures(part)) for part in np.split(sums, num_parts, axis=-1)]
+            pairs = zip(each[::2], each[1::2], strict=True)
+            return {
+                f"{index}/{name}": one[name] - second[name] for index, (one, second) in enumerate(pairs) for name in one
+            }
+
+        measured = intervals(np.hstack(parts), differences, interval)
+        for index, (part, value, where) in enumerate(chosen):
+            own = {name.split("/")[1]: figure for name, figure in measured.items() if name.startswith(f"{index}/")}
+            num_rows = int(where.sum())
+            small = num_rows < config.min_rows
+            found.append({"by": part.by, "value": value, "num_rows": num_rows, "small": small, "difference": own})
+    return found
+
+
 def _measure(
     rows: DecidedRows,
     whole_sums: FloatArray,

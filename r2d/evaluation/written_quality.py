@@ -40,7 +40,7 @@ def written_quality(
     max_tokens: int | None = None,
     limits: QualityConfig | None = None,
     findings: Findings | None = None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[list[str]]]:
     """Look at each rationale for itself and beside its note.
 
     Args:
@@ -50,6 +50,7 @@ def written_quality(
         findings: the lexicon; by default the shipped one.
 
     Returns:
+        figures, and the names of the faults of each row. Figures:
         num_rows, num_written (not empty), lengths: words and tokens -> mean, median, min, max over those written,
         distinct_1, distinct_2: distinct words, and pairs, per word and pair written (Li et al. 2016); they fall with
         the number of rows, so compare equal numbers only,
@@ -86,7 +87,7 @@ def written_quality(
         "cut": [] if max_tokens is None else [count > max_tokens for count in tokens],
     }
     written_ids = [ids[row] for row in written]
-    return {
+    figures = {
         "num_rows": len(rationales),
         "num_written": len(written),
         "lengths": {"words": _spread([len(some) for some in words]), "tokens": _spread(tokens)},
@@ -100,6 +101,11 @@ def written_quality(
         "faults": {"empty": _share([not text.strip() for text in rationales], ids)}
         | {name: _share(rows, written_ids) for name, rows in sorted(is_faulty.items())},
     }
+    names_of = {
+        row: [name for name, rows in sorted(is_faulty.items()) if rows and rows[place]]
+        for place, row in enumerate(written)
+    }
+    return figures, [names_of.get(row, ["empty"]) for row in range(len(rationales))]
 
 
 def _beside_the_note(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from r2d.data.labels import match_label
 from r2d.errors import ModelError
+from r2d.modeling.calibrated import read_calibration
 from r2d.modeling.decoding import LabelDecoding, decode_labels, generate_rationales, label_log_probabilities
 from r2d.modeling.labels import LabelSet, LabelSets
 from r2d.modeling.load import load_pretrained
@@ -30,15 +32,35 @@ class Decision:
     valid: bool
     """Whether `label` is in the declared set."""
     label_probabilities: dict[str, float]
-    """The model's own probabilities, normalised over the declared set; not calibrated."""
+    """The model's own probabilities, normalised over the declared set, and scaled by the temperature that an evaluation
+    left in the model folder."""
     rationale: str
-    """Empty for a method that writes none (`sft`)."""
+    """Empty for a method that writes none (`sft`), and where none was asked for."""
+    handed_over: bool | None = None
+    """Whether a person should decide: the label is less probable than the threshold of the model, or not declared. None
+    for a model without a threshold of its own, because it was never evaluated."""
+    other_label: str | None = None
+    """The label under the other decoding, where it was asked for."""
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the label; 0 for one that is not declared."""
+        return self.label_probabilities.get(self.label, 0.0)
+
+    def as_row(self) -> dict[str, Any]:
+        """What is shown of it: label, valid, label_probabilities, rationale, handed_over."""
+        return {name: value for name, value in asdict(self).items() if name != "other_label"}
 
 
 class Predictor:
     """A model folder, ready to decide and explain."""
 
-    def __init__(self, folder: Path, *, device: str | None = None) -> None:
+    def __init__(self, folder: Path, *, device: str | None = None, calibrated: bool = True) -> None:
+        """Load the folder.
+
+        Args:
+            calibrated: whether the temperature and the threshold of the folder are used, where it holds them.
+        """
         facts = read_model_facts(folder)
         if not facts.stage.startswith("stage 2"):
             raise ModelError(
@@ -46,6 +68,7 @@ class Predictor:
             )
         self.config = facts.model
         self.method = facts.method
+        self.calibration = read_calibration(folder) if calibrated else None
         self.model, self.tokenizer = load_pretrained(str(folder))
         self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
         self.network = make_network(self.model)
@@ -58,14 +81,18 @@ class Predictor:
         options: Sequence[Sequence[str]] | None = None,
         *,
         batch_size: int = 32,
-        decoding: LabelDecoding | None = None,
+        explain: bool = True,
+        other_decoding: bool = False,
         on_progress: OnProgress | None = None,
     ) -> list[Decision]:
         """Labels, label probabilities and rationales for notes, in their order; computed in batches of similar length.
 
+        The label is decoded as `model.label_decoding` says.
+
         Args:
             options: the labels of each row, for a model that was trained on rows with options of their own.
-            decoding: overrides the model's own `label_decoding`.
+            explain: whether rationales are written.
+            other_decoding: whether the other label decoding is tried too, from the same states of the encoder.
 
         Raises:
             ModelError: such a model was given no options.
@@ -74,7 +101,7 @@ class Predictor:
         decisions: dict[int, Decision] = {}
         for rows in _length_sorted(texts, batch_size):
             some, of_rows = [texts[row] for row in rows], [sets[row] for row in rows]
-            batch = self._decide_batch(some, of_rows, decoding or self.config.label_decoding)
+            batch = self._decide_batch(some, of_rows, explain and self.method.explains, other_decoding)
             decisions |= dict(zip(rows, batch, strict=True))
             if on_progress is not None:
                 on_progress(len(decisions), len(texts))
@@ -111,25 +138,38 @@ class Predictor:
             )
         return self.labels.of_all(options or [()] * len(texts))
 
-    def _decide_batch(self, texts: Sequence[str], sets: Sequence[LabelSet], decoding: LabelDecoding) -> list[Decision]:
+    def _decide_batch(
+        self, texts: Sequence[str], sets: Sequence[LabelSet], explain: bool, other_decoding: bool
+    ) -> list[Decision]:
         with self.network.evaluating():
             encoded = self.network.encode(self.prompts.label_prompts(texts))
             scores = label_log_probabilities(self.network, encoded, sets)
-        probabilities = [row.softmax(dim=-1).tolist() for row in scores]
-        if decoding == "constrained":
-            decoded = [some.names[row.index(max(row))] for some, row in zip(sets, probabilities, strict=True)]
-        else:
-            decoded = self._decode(encoded, sets, decoding)
-        rationales = self._explain(texts, decoded) if self.method.explains else [""] * len(decoded)
+        temperature = 1.0 if self.calibration is None else self.calibration.temperature
+        probabilities = [(row / temperature).softmax(dim=-1).tolist() for row in scores]
+        best = [some.names[int(row.argmax())] for some, row in zip(sets, scores, strict=True)]
+        own_is_free = self.config.label_decoding == "free"
+        free = self._decode(encoded, sets, "free") if own_is_free or other_decoding else best
+        labels, others = (free, best) if own_is_free else (best, free)
+        rationales = self._explain(texts, labels) if explain else [""] * len(labels)
         return [
-            Decision(
-                label=match_label(label, some.names) or label,
-                valid=match_label(label, some.names) is not None,
-                label_probabilities=dict(zip(some.names, row, strict=True)),
-                rationale=rationale,
-            )
-            for label, some, row, rationale in zip(decoded, sets, probabilities, rationales, strict=True)
+            self._decision(label, some, row, rationale, other if other_decoding else None)
+            for label, some, row, rationale, other in zip(labels, sets, probabilities, rationales, others, strict=True)
         ]
+
+    def _decision(
+        self, decoded: str, labels: LabelSet, probabilities: Sequence[float], rationale: str, other: str | None
+    ) -> Decision:
+        found = match_label(decoded, labels.names)
+        shares = dict(zip(labels.names, probabilities, strict=True))
+        confidence = 0.0 if found is None else shares[found]
+        return Decision(
+            label=found or decoded,
+            valid=found is not None,
+            label_probabilities=shares,
+            rationale=rationale,
+            handed_over=None if self.calibration is None else self.calibration.hands_over(confidence),
+            other_label=other,
+        )
 
     def _explain(self, texts: Sequence[str], labels: Sequence[str]) -> list[str]:
         return generate_rationales(

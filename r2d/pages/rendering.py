@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -39,7 +40,7 @@ def _environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (percent, figure, count, counted, sentence, data_uri)
+    filters = (percent, figure, count, counted, sentence, written, between, data_uri)
     environment.filters |= {function.__name__: function for function in filters}
     return environment
 
@@ -52,6 +53,40 @@ def percent(value: float | None) -> str:
 def figure(value: float | None, digits: int = 3) -> str:
     """A figure with the same number of digits in every row of its table."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+Unit = Literal["share", "figure", "score", "grade", "points", "signed"]
+
+_UNITS: dict[Unit, tuple[float, str, str]] = {
+    "share": (100.0, ".1f", " %"),
+    "figure": (1.0, ".3f", ""),
+    "score": (1.0, ".1f", ""),
+    "grade": (1.0, ".2f", ""),
+    "points": (100.0, "+.1f", ""),
+    "signed": (1.0, "+.3f", ""),
+}
+"""Unit -> factor, form and sign behind it. `points` are differences of shares in percentage points, `signed` other
+differences, `score` runs to 100, `grade` over a few whole numbers."""
+
+
+def written(value: float | None, unit: Unit) -> str:
+    """A figure in its unit; a dash for what was not measured."""
+    return "–" if value is None else _digits(value, unit) + _UNITS[unit][2]
+
+
+def between(found: Mapping[str, Any], unit: Unit) -> str:
+    """The interval of a figure with value, low and high, in its unit; in words where there is none."""
+    if found["value"] is None:
+        return "not defined"
+    if found["low"] is None:
+        return "no interval"
+    return f"{_digits(found['low'], unit)} to {_digits(found['high'], unit)}{_UNITS[unit][2]}"
+
+
+def _digits(value: float, unit: Unit) -> str:
+    factor, form, _ = _UNITS[unit]
+    # Rounded first and 0 added, so that a small negative number is not written as minus nought.
+    return f"{round(factor * value, int(form[-2])) + 0.0:{form}}".replace("-", "−")
 
 
 def count(value: object) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from r2d.config import DataConfig, EvaluationConfig, LabelsConfig
 from r2d.data.examples import split_of
-from r2d.evaluation.alignment import FIGURES, alignment_metrics, no_alignment
+from r2d.evaluation.alignment import FIGURES, alignment_metrics, no_alignment, remembered
 
 LABELS = ["Emergency", "Clinic", "Home"]
 
@@ -142,4 +142,18 @@ def test_a_real_model_is_read_through_its_own_label_prompt(
     assert figures["num_with_gold_rationale"] == len(there) < len(test)
     assert figures["gold_robustness"] == pytest.approx(sum(a == b for a, b in there) / len(there))
     assert "Do rationale and decision belong together?" in found.report
-    assert found.seconds > 0
+    assert found.seconds["total"] > found.seconds["generation"] > 0
+
+
+def test_what_is_remembered_is_not_asked_again_unless_the_options_differ() -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def predict(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
+        asked.append(tuple(texts))
+        return [some[len(text) % len(some)] for text, some in zip(texts, options, strict=True)]
+
+    ask = remembered(predict)
+    first = ask(["a", "bb", "a"], [("x", "y")] * 3)
+    assert first == predict(["a", "bb", "a"], [("x", "y")] * 3)
+    assert ask(["bb", "ccc", "a"], [("x", "y"), ("x", "y"), ("p", "q", "r")]) == ["x", "y", "q"]
+    assert asked == [("a", "bb"), ("a", "bb", "a"), ("ccc", "a")]

@@ -21,8 +21,10 @@ def measured(*rationales: str, **changed: Any) -> dict[str, Any]:
         "predicted_labels": ["Urgent"] * len(rationales),
         "options": [LABELS] * len(rationales),
     }
-    found = written_quality(**(rows | changed))
+    found, of_rows = written_quality(**(rows | changed))
     json.dumps(found, allow_nan=False)
+    for name, rows_with_it in found["faults"].items():
+        assert sum(name in names for names in of_rows) == rows_with_it["rows"], name
     return found
 
 

@@ -6,6 +6,7 @@ The tests of this file are one story, told in order on one workplace.
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections import Counter
 from typing import Any
@@ -13,11 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
+from r2d.data.examples import iterate_examples
+from tests.conftest import TOY_LABELS, toy_examples
 from tests.pipelines.conftest import Run, Workplace
 
 pytestmark = pytest.mark.slow
 
 METHODS, SEEDS = ["r2d", "sft", "no_sampling"], [7, 8]
+ZERO_SHOT = "zero-shot gpt"
 STORED = """
 from zenml.client import Client
 run = Client().list_pipeline_runs(size=1).items[0]
@@ -27,7 +31,7 @@ answer = {
     "rows": outputs["r2d_comparison_runs"].load().to_pylist(),
     "shown": {name: [str(v.type) for v in artifact.visualizations or []] for name, artifact in outputs.items()},
     "metrics": {
-        name: step.outputs["r2d_metrics"][0].load() for name, step in run.steps.items() if name.startswith("evaluate")
+        name: step.outputs["r2d_metrics"][0].load() for name, step in run.steps.items() if "r2d_metrics" in step.outputs
     },
     "seconds": {
         name: step.run_metadata.get("training_seconds") for name, step in run.steps.items() if name.startswith("train")
@@ -45,8 +49,18 @@ def compare(workplace: Workplace, config: dict[str, Any], *, check: bool = True)
 
 
 @pytest.fixture(scope="module")
-def grid(tiny_config: dict[str, Any]) -> dict[str, Any]:
-    return copy.deepcopy(tiny_config) | {"comparison": {"methods": METHODS, "seeds": SEEDS}}
+def grid(tiny_config: dict[str, Any], workplace: Workplace) -> dict[str, Any]:
+    """The toy task with the answers of an invented language model besides, one in eight of them another label."""
+    lines = []
+    for number, example in enumerate(iterate_examples(toy_examples())):
+        label = TOY_LABELS.names[number % 2] if number % 8 == 4 else example.label
+        text = f"The finding decides here, as it always does in call {number}. So the answer is {label}."
+        lines.append(json.dumps({"id": example.id, "text": text, "model": "some-llm"}))
+    del lines[-1]  # of the test split
+    (workplace.folder / "answers.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    config = copy.deepcopy(tiny_config)
+    config["rationales"]["sources"] = {"gpt": {"format": "text", "paths": ["answers.jsonl"]}}
+    return config | {"comparison": {"methods": METHODS, "seeds": SEEDS, "zero_shot": "gpt"}}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +76,7 @@ def stored(first_run: Run, workplace: Workplace) -> dict[str, Any]:
 
 
 def lines_of(run: Run, variant: str) -> list[str]:
-    """The lines of the table that a run printed for a variant."""
+    """The lines of all tables that a run printed for a variant."""
     return re.findall(rf"^\| {variant} \|.*$", run.output, flags=re.MULTILINE)
 
 
@@ -75,6 +89,7 @@ def test_what_the_variants_share_runs_once_and_stage1_once_for_each_seed(first_r
         "train_stage1": len(SEEDS),
         "train_stage2": len(METHODS) * len(SEEDS),
         "evaluate": len(METHODS) * len(SEEDS),
+        "measure_zero_shot": 1,
         "compare": 1,
     }
     assert first_run.executed[-1] == "compare"
@@ -83,12 +98,38 @@ def test_what_the_variants_share_runs_once_and_stage1_once_for_each_seed(first_r
 
 def test_the_table_has_a_row_for_each_variant_with_its_figures_over_the_seeds(stored: dict[str, Any]) -> None:
     table = stored["table"]
-    assert [(row["variant"], row["n"]) for row in table["variants"]] == [(method, len(SEEDS)) for method in METHODS]
+    *trained, asked = table["variants"]
+    assert [(row["variant"], row["n"]) for row in trained] == [(method, len(SEEDS)) for method in METHODS]
+    assert (asked["variant"], asked["n"]) == (ZERO_SHOT, 1)
     assert table["seeds"] == SEEDS
-    for row in table["variants"]:
+    for row in trained:
         assert 0 <= row["figures"]["macro_f1"]["mean"] <= 1
         assert row["figures"]["macro_f1"]["n"] == len(SEEDS)
         assert row["figures"]["evaluation_seconds"]["mean"] > 0
+
+
+def test_each_variant_has_intervals_and_its_differences_to_the_first(first_run: Run, stored: dict[str, Any]) -> None:
+    first, *others = stored["table"]["variants"]
+    assert first["differences"] == {}
+    for row in others:
+        for name, found in row["differences"].items():
+            values = [one["intervals"][name]["value"] for one in (row, first)]
+            assert found["value"] == (None if None in values else pytest.approx(values[0] - values[1]))
+    for row in (first, *others):
+        accuracy = row["intervals"]["accuracy"]
+        assert accuracy["value"] == pytest.approx(row["figures"]["accuracy"]["mean"])
+    assert "## Differences to r2d" in first_run.output
+
+
+def test_the_stated_labels_of_the_language_model_are_one_more_row(stored: dict[str, Any]) -> None:
+    asked = stored["table"]["variants"][-1]
+    facts = stored["table"]["zero_shot"]
+    assert (facts["source"], facts["authors"], facts["num_without_label"]) == ("gpt", ["some-llm"], 1)
+    accuracy = asked["figures"]["accuracy"]["mean"]
+    assert accuracy == stored["metrics"]["measure_zero_shot"]["label"]["accuracy"]
+    assert 0.5 < accuracy < 1
+    assert asked["figures"]["bertscore_f1"]["n"] == 1, "its rationales are measured against those of the data"
+    assert asked["figures"]["consistency"]["n"] == asked["figures"]["training_seconds"]["n"] == 0
 
 
 def test_a_method_that_writes_no_rationale_has_no_alignment_rather_than_none_of_it(
@@ -98,13 +139,14 @@ def test_a_method_that_writes_no_rationale_has_no_alignment_rather_than_none_of_
     for name in ("consistency", "sufficiency", "gold_robustness", "bertscore_f1", "bleu"):
         assert figures["sft"][name] == {"mean": None, "std": None, "n": 0}
         assert figures["r2d"][name]["n"] == len(SEEDS)
-    (line,) = lines_of(first_run, "sft")
+    line, *_ = lines_of(first_run, "sft")
     assert line.count("| – ") >= 5
 
 
 def test_each_model_of_the_table_is_the_one_of_its_method_and_seed(stored: dict[str, Any]) -> None:
-    rows = stored["rows"]
+    *rows, asked = stored["rows"]
     assert [(row["variant"], row["seed"]) for row in rows] == [(m, s) for m in METHODS for s in SEEDS]
+    assert (asked["variant"], asked["seed"]) == (ZERO_SHOT, None)
     for row in rows:
         metrics = stored["metrics"][f"evaluate_{row['variant']}_seed{row['seed']}"]
         assert metrics["method"] == row["variant"]
@@ -113,7 +155,7 @@ def test_each_model_of_the_table_is_the_one_of_its_method_and_seed(stored: dict[
 
 
 def test_training_seconds_are_the_sum_of_what_its_stages_logged(stored: dict[str, Any]) -> None:
-    for row in stored["rows"]:
+    for row in stored["rows"][:-1]:
         stages = [f"train_stage2_{row['variant']}_seed{row['seed']}"]
         stages += [] if row["variant"] == "sft" else [f"train_stage1_seed{row['seed']}"]
         spent = [stored["seconds"][stage] for stage in stages]
@@ -139,7 +181,29 @@ def test_a_smaller_grid_takes_everything_from_the_cache_and_the_seconds_with_it(
     assert smaller.executed == ["compare"]
     for variant in METHODS[:2]:
         assert lines_of(smaller, variant) == lines_of(first_run, variant) != []
-    assert lines_of(smaller, METHODS[2]) == []
+    assert lines_of(smaller, METHODS[2]) == lines_of(smaller, ZERO_SHOT) == []
+
+
+def test_several_sources_give_a_table_of_their_own_and_the_one_of_the_run_comes_from_the_cache(
+    first_run: Run, workplace: Workplace, grid: dict[str, Any]
+) -> None:
+    sources = compare(workplace, grid | {"comparison": {"methods": ["r2d"], "sources": ["llm", "gpt"], "seeds": [7]}})
+    assert sources.executed == [
+        "ingest_rationales_gpt", "train_stage1_gpt_seed7", "train_stage2_r2d_gpt_seed7", "evaluate_r2d_gpt_seed7",
+        "compare",
+    ]  # fmt: skip
+    shown = sources.output.split("## Sources of rationales")[1]
+    for source in ("llm", "gpt"):
+        assert re.search(rf"^\| r2d \| {source} \| {source} \| [01]\.\d{{3}} \|", shown, flags=re.MULTILINE)
+    assert re.search(r"^\| r2d \| \*\*spread\*\* \|", shown, flags=re.MULTILINE)
+
+
+def test_a_zero_shot_row_of_people_is_refused_before_anything_runs(workplace: Workplace, grid: dict[str, Any]) -> None:
+    refused = compare(workplace, grid | {"comparison": {"methods": ["sft"], "zero_shot": "llm"}}, check=False)
+    assert "comparison.zero_shot 'llm' is no source of rationales.sources that a language model answered" in (
+        " ".join(refused.output.split())
+    )
+    assert refused.executed == []
 
 
 def test_a_variant_that_fails_is_named_and_there_is_no_table_without_it(

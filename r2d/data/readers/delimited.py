@@ -26,19 +26,19 @@ def read_csv(config: DataConfig) -> Rows:
     """
     file = existing_file(config.path or "")
     wanted = wanted_columns(config.columns)
-    with text_of(file, config.encoding) as stream, _fields_of_any_size():
-        records = _records(csv.reader(stream, delimiter=config.delimiter, strict=True), file)
+    with text_of(file, config.encoding) as stream, fields_of_any_size():
+        records = numbered_records(csv.reader(stream, delimiter=config.delimiter, strict=True), file)
         _, header = next(records, (0, []))
         if not header:
             raise DataError(f"{file}: is empty but for line breaks; give a file with a header line and rows")
-        _check_delimiter(header, config.delimiter, file)
+        check_delimiter(header, config.delimiter, file)
         check_columns(wanted, header, str(file))
         values, lines = _wanted_values(records, header, wanted, file)
     table = pa.table({key: text_array(values[key], str(file), wanted[key]) for key in wanted})
     return Rows(table, str(file), wanted, lines=lines)
 
 
-def _records(reader: Iterator[list[str]], file: Path) -> Iterator[tuple[int, list[str]]]:
+def numbered_records(reader: Iterator[list[str]], file: Path) -> Iterator[tuple[int, list[str]]]:
     """Each record that is no blank line, with the line it begins on."""
     begins = 1
     try:
@@ -75,7 +75,7 @@ def _wanted_values(
     return values, lines
 
 
-def _check_delimiter(header: Sequence[str], delimiter: str, file: Path) -> None:
+def check_delimiter(header: Sequence[str], delimiter: str, file: Path) -> None:
     if len(header) > 1:
         return
     counts = {other: header[0].count(other) for other in DELIMITERS if other != delimiter}
@@ -88,7 +88,7 @@ def _check_delimiter(header: Sequence[str], delimiter: str, file: Path) -> None:
 
 
 @contextmanager
-def _fields_of_any_size() -> Iterator[None]:
+def fields_of_any_size() -> Iterator[None]:
     """Lift the parser's limit of 128 KiB a field, which is one for the whole process, while reading."""
     limit = csv.field_size_limit(sys.maxsize)
     try:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from r2d.config.evaluation import IntervalsConfig
-from r2d.evaluation.decided_rows import FloatArray, IntArray
+from r2d.evaluation.decided_rows import FloatArray, IntArray, group_numbers
 from r2d.evaluation.judge.rows import JudgedRow
 from r2d.evaluation.judge.rubric import Criterion, Rubric
 from r2d.evaluation.judge.votes import Score, Vote
@@ -164,18 +164,16 @@ def vote_agreement(with_score: Sequence[RowScores]) -> dict[str, Any]:
     }
 
 
-def group_numbers(rows: Sequence[JudgedRow]) -> IntArray:
-    """[rows]: the patient or caller, numbered from 0; a row without one is a group of its own."""
-    keys = [("row", row.id) if row.group is None else ("group", row.group) for row in rows]
-    number = {key: index for index, key in enumerate(sorted(set(keys)))}
-    return np.array([number[key] for key in keys], dtype=np.int64)
+def groups_of(rows: Sequence[JudgedRow]) -> IntArray:
+    """[rows]: the patient or caller of each row, numbered from 0."""
+    return group_numbers([row.id for row in rows], [row.group for row in rows])
 
 
 def _over_rows(
     scored: Sequence[RowScores], rubric: Rubric, config: IntervalsConfig
 ) -> dict[str, dict[str, dict[str, Any] | None]]:
     """Criterion -> `mean` and `passing`, all on the same draws of groups."""
-    groups = group_numbers([one.row for one in scored])
+    groups = groups_of([one.row for one in scored])
     place = {criterion.id: index for index, criterion in enumerate(rubric.criteria)}
     sums = np.zeros((int(groups.max()) + 1, len(place), 3))
     for group, one in zip(groups, scored, strict=True):

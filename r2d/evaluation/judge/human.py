@@ -15,7 +15,7 @@ import numpy as np
 from r2d.config.evaluation import IntervalsConfig
 from r2d.errors import DataError
 from r2d.evaluation.decided_rows import FloatArray
-from r2d.evaluation.judge.figures import RowScores, group_numbers
+from r2d.evaluation.judge.figures import RowScores, groups_of
 from r2d.evaluation.judge.rubric import Criterion, Rubric
 from r2d.evaluation.statistics import intervals
 
@@ -160,7 +160,7 @@ def _of_criterion(
     if not pairs:
         nothing = dict.fromkeys(("quadratic_weighted_kappa", "spearman", "mean_difference"))
         return counts | nothing | {"undefined": dict.fromkeys(nothing, "no rationale has both scores")}
-    groups = group_numbers([one.row for one, _, _ in pairs])
+    groups = groups_of([one.row for one, _, _ in pairs])
     judge, people = [pair[1] for pair in pairs], [pair[2] for pair in pairs]
     found = agreement_figures(judge, people, groups, config)
     constant = [who for who, values in (("the judge", judge), ("the people", people)) if len(set(values)) == 1]

@@ -1,0 +1,111 @@
+"""An evaluation of 1,000 rows: what it costs beside the generation of labels and rationales and beside BERTScore.
+
+    python -m benchmarks.evaluation                      # tiny sizes
+    python -m benchmarks.evaluation --sizes small --write
+
+The rows are `benchmarks.invented_rows`, with groups of two and an attribute of ten values, so that bootstrap and slices
+have their usual work; a second model stands for the champion where `--champion` is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+
+from benchmarks.brief_training import SIZES, new_model, train_briefly
+from benchmarks.invented_rows import benchmark_tokenizer, label_names, make_rows
+from benchmarks.pairs import Table, facts, say, write_results
+from r2d.config import DataConfig, EvaluationConfig, LabelsConfig, ModelConfig, Stage2Config
+from r2d.data.examples import Example, to_table
+from r2d.evaluation.champion import Champion
+from r2d.evaluation.clock import PARTS
+from r2d.evaluation.evaluate import evaluate
+from r2d.modeling.model_folder import finish_model_folder
+
+NUM_TRAIN, NUM_VALIDATION = 4000, 500
+
+
+def main() -> None:
+    """Read the command line, measure, print Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", choices=[*SIZES], default="tiny")
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--brief-steps", type=int, default=200)
+    parser.add_argument("--champion", action="store_true", help="hold it against a champion")
+    parser.add_argument("--write", action="store_true", help="keep the table in benchmarks/results")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    labels = LabelsConfig(names=tuple(label_names()), ordered=True)
+    with tempfile.TemporaryDirectory() as folder:
+        model = _trained(given.sizes, given.brief_steps, labels, Path(folder))
+        say(f"evaluating {given.rows} rows")
+        found = evaluate(
+            _examples(given.rows),
+            model,
+            config=EvaluationConfig(),
+            data=DataConfig(format="csv", path="invented.csv", labels=labels),
+            champion=Champion("invented/1", model) if given.champion else None,
+        )
+    seconds = found.seconds
+    of_model = ("generation", "model_again", "champion", "bertscore")
+    beside = seconds["total"] - sum(seconds[part] for part in of_model)
+    lines = [[part.replace("_", " "), f"{seconds[part]:.1f}"] for part in (*PARTS, "total")]
+    lines.append(["figures without any model, share of the generation", f"{beside / seconds['generation']:.2f}"])
+    lines.append(["model again, share of the generation", f"{seconds['model_again'] / seconds['generation']:.2f}"])
+    quality = found.metrics["written_quality"]["model"]["lengths"]["tokens"]
+    note = (
+        f"{given.rows} test rows, {NUM_VALIDATION} validation and {NUM_TRAIN} training rows, 20 labels, rationales of "
+        f"{quality['mean']:.0f} tokens on average, 10,000 resamples, {found.metrics['flip_test']['num_rows']} rows "
+        "flipped; one run."
+    )
+    tables = [
+        Table("Where the time of an evaluation goes", ("part", "seconds"), lines, note),
+        facts(["benchmarks.evaluation", *sys.argv[1:]]),
+    ]
+    text = f"# Evaluation, {given.sizes} sizes\n\n" + "\n".join(table.markdown() for table in tables)
+    print(text)
+    if given.write:
+        say(f"written to {write_results(f'evaluation_{given.sizes}', text).name}")
+
+
+def _trained(size: str, num_steps: int, labels: LabelsConfig, folder: Path) -> Path:
+    """A model folder that decides and explains a little."""
+    say(f"training a {size} model for {num_steps} steps, so that it ends its texts by itself")
+    model = new_model(size)
+    train_briefly(model, size, num_steps, explaining=True)
+    model.save_pretrained(folder)
+    finish_model_folder(
+        folder,
+        tokenizer=benchmark_tokenizer(),
+        model=ModelConfig(name="scratch"),
+        labels=labels,
+        stage="stage 2",
+        training=Stage2Config(),
+    )
+    return folder
+
+
+def _examples(num_test: int) -> pa.Table:
+    splits = ["train"] * NUM_TRAIN + ["validation"] * NUM_VALIDATION + ["test"] * num_test
+    return to_table(
+        Example(
+            id=row.id,
+            text=row.text,
+            label=row.label,
+            rationale=row.rationale,
+            rationale_source="invented",
+            group=f"caller {number // 2}",
+            split=split,
+            attributes={"site": f"site {number % 10}"},
+        )
+        for number, (row, split) in enumerate(zip(make_rows(len(splits)), splits, strict=True))
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Measure what a language model answered of the test rows, without any training."""
+
+from typing import Annotated, Any
+
+import pyarrow as pa
+from zenml import log_metadata, step
+
+from r2d.config import DataConfig, EvaluationConfig
+from steps.cache import by_sources
+from steps.materializers import TableMaterializer
+
+
+@step(cache_policy=by_sources(__name__), output_materializers={"r2d_predictions": TableMaterializer})
+def measure_zero_shot(
+    examples: pa.Table,
+    provenance: pa.Table,
+    rejected: pa.Table,
+    source: str,
+    evaluation: EvaluationConfig,
+    data: DataConfig,
+) -> tuple[Annotated[dict[str, Any], "r2d_metrics"], Annotated[pa.Table, "r2d_predictions"]]:
+    """The metrics of the answers of a rationale source, and the table behind them.
+
+    Args:
+        provenance, rejected: of `ingest_rationales`: what became of every record.
+    """
+    from r2d.evaluation.zero_shot import measure_zero_shot as measure
+
+    metrics, predictions = measure(examples, provenance, rejected, source, config=evaluation, data=data)
+    figures = {name: metrics["label"][name] for name in ("accuracy", "macro_f1", "invalid_label_rate")}
+    log_metadata({name: figure for name, figure in figures.items() if figure is not None})
+    return metrics, predictions

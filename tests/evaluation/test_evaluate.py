@@ -1,0 +1,204 @@
+"""An evaluation as a whole: its parts agree with each other, with the model folder they end in, and with the schema."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from r2d.cli import app
+from r2d.config import DataConfig, EvaluationConfig, LabelsConfig
+from r2d.config.evaluation import IntervalsConfig, SafetyConfig
+from r2d.data.examples import EXAMPLES_SCHEMA, split_of
+from r2d.errors import ConfigError
+from r2d.evaluation import evaluate as module
+from r2d.evaluation.champion import Champion
+from r2d.evaluation.evaluate import Evaluation, evaluate
+from r2d.modeling.calibrated import Calibration, read_calibration, write_calibration
+from r2d.modeling.predictor import Predictor
+from tests.conftest import TOY_LABELS
+from tests.evaluation.judged import SHIPPED, answer, judge_config
+from tests.rationales.llm_server import RunningServer
+
+SCHEMA = json.loads((Path(module.__file__).parent / "metrics.schema.json").read_text(encoding="utf-8"))
+DATA = DataConfig(format="csv", path="toy.csv", labels=TOY_LABELS)
+QUICK = EvaluationConfig(
+    intervals=IntervalsConfig(num_resamples=1_000),
+    safety=SafetyConfig(costs={"emergency now": {"self care": 10.0}, "self care": {"emergency now": 1.0}}),
+    flip_test_rows=5,
+)
+
+
+def checked(metrics: dict[str, Any]) -> dict[str, Any]:
+    """After a round through strict JSON, and held against the schema."""
+    found: dict[str, Any] = json.loads(json.dumps(metrics, allow_nan=False))
+    jsonschema.validate(found, SCHEMA)
+    return found
+
+
+def with_columns(examples: pa.Table, **columns: list[Any]) -> pa.Table:
+    for name, values in columns.items():
+        field = EXAMPLES_SCHEMA.field(name)
+        examples = examples.set_column(EXAMPLES_SCHEMA.get_field_index(name), field, pa.array(values, field.type))
+    return examples
+
+
+@pytest.fixture(scope="module")
+def described(examples: pa.Table) -> pa.Table:
+    """Two rows of a caller, and a site for each row."""
+    rows = range(len(examples))
+    return with_columns(
+        examples,
+        group=[f"caller {row // 10}" for row in rows],
+        attributes=[[("site", "north" if row % 3 else "south")] for row in rows],
+    )
+
+
+@pytest.fixture(scope="module")
+def evaluation(described: pa.Table, stage2_model: Path) -> Evaluation:
+    champion = Champion("toy/1", stage2_model)
+    return evaluate(described, stage2_model, config=QUICK, data=DATA, champion=champion)
+
+
+def test_metrics_keep_to_the_schema_and_agree_with_each_other(evaluation: Evaluation) -> None:
+    metrics = checked(evaluation.metrics)
+    label, intervals = metrics["label"], metrics["intervals"]
+    for name in ("accuracy", "macro_f1", "weighted_f1", "invalid_label_rate"):
+        assert intervals[name]["value"] == pytest.approx(label[name]), name
+    assert intervals["under_triage_rate"]["value"] == pytest.approx(metrics["safety"]["under_triage"]["rate"])
+    assert intervals["mean_cost"]["value"] == pytest.approx(metrics["safety"]["mean_cost"])
+    assert metrics["slices"]["whole"]["accuracy"]["value"] == pytest.approx(label["accuracy"])
+    assert {one["by"] for one in metrics["slices"]["slices"]} >= {"label", "length", "attributes.site"}
+    assert intervals["num_groups"] < metrics["num_rows"], "callers are drawn, not rows"
+    assert set(metrics["differences"]) == {"majority class", "TF-IDF + logistic regression", "champion"}
+    assert metrics["judge"] == {"status": "not judged", "reason": "no judge is configured"}
+
+
+def test_a_model_differs_from_itself_as_champion_in_nothing(evaluation: Evaluation) -> None:
+    metrics = evaluation.metrics
+    assert metrics["champion"]["reference"] == "toy/1"
+    assert metrics["champion"]["label"] == metrics["label"]
+    assert metrics["champion"]["alignment"] == metrics["alignment"]
+    difference = metrics["differences"]["champion"]
+    assert (difference["macro_f1"]["value"], difference["mcnemar"]["p_value"]) == (0, 1)
+    gaps = [one["difference"]["accuracy"]["value"] for one in metrics["champion_slices"]]
+    assert gaps
+    assert set(gaps) == {0}
+
+
+def test_a_champion_of_other_labels_is_named_and_not_compared(described: pa.Table, stage2_model: Path) -> None:
+    other = LabelsConfig(names=("self care", "emergency now", "routine"), ordered=True)
+    data = DATA.model_copy(update={"labels": other})
+    config = QUICK.model_copy(update={"safety": SafetyConfig()})
+    from r2d.evaluation.champion import champion_facts, decide_as_champion
+
+    test = split_of(described, "test")
+    options = [other.names] * len(test)
+    decided = decide_as_champion(Champion("toy/1", stage2_model), test, options, data.labels, config)
+    facts = champion_facts(decided, test, options, data.labels, config)
+    assert facts["not_compared"] == "it decides between other labels (emergency now, self care)"
+    assert facts["label"] is facts["rationale"] is None
+
+
+def test_the_model_with_its_calibration_shows_what_the_predictions_say(
+    evaluation: Evaluation, described: pa.Table, stage2_model: Path, tmp_path: Path
+) -> None:
+    kept = Calibration.of_metrics(evaluation.metrics)
+    assert kept == evaluation.calibration
+    folder = tmp_path / "model"
+    shutil.copytree(stage2_model, folder)
+    write_calibration(folder, kept)
+    assert read_calibration(folder) == kept
+    decisions = Predictor(folder).decide(split_of(described, "test")["text"].to_pylist())
+    for decision, row in zip(decisions, evaluation.predictions.to_pylist(), strict=True):
+        assert (decision.label, decision.rationale) == (row["predicted_label"], row["predicted_rationale"])
+        assert decision.label_probabilities == pytest.approx(dict(row["label_probabilities"]), abs=1e-6)
+        assert decision.handed_over is row["handed_over"]
+
+
+def test_without_validation_rows_the_stored_temperature_and_threshold_are_measured(
+    evaluation: Evaluation, described: pa.Table, stage2_model: Path, tmp_path: Path
+) -> None:
+    folder, test = tmp_path / "model", split_of(described, "test")
+    shutil.copytree(stage2_model, folder)
+    bare = evaluate(test, folder, config=QUICK, data=DATA)
+    assert checked(bare.metrics)["calibration"] is bare.metrics["selective"] is bare.calibration is None
+    assert bare.metrics["baselines"] == {}, "nothing to learn from"
+    assert set(bare.predictions["handed_over"].to_pylist()) == {None}
+
+    assert evaluation.calibration is not None
+    write_calibration(folder, evaluation.calibration)
+    again = evaluate(test, folder, config=QUICK, data=DATA)
+    for section in ("calibration", "selective"):
+        assert checked(again.metrics)[section] == checked(evaluation.metrics)[section], section
+    for one, other in zip(again.predictions.to_pylist(), evaluation.predictions.to_pylist(), strict=True):
+        assert dict(one["label_probabilities"]) == pytest.approx(dict(other["label_probabilities"]))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RunningServer]:
+    running = RunningServer(tmp_path)
+    yield running
+    running.kill()
+
+
+def test_a_configured_judge_is_asked_once_and_its_scores_stand_in_the_metrics(
+    server: RunningServer, described: pa.Table, stage2_model: Path, tmp_path: Path
+) -> None:
+    fives = answer(**dict.fromkeys(("correctness", "completeness", "faithfulness", "agreement", "safety"), 5))
+    server.start(contents={"*": [fives]})
+    config = QUICK.model_copy(update={"judge": judge_config(server, SHIPPED, votes=1, max_rows=4)})
+    texts, ids = described["text"].to_pylist(), described["id"].to_pylist()  # the server knows a row by its mark
+    described = with_columns(described, text=[f"{text} <<{id_}>>" for text, id_ in zip(texts, ids, strict=True)])
+    with pytest.raises(ConfigError, match="work_dir"):
+        evaluate(described, stage2_model, config=config, data=DATA)
+    for _ in range(2):
+        found = evaluate(described, stage2_model, config=config, data=DATA, work_dir=tmp_path)
+        judged = checked(found.metrics)["judge"]
+        assert (judged["status"], judged["num_chosen"]) == ("judged", 4)
+        assert {one["mean"]["value"] for one in judged["criteria"] if one["num_rows"]} == {5}
+        assert set(found.judgement.scores["id"].to_pylist()) <= set(found.predictions["id"].to_pylist())
+    assert sum(server.asked().values()) == judged["requests"]["num"], "the second evaluation asked nothing"
+
+
+def test_the_command_measures_a_file_of_labelled_rows(stage2_model: Path, examples: pa.Table, tmp_path: Path) -> None:
+    path, out = tmp_path / "notes.csv", tmp_path / "out"
+    frame = split_of(examples, "test").select(["id", "text", "label", "rationale"]).to_pandas()
+    frame.to_csv(path, index=False)
+    command = ["evaluate", "--model", str(stage2_model), "--data", str(path), "--out", str(out)]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert done.exit_code == 0
+    metrics = checked(json.loads((out / "metrics.json").read_text(encoding="utf-8")))
+    assert f"{metrics['num_rows']} rows: accuracy {metrics['label']['accuracy']:.3f}" in done.output
+    assert metrics["num_rows"] == len(frame)
+    assert metrics["rationale"]["num_without_reference"] == int((frame["rationale"] == "").sum())
+    assert sorted(file.name for file in out.iterdir()) == ["metrics.json", "predictions.parquet", "report.html"]
+    assert "<html" in (out / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("notes.txt", "id,text,label\n", "ends in .csv, .jsonl, .parquet"),
+        ("notes.csv", "id,text,label\nr1,pt denies cough,maybe\n", "not declared"),
+        ("notes.csv", "id,text,label\nr1,  ,self care\n", "notes.csv: .*has no text"),
+        ("notes.csv", "id,note,label\nr1,pt denies cough,self care\n", "text"),
+    ],
+)
+def test_a_file_that_cannot_be_measured_is_refused(
+    name: str, content: str, said: str, stage2_model: Path, tmp_path: Path
+) -> None:
+    from r2d.doors import evaluate_to_folder
+    from r2d.errors import DataError
+
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=said):
+        evaluate_to_folder(stage2_model, tmp_path / name, tmp_path / "out")
+    assert not (tmp_path / "out" / "metrics.json").exists()

@@ -1,0 +1,121 @@
+"""The report in a real browser, from disk: on a phone and a desk, light and dark, on paper, and by axe's rules."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from r2d.evaluation.report import render_report
+from tests.evaluation.reported import CASES
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
+PHONE, DESK = 390, 1400
+VIEWS = [("whole", width, scheme) for width in (PHONE, DESK) for scheme in ("light", "dark")]
+VIEWS += [(case, width, scheme) for case in list(CASES)[1:] for width, scheme in ((PHONE, "dark"), (DESK, "light"))]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    os.environ["PW_TEST_SCREENSHOT_NO_FONTS_READY"] = "1"
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Case -> the page on disk."""
+    folder = tmp_path_factory.mktemp("reports")
+    written = {name: folder / f"{name}.html" for name in CASES}
+    for name, path in written.items():
+        path.write_text(render_report(CASES[name]()), encoding="utf-8")
+    return written
+
+
+def opened(browser: Browser, path: Path, width: int, scheme: Any, **context: Any) -> tuple[Page, list[str], list[str]]:
+    """The page, every address that it asked for, and every complaint of the browser."""
+    page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **context).new_page()
+    asked: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(path.as_uri())
+    return page, asked, said
+
+
+@pytest.mark.parametrize(("case", "width", "scheme"), VIEWS)
+def test_a_page_asks_for_nothing_and_fits_its_window(
+    browser: Browser, pages: dict[str, Path], tmp_path: Path, case: str, width: int, scheme: str
+) -> None:
+    page, asked, said = opened(browser, pages[case], width, scheme)
+    assert asked == [pages[case].as_uri()]
+    assert said == []
+    assert page.evaluate("document.documentElement.scrollWidth") == width, "the page itself scrolls sideways"
+    picture = tmp_path / f"{case}_{width}_{scheme}.png"
+    page.screenshot(path=picture)
+    assert picture.stat().st_size > 10_000
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
+    page.context.close()
+
+
+@pytest.mark.parametrize(
+    ("case", "width", "scheme"), [("whole", PHONE, "light"), ("whole", DESK, "dark"), ("per_row", DESK, "light")]
+)
+def test_axe_finds_no_violation(browser: Browser, pages: dict[str, Path], case: str, width: int, scheme: str) -> None:
+    page, _, _ = opened(browser, pages[case], width, scheme, bypass_csp=True)
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("axe.run().then(result => result.violations)")
+    assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found] == []
+    page.context.close()
+
+
+def test_the_contents_lead_to_their_sections(browser: Browser, pages: dict[str, Path]) -> None:
+    page, _, _ = opened(browser, pages["whole"], PHONE, "light")
+    page.get_by_role("navigation").get_by_role("link", name="Examples").click()
+    assert page.evaluate("document.querySelector('#samples').getBoundingClientRect().top") < 100
+    page.context.close()
+
+
+def test_a_wide_table_scrolls_in_its_box_and_keeps_its_row_names_in_sight(
+    browser: Browser, pages: dict[str, Path]
+) -> None:
+    page, _, _ = opened(browser, pages["whole"], PHONE, "light")
+    box = page.get_by_role("region", name="Figures of slices")
+    box.evaluate("box => { box.scrollLeft = 200 }")
+    assert box.evaluate("box => box.scrollLeft") == 200
+    edge = box.evaluate("box => box.getBoundingClientRect().left")
+    assert page.get_by_role("rowheader", name="harbour clinic").first.bounding_box()["x"] == pytest.approx(edge, abs=1)
+    page.context.close()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_on_paper_nothing_is_lost(browser: Browser, pages: dict[str, Path], tmp_path: Path, case: str) -> None:
+    page, _, _ = opened(browser, pages[case], DESK, "dark")
+    on_screen = page.inner_text("main")
+    page.set_viewport_size({"width": 680, "height": 960})  # the width of A4 within its margins
+    page.emulate_media(media="print")
+    assert page.inner_text("main").split() == on_screen.split()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    too_wide = """[...document.querySelectorAll("main table, main svg, main article")]
+        .filter(one => one.getBoundingClientRect().right > innerWidth + 1)
+        .map(one => one.closest("section").getAttribute("aria-labelledby"))"""
+    assert page.evaluate(too_wide) == [], "cut off at the edge of the paper"
+    paper = tmp_path / f"{case}.pdf"
+    page.pdf(path=paper, format="A4", margin=dict.fromkeys(("top", "right", "bottom", "left"), "15mm"))
+    if shutil.which("pdftotext"):
+        text = subprocess.run(["pdftotext", paper, "-"], check=True, capture_output=True, text=True).stdout
+        for row in CASES[case]().samples:
+            assert str(row["id"]) in text
+        assert "What it is not for" in text
+    page.context.close()

@@ -1,0 +1,224 @@
+"""A language model as one more row: its stated labels are decisions, nothing is guessed, and no gold label helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from r2d.config import DataConfig, EvaluationConfig, PrivacyConfig, RationalesConfig, RunConfig, parse_config
+from r2d.data.examples import Example, split_of, to_table
+from r2d.data.load import load_examples
+from r2d.errors import ConfigError, DataError
+from r2d.evaluation.comparison import compare
+from r2d.evaluation.comparison_models import MeasuredModel
+from r2d.evaluation.comparison_tables import comparison_markdown
+from r2d.evaluation.predictions import PREDICTIONS_SCHEMA
+from r2d.evaluation.zero_shot import measure_zero_shot, zero_shot_source
+from r2d.rationales.ingest import REJECTED_SCHEMA, ingest
+from r2d.rationales.provenance import PROVENANCE_SCHEMA
+from tests.evaluation.compared import LABELS, QUICK, cells, measured
+
+DATA = DataConfig(format="jsonl", path="notes.jsonl", labels=LABELS)
+CONFIG = EvaluationConfig()
+PROMPTS = Path(__file__).resolve().parents[2] / "configs" / "prompts"
+
+
+def notes(*rows: tuple[str, str, str], reference: str = "nurse") -> pa.Table:
+    """Test rows `a`, `b` and so on: gold label, rationale of `llm`, rationale of `nurse`."""
+    examples = []
+    for place, (label, llm, nurse) in enumerate(rows):
+        known = {"llm": llm, "nurse": nurse}
+        examples.append(
+            Example(
+                id="abcdefgh"[place],
+                text=f"note {place}",
+                label=label,
+                rationale=known[reference],
+                rationale_source=reference if known[reference] else "",
+                rationales={name: text for name, text in known.items() if text},
+                split="test",
+                row=place,
+            )
+        )
+    return to_table(examples)
+
+
+def taken(*rows: tuple[str, str | None], file: str = "out.jsonl") -> pa.Table:
+    """Records whose rationale was taken: example and stated label."""
+    values = [
+        {"example_id": id_, "source": "llm", "label": label, "file": file, "row": place, "author": "some-llm"}
+        for place, (id_, label) in enumerate(rows, 10)
+    ]
+    return pa.Table.from_pylist(values, schema=PROVENANCE_SCHEMA)
+
+
+def set_aside(*rows: tuple[str, str | None, str, str], row: int = 1, file: str = "out.jsonl") -> pa.Table:
+    """Records that were rejected: example, stated label, reason, rationale."""
+    names = ("example_id", "label", "reason", "rationale")
+    values = [
+        dict(zip(names, one, strict=True)) | {"source": "llm", "file": file, "row": row + place}
+        for place, one in enumerate(rows)
+    ]
+    return pa.Table.from_pylist(values, schema=REJECTED_SCHEMA)
+
+
+def measure(examples: pa.Table, provenance: pa.Table, rejected: pa.Table) -> tuple[dict[str, Any], pa.Table]:
+    return measure_zero_shot(examples, provenance, rejected, "llm", config=CONFIG, data=DATA)
+
+
+FOUR = notes(
+    ("now", "chest pain is present", "chest pain"),
+    ("soon", "", "a fever of three days"),
+    ("later", "", "a mild cough"),
+    ("later", "", "no red flag"),
+)
+
+
+def test_stated_labels_are_the_decisions_and_a_missing_one_is_wrong_and_counted() -> None:
+    rejected = set_aside(("b", "later", "disagrees_with_gold", "only a fever"), ("c", None, "not_a_label", ""))
+    metrics, predictions = measure(FOUR, taken(("a", "now")), rejected)
+    assert predictions.schema == PREDICTIONS_SCHEMA
+    assert predictions["id"].to_pylist() == ["a", "b", "c", "d"]
+    assert predictions["predicted_label"].to_pylist() == ["now", "later", "", ""]
+    assert predictions["valid"].to_pylist() == [True, True, False, False]
+    assert metrics["label"]["accuracy"] == 0.25
+    assert metrics["label"]["invalid_label_rate"] == 0.5
+    assert metrics["safety"]["under_triage"]["rate"] == 0.75, "no label tells nobody to hurry"
+    facts = metrics["zero_shot"]
+    assert (facts["num_without_label"], facts["without_label"]) == (2, {"not_a_label": 1, "no record": 1})
+    assert facts["authors"] == ["some-llm"]
+
+
+def test_the_gold_label_does_not_choose_among_several_answers() -> None:
+    """The ingestion drops the first answer, which is wrong, and takes the second; as a decision, the first counts."""
+    rejected = set_aside(("a", "later", "disagrees_with_gold", "looks harmless"))
+    _, predictions = measure(FOUR, taken(("a", "now")), rejected)
+    assert predictions["predicted_label"].to_pylist()[0] == "later"
+    assert predictions["predicted_rationale"].to_pylist()[0] == "looks harmless"
+
+
+def test_files_are_in_their_natural_order() -> None:
+    rejected = set_aside(("a", "later", "disagrees_with_gold", "looks harmless"), file="out_2.jsonl")
+    _, first = measure(FOUR, taken(("a", "now"), file="out_10.jsonl"), rejected)
+    _, second = measure(FOUR, taken(("a", "now"), file="out_1.jsonl"), rejected)
+    assert [table["predicted_label"].to_pylist()[0] for table in (first, second)] == ["later", "now"]
+
+
+def test_a_failed_request_that_was_answered_later_is_an_answer() -> None:
+    rejected = set_aside(("a", None, "request_failed", ""))
+    _, predictions = measure(FOUR, taken(("a", "now")), rejected)
+    assert predictions["predicted_label"].to_pylist()[0] == "now"
+
+
+def test_rationales_are_measured_as_any_models_and_an_unwritten_one_scores_nothing() -> None:
+    metrics, predictions = measure(FOUR, taken(("a", "now")), set_aside(("b", "soon", "leaks_label", "a fever")))
+    found = predictions["bertscore_f1"].to_pylist()
+    assert found[0] > 0.5 < found[1]
+    assert found[2:] == [0.0, 0.0]
+    assert metrics["rationale"]["num_empty_candidates"] == 2
+    assert metrics["rationale"]["populations"]["all"]["bertscore_f1"] == pytest.approx(sum(found) / 4)
+    assert metrics["alignment"]["consistency"] is None
+
+
+def test_a_rationale_is_never_measured_against_itself() -> None:
+    own = notes(("now", "chest pain", ""), ("soon", "a fever", ""), reference="llm")
+    metrics, predictions = measure(own, taken(("a", "now"), ("b", "soon")), set_aside())
+    assert metrics["rationale"] is None
+    assert predictions["bertscore_f1"].null_count == 2
+    assert metrics["zero_shot"]["num_own_references"] == 2
+
+
+def test_a_source_without_any_label_for_the_test_rows_is_refused() -> None:
+    with pytest.raises(
+        DataError, match=r"zero_shot 'llm': no record states an allowed label for any of the 4 test rows"
+    ):
+        measure(FOUR, taken(("a", None)), set_aside())
+
+
+def test_the_demos_raw_batch_gives_a_row_offline_with_every_fault_counted(tmp_path: Path) -> None:
+    data = DataConfig(
+        format="synthetic_triage",
+        labels={
+            "names": ["emergency now", "emergency department", "same day", "within three days", "self care"],
+            "ordered": True,
+        },
+        synthetic={"num_calls": 400},
+    )
+    rationales = RationalesConfig(stage1_source="nurse", sources={"llm": {"format": "synthetic_triage_batch"}})
+    examples = load_examples(data)
+    ingestion = ingest(examples, rationales, data=data, privacy=PrivacyConfig(policy="off"), work_dir=tmp_path)
+    chosen = ingestion.choose(rationales)
+    config = EvaluationConfig(max_rows=40)
+    metrics, predictions = measure_zero_shot(
+        chosen.stage2, chosen.provenance, ingestion.rejected, "llm", config=config, data=data
+    )
+    assert metrics["num_rows"] == len(predictions) == 40
+    assert set(predictions["id"].to_pylist()) <= set(split_of(examples, "test")["id"].to_pylist())
+    without = metrics["zero_shot"]["num_without_label"]
+    assert (
+        without == predictions["valid"].to_pylist().count(False) == sum(metrics["zero_shot"]["without_label"].values())
+    )
+    assert metrics["label"]["invalid_label_rate"] == without / 40
+    assert 0.8 < metrics["label"]["accuracy"] < 1
+    assert 0.3 < metrics["rationale"]["populations"]["all"]["bertscore_f1"] < 0.99
+
+
+def test_the_row_stands_in_the_table_and_the_notes_say_what_it_is() -> None:
+    rejected = set_aside(("b", "later", "disagrees_with_gold", "only a fever"))
+    metrics, predictions = measure(FOUR, taken(("a", "now")), rejected)
+    trained = measured("r2d", 1, FOUR["label"].to_pylist(), ["now", "soon", "soon", "later"])
+    ids = trained.predictions.set_column(0, PREDICTIONS_SCHEMA.field("id"), FOUR["id"])
+    first = MeasuredModel("r2d", "r2d", None, 1, "nurse", trained.metrics, ids)
+    row = MeasuredModel("zero-shot llm", "zero-shot", None, None, "nurse", metrics, predictions)
+    comparison = compare([first, row], LABELS, QUICK)
+    shown = comparison_markdown(comparison)
+    assert cells(shown, "Variants", "zero-shot llm")["accuracy"] == "0.250"
+    assert cells(shown, "Variants", "zero-shot llm")["training, s"] == "–"
+    assert cells(shown, "Differences", "zero-shot llm")["accuracy"].startswith("−0.500")
+    assert comparison["seeds"] == [1]
+    assert "(some-llm) state. 2 of 4 rows have none (no record 2) and count as wrong" in shown
+
+
+def run(zero_shot: str, **sources: Any) -> RunConfig:
+    values = {
+        "data": {
+            "format": "jsonl",
+            "path": "notes.jsonl",
+            "labels": {"names": list(LABELS.names), "ordered": True},
+            "columns": {"rationales": {"nurse": "why"}},
+        },
+        "rationales": {"stage1_source": "nurse", "sources": sources},
+        "model": {"name": "scratch"},
+        "comparison": {"methods": ["r2d"], "zero_shot": zero_shot},
+    }
+    return parse_config(values)
+
+
+def endpoint(**changes: Any) -> dict[str, Any]:
+    prompt = str(PROMPTS / "triage_rationale.yaml")
+    common = {"format": "endpoint", "base_url": "http://127.0.0.1:9/v1", "model": "m", "prompt": prompt}
+    return common | changes
+
+
+def test_an_endpoint_that_decides_for_itself_is_taken() -> None:
+    assert zero_shot_source(run("llm", llm=endpoint())) == "llm"
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "message"),
+    [
+        ("llm", endpoint(prompt=str(PROMPTS / "triage_explain_label.yaml")), r"shows the model the gold label"),
+        ("llm", endpoint(few_shot=2, few_shot_source="nurse"), r"few_shot is 2, so the prompt shows solved examples"),
+        ("llm", endpoint(splits=["train"]), r"is not asked about the test rows; add test"),
+        ("nurse", endpoint(), r"is no source .* that a language model answered .*; allowed: llm"),
+        ("llm", {"format": "csv", "paths": ["a.csv"]}, r"allowed: none is declared"),
+    ],
+)
+def test_a_source_that_is_not_zero_shot_is_refused_before_anything_runs(
+    name: str, source: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"comparison\.zero_shot '{name}'.*{message}"):
+        zero_shot_source(run(name, llm=source))
