@@ -3,6 +3,8 @@
 `zenml pipeline run pipelines.comparison` takes the attribute of that name from here: the pipeline, not its module.
 """
 
+from pipelines.batch_inference import batch_inference
 from pipelines.comparison import comparison
+from pipelines.drift import drift
 
-__all__ = ["comparison"]
+__all__ = ["batch_inference", "comparison", "drift"]

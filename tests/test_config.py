@@ -12,10 +12,15 @@ import pytest
 import yaml
 
 from r2d.config import RunConfig, load_config, parse_config, read_parameters
+from r2d.config.drift import DriftConfig
+from r2d.config.inference import InferenceConfig
+from r2d.config.jobs import load_job
 from r2d.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+JOBS = {"batch_inference": InferenceConfig, "drift": DriftConfig}
+"""Configurations of pipelines that train nothing."""
+CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.yaml") if path.stem not in JOBS)
 
 
 def demo() -> dict[str, Any]:
@@ -25,6 +30,11 @@ def demo() -> dict[str, Any]:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_shipped_config_is_complete_and_right(path: Path) -> None:
     assert isinstance(load_config(path), RunConfig)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_every_shipped_job_is_complete_and_right(name: str) -> None:
+    assert isinstance(load_job(JOBS[name], ROOT / "configs" / f"{name}.yaml"), JOBS[name])
 
 
 def test_the_shipped_presets_are_there() -> None:

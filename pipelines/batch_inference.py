@@ -1,0 +1,27 @@
+"""Calls by the million, decided and explained by a registered model; a killed run goes on where it stopped.
+
+zenml pipeline run pipelines.batch_inference                                        # configs/batch_inference.yaml
+zenml pipeline run pipelines.batch_inference --config configs/batch_inference.yaml
+"""
+
+from pathlib import Path
+from typing import Any
+
+from zenml import pipeline
+
+from r2d.config.inference import InferenceConfig
+from r2d.config.jobs import load_job, parse_job
+from steps.infer_batch import infer_batch
+
+DEFAULT = Path(__file__).resolve().parent.parent / "configs" / "batch_inference.yaml"
+
+
+@pipeline(name="reason2decide_batch_inference")
+def batch_inference(config: dict[str, Any] | None = None) -> None:
+    """Parquet, CSV or JSON Lines in, Parquet out.
+
+    Args:
+        config: the fields of `r2d.config.inference.InferenceConfig`; by default `configs/batch_inference.yaml`.
+    """
+    job = load_job(InferenceConfig, DEFAULT) if config is None else parse_job(InferenceConfig, config)
+    infer_batch(job)

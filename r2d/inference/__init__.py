@@ -1,0 +1,1 @@
+"""Calls by the million: read as a stream, decided part by part, and never half a file."""

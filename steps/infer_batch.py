@@ -1,0 +1,21 @@
+"""Decide and explain a file of calls."""
+
+from typing import Annotated, Any
+
+from zenml import log_metadata, step
+
+from r2d.config.inference import InferenceConfig
+
+
+@step(enable_cache=False)
+def infer_batch(inference: InferenceConfig) -> Annotated[dict[str, Any], "r2d_batch_inference"]:
+    """What the output holds: its place, the model, the rows, how many were handed over and why.
+
+    Never cached: the output lies outside of ZenML, and one that is finished already costs only a look at it.
+    """
+    from r2d.inference.infer import infer_file
+
+    result = infer_file(inference)
+    facts = result.as_facts()
+    log_metadata(facts)
+    return facts

@@ -1,0 +1,23 @@
+"""Hold decided calls against the reference of their model."""
+
+from typing import Annotated, Any
+
+from zenml import log_metadata, step
+from zenml.types import HTMLString
+
+from r2d.config.drift import DriftConfig
+
+
+@step(enable_cache=False)
+def report_drift(
+    drift: DriftConfig,
+) -> tuple[Annotated[dict[str, Any], "r2d_drift"], Annotated[HTMLString, "r2d_drift_report"]]:
+    """The facts for a trigger, `drifted` and its reasons among them, and the page for people.
+
+    Never cached: what it reads lies outside of ZenML, and may have been written anew under the same name.
+    """
+    from r2d.evaluation.drift_job import report_drift as report
+
+    facts, page = report(drift)
+    log_metadata({name: facts[name] for name in ("drifted", "reasons", "num_rows", "num_decided", "num_handed_over")})
+    return facts, HTMLString(page)

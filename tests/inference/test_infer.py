@@ -1,0 +1,184 @@
+"""A batch in parts: whole or not there, resumed only by what began it, and alike however often it was stopped."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from filelock import FileLock
+
+from r2d.config.inference import InferenceConfig
+from r2d.errors import DataError
+from r2d.inference.decide import DECISIONS_SCHEMA
+from r2d.inference.infer import InferenceResult, infer
+from r2d.inference.model import InferenceModel
+from tests.inference.stand_in import StandIn, write_calls
+
+MODEL = InferenceModel("toy/1", "a" * 64)
+NUM_ROWS = 50
+
+
+class StoppedError(RuntimeError):
+    """What ends a run in the middle."""
+
+
+class Breaking(StandIn):
+    """Stops at the third part."""
+
+    def decide(self, texts: Any, options: Any = None, **_: object) -> Any:
+        if len(self.asked) >= 16:
+            raise StoppedError
+        return super().decide(texts, options)
+
+
+def calls_of(folder: Path, name: str = "calls.csv", num_rows: int = NUM_ROWS) -> Path:
+    rows = [{"id": f"c{n}", "text": "" if n == 3 else f"pain {n}" if n % 2 else f"cough {n}"} for n in range(num_rows)]
+    return write_calls(folder / name, rows)
+
+
+def config_of(calls: Path, output: Path, **values: Any) -> InferenceConfig:
+    return InferenceConfig.model_validate(
+        {"data": {"path": str(calls)}, "output": str(output), "rows_per_part": 8, **values}
+    )
+
+
+def decided(
+    config: InferenceConfig, predictor: StandIn | None = None, model: InferenceModel = MODEL
+) -> InferenceResult:
+    return infer(config, model, lambda: predictor or StandIn())
+
+
+def test_every_call_has_a_row_in_order_and_a_row_group_is_a_part(tmp_path: Path) -> None:
+    out = tmp_path / "out.parquet"
+    result = decided(config_of(calls_of(tmp_path), out))
+    table = pq.read_table(out)
+    assert table.schema.remove_metadata() == DECISIONS_SCHEMA
+    assert table["row"].to_pylist() == list(range(NUM_ROWS))
+    assert table["id"].to_pylist() == [f"c{n}" for n in range(NUM_ROWS)]
+    assert set(table["model"].to_pylist()) == {"toy/1"}
+    assert pq.ParquetFile(out).num_row_groups == 7
+    assert (result.num_rows, result.num_handed_over) == (NUM_ROWS, 26)
+    assert result.why_handed_over == {"below_threshold": 25, "no_text": 1}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["calls.csv", "out.parquet"]
+
+
+def test_a_stopped_run_leaves_no_output_goes_on_where_it_was_and_ends_with_the_same_bytes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = calls_of(tmp_path)
+    decided(config_of(calls, tmp_path / "whole.parquet"))
+    config = config_of(calls, tmp_path / "out.parquet")
+    with pytest.raises(StoppedError):
+        decided(config, Breaking())
+    assert not (tmp_path / "out.parquet").exists()
+    assert len(list((tmp_path / "out.parquet.parts").glob("part-*.parquet"))) == 3
+
+    rest = StandIn()
+    with caplog.at_level(logging.INFO, logger="r2d"):
+        decided(config, rest)
+    assert len(rest.asked) == NUM_ROWS - 24
+    assert "50 rows; 24 are decided already" in caplog.text
+    assert "50 of 50 rows" in caplog.text
+    assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert not (tmp_path / "out.parquet.parts").exists()
+
+
+def test_a_moved_input_resumes_too(tmp_path: Path) -> None:
+    calls = calls_of(tmp_path)
+    with pytest.raises(StoppedError):
+        decided(config_of(calls, tmp_path / "out.parquet"), Breaking())
+    moved = calls.rename(tmp_path / "moved.csv")
+    assert decided(config_of(moved, tmp_path / "out.parquet")).num_rows == NUM_ROWS
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": InferenceModel("toy/2", "b" * 64)}, r"model\.name: 'toy/1' then, 'toy/2' now\n  model\.hash"),
+        ({"num_rows": NUM_ROWS + 1}, r"input\.num_rows: 50 then, 51 now\n  input\.fingerprint"),
+        ({"batch_size": 4}, r"settings\.batch_size: 32 then, 4 now"),
+    ],
+)
+def test_another_model_input_or_setting_neither_resumes_nor_replaces(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    model, num_rows = change.pop("model", MODEL), change.pop("num_rows", NUM_ROWS)
+    out = tmp_path / "out.parquet"
+    begun = config_of(calls_of(tmp_path), out)
+    with pytest.raises(StoppedError):
+        decided(begun, Breaking())
+    other = config_of(calls_of(tmp_path, "other.csv", num_rows), out, **change)
+    with pytest.raises(DataError, match=message) as caught:
+        decided(other, model=model)
+    assert "remove that folder to begin anew" in str(caught.value)
+
+    decided(begun)
+    before = out.read_bytes()
+    with pytest.raises(DataError, match=message):
+        decided(other, model=model)
+    assert out.read_bytes() == before
+
+
+def test_a_finished_output_is_left_alone_without_loading_a_model(tmp_path: Path) -> None:
+    config = config_of(calls_of(tmp_path), tmp_path / "out.parquet")
+    first = decided(config)
+    stamp = (tmp_path / "out.parquet").stat().st_mtime_ns
+
+    def no_model() -> StandIn:
+        raise AssertionError("nothing is left to decide")
+
+    assert infer(config, MODEL, no_model) == first
+    assert (tmp_path / "out.parquet").stat().st_mtime_ns == stamp
+
+
+def test_a_file_that_is_something_else_is_not_overwritten(tmp_path: Path) -> None:
+    calls = calls_of(tmp_path, "calls.parquet")
+    with pytest.raises(DataError, match="is there and is no output of a batch inference"):
+        decided(config_of(calls, calls))
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="is no whole Parquet file"):
+        decided(config_of(calls, tmp_path / "notes.txt"))
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_damaged_part_is_decided_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    calls = calls_of(tmp_path)
+    decided(config_of(calls, tmp_path / "whole.parquet"))
+    config = config_of(calls, tmp_path / "out.parquet")
+    with pytest.raises(StoppedError):
+        decided(config, Breaking())
+    parts = tmp_path / "out.parquet.parts"
+    first, second = parts / "part-000000.parquet", parts / "part-000001.parquet"
+    first.write_bytes(first.read_bytes()[:-9])
+    shutil.copy(parts / "part-000002.parquet", second)
+    decided(config)
+    assert caplog.text.count("is damaged; its rows are decided again") == 2
+    assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_two_processes_do_not_write_one_output(tmp_path: Path) -> None:
+    config = config_of(calls_of(tmp_path), tmp_path / "out.parquet")
+    (tmp_path / "out.parquet.parts").mkdir()
+    with (
+        FileLock(tmp_path / "out.parquet.parts" / "lock"),
+        pytest.raises(DataError, match="another process works on this output"),
+    ):
+        decided(config)
+
+
+def test_a_file_that_grows_while_it_is_read_is_noticed(tmp_path: Path) -> None:
+    calls = calls_of(tmp_path)
+
+    class Growing(StandIn):
+        def decide(self, texts: Any, options: Any = None, **_: object) -> Any:
+            with calls.open("a", encoding="utf-8") as file:
+                file.write('"late","pain"\n')
+            return super().decide(texts, options)
+
+    with pytest.raises(DataError, match="changed while it was read"):
+        decided(config_of(calls, tmp_path / "out.parquet"), Growing())
+    assert not (tmp_path / "out.parquet").exists()

@@ -1,0 +1,71 @@
+"""A real model, a real kill: a few thousand calls, killed twice, end with the bytes of a run never killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from r2d.modeling.calibrated import Calibration, write_calibration
+from r2d.modeling.predictor import Predictor
+from tests.inference.stand_in import write_calls
+
+ROOT = Path(__file__).resolve().parents[2]
+NUM_ROWS, ROWS_PER_PART = 2000, 400
+
+pytestmark = pytest.mark.slow
+
+
+def predict_file(calls: Path, out: Path, model: Path, *, killed_at: str = "-") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.inference.killed_inference", killed_at, str(calls)]
+    command += ["--out", str(out), "--model", str(model), "--rows-per-part", str(ROWS_PER_PART), "--batch-size", "64"]
+    return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+
+
+def test_killed_while_deciding_and_while_joining_nothing_is_lost_and_no_bit_is_different(
+    stage2_model: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    for file in stage2_model.iterdir():
+        (model / file.name).symlink_to(file)
+    facts = {"format_version": 1, "temperature": {"value": 2.0}, "selective": {"threshold": 0.5}}
+    write_calibration(model, Calibration(facts))
+    findings = ("chest pain", "fever", "cough", "rash")
+    rows = [
+        {"id": f"c{n}", "text": f"pt {'denies' if n % 3 else 'reports'} {findings[n % 4]} for {n % 90} days"}
+        for n in range(NUM_ROWS)
+    ]
+    calls = write_calls(tmp_path / "calls.jsonl", rows)
+    whole, out = tmp_path / "whole.parquet", tmp_path / "out.parquet"
+    undisturbed = predict_file(calls, whole, model)
+    assert undisturbed.returncode == 0, undisturbed.stderr[-2000:]
+    assert f"{NUM_ROWS:,} calls by sha256:" in undisturbed.stdout
+
+    parts = tmp_path / "out.parquet.parts"
+    for there, num_parts in (("part-000003.parquet.partial", 3), ("out.parquet.partial", NUM_ROWS // ROWS_PER_PART)):
+        killed = predict_file(calls, out, model, killed_at=there)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+        assert len(list(parts.glob("part-*.parquet"))) == num_parts
+        assert not out.exists()
+
+    resumed = predict_file(calls, out, model)
+    assert resumed.returncode == 0, resumed.stderr[-2000:]
+    assert resumed.stdout.replace(str(out), "") == undisturbed.stdout.replace(str(whole), "")
+    assert out.read_bytes() == whole.read_bytes()
+    assert not parts.exists()
+
+    table = pq.read_table(out)
+    assert table["id"].to_pylist() == [row["id"] for row in rows]
+    some = [0, 777, NUM_ROWS - 1]
+    decisions = Predictor(model, device="cpu").decide([rows[n]["text"] for n in some])
+    for n, decision in zip(some, decisions, strict=True):
+        (found,) = table.slice(n, 1).to_pylist()
+        assert (found["label"], found["handed_over"]) == (decision.label, decision.handed_over)
+        assert found["label_probability"] == pytest.approx(decision.confidence, abs=1e-5)
+        assert found["why"] == ("below_threshold" if decision.handed_over else None)

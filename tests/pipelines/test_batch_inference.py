@@ -1,0 +1,109 @@
+"""Batch inference and drift through their literal commands, on a real ZenML."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from r2d.evaluation.drift_reference import reference_of, write_reference
+from r2d.modeling.calibrated import Calibration, write_calibration
+from r2d.modeling.predictor import Predictor
+from tests.conftest import toy_examples
+from tests.pipelines.conftest import Run, Workplace
+
+pytestmark = pytest.mark.slow
+
+STORED = """
+from zenml.client import Client
+answer = {}
+for run in Client().list_pipeline_runs(size=2).items:
+    for name, step in run.steps.items():
+        outputs = {output: artifact for output, (artifact, *_) in step.outputs.items()}
+        answer[name] = {
+            "facts": {output: artifact.load() for output, artifact in outputs.items() if "report" not in output},
+            "shown": [str(shown.type) for artifact in outputs.values() for shown in artifact.visualizations or []],
+            "metadata": sorted(step.run_metadata),
+        }
+"""
+
+
+def run_pipeline(workplace: Workplace, name: str, config: dict[str, Any]) -> Run:
+    """`zenml pipeline run pipelines.<name>.<name> --config ...`"""
+    path = workplace.folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({"parameters": {"config": config}}), encoding="utf-8")
+    done = workplace.type("zenml", "pipeline", "run", f"pipelines.{name}.{name}", "--config", str(path))
+    return Run(re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr))
+
+
+@pytest.fixture(scope="module")
+def model(stage2_model: Path, workplace: Workplace) -> Path:
+    """A model folder as an evaluation leaves it: with threshold and reference."""
+    folder = workplace.folder / "model"
+    shutil.copytree(stage2_model, folder)
+    facts = {"format_version": 1, "temperature": {"value": 1.0}, "selective": {"threshold": 0.55}}
+    write_calibration(folder, Calibration(facts))
+    examples = toy_examples(1000)
+    test = examples.filter(pa.compute.equal(examples["split"], "test"))
+    decisions = Predictor(folder, device="cpu").decide(test["text"].to_pylist(), batch_size=64)
+    columns = {
+        "predicted_label": [decision.label for decision in decisions],
+        "valid": [decision.valid for decision in decisions],
+        "label_probabilities": pa.array(
+            [list(decision.label_probabilities.items()) for decision in decisions], pa.map_(pa.string(), pa.float64())
+        ),
+    }
+    write_reference(folder, reference_of(examples, pa.table(columns)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calls(workplace: Workplace) -> Path:
+    path = workplace.folder / "calls.parquet"
+    pq.write_table(toy_examples(400, seed=1).select(["id", "text"]), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def stored(workplace: Workplace, model: Path, calls: Path) -> dict[str, Any]:
+    """What both runs, one after the other, left in ZenML."""
+    inference = {
+        "data": {"path": calls.name}, "model": model.name, "output": "decided.parquet", "rows_per_part": 128,
+        "batch_size": 64,
+    }  # fmt: skip
+    assert run_pipeline(workplace, "batch_inference", inference).executed == ["infer_batch"]
+    held = {
+        "predictions": "decided.parquet", "calls": calls.name, "model": model.name, "output": "drift",
+        "limits": {"min_rows": 100},
+    }  # fmt: skip
+    assert run_pipeline(workplace, "drift", held).executed == ["report_drift"]
+    found: dict[str, Any] = workplace.python(STORED)
+    return found
+
+
+def test_calls_are_decided_by_the_model_and_the_run_says_what_became_of_them(
+    stored: dict[str, Any], workplace: Workplace, calls: Path
+) -> None:
+    table = pq.read_table(workplace.folder / "decided.parquet")
+    facts = stored["infer_batch"]["facts"]["r2d_batch_inference"]
+    assert table["id"].to_pylist() == pq.read_table(calls)["id"].to_pylist()
+    assert facts["num_rows"] == len(table) == 400
+    assert facts["num_handed_over"] == sum(table["handed_over"].to_pylist()) == sum(facts["why_handed_over"].values())
+    assert facts["model"].startswith("sha256:")
+    assert {"num_rows", "num_handed_over", "model"} <= set(stored["infer_batch"]["metadata"])
+
+
+def test_the_decided_calls_are_held_against_what_the_model_keeps(stored: dict[str, Any], workplace: Workplace) -> None:
+    facts = stored["report_drift"]["facts"]["r2d_drift"]
+    assert facts == json.loads((workplace.folder / "drift" / "drift.json").read_text(encoding="utf-8"))
+    assert not facts["drifted"], facts["reasons"]
+    assert {check["outcome"] for check in facts["checks"].values()} == {"steady"}
+    assert "html" in stored["report_drift"]["shown"]
+    assert {"drifted", "reasons"} <= set(stored["report_drift"]["metadata"])
