@@ -21,7 +21,7 @@ export DO_NOT_TRACK = true
 export UV_FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test bench lint setup dashboard lock clean
+.PHONY: run test test-cluster bench lint setup dashboard lock clean
 
 run: $(READY)  ## train, evaluate and register the demo model (CONFIG=... for another run)
 	$(BIN)/zenml pipeline run reason2decide --config $(CONFIG)
@@ -29,9 +29,14 @@ run: $(READY)  ## train, evaluate and register the demo model (CONFIG=... for an
 test: lint  ## lint, types and all tests that need no GPU and no cluster
 	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
+test-cluster: $(READY)  ## the pipeline by ZenML's Kubernetes orchestrator on the test cluster; needs Debian's bubblewrap
+	$(BIN)/pytest -m cluster tests/kubernetes
+
 bench: $(READY)  ## speed and memory, as tables
 	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.evaluation
 	$(BIN)/python -m benchmarks.validation
+	$(BIN)/python -m benchmarks.batch_inference
 	$(BIN)/python -m benchmarks.privacy
 
 lint: $(READY)  ## ruff and mypy

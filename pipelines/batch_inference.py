@@ -9,6 +9,7 @@ from typing import Any
 
 from zenml import pipeline
 
+from pipelines.outcome import raising
 from r2d.config.inference import InferenceConfig
 from r2d.config.jobs import load_job, parse_job
 from steps.infer_batch import infer_batch
@@ -16,6 +17,7 @@ from steps.infer_batch import infer_batch
 DEFAULT = Path(__file__).resolve().parent.parent / "configs" / "batch_inference.yaml"
 
 
+@raising
 @pipeline(name="reason2decide_batch_inference")
 def batch_inference(config: dict[str, Any] | None = None) -> None:
     """Parquet, CSV or JSON Lines in, Parquet out.

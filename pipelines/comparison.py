@@ -9,6 +9,7 @@ from typing import Any
 
 from zenml import pipeline
 
+from pipelines.outcome import raising
 from pipelines.training import validated_examples
 from r2d.config import load_config, parse_config
 from r2d.config.comparison import variants, zero_shot_facts
@@ -19,13 +20,14 @@ from steps.compare import compare
 from steps.evaluate import evaluate
 from steps.ingest_rationales import ingest_rationales
 from steps.measure_zero_shot import measure_zero_shot
-from steps.model_registry import with_pinned_start
+from steps.registry import with_pinned_start
 from steps.train_stage1 import train_stage1
 from steps.train_stage2 import train_stage2
 
 DEFAULT = Path(__file__).resolve().parent.parent / "configs" / "comparison.yaml"
 
 
+@raising
 @pipeline(name="reason2decide_comparison")
 def comparison(config: dict[str, Any] | None = None) -> None:
     """Methods x rationale sources x seeds as a DAG. What variants share is one step; the rest has the variant's name.

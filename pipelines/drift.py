@@ -9,6 +9,7 @@ from typing import Any
 
 from zenml import pipeline
 
+from pipelines.outcome import raising
 from r2d.config.drift import DriftConfig
 from r2d.config.jobs import load_job, parse_job
 from steps.report_drift import report_drift
@@ -16,6 +17,7 @@ from steps.report_drift import report_drift
 DEFAULT = Path(__file__).resolve().parent.parent / "configs" / "drift.yaml"
 
 
+@raising
 @pipeline(name="reason2decide_drift")
 def drift(config: dict[str, Any] | None = None) -> None:
     """The output of a batch inference in, a verdict with its reasons out.

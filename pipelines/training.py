@@ -10,21 +10,29 @@ from typing import Any
 from zenml import pipeline
 from zenml.steps.entrypoint_function_utils import StepArtifact
 
+from pipelines.outcome import raising
 from r2d.config import RunConfig, load_config, parse_config
 from r2d.data.fingerprint import data_fingerprint, files_fingerprint
 from r2d.rationales.sources import source_files
+from r2d.registry.run_key import run_key
+from steps.cache import sources_hash
 from steps.evaluate import evaluate
 from steps.ingest_rationales import ingest_rationales
 from steps.load_examples import load_examples
-from steps.model_registry import with_pinned_start
 from steps.register_model import register_model
+from steps.registry import champion_to_compare, with_pinned_start
 from steps.train_stage1 import train_stage1
 from steps.train_stage2 import train_stage2
 from steps.validate_examples import validate_examples
 
 DEMO = Path(__file__).resolve().parent.parent / "configs" / "demo.yaml"
+MEASURED_STEPS = (
+    "load_examples", "validate_examples", "ingest_rationales", "train_stage1", "train_stage2", "evaluate",
+)  # fmt: skip
+"""Every step that the weights and figures of a model depend on."""
 
 
+@raising
 @pipeline(name="reason2decide")
 def reason2decide(config: dict[str, Any] | None = None) -> None:
     """Reason2Decide (arXiv 2512.20074) as a DAG.
@@ -34,7 +42,8 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
     """
     run = load_config(DEMO) if config is None else parse_config(config)
     run = with_pinned_start(run)
-    labels = run.data.labels
+    labels, key = run.data.labels, key_of(run)
+    champion = champion_to_compare(run.registration.model_name, key)
 
     valid_examples, quarantined = validated_examples(run)
     stage1_examples, stage2_examples, provenance = rationalised_examples(run, valid_examples, quarantined)
@@ -42,8 +51,23 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
     if run.method.has_stage1:
         stage1_model, _ = train_stage1(stage1_examples, run.stage1, run.model, labels)
     stage2_model, _ = train_stage2(stage2_examples, stage1_model, run.stage2, run.method, run.model, labels)
-    metrics, _, report, *_ = evaluate(stage2_examples, stage2_model, run.evaluation, run.data, run.validation.privacy)
-    register_model(stage2_model, metrics, report, provenance, run.registration)
+    metrics, predictions, report, *_ = evaluate(
+        stage2_examples, stage2_model, run.evaluation, run.data, run.validation.privacy, champion
+    )
+    register_model(
+        stage2_model, metrics, report, predictions, stage2_examples, provenance, run, data_fingerprint(run.data), key
+    )
+
+
+def key_of(run: RunConfig) -> str:
+    """What a repeated run has in common with this one: its configuration, the files that it reads, its code."""
+    files = [run.validation.files(), source_files(run.rationales.sources)]
+    return run_key(
+        run,
+        data_fingerprint(run.data),
+        *(files_fingerprint(some) for some in files),
+        *(sources_hash(f"steps.{name}") for name in MEASURED_STEPS),
+    )
 
 
 def validated_examples(run: RunConfig) -> tuple[StepArtifact, StepArtifact]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from r2d import cli_lineage, cli_registry, cli_retrain
 from r2d.cluster import stack_door
 from r2d.config import LabelsConfig, load_config
 from r2d.data.labels import normalise_label
@@ -44,6 +45,10 @@ def check(
     for path in configs:
         try:
             run = load_config(path)
+            if run.evaluation.judge is not None:
+                from r2d.evaluation.judge.rubric import load_rubric
+
+                load_rubric(Path(run.evaluation.judge.rubric))
         except R2DError as error:
             faulty += 1
             typer.echo(str(error), err=True)
@@ -174,6 +179,11 @@ def doctor(stack: Annotated[str, typer.Option(help="Name of the ZenML stack.")] 
 
 app.command()(predict_file)
 app.command()(drift)
+
+
+cli_registry.add_commands(app)
+cli_lineage.add_commands(app)
+cli_retrain.add_commands(app)
 
 
 def main() -> None:

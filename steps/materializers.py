@@ -78,7 +78,7 @@ class ModelFolderMaterializer(BaseMaterializer):
 def _counts_html(table: pa.Table) -> str:
     counts = pa.TableGroupBy(table.select(["split", "label"]), ["split", "label"]).aggregate([([], "count_all")])
     by_place = {(row["split"], row["label"]): row["count_all"] for row in counts.to_pylist()}
-    labels = sorted(pc.unique(table["label"]).to_pylist())
+    labels = sorted(label for label in pc.unique(table["label"]).to_pylist() if label is not None)
     splits = [s for s in ("train", "validation", "test") if any(split == s for split, _ in by_place)]
     head = "".join(f"<th scope=col>{escape(split)}</th>" for split in splits)
     lines = "".join(

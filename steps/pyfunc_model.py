@@ -6,7 +6,6 @@ with the `r2d` package and imports nothing else of this project.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,8 @@ class Reason2DecideModel(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: list[str], params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """One row a text: `label`, `valid`, `label_probabilities` (label -> probability), `rationale`."""
-        return pd.DataFrame([asdict(decision) for decision in self.predictor.decide(list(model_input))])
+        """One row a text: label, valid, label_probabilities (label -> probability), rationale, handed_over."""
+        return pd.DataFrame([decision.as_row() for decision in self.predictor.decide(list(model_input))])
 
 
 mlflow.models.set_model(Reason2DecideModel())

@@ -5,7 +5,6 @@ Like `pyfunc_model.py` it is stored as source together with the `r2d` package an
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +32,9 @@ class Reason2DecideOptionsModel(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: list[Question], params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """One row a question: `label`, `valid`, `label_probabilities` (option -> probability), `rationale`."""
+        """One row a question: label, valid, label_probabilities (option -> probability), rationale, handed_over."""
         texts, options = [row.text for row in model_input], [row.options for row in model_input]
-        return pd.DataFrame([asdict(decision) for decision in self.predictor.decide(texts, options)])
+        return pd.DataFrame([decision.as_row() for decision in self.predictor.decide(texts, options)])
 
 
 mlflow.models.set_model(Reason2DecideOptionsModel())

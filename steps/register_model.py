@@ -1,13 +1,14 @@
-"""Register the model, and say what was trained, how good it is and where to look."""
+"""Register the model, let the gate decide, and say what was trained, how good it is and where to look."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
+from PIL.Image import Image
 from zenml import get_step_context, log_metadata, step
-from zenml.types import HTMLString
+from zenml.types import HTMLString, MarkdownString
 
-from r2d.config import RegistrationConfig
+from r2d.config import RunConfig
 
 
 @step(enable_cache=False)
@@ -15,28 +16,55 @@ def register_model(
     model: Path,
     metrics: dict[str, Any],
     report: HTMLString,
+    predictions: pa.Table,
+    examples: pa.Table,
     provenance: pa.Table,
-    registration: RegistrationConfig,
-) -> Annotated[dict[str, Any], "r2d_registration"]:
-    """The version of the model in the registry, new or found, and the decision of the gate.
+    run: RunConfig,
+    data_sha256: str,
+    run_key: str,
+) -> tuple[
+    Annotated[dict[str, Any], "r2d_registration"],
+    Annotated[dict[str, Any], "r2d_gate_decision"],
+    Annotated[HTMLString, "r2d_gate_page"],
+    Annotated[Image, "r2d_gate_picture"],
+    Annotated[MarkdownString, "r2d_model_card"],
+]:
+    """The version of the model in the registry, new or found, and the decision of the gate as data, page and picture.
 
-    Never cached: it checks that the registry still holds what this run stands for.
+    Never cached: it checks that the registry still holds what this run stands for, and repairs what is missing.
+
+    Args:
+        run: the whole configuration; it is stored with the model.
+        data_sha256: of what the run read.
+        run_key: what a repeated run has in common with this one.
     """
-    from r2d.registry.gate import judge
     from r2d.registry.summary import summary
-    from steps.model_registry import register
+    from steps.registry import register
+    from steps.registry.zenml_versions import link_zenml_version
 
-    decision = judge(metrics, registration.gate)
-    version = register(model, metrics, decision, provenance, registration.model_name)
-    facts = {
-        "name": version.name,
-        "version": version.version,
-        "reference": version.reference,
-        "aliases": list(version.aliases),
-        "is_new": version.is_new,
-        "gate_passed": decision.passed,
-        "gate_reasons": decision.reasons(),
-    }
+    registered = register(
+        model,
+        run,
+        metrics,
+        examples=examples,
+        provenance=provenance,
+        predictions=predictions,
+        data_sha256=data_sha256,
+        run_key=run_key,
+    )
+    context = get_step_context()
+    link_zenml_version(
+        registered,
+        pipeline_run=context.pipeline_run.id,
+        artifacts=[artifact.id for several in context.inputs.values() for artifact in several],
+    )
+    facts = registered.as_facts()
     log_metadata(facts)
-    print(summary(facts, metrics, report_uri=get_step_context().inputs["report"][0].uri))
-    return facts
+    print(summary(facts, metrics, report_uri=context.inputs["report"][0].uri))
+    return (
+        facts,
+        registered.decision.as_facts(),
+        HTMLString(registered.page),
+        registered.picture,
+        MarkdownString(registered.card),
+    )

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 R2D = Path(sys.executable).parent / "r2d"
@@ -63,3 +64,16 @@ def test_predict_refuses_emptiness(arguments: list[str], stdin: str, message: st
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_check_reads_the_rubric_of_a_judge(tmp_path: Path) -> None:
+    values = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text(encoding="utf-8"))
+    judge = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "rubric": "configs/rubrics/rationale.yaml"}
+    values["parameters"]["config"]["evaluation"]["judge"] = judge
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    assert r2d("check", str(tmp_path / "run.yaml")).returncode == 0
+    judge["rubric"] = "nowhere.yaml"
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    done = r2d("check", str(tmp_path / "run.yaml"))
+    assert done.returncode == 2
+    assert "nowhere.yaml: this rubric cannot be read" in done.stderr

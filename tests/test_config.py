@@ -147,3 +147,22 @@ def test_check_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("labels", "evaluation", "said"),
+    [
+        ({"ordered": False}, {"selective": {"risk": "under_triage"}}, "under_triage' needs data.labels.ordered: true"),
+        ({}, {"safety": {"costs": {"self care": {}}}}, "evaluation.safety.costs: .*is missing"),
+        ({}, {"safety": {"costs": {"nobody": {}}}}, "'nobody' is not declared"),
+        ({}, {"slices": {"length_edges": [9, 3]}}, "length_edges must rise"),
+    ],
+)
+def test_an_evaluation_that_the_labels_cannot_have_is_refused(
+    labels: dict[str, Any], evaluation: dict[str, Any], said: str
+) -> None:
+    values = demo()
+    values["data"]["labels"] |= labels
+    values["evaluation"] |= evaluation
+    with pytest.raises(ConfigError, match=said):
+        parse_config(values)

@@ -6,6 +6,7 @@ before anything heavy is imported; `r2d check` does just that. It imports nothin
 
 from r2d.config.data import ColumnsConfig, DataConfig, LabelsConfig, SplitConfig, SyntheticTriageConfig
 from r2d.config.evaluation import EvaluationConfig
+from r2d.config.gate import GateConfig, RegistrationConfig
 from r2d.config.method import CycleConfig, MethodConfig
 from r2d.config.model import LoraConfig, ModelConfig, PromptsConfig, ScratchConfig
 from r2d.config.rationales import (
@@ -24,7 +25,7 @@ from r2d.config.rationales import (
     TextSource,
 )
 from r2d.config.reading import load_config, parse_config, read_parameters
-from r2d.config.run import GateConfig, RegistrationConfig, RunConfig
+from r2d.config.run import RunConfig
 from r2d.config.training import Stage1Config, Stage2Config, StageConfig
 from r2d.config.validation import PrivacyConfig, ValidationConfig
 

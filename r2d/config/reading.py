@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -125,14 +126,32 @@ def _fault(item: Any, schema: type[BaseModel]) -> str:
 
 
 def _section_at(location: list[Any], schema: type[BaseModel]) -> type[BaseModel]:
-    section = schema
+    """The section that a location leads to; where several may stand, the one whose kind is named in it."""
+    section: type[BaseModel] = schema
+    allowed: list[type[BaseModel]] = []
     for part in location:
         field = section.model_fields.get(str(part))
-        candidates = [] if field is None else [field.annotation, *get_args(field.annotation)]
-        nested = [c for c in candidates if get_origin(c) is None and isinstance(c, type) and issubclass(c, BaseModel)]
-        if nested:
-            section = nested[0]
+        if field is None:
+            section = next((one for one in allowed if part in _kinds(one)), section)
+            continue
+        allowed = list(_sections_in(field.annotation))
+        if len(allowed) == 1:
+            section = allowed[0]
     return section
+
+
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Every section that a type names, however deep."""
+    if get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections_in(inner)
+
+
+def _kinds(section: type[BaseModel]) -> set[Any]:
+    """What a section may be called where several kinds stand in one place, as `format` calls a source."""
+    annotations = [field.annotation for field in section.model_fields.values()]
+    return {kind for annotation in annotations if get_origin(annotation) is Literal for kind in get_args(annotation)}
 
 
 def _field_names(section: type[BaseModel]) -> list[str]:

@@ -1,17 +1,17 @@
-"""A complete run, and its section `registration`."""
+"""A complete run."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from r2d.config.comparison import ComparisonConfig
 from r2d.config.data import DataConfig
 from r2d.config.evaluation import EvaluationConfig
+from r2d.config.gate import RegistrationConfig
 from r2d.config.method import MethodConfig
 from r2d.config.model import ModelConfig
 from r2d.config.rationales import RationalesConfig, names_of
+from r2d.config.retraining import RetrainingConfig
 from r2d.config.section import Section
 from r2d.config.training import Stage1Config, Stage2Config
 from r2d.config.validation import ValidationConfig
@@ -19,22 +19,6 @@ from r2d.errors import ConfigError
 
 BROUGHT_SOURCES = {"synthetic_triage": ("nurse", "nurse_post_processed"), "pubmedqa": ("human",)}
 """Rationale sources of the formats that know their own columns."""
-
-
-class GateConfig(Section):
-    """What a model must beat to be given the alias `champion`: on macro-F1; on accuracy where `labels.per_row`."""
-
-    beat_majority_class: bool = True
-    """With options in the rows: an option at random."""
-    beat_linear_baseline: bool = True
-    """With options in the rows: the option that was most often right in training."""
-
-
-class RegistrationConfig(Section):
-    """Under which name the model is registered, and when it may be used."""
-
-    model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "reason2decide"
-    gate: GateConfig = GateConfig()
 
 
 class RunConfig(Section):
@@ -49,6 +33,7 @@ class RunConfig(Section):
     stage2: Stage2Config = Stage2Config()
     evaluation: EvaluationConfig = EvaluationConfig()
     registration: RegistrationConfig = RegistrationConfig()
+    retraining: RetrainingConfig = RetrainingConfig()
     comparison: ComparisonConfig | None = None
     """Only for `pipelines.comparison`, which trains every model of this grid and registers none."""
 
@@ -78,6 +63,13 @@ class RunConfig(Section):
             evaluation.safety.cost_matrix(labels.names)
         except ValueError as error:
             raise ValueError(f"evaluation.safety.{error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _gate_can_see(self) -> RunConfig:
+        faults = self.registration.gate.faults(self.data.labels, self.method)
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
 
     def require_comparison(self) -> ComparisonConfig:

@@ -102,8 +102,11 @@ def _default_num_layers(name: str) -> int:
 
 
 def _load_scorer(name: str, num_layers: int) -> Any:
+    import bert_score.utils
     from bert_score import BERTScorer
 
+    # It drops repeated texts by a set, whose order is another in each process, and with it the last bits of the scores.
+    bert_score.utils.set = dict.fromkeys
     try:
         with _model_path(name) as path:
             return BERTScorer(model_type=path, num_layers=num_layers, rescale_with_baseline=False)

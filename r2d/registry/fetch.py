@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from pathlib import Path
 
-from r2d.errors import RegistryError
+from r2d.registry.door import installed_registry
 
 REGISTERED = "models:/"
 """What a registered version is called by: `models:/name@alias`, `models:/name/version`."""
@@ -17,8 +16,5 @@ def fetch_registered(reference: str) -> Path:
     Raises:
         RegistryError: no registry is installed, or it has no such model.
     """
-    registries = list(entry_points(group="r2d.model_registries"))
-    if not registries:
-        raise RegistryError(f"{reference!r} is no folder, and no model registry is installed; give a model folder")
-    folder: Path = registries[0].load()(reference)
-    return folder
+    missing = f"{reference!r} is no folder, and no model registry is installed; give a model folder"
+    return installed_registry(else_say=missing).download(reference)

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from r2d.evaluation.label_metrics import HEADLINES, WHY_NO_CLASSES, headline_of
 
 BAR_WIDTH = 30
+WIDTH = 116
+NO_ALIAS = {
+    "passed": "no alias",
+    "waiting": "no alias: it waits for the approval of a person",
+    "failed": "no alias: it did not pass the gate",
+}
 EXAMPLE_NOTE = "'62 yo man with chest pain for 1 hour, sudden onset. Denies fever.'"
 EXAMPLE_QUESTION = "--option oven --option car 'Where do you bake bread?'"
 
 
 def summary(registration: Mapping[str, Any], metrics: Mapping[str, Any], *, report_uri: str) -> str:
-    """The screen as plain text, at most 100 columns wide.
+    """The screen as plain text, at most 130 columns wide.
 
     Args:
-        registration: name, version, reference, is_new, gate_passed and gate_reasons of the model.
+        registration: name, version, reference, aliases, is_new, gate_outcome, gate_reasons and what_follows.
         metrics: those of `r2d.evaluation.evaluate`.
         report_uri: folder of the evaluation report.
     """
     label, key = metrics["label"], headline_of(metrics["label"])
     has_classes = key == "macro_f1"
     state = "registered" if registration["is_new"] else "already registered, nothing new"
-    alias = "champion" if registration["gate_passed"] else "no alias: it did not pass the gate"
+    alias = ", ".join(registration["aliases"]) or NO_ALIAS[registration["gate_outcome"]]
     lines = [
         "",
         f"  {registration['name']} version {registration['version']} ({state}; {alias})",
@@ -38,7 +45,8 @@ def summary(registration: Mapping[str, Any], metrics: Mapping[str, Any], *, repo
         f"  accuracy {label['accuracy']:.3f}, invalid labels {label['invalid_label_rate']:.1%}",
         _rationale_line(metrics),
         "",
-        *[f"  gate: {reason}" for reason in registration["gate_reasons"]],
+        *[line for reason in registration["gate_reasons"] for line in _wrapped("gate: ", reason)],
+        *_wrapped("so: ", registration["what_follows"]),
         "",
         f"  report     {report_uri}/output.html",
         "  dashboard  make dashboard",
@@ -57,6 +65,10 @@ def _rationale_line(metrics: Mapping[str, Any]) -> str:
         f"  rationales: sacreBLEU {_figure(figures['bleu'], 1)}, paper BLEU {_figure(figures['paper_bleu'], 3)}, "
         f"BERTScore F1 {_figure(figures['bertscore_f1'], 3)}"
     )
+
+
+def _wrapped(head: str, sentence: str) -> list[str]:
+    return textwrap.wrap(sentence, WIDTH, initial_indent=f"  {head}", subsequent_indent="    ", break_long_words=False)
 
 
 def _bar(name: str, value: float) -> str:

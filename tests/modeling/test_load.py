@@ -74,9 +74,13 @@ def test_a_registered_version_is_found_through_the_registry_that_is_installed(
 
     class Registry:
         def load(self) -> Any:
-            return lambda reference: asked.append(reference) or stage2_model
+            return self
 
-    monkeypatch.setattr("r2d.registry.fetch.entry_points", lambda group: [Registry()])
+        def download(self, reference: str) -> Path:
+            asked.append(reference)
+            return stage2_model
+
+    monkeypatch.setattr("r2d.registry.door.entry_points", lambda group: [Registry()])
     named = model_config.model_copy(update={"name": "models:/toy@champion", "revision": "m-1"})
     model, tokenizer = start_model(named, [], seed=1)
     assert asked == ["models:/toy@champion"]
@@ -87,7 +91,7 @@ def test_a_registered_version_is_found_through_the_registry_that_is_installed(
 def test_without_a_registry_a_registered_version_says_what_to_give(
     model_config: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("r2d.registry.fetch.entry_points", lambda group: [])
+    monkeypatch.setattr("r2d.registry.door.entry_points", lambda group: [])
     named = model_config.model_copy(update={"name": "models:/toy@champion"})
     with pytest.raises(RegistryError, match="no model registry is installed; give a model folder"):
         start_model(named, [], seed=1)

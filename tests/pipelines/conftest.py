@@ -127,7 +127,10 @@ def tiny_config() -> dict[str, Any]:
             "precision": "fp32",
             "validation_rationales": 4,
         },
-        "registration": {"model_name": "toy-triage", "gate": {"beat_linear_baseline": False}},
+        "registration": {
+            "model_name": "toy-triage",
+            "gate": {"rules": [{"rule": "better_than_baseline", "baseline": "simple"}]},
+        },
     }
 
 

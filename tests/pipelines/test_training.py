@@ -67,19 +67,22 @@ def test_every_artifact_has_a_content_hash_or_is_a_picture(first_run: Run, workp
         "r2d_rationale_provenance", "r2d_rejected_rationales", "r2d_ingestion_result", "r2d_ingestion_report",
         "r2d_stage1_model", "r2d_stage1_curves", "r2d_stage1_curves_live",
         "r2d_stage2_model", "r2d_stage2_curves", "r2d_stage2_curves_live",
-        "r2d_metrics", "r2d_predictions", "r2d_evaluation_report", "r2d_confusion_matrix", "r2d_registration",
+        "r2d_metrics", "r2d_predictions", "r2d_evaluation_report", "r2d_confusion_matrix",
+        "r2d_judge_scores", "r2d_registration", "r2d_gate_decision", "r2d_gate_page", "r2d_gate_picture",
+        "r2d_model_card",
     }  # fmt: skip
     curves = {f"r2d_stage{stage}_curves{live}" for stage in (1, 2) for live in ("", "_live")}
-    pictures = {"r2d_data_picture", "r2d_confusion_matrix", *curves}
+    pictures = {"r2d_data_picture", "r2d_confusion_matrix", "r2d_gate_picture", *curves}
     assert {name for name, value in hashes.items() if value is None} <= pictures
 
 
 def test_the_report_and_the_curves_can_be_seen_in_the_dashboard(first_run: Run, workplace: Workplace) -> None:
     types = "[str(v.type) for v in (artifact.visualizations or [])]"
     shown = workplace.python(f"{LAST_RUN}answer = {{name: {types} {OUTPUTS}}}")
-    for name in ("r2d_examples", "r2d_data_report", "r2d_ingestion_report", "r2d_evaluation_report"):
+    for name in ("r2d_examples", "r2d_data_report", "r2d_ingestion_report", "r2d_evaluation_report", "r2d_gate_page"):
         assert shown[name] == ["html"], name
-    for name in ("r2d_data_picture", "r2d_stage1_curves", "r2d_stage2_curves", "r2d_confusion_matrix"):
+    pictures = ("data_picture", "stage1_curves", "stage2_curves", "confusion_matrix", "gate_picture")
+    for name in (f"r2d_{picture}" for picture in pictures):
         assert shown[name] == ["image"], name
 
 
@@ -187,6 +190,15 @@ def test_a_broken_contract_stops_the_run_and_keeps_the_report(
     )
     assert "text_across_splits" in kept
     assert "pt denies" not in kept
+
+
+def test_the_lineage_of_a_version_reaches_the_runs_that_made_it(first_run: Run, workplace: Workplace) -> None:
+    facts = json.loads(workplace.type("r2d", "lineage", "toy-triage/1", "--json").stdout)
+    assert facts["not_reachable"] == []
+    assert {"train_stage1", "train_stage2", "evaluate"} <= facts["mlflow_runs"].keys()
+    assert facts["data_result"]["num_rows"] == 120
+    row = json.loads(workplace.type("r2d", "lineage", "--row", "toy-000", "--json").stdout)
+    assert row["seen_by"][0]["place"].startswith("notes.csv: row 1")
 
 
 def test_an_unknown_model_says_what_is_registered(first_run: Run, workplace: Workplace) -> None:

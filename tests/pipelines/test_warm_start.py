@@ -33,7 +33,7 @@ def pinned(workplace: Workplace, config: dict[str, Any]) -> list[str]:
     (workplace.folder / "pinned.yaml").write_text(yaml.safe_dump({"parameters": {"config": config}}), encoding="utf-8")
     return workplace.python(
         "from pathlib import Path\nfrom r2d.config import load_config\n"
-        "from steps.model_registry import with_pinned_start\n"
+        "from steps.registry import with_pinned_start\n"
         "model = with_pinned_start(load_config(Path('pinned.yaml'))).model\nanswer = [model.name, model.revision]"
     )
 
@@ -51,7 +51,7 @@ def started_from(workplace: Workplace) -> list[str]:
 def config(workplace: Workplace, tiny_config: dict[str, Any]) -> dict[str, Any]:
     """A run that starts from version 1 of `toy-triage`, which a run from scratch has registered."""
     config = copy.deepcopy(tiny_config)
-    config["registration"]["gate"] = {"beat_linear_baseline": False, "beat_majority_class": False}
+    config["registration"]["gate"] = {"rules": []}
     workplace.run(config)
     point_alias(workplace, 1)
     config["model"]["name"] = "models:/toy-triage@start"

@@ -1,0 +1,71 @@
+"""The temperature and the threshold of a model folder: kept whole, refused when damaged, honest where there is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from r2d.errors import ModelError
+from r2d.evaluation.calibration import Temperature
+from r2d.modeling.calibrated import (
+    CALIBRATION_FILE,
+    Calibration,
+    read_calibration,
+    scaled_probabilities,
+    write_calibration,
+)
+
+
+def calibration(threshold: float | None, temperature: float = 2.0) -> Calibration:
+    chosen = {"risk": "error", "max_risk": 0.05, "bound_confidence": 0.95, "threshold": threshold, "reason": None}
+    return Calibration.of({"value": temperature, "num_rows": 9}, chosen)
+
+
+def test_it_comes_back_as_it_was_written_and_a_folder_without_it_has_none(tmp_path: Path) -> None:
+    assert read_calibration(tmp_path) is None
+    write_calibration(tmp_path, calibration(0.7))
+    assert read_calibration(tmp_path) == calibration(0.7)
+    assert [path.name for path in tmp_path.iterdir()] == [CALIBRATION_FILE]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "confidence", "handed_over"),
+    [(0.7, 0.7, False), (0.7, 0.69, True), (None, 1.0, True), (0.0, 0.0, False)],
+)
+def test_below_the_threshold_a_person_decides_and_without_one_always(
+    threshold: float | None, confidence: float, handed_over: bool
+) -> None:
+    assert calibration(threshold).hands_over(confidence) is handed_over
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format_version": 2}, "is of format 2, this version reads 1"),
+        ({"temperature": {"value": 0}}, "is damaged"),
+        ({"selective": {"threshold": 7}}, "is damaged"),
+        ({"selective": {}}, "is damaged"),
+    ],
+)
+def test_a_file_that_means_nothing_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    content = json.loads(json.dumps(calibration(0.7).facts)) | change
+    (tmp_path / CALIBRATION_FILE).write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ModelError, match=said):
+        read_calibration(tmp_path)
+    (tmp_path / CALIBRATION_FILE).write_text("{", encoding="utf-8")
+    with pytest.raises(ModelError, match="is damaged"):
+        read_calibration(tmp_path)
+
+
+@pytest.mark.parametrize("value", [0.3, 1.0, 4.0])
+def test_one_row_is_scaled_as_the_table_of_the_evaluation_is(value: float) -> None:
+    rows = np.random.default_rng(0).dirichlet(np.ones(4) / 3, 50)
+    rows[0] = [1.0, 0.0, 0.0, 0.0]
+    table = Temperature(value, 50, 1.0, 1.0, False).apply(rows)
+    for row, expected in zip(rows, table, strict=True):
+        scaled = scaled_probabilities(dict(zip("abcd", row, strict=True)), value)
+        assert list(scaled.values()) == pytest.approx(list(expected))
