@@ -1,0 +1,78 @@
+"""The test cluster, as its own quick tests use it: stand-in containers, and a clock that the test moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kubernetes.cluster import Cluster, Image
+from tests.kubernetes.cluster.scripted import Scripted, ScriptedContainer
+from tests.kubernetes.cluster.site import BASE, IMAGE, NAMESPACE, nodes
+
+RESTRICTED_POD = {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}}
+RESTRICTED_CONTAINER = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+NAMESPACE_AND_RIGHTS = (BASE / "namespace.yaml", BASE / "rbac.yaml")
+
+
+def pod_spec(**changes: Any) -> dict[str, Any]:
+    """A pod that keeps the standard "restricted"; `changes` are for its container."""
+    container = {"name": "main", "image": IMAGE, "command": ["true"], "securityContext": RESTRICTED_CONTAINER}
+    return {"restartPolicy": "Never", "securityContext": RESTRICTED_POD, "containers": [{**container, **changes}]}
+
+
+def job(name: str, spec: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    """The manifest of a job."""
+    spec = {"template": {"spec": spec or pod_spec()}, **fields}
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+@dataclass
+class Bench:
+    """A cluster whose controllers and clock move only when the test says so."""
+
+    cluster: Cluster
+    scripted: Scripted = field(default_factory=Scripted)
+
+    def pass_time(self, seconds: float = 0.0) -> None:
+        """Let some time pass, and every controller act until there is nothing more to do."""
+        self.scripted.seconds += seconds
+        for _ in range(8):
+            self.cluster.step()
+
+    def end(self, exit_code: int) -> None:
+        """End the newest container."""
+        self.running.exit_code = exit_code
+        self.pass_time()
+
+    @property
+    def running(self) -> ScriptedContainer:
+        return self.scripted.containers[-1]
+
+    @property
+    def num_started(self) -> int:
+        return len(self.scripted.containers)
+
+    def job(self, name: str) -> dict[str, Any]:
+        return next(item for item in self.cluster.objects("jobs") if item["metadata"]["name"] == name)
+
+    def condition(self, name: str) -> tuple[str, str, str]:
+        """Type, reason and message of the condition with which a job ended."""
+        (condition,) = self.job(name)["status"]["conditions"]
+        return condition["type"], condition["reason"], condition["message"]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    scripted = Scripted()
+    image = Image(folders={}, environment={"PATH": "/usr/bin"})
+    cluster = Cluster(tmp_path / "cluster", {IMAGE: image}, start=scripted.start, now=scripted.now)
+    cluster.apply(*NAMESPACE_AND_RIGHTS, *nodes())
+    return Bench(cluster, scripted)

@@ -1,0 +1,232 @@
+"""The unmodified ZenML orchestrator runs our pipeline, with our settings and rights, on the test cluster.
+
+The tests of this file are one story, told in order on one cluster. What can run beside something else does.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from r2d.config import parse_config
+from r2d.data.load import load_examples
+from tests.kubernetes.cluster import sandbox
+from tests.kubernetes.cluster.site import NAMESPACE, Outcome, Site, running_site, typed_run
+from tests.pipelines.conftest import Workplace
+
+pytestmark = pytest.mark.cluster
+
+CPU_STEPS = {"load_examples", "validate_examples", "ingest_rationales", "register_model"}
+GPU_STEPS = {"train_stage1", "train_stage2", "evaluate"}
+CONFIG: dict[str, Any] = {
+    "data": {
+        "format": "synthetic_triage",
+        "labels": {
+            "names": ["emergency now", "emergency department", "same day", "within three days", "self care"],
+            "ordered": True,
+        },
+        "split": {"validation_fraction": 0.1, "test_fraction": 0.2, "seed": 42},
+        "synthetic": {"num_calls": 240, "seed": 42, "label_noise": 0.03},
+    },
+    "rationales": {"stage1_source": "llm", "sources": {"llm": {"format": "synthetic_triage_batch"}}},
+    "model": {
+        "name": "scratch",
+        "scratch": {"vocab_size": 300, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 2},
+        "max_input_tokens": 96,
+        "max_rationale_tokens": 16,
+        "max_label_tokens": 8,
+    },
+    "stage1": {"max_steps": 6, "eval_every_steps": 3, "learning_rate": 5e-3, "batch_size": 8},
+    "stage2": {
+        "max_steps": 100,
+        "eval_every_steps": 50,
+        "save_every_steps": 10,
+        "learning_rate": 5e-3,
+        "batch_size": 8,
+        "precision": "fp32",
+        "validation_rationales": 4,
+    },
+    "registration": {
+        "model_name": "toy-triage",
+        "gate": {"rules": [{"rule": "better_than_baseline", "baseline": "simple"}]},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def side() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    if obstacle := sandbox.obstacle():
+        pytest.skip(obstacle)
+    with running_site(tmp_path_factory.mktemp("site")) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def local_run(tmp_path_factory: pytest.TempPathFactory, side: ThreadPoolExecutor) -> Future[Outcome]:
+    """The same config on the embedded local stack, beside the first run on the cluster."""
+    place = Workplace(tmp_path_factory.mktemp("local"))
+    return side.submit(typed_run, place, "local", {"parameters": {"config": CONFIG}})
+
+
+@pytest.fixture(scope="module")
+def first_run(site: Site, local_run: Future[Outcome]) -> Outcome:
+    return site.run("first", CONFIG)
+
+
+def test_the_run_completes_with_a_pod_for_every_step(first_run: Outcome, site: Site) -> None:
+    assert first_run.status == "completed", first_run.output[-3000:]
+    assert first_run.exit_code == 0
+    assert {step: len(nodes) for step, nodes in site.nodes_of_steps("first").items()} == dict.fromkeys(
+        CPU_STEPS | GPU_STEPS, 1
+    )
+    assert len(site.orchestrator_pods("first")) == 1
+
+
+def test_steps_that_ask_for_a_gpu_run_on_the_node_that_has_one_and_the_others_keep_off_it(
+    first_run: Outcome, site: Site
+) -> None:
+    for step, nodes in site.nodes_of_steps("first").items():
+        assert nodes == ["gpu-0" if step in GPU_STEPS else "cpu-0"], step
+    assert site.orchestrator_pods("first")[0]["spec"]["nodeName"] == "cpu-0"
+
+
+def test_metrics_and_weights_are_those_of_the_local_run_to_the_last_digit(
+    first_run: Outcome, local_run: Future[Outcome]
+) -> None:
+    local = local_run.result()
+    assert local.status == "completed", local.output[-3000:]
+    assert first_run.metrics == local.metrics
+    for artifact in ("r2d_valid_examples", "r2d_stage1_model", "r2d_stage2_model"):
+        assert first_run.hashes[artifact] == local.hashes[artifact], artifact
+
+
+def test_nobody_asked_for_more_than_the_rules_allow_and_the_steps_asked_for_nothing(
+    first_run: Outcome, site: Site
+) -> None:
+    asked = {(entry.user.split(":")[-1], entry.code) for entry in site.cluster.audit}
+    assert {user for user, _ in asked} == {"submitter", "orchestrator"}
+    assert [entry for entry in site.cluster.audit if entry.code == 403] == []
+
+
+def test_the_token_of_the_run_is_no_plain_variable_and_is_gone_with_the_run(first_run: Outcome, site: Site) -> None:
+    for pod in site.pods("first"):
+        (container,) = pod["spec"]["containers"]
+        (token,) = [variable for variable in container["env"] if variable["name"] == "ZENML_STORE_API_TOKEN"]
+        assert set(token) == {"name", "valueFrom"}
+    assert site.cluster.objects("secrets") == []
+
+
+def test_no_clinical_text_stands_in_the_log_of_a_pod(first_run: Outcome, site: Site) -> None:
+    texts = load_examples(parse_config(CONFIG).data)["text"].to_pylist()
+    logs = "".join(site.cluster.log(pod) for pod in site.pods("first"))
+    assert "train_stage2" in logs
+    assert [text for text in texts if text[:40] in logs] == []
+
+
+@pytest.fixture(scope="module")
+def disturbed_run(first_run: Outcome, site: Site, side: ThreadPoolExecutor) -> Outcome:
+    """The same run with Stage 2 anew; its pod is evicted in the middle, and the orchestrator's is killed."""
+    checkpoints = site.cluster.volume("checkpoints", NAMESPACE)
+    for finished in checkpoints.glob("train_stage2-*"):
+        shutil.rmtree(finished)
+    run = side.submit(site.run, "disturbed", CONFIG, train_stage2={"enable_cache": False})
+    soon(run, lambda: list(checkpoints.glob("train_stage2-*/checkpoints/checkpoint-*")))
+    site.cluster.evict(site.pods("disturbed", "train_stage2")[0])
+    site.cluster.kill(site.orchestrator_pods("disturbed")[0])
+    return run.result()
+
+
+def soon(run: Future[Outcome], happened: Callable[[], object]) -> None:
+    """Wait until something has happened in a run that goes on."""
+    while not happened():
+        assert not run.done(), run.result().output[-3000:]
+        time.sleep(0.05)
+
+
+def test_a_run_whose_orchestrator_was_killed_and_whose_training_was_evicted_completes(
+    disturbed_run: Outcome, site: Site
+) -> None:
+    assert disturbed_run.status == "completed", disturbed_run.output[-3000:]
+    assert [pod["status"]["phase"] for pod in site.orchestrator_pods("disturbed")] == ["Failed", "Succeeded"]
+    assert [pod["status"]["phase"] for pod in site.pods("disturbed", "train_stage2")] == ["Failed", "Succeeded"]
+
+
+def test_evicted_training_resumes_from_its_checkpoint_to_the_same_weights(
+    first_run: Outcome, disturbed_run: Outcome, site: Site
+) -> None:
+    evicted, resumed = (site.cluster.log(pod) for pod in site.pods("disturbed", "train_stage2"))
+    assert "goes on from step" not in evicted
+    assert "stage 2: " in evicted
+    assert "goes on from step" in resumed
+    assert disturbed_run.hashes["r2d_stage2_model"] == first_run.hashes["r2d_stage2_model"]
+
+
+def test_what_is_cached_makes_no_pod(disturbed_run: Outcome, site: Site) -> None:
+    # Evaluation finds the same weights, so it is cached although training ran; the registration is checked each time.
+    assert set(site.nodes_of_steps("disturbed")) == {"train_stage2", "register_model"}
+    assert disturbed_run.steps["evaluate"] == "cached"
+
+
+@pytest.fixture(scope="module")
+def failed_runs(disturbed_run: Outcome, site: Site, side: ThreadPoolExecutor) -> dict[str, Outcome]:
+    """Two runs that cannot end well, side by side: no node has the GPU that is asked for; a step stops on its data."""
+    selector = {"pod_settings": {"node_selectors": {"nvidia.com/gpu.product": "absent"}}, "active_deadline_seconds": 6}
+    no_node = {"enable_cache": False, "settings": {"orchestrator": selector}}
+    broken = {**CONFIG, "validation": {"severities": {"text_length": "error"}, "min_text_characters": 5000}}
+    runs = {
+        "no-node": side.submit(site.run, "no-node", CONFIG, train_stage2=no_node),
+        "broken-data": side.submit(site.run, "broken-data", broken, validate_examples={"retry": {"max_retries": 1}}),
+    }
+    return {name: run.result() for name, run in runs.items()}
+
+
+def test_a_gpu_that_no_node_has_fails_the_run_at_its_deadline_with_the_reason(
+    failed_runs: dict[str, Outcome], site: Site
+) -> None:
+    failed = failed_runs["no-node"]
+    assert failed.status == "failed"
+    # ZenML leaves the step as `retrying`: it had tries left, but no node.
+    assert failed.steps["train_stage2"] in ("failed", "retrying")
+    assert "Unschedulable" in failed.output
+    assert "0/2 nodes are available" in failed.output
+    assert "Job was active longer than specified deadline" in failed.output
+    assert "evaluate" not in site.nodes_of_steps("no-node")
+
+
+def test_a_failing_step_is_tried_again_and_then_fails_the_run(failed_runs: dict[str, Outcome], site: Site) -> None:
+    failed = failed_runs["broken-data"]
+    assert failed.status == "failed"
+    logs = [site.cluster.log(pod) for pod in site.pods("broken-data", "validate_examples")]
+    # One pod more than tries, for `backoff_limit_margin`; the server does not let it begin the step again.
+    assert ["text_length" in log for log in logs] == [True, True, False]
+    assert set(site.nodes_of_steps("broken-data")) == {"validate_examples"}
+
+
+@pytest.mark.parametrize("name", ["no-node", "broken-data"])
+def test_the_command_of_a_failed_run_exits_with_an_error(failed_runs: dict[str, Outcome], name: str) -> None:
+    assert failed_runs[name].exit_code != 0, failed_runs[name].output[-2000:]
+
+
+def test_a_client_without_rights_is_told_which_rule_is_missing(failed_runs: dict[str, Outcome], site: Site) -> None:
+    place = site.place
+    allowed = place.environment["KUBECONFIG"]
+    place.environment["KUBECONFIG"] = str(site.cluster.kubeconfig("step", NAMESPACE))
+    try:
+        refused = site.run("refused", CONFIG)
+    finally:
+        place.environment["KUBECONFIG"] = allowed
+    assert refused.exit_code != 0
+    assert 'cannot create resource "secrets" in API group "" in the namespace "reason2decide"' in " ".join(
+        refused.output.split()
+    )

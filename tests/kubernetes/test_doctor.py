@@ -1,0 +1,218 @@
+"""`r2d doctor`: each line says what is in order or not, and what to do; on a test cluster and on plain answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from steps.doctor_findings import (
+    Finding,
+    judge_gpus,
+    judge_image,
+    judge_rights,
+    judge_storage,
+    judge_zenml,
+    required_rights,
+)
+from tests.kubernetes.cluster import Cluster, Image, node
+from tests.kubernetes.cluster.launches import Launch
+from tests.kubernetes.manifests import IMAGE, K8S, ROOT, files
+
+LABELS = {"nvidia.com/gpu.present": "true"}
+
+
+def gpu_node(name: str, gpus: int, **metadata: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "labels": LABELS, **metadata},
+        "status": {"allocatable": {"nvidia.com/gpu": gpus}},
+    }
+
+
+def gpu_pod(node_name: str, gpus: int, phase: str = "Running") -> dict[str, Any]:
+    container = {"resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}
+    return {"spec": {"nodeName": node_name, "containers": [container, {}]}, "status": {"phase": phase}}
+
+
+def claim(name: str, phase: str = "Bound") -> dict[str, Any]:
+    return {"metadata": {"name": name}, "status": {"phase": phase}}
+
+
+def storage_class(name: str, *, default: bool, mode: str) -> dict[str, Any]:
+    annotations = {"storageclass.kubernetes.io/is-default-class": "true"} if default else None
+    return {"metadata": {"name": name, "annotations": annotations}, "volumeBindingMode": mode}
+
+
+def test_free_gpus_are_those_that_unfinished_pods_have_not_asked_for() -> None:
+    nodes = [gpu_node("a", 2), gpu_node("b", 1), {"metadata": {"name": "c"}, "status": {"allocatable": {"cpu": "4"}}}]
+    pods = [gpu_pod("a", 1), gpu_pod("b", 1, "Succeeded"), {"spec": {"containers": [{}]}, "status": {}}]
+    assert judge_gpus(nodes, pods, wanted=1) == Finding("gpu nodes", True, "2 with 3 GPUs, 2 free")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "pods", "wanted", "detail"),
+    [
+        ([{"metadata": {"name": "c"}, "status": {}}], [], 1, "none of 1 nodes offers nvidia.com/gpu"),
+        ([gpu_node("a", 1)], [gpu_pod("a", 1)], 1, "1 with 1 GPUs, 0 free; no node has 1 free"),
+        ([gpu_node("a", 1), gpu_node("b", 1)], [], 2, "no node has the 2 that one step asks for"),
+        ([gpu_node("a", 1, labels={})], [], 1, "steps would not find a"),
+        ([{**gpu_node("a", 1), "spec": {"unschedulable": True}}], [], 1, "none of 1 nodes"),
+    ],
+)
+def test_a_step_that_would_wait_is_told_why(nodes: list[Any], pods: list[Any], wanted: int, detail: str) -> None:
+    finding = judge_gpus(nodes, pods, wanted=wanted)
+    assert not finding.ok
+    assert detail in finding.detail
+    assert finding.fix
+
+
+def test_volumes_are_there_or_bound_on_first_use() -> None:
+    bound = [claim(name) for name in ("checkpoints", "model-cache", "data")]
+    waiting = [*bound[:2], claim("data", "Pending")]
+    lazy = storage_class("lazy", default=True, mode="WaitForFirstConsumer")
+    eager = storage_class("eager", default=True, mode="Immediate")
+    assert judge_storage(bound, [], "ns").ok
+    assert judge_storage(waiting, [lazy], "ns").detail.endswith("data will be bound on first use")
+    assert judge_storage(waiting, [eager], "ns").detail == "data not bound; default storage class eager"
+    assert judge_storage(waiting, [{**lazy, "metadata": {"name": "lazy"}}], "ns").detail.endswith("class none")
+    assert judge_storage(bound[:1], [lazy], "ns").detail == "no claim model-cache, data in ns"
+
+
+def test_the_rights_asked_for_are_those_of_the_role_that_is_shipped() -> None:
+    rights = required_rights(files()["base/rbac.yaml"], "submitter")
+    assert ("batch", "jobs", "create") in rights
+    assert ("", "pods/log", "get") in rights
+    allowed = dict.fromkeys(rights, True)
+    assert judge_rights("ns", allowed).ok
+    assert judge_rights("ns", allowed | {("", "pods", "list"): False}).detail == "this account may not: list pods"
+
+
+def test_versions_must_be_equal_but_for_their_local_part() -> None:
+    here = {"torch": "2.13.0+cpu", "zenml": "0.98.0"}
+    assert judge_image("i", here, {"torch": "2.13.0", "zenml": "0.98.0"}).ok
+    assert judge_image("i", here, {"torch": "2.12.0"}).detail == (
+        "i starts, but has torch 2.12.0 (here 2.13.0+cpu), zenml missing (here 0.98.0)"
+    )
+    assert judge_zenml("https://zenml.invalid", "0.98.0", "0.98.0").ok
+    assert "0.97.0" in judge_zenml("https://zenml.invalid", "0.98.0", "0.97.0").detail
+    assert not judge_zenml("sqlite:///zenml.db", "0.98.0", "0.98.0").ok
+
+
+def test_a_failure_is_shown_with_its_fix() -> None:
+    assert str(Finding("rights", True, "all")) == "ok    rights          all"
+    shown = str(Finding("rights", False, "none", "ask")).splitlines()
+    assert shown[0] == "FAIL  rights          none"
+    assert shown[1].strip() == "fix: ask"
+
+
+class PrintsItsVersions:
+    """A container that has run our command as soon as it is started."""
+
+    def __init__(self, launch: Launch) -> None:
+        packages = ("zenml", "mlflow", "torch", "transformers")
+        launch.log.parent.mkdir(parents=True, exist_ok=True)
+        launch.log.write_text(json.dumps({name: version(name) for name in packages}) + "\n", encoding="utf-8")
+
+    def poll(self) -> int:
+        return 0
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+def kubeconfig_of_both(cluster: Cluster, folder: Path) -> Path:
+    """Contexts `admin`, and `step`, the account without any right."""
+    paths = {"admin": cluster.kubeconfig(), "step": cluster.kubeconfig("step", "reason2decide")}
+    read = {name: yaml.safe_load(path.read_text(encoding="utf-8")) for name, path in paths.items()}
+    both = read["admin"] | {
+        "users": [config["users"][0] for config in read.values()],
+        "contexts": [{**config["contexts"][0], "name": name} for name, config in read.items()],
+        "current-context": "admin",
+    }
+    path = folder / "kubeconfig.yaml"
+    path.write_text(yaml.safe_dump(both), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Situation -> name -> finding, of `examine` on a test cluster with our namespace, quota, rights and volumes."""
+    folder = tmp_path_factory.mktemp("doctor")
+    image = Image(folders={}, environment={"PATH": "/usr/bin"})
+    with Cluster(folder / "cluster", {IMAGE: image}, start=PrintsItsVersions) as cluster:
+        base = K8S / "base"
+        cluster.apply(*(base / f"{name}.yaml" for name in ("namespace", "rbac", "priorities", "limits")))
+        for volume in yaml.safe_load_all((base / "volumes.yaml").read_text(encoding="utf-8")):
+            cluster.apply(volume | {"status": {"phase": "Bound"}})
+        cpu = {"cpu": "8", "memory": "32Gi", "pods": "110"}
+        cluster.apply(node("cpu-0", cpu, labels={}), node("gpu-0", cpu | {"nvidia.com/gpu": "2"}, labels=LABELS))
+        target = folder / "findings.json"
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "ZENML_CONFIG_PATH": str(folder / "zenml"),
+            "R2D_IMAGE": IMAGE,
+            "R2D_REGISTRY": "registry.invalid",
+            "KUBECONFIG": str(kubeconfig_of_both(cluster, folder)),
+            "R2D_KUBE_CONTEXT": "admin",
+            "R2D_S3_ENDPOINT": "http://127.0.0.1:9",
+            "R2D_MLFLOW_URL": "http://127.0.0.1:9",
+            "AWS_MAX_ATTEMPTS": "1",
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        }
+        command = [sys.executable, "-m", "tests.kubernetes.doctor_session", str(target)]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert cluster.faults == []
+        left = [job["metadata"]["name"] for job in cluster.objects("jobs")]
+        assert left == [], "the doctor leaves nothing behind"
+    found: dict[str, Any] = json.loads(Path(target).read_text(encoding="utf-8"))
+    return found
+
+
+def test_every_look_is_taken_whatever_the_ones_before_it_found(findings: dict[str, Any]) -> None:
+    seen = findings["services down"]
+    assert list(seen) == [
+        "zenml server", "artifact store", "mlflow", "api server", "rights", "gpu nodes", "volumes", "image",
+    ]  # fmt: skip
+    failed = [name for name, finding in seen.items() if not finding["ok"]]
+    assert failed == ["zenml server", "artifact store", "mlflow"], seen
+    assert all(finding["fix"] for finding in seen.values() if not finding["ok"])
+    assert "a database of its own" in seen["zenml server"]["detail"]
+    assert seen["gpu nodes"]["detail"] == "1 with 2 GPUs, 2 free"
+    assert seen["rights"]["detail"].startswith("all 9 ")
+
+
+def test_the_image_is_run_as_restricted_as_a_step(findings: dict[str, Any]) -> None:
+    """Admission by the standard `restricted` and the quota stand between: the job would be refused."""
+    image = findings["services down"]["image"]
+    assert image["ok"], image
+    assert f"zenml {version('zenml')}" in image["detail"]
+
+
+def test_an_image_that_cannot_be_pulled_is_named_with_the_reason(findings: dict[str, Any]) -> None:
+    image = findings["no image"]["image"]
+    assert not image["ok"]
+    assert "registry.invalid/nowhere:1.0 did not run within 5 s: ErrImagePull" in image["detail"]
+    assert findings["no image"]["artifact store"]["ok"]
+
+
+def test_an_account_without_rights_is_told_so(findings: dict[str, Any]) -> None:
+    seen = findings["no rights"]
+    assert seen["api server"]["ok"]
+    assert seen["rights"]["detail"].startswith("this account may not: create jobs, get jobs")
+    for name in ("gpu nodes", "volumes", "image"):
+        assert not seen[name]["ok"], name
+        assert seen[name]["detail"].startswith("403 "), name
+
+
+def test_only_a_kubernetes_stack_can_be_examined(findings: dict[str, Any]) -> None:
+    assert findings["default"] == "stack 'default' runs on 'local', and only 'kubernetes' can be examined"
+    assert "make it: r2d stack apply k8s/stack.yaml" in findings["unknown"]

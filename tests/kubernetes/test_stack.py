@@ -1,0 +1,125 @@
+"""`r2d stack apply`: the server's stack becomes that of the file, the difference is shown, and no secret is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from r2d.errors import ConfigError
+from steps.stack_file import Registered, StackFile, changes, read_stack
+from tests.kubernetes.manifests import ROOT, zenml_session
+
+STACK = ROOT / "k8s" / "stack.yaml"
+
+
+@pytest.fixture
+def stack(monkeypatch: pytest.MonkeyPatch) -> StackFile:
+    monkeypatch.setenv("R2D_REGISTRY", "registry.invalid")
+    return read_stack(STACK)
+
+
+@pytest.fixture(scope="module")
+def applied() -> dict[str, list[str]]:
+    """What `apply_stack` said to a real ZenML, in one situation after another."""
+    said: dict[str, list[str]] = zenml_session()["applied"]
+    return said
+
+
+def as_registered(stack: StackFile) -> dict[tuple[str, str], Registered]:
+    return {
+        (type_, component.name): Registered(component.name, component.flavor, dict(component.configuration))
+        for type_, component in stack.components.items()
+    }
+
+
+def test_our_stack_has_every_part(stack: StackFile) -> None:
+    assert {type_: component.flavor for type_, component in stack.components.items()} == {
+        "orchestrator": "kubernetes",
+        "artifact_store": "s3",
+        "container_registry": "default",
+        "image_builder": "local",
+        "experiment_tracker": "mlflow",
+        "model_registry": "mlflow",
+    }
+    assert stack.components["orchestrator"].configuration["pass_zenml_token_as_secret"] is True
+    assert stack.secrets() == {"object-store": {"key", "secret"}, "mlflow": {"username", "password"}}
+
+
+def test_what_the_environment_lacks_is_named_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("R2D_REGISTRY", raising=False)
+    path = tmp_path / "stack.yaml"
+    path.write_text(STACK.read_text().replace("${R2D_BUCKET:-reason2decide}", "${R2D_BUCKET_NAME}"))
+    with pytest.raises(ConfigError, match="not set in the environment: R2D_BUCKET_NAME, R2D_REGISTRY"):
+        read_stack(path)
+
+
+def test_a_faulty_file_is_refused_with_the_key(tmp_path: Path) -> None:
+    path = tmp_path / "stack.yaml"
+    path.write_text("name: Not Allowed\ncomponents: {orchestrator: {name: k, flavour: kubernetes}}")
+    with pytest.raises(ConfigError) as caught:
+        read_stack(path)
+    assert "components.orchestrator.flavor: missing" in str(caught.value)
+    assert "components.orchestrator.flavour: unknown key" in str(caught.value)
+    assert "name: found 'Not Allowed'" in str(caught.value)
+
+
+def test_what_is_there_needs_no_change(stack: StackFile) -> None:
+    assert changes(stack, as_registered(stack)) == []
+
+
+def test_a_key_that_the_file_no_longer_has_is_taken_away(stack: StackFile) -> None:
+    there = as_registered(stack)
+    there["orchestrator", "kubernetes"].configuration["local"] = True  # type: ignore[index]
+    (change,) = changes(stack, there)
+    assert change.updates == {"local": None}
+    assert change.lines() == ["~ orchestrator kubernetes (kubernetes)", "    - local: True"]
+
+
+def test_another_flavour_of_that_name_is_refused(stack: StackFile) -> None:
+    there = as_registered(stack) | {("artifact_store", "object-store"): Registered("object-store", "local")}
+    with pytest.raises(ConfigError, match="found 's3', but 'object-store' is registered as 'local'"):
+        changes(stack, there)
+
+
+def test_a_dry_run_shows_everything_and_changes_nothing(applied: dict[str, list[str]]) -> None:
+    assert applied["dry run"] == applied["first"]
+    assert "+ orchestrator kubernetes (kubernetes)" in applied["dry run"]
+    assert applied["dry run"][-1] == "+ stack reason2decide"
+
+
+def test_a_missing_secret_stops_before_anything_is_made_and_says_how_to_make_it(applied: dict[str, list[str]]) -> None:
+    assert (
+        "  no secret 'mlflow'; make it: zenml secret create mlflow --password=... --username=..."
+        in (applied["without secrets"])
+    )
+    assert any("zenml secret create object-store" in line for line in applied["without secrets"])
+
+
+def test_a_second_call_changes_nothing_and_the_stack_is_active(applied: dict[str, list[str]]) -> None:
+    assert applied["second"] == []
+    assert applied["active"] == ["reason2decide"]
+
+
+def test_a_changed_fact_is_shown_and_brought_over(applied: dict[str, list[str]]) -> None:
+    assert applied["moved"] == [
+        "~ artifact_store object-store (s3)",
+        "    - path: s3://reason2decide",
+        "    + path: s3://other",
+    ]
+    assert applied["moved, dry run"] == applied["moved"]
+    assert applied["moved, again"] == []
+
+
+def test_secrets_in_plain_text_and_unknown_keys_are_refused_together(applied: dict[str, list[str]]) -> None:
+    text = "\n".join(applied["wrong"])
+    assert "components.artifact_store.configuration.secret: is a secret in plain text" in text
+    assert "zenml secret create NAME --secret=..." in text
+    assert "components.orchestrator.configuration.in_cluster: unknown key" in text
+    assert "abc" not in text, "a refused secret is not echoed"
+
+
+def test_a_component_that_the_file_no_longer_has_leaves_the_stack(applied: dict[str, list[str]]) -> None:
+    assert applied["smaller"] == ["~ stack reason2decide: model_registry mlflow -> none"]
+    assert applied["smaller, again"] == []
+    assert applied["restored"] == ["~ stack reason2decide: model_registry none -> mlflow"]
