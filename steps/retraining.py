@@ -1,0 +1,113 @@
+"""What `pipelines.retraining` asks of the registry and of ZenML."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from r2d.config import RunConfig
+from r2d.errors import RegistryError, TrainingError
+from r2d.registry.fetch import REGISTERED
+from r2d.registry.training_facts import facts_of_version
+from r2d.registry.triggers import ChampionFacts
+from steps.registry.aliases import settled_history
+from steps.registry.registration import RUN_KEY_TAG
+from steps.registry.versions import all_versions, connected, version_numbers
+
+if TYPE_CHECKING:
+    from zenml.models import PipelineRunResponse
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOOKS = 10.0
+
+
+def champion_facts(name: str) -> ChampionFacts | None:
+    """What the champion of a model was made of; None where there is no champion.
+
+    Raises:
+        RegistryError: the registry does not answer, or the champion or its files were removed from it.
+    """
+    import mlflow
+
+    with connected(f"looking for the champion of {name!r}") as client:
+        versions = version_numbers(client, name)
+        number = settled_history(client, name).champion if versions else None
+        if number is None:
+            return None
+        if number not in versions:
+            raise RegistryError(
+                f"{name}: its champion, version {number}, was removed from the registry; go back to the one before "
+                f"it with `r2d rollback {name} --reason ...`"
+            )
+        found = client.get_model_version(name, number)
+        stored = mlflow.models.get_model_info(found.source).flavors["python_function"]["artifacts"]
+
+        def text_of(file: str) -> str:
+            uri = f"{REGISTERED}{name}/{number}/{stored[file]['path']}"
+            return Path(mlflow.artifacts.download_artifacts(uri)).read_text(encoding="utf-8")
+
+        origin, config = json.loads(text_of("origin")), yaml.safe_load(text_of("config"))
+    return ChampionFacts(
+        reference=f"{name}/{number}",
+        made_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        model_sha256=origin["model_sha256"],
+        facts=facts_of_version(config["parameters"]["config"], origin),
+    )
+
+
+def version_made_by(name: str, run_key: str) -> str | None:
+    """The newest version that a run of this key has made, as `name/version`; None where there is none."""
+    with connected(f"looking for versions of {name!r}") as client:
+        same = all_versions(client, f"name = '{name}' and tags.`{RUN_KEY_TAG}` = '{run_key}'")
+    number = max((int(one.version) for one in same), default=None)
+    return None if number is None else f"{name}/{number}"
+
+
+def warm(run: RunConfig, champion: ChampionFacts) -> RunConfig:
+    """`run`, starting from the champion of its model."""
+    start = {"name": f"{REGISTERED}{champion.reference}", "revision": None}
+    return run.model_copy(update={"model": run.model.model_copy(update=start)})
+
+
+def run_to_the_end(pipeline: Any, config_path: Path) -> PipelineRunResponse:
+    """Start a pipeline, wait for its end, and return the run.
+
+    On a cluster the client gets no error of a run that failed, so its status is what counts.
+
+    Raises:
+        TrainingError: the run failed, or was stopped; names the steps.
+    """
+    from zenml.client import Client
+
+    started = pipeline.with_options(config_path=str(config_path))()
+    if started is None:
+        raise TrainingError("ZenML started no run; look at the stack with `zenml stack describe`")
+    while not (run := Client().get_pipeline_run(started.id)).status.is_finished:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    if not run.status.is_successful:
+        bad = [name for name, step in run.steps.items() if not step.status.is_successful]
+        raise TrainingError(
+            f"the run {run.name} ended as {run.status.value}; steps that did not succeed: "
+            f"{', '.join(bad) or 'none began'}. Read their logs in the dashboard, then start the same command again"
+        )
+    return run
+
+
+def outcome_of(run: PipelineRunResponse) -> tuple[dict[str, Any], dict[str, str]]:
+    """What was registered, and the pages of the run: file name -> HTML."""
+
+    def output(step: str, name: str) -> Any:
+        return run.steps[step].outputs[name][0].load()
+
+    pages = {
+        "report.html": str(output("evaluate", "r2d_evaluation_report")),
+        "gate.html": str(output("register_model", "r2d_gate_page")),
+    }
+    return output("register_model", "r2d_registration"), pages

@@ -1,0 +1,121 @@
+"""The workflows of CI: what starts them, what they may do, and that every command of theirs exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from r2d.config import load_config
+
+ROOT = Path(__file__).resolve().parents[1]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+PLAIN_TOOLS = {"test", "cat", "gh", "number"}
+"""What else stands at the beginning of a command: of the shell and of GitHub's runners."""
+
+
+def read(name: str) -> dict[Any, Any]:
+    return yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8"))
+
+
+def steps_of(path: Path) -> list[dict[str, Any]]:
+    return [step for job in read(path.name)["jobs"].values() for step in job["steps"]]
+
+
+def commands_of(path: Path) -> list[str]:
+    scripts = [step["run"] for step in steps_of(path) if "run" in step]
+    return [part.strip() for script in scripts for part in re.split(r"\n|\|\|", script) if part.strip()]
+
+
+def test_there_are_two() -> None:
+    assert [path.name for path in WORKFLOWS] == ["ci.yml", "retrain.yml"]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_every_workflow_follows_the_schema_of_github(path: Path) -> None:
+    from check_jsonschema.builtin_schemas import get_builtin_schema
+    from jsonschema import Draft7Validator
+
+    # YAML 1.1 reads the key `on` as true; GitHub does not.
+    found = {"on" if key is True else key: value for key, value in read(path.name).items()}
+    faults = [
+        error.message for error in Draft7Validator(get_builtin_schema("vendor.github-workflows")).iter_errors(found)
+    ]
+    assert faults == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_every_workflow_has_least_rights_a_guard_and_a_limit_and_pins_what_it_uses(path: Path) -> None:
+    workflow = read(path.name)
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["concurrency"]["group"]
+    assert all(job["timeout-minutes"] for job in workflow["jobs"].values())
+    used = [step["uses"] for step in steps_of(path) if "uses" in step]
+    assert used
+    assert [one for one in used if not re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", one)] == []
+    checkouts = [step for step in steps_of(path) if step.get("uses", "").startswith("actions/checkout@")]
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_every_command_exists_and_none_holds_an_expression(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    commands = commands_of(path)
+    assert commands
+    for command in commands:
+        assert "${{" not in command, "what a caller sends would be run as a command; pass it by `env`"
+        word, *rest = re.split(r"[\s=]+", command)
+        if word == "make":
+            assert rest[0] in targets, command
+        elif word == ".venv/bin/r2d":
+            assert rest[0] in command_names(), command
+        elif word == ".venv/bin/zenml":
+            assert rest[:2] == ["stack", "set"], command
+        else:
+            assert word in PLAIN_TOOLS, command
+
+
+def test_retraining_starts_by_the_clock_by_hand_by_a_message_and_by_new_data_and_one_at_a_time() -> None:
+    workflow = read("retrain.yml")
+    on = workflow[True]
+    assert set(on) == {"schedule", "workflow_dispatch", "repository_dispatch", "push"}
+    assert "configs/kubernetes.yaml" in on["push"]["paths"]
+    assert workflow["concurrency"]["cancel-in-progress"] is False
+    (job,) = workflow["jobs"].values()
+    assert job["permissions"] == {"contents": "read", "pull-requests": "write"}
+    assert all(value.startswith("${{ secrets.") for key, value in job["env"].items() if key.startswith("ZENML_"))
+
+
+def test_the_report_which_quotes_notes_is_kept_only_where_the_repository_says_so() -> None:
+    (upload,) = [step for step in steps_of(ROOT / "retrain.yml") if "upload-artifact" in step.get("uses", "")]
+    assert upload["with"]["path"].split("\n")[:2] == [
+        "retrained/", "${{ vars.R2D_UPLOAD_REPORT != 'yes' && '!retrained/report.html' || '' }}",
+    ]  # fmt: skip
+    assert upload["with"]["retention-days"] <= 30
+
+
+def test_retraining_names_a_config_that_is_shipped_and_options_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("R2D_IMAGE", "reason2decide:test")
+    (command,) = [one for one in commands_of(ROOT / "retrain.yml") if "r2d retrain" in one]
+    load_config(ROOT / command.split("--config ")[1].split()[0])
+    assert set(re.findall(r"--[a-z-]+", command)) <= options_of("retrain")
+
+
+def command_names() -> set[str]:
+    return set(_commands())
+
+
+def options_of(name: str) -> set[str]:
+    return {option for parameter in _commands()[name].params for option in parameter.opts}
+
+
+def _commands() -> dict[str, Any]:
+    import typer
+
+    from r2d.cli import app
+
+    group: Any = typer.main.get_command(app)
+    return group.commands
