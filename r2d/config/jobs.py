@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
-
-from r2d.config.reading import expand_environment, fault_lines, read_parameters
+from r2d.config.reading import parse_as, read_parameters
 from r2d.config.section import Section
-from r2d.errors import ConfigError
 
 Job = TypeVar("Job", bound=Section)
 
@@ -24,14 +21,7 @@ def parse_job(schema: type[Job], values: object, *, where: str = "config") -> Jo
     Raises:
         ConfigError: lists every fault with its key, what was found, what is allowed and the fix.
     """
-    if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected a mapping of {list(schema.model_fields)}, found {type(values).__name__}")
-    try:
-        return schema.model_validate(expand_environment(values))
-    except ValidationError as error:
-        faults = fault_lines(error, schema)
-        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        raise ConfigError("\n".join([f"{where}: {count}", *faults])) from None
+    return parse_as(schema, values, where=where)
 
 
 def load_job(schema: type[Job], path: Path) -> Job:

@@ -7,13 +7,15 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from r2d.config.run import RunConfig
 from r2d.errors import ConfigError
+
+Schema = TypeVar("Schema", bound=BaseModel)
 
 # ZenML reads a run configuration with these keys; ours is the pipeline parameter `config`.
 ZENML_RUN_KEYS = (
@@ -33,12 +35,21 @@ def parse_config(values: Any, *, where: str = "config") -> RunConfig:
     Raises:
         ConfigError: lists every fault with its key, what was found, what is allowed and the fix.
     """
+    return parse_as(RunConfig, values, where=where)
+
+
+def parse_as(schema: type[Schema], values: Any, *, where: str) -> Schema:
+    """`parse_config` for any schema.
+
+    Raises:
+        ConfigError: lists every fault.
+    """
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected a mapping of sections {_field_names(RunConfig)}, found {_shown(values)}")
+        raise ConfigError(f"{where}: expected a mapping of sections {_field_names(schema)}, found {_shown(values)}")
     try:
-        return RunConfig.model_validate(expand_environment(values))
+        return schema.model_validate(expand_environment(values))
     except ValidationError as error:
-        faults = fault_lines(error, RunConfig)
+        faults = fault_lines(error, schema)
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise ConfigError("\n".join([f"{where}: {count}", *faults])) from None
 
