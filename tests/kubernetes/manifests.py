@@ -62,6 +62,8 @@ def zenml_session() -> dict[str, Any]:
             "ZENML_CONFIG_PATH": f"{folder}/zenml",
             "R2D_IMAGE": IMAGE,
             "R2D_REGISTRY": "registry.invalid",
+            # A pipeline asks for the champion before its first step; the stack's own MLflow is not there.
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
         }
         command = [sys.executable, "-m", "tests.kubernetes.zenml_session", str(target)]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
