@@ -26,8 +26,9 @@ FREQUENT_OPTION = "the option most often right in training"
 
 REGULARISATION_GRID = (0.1, 0.5, 2.0, 10.0)
 NUM_FOLDS = 3
-MAX_SEARCH_ROWS = 10_000
-"""Rows on which C is chosen; the final fit sees every row."""
+MAX_SEARCH_ROWS = 2_000
+"""Rows on which C is chosen; the final fit sees every row. On the demo and on 20 invented labels 10,000 rows choose the
+same C in 2 to 3 times the time."""
 MAX_TERMS = 100_000
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
+OF_THE_MODEL = ("generation", "validation_labels", "labels_of_rationales", "flipped_rationales")
+"""What the model is asked. `generation`: labels, under both decodings, and rationales of the test rows; then labels of
+the validation rows, of rationales alone, and rationales for another label."""
 PARTS = (
-    "generation", "model_again", "champion", "baselines", "label_figures", "bertscore", "rationale_figures", "judge",
-    "report",
+    *OF_THE_MODEL, "champion", "baselines", "label_figures", "bertscore", "rationale_figures", "judge", "report",
 )  # fmt: skip
-"""`generation`: labels, under both decodings, and rationales of the test rows. `model_again`: what else the model is
-asked (validation rows, rationales alone, flipped labels)."""
 
 Parameters = ParamSpec("Parameters")
 Answer = TypeVar("Answer")

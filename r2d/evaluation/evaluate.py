@@ -231,7 +231,7 @@ def _label_sections(
     rows = None
     if len(validation):
         logger.info("evaluation: %d validation rows choose temperature and threshold", len(validation))
-        with clock("model_again"):
+        with clock("validation_labels"):
             decided = predictor.decide(validation["text"].to_pylist(), batch_size=config.batch_size, explain=False)
         rows = rows_of_decisions(validation, decided, labels)
     others: dict[str, Sequence[str | None]] = dict(baselines)

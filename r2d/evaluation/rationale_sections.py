@@ -77,8 +77,8 @@ def rationale_sections(
     )
     of_references, _ = quality(rationales=references, predicted_labels=gold)
     decide = partial(predictor.decode_labels, decoding=predictor.config.label_decoding, batch_size=config.batch_size)
-    predict = remembered(clock.timed("model_again", decide))
-    explain = clock.timed("model_again", partial(predictor.explain, batch_size=config.batch_size))
+    predict = remembered(clock.timed("labels_of_rationales", decide))
+    explain = clock.timed("flipped_rationales", partial(predictor.explain, batch_size=config.batch_size))
     aligned: dict[str, Any] = {
         "gold_labels": gold,
         "predicted_labels": labels,

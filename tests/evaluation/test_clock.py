@@ -19,11 +19,11 @@ def test_an_inner_part_is_not_counted_for_the_outer_one(monkeypatch: pytest.Monk
 
     with clock("rationale_figures"):
         pass_seconds(1)
-        with clock("model_again"):
+        with clock("labels_of_rationales"):
             pass_seconds(10)
             with clock("bertscore"):
                 pass_seconds(100)
-        assert clock.timed("model_again", pass_seconds)(20) == 20
+        assert clock.timed("labels_of_rationales", pass_seconds)(20) == 20
         pass_seconds(2)
 
     def fail() -> None:
@@ -34,5 +34,5 @@ def test_an_inner_part_is_not_counted_for_the_outer_one(monkeypatch: pytest.Monk
         clock.timed("report", fail)()
     pass_seconds(1000)
     counted = {part: seconds for part, seconds in clock.seconds().items() if seconds}
-    assert counted == {"rationale_figures": 3, "model_again": 30, "bertscore": 100, "report": 5, "total": 1138}
+    assert counted == {"rationale_figures": 3, "labels_of_rationales": 30, "bertscore": 100, "report": 5, "total": 1138}
     assert set(clock.seconds()) == {*PARTS, "total"}
