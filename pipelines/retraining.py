@@ -11,7 +11,6 @@ from typing import Any
 
 import yaml
 
-from pipelines.training import key_of, reason2decide
 from r2d.config import RunConfig, parse_config, read_parameters
 from r2d.config.jobs import parse_job
 from r2d.config.retraining import RetrainingConfig
@@ -21,6 +20,7 @@ from r2d.registry.triggers import RetrainingDecision, data_changed, decide
 from steps.registry import with_pinned_start
 from steps.registry.registration import ROOT
 from steps.retraining import champion_facts, outcome_of, run_to_the_end, version_made_by, warm
+from steps.run_key import key_of
 
 
 def retrain(
@@ -65,13 +65,15 @@ def decision_on(run: RunConfig, triggers: RetrainingConfig, force: str | None) -
         time=datetime.now(UTC),
         drift=read_drift(triggers.drift),
         force=force,
-        made_already=version_made_by(name, key_of(with_pinned_start(run))),
+        made_already=lambda: version_made_by(name, key_of(with_pinned_start(run))),
     )
     return decision, run
 
 
 def trained(decision: RetrainingDecision, file: Path, values: dict[str, Any]) -> RetrainingResult:
     """Run the main job under the settings of that file, and wait for what comes of it."""
+    from pipelines.training import reason2decide  # its steps bring PyTorch along, which no decision needs
+
     with TemporaryDirectory() as folder:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
         config = Path(folder) / file.name

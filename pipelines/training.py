@@ -12,24 +12,20 @@ from zenml.steps.entrypoint_function_utils import StepArtifact
 
 from pipelines.outcome import raising
 from r2d.config import RunConfig, load_config, parse_config
-from r2d.data.fingerprint import data_fingerprint, files_fingerprint
+from r2d.data.fingerprint import data_fingerprint, file_hashes, files_fingerprint
 from r2d.rationales.sources import source_files
-from r2d.registry.run_key import run_key
-from steps.cache import sources_hash
+from r2d.registry.training_facts import files_beside
 from steps.evaluate import evaluate
 from steps.ingest_rationales import ingest_rationales
 from steps.load_examples import load_examples
 from steps.register_model import register_model
 from steps.registry import champion_to_compare, with_pinned_start
+from steps.run_key import key_of
 from steps.train_stage1 import train_stage1
 from steps.train_stage2 import train_stage2
 from steps.validate_examples import validate_examples
 
 DEMO = Path(__file__).resolve().parent.parent / "configs" / "demo.yaml"
-MEASURED_STEPS = (
-    "load_examples", "validate_examples", "ingest_rationales", "train_stage1", "train_stage2", "evaluate",
-)  # fmt: skip
-"""Every step that the weights and figures of a model depend on."""
 
 
 @raising
@@ -55,18 +51,16 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
         stage2_examples, stage2_model, run.evaluation, run.data, run.validation.privacy, champion
     )
     register_model(
-        stage2_model, metrics, report, predictions, stage2_examples, provenance, run, data_fingerprint(run.data), key
-    )
-
-
-def key_of(run: RunConfig) -> str:
-    """What a repeated run has in common with this one: its configuration, the files that it reads, its code."""
-    files = [run.validation.files(), source_files(run.rationales.sources)]
-    return run_key(
+        stage2_model,
+        metrics,
+        report,
+        predictions,
+        stage2_examples,
+        provenance,
         run,
         data_fingerprint(run.data),
-        *(files_fingerprint(some) for some in files),
-        *(sources_hash(f"steps.{name}") for name in MEASURED_STEPS),
+        file_hashes(run.data, files_beside(run)),
+        key,
     )
 
 

@@ -21,6 +21,7 @@ def register_model(
     provenance: pa.Table,
     run: RunConfig,
     data_sha256: str,
+    files_read: dict[str, str],
     run_key: str,
 ) -> tuple[
     Annotated[dict[str, Any], "r2d_registration"],
@@ -36,6 +37,7 @@ def register_model(
     Args:
         run: the whole configuration; it is stored with the model.
         data_sha256: of what the run read.
+        files_read: of each file that it read.
         run_key: what a repeated run has in common with this one.
     """
     from r2d.registry.summary import summary
@@ -50,6 +52,7 @@ def register_model(
         provenance=provenance,
         predictions=predictions,
         data_sha256=data_sha256,
+        files_read=files_read,
         run_key=run_key,
     )
     context = get_step_context()
@@ -60,11 +63,19 @@ def register_model(
     )
     facts = registered.as_facts()
     log_metadata(facts)
+    log_metadata(
+        metadata={
+            "model": f"{registered.name}/{registered.version}",
+            "gate": registered.decision.outcome,
+            "alias": registered.follows.reason,
+        },
+        run_id_name_or_prefix=context.pipeline_run.id,
+    )
     print(summary(facts, metrics, report_uri=context.inputs["report"][0].uri))
     return (
         facts,
         registered.decision.as_facts(),
         HTMLString(registered.page),
         registered.picture,
-        MarkdownString(registered.card),
+        MarkdownString(registered.card.split("---\n", 2)[2]),  # without the head, which Markdown would show as text
     )

@@ -18,7 +18,7 @@ from r2d.registry.training_facts import facts_of_version
 from r2d.registry.triggers import ChampionFacts
 from steps.registry.aliases import settled_history
 from steps.registry.registration import RUN_KEY_TAG
-from steps.registry.versions import all_versions, connected, version_numbers
+from steps.registry.versions import all_versions, connected, stored, version_numbers
 
 if TYPE_CHECKING:
     from zenml.models import PipelineRunResponse
@@ -34,8 +34,6 @@ def champion_facts(name: str) -> ChampionFacts | None:
     Raises:
         RegistryError: the registry does not answer, or the champion or its files were removed from it.
     """
-    import mlflow
-
     with connected(f"looking for the champion of {name!r}") as client:
         versions = version_numbers(client, name)
         number = settled_history(client, name).champion if versions else None
@@ -47,18 +45,13 @@ def champion_facts(name: str) -> ChampionFacts | None:
                 f"it with `r2d rollback {name} --reason ...`"
             )
         found = client.get_model_version(name, number)
-        stored = mlflow.models.get_model_info(found.source).flavors["python_function"]["artifacts"]
-
-        def text_of(file: str) -> str:
-            uri = f"{REGISTERED}{name}/{number}/{stored[file]['path']}"
-            return Path(mlflow.artifacts.download_artifacts(uri)).read_text(encoding="utf-8")
-
-        origin, config = json.loads(text_of("origin")), yaml.safe_load(text_of("config"))
+        origin, config = (stored(found, file).read_text(encoding="utf-8") for file in ("origin", "config"))
+    made_of = json.loads(origin)
     return ChampionFacts(
         reference=f"{name}/{number}",
         made_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
-        model_sha256=origin["model_sha256"],
-        facts=facts_of_version(config["parameters"]["config"], origin),
+        model_sha256=made_of["model_sha256"],
+        facts=facts_of_version(yaml.safe_load(config)["parameters"]["config"], made_of),
     )
 
 
@@ -79,14 +72,18 @@ def warm(run: RunConfig, champion: ChampionFacts) -> RunConfig:
 def run_to_the_end(pipeline: Any, config_path: Path) -> PipelineRunResponse:
     """Start a pipeline, wait for its end, and return the run.
 
-    On a cluster the client gets no error of a run that failed, so its status is what counts.
+    On a cluster the client gets no error of a run that failed, so its status is what counts; on the local stack ZenML
+    has written the error of each step to the log, and raises one that names the steps.
 
     Raises:
         TrainingError: the run failed, or was stopped; names the steps.
     """
     from zenml.client import Client
 
-    started = pipeline.with_options(config_path=str(config_path))()
+    try:
+        started = pipeline.with_options(config_path=str(config_path))()
+    except RuntimeError as error:
+        raise TrainingError(f"{error}. Mend what the log above says, then start the same command again") from error
     if started is None:
         raise TrainingError("ZenML started no run; look at the stack with `zenml stack describe`")
     while not (run := Client().get_pipeline_run(started.id)).status.is_finished:

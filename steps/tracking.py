@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from r2d.errors import RegistryError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,14 +49,41 @@ def configure_mlflow() -> str:
 def _uri_of_stack() -> str:
     from zenml.client import Client
     from zenml.config.global_config import GlobalConfiguration
+    from zenml.exceptions import ZenMLBaseException
 
-    tracker = Client().active_stack.experiment_tracker
+    try:
+        tracker = Client().active_stack.experiment_tracker
+    except (RuntimeError, ZenMLBaseException) as error:  # a server that does not answer, or refuses the key
+        said = " ".join(str(error).split())[:300]
+        raise RegistryError(
+            f"the active ZenML stack names the registry, and cannot be asked ({said}). See with `zenml status` "
+            "that the server answers and takes the key, then start the same command again"
+        ) from error
     if tracker is not None and tracker.flavor == "mlflow":
         tracker.configure_mlflow()
         return str(tracker.get_tracking_uri())
     folder = Path(GlobalConfiguration().local_stores_path) / "mlflow"
     folder.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+def in_a_step() -> bool:
+    """Whether this is a step of a pipeline run, and not a command that somebody waits for."""
+    if "zenml" not in sys.modules:  # then no step is running, and importing it takes seconds
+        return False
+    from zenml import get_step_context
+
+    try:
+        get_step_context()
+    except RuntimeError:
+        return False
+    return True
+
+
+def without_login(text: str, uri: str) -> str:
+    """`text`, without the name and password of that address, which it may quote."""
+    login, at, _ = urlsplit(uri).netloc.rpartition("@")
+    return text.replace(login + at, "") if at else text
 
 
 def experiment_id(client: MlflowClient) -> str:

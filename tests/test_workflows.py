@@ -1,7 +1,11 @@
-"""The workflows of CI: what starts them, what they may do, and that every command of theirs exists."""
+"""The workflows of CI: what starts them, what they may do, and that their lines do what they say.
+
+Those of `retrain.yml` run in `tests/pipelines/test_retraining.py`, on a real ZenML and MLflow.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,7 @@ import pytest
 import yaml
 
 from r2d.config import load_config
+from tests.workflow_runner import Runner
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -102,6 +107,49 @@ def test_retraining_names_a_config_that_is_shipped_and_options_that_exist(monkey
     (command,) = [one for one in commands_of(ROOT / "retrain.yml") if "r2d retrain" in one]
     load_config(ROOT / command.split("--config ")[1].split()[0])
     assert set(re.findall(r"--[a-z-]+", command)) <= options_of("retrain")
+
+
+def test_the_job_for_gitlab_in_the_docs_follows_its_schema_and_runs_the_same_lines() -> None:
+    from check_jsonschema.builtin_schemas import get_builtin_schema
+    from jsonschema import Draft7Validator
+
+    page = (ROOT / "docs" / "retraining.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"## GitLab\n```yaml\n(.*?)```", page, flags=re.DOTALL)
+    job = yaml.safe_load(block)
+    faults = [error.message for error in Draft7Validator(get_builtin_schema("vendor.gitlab-ci")).iter_errors(job)]
+    assert faults == []
+    assert job["retrain"]["script"] == [
+        line.replace('"${R2D_STACK:-reason2decide}"', "reason2decide")
+        for line in commands_of(ROOT / "retrain.yml")
+        if line.startswith(("make ", ".venv/bin/"))
+    ]
+    assert job["retrain"]["artifacts"]["exclude"] == ["retrained/report.html"], "it quotes notes"
+
+
+@pytest.mark.slow
+def test_the_line_of_ci_runs_as_it_stands_and_fails_for_a_fault_of_style_of_types_and_of_a_test(tmp_path: Path) -> None:
+    """In a repository of a few lines with our Makefile and settings: in this one, the line runs this very test."""
+    checkout = tmp_path / "checkout"
+    for name in ("r2d", "steps", "pipelines", "tests"):
+        (checkout / name).mkdir(parents=True)
+        (checkout / name / "__init__.py").touch()
+    code, test = checkout / "r2d" / "double.py", checkout / "tests" / "test_double.py"
+    right = "def double(number: int) -> int:\n    return 2 * number\n"
+    test.write_text(
+        "from r2d.double import double\n\n\ndef test_double() -> None:\n    assert double(2) == 4\n", encoding="utf-8"
+    )
+    runner = Runner(checkout, dict(os.environ) | {"PYTHONPATH": str(checkout)}, {})
+    for content, faulty in {
+        right: None,
+        right.replace("2 *", "2  *"): "1 file would be reformatted",
+        right.replace("2 * number", "str(2 * number)"): "Incompatible return value type",
+        right.replace("2 *", "3 *"): "FAILED tests/test_double.py::test_double",
+    }.items():
+        code.write_text(content, encoding="utf-8")
+        (done,) = runner.run("ci.yml", event="pull_request")
+        said = done.stdout + done.stderr
+        assert (done.returncode == 0) == (faulty is None), said
+        assert (faulty or "1 passed") in said
 
 
 def command_names() -> set[str]:

@@ -12,6 +12,9 @@ from r2d.data.readers.files import existing_file, existing_path, files_below, fi
 from r2d.data.readers.huggingface import local_folder
 from r2d.data.readers.parquet import parquet_files
 
+MAX_FILES = 1_000
+"""Whose hashes are kept one by one."""
+
 
 def data_fingerprint(config: DataConfig) -> str:
     """SHA-256 that changes when the data do, and not when they only move: for caching and for the record.
@@ -53,6 +56,45 @@ def files_fingerprint(files: Iterable[tuple[str, str]]) -> str:
         for file in find_files([path], key):
             _update(digest, [file], file)
     return digest.hexdigest()
+
+
+def file_hashes(config: DataConfig, beside: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """SHA-256 of each file that a run reads, as `sha256sum` says it: the data, the ids of test rows, and those beside
+    them, given with the config key that names each, globs filled in.
+
+    Returns:
+        path, relative where it lies below the working directory -> hexadecimal digest; empty where more than
+        `MAX_FILES` are read, of which only fingerprints are kept.
+
+    Raises:
+        DataError: a file is missing, or a glob matches none.
+    """
+    files = _data_files(config)
+    for key, path in beside:
+        files += find_files([path], key)
+    if len(files) > MAX_FILES:
+        return {}
+    found, here = {}, Path.cwd()
+    for file in dict.fromkeys(files):
+        name = file.relative_to(here) if file.is_relative_to(here) else file
+        with file.open("rb") as stream:
+            found[str(name)] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found
+
+
+def _data_files(config: DataConfig) -> list[Path]:
+    if config.format == "synthetic_triage":
+        files = []
+    elif config.format == "huggingface":
+        folder = local_folder(config)
+        files = [] if folder is None else list(files_below(folder))
+    elif config.format == "parquet":
+        files = list(parquet_files(config.path or ""))
+    else:
+        files = [existing_file(config.path or "")]
+    if config.split.test_ids is not None:
+        files.append(existing_file(config.split.test_ids, "data.split.test_ids"))
+    return files
 
 
 def _update(digest: hashlib._Hash, files: Sequence[Path], root: Path) -> None:

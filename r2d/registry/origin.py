@@ -40,6 +40,10 @@ class Origin:
     """Of the code that weights and figures depend on, `sources_hash`."""
     num_rows: int | None = None
     """Valid rows of all splits."""
+    files_read: dict[str, str] | None = None
+    """SHA-256 of each file that the run read, when it began; `r2d.data.fingerprint.file_hashes`."""
+    model_files: dict[str, str] | None = None
+    """SHA-256 of each file of the model folder."""
 
     def as_facts(self) -> dict[str, Any]:
         """Its fields, for a JSON file."""

@@ -17,7 +17,7 @@ from r2d.data.examples import SPLITS, content_hash, split_of, write_table
 from r2d.data.fingerprint import files_fingerprint
 from r2d.evaluation.drift_reference import reference_of, write_reference
 from r2d.modeling.calibrated import Calibration, write_calibration
-from r2d.modeling.model_folder import folder_hash
+from r2d.modeling.model_folder import folder_hash, hashes_of_folder
 from r2d.rationales.provenance import trained_on
 from r2d.registry.model_card import CardFacts, model_card
 from r2d.registry.origin import Origin, code_state, lock_hash, sources_hash
@@ -51,6 +51,7 @@ def make_package(
     provenance: pa.Table,
     predictions: pa.Table | None = None,
     data_sha256: str,
+    files_read: Mapping[str, str] | None = None,
     code_root: Path,
 ) -> Package:
     """Fill an empty folder.
@@ -59,6 +60,7 @@ def make_package(
         examples: those of Stage 2, whose rows the card counts.
         predictions: of the evaluation; with them goes what later calls are held against (`r2d drift`).
         data_sha256: of what the run read, `r2d.data.fingerprint.data_fingerprint`.
+        files_read: path -> SHA-256 of each file that the run read, `r2d.data.fingerprint.file_hashes`.
         code_root: the folder of this project's code.
     """
     shutil.copytree(model_folder, folder / MODEL, copy_function=_link)
@@ -79,6 +81,8 @@ def make_package(
         files_sha256=files_fingerprint(files_beside(run)),
         sources_sha256=sources_hash(code_root),
         num_rows=len(examples),
+        files_read=None if files_read is None else dict(files_read),
+        model_files=hashes_of_folder(folder / MODEL),
     )
     rows = {split: len(split_of(examples, split)) for split in SPLITS}
     card = model_card(CardFacts(run, metrics, origin, rows, trained_on(provenance)))

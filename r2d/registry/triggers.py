@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from r2d.registry.training_facts import TrainingFacts
 SHOWN_CHARACTERS = 12
 """Of a hash."""
 SHOWN_KEYS = 5
+COUNTED = "counted, because the data changed"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def decide(
     time: datetime,
     drift: Mapping[str, Any] | None = None,
     force: str | None = None,
-    made_already: str | None = None,
+    made_already: Callable[[], str | None] = lambda: None,
 ) -> RetrainingDecision:
     """Hold the facts of now against those of the champion, and each trigger against what was found.
 
@@ -80,8 +81,9 @@ def decide(
         time: of now, with a time zone.
         drift: the facts of a `drift.json`.
         force: why to train whatever was found.
-        made_already: the version that a run of just this configuration, data and code has made before, whatever the
-            gate said of it: the run would make it again, so only a person starts it.
+        made_already: finds the version that a run of just this configuration, data and code has made before, whatever
+            the gate said of it: the run would make it again, so only a person starts it. It takes seconds, and is
+            called only where a trigger fired.
     """
     forced = [] if force is None else [f"forced: {force}"]
     if champion is None:
@@ -91,8 +93,8 @@ def decide(
         compared = list(_compared(now, champion, time=time, drift=drift))
         started = [*forced, *_started(config, now, champion, time=time, drift=drift)]
     reference = None if champion is None else champion.reference
-    if started and not forced and made_already is not None:
-        why = f"{made_already} was made of just this configuration, data and code ({'; '.join(started)})"
+    if started and not forced and (made := made_already()) is not None:
+        why = f"{made} was made of just this configuration, data and code ({'; '.join(started)})"
         return RetrainingDecision(False, (why,), tuple(compared), reference)
     reasons = started or [f"no trigger fired; {reference} stays champion"]
     return RetrainingDecision(bool(started), tuple(reasons), tuple(compared), reference)
@@ -148,7 +150,9 @@ def _compared(
         yield Compared(name, _short(before), _short(found), finding)
     if now.num_rows is not None:
         known = "not known" if then.num_rows is None else f"{then.num_rows:,}"
-        yield Compared("valid rows", known, f"{now.num_rows:,}", "counted, because the data changed")
+        fewer = then.num_rows is not None and now.num_rows < then.num_rows
+        found = "fewer than the champion knew: see that the delivery is whole" if fewer else COUNTED
+        yield Compared("valid rows", known, f"{now.num_rows:,}", found)
     keys = _differing_keys(now, then)
     finding = "same" if not keys else "changed"
     yield Compared(

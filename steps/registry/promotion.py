@@ -69,7 +69,7 @@ def rollback(name: str, *, by: str, reason: str) -> dict[str, Any]:
         RegistryError: there is no such model or no champion, the aliases were moved at the same moment, or the registry
             does not answer.
     """
-    with connected(f"rolling back {name!r}") as client:
+    with connected(f"rolling back {name!r}", then=look_first(name)) as client:
         require_model(client, name)
         seen = settled_history(client, name)
         if seen.champion is None:
@@ -95,8 +95,8 @@ def approve(reference: str, *, by: str, reason: str) -> dict[str, Any]:
     from mlflow.exceptions import MlflowException
 
     place = place_of(reference, alias=CHALLENGER)
-    with connected(f"approving {reference!r}") as client:
-        name = place.split("@")[0].split("/")[0]
+    name = place.split("@")[0].split("/")[0]
+    with connected(f"approving {reference!r}", then=look_first(name)) as client:
         require_model(client, name)
         seen = settled_history(client, name)
         try:
@@ -130,6 +130,11 @@ def approve(reference: str, *, by: str, reason: str) -> dict[str, Any]:
         follows = WhatFollows("promote", f"approved by {by}: it is the champion")
         keep_decision(client, name, version, decision.approved(approval), follows)
         return {"name": name, "version": number, "before": seen.champion, "reason": reason}
+
+
+def look_first(name: str) -> str:
+    """What to do after a change of which nobody knows whether it was made: a second rollback would go back further."""
+    return f"then look at `r2d history {name}`: start the same command again only where the change is not in it"
 
 
 def _decision(version: Any) -> GateDecision:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 CONTENT_TAG, RUN_KEY_TAG, APPROVAL_TAG = "r2d.content_hash", "r2d.run_key", "r2d.approval"
 DECISION_FILE = "gate/decision.json"
+TOO_LONG_FOR_A_TAG = ("files_read", "model_files")
+ON_AGAIN = "then start the same run again: it goes on from what is registered, and puts the aliases right"
 NewRun = Callable[["MlflowClient"], str]
 
 
@@ -95,6 +97,7 @@ def register(
     provenance: pa.Table,
     predictions: pa.Table | None = None,
     data_sha256: str,
+    files_read: Mapping[str, str] | None = None,
     run_key: str,
     new_run: NewRun = partial(start_run, step_name="register_model"),
 ) -> RegisteredModel:
@@ -108,17 +111,19 @@ def register(
         metrics: those of `r2d.evaluation.evaluate`, the champion's figures among them.
         examples, provenance: of Stage 2, and where every rationale comes from.
         predictions: of the evaluation, for what later calls are held against.
+        files_read: path -> SHA-256 of each file that the run read, `r2d.data.fingerprint.file_hashes`.
         run_key: what a repeated run has in common with this one; see `champion_to_compare`.
         new_run: makes the MLflow run that a new version belongs to.
 
     Raises:
-        RegistryError: the registry does not answer or refuses; no alias was moved.
+        RegistryError: the registry does not answer or refuses; a repeated call goes on from what is there.
     """
     name = run.registration.model_name
-    with TemporaryDirectory() as folder, connected(f"registering {name!r}") as client:
+    with TemporaryDirectory() as folder, connected(f"registering {name!r}", then=ON_AGAIN) as client:
         package = make_package(
             Path(folder), model_folder=model_folder, run=run, metrics=metrics, examples=examples,
-            provenance=provenance, predictions=predictions, data_sha256=data_sha256, code_root=ROOT,
+            provenance=provenance, predictions=predictions, data_sha256=data_sha256, files_read=files_read,
+            code_root=ROOT,
         )  # fmt: skip
         content = _content_hash(package, metrics)
         found = _versions_of(client, name, content)
@@ -199,7 +204,11 @@ def _new_version(
     ensure_model(client, name, "Decides and explains; decision support for professionals, not a medical device.")
     origin = package.origin.as_facts()
     tags = {CONTENT_TAG: content, "r2d.rationales": json.dumps(trained_on(provenance))}
-    tags |= {f"r2d.{key}": value if isinstance(value, str) else json.dumps(value) for key, value in origin.items()}
+    tags |= {
+        f"r2d.{key}": value if isinstance(value, str) else json.dumps(value)
+        for key, value in origin.items()
+        if key not in TOO_LONG_FOR_A_TAG
+    }
     created = client.create_model_version(
         name,
         info.model_uri,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from r2d.config import RunConfig
 from r2d.errors import RegistryError
 from r2d.modeling.model_folder import FACTS_FILE, folder_hash, require_same_labels
 from r2d.registry.fetch import REGISTERED
-from steps.tracking import configure_mlflow
+from steps.tracking import configure_mlflow, in_a_step, without_login
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,12 +20,23 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER = "champion", "challenger"
 
 
+QUICK_QUESTIONS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
+"""A silent server is given up after half a minute, a closed port after seconds; by MLflow's own settings it takes a
+quarter of an hour. Questions to the registry alone: a step has hours behind it, and weights may be long in coming."""
+AGAIN = "then start the same command again"
+
+
 @contextmanager
-def connected(what: str) -> Iterator[MlflowClient]:
+def connected(what: str, *, then: str = AGAIN) -> Iterator[MlflowClient]:
     """A client of the registry; what it cannot do becomes an error that says where and what.
 
     Args:
         what: what is being done, for the message.
+        then: what to do once the registry answers again.
 
     Raises:
         RegistryError: the registry does not answer, or refuses.
@@ -34,13 +46,28 @@ def connected(what: str) -> Iterator[MlflowClient]:
 
     uri = configure_mlflow()
     try:
-        yield MlflowClient()
+        with _quick_questions():
+            yield MlflowClient()
     except (MlflowException, OSError) as error:
-        first_line = str(error).strip().splitlines()[0][:300] if str(error).strip() else ""
+        said = without_login(str(error).strip(), uri)
+        # What counts of a failed connection stands last, behind the address of the question.
+        first_line = said.splitlines()[0].rpartition("Caused by ")[2][:300] if said else ""
         raise RegistryError(
-            f"{what}: the registry at {uri} did not do it ({type(error).__name__}: {first_line}). No alias was moved; "
-            "see that MLFLOW_TRACKING_URI is right and that it answers, then start the same command again"
+            f"{what}: the registry at {without_login(uri, uri)} did not do it ({type(error).__name__}: {first_line}). "
+            f"See that MLFLOW_TRACKING_URI, or the MLflow tracker of the stack, is right and that it answers, {then}"
         ) from error
+
+
+@contextmanager
+def _quick_questions() -> Iterator[None]:
+    """MLflow reads these variables anew at each request; one that the user has set stays."""
+    ours = {} if in_a_step() else {key: value for key, value in QUICK_QUESTIONS.items() if key not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for key in ours:
+            os.environ.pop(key, None)
 
 
 def download(reference: str, *, file: str = "") -> Path:
@@ -53,22 +80,33 @@ def download(reference: str, *, file: str = "") -> Path:
     Raises:
         RegistryError: there is no such model, version or alias, its files are missing, or the registry does not answer.
     """
+    with connected(f"looking for model {reference!r}") as client:
+        found = _found(client, reference, place_of(reference))
+    return stored(found, "model", file)
+
+
+def stored(version: Any, artifact: str, file: str = "") -> Path:
+    """What is registered with a version, copied here if it lies elsewhere.
+
+    Args:
+        artifact: `model` (a folder), `config`, `metrics`, `origin`, `README` or `rationale_provenance`.
+        file: of the folder, where no other is wanted.
+
+    Raises:
+        RegistryError: it is missing or cannot be read.
+    """
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    place = place_of(reference)
-    with connected(f"looking for model {reference!r}") as client:
-        found = _found(client, reference, place)
-        uri = mlflow.get_tracking_uri()
     try:
-        stored = mlflow.models.get_model_info(found.source).flavors["python_function"]["artifacts"]["model"]
-        path = "/".join(part for part in (stored["path"], file) if part)
-        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{found.name}/{found.version}/{path}"))
+        artifacts = mlflow.models.get_model_info(version.source).flavors["python_function"]["artifacts"]
+        path = "/".join(part for part in (artifacts[artifact]["path"], file) if part)
+        found = Path(mlflow.artifacts.download_artifacts(f"{REGISTERED}{version.name}/{version.version}/{path}"))
     except (MlflowException, OSError, KeyError, TypeError) as error:
-        raise _missing(reference, found, uri) from error
-    if not folder.exists():
-        raise _missing(reference, found, uri)
-    return folder
+        raise _missing(version) from error
+    if not found.exists():
+        raise _missing(version)
+    return found
 
 
 def with_pinned_start(run: RunConfig) -> RunConfig:
@@ -146,16 +184,17 @@ def _found(client: MlflowClient, reference: str, place: str) -> Any:
             raise
         import mlflow
 
+        uri = mlflow.get_tracking_uri()
         raise RegistryError(
-            f"model {reference!r} is not in the registry at {mlflow.get_tracking_uri()}. "
+            f"model {reference!r} is not in the registry at {without_login(uri, uri)}. "
             f"{_what_is_there(client, place)} Train one with `make run`, or give a model folder"
         ) from error
 
 
-def _missing(reference: str, found: Any, uri: str) -> RegistryError:
+def _missing(version: Any) -> RegistryError:
     return RegistryError(
-        f"model {reference!r} is {found.name}/{found.version} in the registry at {uri}, but its files are missing or "
-        f"cannot be read ({found.source}); restore them, or go back with `r2d rollback {found.name} --reason ...`"
+        f"{version.name}/{version.version} is registered, but its files are missing or cannot be read "
+        f"({version.source}); restore them, or go back with `r2d rollback {version.name} --reason ...`"
     )
 
 

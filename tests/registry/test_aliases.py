@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from steps.registry import approve, champion_to_compare, history, rollback
 from tests.registry.conftest import Register, run_config
 from tests.registry.measured import decisions, metrics_of
 
+ROOT = Path(__file__).resolve().parents[2]
 GOOD, BETTER, BAD = decisions(0.8), decisions(0.9, seed=2), decisions(0.3, seed=3)
 APPROVAL: list[dict[str, Any]] = [{"rule": "human_approval"}]
 
@@ -90,6 +94,41 @@ def test_of_registrations_at_once_one_moves_the_alias_and_the_others_see_that_it
             assert f"the champion is now race/{winner.version}" in loser.follows.reason
 
 
+RACE = """
+import sys, time
+from pathlib import Path
+from steps.registry.aliases import AliasesMovedError, add_change, settled_history
+from steps.registry.versions import connected
+
+version, folder = sys.argv[1], Path(sys.argv[2])
+with connected("racing") as client:
+    seen = settled_history(client, "processes")
+    (folder / version).touch()
+    while len(list(folder.iterdir())) < 2:
+        time.sleep(0.001)
+    try:
+        add_change(client, "processes", seen, "promoted", version, by="gate", reason="better")
+    except AliasesMovedError as error:
+        print("moved by another process" in str(error))
+"""
+
+
+def test_of_two_processes_that_saw_the_same_champion_one_moves_the_alias(register: Register, tmp_path: Path) -> None:
+    register(run_config("processes"), metrics_of(GOOD))
+    for seed in (2, 6):
+        assert register(run_config("processes"), metrics_of(decisions(0.9, seed=seed))).aliases == ("challenger",)
+    command = [sys.executable, "-c", RACE]
+    running = {
+        version: subprocess.Popen([*command, version, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for version in ("2", "3")
+    }
+    said = {version: process.communicate(timeout=900)[0].strip() for version, process in running.items()}
+    assert sorted(said.values()) == ["", "True"], said
+    (winner,) = [version for version, words in said.items() if not words]
+    assert alias("processes", "champion") == winner
+    assert [one for one in actions("processes") if one[0] == "promoted"] == [("promoted", "1"), ("promoted", winner)]
+
+
 def test_two_registrations_of_the_same_model_at_once_leave_one_version(register: Register) -> None:
     register(run_config("twice"), metrics_of(BAD))
     ready = threading.Barrier(2)
@@ -126,6 +165,20 @@ def test_what_a_death_between_registration_and_alias_leaves_the_next_run_repairs
     again = register(run_config(name), metrics_of(GOOD))
     assert (again.version, again.is_new, again.aliases) == ("1", False, ("champion",))
     assert actions(name) == [("promoted", "1")]
+
+
+def test_a_death_after_the_alias_was_moved_leaves_a_decision_that_the_next_run_stores(register: Register) -> None:
+    import mlflow
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registering, "keep_decision", died)
+        with pytest.raises(KeyboardInterrupt):
+            register(run_config("died-late"), metrics_of(GOOD))
+    assert alias("died-late", "champion") == "1"
+    again = register(run_config("died-late"), metrics_of(GOOD))
+    assert (again.version, again.is_new, again.follows.action) == ("1", False, "none")
+    assert mlflow.artifacts.load_dict(f"runs:/{again.run_id}/gate/decision.json")["outcome"] == "passed"
+    assert actions("died-late") == [("promoted", "1")]
 
 
 def test_looking_for_the_champion_repairs_the_alias_too(register: Register) -> None:

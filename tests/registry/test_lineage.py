@@ -148,6 +148,47 @@ def test_where_the_pipeline_run_can_be_asked_its_steps_artifacts_and_checks_are_
     assert "labels are known" not in shown
 
 
+def test_files_that_were_read_and_made_stand_with_their_hashes(facts: dict[str, Any]) -> None:
+    read, made = {"notes.csv": "1" * 64, "nurse.csv": "2" * 64}, {"model.safetensors": "3" * 64}
+    known = {"files_read": read, "model_files": made, "files_sha256": "4" * 64, "num_rows": 1_200}
+    shown = drawn(version_tree(facts | {"origin": facts["origin"] | known}))
+    for expected in (
+        *(f"read: {name}, sha256 {sha256}\n" for name, sha256 in read.items()),
+        f"model.safetensors, sha256 {'3' * 64}\n",
+        f"fingerprint of other files {'4' * 64}\n",
+        "1,200 valid rows\n",
+    ):
+        assert expected in shown, expected
+    other = facts | {"origin": facts["origin"] | known | {"files_read": read | {"nurse.csv": "5" * 64}}}
+    before = facts | {"origin": facts["origin"] | known}
+    assert difference_of(before, other)["changed"] == {
+        "data": {"files_read.nurse.csv": {"before": "2" * 64, "after": "5" * 64}}
+    }
+
+
+def test_rows_are_counted_from_1_and_a_rationale_in_its_row_has_no_id_of_its_own() -> None:
+    table = examples().slice(0, 3)
+    places = [f"notes.csv: row {number} (line {number + 1})" for number in (1, 2, 3)]
+    for name, column in (("row", pa.array(range(3), pa.int64())), ("place", pa.array(places))):
+        table = table.set_column(table.column_names.index(name), table.schema.field(name), column)
+    inline = provenance()
+    for name, value in (("file", "notes.csv"), ("row", 2), ("record_id", "")):
+        field = inline.schema.field(name)
+        inline = inline.set_column(inline.column_names.index(name), field, pa.array([value], field.type))
+    config = {"method": {"name": "r2d"}, "data": {"format": "csv", "path": "data/notes.csv"}}
+    found = row_of("row-1", provenance=inline, config=config, examples=table)
+    assert found is not None
+    assert (found["row"], found["rationales"][0]["row"], found["rationales"][0]["record_id"]) == (2, 2, None)
+    whole = {"name": "m", "version": "1", "aliases": [], "data_sha256": "d", "not_reachable": None, **found}
+    shown = drawn(row_tree("row-1", [whole]))
+    assert "row: csv data/notes.csv, row 2 (line 3)\n" in shown
+    assert "from notes.csv, row 2\n" in shown
+    from_file = config | {"rationales": {"sources": {"llm": {"format": "csv", "paths": ["nurse.csv"]}}}}
+    found = row_of("row-1", provenance=inline, config=from_file, examples=table)
+    assert found is not None
+    assert "from notes.csv, line 2\n" in drawn(row_tree("row-1", [whole | found]))
+
+
 def test_facts_of_an_origin_that_this_code_does_not_know_are_shown(facts: dict[str, Any]) -> None:
     origin = facts["origin"] | {"read": [{"file": "notes.csv", "sha256": "f" * 64}], "tools": {"compiler": "13"}}
     shown = drawn(version_tree(facts | {"origin": origin}))
@@ -171,7 +212,7 @@ def test_a_row_names_its_rationale_and_every_version_that_saw_it(model: str) -> 
     assert "traced version 1" in output
     assert "traced version 2" in output
     assert "rationale of llm: taken by Stage 1 and Stage 2" in output
-    assert "data sha256 " + "d" * 64 in output
+    assert "fingerprint of the data " + "d" * 64 in output
     assert output.count("trained on it") == 2
     (one,) = json.loads(typed("lineage", "traced/1", "--row", "row-1", "--json").output)["seen_by"]
     assert (one["version"], one["split"]) == ("1", "train")

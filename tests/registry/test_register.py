@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
 
-from r2d.config import parse_config
-from r2d.errors import RegistryError
+from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage2Config, parse_config
+from r2d.data.examples import Example, to_table
 from r2d.modeling.calibrated import read_calibration
 from r2d.modeling.predictor import Predictor
 from r2d.registry.package import without_champion
-from steps.registry import champion_to_compare, download, rollback
-from steps.tracking import configure_mlflow
+from steps.registry import download, register
+from steps.tracking import experiment_id
 from tests.registry.conftest import Register, provenance, run_config
 from tests.registry.measured import decisions, metrics_of
 
@@ -118,59 +117,77 @@ def test_another_provenance_or_another_figure_is_another_version(
     assert register(run_config("whole"), metrics_of(decisions(0.8))).version == "3"
 
 
-def test_missing_files_are_named_and_the_alias_stays(packaged: Register, metrics: dict[str, Any]) -> None:
-    from mlflow import MlflowClient
+QUESTIONS = [{"text": "where do you bake bread at 7", "options": ["oven", "car"]}]
 
-    packaged(run_config("emptied"), metrics)
-    shutil.rmtree(stored("emptied@champion"))
-    with pytest.raises(RegistryError, match=r"its files are missing or cannot be read .*r2d rollback emptied"):
-        download("emptied@champion")
-    assert int(MlflowClient().get_model_version_by_alias("emptied", "champion").version) == 1
+
+def trained(examples: pa.Table, labels: LabelsConfig, model: ModelConfig, folder: Path) -> Path:
+    """The model folder of a few steps by `sft`."""
+    from r2d.training.train import train_stage2
+
+    steps = Stage2Config(max_steps=2, eval_every_steps=2, save_every_steps=2, batch_size=8, precision="fp32")
+    method = MethodConfig(name="sft")
+    done = train_stage2(examples, None, config=steps, model=model, labels=labels, work_dir=folder, method=method)
+    return done.model_folder
 
 
 @pytest.fixture
-def nobody_answers(store: str) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        yield
-    configure_mlflow()
-
-
-def test_a_registry_that_does_not_answer_is_an_error_that_says_so(nobody_answers: None) -> None:
-    for ask in (
-        lambda: champion_to_compare("whole", "key"),
-        lambda: rollback("whole", by="me", reason="why"),
-        lambda: download("whole@champion"),
-    ):
-        with pytest.raises(RegistryError, match=r"registry at http://127.0.0.1:9 did not do it .*No alias was moved"):
-            ask()
+def versions(
+    registered: Any, metrics: dict[str, Any], examples: pa.Table, test_rows: pa.Table, labels: LabelsConfig,
+    model_config: ModelConfig, tmp_path: Path,
+) -> dict[str, Any]:  # fmt: skip
+    """Registered version -> what it is asked: one explains, one decides only, one has options in its rows."""
+    choices = to_table(
+        Example(id=f"q{n}", text=f"where do you bake bread at {n}", label="oven", options=("oven", "car"), split=split)
+        for n, split in enumerate(("train", "train", "validation") * 8)
+    )
+    models = {
+        "decides": trained(examples, labels, model_config, tmp_path / "sft"),
+        "chooses": trained(choices, LabelsConfig(per_row=True), model_config, tmp_path / "options"),
+    }
+    for name, folder in models.items():
+        register(
+            folder, run_config(name), metrics, examples=test_rows, provenance=provenance(), data_sha256="d" * 64,
+            run_key="key", new_run=lambda client: str(client.create_run(experiment_id(client)).info.run_id),
+        )  # fmt: skip
+    return {"whole/1": [NOTE], "decides/1": [NOTE], "chooses/1": QUESTIONS}
 
 
 @pytest.mark.slow
-def test_a_version_loads_and_predicts_where_only_its_own_requirements_are_installed(
-    registered: Any, tmp_path: Path
+def test_versions_of_every_kind_load_and_predict_where_only_their_own_requirements_are_installed(
+    versions: dict[str, Any], tmp_path: Path
 ) -> None:
     import mlflow
 
-    folder = Path(mlflow.artifacts.download_artifacts("models:/whole/1"))
+    folders = {name: Path(mlflow.artifacts.download_artifacts(f"models:/{name}")) for name in versions}
+    requirements = {name: (folder / "requirements.txt").read_text() for name, folder in folders.items()}
+    assert len(set(requirements.values())) == 1, "so that one environment stands for all"
     uv = str(Path(sys.executable).parent / "uv")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MLFLOW"))}
     environment |= {"UV_FIND_LINKS": os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS", "")}
+    asked = {str(folders[name]): rows for name, rows in versions.items()}
     program = (
         "import json, mlflow\n"
-        f"model = mlflow.pyfunc.load_model({str(folder)!r})\n"
-        f"print(json.dumps(model.predict([{NOTE!r}]).to_dict('records')))"
+        f"asked = {asked!r}\n"
+        "answers = {folder: mlflow.pyfunc.load_model(folder).predict(rows) for folder, rows in asked.items()}\n"
+        "print(json.dumps({folder: answer.to_dict('records') for folder, answer in answers.items()}))"
     )
     for command in (
         [uv, "venv", "--python", sys.executable, "clean"],
-        [uv, "pip", "install", "--quiet", "--python", "clean/bin/python", "-r", str(folder / "requirements.txt")],
+        [uv, "pip", "install", "--quiet", "--python", "clean/bin/python", "-r",
+         str(folders["whole/1"] / "requirements.txt")],
         ["clean/bin/python", "-c", program],
-    ):
+    ):  # fmt: skip
         done = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3_000:]
-    (decision,) = json.loads(done.stdout.splitlines()[-1])
-    (expected,) = Predictor(folder / "artifacts" / "model").decide([NOTE])
-    assert decision["label"] == expected.label
-    assert decision["rationale"] == expected.rationale
-    assert decision["label_probabilities"] == pytest.approx(expected.label_probabilities)
+    found = json.loads(done.stdout.splitlines()[-1])
+    for name, folder in folders.items():
+        (decision,) = found[str(folder)]
+        predictor = Predictor(folder / "artifacts" / "model")
+        (expected,) = (
+            predictor.decide([QUESTIONS[0]["text"]], [QUESTIONS[0]["options"]])
+            if name == "chooses/1"
+            else predictor.decide([NOTE])
+        )
+        assert (decision["label"], decision["rationale"]) == (expected.label, expected.rationale), name
+        assert decision["label_probabilities"] == pytest.approx(expected.label_probabilities), name
+        assert bool(decision["rationale"]) == (name == "whole/1"), "the others were trained to explain nothing"

@@ -57,7 +57,7 @@ def made(
 def registering(consistency: float) -> None:
     run = parse_config(json.loads((HERE / "config.json").read_text(encoding="utf-8")))
     model, metrics, report, predictions, examples, provenance = made(consistency)
-    register_model(model, metrics, report, predictions, examples, provenance, run, "d" * 64, "key")
+    register_model(model, metrics, report, predictions, examples, provenance, run, "d" * 64, {}, "key")
 
 
 def told() -> dict[str, Any]:

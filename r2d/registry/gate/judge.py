@@ -77,7 +77,7 @@ def _better_than_baseline(rule: BetterThanBaseline, metrics: Mapping[str, Any]) 
         met = value > other
         one, two = alike(value, other)
         reason = f"{title} {one} is {_not(met)}above that of {name}, {two}"
-        return Verdict(_declared(rule), _status(met), reason, title, value=value, limit=other)
+        return Verdict(_declared(rule), _status(met), reason, f"{title}, limit: {name}", value=value, limit=other)
     difference = Measured.of((metrics.get("differences") or {}).get(name, {}).get(key))
     if difference is None or difference.low is None or difference.value is None:
         return _not_met(rule, title, f"the difference to {name} has no interval")

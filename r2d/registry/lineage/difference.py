@@ -13,10 +13,10 @@ from r2d.registry.lineage.version_tree import flat
 PARTS = {
     "code": ("code_commit", "code_dirty", "sources_sha256"),
     "lock": ("lock_sha256",),
-    "data": ("data_sha256", "files_sha256", "num_rows"),
+    "data": ("data_sha256", "files_sha256", "files_read", "num_rows"),
     "rationales": ("rationales_sha256",),
     "seeds": ("seeds",),
-    "weights": ("model_sha256",),
+    "weights": ("model_sha256", "model_files"),
 }
 """Part of the difference -> keys of the origin."""
 

@@ -13,7 +13,10 @@ from r2d.registry.lineage.tree import Node
 
 USES = {"train": "trained on it", "validation": "chosen by it (validation)", "test": "measured on it (test)"}
 ROW_COLUMNS = ("id", "split", "row", "place", "rationale_source")
-NOT_SHOWN = ("example_id", "split", "source", "stages", "file", "row")
+COUNTED = dict.fromkeys(("csv", "openai_batch", "vllm_batch", "synthetic_triage_batch", "endpoint"), "line")
+COUNTED |= {"column": "row"}
+"""What is counted in a source of each format; in others it may be lines or items of a list: records."""
+NOT_SHOWN = ("example_id", "split", "source", "stages", "file", "row", "counted")
 """Of a rationale's provenance: what stands elsewhere in its line."""
 
 
@@ -29,8 +32,9 @@ def row_of(
             found, though its label may have been learnt.
 
     Returns:
-        split, place and row (None where `examples` is None), data (format, path), rationales: of each, the columns of
-        its provenance, of `stages` those that the method has.
+        split, place and row (counted from 1; both None where `examples` is None), data (format, path), rationales: of
+        each, the columns of its provenance, of `stages` those that the method has, and counted: what its `row` counts
+        from 1, `row` of the data, `line` or `record` of its file.
     """
     records = provenance.filter(pc.equal(provenance["example_id"], row_id)).to_pylist()
     found = [] if examples is None else _without_text(examples, row_id)
@@ -39,15 +43,22 @@ def row_of(
     stages = stages_with_rationales(config)
     for record in records:
         record["stages"] = [stage for stage in record["stages"] if stage in stages]
+        record["counted"] = _counted(config, record["source"])
+        record["record_id"] = record["record_id"] or None  # a rationale in the row itself has none
     example = found[0] if found else {"split": records[0]["split"], "place": None, "row": None}
     data = config.get("data") or {}
     return {
         "split": example["split"],
         "place": example["place"],
-        "row": example["row"],
+        "row": None if example["row"] is None else example["row"] + 1,
         "data": {"format": data.get("format"), "path": data.get("path")},
         "rationales": records,
     }
+
+
+def _counted(config: Mapping[str, Any], source: str) -> str:
+    declared = ((config.get("rationales") or {}).get("sources") or {}).get(source)
+    return "row" if declared is None else COUNTED.get(declared["format"], "record")
 
 
 def _without_text(examples: pa.Table, row_id: str) -> list[dict[str, Any]]:
@@ -63,10 +74,8 @@ def row_tree(row_id: str, seen: Sequence[Mapping[str, Any]]) -> Node:
     for one in seen:
         aliases = f" ({', '.join(one['aliases'])})" if one["aliases"] else ""
         node = root.add(f"{one['name']} version {one['version']}{aliases} {USES.get(one['split'], one['split'])}")
-        data = one["data"]
-        where = f", {one['place']}" if one["place"] else ""
-        source = node.add(f"row: {data['format'] or 'unknown format'} {data['path'] or ''}".rstrip() + where)
-        source.add(f"data sha256 {one['data_sha256']}")
+        source = node.add(f"row: {_place(one)}")
+        source.add(f"fingerprint of the data {one['data_sha256']}")
         for record in one["rationales"]:
             _add_rationale(node, record)
         if not one["rationales"]:
@@ -76,11 +85,19 @@ def row_tree(row_id: str, seen: Sequence[Mapping[str, Any]]) -> Node:
     return root
 
 
+def _place(one: Mapping[str, Any]) -> str:
+    """Format, path, and the row in it; a place begins with the name of its file, which the path may end in."""
+    path, place = str(one["data"]["path"] or ""), str(one["place"] or "")
+    if place and path.endswith(place.split(": ")[0]):
+        place = place.split(": ", 1)[-1]
+    return f"{one['data']['format'] or 'unknown format'} {', '.join(part for part in (path, place) if part)}".rstrip()
+
+
 def _add_rationale(node: Node, record: Mapping[str, Any]) -> None:
     taken = " and ".join(stage.replace("stage", "Stage ") for stage in record["stages"])
     child = node.add(f"rationale of {record['source']}: " + (f"taken by {taken}" if taken else "taken by no stage"))
     place = record["file"] or "the row itself"
-    row = "" if record["row"] is None else f", row {record['row']}"
+    row = "" if record["row"] is None else f", {record['counted']} {record['row']}"
     child.add(f"from {place}{row}")
     for name, value in record.items():
         if name in NOT_SHOWN or value in (None, "", []):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,10 +13,11 @@ from r2d.registry.lineage.tree import Node
 
 DIGITS = 12
 """Of the hash of an artifact; `--json` has all. Hashes of files are written whole."""
+OF_NO_FILE = hashlib.sha256().hexdigest()
 STATES = {"completed": "ran", "cached": "cached"}
 SHOWN_ORIGIN = {
     "code_commit", "code_dirty", "lock_sha256", "sources_sha256", "data_sha256", "rationales_sha256", "model_sha256",
-    "seeds",
+    "model_files", "files_read", "files_sha256", "num_rows", "seeds",
 }  # fmt: skip
 """Facts of the origin with a line of their own; any other stands below the data."""
 FIRST_SECTIONS = ("method", "model", "data", "rationales", "stage1", "stage2")
@@ -39,7 +41,9 @@ def version_tree(facts: Mapping[str, Any]) -> Node:
     _add_code(root, facts["origin"])
     _add_config(root, facts)
     files = root.add("files that are registered")
-    files.add(f"model/, sha256 {facts['origin'].get('model_sha256')}")
+    model = files.add(f"model/, fingerprint {facts['origin'].get('model_sha256')}")
+    for name, sha256 in (facts["origin"].get("model_files") or {}).items():
+        model.add(f"{name}, sha256 {sha256}")
     for name, sha256 in facts["files"].items():
         files.add(f"{name}, sha256 {sha256}")
     return root
@@ -121,7 +125,13 @@ def _add_validation(root: Node, facts: Mapping[str, Any]) -> None:
 def _add_data(root: Node, facts: Mapping[str, Any]) -> None:
     data, origin = facts["config"].get("data") or {}, facts["origin"]
     node = root.add(f"data: {data.get('format', 'unknown format')} {data.get('path') or ''}".rstrip())
-    node.add(f"all of it: sha256 {origin.get('data_sha256')}")
+    if origin.get("num_rows") is not None:
+        node.add(f"{origin['num_rows']:,} valid rows")
+    for name, sha256 in (origin.get("files_read") or {}).items():
+        node.add(f"read: {name}, sha256 {sha256}")
+    node.add(f"fingerprint of the data {origin.get('data_sha256')}")
+    if origin.get("files_sha256") not in (None, OF_NO_FILE):
+        node.add(f"fingerprint of other files {origin['files_sha256']}")
     split_file = (data.get("split") or {}).get("test_ids")
     if split_file:
         node.add(f"test rows named by {split_file}")
