@@ -26,6 +26,7 @@ from steps.registry.versions import (
     connected,
     is_missing,
     place_of,
+    stored,
     version_numbers,
     version_of,
 )
@@ -47,7 +48,7 @@ def lineage_facts(reference: str) -> dict[str, Any]:
     """
     with connected(f"reading the lineage of {reference!r}") as client:
         version = _version(client, reference)
-        paths = {name: _file(version, name) for name in FILES}
+        paths = {name: stored(version, Path(name).stem) for name in FILES}
         config, origin, metrics = _config(paths[CONFIG]), _json(paths[ORIGIN]), _json(paths[METRICS])
         missing: list[str] = []
         run = _or_why_not(lambda: pipeline_run_facts(_pipeline_run_of(version)), missing)
@@ -105,15 +106,15 @@ def _row(client: MlflowClient, version: Any, row_id: str) -> dict[str, Any]:
     )
     found = row_of(
         row_id,
-        provenance=pq.read_table(_file(version, PROVENANCE)),
-        config=_config(_file(version, CONFIG)),
+        provenance=pq.read_table(stored(version, Path(PROVENANCE).stem)),
+        config=_config(stored(version, Path(CONFIG).stem)),
         examples=examples,
     )
     return {
         "name": version.name,
         "version": str(version.version),
         "aliases": list(aliases_of(client, version.name, version.version)),
-        "data_sha256": _json(_file(version, ORIGIN))["data_sha256"],
+        "data_sha256": _json(stored(version, Path(ORIGIN).stem))["data_sha256"],
         "not_reachable": "; ".join(missing) or None,
         **(found or {}),
     }
@@ -149,29 +150,6 @@ def _version(client: MlflowClient, reference: str) -> Any:
             f"{place}: there is no such version or alias; {name} has versions "
             f"{', '.join(version_numbers(client, name))} and aliases {aliases}: name one of them, as in {name}/1"
         ) from error
-
-
-def _file(version: Any, name: str) -> Path:
-    """A file that is registered with a version."""
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    try:
-        artifacts = mlflow.models.get_model_info(version.source).flavors["python_function"]["artifacts"]
-        path = artifacts[Path(name).stem]["path"]
-        file = Path(mlflow.artifacts.download_artifacts(f"{REGISTERED}{version.name}/{version.version}/{path}"))
-    except (MlflowException, OSError, KeyError, TypeError) as error:
-        raise _without(version, name) from error
-    if not file.is_file():
-        raise _without(version, name)
-    return file
-
-
-def _without(version: Any, name: str) -> RegistryError:
-    return RegistryError(
-        f"{version.name}/{version.version} is registered, but its file {name} is missing or cannot be read "
-        f"({version.source}); restore it, or look at another version"
-    )
 
 
 def _gate(version: Any) -> dict[str, Any]:
