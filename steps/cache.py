@@ -43,13 +43,16 @@ def source_files(module_name: str) -> list[Path]:
     """Our files that a module depends on: modules imported anywhere in them, and templates beside those."""
     found: set[Path] = set()
     waiting = [module_name]
+    asked = set(waiting)
     while waiting:
         path = _file_of(waiting.pop())
         if path is None or path in found:
             continue
         found.add(path)
         found.update(other for other in path.parent.glob("*.j2"))
-        waiting += _imported_modules(path, path.stat().st_mtime_ns)
+        new = set(_imported_modules(path, path.stat().st_mtime_ns)) - asked
+        asked |= new
+        waiting += new
     return sorted(found)
 
 

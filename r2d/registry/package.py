@@ -15,7 +15,6 @@ import pyarrow as pa
 from r2d.config import RunConfig
 from r2d.data.examples import SPLITS, content_hash, split_of, write_table
 from r2d.data.fingerprint import files_fingerprint
-from r2d.evaluation.drift_reference import reference_of, write_reference
 from r2d.modeling.calibrated import Calibration, write_calibration
 from r2d.modeling.model_folder import folder_hash, hashes_of_folder
 from r2d.rationales.provenance import trained_on
@@ -68,6 +67,8 @@ def make_package(
     if calibration is not None:
         write_calibration(folder / MODEL, calibration)
     if predictions is not None:
+        from r2d.evaluation.drift_reference import reference_of, write_reference
+
         write_reference(folder / MODEL, reference_of(examples, predictions, per_row=run.data.labels.per_row))
     commit, dirty = code_state(code_root)
     origin = Origin(
