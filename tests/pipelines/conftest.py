@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pytest
 import yaml
 
@@ -44,6 +45,7 @@ class Workplace:
             "PYTHONPATH": str(self.folder),
             "ZENML_CONFIG_PATH": str(folder / "zenml"),
             "XDG_CACHE_HOME": str(folder / "cache"),
+            "MPLCONFIGDIR": matplotlib.get_cachedir(),  # finding all fonts anew takes seconds
             "NO_COLOR": "1",
             "ZENML_LOGGING_COLORS_DISABLED": "true",
             "COLUMNS": "200",
