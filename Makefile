@@ -21,7 +21,7 @@ export DO_NOT_TRACK = true
 export UV_FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-cluster bench lint setup dashboard lock clean
+.PHONY: run test test-cluster test-cluster-real bench lint setup dashboard lock clean
 
 run: $(READY)  ## train, evaluate and register the demo model (CONFIG=... for another run)
 	$(BIN)/zenml pipeline run reason2decide --config $(CONFIG)
@@ -31,6 +31,10 @@ test: lint  ## lint, types and all tests that need no GPU and no cluster
 
 test-cluster: $(READY)  ## the pipeline by ZenML's Kubernetes orchestrator on the test cluster; needs Debian's bubblewrap
 	$(BIN)/pytest -m cluster tests/kubernetes
+
+test-cluster-real: $(READY)  ## the same story on a real control plane, compiled here once (tests/kubernetes/control_plane)
+	sh tests/kubernetes/control_plane/build.sh $(BIN)/python
+	$(BIN)/pytest -m real_cluster tests/kubernetes/test_real_control_plane.py
 
 bench: $(READY)  ## speed and memory, as tables
 	$(BIN)/python -m benchmarks.training

@@ -19,6 +19,7 @@ from steps.doctor_findings import (
     judge_rights,
     judge_storage,
     judge_zenml,
+    most_gpus,
     required_rights,
 )
 from steps.doctor_image import TIMEOUT_SECONDS, look_at_image, plain
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient
     from zenml.stack import Stack
 
-RIGHTS = Path(__file__).resolve().parent.parent / "k8s" / "base" / "rbac.yaml"
+ROOT = Path(__file__).resolve().parent.parent
+RIGHTS = ROOT / "k8s" / "base" / "rbac.yaml"
+SETTINGS = ROOT / "configs" / "kubernetes.yaml"
 
 
 def examine(stack_name: str, *, image_seconds: float = 300.0) -> Iterator[Finding]:
@@ -70,7 +73,7 @@ def examine(stack_name: str, *, image_seconds: float = 300.0) -> Iterator[Findin
     yield _looked("api server", lambda: _api_server(api), "check the context, the network and the account's key")
     yield _looked("rights", lambda: _rights(api, namespace), "kubectl auth can-i --list")
     admin = "ask someone who may list nodes, pods and storage classes, or run this with such an account"
-    yield _looked("gpu nodes", lambda: _gpus(api), admin)
+    yield _looked("gpu nodes", lambda: _gpus(api, namespace), admin)
     yield _looked("volumes", lambda: _volumes(api, namespace), admin)
     yield _looked("image", lambda: look_at_image(api, namespace, image_seconds), f"kubectl -n {namespace} get events")
 
@@ -156,13 +159,15 @@ def _rights(api: ApiClient, namespace: str) -> Finding:
     return judge_rights(namespace, answers)
 
 
-def _gpus(api: ApiClient) -> Finding:
+def _gpus(api: ApiClient, namespace: str) -> Finding:
     from kubernetes.client import CoreV1Api
 
     core = CoreV1Api(api)
     nodes = plain(api, core.list_node(_request_timeout=TIMEOUT_SECONDS))
     pods = plain(api, core.list_pod_for_all_namespaces(_request_timeout=TIMEOUT_SECONDS))
-    return judge_gpus(nodes, pods, wanted=1)
+    answer = core.list_namespaced_resource_quota(namespace, _request_timeout=TIMEOUT_SECONDS)
+    wanted = most_gpus(yaml.safe_load(SETTINGS.read_text(encoding="utf-8")))
+    return judge_gpus(nodes, pods, wanted=wanted, quotas=plain(api, answer))
 
 
 def _volumes(api: ApiClient, namespace: str) -> Finding:

@@ -58,13 +58,31 @@ def judge_rights(namespace: str, rights: Mapping[tuple[str, str, str], bool]) ->
     return Finding("rights", True, f"all {len(rights)} that starting a run takes in {namespace}")
 
 
-def judge_gpus(nodes: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]], *, wanted: int) -> Finding:
+def most_gpus(settings: Mapping[str, Any]) -> int:
+    """GPUs that a run with these ZenML settings (configs/kubernetes.yaml) asks for in its largest step."""
+    steps = [step["settings"]["orchestrator"]["pod_settings"]["resources"] for step in settings["steps"].values()]
+    return max(_gpus(resources["limits"]) for resources in steps)
+
+
+def judge_gpus(
+    nodes: Sequence[Mapping[str, Any]],
+    pods: Sequence[Mapping[str, Any]],
+    *,
+    wanted: int,
+    quotas: Sequence[Mapping[str, Any]] = (),
+) -> Finding:
     """GPUs that the nodes offer, less those that unfinished pods have asked for.
 
     Args:
         nodes, pods: of the whole cluster, as the API gives them.
         wanted: GPUs of one step.
+        quotas: of the namespace of the steps.
     """
+    limits = [quota["spec"].get("hard", {}).get(f"requests.{GPU}") for quota in quotas]
+    allowed = min((int(limit) for limit in limits if limit is not None), default=wanted)
+    if allowed < wanted:
+        fix = f"raise requests.{GPU} in the quota of your overlay, or lower {GPU} in configs/kubernetes.yaml"
+        return Finding("gpu nodes", False, f"the quota allows {allowed} GPUs; one step asks for {wanted}", fix)
     offered = {
         node["metadata"]["name"]: _gpus(node["status"].get("allocatable"))
         for node in nodes

@@ -16,6 +16,8 @@ from r2d.config.reading import fault_lines
 from r2d.config.section import Name, Section
 from r2d.errors import ConfigError
 
+LOCAL = ("local", "local_docker")
+"""Orchestrators whose steps share the files of this machine."""
 SECRET_REFERENCE = re.compile(r"^\{\{\s*([\w.-]+?)\.(\w[\w-]*)\s*\}\}$")
 
 
@@ -99,9 +101,23 @@ def read_stack(path: Path) -> StackFile:
     if unset:
         raise ConfigError(f"{path}: not set in the environment: {', '.join(sorted(unset))}; set them and try again")
     try:
-        return StackFile.model_validate(filled)
+        stack = StackFile.model_validate(filled)
     except ValidationError as error:
         raise ConfigError("\n".join([f"{path}: no stack", *fault_lines(error, StackFile)])) from None
+    _require_tracker(stack, path)
+    return stack
+
+
+def _require_tracker(stack: StackFile, path: Path) -> None:
+    """Without a server of MLflow, pods would keep figures and models in a file that ends with them."""
+    orchestrator, tracker = (stack.components.get(type_) for type_ in ("orchestrator", "experiment_tracker"))
+    if orchestrator is None or orchestrator.flavor in LOCAL or (tracker is not None and tracker.flavor == "mlflow"):
+        return
+    found = "none" if tracker is None else repr(tracker.flavor)
+    raise ConfigError(
+        f"{path}: components.experiment_tracker: found {found}; needed: 'mlflow' with a tracking_uri, because the "
+        f"orchestrator {orchestrator.flavor!r} runs each step in a pod, and figures and models would be lost with it"
+    )
 
 
 def changes(stack: StackFile, registered: Mapping[tuple[str, str], Registered]) -> list[Change]:

@@ -52,16 +52,22 @@ def _uri_of_stack() -> str:
     from zenml.exceptions import ZenMLBaseException
 
     try:
-        tracker = Client().active_stack.experiment_tracker
+        stack = Client().active_stack
     except (RuntimeError, ZenMLBaseException) as error:  # a server that does not answer, or refuses the key
         said = " ".join(str(error).split())[:300]
         raise RegistryError(
             f"the active ZenML stack names the registry, and cannot be asked ({said}). See with `zenml status` "
             "that the server answers and takes the key, then start the same command again"
         ) from error
+    tracker = stack.experiment_tracker
     if tracker is not None and tracker.flavor == "mlflow":
         tracker.configure_mlflow()
         return str(tracker.get_tracking_uri())
+    if stack.orchestrator.config.is_remote:
+        raise RegistryError(
+            "the active stack runs its steps in pods and has no MLflow tracker, so that runs and models would be "
+            "lost with them; add one, as `r2d stack apply k8s/stack.yaml` does"
+        )
     folder = Path(GlobalConfiguration().local_stores_path) / "mlflow"
     folder.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{folder / 'mlflow.db'}"

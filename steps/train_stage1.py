@@ -20,11 +20,13 @@ def train_stage1(
     examples: pa.Table, stage1: Stage1Config, model: ModelConfig, labels: LabelsConfig
 ) -> tuple[Annotated[Path, "r2d_stage1_model"], Annotated[Image, "r2d_stage1_curves"]]:
     """The weights of the lowest validation loss, and the curves of the run."""
-    from r2d.training import train
+    from r2d.training import processes
     from r2d.training.curves import training_curves
 
     folder = work_dir(__name__, content_hash(examples), stage1, model, labels)
     with tracked("train_stage1", stage1.model_dump() | {"model": model.name}) as on_log:
-        result = train.train_stage1(examples, config=stage1, model=model, labels=labels, work_dir=folder, on_log=on_log)
+        result = processes.train_stage1(
+            examples, config=stage1, model=model, labels=labels, work_dir=folder, on_log=on_log
+        )
     log_metadata(result.summary() | {"start_model": model.name, "start_revision": model.revision or ""})
     return result.model_folder, training_curves(result.history, title="Stage 1", selected_step=result.selected_step)

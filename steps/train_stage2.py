@@ -26,13 +26,13 @@ def train_stage2(
     labels: LabelsConfig,
 ) -> tuple[Annotated[Path, "r2d_stage2_model"], Annotated[Image, "r2d_stage2_curves"]]:
     """The weights of the best armed validation macro-F1, and the curves and schedule actually used."""
-    from r2d.training import train
+    from r2d.training import processes
     from r2d.training.curves import training_curves
 
     start = "" if stage1_model is None else folder_hash(stage1_model)
     folder = work_dir(__name__, content_hash(examples), start, stage2, method, model, labels)
     with tracked("train_stage2", stage2.model_dump() | {"model": model.name, "method": method.name}) as on_log:
-        result = train.train_stage2(
+        result = processes.train_stage2(
             examples,
             stage1_model,
             config=stage2,

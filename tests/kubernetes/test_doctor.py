@@ -20,6 +20,7 @@ from steps.doctor_findings import (
     judge_rights,
     judge_storage,
     judge_zenml,
+    most_gpus,
     required_rights,
 )
 from tests.kubernetes.cluster import Cluster, Image, node
@@ -71,6 +72,15 @@ def test_a_step_that_would_wait_is_told_why(nodes: list[Any], pods: list[Any], w
     assert not finding.ok
     assert detail in finding.detail
     assert finding.fix
+
+
+def test_a_step_that_asks_for_more_than_the_quota_is_refused_before_it_waits() -> None:
+    quota = {"spec": {"hard": {"requests.nvidia.com/gpu": "1", "pods": "30"}}}
+    run = yaml.safe_load((ROOT / "configs" / "kubernetes.yaml").read_text(encoding="utf-8"))
+    assert most_gpus(run) == 1
+    finding = judge_gpus([gpu_node("a", 4)], [], wanted=2, quotas=[quota])
+    assert finding.detail == "the quota allows 1 GPUs; one step asks for 2"
+    assert judge_gpus([gpu_node("a", 4)], [], wanted=1, quotas=[quota, {"spec": {"hard": {"pods": "3"}}}]).ok
 
 
 def test_volumes_are_there_or_bound_on_first_use() -> None:

@@ -14,6 +14,8 @@ from tests.kubernetes.manifests import K8S, ROOT, Manifest, Pod, files, pods, ze
 NEEDS_A_TOKEN = {"submitter", "orchestrator"}
 OURS = {"reason2decide:0.1.0", "registry.invalid/reason2decide:0.1.0"}
 CONFIG: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "kubernetes.yaml").read_text(encoding="utf-8"))
+NODES: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "cluster" / "several_nodes.yaml").read_text("utf-8"))
+NODES = NODES["settings"]
 
 
 def every_manifest() -> list[Manifest]:
@@ -165,10 +167,25 @@ def test_nobody_has_a_right_beyond_those_that_a_run_was_seen_to_use() -> None:
             *(("pods", verb) for verb in ("get", "list")),
             ("secrets", "delete"),
         },
+        "several-nodes": {("services", "create")},
     }
     assert not [m for m in every_manifest() if m["kind"] in ("ClusterRole", "ClusterRoleBinding")]
     bound = [subject["name"] for m in every_manifest() if m["kind"] == "RoleBinding" for subject in m["subjects"]]
-    assert sorted(bound) == sorted(rights), "the account `step` is bound to nothing"
+    assert sorted(bound) == ["orchestrator", "orchestrator", "submitter"], "the account `step` is bound to nothing"
+
+
+def test_a_pod_of_several_nodes_is_given_what_a_training_step_is_given() -> None:
+    node, shared = NODES["step_operator"]["pod_settings"], CONFIG["settings"]["orchestrator"]["pod_settings"]
+    own = CONFIG["steps"]["train_stage1"]["settings"]["orchestrator"]["pod_settings"]
+    for name in ("resources", "node_selectors", "tolerations"):
+        assert node[name] == own[name], name
+    assert node["container_security_context"] == shared["container_security_context"]
+    assert node["additional_pod_spec_args"] == shared["additional_pod_spec_args"] | own["additional_pod_spec_args"]
+    for name in ("volumes", "volume_mounts", "env"):
+        assert [one for one in node[name] if one not in shared[name]] == [], name
+    starter = NODES["orchestrator"]["pod_settings"]
+    assert starter == NODES["orchestrator"]["orchestrator_pod_settings"]
+    assert starter == CONFIG["settings"]["orchestrator"]["orchestrator_pod_settings"]
 
 
 def test_every_image_is_pinned() -> None:
@@ -191,7 +208,7 @@ def test_no_file_holds_a_secret() -> None:
 def test_every_door_is_for_someone_and_the_namespace_denies_the_rest() -> None:
     policies = {m["metadata"]["name"]: m["spec"] for m in every_manifest() if m["kind"] == "NetworkPolicy"}
     assert policies["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    labels = [pod.labels for pod in every_pod()]
+    labels = [*(pod.labels for pod in every_pod()), NODES["step_operator"]["pod_settings"]["labels"]]
     for name, policy in policies.items():
         assert [one for one in labels if _selects(policy["podSelector"], one)], f"{name} is for no pod"
         for rule in [*policy.get("ingress", ()), *policy.get("egress", ())]:

@@ -64,6 +64,16 @@ def test_a_faulty_file_is_refused_with_the_key(tmp_path: Path) -> None:
     assert "name: found 'Not Allowed'" in str(caught.value)
 
 
+def test_pods_without_a_tracking_server_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("R2D_REGISTRY", "registry.invalid")
+    text, path = STACK.read_text(encoding="utf-8"), tmp_path / "stack.yaml"
+    path.write_text(text[: text.index("  experiment_tracker:")], encoding="utf-8")
+    with pytest.raises(ConfigError, match="experiment_tracker: found none; needed: 'mlflow' with a tracking_uri"):
+        read_stack(path)
+    path.write_text("name: here\ncomponents: {orchestrator: {name: default, flavor: local}}", encoding="utf-8")
+    assert read_stack(path).name == "here"
+
+
 def test_what_is_there_needs_no_change(stack: StackFile) -> None:
     assert changes(stack, as_registered(stack)) == []
 

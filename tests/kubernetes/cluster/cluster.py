@@ -57,7 +57,7 @@ class Cluster:
         self.server = Server(self.certificates)
         self.launcher = Launcher(
             self.store,
-            self.access,
+            lambda namespace, account: self.access.token(service_account(namespace, account)),
             folder,
             images,
             {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.server.port)},
@@ -113,19 +113,9 @@ class Cluster:
     def kubeconfig(self, account: str = "", namespace: str = "") -> Path:
         """A kubeconfig for a service account; for the administrator, where none is named."""
         user = service_account(namespace, account) if account else ADMIN
-        authority = base64.b64encode(self.certificates.authority.read_bytes()).decode()
-        address = f"https://127.0.0.1:{self.server.port}"
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": CONTEXT,
-            "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": user, "namespace": namespace}}],
-            "clusters": [{"name": CONTEXT, "cluster": {"server": address, "certificate-authority-data": authority}}],
-            "users": [{"name": user, "user": {"token": self.access.token(user)}}],
-        }
         path = self.folder / f"kubeconfig-{account or ADMIN}.yaml"
-        path.write_text(yaml.safe_dump(config), encoding="utf-8")
-        return path
+        authority = self.certificates.authority
+        return write_kubeconfig(path, self.server.port, authority, user, self.access.token(user), namespace)
 
     # What a test looks at.
 
@@ -183,6 +173,24 @@ def node(name: str, allocatable: Mapping[str, str], *, labels: Mapping[str, str]
         "spec": {"taints": list(taints)},
         "status": {"allocatable": dict(allocatable), "capacity": dict(allocatable)},
     }
+
+
+def write_kubeconfig(path: Path, port: int, authority: Path, user: str, token: str, namespace: str) -> Path:
+    """A kubeconfig for an API server on 127.0.0.1, with the context of the test cluster as the current one."""
+    cluster = {
+        "server": f"https://127.0.0.1:{port}",
+        "certificate-authority-data": base64.b64encode(authority.read_bytes()).decode(),
+    }
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": CONTEXT,
+        "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": user, "namespace": namespace}}],
+        "clusters": [{"name": CONTEXT, "cluster": cluster}],
+        "users": [{"name": user, "user": {"token": token}}],
+    }
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path
 
 
 def _target(pod: Object) -> Target:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tests.kubernetes.cluster.launches import Launch, Launcher, StartError
-from tests.kubernetes.cluster.store import Object, Store, is_finished
+from tests.kubernetes.cluster.store import Object, is_finished
 
 
 class Container(Protocol):
@@ -17,6 +17,15 @@ class Container(Protocol):
     def poll(self) -> int | None: ...
     def terminate(self) -> None: ...
     def kill(self) -> None: ...
+
+
+class Pods(Protocol):
+    """Where a kubelet finds its pods, and tells how they are: the store of the cluster, or a real API server."""
+
+    def list(self, plural: str) -> list[Object]: ...
+    def touch(self, item: Object) -> None: ...
+    def now(self) -> float: ...
+    def timestamp(self) -> str: ...
 
 
 @dataclass
@@ -30,7 +39,7 @@ class Running:
 class Kubelet:
     """Brings every bound pod one step nearer to what it asks for, each time `step` is called."""
 
-    def __init__(self, store: Store, launcher: Launcher, start: Callable[[Launch], Container]) -> None:
+    def __init__(self, store: Pods, launcher: Launcher, start: Callable[[Launch], Container]) -> None:
         self.store = store
         self.launcher = launcher
         self.start = start
@@ -88,8 +97,9 @@ class Kubelet:
 
     def _set_state(self, pod: Object, phase: str, state: dict[str, Any]) -> None:
         (container,) = pod["spec"]["containers"][:1]
+        runs = "running" in state
         status = {"name": container["name"], "image": container["image"], "imageID": "", "restartCount": 0}
-        statuses = [status | {"ready": "running" in state, "started": "running" in state, "state": state}]
+        statuses = [status | {"ready": runs, "started": runs, "state": state, "lastState": {}}]
         if pod["status"].get("containerStatuses") != statuses:
             pod["status"]["containerStatuses"] = statuses
             self._set_phase(pod, phase)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from tests.kubernetes.cluster.access import Access, service_account
-from tests.kubernetes.cluster.store import Object, Store
+from tests.kubernetes.cluster.store import Object
 
 TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -58,18 +57,25 @@ class StartError(Exception):
         self.reason = reason
 
 
+class Objects(Protocol):
+    """Where that which a pod refers to is looked up."""
+
+    def find(self, plural: str, name: str, namespace: str = "") -> Object | None: ...
+
+
 @dataclass(frozen=True)
 class Launcher:
     """Makes launches.
 
     Args:
+        token: a token for the service account of that namespace and name.
         folder: volumes, logs and pod folders go below it.
         images: what can be pulled, by reference.
         api_environment: how a container finds the API server.
     """
 
-    store: Store
-    access: Access
+    store: Objects
+    token: Callable[[str, str], str]
     folder: Path
     images: Mapping[str, Image]
     api_environment: Mapping[str, str]
@@ -176,7 +182,8 @@ class Launcher:
             claim = volume.get("persistentVolumeClaim") or {}
             read_only = mount.get("readOnly", False) or claim.get("readOnly", False)
             mounts.append(Mount(source, mount["mountPath"], read_only or "configMap" in volume or "secret" in volume))
-        if self._mounts_token(pod):
+        # A real API server has written the volume with the token into the pod.
+        if all(mount.path != TOKEN_FOLDER for mount in mounts) and self._mounts_token(pod):
             mounts.append(Mount(self._token_folder(pod), TOKEN_FOLDER, read_only=True))
         return mounts
 
@@ -209,8 +216,8 @@ class Launcher:
         namespace, folder = pod["metadata"]["namespace"], self.pod_folder(pod) / "token"
         if not folder.exists():
             folder.mkdir(parents=True)
-            user = service_account(namespace, pod["spec"]["serviceAccountName"])
-            (folder / "token").write_text(self.access.token(user), encoding="utf-8")
+            token = self.token(namespace, pod["spec"]["serviceAccountName"])
+            (folder / "token").write_text(token, encoding="utf-8")
             (folder / "namespace").write_text(namespace, encoding="utf-8")
             (folder / "ca.crt").write_bytes(self.ca_certificate.read_bytes())
         return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -36,11 +37,11 @@ def running_services(folder: Path) -> Iterator[Services]:
     folder.mkdir(parents=True)
     with ExitStack() as stack:
         started = {
-            name: stack.enter_context(_process([*command, str(port)], folder / f"{name}.log", environment))
+            name: stack.enter_context(running_process([*command, str(port)], folder / f"{name}.log", environment))
             for port, (name, (command, environment)) in zip(ports, _commands(folder).items(), strict=True)
         }
         for name, page in (("zenml", "/health"), ("s3", "/moto-api/"), ("mlflow", "/health")):
-            _wait_for(getattr(services, name) + page, started[name], folder / f"{name}.log")
+            wait_for(getattr(services, name) + page, started[name], folder / f"{name}.log")
         bucket = urllib.request.Request(f"{services.s3}/{BUCKET}", method="PUT")
         urllib.request.urlopen(bucket, timeout=30).close()
         yield services
@@ -64,8 +65,7 @@ def _commands(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
         "s3": (["moto.server"], {}),
         "mlflow": (["mlflow", *mlflow], {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}),
     }
-    # They stop with this process even where it is killed.
-    python = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m"]
+    python = [sys.executable, "-m"]
     return {name: ([*python, *words, *here, "--port"], own) for name, (words, own) in commands.items()}
 
 
@@ -82,7 +82,9 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def _process(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def running_process(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that prints into a log, and ends with the block; and with this process, even where that is killed."""
+    command = ["setpriv", "--pdeathsig", "TERM", *command]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | environment)
     try:
@@ -96,11 +98,16 @@ def _process(command: list[str], log: Path, environment: dict[str, str]) -> Iter
             process.wait()
 
 
-def _wait_for(page: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for(page: str, process: subprocess.Popen[bytes], log: Path, context: ssl.SSLContext | None = None) -> None:
+    """Wait until a process answers at an address.
+
+    Raises:
+        RuntimeError: with the end of its log, where it stops or stays silent.
+    """
     patience = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < patience:
         try:
-            urllib.request.urlopen(page, timeout=2).close()
+            urllib.request.urlopen(page, timeout=2, context=context).close()
             return
         except OSError:
             time.sleep(0.2)

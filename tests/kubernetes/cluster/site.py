@@ -7,14 +7,15 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
+from tests.kubernetes.cluster.api import Entry
 from tests.kubernetes.cluster.cluster import CONTEXT, Cluster, node
 from tests.kubernetes.cluster.launches import Image
 from tests.kubernetes.cluster.services import BUCKET, PASSWORD, USER, Services, running_services
@@ -40,6 +41,28 @@ def nodes() -> list[Object]:
 def base_manifests() -> list[Path]:
     """The files of k8s/base, in the order of its kustomization."""
     return [BASE / name for name in yaml.safe_load((BASE / "kustomization.yaml").read_text("utf-8"))["resources"]]
+
+
+class ControlPlane(Protocol):
+    """What a site asks of its cluster; `Cluster` says what each means."""
+
+    faults: list[str]
+
+    @property
+    def audit(self) -> list[Entry]: ...
+    def apply(self, *manifests: Path | Object) -> None: ...
+    def kubeconfig(self, account: str = "", namespace: str = "") -> Path: ...
+    def objects(self, plural: str, **labels: str) -> list[Object]: ...
+    def pods(self, **labels: str) -> list[Object]: ...
+    def log(self, pod: Object) -> str: ...
+    def volume(self, claim: str, namespace: str) -> Path: ...
+    def evict(self, pod: Object) -> None: ...
+    def kill(self, pod: Object) -> None: ...
+
+
+def in_process(folder: Path, images: Mapping[str, Image]) -> Cluster:
+    """The test cluster, with less patience after a failed pod than a real one has."""
+    return Cluster(folder, images, backoff_seconds=0.5)
 
 
 FACTS = """
@@ -86,7 +109,7 @@ def typed_run(place: Workplace, name: str, run: Mapping[str, Any]) -> Outcome:
 class Site:
     """Where runs are submitted and looked at."""
 
-    cluster: Cluster
+    cluster: ControlPlane
     services: Services
     place: Workplace
 
@@ -117,14 +140,17 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path) -> Iterator[Site]:
+def running_site(
+    folder: Path,
+    make_cluster: Callable[[Path, Mapping[str, Image]], AbstractContextManager[ControlPlane]] = in_process,
+) -> Iterator[Site]:
     """A cluster with k8s/base applied, the services beside it, and the stack of k8s/stack.yaml active."""
     place = Workplace(folder / "client")
     image = folder / "image"
     shutil.copytree(place.folder, image, ignore=shutil.ignore_patterns(".zen"))
     with (
         running_services(folder / "services") as services,
-        Cluster(folder / "cluster", {IMAGE: image_of(image)}, backoff_seconds=0.5) as cluster,
+        make_cluster(folder / "cluster", {IMAGE: image_of(image)}) as cluster,
     ):
         cluster.apply(*base_manifests()[:1], *nodes(), *base_manifests()[1:])
         place.environment |= {

@@ -1,0 +1,130 @@
+"""Two pods of an Indexed Job, made by ZenML's step operator, train to the weights of one process.
+
+The test cluster has no DNS: the name of the first pod, which the step operator gives to both, is put into the file
+/etc/hosts of the pods as soon as its service is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from r2d.config import MethodConfig
+from r2d.training.processes import read_result, write_work
+from r2d.training.train import StageResult
+from tests.conftest import TOY_LABELS, toy_examples
+from tests.kubernetes.cluster import Cluster, Image, sandbox
+from tests.kubernetes.cluster.site import BASE, NAMESPACE, ROOT, Site, nodes, running_site
+from tests.kubernetes.cluster.store import Object
+from tests.training.ranks_run import MODEL, STAGE2, train_toy
+from tests.training.test_ranks import LOSS_ATOL, WEIGHTS_ATOL
+
+pytestmark = pytest.mark.cluster
+
+METHOD = MethodConfig(name="stage2_only")
+COMPONENT = ROOT / "k8s" / "components" / "several-nodes"
+# The commands of docs/kubernetes.md, "Several nodes", by ZenML's own client.
+REGISTER = """
+from zenml.client import Client
+from zenml.enums import StackComponentType
+client = Client()
+where = {"kubernetes_namespace": "reason2decide", "incluster": True}
+client.create_stack_component("nodes", "kubernetes", StackComponentType.STEP_OPERATOR, where)
+client.update_stack("reason2decide", component_updates={StackComponentType.STEP_OPERATOR: ["nodes"]})
+answer = ""
+"""
+
+
+def second_gpu_node() -> Object:
+    """Another like `gpu-0`."""
+    (first,) = [node for node in nodes() if node["metadata"]["name"] == "gpu-0"]
+    first["metadata"]["name"] = first["metadata"]["labels"]["kubernetes.io/hostname"] = "gpu-1"
+    return first
+
+
+def quota_of_the_overlay() -> Object:
+    """That of the base with the two GPUs of k8s/overlays/gpu."""
+    (quota, _) = yaml.safe_load_all((BASE / "limits.yaml").read_text(encoding="utf-8"))
+    quota["spec"]["hard"]["requests.nvidia.com/gpu"] = "2"
+    return dict(quota)
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("dns") / "hosts"
+    path.write_text("127.0.0.1 localhost\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def site(hosts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    if obstacle := sandbox.obstacle():
+        pytest.skip(obstacle)
+
+    def with_hosts(folder: Path, images: Mapping[str, Image]) -> Cluster:
+        known = {
+            name: dataclasses.replace(image, folders={**image.folders, "/etc/hosts": hosts})
+            for name, image in images.items()
+        }
+        return Cluster(folder, known, backoff_seconds=0.5)
+
+    with running_site(tmp_path_factory.mktemp("site"), with_hosts) as site:
+        site.cluster.delete("resourcequotas", "reason2decide", NAMESPACE)
+        site.cluster.apply(
+            COMPONENT / "rights.yaml", COMPONENT / "network.yaml", second_gpu_node(), quota_of_the_overlay()
+        )
+        site.place.python(REGISTER)
+        yield site
+
+
+@pytest.fixture(scope="module")
+def of_two_pods(site: Site, hosts: Path) -> StageResult:
+    """What two pods left on the volume of checkpoints."""
+    run = yaml.safe_load((ROOT / "configs" / "cluster" / "several_nodes.yaml").read_text(encoding="utf-8"))
+    run["settings"]["orchestrator"]["job_monitoring_interval"] = 1
+    run["parameters"]["work_dir"] = "/checkpoints/toy"
+    path = site.place.folder / "several_nodes.yaml"
+    path.write_text(yaml.safe_dump(run | {"run_name": "two-pods"}), encoding="utf-8")
+    work_dir = site.cluster.volume("checkpoints", NAMESPACE) / "toy"
+    work_dir.mkdir(parents=True)
+    write_work(work_dir, toy_examples(), config=STAGE2, model=MODEL, labels=TOY_LABELS, method=METHOD)
+    command = ["zenml", "pipeline", "run", "pipelines.several_nodes.several_nodes", "--config", str(path)]
+    with ThreadPoolExecutor() as pool:
+        typed = pool.submit(site.place.type, *command, check=False)
+        while not site.cluster.objects("services"):
+            assert not typed.done(), typed.result().stdout + typed.result().stderr
+            time.sleep(0.1)
+        (service,) = site.cluster.objects("services")
+        name = service["metadata"]["name"]
+        with hosts.open("a", encoding="utf-8") as file:
+            file.write(f"127.0.0.1 {name}-0.{name}.{NAMESPACE}.svc\n")
+        done = typed.result()
+    logs = {pod["metadata"]["name"]: site.cluster.log(pod)[-1500:] for pod in site.cluster.pods()}
+    assert done.returncode == 0, (done.stdout[-2000:], done.stderr[-2000:], logs)
+    return read_result(work_dir)
+
+
+def test_the_step_was_two_pods_and_each_was_a_rank(of_two_pods: StageResult, site: Site) -> None:
+    pods = [pod for pod in site.cluster.pods() if "subdomain" in pod["spec"]]
+    assert [pod["status"]["phase"] for pod in pods] == ["Succeeded"] * 2
+    assert {pod["spec"]["nodeName"] for pod in pods} == {"gpu-0", "gpu-1"}
+    log = "".join(site.cluster.log(pod) for pod in pods)
+    assert "steps of 8 rows on each of 2 devices" in log
+
+
+def test_two_pods_train_to_the_weights_of_one_process(of_two_pods: StageResult, site: Site, tmp_path: Path) -> None:
+    one = train_toy(tmp_path, parts=1)
+    assert of_two_pods.selected_step == one.selected_step
+    assert of_two_pods.best_value == pytest.approx(one.best_value, abs=LOSS_ATOL)
+    best = site.cluster.volume("checkpoints", NAMESPACE) / "toy" / "best" / "model.safetensors"
+    theirs = load_file(best)
+    for name, weight in load_file(one.model_folder / "model.safetensors").items():
+        torch.testing.assert_close(theirs[name], weight, rtol=0.0, atol=WEIGHTS_ATOL)
