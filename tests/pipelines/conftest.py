@@ -50,7 +50,8 @@ class Workplace:
             "ZENML_LOGGING_COLORS_DISABLED": "true",
             "COLUMNS": "200",
         }
-        self.environment.pop("MLFLOW_TRACKING_URI", None)
+        for left_by_other_tests in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            self.environment.pop(left_by_other_tests, None)
         self.folder.mkdir(parents=True)
         for part in PARTS:
             source = ROOT / part

@@ -101,7 +101,8 @@ class Office:
     @property
     def mlflow(self) -> MlflowClient:
         store = self.place.folder.parent / "zenml" / "local_stores" / "mlflow" / "mlflow.db"
-        return MlflowClient(tracking_uri=f"sqlite:///{store}")
+        uri = f"sqlite:///{store}"
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)  # else MLflow asks the one that an earlier test set
 
     def git(self, *words: str) -> str:
         known = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.org")
