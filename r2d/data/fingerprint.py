@@ -28,20 +28,10 @@ def data_fingerprint(config: DataConfig) -> str:
     digest = hashlib.sha256(config.format.encode())
     if config.format == "synthetic_triage":
         digest.update(config.synthetic.model_dump_json().encode())
-    elif config.format == "huggingface":
-        folder = local_folder(config)
-        if folder is None:
-            digest.update(json.dumps([config.path, config.hub_config, config.revision]).encode())
-        else:
-            _update(digest, files_below(folder), folder)
-    elif config.format == "parquet":
-        _update(digest, parquet_files(config.path or ""), existing_path(config.path or ""))
-    else:
-        file = existing_file(config.path or "")
-        _update(digest, [file], file)
-    if config.split.test_ids is not None:
-        file = existing_file(config.split.test_ids, "data.split.test_ids")
-        _update(digest, [file], file)
+    elif config.format == "huggingface" and local_folder(config) is None:
+        digest.update(json.dumps([config.path, config.hub_config, config.revision]).encode())
+    for root, files in _files_read(config):
+        _update(digest, files, root)
     return digest.hexdigest()
 
 
@@ -69,7 +59,7 @@ def file_hashes(config: DataConfig, beside: Iterable[tuple[str, str]]) -> dict[s
     Raises:
         DataError: a file is missing, or a glob matches none.
     """
-    files = _data_files(config)
+    files = [file for _, some in _files_read(config) for file in some]
     for key, path in beside:
         files += find_files([path], key)
     if len(files) > MAX_FILES:
@@ -82,19 +72,21 @@ def file_hashes(config: DataConfig, beside: Iterable[tuple[str, str]]) -> dict[s
     return found
 
 
-def _data_files(config: DataConfig) -> list[Path]:
-    if config.format == "synthetic_triage":
-        files = []
-    elif config.format == "huggingface":
-        folder = local_folder(config)
-        files = [] if folder is None else list(files_below(folder))
+def _files_read(config: DataConfig) -> list[tuple[Path, Sequence[Path]]]:
+    """The files of the data, then that of the test rows, each with the path that the config names."""
+    read: list[tuple[Path, Sequence[Path]]] = []
+    if config.format == "huggingface":
+        if (folder := local_folder(config)) is not None:
+            read.append((folder, files_below(folder)))
     elif config.format == "parquet":
-        files = list(parquet_files(config.path or ""))
-    else:
-        files = [existing_file(config.path or "")]
+        read.append((existing_path(config.path or ""), parquet_files(config.path or "")))
+    elif config.format != "synthetic_triage":
+        file = existing_file(config.path or "")
+        read.append((file, [file]))
     if config.split.test_ids is not None:
-        files.append(existing_file(config.split.test_ids, "data.split.test_ids"))
-    return files
+        file = existing_file(config.split.test_ids, "data.split.test_ids")
+        read.append((file, [file]))
+    return read
 
 
 def _update(digest: hashlib._Hash, files: Sequence[Path], root: Path) -> None:
