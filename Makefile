@@ -8,6 +8,7 @@ READY := $(VENV)/.ready
 CONFIG ?= configs/demo.yaml
 PORT ?= 8237
 TEST_PROCESSES ?= 2
+IMAGE ?= reason2decide:0.1.0
 
 # One thread: small matrices gain little from a second, and lose a lot where a core is shared; and it fixes the bits.
 export OMP_NUM_THREADS ?= 1
@@ -21,7 +22,7 @@ export DO_NOT_TRACK = true
 export UV_FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-cluster test-cluster-real bench lint setup dashboard lock clean
+.PHONY: run test test-cluster test-cluster-real image smoke bench lint setup dashboard lock clean
 
 run: $(READY)  ## train, evaluate and register the demo model (CONFIG=... for another run)
 	$(BIN)/zenml pipeline run reason2decide --config $(CONFIG)
@@ -35,6 +36,13 @@ test-cluster: $(READY)  ## the pipeline by ZenML's Kubernetes orchestrator on th
 test-cluster-real: $(READY)  ## the same story on a real control plane, compiled here once (tests/kubernetes/control_plane)
 	sh tests/kubernetes/control_plane/build.sh $(BIN)/python
 	$(BIN)/pytest -m real_cluster tests/kubernetes/test_real_control_plane.py
+
+image:  ## the image of every pod; needs buildah (TORCH_INDEX=... another index for torch, BASE=... another base)
+	buildah build --file k8s/Dockerfile --build-arg COMMIT=$$(git rev-parse HEAD) \
+		$(foreach word,TORCH_INDEX BASE,$(if $($(word)),--build-arg $(word)=$($(word)))) --tag $(IMAGE) .
+
+smoke:  ## that image as a pod runs it: no root, no writing, no capabilities, no network; needs podman
+	podman run --rm --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges --network none $(IMAGE)
 
 bench: $(READY)  ## speed and memory, as tables
 	$(BIN)/python -m benchmarks.training

@@ -52,19 +52,21 @@ class Runner:
         }
         link_environment(checkout)
 
-    def run(self, workflow: str, *, event: str, **values: str) -> list[subprocess.CompletedProcess[str]]:
+    def run(self, workflow: str, *, event: str, job: str = "", **values: str) -> list[subprocess.CompletedProcess[str]]:
         """Every `run:` of a workflow in its order, as its step says.
 
         Args:
             event: name of what starts it.
+            job: which of its jobs; without it, its only one.
             values: variables that replace those of the workflow.
         """
-        (job,) = yaml.safe_load((WORKFLOWS / workflow).read_text(encoding="utf-8"))["jobs"].values()
+        jobs = yaml.safe_load((WORKFLOWS / workflow).read_text(encoding="utf-8"))["jobs"]
+        (chosen,) = [jobs[job]] if job else jobs.values()
         done: list[subprocess.CompletedProcess[str]] = []
-        for step in job["steps"]:
+        for step in chosen["steps"]:
             failed = any(one.returncode for one in done)
             if "run" in step and self._is_due(step.get("if", "success()"), event=event, failed=failed):
-                done.append(self._run(step["run"], {**job.get("env", {}), **step.get("env", {})}, values))
+                done.append(self._run(step["run"], {**chosen.get("env", {}), **step.get("env", {})}, values))
         return done
 
     def _is_due(self, condition: str, *, event: str, failed: bool) -> bool:
