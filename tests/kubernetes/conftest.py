@@ -1,7 +1,12 @@
-"""The test cluster, as its own quick tests use it: stand-in containers, and a clock that the test moves."""
+"""The test cluster, as its own quick tests use it: stand-in containers, and a clock that the test moves.
+
+And the first run of the story (`story.py`), for each module that has a `site` of its own.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +15,9 @@ import pytest
 
 from tests.kubernetes.cluster import Cluster, Image
 from tests.kubernetes.cluster.scripted import Scripted, ScriptedContainer
-from tests.kubernetes.cluster.site import BASE, IMAGE, NAMESPACE, nodes
+from tests.kubernetes.cluster.site import BASE, IMAGE, NAMESPACE, Outcome, Site, nodes, typed_run
+from tests.kubernetes.story import CONFIG
+from tests.pipelines.conftest import Workplace
 
 RESTRICTED_POD = {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}}
 RESTRICTED_CONTAINER = {
@@ -76,3 +83,21 @@ def bench(tmp_path: Path) -> Bench:
     cluster = Cluster(tmp_path / "cluster", {IMAGE: image}, start=scripted.start, now=scripted.now)
     cluster.apply(*NAMESPACE_AND_RIGHTS, *nodes())
     return Bench(cluster, scripted)
+
+
+@pytest.fixture(scope="module")
+def side() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def local_run(tmp_path_factory: pytest.TempPathFactory, side: ThreadPoolExecutor) -> Future[Outcome]:
+    """The same config on the embedded local stack, beside the first run on the cluster."""
+    place = Workplace(tmp_path_factory.mktemp("local"))
+    return side.submit(typed_run, place, "local", {"parameters": {"config": CONFIG}})
+
+
+@pytest.fixture(scope="module")
+def first_run(site: Site, local_run: Future[Outcome]) -> Outcome:
+    return site.run("first", CONFIG)

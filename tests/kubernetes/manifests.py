@@ -54,22 +54,27 @@ def has_kubectl() -> bool:
 
 @cache
 def zenml_session() -> dict[str, Any]:
-    """What `tests/kubernetes/zenml_session.py` saw, in a process and with a ZenML of its own."""
+    """What `tests/kubernetes/zenml_session.py` saw."""
     with TemporaryDirectory() as folder:
-        target = Path(folder) / "answers.json"
-        environment = os.environ | {
-            "PYTHONPATH": str(ROOT),
-            "ZENML_CONFIG_PATH": f"{folder}/zenml",
-            "R2D_IMAGE": IMAGE,
-            "R2D_REGISTRY": "registry.invalid",
-            # A pipeline asks for the champion before its first step; the stack's own MLflow is not there.
-            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-        }
-        command = [sys.executable, "-m", "tests.kubernetes.zenml_session", str(target)]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        answers: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
+        answers: dict[str, Any] = json.loads(session("zenml_session", Path(folder)))
         return answers
+
+
+def session(module: str, folder: Path, python: str | Path = sys.executable) -> str:
+    """What a module of this package leaves in a file, in a process and with a ZenML of its own."""
+    target = folder / "answers"
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "ZENML_CONFIG_PATH": f"{folder}/zenml",
+        "R2D_IMAGE": IMAGE,
+        "R2D_REGISTRY": "registry.invalid",
+        # A pipeline asks for the champion before its first step; the stack's own MLflow is not there.
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+    }
+    command = [str(python), "-m", f"tests.kubernetes.{module}", str(target)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return target.read_text(encoding="utf-8")
 
 
 def zenml_jobs() -> dict[str, Manifest]:

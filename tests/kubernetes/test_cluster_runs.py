@@ -5,63 +5,26 @@ The tests of this file are one story, told in order on one cluster. What can run
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
 from r2d.config import parse_config
 from r2d.data.load import load_examples
 from tests.kubernetes.cluster import sandbox
-from tests.kubernetes.cluster.site import NAMESPACE, Outcome, Site, running_site, typed_run
-from tests.pipelines.conftest import Workplace
+from tests.kubernetes.cluster.site import Outcome, Site, running_site
+from tests.kubernetes.story import (
+    CONFIG,
+    CPU_STEPS,
+    GPU_STEPS,
+    NO_NODE,
+    assert_a_client_without_rights_is_told_the_missing_rule,
+    assert_evicted_training_went_on,
+    run_with_training_anew,
+)
 
 pytestmark = pytest.mark.cluster
-
-CPU_STEPS = {"load_examples", "validate_examples", "ingest_rationales", "register_model"}
-GPU_STEPS = {"train_stage1", "train_stage2", "evaluate"}
-CONFIG: dict[str, Any] = {
-    "data": {
-        "format": "synthetic_triage",
-        "labels": {
-            "names": ["emergency now", "emergency department", "same day", "within three days", "self care"],
-            "ordered": True,
-        },
-        "split": {"validation_fraction": 0.1, "test_fraction": 0.2, "seed": 42},
-        "synthetic": {"num_calls": 240, "seed": 42, "label_noise": 0.03},
-    },
-    "rationales": {"stage1_source": "llm", "sources": {"llm": {"format": "synthetic_triage_batch"}}},
-    "model": {
-        "name": "scratch",
-        "scratch": {"vocab_size": 300, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 2},
-        "max_input_tokens": 96,
-        "max_rationale_tokens": 16,
-        "max_label_tokens": 8,
-    },
-    "stage1": {"max_steps": 6, "eval_every_steps": 3, "learning_rate": 5e-3, "batch_size": 8},
-    "stage2": {
-        "max_steps": 100,
-        "eval_every_steps": 50,
-        "save_every_steps": 10,
-        "learning_rate": 5e-3,
-        "batch_size": 8,
-        "precision": "fp32",
-        "validation_rationales": 4,
-    },
-    "registration": {
-        "model_name": "toy-triage",
-        "gate": {"rules": [{"rule": "better_than_baseline", "baseline": "simple"}]},
-    },
-}
-
-
-@pytest.fixture(scope="module")
-def side() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor() as pool:
-        yield pool
 
 
 @pytest.fixture(scope="module")
@@ -70,18 +33,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         pytest.skip(obstacle)
     with running_site(tmp_path_factory.mktemp("site")) as site:
         yield site
-
-
-@pytest.fixture(scope="module")
-def local_run(tmp_path_factory: pytest.TempPathFactory, side: ThreadPoolExecutor) -> Future[Outcome]:
-    """The same config on the embedded local stack, beside the first run on the cluster."""
-    place = Workplace(tmp_path_factory.mktemp("local"))
-    return side.submit(typed_run, place, "local", {"parameters": {"config": CONFIG}})
-
-
-@pytest.fixture(scope="module")
-def first_run(site: Site, local_run: Future[Outcome]) -> Outcome:
-    return site.run("first", CONFIG)
 
 
 def test_the_run_completes_with_a_pod_for_every_step(first_run: Outcome, site: Site) -> None:
@@ -137,21 +88,10 @@ def test_no_clinical_text_stands_in_the_log_of_a_pod(first_run: Outcome, site: S
 @pytest.fixture(scope="module")
 def disturbed_run(first_run: Outcome, site: Site, side: ThreadPoolExecutor) -> Outcome:
     """The same run with Stage 2 anew; its pod is evicted in the middle, and the orchestrator's is killed."""
-    checkpoints = site.cluster.volume("checkpoints", NAMESPACE)
-    for finished in checkpoints.glob("train_stage2-*"):
-        shutil.rmtree(finished)
-    run = side.submit(site.run, "disturbed", CONFIG, train_stage2={"enable_cache": False})
-    soon(run, lambda: list(checkpoints.glob("train_stage2-*/checkpoints/checkpoint-*")))
+    run = run_with_training_anew(site, side)
     site.cluster.evict(site.pods("disturbed", "train_stage2")[0])
     site.cluster.kill(site.orchestrator_pods("disturbed")[0])
     return run.result()
-
-
-def soon(run: Future[Outcome], happened: Callable[[], object]) -> None:
-    """Wait until something has happened in a run that goes on."""
-    while not happened():
-        assert not run.done(), run.result().output[-3000:]
-        time.sleep(0.05)
 
 
 def test_a_run_whose_orchestrator_was_killed_and_whose_training_was_evicted_completes(
@@ -159,17 +99,12 @@ def test_a_run_whose_orchestrator_was_killed_and_whose_training_was_evicted_comp
 ) -> None:
     assert disturbed_run.status == "completed", disturbed_run.output[-3000:]
     assert [pod["status"]["phase"] for pod in site.orchestrator_pods("disturbed")] == ["Failed", "Succeeded"]
-    assert [pod["status"]["phase"] for pod in site.pods("disturbed", "train_stage2")] == ["Failed", "Succeeded"]
 
 
 def test_evicted_training_resumes_from_its_checkpoint_to_the_same_weights(
     first_run: Outcome, disturbed_run: Outcome, site: Site
 ) -> None:
-    evicted, resumed = (site.cluster.log(pod) for pod in site.pods("disturbed", "train_stage2"))
-    assert "goes on from step" not in evicted
-    assert "stage 2: " in evicted
-    assert "goes on from step" in resumed
-    assert disturbed_run.hashes["r2d_stage2_model"] == first_run.hashes["r2d_stage2_model"]
+    assert_evicted_training_went_on(first_run, disturbed_run, site)
 
 
 def test_what_is_cached_makes_no_pod(disturbed_run: Outcome, site: Site) -> None:
@@ -181,11 +116,9 @@ def test_what_is_cached_makes_no_pod(disturbed_run: Outcome, site: Site) -> None
 @pytest.fixture(scope="module")
 def failed_runs(disturbed_run: Outcome, site: Site, side: ThreadPoolExecutor) -> dict[str, Outcome]:
     """Two runs that cannot end well, side by side: no node has the GPU that is asked for; a step stops on its data."""
-    selector = {"pod_settings": {"node_selectors": {"nvidia.com/gpu.product": "absent"}}, "active_deadline_seconds": 6}
-    no_node = {"enable_cache": False, "settings": {"orchestrator": selector}}
     broken = {**CONFIG, "validation": {"severities": {"text_length": "error"}, "min_text_characters": 5000}}
     runs = {
-        "no-node": side.submit(site.run, "no-node", CONFIG, train_stage2=no_node),
+        "no-node": side.submit(site.run, "no-node", CONFIG, train_stage2=NO_NODE),
         "broken-data": side.submit(site.run, "broken-data", broken, validate_examples={"retry": {"max_retries": 1}}),
     }
     return {name: run.result() for name, run in runs.items()}
@@ -219,14 +152,4 @@ def test_the_command_of_a_failed_run_exits_with_an_error(failed_runs: dict[str, 
 
 
 def test_a_client_without_rights_is_told_which_rule_is_missing(failed_runs: dict[str, Outcome], site: Site) -> None:
-    place = site.place
-    allowed = place.environment["KUBECONFIG"]
-    place.environment["KUBECONFIG"] = str(site.cluster.kubeconfig("step", NAMESPACE))
-    try:
-        refused = site.run("refused", CONFIG)
-    finally:
-        place.environment["KUBECONFIG"] = allowed
-    assert refused.exit_code != 0
-    assert 'cannot create resource "secrets" in API group "" in the namespace "reason2decide"' in " ".join(
-        refused.output.split()
-    )
+    assert_a_client_without_rights_is_told_the_missing_rule(site)

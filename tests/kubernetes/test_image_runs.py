@@ -9,7 +9,7 @@ import pytest
 
 from tests.kubernetes.cluster import Cluster, Image, containers
 from tests.kubernetes.cluster.site import IMAGE, Outcome, Site, running_site
-from tests.kubernetes.test_cluster_runs import CONFIG, CPU_STEPS, GPU_STEPS
+from tests.kubernetes.story import CONFIG, CPU_STEPS, GPU_STEPS
 
 pytestmark = pytest.mark.cluster
 

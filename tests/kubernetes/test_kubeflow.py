@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.kubernetes.manifests import IMAGE, ROOT
+from tests.kubernetes.manifests import IMAGE, ROOT, session
 
 pytestmark = pytest.mark.cluster
 
@@ -47,19 +47,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def compiled(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What ZenML wrote for Kubeflow out of configs/kubeflow.yaml."""
-    folder = tmp_path_factory.mktemp("kubeflow")
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "ZENML_CONFIG_PATH": f"{folder}/zenml",
-        "R2D_IMAGE": IMAGE,
-        "R2D_REGISTRY": "registry.invalid",
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-    }
-    target = folder / "pipeline.yaml"
-    command = [str(python), "-m", "tests.kubernetes.kubeflow_session", str(target)]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    read: dict[str, Any] = yaml.safe_load(target.read_text(encoding="utf-8"))
+    read: dict[str, Any] = yaml.safe_load(session("kubeflow_session", tmp_path_factory.mktemp("kubeflow"), python))
     return read
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 USER, PASSWORD = "default", "Long-enough-1"
 BUCKET = "artifacts"
-START_SECONDS = 120
+START_SECONDS = 300
 
 
 @dataclass(frozen=True)
