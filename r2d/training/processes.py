@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from r2d import errors
 from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage1Config, Stage2Config, StageConfig
 from r2d.errors import ConfigError, TrainingError
+from r2d.interruption import leave, signals_caught
 from r2d.training import train
 from r2d.training.progress import OnLog
 from r2d.training.train import StageResult
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 PROCESSES_VARIABLE = "R2D_PROCESSES"
 FIGURES = "r2d-figures "
 """Begins a line with which the first rank hands figures to the process that started it."""
+
+SECONDS_TO_SAVE = 50
+"""What ranks that are told to end have for a checkpoint; less than configs/kubernetes.yaml grants a pod."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,7 @@ def start_ranks(work_dir: Path, on_log: OnLog | None = None, node: Node | None =
     for stale in folder.glob("failure-of-rank-*.json"):
         stale.unlink(missing_ok=True)
     command = [sys.executable, "-m", "torch.distributed.run", *_rendezvous(node)]
+    command += ["--shutdown-timeout", str(SECONDS_TO_SAVE)]
     command += ["--nproc-per-node", str(num_processes()), "-m", __name__, str(work_dir)]
     exit_code = _followed(command, on_log)
     for path in sorted(folder.glob("failure-of-rank-*.json")):
@@ -169,22 +174,35 @@ def _rendezvous(node: Node | None) -> list[str]:
 
 
 def _followed(command: Sequence[str], on_log: OnLog | None) -> int:
-    """Run a command whose figures go to `on_log` and whose other lines are logged; its exit code."""
+    """Run a command whose figures go to `on_log` and whose other lines are logged; its exit code.
+
+    A SIGTERM goes on to the command, which saves a checkpoint and ends; then this process ends by it too.
+    """
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
     )
     assert process.stdout is not None
+    received: list[int] = []
+
+    def hand_on(number: int) -> None:
+        received.append(number)
+        process.terminate()
+
     try:
-        for line in process.stdout:
-            if not line.startswith(FIGURES):
-                logger.info("%s", line.rstrip())
-            elif on_log is not None:
-                step, figures = json.loads(line.removeprefix(FIGURES))
-                on_log(step, figures)
-        return process.wait()
+        with signals_caught(hand_on, once=True):
+            for line in process.stdout:
+                if not line.startswith(FIGURES):
+                    logger.info("%s", line.rstrip())
+                elif on_log is not None:
+                    step, figures = json.loads(line.removeprefix(FIGURES))
+                    on_log(step, figures)
+            exit_code = process.wait()
     finally:
         process.terminate()
         process.wait()
+    if received:
+        leave(received[0])
+    return exit_code
 
 
 def _work_folder(work_dir: Path) -> Path:

@@ -34,6 +34,11 @@ def summed_over_ranks(counts: Mapping[str, float], world_size: int, device: torc
     return dict(zip(counts, sums.tolist(), strict=True))
 
 
+def true_on_any_rank(fact: bool, world_size: int, device: torch.device) -> bool:
+    """Whether it is so on at least one rank, told to all."""
+    return summed_over_ranks({"fact": float(fact)}, world_size, device)["fact"] > 0
+
+
 def joined_over_ranks(figures: Mapping[str, list[float]], world_size: int) -> dict[str, list[float]]:
     """The figures of all ranks, each of which may have noted others."""
     if world_size == 1:

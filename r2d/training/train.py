@@ -1,7 +1,8 @@
 """The doors to training: Stage 1 and Stage 2 from examples to a folder with the selected weights.
 
 A stage works in `work_dir`, which holds its checkpoints while it runs. Called again with the same `work_dir` after it
-was killed, it resumes from its last whole checkpoint and gives the weights it would have given.
+was killed, it resumes from its last whole checkpoint and gives the weights it would have given. Told to end (SIGTERM,
+Ctrl-C), it saves a checkpoint first.
 """
 
 from __future__ import annotations
@@ -231,7 +232,7 @@ def _run(
     if config.auto_batch:
         config = with_fitting_parts(make_trainer, config, model)
         trainer = make_trainer(config)
-    with memory_explained(stage, config, model):
+    with memory_explained(stage, config, model), trainer.save_on_signal.listening():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     select = trainer.select
     if select.best_step is None or select.best_value is None:

@@ -30,6 +30,7 @@ from r2d.training.progress import OnLog, Progress, said_when_long
 from r2d.training.ranks import add_over_ranks, joined_over_ranks, num_ranks, of_first_rank, summed_over_ranks
 from r2d.training.sampling import BatchOrder
 from r2d.training.selection import SelectBest
+from r2d.training.stopping import SaveOnSignal
 
 LOGGED_EVERY_STEPS = 10
 
@@ -65,13 +66,20 @@ class StageTrainer(Trainer):
         self.figures: dict[str, list[float | Tensor]] = defaultdict(list)
         self.guard = LossGuard(self.stage_name, max_loss_growth=config.max_loss_growth)
         self.progress = Progress(self.stage_name, on_log)
+        self.save_on_signal = SaveOnSignal(self.stage_name)
         super().__init__(
             model=model,
             args=training_arguments(config, work_dir / "checkpoints"),
             train_dataset=rows,
             eval_dataset=validation,
             data_collator=collate,
-            callbacks=[self.guard, select, CompleteCheckpoint(finish, fingerprint), self.progress],
+            callbacks=[
+                self.save_on_signal,
+                self.guard,
+                select,
+                CompleteCheckpoint(finish, fingerprint),
+                self.progress,
+            ],
         )
         self.network = make_network(self.model, precision=config.precision)
         self.loss_is_scaled_for_ga = True

@@ -1,11 +1,12 @@
-"""Trains one stage of the toy task in a process of its own and kills it at a given evaluation, or when a given file
-is there: see test_resume.py.
+"""Trains one stage of the toy task in a process of its own and kills it as soon as figures of a given step are there,
+or a given file: see test_resume.py.
 
-python -m tests.training.killed_run STAGE MODEL_FOLDER_OR_- WORK_DIR STEP_OR_FILE METHOD
+python -m tests.training.killed_run STAGE MODEL_FOLDER_OR_- WORK_DIR STEP_OR_FILE METHOD SIGNAL
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -15,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from r2d.config import MethodConfig, ModelConfig, ScratchConfig, Stage1Config, Stage2Config
-from r2d.training.train import StageResult, train_stage1, train_stage2
+from r2d.training.processes import train_stage1, train_stage2
+from r2d.training.train import StageResult
 from tests.conftest import TOY_LABELS, toy_examples
 
 MODEL = ModelConfig(
@@ -33,12 +35,22 @@ STAGE2 = Stage2Config(
 )  # fmt: skip
 
 
-def train(stage: str, start: str, work_dir: Path, kill_at_step: int | None = None, method: str = "r2d") -> StageResult:
-    """Train a stage by a method; when asked to, kill this process as soon as that step was evaluated."""
+def train(
+    stage: str,
+    start: str,
+    work_dir: Path,
+    kill_at_step: int | None = None,
+    method: str = "r2d",
+    kill_by: signal.Signals = signal.SIGKILL,
+) -> StageResult:
+    """Train a stage by a method; when asked to, kill this process as soon as that step was logged or evaluated."""
+
+    due = [kill_at_step]
 
     def on_log(step: int, figures: Mapping[str, float]) -> None:
-        if step == kill_at_step and "eval_loss" in figures:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if step in due:
+            due.clear()
+            os.kill(os.getpid(), kill_by)
 
     common = {"model": MODEL, "labels": TOY_LABELS, "work_dir": work_dir, "on_log": on_log}
     if stage == "1":
@@ -56,7 +68,8 @@ def kill_when_there(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    stage, start, work_dir, when, method = sys.argv[1:]
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    stage, start, work_dir, when, method, kill_by = sys.argv[1:]
     if not when.isdecimal():
         threading.Thread(target=kill_when_there, args=[Path(when)], daemon=True).start()
-    train(stage, start, Path(work_dir), int(when) if when.isdecimal() else None, method)
+    train(stage, start, Path(work_dir), int(when) if when.isdecimal() else None, method, signal.Signals[kill_by])

@@ -11,13 +11,14 @@ import pyarrow as pa
 
 from r2d.config import EndpointSource
 from r2d.errors import GenerationError
+from r2d.interruption import leave
 from r2d.rationales.generation.answers import Answers
 from r2d.rationales.generation.asking import Asking
 from r2d.rationales.generation.endpoint import Endpoint
 from r2d.rationales.generation.ledger import BudgetSpent, Ledger
 from r2d.rationales.generation.progress import GenerationSummary, OnProgress, Progress
 from r2d.rationales.generation.requests import RequestList, Requests
-from r2d.rationales.generation.stopping import Interrupted, Stop, leave, stopped_by_signals
+from r2d.rationales.generation.stopping import Interrupted, Stop, stopped_by_signals
 
 logger = logging.getLogger(__name__)
 
@@ -112,5 +113,5 @@ def _raise(reason: Exception | None, summary: GenerationSummary, answers: Path) 
         )
     if isinstance(reason, Interrupted):
         logger.warning("interrupted by %s; %s. Run again: it goes on where it stopped", reason, reached)
-        leave(reason)
+        leave(reason.number)
     raise reason

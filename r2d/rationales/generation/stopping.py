@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+from r2d.interruption import signals_caught
 
 logger = logging.getLogger(__name__)
 
@@ -63,29 +64,7 @@ class Stop:
 
 @contextmanager
 def stopped_by_signals(stop: Stop) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a stop, and put the earlier handlers back; only a main thread gets signals."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    """Turn SIGINT and SIGTERM into a stop."""
     loop = asyncio.get_running_loop()
-
-    def on_signal(number: int, frame: object) -> None:
-        loop.call_soon_threadsafe(stop.ask, Interrupted(number))
-
-    earlier = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with signals_caught(lambda number: loop.call_soon_threadsafe(stop.ask, Interrupted(number))):
         yield
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-
-
-def leave(interrupted: Interrupted) -> None:
-    """End as the signal would have: by the handler that stood before, else by leaving the process.
-
-    Raises:
-        SystemExit: with 128 plus the signal's number, unless the handler raises something else.
-    """
-    if callable(signal.getsignal(interrupted.number)):
-        signal.raise_signal(interrupted.number)
-    raise SystemExit(128 + interrupted.number)

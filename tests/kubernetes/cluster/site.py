@@ -117,7 +117,7 @@ class Site:
         """A run with our settings for a cluster, with another `config` and with changes to some steps."""
         run = yaml.safe_load((ROOT / "configs" / "kubernetes.yaml").read_text("utf-8"))
         run["parameters"] = {"config": config}
-        run["settings"]["orchestrator"] |= {"job_monitoring_interval": 1, "pod_stop_grace_period": 1}
+        run["settings"]["orchestrator"] |= {"job_monitoring_interval": 1, "pod_stop_grace_period": 20}
         for step, changes in steps.items():
             run["steps"][step] = merged(run["steps"].get(step) or {}, changes)
         return typed_run(self.place, name, run)
