@@ -28,7 +28,7 @@ run: $(READY)  ## train, evaluate and register the demo model (CONFIG=... for an
 	$(BIN)/zenml pipeline run reason2decide --config $(CONFIG)
 
 test: lint  ## lint, types and all tests that need no GPU and no cluster
-	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-cluster: $(READY)  ## the pipeline by ZenML's Kubernetes orchestrator on the test cluster; needs Debian's bubblewrap
 	$(BIN)/pytest -m cluster tests/kubernetes

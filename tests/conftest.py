@@ -22,8 +22,17 @@ for name, value in {
     "HF_HUB_OFFLINE": "1",
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "NO_COLOR": "1",
+    "ZENML_LOGGING_COLORS_DISABLED": "true",
+    "COLUMNS": "200",
 }.items():
     os.environ[name] = value
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole pipelines first: left for the end, one of two processes would work on them alone."""
+    items.sort(key=lambda item: item.path.parent.name != "pipelines")
+
 
 TOY_LABELS = LabelsConfig(names=("emergency now", "self care"), ordered=True)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from r2d.config import LabelsConfig, LoraConfig, ModelConfig, Stage1Config, Stag
 from r2d.errors import ModelError
 from r2d.modeling.load import load_pretrained
 from r2d.modeling.lora import add_adapters, merged_weights, save_weights
+from tests import warm
 from tests.modeling.padded_inputs import padded_inputs
 from tests.modeling.test_architectures import MADE, save
 
@@ -118,8 +117,8 @@ def test_a_killed_run_with_adapters_ends_with_the_bits_of_one_never_killed(stage
     )
 
     def train(work_dir: Path, kill_at_step: int) -> int:
-        command = [sys.executable, "-c", program, str(stage1_model), str(work_dir), str(kill_at_step)]
-        done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+        command = ["python", "-c", program, str(stage1_model), str(work_dir), str(kill_at_step)]
+        done = warm.run(command, cwd=ROOT, environment=os.environ | {"PYTHONPATH": str(ROOT)})
         assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
         return done.returncode
 

@@ -16,6 +16,8 @@ import matplotlib
 import pytest
 import yaml
 
+from tests import warm
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 PARTS = ("r2d", "steps", "pipelines", "configs", "reason2decide.py")
@@ -37,18 +39,19 @@ class Run:
 
 
 class Workplace:
-    """A folder with the project's sources, where `zenml` and `r2d` run as a user would run them."""
+    """A folder with the project's sources, where `zenml` and `r2d` run as a user would run them.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "project"
+    Args:
+        warm: run each command in a fork of a process that has imported the libraries already (`warm.py`).
+    """
+
+    def __init__(self, folder: Path, *, warm: bool = False) -> None:
+        self.folder, self.warm = folder / "project", warm
         self.environment = os.environ | {
             "PYTHONPATH": str(self.folder),
             "ZENML_CONFIG_PATH": str(folder / "zenml"),
             "XDG_CACHE_HOME": str(folder / "cache"),
             "MPLCONFIGDIR": matplotlib.get_cachedir(),  # finding all fonts anew takes seconds
-            "NO_COLOR": "1",
-            "ZENML_LOGGING_COLORS_DISABLED": "true",
-            "COLUMNS": "200",
         }
         for left_by_other_tests in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             self.environment.pop(left_by_other_tests, None)
@@ -67,25 +70,31 @@ class Workplace:
         done = self.type("python", "-c", f"import json\n{program}\nprint(json.dumps(answer))")
         return json.loads(done.stdout.splitlines()[-1])
 
-    def type(self, *command: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [str(BIN / command[0]), *command[1:]],
-            cwd=self.folder,
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def type(
+        self, *command: str, check: bool = True, stdin: str = "", anew: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """What a command of `.venv/bin` says.
+
+        Args:
+            check: fail where the command does.
+            anew: in a process of its own also where the workplace is warm.
+        """
+        words = [str(BIN / command[0]), *command[1:]]
+        if anew or not self.warm:
+            done = subprocess.run(
+                words, cwd=self.folder, env=self.environment, input=stdin, capture_output=True, text=True, check=False
+            )
+        else:
+            done = warm.run(words, cwd=self.folder, environment=self.environment, stdin=stdin)
         if check:
             assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
-    def run(self, config: dict[str, Any]) -> Run:
+    def run(self, config: dict[str, Any], *, anew: bool = False) -> Run:
         """`zenml pipeline run reason2decide --config ...`"""
         path = self.folder / "run.yaml"
         path.write_text(yaml.safe_dump({"parameters": {"config": config}}), encoding="utf-8")
-        done = self.type("zenml", "pipeline", "run", "reason2decide", "--config", str(path))
+        done = self.type("zenml", "pipeline", "run", "reason2decide", "--config", str(path), anew=anew)
         return Run(re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr))
 
     def write_csv(self, name: str, num_rows: int = 120) -> Path:
@@ -139,6 +148,6 @@ def tiny_config() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    place = Workplace(tmp_path_factory.mktemp("workplace"))
+    place = Workplace(tmp_path_factory.mktemp("workplace"), warm=True)
     place.write_csv("notes.csv")
     return place

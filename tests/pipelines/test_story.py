@@ -155,7 +155,7 @@ def office(tmp_path_factory: pytest.TempPathFactory, tiny_config: dict[str, Any]
     config["registration"]["gate"]["rules"].append(
         {"rule": "not_worse_than_champion", "figure": "macro_f1", "margin": 0.01}
     )
-    return Office(Workplace(tmp_path_factory.mktemp("story")), config)
+    return Office(Workplace(tmp_path_factory.mktemp("story"), warm=True), config)
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ STEPS = [
 
 @pytest.fixture(scope="module")
 def first_run(workplace: Workplace, tiny_config: dict[str, Any]) -> Run:
-    return workplace.run(tiny_config)
+    return workplace.run(tiny_config, anew=True)
 
 
 LAST_RUN = "from zenml.client import Client\nrun = Client().list_pipeline_runs(size=1).items[0]\n"

@@ -28,7 +28,7 @@ class Told:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory, stage2_model: Path) -> Told:
-    place = Workplace(tmp_path_factory.mktemp("registering"))
+    place = Workplace(tmp_path_factory.mktemp("registering"), warm=True)
     shutil.copy(Path(__file__).parent / "registering_pipeline.py", place.folder)
     shutil.copytree(stage2_model, place.folder / "model")
     config: dict[str, Any] = run_config("triage").model_dump(mode="json", exclude_none=True)

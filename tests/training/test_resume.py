@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -19,6 +17,7 @@ from r2d.errors import TrainingError
 from r2d.modeling.load import load_pretrained
 from r2d.training.checkpoints import COMPLETE_MARKER, latest_complete_checkpoint
 from r2d.training.train import StageResult
+from tests import warm
 from tests.training.killed_run import STAGE2, train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,13 +27,11 @@ def kill_at(
     stage: str, start: str, work_dir: Path, when: int | str, method: str = "r2d", by: signal.Signals = signal.SIGKILL
 ) -> str:
     """What the killed process said."""
-    command = [sys.executable, "-m", "tests.training.killed_run", stage, start, str(work_dir), str(when), method]
-    finished = subprocess.run(
-        [*command, by.name], cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False
-    )
+    command = ["python", "-m", "tests.training.killed_run", stage, start, str(work_dir), str(when), method]
+    finished = warm.run([*command, by.name], cwd=ROOT, environment=os.environ | {"PYTHONPATH": str(ROOT)})
     expected = -by if by is signal.SIGKILL else 128 + by
     assert finished.returncode == expected, finished.stderr[-2000:]
-    return finished.stderr
+    return finished.stdout
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,78 @@
+"""Commands, each in a fork of a process that has imported the libraries already.
+
+Of a command that trains a toy model, importing takes more time than all else. `multiprocessing`'s fork server imports
+the libraries once, and none of the project's own code: a command finds the sources that its `PYTHONPATH` names, its own
+arguments, variables, input and output, as in a process that was started anew. One thing is not as there: ZenML, as soon
+as it is imported, sends what is logged to the output.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import runpy
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from subprocess import CompletedProcess
+from tempfile import TemporaryDirectory
+
+LIBRARIES = [
+    "zenml.cli", "zenml.zen_stores.sql_zen_store", "zenml.orchestrators.step_runner", "zenml.integrations.mlflow",
+    "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store",
+    "torch", "torch.distributed", "transformers.trainer", "transformers.models.t5.modeling_t5", "accelerate", "peft",
+    "pandas", "pyarrow.parquet", "matplotlib.pyplot", "scipy.stats", "sklearn.linear_model",
+    "sklearn.feature_extraction.text", "sacrebleu", "evaluate", "bert_score",
+    "sentence_transformers", "openai", "typer",
+]  # fmt: skip
+STREAMS = ("in", "out", "err")
+OURS = ("r2d", "steps", "pipelines", "tests")
+
+
+@cache
+def _fork_server() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LIBRARIES)
+    return context
+
+
+def run(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], stdin: str = "") -> CompletedProcess[str]:
+    """As `subprocess.run` with captured output, for a script of Python's, or `python` with a script, `-c` or `-m`."""
+    with TemporaryDirectory() as folder:
+        streams = [Path(folder) / name for name in STREAMS]
+        streams[0].write_text(stdin, encoding="utf-8")
+        arguments = (list(command), str(cwd), dict(environment), [str(stream) for stream in streams])
+        process = _fork_server().Process(target=_become, args=arguments)
+        process.start()
+        process.join()
+        assert process.exitcode is not None
+        out, err = (stream.read_text(encoding="utf-8") for stream in streams[1:])
+    return CompletedProcess(command, process.exitcode, out, err)
+
+
+def _become(command: list[str], cwd: str, environment: dict[str, str], streams: list[str]) -> None:
+    """Run a command in this process, which nobody uses for anything else."""
+    for number, (path, flags) in enumerate(zip(streams, (os.O_RDONLY, *2 * [os.O_WRONLY | os.O_CREAT]), strict=True)):
+        os.dup2(os.open(path, flags, 0o600), number)
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(os.dup(number), mode) for number, mode in enumerate("rww"))
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(cwd)
+    for name in [name for name in sys.modules if name.split(".")[0] in OURS]:
+        del sys.modules[name]
+    sys.argv = command[1:] if Path(command[0]).name == "python" else command
+    beside = {"-c": "", "-m": cwd}.get(sys.argv[0], str(Path(sys.argv[0]).parent))
+    installed = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
+    sys.path[:] = [beside, *environment["PYTHONPATH"].split(os.pathsep), *installed]
+    try:
+        if sys.argv[0] == "-c":
+            exec(compile(sys.argv.pop(1), "<string>", "exec"), {"__name__": "__main__"})
+        elif sys.argv[0] == "-m":
+            runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+    finally:
+        logging.shutdown()
