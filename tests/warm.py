@@ -65,7 +65,7 @@ def _become(command: list[str], cwd: str, environment: dict[str, str], streams: 
         del sys.modules[name]
     sys.argv = command[1:] if Path(command[0]).name == "python" else command
     beside = {"-c": "", "-m": cwd}.get(sys.argv[0], str(Path(sys.argv[0]).parent))
-    installed = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
+    installed = [path for path in sys.path if path.startswith((f"{sys.prefix}/lib", f"{sys.base_prefix}/lib"))]
     sys.path[:] = [beside, *environment["PYTHONPATH"].split(os.pathsep), *installed]
     try:
         if sys.argv[0] == "-c":

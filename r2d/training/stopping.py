@@ -27,6 +27,7 @@ class SaveOnSignal(TrainerCallback):
     def __init__(self, stage: str) -> None:
         self.stage = stage
         self.received: int | None = None
+        self.said = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -50,11 +51,11 @@ class SaveOnSignal(TrainerCallback):
         self._save_if_told(args, state, control)
 
     def _save_if_told(self, args: Any, state: Any, control: Any) -> None:
-        if true_on_any_rank(self.received is not None, args.world_size, args.device):
-            self.received = self.received or signal.SIGTERM
-            control.should_save = control.should_training_stop = True
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.received is not None and state.is_world_process_zero:
+        if not true_on_any_rank(self.received is not None, args.world_size, args.device):
+            return
+        self.received = self.received or signal.SIGTERM
+        control.should_save = control.should_training_stop = True
+        if state.is_world_process_zero and not self.said:
+            self.said = True
             name = signal.Signals(self.received).name
             logger.warning("%s: %s; saves a checkpoint of step %d and ends", self.stage, name, state.global_step)

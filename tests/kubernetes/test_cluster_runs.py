@@ -5,8 +5,10 @@ The tests of this file are one story, told in order on one cluster. What can run
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -25,6 +27,8 @@ from tests.kubernetes.story import (
 )
 
 pytestmark = pytest.mark.cluster
+
+BROKEN = {**CONFIG, "validation": {"severities": {"text_length": "error"}, "min_text_characters": 5000}}
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +120,9 @@ def test_what_is_cached_makes_no_pod(disturbed_run: Outcome, site: Site) -> None
 @pytest.fixture(scope="module")
 def failed_runs(disturbed_run: Outcome, site: Site, side: ThreadPoolExecutor) -> dict[str, Outcome]:
     """Two runs that cannot end well, side by side: no node has the GPU that is asked for; a step stops on its data."""
-    broken = {**CONFIG, "validation": {"severities": {"text_length": "error"}, "min_text_characters": 5000}}
     runs = {
         "no-node": side.submit(site.run, "no-node", CONFIG, train_stage2=NO_NODE),
-        "broken-data": side.submit(site.run, "broken-data", broken, validate_examples={"retry": {"max_retries": 1}}),
+        "broken-data": side.submit(site.run, "broken-data", BROKEN, validate_examples={"retry": {"max_retries": 1}}),
     }
     return {name: run.result() for name, run in runs.items()}
 
@@ -149,6 +152,32 @@ def test_a_failing_step_is_tried_again_and_then_fails_the_run(failed_runs: dict[
 @pytest.mark.parametrize("name", ["no-node", "broken-data"])
 def test_the_command_of_a_failed_run_exits_with_an_error(failed_runs: dict[str, Outcome], name: str) -> None:
     assert failed_runs[name].exit_code != 0, failed_runs[name].output[-2000:]
+
+
+@pytest.fixture(scope="module")
+def failed_client(failed_runs: dict[str, Outcome], site: Site) -> tuple[dict[str, Any], str]:
+    """Status and log of the CronJob's job, when its run stops on its data."""
+    config = BROKEN | {"registration": {"model_name": "other"}}  # without a champion the first call trains
+    site.start_client("retraining-1", config, validate_examples={"retry": {"max_retries": 0}})
+
+    def job() -> dict[str, Any]:
+        (found,) = [one for one in site.cluster.objects("jobs") if one["metadata"]["name"] == "retraining-1"]
+        return found
+
+    deadline = time.monotonic() + 900
+    while not job()["status"].get("conditions"):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    (pod,) = site.cluster.pods(**{"job-name": "retraining-1"})
+    return job()["status"], site.cluster.log(pod)
+
+
+def test_the_job_of_the_cronjob_fails_with_its_run(failed_client: tuple[dict[str, Any], str]) -> None:
+    status, log = failed_client
+    assert [condition["type"] for condition in status["conditions"]] == ["Failed"], log[-3000:]
+    assert status["failed"] == 1
+    assert "validate_examples" in log
+    assert "Traceback" not in log.splitlines()[-1]
 
 
 def test_a_client_without_rights_is_told_which_rule_is_missing(failed_runs: dict[str, Outcome], site: Site) -> None:

@@ -65,9 +65,9 @@ class Workplace:
         # ZenML takes the folder with `.zen` as the root of the sources; `make setup` does the same.
         (self.folder / ".zen").mkdir()
 
-    def python(self, program: str) -> Any:
-        """What a Python program of a few lines leaves in `answer`, run in a process of its own."""
-        done = self.type("python", "-c", f"import json\n{program}\nprint(json.dumps(answer))")
+    def python(self, program: str, *, anew: bool = False) -> Any:
+        """What a Python program of a few lines leaves in `answer`."""
+        done = self.type("python", "-c", f"import json\n{program}\nprint(json.dumps(answer))", anew=anew)
         return json.loads(done.stdout.splitlines()[-1])
 
     def type(

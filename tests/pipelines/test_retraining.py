@@ -127,7 +127,8 @@ def test_new_rows_start_a_run_from_the_champion_and_what_came_of_it_is_not_train
         "import sys\nfrom pathlib import Path\nfrom pipelines.retraining import retrain\n"
         "done = retrain(Path('retrain.yaml'))\n"
         "heavy = {'torch', 'transformers', 'great_expectations', 'matplotlib'}\n"
-        "answer = [done.lines()[0], sorted(heavy & set(sys.modules))]"
+        "answer = [done.lines()[0], sorted(heavy & set(sys.modules))]",
+        anew=True,
     )
     assert said == "nothing to do: no trigger fired; toy-triage/2 stays champion"
     assert heavy == [], "a decision that takes seconds has no use for them"

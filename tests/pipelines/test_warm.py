@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import pytest
 
 from tests.pipelines.conftest import Workplace
 
 FACTS = """
 import os, sys
 import r2d.config
-answer = [r2d.config.__file__, os.getcwd(), sys.argv, sys.stdin.read(), dict(os.environ), sys.path]
-answer += [sorted(name for name in sys.modules if name.split(".")[0] in ("r2d", "steps", "pipelines", "tests"))]
-print(json.dumps(answer))
+ours = ("r2d", "steps", "pipelines", "tests")
+print(json.dumps({
+    "code": r2d.config.__file__, "folder": os.getcwd(), "arguments": sys.argv, "input": sys.stdin.read(),
+    "variables": dict(os.environ), "path": sys.path,
+    "imported": sorted(name for name in sys.modules if name.split(".")[0] in ours),
+}))
 sys.exit(3)
 """
 
 
+@pytest.mark.slow
 def test_a_warm_command_is_given_what_one_in_a_process_of_its_own_is_given(tmp_path: Path) -> None:
     place = Workplace(tmp_path, warm=True)
     program = ("python", "-c", f"import json{FACTS}", "argument")
-    warm, anew = (place.type(*program, stdin="a line\n", check=False, anew=anew) for anew in (False, True))
-    assert (warm.returncode, warm.stdout) == (3, anew.stdout)
-    assert str(place.folder / "r2d") in warm.stdout
+    done = [place.type(*program, stdin="a line\n", check=False, anew=anew) for anew in (False, True)]
+    warm, anew = (json.loads(one.stdout) for one in done)
+    for fact in anew:
+        assert warm[fact] == anew[fact], fact
+    assert Path(warm["code"]).is_relative_to(place.folder)
+    assert [one.returncode for one in done] == [3, 3]

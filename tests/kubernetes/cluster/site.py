@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
 import shutil
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -79,6 +81,13 @@ answer = {{
 }}
 """
 
+KEY = """
+from zenml.client import Client
+client = Client()
+account = client.create_service_account("retraining")
+answer = client.create_api_key(account.id, "default").key
+"""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -90,6 +99,16 @@ class Outcome:
     steps: dict[str, str]
     hashes: dict[str, str | None]
     metrics: dict[str, Any] | None
+
+
+def run_of(config: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """configs/kubernetes.yaml with another `config`, changes to some steps, and less patience."""
+    run: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "kubernetes.yaml").read_text("utf-8"))
+    run["parameters"] = {"config": config}
+    run["settings"]["orchestrator"] |= {"job_monitoring_interval": 1, "pod_stop_grace_period": 20}
+    for step, changes in steps.items():
+        run["steps"][step] = merged(run["steps"].get(step) or {}, changes)
+    return run
 
 
 def typed_run(place: Workplace, name: str, run: Mapping[str, Any]) -> Outcome:
@@ -112,15 +131,30 @@ class Site:
     cluster: ControlPlane
     services: Services
     place: Workplace
+    app: Path
+    """What is `/app` in every pod."""
 
     def run(self, name: str, config: Mapping[str, Any], **steps: Mapping[str, Any]) -> Outcome:
         """A run with our settings for a cluster, with another `config` and with changes to some steps."""
-        run = yaml.safe_load((ROOT / "configs" / "kubernetes.yaml").read_text("utf-8"))
-        run["parameters"] = {"config": config}
-        run["settings"]["orchestrator"] |= {"job_monitoring_interval": 1, "pod_stop_grace_period": 20}
-        for step, changes in steps.items():
-            run["steps"][step] = merged(run["steps"].get(step) or {}, changes)
-        return typed_run(self.place, name, run)
+        return typed_run(self.place, name, run_of(config, steps))
+
+    def start_client(self, name: str, config: Mapping[str, Any], **steps: Mapping[str, Any]) -> None:
+        """As `kubectl create job --from=cronjob/retraining NAME`, with another config in the image."""
+        (self.app / "configs" / f"{name}.yaml").write_text(yaml.safe_dump(run_of(config, steps)), encoding="utf-8")
+        (cronjob,) = [one for one in self.cluster.objects("cronjobs") if one["metadata"]["name"] == "retraining"]
+        spec = copy.deepcopy(cronjob["spec"]["jobTemplate"]["spec"])
+        (client,) = spec["template"]["spec"]["containers"]
+        client["image"] = IMAGE
+        client["command"] = [word.replace("kubernetes.yaml", f"{name}.yaml") for word in client["command"]]
+        here = {"R2D_IMAGE": IMAGE, "ZENML_STORE_URL": self.services.zenml}
+        client["env"] = [one | {"value": here[one["name"]]} if one["name"] in here else one for one in client["env"]]
+        metadata = {"name": name, "namespace": NAMESPACE}
+        key = {"name": "zenml-client", "namespace": NAMESPACE}
+        data = {"api-key": b64encode(self.place.python(KEY).encode()).decode()}
+        self.cluster.apply(
+            {"apiVersion": "v1", "kind": "Secret", "metadata": key, "data": data},
+            {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec},
+        )
 
     def pods(self, run: str, step: str = "") -> list[Object]:
         """The pods of a run, or of one of its steps, those that are gone included, in the order they were made."""
@@ -171,7 +205,7 @@ def running_site(
             "Client().create_secret('mlflow', {'username': 'test', 'password': 'test-secret'})\n"
             f"answer = apply_stack(Path('{ROOT / 'k8s' / 'stack.yaml'}'))"
         )
-        yield Site(cluster, services, place)
+        yield Site(cluster, services, place, image)
         if cluster.faults:
             raise RuntimeError(f"the test cluster itself failed:\n{cluster.faults[0]}")
 
