@@ -31,11 +31,11 @@ test: lint  ## lint, types and all tests that need no GPU and no cluster
 	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-cluster: $(READY)  ## the pipeline by ZenML's Kubernetes orchestrator on the test cluster; needs Debian's bubblewrap
-	$(BIN)/pytest -m cluster tests/kubernetes
+	$(BIN)/pytest -m cluster --timeout 3600 tests/kubernetes
 
 test-cluster-real: $(READY)  ## the same story on a real control plane, compiled here once (tests/kubernetes/control_plane)
 	sh tests/kubernetes/control_plane/build.sh $(BIN)/python
-	$(BIN)/pytest -m real_cluster tests/kubernetes/test_real_control_plane.py
+	$(BIN)/pytest -m real_cluster --timeout 3600 tests/kubernetes/test_real_control_plane.py
 
 image:  ## the image of every pod; needs buildah (TORCH_INDEX=... another index for torch, BASE=... another base)
 	buildah build --file k8s/Dockerfile --build-arg COMMIT=$$(git rev-parse HEAD) \

@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import os
 import runpy
+import site
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -65,8 +66,8 @@ def _become(command: list[str], cwd: str, environment: dict[str, str], streams: 
         del sys.modules[name]
     sys.argv = command[1:] if Path(command[0]).name == "python" else command
     beside = {"-c": "", "-m": cwd}.get(sys.argv[0], str(Path(sys.argv[0]).parent))
-    installed = [path for path in sys.path if path.startswith((f"{sys.prefix}/lib", f"{sys.base_prefix}/lib"))]
-    sys.path[:] = [beside, *environment["PYTHONPATH"].split(os.pathsep), *installed]
+    installed = [path for path in sys.path if path.startswith(f"{sys.base_prefix}/lib")] + site.getsitepackages()
+    sys.path[:] = [beside, *environment["PYTHONPATH"].split(os.pathsep), *dict.fromkeys(installed)]
     try:
         if sys.argv[0] == "-c":
             exec(compile(sys.argv.pop(1), "<string>", "exec"), {"__name__": "__main__"})

@@ -167,9 +167,13 @@ def _set_alias(client: MlflowClient, name: str, alias: str, version: str | None)
         try:
             client.set_registered_model_alias(name, alias, version)
         except MlflowException as error:
-            if not is_missing(error):
+            if is_missing(error):
+                logger.warning("%s: version %s, its %s, was removed from the registry", name, version, alias)
+                return
+            if _aliases(client, name).get(alias) == there:
                 raise
-            logger.warning("%s: version %s, its %s, was removed from the registry", name, version, alias)
+            # MLflow's store looks, then inserts: of two processes that make an alias at once, it refuses one.
+            _set_alias(client, name, alias, version)
             return
     logger.info("%s: the alias %s is now at %s (it was at %s)", name, alias, version or "none", there or "none")
 

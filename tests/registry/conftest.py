@@ -79,7 +79,7 @@ def packaged_once(store: str) -> dict[str, Any]:
 
 @pytest.fixture
 def register(packaged: Register, packaged_once: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Register:
-    """The same, but that MLflow packs the model's files only the first time and every version shares them, and that one
+    """The same, but that MLflow packs the files of a configuration once and all its versions share them, and that one
     picture stands for all: for tests of what happens around them, at a tenth of the time."""
     import mlflow
 
@@ -87,16 +87,21 @@ def register(packaged: Register, packaged_once: dict[str, Any], monkeypatch: pyt
 
     pack, draw = mlflow.pyfunc.log_model, registration.gate_picture
 
-    def pack_once(**given: Any) -> Any:
-        if "info" not in packaged_once:
-            packaged_once["info"] = pack(**given)
-        return packaged_once["info"]
-
     def draw_once(decision: Any) -> Any:
         if "picture" not in packaged_once:
             packaged_once["picture"] = draw(decision)
         return packaged_once["picture"]
 
-    monkeypatch.setattr(mlflow.pyfunc, "log_model", pack_once)
+    def do(run: RunConfig, metrics: dict[str, Any], **more: Any) -> Any:
+        made_of = run.model_dump_json(exclude={"registration": True, "data": {"path"}})
+
+        def pack_once(**given: Any) -> Any:
+            if made_of not in packaged_once:
+                packaged_once[made_of] = pack(**given)
+            return packaged_once[made_of]
+
+        monkeypatch.setattr(mlflow.pyfunc, "log_model", pack_once)
+        return packaged(run, metrics, **more)
+
     monkeypatch.setattr(registration, "gate_picture", draw_once)
-    return packaged
+    return do

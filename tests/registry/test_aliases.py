@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import steps.registry.registration as registering
 from r2d.config.gate import HISTORY_SUFFIX
 from r2d.errors import RegistryError
 from steps.registry import approve, champion_to_compare, history, rollback
+from steps.registry.aliases import settled_history
+from steps.registry.versions import connected
 from tests.registry.conftest import Register, run_config
 from tests.registry.measured import decisions, metrics_of
 
@@ -92,6 +95,24 @@ def test_of_registrations_at_once_one_moves_the_alias_and_the_others_see_that_it
     for loser in found:
         if loser is not winner:
             assert f"the champion is now race/{winner.version}" in loser.follows.reason
+
+
+def test_an_alias_that_several_draw_at_once_is_refused_to_none_of_them(register: Register) -> None:
+    register(run_config("drawn"), metrics_of(GOOD))
+    ready = threading.Barrier(4, timeout=60)
+
+    def draw() -> None:
+        with connected("drawing") as client:
+            for _ in range(25):
+                if ready.wait() == 0:
+                    client.delete_registered_model_alias("drawn", "champion")
+                ready.wait()
+                settled_history(client, "drawn")
+
+    with ThreadPoolExecutor(ready.parties) as pool:
+        for drawn in [pool.submit(draw) for _ in range(ready.parties)]:
+            drawn.result()
+    assert alias("drawn", "champion") == "1"
 
 
 RACE = """

@@ -41,10 +41,11 @@ def champion(name: str) -> str:
 
 
 class Desk:
-    """A folder with a run configuration, at which commands are typed."""
+    """A folder with a run configuration, at which commands are typed. None of them may start a run."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder, self.patch, self.capsys = folder, patch, capsys
+        patch.setattr("pipelines.retraining.trained", lambda decision, *_: pytest.fail(f"a run started: {decision}"))
 
     def run_of(self, name: str, data: str) -> RunConfig:
         path = self.folder / "notes.csv"
