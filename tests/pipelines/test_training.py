@@ -54,6 +54,11 @@ def test_the_last_screen_says_what_was_trained_how_good_it_is_where_to_look_and_
         assert text in first_run.output, text
 
 
+def test_what_libraries_say_of_their_own_making_does_not_bury_the_run(first_run: Run) -> None:
+    for library in ("registering function", "declarations of metric"):
+        assert library not in first_run.output
+
+
 def test_no_clinical_text_stands_in_the_log(first_run: Run) -> None:
     assert "pt denies" not in first_run.output
     assert "pt reports" not in first_run.output

@@ -20,6 +20,9 @@ from r2d.data.validation.figures import Figure
 if TYPE_CHECKING:
     import great_expectations.expectations as gxe
 
+# As it is imported it tells of each of its functions, 200 lines among those of the run.
+logging.getLogger("great_expectations").setLevel(logging.WARNING)
+
 FLAGS = {
     "text_present": "text_empty",
     "label_declared": "label_undeclared",
@@ -97,7 +100,6 @@ def _between(column: str, low: float | None, high: float | None) -> gxe.Expectat
 def _held(frame: pd.DataFrame, expectations: Sequence[gxe.Expectation]) -> list[dict[str, Any]]:
     """The result of each expectation, in order."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
