@@ -24,7 +24,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from r2d.config.inference import InferenceConfig
+from r2d.config.jobs import InferenceConfig
 from r2d.inference.infer import infer
 from r2d.inference.model import InferenceModel
 from r2d.inference.parts import Parts

@@ -12,7 +12,9 @@ import torch
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
 from benchmarks.invented_rows import Row, label_names
-from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage1Config, Stage2Config
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import MethodConfig, Stage1Config, Stage2Config
 from r2d.data.examples import Example, to_table
 from r2d.modeling.decoding import LabelDecoding
 from r2d.modeling.labels import LabelSets
@@ -181,7 +183,7 @@ def _stage2_config(batch_size: int, learning_rate: float) -> Stage2Config:
 
 
 def _schedule() -> Stage2Schedule:
-    return Stage2Schedule.from_config(_stage2_config(1, 5e-5))
+    return Stage2Schedule(_stage2_config(1, 5e-5), MethodConfig())
 
 
 def _table(rows: Sequence[Row]) -> pa.Table:

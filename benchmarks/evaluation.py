@@ -20,7 +20,10 @@ import torch
 from benchmarks.brief_training import SIZES, new_model, train_briefly
 from benchmarks.invented_rows import benchmark_tokenizer, label_names, make_rows
 from benchmarks.pairs import Table, facts, say, write_results
-from r2d.config import DataConfig, EvaluationConfig, LabelsConfig, ModelConfig, Stage2Config
+from r2d.config.data import DataConfig, LabelsConfig
+from r2d.config.evaluation import EvaluationConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import Stage2Config
 from r2d.data.examples import Example, to_table
 from r2d.evaluation.champion import Champion
 from r2d.evaluation.clock import OF_THE_MODEL, PARTS

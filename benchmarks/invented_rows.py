@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.work import RowTokens
-from r2d.config import PromptsConfig
+from r2d.config.model import PromptsConfig
 from r2d.modeling.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from r2d.config import DataConfig, ModelConfig, ScratchConfig, ValidationConfig
+from r2d.config.data import DataConfig
+from r2d.config.model import ModelConfig, ScratchConfig
+from r2d.config.validation import ValidationConfig
 
 LABELS = ("emergency now", "same day", "within three days", "self care")
 WORDS_A_NOTE = 100

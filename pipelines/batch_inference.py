@@ -10,8 +10,9 @@ from typing import Any
 from zenml import pipeline
 
 from pipelines.outcome import raising
-from r2d.config.inference import InferenceConfig
-from r2d.config.jobs import load_job, parse_job
+from r2d.config.jobs import InferenceConfig
+from r2d.config.loading import load_job
+from r2d.config.section import parse_section
 from steps.infer_batch import infer_batch
 
 DEFAULT = Path(__file__).resolve().parent.parent / "configs" / "batch_inference.yaml"
@@ -23,7 +24,7 @@ def batch_inference(config: dict[str, Any] | None = None) -> None:
     """Parquet, CSV or JSON Lines in, Parquet out.
 
     Args:
-        config: the fields of `r2d.config.inference.InferenceConfig`; by default `configs/batch_inference.yaml`.
+        config: the fields of `r2d.config.jobs.InferenceConfig`; by default `configs/batch_inference.yaml`.
     """
-    job = load_job(InferenceConfig, DEFAULT) if config is None else parse_job(InferenceConfig, config)
+    job = load_job(InferenceConfig, DEFAULT) if config is None else parse_section(InferenceConfig, config)
     infer_batch(job)

@@ -11,9 +11,9 @@ from zenml import pipeline
 
 from pipelines.outcome import raising
 from pipelines.training import validated_examples
-from r2d.config import load_config, parse_config
-from r2d.config.comparison import variants, zero_shot_facts
+from r2d.config.loading import load_config, parse_config
 from r2d.data.fingerprint import files_fingerprint
+from r2d.evaluation.comparison_variants import variants, zero_shot_facts
 from r2d.evaluation.zero_shot import zero_shot_source
 from r2d.rationales.sources import source_files
 from steps.compare import compare

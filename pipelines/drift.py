@@ -10,8 +10,9 @@ from typing import Any
 from zenml import pipeline
 
 from pipelines.outcome import raising
-from r2d.config.drift import DriftConfig
-from r2d.config.jobs import load_job, parse_job
+from r2d.config.jobs import DriftConfig
+from r2d.config.loading import load_job
+from r2d.config.section import parse_section
 from steps.report_drift import report_drift
 
 DEFAULT = Path(__file__).resolve().parent.parent / "configs" / "drift.yaml"
@@ -23,7 +24,7 @@ def drift(config: dict[str, Any] | None = None) -> None:
     """The output of a batch inference in, a verdict with its reasons out.
 
     Args:
-        config: the fields of `r2d.config.drift.DriftConfig`; by default `configs/drift.yaml`.
+        config: the fields of `r2d.config.jobs.DriftConfig`; by default `configs/drift.yaml`.
     """
-    job = load_job(DriftConfig, DEFAULT) if config is None else parse_job(DriftConfig, config)
+    job = load_job(DriftConfig, DEFAULT) if config is None else parse_section(DriftConfig, config)
     report_drift(job)

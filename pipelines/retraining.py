@@ -11,14 +11,15 @@ from typing import Any
 
 import yaml
 
-from r2d.config import RunConfig, parse_config, read_parameters
-from r2d.config.jobs import parse_job
-from r2d.config.retraining import RetrainingConfig
+from r2d.config.jobs import RetrainingConfig
+from r2d.config.loading import parse_config, read_parameters
+from r2d.config.run import RunConfig
+from r2d.config.section import parse_section
 from r2d.registry.retraining_result import RetrainingResult, read_drift, write_result
 from r2d.registry.training_facts import count_rows, facts_of_run
 from r2d.registry.triggers import RetrainingDecision, data_changed, decide
+from steps.code import ROOT, model_code_hash
 from steps.registry import with_pinned_start
-from steps.registry.registration import ROOT
 from steps.retraining import champion_facts, outcome_of, run_to_the_end, version_made_by, warm
 from steps.run_key import key_of
 
@@ -38,7 +39,7 @@ def retrain(
         TrainingError: the run did not succeed; no alias was moved by it.
     """
     values = dict(read_parameters(file))
-    triggers = parse_job(RetrainingConfig, values.pop("retraining", None) or {}, where=f"{file}: retraining")
+    triggers = parse_section(RetrainingConfig, values.pop("retraining", None) or {}, where=f"{file}: retraining")
     decision, run = decision_on(parse_config(values, where=str(file)), triggers, force)
     result = RetrainingResult(decision)
     write_result(result, out)
@@ -55,7 +56,7 @@ def decision_on(run: RunConfig, triggers: RetrainingConfig, force: str | None) -
     champion = champion_facts(name)
     if triggers.warm_start and champion is not None:
         run = warm(run, champion)
-    now = facts_of_run(run, code_root=ROOT)
+    now = facts_of_run(run, code_root=ROOT, code_sha256=model_code_hash())
     if triggers.min_new_rows and champion is not None and data_changed(now, champion.facts):
         now = replace(now, num_rows=count_rows(run))
     decision = decide(

@@ -11,7 +11,8 @@ from zenml import pipeline
 from zenml.steps.entrypoint_function_utils import StepArtifact
 
 from pipelines.outcome import raising
-from r2d.config import RunConfig, load_config, parse_config
+from r2d.config.loading import load_config, parse_config
+from r2d.config.run import RunConfig
 from r2d.data.fingerprint import data_fingerprint, file_hashes, files_fingerprint
 from r2d.rationales.sources import source_files
 from r2d.registry.training_facts import files_beside

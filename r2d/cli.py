@@ -12,11 +12,12 @@ import typer
 
 from r2d import cli_lineage, cli_registry, cli_retrain
 from r2d.cluster import stack_door
-from r2d.config import LabelsConfig, load_config
-from r2d.data.labels import normalise_label
+from r2d.config.data import LabelsConfig
+from r2d.config.loading import load_config
 from r2d.errors import R2DError
 from r2d.inference.commands import drift, predict_file
 from r2d.registry.fetch import fetch_registered
+from r2d.text import normalise_label
 
 if TYPE_CHECKING:
     from r2d.modeling.labels import LabelSet

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from r2d.config import EndpointSource, EvaluationConfig, LabelsConfig, PrivacyConfig, RunConfig, load_config
+from r2d.config.data import LabelsConfig
+from r2d.config.evaluation import EvaluationConfig
+from r2d.config.loading import load_config
+from r2d.config.rationales import EndpointSource
+from r2d.config.run import RunConfig
+from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import write_table
 from r2d.data.labelled_file import load_labelled_file
 from r2d.data.load import load_examples

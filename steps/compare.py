@@ -11,16 +11,16 @@ from zenml import get_step_context, log_metadata, step
 from zenml.client import Client
 from zenml.types import MarkdownString
 
-from r2d.config import LabelsConfig
+from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
-from steps.cache import by_sources
+from steps.cache import by_code
 from steps.materializers import TableMaterializer
 
 if TYPE_CHECKING:
     from zenml.models import StepRunResponse
 
 
-@step(cache_policy=by_sources(__name__), output_materializers={"r2d_comparison_runs": TableMaterializer})
+@step(cache_policy=by_code(__name__), output_materializers={"r2d_comparison_runs": TableMaterializer})
 def compare(
     metrics: list[dict[str, Any]],
     predictions: list[pa.Table],

@@ -8,17 +8,19 @@ from PIL.Image import Image
 from zenml import log_metadata, step
 from zenml.types import HTMLString
 
-from r2d.config import DataConfig, EvaluationConfig, PrivacyConfig
+from r2d.config.data import DataConfig
+from r2d.config.evaluation import EvaluationConfig
+from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import content_hash
 from r2d.modeling.model_folder import folder_hash
-from steps.cache import by_sources
+from steps.cache import by_code
 from steps.materializers import TableMaterializer
 from steps.tracking import log_figures
 from steps.work_dir import work_dir
 
 
 @step(
-    cache_policy=by_sources(__name__),
+    cache_policy=by_code(__name__),
     output_materializers={"r2d_predictions": TableMaterializer, "r2d_judge_scores": TableMaterializer},
 )
 def evaluate(
@@ -56,7 +58,7 @@ def evaluate(
         data=data,
         champion=None if champion is None else Champion(champion, fetch_registered(champion)),
         privacy=privacy,
-        work_dir=work_dir(__name__, content_hash(examples), folder_hash(model), evaluation, data),
+        work_dir=work_dir("evaluate", content_hash(examples), folder_hash(model)),
     )
     seconds = {"evaluation_seconds": result.seconds["total"], "generation_seconds": result.seconds["generation"]}
     log_metadata(result.overview() | seconds)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from zenml import log_metadata, step
 
-from r2d.config.inference import InferenceConfig
+from r2d.config.jobs import InferenceConfig
 
 
 @step(enable_cache=False)

@@ -7,15 +7,17 @@ import pyarrow as pa
 from zenml import log_metadata, save_artifact, step
 from zenml.types import HTMLString
 
-from r2d.config import DataConfig, PrivacyConfig, RationalesConfig
+from r2d.config.data import DataConfig
+from r2d.config.rationales import RationalesConfig
+from r2d.config.validation import PrivacyConfig
 from r2d.errors import DataError
-from steps.cache import by_sources
+from steps.cache import by_code
 from steps.materializers import TableMaterializer
 from steps.work_dir import work_root
 
 
 @step(
-    cache_policy=by_sources(__name__),
+    cache_policy=by_code(__name__),
     output_materializers={
         "r2d_stage1_examples": TableMaterializer,
         "r2d_stage2_examples": TableMaterializer,

@@ -5,12 +5,12 @@ from typing import Annotated
 import pyarrow as pa
 from zenml import log_metadata, step
 
-from r2d.config import DataConfig
-from steps.cache import by_sources
+from r2d.config.data import DataConfig
+from steps.cache import by_code
 from steps.materializers import TableMaterializer
 
 
-@step(cache_policy=by_sources(__name__), output_materializers=TableMaterializer)
+@step(cache_policy=by_code(__name__), output_materializers=TableMaterializer)
 def load_examples(data: DataConfig, data_fingerprint: str) -> Annotated[pa.Table, "r2d_examples"]:
     """Examples from the configured source.
 

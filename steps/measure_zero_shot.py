@@ -5,12 +5,13 @@ from typing import Annotated, Any
 import pyarrow as pa
 from zenml import log_metadata, step
 
-from r2d.config import DataConfig, EvaluationConfig
-from steps.cache import by_sources
+from r2d.config.data import DataConfig
+from r2d.config.evaluation import EvaluationConfig
+from steps.cache import by_code
 from steps.materializers import TableMaterializer
 
 
-@step(cache_policy=by_sources(__name__), output_materializers={"r2d_predictions": TableMaterializer})
+@step(cache_policy=by_code(__name__), output_materializers={"r2d_predictions": TableMaterializer})
 def measure_zero_shot(
     examples: pa.Table,
     provenance: pa.Table,

@@ -8,7 +8,7 @@ from PIL.Image import Image
 from zenml import get_step_context, log_metadata, step
 from zenml.types import HTMLString, MarkdownString
 
-from r2d.config import RunConfig
+from r2d.config.run import RunConfig
 
 
 @step(enable_cache=False)

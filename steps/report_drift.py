@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from zenml import log_metadata, step
 from zenml.types import HTMLString
 
-from r2d.config.drift import DriftConfig
+from r2d.config.jobs import DriftConfig
 
 
 @step(enable_cache=False)

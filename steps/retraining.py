@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from r2d.config import RunConfig
+from r2d.config.run import RunConfig
 from r2d.errors import RegistryError, TrainingError
 from r2d.registry.fetch import REGISTERED
 from r2d.registry.training_facts import facts_of_version

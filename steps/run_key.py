@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from r2d.config import RunConfig
+import hashlib
+import json
+
+from r2d.config.run import RunConfig
 from r2d.data.fingerprint import data_fingerprint, files_fingerprint
 from r2d.rationales.sources import source_files
-from r2d.registry.run_key import run_key
-from steps.cache import sources_hash
-
-MEASURED_STEPS = (
-    "load_examples", "validate_examples", "ingest_rationales", "train_stage1", "train_stage2", "evaluate",
-)  # fmt: skip
-"""Every step of the main job that the weights and figures of a model depend on."""
+from steps.code import model_code_hash
 
 
 def key_of(run: RunConfig) -> str:
-    """The key of a run of the main job, from the sources of its steps: none of them is imported."""
+    """SHA-256 over everything that the weights and metrics of a run depend on.
+
+    The sections `registration` and `retraining` are left out: how a model is judged, and when, changes neither.
+    """
     files = [run.validation.files(), source_files(run.rationales.sources)]
-    return run_key(
-        run,
-        data_fingerprint(run.data),
-        *(files_fingerprint(some) for some in files),
-        *(sources_hash(f"steps.{name}") for name in MEASURED_STEPS),
-    )
+    fingerprints = [data_fingerprint(run.data), *map(files_fingerprint, files), model_code_hash()]
+    facts = [run.model_dump(mode="json", exclude={"registration", "retraining"}), fingerprints]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -12,8 +12,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError
 
-from r2d.config.reading import fault_lines
-from r2d.config.section import Name, Section
+from r2d.config.section import Name, Section, fault_lines
 from r2d.errors import ConfigError
 
 LOCAL = ("local", "local_docker")

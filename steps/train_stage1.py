@@ -7,15 +7,17 @@ import pyarrow as pa
 from PIL.Image import Image
 from zenml import log_metadata, step
 
-from r2d.config import LabelsConfig, ModelConfig, Stage1Config
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import Stage1Config
 from r2d.data.examples import content_hash
-from steps.cache import by_sources
+from steps.cache import by_code
 from steps.materializers import ModelFolderMaterializer
 from steps.tracking import tracked
-from steps.work_dir import work_dir
+from steps.work_dir import stage_work_dir
 
 
-@step(cache_policy=by_sources(__name__), output_materializers={"r2d_stage1_model": ModelFolderMaterializer})
+@step(cache_policy=by_code(__name__), output_materializers={"r2d_stage1_model": ModelFolderMaterializer})
 def train_stage1(
     examples: pa.Table, stage1: Stage1Config, model: ModelConfig, labels: LabelsConfig
 ) -> tuple[Annotated[Path, "r2d_stage1_model"], Annotated[Image, "r2d_stage1_curves"]]:
@@ -23,7 +25,7 @@ def train_stage1(
     from r2d.training import processes
     from r2d.training.curves import training_curves
 
-    folder = work_dir(__name__, content_hash(examples), stage1, model, labels)
+    folder = stage_work_dir("train_stage1", stage1, content_hash(examples), model, labels)
     with tracked("train_stage1", stage1.model_dump() | {"model": model.name}) as on_log:
         result = processes.train_stage1(
             examples, config=stage1, model=model, labels=labels, work_dir=folder, on_log=on_log

@@ -7,16 +7,18 @@ import pyarrow as pa
 from PIL.Image import Image
 from zenml import log_metadata, step
 
-from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage2Config
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import MethodConfig, Stage2Config
 from r2d.data.examples import content_hash
 from r2d.modeling.model_folder import folder_hash
-from steps.cache import by_sources
+from steps.cache import by_code
 from steps.materializers import ModelFolderMaterializer
 from steps.tracking import tracked
-from steps.work_dir import work_dir
+from steps.work_dir import stage_work_dir
 
 
-@step(cache_policy=by_sources(__name__), output_materializers={"r2d_stage2_model": ModelFolderMaterializer})
+@step(cache_policy=by_code(__name__), output_materializers={"r2d_stage2_model": ModelFolderMaterializer})
 def train_stage2(
     examples: pa.Table,
     stage1_model: Path | None,
@@ -30,7 +32,7 @@ def train_stage2(
     from r2d.training.curves import training_curves
 
     start = "" if stage1_model is None else folder_hash(stage1_model)
-    folder = work_dir(__name__, content_hash(examples), start, stage2, method, model, labels)
+    folder = stage_work_dir("train_stage2", stage2, content_hash(examples), start, method, model, labels)
     with tracked("train_stage2", stage2.model_dump() | {"model": model.name, "method": method.name}) as on_log:
         result = processes.train_stage2(
             examples,

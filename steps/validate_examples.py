@@ -7,14 +7,16 @@ from PIL.Image import Image
 from zenml import log_metadata, save_artifact, step
 from zenml.types import HTMLString
 
-from r2d.config import LabelsConfig, ModelConfig, ValidationConfig
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.validation import ValidationConfig
 from r2d.errors import DataError
-from steps.cache import by_sources
+from steps.cache import by_code
 from steps.materializers import TableMaterializer
 
 
 @step(
-    cache_policy=by_sources(__name__),
+    cache_policy=by_code(__name__),
     output_materializers={
         "r2d_valid_examples": TableMaterializer,
         "r2d_quarantine": TableMaterializer,

@@ -12,17 +12,29 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from steps.cache import sources_hash
+from r2d.config.training import StageConfig
+from r2d.training.fingerprint import stage_identity
+from steps.code import step_code_hash
 
 
-def work_dir(module_name: str, *parts: BaseModel | str) -> Path:
-    """A folder in `work_root` named after everything the work depends on: data, config, start weights and sources."""
+def stage_work_dir(step_name: str, config: StageConfig, *parts: BaseModel | str) -> Path:
+    """A folder in `work_root` for one stage of one work: data, start weights, method, model, code.
+
+    What may change while a stage goes on from its checkpoint (`RESUMABLE_KEYS`) is not in its name, so that a run that
+    ended out of memory finds its checkpoint again. The checkpoint's own fingerprint has the last word.
+
+    Args:
+        parts: hashes of data and start weights, and the sections that decide the weights.
+    """
+    _remove_finished(work_root())
     described: list[Any] = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
-    described.append(sources_hash(module_name))
-    key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
-    root = work_root()
-    _remove_finished(root)
-    folder = root / f"{module_name.rsplit('.', 1)[-1]}-{key}"
+    return work_dir(step_name, *described, stage_identity(config), step_code_hash(step_name))
+
+
+def work_dir(step_name: str, *parts: Any) -> Path:
+    """A folder in `work_root` named after what it is for: JSON values, the same ones of the next run of that work."""
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    folder = work_root() / f"{step_name}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from r2d.config import LabelsConfig, ModelConfig, ScratchConfig, Stage1Config, Stage2Config
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig, ScratchConfig
+from r2d.config.training import Stage1Config, Stage2Config
 from r2d.data.examples import Example, to_table
 
 # Quiet, offline and the same on every machine: sums differ in their last bits with the number of threads.

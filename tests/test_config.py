@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from r2d.config import RunConfig, load_config, parse_config, read_parameters
-from r2d.config.drift import DriftConfig
-from r2d.config.inference import InferenceConfig
-from r2d.config.jobs import load_job
+from r2d.config.jobs import DriftConfig, InferenceConfig
+from r2d.config.loading import load_config, load_job, parse_config, read_parameters
+from r2d.config.run import RunConfig
 from r2d.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -141,7 +140,7 @@ def test_a_file_of_another_shape_says_what_is_expected(tmp_path: Path, content: 
 
 def test_check_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from r2d.cli import app; from r2d.config import load_config; from pathlib import Path; "
+        "import sys; from r2d.cli import app; from r2d.config.loading import load_config; from pathlib import Path; "
         f"load_config(Path({str(ROOT / 'configs' / 'demo.yaml')!r})); "
         "print([m for m in ('torch', 'transformers', 'zenml', 'mlflow', 'pandas', 'pyarrow') if m in sys.modules])"
     )
@@ -166,3 +165,57 @@ def test_an_evaluation_that_the_labels_cannot_have_is_refused(
     values["evaluation"] |= evaluation
     with pytest.raises(ConfigError, match=said):
         parse_config(values)
+
+
+def test_a_method_without_a_schedule_needs_no_evaluation_late_in_training() -> None:
+    values = demo()
+    values["stage2"] |= {"max_steps": 100, "eval_every_steps": 60}
+    for method in ("sft", "dss"):
+        values["method"] = {"name": method}
+        assert parse_config(values).method.name == method
+    values["comparison"] = {"methods": ["sft", "r2d"]}
+    with pytest.raises(ConfigError, match="no evaluation falls into the phase"):
+        parse_config(values)
+
+
+def test_alpha_has_one_key_and_the_old_one_names_it() -> None:
+    values = demo() | {"method": {"name": "dss", "dss_alpha": 0.3}}
+    with pytest.raises(ConfigError, match=r"method: dss_alpha is stage2\.alpha now; write stage2: \{alpha: 0\.3\}"):
+        parse_config(values)
+    values["method"]["dss_alpha"] = 0.5  # its default, as registered models hold it
+    assert parse_config(values).stage2.alpha is None
+
+
+WITHOUT_EFFECT = [
+    ({"method": {"name": "sft"}}, {"stage1", "stage2.validation_rationales"}),
+    ({"method": {"name": "sft"}, "stage2": {"alpha": 0.6}}, {"stage1", "stage2.alpha", "stage2.validation_rationales"}),
+    ({"method": {"name": "stage2_only"}}, {"stage1"}),
+    ({"method": {"name": "dss"}, "stage2": {"warmup_fraction": 0.1}}, {"stage1", "stage2.warmup_fraction"}),
+    ({"method": {"name": "no_sampling"}, "stage2": {"max_predicted_label_fraction": 0.5}},
+     {"stage2.max_predicted_label_fraction"}),
+    ({"method": {"name": "r2d", "cycle": {"weight": 0.2}}}, {"method.cycle"}),
+    ({"method": {"name": "r2d_c", "cycle": {"weight": 0.2}}}, set()),
+    ({"method": {"name": "sft"}, "comparison": {"methods": ["sft", "r2d"]}, "stage2": {"alpha": 0.6}}, set()),
+    ({"data": {"delimiter": ";"}}, {"data.delimiter"}),
+    ({"data": {"split": {"test_ids": "ids.json", "test_fraction": 0.2}}}, {"data.split.test_fraction"}),
+    ({"data": {"labels": {"ordered": False}}, "evaluation": {"safety": {"num_worst_cases": 3}}}, {"evaluation.safety"}),
+    ({"model": {"name": "google-t5/t5-small"}}, {"model.scratch"}),
+    ({}, set()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "keys"), WITHOUT_EFFECT)
+def test_a_key_that_nothing_reads_is_warned_of_with_its_reason(
+    changes: dict[str, Any], keys: set[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    values = demo()
+    for section, change in changes.items():
+        merged = values.setdefault(section, {})
+        for key, value in change.items():
+            merged[key] = merged[key] | value if isinstance(value, dict) and key in merged else value
+    run = parse_config(values, where="my.yaml")
+    assert set(run.keys_without_effect()) == keys
+    assert len(caplog.messages) == len(keys)
+    for message in caplog.messages:
+        assert message.startswith("my.yaml: ")
+        assert "has no effect, because" in message

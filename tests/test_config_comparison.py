@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from r2d.config import RunConfig, load_config, parse_config, read_parameters
-from r2d.config.comparison import Variant, variants, zero_shot_facts
+from r2d.config.loading import load_config, parse_config, read_parameters
+from r2d.config.run import RunConfig
 from r2d.errors import ConfigError
+from r2d.evaluation.comparison_variants import Variant, variants, zero_shot_facts
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

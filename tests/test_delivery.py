@@ -91,7 +91,8 @@ def test_a_broken_delivery_exits_with_2_and_leaves_the_report(tmp_path: Path) ->
 def test_the_page_counts_the_expectations_and_names_the_formats_as_the_schema_does() -> None:
     from typing import get_args
 
-    from r2d.config import RationalesConfig, ValidationConfig
+    from r2d.config.rationales import RationalesConfig
+    from r2d.config.validation import ValidationConfig
 
     assert f"[{len(ValidationConfig.checks())} expectations]" in PAGE
     formats = {

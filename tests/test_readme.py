@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from r2d.config import DataConfig, RationalesConfig
+from r2d.config.data import DataConfig
+from r2d.config.rationales import RationalesConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -47,7 +47,7 @@ def test_nothing_unsafe_is_loaded(word: str) -> None:
 
 def test_importing_the_library_is_quick_and_light() -> None:
     code = (
-        "import sys, r2d, r2d.config; print(sorted({'torch', 'transformers', 'pandas', 'sklearn'} & set(sys.modules)))"
+        "import sys, r2d.config.run; print(sorted({'torch', 'transformers', 'pandas', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from r2d.config import load_config
+from r2d.config.loading import load_config
 from tests.workflow_runner import Runner
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from r2d.config.section import Name, Section
-from r2d.data.labels import normalise_label
+from r2d.text import normalise_label
 
 
 class LabelsConfig(Section):

@@ -1,4 +1,4 @@
-"""Section `evaluation`: how a model is measured, with its own sections."""
+"""Section `evaluation`: how a model is measured, a judge of its rationales among it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from r2d.config.judge import JudgeConfig
+from r2d.config.endpoint import EndpointConfig
 from r2d.config.section import Name, Section
-from r2d.data.labels import match_label, normalise_label
+from r2d.text import match_label, normalise_label
 
 Confidence = Annotated[float, Field(ge=0.5, le=0.999)]
 Cost = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -102,6 +102,25 @@ class SlicesConfig(Section):
         if any(one >= other for one, other in pairwise(edges)):
             raise ValueError(f"length_edges must rise; found {list(edges)}")
         return edges
+
+
+class JudgeConfig(EndpointConfig):
+    """The judge: any OpenAI-compatible endpoint. Without this section no note leaves, and nothing is judged."""
+
+    rubric: Name
+    """YAML file of criteria, such as `configs/rubrics/rationale.yaml`."""
+    votes: Annotated[int, Field(ge=1, le=20)] = 3
+    """How often each rationale is judged, each time with the criteria in another order."""
+    max_rows: Annotated[int, Field(ge=1)] | None = None
+    """Judge only that many rows (the first by hash of the id); all by default."""
+    human_scores: Name | None = None
+    """CSV of `id,criterion,score,rater`: what people gave to the same rationales; the agreement is reported."""
+    response_format: Literal["json_object"] | None = "json_object"
+    """Asks the endpoint to write nothing but JSON; not sent where null: some servers refuse it."""
+    reasoning_tags: tuple[Name, ...] = ("think", "thinking")
+    """Tags whose content is removed from an answer before scores are looked for."""
+    max_output_tokens: Annotated[int, Field(ge=1)] = 1_024
+    """A sentence and a score for each criterion, and room for a model that reasons first."""
 
 
 class EvaluationConfig(Section):

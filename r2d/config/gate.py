@@ -7,9 +7,9 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 from pydantic import Field, model_validator
 
 from r2d.config.data import LabelsConfig
-from r2d.config.method import MethodConfig
 from r2d.config.section import Name, Section
-from r2d.data.labels import match_label
+from r2d.config.training import MethodConfig
+from r2d.text import match_label
 
 HISTORY_SUFFIX = ".alias-history"
 """Under this name the registry keeps which version was the champion, and why."""

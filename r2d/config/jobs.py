@@ -1,33 +1,121 @@
-"""Configurations of jobs that are no run: one section under `parameters: config:`, checked like a run."""
+"""Jobs beside a run: a batch inference (`configs/batch_inference.yaml`), a drift report (`configs/drift.yaml`), and the
+section `retraining` of `r2d retrain`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Literal
 
-from r2d.config.reading import parse_as, read_parameters
-from r2d.config.section import Section
+from pydantic import Field, model_validator
 
-Job = TypeVar("Job", bound=Section)
+from r2d.config.section import Name, Section
 
-
-def parse_job(schema: type[Job], values: object, *, where: str = "config") -> Job:
-    """Check the values of a job and return them as its schema.
-
-    Args:
-        values: the mapping under `parameters.config` of a YAML.
-        where: how to call its origin in a message.
-
-    Raises:
-        ConfigError: lists every fault with its key, what was found, what is allowed and the fix.
-    """
-    return parse_as(schema, values, where=where)
+CallsFormat = Literal["csv", "jsonl", "parquet"]
+SUFFIXES: dict[str, CallsFormat] = {
+    ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet",
+}  # fmt: skip
 
 
-def load_job(schema: type[Job], path: Path) -> Job:
-    """Read the YAML that `zenml pipeline run ... --config` takes, and check all of it.
+class CallsColumns(Section):
+    """Which column of the file holds what. A column that is not named here is not read."""
 
-    Raises:
-        ConfigError: the file cannot be read or is faulty.
-    """
-    return parse_job(schema, read_parameters(path), where=str(path))
+    id: Name = "id"
+    text: Name = "text"
+    options: Name | None = None
+    """List of the labels that this call can have, for a model trained with `data.labels.per_row`."""
+
+
+class CallsConfig(Section):
+    """The calls to decide, and how their file is read; it is read as a stream."""
+
+    path: Name
+    """A file, or a folder of Parquet files. Shell placeholders for environment variables are filled in."""
+    format: CallsFormat | None = None
+    """By default that of the ending: .csv, .jsonl, .ndjson, .parquet, .pq; of a folder: parquet."""
+    columns: CallsColumns = CallsColumns()
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    """Of a CSV."""
+    encoding: Name = "utf-8"
+    """Of a CSV or JSONL."""
+
+    @model_validator(mode="after")
+    def _known_format(self) -> CallsConfig:
+        if self.format is None and Path(self.path).suffix and Path(self.path).suffix.lower() not in SUFFIXES:
+            raise ValueError(
+                f"path {Path(self.path).name!r} ends with none of {', '.join(SUFFIXES)}; set format to csv, jsonl or "
+                "parquet"
+            )
+        if self.columns.options is not None and self.resolved_format == "csv":
+            raise ValueError("columns.options is a list, which format 'csv' cannot hold; use jsonl or parquet")
+        return self
+
+    @property
+    def resolved_format(self) -> CallsFormat:
+        """`format`, or that of the ending; what has no ending is a folder of Parquet files."""
+        return self.format or SUFFIXES.get(Path(self.path).suffix.lower(), "parquet")
+
+
+class InferenceConfig(Section):
+    """One batch of calls, decided and explained by one model."""
+
+    data: CallsConfig
+    output: Name
+    """The Parquet file to write. While it grows, finished parts lie in a folder beside it, `<output>.parts`."""
+    model: Name = "reason2decide@champion"
+    """A registered model, `name@alias` or `name/version`, or a model folder."""
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Calls decided at a time; more need more memory, and are quicker on a GPU."""
+    rows_per_part: Annotated[int, Field(ge=1)] = 4096
+    """Calls in a part, which is what memory holds and what a killed run loses at most; also the row groups of the
+    output."""
+
+
+class DriftLimits(Section):
+    """From when on a change is called drift: it must be large, and must not be chance."""
+
+    max_psi: Annotated[float, Field(gt=0.0)] = 0.2
+    """Highest population stability index of lengths, unfamiliar words, predicted labels and confidence. By custom in
+    credit scoring (Siddiqi 2006), 0.1 is worth a look and 0.25 a shift."""
+    max_word_divergence: Annotated[float, Field(gt=0.0, le=1.0)] = 0.05
+    """Highest Jensen-Shannon divergence of the words, in bits, beyond that of two random halves of the calls."""
+    significance: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.01
+    """Highest probability of calling any chance drift, over all measures of a report together."""
+    min_rows: Annotated[int, Field(ge=30)] = 200
+    """With fewer calls, or fewer rows in the reference, nothing is concluded."""
+
+
+class DriftConfig(Section):
+    """One batch of decided calls, held against what the model was trained and evaluated on."""
+
+    predictions: Name
+    """The output of a batch inference."""
+    calls: Name | None = None
+    """The file that the batch inference read; how it is read stands in its output. Without it no words are compared:
+    the output repeats no text."""
+    model: Name = "reason2decide@champion"
+    """The model that decided: a registered one or a model folder; its `drift_reference.json` is the reference."""
+    reference: Name | None = None
+    """Another file of that kind, for a model that keeps none."""
+    output: Name = "drift"
+    """Folder for `drift.json` and `drift.html`."""
+    limits: DriftLimits = DriftLimits()
+    max_texts: Annotated[int, Field(ge=1)] = 20_000
+    """Texts whose words are counted, drawn by the hash of their row; of more calls, most are passed over."""
+
+
+class RetrainingConfig(Section):
+    """When a champion is replaced; without a champion, the first call trains."""
+
+    min_new_rows: Annotated[int, Field(ge=0)] | None = 0
+    """Valid rows more than the champion knew. 0: any change of the data, or of the files with rationales, is enough,
+    corrected labels too; null: the data start nothing."""
+    on_config_change: bool = True
+    """A key of the configuration differs from the champion's; `registration`, `comparison` and this section aside."""
+    on_code_change: bool = True
+    """The code that weights and figures depend on, or a locked version of a library, differs from the champion's."""
+    max_age_days: Annotated[float, Field(gt=0.0)] | None = None
+    """Age from which on the champion is trained anew; null: it may become as old as it will."""
+    drift: Name | None = None
+    """A `drift.json` of `r2d drift`; its own limits say what drift is. Null: drift starts nothing."""
+    warm_start: bool = False
+    """Start from the champion in place of `model.name`, which then is where the first model starts."""

@@ -8,12 +8,11 @@ from r2d.config.comparison import ComparisonConfig
 from r2d.config.data import DataConfig
 from r2d.config.evaluation import EvaluationConfig
 from r2d.config.gate import RegistrationConfig
-from r2d.config.method import MethodConfig
+from r2d.config.jobs import RetrainingConfig
 from r2d.config.model import ModelConfig
 from r2d.config.rationales import RationalesConfig, names_of
-from r2d.config.retraining import RetrainingConfig
 from r2d.config.section import Section
-from r2d.config.training import Stage1Config, Stage2Config
+from r2d.config.training import MethodConfig, Stage1Config, Stage2Config
 from r2d.config.validation import ValidationConfig
 from r2d.errors import ConfigError
 
@@ -47,7 +46,19 @@ class RunConfig(Section):
                     f"{key} 'r2d_c' needs model.label_decoding 'constrained': its confidence is that of a declared "
                     f"label; found {self.model.label_decoding!r}"
                 )
+            if any(MethodConfig(name=method).has_schedule for method in methods):
+                self._require_armed_evaluation()
         return self
+
+    def _require_armed_evaluation(self) -> None:
+        stage2 = self.stage2
+        armed = (stage2.warmup_fraction + stage2.sampling_fraction) * stage2.max_steps
+        last_evaluation = stage2.max_steps - stage2.max_steps % stage2.eval_every_steps
+        if last_evaluation < armed:
+            raise ValueError(
+                f"stage2: no evaluation falls into the phase where selection is armed (from step {armed:.0f} to "
+                f"{stage2.max_steps}): lower eval_every_steps, warmup_fraction or sampling_fraction"
+            )
 
     @model_validator(mode="after")
     def _evaluation_fits_labels(self) -> RunConfig:
@@ -71,6 +82,22 @@ class RunConfig(Section):
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def methods(self) -> list[MethodConfig]:
+        """The method, and those that a comparison trains beside it."""
+        compared = () if self.comparison is None else self.comparison.methods
+        return [self.method, *(self.method.model_copy(update={"name": name}) for name in compared)]
+
+    def keys_without_effect(self) -> dict[str, str]:
+        """Dotted key -> why it changes nothing, for each key that is set although no method, reader or label kind of
+        this run reads it."""
+        return {
+            key: why
+            for condition, why, keys in _conditions(self)
+            if not condition
+            for key in keys
+            if _is_set(self, key)
+        }
 
     def require_comparison(self) -> ComparisonConfig:
         """The grid of the comparison.
@@ -119,3 +146,67 @@ class RunConfig(Section):
                         f"{known}; declare it in one of them or choose another source"
                     )
         return self
+
+
+def _conditions(run: RunConfig) -> list[tuple[bool, str, tuple[str, ...]]]:
+    """(whether the keys have an effect, why not where they have none, keys)."""
+    methods, data, labels = run.methods(), run.data, run.data.labels
+    method = f"method.name is {run.method.name!r}"
+    source = f"data.format is {data.format!r}"
+    return [
+        (any(one.has_stage1 for one in methods), f"{method}, which has no Stage 1", ("stage1",)),
+        (
+            any(one.explains for one in methods),
+            f"{method}, which writes no rationale",
+            (
+                "stage2.alpha", "stage2.validation_rationales", "evaluation.bertscore_model",
+                "evaluation.bertscore_num_layers", "evaluation.judge",
+            ),
+        ),
+        (
+            any(one.has_schedule for one in methods),
+            f"{method}, which has no schedule",
+            ("stage2.warmup_fraction", "stage2.sampling_fraction"),
+        ),
+        (
+            any(one.samples_labels for one in methods),
+            f"{method}, which never shows the model its own label",
+            ("stage2.max_predicted_label_fraction",),
+        ),
+        (
+            any(one.explains_the_label for one in methods),
+            f"{method}, whose rationale prompt holds no label",
+            ("evaluation.flip_test_rows",),
+        ),
+        (any(one.name == "r2d_c" for one in methods), f"{method}, and only 'r2d_c' has a cycle", ("method.cycle",)),
+        (data.format == "csv", source, ("data.delimiter",)),
+        (data.format in ("csv", "jsonl"), source, ("data.encoding",)),
+        (data.format == "huggingface", source, ("data.revision", "data.hub_config")),
+        (data.format == "synthetic_triage", source, ("data.synthetic",)),
+        (data.format not in BROUGHT_SOURCES, f"{source}, whose columns are known", ("data.columns",)),
+        (
+            data.columns.split is None,
+            "data.columns.split says the split of each row",
+            ("data.split.validation_fraction", "data.split.test_fraction", "data.split.seed", "data.split.test_ids"),
+        ),
+        (data.split.test_ids is None, "data.split.test_ids names the test rows", ("data.split.test_fraction",)),
+        (run.model.name == "scratch", "model.name is not 'scratch'", ("model.scratch",)),
+        (run.model.name != "scratch", "model.name is 'scratch'", ("model.revision",)),
+        (labels.ordered, "data.labels.ordered is false", ("evaluation.safety",)),
+        (
+            not labels.per_row,
+            "data.labels.per_row is true",
+            ("evaluation.calibration", "evaluation.selective", "evaluation.slices"),
+        ),
+    ]  # fmt: skip
+
+
+def _is_set(run: RunConfig, key: str) -> bool:
+    """Whether a key was given, and not left at its default."""
+    section: Section = run
+    *sections, name = key.split(".")
+    for part in sections:
+        if part not in section.model_fields_set:
+            return False
+        section = getattr(section, part)
+    return name in section.model_fields_set

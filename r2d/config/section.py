@@ -1,16 +1,134 @@
-"""What every section of a run shares."""
+"""What every section of a run shares, and how values are held against one: every fault in one message, each with its
+key, what was found and what is allowed."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from r2d.errors import ConfigError
+from r2d.text import did_you_mean
 
 Name = Annotated[str, Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+SectionT = TypeVar("SectionT", bound=BaseModel)
 
 
 class Section(BaseModel):
     """Base of every section: frozen, and an unknown key is a fault."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+
+def parse_section(schema: type[SectionT], values: Any, *, where: str = "config") -> SectionT:
+    """Check values and return them as the section.
+
+    Args:
+        values: a mapping, as YAML gives it; `${NAME}` and `${NAME:-default}` in its texts are filled in.
+        where: how to call its origin in a message.
+
+    Raises:
+        ConfigError: lists every fault with its key, what was found, what is allowed and the fix.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: expected a mapping of sections {field_names(schema)}, found {show_value(values)}")
+    try:
+        return schema.model_validate(expand_environment(values))
+    except ValidationError as error:
+        faults = fault_lines(error, schema)
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise ConfigError("\n".join([f"{where}: {count}", *faults])) from None
+
+
+def expand_environment(values: Any) -> Any:
+    """Replace `${NAME}` and `${NAME:-default}` in every text of a nested value."""
+    if isinstance(values, dict):
+        return {key: expand_environment(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [expand_environment(value) for value in values]
+    if isinstance(values, str):
+        return re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", _environment_value, values)
+    return values
+
+
+def _environment_value(match: re.Match[str]) -> str:
+    name, default = match.group(1), match.group(2)
+    value = os.environ.get(name) or default
+    if value is None:
+        raise ConfigError(f"config: ${{{name}}} is not set in the environment; set it or write ${{{name}:-default}}")
+    return value
+
+
+def fault_lines(error: ValidationError, schema: type[BaseModel]) -> list[str]:
+    """A line for each fault of a file that was held against the schema."""
+    return [_fault(item, schema) for item in error.errors()]
+
+
+def _fault(item: Any, schema: type[BaseModel]) -> str:
+    """One line for one Pydantic error: key, found, allowed, nearest name, fix."""
+    location = [part for part in item["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+    key = ".".join(str(part) for part in location) or "(the whole)"
+    kind, context = item["type"], item.get("ctx", {})
+    if kind == "extra_forbidden":
+        names = field_names(_section_at(location[:-1], schema))
+        return f"  {key}: unknown key{did_you_mean(str(location[-1]), names)}; allowed: {', '.join(names)}"
+    if kind == "missing":
+        return f"  {key}: missing; add it"
+    if kind == "value_error":
+        return f"  {key}: {context['error']}"
+    if kind == "literal_error":
+        allowed = context["expected"].replace(" or ", ", ")
+        nearest = did_you_mean(str(item["input"]), re.findall(r"'([^']*)'", allowed))
+        return f"  {key}: found {show_value(item['input'])}{nearest}; allowed: {allowed}"
+    hint = ""
+    if isinstance(item["input"], bool) and kind.startswith("string"):
+        hint = '; YAML reads an unquoted yes, no, on or off as true or false: put it in quotes ("yes")'
+    return f"  {key}: found {show_value(item['input'])}; {_lower_first(item['msg'])}{hint}"
+
+
+def _section_at(location: list[Any], schema: type[BaseModel]) -> type[BaseModel]:
+    """The section that a location leads to; where several may stand, the one whose kind is named in it."""
+    section: type[BaseModel] = schema
+    allowed: list[type[BaseModel]] = []
+    for part in location:
+        field = section.model_fields.get(str(part))
+        if field is None:
+            section = next((one for one in allowed if part in _kinds(one)), section)
+            continue
+        allowed = list(_sections_in(field.annotation))
+        if len(allowed) == 1:
+            section = allowed[0]
+    return section
+
+
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Every section that a type names, however deep."""
+    if get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections_in(inner)
+
+
+def _kinds(section: type[BaseModel]) -> set[Any]:
+    """What a section may be called where several kinds stand in one place, as `format` calls a source."""
+    annotations = [field.annotation for field in section.model_fields.values()]
+    return {kind for annotation in annotations if get_origin(annotation) is Literal for kind in get_args(annotation)}
+
+
+def field_names(section: type[BaseModel]) -> list[str]:
+    """The keys that a section may have."""
+    return list(section.model_fields)
+
+
+def show_value(value: Any) -> str:
+    """What was found, for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,4 +1,5 @@
-"""Sections `stage1` and `stage2`: the published hyper-parameters are the defaults."""
+"""Sections `method`, `stage1` and `stage2`: which of the papers' methods is trained, and how; the published
+hyper-parameters are the defaults."""
 
 from __future__ import annotations
 
@@ -7,6 +8,73 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from r2d.config.section import Fraction, Section
+
+MethodName = Literal["r2d", "r2d_c", "sft", "dss", "stage2_only", "no_sampling"]
+
+
+class CycleConfig(Section):
+    """What `r2d_c` adds (Reason2Decide-C): confidence-adaptive sampling and cycle consistency."""
+
+    weight: Annotated[float, Field(ge=0.0)] = 0.1
+    """lambda, of the cycle loss."""
+    confidence_slope: Annotated[float, Field(gt=0.0)] = 10.0
+    """The own label is used with probability pi(t) * sigmoid(slope * (confidence - tau))."""
+    tau_every_steps: Annotated[int, Field(ge=1)] = 1_000
+    """Steps after which tau is renewed from the confidences met since."""
+    start_temperature: Annotated[float, Field(gt=0.0)] = 1.0
+    """Of the Gumbel-softmax; it falls as exp(-t ln2 / T)."""
+    end_temperature: Annotated[float, Field(gt=0.0)] = 0.5
+
+
+class MethodConfig(Section):
+    """A method of the papers, or an ablation of it."""
+
+    name: MethodName = "r2d"
+    """`r2d`: both stages with task-level scheduled sampling. `r2d_c`: with confidence and cycle consistency besides.
+    `sft`: the label alone. `dss`: Distilling Step-by-Step, one stage, the rationale prompt carries no label.
+    `stage2_only`: `r2d` without Stage 1. `no_sampling`: `r2d` with gold labels in all rationale prompts."""
+    cycle: CycleConfig = CycleConfig()
+    """Read only when `name` is `r2d_c`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_alpha(cls, values: Any) -> Any:
+        """`dss_alpha` was a key beside `stage2.alpha`; its default is read from registered models still."""
+        if not isinstance(values, dict) or "dss_alpha" not in values:
+            return values
+        if values["dss_alpha"] != 0.5:
+            raise ValueError(f"dss_alpha is stage2.alpha now; write stage2: {{alpha: {values['dss_alpha']}}}")
+        return {name: value for name, value in values.items() if name != "dss_alpha"}
+
+    @property
+    def default_alpha(self) -> float:
+        """`stage2.alpha` as published: 0.7, and the fixed 0.5 of Distilling Step-by-Step."""
+        return 0.5 if self.name == "dss" else 0.7
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether alpha and pi change with the step, so that selection waits for the end of the schedule."""
+        return self.name not in ("sft", "dss")
+
+    @property
+    def samples_labels(self) -> bool:
+        """Whether rationale prompts may carry the model's own label."""
+        return self.name in ("r2d", "r2d_c", "stage2_only")
+
+    @property
+    def has_stage1(self) -> bool:
+        """Whether Stage 1 comes first; else Stage 2 starts from `model.name` itself."""
+        return self.name in ("r2d", "r2d_c", "no_sampling")
+
+    @property
+    def explains(self) -> bool:
+        """Whether the model writes rationales."""
+        return self.name != "sft"
+
+    @property
+    def explains_the_label(self) -> bool:
+        """Whether the rationale is written for a label that stands in its prompt."""
+        return self.name not in ("sft", "dss")
 
 
 class StageConfig(Section):
@@ -80,8 +148,9 @@ class Stage2Config(StageConfig):
     eval_every_steps: Annotated[int, Field(ge=1)] = 500
     patience: Annotated[int, Field(ge=1)] = 5
     precision: Literal["fp32", "bf16"] = "bf16"
-    alpha: Fraction = 0.7
-    """Weight of the label loss after the warm-up."""
+    alpha: Fraction | None = None
+    """Weight of the label loss, after the warm-up where the method has one. By default the published one of the method:
+    0.7, and 0.5 for `dss`."""
     warmup_fraction: Fraction = 0.05
     """T_w / T: alpha rises from 0, and the gold label alone is used, until then."""
     sampling_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
@@ -94,14 +163,3 @@ class Stage2Config(StageConfig):
     overstate rare labels."""
     validation_rationales: Annotated[int, Field(ge=0)] = 200
     """Validation rows whose rationale is also generated and scored; the loss is taken over all of them."""
-
-    @model_validator(mode="after")
-    def _armed_phase(self) -> Stage2Config:
-        armed = (self.warmup_fraction + self.sampling_fraction) * self.max_steps
-        last_evaluation = self.max_steps - self.max_steps % self.eval_every_steps
-        if last_evaluation < armed:
-            raise ValueError(
-                f"no evaluation falls into the phase where selection is armed (from step {armed:.0f} to "
-                f"{self.max_steps}): lower eval_every_steps, warmup_fraction or sampling_fraction"
-            )
-        return self

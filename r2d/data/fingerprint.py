@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from r2d.config import DataConfig
+from r2d.config.data import DataConfig
 from r2d.data.readers.files import existing_file, existing_path, files_below, find_files
 from r2d.data.readers.huggingface import local_folder
 from r2d.data.readers.parquet import parquet_files

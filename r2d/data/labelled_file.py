@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from r2d.config import ColumnsConfig, DataConfig, LabelsConfig
+from r2d.config.data import ColumnsConfig, DataConfig, LabelsConfig
 from r2d.data.examples import EXAMPLES_SCHEMA
 from r2d.data.load import load_examples
 from r2d.errors import DataError

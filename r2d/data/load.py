@@ -14,15 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from r2d.config import DataConfig, LabelsConfig
+from r2d.config.data import DataConfig, LabelsConfig
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS
-from r2d.data.labels import normalise_label
 from r2d.data.readers import read_rows
 from r2d.data.readers.files import existing_file, existing_path, text_of
 from r2d.data.readers.pubmedqa import ID_PREFIX
 from r2d.data.readers.rows import Rows
 from r2d.data.splits import assign_splits
 from r2d.errors import DataError
+from r2d.text import normalise_label
 
 SPLIT_NAMES = {name: name for name in SPLITS} | dict.fromkeys(("val", "valid", "dev"), "validation")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from r2d.config import PrivacyConfig
+from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import EXAMPLES_SCHEMA
 from r2d.data.privacy import Finding, find, findings_by_row, redact, redact_together
 

@@ -10,10 +10,10 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
-from r2d.config import SplitConfig
+from r2d.config.data import SplitConfig
 from r2d.data.examples import SPLITS
-from r2d.data.readers.rows import first_of, shown
 from r2d.errors import DataError
+from r2d.text import first_of, show_name
 
 Groups = dict[str, list[int]]
 
@@ -72,7 +72,7 @@ def _with_known_test(
     if unknown:
         raise DataError(
             f"{source}: {len(unknown)} of the {len(set(test_ids))} ids in {test_source} are ids of no row: "
-            f"{first_of([shown(row_id) for row_id in unknown])}; correct that list or data.columns.id"
+            f"{first_of([show_name(row_id) for row_id in unknown])}; correct that list or data.columns.id"
         )
     wanted = set(test_ids)
     known = ["test" if row_id in wanted else "rest" for row_id in ids]
@@ -144,7 +144,7 @@ def _hash(seed: int, key: str) -> bytes:
 def _check_groups_whole(members: Groups, splits: Sequence[str], source: str, fix: str) -> None:
     crossing = {key: places for key, rows in members.items() if len(places := {splits[index] for index in rows}) > 1}
     if crossing:
-        faults = [f"{shown(key)} in {' and '.join(sorted(crossing[key]))}" for key in sorted(crossing)]
+        faults = [f"{show_name(key)} in {' and '.join(sorted(crossing[key]))}" for key in sorted(crossing)]
         raise DataError(
             f"{source}: {len(crossing)} group(s) stand in more than one split, so the test would know the patient: "
             f"{first_of(faults)}; {fix}, or correct data.columns.group"

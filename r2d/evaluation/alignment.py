@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from r2d.data.labels import match_label
+from r2d.text import match_label
 
 FIGURES = ("consistency", "sufficiency", "gold_robustness")
 

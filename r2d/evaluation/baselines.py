@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from r2d.data.labels import normalise_label
 from r2d.errors import DataError
 from r2d.evaluation.label_metrics import without_classes
+from r2d.text import normalise_label
 
 logger = logging.getLogger(__name__)
 

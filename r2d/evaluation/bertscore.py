@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from r2d.config import EvaluationConfig
+from r2d.config.evaluation import EvaluationConfig
 from r2d.errors import ModelError
 
 if TYPE_CHECKING:

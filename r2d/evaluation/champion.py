@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from r2d.config import EvaluationConfig, LabelsConfig
+from r2d.config.data import LabelsConfig
+from r2d.config.evaluation import EvaluationConfig
 from r2d.evaluation.alignment import alignment_metrics
 from r2d.evaluation.label_metrics import label_metrics, option_metrics
 from r2d.evaluation.label_sections import rows_of_decisions

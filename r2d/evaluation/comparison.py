@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from r2d.config import LabelsConfig
+from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
 from r2d.evaluation.comparison_models import COLUMNS, SECONDS, MeasuredModel, comparison_runs
 from r2d.evaluation.comparison_statistics import compared_intervals

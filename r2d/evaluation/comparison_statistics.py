@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from r2d.config import LabelsConfig
+from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
-from r2d.data.labels import normalise_label
 from r2d.errors import DataError
 from r2d.evaluation.comparison_models import MeasuredModel
 from r2d.evaluation.decided_rows import BoolArray, DecidedRows, FloatArray, IntArray, decided_rows, group_numbers
 from r2d.evaluation.label_figures import LabelFigures
 from r2d.evaluation.statistics import Figures, difference_intervals, intervals
+from r2d.text import normalise_label
 
 SCORES = ("bertscore_f1", "paper_bleu")
 """Figures of a row's rationale; a model has their mean over the rows with a reference."""

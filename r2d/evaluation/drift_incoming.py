@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from r2d.config.inference import CallsConfig
+from r2d.config.jobs import CallsConfig
 from r2d.errors import DataError
 from r2d.evaluation.decided_rows import FloatArray
 from r2d.evaluation.drift_reference import NO_DECLARED_LABEL, DriftReference, in_reference_digits

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from r2d.config.drift import DriftConfig
+from r2d.config.jobs import DriftConfig
 from r2d.errors import DataError
 from r2d.evaluation.drift_incoming import incoming_calls
 from r2d.evaluation.drift_reference import REFERENCE_FILE, read_reference

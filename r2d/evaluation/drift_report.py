@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from r2d.config.drift import DriftLimits
+from r2d.config.jobs import DriftLimits
 from r2d.data.drift import (
     chi_square,
     jensen_shannon_divergence,

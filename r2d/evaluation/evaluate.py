@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from r2d.config import DataConfig, EvaluationConfig, LabelsConfig, PrivacyConfig
+from r2d.config.data import DataConfig, LabelsConfig
+from r2d.config.evaluation import EvaluationConfig
+from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import split_of
 from r2d.errors import ConfigError, DataError
 from r2d.evaluation.baselines import baseline_labels, option_baselines

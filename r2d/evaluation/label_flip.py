@@ -16,8 +16,8 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from r2d.data.labels import match_label
 from r2d.evaluation.alignment import PredictLabels, alignment_metrics
+from r2d.text import match_label
 
 Explain = Callable[[Sequence[str], Sequence[str]], Sequence[str]]
 """Texts and a label for each -> rationales, in their order."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from r2d.data.labels import match_label, normalise_label
 from r2d.errors import DataError
+from r2d.text import match_label, normalise_label
 
 HEADLINES = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
 """Figure that models are judged by -> its name."""

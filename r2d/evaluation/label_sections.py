@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from r2d.config import EvaluationConfig, LabelsConfig
-from r2d.config.evaluation import IntervalsConfig
+from r2d.config.data import LabelsConfig
+from r2d.config.evaluation import EvaluationConfig, IntervalsConfig
 from r2d.evaluation.calibration import Temperature, calibration_metrics, fit_temperature
 from r2d.evaluation.decided_rows import BoolArray, DecidedRows, FloatArray, IntArray, decided_rows
 from r2d.evaluation.label_figures import LabelFigures, label_differences, label_intervals

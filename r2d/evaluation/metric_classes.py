@@ -15,7 +15,7 @@ from typing import Any
 import evaluate
 from datasets import Features, Value
 
-from r2d.config import EvaluationConfig
+from r2d.config.evaluation import EvaluationConfig
 from r2d.evaluation.bertscore import bert_scores
 from r2d.evaluation.label_metrics import label_metrics
 from r2d.evaluation.text_overlap import ROW_FIGURES, corpus_bleu, corpus_chrf, overlap_rows

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from r2d.config import EvaluationConfig
-from r2d.config.evaluation import IntervalsConfig
+from r2d.config.evaluation import EvaluationConfig, IntervalsConfig
 from r2d.evaluation.bertscore import BertScores, bert_scores
 from r2d.evaluation.clock import Clock
 from r2d.evaluation.decided_rows import BoolArray, FloatArray, IntArray

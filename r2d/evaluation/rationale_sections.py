@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from r2d.config import EvaluationConfig
+from r2d.config.evaluation import EvaluationConfig
 from r2d.evaluation.alignment import alignment_metrics, no_alignment, remembered
 from r2d.evaluation.clock import Clock
 from r2d.evaluation.decided_rows import IntArray

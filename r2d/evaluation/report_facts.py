@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from r2d.config import DataConfig
+from r2d.config.data import DataConfig
 from r2d.data.examples import SPLITS, split_of
 from r2d.evaluation.predictions import by_id_hash
 from r2d.evaluation.report import ReportFacts

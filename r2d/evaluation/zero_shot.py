@@ -19,8 +19,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from r2d.config import DataConfig, EndpointSource, EvaluationConfig, LabelsConfig, RunConfig
-from r2d.data.labels import normalise_label
+from r2d.config.data import DataConfig, LabelsConfig
+from r2d.config.evaluation import EvaluationConfig
+from r2d.config.rationales import EndpointSource
+from r2d.config.run import RunConfig
 from r2d.errors import ConfigError, DataError
 from r2d.evaluation.alignment import no_alignment
 from r2d.evaluation.decided_rows import decided_rows
@@ -30,6 +32,7 @@ from r2d.evaluation.predictions import PREDICTIONS_SCHEMA
 from r2d.evaluation.rationale_metrics import RationaleScores, rationale_metrics, rationale_scores
 from r2d.evaluation.rationale_sections import SCORES_OF_ROWS
 from r2d.evaluation.safety import safety_metrics
+from r2d.text import normalise_label
 
 
 def zero_shot_source(run: RunConfig) -> str | None:

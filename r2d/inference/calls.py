@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from r2d.config.inference import CallsConfig
+from r2d.config.jobs import CallsConfig
 from r2d.data.fingerprint import files_fingerprint
 from r2d.data.readers.delimited import check_delimiter, fields_of_any_size, numbered_records
 from r2d.data.readers.files import existing_file, text_of
 from r2d.data.readers.parquet import parquet_files
-from r2d.data.readers.rows import SHOWN_FAULTS, check_columns, declared_column, list_text, scalar_text
+from r2d.data.readers.rows import check_columns, declared_column, list_text, scalar_text
 from r2d.errors import DataError
+from r2d.text import FAULTS_SHOWN
 
 ROWS_AT_ONCE = 1024
 """Of a Parquet file, whose row groups can be far larger than a part."""
@@ -97,7 +98,7 @@ class _Faults:
 
     def add(self, fault: str) -> None:
         self.count += 1
-        if len(self.first) < SHOWN_FAULTS:
+        if len(self.first) < FAULTS_SHOWN:
             self.first.append(fault)
 
     def stop_if_any(self, what: str, fix: str) -> None:

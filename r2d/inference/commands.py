@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from r2d.config.drift import DriftConfig
-from r2d.config.inference import InferenceConfig
-from r2d.config.jobs import parse_job
+from r2d.config.jobs import DriftConfig, InferenceConfig
+from r2d.config.section import parse_section
 
 Model = Annotated[str, typer.Option(help="Registered model (name@alias or name/version) or a model folder.")]
 CHAMPION = "reason2decide@champion"
@@ -44,7 +43,7 @@ def predict_file(
         "batch_size": batch_size,
         "rows_per_part": rows_per_part,
     }
-    result = infer_file(parse_job(InferenceConfig, values, where="r2d predict-file"))
+    result = infer_file(parse_section(InferenceConfig, values, where="r2d predict-file"))
     why = "".join(f"\n  {count:,} {reason}" for reason, count in result.why_handed_over.items())
     typer.echo(
         f"{result.output}: {result.num_rows:,} calls by {result.model}, {result.num_handed_over:,} handed over to a "
@@ -72,7 +71,7 @@ def drift(
         "reference": None if reference is None else str(reference),
         "output": str(out),
     }
-    facts, _ = report_drift(parse_job(DriftConfig, values, where="r2d drift"))
+    facts, _ = report_drift(parse_section(DriftConfig, values, where="r2d drift"))
     for check in facts["checks"].values():
         typer.echo(f"{check['outcome']:<12}  {check['sentence']}")
     typer.echo(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from r2d.data.labels import normalise_label
 from r2d.errors import ModelError
+from r2d.text import normalise_label
 
 if TYPE_CHECKING:
     from r2d.inference.calls import Call

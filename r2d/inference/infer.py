@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from r2d.config.inference import InferenceConfig
+from r2d.config.jobs import InferenceConfig
 from r2d.errors import DataError, ModelError
 from r2d.inference.calls import read_calls, scan_calls
 from r2d.inference.decide import decide_calls

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from r2d.config import ModelConfig
+from r2d.config.model import ModelConfig
 from r2d.errors import ModelError
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from r2d.config import LabelsConfig
-from r2d.data.labels import normalise_label
+from r2d.config.data import LabelsConfig
 from r2d.errors import ModelError
+from r2d.text import normalise_label
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from r2d.config import LabelsConfig, ModelConfig, ScratchConfig
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig, ScratchConfig
 from r2d.errors import ModelError
 from r2d.modeling.architectures import ALLOWED, end_every_text, make_alike, require_allowed, require_positions
 from r2d.modeling.model_folder import require_same_labels

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r2d.config import LoraConfig
+from r2d.config.model import LoraConfig
 from r2d.errors import ModelError
 
 if TYPE_CHECKING:

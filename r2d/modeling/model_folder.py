@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from r2d.config import LabelsConfig, MethodConfig, ModelConfig, StageConfig
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import MethodConfig, StageConfig
 from r2d.errors import ModelError
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from r2d.data.labels import match_label
 from r2d.errors import ModelError
 from r2d.modeling.calibrated import read_calibration
 from r2d.modeling.decoding import LabelDecoding, decode_labels, generate_rationales, label_log_probabilities
@@ -18,6 +17,7 @@ from r2d.modeling.load import load_pretrained
 from r2d.modeling.model_folder import read_model_facts
 from r2d.modeling.networks import Encoded, TokenIds, make_network
 from r2d.modeling.prompts import PromptEncoder
+from r2d.text import match_label
 
 OnProgress = Callable[[int, int], None]
 """Receives (rows done, rows in all)."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from r2d.config import ModelConfig
+from r2d.config.model import ModelConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

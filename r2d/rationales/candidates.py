@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from r2d.config import LabelsConfig, ParseConfig
-from r2d.data.labels import match_label
+from r2d.config.data import LabelsConfig
+from r2d.config.rationales import ParseConfig
 from r2d.errors import DataError
 from r2d.rationales.parsing import parse
 from r2d.rationales.records import Reason, Record
+from r2d.text import match_label
 
 
 @dataclass(frozen=True, slots=True)

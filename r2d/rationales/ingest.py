@@ -15,15 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from r2d.config import (
-    AnySource,
-    ColumnSource,
-    DataConfig,
-    LabelsConfig,
-    PrivacyConfig,
-    QualityConfig,
-    RationalesConfig,
-)
+from r2d.config.data import DataConfig, LabelsConfig
+from r2d.config.rationales import AnySource, ColumnSource, QualityConfig, RationalesConfig
+from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import EXAMPLES_SCHEMA
 from r2d.data.shield import hide_in_texts
 from r2d.errors import DataError

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from r2d.config import ParseConfig
+from r2d.config.rationales import ParseConfig
 from r2d.rationales.json_answer import JsonAnswer, find_json_answer
 from r2d.rationales.records import Parsed, Reason
 from r2d.rationales.stated_label import StatedLabel, find_label

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r2d.config import QualityConfig
-from r2d.data.labels import normalise_label
+from r2d.config.rationales import QualityConfig
 from r2d.rationales.grounding import Findings, contains_label, copied_share, load_findings, mask_label, ungrounded
 from r2d.rationales.records import Reason
+from r2d.text import normalise_label
 
 if TYPE_CHECKING:
     from r2d.rationales.candidates import Candidate

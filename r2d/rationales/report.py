@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from r2d.config import PrivacyConfig
+from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import SPLITS
 from r2d.data.shield import hide_in_texts
 from r2d.pages import render

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from r2d.config import AnySource, ColumnSource, DataConfig, EndpointSource, SyntheticBatchSource
+from r2d.config.data import DataConfig
+from r2d.config.rationales import AnySource, ColumnSource, EndpointSource, SyntheticBatchSource
 from r2d.rationales.readers import read_batch, read_records
 from r2d.rationales.records import Record
 

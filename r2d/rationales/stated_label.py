@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from r2d.data.labels import normalise_label
+from r2d.text import normalise_label
 
 LONGEST_STATED = 1_000
 NEAR = 0.8

@@ -12,8 +12,6 @@ from typing import Any
 COMMIT_VARIABLE = "R2D_CODE_COMMIT"
 """Names the commit where the code lies without its repository, as in an image; ends in `+dirty` for changed files."""
 CODE = ("r2d", "steps", "pipelines", "reason2decide.py", "pyproject.toml", "requirements.lock")
-SOURCES = ("config", "data", "rationales", "modeling", "training", "evaluation")
-"""Packages of `r2d` that weights and figures depend on."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Origin:
     """Of the files beside the data: rationales, prompts, the reference of the contract. This and what follows is None
     in versions that were registered before it was kept."""
     sources_sha256: str | None = None
-    """Of the code that weights and figures depend on, `sources_hash`."""
+    """Of the code that weights and figures depend on, `steps.code.model_code_hash`."""
     num_rows: int | None = None
     """Valid rows of all splits."""
     files_read: dict[str, str] | None = None
@@ -68,16 +66,6 @@ def lock_hash(root: Path) -> str | None:
     """SHA-256 of `requirements.lock`."""
     lock = root / "requirements.lock"
     return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else None
-
-
-def sources_hash(root: Path) -> str:
-    """SHA-256 over the code that weights and figures depend on, whatever its commit: a page of docs changes nothing."""
-    digest = hashlib.sha256()
-    folders = [root / "r2d" / name for name in SOURCES]
-    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
-        digest.update(str(path.relative_to(root)).encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -12,14 +12,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from r2d.config import RunConfig
+from r2d.config.run import RunConfig
 from r2d.data.examples import SPLITS, content_hash, split_of, write_table
 from r2d.data.fingerprint import files_fingerprint
 from r2d.modeling.calibrated import Calibration, write_calibration
 from r2d.modeling.model_folder import folder_hash, hashes_of_folder
 from r2d.rationales.provenance import trained_on
 from r2d.registry.model_card import CardFacts, model_card
-from r2d.registry.origin import Origin, code_state, lock_hash, sources_hash
+from r2d.registry.origin import Origin, code_state, lock_hash
 from r2d.registry.training_facts import files_beside
 
 MODEL, PROVENANCE = "model", "rationale_provenance.parquet"
@@ -52,6 +52,7 @@ def make_package(
     data_sha256: str,
     files_read: Mapping[str, str] | None = None,
     code_root: Path,
+    code_sha256: str,
 ) -> Package:
     """Fill an empty folder.
 
@@ -61,6 +62,7 @@ def make_package(
         data_sha256: of what the run read, `r2d.data.fingerprint.data_fingerprint`.
         files_read: path -> SHA-256 of each file that the run read, `r2d.data.fingerprint.file_hashes`.
         code_root: the folder of this project's code.
+        code_sha256: of the code that weights and figures depend on.
     """
     shutil.copytree(model_folder, folder / MODEL, copy_function=_link)
     calibration = Calibration.of_metrics(metrics)
@@ -80,7 +82,7 @@ def make_package(
         model_sha256=folder_hash(folder / MODEL),
         seeds=_seeds(run),
         files_sha256=files_fingerprint(files_beside(run)),
-        sources_sha256=sources_hash(code_root),
+        sources_sha256=code_sha256,
         num_rows=len(examples),
         files_read=None if files_read is None else dict(files_read),
         model_files=hashes_of_folder(folder / MODEL),

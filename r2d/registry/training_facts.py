@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2d.config import RunConfig, parse_config
+from r2d.config.loading import parse_config
+from r2d.config.run import RunConfig
 from r2d.data.fingerprint import data_fingerprint, files_fingerprint
 from r2d.errors import ConfigError
 from r2d.rationales.sources import source_files
-from r2d.registry.origin import lock_hash, sources_hash
+from r2d.registry.origin import lock_hash
 
 JUDGING = {"registration", "comparison", "retraining"}
 """Sections that neither weights nor figures depend on."""
@@ -41,8 +42,12 @@ def files_beside(run: RunConfig) -> list[tuple[str, str]]:
     return [*run.validation.files(), *source_files(run.rationales.sources)]
 
 
-def facts_of_run(run: RunConfig, *, code_root: Path) -> TrainingFacts:
+def facts_of_run(run: RunConfig, *, code_root: Path, code_sha256: str) -> TrainingFacts:
     """What a run would be made of now. Its rows are not counted: that needs the data, not their hash alone.
+
+    Args:
+        code_root: the folder of this project's code, for its lock file.
+        code_sha256: of the code that weights and figures depend on.
 
     Raises:
         DataError: a file is missing.
@@ -52,7 +57,7 @@ def facts_of_run(run: RunConfig, *, code_root: Path) -> TrainingFacts:
         start=run.model.name,
         data_sha256=data_fingerprint(run.data),
         files_sha256=files_fingerprint(files_beside(run)),
-        sources_sha256=sources_hash(code_root),
+        sources_sha256=code_sha256,
         lock_sha256=lock_hash(code_root),
     )
 
@@ -92,6 +97,8 @@ def count_rows(run: RunConfig) -> int:
 
 def _comparable(run: RunConfig) -> dict[str, Any]:
     flat = _flat(run.model_dump(mode="json", exclude=JUDGING))
+    if run.stage2.alpha is None:
+        flat["stage2.alpha"] = run.method.default_alpha
     return {key: value for key, value in flat.items() if key not in MOVABLE}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from r2d.config.retraining import RetrainingConfig
+from r2d.config.jobs import RetrainingConfig
 from r2d.registry.fetch import REGISTERED
 from r2d.registry.training_facts import TrainingFacts
 

@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from r2d.errors import TrainingError
-from r2d.training.fingerprint import differences, without_harm
+from r2d.training.fingerprint import differences, is_resumable
 from r2d.training.ranks import wait_for_all_ranks
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def checkpoint_to_resume(folder: Path, fingerprint: Mapping[str, Any]) -> Path |
         return None
     theirs = json.loads((checkpoint / COMPLETE_MARKER).read_text(encoding="utf-8"))["fingerprint"]
     differing = differences(theirs, fingerprint)
-    harmless = [one for one in differing if without_harm(one.key)]
+    harmless = [one for one in differing if is_resumable(one.key)]
     if len(harmless) < len(differing):
         lines = "".join(f"\n  {one}" for one in differing if one not in harmless)
         raise TrainingError(

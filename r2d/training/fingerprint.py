@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from r2d.config import LabelsConfig, MethodConfig, ModelConfig, StageConfig
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import MethodConfig, StageConfig
 from r2d.data.examples import content_hash
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-WITHOUT_HARM = (
-    "training.save_every_steps",  # where checkpoints fall
-    "training.patience",  # when training ends
-    "training.gradient_accumulation_steps",  # how a step is computed; the sums are the same up to rounding
-    "training.auto_batch",  # likewise
-    "training.activation_checkpointing",  # likewise
-    "training.max_loss_growth",  # when training is given up
+RESUMABLE_KEYS = (
+    "save_every_steps",  # where checkpoints fall
+    "patience",  # when training ends
+    "gradient_accumulation_steps",  # how a step is computed; the sums are the same up to rounding
+    "auto_batch",  # likewise
+    "activation_checkpointing",  # likewise
+    "max_loss_growth",  # when training is given up
 )
-"""Keys that may have changed since the checkpoint: up to it, the run would have gone the same way."""
+"""Keys of a stage that may have changed since a checkpoint: up to it, the run would have gone the same way."""
 PACKAGES = ("torch", "transformers", "reason2decide")
 HASH_CHARACTERS = 16
 
@@ -75,9 +77,15 @@ def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[Diff
     return [one for one in found if one.theirs != one.ours]
 
 
-def without_harm(key: str) -> bool:
-    """Whether a run may be resumed although this key has changed."""
-    return key in WITHOUT_HARM
+def is_resumable(key: str) -> bool:
+    """Whether a run may be resumed although this key of the fingerprint has changed."""
+    section, _, name = key.partition(".")
+    return section == "training" and name in RESUMABLE_KEYS
+
+
+def stage_identity(config: StageConfig) -> dict[str, Any]:
+    """The values of a stage that a checkpoint must share: two runs that differ in no other key are one work."""
+    return config.model_dump(mode="json", exclude=set(RESUMABLE_KEYS))
 
 
 def weights_hash(network: nn.Module) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
-from r2d.config import ModelConfig, StageConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import StageConfig
 from r2d.errors import TrainingError
 from r2d.training.ranks import num_ranks
 

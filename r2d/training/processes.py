@@ -21,7 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r2d import errors
-from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage1Config, Stage2Config, StageConfig
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import MethodConfig, Stage1Config, Stage2Config, StageConfig
 from r2d.errors import ConfigError, TrainingError
 from r2d.interruption import leave, signals_caught
 from r2d.training import train

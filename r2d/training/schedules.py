@@ -4,38 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from r2d.config import Stage2Config
+from r2d.config.training import MethodConfig, Stage2Config
 
 
 @dataclass(frozen=True)
 class Stage2Schedule:
-    """alpha(t) and pi(t) of the paper over `max_steps` = T optimiser steps, t counted from 0."""
+    """alpha(t) and pi(t) of a method over `max_steps` = T optimiser steps, t counted from 0."""
 
-    max_steps: int
-    alpha: float
-    warmup_fraction: float
-    sampling_fraction: float
-    max_predicted_label_fraction: float
+    config: Stage2Config
+    method: MethodConfig
 
-    @classmethod
-    def from_config(cls, config: Stage2Config) -> Stage2Schedule:
-        return cls(
-            config.max_steps,
-            config.alpha,
-            config.warmup_fraction,
-            config.sampling_fraction,
-            config.max_predicted_label_fraction,
-        )
+    @property
+    def alpha(self) -> float:
+        """Weight of the label loss after the warm-up, as configured or as published for the method."""
+        return self.method.default_alpha if self.config.alpha is None else self.config.alpha
 
     @property
     def warmup_steps(self) -> float:
-        """T_w = warmup_fraction * T."""
-        return self.warmup_fraction * self.max_steps
+        """T_w = warmup_fraction * T; 0 for a method without a schedule."""
+        return self.config.warmup_fraction * self.config.max_steps if self.method.has_schedule else 0.0
 
     @property
     def armed_from_step(self) -> float:
-        """Selection and early stopping begin at T_w + sampling_fraction * T (departure 4)."""
-        return self.warmup_steps + self.sampling_fraction * self.max_steps
+        """Selection and early stopping begin at T_w + sampling_fraction * T (departure 4); a method without a schedule
+        has nothing to wait for."""
+        if not self.method.has_schedule:
+            return 0.0
+        return self.warmup_steps + self.config.sampling_fraction * self.config.max_steps
 
     def alpha_at(self, step: int) -> float:
         """Weight of the label loss: linear from 0 to `alpha` over T_w, then constant."""
@@ -45,8 +40,8 @@ class Stage2Schedule:
 
     def pi_at(self, step: int) -> float:
         """Probability that a rationale prompt carries the model's own label: 0 before T_w, then
-        min(cap, (t - T_w) / (sampling_fraction * T))."""
-        if step < self.warmup_steps:
+        min(cap, (t - T_w) / (sampling_fraction * T)); 0 throughout for a method that samples none."""
+        if step < self.warmup_steps or not self.method.samples_labels:
             return 0.0
-        progress = (step - self.warmup_steps) / (self.sampling_fraction * self.max_steps)
-        return min(self.max_predicted_label_fraction, progress)
+        progress = (step - self.warmup_steps) / (self.config.sampling_fraction * self.config.max_steps)
+        return min(self.config.max_predicted_label_fraction, progress)

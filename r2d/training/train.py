@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage1Config, Stage2Config, StageConfig
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import MethodConfig, Stage1Config, Stage2Config, StageConfig
 from r2d.data.examples import split_of
 from r2d.errors import TrainingError
 from r2d.modeling.labels import LabelSets
@@ -30,6 +32,7 @@ from r2d.training.fingerprint import run_fingerprint
 from r2d.training.memory import memory_explained, with_fitting_parts
 from r2d.training.progress import OnLog
 from r2d.training.ranks import wait_for_all_ranks
+from r2d.training.schedules import Stage2Schedule
 
 if TYPE_CHECKING:
     from r2d.training.trainer import StageTrainer
@@ -149,6 +152,7 @@ def train_stage2(
     from r2d.training.stage2 import Stage2Trainer
 
     method = method or MethodConfig()
+    config = config.model_copy(update={"alpha": Stage2Schedule(config, method).alpha})
     train, validation = _training_splits(examples, "stage 2")
     if stage1_model is not None:
         network, tokenizer = load_pretrained(str(stage1_model))

@@ -20,7 +20,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from r2d.config import StageConfig
+from r2d.config.training import StageConfig
 from r2d.errors import TrainingError
 from r2d.modeling.networks import make_network
 from r2d.training.checkpoints import CompleteCheckpoint

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from r2d.config import RunConfig
+from r2d.config.run import RunConfig
 from r2d.modeling.model_folder import read_model_facts
 from r2d.rationales.provenance import trained_on
 from r2d.registry.alias_history import Action, WhatFollows, what_follows
@@ -21,6 +21,7 @@ from r2d.registry.gate import Approval, GateDecision, judge
 from r2d.registry.gate.page import gate_page
 from r2d.registry.gate.picture import gate_picture
 from r2d.registry.package import Package, make_package, without_champion
+from steps.code import ROOT, model_code_hash
 from steps.registry.aliases import AliasesMovedError, add_change, ensure_model, settled_history
 from steps.registry.requirements import requirements
 from steps.registry.versions import aliases_of, all_versions, connected
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from PIL.Image import Image
 
-ROOT = Path(__file__).resolve().parents[2]
 CONTENT_TAG, RUN_KEY_TAG, APPROVAL_TAG = "r2d.content_hash", "r2d.run_key", "r2d.approval"
 DECISION_FILE = "gate/decision.json"
 TOO_LONG_FOR_A_TAG = ("files_read", "model_files")
@@ -123,7 +123,7 @@ def register(
         package = make_package(
             Path(folder), model_folder=model_folder, run=run, metrics=metrics, examples=examples,
             provenance=provenance, predictions=predictions, data_sha256=data_sha256, files_read=files_read,
-            code_root=ROOT,
+            code_root=ROOT, code_sha256=model_code_hash(),
         )  # fmt: skip
         content = _content_hash(package, metrics)
         found = _versions_of(client, name, content)

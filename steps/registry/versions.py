@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from r2d.config import RunConfig
+from r2d.config.run import RunConfig
 from r2d.errors import RegistryError
 from r2d.modeling.model_folder import FACTS_FILE, folder_hash, require_same_labels
 from r2d.registry.fetch import REGISTERED

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from r2d.config import SyntheticTriageConfig
+from r2d.config.data import SyntheticTriageConfig
 from r2d.data.language import in_language
 from r2d.data.triage import generate_calls
 from r2d.errors import ConfigError

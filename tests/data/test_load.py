@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from r2d.config import DataConfig, ModelConfig, ValidationConfig
+from r2d.config.data import DataConfig
+from r2d.config.model import ModelConfig
+from r2d.config.validation import ValidationConfig
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, Example, content_hash, iterate_examples, to_table
 from r2d.data.fingerprint import data_fingerprint
 from r2d.data.load import load_examples
@@ -372,7 +374,7 @@ def test_the_fingerprint_of_a_missing_file_is_the_same_fault_as_reading_it(tmp_p
 def test_a_fingerprint_needs_neither_datasets_nor_pandas(tmp_path: Path) -> None:
     config = config_of(tmp_path, rows_of())
     program = (
-        "import sys\nfrom r2d.config import DataConfig\nfrom r2d.data.fingerprint import data_fingerprint\n"
+        "import sys\nfrom r2d.config.data import DataConfig\nfrom r2d.data.fingerprint import data_fingerprint\n"
         f"print(data_fingerprint(DataConfig.model_validate_json({config.model_dump_json()!r})))\n"
         "print(sorted({'datasets', 'pandas', 'torch'} & sys.modules.keys()))\n"
     )

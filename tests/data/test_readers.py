@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from r2d.config import DataConfig, LabelsConfig, ModelConfig, ValidationConfig
+from r2d.config.data import DataConfig, LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.validation import ValidationConfig
 from r2d.data.examples import Example, iterate_examples
 from r2d.data.load import load_examples
 from r2d.data.validation import validate

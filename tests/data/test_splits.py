@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r2d.config import SplitConfig
+from r2d.config.data import SplitConfig
 from r2d.data.examples import SPLITS
 from r2d.data.splits import assign_splits
 from r2d.errors import DataError

@@ -13,7 +13,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
-from r2d.config import SyntheticTriageConfig
+from r2d.config.data import SyntheticTriageConfig
 from r2d.data.examples import Example
 from r2d.data.triage import DISPOSITIONS, generate_calls
 from r2d.data.triage.families import FAMILIES

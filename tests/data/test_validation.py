@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r2d.config import LabelsConfig, ModelConfig, PrivacyConfig, ScratchConfig, ValidationConfig
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig, ScratchConfig
+from r2d.config.validation import PrivacyConfig, ValidationConfig
 from r2d.data.examples import EXAMPLES_SCHEMA, Example, content_hash, iterate_examples, to_table
 from r2d.data.validation import QUARANTINE_SCHEMA, Validation, validate
 from r2d.errors import DataError

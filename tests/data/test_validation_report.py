@@ -10,8 +10,7 @@ from typing import Any, get_args
 
 import pyarrow as pa
 
-from r2d.config import PrivacyConfig
-from r2d.config.validation import Recogniser
+from r2d.config.validation import PrivacyConfig, Recogniser
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, Example, to_table
 from r2d.data.shield import SHIELD_SCHEMA
 from r2d.data.validation import QUARANTINE_SCHEMA, Check, Validation

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from r2d.config import LabelsConfig
+from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
 from r2d.evaluation.alignment import no_alignment
 from r2d.evaluation.comparison_models import MeasuredModel

@@ -14,8 +14,7 @@ from typing import Any
 
 import yaml
 
-from r2d.config.evaluation import IntervalsConfig
-from r2d.config.judge import JudgeConfig
+from r2d.config.evaluation import IntervalsConfig, JudgeConfig
 from r2d.evaluation.judge import JudgedRow, Judgement, judge_rationales, load_rubric
 from tests.rationales.llm_server import RunningServer
 

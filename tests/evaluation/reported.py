@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from r2d.config import EvaluationConfig, LabelsConfig
-from r2d.config.evaluation import IntervalsConfig, SafetyConfig
+from r2d.config.data import LabelsConfig
+from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig
 from r2d.data.examples import Example, to_table
 from r2d.evaluation.alignment import alignment_metrics, no_alignment
 from r2d.evaluation.baselines import LINEAR_BASELINE, MAJORITY_CLASS, option_baselines

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from r2d.config import DataConfig, EvaluationConfig, LabelsConfig
+from r2d.config.data import DataConfig, LabelsConfig
+from r2d.config.evaluation import EvaluationConfig
 from r2d.data.examples import split_of
 from r2d.evaluation.alignment import FIGURES, alignment_metrics, no_alignment, remembered
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from r2d.config import LabelsConfig
+from r2d.config.data import LabelsConfig
 from r2d.errors import DataError
 from r2d.evaluation.comparison import compare
 from r2d.evaluation.comparison_models import COLUMNS, MeasuredModel, comparison_runs

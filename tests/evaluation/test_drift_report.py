@@ -12,8 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from r2d.config.drift import DriftConfig, DriftLimits
-from r2d.config.inference import InferenceConfig
+from r2d.config.jobs import DriftConfig, DriftLimits, InferenceConfig
 from r2d.data.drift import chi_square, kolmogorov_smirnov
 from r2d.data.examples import Example, to_table
 from r2d.errors import DataError, ModelError

@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from r2d.cli import app
-from r2d.config import DataConfig, EvaluationConfig, LabelsConfig
-from r2d.config.evaluation import IntervalsConfig, SafetyConfig
+from r2d.config.data import DataConfig, LabelsConfig
+from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig
 from r2d.data.examples import EXAMPLES_SCHEMA, split_of
 from r2d.errors import ConfigError
 from r2d.evaluation import evaluate as module

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from r2d.config import PrivacyConfig
+from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import Example, to_table
 from r2d.errors import DataError
 from r2d.evaluation.judge import load_rubric

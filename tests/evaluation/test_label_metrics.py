@@ -3,9 +3,9 @@ import random
 import pytest
 from sklearn import metrics as reference
 
-from r2d.data.labels import match_label
 from r2d.errors import DataError
 from r2d.evaluation.label_metrics import headline_of, label_metrics, option_metrics
+from r2d.text import match_label
 
 LABELS = ["Emergency", "See a doctor", "Home care"]
 

@@ -14,7 +14,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
-from r2d.config import EvaluationConfig
+from r2d.config.evaluation import EvaluationConfig
 from r2d.evaluation.metric_classes import BertScoreMetric, LabelMetric, OverlapMetric
 
 LABELS = ("Emergency", "Urgent", "Clinic", "Home")

@@ -11,8 +11,7 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF
 
-from r2d.config import EvaluationConfig
-from r2d.config.evaluation import IntervalsConfig
+from r2d.config.evaluation import EvaluationConfig, IntervalsConfig
 from r2d.errors import ModelError
 from r2d.evaluation import bertscore
 from r2d.evaluation.rationale_metrics import (

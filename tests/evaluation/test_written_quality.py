@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from r2d.config import QualityConfig
+from r2d.config.rationales import QualityConfig
 from r2d.evaluation.written_quality import NUM_IDS, written_quality
 
 LABELS = ("Very urgent", "Urgent", "Within 3 days")

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from r2d.config import LabelsConfig
+from r2d.config.data import LabelsConfig
 from r2d.errors import ModelError
 from r2d.modeling.calibrated import Calibration
 from r2d.modeling.labels import LabelSet

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from r2d.config import DataConfig
-from r2d.config.inference import CallsConfig
+from r2d.config.data import DataConfig
+from r2d.config.jobs import CallsConfig
 from r2d.data.readers import read_rows
 from r2d.errors import DataError
 from r2d.inference.calls import Call, read_calls, scan_calls

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
-from r2d.config.inference import InferenceConfig
+from r2d.config.jobs import InferenceConfig
 from r2d.errors import DataError
 from r2d.inference.decide import DECISIONS_SCHEMA
 from r2d.inference.infer import InferenceResult, infer

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from r2d.config import parse_config
+from r2d.config.loading import parse_config
 from r2d.data.load import load_examples
 from tests.kubernetes.cluster import sandbox
 from tests.kubernetes.cluster.site import Outcome, Site, running_site

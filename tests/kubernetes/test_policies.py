@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from r2d.config.reading import read_parameters
+from r2d.config.loading import read_parameters
 from tests.kubernetes.manifests import K8S, ROOT, Manifest, Pod, files, pods, zenml_jobs
 
 NEEDS_A_TOKEN = {"submitter", "orchestrator"}

@@ -17,7 +17,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from r2d.config import MethodConfig
+from r2d.config.training import MethodConfig
 from r2d.training.processes import read_result, write_work
 from r2d.training.train import StageResult
 from tests.conftest import TOY_LABELS, toy_examples

@@ -11,7 +11,9 @@ import pytest
 import torch
 import transformers as families
 
-from r2d.config import LabelsConfig, ModelConfig, Stage1Config, Stage2Config
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import Stage1Config, Stage2Config
 from r2d.errors import ModelError
 from r2d.modeling.architectures import ALLOWED, REFUSED, embedding_scale, is_random_in_training
 from r2d.modeling.decoding import label_log_probabilities

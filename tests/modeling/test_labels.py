@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from r2d.data.labels import match_label
 from r2d.errors import ModelError
 from r2d.modeling.labels import tokenize_labels
 from r2d.modeling.load import load_pretrained
+from r2d.text import match_label
 
 
 def test_labels_end_with_end_of_sequence_and_come_back(stage1_model: Path) -> None:

@@ -9,7 +9,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from r2d.config import LabelsConfig, ModelConfig, Stage1Config
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import Stage1Config
 from r2d.errors import ModelError, RegistryError
 from r2d.modeling.load import load_pretrained, start_model, start_tokenizer
 from r2d.modeling.model_folder import read_model_facts

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from r2d.config import LabelsConfig, LoraConfig, ModelConfig, Stage1Config, Stage2Config
+from r2d.config.data import LabelsConfig
+from r2d.config.model import LoraConfig, ModelConfig
+from r2d.config.training import Stage1Config, Stage2Config
 from r2d.errors import ModelError
 from r2d.modeling.load import load_pretrained
 from r2d.modeling.lora import add_adapters, merged_weights, save_weights
@@ -111,7 +113,7 @@ def test_what_is_merged_is_base_plus_scaled_product(tmp_path: Path) -> None:
 def test_a_killed_run_with_adapters_ends_with_the_bits_of_one_never_killed(stage1_model: Path, tmp_path: Path) -> None:
     program = (
         "import sys\nfrom pathlib import Path\n"
-        "from r2d.config import LoraConfig\nfrom tests.training import killed_run\n"
+        "from r2d.config.model import LoraConfig\nfrom tests.training import killed_run\n"
         "killed_run.MODEL = killed_run.MODEL.model_copy(update={'lora': LoraConfig(rank=4, alpha=8, dropout=0.1)})\n"
         "killed_run.train('2', sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))"
     )

@@ -13,7 +13,7 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from r2d.config import ModelConfig, PromptsConfig
+from r2d.config.model import ModelConfig, PromptsConfig
 from r2d.modeling.prompts import PromptEncoder
 from r2d.modeling.tokenizer import train_tokenizer
 from tests.conftest import toy_examples

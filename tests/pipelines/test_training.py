@@ -100,15 +100,47 @@ def test_a_second_run_executes_nothing_but_the_check_of_the_registration(
     assert "toy-triage version 1 (already registered" in again.output
 
 
-def test_an_edit_of_the_evaluation_reruns_evaluation_and_registration_only(
+def edit(workplace: Workplace, file: str, old: str, new: str) -> None:
+    source = workplace.folder / file
+    content = source.read_text(encoding="utf-8")
+    assert old in content, f"{file} no longer holds {old!r}"
+    source.write_text(content.replace(old, new, 1), encoding="utf-8")
+
+
+def test_docstrings_colours_progress_and_other_sections_leave_both_stages_cached(
     first_run: Run, workplace: Workplace, tiny_config: dict[str, Any]
 ) -> None:
-    source = workplace.folder / "r2d" / "evaluation" / "label_metrics.py"
-    source.write_text(source.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
-    edited = workplace.run(tiny_config)
-    assert edited.executed == ["evaluate", "register_model"]
-    # The figures are the same, so the same version is found.
+    edit(workplace, "r2d/training/stage2.py", '"""', '"""Reworded. ')
+    edit(workplace, "r2d/training/curves.py", "#0072B2", "#0000FF")
+    edit(workplace, "r2d/training/progress.py", "evaluation every", "evaluated every")
+    edit(workplace, "r2d/config/gate.py", '"macro-F1"', '"Macro-F1"')
+    edit(
+        workplace,
+        "r2d/config/evaluation.py",
+        "num_worst_cases: Annotated[int, Field(ge=0)] = 20",
+        "num_worst_cases: int = 20",
+    )
+    edit(workplace, "r2d/pages/style.css.j2", "{", " {")
+    config = copy.deepcopy(tiny_config)
+    config["registration"]["gate"]["rules"].append({"rule": "within_limit", "figure": "accuracy", "at_least": 0.0})
+    edited = workplace.run(config)
+    assert {"load_examples", "train_stage1", "train_stage2"} <= set(edited.cached)
+    # The metrics are the same, so the same version is found.
     assert "toy-triage version 1 (already registered" in edited.output
+
+
+def test_a_changed_parser_loss_or_schedule_runs_its_step_again(
+    first_run: Run, workplace: Workplace, tiny_config: dict[str, Any]
+) -> None:
+    edit(workplace, "r2d/rationales/parsing.py", "def ", "UNUSED = 1\n\n\ndef ")
+    edit(workplace, "r2d/training/schedules.py", "return 0.0", "return 0.001")
+    edited = workplace.run(tiny_config)
+    assert {"ingest_rationales", "train_stage2"} <= set(edited.executed)
+    assert "load_examples" in edited.cached
+    edit(workplace, "r2d/training/schedules.py", "return 0.001", "return 0.0")
+    edit(workplace, "r2d/training/stage1.py", 'num_tokens["rationale"])', '2 * num_tokens["rationale"])')
+    assert "train_stage1" in workplace.run(tiny_config).executed
+    edit(workplace, "r2d/training/stage1.py", '2 * num_tokens["rationale"])', 'num_tokens["rationale"])')
 
 
 def test_another_alpha_reruns_from_stage2_on(first_run: Run, workplace: Workplace, tiny_config: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ def pinned(workplace: Workplace, config: dict[str, Any]) -> list[str]:
     """Name and revision of the start model in the parameters of the steps."""
     (workplace.folder / "pinned.yaml").write_text(yaml.safe_dump({"parameters": {"config": config}}), encoding="utf-8")
     return workplace.python(
-        "from pathlib import Path\nfrom r2d.config import load_config\n"
+        "from pathlib import Path\nfrom r2d.config.loading import load_config\n"
         "from steps.registry import with_pinned_start\n"
         "model = with_pinned_start(load_config(Path('pinned.yaml'))).model\nanswer = [model.name, model.revision]"
     )

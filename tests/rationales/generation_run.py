@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from r2d.config import EndpointSource
+from r2d.config.rationales import EndpointSource
 from r2d.data.examples import Example, to_table
 from r2d.rationales.generation import generate
 from tests.rationales.llm_server import RunningServer

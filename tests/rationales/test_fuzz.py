@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from r2d.config import ArgillaSource, BatchSource, CsvSource, LabelStudioSource, ParseConfig, TextSource
+from r2d.config.rationales import ArgillaSource, BatchSource, CsvSource, LabelStudioSource, ParseConfig, TextSource
 from r2d.errors import DataError
 from r2d.rationales.parsing import parse
 from r2d.rationales.readers import read_records

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from r2d.config import EndpointSource
+from r2d.config.rationales import EndpointSource
 from r2d.data.examples import Example, to_table
 from r2d.errors import ConfigError, DataError
 from r2d.rationales.generation import load_prompt, write_batch_input

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from r2d.config import EndpointSource
+from r2d.config.rationales import EndpointSource
 from r2d.errors import GenerationError
 from r2d.rationales.generation import generate, write_current_answers
 from tests.rationales.generation_run import LABELS, lines_of, notes

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from r2d.config import DataConfig, RationalesConfig
+from r2d.config.data import DataConfig
+from r2d.config.rationales import RationalesConfig
 from r2d.data.examples import Example, iterate_examples, to_table
 from r2d.data.validation import QUARANTINE_SCHEMA
 from r2d.errors import DataError
@@ -69,7 +70,7 @@ def run(
 
 
 def _privacy(policy: str) -> Any:
-    from r2d.config import PrivacyConfig
+    from r2d.config.validation import PrivacyConfig
 
     return PrivacyConfig(policy=policy)
 

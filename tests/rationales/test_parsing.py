@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from r2d.config import ParseConfig
+from r2d.config.rationales import ParseConfig
 from r2d.rationales.parsing import parse
 from r2d.rationales.records import Parsed
 

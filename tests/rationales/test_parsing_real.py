@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from r2d.config import ParseConfig, TextSource
-from r2d.data.labels import normalise_label
+from r2d.config.rationales import ParseConfig, TextSource
 from r2d.rationales.parsing import parse
 from r2d.rationales.readers import read_records
 from r2d.rationales.records import Parsed
+from r2d.text import normalise_label
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "raw" / "dss_cqa"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the real outputs are not here: no folder {FOLDER}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from r2d.config import ArgillaSource, BatchSource, CsvSource, LabelStudioSource, TextSource
+from r2d.config.rationales import ArgillaSource, BatchSource, CsvSource, LabelStudioSource, TextSource
 from r2d.errors import DataError
 from r2d.rationales.readers import prompt_hash, read_batch, read_records
 from r2d.rationales.records import Record

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from r2d.config import parse_config
+from r2d.config.loading import parse_config
 from r2d.data.load import load_examples
 from r2d.data.validation import validate
 from r2d.rationales.ingest import Ingestion, ingest

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from r2d.config import RunConfig
+from r2d.config.run import RunConfig
 from r2d.data.examples import split_of
 from r2d.rationales.provenance import PROVENANCE_SCHEMA
 from tests.registry.measured import examples

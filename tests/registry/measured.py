@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from r2d.config import EvaluationConfig, LabelsConfig
-from r2d.config.evaluation import IntervalsConfig, SlicesConfig
+from r2d.config.data import LabelsConfig
+from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SlicesConfig
 from r2d.data.examples import Example, to_table
 from r2d.evaluation.baselines import LINEAR_BASELINE, MAJORITY_CLASS
 from r2d.evaluation.decided_rows import DecidedRows, decided_rows

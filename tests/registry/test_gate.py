@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from r2d.config import GateConfig, LabelsConfig, MethodConfig, RegistrationConfig
+from r2d.config.data import LabelsConfig
+from r2d.config.gate import GateConfig, RegistrationConfig
+from r2d.config.training import MethodConfig
 from r2d.errors import ConfigError
 from r2d.registry.gate import Approval, GateDecision, Verdict, judge
 from r2d.registry.summary import summary
@@ -323,7 +325,7 @@ def test_the_name_of_a_history_is_no_name_for_a_model() -> None:
 
 
 def test_all_faults_of_a_gate_are_told_in_one_message() -> None:
-    from r2d.config import parse_config
+    from r2d.config.loading import parse_config
     from tests.registry.conftest import run_config
 
     values = run_config("triage").model_dump(mode="json", exclude_none=True)

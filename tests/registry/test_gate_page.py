@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from r2d.config import GateConfig
+from r2d.config.gate import GateConfig
 from r2d.registry.gate import GateDecision, judge
 from r2d.registry.gate.page import gate_page
 from r2d.registry.gate.picture import gate_picture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from r2d.config import RunConfig
+from r2d.config.run import RunConfig
 from r2d.registry.model_card import CardFacts, model_card
 from r2d.registry.model_card.card import plain
 from r2d.registry.origin import COMMIT_VARIABLE, Origin, code_state

@@ -14,7 +14,10 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage2Config, parse_config
+from r2d.config.data import LabelsConfig
+from r2d.config.loading import parse_config
+from r2d.config.model import ModelConfig
+from r2d.config.training import MethodConfig, Stage2Config
 from r2d.data.examples import Example, to_table
 from r2d.modeling.calibrated import read_calibration
 from r2d.modeling.predictor import Predictor

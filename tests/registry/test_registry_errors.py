@@ -16,7 +16,7 @@ import yaml
 from mlflow import MlflowClient
 
 from r2d.cli import main
-from r2d.config import RunConfig
+from r2d.config.run import RunConfig
 from r2d.errors import RegistryError
 from steps.registry import champion_to_compare, download
 from steps.registry.versions import QUICK_QUESTIONS, connected

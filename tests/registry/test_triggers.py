@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from r2d.config.retraining import RetrainingConfig
+from r2d.config.jobs import RetrainingConfig
 from r2d.errors import DataError
 from r2d.registry.retraining_result import RetrainingResult, read_drift, write_result
 from r2d.registry.training_facts import TrainingFacts, facts_of_run, facts_of_version
@@ -135,25 +135,12 @@ def test_facts_of_a_run_and_of_the_version_that_it_made_are_the_same_wherever_it
             update={"data": found.data.model_copy(update={"path": str(tmp_path / folder / "notes.csv")})}
         )
 
-    first, moved = (facts_of_run(run(folder), code_root=ROOT) for folder in ("here", "there"))
+    first, moved = (facts_of_run(run(folder), code_root=ROOT, code_sha256="c") for folder in ("here", "there"))
     stored = run_config("triage", revision="abc").model_dump(mode="json", exclude_none=True)
     hashes = ("data_sha256", "files_sha256", "sources_sha256", "lock_sha256")
     then = facts_of_version(stored, {name: getattr(first, name) for name in hashes})
     assert first == moved == then
     assert facts_of_version({"data": "of another time"}, {}).config is None
-
-
-def test_the_code_of_training_is_compared_and_other_files_are_not(tmp_path: Path) -> None:
-    from r2d.registry.origin import sources_hash
-
-    (tmp_path / "r2d" / "training").mkdir(parents=True)
-    (tmp_path / "r2d" / "training" / "loop.py").write_text("a = 1\n")
-    before = sources_hash(tmp_path)
-    (tmp_path / "README.md").write_text("words")
-    (tmp_path / "r2d" / "cli.py").write_text("b = 1\n")
-    assert sources_hash(tmp_path) == before
-    (tmp_path / "r2d" / "training" / "loop.py").write_text("a = 2\n")
-    assert sources_hash(tmp_path) != before
 
 
 def test_the_result_is_written_for_people_and_for_machines(tmp_path: Path) -> None:

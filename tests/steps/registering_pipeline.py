@@ -11,7 +11,7 @@ from zenml import pipeline, step
 from zenml.client import Client
 from zenml.types import HTMLString
 
-from r2d.config import parse_config
+from r2d.config.loading import parse_config
 from r2d.data.examples import split_of
 from r2d.evaluation.predictions import predictions_table
 from r2d.evaluation.rationale_sections import SCORES_OF_ROWS

@@ -15,7 +15,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from r2d.config import MethodConfig, ModelConfig, ScratchConfig, Stage1Config, Stage2Config
+from r2d.config.model import ModelConfig, ScratchConfig
+from r2d.config.training import MethodConfig, Stage1Config, Stage2Config
 from r2d.training.processes import train_stage1, train_stage2
 from r2d.training.train import StageResult
 from tests.conftest import TOY_LABELS, toy_examples

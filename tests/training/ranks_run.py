@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from r2d.config import MethodConfig, ModelConfig, ScratchConfig, Stage2Config
+from r2d.config.model import ModelConfig, ScratchConfig
+from r2d.config.training import MethodConfig, Stage2Config
 from r2d.training import selection, train
 from tests.conftest import TOY_LABELS, toy_examples
 

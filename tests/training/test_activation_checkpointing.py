@@ -8,7 +8,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from r2d.config import LabelsConfig, LoraConfig, ModelConfig, Stage2Config
+from r2d.config.data import LabelsConfig
+from r2d.config.model import LoraConfig, ModelConfig
+from r2d.config.training import Stage2Config
 from r2d.modeling.load import load_pretrained
 
 

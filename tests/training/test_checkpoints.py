@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from r2d.config import MethodConfig
+from r2d.config.training import MethodConfig
 from r2d.errors import TrainingError
 from r2d.training import checkpoints
 from r2d.training.checkpoints import (

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import TrainerCallback
 
-from r2d.config import LabelsConfig, ModelConfig, Stage2Config
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import Stage2Config
 from r2d.errors import TrainingError
 from r2d.training import trainer as trainer_module
 from r2d.training.loss_guard import LossGuard

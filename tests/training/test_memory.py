@@ -16,7 +16,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage2Config
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import MethodConfig, Stage2Config
 from r2d.errors import TrainingError
 from r2d.modeling.load import load_pretrained
 from r2d.modeling.networks import Losses, Task

@@ -11,7 +11,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage2Config, parse_config
+from r2d.config.data import LabelsConfig
+from r2d.config.loading import parse_config
+from r2d.config.model import ModelConfig
+from r2d.config.training import MethodConfig, Stage2Config
 from r2d.data.examples import split_of
 from r2d.errors import ConfigError
 from r2d.training.data import Batch
@@ -31,9 +34,9 @@ def make(
     labels: LabelsConfig,
     tmp_path: Path,
 ) -> Any:
-    def trainer(name: str, **values: Any) -> Stage2Trainer:
-        method = MethodConfig(name=name, **values)
-        return make_stage2_trainer(examples, stage1_model, stage2_config, model_config, labels, tmp_path, method)
+    def trainer(name: str, alpha: float | None = None, **values: Any) -> Stage2Trainer:
+        method, config = MethodConfig(name=name, **values), stage2_config.model_copy(update={"alpha": alpha})
+        return make_stage2_trainer(examples, stage1_model, config, model_config, labels, tmp_path, method)
 
     return trainer
 
@@ -65,7 +68,7 @@ def slow_losses(trainer: Stage2Trainer, examples: pa.Table, prompt: str, size: i
 def test_there_is_a_strategy_for_every_name_of_the_schema(stage2_config: Stage2Config) -> None:
     from typing import get_args
 
-    from r2d.config.method import MethodName
+    from r2d.config.training import MethodName
 
     assert set(METHODS) == set(get_args(MethodName))
 
@@ -81,7 +84,7 @@ def test_sft_learns_the_label_alone(make: Any, examples: pa.Table) -> None:
 
 
 def test_dss_shows_no_label_in_the_rationale_prompt_and_weighs_by_a_fixed_alpha(make: Any, examples: pa.Table) -> None:
-    trainer = make("dss", dss_alpha=0.25)
+    trainer = make("dss", alpha=0.25)
     trainer.model.eval()
     batch = batch_of(trainer)
     label_loss, rationale_loss = slow_losses(trainer, examples, "explain: {text}")
@@ -102,7 +105,7 @@ def test_no_sampling_shows_gold_labels_at_every_step_and_decodes_nothing(
     label_loss, rationale_loss = slow_losses(trainer, examples, "given label: {label}, explain: {text}")
     trainer.state.global_step = 19
     loss = trainer.batch_loss(batch, counts(trainer, batch))
-    alpha = trainer.stage2.alpha
+    alpha = trainer.method.schedule.alpha
     assert loss.item() == pytest.approx(alpha * label_loss + (1 - alpha) * rationale_loss, rel=1e-4)
 
 

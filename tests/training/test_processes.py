@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from r2d.config import MethodConfig
+from r2d.config.training import MethodConfig
 from r2d.data.examples import split_of
 from r2d.errors import ConfigError, TrainingError
 from r2d.training import processes

@@ -9,7 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from r2d.config import LabelsConfig, ModelConfig, Stage2Config
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import Stage2Config
 from r2d.training import progress, step_clock
 from r2d.training.progress import Progress, duration, said_when_long
 from r2d.training.train import StageResult, train_stage2

@@ -9,7 +9,9 @@ import pyarrow as pa
 import pytest
 from scipy.stats import binomtest, chisquare, kstest
 
-from r2d.config import LabelsConfig, ModelConfig, Stage2Config
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import MethodConfig, Stage2Config
 from r2d.training.data import collate
 from r2d.training.sampling import BatchOrder, uniform_draw
 from r2d.training.schedules import Stage2Schedule
@@ -100,7 +102,7 @@ def test_the_share_of_own_labels_in_a_run_follows_pi(
 ) -> None:
     config = stage2_config.model_copy(update={"max_steps": 30, "eval_every_steps": 15, "batch_size": 24})
     result = train_stage2(examples, stage1_model, config=config, model=model_config, labels=labels, work_dir=tmp_path)
-    schedule = Stage2Schedule.from_config(config)
+    schedule = Stage2Schedule(config, MethodConfig())
     shares = [record["predicted_label_fraction"] for record in result.history if "pi" in record]
     assert len(shares) == 3
     for number, share in enumerate(shares):

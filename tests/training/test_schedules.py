@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r2d.config import Stage2Config
+from r2d.config.training import MethodConfig, Stage2Config
 from r2d.training.schedules import Stage2Schedule
 
-PAPER = Stage2Schedule.from_config(Stage2Config())  # T = 30,000, T_w = 1,500, sampling over 18,000
+PAPER = Stage2Schedule(Stage2Config(), MethodConfig())  # T = 30,000, T_w = 1,500, sampling over 18,000
 
 
 @pytest.mark.parametrize(
@@ -30,13 +30,33 @@ def test_selection_is_armed_after_warm_up_and_sampling_phase() -> None:
 
 
 def test_without_a_warm_up_alpha_has_its_full_weight_from_the_first_step() -> None:
-    schedule = Stage2Schedule.from_config(Stage2Config(warmup_fraction=0.0))
+    schedule = Stage2Schedule(Stage2Config(warmup_fraction=0.0), MethodConfig())
     assert schedule.alpha_at(0) == 0.7
     assert schedule.pi_at(0) == 0.0
 
 
 @given(st.integers(0, 29_999), st.floats(0, 1), st.floats(0.01, 1), st.floats(0, 1))
 def test_both_schedules_never_fall_and_stay_in_bounds(step: int, warmup: float, sampling: float, cap: float) -> None:
-    schedule = Stage2Schedule(30_000, 0.7, warmup, sampling, cap)
+    config = Stage2Config(warmup_fraction=warmup, sampling_fraction=sampling, max_predicted_label_fraction=cap)
+    schedule = Stage2Schedule(config, MethodConfig())
     assert 0 <= schedule.alpha_at(step) <= schedule.alpha_at(step + 1) <= 0.7 + 1e-12
     assert 0 <= schedule.pi_at(step) <= schedule.pi_at(step + 1) <= cap
+
+
+@pytest.mark.parametrize(("method", "alpha"), [("r2d", 0.7), ("dss", 0.5)])
+def test_alpha_is_the_published_one_of_the_method_unless_configured(method: str, alpha: float) -> None:
+    assert Stage2Schedule(Stage2Config(), MethodConfig(name=method)).alpha == alpha
+    assert Stage2Schedule(Stage2Config(alpha=0.25), MethodConfig(name=method)).alpha == 0.25
+
+
+def test_without_sampling_pi_stays_zero_and_selection_waits_as_with_it() -> None:
+    schedule = Stage2Schedule(Stage2Config(), MethodConfig(name="no_sampling"))
+    assert {schedule.pi_at(step) for step in range(0, 30_000, 500)} == {0.0}
+    assert schedule.armed_from_step == PAPER.armed_from_step
+
+
+@pytest.mark.parametrize("method", ["sft", "dss"])
+def test_a_method_without_a_schedule_has_nothing_to_wait_for(method: str) -> None:
+    schedule = Stage2Schedule(Stage2Config(), MethodConfig(name=method))
+    assert schedule.armed_from_step == 0.0
+    assert schedule.alpha_at(0) == schedule.alpha_at(29_999) == schedule.alpha

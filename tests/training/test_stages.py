@@ -10,7 +10,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from r2d.config import LabelsConfig, MethodConfig, ModelConfig, Stage1Config, Stage2Config
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import MethodConfig, Stage1Config, Stage2Config
 from r2d.data.examples import split_of
 from r2d.errors import TrainingError
 from r2d.modeling.labels import LabelSets

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from r2d.config import DataConfig
+from r2d.config.data import DataConfig
 from r2d.data.readers.delimited import read_csv
 from r2d.data.readers.huggingface import read_huggingface
 from r2d.data.readers.json_lines import read_jsonl

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from r2d.config import DataConfig
+from r2d.config.data import DataConfig
 from r2d.data.readers.files import existing_file, text_of
-from r2d.data.readers.rows import Rows, check_columns, first_of, text_array, wanted_columns
+from r2d.data.readers.rows import Rows, check_columns, text_array, wanted_columns
 from r2d.errors import DataError
+from r2d.text import first_of
 
 DELIMITERS = {",": '","', ";": '";"', "\t": '"\\t"', "|": '"|"'}
 

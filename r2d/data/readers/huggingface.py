@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from r2d.config import DataConfig
+from r2d.config.data import DataConfig
 from r2d.data.readers.files import existing_path, files_below, with_content
 from r2d.data.readers.rows import Rows, check_columns, declared_column, text_array, wanted_columns
 from r2d.errors import DataError

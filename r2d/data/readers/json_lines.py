@@ -8,10 +8,11 @@ from typing import Any, TextIO
 
 import pyarrow as pa
 
-from r2d.config import DataConfig
+from r2d.config.data import DataConfig
 from r2d.data.readers.files import existing_file, text_of
-from r2d.data.readers.rows import Rows, check_columns, first_of, list_text, scalar_text, text_array, wanted_columns
+from r2d.data.readers.rows import Rows, check_columns, list_text, scalar_text, text_array, wanted_columns
 from r2d.errors import DataError
+from r2d.text import first_of
 
 
 def read_jsonl(config: DataConfig) -> Rows:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from r2d.config import DataConfig
+from r2d.config.data import DataConfig
 from r2d.data.readers.files import existing_path, files_below, with_content
 from r2d.data.readers.rows import Rows, check_columns, declared_column, wanted_columns
 from r2d.errors import DataError

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from r2d.config import ColumnsConfig, DataConfig
+from r2d.config.data import DataConfig
 from r2d.data.readers.files import existing_file, text_of
-from r2d.data.readers.rows import Rows, first_of, text_array
+from r2d.data.readers.rows import Rows, text_array
 from r2d.errors import DataError
-
-logger = logging.getLogger(__name__)
+from r2d.text import first_of
 
 ID_PREFIX = "pubmedqa-"
 COLUMNS = {
@@ -31,8 +29,6 @@ def read_pubmedqa(config: DataConfig) -> Rows:
     Raises:
         DataError: the file is no such object, or entries lack a field.
     """
-    if config.columns != ColumnsConfig():
-        logger.warning("data.columns has no effect with data.format pubmedqa, whose columns are known; remove it")
     file = existing_file(config.path or "")
     values: dict[str, list[str]] = {key: [] for key in COLUMNS}
     broken: list[str] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from r2d.config import ColumnsConfig
+from r2d.config.data import ColumnsConfig
 from r2d.errors import DataError
-
-SHOWN_FAULTS = 5
-LONGEST_SHOWN = 40
-MOST_WORDS_SHOWN = 4
+from r2d.text import LONGEST_NAME, did_you_mean, first_of, show_name
 
 
 @dataclass(frozen=True)
@@ -69,40 +65,19 @@ def check_columns(wanted: Mapping[str, str], found: Sequence[str], where: str) -
     """
     absent = [(key, column) for key, column in wanted.items() if column not in found]
     if absent:
-        lines = [f"  data.columns.{key}: no column {column!r}{_nearest(column, found)}" for key, column in absent]
+        lines = [f"  data.columns.{key}: no column {column!r}{did_you_mean(column, found)}" for key, column in absent]
         raise DataError("\n".join([f"{where}: {len(absent)} declared column(s) missing", *lines, _found(found)]))
     twice = [f"data.columns.{key} {column!r}" for key, column in wanted.items() if list(found).count(column) > 1]
     if twice:
         raise DataError(f"{where}: two columns bear the same name ({', '.join(twice)}); rename one of them")
 
 
-def _nearest(column: str, found: Sequence[str]) -> str:
-    folded = {name.strip().casefold(): name for name in found}
-    close = difflib.get_close_matches(column.strip().casefold(), list(folded), n=1, cutoff=0.6)
-    return f" (did you mean {folded[close[0]]!r}?)" if close and len(folded[close[0]]) <= LONGEST_SHOWN else ""
-
-
 def _found(found: Sequence[str]) -> str:
     """The columns found. A long one is no name but a note, in a file whose header is missing: it is not shown."""
-    if any(len(name) > LONGEST_SHOWN and " " in name for name in found):
+    if any(len(name) > LONGEST_NAME and " " in name for name in found):
         return "  the first line looks like data, not like column names; add a header line to the file"
-    names = ", ".join(shown(name) for name in found[:50])
+    names = ", ".join(show_name(name) for name in found[:50])
     return f"  found: {names or '(none)'}; set these keys to columns of the file"
-
-
-def shown(value: str) -> str:
-    """A label, id or column name for a message. Longer prose, most likely a note in the wrong column, is not quoted."""
-    if len(value) <= LONGEST_SHOWN and len(value.split()) <= MOST_WORDS_SHOWN:
-        return repr(value)
-    if any(character.isspace() for character in value):
-        return f"(a text of {len(value)} characters)"
-    return repr(value[: LONGEST_SHOWN - 3] + "...")
-
-
-def first_of(faults: Sequence[str]) -> str:
-    """The first faults of a kind, and how many more there are."""
-    more = f"; and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
-    return "; ".join(faults[:SHOWN_FAULTS]) + more
 
 
 def text_array(values: Iterable[str | None], where: str, column: str) -> pa.ChunkedArray:

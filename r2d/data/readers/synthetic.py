@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from r2d.config import DataConfig
+from r2d.config.data import DataConfig
 from r2d.data.readers.rows import Rows
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from r2d.config import SyntheticTriageConfig
+from r2d.config.data import SyntheticTriageConfig
 from r2d.data.examples import Example
 from r2d.data.triage.drawing import age_band, draw_facts, patient_of
 from r2d.data.triage.families import FAMILIES

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from r2d.config import SyntheticTriageConfig
+from r2d.config.data import SyntheticTriageConfig
 from r2d.data.triage.generate import Call, draw_call
 from r2d.data.triage.rationales import write_rationales
 from r2d.data.triage.rule import DISPOSITIONS

@@ -14,7 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from r2d.config import LabelsConfig, ModelConfig, ValidationConfig
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.validation import ValidationConfig
 from r2d.data.drift import jensen_shannon_divergence, length_profile, population_stability_index
 from r2d.data.examples import SPLITS, split_of
 from r2d.data.validation.measures import by_source

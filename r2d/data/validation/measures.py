@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from r2d.config import LabelsConfig, ValidationConfig
+from r2d.config.data import LabelsConfig
+from r2d.config.validation import ValidationConfig
 from r2d.data.duplicates import exact_duplicates, near_duplicates
 from r2d.data.examples import SPLITS
 from r2d.data.text_damage import control_characters, mojibake

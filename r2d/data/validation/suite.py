@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from r2d.config import LabelsConfig, ValidationConfig
-from r2d.config.validation import Severity
+from r2d.config.data import LabelsConfig
+from r2d.config.validation import Severity, ValidationConfig
 from r2d.data.examples import SPLITS
-from r2d.data.readers.rows import shown
 from r2d.data.validation.checks import SHOWN_ROWS, Check
 from r2d.data.validation.figures import Figure
+from r2d.text import show_name
 
 if TYPE_CHECKING:
     import great_expectations.expectations as gxe
@@ -133,8 +133,8 @@ def _row_check(name: str, severity: Severity, rows: Sequence[int], frame: pd.Dat
         what = ""
         if name in SHOWN_COLUMNS:
             value = str(frame[SHOWN_COLUMNS[name]].iloc[row])
-            what = f" holds {shown(value) if value else '(empty)'}"
+            what = f" holds {show_name(value) if value else '(empty)'}"
         elif name == "text_length":
             what = f": {frame['text_characters'].iloc[row]:,} characters"
-        found.append(f"{places[row]}, id {shown(str(frame['id'].iloc[row]))}{what}")
+        found.append(f"{places[row]}, id {show_name(str(frame['id'].iloc[row]))}{what}")
     return Check(name, severity, len(rows), tuple(found), tuple(rows))

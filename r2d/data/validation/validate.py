@@ -9,8 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from r2d.config import LabelsConfig, ModelConfig, ValidationConfig
-from r2d.config.validation import Severity
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.validation import Severity, ValidationConfig
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS
 from r2d.data.shield import hide_identifiers
 from r2d.data.validation.checks import Check

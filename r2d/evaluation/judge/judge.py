@@ -11,9 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from r2d.config import PrivacyConfig
-from r2d.config.evaluation import IntervalsConfig
-from r2d.config.judge import JudgeConfig
+from r2d.config.evaluation import IntervalsConfig, JudgeConfig
+from r2d.config.validation import PrivacyConfig
 from r2d.errors import DataError, GenerationError
 from r2d.evaluation.judge.figures import SCORES_SCHEMA, judge_figures, parse_rate, row_scores, scores_table
 from r2d.evaluation.judge.human import human_agreement, read_human_scores

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import factorial
 
-from r2d.config.judge import JudgeConfig
+from r2d.config.evaluation import JudgeConfig
 from r2d.evaluation.judge.rows import JudgedRow
 from r2d.evaluation.judge.rubric import INPUTS, Criterion, Rubric, Sees
 from r2d.rationales.generation.requests import Request, chat_body

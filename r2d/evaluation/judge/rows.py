@@ -10,7 +10,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from r2d.config import PrivacyConfig
+from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import Example, iterate_examples, to_table
 from r2d.data.shield import hide_identifiers
 from r2d.errors import DataError

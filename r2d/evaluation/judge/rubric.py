@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from r2d.config.reading import fault_lines
-from r2d.config.section import Name, Section
+from r2d.config.section import Name, Section, fault_lines
 from r2d.errors import ConfigError
 
 Input = Literal["note", "decision", "rationale", "reference"]

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from r2d.config import EndpointSource
+from r2d.config.rationales import EndpointSource
 from r2d.errors import DataError, GenerationError
 from r2d.rationales.generation.requests import Requests
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from r2d.config import EndpointSource
+from r2d.config.rationales import EndpointSource
 from r2d.data.examples import iterate_examples, split_of
 from r2d.errors import DataError
 

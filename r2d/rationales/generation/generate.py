@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from r2d.config import EndpointSource
+from r2d.config.rationales import EndpointSource
 from r2d.errors import GenerationError
 from r2d.interruption import leave
 from r2d.rationales.generation.answers import Answers

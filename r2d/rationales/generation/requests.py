@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from r2d.config import EndpointSource
 from r2d.config.endpoint import EndpointConfig
+from r2d.config.rationales import EndpointSource
 from r2d.errors import DataError
 from r2d.rationales.generation.few_shot import FewShot
 from r2d.rationales.generation.prompt import load_prompt

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from r2d.config import ArgillaSource, BatchSource, CsvSource, LabelStudioSource, TextSource
+from r2d.config.rationales import ArgillaSource, BatchSource, CsvSource, LabelStudioSource, TextSource
 from r2d.rationales.readers.argilla import read_argilla
 from r2d.rationales.readers.batch import prompt_hash, read_batch, read_batch_source
 from r2d.rationales.readers.label_studio import read_label_studio

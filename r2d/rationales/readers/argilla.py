@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from r2d.config import ArgillaSource
+from r2d.config.rationales import ArgillaSource
 from r2d.data.readers.files import find_files
 from r2d.rationales.readers.items import Broken, Item, id_text, joined_text, read_list_or_lines
 from r2d.rationales.readers.written import annotator, missing

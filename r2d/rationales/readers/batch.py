@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from r2d.config import BatchSource
+from r2d.config.rationales import BatchSource
 from r2d.data.readers.files import find_files
 from r2d.rationales.readers.items import Broken, Item, id_text, read_lines, time_text
 from r2d.rationales.readers.unicode import only_unicode

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from r2d.config import LabelStudioSource
+from r2d.config.rationales import LabelStudioSource
 from r2d.data.readers.files import find_files
 from r2d.rationales.readers.items import Item, id_text, joined_text, read_list, time_text
 from r2d.rationales.readers.written import annotator, missing

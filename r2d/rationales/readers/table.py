@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from r2d.config import CsvSource
+from r2d.config.rationales import CsvSource
 from r2d.data.readers.files import find_files
 from r2d.errors import DataError
 from r2d.rationales.readers.files import read_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from r2d.config import TextSource
+from r2d.config.rationales import TextSource
 from r2d.data.readers.files import find_files
 from r2d.errors import DataError
 from r2d.rationales.readers.items import Broken, Item, id_text, joined_text, read_list_or_lines

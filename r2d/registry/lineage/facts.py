@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from r2d.config.gate import FIGURES, WithinLimit
-from r2d.config.method import MethodConfig
+from r2d.config.training import MethodConfig
 from r2d.rationales.provenance import trained_on
 from r2d.registry.gate.measured import figure_of
 

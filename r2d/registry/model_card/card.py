@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2d.config import RunConfig
+from r2d.config.run import RunConfig
 from r2d.evaluation.label_metrics import HEADLINES, headline_of
 from r2d.registry.fetch import REGISTERED
 from r2d.registry.model_card.metadata import hub_metadata

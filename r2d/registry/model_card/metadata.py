@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from r2d.config import RunConfig
+from r2d.config.run import RunConfig
 from r2d.registry.fetch import REGISTERED
 
 

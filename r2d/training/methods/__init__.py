@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from r2d.config import MethodConfig, Stage2Config
+from r2d.config.training import MethodConfig, Stage2Config
 from r2d.training.methods.base import Method
 from r2d.training.methods.dss import DSS
-from r2d.training.methods.no_sampling import NoSampling
 from r2d.training.methods.r2d import R2D
 from r2d.training.methods.r2d_c import R2DC
 from r2d.training.methods.sft import SFT
@@ -16,7 +15,7 @@ METHODS: dict[str, type[Method]] = {
     "sft": SFT,
     "dss": DSS,
     "stage2_only": R2D,
-    "no_sampling": NoSampling,
+    "no_sampling": R2D,
 }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from r2d.config import MethodConfig, Stage2Config
+from r2d.config.training import MethodConfig, Stage2Config
 from r2d.modeling.networks import Encoded, Task, TokenIds
 from r2d.training.data import Batch
 from r2d.training.schedules import Stage2Schedule
@@ -25,7 +25,7 @@ class Method(ABC):
 
     def __init__(self, config: MethodConfig, stage2: Stage2Config) -> None:
         self.config = config
-        self.schedule = Stage2Schedule.from_config(stage2)
+        self.schedule = Stage2Schedule(stage2, config)
 
     @property
     def armed_from_step(self) -> float:

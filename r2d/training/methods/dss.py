@@ -17,15 +17,9 @@ if TYPE_CHECKING:
 
 
 class DSS(Method):
-    """Two tasks that never meet. There is no schedule to wait for: any evaluation may be selected."""
-
-    armed_from_step = 0.0
-
-    @property
-    def label_weight(self) -> float:
-        return self.config.dss_alpha
+    """Label and rationale are separate tasks on the same note. Without a schedule, any evaluation may be selected."""
 
     def loss(self, trainer: Stage2Trainer, batch: Batch, num_tokens: dict[str, float]) -> Tensor:
         # The prompts of the method hold no label, whichever is given.
         prompts = trainer.rationale_prompts(batch, batch["gold_label"])
-        return joint_loss(trainer, batch, num_tokens, prompts=prompts, alpha=self.config.dss_alpha)
+        return joint_loss(trainer, batch, num_tokens, prompts=prompts, alpha=self.schedule.alpha)

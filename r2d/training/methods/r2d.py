@@ -1,6 +1,7 @@
 """`r2d`: joint training with task-level scheduled sampling, `L2 = alpha(t) L_label + (1 - alpha(t)) L_rationale`.
 
 For each example on its own, the label in the rationale prompt is the model's own with probability pi(t), else gold.
+`stage2_only` has no Stage 1 before it, `no_sampling` has pi = 0.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class R2D(Method):
         alpha, pi = self.schedule.alpha_at(step), self.schedule.pi_at(step)
         drawn = [row for row, id_ in enumerate(batch["id"]) if uniform_draw(seed, step, id_) < pi]
         encoded = trainer.reusable_states(batch) if drawn else None
-        predicted = trainer.decode(batch.take(drawn), None if encoded is None else encoded.take(drawn))
+        predicted = trainer.decode(batch.take(drawn), encoded and encoded.take(drawn)) if drawn else []
         prompts = with_own_labels(trainer, batch, dict(zip(drawn, predicted, strict=True)))
         return joint_loss(trainer, batch, num_tokens, prompts=prompts, alpha=alpha, encoded=encoded, pi=pi)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from r2d.config import MethodConfig, Stage2Config
+from r2d.config.training import MethodConfig, Stage2Config
 from r2d.modeling.architectures import embedding_scale
 from r2d.modeling.networks import Encoded, Task, TokenIds
 from r2d.training.data import Batch
@@ -132,7 +132,7 @@ class R2DC(Method):
 
     def temperature_at(self, step: int) -> float:
         """Of the Gumbel-softmax: from the first to the last, at rate ln2 / T."""
-        decayed = self.cycle.start_temperature * math.exp(-math.log(2) * step / self.schedule.max_steps)
+        decayed = self.cycle.start_temperature * math.exp(-math.log(2) * step / self.schedule.config.max_steps)
         return max(self.cycle.end_temperature, decayed)
 
     def state(self) -> dict[str, Any]:

@@ -17,7 +17,6 @@ class SFT(Method):
     """Writes no rationale. There is no schedule to wait for: any evaluation may be selected."""
 
     target_columns = ("label",)
-    armed_from_step = 0.0
     label_weight = 1.0
 
     def loss(self, trainer: Stage2Trainer, batch: Batch, num_tokens: dict[str, float]) -> Tensor:

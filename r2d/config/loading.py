@@ -1,0 +1,84 @@
+"""From a YAML to a checked run: every fault in one message, with its key, what was found and what is allowed."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from r2d.config.run import RunConfig
+from r2d.config.section import SectionT, field_names, parse_section, show_value
+from r2d.errors import ConfigError
+from r2d.text import did_you_mean
+
+logger = logging.getLogger(__name__)
+
+# ZenML reads a run configuration with these keys; ours is the pipeline parameter `config`.
+ZENML_RUN_KEYS = (
+    "run_name", "enable_cache", "enable_artifact_metadata", "enable_artifact_visualization", "enable_step_logs",
+    "schedule", "build", "steps", "settings", "environment", "secrets", "tags", "extra", "model", "parameters", "retry",
+    "failure_hook_source", "success_hook_source", "substitutions", "cache_policy", "execution_mode",
+)  # fmt: skip
+
+
+def parse_config(values: Any, *, where: str = "config") -> RunConfig:
+    """Check the values of one run and return them as the schema.
+
+    Args:
+        values: the mapping under `parameters.config` of a YAML.
+        where: how to call its origin in a message.
+
+    Raises:
+        ConfigError: lists every fault with its key, what was found, what is allowed and the fix.
+    """
+    run = parse_section(RunConfig, values, where=where)
+    for key, why in run.keys_without_effect().items():
+        logger.warning("%s: %s has no effect, because %s; remove it", where, key, why)
+    return run
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a run configuration, the file that `zenml pipeline run reason2decide --config` takes, and check all of it.
+
+    Raises:
+        ConfigError: the file cannot be read or is faulty.
+    """
+    return parse_config(read_parameters(path), where=str(path))
+
+
+def read_parameters(path: Path) -> Any:
+    """The unchecked mapping under `parameters.config` of a run configuration.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML, or has a key at the top that ZenML would not know.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is no YAML in UTF-8: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping with `parameters: config: ...`, found {show_value(content)}")
+    unknown = [key for key in content if key not in ZENML_RUN_KEYS]
+    if unknown:
+        lines = [f"  {key}: unknown key at the top{did_you_mean(str(key), ZENML_RUN_KEYS)}" for key in unknown]
+        raise ConfigError("\n".join([f"{path}: the sections of a run stand under `parameters: config:`", *lines]))
+    parameters = content.get("parameters")
+    if not isinstance(parameters, dict) or list(parameters) != ["config"]:
+        raise ConfigError(
+            f"{path}: `parameters` must hold the one key `config` with the sections {field_names(RunConfig)}, "
+            f"found {show_value(sorted(map(str, parameters)) if isinstance(parameters, dict) else parameters)}"
+        )
+    return parameters["config"]
+
+
+def load_job(schema: type[SectionT], path: Path) -> SectionT:
+    """Read the YAML of a job that is no run, such as a batch inference, and check all of it.
+
+    Raises:
+        ConfigError: the file cannot be read or is faulty.
+    """
+    return parse_section(schema, read_parameters(path), where=str(path))
