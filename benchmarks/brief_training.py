@@ -14,7 +14,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from benchmarks.invented_rows import PROMPTS, Row, benchmark_tokenizer, make_rows
 from benchmarks.pairs import say
-from r2d.modeling.networks import Task, make_network
+from r2d.modeling.backends import Task, make_network
 
 SIZES = {
     "tiny": {"d_model": 128, "d_kv": 32, "d_ff": 512, "num_layers": 2, "num_heads": 4},

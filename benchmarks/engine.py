@@ -16,10 +16,10 @@ from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage1Config, Stage2Config
 from r2d.data.examples import Example, to_table
+from r2d.modeling.backends import Encoded
 from r2d.modeling.decoding import LabelDecoding
 from r2d.modeling.labels import LabelSets
 from r2d.modeling.model_folder import finish_model_folder
-from r2d.modeling.networks import Encoded
 from r2d.modeling.predictor import Predictor
 from r2d.modeling.prompts import PromptEncoder
 from r2d.training.data import Batch, collate, stage1_rows, stage2_rows

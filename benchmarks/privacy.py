@@ -25,7 +25,7 @@ import pyarrow as pa
 from benchmarks.privacy_templates import FILLERS, HARMLESS, IDENTIFYING
 from benchmarks.privacy_values import VALUES, mistyped
 from r2d.config.validation import PrivacyConfig, Recogniser
-from r2d.data.privacy import Finding, find, findings_by_row
+from r2d.privacy import Finding, find, findings_by_row
 
 SEED = 20260731
 MISTYPED_SHARE = 0.1

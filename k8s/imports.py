@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-OURS = ("r2d", "steps", "pipelines")
+OURS = ("r2d", "steps", "pipelines", "mlops")
 # What they import inside functions, and what ZenML, MLflow and transformers load by name.
 BY_NAME = """
     zenml.entrypoints.step_entrypoint_configuration

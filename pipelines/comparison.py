@@ -9,18 +9,18 @@ from typing import Any
 
 from zenml import pipeline
 
+from mlops.registry import with_pinned_start
 from pipelines.outcome import raising
 from pipelines.training import validated_examples
 from r2d.config.loading import load_config, parse_config
 from r2d.data.fingerprint import files_fingerprint
-from r2d.evaluation.comparison_variants import variants, zero_shot_facts
-from r2d.evaluation.zero_shot import zero_shot_source
+from r2d.evaluation.comparison.variants import variants, zero_shot_facts
+from r2d.evaluation.comparison.zero_shot import zero_shot_source
 from r2d.rationales.sources import source_files
 from steps.compare import compare
 from steps.evaluate import evaluate
 from steps.ingest_rationales import ingest_rationales
 from steps.measure_zero_shot import measure_zero_shot
-from steps.registry import with_pinned_start
 from steps.train_stage1 import train_stage1
 from steps.train_stage2 import train_stage2
 

@@ -10,18 +10,18 @@ from typing import Any
 from zenml import pipeline
 from zenml.steps.entrypoint_function_utils import StepArtifact
 
+from mlops.registry import champion_to_compare, with_pinned_start
+from mlops.retraining.training_facts import files_beside
+from mlops.run_key import key_of
 from pipelines.outcome import raising
 from r2d.config.loading import load_config, parse_config
 from r2d.config.run import RunConfig
 from r2d.data.fingerprint import data_fingerprint, file_hashes, files_fingerprint
 from r2d.rationales.sources import source_files
-from r2d.registry.training_facts import files_beside
 from steps.evaluate import evaluate
 from steps.ingest_rationales import ingest_rationales
 from steps.load_examples import load_examples
 from steps.register_model import register_model
-from steps.registry import champion_to_compare, with_pinned_start
-from steps.run_key import key_of
 from steps.train_stage1 import train_stage1
 from steps.train_stage2 import train_stage2
 from steps.validate_examples import validate_examples

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from zenml.config.cache_policy import CachePolicy
 
-from steps.code import step_code_hash
+from mlops.code import step_code_hash
 
 
 def by_code(module_name: str) -> CachePolicy:

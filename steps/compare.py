@@ -39,10 +39,10 @@ def compare(
         metrics: those of `evaluate` or of `measure_zero_shot`, a model each; `predictions` and `models`, what each of
             them is called, in the same order.
     """
-    from r2d.evaluation.comparison import compare as lay_out
-    from r2d.evaluation.comparison_models import MeasuredModel, comparison_runs
-    from r2d.evaluation.comparison_picture import comparison_picture
-    from r2d.evaluation.comparison_tables import comparison_markdown
+    from r2d.evaluation.comparison.compare import compare as lay_out
+    from r2d.evaluation.comparison.models import MeasuredModel, comparison_runs
+    from r2d.evaluation.comparison.picture import comparison_picture
+    from r2d.evaluation.comparison.tables import comparison_markdown
 
     seconds = [_seconds(artifact.producer_step_run_id) for artifact in get_step_context().inputs["metrics"]]
     measured = [

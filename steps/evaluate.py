@@ -8,6 +8,7 @@ from PIL.Image import Image
 from zenml import log_metadata, step
 from zenml.types import HTMLString
 
+from mlops.tracking import log_figures
 from r2d.config.data import DataConfig
 from r2d.config.evaluation import EvaluationConfig
 from r2d.config.validation import PrivacyConfig
@@ -15,7 +16,6 @@ from r2d.data.examples import content_hash
 from r2d.modeling.model_folder import folder_hash
 from steps.cache import by_code
 from steps.materializers import TableMaterializer
-from steps.tracking import log_figures
 from steps.work_dir import work_dir
 
 
@@ -46,17 +46,17 @@ def evaluate(
         privacy: what may be sent to a judge.
         champion: `name/version` of the champion, measured on the same rows.
     """
+    from mlops.registry.versions import download
     from r2d.evaluation.champion import Champion
     from r2d.evaluation.evaluate import evaluate as measure
     from r2d.evaluation.pictures import accuracy_picture, confusion_matrix_picture
-    from r2d.registry.fetch import fetch_registered
 
     result = measure(
         examples,
         model,
         config=evaluation,
         data=data,
-        champion=None if champion is None else Champion(champion, fetch_registered(champion)),
+        champion=None if champion is None else Champion(champion, download(champion)),
         privacy=privacy,
         work_dir=work_dir("evaluate", content_hash(examples), folder_hash(model)),
     )

@@ -13,9 +13,10 @@ def infer_batch(inference: InferenceConfig) -> Annotated[dict[str, Any], "r2d_ba
 
     Never cached: the output lies outside of ZenML, and one that is finished already costs only a look at it.
     """
+    from mlops.registry.versions import model_folder
     from r2d.inference.infer import infer_file
 
-    result = infer_file(inference)
+    result = infer_file(inference, model_folder(inference.model))
     facts = result.as_facts()
     log_metadata(facts)
     return facts

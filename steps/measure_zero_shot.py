@@ -25,7 +25,7 @@ def measure_zero_shot(
     Args:
         provenance, rejected: of `ingest_rationales`: what became of every record.
     """
-    from r2d.evaluation.zero_shot import measure_zero_shot as measure
+    from r2d.evaluation.comparison.zero_shot import measure_zero_shot as measure
 
     metrics, predictions = measure(examples, provenance, rejected, source, config=evaluation, data=data)
     figures = {name: metrics["label"][name] for name in ("accuracy", "macro_f1", "invalid_label_rate")}

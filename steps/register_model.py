@@ -40,9 +40,9 @@ def register_model(
         files_read: of each file that it read.
         run_key: what a repeated run has in common with this one.
     """
-    from r2d.registry.summary import summary
-    from steps.registry import register
-    from steps.registry.zenml_versions import link_zenml_version
+    from mlops.registry import register
+    from mlops.registry.summary import summary
+    from mlops.registry.zenml_versions import link_zenml_version
 
     registered = register(
         model,

@@ -16,8 +16,9 @@ def report_drift(
 
     Never cached: what it reads lies outside of ZenML, and may have been written anew under the same name.
     """
-    from r2d.evaluation.drift_job import report_drift as report
+    from mlops.registry.versions import model_folder
+    from r2d.drift.job import report_drift as report
 
-    facts, page = report(drift)
+    facts, page = report(drift, None if drift.reference else model_folder(drift.model))
     log_metadata({name: facts[name] for name in ("drifted", "reasons", "num_rows", "num_decided", "num_handed_over")})
     return facts, HTMLString(page)

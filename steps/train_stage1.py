@@ -7,13 +7,14 @@ import pyarrow as pa
 from PIL.Image import Image
 from zenml import log_metadata, step
 
+from mlops.registry.versions import start_folder
+from mlops.tracking import tracked
 from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig
 from r2d.config.training import Stage1Config
 from r2d.data.examples import content_hash
 from steps.cache import by_code
 from steps.materializers import ModelFolderMaterializer
-from steps.tracking import tracked
 from steps.work_dir import stage_work_dir
 
 
@@ -28,7 +29,13 @@ def train_stage1(
     folder = stage_work_dir("train_stage1", stage1, content_hash(examples), model, labels)
     with tracked("train_stage1", stage1.model_dump() | {"model": model.name}) as on_log:
         result = processes.train_stage1(
-            examples, config=stage1, model=model, labels=labels, work_dir=folder, on_log=on_log
+            examples,
+            config=stage1,
+            model=model,
+            labels=labels,
+            work_dir=folder,
+            start_folder=start_folder(model),
+            on_log=on_log,
         )
     log_metadata(result.summary() | {"start_model": model.name, "start_revision": model.revision or ""})
     return result.model_folder, training_curves(result.history, title="Stage 1", selected_step=result.selected_step)

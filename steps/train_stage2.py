@@ -7,6 +7,8 @@ import pyarrow as pa
 from PIL.Image import Image
 from zenml import log_metadata, step
 
+from mlops.registry.versions import start_folder
+from mlops.tracking import tracked
 from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage2Config
@@ -14,7 +16,6 @@ from r2d.data.examples import content_hash
 from r2d.modeling.model_folder import folder_hash
 from steps.cache import by_code
 from steps.materializers import ModelFolderMaterializer
-from steps.tracking import tracked
 from steps.work_dir import stage_work_dir
 
 
@@ -42,6 +43,7 @@ def train_stage2(
             labels=labels,
             work_dir=folder,
             method=method,
+            start_folder=None if stage1_model else start_folder(model),
             on_log=on_log,
         )
     started = ("r2d_stage1_model", start) if stage1_model else (model.name, model.revision or "")

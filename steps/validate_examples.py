@@ -42,11 +42,12 @@ def validate_examples(
     Args:
         reference_fingerprint: hash of the file `validation.reference`; not read here, but part of the cache key.
     """
+    from mlops.registry.versions import start_folder
     from r2d.data.validation import validate
     from r2d.data.validation.pictures import data_picture
     from r2d.data.validation.report import render_data_report
 
-    outcome = validate(examples, validation, labels=labels, model=model)
+    outcome = validate(examples, validation, labels=labels, model=model, start_folder=start_folder(model))
     result, report = outcome.result(), HTMLString(render_data_report(outcome, privacy=validation.privacy))
     log_metadata({name: value for name, value in result.items() if name.startswith("num_")})
     try:

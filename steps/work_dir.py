@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from mlops.code import step_code_hash
 from r2d.config.training import StageConfig
 from r2d.training.fingerprint import stage_identity
-from steps.code import step_code_hash
 
 
 def stage_work_dir(step_name: str, config: StageConfig, *parts: BaseModel | str) -> Path:

@@ -130,7 +130,7 @@ def test_the_job_for_gitlab_in_the_docs_follows_its_schema_and_runs_the_same_lin
 def test_the_line_of_ci_runs_as_it_stands_and_fails_for_a_fault_of_style_of_types_and_of_a_test(tmp_path: Path) -> None:
     """In a repository of a few lines with our Makefile and settings: in this one, the line runs this very test."""
     checkout = tmp_path / "checkout"
-    for name in ("r2d", "steps", "pipelines", "tests"):
+    for name in ("r2d", "steps", "pipelines", "mlops", "tests"):
         (checkout / name).mkdir(parents=True)
         (checkout / name / "__init__.py").touch()
     code, test = checkout / "r2d" / "double.py", checkout / "tests" / "test_double.py"
@@ -163,7 +163,7 @@ def options_of(name: str) -> set[str]:
 def _commands() -> dict[str, Any]:
     import typer
 
-    from r2d.cli import app
+    from mlops.cli.main import app
 
     group: Any = typer.main.get_command(app)
     return group.commands

@@ -30,7 +30,7 @@ LIBRARIES = [
     "sentence_transformers", "openai", "typer",
 ]  # fmt: skip
 STREAMS = ("in", "out", "err")
-OURS = ("r2d", "steps", "pipelines", "tests")
+OURS = ("r2d", "steps", "pipelines", "mlops", "tests")
 
 
 @cache

@@ -55,6 +55,10 @@ class LoraConfig(Section):
     """Names of the linear layers that get one, such as `q` and `v` in a T5; by default all but the output layer."""
 
 
+REGISTERED = "models:/"
+"""What a registered version is called by: `models:/name@alias`, `models:/name/version`."""
+
+
 class ModelConfig(Section):
     """The encoder-decoder that does both tasks."""
 

@@ -10,7 +10,7 @@ from r2d.evaluation import report_sections as sections
 from r2d.evaluation.charts import whisker
 from r2d.evaluation.label_metrics import WHY_NO_CLASSES
 from r2d.evaluation.report_words import why_missing
-from r2d.pages import render
+from r2d.reports import render
 
 MAX_MATRIX_LABELS = 30
 """Above this a confusion matrix is no longer read, and is left out."""

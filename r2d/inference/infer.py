@@ -19,7 +19,7 @@ from r2d.config.jobs import InferenceConfig
 from r2d.errors import DataError, ModelError
 from r2d.inference.calls import read_calls, scan_calls
 from r2d.inference.decide import decide_calls
-from r2d.inference.model import InferenceModel, model_of
+from r2d.inference.model import InferenceModel, inference_model
 from r2d.inference.parts import Parts
 
 if TYPE_CHECKING:
@@ -46,20 +46,21 @@ class InferenceResult:
         return asdict(self)
 
 
-def infer_file(config: InferenceConfig) -> InferenceResult:
+def infer_file(config: InferenceConfig, folder: Path) -> InferenceResult:
     """Decide and explain every call of `config.data`, and write them to `config.output`.
 
     What a killed run has decided is kept: the same call goes on where it stopped, and the output has the same bytes as
     that of a run never killed. A finished output is left as it is, without loading the model.
 
+    Args:
+        folder: where the files of `config.model` lie.
+
     Raises:
         DataError: the calls cannot be read, or the output was begun by something else.
         ModelError: the folder holds no model that can decide, or the calls have no column of options for it.
-        RegistryError: there is no such model.
     """
     from r2d.modeling.model_folder import read_model_facts
 
-    folder, model = model_of(config.model)
     if read_model_facts(folder).labels.per_row != (config.data.columns.options is not None):
         raise ModelError(
             f"{config.model}: a model that was trained with data.labels.per_row needs data.columns.options, and no "
@@ -71,7 +72,7 @@ def infer_file(config: InferenceConfig) -> InferenceResult:
 
         return Predictor(folder)
 
-    return infer(config, model, load)
+    return infer(config, inference_model(config.model, folder), load)
 
 
 def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Decides]) -> InferenceResult:

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from r2d.config.model import REGISTERED
 from r2d.modeling.model_folder import folder_hash
-from r2d.registry.fetch import REGISTERED, fetch_registered
 
 SHOWN_HASH_CHARACTERS = 16
 
@@ -22,17 +22,17 @@ class InferenceModel:
     """SHA-256 over the files of its folder."""
 
 
-def model_of(reference: str) -> tuple[Path, InferenceModel]:
-    """The folder that a reference stands for at this moment, and its name.
+def inference_model(reference: str, folder: Path) -> InferenceModel:
+    """What the model is called at this moment.
 
-    Raises:
-        RegistryError: it is neither a folder nor in the registry.
+    Args:
+        reference: a registered version, `name/version` or `name@alias`, or the folder itself.
+        folder: where its files lie.
     """
-    is_folder = Path(reference).is_dir()
-    folder = Path(reference) if is_folder else fetch_registered(reference)
     digest = folder_hash(folder)
     shown = f"sha256:{digest[:SHOWN_HASH_CHARACTERS]}"
+    if Path(reference).is_dir():
+        return InferenceModel(shown, digest)
     place = reference.removeprefix(REGISTERED)
-    if re.fullmatch(r"[^/@]+/\d+", place) and not is_folder:
-        return folder, InferenceModel(place, digest)
-    return folder, InferenceModel(shown if is_folder else f"{place} {shown}", digest)
+    is_version = re.fullmatch(r"[^/@]+/\d+", place) is not None
+    return InferenceModel(place if is_version else f"{place} {shown}", digest)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from r2d.modeling.backends import Encoded, Network, TokenIds
 from r2d.modeling.label_search import most_probable_labels
 from r2d.modeling.labels import LabelSet
-from r2d.modeling.networks import Encoded, Network, TokenIds
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from r2d.modeling.backends import Encoded, Network
 from r2d.modeling.labels import LabelSet
-from r2d.modeling.networks import Encoded, Network
 
 MARGIN = 1.0
 """Nats behind the best prefix within which others are followed in the same pass of the decoder: a pass costs more than

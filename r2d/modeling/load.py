@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r2d.config.data import LabelsConfig
-from r2d.config.model import ModelConfig, ScratchConfig
+from r2d.config.model import REGISTERED, ModelConfig, ScratchConfig
 from r2d.errors import ModelError
 from r2d.modeling.architectures import ALLOWED, end_every_text, make_alike, require_allowed, require_positions
 from r2d.modeling.model_folder import require_same_labels
-from r2d.registry.fetch import REGISTERED, fetch_registered
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 def start_model(
-    config: ModelConfig, training_texts: Iterable[str], *, seed: int, labels: LabelsConfig | None = None
+    config: ModelConfig,
+    training_texts: Iterable[str],
+    *,
+    seed: int,
+    labels: LabelsConfig | None = None,
+    folder: Path | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model that the first stage starts from, with its tokenizer.
 
@@ -26,17 +30,17 @@ def start_model(
         training_texts: texts of the training split; read only when `config.name` is `scratch`.
         seed: of the random weights of a model from scratch.
         labels: of this run; a model that was trained here before must have been trained on the same ones.
+        folder: where `config.name` lies, if it is a registered version.
 
     Raises:
         ModelError: the checkpoint cannot be had, is of no allowed type, has no safetensors weights, has too few
             positions for the limits of `config`, or decides between other labels.
-        RegistryError: the registry has no such version.
     """
     _no_progress_bars()
     if config.name == "scratch":
         tokenizer = start_tokenizer(config, training_texts)
         return _scratch_model(config.scratch, tokenizer, seed), tokenizer
-    place, revision = _place(config)
+    place, revision = _place(config, folder)
     if labels is not None:
         require_same_labels(Path(place), labels, name=config.name)
     model, tokenizer = load_pretrained(place, revision)
@@ -44,18 +48,19 @@ def start_model(
     return model, tokenizer
 
 
-def start_tokenizer(config: ModelConfig, training_texts: Iterable[str]) -> PreTrainedTokenizerBase:
+def start_tokenizer(
+    config: ModelConfig, training_texts: Iterable[str], *, folder: Path | None = None
+) -> PreTrainedTokenizerBase:
     """The tokenizer of `start_model` alone, for counting tokens before anything is trained.
 
     Raises:
         ModelError: the checkpoint's tokenizer cannot be had.
-        RegistryError: the registry has no such version.
     """
     if config.name == "scratch":
         from r2d.modeling.tokenizer import train_tokenizer
 
         return train_tokenizer(training_texts, config.scratch.vocab_size)
-    place, revision = _place(config)
+    place, revision = _place(config, folder)
     try:
         return _tokenizer(place, _source(place, revision))
     except (OSError, ValueError) as error:
@@ -90,10 +95,12 @@ def load_pretrained(
     return model, tokenizer
 
 
-def _place(config: ModelConfig) -> tuple[str, str | None]:
-    """Folder or hub name of `model.name`, and the hub's revision; a registered version is fetched first."""
+def _place(config: ModelConfig, folder: Path | None) -> tuple[str, str | None]:
+    """Folder or hub name of the start model, and the hub's revision."""
+    if folder is not None:
+        return str(folder), None
     if config.name.startswith(REGISTERED):
-        return str(fetch_registered(config.name)), None
+        raise ModelError(f"model.name {config.name!r} is a registered version; fetch it and give its folder")
     return config.name, config.revision
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from r2d.errors import ModelError
+from r2d.modeling.backends import Encoded, TokenIds, make_network
 from r2d.modeling.calibrated import read_calibration
 from r2d.modeling.decoding import LabelDecoding, decode_labels, generate_rationales, label_log_probabilities
 from r2d.modeling.labels import LabelSet, LabelSets
 from r2d.modeling.load import load_pretrained
 from r2d.modeling.model_folder import read_model_facts
-from r2d.modeling.networks import Encoded, TokenIds, make_network
 from r2d.modeling.prompts import PromptEncoder
 from r2d.text import match_label
 

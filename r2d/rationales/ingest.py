@@ -19,8 +19,8 @@ from r2d.config.data import DataConfig, LabelsConfig
 from r2d.config.rationales import AnySource, ColumnSource, QualityConfig, RationalesConfig
 from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import EXAMPLES_SCHEMA
-from r2d.data.shield import hide_in_texts
 from r2d.errors import DataError
+from r2d.privacy.deidentify import hide_in_texts
 from r2d.rationales.candidates import Candidate, Target, choose_one, join, read_answer
 from r2d.rationales.choose import choose_rationales, coverage
 from r2d.rationales.provenance import provenance_of, with_stages

@@ -28,12 +28,13 @@ def records_of(name: str, source: AnySource, examples: pa.Table, *, data: DataCo
     if isinstance(source, ColumnSource):
         return column_records(name, examples)
     if isinstance(source, SyntheticBatchSource):
-        from r2d.data.triage.llm_batch import write_llm_batch
+        from r2d.synthetic.llm_batch import write_llm_batch
 
         output, errors = write_llm_batch(data.synthetic, work_dir / "synthetic_batch")
         return read_batch(name, [str(output)], [str(errors)])
     if isinstance(source, EndpointSource):
-        from r2d.rationales.generation import generate, write_current_answers
+        from r2d.llm.answers import write_current_answers
+        from r2d.rationales.generation.generate import generate
 
         answers = answers_file(name, source, work_dir)
         generate(examples, source, data.labels.names, answers)

@@ -25,7 +25,7 @@ from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage1Config, Stage2Config, StageConfig
 from r2d.errors import ConfigError, TrainingError
-from r2d.interruption import leave, signals_caught
+from r2d.signals import leave, signals_caught
 from r2d.training import train
 from r2d.training.progress import OnLog
 from r2d.training.train import StageResult
@@ -73,12 +73,21 @@ def train_stage1(
     model: ModelConfig,
     labels: LabelsConfig,
     work_dir: Path,
+    start_folder: Path | None = None,
     on_log: OnLog | None = None,
 ) -> StageResult:
     """As `r2d.training.train.train_stage1`, on all GPUs."""
     if num_processes() == 1:
-        return train.train_stage1(examples, config=config, model=model, labels=labels, work_dir=work_dir, on_log=on_log)
-    write_work(work_dir, examples, config=config, model=model, labels=labels)
+        return train.train_stage1(
+            examples,
+            config=config,
+            model=model,
+            labels=labels,
+            work_dir=work_dir,
+            start_folder=start_folder,
+            on_log=on_log,
+        )
+    write_work(work_dir, examples, config=config, model=model, labels=labels, start_folder=start_folder)
     start_ranks(work_dir, on_log)
     return read_result(work_dir)
 
@@ -92,6 +101,7 @@ def train_stage2(
     labels: LabelsConfig,
     work_dir: Path,
     method: MethodConfig | None = None,
+    start_folder: Path | None = None,
     on_log: OnLog | None = None,
 ) -> StageResult:
     """As `r2d.training.train.train_stage2`, on all GPUs."""
@@ -104,10 +114,18 @@ def train_stage2(
             labels=labels,
             work_dir=work_dir,
             method=method,
+            start_folder=start_folder,
             on_log=on_log,
         )
     write_work(
-        work_dir, examples, stage1_model, config=config, model=model, labels=labels, method=method or MethodConfig()
+        work_dir,
+        examples,
+        stage1_model,
+        config=config,
+        model=model,
+        labels=labels,
+        method=method or MethodConfig(),
+        start_folder=start_folder,
     )
     start_ranks(work_dir, on_log)
     return read_result(work_dir)
@@ -122,6 +140,7 @@ def write_work(
     model: ModelConfig,
     labels: LabelsConfig,
     method: MethodConfig | None = None,
+    start_folder: Path | None = None,
 ) -> None:
     """Leave in `work_dir` all that a rank needs: Stage 2 where a method is given, else Stage 1."""
     folder = _work_folder(work_dir)
@@ -129,6 +148,7 @@ def write_work(
     sections = {"config": config, "model": model, "labels": labels, "method": method}
     work: dict[str, Any] = {name: one and one.model_dump(mode="json") for name, one in sections.items()}
     work["stage1_model"] = stage1_model and str(stage1_model)
+    work["start_folder"] = start_folder and str(start_folder)
     aside = folder / "examples.parquet.partial"
     pq.write_table(examples, aside)
     aside.replace(folder / "examples.parquet")
@@ -233,6 +253,7 @@ def _trained(work_dir: Path, folder: Path) -> StageResult:
     work = json.loads((folder / "work.json").read_text(encoding="utf-8"))
     examples = pq.read_table(folder / "examples.parquet")
     model, labels = ModelConfig.model_validate(work["model"]), LabelsConfig.model_validate(work["labels"])
+    start_folder = Path(work["start_folder"]) if work["start_folder"] else None
     if work["method"] is None:
         return train.train_stage1(
             examples,
@@ -240,6 +261,7 @@ def _trained(work_dir: Path, folder: Path) -> StageResult:
             model=model,
             labels=labels,
             work_dir=work_dir,
+            start_folder=start_folder,
             on_log=_print_figures,
         )
     return train.train_stage2(
@@ -250,6 +272,7 @@ def _trained(work_dir: Path, folder: Path) -> StageResult:
         labels=labels,
         work_dir=work_dir,
         method=MethodConfig.model_validate(work["method"]),
+        start_folder=start_folder,
         on_log=_print_figures,
     )
 

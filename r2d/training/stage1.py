@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from r2d.modeling.networks import Task
+from r2d.modeling.backends import Task
 from r2d.training.data import Batch
 from r2d.training.trainer import StageTrainer
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from r2d.config.model import ModelConfig
 from r2d.config.training import Stage2Config
 from r2d.modeling.architectures import is_random_in_training
+from r2d.modeling.backends import Encoded
 from r2d.modeling.decoding import decode_labels, generate_rationales
 from r2d.modeling.label_search import FoundLabel, most_probable_labels
 from r2d.modeling.labels import LabelSets
-from r2d.modeling.networks import Encoded
 from r2d.modeling.prompts import PromptEncoder
 from r2d.text import match_label
 from r2d.training.checkpoints import MethodState

@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from r2d.interruption import leave, signals_caught
+from r2d.signals import leave, signals_caught
 from r2d.training.ranks import true_on_any_rank
 
 logger = logging.getLogger(__name__)

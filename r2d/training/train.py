@@ -74,12 +74,14 @@ def train_stage1(
     model: ModelConfig,
     labels: LabelsConfig,
     work_dir: Path,
+    start_folder: Path | None = None,
     on_log: OnLog | None = None,
 ) -> StageResult:
     """Rationale foundation: `explain: x -> r*`, selected by validation loss. Rows without a rationale take no part.
 
     Args:
         examples: table of `EXAMPLES_SCHEMA` with the splits `train` and `validation`.
+        start_folder: where `model.name` lies, if it is a registered version.
         on_log: receives every figure as it comes, for a tracker.
 
     Raises:
@@ -92,9 +94,8 @@ def train_stage1(
 
     with_rationale = examples.filter(pc.not_equal(examples["rationale"], ""))
     train, validation = _training_splits(with_rationale, "stage 1 (rows with a rationale)")
-    network, tokenizer = start_model(
-        model, _tokenizer_texts(split_of(examples, "train"), model, labels), seed=config.seed, labels=labels
-    )
+    texts = _tokenizer_texts(split_of(examples, "train"), model, labels)
+    network, tokenizer = start_model(model, texts, seed=config.seed, labels=labels, folder=start_folder)
     LabelSets(labels, tokenizer, max_label_tokens=model.max_label_tokens)
     prompts = PromptEncoder(tokenizer, model)
     finish = partial(
@@ -133,6 +134,7 @@ def train_stage2(
     labels: LabelsConfig,
     work_dir: Path,
     method: MethodConfig | None = None,
+    start_folder: Path | None = None,
     on_log: OnLog | None = None,
 ) -> StageResult:
     """Joint training by a method of the papers, selected by validation macro-F1, or accuracy where rows have options.
@@ -157,7 +159,8 @@ def train_stage2(
     if stage1_model is not None:
         network, tokenizer = load_pretrained(str(stage1_model))
     else:
-        network, tokenizer = start_model(model, _tokenizer_texts(train, model, labels), seed=config.seed, labels=labels)
+        texts = _tokenizer_texts(train, model, labels)
+        network, tokenizer = start_model(model, texts, seed=config.seed, labels=labels, folder=start_folder)
     label_sets = LabelSets(labels, tokenizer, max_label_tokens=model.max_label_tokens)
     prompts = PromptEncoder(tokenizer, model, label_in_prompt=method.explains_the_label)
     fingerprint = run_fingerprint(

@@ -22,7 +22,7 @@ from transformers import (
 
 from r2d.config.training import StageConfig
 from r2d.errors import TrainingError
-from r2d.modeling.networks import make_network
+from r2d.modeling.backends import make_network
 from r2d.training.checkpoints import CompleteCheckpoint
 from r2d.training.data import Batch, StageRows, collate
 from r2d.training.loss_guard import LossGuard

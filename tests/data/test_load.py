@@ -236,7 +236,7 @@ def nurses(call: Example) -> dict[str, str]:
 
 
 def test_synthetic_calls_are_checked_and_divided_like_any_data() -> None:
-    from r2d.data.triage import generate_calls
+    from r2d.synthetic import generate_calls
 
     values: dict[str, Any] = {"format": "synthetic_triage", "synthetic": {"num_calls": 200, "seed": 3}}
     config = DataConfig(labels={"names": ["x", "y"]}, **values)

@@ -12,14 +12,14 @@ import pyarrow as pa
 
 from r2d.config.validation import PrivacyConfig, Recogniser
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, Example, to_table
-from r2d.data.shield import SHIELD_SCHEMA
 from r2d.data.validation import QUARANTINE_SCHEMA, Check, Validation
 from r2d.data.validation import report as report_module
 from r2d.data.validation.checks import CHECKS
 from r2d.data.validation.figures import Figure
 from r2d.data.validation.pictures import data_picture
 from r2d.data.validation.report import MAX_LABELS, SHOWN_QUARANTINED, render_data_report
-from tests.test_pages import Page, assert_accessible, assert_self_contained
+from r2d.privacy.deidentify import SHIELD_SCHEMA
+from tests.reports.test_pages import Page, assert_accessible, assert_self_contained
 
 SENTINEL = "zebracrossing"
 LABELS = ("emergency now", "self care")

@@ -11,7 +11,7 @@ import pyarrow as pa
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
 from r2d.evaluation.alignment import no_alignment
-from r2d.evaluation.comparison_models import MeasuredModel
+from r2d.evaluation.comparison.models import MeasuredModel
 from r2d.evaluation.label_metrics import label_metrics
 from r2d.evaluation.predictions import PREDICTIONS_SCHEMA
 

@@ -33,7 +33,7 @@ from r2d.evaluation.masking import masked_alignment, no_masked_alignment
 from r2d.evaluation.rationale_metrics import rationale_intervals, rationale_metrics, rationale_scores
 from r2d.evaluation.report import ReportFacts, render_report
 from r2d.evaluation.written_quality import written_quality
-from r2d.rationales.generation.answers import Tokens
+from r2d.llm.answers import Tokens
 from tests.evaluation.judged import SHIPPED
 
 LABELS = ("emergency now", "same day", "within three days", "self care")

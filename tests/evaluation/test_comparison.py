@@ -10,10 +10,10 @@ import pytest
 
 from r2d.config.data import LabelsConfig
 from r2d.errors import DataError
-from r2d.evaluation.comparison import compare
-from r2d.evaluation.comparison_models import COLUMNS, MeasuredModel, comparison_runs
-from r2d.evaluation.comparison_picture import PANELS, comparison_picture
-from r2d.evaluation.comparison_tables import comparison_markdown
+from r2d.evaluation.comparison.compare import compare
+from r2d.evaluation.comparison.models import COLUMNS, MeasuredModel, comparison_runs
+from r2d.evaluation.comparison.picture import PANELS, comparison_picture
+from r2d.evaluation.comparison.tables import comparison_markdown
 from tests.evaluation.compared import LABELS, QUICK, cells, measured
 
 GOLD = ["now", "now", "soon", "soon", "later", "later", "now", "soon"]

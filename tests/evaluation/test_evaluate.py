@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from r2d.cli import app
+from mlops.cli.main import app
 from r2d.config.data import DataConfig, LabelsConfig
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig
 from r2d.data.examples import EXAMPLES_SCHEMA, split_of
@@ -195,8 +195,8 @@ def test_the_command_measures_a_file_of_labelled_rows(stage2_model: Path, exampl
 def test_a_file_that_cannot_be_measured_is_refused(
     name: str, content: str, said: str, stage2_model: Path, tmp_path: Path
 ) -> None:
-    from r2d.doors import evaluate_to_folder
     from r2d.errors import DataError
+    from r2d.workflows import evaluate_to_folder
 
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=said):

@@ -16,7 +16,7 @@ import pytest
 
 from r2d.errors import ConfigError, DataError, GenerationError
 from r2d.evaluation.judge import Judgement, not_judged
-from r2d.rationales.generation import asking
+from r2d.llm import asking
 from tests.evaluation.judged import SHIPPED, answer, criterion, judge, judge_config, judged_rows, write_rubric
 from tests.rationales.llm_server import RunningServer
 

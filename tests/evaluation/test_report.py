@@ -16,9 +16,9 @@ from r2d.evaluation.rationale_metrics import FIGURES as RATIONALE_FIGURES
 from r2d.evaluation.report import ReportFacts, render_report
 from r2d.evaluation.report_sections import MAX_SAMPLES
 from r2d.evaluation.report_words import FLAGS, RATIONALE_NAMES
-from r2d.pages.rendering import between, percent, written
+from r2d.reports.rendering import between, percent, written
 from tests.evaluation.reported import CASES, LABELS, declared_case
-from tests.test_pages import Page, assert_accessible, assert_self_contained
+from tests.reports.test_pages import Page, assert_accessible, assert_self_contained
 
 ALWAYS = (
     "headline", "reading", "safety", "comparison", "decisions", "calibration", "selective", "slices", "rationales",

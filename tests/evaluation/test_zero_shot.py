@@ -17,11 +17,11 @@ from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import Example, split_of, to_table
 from r2d.data.load import load_examples
 from r2d.errors import ConfigError, DataError
-from r2d.evaluation.comparison import compare
-from r2d.evaluation.comparison_models import MeasuredModel
-from r2d.evaluation.comparison_tables import comparison_markdown
+from r2d.evaluation.comparison.compare import compare
+from r2d.evaluation.comparison.models import MeasuredModel
+from r2d.evaluation.comparison.tables import comparison_markdown
+from r2d.evaluation.comparison.zero_shot import measure_zero_shot, zero_shot_source
 from r2d.evaluation.predictions import PREDICTIONS_SCHEMA
-from r2d.evaluation.zero_shot import measure_zero_shot, zero_shot_source
 from r2d.rationales.ingest import REJECTED_SCHEMA, ingest
 from r2d.rationales.provenance import PROVENANCE_SCHEMA
 from tests.evaluation.compared import LABELS, QUICK, cells, measured

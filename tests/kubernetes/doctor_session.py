@@ -22,9 +22,9 @@ def main(target: Path) -> None:
     from zenml.client import Client
     from zenml.enums import StackComponentType
 
+    from mlops.doctor.doctor import examine
+    from mlops.stack.stack import apply_stack
     from r2d.errors import ConfigError
-    from steps.doctor import examine
-    from steps.stack import apply_stack
 
     def findings(stack: str, *, seconds: float = 60.0) -> dict[str, Any]:
         return {finding.name: asdict(finding) for finding in examine(stack, image_seconds=seconds)}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from steps.doctor_findings import (
+from mlops.doctor.findings import (
     Finding,
     judge_gpus,
     judge_image,

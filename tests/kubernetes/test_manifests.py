@@ -168,5 +168,5 @@ def test_what_enters_the_image_is_named() -> None:
     assert lines[0] == "*"
     named = [line[1:] for line in lines if line.startswith("!")]
     assert [name for name in named if not os.path.exists(ROOT / name)] == []
-    assert {"r2d", "steps", "pipelines", "configs", "reason2decide.py", "requirements.lock"} <= set(named)
+    assert {"r2d", "steps", "pipelines", "mlops", "configs", "reason2decide.py", "requirements.lock"} <= set(named)
     assert ".zen" not in named, "ZenML would take it for a repository and write into it, on a read-only root"

@@ -14,7 +14,7 @@ from tests.kubernetes.manifests import K8S, ROOT, Manifest, Pod, files, pods, ze
 NEEDS_A_TOKEN = {"submitter", "orchestrator"}
 OURS = {"reason2decide:0.1.0", "registry.invalid/reason2decide:0.1.0"}
 CONFIG: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "kubernetes.yaml").read_text(encoding="utf-8"))
-NODES: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "cluster" / "several_nodes.yaml").read_text("utf-8"))
+NODES: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "cluster" / "multi_node.yaml").read_text("utf-8"))
 NODES = NODES["settings"]
 
 
@@ -174,7 +174,7 @@ def test_nobody_has_a_right_beyond_those_that_a_run_was_seen_to_use() -> None:
     assert sorted(bound) == ["orchestrator", "orchestrator", "submitter"], "the account `step` is bound to nothing"
 
 
-def test_a_pod_of_several_nodes_is_given_what_a_training_step_is_given() -> None:
+def test_a_pod_of_multi_node_is_given_what_a_training_step_is_given() -> None:
     node, shared = NODES["step_operator"]["pod_settings"], CONFIG["settings"]["orchestrator"]["pod_settings"]
     own = CONFIG["steps"]["train_stage1"]["settings"]["orchestrator"]["pod_settings"]
     for name in ("resources", "node_selectors", "tolerations"):

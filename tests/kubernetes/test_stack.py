@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mlops.stack.stack_file import Registered, StackFile, changes, read_stack
 from r2d.errors import ConfigError
-from steps.stack_file import Registered, StackFile, changes, read_stack
 from tests.kubernetes.manifests import ROOT, zenml_session
 
 STACK = ROOT / "k8s" / "stack.yaml"

@@ -88,15 +88,15 @@ def site(hosts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
 @pytest.fixture(scope="module")
 def of_two_pods(site: Site, hosts: Path) -> StageResult:
     """What two pods left on the volume of checkpoints."""
-    run = yaml.safe_load((ROOT / "configs" / "cluster" / "several_nodes.yaml").read_text(encoding="utf-8"))
+    run = yaml.safe_load((ROOT / "configs" / "cluster" / "multi_node.yaml").read_text(encoding="utf-8"))
     run["settings"]["orchestrator"]["job_monitoring_interval"] = 1
     run["parameters"]["work_dir"] = "/checkpoints/toy"
-    path = site.place.folder / "several_nodes.yaml"
+    path = site.place.folder / "multi_node.yaml"
     path.write_text(yaml.safe_dump(run | {"run_name": "two-pods"}), encoding="utf-8")
     work_dir = site.cluster.volume("checkpoints", NAMESPACE) / "toy"
     work_dir.mkdir(parents=True)
     write_work(work_dir, toy_examples(), config=STAGE2, model=MODEL, labels=TOY_LABELS, method=METHOD)
-    command = ["zenml", "pipeline", "run", "pipelines.several_nodes.several_nodes", "--config", str(path)]
+    command = ["zenml", "pipeline", "run", "pipelines.multi_node.multi_node", "--config", str(path)]
     with ThreadPoolExecutor() as pool:
         typed = pool.submit(site.place.type, *command, check=False)
         while not site.cluster.objects("services"):

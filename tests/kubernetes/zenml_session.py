@@ -46,8 +46,8 @@ def applied(folder: Path) -> dict[str, list[str]]:
 
 
 def _apply(path: Path = STACK, *, dry_run: bool = False) -> list[str]:
+    from mlops.stack.stack import apply_stack
     from r2d.errors import R2DError
-    from steps.stack import apply_stack
 
     try:
         return apply_stack(path, dry_run=dry_run)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from r2d.modeling.backends import Encoded, Network, make_network
 from r2d.modeling.decoding import decode_labels, label_log_probabilities
 from r2d.modeling.labels import tokenize_labels
 from r2d.modeling.load import load_pretrained
-from r2d.modeling.networks import Encoded, Network, make_network
 from r2d.modeling.predictor import Predictor
 
 NOTES = ["pt denies fever for 2 days", "pt reports chest pain for 9 days", "pt reports rash", "cough"]

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
+from r2d.modeling.backends import Network, Task
+from r2d.modeling.backends.packed_t5 import PackedT5
+from r2d.modeling.backends.padded import PaddedNetwork
 from r2d.modeling.decoding import label_log_probabilities
 from r2d.modeling.label_search import FoundLabel, most_probable_labels
 from r2d.modeling.labels import LabelSet
-from r2d.modeling.networks import Network, Task
-from r2d.modeling.networks.packed_t5 import PackedT5
-from r2d.modeling.networks.padded import PaddedNetwork
 from tests.modeling.tiny_t5 import END, SHAPES, VOCABULARY, random_rows, tiny_t5
 
 NETWORKS = [PackedT5, PaddedNetwork]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -12,7 +11,7 @@ import torch
 from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig
 from r2d.config.training import Stage1Config
-from r2d.errors import ModelError, RegistryError
+from r2d.errors import ModelError
 from r2d.modeling.load import load_pretrained, start_model, start_tokenizer
 from r2d.modeling.model_folder import read_model_facts
 from r2d.modeling.tokenizer import train_tokenizer
@@ -69,33 +68,14 @@ def test_a_start_model_with_other_labels_is_refused_by_the_names_that_differ(
     start_model(again, [], seed=1, labels=LabelsConfig(names=("self care", "emergency now")))
 
 
-def test_a_registered_version_is_found_through_the_registry_that_is_installed(
-    model_config: ModelConfig, stage2_model: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_registered_version_is_read_from_the_folder_that_it_was_fetched_to(
+    model_config: ModelConfig, stage2_model: Path
 ) -> None:
-    asked: list[str] = []
-
-    class Registry:
-        def load(self) -> Any:
-            return self
-
-        def download(self, reference: str) -> Path:
-            asked.append(reference)
-            return stage2_model
-
-    monkeypatch.setattr("r2d.registry.door.entry_points", lambda group: [Registry()])
     named = model_config.model_copy(update={"name": "models:/toy@champion", "revision": "m-1"})
-    model, tokenizer = start_model(named, [], seed=1)
-    assert asked == ["models:/toy@champion"]
-    assert start_tokenizer(named, []).get_vocab() == tokenizer.get_vocab()
+    model, tokenizer = start_model(named, [], seed=1, folder=stage2_model)
+    assert start_tokenizer(named, [], folder=stage2_model).get_vocab() == tokenizer.get_vocab()
     assert model.config.vocab_size == load_pretrained(str(stage2_model))[0].config.vocab_size
-
-
-def test_without_a_registry_a_registered_version_says_what_to_give(
-    model_config: ModelConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("r2d.registry.door.entry_points", lambda group: [])
-    named = model_config.model_copy(update={"name": "models:/toy@champion"})
-    with pytest.raises(RegistryError, match="no model registry is installed; give a model folder"):
+    with pytest.raises(ModelError, match="is a registered version; fetch it and give its folder"):
         start_model(named, [], seed=1)
 
 

@@ -10,10 +10,10 @@ from scipy.stats import binomtest
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from r2d.modeling.networks import cross_entropy as cross_entropy_module
-from r2d.modeling.networks.attention import Span, group_spans, packed_attention, runs
-from r2d.modeling.networks.cross_entropy import vocabulary_cross_entropy
-from r2d.modeling.networks.dropout import drop_mask, dropout
+from r2d.modeling.backends import cross_entropy as cross_entropy_module
+from r2d.modeling.backends.attention import Span, group_spans, packed_attention, runs
+from r2d.modeling.backends.cross_entropy import vocabulary_cross_entropy
+from r2d.modeling.backends.dropout import drop_mask, dropout
 
 HEADS, SIZE = 2, 3
 CPU = torch.device("cpu")

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from r2d.modeling.networks import Network, Task, attention, make_network
-from r2d.modeling.networks.packed_t5 import PackedT5
-from r2d.modeling.networks.padded import PaddedNetwork
+from r2d.modeling.backends import Network, Task, attention, make_network
+from r2d.modeling.backends.packed_t5 import PackedT5
+from r2d.modeling.backends.padded import PaddedNetwork
 from tests.modeling.tiny_t5 import END, SHAPES, random_rows, tiny_t5
 
 # float32 has 7 digits; losses here are near 4, gradients below 1 and logits near 10.

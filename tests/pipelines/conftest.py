@@ -20,7 +20,7 @@ from tests import warm
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-PARTS = ("r2d", "steps", "pipelines", "configs", "reason2decide.py")
+PARTS = ("r2d", "steps", "pipelines", "mlops", "configs", "reason2decide.py")
 
 
 @dataclass

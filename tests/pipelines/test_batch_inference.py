@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from r2d.evaluation.drift_reference import reference_of, write_reference
+from r2d.drift.reference import reference_of, write_reference
 from r2d.modeling.calibrated import Calibration, write_calibration
 from r2d.modeling.predictor import Predictor
 from tests.conftest import toy_examples

@@ -127,7 +127,7 @@ def test_predict_without_options_to_choose_from_says_what_to_type(
 def test_the_served_model_takes_a_column_of_options(first_run: Run, workplace: Workplace) -> None:
     rows = [{"text": QUESTION, "options": ["fridge", "oven"]}, {"text": QUESTION, "options": ["sea", "sky", "oven"]}]
     frame, records = workplace.python(
-        "import mlflow, pandas as pd\nfrom steps.tracking import configure_mlflow\nconfigure_mlflow()\n"
+        "import mlflow, pandas as pd\nfrom mlops.tracking import configure_mlflow\nconfigure_mlflow()\n"
         "model = mlflow.pyfunc.load_model('models:/toy-questions/1')\n"
         f"rows = {rows!r}\n"
         "answer = [model.predict(given).to_dict('records') for given in (pd.DataFrame(rows), rows)]"

@@ -112,7 +112,7 @@ class Office:
         return done.stdout.strip()
 
     def commit(self, message: str) -> None:
-        self.git("add", "--", "r2d", "steps", "pipelines", "configs", "*.py", "*.toml", "*.lock", ".gitignore")
+        self.git("add", "--", "r2d", "steps", "pipelines", "mlops", "configs", "*.py", "*.toml", "*.lock", ".gitignore")
         self.git("commit", "--quiet", "--message", message)
 
     def edit(self) -> None:
@@ -136,7 +136,7 @@ class Office:
     def asked(self, *commands: str) -> list[str]:
         """What `r2d` prints for each; one process for all, since each of its own would import for seconds."""
         return self.place.python(
-            "from typer.testing import CliRunner\nfrom r2d.cli import app\n"
+            "from typer.testing import CliRunner\nfrom mlops.cli.main import app\n"
             "def said(words):\n    return CliRunner().invoke(app, words, catch_exceptions=False).output\n"
             f"answer = [said(words) for words in {[command.split() for command in commands]!r}]"
         )
@@ -396,7 +396,7 @@ def test_each_version_loads_by_itself_and_zenml_and_mlflow_name_each_other(
 ) -> None:
     accuracies, linked = office.place.python(
         "import csv, mlflow\nfrom zenml.client import Client\n"
-        "from steps.tracking import configure_mlflow\nconfigure_mlflow()\n"
+        "from mlops.tracking import configure_mlflow\nconfigure_mlflow()\n"
         "rows = [row for row in csv.DictReader(open('notes.csv')) if row['split'] == 'test']\n"
         "def right(version):\n"
         f"    said = mlflow.pyfunc.load_model(f'models:/{NAME}/{{version}}').predict([row['text'] for row in rows])\n"

@@ -120,7 +120,7 @@ def test_docstrings_colours_progress_and_other_sections_leave_both_stages_cached
         "num_worst_cases: Annotated[int, Field(ge=0)] = 20",
         "num_worst_cases: int = 20",
     )
-    edit(workplace, "r2d/pages/style.css.j2", "{", " {")
+    edit(workplace, "r2d/reports/style.css.j2", "{", " {")
     config = copy.deepcopy(tiny_config)
     config["registration"]["gate"]["rules"].append({"rule": "within_limit", "figure": "accuracy", "at_least": 0.0})
     edited = workplace.run(config)
@@ -184,7 +184,7 @@ def test_the_registered_model_decides_and_explains_from_the_command_line(first_r
 
 def test_the_pyfunc_takes_texts_and_gives_what_the_command_line_gives(first_run: Run, workplace: Workplace) -> None:
     (decision,) = workplace.python(
-        "import mlflow\nfrom steps.tracking import configure_mlflow\nconfigure_mlflow()\n"
+        "import mlflow\nfrom mlops.tracking import configure_mlflow\nconfigure_mlflow()\n"
         "model = mlflow.pyfunc.load_model('models:/toy-triage/1')\n"
         "answer = model.predict(['pt denies fever for 2 days']).to_dict('records')"
     )
@@ -196,7 +196,7 @@ def test_the_registered_model_knows_which_rationales_of_which_source_trained_it(
     first_run: Run, workplace: Workplace
 ) -> None:
     version, rows = workplace.python(
-        "import mlflow, pyarrow.parquet as pq\nfrom steps.tracking import configure_mlflow\nconfigure_mlflow()\n"
+        "import mlflow, pyarrow.parquet as pq\nfrom mlops.tracking import configure_mlflow\nconfigure_mlflow()\n"
         "version = mlflow.MlflowClient().get_model_version('toy-triage', '1')\n"
         "folder = mlflow.artifacts.download_artifacts('models:/toy-triage/1')\n"
         "table = pq.read_table(folder + '/artifacts/rationale_provenance.parquet')\n"

@@ -12,7 +12,7 @@ from tests.pipelines.conftest import Workplace
 FACTS = """
 import os, sys
 import r2d.config.run
-ours = ("r2d", "steps", "pipelines", "tests")
+ours = ("r2d", "steps", "pipelines", "mlops", "tests")
 print(json.dumps({
     "code": r2d.config.__file__, "folder": os.getcwd(), "arguments": sys.argv, "input": sys.stdin.read(),
     "variables": dict(os.environ), "path": sys.path,

@@ -15,7 +15,7 @@ TRAINED = {"train_stage1", "train_stage2"}
 
 def point_alias(workplace: Workplace, version: int) -> None:
     workplace.python(
-        "from mlflow import MlflowClient\nfrom steps.tracking import configure_mlflow\nconfigure_mlflow()\n"
+        "from mlflow import MlflowClient\nfrom mlops.tracking import configure_mlflow\nconfigure_mlflow()\n"
         f"MlflowClient().set_registered_model_alias('toy-triage', 'start', '{version}')\nanswer = None"
     )
 
@@ -33,7 +33,7 @@ def pinned(workplace: Workplace, config: dict[str, Any]) -> list[str]:
     (workplace.folder / "pinned.yaml").write_text(yaml.safe_dump({"parameters": {"config": config}}), encoding="utf-8")
     return workplace.python(
         "from pathlib import Path\nfrom r2d.config.loading import load_config\n"
-        "from steps.registry import with_pinned_start\n"
+        "from mlops.registry import with_pinned_start\n"
         "model = with_pinned_start(load_config(Path('pinned.yaml'))).model\nanswer = [model.name, model.revision]"
     )
 

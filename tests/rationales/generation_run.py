@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from r2d.config.rationales import EndpointSource
 from r2d.data.examples import Example, to_table
-from r2d.rationales.generation import generate
+from r2d.rationales.generation.generate import generate
 from tests.rationales.llm_server import RunningServer
 
 LABELS = ("emergency now", "self care")

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from r2d.errors import DataError, GenerationError
-from r2d.rationales.generation import GenerationSummary, asking, generate, progress, write_current_answers
-from r2d.rationales.generation.answers import Answers
-from r2d.rationales.generation.endpoint import _retry_after_seconds
+from r2d.llm import asking, progress
+from r2d.llm.answers import Answers, write_current_answers
+from r2d.llm.endpoint import _retry_after_seconds
+from r2d.llm.progress import GenerationSummary
+from r2d.rationales.generation.generate import generate
 from tests.rationales.generation_run import LABELS, PROMPT, lines_of, notes, source_for
 from tests.rationales.llm_server import RunningServer
 
@@ -222,7 +224,7 @@ def test_a_full_disk_stops_the_run_and_leaves_whole_lines(
     generate(notes(2), source, LABELS, answers)
     before, write = answers.read_bytes(), os.write
     with monkeypatch.context() as patched:
-        patched.setattr("r2d.rationales.generation.answers.os.write", lambda file, data: write(file, data[:50]))
+        patched.setattr("r2d.llm.answers.os.write", lambda file, data: write(file, data[:50]))
         with pytest.raises(GenerationError, match="could not be written"):
             generate(notes(6), source, LABELS, answers)
     assert answers.read_bytes() == before

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from r2d.config.rationales import EndpointSource
-from r2d.rationales.generation import generate, write_current_answers
+from r2d.llm.answers import write_current_answers
+from r2d.rationales.generation.generate import generate
 from tests.rationales.generation_run import LABELS, lines_of, notes, source_for
 from tests.rationales.llm_server import RunningServer
 

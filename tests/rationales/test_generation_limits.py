@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from r2d.errors import ConfigError, GenerationError
-from r2d.rationales.generation import asking, generate
+from r2d.llm import asking
+from r2d.rationales.generation.generate import generate
 from tests.rationales.generation_run import LABELS, lines_of, notes, source_for
 from tests.rationales.llm_server import RunningServer
 

@@ -12,9 +12,9 @@ import pytest
 from r2d.config.rationales import EndpointSource
 from r2d.data.examples import Example, to_table
 from r2d.errors import ConfigError, DataError
-from r2d.rationales.generation import load_prompt, write_batch_input
 from r2d.rationales.generation.few_shot import FewShot
-from r2d.rationales.generation.requests import Requests
+from r2d.rationales.generation.prompt import load_prompt
+from r2d.rationales.generation.requests import Requests, write_batch_input
 from tests.rationales.generation_run import LABELS, notes
 
 PROMPTS = sorted((Path(__file__).resolve().parents[2] / "configs" / "prompts").glob("*.yaml"))

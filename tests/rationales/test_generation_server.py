@@ -16,7 +16,8 @@ import pytest
 
 from r2d.config.rationales import EndpointSource
 from r2d.errors import GenerationError
-from r2d.rationales.generation import generate, write_current_answers
+from r2d.llm.answers import write_current_answers
+from r2d.rationales.generation.generate import generate
 from tests.rationales.generation_run import LABELS, lines_of, notes
 
 CHAT_TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:"

@@ -234,7 +234,7 @@ def test_a_model_of_each_method_decides_and_explains_as_the_method_does(
 
 
 def test_r2d_c_needs_the_confidence_of_a_declared_label() -> None:
-    from tests.test_config import demo
+    from tests.config.test_config import demo
 
     values = demo() | {"method": {"name": "r2d_c"}}
     values["model"] |= {"label_decoding": "free"}

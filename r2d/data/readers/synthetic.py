@@ -11,7 +11,7 @@ from r2d.data.readers.rows import Rows
 def read_synthetic_triage(config: DataConfig) -> Rows:
     """Generate the calls that `data.synthetic` asks for, with what nurses wrote; the LLM's rationales come as raw batch
     output (`rationales.sources`, format `synthetic_triage_batch`)."""
-    from r2d.data.triage import generate_calls
+    from r2d.synthetic import generate_calls
 
     calls = generate_calls(config.synthetic)
     columns = {

@@ -45,7 +45,12 @@ class Figure:
 
 
 def figures_of(
-    examples: pa.Table, frame: pd.DataFrame, labels: LabelsConfig, config: ValidationConfig, model: ModelConfig
+    examples: pa.Table,
+    frame: pd.DataFrame,
+    labels: LabelsConfig,
+    config: ValidationConfig,
+    model: ModelConfig,
+    start_folder: Path | None,
 ) -> tuple[list[Figure], dict[str, Any]]:
     """Every figure whose check is switched on, and the profile that later data can be compared with.
 
@@ -55,7 +60,7 @@ def figures_of(
     profile, lengths = profile_of(frame, labels), frame["text_characters"].to_numpy()
     figures: list[Figure] = []
     for check, measured in {
-        "token_limit": lambda: _cut_shares(examples, config, model),
+        "token_limit": lambda: _cut_shares(examples, config, model, start_folder),
         "language": lambda: _language(examples, config),
         "labels_in_every_split": lambda: _absent_labels(frame, labels),
         "label_balance": lambda: _balance(frame, labels, config),
@@ -74,7 +79,9 @@ def profile_of(frame: pd.DataFrame, labels: LabelsConfig) -> dict[str, Any]:
     return {"labels": shares, "text_characters": length_profile(frame["text_characters"].to_numpy())}
 
 
-def _cut_shares(examples: pa.Table, config: ValidationConfig, model: ModelConfig) -> Iterator[Figure]:
+def _cut_shares(
+    examples: pa.Table, config: ValidationConfig, model: ModelConfig, start_folder: Path | None
+) -> Iterator[Figure]:
     from r2d.modeling.load import start_tokenizer
     from r2d.modeling.prompts import PromptEncoder
 
@@ -83,7 +90,7 @@ def _cut_shares(examples: pa.Table, config: ValidationConfig, model: ModelConfig
     rationales = [text for pairs in sample["rationales"].to_pylist() for _, text in pairs]
     try:
         training = split_of(sample, "train")["text"].to_pylist() + rationales
-        tokenizer = start_tokenizer(model, training)
+        tokenizer = start_tokenizer(model, training, folder=start_folder)
     except ModelError as error:
         reason = str(error).splitlines()[0]
         yield Figure("token_limit", "tokens", None, high=config.max_cut_share, not_measured=reason)

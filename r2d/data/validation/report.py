@@ -12,7 +12,7 @@ from r2d.data.examples import SPLITS
 from r2d.data.validation.checks import CHECKS, Check
 from r2d.data.validation.pictures import label_shares_picture, text_lengths_picture
 from r2d.errors import DataError
-from r2d.pages import render
+from r2d.reports import render
 
 if TYPE_CHECKING:
     from r2d.data.validation.figures import Figure

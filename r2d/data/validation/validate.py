@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,12 +14,12 @@ from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig
 from r2d.config.validation import Severity, ValidationConfig
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS
-from r2d.data.shield import hide_identifiers
 from r2d.data.validation.checks import Check
 from r2d.data.validation.figures import Figure, figures_of
 from r2d.data.validation.measures import measure
 from r2d.data.validation.suite import check_figures, check_rows
 from r2d.errors import DataError
+from r2d.privacy.deidentify import hide_identifiers
 
 QUARANTINE_SCHEMA = EXAMPLES_SCHEMA.append(pa.field("reasons", pa.list_(pa.string()), nullable=False))
 """A row that was set aside, whole, with the expectations that it did not meet."""
@@ -101,11 +102,19 @@ class Validation:
         }
 
 
-def validate(examples: pa.Table, config: ValidationConfig, *, labels: LabelsConfig, model: ModelConfig) -> Validation:
+def validate(
+    examples: pa.Table,
+    config: ValidationConfig,
+    *,
+    labels: LabelsConfig,
+    model: ModelConfig,
+    start_folder: Path | None = None,
+) -> Validation:
     """Hold a table of `EXAMPLES_SCHEMA` against the data contract; `raise_for_errors` then stops what must not go on.
 
     Args:
         model: its tokenizer and token limits say which texts would be cut.
+        start_folder: where `model.name` lies, if it is a registered version.
 
     Raises:
         DataError: the table has other columns, or `validation.reference` cannot be read.
@@ -117,7 +126,7 @@ def validate(examples: pa.Table, config: ValidationConfig, *, labels: LabelsConf
     privacy: Severity = {"quarantine": "quarantine", "warn": "warn"}.get(config.privacy.policy, "off")  # type: ignore[assignment]
     if privacy != "off":
         frame["privacy"] = shielded.is_identifying
-    figures, profile = figures_of(shielded.examples, frame, labels, config, model)
+    figures, profile = figures_of(shielded.examples, frame, labels, config, model, start_folder)
     checks = [
         *check_rows(frame, shielded.examples["place"].to_pylist(), labels, config, privacy),
         *check_figures(figures, config),

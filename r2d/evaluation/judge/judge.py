@@ -20,8 +20,9 @@ from r2d.evaluation.judge.questions import Questions
 from r2d.evaluation.judge.rows import JudgedRow, chosen_rows, shielded_rows
 from r2d.evaluation.judge.rubric import Rubric
 from r2d.evaluation.judge.votes import Vote, read_votes
-from r2d.rationales.generation import OnProgress, ask_all
-from r2d.rationales.generation.answers import Tokens
+from r2d.llm.answers import Tokens
+from r2d.llm.progress import OnProgress
+from r2d.rationales.generation.generate import ask_all
 
 ANSWERS_NAME = "judge_answers.jsonl"
 NO_ENDPOINT = "no judge is configured"

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import Example, iterate_examples, to_table
-from r2d.data.shield import hide_identifiers
 from r2d.errors import DataError
+from r2d.privacy.deidentify import hide_identifiers
 
 WhyNotSent = Literal["empty_rationale", "privacy"]
 

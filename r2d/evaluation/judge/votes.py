@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from r2d.evaluation.judge.questions import Question, Questions
 from r2d.evaluation.judge.rubric import Criterion
-from r2d.rationales.generation.answers import Line, Tokens, read_lines
+from r2d.llm.answers import Line, Tokens, read_lines
 from r2d.rationales.json_answer import json_objects, without_trailing_commas
 from r2d.rationales.parsing import LONGEST_TEXT, without_reasoning
 

@@ -11,14 +11,14 @@ import pyarrow as pa
 
 from r2d.config.rationales import EndpointSource
 from r2d.errors import GenerationError
-from r2d.interruption import leave
-from r2d.rationales.generation.answers import Answers
-from r2d.rationales.generation.asking import Asking
-from r2d.rationales.generation.endpoint import Endpoint
-from r2d.rationales.generation.ledger import BudgetSpent, Ledger
-from r2d.rationales.generation.progress import GenerationSummary, OnProgress, Progress
+from r2d.llm.answers import Answers
+from r2d.llm.asking import Asking
+from r2d.llm.endpoint import Endpoint
+from r2d.llm.ledger import BudgetSpent, Ledger
+from r2d.llm.progress import GenerationSummary, OnProgress, Progress
+from r2d.llm.stopping import Interrupted, Stop, stopped_by_signals
 from r2d.rationales.generation.requests import RequestList, Requests
-from r2d.rationales.generation.stopping import Interrupted, Stop, stopped_by_signals
+from r2d.signals import leave
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from r2d.config.training import MethodConfig, Stage2Config
-from r2d.modeling.networks import Encoded, Task, TokenIds
+from r2d.modeling.backends import Encoded, Task, TokenIds
 from r2d.training.data import Batch
 from r2d.training.schedules import Stage2Schedule
 

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from r2d.config.training import MethodConfig, Stage2Config
 from r2d.modeling.architectures import embedding_scale
-from r2d.modeling.networks import Encoded, Task, TokenIds
+from r2d.modeling.backends import Encoded, Task, TokenIds
 from r2d.training.data import Batch
 from r2d.training.methods.base import Method, joint_loss, label_task
 from r2d.training.methods.r2d import with_own_labels

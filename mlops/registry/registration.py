@@ -1,0 +1,250 @@
+"""Register a model once, let the gate decide, and move the alias that follows from its decision."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from mlops.code import ROOT, model_code_hash
+from mlops.registry.alias_history import Action, WhatFollows, what_follows
+from mlops.registry.aliases import AliasesMovedError, add_change, ensure_model, settled_history
+from mlops.registry.package import Package, make_package, without_champion
+from mlops.registry.requirements import requirements
+from mlops.registry.versions import aliases_of, all_versions, connected
+from mlops.tracking import start_run
+from r2d.config.run import RunConfig
+from r2d.gate import Approval, GateDecision, judge
+from r2d.gate.page import gate_page
+from r2d.gate.picture import gate_picture
+from r2d.modeling.model_folder import read_model_facts
+from r2d.rationales.provenance import trained_on
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from PIL.Image import Image
+
+CONTENT_TAG, RUN_KEY_TAG, APPROVAL_TAG = "r2d.content_hash", "r2d.run_key", "r2d.approval"
+DECISION_FILE = "gate/decision.json"
+TOO_LONG_FOR_A_TAG = ("files_read", "model_files")
+ON_AGAIN = "then start the same run again: it goes on from what is registered, and puts the aliases right"
+NewRun = Callable[["MlflowClient"], str]
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A version in the registry, what the gate said of it, and what came of that."""
+
+    name: str
+    version: str
+    run_id: str
+    """Of MLflow."""
+    aliases: tuple[str, ...]
+    is_new: bool
+    decision: GateDecision
+    follows: WhatFollows
+    card: str
+    page: str
+    picture: Image
+
+    @property
+    def reference(self) -> str:
+        """What `r2d predict --model` takes."""
+        return f"{self.name}@{self.aliases[0]}" if self.aliases else f"{self.name}/{self.version}"
+
+    def as_facts(self) -> dict[str, Any]:
+        """What the registration step leaves."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "reference": self.reference,
+            "aliases": list(self.aliases),
+            "is_new": self.is_new,
+            "gate_outcome": self.decision.outcome,
+            "gate_reasons": self.decision.reasons(),
+            "compared_with": self.decision.champion or "none",
+            "what_follows": self.follows.reason,
+        }
+
+
+@dataclass(frozen=True)
+class Served:
+    """How MLflow serves a model: the source that it runs, and what it is sent."""
+
+    source: str
+    example: list[Any]
+
+    @classmethod
+    def of(cls, model_folder: Path) -> Served:
+        if read_model_facts(model_folder).labels.per_row:
+            return cls("pyfunc_options_model.py", [{"text": "Where do you bake bread?", "options": ["oven", "car"]}])
+        return cls("pyfunc_model.py", ["62 yo with chest pain since 1h, denies fever."])
+
+
+def register(
+    model_folder: Path,
+    run: RunConfig,
+    metrics: Mapping[str, Any],
+    *,
+    examples: pa.Table,
+    provenance: pa.Table,
+    predictions: pa.Table | None = None,
+    data_sha256: str,
+    files_read: Mapping[str, str] | None = None,
+    run_key: str,
+    new_run: NewRun = partial(start_run, step_name="register_model"),
+) -> RegisteredModel:
+    """Register a model folder as a version, hold it against the gate, and give it the alias that follows.
+
+    The same weights with the same figures, configuration of the model and provenance are registered once: a second
+    call finds the version, and does what an earlier one has left undone. An alias moves only away from the champion
+    that the model was compared with.
+
+    Args:
+        metrics: those of `r2d.evaluation.evaluate`, the champion's figures among them.
+        examples, provenance: of Stage 2, and where every rationale comes from.
+        predictions: of the evaluation, for what later calls are held against.
+        files_read: path -> SHA-256 of each file that the run read, `r2d.data.fingerprint.file_hashes`.
+        run_key: what a repeated run has in common with this one; see `champion_to_compare`.
+        new_run: makes the MLflow run that a new version belongs to.
+
+    Raises:
+        RegistryError: the registry does not answer or refuses; a repeated call goes on from what is there.
+    """
+    name = run.registration.model_name
+    with TemporaryDirectory() as folder, connected(f"registering {name!r}", then=ON_AGAIN) as client:
+        package = make_package(
+            Path(folder), model_folder=model_folder, run=run, metrics=metrics, examples=examples,
+            provenance=provenance, predictions=predictions, data_sha256=data_sha256, files_read=files_read,
+            code_root=ROOT, code_sha256=model_code_hash(),
+        )  # fmt: skip
+        content = _content_hash(package, metrics)
+        found = _versions_of(client, name, content)
+        is_new = not found
+        version = found[0] if found else _new_version(client, name, content, package, metrics, provenance, new_run)
+        client.set_model_version_tag(name, version.version, RUN_KEY_TAG, run_key)
+        decision = judge(metrics, run.registration.gate, _approval(version))
+        follows = _follow(client, name, str(version.version), decision, run_key)
+        page, picture = keep_decision(client, name, version, decision, follows)
+        aliases = aliases_of(client, name, version.version)
+        return RegisteredModel(
+            name,
+            str(version.version),
+            version.run_id,
+            aliases,
+            is_new,
+            decision,
+            follows,
+            package.card,
+            page,
+            picture,
+        )
+
+
+def keep_decision(
+    client: MlflowClient, name: str, version: Any, decision: GateDecision, follows: WhatFollows
+) -> tuple[str, Image]:
+    """Store the decision with the run of the version, as JSON, page and picture; returns the latter two."""
+    picture = gate_picture(decision)
+    number = str(version.version)
+    page = gate_page(decision, picture, model_name=name, version=number, what_follows=follows.reason)
+    client.log_dict(version.run_id, decision.as_facts() | {"what_follows": follows.reason}, DECISION_FILE)
+    client.log_text(version.run_id, page, "gate/page.html")
+    client.log_image(version.run_id, picture, "gate/picture.png")
+    client.set_model_version_tag(name, number, "r2d.gate", "; ".join(decision.reasons()))
+    return page, picture
+
+
+def _follow(client: MlflowClient, name: str, version: str, decision: GateDecision, run_key: str) -> WhatFollows:
+    """Move what the decision moves. Who loses a race looks again: the champion is another one now."""
+    while True:
+        seen = settled_history(client, name)
+        follows = what_follows(decision, seen, name=name, version=version)
+        if follows.action == "none" or (follows.action == "challenge" and seen.challenger == version):
+            return follows
+        action: Action = "promoted" if follows.action == "promote" else "challenged"
+        try:
+            add_change(client, name, seen, action, version, by="gate", reason=follows.reason, run_key=run_key)
+        except AliasesMovedError:
+            continue
+        return follows
+
+
+def _new_version(
+    client: MlflowClient,
+    name: str,
+    content: str,
+    package: Package,
+    metrics: Mapping[str, Any],
+    provenance: pa.Table,
+    new_run: NewRun,
+) -> Any:
+    """A new version with everything that belongs to it; the one of another process that was quicker by a moment."""
+    import mlflow
+
+    files = package.files()
+    served = Served.of(files["model"])
+    with mlflow.start_run(run_id=new_run(client)) as run, requirements() as needed:
+        mlflow.log_metrics({f"test_{figure}": value for figure, value in headline(metrics).items()})
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(ROOT / "mlops" / "pyfunc" / served.source),
+            artifacts={file: str(path) for file, path in files.items()},
+            code_paths=[str(ROOT / "r2d")],
+            pip_requirements=needed,
+            input_example=served.example,
+        )
+    ensure_model(client, name, "Decides and explains; decision support for professionals, not a medical device.")
+    origin = package.origin.as_facts()
+    tags = {CONTENT_TAG: content, "r2d.rationales": json.dumps(trained_on(provenance))}
+    tags |= {
+        f"r2d.{key}": value if isinstance(value, str) else json.dumps(value)
+        for key, value in origin.items()
+        if key not in TOO_LONG_FOR_A_TAG
+    }
+    created = client.create_model_version(
+        name,
+        info.model_uri,
+        run.info.run_id,
+        tags=tags,
+        model_id=info.model_id,  # a server refuses one without it
+    )
+    first = _versions_of(client, name, content)[0]
+    if str(first.version) != str(created.version):
+        client.delete_model_version(name, created.version)
+    return first
+
+
+def _versions_of(client: MlflowClient, name: str, content: str) -> list[Any]:
+    """Versions with that content, oldest first."""
+    found = all_versions(client, f"name = '{name}' and tags.`{CONTENT_TAG}` = '{content}'")
+    return sorted(found, key=lambda one: int(one.version))
+
+
+def _approval(version: Any) -> Approval | None:
+    given = version.tags.get(APPROVAL_TAG)
+    return None if given is None else Approval(**json.loads(given))
+
+
+def _content_hash(package: Package, metrics: Mapping[str, Any]) -> str:
+    facts = {
+        "model": package.origin.model_sha256,
+        "provenance": package.origin.rationales_sha256,
+        "metrics": without_champion(metrics),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def headline(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The few figures that stand in every overview."""
+    rationale = metrics["rationale"]["populations"]["all"] if metrics["rationale"] else {}
+    figures = {name: metrics["label"][name] for name in ("accuracy", "macro_f1", "invalid_label_rate")}
+    figures |= {name: rationale.get(name) for name in ("bleu", "paper_bleu", "bertscore_f1")}
+    return {name: float(value) for name, value in figures.items() if value is not None}

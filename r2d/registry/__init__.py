@@ -1,1 +1,0 @@
-"""Whether a model may be used, and what a person is told about it."""

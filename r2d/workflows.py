@@ -1,0 +1,188 @@
+"""The doors beside the steps: from a run configuration to a folder of results, without an orchestrator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from r2d.config.data import LabelsConfig
+from r2d.config.evaluation import EvaluationConfig
+from r2d.config.loading import load_config
+from r2d.config.rationales import EndpointSource
+from r2d.config.run import RunConfig
+from r2d.config.validation import PrivacyConfig
+from r2d.data.examples import write_table
+from r2d.data.labelled_file import load_labelled_file
+from r2d.data.load import load_examples
+from r2d.data.validation import Validation, validate
+from r2d.errors import ConfigError
+from r2d.rationales.ingest import Ingestion, ingest
+
+if TYPE_CHECKING:
+    from r2d.evaluation.champion import Champion
+    from r2d.evaluation.evaluate import Evaluation
+
+
+def validate_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None = None) -> Validation:
+    """Load and validate; write `examples.parquet`, `quarantine.parquet`, `findings.parquet`, `report.html` and, last,
+    `result.json`. A broken contract is written too; the caller decides whether it stops.
+
+    Raises:
+        DataError: the data cannot be read.
+    """
+    from r2d.data.validation.report import render_data_report
+
+    validation = _validated(run, start_folder)
+    tables = {
+        "examples": validation.examples,
+        "quarantine": validation.quarantined,
+        "findings": validation.findings,
+    }
+    report = render_data_report(
+        validation,
+        privacy=run.validation.privacy,
+        source={"source": run.data.path or run.data.format},
+        synthetic=run.data.format == "synthetic_triage",
+    )
+    _write(out, tables, report, validation.result())
+    return validation
+
+
+def ingest_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None = None) -> Ingestion:
+    """Load, validate, ingest; write `examples.parquet` (that of Stage 2, with all sources in `rationales`),
+    `rejected.parquet`, `provenance.parquet`, `report.html` and, last, `result.json`. Answers of an endpoint are
+    kept below `out`, so that a second call asks for nothing twice. All is written even where no rationale is left.
+
+    Raises:
+        DataError: the data or a source cannot be read, or the data contract is broken.
+        GenerationError: an endpoint cannot be used, or its budget is spent.
+    """
+    from r2d.rationales.report import render_ingestion_report
+
+    ingestion = _ingested(run, out, start_folder)
+    tables = {"examples": ingestion.examples, "rejected": ingestion.rejected, "provenance": ingestion.provenance}
+    stages: dict[str, Any] = {}
+    try:
+        chosen = ingestion.choose(run.rationales)
+        tables |= {"examples": chosen.stage2, "provenance": chosen.provenance}
+        stages = chosen.coverage
+    finally:
+        report = render_ingestion_report(
+            ingestion,
+            stages=stages,
+            privacy=run.validation.privacy,
+            synthetic=run.data.format == "synthetic_triage",
+        )
+        _write(out, tables, report, ingestion.result() | {"stages": stages})
+    return ingestion
+
+
+def evaluate_to_folder(
+    model_folder: Path,
+    data: Path,
+    out: Path,
+    *,
+    champion: Champion | None = None,
+    start_folder: Callable[[RunConfig], Path | None] = lambda run: None,
+) -> Evaluation:
+    """Measure a model folder; write `predictions.parquet`, `report.html`, `judge_scores.parquet` where a judge is
+    configured, `calibration.json` where temperature and threshold were found, and, last, `metrics.json`.
+
+    Args:
+        data: a file of labelled rows (`load_labelled_file`), or a run configuration (.yaml), whose data, rationales,
+            validation and evaluation are taken.
+        champion: another model, measured on the same rows.
+
+    Raises:
+        ConfigError, DataError, ModelError: the configuration, the data or the model cannot be used.
+    """
+    from r2d.evaluation.evaluate import evaluate
+    from r2d.modeling.calibrated import write_calibration
+    from r2d.modeling.model_folder import read_model_facts
+
+    labels = read_model_facts(model_folder).labels
+    if data.suffix.lower() in (".yaml", ".yml"):
+        run = load_config(data)
+        if run.data.labels != labels:
+            raise ConfigError(
+                f"{data}: data.labels are {_labels_shown(run.data.labels)}, the model decides between "
+                f"{_labels_shown(labels)}; give data with the labels of the model"
+            )
+        examples = _ingested(run, out, start_folder(run)).choose(run.rationales).stage2
+        config, settings, privacy = run.data, run.evaluation, run.validation.privacy
+    else:
+        examples, config = load_labelled_file(data, labels)
+        settings, privacy = EvaluationConfig(), PrivacyConfig()
+    found = evaluate(
+        examples, model_folder, config=settings, data=config, champion=champion, privacy=privacy, work_dir=out
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    if found.calibration is not None:
+        write_calibration(out, found.calibration)
+    tables = {"predictions": found.predictions} | ({"judge_scores": found.judgement.scores} if settings.judge else {})
+    _write(out, tables, found.report, found.metrics, name="metrics.json")
+    return found
+
+
+def write_batch_requests(run: RunConfig, source_name: str, path: Path, *, start_folder: Path | None = None) -> int:
+    """Write the requests of an endpoint source as an OpenAI Batch input file, and return how many they are.
+
+    Raises:
+        ConfigError: there is no endpoint source of that name.
+        DataError: the data cannot be read, or the data contract is broken.
+    """
+    from r2d.rationales.generation.requests import write_batch_input
+
+    source = run.rationales.sources.get(source_name)
+    if not isinstance(source, EndpointSource):
+        endpoints = [name for name, one in run.rationales.sources.items() if isinstance(one, EndpointSource)]
+        raise ConfigError(
+            f"rationales.sources has no endpoint source {source_name!r}; found {endpoints or 'none'}: "
+            "declare one with format: endpoint, or name it"
+        )
+    validation = _validated(run, start_folder)
+    validation.raise_for_errors()
+    return write_batch_input(validation.examples, source, run.data.labels.names, path)
+
+
+def _ingested(run: RunConfig, out: Path, start_folder: Path | None) -> Ingestion:
+    validation = _validated(run, start_folder)
+    validation.raise_for_errors()
+    return ingest(
+        validation.examples,
+        run.rationales,
+        data=run.data,
+        privacy=run.validation.privacy,
+        work_dir=out,
+        quarantined=validation.quarantined,
+    )
+
+
+def _labels_shown(labels: LabelsConfig) -> str:
+    if labels.per_row:
+        return "options of the rows"
+    return ", ".join(labels.names) + (" (ordered)" if labels.ordered else "")
+
+
+def _validated(run: RunConfig, start_folder: Path | None) -> Validation:
+    return validate(
+        load_examples(run.data), run.validation, labels=run.data.labels, model=run.model, start_folder=start_folder
+    )
+
+
+def _write(
+    out: Path, tables: Mapping[str, pa.Table], report: str, result: Mapping[str, Any], *, name: str = "result.json"
+) -> None:
+    """Each file aside and renamed; an older result goes first, so that one that is there fits its neighbours."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / name).unlink(missing_ok=True)
+    for table_name, table in tables.items():
+        write_table(table, out / f"{table_name}.parquet")
+    for file, text in (("report.html", report), (name, json.dumps(result, indent=2, ensure_ascii=False))):
+        aside = out / f"{file}.partial"
+        aside.write_text(text + "\n", encoding="utf-8")
+        aside.replace(out / file)

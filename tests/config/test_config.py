@@ -1,0 +1,222 @@
+"""The schema: shipped files are right, and every fault of a wrong one is named at once."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from r2d.config.jobs import DriftConfig, InferenceConfig
+from r2d.config.loading import load_config, load_job, parse_config, read_parameters
+from r2d.config.run import RunConfig
+from r2d.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+JOBS = {"batch_inference": InferenceConfig, "drift": DriftConfig}
+"""Configurations of pipelines that train nothing."""
+CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.yaml") if path.stem not in JOBS)
+
+
+def demo() -> dict[str, Any]:
+    return copy.deepcopy(read_parameters(ROOT / "configs" / "demo.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_shipped_config_is_complete_and_right(path: Path) -> None:
+    assert isinstance(load_config(path), RunConfig)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_every_shipped_job_is_complete_and_right(name: str) -> None:
+    assert isinstance(load_job(JOBS[name], ROOT / "configs" / f"{name}.yaml"), JOBS[name])
+
+
+def test_the_shipped_presets_are_there() -> None:
+    assert {path.stem for path in CONFIGS} >= {"demo", "pubmedqa", "paper"}
+
+
+def test_the_paper_preset_has_the_published_hyper_parameters() -> None:
+    run = load_config(ROOT / "configs" / "paper.yaml")
+    assert run.model.name == "google-t5/t5-large"
+    assert (run.model.max_input_tokens, run.model.max_rationale_tokens, run.model.max_label_tokens) == (1024, 256, 50)
+    assert (run.stage1.max_steps, run.stage1.eval_every_steps, run.stage1.patience) == (50_000, 1_000, 3)
+    assert (run.stage2.max_steps, run.stage2.eval_every_steps, run.stage2.patience) == (30_000, 500, 5)
+    assert {run.stage1.learning_rate, run.stage2.learning_rate} == {5e-5}
+    assert {run.stage1.batch_size, run.stage2.batch_size} == {64}
+    assert (run.stage2.alpha, run.stage2.warmup_fraction, run.stage2.sampling_fraction) == (0.7, 0.05, 0.6)
+    assert (run.stage2.max_predicted_label_fraction, run.stage2.precision) == (0.9, "bf16")
+
+
+def test_all_faults_are_named_in_one_message_with_key_found_allowed_and_nearest_name() -> None:
+    values = demo()
+    values["data"]["format"] = "cvs"
+    values["data"]["labels"]["orderd"] = True
+    values["stage2"]["alpha"] = 1.5
+    values["stage_1"] = {}
+    with pytest.raises(ConfigError) as caught:
+        parse_config(values, where="my.yaml")
+    message = str(caught.value)
+    assert message.startswith("my.yaml: 4 faults\n")
+    assert "data.format: found 'cvs' (did you mean 'csv'?); allowed: 'csv', 'jsonl'" in message
+    assert "data.labels.orderd: unknown key (did you mean 'ordered'?); allowed: names, per_row, ordered" in message
+    assert "stage2.alpha: found 1.5; input should be less than or equal to 1" in message
+    assert "stage_1: unknown key (did you mean 'stage1'?)" in message
+
+
+def test_an_unquoted_yes_is_told_to_be_quoted() -> None:
+    values = demo()
+    values["data"]["labels"]["names"] = yaml.safe_load("[yes, no, maybe]")
+    with pytest.raises(ConfigError, match=r'data\.labels\.names\.0: found True.*put it in quotes \("yes"\)'):
+        parse_config(values)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "message"),
+    [
+        ("stage2", {"max_steps": 1000, "eval_every_steps": 600}, "no evaluation falls into the phase"),
+        ("stage2", {"precision": "fp16"}, "stage2.precision: found 'fp16'; T5 gives NaN in fp16"),
+        ("stage2", {"precision": "fp64"}, "stage2.precision: found 'fp64'; allowed: 'fp32', 'bf16'"),
+        ("stage1", {"batch_size": 16, "gradient_accumulation_steps": 3}, "is not a multiple"),
+        ("stage1", {"eval_every_steps": 5000}, "nothing could be selected"),
+        ("data", {"path": "notes.csv"}, "remove `path`"),
+        ("data", {"format": "csv"}, "needs `path`"),
+        ("data", {"split": {"validation_fraction": 0.6, "test_fraction": 0.5}}, "leave no row to train on"),
+        ("data", {"labels": {"names": ["urgent", "Urgent "]}}, "are the same but for case or spaces"),
+        ("model", {"prompts": {"label": "{text} predict:"}}, r"end with {text}"),
+    ],
+)  # fmt: skip
+def test_a_contradiction_is_a_fault(section: str, change: dict[str, Any], message: str) -> None:
+    values = demo()
+    values[section] |= change
+    with pytest.raises(ConfigError) as caught:
+        parse_config(values)
+    assert message in str(caught.value)
+
+
+def test_a_rationale_source_without_a_column_is_a_fault() -> None:
+    values = demo()
+    values["data"] |= {"format": "csv", "path": "notes.csv", "columns": {"rationales": {"nurse": "why"}}}
+    values["rationales"] = {"stage1_source": "llm"}
+    with pytest.raises(ConfigError, match=r"stage1_source 'llm' is not among .*\['nurse'\]"):
+        parse_config(values)
+
+
+def test_placeholders_are_filled_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = demo()
+    values["rationales"] = {"stage1_source": "llm"}
+    values["data"] |= {"format": "csv", "path": "${NOTES:-fallback.csv}", "columns": {"rationales": {"llm": "why"}}}
+    monkeypatch.delenv("NOTES", raising=False)
+    assert parse_config(values).data.path == "fallback.csv"
+    monkeypatch.setenv("NOTES", "mine.csv")
+    assert parse_config(values).data.path == "mine.csv"
+    values["data"]["path"] = "${NOT_SET_ANYWHERE}"
+    with pytest.raises(ConfigError, match="NOT_SET_ANYWHERE"):
+        parse_config(values)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("parameters: [1", "is no YAML"),
+        ("data: {}", "`parameters: config:`"),
+        ("parameter: {config: {}}", "did you mean 'parameters'?"),
+        ("parameters: {data: {}}", "must hold the one key `config`"),
+        ("- 1", "expected a mapping"),
+    ],
+)
+def test_a_file_of_another_shape_says_what_is_expected(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_check_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from mlops.cli.main import app; from pathlib import Path; "
+        "from r2d.config.loading import load_config; "
+        f"load_config(Path({str(ROOT / 'configs' / 'demo.yaml')!r})); "
+        "print([m for m in ('torch', 'transformers', 'zenml', 'mlflow', 'pandas', 'pyarrow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("labels", "evaluation", "said"),
+    [
+        ({"ordered": False}, {"selective": {"risk": "under_triage"}}, "under_triage' needs data.labels.ordered: true"),
+        ({}, {"safety": {"costs": {"self care": {}}}}, "evaluation.safety.costs: .*is missing"),
+        ({}, {"safety": {"costs": {"nobody": {}}}}, "'nobody' is not declared"),
+        ({}, {"slices": {"length_edges": [9, 3]}}, "length_edges must rise"),
+    ],
+)
+def test_an_evaluation_that_the_labels_cannot_have_is_refused(
+    labels: dict[str, Any], evaluation: dict[str, Any], said: str
+) -> None:
+    values = demo()
+    values["data"]["labels"] |= labels
+    values["evaluation"] |= evaluation
+    with pytest.raises(ConfigError, match=said):
+        parse_config(values)
+
+
+def test_a_method_without_a_schedule_needs_no_evaluation_late_in_training() -> None:
+    values = demo()
+    values["stage2"] |= {"max_steps": 100, "eval_every_steps": 60}
+    for method in ("sft", "dss"):
+        values["method"] = {"name": method}
+        assert parse_config(values).method.name == method
+    values["comparison"] = {"methods": ["sft", "r2d"]}
+    with pytest.raises(ConfigError, match="no evaluation falls into the phase"):
+        parse_config(values)
+
+
+def test_alpha_has_one_key_and_the_old_one_names_it() -> None:
+    values = demo() | {"method": {"name": "dss", "dss_alpha": 0.3}}
+    with pytest.raises(ConfigError, match=r"method: dss_alpha is stage2\.alpha now; write stage2: \{alpha: 0\.3\}"):
+        parse_config(values)
+    values["method"]["dss_alpha"] = 0.5  # its default, as registered models hold it
+    assert parse_config(values).stage2.alpha is None
+
+
+WITHOUT_EFFECT = [
+    ({"method": {"name": "sft"}}, {"stage1", "stage2.validation_rationales"}),
+    ({"method": {"name": "sft"}, "stage2": {"alpha": 0.6}}, {"stage1", "stage2.alpha", "stage2.validation_rationales"}),
+    ({"method": {"name": "stage2_only"}}, {"stage1"}),
+    ({"method": {"name": "dss"}, "stage2": {"warmup_fraction": 0.1}}, {"stage1", "stage2.warmup_fraction"}),
+    ({"method": {"name": "no_sampling"}, "stage2": {"max_predicted_label_fraction": 0.5}},
+     {"stage2.max_predicted_label_fraction"}),
+    ({"method": {"name": "r2d", "cycle": {"weight": 0.2}}}, {"method.cycle"}),
+    ({"method": {"name": "r2d_c", "cycle": {"weight": 0.2}}}, set()),
+    ({"method": {"name": "sft"}, "comparison": {"methods": ["sft", "r2d"]}, "stage2": {"alpha": 0.6}}, set()),
+    ({"data": {"delimiter": ";"}}, {"data.delimiter"}),
+    ({"data": {"split": {"test_ids": "ids.json", "test_fraction": 0.2}}}, {"data.split.test_fraction"}),
+    ({"data": {"labels": {"ordered": False}}, "evaluation": {"safety": {"num_worst_cases": 3}}}, {"evaluation.safety"}),
+    ({"model": {"name": "google-t5/t5-small"}}, {"model.scratch"}),
+    ({}, set()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "keys"), WITHOUT_EFFECT)
+def test_a_key_that_nothing_reads_is_warned_of_with_its_reason(
+    changes: dict[str, Any], keys: set[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    values = demo()
+    for section, change in changes.items():
+        merged = values.setdefault(section, {})
+        for key, value in change.items():
+            merged[key] = merged[key] | value if isinstance(value, dict) and key in merged else value
+    run = parse_config(values, where="my.yaml")
+    assert set(run.keys_without_effect()) == keys
+    assert len(caplog.messages) == len(keys)
+    for message in caplog.messages:
+        assert message.startswith("my.yaml: ")
+        assert "has no effect, because" in message

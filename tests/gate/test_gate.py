@@ -1,0 +1,379 @@
+"""The gate: rules as data, held against the figures of a run; and the last screen."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from mlops.registry.summary import summary
+from r2d.config.data import LabelsConfig
+from r2d.config.gate import GateConfig, RegistrationConfig
+from r2d.config.training import MethodConfig
+from r2d.errors import ConfigError
+from r2d.gate import Approval, GateDecision, Verdict, judge
+from tests.gate.measured import LABELS, decisions, metrics_of
+
+GOOD, WORSE = decisions(0.8), decisions(0.7, seed=3)
+
+
+def figures(macro_f1: float | None, accuracy: float = 0.6) -> dict[str, Any]:
+    return {"macro_f1": macro_f1, "accuracy": accuracy, "invalid_label_rate": 0.0}
+
+
+def metrics(macro_f1: float, majority: float = 0.1, linear: float = 0.5) -> dict[str, Any]:
+    """The few figures that the default rules and the last screen read."""
+    rationale = {"bleu": 20.0, "paper_bleu": 0.2, "bertscore_f1": 0.8}
+    return {
+        "num_rows": 100,
+        "num_parameters": 1_000,
+        "decoding": "constrained",
+        "label": figures(macro_f1),
+        "baselines": {"majority class": figures(majority), "TF-IDF + logistic regression": figures(linear)},
+        "champion": None,
+        "rationale": {"populations": {"all": rationale}},
+    }
+
+
+def options_metrics(accuracy: float, at_random: float = 0.2, frequent: float = 0.3) -> dict[str, Any]:
+    """As `evaluate` gives them where each row has options of its own."""
+    baselines = {"an option at random": at_random, "the option most often right in training": frequent}
+    return metrics(0.0) | {
+        "label": figures(None, accuracy),
+        "baselines": {name: figures(None, value) for name, value in baselines.items()},
+        "intervals": None,
+        "differences": {},
+    }
+
+
+def gate(*rules: dict[str, Any]) -> GateConfig:
+    return GateConfig.model_validate({"rules": rules})
+
+
+def verdict(rule: dict[str, Any], found: dict[str, Any]) -> Verdict:
+    (only,) = judge(found, gate(rule)).verdicts
+    return only
+
+
+@pytest.mark.parametrize(("macro_f1", "passed"), [(0.6, True), (0.5, False), (0.3, False), (0.05, False)])
+def test_by_default_a_model_must_be_better_than_both_baselines_not_as_good(macro_f1: float, passed: bool) -> None:
+    assert judge(metrics(macro_f1), GateConfig()).passed is passed
+
+
+@pytest.mark.parametrize(("accuracy", "passed"), [(0.31, True), (0.3, False), (0.25, False), (0.1, False)])
+def test_with_options_in_the_rows_accuracy_must_be_better_than_both_baselines_of_options(
+    accuracy: float, passed: bool
+) -> None:
+    assert judge(options_metrics(accuracy), GateConfig()).passed is passed
+
+
+def test_without_rules_every_model_passes_and_the_decision_says_so() -> None:
+    decision = judge(metrics(0.0), gate())
+    assert decision.passed
+    assert decision.reasons()[0] == "no rule was asked for"
+
+
+def test_every_rule_gives_its_figures_as_a_reason_and_a_cold_start_is_named() -> None:
+    assert judge(metrics(0.3), GateConfig()).reasons() == [
+        "macro-F1 0.300 is above that of majority class, 0.100",
+        "macro-F1 0.300 is NOT above that of TF-IDF + logistic regression, 0.500",
+        "there is no champion: this is the first model, and it is compared with none",
+    ]
+    assert judge(options_metrics(0.25), GateConfig()).reasons()[:2] == [
+        "accuracy 0.250 is above that of an option at random, 0.200",
+        "accuracy 0.250 is NOT above that of the option most often right in training, 0.300",
+    ]
+
+
+def test_figures_that_round_alike_are_shown_with_the_digits_that_tell_them_apart() -> None:
+    found = metrics(0.50004, linear=0.50012)
+    assert judge(found, GateConfig()).reasons()[1] == (
+        "macro-F1 0.5000 is NOT above that of TF-IDF + logistic regression, 0.5001"
+    )
+
+
+def test_at_a_cold_start_the_rules_of_comparison_do_not_apply_and_hold_no_figure() -> None:
+    rules = (
+        {"rule": "not_worse_than_champion", "figure": "macro_f1"},
+        {"rule": "no_slice_worse_than_champion"},
+    )
+    decision = judge(metrics_of(GOOD), gate(*rules))
+    assert decision.passed
+    assert [one.status for one in decision.verdicts] == ["not_applicable"] * 2
+    assert [(one.value, one.low, one.limit) for one in decision.verdicts] == [(None, None, None)] * 2
+    assert decision.as_facts()["champion"] is None
+
+
+@pytest.mark.parametrize(("margin", "met"), [(0.01, False), (0.3, True)])
+def test_not_worse_than_the_champion_is_held_by_the_lower_bound_of_the_paired_difference(
+    margin: float, met: bool
+) -> None:
+    found = metrics_of(WORSE, GOOD)
+    rule = {"rule": "not_worse_than_champion", "figure": "macro_f1", "margin": margin}
+    paired = found["differences"]["champion"]["macro_f1"]
+    one = verdict(rule, found)
+    assert (one.status == "passed") is met
+    assert (one.value, one.low, one.high, one.limit) == (paired["value"], paired["low"], paired["high"], -margin)
+    assert (paired["low"] >= -margin) is met
+    bare = verdict(rule | {"by": "value"}, found)
+    assert (bare.status == "passed") is (paired["value"] >= -margin)
+
+
+def test_of_a_figure_that_should_be_low_the_upper_bound_is_held() -> None:
+    found = metrics_of(WORSE, GOOD)
+    measured = found["intervals"]["under_triage_rate"]
+    between = (measured["value"] + measured["high"]) / 2
+    rule = {"rule": "within_limit", "figure": "under_triage_rate", "at_most": between}
+    assert verdict(rule, found).status == "failed"
+    assert "upper bound" in verdict(rule, found).reason
+    assert verdict(rule | {"by": "value"}, found).status == "passed"
+    assert verdict(rule | {"at_most": measured["high"]}, found).status == "passed"
+    worse = verdict({"rule": "not_worse_than_champion", "figure": "under_triage_rate", "margin": 0.5}, found)
+    assert (worse.status, worse.limit, worse.higher_is_better) == ("passed", 0.5, False)
+
+
+@pytest.mark.parametrize(
+    ("figure", "limit", "value"),
+    [
+        ({"figure": "consistency"}, 0.8, 0.85),
+        ({"figure": "bleu"}, 20.0, 25.0),
+        ({"figure": "bertscore_f1"}, 0.78, 0.8),
+        ({"figure": "recall", "label": "emergency now"}, 0.5, None),
+    ],
+)
+def test_a_limit_may_be_set_on_alignment_on_rationales_and_on_one_label(
+    figure: dict[str, Any], limit: float, value: float | None
+) -> None:
+    found = metrics_of(GOOD)
+    one = verdict({"rule": "within_limit", "at_least": limit, **figure}, found)
+    expected = found["intervals"]["per_class"]["emergency now"]["recall"]["value"] if value is None else value
+    assert (one.status, one.value) == ("passed", expected)
+    above = verdict(
+        {"rule": "within_limit", "at_least": min(limit * 1.9, 100.0) if limit > 1 else 0.999, **figure}, found
+    )
+    assert above.status == "failed"
+
+
+def test_no_slice_of_enough_rows_may_be_worse_than_the_champion_there() -> None:
+    found = metrics_of(decisions(0.9, seed=1, wrong_in={"south": 0.5}), decisions(0.85, seed=3))
+    rule = {"rule": "no_slice_worse_than_champion", "figure": "accuracy", "margin": 0.03, "min_rows": 60}
+    one = verdict(rule, found)
+    assert one.status == "failed"
+    assert ("attributes.site", "south") in {(part["by"], part["value"]) for part in one.details}
+    assert all(part["difference"]["value"] < -0.03 and part["num_rows"] >= 60 for part in one.details)
+    assert "is worse" in one.reason or "are worse" in one.reason
+    assert verdict(rule | {"margin": 1.0}, found).status == "passed"
+
+
+def test_where_no_slice_is_large_enough_the_rule_does_not_apply_and_says_so() -> None:
+    one = verdict({"rule": "no_slice_worse_than_champion", "min_rows": 10_000}, metrics_of(GOOD, WORSE))
+    assert (one.status, one.reason) == (
+        "not_applicable", "no slice of 10000 rows or more has accuracy of both models",
+    )  # fmt: skip
+
+
+def test_two_models_that_decide_alike_are_not_worse_than_each_other() -> None:
+    found = metrics_of(GOOD, GOOD)
+    assert found["differences"]["champion"]["macro_f1"]["low"] is None
+    one = verdict({"rule": "not_worse_than_champion", "figure": "macro_f1"}, found)
+    assert (one.status, one.low) == ("passed", 0.0)
+    assert "the same in every resample" in one.reason
+
+
+def test_a_figure_that_was_not_measured_does_not_let_a_model_pass() -> None:
+    found = metrics_of(GOOD, WORSE)
+    found["alignment"]["consistency"] = None
+    found["calibration"] = None
+    found["baselines"] = {}
+    found["champion_slices"] = None
+    for rule in (
+        {"rule": "within_limit", "figure": "consistency", "at_least": 0.0},
+        {"rule": "not_worse_than_champion", "figure": "consistency", "margin": 1.0},
+        {"rule": "within_limit", "figure": "brier", "at_most": 2.0},
+        {"rule": "better_than_baseline", "baseline": "learnt"},
+        {"rule": "no_slice_worse_than_champion"},
+    ):
+        one = verdict(rule, found)
+        assert one.status == "failed", rule
+        assert one.value is None
+
+
+def test_a_recall_of_too_few_rows_has_no_interval_and_does_not_pass_by_it() -> None:
+    found = metrics_of(GOOD)
+    found["intervals"]["per_class"]["self care"]["recall"] |= {"low": None, "high": None}
+    rule = {"rule": "within_limit", "figure": "recall", "label": "self care", "at_least": 0.1}
+    assert verdict(rule, found).status == "failed"
+    assert verdict(rule | {"by": "value"}, found).status == "passed"
+
+
+def test_a_champion_of_other_labels_cannot_be_compared_and_the_gate_stays_shut() -> None:
+    found = metrics_of(GOOD, WORSE)
+    found["champion"] |= {"not_compared": "it decides between other labels (a, b)", "label": None}
+    one = verdict({"rule": "not_worse_than_champion", "figure": "accuracy"}, found)
+    assert one.reason == "accuracy cannot be compared with triage/1: it decides between other labels (a, b)"
+    assert one.status == "failed"
+
+
+def test_a_person_is_asked_by_a_rule_and_a_yes_holds_for_the_champion_it_was_given_against() -> None:
+    found = metrics_of(GOOD, WORSE)
+    rules = gate({"rule": "human_approval"})
+    assert judge(found, rules).outcome == "waiting"
+    yes = Approval("Dr. Who", "read fifty", "2030-01-01T00:00:00+00:00", "triage/1")
+    assert judge(found, rules, yes).reasons() == ["approved by Dr. Who: read fifty"]
+    assert judge(found | {"champion": found["champion"] | {"reference": "triage/2"}}, rules, yes).outcome == "waiting"
+    never = gate({"rule": "human_approval"}, {"rule": "within_limit", "figure": "accuracy", "at_least": 1.0})
+    assert judge(found, never, yes).outcome == "failed"
+
+
+def test_a_decision_survives_a_round_through_json() -> None:
+    rules = gate(
+        {"rule": "no_slice_worse_than_champion", "margin": 0.0},
+        {"rule": "within_limit", "figure": "brier", "at_most": 1},
+    )
+    decision = judge(metrics_of(WORSE, GOOD), rules)
+    again = GateDecision.from_facts(json.loads(json.dumps(decision.as_facts(), allow_nan=False)))
+    assert again.as_facts() == decision.as_facts()
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (
+            {"rule": "beat_everything"},
+            "any of the expected tags: 'better_than_baseline', 'within_limit'",
+        ),
+        ({"rule": "within_limit", "figure": "accuracy"}, "more of 'accuracy' is better: give at_least, and no at_most"),
+        (
+            {"rule": "within_limit", "figure": "under_triage_rate", "at_least": 0.1},
+            "less of 'under_triage_rate' is better: give at_most, and no at_least",
+        ),
+        (
+            {"rule": "within_limit", "figure": "under_triage_rate", "at_most": 2},
+            "at_most of 'under_triage_rate' lies between 0 and 1; found 2",
+        ),
+        ({"rule": "within_limit", "figure": "recall", "at_least": 0.5}, "figure 'recall' needs `label`"),
+        (
+            {"rule": "within_limit", "figure": "accuracy", "label": "x", "at_least": 0.5},
+            "figure 'accuracy' is of all rows; remove `label`",
+        ),
+        (
+            {"rule": "within_limit", "figure": "consistency", "at_least": 0.5, "by": "interval"},
+            "figure 'consistency' has no interval; leave `by` out or write by: value",
+        ),
+        (
+            {"rule": "not_worse_than_champion", "figure": "brier"},
+            "figure 'brier' is not measured for the champion; use rule within_limit",
+        ),
+        ({"rule": "not_worse_than_champion", "figure": "accuracy", "margin": -0.1}, "greater than or equal to 0"),
+    ],
+)
+def test_a_rule_that_cannot_be_judged_is_a_fault_of_the_configuration(rule: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        gate(rule)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "labels", "method", "message"),
+    [
+        (
+            {"rule": "within_limit", "figure": "under_triage_rate", "at_most": 0.1},
+            {"names": ["a", "b"]}, "r2d", "needs data.labels.ordered: true",
+        ),
+        (
+            {"rule": "within_limit", "figure": "recall", "label": "c", "at_least": 0.5},
+            {"names": ["a", "b"]}, "r2d", "label 'c' is not declared; allowed: a, b",
+        ),
+        (
+            {"rule": "within_limit", "figure": "consistency", "at_least": 0.5},
+            {"names": ["a", "b"]}, "sft", "is of rationales, and method 'sft' writes none",
+        ),
+        (
+            {"rule": "within_limit", "figure": "macro_f1", "at_least": 0.5},
+            {"per_row": True}, "r2d", "is of declared labels, and data.labels.per_row has none",
+        ),
+        (
+            {"rule": "no_slice_worse_than_champion"},
+            {"per_row": True}, "r2d", "there are no slices and no intervals of decisions",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_run_does_not_measure_is_found_before_it_starts(
+    rule: dict[str, Any], labels: dict[str, Any], method: Any, message: str
+) -> None:
+    (fault,) = gate(rule).faults(LabelsConfig(**labels), MethodConfig(name=method))
+    assert fault.startswith("registration.gate.rules.0: ")
+    assert message in fault
+    assert gate(rule).faults(LABELS, MethodConfig()) == [] or rule.get("label") == "c"
+
+
+def test_with_options_in_the_rows_the_bare_figures_are_compared() -> None:
+    found = options_metrics(0.5)
+    champion = {"reference": "quiz/1", "not_compared": None, "label": figures(None, 0.52), "alignment": None}
+    found["champion"] = champion
+    rule = {"rule": "not_worse_than_champion", "figure": "accuracy", "margin": 0.01}
+    one = verdict(rule, found)
+    assert (one.status, one.value, one.low) == ("failed", pytest.approx(-0.02), None)
+    assert verdict(rule | {"margin": 0.03}, found).status == "passed"
+
+
+def test_the_name_of_a_history_is_no_name_for_a_model() -> None:
+    with pytest.raises(ValidationError, match=r"must not end in '\.alias-history'"):
+        RegistrationConfig(model_name="triage.alias-history")
+
+
+def test_all_faults_of_a_gate_are_told_in_one_message() -> None:
+    from r2d.config.loading import parse_config
+    from tests.mlops.conftest import run_config
+
+    values = run_config("triage").model_dump(mode="json", exclude_none=True)
+    values["registration"]["gate"]["rules"] = [
+        {"rule": "within_limit", "figure": "recall", "label": "home", "at_least": 0.5},
+        {"rule": "within_limit", "figure": "recall", "label": "clinic", "at_least": 0.5},
+    ]
+    with pytest.raises(ConfigError) as caught:
+        parse_config(values)
+    values["registration"]["gate"]["rules"] = [{"rule": "within_limit", "figure": "accuracy", "at_last": 0.5}]
+    with pytest.raises(
+        ConfigError, match=r"rules\.0\.within_limit\.at_last: unknown key \(did you mean 'at_least'\?\)"
+    ):
+        parse_config(values)
+    for place, label in enumerate(("home", "clinic")):
+        assert f"registration.gate.rules.{place}: label '{label}' is not declared" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("aliases", "outcome", "state"),
+    [
+        (["champion"], "passed", "registered; champion)"),
+        ([], "failed", "no alias: it did not pass the gate"),
+        (["challenger"], "waiting", "registered; challenger)"),
+    ],
+)
+def test_the_last_screen_fits_a_terminal_and_says_whether_the_model_may_be_used(
+    aliases: list[str], outcome: str, state: str
+) -> None:
+    registration = {
+        "name": "triage",
+        "version": "3",
+        "reference": "triage@champion",
+        "aliases": aliases,
+        "is_new": True,
+        "gate_outcome": outcome,
+        "gate_reasons": ["a reason " * 40],
+        "what_follows": "it is the champion already; nothing moves",
+    }
+    screen = summary(registration, metrics(0.6), report_uri="/store/report")
+    of_options = summary(registration, options_metrics(0.6), report_uri="/store/report")
+    assert "macro-F1 to average over" in of_options
+    assert "\n  accuracy\n    an option at random " in of_options
+    assert "--model triage@champion --option" in of_options
+    assert max(len(line) for line in of_options.splitlines()) <= 130
+    assert state in screen
+    assert "0.600  ██████████████████" in screen
+    assert "--model triage@champion" in screen
+    assert "/store/report/output.html" in screen
+    assert "so: it is the champion already" in screen
+    assert max(len(line) for line in screen.splitlines()) <= 130

@@ -1,0 +1,107 @@
+"""A real MLflow on SQLite, and models that are registered in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from r2d.config.run import RunConfig
+from r2d.data.examples import split_of
+from r2d.rationales.provenance import PROVENANCE_SCHEMA
+from tests.gate.measured import examples
+
+Register = Callable[..., Any]
+
+
+@pytest.fixture(scope="package")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an MLflow of our own; its tables are made once for all tests, which use names of their own."""
+    uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        yield uri
+
+
+def run_config(model_name: str, rules: Sequence[dict[str, Any]] | None = None, **model: Any) -> RunConfig:
+    gate = {} if rules is None else {"gate": {"rules": list(rules)}}
+    return RunConfig.model_validate(
+        {
+            "data": {
+                "format": "csv",
+                "path": "notes.csv",
+                "labels": {"names": ["emergency now", "same day", "self care"], "ordered": True},
+                "columns": {"rationales": {"llm": "why"}},
+            },
+            "rationales": {"stage1_source": "llm"},
+            "model": {"name": "scratch", **model},
+            "registration": {"model_name": model_name, **gate},
+        }
+    )
+
+
+def provenance(text: str = "a") -> pa.Table:
+    row = dict.fromkeys(PROVENANCE_SCHEMA.names) | {
+        "example_id": "row-1", "split": "train", "source": "llm", "rationale_sha256": text * 64, "edits": [],
+        "checks_passed": [], "flags": [], "stages": ["stage1", "stage2"],
+    }  # fmt: skip
+    schema = PROVENANCE_SCHEMA.append(pa.field("stages", pa.list_(pa.string())))
+    return pa.Table.from_pylist([row], schema=schema)
+
+
+@pytest.fixture(scope="session")
+def test_rows() -> pa.Table:
+    return split_of(examples(), "test")
+
+
+@pytest.fixture(scope="package")
+def packaged(store: str, stage2_model: Path, test_rows: pa.Table) -> Register:
+    """Registers the trained toy model under invented metrics."""
+    from mlops.registry import register
+    from mlops.tracking import experiment_id
+
+    def do(run: RunConfig, metrics: dict[str, Any], *, run_key: str = "key") -> Any:
+        return register(
+            stage2_model, run, metrics, examples=test_rows, provenance=provenance(), data_sha256="d" * 64,
+            run_key=run_key, new_run=lambda client: str(client.create_run(experiment_id(client)).info.run_id),
+        )  # fmt: skip
+
+    return do
+
+
+@pytest.fixture(scope="package")
+def packaged_once(store: str) -> dict[str, Any]:
+    return {}
+
+
+@pytest.fixture
+def register(packaged: Register, packaged_once: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Register:
+    """The same, but that MLflow packs the files of a configuration once and all its versions share them, and that one
+    picture stands for all: for tests of what happens around them, at a tenth of the time."""
+    import mlflow
+
+    import mlops.registry.registration as registration
+
+    pack, draw = mlflow.pyfunc.log_model, registration.gate_picture
+
+    def draw_once(decision: Any) -> Any:
+        if "picture" not in packaged_once:
+            packaged_once["picture"] = draw(decision)
+        return packaged_once["picture"]
+
+    def do(run: RunConfig, metrics: dict[str, Any], **more: Any) -> Any:
+        made_of = run.model_dump_json(exclude={"registration": True, "data": {"path"}})
+
+        def pack_once(**given: Any) -> Any:
+            if made_of not in packaged_once:
+                packaged_once[made_of] = pack(**given)
+            return packaged_once[made_of]
+
+        monkeypatch.setattr(mlflow.pyfunc, "log_model", pack_once)
+        return packaged(run, metrics, **more)
+
+    monkeypatch.setattr(registration, "gate_picture", draw_once)
+    return do

@@ -1,0 +1,81 @@
+"""The commands: what they print, what they write, and the exit code that a trigger reads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from mlops.cli.inference import DRIFTED, drift, predict_file
+from r2d.drift.reference import DriftReference, write_reference
+from r2d.errors import ConfigError, ModelError
+from r2d.inference.model import inference_model
+from tests.inference.stand_in import write_calls
+
+app = typer.Typer()
+app.command()(predict_file)
+app.command()(drift)
+REFERENCE = DriftReference(
+    num_texts=900,
+    vocabulary={"pt": 900, "days": 900},
+    lengths=[20.0] * 900,
+    unfamiliar=[0.0] * 900,
+    labels={"emergency now": 450, "self care": 450},
+    confidences=[0.5] * 900,
+)
+
+
+@pytest.fixture
+def model(stage2_model: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    shutil.copytree(stage2_model, folder)
+    write_reference(folder, REFERENCE)
+    return folder
+
+
+def test_a_file_is_decided_then_held_against_the_reference_of_its_model(model: Path, tmp_path: Path) -> None:
+    rows = [{"nr": str(n), "note": f"pt reports fever for {n % 9} days" * (1 + n % 4)} for n in range(250)]
+    calls, out = write_calls(tmp_path / "calls.csv", [*rows, {"nr": "x", "note": ""}]), tmp_path / "out.parquet"
+    named = ["--id-column", "nr", "--text-column", "note", "--batch-size", "64"]
+    done = CliRunner().invoke(app, ["predict-file", str(calls), "--out", str(out), "--model", str(model), *named])
+    assert done.exit_code == 0, done.output
+    assert "251 calls by sha256:" in done.output
+    assert "251 handed over to a person\n  250 never_evaluated\n  1 no_text" in done.output
+
+    held = ["drift", str(out), "--calls", str(calls), "--model", str(model), "--out", str(tmp_path / "drift")]
+    assert CliRunner().invoke(app, held).exit_code == 0
+    done = CliRunner().invoke(app, [*held, "--exit-code"])
+    assert done.exit_code == DRIFTED
+    assert "drifted       Half of the calls have more than" in done.output
+    facts = json.loads((tmp_path / "drift" / "drift.json").read_text(encoding="utf-8"))
+    assert facts["drifted"]
+    assert facts["checks"]["text_length"]["outcome"] == "drifted"
+
+
+def test_what_is_wrong_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
+    calls = write_calls(tmp_path / "calls.csv", [{"id": "1", "text": "pain"}])
+    arguments = ["predict-file", str(calls), "--out", str(tmp_path / "out.parquet"), "--model", str(tmp_path)]
+    done = CliRunner().invoke(app, [*arguments, "--batch-size", "0"])
+    assert isinstance(done.exception, ConfigError)
+    assert "batch_size: found 0" in str(done.exception)
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, ModelError)
+
+
+def test_options_are_for_the_models_that_take_them(model: Path, tmp_path: Path) -> None:
+    calls = write_calls(tmp_path / "calls.jsonl", [{"id": "1", "text": "pain", "options": ["yes", "no"]}])
+    arguments = ["predict-file", str(calls), "--out", str(tmp_path / "out.parquet"), "--model", str(model)]
+    done = CliRunner().invoke(app, [*arguments, "--options-column", "options"])
+    assert isinstance(done.exception, ModelError)
+    assert "add or remove that column" in str(done.exception)
+
+
+def test_a_version_keeps_its_name_and_an_alias_brings_the_hash(model: Path) -> None:
+    of_folder = inference_model(str(model), model)
+    assert of_folder.name == f"sha256:{of_folder.hash[:16]}"
+    assert inference_model("models:/toy/3", model).name == "toy/3"
+    assert inference_model("toy@champion", model).name == f"toy@champion {of_folder.name}"

@@ -1,0 +1,66 @@
+"""`r2d approve`, `r2d rollback`, `r2d history`: what is typed, and what a person reads."""
+
+from __future__ import annotations
+
+import getpass
+import json
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from mlops.cli.main import app
+from r2d.errors import R2DError, RegistryError
+from tests.gate.measured import decisions, metrics_of
+from tests.mlops.conftest import Register, run_config
+
+GOOD, BETTER = decisions(0.8), decisions(0.9, seed=2)
+
+
+def typed(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.fixture(scope="module")
+def two_champions(packaged: Register) -> str:
+    packaged(run_config("typed", [{"rule": "human_approval"}]), metrics_of(GOOD))
+    return "typed"
+
+
+def test_a_story_of_approval_and_rollback_is_told_by_the_history(two_champions: str) -> None:
+    done = typed("approve", "typed", "--by", "Dr. Who", "--reason", "read fifty\nrationales")
+    assert done.output == "typed version 1 is the champion\n"
+    done = typed("rollback", "typed", "--reason", "complaints")
+    assert done.output == "typed has no champion any more: there was none before version 1\n"
+    lines = typed("history", "typed").output.splitlines()
+    assert [line.split("  ", 1)[1] for line in lines] == [
+        "version 1 became challenger; by gate: it is the challenger until a person approves it; there is no champion",
+        "version 1 was approved and became champion; by Dr. Who: read fifty rationales",
+        f"version 1 was rolled back, and no version is champion; by {getpass.getuser()}: complaints",
+    ]
+    facts = [json.loads(line) for line in typed("history", "typed", "--json").output.splitlines()]
+    assert [one["action"] for one in facts] == ["challenged", "approved", "rolled_back"]
+    assert all(one["at"].endswith("+00:00") for one in facts)
+
+
+def test_a_rollback_says_which_version_it_went_back_to(register: Register) -> None:
+    register(run_config("stepped"), metrics_of(GOOD))
+    register(run_config("stepped"), metrics_of(BETTER, GOOD, reference="stepped/1"))
+    done = typed("rollback", "stepped", "--reason", "complaints")
+    assert done.output == "stepped version 1 is the champion again, in place of version 2\n"
+
+
+def test_a_decision_without_a_reason_or_a_name_is_not_taken(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert typed("rollback", "typed").exit_code == 2
+    assert isinstance(typed("rollback", "typed", "--reason", " ").exception, R2DError)
+
+    def nobody() -> str:
+        raise KeyError("no such user")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert "--by: nobody is named" in str(typed("rollback", "typed", "--reason", "why").exception)
+
+
+def test_a_model_that_is_not_there_is_an_error_without_a_traceback(store: str) -> None:
+    found = typed("history", "nobody").exception
+    assert isinstance(found, RegistryError)
+    assert "no model named 'nobody' is registered" in str(found)

@@ -1,0 +1,99 @@
+"""Cache keys follow the code that a step's result depends on, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from zenml.utils import source_utils
+
+import mlops.code
+from mlops.code import MODEL_STEPS, ROOT, model_code_hash, source_files, step_code_hash
+from steps.cache import by_code
+
+
+def names(step: str, *, with_pages: bool = False) -> set[str]:
+    return {str(path.relative_to(ROOT)) for path in source_files(f"steps.{step}", with_pages=with_pages)}
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the code that may be edited."""
+    for package in ("r2d", "steps"):
+        shutil.copytree(ROOT / package, tmp_path / package)
+    monkeypatch.setattr(mlops.code, "ROOT", tmp_path)
+    return tmp_path
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    content = path.read_text(encoding="utf-8")
+    assert old in content, f"{path.name} no longer holds {old!r}"
+    path.write_text(content.replace(old, new, 1), encoding="utf-8")
+
+
+def test_a_step_depends_on_what_it_imports_directly_inside_functions_and_through_others() -> None:
+    found = names("train_stage2")
+    assert {"steps/train_stage2.py", "r2d/training/train.py", "r2d/training/stage2.py"} <= found
+    assert {"r2d/training/sampling.py", "r2d/modeling/decoding.py", "r2d/config/training.py"} <= found
+
+
+def test_a_step_depends_on_its_own_sections_of_the_config_and_on_no_other() -> None:
+    sections = {name for name in names("train_stage1") if name.startswith("r2d/config/")}
+    assert sections <= {f"r2d/config/{name}.py" for name in ("__init__", "data", "model", "training", "section")}
+
+
+def test_training_depends_on_nothing_that_shows_stores_or_measures() -> None:
+    found = names("train_stage1") | names("train_stage2")
+    unwanted = ("r2d/evaluation", "r2d/reports", "mlops")
+    assert not [name for name in found if name.startswith(unwanted)]
+    assert not {"r2d/training/progress.py", "r2d/training/curves.py"} & found
+    assert not any(name.startswith(("r2d/training", "r2d/modeling/pred")) for name in names("ingest_rationales"))
+
+
+def test_a_template_counts_where_pages_are_a_result() -> None:
+    assert "r2d/evaluation/report.html.j2" in names("evaluate", with_pages=True)
+    assert not any(name.endswith(".j2") for name in names("evaluate"))
+
+
+def test_comments_docstrings_and_layout_do_not_count(copied: Path) -> None:
+    before = {step: step_code_hash(step) for step in MODEL_STEPS}
+    for path in copied.rglob("*.py"):
+        lines = path.read_text(encoding="utf-8").replace('"""', '"""Reworded. ', 1)
+        path.write_text(f"# a comment\n\n{lines}\n\n# and another\n", encoding="utf-8")
+    assert {step: step_code_hash(step) for step in MODEL_STEPS} == before
+
+
+def test_code_counts_for_the_steps_that_use_it_and_comes_back_with_its_key(copied: Path) -> None:
+    before = {step: step_code_hash(step) for step in MODEL_STEPS}
+    schedules = copied / "r2d" / "training" / "schedules.py"
+    edit(schedules, "return 0.0", "return 0.1")
+    changed = {step for step in MODEL_STEPS if step_code_hash(step) != before[step]}
+    assert "train_stage2" in changed
+    assert not changed & {"load_examples", "validate_examples", "ingest_rationales", "evaluate"}
+    edit(schedules, "return 0.1", "return 0.0")
+    assert {step: step_code_hash(step) for step in MODEL_STEPS} == before
+
+
+def test_the_code_of_a_model_changes_with_a_loss_and_not_with_a_gate_or_a_page(copied: Path) -> None:
+    before = model_code_hash()
+    edit(copied / "r2d" / "config" / "gate.py", '"macro-F1"', '"Macro-F1"')
+    edit(copied / "r2d" / "evaluation" / "report.html.j2", "<", " <")
+    assert model_code_hash() == before
+    edit(copied / "r2d" / "training" / "stage1.py", 'num_tokens["rationale"]', '2 * num_tokens["rationale"]')
+    assert model_code_hash() != before
+
+
+@pytest.mark.parametrize("step", [*MODEL_STEPS, "measure_zero_shot", "compare"])
+def test_zenml_finds_the_key_of_each_cached_step_by_its_name(step: str) -> None:
+    policy = by_code(f"steps.{step}")
+    with_pages = step in ("validate_examples", "ingest_rationales", "evaluate", "compare")
+    assert source_utils.load(policy.cache_func)() == step_code_hash(step, with_pages=with_pages)
+
+
+def test_every_cached_step_of_the_main_job_counts_for_its_model() -> None:
+    cached = {
+        path.stem for path in (ROOT / "steps").glob("*.py") if "cache_policy=by_code(__name__)" in path.read_text()
+    }
+    imported = (ROOT / "pipelines" / "training.py").read_text()
+    assert {step for step in cached if f"from steps.{step} import" in imported} == set(MODEL_STEPS)

@@ -1,0 +1,177 @@
+"""What is found in a note and what is left alone, and that the findings themselves give nobody away."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from r2d.config.validation import PrivacyConfig, Recogniser
+from r2d.errors import DataError
+from r2d.privacy import FINDINGS_SCHEMA, Finding, find, findings_by_row
+from r2d.privacy.finding import without_overlaps
+from r2d.privacy.scan import candidate_rows, detectors
+
+EVERYTHING = PrivacyConfig(min_score=0.0)
+
+KNOWN: list[tuple[str, str, str]] = [
+    ("phone", "415-555-2671", "Call me on {} after five."),
+    ("phone", "(212) 736-5000", "{} is hers."),
+    ("phone", "+44 20 7946 0958", "Son in London: {}"),
+    ("phone", "020 7946 0958", "tel no {}"),
+    ("email", "j.doe+ed@mail.example.co.uk", "Write to {}."),
+    ("date_of_birth", "03/12/1975", "DOB: {}, female"),
+    ("date_of_birth", "March 3rd, 1980", "She was born on {} here."),
+    ("date_of_birth", "1975-12-03", "seen ({} DOB)"),
+    ("health_card", "943 476 5919", "NHS number {}."),
+    ("health_card", "1234-567-897 AB", "OHIP {} ok"),
+    ("health_card", "2123 45670 1", "Medicare card {}."),
+    ("health_card", "1EG4-TE5-MK73", "MBI {}"),
+    ("national_id", "123-45-6789", "SSN {}."),
+    ("national_id", "130 692 544", "SIN: {}"),
+    ("national_id", "AB 12 34 56 C", "NI number {}"),
+    ("postal_code", "SW1A 1AA", "lives at 10 Downing Street, {}"),
+    ("postal_code", "K1A 0B1", "Ottawa {}"),
+    ("postal_code", "62704", "Springfield, IL {}"),
+    ("postal_code", "02115-1234", "zip code {}"),
+    ("record_number", "00445566", "MRN: {} 45 yo"),
+    ("record_number", "12-34567", "Account # {}"),
+    ("person_name", "Okafor", "Mrs {}'s cough"),
+    ("person_name", "John van der Berg", "Mr. {} fell"),
+    ("person_name", "Smith, John", "Patient name: {}"),
+    ("person_name", "Siân O’Neill-Müller", "my name is {}."),
+]
+
+HARMLESS = [
+    "BP 120/80, HR 98, RR 18, SpO2 97%, temp 98.6, pain 7/10, GCS 15.",
+    "NCT01234567 enrolled 12345 patients from 1998-2004 (p = 0.0004; 95% CI 1.10-1.83).",
+    "Metformin 500 mg, 1000-1500 mg daily, insulin 12-14-16 units, 5000 IU.",
+    "Seen 12/03/2021 and 2022-05-04; next visit 04/05/2023 at 14:30.",
+    "Staged T4N1M0; H1N1 and CD4 negative; p.R273H mutation.",
+    "MR imaging of MS patients. DR screening. Sister chromatid. Nurse Practitioner aware.",
+    "Patient: Alert and oriented. Mother Hispanic. Drug name is Tylenol.",
+    "Infants born between 1 January 1995 and 31 December 1999.",
+    "Case numbers 2003-2005; GenBank accession no. AF123456; 20000 in all.",
+    "WBC 12000, platelets 250000, Na 138; NDC 00123-4567-10.",
+]
+
+fragments = st.lists(
+    st.one_of(
+        st.sampled_from([template.format(value) for _, value, template in KNOWN] + HARMLESS),
+        st.text(max_size=15),
+        st.text("0123456789 -./()+AB", max_size=15),
+    ),
+    max_size=6,
+)
+notes = st.builds(lambda pieces, by: by.join(pieces), fragments, st.sampled_from([" ", "", "\n", ", "]))
+
+
+def found_in(text: str, config: PrivacyConfig = PrivacyConfig()) -> list[Finding]:
+    return findings_by_row(find(pa.array([text]), config)).get(0, [])
+
+
+@pytest.mark.parametrize(("recogniser", "value", "template"), KNOWN)
+def test_a_value_is_found_where_it_stands(recogniser: str, value: str, template: str) -> None:
+    text = "Ünwell 🤒 since noon. " + template.format(value)
+    assert [(f.recogniser, text[f.start : f.end]) for f in found_in(text)] == [(recogniser, value)]
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_clinical_numbers_and_words_are_left_alone(text: str) -> None:
+    assert found_in(text) == []
+
+
+def test_rows_point_into_the_column_across_nulls_and_chunks() -> None:
+    texts = pa.chunked_array([["nothing", None, "SSN 123-45-6789"], [], ["", "Mr Okafor"]], type=pa.string())
+    assert find(texts, PrivacyConfig())["row"].to_pylist() == [2, 4]
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_any_kind_of_string_column_is_read(kind: pa.DataType) -> None:
+    assert find(pa.array(["Mr Okafor"]).cast(kind), PrivacyConfig()).num_rows == 1
+
+
+def test_a_column_without_text_is_refused_with_the_fix() -> None:
+    with pytest.raises(DataError, match=r"type int64; allowed: string.*Cast the column"):
+        find(pa.array([1]), PrivacyConfig())
+
+
+def test_the_findings_hold_no_text() -> None:
+    texts = [template.format(value) for _, value, template in KNOWN]
+    table = find(pa.array(texts), PrivacyConfig())
+    assert table.schema == FINDINGS_SCHEMA
+    assert set(table["recogniser"].to_pylist()) == set(get_args(Recogniser))
+
+
+@pytest.mark.parametrize(
+    "sound", ["NHS no 9434765919", "OHIP 1234-567-897", "Medicare 2123 45670 1", "SIN 130 692 544"]
+)
+def test_a_wrong_check_digit_scores_lower(sound: str) -> None:
+    last = max(at for at, character in enumerate(sound) if character.isdigit() and (at < 20 or "Medicare" not in sound))
+    wrong = sound[:last] + str((int(sound[last]) + 5) % 10) + sound[last + 1 :]
+    right_score, wrong_score = (max(f.score for f in found_in(text, EVERYTHING)) for text in (sound, wrong))
+    assert right_score > wrong_score
+
+
+def test_an_unannounced_number_with_a_wrong_check_digit_is_not_a_health_card() -> None:
+    config = PrivacyConfig(region="GB", min_score=0.0, recognisers=("health_card",))
+    assert len(found_in("He gave 943 476 5919.", config)) == 1
+    assert found_in("He gave 943 476 5918.", config) == []
+
+
+def test_the_region_decides_which_national_numbers_are_read() -> None:
+    text = "He said 020 7946 0958."
+    assert found_in(text, PrivacyConfig(region="US")) == []
+    assert [f.recogniser for f in found_in(text, PrivacyConfig(region="GB"))] == ["phone"]
+
+
+def test_only_the_recognisers_asked_for_look() -> None:
+    text = "Mr Okafor, SSN 123-45-6789"
+    assert [f.recogniser for f in found_in(text, PrivacyConfig(recognisers=("person_name",)))] == ["person_name"]
+    assert found_in(text, PrivacyConfig(recognisers=())) == []
+
+
+def test_overlaps_go_to_the_higher_score_then_to_the_longer() -> None:
+    low, high = Finding("phone", 0, 12, 0.6), Finding("health_card", 4, 12, 0.9)
+    short, long = Finding("phone", 20, 24, 0.7), Finding("record_number", 20, 30, 0.7)
+    assert without_overlaps([low, short, long, high]) == [high, long]
+
+
+@settings(max_examples=30, deadline=None)
+@given(text=notes)
+def test_findings_lie_inside_the_text_in_order_and_apart(text: str) -> None:
+    found = found_in(text, EVERYTHING)
+    edges = [edge for finding in found for edge in (finding.start, finding.end)]
+    assert edges == sorted(edges)
+    assert all(0 <= f.start < f.end <= len(text) and 0 < f.score <= 1 for f in found)
+
+
+@settings(max_examples=30, deadline=None)
+@given(text=notes)
+def test_the_arrow_hint_loses_nothing_that_python_would_find(text: str) -> None:
+    for recogniser in get_args(Recogniser):
+        for detector in detectors(recogniser, "US"):
+            if list(detector.detect(text)):
+                assert len(candidate_rows(pa.array([text]), detector)) == 1, recogniser
+
+
+def test_of_ordinary_notes_python_reads_hardly_any() -> None:
+    ordinary = pa.array(
+        [f"{row} y/o, BP 120/{row % 90}, temp 98.6, seen 12/03/2021. {HARMLESS[0]}" for row in range(500)]
+    )
+    for recogniser in get_args(Recogniser):
+        assert sum(len(candidate_rows(ordinary, detector)) for detector in detectors(recogniser, "US")) == 0, recogniser
+
+
+@pytest.mark.parametrize("piece", ["1", "1 ", "a", "A ", "Mr ", "call ", "12-", "@", "A1", "name: ", "de ", "("])
+def test_very_long_texts_are_read_to_the_end(piece: str) -> None:
+    text = piece * 20_000 + " . SSN 123-45-6789"
+    assert found_in(text)[-1].end == len(text)
+
+
+def test_nothing_is_found_in_nothing() -> None:
+    assert find(pa.array([], pa.string()), PrivacyConfig()).num_rows == 0
+    assert find(pa.array(["", None, "\u2028\U0001f637"]), PrivacyConfig()).num_rows == 0

@@ -1,0 +1,304 @@
+"""The generator of invented calls: its promises as a data set, and as a task that keywords alone do not solve."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import replace
+from random import Random
+
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+
+from r2d.config.data import SyntheticTriageConfig
+from r2d.data.examples import Example
+from r2d.synthetic import DISPOSITIONS, generate_calls
+from r2d.synthetic.families import FAMILIES
+from r2d.synthetic.findings import CONDITIONS, FINDINGS
+from r2d.synthetic.generate import facts_of
+from r2d.synthetic.rationales import write_rationales
+from r2d.synthetic.rule import Facts, decide
+from r2d.synthetic.vitals import VITALS
+from r2d.synthetic.wording import add_typos, write_note
+
+SEED = 42
+NUM_CALLS = 6000
+RATIONALE_SOURCES = {"llm", "nurse", "nurse_post_processed"}
+
+
+@pytest.fixture(scope="module")
+def calls() -> list[Example]:
+    return generate_calls(SyntheticTriageConfig(num_calls=NUM_CALLS, seed=SEED))
+
+
+@pytest.fixture(scope="module")
+def facts() -> list[Facts]:
+    return [facts_of(SEED, index) for index in range(NUM_CALLS)]
+
+
+def urgency(facts: Facts) -> int:
+    return len(DISPOSITIONS) - DISPOSITIONS.index(decide(facts)[0])
+
+
+def family_number(name: str) -> int:
+    return next(number for number, family in enumerate(FAMILIES) if family.names[0] == name)
+
+
+def a_call(family: str, **changes: object) -> Facts:
+    """Facts of an adult without anything remarkable, but for the changes."""
+    plain = Facts(
+        age_months=480, sex="F", family=family_number(family), asserted=(), denied=(), vitals=(), conditions=(),
+        denied_conditions=(), duration_hours=24, course="gradual",
+    )  # fmt: skip
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def mentioned(text: str) -> set[str]:
+    """The findings of the pool that a text names, in any of their surfaces."""
+    for family in FAMILIES:
+        for name in family.names:
+            text = re.sub(re.escape(name), "", text, flags=re.IGNORECASE)
+    return {
+        name
+        for name, finding in FINDINGS.items()
+        for surface in (*finding.surfaces, finding.short)
+        if re.search(rf"(?<![\w-]){re.escape(surface)}(?!\w)", text, flags=re.IGNORECASE)
+    }
+
+
+def test_the_same_seed_gives_the_same_calls() -> None:
+    config = SyntheticTriageConfig(num_calls=200, seed=7)
+    assert generate_calls(config) == generate_calls(config)
+
+
+def test_a_call_does_not_depend_on_how_many_are_asked_for() -> None:
+    few = generate_calls(SyntheticTriageConfig(num_calls=65, seed=7))
+    assert generate_calls(SyntheticTriageConfig(num_calls=200, seed=7))[:65] == few
+
+
+def test_another_seed_gives_other_calls() -> None:
+    texts = [{c.text for c in generate_calls(SyntheticTriageConfig(num_calls=200, seed=seed))} for seed in (7, 8)]
+    assert not texts[0] & texts[1]
+
+
+def test_there_are_five_dispositions_or_more_and_twenty_five_families_or_more(calls: list[Example]) -> None:
+    assert len(DISPOSITIONS) >= 5
+    assert {call.label for call in calls} == set(DISPOSITIONS)
+    assert len({call.attributes["family"] for call in calls}) == len(FAMILIES) >= 25
+
+
+def test_families_name_only_known_findings_conditions_and_vitals() -> None:
+    for family in FAMILIES:
+        assert not set(family.red_flags) & set(family.benign)
+        assert set(family.red_flags + family.benign) <= set(FINDINGS)
+        assert set(family.risks) <= set(CONDITIONS)
+        assert set(family.vitals) <= set(VITALS)
+        for names in (family.red_flags, family.benign):
+            assert sum(FINDINGS[name].min_age_years <= family.min_age_years for name in names) >= 2
+
+
+def test_every_listed_value_of_a_vital_lies_on_its_side_of_the_threshold() -> None:
+    for vital in VITALS.values():
+        assert all(vital.is_abnormal(value) for value in vital.abnormal)
+        assert not any(vital.is_abnormal(value) for value in vital.normal)
+
+
+def test_every_disposition_has_eight_percent_of_the_calls_or_more(calls: list[Example]) -> None:
+    counts = Counter(call.label for call in calls)
+    assert min(counts[label] for label in DISPOSITIONS) >= 0.08 * len(calls)
+
+
+def test_every_call_has_an_id_of_its_own_a_caller_attributes_and_no_split_or_chosen_rationale(
+    calls: list[Example],
+) -> None:
+    assert len({call.id for call in calls}) == len(calls)
+    assert calls[123].id == "call-000123"
+    for call in calls:
+        assert (call.split, call.rationale, call.rationale_source) == ("", "", "")
+        assert call.group
+        assert set(call.attributes) == {"age_band", "sex", "family"}
+
+
+def test_every_call_has_three_rationales_of_their_proper_lengths(calls: list[Example]) -> None:
+    for call in calls:
+        assert set(call.rationales) == RATIONALE_SOURCES
+        assert 12 <= len(call.rationales["llm"].split()) <= 40
+        assert 4 <= len(call.rationales["nurse"].replace(" - ", " ").split()) <= 12
+        assert call.rationales["nurse_post_processed"].endswith(".")
+
+
+def test_the_llm_rationale_often_argues_without_naming_the_label(facts: list[Facts]) -> None:
+    silent = 0
+    for index, fact in enumerate(facts[:2000]):
+        disposition, reasons = decide(fact)
+        silent += disposition not in write_rationales(fact, disposition, reasons, Random(index))["llm"]
+    assert 0.35 <= silent / 2000 <= 0.45
+
+
+def test_some_callers_call_two_or_three_times_and_stay_the_same_person(calls: list[Example]) -> None:
+    sizes = Counter(Counter(call.group for call in calls).values())
+    assert set(sizes) == {1, 2, 3}
+    people = {(call.group, call.attributes["sex"], call.attributes["age_band"]) for call in calls}
+    assert len(people) == sum(sizes.values())
+
+
+def test_denying_a_deciding_red_flag_instead_of_asserting_it_is_less_urgent(facts: list[Facts]) -> None:
+    num_checked = 0
+    for fact in facts:
+        kinds = Counter(reason.kind for reason in decide(fact)[1])
+        flag = next((reason.name for reason in decide(fact)[1] if reason.kind == "red_flag"), None)
+        if flag is None or kinds["red_flag"] > 1:
+            continue
+        asserted = tuple(name for name in fact.asserted if name != flag)
+        denied = replace(fact, asserted=asserted, denied=(*fact.denied, flag))
+        assert urgency(denied) <= urgency(fact)
+        if not kinds["vital"] + kinds["risk"] + kinds["sudden"]:
+            assert urgency(denied) < urgency(fact)
+            num_checked += 1
+    assert num_checked > 500
+
+
+@pytest.mark.parametrize(
+    ("calmer", "more_urgent"),
+    [
+        pytest.param(
+            a_call("stomach bug", asserted=("vomiting",)), a_call("stomach bug", asserted=("bleeding",)),
+            id="a finding warns in its own families only",
+        ),
+        pytest.param(
+            a_call("head injury", denied=("vomiting",)), a_call("head injury", asserted=("vomiting",)),
+            id="a denied red flag is absent",
+        ),
+        pytest.param(
+            a_call("cold symptoms", conditions=("pregnancy",)), a_call("cold symptoms", conditions=("lung disease",)),
+            id="a condition raises in its own families only",
+        ),
+        pytest.param(
+            a_call("earache", vitals=(("temp", "39.2"),)), a_call("earache", vitals=(("temp", "39.6"),)),
+            id="a high temperature raises",
+        ),
+        pytest.param(
+            a_call("head pain"), a_call("head pain", course="sudden"),
+            id="a sudden onset raises where it matters",
+        ),
+        pytest.param(
+            a_call("head pain", duration_hours=24 * 21, course="unchanged"), a_call("head pain"),
+            id="weeks without a change lower",
+        ),
+        pytest.param(
+            a_call("head pain", asserted=("vomiting",)), a_call("head pain", asserted=("one-sided weakness",)),
+            id="a grave red flag weighs more",
+        ),
+    ],
+)  # fmt: skip
+def test_the_rule_follows_its_docstring(calmer: Facts, more_urgent: Facts) -> None:
+    assert urgency(calmer) < urgency(more_urgent)
+
+
+def test_a_dangerous_vital_means_the_emergency_department_at_least() -> None:
+    assert decide(a_call("constipation", vitals=(("BP", "82/50"),)))[0] == "emergency department"
+
+
+def test_about_the_asked_share_of_labels_is_moved_and_only_to_neighbours() -> None:
+    num_calls, label_noise = 3000, 0.1
+    calls = generate_calls(SyntheticTriageConfig(num_calls=num_calls, seed=SEED, label_noise=label_noise))
+    steps = [
+        abs(DISPOSITIONS.index(call.label) - DISPOSITIONS.index(decide(facts_of(SEED, index))[0]))
+        for index, call in enumerate(calls)
+    ]
+    assert set(steps) == {0, 1}
+    four_sigma = 4 * math.sqrt(num_calls * label_noise * (1 - label_noise))
+    assert abs(sum(steps) - num_calls * label_noise) < four_sigma
+
+
+def test_without_label_noise_every_label_is_what_the_rule_says() -> None:
+    calls = generate_calls(SyntheticTriageConfig(num_calls=300, seed=SEED, label_noise=0.0))
+    assert [call.label for call in calls] == [decide(facts_of(SEED, index))[0] for index in range(300)]
+
+
+def test_label_noise_leaves_notes_and_rationales_as_they_are() -> None:
+    clean, noisy = (
+        generate_calls(SyntheticTriageConfig(num_calls=300, seed=SEED, label_noise=noise)) for noise in (0.0, 0.2)
+    )
+    assert [replace(call, label="") for call in noisy] == [replace(call, label="") for call in clean]
+    assert [call.label for call in noisy] != [call.label for call in clean]
+
+
+def test_a_note_holds_all_its_facts_and_no_other_finding(facts: list[Facts]) -> None:
+    for index, fact in enumerate(facts[:1500]):
+        note = write_note(fact, Random(index))
+        assert mentioned(note) == {*fact.asserted, *fact.denied}
+        assert all(f"{name} {value}" in note for name, value in fact.vitals)
+        for phrases in (
+            *(CONDITIONS[name].present for name in fact.conditions),
+            *(CONDITIONS[name].absent for name in fact.denied_conditions),
+        ):
+            assert any(phrase in note or phrase[0].upper() + phrase[1:] in note for phrase in phrases)
+
+
+def test_rationales_mention_only_what_stands_in_the_note(calls: list[Example], facts: list[Facts]) -> None:
+    num_mentions = 0
+    for call, fact in zip(calls[:1500], facts, strict=False):
+        for rationale in call.rationales.values():
+            found = mentioned(rationale)
+            num_mentions += len(found)
+            assert found <= {*fact.asserted, *fact.denied}
+            for name, condition in CONDITIONS.items():
+                assert condition.name not in rationale or name in fact.conditions
+            for number in re.findall(r"\d+\.\d+|\d{2,3}/\d{2}", rationale):
+                assert number in call.text
+    assert num_mentions > 1500
+
+
+def test_notes_are_short_and_their_vocabulary_is_moderate(calls: list[Example], facts: list[Facts]) -> None:
+    lengths = [len(call.text.split()) for call in calls]
+    assert min(lengths) >= 24
+    assert max(lengths) <= 75
+    words = {
+        word.strip(".,:;()").lower()
+        for index, fact in enumerate(facts)
+        for word in write_note(fact, Random(index)).split()
+    }
+    assert len(words) < 1200
+
+
+def test_typos_touch_a_few_words_and_leave_numbers_and_negations_alone(facts: list[Facts]) -> None:
+    num_words = num_typos = 0
+    for index, fact in enumerate(facts[:1500]):
+        before = write_note(fact, Random(index)).split()
+        after = add_typos(" ".join(before), Random(index)).split()
+        assert len(before) == len(after)
+        changed = [word for word, typed in zip(before, after, strict=True) if word != typed]
+        assert not {"No", "Neg", "no", "but", "or", "not"} & set(changed)
+        assert not any(character.isdigit() for word in changed for character in word)
+        num_words, num_typos = num_words + len(before), num_typos + len(changed)
+    assert 0.001 < num_typos / num_words <= 0.02
+
+
+def test_infants_do_not_tell_of_headaches(facts: list[Facts]) -> None:
+    infants = [fact for fact in facts if fact.age_months < 24]
+    assert infants
+    assert not any({"headache", "dizziness", "chest pain"} & {*fact.asserted, *fact.denied} for fact in infants)
+
+
+def test_red_flags_are_asserted_and_denied_in_comparable_measure(facts: list[Facts]) -> None:
+    asserted = Counter(name for fact in facts for name in fact.asserted)
+    denied = Counter(name for fact in facts for name in fact.denied)
+    assert 0.7 <= asserted.total() / denied.total() <= 1.4
+    for name in FINDINGS:
+        assert min(asserted[name], denied[name]) >= 0.15 * (asserted[name] + denied[name])
+
+
+@pytest.mark.slow
+def test_keywords_do_not_solve_the_task_but_the_rule_does(calls: list[Example], facts: list[Facts]) -> None:
+    train, test = calls[:4800], calls[4800:]
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    features = vectorizer.fit_transform([call.text for call in train])
+    gold = [call.label for call in test]
+    model = LogisticRegression(C=3.0, max_iter=200).fit(features, [call.label for call in train])
+    guessed = model.predict(vectorizer.transform([call.text for call in test]))
+    assert 0.4 < f1_score(gold, guessed, average="macro") < 0.72
+    assert f1_score(gold, [decide(fact)[0] for fact in facts[4800:]], average="macro") > 0.93
