@@ -13,7 +13,7 @@ from r2d.config.data import DataConfig
 from r2d.config.evaluation import EvaluationConfig
 from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import content_hash
-from r2d.modeling.model_folder import folder_hash
+from r2d.files import folder_hash
 from steps.cache import by_code
 from steps.materializers import TableMaterializer
 from steps.work_dir import work_dir

@@ -15,7 +15,7 @@ from zenml.io import fileio
 from zenml.materializers.base_materializer import BaseMaterializer
 
 from r2d.data.examples import content_hash
-from r2d.modeling.model_folder import folder_hash
+from r2d.files import folder_hash
 
 
 class TableMaterializer(BaseMaterializer):

@@ -13,7 +13,7 @@ from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage2Config
 from r2d.data.examples import content_hash
-from r2d.modeling.model_folder import folder_hash
+from r2d.files import folder_hash
 from steps.cache import by_code
 from steps.materializers import ModelFolderMaterializer
 from steps.work_dir import stage_work_dir

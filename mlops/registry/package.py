@@ -17,10 +17,10 @@ from mlops.retraining.training_facts import files_beside
 from r2d.config.run import RunConfig
 from r2d.data.examples import SPLITS, content_hash, split_of, write_table
 from r2d.data.fingerprint import files_fingerprint
+from r2d.files import file_hashes, folder_hash
 from r2d.lineage.origin import Origin
 from r2d.model_card import CardFacts, model_card
 from r2d.modeling.calibrated import Calibration, write_calibration
-from r2d.modeling.model_folder import folder_hash, hashes_of_folder
 from r2d.rationales.provenance import trained_on
 
 MODEL, PROVENANCE = "model", "rationale_provenance.parquet"
@@ -86,7 +86,7 @@ def make_package(
         sources_sha256=code_sha256,
         num_rows=len(examples),
         files_read=None if files_read is None else dict(files_read),
-        model_files=hashes_of_folder(folder / MODEL),
+        model_files=file_hashes(folder / MODEL),
     )
     rows = {split: len(split_of(examples, split)) for split in SPLITS}
     card = model_card(CardFacts(run, metrics, origin, rows, trained_on(provenance)))

@@ -12,7 +12,8 @@ from mlops.tracking import configure_mlflow, in_a_step, without_login
 from r2d.config.model import REGISTERED, ModelConfig
 from r2d.config.run import RunConfig
 from r2d.errors import RegistryError
-from r2d.modeling.model_folder import FACTS_FILE, folder_hash, require_same_labels
+from r2d.files import folder_hash
+from r2d.modeling.model_folder import FACTS_FILE, require_same_labels
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r2d.config.model import REGISTERED
-from r2d.modeling.model_folder import folder_hash
+from r2d.files import folder_hash
 
 SHOWN_HASH_CHARACTERS = 16
 

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,20 +109,3 @@ def require_same_labels(folder: Path, labels: LabelsConfig, *, name: str) -> Non
             f"only the model has {gone or 'none'}, only data.labels.names has {new or 'none'}. Train on the labels "
             "that the model knows, or start from a checkpoint that has learnt none (a pretrained one, or `scratch`)"
         )
-
-
-def folder_hash(folder: Path) -> str:
-    """SHA-256 over names and contents of all files of a folder, in order of their names."""
-    digest = hashlib.sha256()
-    for name, sha256 in hashes_of_folder(folder).items():
-        digest.update(name.encode() + b"\0" + bytes.fromhex(sha256))
-    return digest.hexdigest()
-
-
-def hashes_of_folder(folder: Path) -> dict[str, str]:
-    """Relative path -> SHA-256 of each file of a folder, in order of their names."""
-    found = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            found[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found

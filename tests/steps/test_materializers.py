@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from r2d.modeling.model_folder import folder_hash
+from r2d.files import folder_hash
 from steps.materializers import ModelFolderMaterializer, TableMaterializer
 
 

@@ -1,0 +1,70 @@
+"""Files: written aside and renamed, so that partial output never looks whole, and named by hashes of their contents."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PARTIAL = ".partial"
+"""Ends the name of a file or folder that is being written."""
+
+
+@contextmanager
+def partial_file(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; renamed to `path` when the block ends, kept aside when it raises."""
+    aside = path.with_name(path.name + PARTIAL)
+    yield aside
+    aside.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8."""
+    with partial_file(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
+    """Write a value as JSON with a final line break."""
+    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a table as Parquet."""
+    import pyarrow.parquet as pq
+
+    with partial_file(path) as aside:
+        pq.write_table(table, aside)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content in hexadecimal digits, as `sha256sum` prints it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """Relative path -> SHA-256 of each file below a folder, in order of their names."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): file_sha256(path) for path in files}
+
+
+def folder_hash(folder: Path) -> str:
+    """SHA-256 over names and contents of all files of a folder, in order of their names."""
+    digest = hashlib.sha256()
+    for name, sha256 in file_hashes(folder).items():
+        digest.update(name.encode() + b"\0" + bytes.fromhex(sha256))
+    return digest.hexdigest()
+
+
+def order_by_hash(ids: Sequence[str]) -> list[int]:
+    """Positions of the ids in order of their SHA-256: a sample taken from the front is nobody's choice, and stays the
+    same when rows are added or moved."""
+    digests = [hashlib.sha256(row_id.encode("utf-8", "surrogatepass")).digest() for row_id in ids]
+    return sorted(range(len(ids)), key=digests.__getitem__)

@@ -1,0 +1,44 @@
+"""Files are whole or not there, and hashes depend on names and contents alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from r2d.files import file_hashes, folder_hash, order_by_hash, partial_file, write_json, write_text
+
+
+def test_a_write_that_fails_leaves_the_old_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    write_json(path, {"a": 1})
+
+    def fail_half_way() -> None:
+        with partial_file(path) as aside:
+            aside.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
+    assert json.loads(path.read_text()) == {"a": 1}
+    write_json(path, {"b": "ü"})
+    assert path.read_text(encoding="utf-8") == '{\n  "b": "ü"\n}\n'
+
+
+def test_a_folder_is_known_by_names_and_contents_of_its_files(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name / "inner").mkdir(parents=True)
+        write_text(tmp_path / name / "inner" / "a.txt", "content")
+    assert folder_hash(tmp_path / "one") == folder_hash(tmp_path / "two")
+    assert list(file_hashes(tmp_path / "one")) == ["inner/a.txt"]
+    (tmp_path / "two" / "inner" / "a.txt").rename(tmp_path / "two" / "inner" / "b.txt")
+    assert folder_hash(tmp_path / "one") != folder_hash(tmp_path / "two")
+
+
+def test_the_order_by_hash_stays_when_rows_are_added_or_moved() -> None:
+    ids = [f"row-{number}" for number in range(50)]
+    order = [ids[place] for place in order_by_hash(ids)]
+    moved = [*reversed(ids), "new"]
+    assert [moved[place] for place in order_by_hash(moved) if moved[place] != "new"] == order
+    assert order != ids
