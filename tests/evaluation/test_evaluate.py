@@ -21,6 +21,7 @@ from r2d.errors import ConfigError
 from r2d.evaluation import evaluate as module
 from r2d.evaluation.champion import Champion
 from r2d.evaluation.evaluate import Evaluation, evaluate
+from r2d.evaluation.metrics import Metrics
 from r2d.modeling.calibrated import Calibration, read_calibration, write_calibration
 from r2d.modeling.predictor import Predictor
 from tests.conftest import TOY_LABELS
@@ -65,6 +66,13 @@ def described(examples: pa.Table) -> pa.Table:
 def evaluation(described: pa.Table, stage2_model: Path) -> Evaluation:
     champion = Champion("toy/1", stage2_model)
     return evaluate(described, stage2_model, config=QUICK, data=DATA, champion=champion)
+
+
+def test_metrics_survive_a_round_through_their_json(evaluation: Evaluation) -> None:
+    metrics = Metrics.from_json(evaluation.metrics)
+    assert metrics.to_json() == json.loads(json.dumps(evaluation.metrics))
+    assert Metrics.from_json(metrics.to_json()) == metrics
+    assert metrics.numbers() == evaluation.figures()
 
 
 def test_metrics_keep_to_the_schema_and_agree_with_each_other(evaluation: Evaluation) -> None:

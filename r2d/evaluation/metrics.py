@@ -1,0 +1,605 @@
+"""The metrics of an evaluation as a tree of frozen dataclasses; `metrics.json` (`metrics.schema.json`) is their JSON.
+
+Fields are named as the keys of the JSON. `None` and 0 rows mean that something was not measured, never that it is 0.
+Rates and shares are fractions of 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from r2d.errors import DataError
+
+Decoding = Literal["constrained", "free", "as stated"]
+"""How labels were decoded; `as stated` by a language model that was asked and not trained."""
+HeadlineName = Literal["macro_f1", "accuracy"]
+HEADLINES: Mapping[HeadlineName, str] = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
+"""Metric that models are compared by -> its caption."""
+WHY_NO_CLASSES = "each row has options of its own, so there are no classes for a macro-F1 to average over"
+IF_PRESENT = Field(exclude_if=lambda value: value is None)
+"""Marks a key that is absent from the JSON, not null, where it does not apply."""
+
+
+class Comparator(StrEnum):
+    """What a model is compared with on the same test rows. The value is its key in `metrics.json` and never changes."""
+
+    CHAMPION = "champion"
+    MAJORITY_CLASS = "majority class"
+    LINEAR_MODEL = "TF-IDF + logistic regression"
+    RANDOM_OPTION = "an option at random"
+    FREQUENT_OPTION = "the option most often right in training"
+
+    @property
+    def caption(self) -> str:
+        """Its name in a table or a sentence."""
+        return self.value
+
+
+@dataclass(frozen=True)
+class IntervalEstimate:
+    """A metric, or a difference of two, with its two-sided confidence interval."""
+
+    value: float | None
+    """None where it is undefined, as the recall of a label without a gold row is."""
+    low: float | None = None
+    high: float | None = None
+    method: Literal["bca", "exact"] | None = None
+    """Bootstrap (BCa) or Clopper-Pearson; None where there is no interval."""
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether there is an interval and 0 lies outside of it."""
+        return self.low is not None and self.high is not None and not self.low <= 0.0 <= self.high
+
+
+Intervals = Mapping[str, IntervalEstimate]
+"""Name of a metric -> its estimate, all from one draw of groups."""
+IntervalIfPresent = Annotated[IntervalEstimate | None, IF_PRESENT]
+
+
+# --- labels ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassMetrics:
+    """One label: gold rows (`support`), predicted rows, and ratios, 0 without a row in their denominator."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+    predicted: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelMetrics:
+    """Predicted labels against gold labels. Without classes (options per row) the F1 are None and the tables empty."""
+
+    num_rows: int
+    accuracy: float
+    macro_f1: float | None
+    """Mean F1 of the labels that occur in gold; `weighted_f1` is weighted by their rows."""
+    weighted_f1: float | None
+    invalid_label_rate: float
+    """Share of predictions that are no allowed label; they are wrong."""
+    per_class: Mapping[str, ClassMetrics] = field(default_factory=dict)
+    confusion_matrix: tuple[tuple[int, ...], ...] = ()
+    """[gold labels, labels and then invalid], in the declared order."""
+
+    @property
+    def headline(self) -> HeadlineName:
+        """The metric that models are compared by: `macro_f1`, and `accuracy` where there are no classes."""
+        return "accuracy" if self.macro_f1 is None else "macro_f1"
+
+    @property
+    def headline_value(self) -> float:
+        return self.accuracy if self.macro_f1 is None else self.macro_f1
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherDecoding:
+    """The labels of the decoding that is not the model's own."""
+
+    decoding: Decoding
+    label: LabelMetrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class McNemarTest:
+    """McNemar's exact test, two-sided: do two models err equally often on the same rows?"""
+
+    only_first_right: int
+    only_second_right: int
+    p_value: float
+    """Takes rows as independent; too small where `rows_share_groups`: read the interval of the difference then."""
+    rows_share_groups: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelIntervals:
+    """Label metrics with intervals from one draw of groups; or their differences to another model on the same rows."""
+
+    confidence: float
+    num_resamples: int
+    num_groups: int
+    accuracy: IntervalEstimate
+    macro_f1: IntervalEstimate
+    weighted_f1: IntervalEstimate
+    invalid_label_rate: IntervalEstimate
+    under_triage_rate: IntervalIfPresent = None
+    """The rates of triage where labels are ordered, `mean_cost` where costs are declared."""
+    over_triage_rate: IntervalIfPresent = None
+    severe_under_triage_rate: IntervalIfPresent = None
+    mean_cost: IntervalIfPresent = None
+    per_class: Mapping[str, Intervals] = field(default_factory=dict)
+    """Label -> `recall` and `precision`."""
+    mcnemar: Annotated[McNemarTest | None, IF_PRESENT] = None
+    """Of differences only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auroc:
+    """One label against the rest, by its probability; `macro` is the mean of those that are defined."""
+
+    macro: float | None
+    per_class: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingMetrics:
+    """Matthews correlation, quadratic weighted kappa (of ordered labels) and AUROC; None where undefined."""
+
+    mcc: float | None
+    quadratic_weighted_kappa: float | None
+    auroc: Auroc
+    undefined: Mapping[str, str]
+    """Name of each metric that is None -> why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriageErrors:
+    """Rows predicted less urgent than gold (under-triage), or more urgent (over-triage)."""
+
+    num_rows: int
+    rate: float
+    by_levels: Annotated[Mapping[int, int] | None, IF_PRESENT] = None
+    """Levels between prediction and gold -> rows."""
+    min_levels: Annotated[int | None, IF_PRESENT] = None
+    """Of severe errors: they are at least that many levels apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriageRates:
+    """Error rates of the rows with one gold label; None without rows."""
+
+    num_rows: int
+    under_triage_rate: float | None
+    over_triage_rate: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorstCase:
+    """One under-triaged row; `predicted_label` is None where it is no declared label."""
+
+    id: str
+    gold_label: str
+    predicted_label: str | None
+    levels: int
+    confidence: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafetyMetrics:
+    """Errors by direction and distance, where labels are levels of urgency."""
+
+    num_rows: int
+    num_invalid: int
+    """Predictions that are no declared label; they count as under-triage."""
+    under_triage: TriageErrors
+    over_triage: TriageErrors
+    severe_under_triage: TriageErrors
+    by_gold_label: Mapping[str, TriageRates]
+    mean_cost: float | None
+    """None without declared costs."""
+    worst_cases: tuple[WorstCase, ...]
+    """Most levels first, then most confident."""
+
+
+# --- probabilities ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemperatureFit:
+    """The temperature that probabilities are scaled by, and the validation rows on which it was fitted."""
+
+    value: float
+    num_rows: int
+    nll_before: float
+    nll_after: float
+    at_limit: bool
+    """Whether it lies at a limit of the search: the validation rows are all right, or say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReliabilityBin:
+    """Rows whose confidence lies above `lower` and at most at `upper`, with the means of confidence and accuracy."""
+
+    lower: Annotated[float, Field(alias="from")]
+    upper: Annotated[float, Field(alias="to")]
+    num_rows: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationMetrics:
+    """Label probabilities against what came true; accuracy and confidence are of the most probable label."""
+
+    num_rows: int
+    num_bins: int
+    accuracy: float
+    mean_confidence: float
+    ece_equal_width: float
+    ece_equal_mass: float
+    brier: float
+    """0 is perfect, 2 the worst."""
+    nll: float
+    reliability: Mapping[Literal["equal_width", "equal_mass"], tuple[ReliabilityBin, ...]]
+    """The bins that have rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationResult:
+    """Calibration of the test rows before and after temperature scaling."""
+
+    temperature: TemperatureFit
+    before: CalibrationMetrics
+    after: CalibrationMetrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdOnValidation:
+    """A threshold on the validation rows that chose it; coverage 0 and no risk where there is none."""
+
+    num_rows: int
+    coverage: float
+    risk: float | None
+    upper_bound: float | None
+    """Of the risk, one-sided; None where `bound_confidence` is null, too low where `rows_share_groups`."""
+    rows_share_groups: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdChoice:
+    """The confidence from which on labels are shown."""
+
+    risk: Literal["under_triage", "error"]
+    """What must stay rare among the labels shown."""
+    max_risk: float
+    bound_confidence: float | None
+    threshold: float | None
+    """None where no threshold keeps the risk low enough: then every note goes to a person."""
+    reason: str | None
+    """Why there is none."""
+    validation: ThresholdOnValidation
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdOnTest:
+    """A threshold on the test rows, which had no say in it."""
+
+    num_rows: int
+    coverage: IntervalEstimate
+    risk: IntervalEstimate
+    held: bool | None
+    """Whether the risk is at most `max_risk`; None where no label is shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """Coverage and risk where labels of at least this confidence are shown."""
+
+    threshold: float
+    coverage: float
+    risk: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RiskCoverageCurve:
+    """Risk at every coverage; `risk` is that of all rows, `points` are in order of coverage."""
+
+    num_rows: int
+    risk: float
+    aurc: float
+    """Area under the curve; 0 is best. In the perfect order the same errors have the lowest confidence."""
+    aurc_of_perfect_order: float
+    points: tuple[CurvePoint, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectiveMetrics(ThresholdChoice):
+    """Selective prediction on the test rows; `test` is None without threshold."""
+
+    test: ThresholdOnTest | None
+    curve: RiskCoverageCurve
+
+
+# --- slices ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceMetrics:
+    """The rows with one value of `by`: `label`, `length`, `rationale_source` or `attributes.{name}`."""
+
+    by: str
+    value: str
+    num_rows: int
+    num_groups: int
+    small: bool
+    """Fewer rows than `min_rows`."""
+    figures: Intervals
+    """accuracy, macro_f1 and, of ordered labels, under_triage_rate and over_triage_rate."""
+    gaps: Intervals
+    """The same minus the whole; without interval where the slice's own has none by bootstrap."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultipleLooks:
+    """Gaps that have an interval, those whose interval excludes 0, and how many would by chance; not of labels."""
+
+    num_gaps: int
+    num_without_zero: int
+    expected_by_chance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlicesResult:
+    """All slices beside the whole."""
+
+    confidence: float
+    min_rows: int
+    whole: Intervals
+    slices: tuple[SliceMetrics, ...]
+    multiple_looks: MultipleLooks
+    left_out: Mapping[str, str]
+    """Attribute that rows are not divided by -> why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceDifference:
+    """This model minus the champion in one slice."""
+
+    by: str
+    value: str
+    num_rows: int
+    small: bool
+    difference: Intervals
+
+
+# --- rationales ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverlapMetrics:
+    """Rationales against the reference ones, over the rows of a population; None without rows."""
+
+    num_rows: int
+    bleu: float | None = None
+    """sacreBLEU's corpus BLEU and chrF2 (`chrf`), 0 to 100; the rest are means over rows."""
+    chrf: float | None = None
+    paper_bleu: float | None = None
+    rouge_l: float | None = None
+    sentence_chrf: float | None = None
+    bertscore_precision: float | None = None
+    bertscore_recall: float | None = None
+    bertscore_f1: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Populations:
+    """`all` rows; those with a correct label; all rows, where a rationale for a wrong label counts 0."""
+
+    all: OverlapMetrics
+    correct_only: OverlapMetrics
+    zero_if_wrong: OverlapMetrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class BertScoreModel:
+    """How BERTScore was computed."""
+
+    model: str
+    num_layers: int
+    max_tokens: int
+    """What the model reads of a text; `truncated_share` of the texts were longer."""
+    truncated_share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RationaleMetrics:
+    """Rationales against the reference ones. Rows without reference are left out, empty rationales score 0."""
+
+    num_rows: int
+    num_without_reference: int
+    num_empty_candidates: int
+    sacrebleu_signature: str | None
+    chrf_signature: str | None
+    bertscore: BertScoreModel | None
+    """None where there was nothing to score."""
+    populations: Populations
+    intervals: Mapping[str, Intervals]
+    """Population -> the metrics that are means over rows; empty where nothing was measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Of the number of words or tokens."""
+
+    mean: float
+    median: float
+    min: int
+    max: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopiedWords:
+    """How much of a rationale stands in its note: share of its word triples, longest run of words."""
+
+    mean_share: float | None
+    mean_longest_run: float | None
+    longest_run: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultCount:
+    """Rationales with one fault, and the ids of the first few."""
+
+    rows: int
+    of: int
+    share: float | None
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RationaleQuality:
+    """Rationales by themselves and beside their notes, without a reference."""
+
+    num_rows: int
+    num_written: int
+    """Not empty; all but the fault `empty` is of these."""
+    lengths: Mapping[Literal["words", "tokens"], Spread | None]
+    distinct_1: float | None
+    """Distinct words, and word pairs (`distinct_2`), per one written (Li et al. 2016); fall with the number of rows."""
+    distinct_2: float | None
+    copied: CopiedWords
+    faults: Mapping[str, FaultCount]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignmentMetrics:
+    """Whether a rationale alone leads to the label; `r2d.evaluation.alignment` defines the three shares."""
+
+    num_rows: int = 0
+    num_empty_rationales: int = 0
+    num_with_gold_rationale: int = 0
+    consistency: float | None = None
+    sufficiency: float | None = None
+    gold_robustness: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedAlignment(AlignmentMetrics):
+    """The same with every label masked in the rationales."""
+
+    num_masked: int = 0
+    """Rows whose rationale names a label, and (`num_nothing_left`) consists of nothing else."""
+    num_nothing_left: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlipTest:
+    """Rationales for another label than the predicted one; `r2d.evaluation.alignment` defines the shares."""
+
+    num_rows: int = 0
+    num_without_other_label: int = 0
+    identical: float | None = None
+    identical_ids: tuple[str, ...] = ()
+    """The first few."""
+    mean_chrf: float | None = None
+    """Likeness of the two rationales, 0 to 100."""
+    argues_for_own: float | None = None
+    argues_for_other: float | None = None
+    stays_with_own: float | None = None
+
+
+# --- the whole ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChampionMetrics:
+    """The champion, `name/version`, on the same test rows; all None where it was not compared."""
+
+    reference: str
+    not_compared: str | None = None
+    """Why not."""
+    label: LabelMetrics | None = None
+    under_triage_rate: float | None = None
+    over_triage_rate: float | None = None
+    rationale: OverlapMetrics | None = None
+    """Over all rows."""
+    alignment: AlignmentMetrics | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """Everything that an evaluation measures on the test rows. A section that was not measured is None or empty."""
+
+    num_rows: int
+    decoding: Decoding
+    method: str
+    num_parameters: int = 0
+    label: LabelMetrics
+    other_decoding: OtherDecoding | None = None
+    baselines: Mapping[Comparator, LabelMetrics] = field(default_factory=dict)
+    """Empty without training rows to learn from."""
+    champion: ChampionMetrics | None = None
+    """None where there is none."""
+    intervals: LabelIntervals | None = None
+    differences: Mapping[Comparator, LabelIntervals] = field(default_factory=dict)
+    """This model minus each baseline and the champion, paired."""
+    ranking: RankingMetrics | None = None
+    safety: SafetyMetrics | None = None
+    calibration: CalibrationResult | None = None
+    selective: SelectiveMetrics | None = None
+    slices: SlicesResult | None = None
+    champion_slices: tuple[SliceDifference, ...] | None = None
+    rationale: RationaleMetrics | None = None
+    written_quality: Mapping[Literal["model", "reference"], RationaleQuality] | None = None
+    alignment: AlignmentMetrics = AlignmentMetrics()
+    masked_alignment: MaskedAlignment = MaskedAlignment()
+    flip_test: FlipTest = FlipTest()
+    judge: Mapping[str, Any] = field(default_factory=dict)
+    """`r2d.evaluation.judge`: status and reason, and the scores where rationales were judged."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `metrics.json`: JSON values, keys as in `metrics.schema.json`."""
+        values: dict[str, Any] = _adapter().dump_python(self, mode="json", by_alias=True, warnings="error")
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Metrics:
+        """Read the content of a `metrics.json`. A section that an older version did not measure is empty; keys that
+        this version does not know are left out.
+
+        Raises:
+            DataError: the values are not those of a `metrics.json`.
+        """
+        try:
+            return _adapter().validate_python(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise DataError(f"metrics.json cannot be read: {place}: {first['msg']}") from None
+
+    def numbers(self) -> dict[str, float]:
+        """Every number by its path, such as `label/per_class/self care/recall`; those in lists are left out."""
+        return dict(_numbers(self.to_json(), ""))
+
+
+@cache
+def _adapter() -> TypeAdapter[Metrics]:
+    return TypeAdapter(Metrics)
+
+
+def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _numbers(inner, f"{path}/{name}" if path else str(name))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield path, float(value)
