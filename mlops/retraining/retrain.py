@@ -19,7 +19,7 @@ from mlops.retraining.training_facts import count_rows, facts_of_run
 from mlops.retraining.triggers import RetrainingDecision, data_changed, decide
 from mlops.run_key import key_of
 from r2d.config.jobs import RetrainingConfig
-from r2d.config.loading import parse_config, read_parameters
+from r2d.config.loading import extended, parse_config, read_parameters
 from r2d.config.run import RunConfig
 from r2d.config.section import parse_section
 
@@ -38,7 +38,7 @@ def retrain(
         ConfigError, DataError, RegistryError: nothing has started.
         TrainingError: the run did not succeed; no alias was moved by it.
     """
-    values = dict(read_parameters(file))
+    values = dict(extended(read_parameters(file), str(file)))
     triggers = parse_section(RetrainingConfig, values.pop("retraining", None) or {}, where=f"{file}: retraining")
     decision, run = decision_on(parse_config(values, where=str(file)), triggers, force)
     result = RetrainingResult(decision)

@@ -15,6 +15,9 @@ from r2d.text import did_you_mean
 
 logger = logging.getLogger(__name__)
 
+SHIPPED = Path(__file__).resolve().parents[2] / "configs"
+"""Complete runs that another one may extend by name."""
+
 # ZenML reads a run configuration with these keys; ours is the pipeline parameter `config`.
 ZENML_RUN_KEYS = (
     "run_name", "enable_cache", "enable_artifact_metadata", "enable_artifact_visualization", "enable_step_logs",
@@ -27,16 +30,50 @@ def parse_config(values: Any, *, where: str = "config") -> RunConfig:
     """Check the values of one run and return them as the schema.
 
     Args:
-        values: the mapping under `parameters.config` of a YAML.
+        values: the mapping under `parameters.config` of a YAML; with a key `extends`, what it changes of another run.
         where: how to call its origin in a message.
 
     Raises:
         ConfigError: lists every fault with its key, what was found, what is allowed and the fix.
     """
-    run = parse_section(RunConfig, values, where=where)
+    run = parse_section(RunConfig, extended(values, where), where=where)
     for key, why in run.keys_without_effect().items():
         logger.warning("%s: %s has no effect, because %s; remove it", where, key, why)
     return run
+
+
+def extended(values: Any, where: str) -> Any:
+    """The values of a run together with those of the run that its key `extends` names, which it changes.
+
+    Mappings are merged key by key, everything else is replaced. The file is looked for in the working directory, then
+    among the shipped configurations.
+
+    Raises:
+        ConfigError: the other file cannot be read, or extends this one.
+    """
+    chain: list[Path] = []
+    while isinstance(values, dict) and "extends" in values:
+        values = dict(values)
+        base = _base_file(values.pop("extends"), where)
+        if base in chain:
+            raise ConfigError(f"{where}: extends: {base} extends itself; remove `extends` from one of the files")
+        chain.append(base)
+        values = _merge(read_parameters(base), values)
+    return values
+
+
+def _base_file(name: Any, where: str) -> Path:
+    places = [Path(str(name)), SHIPPED / str(name)]
+    for place in places:
+        if place.is_file():
+            return place.resolve()
+    raise ConfigError(f"{where}: extends: no file {show_value(name)}; looked for {', '.join(map(str, places))}")
+
+
+def _merge(base: Any, changes: Any) -> Any:
+    if not isinstance(base, dict) or not isinstance(changes, dict):
+        return changes
+    return base | {key: _merge(base.get(key), value) for key, value in changes.items()}
 
 
 def load_config(path: Path) -> RunConfig:

@@ -220,3 +220,25 @@ def test_a_key_that_nothing_reads_is_warned_of_with_its_reason(
     for message in caplog.messages:
         assert message.startswith("my.yaml: ")
         assert "has no effect, because" in message
+
+
+def test_a_run_extends_another_and_changes_what_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = {"parameters": {"config": {"extends": "demo.yaml", "stage1": {"max_steps": 7, "eval_every_steps": 7}}}}
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
+    run = parse_config({"extends": "base.yaml", "stage1": {"patience": 2}, "data": {"labels": {"names": ["a", "b"]}}})
+    shipped = load_config(ROOT / "configs" / "demo.yaml")
+    assert (run.stage1.max_steps, run.stage1.patience) == (7, 2)
+    assert run.stage1.batch_size == shipped.stage1.batch_size
+    assert run.data.labels.names == ("a", "b")
+    assert run.data.labels.ordered
+    assert (run.stage2, run.rationales) == (shipped.stage2, shipped.rationales)
+
+
+def test_a_run_that_extends_nothing_or_itself_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"my.yaml: extends: no file 'demmo.yaml'; looked for demmo.yaml, .*configs"):
+        parse_config({"extends": "demmo.yaml"}, where="my.yaml")
+    (tmp_path / "loop.yaml").write_text(yaml.safe_dump({"parameters": {"config": {"extends": "loop.yaml"}}}))
+    with pytest.raises(ConfigError, match="extends itself"):
+        load_config(Path("loop.yaml"))
