@@ -174,7 +174,7 @@ def stack_apply(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the difference alone.")] = False,
 ) -> None:
     """Bring the ZenML server to the stack of a file, and show the difference."""
-    from mlops.stack.stack import apply_stack
+    from mlops.stack import apply_stack
 
     typer.echo("\n".join(apply_stack(file, dry_run=dry_run)) or f"{file}: nothing to do")
 
@@ -182,7 +182,7 @@ def stack_apply(
 @app.command()
 def doctor(stack: Annotated[str, typer.Option(help="Name of the ZenML stack.")] = "reason2decide") -> None:
     """Whether a run could start on a stack; exits 1 where a line fails."""
-    from mlops.doctor.doctor import examine
+    from mlops.doctor import examine
 
     failed = 0
     for finding in examine(stack):

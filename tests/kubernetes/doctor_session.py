@@ -22,8 +22,8 @@ def main(target: Path) -> None:
     from zenml.client import Client
     from zenml.enums import StackComponentType
 
-    from mlops.doctor.doctor import examine
-    from mlops.stack.stack import apply_stack
+    from mlops.doctor import examine
+    from mlops.stack import apply_stack
     from r2d.errors import ConfigError
 
     def findings(stack: str, *, seconds: float = 60.0) -> dict[str, Any]:

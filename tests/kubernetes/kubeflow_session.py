@@ -47,7 +47,7 @@ def use_kubeflow() -> None:
     from zenml.client import Client
     from zenml.enums import StackComponentType
 
-    from mlops.stack.stack import apply_stack
+    from mlops.stack import apply_stack
 
     client = Client()
     for name, keys in (("object-store", ("key", "secret")), ("mlflow", ("username", "password"))):

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
-from mlops.doctor.findings import (
+from mlops.doctor import (
     Finding,
-    judge_gpus,
-    judge_image,
-    judge_rights,
-    judge_storage,
-    judge_zenml,
+    check_gpus,
+    check_image,
+    check_rights,
+    check_volumes,
+    check_zenml,
     most_gpus,
     required_rights,
 )
@@ -54,7 +54,7 @@ def storage_class(name: str, *, default: bool, mode: str) -> dict[str, Any]:
 def test_free_gpus_are_those_that_unfinished_pods_have_not_asked_for() -> None:
     nodes = [gpu_node("a", 2), gpu_node("b", 1), {"metadata": {"name": "c"}, "status": {"allocatable": {"cpu": "4"}}}]
     pods = [gpu_pod("a", 1), gpu_pod("b", 1, "Succeeded"), {"spec": {"containers": [{}]}, "status": {}}]
-    assert judge_gpus(nodes, pods, wanted=1) == Finding("gpu nodes", True, "2 with 3 GPUs, 2 free")
+    assert check_gpus(nodes, pods, wanted=1) == Finding("gpu nodes", True, "2 with 3 GPUs, 2 free")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_free_gpus_are_those_that_unfinished_pods_have_not_asked_for() -> None:
     ],
 )
 def test_a_step_that_would_wait_is_told_why(nodes: list[Any], pods: list[Any], wanted: int, detail: str) -> None:
-    finding = judge_gpus(nodes, pods, wanted=wanted)
+    finding = check_gpus(nodes, pods, wanted=wanted)
     assert not finding.ok
     assert detail in finding.detail
     assert finding.fix
@@ -78,9 +78,9 @@ def test_a_step_that_asks_for_more_than_the_quota_is_refused_before_it_waits() -
     quota = {"spec": {"hard": {"requests.nvidia.com/gpu": "1", "pods": "30"}}}
     run = yaml.safe_load((ROOT / "configs" / "kubernetes.yaml").read_text(encoding="utf-8"))
     assert most_gpus(run) == 1
-    finding = judge_gpus([gpu_node("a", 4)], [], wanted=2, quotas=[quota])
+    finding = check_gpus([gpu_node("a", 4)], [], wanted=2, quotas=[quota])
     assert finding.detail == "the quota allows 1 GPUs; one step asks for 2"
-    assert judge_gpus([gpu_node("a", 4)], [], wanted=1, quotas=[quota, {"spec": {"hard": {"pods": "3"}}}]).ok
+    assert check_gpus([gpu_node("a", 4)], [], wanted=1, quotas=[quota, {"spec": {"hard": {"pods": "3"}}}]).ok
 
 
 def test_volumes_are_there_or_bound_on_first_use() -> None:
@@ -88,11 +88,11 @@ def test_volumes_are_there_or_bound_on_first_use() -> None:
     waiting = [*bound[:2], claim("data", "Pending")]
     lazy = storage_class("lazy", default=True, mode="WaitForFirstConsumer")
     eager = storage_class("eager", default=True, mode="Immediate")
-    assert judge_storage(bound, [], "ns").ok
-    assert judge_storage(waiting, [lazy], "ns").detail.endswith("data will be bound on first use")
-    assert judge_storage(waiting, [eager], "ns").detail == "data not bound; default storage class eager"
-    assert judge_storage(waiting, [{**lazy, "metadata": {"name": "lazy"}}], "ns").detail.endswith("class none")
-    assert judge_storage(bound[:1], [lazy], "ns").detail == "no claim model-cache, data in ns"
+    assert check_volumes(bound, [], "ns").ok
+    assert check_volumes(waiting, [lazy], "ns").detail.endswith("data will be bound on first use")
+    assert check_volumes(waiting, [eager], "ns").detail == "data not bound; default storage class eager"
+    assert check_volumes(waiting, [{**lazy, "metadata": {"name": "lazy"}}], "ns").detail.endswith("class none")
+    assert check_volumes(bound[:1], [lazy], "ns").detail == "no claim model-cache, data in ns"
 
 
 def test_the_rights_asked_for_are_those_of_the_role_that_is_shipped() -> None:
@@ -100,19 +100,19 @@ def test_the_rights_asked_for_are_those_of_the_role_that_is_shipped() -> None:
     assert ("batch", "jobs", "create") in rights
     assert ("", "pods/log", "get") in rights
     allowed = dict.fromkeys(rights, True)
-    assert judge_rights("ns", allowed).ok
-    assert judge_rights("ns", allowed | {("", "pods", "list"): False}).detail == "this account may not: list pods"
+    assert check_rights("ns", allowed).ok
+    assert check_rights("ns", allowed | {("", "pods", "list"): False}).detail == "this account may not: list pods"
 
 
 def test_versions_must_be_equal_but_for_their_local_part() -> None:
     here = {"torch": "2.13.0+cpu", "zenml": "0.98.0"}
-    assert judge_image("i", here, {"torch": "2.13.0", "zenml": "0.98.0"}).ok
-    assert judge_image("i", here, {"torch": "2.12.0"}).detail == (
+    assert check_image("i", here, {"torch": "2.13.0", "zenml": "0.98.0"}).ok
+    assert check_image("i", here, {"torch": "2.12.0"}).detail == (
         "i starts, but has torch 2.12.0 (here 2.13.0+cpu), zenml missing (here 0.98.0)"
     )
-    assert judge_zenml("https://zenml.invalid", "0.98.0", "0.98.0").ok
-    assert "0.97.0" in judge_zenml("https://zenml.invalid", "0.98.0", "0.97.0").detail
-    assert not judge_zenml("sqlite:///zenml.db", "0.98.0", "0.98.0").ok
+    assert check_zenml("https://zenml.invalid", "0.98.0", "0.98.0").ok
+    assert "0.97.0" in check_zenml("https://zenml.invalid", "0.98.0", "0.97.0").detail
+    assert not check_zenml("sqlite:///zenml.db", "0.98.0", "0.98.0").ok
 
 
 def test_a_failure_is_shown_with_its_fix() -> None:

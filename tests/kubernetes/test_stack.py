@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops.stack.stack_file import Registered, StackFile, changes, read_stack
+from mlops.stack import Registered, StackFile, changes, read_stack
 from r2d.errors import ConfigError
 from tests.kubernetes.manifests import ROOT, zenml_session
 

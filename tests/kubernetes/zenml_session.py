@@ -46,7 +46,7 @@ def applied(folder: Path) -> dict[str, list[str]]:
 
 
 def _apply(path: Path = STACK, *, dry_run: bool = False) -> list[str]:
-    from mlops.stack.stack import apply_stack
+    from mlops.stack import apply_stack
     from r2d.errors import R2DError
 
     try:

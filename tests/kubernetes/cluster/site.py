@@ -200,7 +200,7 @@ def running_site(
             "R2D_MLFLOW_URL": services.mlflow,
         }
         place.python(
-            "from pathlib import Path\nfrom zenml.client import Client\nfrom mlops.stack.stack import apply_stack\n"
+            "from pathlib import Path\nfrom zenml.client import Client\nfrom mlops.stack import apply_stack\n"
             "Client().create_secret('object-store', {'key': 'test', 'secret': 'test-secret'})\n"
             "Client().create_secret('mlflow', {'username': 'test', 'password': 'test-secret'})\n"
             f"answer = apply_stack(Path('{ROOT / 'k8s' / 'stack.yaml'}'))"
