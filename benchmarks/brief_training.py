@@ -14,7 +14,8 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from benchmarks.invented_rows import PROMPTS, Row, benchmark_tokenizer, make_rows
 from benchmarks.pairs import say
-from r2d.modeling.backends import Task, make_network
+from r2d.modeling.backends.backend import Task
+from r2d.modeling.backends.packed import make_backend
 
 SIZES = {
     "tiny": {"d_model": 128, "d_kv": 32, "d_ff": 512, "num_layers": 2, "num_heads": 4},
@@ -52,7 +53,7 @@ def train_briefly(model: T5ForConditionalGeneration, size: str, num_steps: int, 
     batches = [rows[start : start + BATCH_SIZE] for start in range(0, len(rows), BATCH_SIZE)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATES[size], weight_decay=0.0)
     scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, total_iters=num_steps)
-    network = make_network(model)
+    network = make_backend(model)
     model.train()
     for step, batch in enumerate(batches):
         loss = network.losses(_tasks(batch, explaining=explaining)).total

@@ -16,7 +16,7 @@ from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage1Config, Stage2Config
 from r2d.data.examples import Example, to_table
-from r2d.modeling.backends import Encoded
+from r2d.modeling.backends.backend import Encoded
 from r2d.modeling.decoding import LabelDecoding
 from r2d.modeling.labels import LabelSets
 from r2d.modeling.model_folder import finish_model_folder
@@ -135,8 +135,8 @@ class Engine:
         batch = Batch([self.stage2.train_dataset[self.number[row.id]] for row in rows])
         key = tuple(batch["id"])
         if key not in self.states:
-            with self.stage2.network.evaluating():
-                self.states[key] = self.stage2.network.encode(batch["label_prompt"])
+            with self.stage2.backend.evaluating():
+                self.states[key] = self.stage2.backend.encode(batch["label_prompt"])
         return self.stage2.decode(batch, self.states[key])
 
     def infer(self, rows: Sequence[Row], batch_size: int) -> list[tuple[str, str]]:

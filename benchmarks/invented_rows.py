@@ -29,7 +29,7 @@ import numpy as np
 
 from benchmarks.work import RowTokens
 from r2d.config.model import PromptsConfig
-from r2d.modeling.tokenizer import train_tokenizer
+from r2d.modeling.load import train_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

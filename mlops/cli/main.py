@@ -234,5 +234,5 @@ def _shown(decision: Decision) -> str:
     others = ", ".join(f"{name} {share:.0%}" for name, share in ranked if name != decision.label)
     own = decision.label_probabilities.get(decision.label)
     sure = f" ({own:.0%}; {others})" if own is not None else f" (no declared label; {others})"
-    to_whom = "  -> for a person to decide: less sure than this model's threshold\n" if decision.handed_over else ""
+    to_whom = "  -> for a person to decide: less sure than this model's threshold\n" if decision.deferred else ""
     return f"{decision.label}{sure}\n{to_whom}  {decision.rationale}"

@@ -20,7 +20,7 @@ from r2d.data.fingerprint import files_fingerprint
 from r2d.files import file_hashes, folder_hash
 from r2d.lineage.origin import Origin
 from r2d.model_card import CardFacts, model_card
-from r2d.modeling.calibrated import Calibration, write_calibration
+from r2d.modeling.calibration_file import Calibration, write_calibration
 from r2d.rationales.provenance import trained_on
 
 MODEL, PROVENANCE = "model", "rationale_provenance.parquet"

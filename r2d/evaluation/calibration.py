@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from r2d.evaluation.decided_rows import FloatArray, IntArray
-from r2d.modeling.calibrated import SMALLEST_PROBABILITY
+from r2d.modeling.calibration_file import SMALLEST_PROBABILITY
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 

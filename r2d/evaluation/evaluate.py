@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from r2d.evaluation.decided_rows import IntArray
     from r2d.evaluation.judge import Judgement
     from r2d.evaluation.label_sections import LabelSections
-    from r2d.modeling.calibrated import Calibration
+    from r2d.modeling.calibration_file import Calibration
     from r2d.modeling.predictor import Decision, Predictor
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def evaluate(
     from r2d.evaluation.champion import champion_facts, decide_as_champion
     from r2d.evaluation.decided_rows import group_numbers
     from r2d.evaluation.rationale_sections import no_rationale_sections, rationale_sections
-    from r2d.modeling.calibrated import read_calibration
+    from r2d.modeling.calibration_file import read_calibration
     from r2d.modeling.predictor import Predictor
 
     clock = Clock()

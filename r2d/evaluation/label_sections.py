@@ -19,7 +19,7 @@ from r2d.evaluation.safety import safety_metrics
 from r2d.evaluation.selective import chosen_on, measured_on
 from r2d.evaluation.slices import partitions, slice_differences, slice_metrics
 from r2d.evaluation.statistics import intervals
-from r2d.modeling.calibrated import Calibration
+from r2d.modeling.calibration_file import Calibration
 from r2d.modeling.predictor import Decision
 
 CHAMPION = "champion"

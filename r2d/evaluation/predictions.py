@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from r2d.modeling.calibrated import Calibration
+    from r2d.modeling.calibration_file import Calibration
     from r2d.modeling.predictor import Decision
 
 PREDICTIONS_SCHEMA = pa.schema(
@@ -48,7 +48,7 @@ def predictions_table(
         decisions: of the test rows, with probabilities that are not scaled.
         flags: of each row; scores: figure -> of each row.
     """
-    from r2d.modeling.calibrated import scaled_probabilities
+    from r2d.modeling.calibration_file import scaled_probabilities
 
     temperature = 1.0 if calibration is None else calibration.temperature
     shown = [scaled_probabilities(decision.label_probabilities, temperature) for decision in decisions]
@@ -57,7 +57,7 @@ def predictions_table(
         "predicted_label": [decision.label for decision in decisions],
         "valid": [decision.valid for decision in decisions],
         "label_probabilities": [list(some.items()) for some in shown],
-        "handed_over": [None if calibration is None else calibration.hands_over(value) for value in confidence],
+        "handed_over": [None if calibration is None else calibration.defers(value) for value in confidence],
         "predicted_rationale": [decision.rationale for decision in decisions],
         "flags": flags,
         **scores,

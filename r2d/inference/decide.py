@@ -12,7 +12,7 @@ from r2d.text import normalise_label
 
 if TYPE_CHECKING:
     from r2d.inference.calls import Call
-    from r2d.modeling.calibrated import Calibration
+    from r2d.modeling.calibration_file import Calibration
     from r2d.modeling.labels import LabelSets
     from r2d.modeling.predictor import Decision
 
@@ -152,6 +152,6 @@ def _why_handed_over(decision: Decision, calibration: Calibration | None) -> str
         return "no_declared_label"
     if calibration is None:
         return "never_evaluated"
-    if not decision.handed_over:
+    if not decision.deferred:
         return None
     return "no_threshold" if calibration.threshold is None else "below_threshold"

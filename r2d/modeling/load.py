@@ -1,4 +1,7 @@
-"""Model and tokenizer from a hub name, a folder, a registered version, or scratch: safetensors only, no hub code."""
+"""Model and tokenizer from a hub name, a folder, a registered version, or scratch: safetensors only, no hub code.
+
+All families get the same start, end and padding, and decoding that no setting of a checkpoint changes.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from r2d.config.data import LabelsConfig
 from r2d.config.model import REGISTERED, ModelConfig, ScratchConfig
 from r2d.errors import ModelError
-from r2d.modeling.architectures import ALLOWED, end_every_text, make_alike, require_allowed, require_positions
+from r2d.modeling.architectures import ALLOWED, require_allowed
 from r2d.modeling.model_folder import require_same_labels
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 
 def start_model(
@@ -40,10 +43,10 @@ def start_model(
     if config.name == "scratch":
         tokenizer = start_tokenizer(config, training_texts)
         return _scratch_model(config.scratch, tokenizer, seed), tokenizer
-    place, revision = _place(config, folder)
+    name_or_folder, revision = _location(config, folder)
     if labels is not None:
-        require_same_labels(Path(place), labels, name=config.name)
-    model, tokenizer = load_pretrained(place, revision)
+        require_same_labels(Path(name_or_folder), labels, name=config.name)
+    model, tokenizer = load_pretrained(name_or_folder, revision)
     require_positions(model, config)
     return model, tokenizer
 
@@ -57,14 +60,12 @@ def start_tokenizer(
         ModelError: the checkpoint's tokenizer cannot be had.
     """
     if config.name == "scratch":
-        from r2d.modeling.tokenizer import train_tokenizer
-
         return train_tokenizer(training_texts, config.scratch.vocab_size)
-    place, revision = _place(config, folder)
+    name_or_folder, revision = _location(config, folder)
     try:
-        return _tokenizer(place, _source(place, revision))
+        return _load_tokenizer(name_or_folder, revision)
     except (OSError, ValueError) as error:
-        raise ModelError(_cannot_load(place, revision, error)) from error
+        raise ModelError(_cannot_load(name_or_folder, revision, error)) from error
 
 
 def load_pretrained(
@@ -79,23 +80,37 @@ def load_pretrained(
         ModelError: as `start_model`.
     """
     import torch
-    from transformers import AutoModelForSeq2SeqLM
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM, __version__
 
     _no_progress_bars()
     source = _source(name_or_folder, revision)
     try:
-        require_allowed(name_or_folder, _architecture(name_or_folder, source))
-        tokenizer = _tokenizer(name_or_folder, source)
+        try:
+            config = AutoConfig.from_pretrained(name_or_folder, **source)
+        except ValueError as error:
+            raise ModelError(
+                f"model.name {name_or_folder!r}: its config.json names no architecture that transformers {__version__} "
+                f"has, or one whose code lies on the hub, which is not run. Allowed types are {', '.join(ALLOWED)}"
+            ) from error
+        require_allowed(name_or_folder, config)
+        tokenizer = _load_tokenizer(name_or_folder, revision)
         model = AutoModelForSeq2SeqLM.from_pretrained(
             name_or_folder, use_safetensors=True, dtype=torch.float32, **source
         )
     except (OSError, ValueError) as error:
         raise ModelError(_cannot_load(name_or_folder, revision, error)) from error
-    make_alike(name_or_folder, model, tokenizer)
+    normalise_special_tokens(name_or_folder, model, tokenizer)
     return model, tokenizer
 
 
-def _place(config: ModelConfig, folder: Path | None) -> tuple[str, str | None]:
+def _no_progress_bars() -> None:
+    """A bar for each file of weights, loaded or saved, adds nothing to our own progress lines."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+
+
+def _location(config: ModelConfig, folder: Path | None) -> tuple[str, str | None]:
     """Folder or hub name of the start model, and the hub's revision."""
     if folder is not None:
         return str(folder), None
@@ -105,43 +120,23 @@ def _place(config: ModelConfig, folder: Path | None) -> tuple[str, str | None]:
 
 
 def _source(name_or_folder: str, revision: str | None) -> dict[str, Any]:
-    here = Path(name_or_folder).is_dir()
-    return {"trust_remote_code": False} | ({} if here else {"revision": revision})
+    return {"trust_remote_code": False} | ({} if Path(name_or_folder).is_dir() else {"revision": revision})
 
 
-def _architecture(name_or_folder: str, source: dict[str, Any]) -> PreTrainedConfig:
-    from transformers import AutoConfig, __version__
-
-    try:
-        return AutoConfig.from_pretrained(name_or_folder, **source)
-    except ValueError as error:
-        raise ModelError(
-            f"model.name {name_or_folder!r}: its config.json names no architecture that transformers {__version__} "
-            f"has, or one whose code lies on the hub, which is not run. Allowed types are {', '.join(ALLOWED)}"
-        ) from error
-
-
-def _tokenizer(name_or_folder: str, source: dict[str, Any]) -> PreTrainedTokenizerBase:
+def _load_tokenizer(name_or_folder: str, revision: str | None) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(name_or_folder, **source)
-    end_every_text(name_or_folder, tokenizer)
+    tokenizer = AutoTokenizer.from_pretrained(name_or_folder, **_source(name_or_folder, revision))
+    ensure_eos(name_or_folder, tokenizer)
     return tokenizer
-
-
-def _no_progress_bars() -> None:
-    """A bar for each file of weights says nothing that our own progress lines do not."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
 
 
 def _cannot_load(name_or_folder: str, revision: str | None, error: Exception) -> str:
     if Path(name_or_folder).is_dir():
-        found = sorted(path.name for path in Path(name_or_folder).iterdir())[:12]
+        files = sorted(path.name for path in Path(name_or_folder).iterdir())[:12]
         return (
             f"model.name {name_or_folder!r} is a folder that does not hold a complete checkpoint: needed are "
-            f"config.json, model.safetensors and a tokenizer, found {found}. Weights in pickle files (*.bin) are not "
+            f"config.json, model.safetensors and a tokenizer, found {files}. Weights in pickle files (*.bin) are not "
             f"read: convert them to safetensors. ({type(error).__name__})"
         )
     at = f" at revision {revision!r}" if revision else ""
@@ -153,6 +148,93 @@ def _cannot_load(name_or_folder: str, revision: str | None, error: Exception) ->
         f"`hf download {name_or_folder}{option} --local-dir {folder}`, copy the folder here and set model.name to its "
         "path; or set model.name to `scratch`"
     )
+
+
+def ensure_eos(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Have the tokenizer end every text with end-of-sequence, as T5's does: decoding stops there.
+
+    BERT's separator is its end-of-sequence; Gemma's tokenizer is asked to add its own.
+
+    Raises:
+        ModelError: it has no padding token, or ends texts otherwise.
+    """
+    if tokenizer.eos_token is None and tokenizer.sep_token is not None:
+        tokenizer.eos_token = tokenizer.sep_token
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"model.name {name!r}: the tokenizer has no pad_token; name one in tokenizer_config.json")
+    if tokenizer.eos_token is not None and tokenizer("a").input_ids[-1:] != [tokenizer.eos_token_id]:
+        tokenizer.add_eos_token = True
+    last = tokenizer.convert_ids_to_tokens(tokenizer("a").input_ids[-1:])
+    if tokenizer.eos_token is None or last != [tokenizer.eos_token]:
+        raise ModelError(
+            f"model.name {name!r}: a text must end with end-of-sequence ({tokenizer.eos_token!r}), where decoding "
+            f"stops; the tokenizer ends it with {last[0] if last else 'nothing'!r}. Set eos_token and add_eos_token in "
+            "tokenizer_config.json"
+        )
+
+
+def normalise_special_tokens(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give every family the same start, end and padding, and plain greedy decoding.
+
+    A checkpoint's own generation settings (forced tokens, a least length, beams, forbidden repetitions) are left out:
+    they would change which label or rationale is decoded from the same probabilities.
+
+    Raises:
+        ModelError: the checkpoint has no start or padding token, or fewer embeddings than its tokenizer has tokens.
+    """
+    from transformers import GenerationConfig
+
+    config = model.config
+    embeddings = (model.get_input_embeddings(), model.get_output_embeddings())
+    num_embeddings = min(int(module.weight.shape[0]) for module in embeddings)
+    if len(tokenizer) > num_embeddings:
+        raise ModelError(
+            f"model.name {name!r}: the tokenizer has {len(tokenizer):,} tokens, the model has embeddings for "
+            f"{num_embeddings:,}; give the tokenizer that the checkpoint was trained with"
+        )
+    if config.model_type == "t5gemma":  # it shifts its targets by its decoder's tokens and names no start token
+        config.decoder_start_token_id = config.decoder.bos_token_id
+        config.pad_token_id = config.decoder.pad_token_id
+    for key in ("decoder_start_token_id", "pad_token_id"):
+        if getattr(config, key, None) is None:
+            raise ModelError(
+                f"model.name {name!r}: its config.json has no {key}, without which targets cannot be shifted; "
+                "add the one that the checkpoint was trained with"
+            )
+    model.generation_config = GenerationConfig(
+        decoder_start_token_id=config.decoder_start_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        use_cache=True,
+    )
+
+
+def require_positions(model: PreTrainedModel, limits: ModelConfig) -> None:
+    """Refuse token limits beyond the positions a model has. T5 has no limit: its positions are relative.
+
+    Raises:
+        ModelError: names each limit of the config and what the checkpoint has.
+    """
+    # The decoder reads its start token besides, and generation writes end-of-sequence after the last token.
+    wanted = {
+        "max_input_tokens": ("encoder", limits.max_input_tokens, 0),
+        "max_rationale_tokens": ("decoder", limits.max_rationale_tokens, 1),
+        "max_label_tokens": ("decoder", limits.max_label_tokens, 1),
+    }
+    faults = []
+    for key, (part, tokens, extra) in wanted.items():
+        config = getattr(model.config, part, None) or model.config
+        positions = getattr(config, "max_position_embeddings", None)
+        if positions is not None and config.model_type == "roberta":
+            positions -= config.pad_token_id + 1  # its positions begin behind the padding
+        if positions is not None and tokens + extra > positions:
+            most = positions - extra
+            faults.append(f"model.{key} is {tokens:,}, its {part} has {positions:,} positions: at most {most:,}")
+    if faults:
+        raise ModelError(
+            f"model.name {limits.name!r} (max_position_embeddings): " + "; ".join(faults) + ". Lower it, or choose a "
+            "model with more positions (a T5 has no such limit)"
+        )
 
 
 def _scratch_model(sizes: ScratchConfig, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
@@ -174,4 +256,37 @@ def _scratch_model(sizes: ScratchConfig, tokenizer: PreTrainedTokenizerBase, see
             eos_token_id=tokenizer.eos_token_id,
             decoder_start_token_id=tokenizer.pad_token_id,
         )
+    )
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Train a byte-pair tokenizer with T5's special tokens: `<pad>` = 0, `</s>` = 1 (ends every text), `<unk>` = 2.
+
+    BPE and not T5's Unigram: on a few thousand notes the Unigram trainer keeps letters where BPE keeps whole words.
+
+    Args:
+        texts: training texts; only their words shape the vocabulary.
+        vocab_size: upper bound; small corpora give fewer tokens.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
+    tokenizer.decoder = decoders.Metaspace()
+    special = ["<pad>", "</s>", "<unk>"]
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", tokenizer.token_to_id("</s>"))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        clean_up_tokenization_spaces=False,
     )

@@ -1,7 +1,7 @@
-"""Low-rank adapters: put into a network before a stage, merged into plain weights whenever the stage keeps some.
+"""Low-rank adapters: put into a model before a stage, merged into plain weights whenever the stage keeps some.
 
-The adapters live inside the network, so that losses, decoding and the Trainer's checkpoints see the model they know.
-A checkpoint holds base and adapters; what a stage leaves is a checkpoint of the base architecture that needs no peft.
+The adapters are inside the model, so that losses, decoding and the Trainer's checkpoints see the model they know.
+A checkpoint holds base and adapters; a stage leaves a checkpoint of the base architecture that needs no peft.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ADAPTER = "default"
 
 
 def add_adapters(model: PreTrainedModel, config: LoraConfig | None, *, seed: int) -> PreTrainedModel:
-    """The network with fresh adapters, all else frozen; as it is without a `config`. It gives what it gave before.
+    """The model with fresh adapters, all else frozen; unchanged without a `config`. Its outputs are those of before.
 
     Args:
         seed: of the adapters' random half; the other half is zero.
@@ -32,30 +32,32 @@ def add_adapters(model: PreTrainedModel, config: LoraConfig | None, *, seed: int
         return model
     from peft import LoraConfig as PeftConfig
     from peft import inject_adapter_in_model
+    from torch.nn import Linear
     from transformers import set_seed
 
+    layers = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, Linear)})
+    unknown = [name for name in config.target_modules if name not in layers]
+    if unknown:
+        raise ModelError(
+            f"model.lora.target_modules: found {unknown}; the linear layers of a {model.config.model_type} are {layers}"
+        )
     set_seed(seed)
-    wanted = PeftConfig(
+    peft_config = PeftConfig(
         r=config.rank,
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
         target_modules=list(config.target_modules) or "all-linear",
     )
-    _require_targets(model, config)
-    return inject_adapter_in_model(wanted, model, ADAPTER)
+    return inject_adapter_in_model(peft_config, model, ADAPTER)
 
 
 def save_weights(model: PreTrainedModel, folder: Path) -> None:
-    """Save a network as a plain checkpoint, its adapters merged; the network itself keeps its bits.
+    """Save a model as a plain checkpoint, its adapters merged; the model itself keeps its bits.
 
-    Merged matrices are computed aside: memory for a second copy of the adapted layers is needed while it saves.
+    Merged matrices are computed aside: saving needs memory for a second copy of the adapted layers.
     """
-    model.save_pretrained(folder, state_dict=merged_weights(model) if has_adapters(model) else None)
-
-
-def has_adapters(model: PreTrainedModel) -> bool:
-    """Whether `add_adapters` has put any into it."""
-    return hasattr(model, "peft_config")
+    has_adapters = hasattr(model, "peft_config")
+    model.save_pretrained(folder, state_dict=merged_weights(model) if has_adapters else None)
 
 
 def merged_weights(model: PreTrainedModel) -> dict[str, Tensor]:
@@ -77,14 +79,3 @@ def merged_weights(model: PreTrainedModel) -> dict[str, Tensor]:
             else:
                 merged[f"{layer}.{parameter}"] = value
     return merged
-
-
-def _require_targets(model: PreTrainedModel, config: LoraConfig) -> None:
-    from torch.nn import Linear
-
-    found = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, Linear)})
-    unknown = [name for name in config.target_modules if name not in found]
-    if unknown:
-        raise ModelError(
-            f"model.lora.target_modules: found {unknown}; the linear layers of a {model.config.model_type} are {found}"
-        )

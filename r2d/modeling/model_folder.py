@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -20,6 +20,7 @@ from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, StageConfig
 from r2d.errors import ModelError
+from r2d.files import write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -58,9 +59,7 @@ def finish_model_folder(
         "training": training.model_dump(mode="json"),
         "method": (method or MethodConfig()).model_dump(mode="json"),
     }
-    aside = folder / (FACTS_FILE + ".partial")
-    aside.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    aside.replace(folder / FACTS_FILE)
+    write_json(folder / FACTS_FILE, facts)
 
 
 def read_model_facts(folder: Path) -> ModelFacts:
@@ -70,7 +69,7 @@ def read_model_facts(folder: Path) -> ModelFacts:
         ModelError: the folder is no model folder, or one of another format.
     """
     try:
-        facts: dict[str, Any] = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+        facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
         if facts["format_version"] != FORMAT_VERSION:
             raise ModelError(
                 f"{folder}: is a model folder of format {facts['format_version']}, this version reads {FORMAT_VERSION}"
@@ -89,10 +88,10 @@ def read_model_facts(folder: Path) -> ModelFacts:
 
 
 def require_same_labels(folder: Path, labels: LabelsConfig, *, name: str) -> None:
-    """Hold the labels that a start model was trained on against those of this run; any other checkpoint has none.
+    """Compare the labels that a start model was trained on with those of this run; any other checkpoint has none.
 
     Args:
-        folder: may be a model folder or any other place.
+        folder: a model folder or any other path.
         name: what the config calls it.
 
     Raises:
@@ -100,12 +99,12 @@ def require_same_labels(folder: Path, labels: LabelsConfig, *, name: str) -> Non
     """
     if not (folder / FACTS_FILE).exists():
         return
-    before = read_model_facts(folder).labels.names
-    gone = [label for label in before if label not in labels.names]
-    new = [label for label in labels.names if label not in before]
-    if gone or new:
+    model_labels = read_model_facts(folder).labels.names
+    only_model = [label for label in model_labels if label not in labels.names]
+    only_run = [label for label in labels.names if label not in model_labels]
+    if only_model or only_run:
         raise ModelError(
-            f"model.name {name!r} decides between other labels than this run: "
-            f"only the model has {gone or 'none'}, only data.labels.names has {new or 'none'}. Train on the labels "
-            "that the model knows, or start from a checkpoint that has learnt none (a pretrained one, or `scratch`)"
+            f"model.name {name!r} decides between other labels than this run: only the model has "
+            f"{only_model or 'none'}, only data.labels.names has {only_run or 'none'}. Train on the labels that the "
+            "model knows, or start from a checkpoint that has learnt none (a pretrained one, or `scratch`)"
         )

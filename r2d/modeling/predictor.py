@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from r2d.errors import ModelError
-from r2d.modeling.backends import Encoded, TokenIds, make_network
-from r2d.modeling.calibrated import read_calibration
+from r2d.modeling.backends.backend import Encoded, TokenIds
+from r2d.modeling.backends.packed import make_backend
+from r2d.modeling.calibration_file import read_calibration
 from r2d.modeling.decoding import LabelDecoding, decode_labels, generate_rationales, label_log_probabilities
 from r2d.modeling.labels import LabelSet, LabelSets
 from r2d.modeling.load import load_pretrained
@@ -25,7 +26,7 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Decision:
-    """What the model says about one note."""
+    """The model's label and rationale for one note."""
 
     label: str
     """The decoded label; with free decoding it may be no declared label."""
@@ -36,7 +37,7 @@ class Decision:
     left in the model folder."""
     rationale: str
     """Empty for a method that writes none (`sft`), and where none was asked for."""
-    handed_over: bool | None = None
+    deferred: bool | None = None
     """Whether a person should decide: the label is less probable than the threshold of the model, or not declared. None
     for a model without a threshold of its own, because it was never evaluated."""
     other_label: str | None = None
@@ -48,8 +49,14 @@ class Decision:
         return self.label_probabilities.get(self.label, 0.0)
 
     def as_row(self) -> dict[str, Any]:
-        """What is shown of it: label, valid, label_probabilities, rationale, handed_over."""
-        return {name: value for name, value in asdict(self).items() if name != "other_label"}
+        """As JSON for a user: label, valid, label_probabilities, rationale, handed_over."""
+        return {
+            "label": self.label,
+            "valid": self.valid,
+            "label_probabilities": dict(self.label_probabilities),
+            "rationale": self.rationale,
+            "handed_over": self.deferred,
+        }
 
 
 class Predictor:
@@ -71,7 +78,7 @@ class Predictor:
         self.calibration = read_calibration(folder) if calibrated else None
         self.model, self.tokenizer = load_pretrained(str(folder))
         self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-        self.network = make_network(self.model)
+        self.backend = make_backend(self.model)
         self.labels = LabelSets(facts.labels, self.tokenizer, max_label_tokens=self.config.max_label_tokens)
         self.prompts = PromptEncoder(self.tokenizer, self.config, label_in_prompt=self.method.explains_the_label)
 
@@ -92,16 +99,17 @@ class Predictor:
         Args:
             options: the labels of each row, for a model that was trained on rows with options of their own.
             explain: whether rationales are written.
-            other_decoding: whether the other label decoding is tried too, from the same states of the encoder.
+            other_decoding: whether the other label decoding is tried too, from the same encoder output.
 
         Raises:
             ModelError: such a model was given no options.
         """
         sets = self._label_sets(texts, options)
+        explain = explain and self.method.explains
         decisions: dict[int, Decision] = {}
         for rows in _length_sorted(texts, batch_size):
-            some, of_rows = [texts[row] for row in rows], [sets[row] for row in rows]
-            batch = self._decide_batch(some, of_rows, explain and self.method.explains, other_decoding)
+            batch_texts, batch_sets = [texts[row] for row in rows], [sets[row] for row in rows]
+            batch = self._decide_batch(batch_texts, batch_sets, explain=explain, other_decoding=other_decoding)
             decisions |= dict(zip(rows, batch, strict=True))
             if on_progress is not None:
                 on_progress(len(decisions), len(texts))
@@ -117,19 +125,19 @@ class Predictor:
     ) -> list[str]:
         """Labels alone, in the order of the texts."""
         sets = self._label_sets(texts, options)
-        decoded: dict[int, str] = {}
+        labels: dict[int, str] = {}
         for rows in _length_sorted(texts, batch_size):
             prompts = self.prompts.label_prompts([texts[row] for row in rows])
-            decoded |= dict(zip(rows, self._decode(prompts, [sets[row] for row in rows], decoding), strict=True))
-        return [decoded[row] for row in range(len(texts))]
+            labels |= dict(zip(rows, self._decode(prompts, [sets[row] for row in rows], decoding), strict=True))
+        return [labels[row] for row in range(len(texts))]
 
     def explain(self, texts: Sequence[str], labels: Sequence[str], *, batch_size: int = 32) -> list[str]:
         """Rationales alone, for given labels instead of the model's own, in the order of the texts."""
-        written: dict[int, str] = {}
+        rationales: dict[int, str] = {}
         for rows in _length_sorted(texts, batch_size):
-            some = self._explain([texts[row] for row in rows], [labels[row] for row in rows])
-            written |= dict(zip(rows, some, strict=True))
-        return [written[row] for row in range(len(texts))]
+            batch = self._explain([texts[row] for row in rows], [labels[row] for row in rows])
+            rationales |= dict(zip(rows, batch, strict=True))
+        return [rationales[row] for row in range(len(texts))]
 
     def _label_sets(self, texts: Sequence[str], options: Sequence[Sequence[str]] | None) -> list[LabelSet]:
         if self.labels.declared is None and options is None:
@@ -139,57 +147,44 @@ class Predictor:
         return self.labels.of_all(options or [()] * len(texts))
 
     def _decide_batch(
-        self, texts: Sequence[str], sets: Sequence[LabelSet], explain: bool, other_decoding: bool
+        self, texts: Sequence[str], sets: Sequence[LabelSet], *, explain: bool, other_decoding: bool
     ) -> list[Decision]:
-        with self.network.evaluating():
-            encoded = self.network.encode(self.prompts.label_prompts(texts))
-            scores = label_log_probabilities(self.network, encoded, sets)
+        with self.backend.evaluating():
+            encoded = self.backend.encode(self.prompts.label_prompts(texts))
+            scores = label_log_probabilities(self.backend, encoded, sets)
+        constrained = [labels.names[int(row.argmax())] for labels, row in zip(sets, scores, strict=True)]
+        is_free = self.config.label_decoding == "free"
+        free = self._decode(encoded, sets, "free") if is_free or other_decoding else constrained
+        decoded, others = (free, constrained) if is_free else (constrained, free)
+        rationales = self._explain(texts, decoded) if explain else [""] * len(decoded)
         temperature = 1.0 if self.calibration is None else self.calibration.temperature
-        probabilities = [(row / temperature).softmax(dim=-1).tolist() for row in scores]
-        best = [some.names[int(row.argmax())] for some, row in zip(sets, scores, strict=True)]
-        own_is_free = self.config.label_decoding == "free"
-        free = self._decode(encoded, sets, "free") if own_is_free or other_decoding else best
-        labels, others = (free, best) if own_is_free else (best, free)
-        rationales = self._explain(texts, labels) if explain else [""] * len(labels)
-        return [
-            self._decision(label, some, row, rationale, other if other_decoding else None)
-            for label, some, row, rationale, other in zip(labels, sets, probabilities, rationales, others, strict=True)
-        ]
-
-    def _decision(
-        self, decoded: str, labels: LabelSet, probabilities: Sequence[float], rationale: str, other: str | None
-    ) -> Decision:
-        found = match_label(decoded, labels.names)
-        shares = dict(zip(labels.names, probabilities, strict=True))
-        confidence = 0.0 if found is None else shares[found]
-        return Decision(
-            label=found or decoded,
-            valid=found is not None,
-            label_probabilities=shares,
-            rationale=rationale,
-            handed_over=None if self.calibration is None else self.calibration.hands_over(confidence),
-            other_label=other,
-        )
+        decisions = []
+        for label, other, labels, row, rationale in zip(decoded, others, sets, scores, rationales, strict=True):
+            probabilities = dict(zip(labels.names, (row / temperature).softmax(dim=-1).tolist(), strict=True))
+            declared = match_label(label, labels.names)
+            confidence = 0.0 if declared is None else probabilities[declared]
+            decisions.append(
+                Decision(
+                    label=declared or label,
+                    valid=declared is not None,
+                    label_probabilities=probabilities,
+                    rationale=rationale,
+                    deferred=None if self.calibration is None else self.calibration.defers(confidence),
+                    other_label=other if other_decoding else None,
+                )
+            )
+        return decisions
 
     def _explain(self, texts: Sequence[str], labels: Sequence[str]) -> list[str]:
-        return generate_rationales(
-            self.network,
-            self.tokenizer,
-            self.prompts.rationale_prompts(texts, labels),
-            max_rationale_tokens=self.config.max_rationale_tokens,
-        )
+        prompts = self.prompts.rationale_prompts(texts, labels)
+        limit = self.config.max_rationale_tokens
+        return generate_rationales(self.backend, self.tokenizer, prompts, max_rationale_tokens=limit)
 
     def _decode(
         self, prompts: Encoded | Sequence[TokenIds], sets: Sequence[LabelSet], decoding: LabelDecoding
     ) -> list[str]:
-        return decode_labels(
-            self.network,
-            self.tokenizer,
-            prompts,
-            sets,
-            decoding=decoding,
-            max_label_tokens=self.config.max_label_tokens,
-        )
+        limit = self.config.max_label_tokens
+        return decode_labels(self.backend, self.tokenizer, prompts, sets, decoding=decoding, max_label_tokens=limit)
 
 
 def _length_sorted(texts: Sequence[str], batch_size: int) -> Iterator[list[int]]:

@@ -75,7 +75,7 @@ def stage2_rows(examples: pa.Table, prompts: PromptEncoder, labels: LabelSets) -
         "text": texts,
         "gold_label": gold,
         "gold_rationale": examples["rationale"].to_pylist(),
-        "joins": prompts.joins(texts, label_prompts, gold),
+        "composable": prompts.can_compose(texts, label_prompts, gold),
         "options": [some or () for some in options],
     }
     for some in options:
@@ -86,7 +86,7 @@ def stage2_rows(examples: pa.Table, prompts: PromptEncoder, labels: LabelSets) -
 def rationale_prompts(rows: Batch, labels: Sequence[str], prompts: PromptEncoder) -> list[list[int]]:
     """`given label: {y}, explain: {x}` for each row: joined token ids, or the whole text where those would differ."""
     composed: list[list[int] | None] = [
-        prompts.composed_rationale_prompt(row["label_prompt"], label) if row["joins"] else None
+        prompts.compose_rationale_prompt(row["label_prompt"], label) if row["composable"] else None
         for row, label in zip(rows.rows, labels, strict=True)
     ]
     missing = [place for place, ids in enumerate(composed) if ids is None]

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from r2d.modeling.backends import Task
+from r2d.modeling.backends.backend import Task
 from r2d.training.data import Batch
 from r2d.training.trainer import StageTrainer
 
@@ -19,11 +19,11 @@ class Stage1Trainer(StageTrainer):
 
     def batch_loss(self, batch: Batch, num_tokens: dict[str, float]) -> Tensor:
         task: Task[Any] = Task(batch["prompt"], batch["rationale"], num_tokens["rationale"])
-        return self.network.losses([task]).total
+        return self.backend.losses([task]).total
 
     def validate(self) -> dict[str, float]:
         loss, num_tokens = 0.0, 0
         for rows in self.validation_batches("prompt"):
-            loss += float(self.network.token_losses(self.network.encode(rows["prompt"]), rows["rationale"]).sum())
+            loss += float(self.backend.token_losses(self.backend.encode(rows["prompt"]), rows["rationale"]).sum())
             num_tokens += sum(map(len, rows["rationale"]))
         return {"loss": loss / num_tokens}

@@ -12,9 +12,8 @@ from torch import Tensor
 from r2d.config.model import ModelConfig
 from r2d.config.training import Stage2Config
 from r2d.modeling.architectures import is_random_in_training
-from r2d.modeling.backends import Encoded
-from r2d.modeling.decoding import decode_labels, generate_rationales
-from r2d.modeling.label_search import FoundLabel, most_probable_labels
+from r2d.modeling.backends.backend import Encoded
+from r2d.modeling.decoding import ScoredLabel, decode_labels, generate_rationales, most_probable_labels
 from r2d.modeling.labels import LabelSets
 from r2d.modeling.prompts import PromptEncoder
 from r2d.text import match_label
@@ -57,7 +56,7 @@ class Stage2Trainer(StageTrainer):
         Where training drops something, its states would carry that into the label (departures 2 and 10), and the
         encoder runs again in eval mode.
         """
-        return None if self._is_random else self.network.encode(batch["label_prompt"])
+        return None if self._is_random else self.backend.encode(batch["label_prompt"])
 
     @cached_property
     def _is_random(self) -> bool:
@@ -66,7 +65,7 @@ class Stage2Trainer(StageTrainer):
     def decode(self, batch: Batch, encoded: Encoded | None = None) -> list[str]:
         """`y_hat` by the current weights, as `model.label_decoding` says; from `encoded` label prompts if there are."""
         return decode_labels(
-            self.network,
+            self.backend,
             self.prompts.tokenizer,
             batch["label_prompt"] if encoded is None else encoded,
             self.labels.of_all(batch["options"]),
@@ -74,11 +73,11 @@ class Stage2Trainer(StageTrainer):
             max_label_tokens=self.model_config.max_label_tokens,
         )
 
-    def most_probable_labels(self, batch: Batch, encoded: Encoded | None = None) -> list[FoundLabel]:
+    def most_probable_labels(self, batch: Batch, encoded: Encoded | None = None) -> list[ScoredLabel]:
         """The most probable label of each row's set, with its probability."""
-        with self.network.evaluating():
-            encoded = self.network.encode(batch["label_prompt"]) if encoded is None else encoded
-            return most_probable_labels(self.network, encoded, self.labels.of_all(batch["options"]))
+        with self.backend.evaluating():
+            encoded = self.backend.encode(batch["label_prompt"]) if encoded is None else encoded
+            return most_probable_labels(self.backend, encoded, self.labels.of_all(batch["options"]))
 
     def rationale_prompts(self, batch: Batch, labels: Sequence[str]) -> list[list[int]]:
         """The encoder input of the second task, for these labels."""
@@ -107,17 +106,17 @@ class Stage2Trainer(StageTrainer):
         num_tokens = {"label": 0, "rationale": 0}
         decoded: dict[str, str] = {}
         for batch in self.validation_batches("label_prompt"):
-            encoded = self.network.encode(batch["label_prompt"])
+            encoded = self.backend.encode(batch["label_prompt"])
             labels = self.decode(batch, encoded)
             decoded |= dict(zip(batch["id"], labels, strict=True))
-            sums["label"] += float(self.network.token_losses(encoded, batch["label"]).sum())
+            sums["label"] += float(self.backend.token_losses(encoded, batch["label"]).sum())
             num_tokens["label"] += batch.num_tokens("label")
             explained = [row for row, target in enumerate(batch["rationale"]) if target]
             if not self.method.config.explains or not explained:
                 continue
             some = batch.take(explained)
             prompts = self.rationale_prompts(some, [labels[row] for row in explained])
-            sums["rationale"] += float(self.network.token_losses(self.network.encode(prompts), some["rationale"]).sum())
+            sums["rationale"] += float(self.backend.token_losses(self.backend.encode(prompts), some["rationale"]).sum())
             num_tokens["rationale"] += some.num_tokens("rationale")
         label_loss = sums["label"] / num_tokens["label"]
         figures = {"loss": label_loss, "label_loss": label_loss} | self._label_figures(decoded)
@@ -158,7 +157,7 @@ class Stage2Trainer(StageTrainer):
             rows = chosen[start : start + batch_size]
             batch = Batch([self.validation[row] for row in rows])
             texts = generate_rationales(
-                self.network,
+                self.backend,
                 self.prompts.tokenizer,
                 self.rationale_prompts(batch, [decoded[id_] for id_ in batch["id"]]),
                 max_rationale_tokens=self.model_config.max_rationale_tokens,

@@ -22,7 +22,7 @@ from transformers import (
 
 from r2d.config.training import StageConfig
 from r2d.errors import TrainingError
-from r2d.modeling.backends import make_network
+from r2d.modeling.backends.packed import make_backend
 from r2d.training.checkpoints import CompleteCheckpoint
 from r2d.training.data import Batch, StageRows, collate
 from r2d.training.loss_guard import LossGuard
@@ -81,7 +81,7 @@ class StageTrainer(Trainer):
                 self.progress,
             ],
         )
-        self.network = make_network(self.model, precision=config.precision)
+        self.backend = make_backend(self.model, precision=config.precision)
         self.loss_is_scaled_for_ga = True
         self.remove_callback(PrinterCallback)
 
@@ -143,7 +143,7 @@ class StageTrainer(Trainer):
         super().log(logs, start_time)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        with self.network.evaluating(), self.compute_loss_context_manager():
+        with self.backend.evaluating(), self.compute_loss_context_manager():
             figures = of_first_rank(self.validate(), self.args.world_size)
         metrics = {f"eval_{name}": value for name, value in figures.items()}
         self.log(dict(metrics))

@@ -256,7 +256,7 @@ def declared_case(
     }  # fmt: skip
     kept = found.calibration
     shown = rows.probabilities.max(axis=1)
-    handed = [kept is not None and kept.hands_over(float(some)) for some in shown]
+    handed = [kept is not None and kept.defers(float(some)) for some in shown]
     return ReportFacts(
         title="Reason2Decide: evaluation on the test split",
         labels=LABELS,

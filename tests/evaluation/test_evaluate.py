@@ -22,7 +22,7 @@ from r2d.evaluation import evaluate as module
 from r2d.evaluation.champion import Champion
 from r2d.evaluation.evaluate import Evaluation, evaluate
 from r2d.evaluation.metrics import Metrics
-from r2d.modeling.calibrated import Calibration, read_calibration, write_calibration
+from r2d.modeling.calibration_file import Calibration, read_calibration, write_calibration
 from r2d.modeling.predictor import Predictor
 from tests.conftest import TOY_LABELS
 from tests.evaluation.judged import SHIPPED, answer, judge_config
@@ -128,7 +128,7 @@ def test_the_model_with_its_calibration_shows_what_the_predictions_say(
     for decision, row in zip(decisions, evaluation.predictions.to_pylist(), strict=True):
         assert (decision.label, decision.rationale) == (row["predicted_label"], row["predicted_rationale"])
         assert decision.label_probabilities == pytest.approx(dict(row["label_probabilities"]), abs=1e-6)
-        assert decision.handed_over is row["handed_over"]
+        assert decision.deferred is row["handed_over"]
 
 
 def test_without_validation_rows_the_stored_temperature_and_threshold_are_measured(

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from r2d.config.data import LabelsConfig
 from r2d.errors import ModelError
-from r2d.modeling.calibrated import Calibration
+from r2d.modeling.calibration_file import Calibration
 from r2d.modeling.labels import LabelSet
 from r2d.modeling.predictor import Decision
 
@@ -54,7 +54,7 @@ class StandIn:
         sure = 0.9 if pain else min(0.95, 0.5 + len(text) / 100)
         label = "nonsense" if "nonsense" in text else names[0 if pain else 1]
         shares = {name: sure if name == label else 1 - sure for name in names}
-        handed_over = None if self.calibration is None else self.calibration.hands_over(shares.get(label, 0.0))
+        handed_over = None if self.calibration is None else self.calibration.defers(shares.get(label, 0.0))
         return Decision(label, label in names, shares, "because", handed_over)
 
 

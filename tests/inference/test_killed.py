@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from r2d.modeling.calibrated import Calibration, write_calibration
+from r2d.modeling.calibration_file import Calibration, write_calibration
 from r2d.modeling.predictor import Predictor
 from tests.inference.stand_in import write_calls
 
@@ -66,6 +66,6 @@ def test_killed_while_deciding_and_while_joining_nothing_is_lost_and_no_bit_is_d
     decisions = Predictor(model, device="cpu").decide([rows[n]["text"] for n in some])
     for n, decision in zip(some, decisions, strict=True):
         (found,) = table.slice(n, 1).to_pylist()
-        assert (found["label"], found["handed_over"]) == (decision.label, decision.handed_over)
+        assert (found["label"], found["handed_over"]) == (decision.label, decision.deferred)
         assert found["label_probability"] == pytest.approx(decision.confidence, abs=1e-5)
-        assert found["why"] == ("below_threshold" if decision.handed_over else None)
+        assert found["why"] == ("below_threshold" if decision.deferred else None)

@@ -22,7 +22,7 @@ from r2d.config.loading import parse_config
 from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage2Config
 from r2d.data.examples import Example, to_table
-from r2d.modeling.calibrated import read_calibration
+from r2d.modeling.calibration_file import read_calibration
 from r2d.modeling.predictor import Predictor
 from tests.gate.measured import decisions, metrics_of
 from tests.mlops.conftest import Register, provenance, run_config

@@ -12,138 +12,30 @@ import torch
 import transformers as families
 
 from r2d.config.data import LabelsConfig
-from r2d.config.model import ModelConfig
 from r2d.config.training import Stage1Config, Stage2Config
 from r2d.errors import ModelError
 from r2d.modeling.architectures import ALLOWED, REFUSED, embedding_scale, is_random_in_training
-from r2d.modeling.decoding import label_log_probabilities
-from r2d.modeling.label_search import most_probable_labels
-from r2d.modeling.load import load_pretrained, start_model
+from r2d.modeling.decoding import label_log_probabilities, most_probable_labels
+from r2d.modeling.load import load_pretrained, start_model, start_tokenizer
 from r2d.modeling.predictor import Predictor
-from r2d.modeling.tokenizer import train_tokenizer
-from tests.conftest import TOY_LABELS, toy_examples
-from tests.modeling.padded_inputs import padded_inputs
+from tests.modeling.tiny_models import ARCHITECTURES, config_of, padded_inputs, save, t5_like, t5_tokenizer
 
-Made = tuple[Any, Any]
 NOTES = ["pt denies fever for 3 days", "pt reports chest pain for 12 days and more", "pt reports rash"]
 
 
-def t5_tokenizer() -> Any:
-    """`x </s>`, as in T5 and Pegasus."""
-    table = toy_examples()
-    prompts = [f"given label: {label}, predict: explain: " for label in TOY_LABELS.names] * 20
-    return train_tokenizer([*table["text"].to_pylist(), *table["rationale"].to_pylist(), *prompts], vocab_size=150)
-
-
-def bart_tokenizer(names: dict[str, str] | None = None) -> Any:
-    """`<s> x </s>`, as in BART; with `names` those two are called otherwise, as BERT's are."""
-    from tokenizers import processors
-
-    tokenizer = t5_tokenizer()
-    tokenizer.add_special_tokens({"bos_token": "<s>"})
-    ends = [("<s>", tokenizer.bos_token_id), ("</s>", tokenizer.eos_token_id)]
-    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=ends)
-    if names:
-        backend = tokenizer.backend_tokenizer
-        return families.PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>", **names)
-    return tokenizer
-
-
-def t5_like(name: str, **sizes: Any) -> Made:
-    tokenizer = t5_tokenizer()
-    config = getattr(families, f"{name}Config")(
-        vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=32, num_layers=1, num_decoder_layers=1, num_heads=2,
-        pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, **sizes,
-    )  # fmt: skip
-    return getattr(families, f"{name}ForConditionalGeneration")(config), tokenizer
-
-
-def bart_like(name: str, tokenizer: Any = None, **sizes: Any) -> Made:
-    """With generation settings as in published checkpoints, which must not decide what is decoded."""
-    tokenizer = tokenizer or bart_tokenizer()
-    start = tokenizer.eos_token_id if tokenizer.bos_token_id else tokenizer.pad_token_id
-    config = getattr(families, f"{name}Config")(
-        vocab_size=len(tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
-        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=64,
-        scale_embedding=True, pad_token_id=0, eos_token_id=1, bos_token_id=tokenizer.bos_token_id,
-        decoder_start_token_id=start, forced_eos_token_id=1, **sizes,
-    )  # fmt: skip
-    model = getattr(families, f"{name}ForConditionalGeneration")(config)
-    model.generation_config.update(min_length=9, num_beams=4, no_repeat_ngram_size=3, forced_bos_token_id=5)
-    return model, tokenizer
-
-
-def t5gemma() -> Made:
-    tokenizer = bart_tokenizer()
-    part = {
-        "vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8,
-        "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 128, "sliding_window": 16,
-        "query_pre_attn_scalar": 8, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": tokenizer.bos_token_id,
-    }  # fmt: skip
-    config = families.T5GemmaConfig(encoder=part, decoder=part | {"cross_attention_hidden_size": 16})
-    return families.T5GemmaForConditionalGeneration(config), tokenizer
-
-
-def joined(encoder: str, decoder: str) -> Made:
-    """BERT's tokenizer names no end-of-sequence but a separator."""
-    tokenizer = bart_tokenizer({"cls_token": "<s>", "sep_token": "</s>"})
-    sizes = {
-        "vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-        "intermediate_size": 32, "max_position_embeddings": 64, "pad_token_id": 0, "eos_token_id": 1,
-        "bos_token_id": tokenizer.cls_token_id, "cls_token_id": tokenizer.cls_token_id, "sep_token_id": 1,
-    }  # fmt: skip
-    parts = [getattr(families, f"{name}Config")(**sizes) for name in (encoder, decoder)]
-    config = families.EncoderDecoderConfig.from_encoder_decoder_configs(*parts)
-    config.pad_token_id, config.eos_token_id, config.decoder_start_token_id = 0, 1, tokenizer.cls_token_id
-    return families.EncoderDecoderModel(config), tokenizer
-
-
-MADE: dict[str, Callable[[], Made]] = {
-    "t5": lambda: t5_like("T5"),
-    "t5 (Flan, v1.1)": lambda: t5_like("T5", feed_forward_proj="gated-gelu", tie_word_embeddings=False),
-    "mt5": lambda: t5_like("MT5", feed_forward_proj="gated-gelu", tie_word_embeddings=False),
-    "umt5": lambda: t5_like("UMT5"),
-    "longt5": lambda: t5_like("LongT5", local_radius=8),
-    "longt5 (transient global)": lambda: t5_like(
-        "LongT5", local_radius=8, global_block_size=4, encoder_attention_type="transient-global"
-    ),
-    "t5gemma": t5gemma,
-    "bart": lambda: bart_like("Bart"),
-    "mvp": lambda: bart_like("Mvp"),
-    "blenderbot": lambda: bart_like("Blenderbot"),
-    "pegasus": lambda: bart_like("Pegasus", t5_tokenizer()),
-    "pegasus_x": lambda: bart_like("PegasusX", t5_tokenizer(), block_size=8, num_global_tokens=4),
-    "encoder-decoder (BERT)": lambda: joined("Bert", "Bert"),
-    "encoder-decoder (RoBERTa)": lambda: joined("Roberta", "Roberta"),
-    "encoder-decoder (ModernBERT, BERT)": lambda: joined("ModernBert", "Bert"),
-}
-
-
-def save(made: Made, folder: Path) -> Path:
-    for part in made:
-        part.save_pretrained(folder)
-    return folder
-
-
-def limits(folder: Path, **changed: Any) -> ModelConfig:
-    return ModelConfig(
-        **{"name": str(folder), "max_input_tokens": 40, "max_rationale_tokens": 12, "max_label_tokens": 8} | changed
-    )
-
-
 def test_every_allowed_type_is_tried_here_and_none_is_refused_as_well() -> None:
-    assert {name.split(" ")[0] for name in MADE} == set(ALLOWED)
+    assert {name.split(" ")[0] for name in ARCHITECTURES} == set(ALLOWED)
     assert not set(ALLOWED) & set(REFUSED)
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_an_allowed_architecture_trains_decides_explains_and_comes_back(
     name: str, examples: pa.Table, labels: LabelsConfig, tmp_path: Path
 ) -> None:
     from r2d.training.train import train_stage1, train_stage2
 
     torch.manual_seed(0)
-    model = limits(save(MADE[name](), tmp_path / "start"))
+    model = config_of(save(ARCHITECTURES[name](), tmp_path / "start"))
     shared: dict[str, Any] = {"eval_every_steps": 4, "learning_rate": 5e-3, "batch_size": 8}
     stage1 = Stage1Config(max_steps=8, **shared)
     first = train_stage1(examples, config=stage1, model=model, labels=labels, work_dir=tmp_path / "1")
@@ -168,10 +60,10 @@ def assert_scores_are_those_of_teacher_forcing(predictor: Predictor) -> None:
     prompts = predictor.prompts.label_prompts(NOTES)
     declared = predictor.labels.declared
     assert declared is not None
-    with predictor.network.evaluating():
-        encoded = predictor.network.encode(prompts)
-        found = most_probable_labels(predictor.network, encoded, [declared] * len(prompts))
-    scores = label_log_probabilities(predictor.network, encoded, [declared] * len(prompts))
+    with predictor.backend.evaluating():
+        encoded = predictor.backend.encode(prompts)
+        found = most_probable_labels(predictor.backend, encoded, [declared] * len(prompts))
+    scores = label_log_probabilities(predictor.backend, encoded, [declared] * len(prompts))
     for row, prompt in enumerate(prompts):
         for column, ids in enumerate(declared.token_ids):
             with torch.no_grad():
@@ -192,7 +84,7 @@ def assert_saving_and_loading_keeps_the_logits(predictor: Predictor, folder: Pat
 
 @pytest.mark.parametrize("name", ["bart", "mvp", "blenderbot", "pegasus", "pegasus_x", "t5", "t5gemma"])
 def test_scaled_rows_of_the_embedding_matrix_stand_in_for_tokens(name: str, tmp_path: Path) -> None:
-    model, tokenizer = load_pretrained(str(save(MADE[name](), tmp_path)))
+    model, tokenizer = load_pretrained(str(save(ARCHITECTURES[name](), tmp_path)))
     inputs = padded_inputs(tokenizer(NOTES[:1]).input_ids)
     rows = model.get_input_embeddings().weight[inputs["input_ids"]] * embedding_scale(model)
     labels = torch.tensor([[5, 1]])
@@ -203,7 +95,7 @@ def test_scaled_rows_of_the_embedding_matrix_stand_in_for_tokens(name: str, tmp_
 
 
 def test_settings_of_the_checkpoint_do_not_decide_what_is_decoded(tmp_path: Path) -> None:
-    model, _ = load_pretrained(str(save(MADE["bart"](), tmp_path)))
+    model, _ = load_pretrained(str(save(ARCHITECTURES["bart"](), tmp_path)))
     settings = model.generation_config.to_diff_dict()
     assert set(settings) - {"transformers_version"} <= {
         "decoder_start_token_id", "eos_token_id", "pad_token_id", "use_cache"
@@ -212,7 +104,7 @@ def test_settings_of_the_checkpoint_do_not_decide_what_is_decoded(tmp_path: Path
 
 @pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16])
 def test_half_precision_weights_are_read_as_fp32(stored: torch.dtype, tmp_path: Path) -> None:
-    made = MADE["t5"]()
+    made = ARCHITECTURES["t5"]()
     made[0].to(stored)
     model, _ = load_pretrained(str(save(made, tmp_path)))
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
@@ -258,47 +150,43 @@ def test_an_architecture_that_nobody_knows_is_refused_and_no_code_is_run(tmp_pat
 
 
 def test_limits_beyond_the_positions_of_a_model_are_refused_with_both_figures(tmp_path: Path) -> None:
-    folder = save(MADE["bart"](), tmp_path / "bart")
+    folder = save(ARCHITECTURES["bart"](), tmp_path / "bart")
     with pytest.raises(ModelError) as caught:
-        start_model(limits(folder, max_input_tokens=65, max_rationale_tokens=64), [], seed=1)
+        start_model(config_of(folder, max_input_tokens=65, max_rationale_tokens=64), [], seed=1)
     message = str(caught.value)
     assert "model.max_input_tokens is 65, its encoder has 64 positions: at most 64" in message
     assert "model.max_rationale_tokens is 64, its decoder has 64 positions: at most 63" in message
     assert "max_label_tokens" not in message
-    start_model(limits(folder, max_input_tokens=64, max_rationale_tokens=63), [], seed=1)
+    start_model(config_of(folder, max_input_tokens=64, max_rationale_tokens=63), [], seed=1)
 
 
 def test_a_tokenizer_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
-    model, tokenizer = MADE["t5"]()
-    tokenizer.add_tokens(["acetaminophen"])
-    with pytest.raises(ModelError, match=r"the tokenizer has \d+ tokens, the model has embeddings for \d+"):
-        load_pretrained(str(save((model, tokenizer), tmp_path)))
-
-
-def test_a_text_without_an_end_and_a_tokenizer_without_padding_are_refused(tmp_path: Path) -> None:
-    model, tokenizer = MADE["t5"]()
+    model, tokenizer = ARCHITECTURES["t5"]()
     backend = tokenizer.backend_tokenizer
-    without_padding = families.PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>")
-    with pytest.raises(ModelError, match="has no pad_token"):
-        load_pretrained(str(save((model, without_padding), tmp_path / "padding")))
-    without_end = families.PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>")
-    with pytest.raises(ModelError, match="a text must end with end-of-sequence"):
-        load_pretrained(str(save((model, without_end), tmp_path / "end")))
+    tokenizer.add_tokens(["acetaminophen"])
+    unfit = {
+        r"the tokenizer has \d+ tokens, the model has embeddings for \d+": tokenizer,
+        "has no pad_token": families.PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>"),
+        "a text must end with end-of-sequence": families.PreTrainedTokenizerFast(
+            tokenizer_object=t5_tokenizer().backend_tokenizer, pad_token="<pad>"
+        ),
+    }
+    for number, (message, unfit_tokenizer) in enumerate(unfit.items()):
+        with pytest.raises(ModelError, match=message):
+            load_pretrained(str(save((model, unfit_tokenizer), tmp_path / str(number))))
 
 
 def test_a_tokenizer_that_can_end_its_texts_is_asked_to(tmp_path: Path) -> None:
     """Gemma's adds no end-of-sequence by itself."""
-    from r2d.modeling.load import start_tokenizer
-
     vocabulary = {token: number for number, token in enumerate(["<pad>", "<eos>", "<bos>", "<unk>", "a", "▁"])}
     families.GemmaTokenizer(vocab=vocabulary, merges=[]).save_pretrained(tmp_path)
-    tokenizer = start_tokenizer(limits(tmp_path), [])
+    tokenizer = start_tokenizer(config_of(tmp_path), [])
     assert tokenizer("a a").input_ids[-1] == tokenizer.eos_token_id
 
 
 def test_a_model_that_drops_nothing_is_the_same_in_training(tmp_path: Path) -> None:
     for name in ("t5", "bart", "encoder-decoder (BERT)"):
-        model, _ = load_pretrained(str(save(MADE[name](), tmp_path / name.replace(" ", "_"))))
+        model, _ = load_pretrained(str(save(ARCHITECTURES[name](), tmp_path / name.replace(" ", "_"))))
         assert is_random_in_training(model)
     still, _ = load_pretrained(str(save(t5_like("T5", dropout_rate=0.0), tmp_path / "still")))
     assert not is_random_in_training(still)

@@ -1,34 +1,48 @@
-"""Deciding and explaining."""
+"""Deciding and explaining: the modes of the model, the probabilities, and the search for the most probable label."""
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from r2d.modeling.backends import Encoded, Network, make_network
-from r2d.modeling.decoding import decode_labels, label_log_probabilities
-from r2d.modeling.labels import tokenize_labels
+from r2d.config.data import LabelsConfig
+from r2d.errors import ModelError
+from r2d.modeling.backends.backend import Encoded, PaddedBackend, Seq2SeqBackend, Task
+from r2d.modeling.backends.packed import PackedT5, make_backend
+from r2d.modeling.decoding import ScoredLabel, decode_labels, label_log_probabilities, most_probable_labels
+from r2d.modeling.labels import LabelSet, LabelSets
 from r2d.modeling.load import load_pretrained
 from r2d.modeling.predictor import Predictor
+from tests.modeling.tiny_models import END, SHAPES, VOCABULARY, random_rows, tiny_t5
 
 NOTES = ["pt denies fever for 2 days", "pt reports chest pain for 9 days", "pt reports rash", "cough"]
 NAMES = ("emergency now", "self care", "rash", "see a doctor for chest pain")
+BACKENDS = [PackedT5, PaddedBackend]
+# One begins as another and goes on, two part at the last token, one stands alone.
+DECLARED = LabelSet(
+    ("yes", "yes and no", "yes and so", "maybe"), ((5, END), (5, 6, 7, END), (5, 6, 8, END), (9, 4, END))
+)
 
 
-def encode(network: Network[Any], prompts: list[list[int]]) -> Encoded:
-    with network.evaluating():
-        return network.encode(prompts)
+def encode(backend: Seq2SeqBackend[Any], prompts: list[list[int]]) -> Encoded:
+    with backend.evaluating():
+        return backend.encode(prompts)
+
+
+def label_set(names: tuple[str, ...], tokenizer: Any) -> LabelSet:
+    return LabelSets(LabelsConfig(names=names), tokenizer, max_label_tokens=40).of(())
 
 
 def test_label_probabilities_equal_one_forward_pass_for_each_note_and_label(stage2_model: Path) -> None:
     model, tokenizer = load_pretrained(str(stage2_model))
-    labels = tokenize_labels(NAMES, tokenizer, max_label_tokens=40)
+    labels = label_set(NAMES, tokenizer)
     prompts = tokenizer([f"predict: {note}" for note in NOTES]).input_ids
-    network = make_network(model.eval())
-    ours = label_log_probabilities(network, encode(network, prompts), [labels] * len(prompts))
+    backend = make_backend(model.eval())
+    ours = label_log_probabilities(backend, encode(backend, prompts), [labels] * len(prompts))
     for row, prompt in enumerate(prompts):
         for column, ids in enumerate(labels.token_ids):
             with torch.no_grad():
@@ -38,9 +52,9 @@ def test_label_probabilities_equal_one_forward_pass_for_each_note_and_label(stag
 
 def test_constrained_decoding_gives_only_declared_labels_and_free_decoding_need_not(stage1_model: Path) -> None:
     model, tokenizer = load_pretrained(str(stage1_model))
-    labels = tokenize_labels(NAMES[:2], tokenizer, max_label_tokens=8)
+    labels = label_set(NAMES[:2], tokenizer)
     prompts = tokenizer([f"predict: {note}" for note in NOTES]).input_ids
-    arguments = (make_network(model), tokenizer, prompts, [labels] * len(prompts))
+    arguments = (make_backend(model), tokenizer, prompts, [labels] * len(prompts))
     constrained = decode_labels(*arguments, decoding="constrained", max_label_tokens=8)
     free = decode_labels(*arguments, decoding="free", max_label_tokens=8)
     assert set(constrained) <= set(NAMES[:2])
@@ -52,12 +66,12 @@ def test_constrained_decoding_gives_only_declared_labels_and_free_decoding_need_
 def test_the_mode_is_restored_after_decoding_and_after_an_error(stage2_model: Path, training: bool) -> None:
     model, _ = load_pretrained(str(stage2_model))
     model.train(training)
-    network = make_network(model)
-    with network.evaluating():
+    backend = make_backend(model)
+    with backend.evaluating():
         assert not model.training
         assert not torch.is_grad_enabled()
     assert model.training is training
-    with pytest.raises(ValueError, match="exactly one of input_ids"), network.evaluating():
+    with pytest.raises(ValueError, match="exactly one of input_ids"), backend.evaluating():
         model()
     assert model.training is training
 
@@ -65,11 +79,9 @@ def test_the_mode_is_restored_after_decoding_and_after_an_error(stage2_model: Pa
 def test_the_label_decode_has_no_dropout(stage2_model: Path) -> None:
     model, tokenizer = load_pretrained(str(stage2_model))
     assert model.config.dropout_rate > 0
-    model.train()
-    labels = tokenize_labels(NAMES, tokenizer, max_label_tokens=40)
-    network = make_network(model)
+    backend, labels = make_backend(model.train()), label_set(NAMES, tokenizer)
     first, second = (
-        label_log_probabilities(network, encode(network, tokenizer(NOTES).input_ids), [labels] * len(NOTES))
+        label_log_probabilities(backend, encode(backend, tokenizer(NOTES).input_ids), [labels] * len(NOTES))
         for _ in range(2)
     )
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
@@ -87,7 +99,131 @@ def test_a_decision_does_not_depend_on_the_rows_beside_it_nor_on_their_order(sta
 
 
 def test_stage1_weights_are_refused_for_decisions(stage1_model: Path) -> None:
-    from r2d.errors import ModelError
-
     with pytest.raises(ModelError, match="holds the weights of stage 1, which cannot decide"):
         Predictor(stage1_model)
+
+
+# --- The most probable label ---
+
+
+def random_labels(num_labels: int, seed: int) -> LabelSet:
+    """Of few different tokens, so that many share a beginning."""
+    generator, token_ids = random.Random(seed), {}
+    while len(token_ids) < num_labels:
+        token_ids[(*(generator.randrange(2, 7) for _ in range(generator.randint(1, 6))), END)] = None
+    return LabelSet(tuple(f"label {number}" for number in range(num_labels)), tuple(token_ids))
+
+
+def assert_best_labels(
+    backend: Seq2SeqBackend[Any], prompts: list[list[int]], sets: list[LabelSet]
+) -> list[ScoredLabel]:
+    """The search gives the label that scoring every label gives."""
+    with backend.evaluating():
+        encoded = backend.encode(prompts)
+        best = most_probable_labels(backend, encoded, sets)
+        scores = label_log_probabilities(backend, encoded, sets)
+    for label, labels, row in zip(best, sets, scores, strict=True):
+        index = labels.names.index(label.name)
+        assert label.log_probability == pytest.approx(float(row[index]), abs=1e-4)
+        first, second = row.sort(descending=True).values[:2].tolist() if len(row) > 1 else (float(row[0]), -1e9)
+        # In float32 two passes differ in the seventh digit: closer labels are a tie.
+        assert index == int(row.argmax()) if first - second > 1e-4 else first - float(row[index]) < 1e-4
+        assert label.num_tokens == len(labels.token_ids[index])
+        assert label.mean_log_probability == label.log_probability / label.num_tokens
+    return best
+
+
+def repeated_tokens(num_rows: int, seed: int) -> list[list[int]]:
+    """Prompts of one token, one to six times."""
+    generator = random.Random(seed)
+    return [[generator.randrange(2, 12)] * generator.randint(1, 6) + [END] for _ in range(num_rows)]
+
+
+@pytest.fixture(scope="module")
+def trained() -> Any:
+    """A T5 that has learnt which of the declared labels the token of a prompt stands for."""
+    model = tiny_t5("gated, tied")
+    backend, optimizer = PackedT5(model), torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for step in range(120):
+        prompts = repeated_tokens(16, seed=step)
+        targets = [DECLARED.token_ids[prompt[0] % 4] for prompt in prompts]
+        optimizer.zero_grad()
+        backend.losses([Task(prompts, targets, num_tokens=sum(map(len, targets)))]).total.backward()
+        optimizer.step()
+    return model.eval()
+
+
+@pytest.mark.parametrize("backend_type", BACKENDS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("num_labels", [1, 2, 20, 300])
+def test_an_untrained_model_s_most_probable_label_is_found(
+    backend_type: type[Seq2SeqBackend[Any]], shape: str, num_labels: int
+) -> None:
+    backend, labels = backend_type(tiny_t5(shape, seed=num_labels)), random_labels(num_labels, seed=num_labels)
+    best = assert_best_labels(backend, random_rows(6, 20, seed=3), [labels] * 6)
+    assert {label.name for label in best} <= set(labels.names)
+
+
+@pytest.mark.parametrize("backend_type", BACKENDS)
+def test_each_row_has_a_set_of_its_own(backend_type: type[Seq2SeqBackend[Any]], trained: Any) -> None:
+    sets = [random_labels(number, seed=number) for number in (1, 2, 3, 50, 7, 1, 300, 20)] + [DECLARED]
+    for model in (tiny_t5(seed=5), trained):
+        assert_best_labels(backend_type(model), random_rows(len(sets), 20, seed=4), sets)
+
+
+@pytest.mark.parametrize("backend_type", BACKENDS)
+def test_a_trained_model_s_label_is_found_in_few_passes_of_the_decoder(
+    backend_type: type[Seq2SeqBackend[Any]], trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, prompts = backend_type(trained), repeated_tokens(40, seed=999)
+    best = assert_best_labels(backend, prompts, [DECLARED] * len(prompts))
+    right = [label.name == DECLARED.names[prompt[0] % 4] for label, prompt in zip(best, prompts, strict=True)]
+    assert sum(right) / len(right) > 0.9
+    assert {label.name for label in best} == set(DECLARED.names)
+
+    inputs_of_calls: list[int] = []
+    logits = backend.logits
+
+    def counted(encoded: Any, inputs: Any, *rest: Any) -> Any:
+        inputs_of_calls.append(len(inputs))
+        return logits(encoded, inputs, *rest)
+
+    monkeypatch.setattr(backend, "logits", counted)
+    sure = [row for row, label in enumerate(best) if label.log_probability > -0.5]
+    assert len(sure) > 20
+    with backend.evaluating():
+        most_probable_labels(backend, backend.encode([prompts[row] for row in sure]), [DECLARED] * len(sure))
+    # The labels part after 0, 1 and 2 tokens: a pass for each, and one to the end of what is left.
+    assert len(inputs_of_calls) <= 4
+    assert inputs_of_calls == sorted(inputs_of_calls, reverse=True), "a row that is decided is not asked again"
+
+
+@pytest.mark.parametrize("backend_type", BACKENDS)
+def test_a_single_label_costs_one_pass(
+    backend_type: type[Seq2SeqBackend[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, calls = backend_type(tiny_t5()), []
+    logits = backend.logits
+    monkeypatch.setattr(backend, "logits", lambda *arguments: calls.append(1) or logits(*arguments))
+    sets = [random_labels(1, seed=seed) for seed in range(5)]
+    best = most_probable_labels(backend, backend.encode(random_rows(5, 9, seed=1)), sets)
+    assert [label.name for label in best] == ["label 0"] * 5
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("backend_type", BACKENDS)
+def test_ties_go_to_the_label_declared_first_and_to_the_shorter_one(backend_type: type[Seq2SeqBackend[Any]]) -> None:
+    model = tiny_t5()
+    for parameter in model.parameters():
+        torch.nn.init.zeros_(parameter)
+    backend = backend_type(model)
+    encoded = backend.encode([[3, END], [4, END]])
+    ids = [(9, 4, END), (5, 6, END), (5, 4, END), (2, 2, END), (2, 6, END)]
+    for seed in range(6):
+        random.Random(seed).shuffle(ids)
+        best = most_probable_labels(backend, encoded, [LabelSet(tuple("abcde"), tuple(ids))] * 2)
+        assert [label.name for label in best] == ["a", "a"]
+        assert best[0].log_probability == pytest.approx(-3 * torch.log(torch.tensor(float(VOCABULARY))).item())
+    # Every token is as probable as any other.
+    best = most_probable_labels(backend, encoded, [DECLARED] * 2)
+    assert [(label.name, label.num_tokens) for label in best] == [("yes", 2)] * 2

@@ -12,9 +12,8 @@ from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig
 from r2d.config.training import Stage1Config
 from r2d.errors import ModelError
-from r2d.modeling.load import load_pretrained, start_model, start_tokenizer
+from r2d.modeling.load import load_pretrained, start_model, start_tokenizer, train_tokenizer
 from r2d.modeling.model_folder import read_model_facts
-from r2d.modeling.tokenizer import train_tokenizer
 
 
 def test_a_name_that_cannot_be_fetched_says_how_to_use_a_folder() -> None:

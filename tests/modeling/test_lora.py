@@ -19,8 +19,7 @@ from r2d.errors import ModelError
 from r2d.modeling.load import load_pretrained
 from r2d.modeling.lora import add_adapters, merged_weights, save_weights
 from tests import warm
-from tests.modeling.padded_inputs import padded_inputs
-from tests.modeling.test_architectures import MADE, save
+from tests.modeling.tiny_models import ARCHITECTURES, padded_inputs, save
 
 ROOT = Path(__file__).resolve().parents[2]
 LORA = LoraConfig(rank=4, alpha=8, dropout=0.1)
@@ -43,9 +42,9 @@ def adapted(folder: Path, config: LoraConfig = LORA) -> Any:
     return model
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_fresh_adapters_change_nothing_and_merged_ones_give_what_they_gave(name: str, tmp_path: Path) -> None:
-    start = save(MADE[name](), tmp_path / "start")
+    start = save(ARCHITECTURES[name](), tmp_path / "start")
     before, tokenizer = load_pretrained(str(start))
     assert torch.equal(logits_of(add_adapters(load_pretrained(str(start))[0], LORA, seed=1)), logits_of(before))
 
@@ -61,14 +60,14 @@ def test_fresh_adapters_change_nothing_and_merged_ones_give_what_they_gave(name:
 
 
 def test_only_adapters_are_trained_and_only_where_they_were_asked_for(tmp_path: Path) -> None:
-    model = adapted(save(MADE["t5"](), tmp_path), LoraConfig(target_modules=("q", "v")))
+    model = adapted(save(ARCHITECTURES["t5"](), tmp_path), LoraConfig(target_modules=("q", "v")))
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     assert trained
     assert all(".lora_" in name and name.split(".")[-4] in ("q", "v") for name in trained)
 
 
 def test_a_layer_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path) -> None:
-    model, _ = load_pretrained(str(save(MADE["t5"](), tmp_path)))
+    model, _ = load_pretrained(str(save(ARCHITECTURES["t5"](), tmp_path)))
     with pytest.raises(ModelError, match=r"found \['q_proj'\]; the linear layers of a t5 are \['k', .*'q', 'v'"):
         add_adapters(model, LoraConfig(target_modules=("q_proj", "v")), seed=1)
 
@@ -101,7 +100,7 @@ def test_both_stages_leave_plain_checkpoints_in_which_only_adapted_layers_differ
 
 
 def test_what_is_merged_is_base_plus_scaled_product(tmp_path: Path) -> None:
-    model = adapted(save(MADE["t5"](), tmp_path))
+    model = adapted(save(ARCHITECTURES["t5"](), tmp_path))
     name = "encoder.block.0.layer.0.SelfAttention.q"
     layer = model.get_submodule(name)
     product = layer.lora_B["default"].weight @ layer.lora_A["default"].weight

@@ -14,8 +14,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import PreTrainedTokenizerFast
 
 from r2d.config.model import ModelConfig, PromptsConfig
+from r2d.modeling.load import train_tokenizer
 from r2d.modeling.prompts import PromptEncoder
-from r2d.modeling.tokenizer import train_tokenizer
 from tests.conftest import toy_examples
 
 LABELS = [
@@ -115,11 +115,11 @@ def share_joined(prompts: PromptEncoder, notes: list[str], seed: int = 0) -> flo
     generator = random.Random(seed)
     gold, other = ([generator.choice(LABELS) for _ in notes] for _ in range(2))
     label_prompts = prompts.label_prompts(notes)
-    joins = prompts.joins(notes, label_prompts, gold)
+    joins = prompts.can_compose(notes, label_prompts, gold)
     for labels in (gold, other):
         whole = prompts.rationale_prompts(notes, labels)
         for note, ids, label, joined, expected in zip(notes, label_prompts, labels, joins, whole, strict=True):
-            composed = prompts.composed_rationale_prompt(ids, label) if joined else None
+            composed = prompts.compose_rationale_prompt(ids, label) if joined else None
             assert composed in (None, expected), (note, label)
     return sum(joins) / len(joins)
 

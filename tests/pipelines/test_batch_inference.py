@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from r2d.drift.reference import reference_of, write_reference
-from r2d.modeling.calibrated import Calibration, write_calibration
+from r2d.modeling.calibration_file import Calibration, write_calibration
 from r2d.modeling.predictor import Predictor
 from tests.conftest import toy_examples
 from tests.pipelines.conftest import Run, Workplace

@@ -20,8 +20,8 @@ from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage2Config
 from r2d.errors import TrainingError
-from r2d.modeling.backends import Losses, Task
-from r2d.modeling.backends.packed_t5 import PackedT5
+from r2d.modeling.backends.backend import Losses, Task
+from r2d.modeling.backends.packed import PackedT5
 from r2d.modeling.load import load_pretrained
 from r2d.training.memory import divisors, is_out_of_memory
 from r2d.training.train import train_stage2

@@ -15,7 +15,7 @@ from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage1Config, Stage2Config
 from r2d.data.examples import split_of
 from r2d.errors import TrainingError
-from r2d.modeling.backends import Encoded
+from r2d.modeling.backends.backend import Encoded
 from r2d.modeling.labels import LabelSets
 from r2d.modeling.load import load_pretrained
 from r2d.modeling.prompts import PromptEncoder

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from r2d.config.training import MethodConfig, Stage2Config
-from r2d.modeling.backends import Encoded, Task, TokenIds
+from r2d.modeling.backends.backend import Encoded, Task, TokenIds
 from r2d.training.data import Batch
 from r2d.training.schedules import Stage2Schedule
 
@@ -84,7 +84,7 @@ def joint_loss(
         label_task(trainer, batch, num_tokens, weight=alpha, encoded=encoded),
         Task(prompts, batch["rationale"], num_tokens["rationale"], 1 - alpha),
     ]
-    losses = trainer.network.losses(tasks)
+    losses = trainer.backend.losses(tasks)
     label_loss, rationale_loss = losses.of_tasks
     trainer.note_losses(label_loss=label_loss, rationale_loss=rationale_loss)
     trainer.note(alpha=alpha, **noted)

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from r2d.config.training import MethodConfig, Stage2Config
 from r2d.modeling.architectures import embedding_scale
-from r2d.modeling.backends import Encoded, Task, TokenIds
+from r2d.modeling.backends.backend import Encoded, Task, TokenIds
 from r2d.training.data import Batch
 from r2d.training.methods.base import Method, joint_loss, label_task
 from r2d.training.methods.r2d import with_own_labels
@@ -49,7 +49,7 @@ class R2DC(Method):
         trainer.note(alpha=alpha, pi=pi, tau=self.tau or 0.0)
         if step < self.schedule.warmup_steps or not self.cycle.weight:
             return joint_loss(trainer, batch, num_tokens, prompts=prompts, alpha=alpha, encoded=encoded)
-        labels = trainer.network.losses([label_task(trainer, batch, num_tokens, weight=alpha, encoded=encoded)])
+        labels = trainer.backend.losses([label_task(trainer, batch, num_tokens, weight=alpha, encoded=encoded)])
         trainer.note_losses(label_loss=labels.of_tasks[0])
         rows = [row for row, target in enumerate(batch["rationale"]) if target]
         if not rows:
@@ -100,7 +100,7 @@ class R2DC(Method):
         num_tokens: dict[str, float],
     ) -> tuple[Tensor, Tensor]:
         """The rationale loss, and the cycle's, of rows that have a rationale; the latter is a mean over labels."""
-        network, targets = trainer.network, batch["rationale"]
+        network, targets = trainer.backend, batch["rationale"]
         logits = network.logits(network.encode(prompts), network.decoder_inputs(targets)).float()
         wanted = torch.tensor([token for target in targets for token in target], device=logits.device)
         rationale_loss = cross_entropy(logits, wanted, reduction="sum") / num_tokens["rationale"]
@@ -119,8 +119,8 @@ class R2DC(Method):
             logits: of the teacher-forced rationales, end to end, [target tokens, vocabulary].
         """
         # Not through the embedding module: some families scale what it gives, but not what stands in its place.
-        embeddings = trainer.network.model.get_input_embeddings().weight
-        embeddings = embeddings[: logits.shape[-1]] * embedding_scale(trainer.network.model)
+        embeddings = trainer.backend.model.get_input_embeddings().weight
+        embeddings = embeddings[: logits.shape[-1]] * embedding_scale(trainer.backend.model)
         step, seed = trainer.state.global_step, trainer.stage2.seed
         prefix = embeddings[torch.tensor(trainer.prompts.label_prefix_ids(), device=logits.device)]
         rows = []

@@ -20,6 +20,6 @@ class SFT(Method):
     label_weight = 1.0
 
     def loss(self, trainer: Stage2Trainer, batch: Batch, num_tokens: dict[str, float]) -> Tensor:
-        losses = trainer.network.losses([label_task(trainer, batch, num_tokens)])
+        losses = trainer.backend.losses([label_task(trainer, batch, num_tokens)])
         trainer.note_losses(label_loss=losses.of_tasks[0])
         return losses.total

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from r2d.modeling.backends import Network, Task, attention, make_network
-from r2d.modeling.backends.packed_t5 import PackedT5
-from r2d.modeling.backends.padded import PaddedNetwork
-from tests.modeling.tiny_t5 import END, SHAPES, random_rows, tiny_t5
+from r2d.modeling.backends import kernels
+from r2d.modeling.backends.backend import PaddedBackend, Seq2SeqBackend, Task
+from r2d.modeling.backends.packed import PackedT5, make_backend
+from tests.modeling.tiny_models import END, SHAPES, random_rows, tiny_t5
 
 # float32 has 7 digits; losses here are near 4, gradients below 1 and logits near 10.
 LOSS_ATOL, GRADIENT_ATOL, LOGIT_ATOL = 2e-6, 5e-6, 3e-5
@@ -24,8 +24,8 @@ OTHERS = [[], *random_rows(3, 20, seed=4), [], []]
 ROW_WEIGHTS = [0.5, 2.0, 1.0, 0.25, 3.0, 1.5]
 
 
-def both(model: Any) -> tuple[PackedT5, PaddedNetwork]:
-    return PackedT5(model), PaddedNetwork(model)
+def both(model: Any) -> tuple[PackedT5, PaddedBackend]:
+    return PackedT5(model), PaddedBackend(model)
 
 
 def gradients(model: Any, compute: Callable[[], Tensor]) -> dict[str, Tensor | None]:
@@ -43,11 +43,11 @@ def assert_same_gradients(ours: dict[str, Tensor | None], theirs: dict[str, Tens
         torch.testing.assert_close(gradient, other, rtol=1e-4, atol=GRADIENT_ATOL, msg=lambda text, at=name: at + text)
 
 
-def several_tasks(network: Network[Any]) -> list[Task[Any]]:
+def several_tasks(backend: Seq2SeqBackend[Any]) -> list[Task[Any]]:
     """Weighted rows, rows without a target, a task that is encoded already, and one with nothing to learn."""
     return [
         Task(PROMPTS, TARGETS, num_tokens=31.0, weight=0.7, row_weights=ROW_WEIGHTS),
-        Task(network.encode(PROMPTS[::-1]), OTHERS, num_tokens=28.0, weight=0.3),
+        Task(backend.encode(PROMPTS[::-1]), OTHERS, num_tokens=28.0, weight=0.3),
         Task(PROMPTS, [[] for _ in PROMPTS], num_tokens=1.0),
     ]
 
@@ -55,7 +55,7 @@ def several_tasks(network: Network[Any]) -> list[Task[Any]]:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_losses_and_the_gradient_of_every_weight_are_the_padded_ones(shape: str) -> None:
     model = tiny_t5(shape)
-    packed, padded = (network.losses(several_tasks(network)) for network in both(model))
+    packed, padded = (backend.losses(several_tasks(backend)) for backend in both(model))
     assert packed.total.item() == pytest.approx(padded.total.item(), abs=LOSS_ATOL)
     for ours, theirs in zip(packed.of_tasks, padded.of_tasks, strict=True):
         assert ours.item() == pytest.approx(theirs.item(), abs=LOSS_ATOL)
@@ -64,8 +64,8 @@ def test_losses_and_the_gradient_of_every_weight_are_the_padded_ones(shape: str)
     weighted = 0.7 * packed.of_tasks[0] + 0.3 * packed.of_tasks[1]
     assert packed.total.item() == pytest.approx(weighted.item(), abs=LOSS_ATOL)
     ours, theirs = (
-        gradients(model, lambda network=network: network.losses(several_tasks(network)).total)
-        for network in both(model)
+        gradients(model, lambda backend=backend: backend.losses(several_tasks(backend)).total)
+        for backend in both(model)
     )
     assert_same_gradients(ours, theirs)
 
@@ -77,13 +77,13 @@ def test_a_loss_is_the_weighted_mean_of_the_library_s_own() -> None:
         if target:
             loss = model(input_ids=torch.tensor([prompt]), labels=torch.tensor([target])).loss
             expected += weight * loss.item() * len(target) / 31.0
-    for network in both(model):
-        assert network.losses(several_tasks(network)[:1]).total.item() == pytest.approx(0.7 * expected, abs=LOSS_ATOL)
+    for backend in both(model):
+        assert backend.losses(several_tasks(backend)[:1]).total.item() == pytest.approx(0.7 * expected, abs=LOSS_ATOL)
 
 
 def test_tasks_without_any_target_have_a_loss_of_zero() -> None:
-    for network in both(tiny_t5()):
-        losses = network.losses([Task(PROMPTS, [[] for _ in PROMPTS], num_tokens=1.0)])
+    for backend in both(tiny_t5()):
+        losses = backend.losses([Task(PROMPTS, [[] for _ in PROMPTS], num_tokens=1.0)])
         assert losses.total.item() == 0.0
         assert [loss.item() for loss in losses.of_tasks] == [0.0]
 
@@ -92,15 +92,15 @@ def test_tasks_without_any_target_have_a_loss_of_zero() -> None:
 def test_logits_of_several_decoder_inputs_for_some_of_the_encoded_rows(shape: str) -> None:
     model = tiny_t5(shape)
     inputs, rows = random_rows(6, 9, seed=5), [0, 0, 2, 2, 2, 5]
-    ours, theirs = (network.logits(network.encode(PROMPTS), inputs, rows) for network in both(model))
+    ours, theirs = (backend.logits(backend.encode(PROMPTS), inputs, rows) for backend in both(model))
     assert ours.shape == (sum(map(len, inputs)), model.config.vocab_size)
     torch.testing.assert_close(ours, theirs, rtol=0.0, atol=LOGIT_ATOL)
     weights = torch.randn(ours.shape) / ours.numel()
     packed, padded = (
         gradients(
-            model, lambda network=network: (network.logits(network.encode(PROMPTS), inputs, rows) * weights).sum()
+            model, lambda backend=backend: (backend.logits(backend.encode(PROMPTS), inputs, rows) * weights).sum()
         )
-        for network in both(model)
+        for backend in both(model)
     )
     for name in packed:
         torch.testing.assert_close(packed[name], padded[name], rtol=1e-4, atol=GRADIENT_ATOL)
@@ -109,40 +109,40 @@ def test_logits_of_several_decoder_inputs_for_some_of_the_encoded_rows(shape: st
 def test_token_losses_are_the_padded_ones_and_leave_the_gradient_of_a_later_loss_alone() -> None:
     model = tiny_t5("gated, tied")
     targets, rows = random_rows(5, 9, seed=6), [0, 1, 1, 3, 4]
-    ours, theirs = (network.token_losses(network.encode(PROMPTS), targets, rows) for network in both(model))
+    ours, theirs = (backend.token_losses(backend.encode(PROMPTS), targets, rows) for backend in both(model))
     torch.testing.assert_close(ours, theirs, rtol=0.0, atol=LOGIT_ATOL)
     assert not ours.requires_grad
 
     def loss(look_first: bool) -> Tensor:
-        network = PackedT5(model)
-        encoded = network.encode(PROMPTS)
+        backend = PackedT5(model)
+        encoded = backend.encode(PROMPTS)
         if look_first:
-            network.token_losses(encoded, targets, rows)
-        return network.losses([Task(encoded, TARGETS, num_tokens=31.0)]).total
+            backend.token_losses(encoded, targets, rows)
+        return backend.losses([Task(encoded, TARGETS, num_tokens=31.0)]).total
 
     assert_same_gradients(gradients(model, lambda: loss(True)), gradients(model, lambda: loss(False)))
 
 
-@pytest.mark.parametrize("network_type", [PackedT5, PaddedNetwork])
-def test_embeddings_stand_in_for_tokens_and_are_given_a_gradient(network_type: type[Network[Any]]) -> None:
+@pytest.mark.parametrize("backend_type", [PackedT5, PaddedBackend])
+def test_embeddings_stand_in_for_tokens_and_are_given_a_gradient(backend_type: type[Seq2SeqBackend[Any]]) -> None:
     model = tiny_t5("relu, untied")
-    network, table = network_type(model), model.get_input_embeddings().weight.detach()
+    backend, table = backend_type(model), model.get_input_embeddings().weight.detach()
     rows = [table[torch.tensor(prompt)].requires_grad_() for prompt in PROMPTS]
     targets = random_rows(6, 8, seed=7)
-    by_tokens = network.token_losses(network.encode(PROMPTS), targets)
-    torch.testing.assert_close(network.token_losses(network.encode_embeddings(rows), targets), by_tokens)
-    network.losses([Task(network.encode_embeddings(rows), targets, num_tokens=20.0)]).total.backward()
+    by_tokens = backend.token_losses(backend.encode(PROMPTS), targets)
+    torch.testing.assert_close(backend.token_losses(backend.encode_embeddings(rows), targets), by_tokens)
+    backend.losses([Task(backend.encode_embeddings(rows), targets, num_tokens=20.0)]).total.backward()
     assert all(row.grad is not None and bool((row.grad != 0).any(dim=1).all()) for row in rows)
 
 
 def test_the_gradient_of_embeddings_is_the_padded_one() -> None:
     model = tiny_t5("gated, tied")
     targets, found = random_rows(6, 8, seed=7), []
-    for network in both(model):
+    for backend in both(model):
         rows = [
             model.get_input_embeddings().weight[torch.tensor(prompt)].detach().requires_grad_() for prompt in PROMPTS
         ]
-        network.losses([Task(network.encode_embeddings(rows), targets, num_tokens=20.0)]).total.backward()
+        backend.losses([Task(backend.encode_embeddings(rows), targets, num_tokens=20.0)]).total.backward()
         found.append([row.grad for row in rows])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=GRADIENT_ATOL)
@@ -150,24 +150,24 @@ def test_the_gradient_of_embeddings_is_the_padded_one() -> None:
 
 def test_taken_rows_are_those_rows_in_that_order_without_gradient() -> None:
     rows, targets = [4, 0, 5], random_rows(3, 8, seed=8)
-    for network in both(tiny_t5()):
-        taken = network.encode(PROMPTS).take(rows)
-        alone = network.token_losses(network.encode([PROMPTS[row] for row in rows]), targets)
-        torch.testing.assert_close(network.token_losses(taken, targets), alone, rtol=0.0, atol=LOGIT_ATOL)
+    for backend in both(tiny_t5()):
+        taken = backend.encode(PROMPTS).take(rows)
+        alone = backend.token_losses(backend.encode([PROMPTS[row] for row in rows]), targets)
+        torch.testing.assert_close(backend.token_losses(taken, targets), alone, rtol=0.0, atol=LOGIT_ATOL)
         assert not taken.states.requires_grad
 
 
 @pytest.mark.parametrize("at_a_time", [1, 1 << 30])
 def test_the_groups_of_attention_change_nothing(at_a_time: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_t5("gated, untied")
-    network = PackedT5(model)
+    backend = PackedT5(model)
 
     def loss() -> Tensor:
-        return network.losses(several_tasks(network)).total
+        return backend.losses(several_tasks(backend)).total
 
     by_default, gradients_by_default = loss().item(), gradients(model, loss)
-    monkeypatch.setattr(attention, "SCORES_AT_A_TIME", at_a_time)
-    monkeypatch.setattr(attention, "MOST_PADDING", 1.0)
+    monkeypatch.setattr(kernels, "SCORES_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(kernels, "MOST_PADDING", 1.0)
     assert loss().item() == pytest.approx(by_default, abs=1e-6)
     assert_same_gradients(gradients(model, loss), gradients_by_default)
 
@@ -176,11 +176,11 @@ def test_the_groups_of_attention_change_nothing(at_a_time: int, monkeypatch: pyt
 def copier() -> Any:
     """A T5 that has learnt, more or less, to write its prompt again and to end where the prompt ends."""
     model = tiny_t5("gated, untied", num_layers=2, d_model=32, d_ff=64, num_heads=4)
-    network, optimizer = PackedT5(model), torch.optim.AdamW(model.parameters(), lr=5e-3)
+    backend, optimizer = PackedT5(model), torch.optim.AdamW(model.parameters(), lr=5e-3)
     for step in range(200):
         rows = random_rows(16, 9, seed=step)
         optimizer.zero_grad()
-        network.losses([Task(rows, rows, num_tokens=sum(map(len, rows)))]).total.backward()
+        backend.losses([Task(rows, rows, num_tokens=sum(map(len, rows)))]).total.backward()
         optimizer.step()
     return model.eval()
 
@@ -190,7 +190,7 @@ def test_the_written_text_is_that_of_the_library_s_generate(copier: Any, limit: 
     prompts = random_rows(48, 9, seed=10_000)
     packed, padded = both(copier)
     with packed.evaluating():
-        ours, theirs = (network.generate(network.encode(prompts), limit) for network in (packed, padded))
+        ours, theirs = (backend.generate(backend.encode(prompts), limit) for backend in (packed, padded))
     assert ours == theirs
     lengths = [len(row) for row in ours]
     assert max(lengths) <= limit
@@ -221,22 +221,22 @@ def test_a_model_that_never_ends_writes_to_the_limit() -> None:
 
 def test_dropout_is_on_in_training_and_off_while_evaluating() -> None:
     model = tiny_t5(dropout=0.2)
-    for network in both(model):
+    for backend in both(model):
         task = Task(PROMPTS, TARGETS, num_tokens=31.0)
-        assert network.losses([task]).total.item() != network.losses([task]).total.item()
-        with network.evaluating():
-            first, second = network.losses([task]).total, network.losses([task]).total
+        assert backend.losses([task]).total.item() != backend.losses([task]).total.item()
+        with backend.evaluating():
+            first, second = backend.losses([task]).total, backend.losses([task]).total
         assert first.item() == second.item()
         assert not first.requires_grad
         assert model.training
 
 
 def test_the_same_seed_gives_the_same_training_pass() -> None:
-    network = PackedT5(tiny_t5(dropout=0.2))
+    backend = PackedT5(tiny_t5(dropout=0.2))
     losses = []
     for _ in range(2):
         torch.manual_seed(7)
-        losses.append(network.losses(several_tasks(network)).total.item())
+        losses.append(backend.losses(several_tasks(backend)).total.item())
     assert losses[0] == losses[1]
 
 
@@ -246,9 +246,9 @@ def test_activations_computed_again_give_the_same_bits_with_dropout(shape: str) 
         model = tiny_t5(shape, dropout=0.3)
         if again:
             model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-        network = PackedT5(model)
+        backend = PackedT5(model)
         torch.manual_seed(11)
-        loss = network.losses(several_tasks(network)).total
+        loss = backend.losses(several_tasks(backend)).total
         return loss.item(), gradients(model, lambda: loss)
 
     (kept, kept_gradients), (again, gradients_again) = passes(False), passes(True)
@@ -260,15 +260,15 @@ def test_activations_computed_again_give_the_same_bits_with_dropout(shape: str) 
 
 def test_t5_on_a_cpu_is_packed_and_everything_else_is_padded() -> None:
     model = tiny_t5()
-    assert type(make_network(model)) is PackedT5
-    assert type(make_network(model, precision="bf16")) is PaddedNetwork
+    assert type(make_backend(model)) is PackedT5
+    assert type(make_backend(model, precision="bf16")) is PaddedBackend
 
 
 def test_the_order_of_rows_does_not_change_a_loss() -> None:
-    network = PackedT5(tiny_t5("relu, untied"))
+    backend = PackedT5(tiny_t5("relu, untied"))
     order = random.Random(0).sample(range(6), 6)
     sorted_, shuffled = (
-        network.losses(
+        backend.losses(
             [Task([PROMPTS[i] for i in some], [TARGETS[i] for i in some], 31.0, 1.0, [ROW_WEIGHTS[i] for i in some])]
         ).total.item()
         for some in (range(6), order)

@@ -10,10 +10,16 @@ from scipy.stats import binomtest
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from r2d.modeling.backends import cross_entropy as cross_entropy_module
-from r2d.modeling.backends.attention import Span, group_spans, packed_attention, runs
-from r2d.modeling.backends.cross_entropy import vocabulary_cross_entropy
-from r2d.modeling.backends.dropout import drop_mask, dropout
+from r2d.modeling.backends import kernels
+from r2d.modeling.backends.kernels import (
+    Span,
+    drop_mask,
+    dropout,
+    group_spans,
+    packed_attention,
+    row_ranges,
+    vocabulary_cross_entropy,
+)
 
 HEADS, SIZE = 2, 3
 CPU = torch.device("cpu")
@@ -26,7 +32,7 @@ def doubles(*shape: int, seed: int) -> Tensor:
 
 
 def self_spans(of_rows: list[int]) -> list[Span]:
-    return [Span(row, row) for row in runs(of_rows)]
+    return [Span(row, row) for row in row_ranges(of_rows)]
 
 
 def causal(bias: Tensor) -> Tensor:
@@ -60,7 +66,7 @@ def test_self_attention_over_rows_end_to_end_is_that_of_each_row(of_rows: list[i
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 7)), min_size=1, max_size=5))
 def test_attention_over_other_rows_is_that_of_each_row(of_rows: list[tuple[int, int]]) -> None:
     queries, keys = zip(*of_rows, strict=True)
-    spans = [Span(query, key) for query, key in zip(runs(queries), runs(keys), strict=True)]
+    spans = [Span(query, key) for query, key in zip(row_ranges(queries), row_ranges(keys), strict=True)]
     query = doubles(sum(queries), HEADS * SIZE, seed=0)
     key, value = (doubles(sum(keys), HEADS * SIZE, seed=seed) for seed in (1, 2))
     ours = packed_attention(query, key, value, None, group_spans(spans, HEADS, CPU), num_heads=HEADS, drop=0.0)
@@ -84,7 +90,7 @@ def test_the_gradient_of_self_attention_is_that_of_finite_differences(of_rows: l
 
 @pytest.mark.parametrize("drop", [0.0, 0.4])
 def test_the_gradient_of_attention_over_some_of_the_other_rows_is_that_of_finite_differences(drop: float) -> None:
-    keys = runs([4, 2, 6])
+    keys = row_ranges([4, 2, 6])
     spans = [Span((0, 3), keys[0]), Span((3, 4), keys[2])]
     query = doubles(4, HEADS * SIZE, seed=0).requires_grad_()
     key, value = (doubles(12, HEADS * SIZE, seed=seed).requires_grad_() for seed in (1, 2))
@@ -109,7 +115,7 @@ def test_rows_of_very_unequal_length_are_each_attended_to_once() -> None:
 
 @pytest.mark.parametrize("at_a_time", [256, 3, 1])
 def test_the_cross_entropy_of_the_vocabulary_and_its_gradient(at_a_time: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cross_entropy_module, "TOKENS_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(kernels, "VOCABULARY_TOKENS_AT_A_TIME", at_a_time)
     states, vocabulary = doubles(8, 4, seed=0).requires_grad_(), doubles(6, 4, seed=1).requires_grad_()
     targets, weights = torch.tensor([0, 5, 2, 2, 1, 3, 5, 4]), doubles(8, seed=2).abs()
     total, losses = vocabulary_cross_entropy(states, vocabulary, targets, weights)

@@ -1,5 +1,5 @@
-"""What an evaluation leaves beside the weights: the temperature of the label probabilities, and the confidence below
-which a note goes to a person. The file `calibration.json` of a model folder; a model that was never evaluated has none.
+"""The file `calibration.json` of a model folder, which an evaluation leaves beside the weights: the temperature of the
+label probabilities, and the confidence below which a person decides. A model that was never evaluated has none.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from r2d.errors import ModelError
+from r2d.files import write_json
 
 CALIBRATION_FILE = "calibration.json"
 FORMAT_VERSION = 1
 SMALLEST_PROBABILITY = 1e-30
-"""Stands for a probability of 0, which 32-bit softmax makes of an improbable label and whose logarithm has no value."""
+"""Replaces a probability of 0, which 32-bit softmax makes of an improbable label and whose logarithm has no value."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,18 @@ class Calibration:
     max_risk, bound_confidence, threshold, reason, validation, as `r2d.evaluation.selective` chose them."""
 
     @classmethod
-    def of(cls, temperature: Mapping[str, Any], chosen: Mapping[str, Any]) -> Calibration:
+    def of(cls, temperature: Mapping[str, Any], selective: Mapping[str, Any]) -> Calibration:
         """From the facts of a fitted temperature and of a threshold that was chosen on scaled probabilities."""
-        return cls({"format_version": FORMAT_VERSION, "temperature": dict(temperature), "selective": dict(chosen)})
+        facts = {"format_version": FORMAT_VERSION, "temperature": dict(temperature), "selective": dict(selective)}
+        return cls(facts)
 
     @classmethod
     def of_metrics(cls, metrics: Mapping[str, Any]) -> Calibration | None:
-        """What `metrics` of `r2d.evaluation.evaluate` say; None where they say nothing."""
+        """From the metrics of `r2d.evaluation.evaluate`; None where they hold no calibration."""
         if metrics["calibration"] is None:
             return None
-        chosen = {name: value for name, value in metrics["selective"].items() if name not in ("test", "curve")}
-        return cls.of(metrics["calibration"]["temperature"], chosen)
+        selective = {name: value for name, value in metrics["selective"].items() if name not in ("test", "curve")}
+        return cls.of(metrics["calibration"]["temperature"], selective)
 
     @property
     def temperature(self) -> float:
@@ -46,13 +48,13 @@ class Calibration:
 
     @property
     def threshold(self) -> float | None:
-        """The scaled probability of the decided label from which on it is shown; None: no threshold kept the risk low
-        enough on the validation rows."""
+        """The scaled probability from which on a label is shown; None: no threshold kept the risk low enough on the
+        validation rows."""
         value = self.facts["selective"]["threshold"]
         return None if value is None else float(value)
 
-    def hands_over(self, confidence: float) -> bool:
-        """Whether a person decides: the confidence is below the threshold, or there is no threshold that would do."""
+    def defers(self, confidence: float) -> bool:
+        """Whether a person decides: the confidence is below the threshold, or there is no threshold."""
         return self.threshold is None or confidence < self.threshold
 
 
@@ -66,10 +68,8 @@ def scaled_probabilities(probabilities: Mapping[str, float], temperature: float)
 
 
 def write_calibration(folder: Path, calibration: Calibration) -> None:
-    """Add the file to a model folder: aside first, then renamed."""
-    aside = folder / f"{CALIBRATION_FILE}.partial"
-    aside.write_text(json.dumps(calibration.facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    aside.replace(folder / CALIBRATION_FILE)
+    """Add the file to a model folder."""
+    write_json(folder / CALIBRATION_FILE, calibration.facts)
 
 
 def read_calibration(folder: Path) -> Calibration | None:
@@ -82,17 +82,18 @@ def read_calibration(folder: Path) -> Calibration | None:
     if not path.exists():
         return None
     try:
-        found = Calibration(json.loads(path.read_text(encoding="utf-8")))
-        if found.facts["format_version"] != FORMAT_VERSION:
+        calibration = Calibration(json.loads(path.read_text(encoding="utf-8")))
+        version = calibration.facts["format_version"]
+        if version != FORMAT_VERSION:
             raise ModelError(
-                f"{path}: is of format {found.facts['format_version']}, this version reads {FORMAT_VERSION}; evaluate "
-                "the model again"
+                f"{path}: is of format {version}, this version reads {FORMAT_VERSION}; evaluate the model again"
             )
-        if not (found.temperature > 0 and (found.threshold is None or 0 <= found.threshold <= 1)):
+        threshold = calibration.threshold
+        if not (calibration.temperature > 0 and (threshold is None or 0 <= threshold <= 1)):
             raise ValueError("out of range")
     except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{path}: is damaged ({type(error).__name__}); evaluate the model again, or remove the file to use its "
             "probabilities as they are"
         ) from None
-    return found
+    return calibration

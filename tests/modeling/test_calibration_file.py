@@ -11,7 +11,7 @@ import pytest
 
 from r2d.errors import ModelError
 from r2d.evaluation.calibration import Temperature
-from r2d.modeling.calibrated import (
+from r2d.modeling.calibration_file import (
     CALIBRATION_FILE,
     Calibration,
     read_calibration,
@@ -39,7 +39,7 @@ def test_it_comes_back_as_it_was_written_and_a_folder_without_it_has_none(tmp_pa
 def test_below_the_threshold_a_person_decides_and_without_one_always(
     threshold: float | None, confidence: float, handed_over: bool
 ) -> None:
-    assert calibration(threshold).hands_over(confidence) is handed_over
+    assert calibration(threshold).defers(confidence) is handed_over
 
 
 @pytest.mark.parametrize(

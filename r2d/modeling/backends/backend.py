@@ -1,0 +1,233 @@
+"""The interface of an encoder-decoder over rows of unequal length, and its general implementation by padded batches.
+
+`r2d.modeling.backends.packed` holds the faster implementation for T5 on a CPU, and `make_backend`, which chooses.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+TokenIds = Sequence[int]
+
+
+class Encoded(ABC):
+    """Encoder output of some rows. Only the backend that made it looks inside."""
+
+    @abstractmethod
+    def take(self, rows: Sequence[int]) -> Encoded:
+        """The given rows in the given order, without gradient."""
+
+
+EncodedT = TypeVar("EncodedT", bound=Encoded)
+
+
+@dataclass(frozen=True)
+class Task(Generic[EncodedT]):
+    """Rows to be learnt by teacher forcing. Rows with an empty target take no part."""
+
+    prompts: Sequence[TokenIds] | EncodedT
+    """Encoder token ids of each row, or the output of `encode` for them."""
+    targets: Sequence[TokenIds]
+    """Decoder token ids of each row, end-of-sequence included."""
+    num_tokens: float
+    """Divisor of the summed loss: the (weighted) target tokens of the whole optimiser step."""
+    weight: float = 1.0
+    """Weight of this task in the total loss."""
+    row_weights: Sequence[float] | None = None
+    """Weight of each row in the task's loss; all 1 by default."""
+
+    def token_weights(self, device: torch.device) -> Tensor:
+        """Weight of each target token in the task's loss, [target tokens]."""
+        row_weights = self.row_weights or [1.0] * len(self.targets)
+        lengths = torch.tensor([len(target) for target in self.targets])
+        return (torch.tensor(row_weights).repeat_interleave(lengths) / self.num_tokens).to(device)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses of a list of tasks."""
+
+    total: Tensor
+    """Sum of weight x loss over the tasks: scalar, with gradient."""
+    of_tasks: list[Tensor]
+    """Loss of each task before its weight: scalars, without gradient."""
+
+
+class Seq2SeqBackend(ABC, Generic[EncodedT]):
+    """Runs an encoder-decoder over rows of unequal length. Holds a library model and no weights of its own."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def start_id(self) -> int:
+        """The token that every decoder input begins with."""
+        return int(self.model.config.decoder_start_token_id)
+
+    @abstractmethod
+    def encode(self, prompts: Sequence[TokenIds]) -> EncodedT:
+        """Run the encoder; gradient and dropout follow the mode of the model."""
+
+    @abstractmethod
+    def encode_embeddings(self, rows: Sequence[Tensor]) -> EncodedT:
+        """Run the encoder on embeddings instead of tokens, each row [tokens, d_model], with gradient to them."""
+
+    @abstractmethod
+    def logits(
+        self,
+        encoded: EncodedT,
+        decoder_inputs: Sequence[TokenIds],
+        rows: Sequence[int] | None = None,
+        positions: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Next-token logits at every position, rows end to end: [decoder tokens, vocabulary].
+
+        Args:
+            decoder_inputs: token ids of each decoder input, the start token included.
+            rows: the encoded row that each decoder input belongs to, in ascending order; one each by default.
+            positions: the positions to return, counted through all decoder inputs; all by default.
+        """
+
+    @abstractmethod
+    def token_losses(self, encoded: EncodedT, targets: Sequence[TokenIds], rows: Sequence[int] | None = None) -> Tensor:
+        """Cross-entropy of each target token in nats, rows end to end, without gradient: [target tokens]."""
+
+    @abstractmethod
+    def losses(self, tasks: Sequence[Task[EncodedT]]) -> Losses:
+        """Weighted cross-entropy of several tasks over one set of weights."""
+
+    @abstractmethod
+    def generate(self, encoded: EncodedT, max_new_tokens: int) -> list[list[int]]:
+        """The greedy continuation of each row, without start and end-of-sequence token."""
+
+    def decoder_inputs(self, targets: Sequence[TokenIds]) -> list[list[int]]:
+        """Targets shifted to the right, behind the start token."""
+        return [[self.start_id, *target[:-1]] for target in targets]
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Eval mode without gradient (departure 2); the earlier mode is restored, also after an error."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.model.train(was_training)
+
+
+def flatten(rows: Sequence[TokenIds], device: torch.device) -> Tensor:
+    """Token ids of all rows end to end, [tokens]."""
+    return torch.tensor([token for row in rows for token in row], dtype=torch.long, device=device)
+
+
+@dataclass(frozen=True)
+class PaddedStates(Encoded):
+    states: Tensor
+    """[rows, longest, d_model]."""
+    attention_mask: Tensor
+    """[rows, longest]."""
+
+    def take(self, rows: Sequence[int]) -> PaddedStates:
+        return PaddedStates(self.states[rows].detach(), self.attention_mask[rows])
+
+    def as_model_inputs(self) -> dict[str, Any]:
+        """Arguments of the library's model in place of `input_ids`: encoder_outputs, attention_mask."""
+        from transformers.modeling_outputs import BaseModelOutput
+
+        return {
+            "encoder_outputs": BaseModelOutput(last_hidden_state=self.states),
+            "attention_mask": self.attention_mask,
+        }
+
+
+class PaddedBackend(Seq2SeqBackend[PaddedStates]):
+    """Any encoder-decoder of transformers, by its own forward pass: on a GPU, in bf16, and beyond T5."""
+
+    def encode(self, prompts: Sequence[TokenIds]) -> PaddedStates:
+        input_ids, mask = self._pad(prompts)
+        states = self.model.get_encoder()(input_ids=input_ids, attention_mask=mask).last_hidden_state
+        return PaddedStates(states, mask)
+
+    def encode_embeddings(self, rows: Sequence[Tensor]) -> PaddedStates:
+        embeddings = pad_sequence(list(rows), batch_first=True)
+        mask = self._mask([len(row) for row in rows])
+        states = self.model.get_encoder()(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state
+        return PaddedStates(states, mask)
+
+    def logits(
+        self,
+        encoded: PaddedStates,
+        decoder_inputs: Sequence[TokenIds],
+        rows: Sequence[int] | None = None,
+        positions: Sequence[int] | None = None,
+    ) -> Tensor:
+        if rows is not None:
+            encoded = PaddedStates(encoded.states[rows], encoded.attention_mask[rows])
+        inputs, mask = self._pad(decoder_inputs)
+        outputs = self.model(**encoded.as_model_inputs(), decoder_input_ids=inputs, use_cache=False)
+        logits = outputs.logits[mask.bool()]
+        return logits if positions is None else logits[positions]
+
+    def token_losses(
+        self, encoded: PaddedStates, targets: Sequence[TokenIds], rows: Sequence[int] | None = None
+    ) -> Tensor:
+        return self._cross_entropy(encoded, targets, rows).detach()
+
+    def losses(self, tasks: Sequence[Task[PaddedStates]]) -> Losses:
+        total, of_tasks = torch.zeros((), device=self.device), []
+        for task in tasks:
+            weights = task.token_weights(self.device)
+            if not len(weights):
+                of_tasks.append(torch.zeros((), device=self.device))
+                continue
+            rows = [row for row, target in enumerate(task.targets) if target]
+            encoded = task.prompts
+            if not isinstance(encoded, PaddedStates):
+                encoded = self.encode([encoded[row] for row in rows])
+                rows = list(range(len(rows)))
+            tokens = self._cross_entropy(encoded, [target for target in task.targets if target], rows)
+            loss = (tokens * weights).sum()
+            total = total + task.weight * loss
+            of_tasks.append(loss.detach())
+        return Losses(total, of_tasks)
+
+    def generate(self, encoded: PaddedStates, max_new_tokens: int) -> list[list[int]]:
+        # One more for end-of-sequence: a limit of n tokens is a limit of n tokens of text.
+        output = self.model.generate(
+            **encoded.as_model_inputs(), max_new_tokens=max_new_tokens + 1, do_sample=False, num_beams=1
+        )
+        end_id = self.model.config.eos_token_id
+        rows = [row if end_id not in row else row[: row.index(end_id)] for row in output[:, 1:].tolist()]
+        return [row[:max_new_tokens] for row in rows]
+
+    def _cross_entropy(self, encoded: PaddedStates, targets: Sequence[TokenIds], rows: Sequence[int] | None) -> Tensor:
+        logits = self.logits(encoded, self.decoder_inputs(targets), rows)
+        return cross_entropy(logits.float(), flatten(targets, self.device), reduction="none")
+
+    def _pad(self, rows: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
+        """Token ids and attention mask, both [rows, longest]."""
+        mask = self._mask([len(row) for row in rows])
+        ids = torch.full_like(mask, self.model.config.pad_token_id)
+        ids[mask.bool()] = flatten(rows, self.device)
+        return ids, mask
+
+    def _mask(self, lengths: Sequence[int]) -> Tensor:
+        positions = torch.arange(max(lengths), device=self.device)
+        return (positions < torch.tensor(lengths, device=self.device)[:, None]).long()

@@ -1,0 +1,162 @@
+"""Models of a few thousand parameters of every allowed architecture, and inputs for them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers as families
+from torch import Tensor
+
+from r2d.config.model import ModelConfig
+from r2d.modeling.load import train_tokenizer
+from tests.conftest import TOY_LABELS, toy_examples
+
+PAD, END, VOCABULARY = 0, 1, 40
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "relu, tied": {"feed_forward_proj": "relu", "tie_word_embeddings": True, "num_layers": 1},
+    "relu, untied": {"feed_forward_proj": "relu", "tie_word_embeddings": False, "num_layers": 2, "num_heads": 3},
+    "gated, tied": {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": True, "num_layers": 2, "d_kv": 4},
+    "gated, untied": {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "num_layers": 3, "d_kv": 12},
+}
+"""As T5, T5 without its tie, and T5 v1.1 with and without; heads x d_kv is not d_model where a number is given."""
+
+
+def tiny_t5(shape: str = "relu, tied", *, dropout: float = 0.0, seed: int = 0, **sizes: Any) -> Any:
+    """In train mode, with norms and biases that are not what they start as."""
+    torch.manual_seed(seed)
+    default = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_heads": 2, "vocab_size": VOCABULARY}
+    config = families.T5Config(
+        **(default | SHAPES[shape] | sizes), dropout_rate=dropout, decoder_start_token_id=PAD, pad_token_id=PAD,
+        eos_token_id=END,
+    )  # fmt: skip
+    model = families.T5ForConditionalGeneration(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model.train()
+
+
+def random_rows(num_rows: int, longest: int, seed: int, shortest: int = 1) -> list[list[int]]:
+    """Token ids, each row with end-of-sequence."""
+    generator = random.Random(seed)
+    lengths = [generator.randint(shortest, longest) - 1 for _ in range(num_rows)]
+    return [[*(generator.randrange(2, VOCABULARY) for _ in range(length)), END] for length in lengths]
+
+
+def padded_inputs(rows: Sequence[Sequence[int]], pad_id: int = 0) -> dict[str, Tensor]:
+    """`input_ids` and `attention_mask`, both [rows, longest]."""
+    longest = max(map(len, rows))
+    ids = torch.tensor([[*row, *[pad_id] * (longest - len(row))] for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+ModelAndTokenizer = tuple[Any, Any]
+
+
+def t5_tokenizer() -> Any:
+    """`x </s>`, as in T5 and Pegasus."""
+    table = toy_examples()
+    prompts = [f"given label: {label}, predict: explain: " for label in TOY_LABELS.names] * 20
+    return train_tokenizer([*table["text"].to_pylist(), *table["rationale"].to_pylist(), *prompts], vocab_size=150)
+
+
+def bart_tokenizer(names: dict[str, str] | None = None) -> Any:
+    """`<s> x </s>`, as in BART; with `names` those two are called otherwise, as BERT's are."""
+    from tokenizers import processors
+
+    tokenizer = t5_tokenizer()
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    ends = [("<s>", tokenizer.bos_token_id), ("</s>", tokenizer.eos_token_id)]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=ends)
+    if names:
+        backend = tokenizer.backend_tokenizer
+        return families.PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>", **names)
+    return tokenizer
+
+
+def t5_like(name: str, **sizes: Any) -> ModelAndTokenizer:
+    tokenizer = t5_tokenizer()
+    config = getattr(families, f"{name}Config")(
+        vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=32, num_layers=1, num_decoder_layers=1, num_heads=2,
+        pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, **sizes,
+    )  # fmt: skip
+    return getattr(families, f"{name}ForConditionalGeneration")(config), tokenizer
+
+
+def bart_like(name: str, tokenizer: Any = None, **sizes: Any) -> ModelAndTokenizer:
+    """With generation settings as in published checkpoints, which must not decide what is decoded."""
+    tokenizer = tokenizer or bart_tokenizer()
+    start = tokenizer.eos_token_id if tokenizer.bos_token_id else tokenizer.pad_token_id
+    config = getattr(families, f"{name}Config")(
+        vocab_size=len(tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=64,
+        scale_embedding=True, pad_token_id=0, eos_token_id=1, bos_token_id=tokenizer.bos_token_id,
+        decoder_start_token_id=start, forced_eos_token_id=1, **sizes,
+    )  # fmt: skip
+    model = getattr(families, f"{name}ForConditionalGeneration")(config)
+    model.generation_config.update(min_length=9, num_beams=4, no_repeat_ngram_size=3, forced_bos_token_id=5)
+    return model, tokenizer
+
+
+def t5gemma() -> ModelAndTokenizer:
+    tokenizer = bart_tokenizer()
+    part = {
+        "vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 128, "sliding_window": 16,
+        "query_pre_attn_scalar": 8, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": tokenizer.bos_token_id,
+    }  # fmt: skip
+    config = families.T5GemmaConfig(encoder=part, decoder=part | {"cross_attention_hidden_size": 16})
+    return families.T5GemmaForConditionalGeneration(config), tokenizer
+
+
+def encoder_decoder(encoder: str, decoder: str) -> ModelAndTokenizer:
+    """BERT's tokenizer names no end-of-sequence but a separator."""
+    tokenizer = bart_tokenizer({"cls_token": "<s>", "sep_token": "</s>"})
+    sizes = {
+        "vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 32, "max_position_embeddings": 64, "pad_token_id": 0, "eos_token_id": 1,
+        "bos_token_id": tokenizer.cls_token_id, "cls_token_id": tokenizer.cls_token_id, "sep_token_id": 1,
+    }  # fmt: skip
+    parts = [getattr(families, f"{name}Config")(**sizes) for name in (encoder, decoder)]
+    config = families.EncoderDecoderConfig.from_encoder_decoder_configs(*parts)
+    config.pad_token_id, config.eos_token_id, config.decoder_start_token_id = 0, 1, tokenizer.cls_token_id
+    return families.EncoderDecoderModel(config), tokenizer
+
+
+ARCHITECTURES: dict[str, Callable[[], ModelAndTokenizer]] = {
+    "t5": lambda: t5_like("T5"),
+    "t5 (Flan, v1.1)": lambda: t5_like("T5", feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+    "mt5": lambda: t5_like("MT5", feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+    "umt5": lambda: t5_like("UMT5"),
+    "longt5": lambda: t5_like("LongT5", local_radius=8),
+    "longt5 (transient global)": lambda: t5_like(
+        "LongT5", local_radius=8, global_block_size=4, encoder_attention_type="transient-global"
+    ),
+    "t5gemma": t5gemma,
+    "bart": lambda: bart_like("Bart"),
+    "mvp": lambda: bart_like("Mvp"),
+    "blenderbot": lambda: bart_like("Blenderbot"),
+    "pegasus": lambda: bart_like("Pegasus", t5_tokenizer()),
+    "pegasus_x": lambda: bart_like("PegasusX", t5_tokenizer(), block_size=8, num_global_tokens=4),
+    "encoder-decoder (BERT)": lambda: encoder_decoder("Bert", "Bert"),
+    "encoder-decoder (RoBERTa)": lambda: encoder_decoder("Roberta", "Roberta"),
+    "encoder-decoder (ModernBERT, BERT)": lambda: encoder_decoder("ModernBert", "Bert"),
+}
+
+
+def save(made: ModelAndTokenizer, folder: Path) -> Path:
+    for part in made:
+        part.save_pretrained(folder)
+    return folder
+
+
+def config_of(folder: Path, **changed: Any) -> ModelConfig:
+    return ModelConfig(
+        **{"name": str(folder), "max_input_tokens": 40, "max_rationale_tokens": 12, "max_label_tokens": 8} | changed
+    )
