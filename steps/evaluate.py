@@ -49,7 +49,7 @@ def evaluate(
     from mlops.registry.versions import download
     from r2d.evaluation.champion import Champion
     from r2d.evaluation.evaluate import evaluate as measure
-    from r2d.evaluation.pictures import accuracy_picture, confusion_matrix_picture
+    from r2d.evaluation.plots import accuracy_picture, confusion_matrix_picture
 
     result = measure(
         examples,

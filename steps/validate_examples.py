@@ -44,7 +44,7 @@ def validate_examples(
     """
     from mlops.registry.versions import start_folder
     from r2d.data.validation import validate
-    from r2d.data.validation.pictures import data_picture
+    from r2d.data.validation.plots import data_picture
     from r2d.data.validation.report import render_data_report
 
     outcome = validate(examples, validation, labels=labels, model=model, start_folder=start_folder(model))

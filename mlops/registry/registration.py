@@ -22,8 +22,7 @@ from mlops.registry.versions import aliases_of, all_versions, connected
 from mlops.tracking import start_run
 from r2d.config.run import RunConfig
 from r2d.gate import Approval, GateDecision, judge
-from r2d.gate.page import gate_page
-from r2d.gate.picture import gate_picture
+from r2d.gate.page import gate_page, gate_picture
 from r2d.modeling.model_folder import read_model_facts
 from r2d.rationales.provenance import trained_on
 
@@ -154,7 +153,7 @@ def keep_decision(
     """Store the decision with the run of the version, as JSON, page and picture; returns the latter two."""
     picture = gate_picture(decision)
     number = str(version.version)
-    page = gate_page(decision, picture, model_name=name, version=number, what_follows=follows.reason)
+    page = gate_page(decision, model_name=name, version=number, next_step=follows.reason)
     client.log_dict(version.run_id, decision.as_facts() | {"what_follows": follows.reason}, DECISION_FILE)
     client.log_text(version.run_id, page, "gate/page.html")
     client.log_image(version.run_id, picture, "gate/picture.png")

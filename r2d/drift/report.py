@@ -23,7 +23,7 @@ from r2d.data.drift import (
 from r2d.drift.incoming import IncomingCalls
 from r2d.drift.reference import DriftReference
 from r2d.evaluation.decided_rows import FloatArray
-from r2d.reports import render
+from r2d.reports.templates import render
 
 FORMAT_VERSION = 1
 NUM_MEASURES = 5

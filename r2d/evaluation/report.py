@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from r2d.evaluation import report_sections as sections
-from r2d.evaluation.charts import whisker
 from r2d.evaluation.label_metrics import WHY_NO_CLASSES
 from r2d.evaluation.report_words import why_missing
-from r2d.reports import render
+from r2d.reports.templates import render
 
 MAX_MATRIX_LABELS = 30
 """Above this a confusion matrix is no longer read, and is left out."""
@@ -58,7 +57,6 @@ def render_report(facts: ReportFacts) -> str:
         metrics=metrics,
         per_row=per_row,
         why_no_classes=WHY_NO_CLASSES,
-        whisker=whisker,
         verdict=sections.verdict,
         confidence=sections.confidence_name(metrics),
         missing=why_missing(metrics, per_row=per_row, ordered=facts.ordered),

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from r2d.evaluation.charts import reliability_diagram, risk_coverage_curve
+from r2d.evaluation.plots import reliability_diagram, risk_coverage_curve
 from r2d.evaluation.rationale_metrics import POPULATIONS
 from r2d.evaluation.report_words import ALIGNMENT_NAMES, FLAGS, RATIONALE_NAMES, SLICE_FIGURES, Tone
 from r2d.text import normalise_label

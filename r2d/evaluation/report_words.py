@@ -24,20 +24,20 @@ FLAGS: Mapping[str, tuple[str, Tone]] = {
 SLICE_FIGURES = {
     "under_triage_rate": ("Under-triage", "share", "points", -1),
     "accuracy": ("Accuracy", "share", "points", 1),
-    "macro_f1": ("Macro-F1", "figure", "signed", 1),
+    "macro_f1": ("Macro-F1", "decimal", "signed", 1),
     "over_triage_rate": ("Over-triage", "share", "points", -1),
 }
 """Figure -> its name, its unit, the unit of a difference, and the sign of a difference that is an improvement."""
 
 RATIONALE_NAMES = {
     "bleu": ("sacreBLEU", "0 to 100", "score"),
-    "paper_bleu": ("Paper BLEU", "0 to 1", "figure"),
-    "rouge_l": ("ROUGE-L", "0 to 1", "figure"),
+    "paper_bleu": ("Paper BLEU", "0 to 1", "decimal"),
+    "rouge_l": ("ROUGE-L", "0 to 1", "decimal"),
     "chrf": ("chrF, all rows at once", "0 to 100", "score"),
     "sentence_chrf": ("chrF, mean of the rows", "0 to 100", "score"),
-    "bertscore_f1": ("BERTScore F1", "", "figure"),
-    "bertscore_precision": ("BERTScore precision", "", "figure"),
-    "bertscore_recall": ("BERTScore recall", "", "figure"),
+    "bertscore_f1": ("BERTScore F1", "", "decimal"),
+    "bertscore_precision": ("BERTScore precision", "", "decimal"),
+    "bertscore_recall": ("BERTScore recall", "", "decimal"),
 }
 
 ALIGNMENT_NAMES = {

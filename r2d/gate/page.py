@@ -1,40 +1,95 @@
-"""The decision of the gate as a page for people."""
+"""The decision of the gate as a page and as a picture."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from r2d.gate.decision import COLD_START, NO_RULES, GateDecision
-from r2d.gate.picture import TITLES, WORDS
-from r2d.reports import render
+from r2d.gate.decision import COLD_START, NO_RULES, GateDecision, Verdict
+from r2d.reports.plots import AMBER, BLUE, INK, QUIET, VERMILION, new_figure, style_axes, to_image, to_svg
+from r2d.reports.templates import render
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL.Image import Image
 
+COLOURS = {"passed": BLUE, "failed": VERMILION, "waiting": AMBER, "not_applicable": QUIET}
+WORDS = {"passed": "met", "failed": "NOT met", "waiting": "waits", "not_applicable": "does not apply"}
+TITLES = {"passed": "The gate lets it pass", "failed": "The gate stops it", "waiting": "It waits for a person"}
 
-def gate_page(decision: GateDecision, picture: Image, *, model_name: str, version: str, what_follows: str) -> str:
-    """The page as HTML text: what was decided, each rule with its figures, and the slices behind a rule on slices.
+
+def gate_page(decision: GateDecision, *, model_name: str, version: str, next_step: str) -> str:
+    """The page as HTML text: what was decided, each rule with its metric, and the slices behind a rule on slices.
 
     Args:
-        picture: `gate_picture` of the decision.
-        what_follows: what the decision has done to the aliases, as a sentence.
+        next_step: what the decision has done to the aliases, as a sentence.
     """
+    plot = to_svg(_figure(decision), "distances", "Distance of each metric to its limit", " ".join(decision.reasons()))
     return render(
         "r2d.gate",
         "page.html.j2",
         title=f"Gate: {model_name} version {version}",
         decision=decision,
         verdict_title=TITLES[decision.outcome],
-        what_follows=what_follows,
+        next_step=next_step,
         words=WORDS,
         rules=[_declared(verdict.rule) for verdict in decision.verdicts],
         cold_start=COLD_START,
         no_rules=NO_RULES,
-        picture=picture if decision.verdicts else None,
+        plot=plot if decision.verdicts else None,
     )
 
 
 def _declared(rule: Mapping[str, Any]) -> str:
     """The rule as it stands in the YAML, on one line."""
     return "{" + ", ".join(f"{name}: {value}" for name, value in rule.items()) + "}"
+
+
+def gate_picture(decision: GateDecision) -> Image:
+    """The decision as a picture, for a dashboard."""
+    return to_image(_figure(decision))
+
+
+def _figure(decision: GateDecision) -> Figure:
+    """A row for each rule: metric and interval as distance to the limit; right of the limit the rule is met."""
+    verdicts = decision.verdicts
+    num_rows = max(1, len(verdicts))
+    compared = f", compared with {decision.champion}" if decision.champion else ", no champion to compare with"
+    figure = new_figure(8.6, 1.7 + 0.62 * num_rows, TITLES[decision.outcome] + compared)
+    axes = figure.subplots()
+    distances = [_distances(verdict) for verdict in verdicts]
+    reach = 1.12 * max([0.02, *(abs(distance) for row in distances for distance in row)])
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(num_rows - 0.4, -0.6)
+    axes.axvspan(0, reach, color=BLUE, alpha=0.07, linewidth=0, zorder=0)
+    axes.axvline(0, color=INK, linewidth=1.2)
+    for row, (verdict, ends) in enumerate(zip(verdicts, distances, strict=True)):
+        colour = COLOURS[verdict.status]
+        if not ends:
+            axes.text(0.02 * reach, row, "no metric", color=QUIET, va="center", fontsize=9)
+            continue
+        axes.plot(ends[1:], [row] * len(ends[1:]), color=colour, linewidth=2.4, solid_capstyle="butt")
+        axes.plot(ends[0], row, "o", color=colour, markersize=7)
+    names = [textwrap.fill(verdict.figure or str(verdict.rule["rule"]).replace("_", " "), 34) for verdict in verdicts]
+    axes.set_yticks(range(len(verdicts)), names)
+    axes.xaxis.set_major_formatter(lambda place, _: f"{100 * place:+.3g}" if place else "limit")
+    axes.set_xlabel("distance to the limit, in points of 100 (shaded: the rule is met)")
+    style_axes(axes)
+    outcomes = axes.secondary_yaxis("right")
+    outcomes.set_yticks(range(len(verdicts)), [WORDS[verdict.status] for verdict in verdicts])
+    outcomes.tick_params(length=0, labelsize=10)
+    outcomes.spines[:].set_visible(False)
+    for label, verdict in zip(outcomes.get_yticklabels(), verdicts, strict=True):
+        label.set_color(COLOURS[verdict.status])
+        label.set_fontweight("bold")
+    return figure
+
+
+def _distances(verdict: Verdict) -> list[float]:
+    """Value, low and high as distances to the limit, shares of a whole; above 0 is better. Empty without a metric."""
+    if verdict.value is None or verdict.limit is None:
+        return []
+    sign = 1 if verdict.higher_is_better else -1
+    known = [end for end in (verdict.value, verdict.low, verdict.high) if end is not None]
+    return [sign * (end - verdict.limit) / verdict.full for end in known]

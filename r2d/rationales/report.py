@@ -12,7 +12,7 @@ from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import SPLITS
 from r2d.privacy.deidentify import hide_in_texts
 from r2d.rationales.records import REASONS, Reason
-from r2d.reports import render
+from r2d.reports.templates import render
 
 if TYPE_CHECKING:
     from r2d.rationales.candidates import Candidate

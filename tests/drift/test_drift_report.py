@@ -29,7 +29,7 @@ from r2d.errors import DataError, ModelError
 from r2d.inference.infer import infer
 from r2d.inference.model import InferenceModel
 from tests.inference.stand_in import LABELS, StandIn, write_calls
-from tests.reports.test_pages import Page, assert_accessible, assert_self_contained
+from tests.reports.pages import Page, assert_accessible, assert_self_contained
 
 LIMITS = DriftLimits()
 WORDS = [a + b for a in ("ba", "re", "to", "mi", "lu", "ka", "ne", "so", "di", "pa") for b in "bcdfghklmnprstvz"]
@@ -209,7 +209,7 @@ def test_the_look_is_that_of_the_base_page() -> None:
     import re
 
     template = Path("r2d/drift/drift.html.j2").read_text(encoding="utf-8")
-    assert template.startswith('{% extends "pages/page.html.j2" %}')
+    assert template.startswith('{% extends "reports/page.html.j2" %}')
     assert re.findall(r"#[0-9a-f]{3,8}\b|font-family|font:", template) == []
     assert "| safe" not in template
 

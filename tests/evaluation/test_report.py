@@ -16,9 +16,9 @@ from r2d.evaluation.rationale_metrics import FIGURES as RATIONALE_FIGURES
 from r2d.evaluation.report import ReportFacts, render_report
 from r2d.evaluation.report_sections import MAX_SAMPLES
 from r2d.evaluation.report_words import FLAGS, RATIONALE_NAMES
-from r2d.reports.rendering import between, percent, written
+from r2d.reports.formatting import in_unit, interval, percent
 from tests.evaluation.reported import CASES, LABELS, declared_case
-from tests.reports.test_pages import Page, assert_accessible, assert_self_contained
+from tests.reports.pages import Page, assert_accessible, assert_self_contained
 
 ALWAYS = (
     "headline", "reading", "safety", "comparison", "decisions", "calibration", "selective", "slices", "rationales",
@@ -48,7 +48,7 @@ def changed(facts: ReportFacts, **metrics: Any) -> str:
 
 
 def digits(found: Mapping[str, Any], unit: Any) -> str:
-    return f"{written(found['value'], unit)} {between(found, unit)}"
+    return f"{in_unit(found['value'], unit)} {interval(found, unit)}"
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -94,7 +94,7 @@ def test_the_headline_holds_each_figure_with_its_interval_and_under_triage_first
     shown = section(html("whole"), "headline")
     for figure in ("under_triage_rate", "severe_under_triage_rate", "over_triage_rate", "accuracy"):
         assert digits(intervals[figure], "share") in shown
-    assert digits(intervals["macro_f1"], "figure") in shown
+    assert digits(intervals["macro_f1"], "decimal") in shown
     assert f"Under-triage {percent(safety['under_triage']['rate'])}" in shown
     assert f"Most urgent label found {digits(intervals['per_class'][LABELS[0]]['recall'], 'share')}" in shown
     assert f"Labels shown {digits(metrics['selective']['test']['coverage'], 'share')}" in shown
@@ -142,7 +142,7 @@ def test_the_worst_cases_are_ids_and_labels_in_the_order_of_the_figures() -> Non
 def test_a_declared_cost_stands_with_its_interval_and_an_undeclared_one_is_said_to_be_so() -> None:
     facts = declared_case()
     cost = facts.metrics["intervals"]["mean_cost"]
-    assert f"{written(cost['value'], 'figure')} ( {between(cost, 'figure')} )" in (
+    assert f"{in_unit(cost['value'], 'decimal')} ( {interval(cost, 'decimal')} )" in (
         section(html("whole"), "safety").replace("(", "( ").replace(")", " )")
     )
     without = changed(facts, safety={**facts.metrics["safety"], "mean_cost": None})
@@ -239,7 +239,7 @@ def test_the_threshold_is_said_with_what_it_does_on_test_notes() -> None:
     found = facts.metrics["selective"]
     shown = section(html("whole"), "selective")
     for figure in ("coverage", "risk"):
-        assert between(found["test"][figure], "share") in shown
+        assert interval(found["test"][figure], "share") in shown
     assert f"{found['threshold']:.3f}" in shown
     broken = {**found, "test": {**found["test"], "held": False}}
     assert "The limit did not hold" in section(changed(facts, selective=broken), "selective")
@@ -270,7 +270,7 @@ def test_every_slice_is_there_with_n_interval_and_gap_and_small_ones_are_marked_
         assert digits(one["figures"]["under_triage_rate"], "share") in shown
         gap = one["gaps"]["accuracy"]
         if gap["low"] is not None:
-            assert f"{written(gap['value'], 'points')} ( {between(gap, 'points')} )" in (
+            assert f"{in_unit(gap['value'], 'points')} ( {interval(gap, 'points')} )" in (
                 shown.replace(" (", " ( ").replace(")", " )")
             )
     looks = found["multiple_looks"]
@@ -289,10 +289,10 @@ def test_rationale_figures_stand_for_three_populations_with_intervals_and_beside
     for figure, (_, _, unit) in RATIONALE_NAMES.items():
         cells = []
         for population in ("all", "correct_only", "zero_if_wrong"):
-            interval = found["intervals"][population].get(figure)
-            value = written(found["populations"][population][figure], unit)
-            cells.append(f"{value} {between(interval, unit)}" if interval else value)
-        cells.append(written(metrics["champion"]["rationale"][figure], unit))
+            sure = found["intervals"][population].get(figure)
+            value = in_unit(found["populations"][population][figure], unit)
+            cells.append(f"{value} {interval(sure, unit)}" if sure else value)
+        cells.append(in_unit(metrics["champion"]["rationale"][figure], unit))
         assert " ".join(cells) in shown
     for fact in (found["sacrebleu_signature"], found["chrf_signature"], "all-MiniLM-L6-v2", "layer 6", "512 tokens"):
         assert fact in shown

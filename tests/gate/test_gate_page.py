@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,9 @@ import pytest
 
 from r2d.config.gate import GateConfig
 from r2d.gate import GateDecision, judge
-from r2d.gate.page import gate_page
-from r2d.gate.picture import gate_picture
+from r2d.gate.page import gate_page, gate_picture
 from tests.gate.measured import decisions, metrics_of
-from tests.reports.test_pages import Page, assert_accessible, assert_self_contained
+from tests.reports.pages import Page, assert_accessible, assert_self_contained
 
 RULES: list[dict[str, Any]] = [
     {"rule": "better_than_baseline", "baseline": "learnt"},
@@ -29,9 +29,7 @@ def decided(rules: list[dict[str, Any]], *, champion: bool = True) -> GateDecisi
 
 
 def page_of(decision: GateDecision) -> str:
-    return gate_page(
-        decision, gate_picture(decision), model_name="triage", version="2", what_follows="it stays <b>as</b> it was"
-    )
+    return gate_page(decision, model_name="triage", version="2", next_step="it stays <b>as</b> it was")
 
 
 @pytest.mark.parametrize("champion", [True, False])
@@ -43,7 +41,8 @@ def test_the_page_is_whole_shows_every_rule_with_its_outcome_and_says_what_follo
     text = Page(html).text
     for verdict in decision.verdicts:
         assert verdict.reason in text
-    assert text.count("NOT met") == sum(verdict.status == "failed" for verdict in decision.verdicts)
+    statuses = re.findall(r'class="said status (\w+)"', html)
+    assert statuses == [verdict.status for verdict in decision.verdicts]
     assert "It stays <b>as</b> it was" in text
     assert ("Compared with triage/1, on the same rows" in text) is champion
     assert ("There is no champion" in text) is not champion

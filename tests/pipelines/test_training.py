@@ -112,7 +112,8 @@ def test_docstrings_colours_progress_and_other_sections_leave_both_stages_cached
     first_run: Run, workplace: Workplace, tiny_config: dict[str, Any]
 ) -> None:
     edit(workplace, "r2d/training/stage2.py", '"""', '"""Reworded. ')
-    edit(workplace, "r2d/training/curves.py", "#0072B2", "#0000FF")
+    edit(workplace, "r2d/training/curves.py", '"--", "o"', '":", "o"')
+    edit(workplace, "r2d/reports/plots.py", "#0072b2", "#0000ff")
     edit(workplace, "r2d/training/progress.py", "evaluation every", "evaluated every")
     edit(workplace, "r2d/config/gate.py", '"macro-F1"', '"Macro-F1"')
     edit(

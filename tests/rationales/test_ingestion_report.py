@@ -17,7 +17,7 @@ from r2d.rationales.ingest import REJECTED_SCHEMA, Ingestion
 from r2d.rationales.provenance import PROVENANCE_SCHEMA
 from r2d.rationales.records import REASONS, Reason, Record
 from r2d.rationales.report import MAX_EXAMPLES, PHASES, SHOWN_CHARACTERS, render_ingestion_report
-from tests.reports.test_pages import Page, assert_accessible, assert_self_contained
+from tests.reports.pages import Page, assert_accessible, assert_self_contained
 
 STAGES = {
     "stage1": {

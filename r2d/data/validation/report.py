@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from r2d.config.validation import PrivacyConfig, Recogniser
 from r2d.data.examples import SPLITS
 from r2d.data.validation.checks import CHECKS, Check
-from r2d.data.validation.pictures import label_shares_picture, text_lengths_picture
+from r2d.data.validation.plots import label_shares_plot, text_lengths_plot
 from r2d.errors import DataError
-from r2d.reports import render
+from r2d.reports.templates import render
 
 if TYPE_CHECKING:
     from r2d.data.validation.figures import Figure
@@ -111,8 +111,8 @@ def render_data_report(
         source=source or {},
         synthetic=synthetic,
         notes=notes,
-        label_shares=label_shares_picture(validation) if validation.profile["labels"] else None,
-        text_lengths=text_lengths_picture(validation),
+        label_shares=label_shares_plot(validation) if validation.profile["labels"] else None,
+        text_lengths=text_lengths_plot(validation),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from r2d.evaluation.comparison.models import COLUMNS, SECONDS, Column
 from r2d.evaluation.label_metrics import HEADLINES, WHY_NO_CLASSES
-from r2d.reports.rendering import Unit, between, counted, figure, written
+from r2d.reports.formatting import decimal, plural, with_interval
 
 MARK = " \\*"
 """Behind a figure whose difference to the first variant has an interval without 0; escaped for Markdown."""
@@ -35,7 +35,7 @@ def _variants(comparison: Mapping[str, Any]) -> list[str]:
 def _intervals(comparison: Mapping[str, Any]) -> list[str]:
     columns = _with_intervals(comparison)
     lines = [
-        [row["variant"], *(_between(row["intervals"][column.key], "figure") for column in columns)]
+        [row["variant"], *(with_interval(row["intervals"][column.key], "decimal") for column in columns)]
         for row in comparison["variants"]
     ]
     note = (
@@ -59,7 +59,7 @@ def _differences(comparison: Mapping[str, Any]) -> list[str]:
         f"Each variant minus {comparison['reference']}, on the same rows and the same draws.",
         f"\\*: the {confidence:.0%} interval of the difference does not hold 0, so other test rows would probably show "
         "a difference too. The mark says nothing about seeds: trained once more, both could come out otherwise.",
-        f"{num} differences are looked at, {counted(comparison['num_marked'], 'is marked', 'are marked')}; by chance "
+        f"{num} differences are looked at, {plural(comparison['num_marked'], 'is marked', 'are marked')}; by chance "
         f"alone {(1 - confidence) * num:.1f} would be. The intervals are not corrected for that, and a marked "
         "difference can be too small to matter.",
     ]
@@ -80,7 +80,7 @@ def _sources(comparison: Mapping[str, Any]) -> list[str]:
             row = rows[place["variant"]]
             figures = [_over_seeds(row, column, mark=False) for column in columns]
             lines.append([group["method"], place["source"], place["references"], *figures])
-        spread = [figure(group["spread"][column.key], column.digits) for column in columns]
+        spread = [decimal(group["spread"][column.key], column.digits) for column in columns]
         lines.append([group["method"], "**spread**", "", *spread])
     return [
         _table(["method", "source", "references", *(column.name for column in columns)], lines, num_words=3),
@@ -162,22 +162,17 @@ def _over_seeds(row: Mapping[str, Any], column: Column, *, mark: bool = True) ->
     """`0.590 ± 0.012 *`; with the number of models where some have no such figure."""
     over_seeds = row["figures"][column.key]
     mean, std, count = over_seeds["mean"], over_seeds["std"], over_seeds["n"]
-    text = figure(mean, column.digits)
-    text += "" if std is None else f" ± {figure(std, column.digits)}"
+    text = decimal(mean, column.digits)
+    text += "" if std is None else f" ± {decimal(std, column.digits)}"
     text += "" if count in (0, row["n"]) else f" (n = {count})"
     difference = row["differences"].get(column.key)
     return text + MARK if mark and difference is not None and difference["marked"] else text
 
 
-def _between(found: Mapping[str, Any], unit: Unit) -> str:
-    value = written(found["value"], unit)
-    return value if found["value"] is None else f"{value} ({between(found, unit)})"
-
-
 def _difference(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "–"
-    return _between(found, "signed") + (MARK if found["marked"] else "")
+    return with_interval(found, "signed") + (MARK if found["marked"] else "")
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]], *, num_words: int = 1) -> str:

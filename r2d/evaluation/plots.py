@@ -1,0 +1,155 @@
+"""Plots of an evaluation: pictures for dashboards and trackers, and SVG diagrams for the report."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from r2d.reports.plots import BLUE, INK, LINE, PAPER, QUIET, VERMILION, new_figure, style_axes, to_image, to_svg
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_ANNOTATED_LABELS = 20
+"""A matrix of more labels is shaded without numbers."""
+QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+RISK_AXIS_ENDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+"""Upper ends of the risk axis: the first that holds everything drawn is used."""
+
+
+def confusion_matrix_picture(metrics: Mapping[str, Any], labels: Sequence[str]) -> Image:
+    """`confusion_matrix` of `label_metrics` as a picture: rows gold, columns predicted, shaded by share of the row.
+
+    Each cell holds its number of rows; shading by the row's share makes a rare label as readable as a frequent one.
+    """
+    import numpy as np
+
+    counts = np.asarray(metrics["confusion_matrix"], dtype=int)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    annotated = len(labels) <= MAX_ANNOTATED_LABELS
+    cell = 0.78 if annotated else 0.25
+    scores = f"accuracy {metrics['accuracy']:.1%}, macro-F1 {metrics['macro_f1']:.3f}"
+    title = f"Decisions on {metrics['num_rows']:,} rows: {scores}"
+    figure = new_figure(3.4 + cell * counts.shape[1], 2.6 + cell * counts.shape[0], title)
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, aspect="equal")
+    if annotated:
+        for (row, column), count in np.ndenumerate(counts):
+            colour = PAPER if shares[row, column] > 0.55 else INK if count else QUIET
+            axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=10)
+    names = [textwrap.fill(label, 18) for label in labels]
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(range(len(names) + 1), [*names, "(no label)"], rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_ylabel("gold label")
+    axes.set_xlabel("predicted label")
+    style_axes(axes)
+    axes.set_xticks(np.arange(len(names)) + 0.5, minor=True)
+    axes.set_yticks(np.arange(1, len(names)) - 0.5, minor=True)
+    axes.grid(which="minor", color=PAPER, linewidth=1.5)
+    axes.axvline(len(names) - 0.5, color=INK, linewidth=1.0)  # sets the column "(no label)" apart
+    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, ticks=QUARTERS)
+    bar.ax.set_yticklabels(["0", "25", "50", "75", "100 %"])
+    bar.set_label("share of the gold label's rows", color=INK)
+    bar.outline.set_visible(False)
+    return to_image(figure)
+
+
+def accuracy_picture(systems: Mapping[str, Mapping[str, Any]]) -> Image:
+    """Bars of accuracy, for rows with options of their own: they have no confusion matrix.
+
+    Args:
+        systems: name -> `option_metrics`; the last is the model and is drawn in its colour.
+    """
+    names = [textwrap.fill(name, 24) for name in systems]
+    values = [metrics["accuracy"] for metrics in systems.values()]
+    num_rows = next(iter(systems.values()))["num_rows"]
+    figure = new_figure(7.5, 1.6 + 0.55 * len(names), f"Decisions on {num_rows:,} rows")
+    axes = figure.subplots()
+    bars = axes.barh(names, values, height=0.6, color=[*[QUIET] * (len(names) - 1), BLUE])
+    axes.bar_label(bars, [f"{value:.1%}" for value in values], padding=4, color=INK)
+    axes.invert_yaxis()
+    axes.set_xlim(0.0, 1.12)
+    axes.set_xticks(QUARTERS, ["0", "25", "50", "75", "100 %"])
+    axes.set_xlabel("accuracy; there is no confusion matrix, because each row has options of its own")
+    style_axes(axes, spines=("left", "bottom"))
+    return to_image(figure)
+
+
+def reliability_diagram(bins: Sequence[Mapping[str, Any]], name: str, title: str) -> Markup:
+    """Accuracy against confidence, a point for each bin; on the diagonal the two are equal.
+
+    The line from a point to the diagonal is the gap that the calibration error averages.
+
+    Args:
+        bins: an entry of `calibration_metrics(...)["reliability"]`.
+        name: distinguishes the diagram within its page.
+    """
+    confidences, accuracies = [entry["confidence"] for entry in bins], [entry["accuracy"] for entry in bins]
+    figure = new_figure(300 / 72, 300 / 72)
+    axes = figure.subplots()
+    axes.plot((0, 1), (0, 1), color=QUIET, linewidth=1.2, linestyle=(0, (4, 4)), gid="diagonal")
+    axes.vlines(confidences, confidences, accuracies, colors=VERMILION, linewidth=2.5, alpha=0.75, gid="gaps")
+    axes.plot(confidences, accuracies, color=BLUE, linewidth=1.8, marker="o", markersize=8, gid="points")
+    _percent_axes(axes, "confidence", "share right", 1.0, QUARTERS)
+    description = "; ".join(
+        f"of {entry['num_rows']} notes with confidence {100 * entry['confidence']:.0f} % right: "
+        f"{100 * entry['accuracy']:.0f} %"
+        for entry in bins
+    )
+    return to_svg(figure, name, title, f"{description}.")
+
+
+def risk_coverage_curve(selective: Mapping[str, Any], risk_name: str, name: str, title: str) -> Markup:
+    """Risk among the labels shown against the share of notes whose label is shown, with the limit and the threshold.
+
+    Args:
+        selective: `selective_metrics`; without a threshold the curve stands alone.
+        risk_name: what the risk is a share of, such as `under-triage`.
+        name: distinguishes the diagram within its page.
+    """
+    points, test, limit = selective["curve"]["points"], selective["test"], selective["max_risk"]
+    threshold = test if test and test["risk"]["value"] is not None else None
+    risks = [limit, *(point["risk"] for point in points)]
+    if threshold:
+        risks.append(threshold["risk"]["high"] or threshold["risk"]["value"])
+    highest = next(end for end in RISK_AXIS_ENDS if end >= min(max(risks), 1.0))
+    figure = new_figure(360 / 72, 270 / 72)
+    axes = figure.subplots()
+    axes.axhline(limit, color=VERMILION, linewidth=1.4, linestyle=(0, (6, 4)), gid="limit")
+    axes.annotate(
+        f"limit {100 * limit:g} %", (0, limit), (4, 4), textcoords="offset points",
+        color=VERMILION, fontsize=12, fontweight="bold", annotation_clip=False,
+    )  # fmt: skip
+    coverages = [point["coverage"] for point in points]
+    axes.plot(coverages, [point["risk"] for point in points], color=BLUE, linewidth=1.8, gid="curve")
+    description = f"All labels shown: risk {100 * selective['curve']['risk']:.1f} %."
+    if threshold:
+        coverage, risk = threshold["coverage"], threshold["risk"]
+        style: dict[str, Any] = {"color": BLUE, "linewidth": 3, "solid_capstyle": "round", "gid": "interval"}
+        if coverage["low"] is not None:
+            axes.plot((coverage["low"], coverage["high"]), [risk["value"]] * 2, **style)
+        if risk["low"] is not None:
+            axes.plot([coverage["value"]] * 2, (risk["low"], risk["high"]), **style)
+        axes.plot(
+            coverage["value"], risk["value"], "o", markersize=9, markerfacecolor=PAPER, markeredgecolor=BLUE,
+            markeredgewidth=3, gid="threshold",
+        )  # fmt: skip
+        description += f" At the threshold: {100 * coverage['value']:.1f} % shown, risk {100 * risk['value']:.1f} %."
+    _percent_axes(axes, "share of notes whose label is shown", risk_name, highest, (0.0, highest / 2, highest))
+    return to_svg(figure, name, title, f"{description} The table beside the chart gives the curve.")
+
+
+def _percent_axes(axes: Any, below: str, left: str, highest: float, heights: Sequence[float]) -> None:
+    """Axes of two shares in percent: x from 0 to 1, y from 0 to `highest`."""
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, highest)
+    axes.set_xticks(QUARTERS, [f"{100 * share:g}" for share in QUARTERS])
+    axes.set_yticks(heights, [f"{100 * share:g}" for share in heights])
+    axes.set_xlabel(f"{below}, %")
+    axes.set_title(f"{left}, %", loc="left", color=INK, fontsize=12.5)
+    style_axes(axes, grid="both", font_size=12)
+    axes.tick_params(colors=QUIET)
+    axes.grid(color=LINE)

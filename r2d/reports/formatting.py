@@ -1,0 +1,82 @@
+"""How numbers are written on pages, in tables and in log lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+MISSING = "–"
+"""Stands for a value that was not measured."""
+
+Unit = Literal["share", "decimal", "score", "grade", "points", "signed"]
+
+_UNITS: dict[Unit, tuple[float, int, str, str]] = {
+    "share": (100.0, 1, "", " %"),
+    "decimal": (1.0, 3, "", ""),
+    "score": (1.0, 1, "", ""),
+    "grade": (1.0, 2, "", ""),
+    "points": (100.0, 1, "+", ""),
+    "signed": (1.0, 3, "+", ""),
+}
+"""Unit -> factor, digits, sign option and suffix. `points` are differences of shares in percentage points, `signed`
+other differences, `score` runs to 100, `grade` is a mean of a few whole numbers."""
+
+
+def percent(value: float | None) -> str:
+    """A share in percent: `12.3 %`."""
+    return MISSING if value is None else f"{100 * value:.1f} %"
+
+
+def decimal(value: float | None, digits: int = 3) -> str:
+    """A number with the same digits in every row of its table."""
+    return MISSING if value is None else f"{value:.{digits}f}"
+
+
+def in_unit(value: float | None, unit: Unit) -> str:
+    """A number in its unit, such as `12.3 %` or `−0.031`."""
+    return MISSING if value is None else _digits(value, unit) + _UNITS[unit][3]
+
+
+def interval(estimate: Mapping[str, Any], unit: Unit) -> str:
+    """The interval of an estimate in its unit, such as `10.0 to 12.5 %`; says so where there is none."""
+    if estimate["value"] is None:
+        return "not defined"
+    if estimate["low"] is None or estimate["high"] is None:
+        return "no interval"
+    return f"{_digits(estimate['low'], unit)} to {_digits(estimate['high'], unit)}{_UNITS[unit][3]}"
+
+
+def with_interval(estimate: Mapping[str, Any], unit: Unit) -> str:
+    """An estimate and its interval: `0.590 (0.555 to 0.624)`."""
+    value = in_unit(estimate["value"], unit)
+    return value if estimate["value"] is None else f"{value} ({interval(estimate, unit)})"
+
+
+def _digits(value: float, unit: Unit) -> str:
+    factor, digits, sign, _ = _UNITS[unit]
+    # Rounding first and adding 0 turns a small negative number into 0, not minus 0.
+    return f"{round(factor * value, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
+
+
+def count(value: object) -> str:
+    """A fact as text: integers with a narrow space between thousands, booleans as yes and no."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else str(value)
+
+
+def plural(number: int, singular: str, several: str | None = None) -> str:
+    """A number and its word, such as `1 row` and `2 rows`, or `1 warns` and `2 warn`."""
+    return f"{count(number)} {singular if number == 1 else several or singular + 's'}"
+
+
+def sentence(text: str) -> str:
+    """A text with its first letter in upper case; the rest keeps its case, as in `JSON`."""
+    return text[:1].upper() + text[1:]
+
+
+def duration(seconds: float) -> str:
+    """`m:ss`, or `h:mm:ss` from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

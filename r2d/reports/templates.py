@@ -1,0 +1,42 @@
+"""Fills the template of a page. Each page extends `reports/page.html.j2`, and every value is escaped."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from r2d.reports import formatting
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render(package: str, template: str, **values: Any) -> str:
+    """The page as HTML text, with its style and pictures inside.
+
+    Args:
+        package: package that holds the template, e.g. `r2d.evaluation`.
+        values: variables of the template; `title` always. A missing one is an error.
+    """
+    return str(_environment(package).get_template(template).render(**values))
+
+
+@cache
+def _environment(package: str) -> Environment:
+    """Jinja environment with the templates of a package and the shared ones; cached, so that each compiles once."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
+
+    shared = PrefixLoader({"reports": PackageLoader("r2d.reports", package_path=".")})
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(package, package_path="."), shared]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = (
+        formatting.percent, formatting.decimal, formatting.in_unit, formatting.interval, formatting.count,
+        formatting.plural, formatting.sentence,
+    )  # fmt: skip
+    environment.filters |= {function.__name__: function for function in filters}
+    return environment
