@@ -57,10 +57,11 @@ def measured(name: str, num_rows: int) -> Iterator[None]:
 
 
 def main(num_rows: int) -> None:
-    from r2d.data.examples import content_hash, write_table
+    from r2d.data.examples import content_hash
     from r2d.data.load import load_examples
     from r2d.data.validation import validate
     from r2d.data.validation.report import render_data_report
+    from r2d.files import write_parquet
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "notes.csv"
@@ -80,7 +81,7 @@ def main(num_rows: int) -> None:
         with measured("report", num_rows):
             render_data_report(validation, privacy=config.privacy)
         with measured("store", num_rows):
-            write_table(validation.examples, Path(folder) / "examples.parquet")
+            write_parquet(Path(folder) / "examples.parquet", validation.examples)
             content_hash(validation.examples)
     print({name: value for name, value in validation.result().items() if name.startswith("num_")})
 

@@ -15,11 +15,10 @@ from r2d.config.loading import load_config
 from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
 from r2d.config.validation import PrivacyConfig
-from r2d.data.examples import write_table
-from r2d.data.labelled_file import load_labelled_file
-from r2d.data.load import load_examples
+from r2d.data.load import load_examples, load_labelled_file
 from r2d.data.validation import Validation, validate
 from r2d.errors import ConfigError
+from r2d.files import write_parquet
 from r2d.rationales.ingest import Ingestion, ingest
 
 if TYPE_CHECKING:
@@ -181,7 +180,7 @@ def _write(
     out.mkdir(parents=True, exist_ok=True)
     (out / name).unlink(missing_ok=True)
     for table_name, table in tables.items():
-        write_table(table, out / f"{table_name}.parquet")
+        write_parquet(out / f"{table_name}.parquet", table)
     for file, text in (("report.html", report), (name, json.dumps(result, indent=2, ensure_ascii=False))):
         aside = out / f"{file}.partial"
         aside.write_text(text + "\n", encoding="utf-8")

@@ -15,9 +15,9 @@ import pyarrow as pa
 from mlops.code import code_state, lock_hash
 from mlops.retraining.training_facts import files_beside
 from r2d.config.run import RunConfig
-from r2d.data.examples import SPLITS, content_hash, split_of, write_table
+from r2d.data.examples import SPLITS, content_hash, split_of
 from r2d.data.fingerprint import files_fingerprint
-from r2d.files import file_hashes, folder_hash
+from r2d.files import file_hashes, folder_hash, write_parquet
 from r2d.lineage.origin import Origin
 from r2d.model_card import CardFacts, model_card
 from r2d.modeling.calibration_file import Calibration, write_calibration
@@ -90,7 +90,7 @@ def make_package(
     )
     rows = {split: len(split_of(examples, split)) for split in SPLITS}
     card = model_card(CardFacts(run, metrics, origin, rows, trained_on(provenance)))
-    write_table(provenance, folder / PROVENANCE)
+    write_parquet(folder / PROVENANCE, provenance)
     (folder / METRICS).write_text(_json(metrics), encoding="utf-8")
     (folder / CONFIG).write_text(_yaml(run), encoding="utf-8")
     (folder / ORIGIN).write_text(_json(origin.as_facts()), encoding="utf-8")

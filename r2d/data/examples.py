@@ -1,4 +1,4 @@
-"""What an example is, one by one (`Example`) and by the hundred thousand (an Arrow table of `EXAMPLES_SCHEMA`)."""
+"""Examples: a single one (`Example`), and many as an Arrow table of `EXAMPLES_SCHEMA`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 SPLITS = ("train", "validation", "test")
 
@@ -31,9 +30,9 @@ EXAMPLES_SCHEMA = pa.schema(
         pa.field("place", pa.string(), nullable=False),
     ]
 )
-"""One row an example. `rationale` and `rationale_source` are empty until `ingest_rationales` has chosen among
-`rationales`, which maps each source to its text; `group` is null where the data knows no patient or caller; `options`
-is empty where the labels are declared for all rows; `row` counts from 0 in the source, `place` names it for people."""
+"""One row per example. `rationale` and `rationale_source` are empty until `ingest_rationales` has chosen among
+`rationales`, which maps each source to its text; `group` is null where no patient or caller is known; `options` is
+empty where the labels are declared for all rows; `row` counts from 0 in the source, `place` names it for messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +76,12 @@ def split_of(table: pa.Table, split: str) -> pa.Table:
     return table.filter(pc.equal(table["split"], split))
 
 
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table as Parquet: aside first, then renamed."""
-    aside = path.with_name(path.name + ".partial")
-    pq.write_table(table, aside)
-    aside.replace(path)
+def with_columns(table: pa.Table, **columns: Sequence[Any] | pa.Array) -> pa.Table:
+    """The table with the values of some columns of `EXAMPLES_SCHEMA` replaced."""
+    for name, values in columns.items():
+        field = EXAMPLES_SCHEMA.field(name)
+        table = table.set_column(table.column_names.index(name), field, pa.array(values, field.type))
+    return table
 
 
 def content_hash(table: pa.Table) -> str:

@@ -8,18 +8,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from r2d.config.data import DataConfig
-from r2d.data.readers.files import existing_file, existing_path, files_below, find_files
-from r2d.data.readers.huggingface import local_folder
-from r2d.data.readers.parquet import parquet_files
+from r2d.data.readers.files import existing_file, existing_path, files_below, find_files, parquet_files
+from r2d.data.readers.tables import local_dataset_folder
+from r2d.files import file_sha256
 
 MAX_FILES = 1_000
-"""Whose hashes are kept one by one."""
+"""Up to this number of files, the hash of each is recorded."""
 
 
 def data_fingerprint(config: DataConfig) -> str:
-    """SHA-256 that changes when the data do, and not when they only move: for caching and for the record.
+    """SHA-256 that changes when the data change, and not when they only move: for cache keys and records.
 
-    Over the bytes of every file that is read (in a folder with its relative path), the pinned revision of a hub data
+    Covers the bytes of every file that is read (in a folder with its relative path), the pinned revision of a hub data
     set, or the parameters of synthetic data.
 
     Raises:
@@ -28,7 +28,7 @@ def data_fingerprint(config: DataConfig) -> str:
     digest = hashlib.sha256(config.format.encode())
     if config.format == "synthetic_triage":
         digest.update(config.synthetic.model_dump_json().encode())
-    elif config.format == "huggingface" and local_folder(config) is None:
+    elif config.format == "huggingface" and local_dataset_folder(config) is None:
         digest.update(json.dumps([config.path, config.hub_config, config.revision]).encode())
     for root, files in _files_read(config):
         _update(digest, files, root)
@@ -36,7 +36,7 @@ def data_fingerprint(config: DataConfig) -> str:
 
 
 def files_fingerprint(files: Iterable[tuple[str, str]]) -> str:
-    """SHA-256 over the contents of files, given with the config key that names each, globs filled in.
+    """SHA-256 over the contents of files, given as (config key, path or glob).
 
     Raises:
         DataError: a file is missing, or a glob matches none.
@@ -48,35 +48,36 @@ def files_fingerprint(files: Iterable[tuple[str, str]]) -> str:
     return digest.hexdigest()
 
 
-def file_hashes(config: DataConfig, beside: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """SHA-256 of each file that a run reads, as `sha256sum` says it: the data, the ids of test rows, and those beside
-    them, given with the config key that names each, globs filled in.
+def file_hashes(config: DataConfig, auxiliary_files: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """SHA-256 of each file that a run reads, as `sha256sum` prints it: data, ids of test rows, auxiliary files.
+
+    Args:
+        auxiliary_files: (config key, path or glob) of the other files.
 
     Returns:
         path, relative where it lies below the working directory -> hexadecimal digest; empty where more than
-        `MAX_FILES` are read, of which only fingerprints are kept.
+        `MAX_FILES` are read, of which only the fingerprints are recorded.
 
     Raises:
         DataError: a file is missing, or a glob matches none.
     """
-    files = [file for _, some in _files_read(config) for file in some]
-    for key, path in beside:
+    files = [file for _, group in _files_read(config) for file in group]
+    for key, path in auxiliary_files:
         files += find_files([path], key)
     if len(files) > MAX_FILES:
         return {}
-    found, here = {}, Path.cwd()
-    for file in dict.fromkeys(files):
-        name = file.relative_to(here) if file.is_relative_to(here) else file
-        with file.open("rb") as stream:
-            found[str(name)] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return found
+    here = Path.cwd()
+    return {
+        str(file.relative_to(here) if file.is_relative_to(here) else file): file_sha256(file)
+        for file in dict.fromkeys(files)
+    }
 
 
 def _files_read(config: DataConfig) -> list[tuple[Path, Sequence[Path]]]:
-    """The files of the data, then that of the test rows, each with the path that the config names."""
+    """(path in the config, files read from it) of the data, then of the test ids."""
     read: list[tuple[Path, Sequence[Path]]] = []
     if config.format == "huggingface":
-        if (folder := local_folder(config)) is not None:
+        if (folder := local_dataset_folder(config)) is not None:
             read.append((folder, files_below(folder)))
     elif config.format == "parquet":
         read.append((existing_path(config.path or ""), parquet_files(config.path or "")))

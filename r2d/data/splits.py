@@ -1,7 +1,7 @@
-"""Train, validation and test: no group ever stands in two of them.
+"""Division of rows into train, validation and test; no group ever stands in two of them.
 
-Rows are divided by hash, not by chance or order: a row's place depends on its group (else its id), the seed and,
-weakly, on how many rows there are, so that a file that grows keeps nearly all rows where they were.
+Rows are divided by hash, not by chance or order: a row's split depends on its group (else its id), the seed and,
+weakly, on the number of rows, so that a file that grows keeps nearly all rows where they were.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from r2d.data.examples import SPLITS
 from r2d.errors import DataError
 from r2d.text import first_of, show_name
 
-Groups = dict[str, list[int]]
-
 
 def assign_splits(
     ids: Sequence[str],
@@ -24,7 +22,6 @@ def assign_splits(
     groups: Sequence[str | None],
     config: SplitConfig,
     *,
-    given: Sequence[str] | None = None,
     test_ids: Collection[str] | None = None,
     source: str = "data",
     test_source: str = "data.split.test_ids",
@@ -36,50 +33,54 @@ def assign_splits(
         labels: a group's stratum is the label of its first row in order of id.
         groups: patient or caller; a row without one is a group of its own.
         config: fractions and seed.
-        given: the split of each row where the data knows it; nothing is then divided.
-        test_ids: exactly these rows are test; `validation_fraction` is then one of the others.
+        test_ids: exactly these rows are test; `validation_fraction` is then a fraction of the others.
         source: the data, for messages.
         test_source: what names the test rows, for messages.
 
     Raises:
-        DataError: `test_ids` divide a group or hold an unknown id, or no row is left for train or validation. Given
-            splits are taken as they are: `r2d.data.validation` judges them.
+        DataError: `test_ids` divide a group or hold an unknown id, or no row is left for train or validation.
     """
-    members: Groups = defaultdict(list)
+    members: dict[str, list[int]] = defaultdict(list)
     for index, (row_id, group) in enumerate(zip(ids, groups, strict=True)):
         members[group if group is not None else row_id].append(index)
-    if given is not None:
-        return list(given)
-    if test_ids is not None:
-        splits = _with_known_test(members, ids, labels, config, test_ids, source, test_source)
-    else:
-        fractions = {"test": config.test_fraction, "validation": config.validation_fraction}
+    fractions = {"test": config.test_fraction, "validation": config.validation_fraction}
+    if test_ids is None:
         splits = _divide(members, ids, labels, fractions, config.seed)
-    _check_none_empty(splits, len(members), source)
+    else:
+        test_rows = _rows_of_test_ids(test_ids, ids, members, source, test_source)
+        rest = {key: rows for key, rows in members.items() if rows[0] not in test_rows}
+        splits = _divide(rest, ids, labels, {"validation": fractions["validation"]}, config.seed)
+        splits = ["test" if row in test_rows else split for row, split in enumerate(splits)]
+    counts = Counter(splits)
+    empty = [split for split in ("train", "validation") if not counts[split]]
+    if empty:
+        sizes = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
+        raise DataError(
+            f"{source}: no row in split {' and '.join(empty)} ({len(splits)} rows, {len(members)} groups: {sizes}); "
+            "bring more rows or groups, or change the fractions in data.split"
+        )
     return splits
 
 
-def _with_known_test(
-    members: Groups,
-    ids: Sequence[str],
-    labels: Sequence[str],
-    config: SplitConfig,
-    test_ids: Collection[str],
-    source: str,
-    test_source: str,
-) -> list[str]:
-    unknown = sorted(set(test_ids).difference(ids))
+def _rows_of_test_ids(
+    test_ids: Collection[str], ids: Sequence[str], members: Mapping[str, list[int]], source: str, test_source: str
+) -> set[int]:
+    """Indices of the rows with these ids: every id known, every group whole."""
+    wanted = set(test_ids)
+    unknown = sorted(wanted.difference(ids))
     if unknown:
         raise DataError(
-            f"{source}: {len(unknown)} of the {len(set(test_ids))} ids in {test_source} are ids of no row: "
+            f"{source}: {len(unknown)} of the {len(wanted)} ids in {test_source} are ids of no row: "
             f"{first_of([show_name(row_id) for row_id in unknown])}; correct that list or data.columns.id"
         )
-    wanted = set(test_ids)
-    known = ["test" if row_id in wanted else "rest" for row_id in ids]
-    _check_groups_whole(members, known, source, f"name all rows of a group in {test_source}, or none")
-    rest = {key: rows for key, rows in members.items() if known[rows[0]] == "rest"}
-    divided = _divide(rest, ids, labels, {"validation": config.validation_fraction}, config.seed)
-    return ["test" if place == "test" else split for place, split in zip(known, divided, strict=True)]
+    divided = sorted(key for key, rows in members.items() if len({ids[row] in wanted for row in rows}) > 1)
+    if divided:
+        faults = first_of([f"{show_name(key)} in rest and test" for key in divided])
+        raise DataError(
+            f"{source}: {len(divided)} group(s) stand in more than one split, so the test would know the patient: "
+            f"{faults}; name all rows of a group in {test_source}, or none, or correct data.columns.group"
+        )
+    return {row for row, row_id in enumerate(ids) if row_id in wanted}
 
 
 def _divide(
@@ -89,74 +90,47 @@ def _divide(
     fractions: Mapping[str, float],
     seed: int,
 ) -> list[str]:
-    """Train for all rows but the fractions. The first split is taken from the front of each stratum's hash order, the
-    second from its end, so that a moved border moves rows between one of them and train only."""
+    """A split for every row, train for all but the fractions; whole groups of `members` (group -> its rows) move.
+
+    The first split is taken from the front of each stratum's hash order, the second from its end, so that a moved
+    border moves rows between one of them and train only.
+    """
     strata: dict[str, list[str]] = defaultdict(list)
     for key, rows in members.items():
         strata[labels[min(rows, key=ids.__getitem__)]].append(key)
     for keys in strata.values():
         keys.sort(key=lambda key: (_hash(seed, key), key))
-    left = {label: sum(len(members[key]) for key in strata[label]) for label in sorted(strata)}
-    sizes = dict(left)
+    num_left = {label: sum(len(members[key]) for key in strata[label]) for label in sorted(strata)}
+    sizes = dict(num_left)
     splits = ["train"] * len(ids)
     for split, from_end in zip(fractions, (False, True), strict=False):
-        owed = 0
-        for label, target in _allocate(sizes, left, fractions[split]).items():
-            keys = strata[label][::-1] if from_end else strata[label]
-            taken = _take([key for key in keys if splits[members[key][0]] == "train"], members, target + owed)
-            for index in (index for key in taken for index in members[key]):
-                splits[index] = split
-            num_taken = sum(len(members[key]) for key in taken)
-            owed += target - num_taken
-            left[label] -= num_taken
+        num_owed = 0
+        for label, target in _allocate(sizes, num_left, fractions[split]).items():
+            # Groups in their order until the target is met as nearly as whole groups allow.
+            num_missing = num_wanted = target + num_owed
+            for key in strata[label][::-1] if from_end else strata[label]:
+                size = len(members[key])
+                if splits[members[key][0]] == "train" and size < 2 * num_missing:
+                    num_missing -= size
+                    for row in members[key]:
+                        splits[row] = split
+            num_left[label] -= num_wanted - num_missing
+            num_owed = num_missing
     return splits
-
-
-def _allocate(sizes: Mapping[str, int], left: Mapping[str, int], fraction: float) -> dict[str, int]:
-    """Rows of each stratum by largest remainder: they sum to the rounded fraction of all, as far as rows are left."""
-    total = round(sum(sizes.values()) * fraction)
-    quotas = {label: size * fraction for label, size in sizes.items()}
-    targets = {label: min(int(quota), left[label]) for label, quota in quotas.items()}
-    missing = total - sum(targets.values())
-    for label in sorted(quotas, key=lambda label: (int(quotas[label]) - quotas[label], label)):
-        if missing > 0 and targets[label] < left[label]:
-            targets[label] += 1
-            missing -= 1
-    return targets
-
-
-def _take(keys: Sequence[str], members: Mapping[str, list[int]], target: int) -> list[str]:
-    """Groups in their order until the target is met as nearly as whole groups allow."""
-    taken: list[str] = []
-    missing = target
-    for key in keys:
-        size = len(members[key])
-        if size < 2 * missing:
-            taken.append(key)
-            missing -= size
-    return taken
 
 
 def _hash(seed: int, key: str) -> bytes:
     return hashlib.blake2b(f"{seed}:{key}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _check_groups_whole(members: Groups, splits: Sequence[str], source: str, fix: str) -> None:
-    crossing = {key: places for key, rows in members.items() if len(places := {splits[index] for index in rows}) > 1}
-    if crossing:
-        faults = [f"{show_name(key)} in {' and '.join(sorted(crossing[key]))}" for key in sorted(crossing)]
-        raise DataError(
-            f"{source}: {len(crossing)} group(s) stand in more than one split, so the test would know the patient: "
-            f"{first_of(faults)}; {fix}, or correct data.columns.group"
-        )
-
-
-def _check_none_empty(splits: Sequence[str], num_groups: int, source: str) -> None:
-    counts = Counter(splits)
-    empty = [split for split in ("train", "validation") if not counts[split]]
-    if empty:
-        found = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
-        raise DataError(
-            f"{source}: no row in split {' and '.join(empty)} ({len(splits)} rows, {num_groups} groups: {found}); "
-            "bring more rows or groups, or change the fractions in data.split"
-        )
+def _allocate(sizes: Mapping[str, int], num_left: Mapping[str, int], fraction: float) -> dict[str, int]:
+    """Rows of each stratum by largest remainder: they sum to the rounded fraction of all, as far as rows are left."""
+    total = round(sum(sizes.values()) * fraction)
+    quotas = {label: size * fraction for label, size in sizes.items()}
+    targets = {label: min(int(quota), num_left[label]) for label, quota in quotas.items()}
+    num_missing = total - sum(targets.values())
+    for label in sorted(quotas, key=lambda label: (int(quotas[label]) - quotas[label], label)):
+        if num_missing > 0 and targets[label] < num_left[label]:
+            targets[label] += 1
+            num_missing -= 1
+    return targets

@@ -316,7 +316,7 @@ def test_ragged_rows_are_counted_and_named_by_line(tmp_path: Path) -> None:
     ragged = [f"{WHY},urgent,{NOTE}, and more,1,2,3,4,5"] * 7
     path.write_text("\n".join([*lines, *ragged]))
     message = message_of(config_of(path))
-    assert "the header has 7 fields, 7 row(s) have another number" in message
+    assert "7 row(s) have not the 7 fields of the header" in message
     assert f"line {len(lines) + 1} has 9; line {len(lines) + 2} has 9" in message
     assert "and 2 more" in message
     assert "double quotes" in message
@@ -336,7 +336,7 @@ def test_malformed_json_lines_are_counted_and_named(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "calls.jsonl", rows_of())
     path.write_text(path.read_text() + f'\n{{"note": "{NOTE}" oops}}\n["{NOTE}"]\n' + "[" * 100_000 + "\n")
     message = message_of(config_of(path, "jsonl"))
-    assert f"{path}: 3 line(s) hold no JSON object: line 32, column" in message
+    assert f"{path}: 3 line(s) hold no JSON object: line 32: no JSON (" in message
     assert "line 33: a list, not an object" in message
     assert "line 34" in message
 
@@ -525,5 +525,18 @@ def test_options_that_are_no_list_are_named(tmp_path: Path) -> None:
     (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "questions.parquet")
     values = {"labels": LabelsConfig(per_row=True), "columns": {"options": "choices"}}
-    for kind, part in (("jsonl", "column 'choices' (data.columns.options) holds a str"), ("parquet", "is a list")):
+    for kind, part in (
+        ("jsonl", "column 'choices' (data.columns.options) holds a str"),
+        ("parquet", "data.columns.options is a list"),
+    ):
         assert part in message_of(DataConfig(format=kind, path=str(tmp_path / f"questions.{kind}"), **values))
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_row_without_options_is_named(tmp_path: Path, kind: str) -> None:
+    rows = [{"id": f"q{n}", "text": "question", "label": "b", "choices": ["a", "b"] if n else None} for n in range(30)]
+    path = WRITERS[kind][1](tmp_path / "questions", rows)
+    config = DataConfig(format=kind, path=str(path), labels=LabelsConfig(per_row=True), columns={"options": "choices"})
+    part = r"1 row\(s\) have no list in column 'choices' \(data\.columns\.options\): row 1"
+    with pytest.raises(DataError, match=part):
+        load_examples(config)

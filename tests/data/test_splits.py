@@ -128,12 +128,6 @@ def test_a_group_partly_in_the_named_test_rows_is_refused() -> None:
         split_by_id(rows, SplitConfig(), test_ids={"row-4"}, test_source="ids")
 
 
-def test_given_splits_are_kept_as_they_are_for_the_validation_to_judge() -> None:
-    rows: list[Row] = [(f"row-{number}", "a", "caller") for number in range(4)]
-    for known in (["test", "train", "validation", "train"], ["test", "train", "holdout", "train"]):
-        assert list(split_by_id(rows, SplitConfig(), given=known).values()) == known
-
-
 def test_too_few_rows_for_a_validation_split_say_so() -> None:
     rows: list[Row] = [(f"row-{number}", "a", None) for number in range(4)]
     with pytest.raises(DataError, match=r"no row in split validation .*bring more rows or groups.*data\.split"):

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from r2d.config.data import DataConfig
 from r2d.config.jobs import CallsConfig
-from r2d.data.readers import read_rows
+from r2d.data.readers.tables import read_source
 from r2d.errors import DataError
 from r2d.inference.calls import Call, read_calls, scan_calls
 from tests.inference.stand_in import LABELS, write_calls
@@ -28,7 +28,7 @@ ROWS = [
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_a_stream_gives_what_the_reader_of_training_data_gives(ending: str, tmp_path: Path) -> None:
     path = write_calls(tmp_path / f"calls.{ending}", ROWS)
-    table = read_rows(DataConfig(format=ending, path=str(path), labels=LABELS)).table
+    table = read_source(DataConfig(format=ending, path=str(path), labels=LABELS)).columns
     streamed = list(read_calls(CallsConfig(path=str(path))))
     assert [(call.id, call.text) for call in streamed] == list(
         zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True)
@@ -60,7 +60,7 @@ def test_the_fingerprint_is_that_of_the_content_and_not_of_the_place(tmp_path: P
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "id,text\n1,a\n2\n3,b,c\n", r"2 row\(s\) have not the 2 fields .* line 3 has 1 .* line 4 has 3"),
+        ("a.csv", "id,text\n1,a\n2\n3,b,c\n", r"2 row\(s\) have not the 2 fields .* line 3 has 1; line 4 has 3"),
         ("a.csv", "id,note\n1,a\n", r"data\.columns\.text: no column 'text'"),
         ("a.csv", "id;text\n1;a\n", r'set data\.delimiter: ";"'),
         ("a.csv", 'id,text\n1,"a\n', "is no CSV"),
@@ -69,10 +69,10 @@ def test_the_fingerprint_is_that_of_the_content_and_not_of_the_place(tmp_path: P
         (
             "a.jsonl",
             '{"id": 1, "text": "a"}\n[1]\n{"id": 2\n',
-            r"2 line\(s\) hold no call: line 2 is no JSON object; li",
+            r"2 line\(s\) hold no JSON object: line 2: a list, not an object; line 3: no JSON",
         ),
-        ("a.jsonl", '{"id": 1, "text": ["pain"]}\n', r"line 1 holds a list"),
-        ("a.jsonl", '{"id": "\\ud800", "text": "a"}\n', "half a surrogate pair in its id"),
+        ("a.jsonl", '{"id": 1, "text": ["pain"]}\n', r"line 1, column 'text' \(data\.columns\.text\) holds a list"),
+        ("a.jsonl", '{"id": "\\ud800", "text": "a"}\n', r"half a surrogate pair in their id \(column 'id'\): line 1;"),
         ("a.jsonl", '{"id": 1, "note": "a"}\n', r"data\.columns\.text: no column 'text'"),
         ("a.parquet", "PAR1 no more", "is no whole Parquet file"),
     ],

@@ -1,4 +1,7 @@
-"""Files before any format: where they are, whether they hold data at all, and how their bytes become text."""
+"""Files before any format: finding them, checking that they hold data, and decoding their bytes to text.
+
+Every message names the absolute path, the config key and the fix, and quotes nothing of the content.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +15,22 @@ from typing import TextIO
 
 from r2d.errors import DataError
 
-_MAGIC = re.compile(r"[*?\[]")
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-NO_TEXT = {
-    b"PAR1": "a Parquet file: set data.format: parquet",
+BINARY_FORMATS = {
+    b"PAR1": "a Parquet file",
     b"PK\x03\x04": "a zip file, perhaps an Excel workbook: unpack it, or save the sheet as CSV UTF-8",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook: save the sheet as CSV UTF-8",
     b"\x1f\x8b": "a gzip file: decompress it",
 }
+"""First bytes of files that are often taken for text -> what they are, and the fix."""
 BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8"}
 
 
 def existing_path(path: str, key: str = "data.path") -> Path:
-    """The file or folder a config key names, as an absolute path.
+    """The absolute path of the file or folder that a config key names.
 
     Raises:
-        DataError: there is none.
+        DataError: it does not exist.
     """
     absolute = Path(path).expanduser().absolute()
     if not absolute.exists():
@@ -39,40 +42,42 @@ def existing_path(path: str, key: str = "data.path") -> Path:
 
 
 def existing_file(path: str, key: str = "data.path") -> Path:
-    """The file a config key names, with content in it.
+    """The absolute path of the file that a config key names.
 
     Raises:
-        DataError: it is missing, a folder, empty or a Git-LFS pointer.
+        DataError: it is missing, a folder, unreadable, empty or a Git-LFS pointer.
     """
     file = existing_path(path, key)
     if file.is_dir():
         raise DataError(f"{file}: is a folder, but a file is wanted here; name one of its files in {key}")
-    return with_content(file)
+    check_content(file)
+    return file
 
 
 def find_files(paths: Sequence[str], key: str) -> list[Path]:
-    """The files that paths and globs name, each once, a glob's in natural order: `_2` before `_10`.
+    """The files that paths and globs name, each once; those of a glob in natural order (`_2` before `_10`).
 
     Args:
         key: config key of the paths, for messages.
 
     Raises:
-        DataError: a path is no file, or a glob matches none.
+        DataError: a path does not exist, or a glob matches no file.
     """
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for path in paths:
-        if _MAGIC.search(path) and not Path(path).expanduser().exists():
-            matches = [Path(match).absolute() for match in glob.glob(str(Path(path).expanduser()), recursive=True)]
-            files = sorted((match for match in matches if match.is_file()), key=_natural_order)
-            if not files:
-                raise DataError(
-                    f"{key}: {path!r} matches no file; correct it: a relative path starts at the working directory "
-                    f"({Path.cwd()})"
-                )
-        else:
-            files = [existing_path(path, key)]
-        found |= dict.fromkeys(files)
-    return list(found)
+        is_glob = re.search(r"[*?\[]", path) and not Path(path).expanduser().exists()
+        if not is_glob:
+            files[existing_path(path, key)] = None
+            continue
+        matches = [Path(match).absolute() for match in glob.glob(str(Path(path).expanduser()), recursive=True)]
+        matches = [match for match in matches if match.is_file()]
+        if not matches:
+            raise DataError(
+                f"{key}: {path!r} matches no file; correct it: a relative path starts at the working directory "
+                f"({Path.cwd()})"
+            )
+        files |= dict.fromkeys(sorted(matches, key=_natural_order))
+    return list(files)
 
 
 def _natural_order(file: Path) -> list[tuple[int, str]]:
@@ -81,33 +86,42 @@ def _natural_order(file: Path) -> list[tuple[int, str]]:
 
 
 def files_below(folder: Path, suffix: str = "") -> list[Path]:
-    """The files of a folder, at any depth and in order of name, without hidden ones and those begun with `_`."""
-    inside = ((file, file.relative_to(folder).parts) for file in folder.rglob(f"*{suffix}"))
-    return sorted(file for file, parts in inside if file.is_file() and not any(part[0] in "._" for part in parts))
+    """The files of a folder at any depth, by name, without those whose names begin with `.` or `_`."""
+    relative = ((file, file.relative_to(folder).parts) for file in folder.rglob(f"*{suffix}"))
+    return sorted(file for file, parts in relative if file.is_file() and not any(part[0] in "._" for part in parts))
 
 
-def with_content(file: Path) -> Path:
-    """The file itself, once it is known to be more than nothing or a pointer.
+def parquet_files(path: str) -> list[Path]:
+    """The Parquet file that `data.path` names, or the `*.parquet` files of that folder in order of name.
+
+    Raises:
+        DataError: there is none, or one is unreadable, empty or a Git-LFS pointer.
+    """
+    place = existing_path(path)
+    files = files_below(place, ".parquet") if place.is_dir() else [place]
+    if not files:
+        raise DataError(f"{place}: holds no *.parquet file; correct data.path or data.format")
+    for file in files:
+        check_content(file)
+    return files
+
+
+def check_content(file: Path) -> None:
+    """Refuse a file without data.
 
     Raises:
         DataError: it cannot be opened, is empty or is a Git-LFS pointer.
     """
-    start = file_start(file)
+    start = _first_bytes(file)
     if not start:
         raise DataError(f"{file}: is empty; give a file with data")
     if start.startswith(LFS_POINTER):
         raise DataError(
             f"{file}: is a Git-LFS pointer, not the data; run `git lfs pull` in its repository, or download it again"
         )
-    return file
 
 
-def file_start(file: Path) -> bytes:
-    """The first bytes of a file.
-
-    Raises:
-        DataError: it cannot be opened.
-    """
+def _first_bytes(file: Path) -> bytes:
     try:
         with file.open("rb") as stream:
             return stream.read(64)
@@ -116,48 +130,57 @@ def file_start(file: Path) -> bytes:
 
 
 @contextmanager
-def text_of(file: Path, encoding: str) -> Iterator[TextIO]:
-    """Open a file as text, line ends untouched. A UTF-8 byte order mark, as Excel writes it, is skipped.
+def open_text(
+    file: Path, encoding: str = "utf-8", *, key: str = "data", fixed_encoding: bool = False
+) -> Iterator[TextIO]:
+    """Open a file as text, line ends untouched; a UTF-8 byte order mark, as Excel writes it, is skipped.
+
+    Args:
+        key: config section that declares the file; messages name its `encoding` and `format`.
+        fixed_encoding: whether the section has no key `encoding`, so that only the file can be changed.
 
     Raises:
-        DataError: it is no text, the encoding is unknown, or does not fit (names the byte, the line and a likely fix).
+        DataError: the file is binary, the encoding is unknown or does not fit (names the byte, the line and a likely
+            fix). Raised while the block reads, too.
     """
-    start = file_start(file)
-    for magic, meaning in NO_TEXT.items():
+    start = _first_bytes(file)
+    for magic, meaning in BINARY_FORMATS.items():
         if start.startswith(magic):
-            raise DataError(f"{file}: is {meaning}")
+            fix = f": set {key}.format: parquet, or save it as text" if magic == b"PAR1" else ""
+            raise DataError(f"{file}: is {meaning}{fix}")
     try:
         name = codecs.lookup(encoding).name
     except LookupError:
         raise DataError(
-            f"{file}: data.encoding {encoding!r} is no known encoding; use e.g. utf-8, cp1252, utf-16"
+            f"{file}: {key}.encoding {encoding!r} is no known encoding; use e.g. utf-8, cp1252, utf-16"
         ) from None
     bom = next((declared for mark, declared in BOMS.items() if start.startswith(mark)), None)
     if bom == "utf-16" and not name.startswith("utf-16"):
-        raise DataError(f"{file}: begins with a UTF-16 byte order mark at byte 0; set data.encoding: utf-16")
+        fix = "save the file as UTF-8" if fixed_encoding else f"set {key}.encoding: utf-16"
+        raise DataError(f"{file}: begins with a UTF-16 byte order mark at byte 0; {fix}")
     try:
         with file.open(encoding="utf-8-sig" if name == "utf-8" else name, newline="") as stream:
             yield stream
     except UnicodeError:
-        offset, line = _first_bad_byte(file, name)
-        fix = bom or ("cp1252" if name in ("utf-8", "ascii") else "utf-8")
-        raise DataError(
-            f"{file}: is not {encoding}: byte {offset}, on line {line}, cannot be decoded; set data.encoding to the "
-            f"file's own, e.g. {fix}, or save the file as UTF-8"
-        ) from None
+        offset, line = _first_undecodable_byte(file, name)
+        likely = bom or ("cp1252" if name in ("utf-8", "ascii") else "utf-8")
+        fix = f"set {key}.encoding to the file's own, e.g. {likely}, or save the file as UTF-8"
+        if fixed_encoding:
+            fix = f"it may be {likely}: save the file as UTF-8"
+        raise DataError(f"{file}: is not {encoding}: byte {offset}, on line {line}, cannot be decoded; {fix}") from None
 
 
-def _first_bad_byte(file: Path, encoding: str) -> tuple[int, int]:
-    """Offset from 0 and line from 1 of the first byte that does not fit."""
+def _first_undecodable_byte(file: Path, encoding: str) -> tuple[int, int]:
+    """Offset from 0 and line from 1 of the first byte that does not fit the encoding."""
     decoder = codecs.getincrementaldecoder(encoding)()
     line, offset = 1, 0
     with file.open("rb") as stream:
         for raw in stream:
-            waiting = len(decoder.getstate()[0])
+            num_pending = len(decoder.getstate()[0])
             try:
                 decoder.decode(raw)
             except UnicodeDecodeError as error:
-                return offset - waiting + error.start, line
+                return offset - num_pending + error.start, line
             except UnicodeError:
                 return offset, line
             offset += len(raw)

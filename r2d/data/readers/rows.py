@@ -1,127 +1,302 @@
-"""What every reader gives: the declared columns as text, and where each row stands for a message."""
+"""Rows of CSV, JSON Lines and Parquet files, one at a time: memory does not grow with the file.
+
+`stream_rows` gives the values of declared columns and refuses a file with any faulty row: training data and calls to be
+decided need all of it. `csv_records` and `json_records` give every record with its line and, where it cannot be read,
+a `fault` in place of its value: rationales, where one bad record stops nothing, are read with them from the stream of
+`files.open_text`. `read_json` reads a whole JSON document.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import csv
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TextIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from r2d.config.data import ColumnsConfig
+from r2d.data.readers.files import open_text
 from r2d.errors import DataError
-from r2d.text import LONGEST_NAME, did_you_mean, first_of, show_name
+from r2d.text import FAULTS_SHOWN, LONGEST_NAME, did_you_mean, show_name
+
+Format = Literal["csv", "jsonl", "parquet"]
+DELIMITERS = {",": '","', ";": '";"', "\t": '"\\t"', "|": '"|"'}
+PARQUET_BATCH_ROWS = 1024
+"""Rows of a Parquet file that are decoded at once: a row group can be far larger."""
+PARQUET_BUFFER_BYTES = 1 << 16
+"""Bytes of a column that are read at once."""
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows as they were read, nothing judged yet."""
+class Record(NamedTuple):
+    """One record of a file, whether it can be read or not."""
 
-    table: pa.Table
-    """Nullable string columns, named by config key: `id`, `text`, `label`, `group`, `split`, `rationales.<source>`,
-    `attributes.<name>`; the undeclared ones are absent. `options` alone is a column of lists of strings."""
-    source: str
-    """The file, folder or data set, for messages."""
-    columns: Mapping[str, str]
-    """Config key -> how the source calls that column."""
-    lines: Sequence[int] | None = None
-    """Line on which each row begins, where the source has lines."""
-    parts: Sequence[tuple[str, int]] = ()
-    """Name and number of rows of each file or split, in order, where the source has several."""
-    own_split: bool = False
-    """Whether `split` holds the source's own division and not a column of the user's."""
-
-    def place(self, index: int) -> str:
-        """Where row `index` stands, counted from 1 without any header: `calls.csv row 3 (line 4)`."""
-        row, part = index, ""
-        for name, num_rows in self.parts:
-            if row < num_rows:
-                part = f"{name}: "
-                break
-            row -= num_rows
-        line = f" (line {self.lines[index]})" if self.lines is not None else ""
-        return f"{part}row {row + 1}{line}"
+    line: int
+    """The line it begins on, counted from 1."""
+    value: Any
+    """The fields of a CSV record, or any JSON value; None where there is a fault."""
+    fault: str = ""
+    """Why it cannot be read. It quotes nothing."""
 
 
-def wanted_columns(columns: ColumnsConfig) -> dict[str, str]:
-    """Config key -> column, of every declared column."""
-    wanted = {"id": columns.id, "text": columns.text, "label": columns.label}
-    if columns.options is not None:
-        wanted["options"] = columns.options
-    if columns.group is not None:
-        wanted["group"] = columns.group
-    if columns.split is not None:
-        wanted["split"] = columns.split
-    wanted |= {f"rationales.{source}": column for source, column in columns.rationales.items()}
-    return wanted | {f"attributes.{name}": column for name, column in columns.attributes.items()}
+class Row(NamedTuple):
+    """The values of the declared columns of one row."""
+
+    line: int | None
+    """The line it begins on; None in Parquet, which has none."""
+    values: Sequence[Any]
+    """Texts in the order of the declared columns, None where the source has null; `options` is a list of texts."""
 
 
-def check_columns(wanted: Mapping[str, str], found: Sequence[str], where: str) -> None:
-    """Refuse a source without a declared column, or with two of that name.
+class Faults:
+    """The number of faults of a file, and the first of them."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._count = 0
+        self._first: list[str] = []
+
+    def add(self, fault: str) -> None:
+        self._count += 1
+        if len(self._first) < FAULTS_SHOWN:
+            self._first.append(fault)
+
+    def raise_if_any(self, what: str, fix: str) -> None:
+        """Raise DataError with number and kind of the faults, the first ones and the fix."""
+        if self._count:
+            more = f"; and {self._count - FAULTS_SHOWN} more" if self._count > FAULTS_SHOWN else ""
+            raise DataError(f"{self._file}: {self._count} {what}: {'; '.join(self._first)}{more}; {fix}")
+
+
+def csv_records(stream: TextIO, delimiter: str = ",") -> Iterator[Record]:
+    """The records of a CSV, blank lines left out. The field size is unlimited while the generator runs.
+
+    The standard library's parser leaves every field the text it is ("None", "007") and knows its line.
+    """
+    reader = csv.reader(stream, delimiter=delimiter, strict=True)
+    limit = csv.field_size_limit(sys.maxsize)
+    try:
+        while True:
+            line = reader.line_num + 1
+            try:
+                fields = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Record(line, None, str(error))
+            else:
+                if fields:
+                    yield Record(line, fields)
+    finally:
+        csv.field_size_limit(limit)
+
+
+def json_records(stream: TextIO) -> Iterator[Record]:
+    """The JSON value of each line of JSON Lines, blank lines left out."""
+    for line, text in enumerate(stream, 1):
+        if not text.strip():
+            continue
+        try:
+            yield Record(line, json.loads(text))
+        except json.JSONDecodeError as error:
+            yield Record(line, None, f"no JSON ({error.msg} at column {error.colno})")
+        except (RecursionError, ValueError):
+            yield Record(line, None, "no JSON (nested too deep or a number too long)")
+
+
+def read_json(file: Path, fix: str, encoding: str = "utf-8") -> Any:
+    """The value of a whole JSON document.
+
+    Args:
+        fix: what to do when it is no JSON, for the message.
+
+    Raises:
+        DataError: the file is no text (see `open_text`) or no JSON.
+    """
+    with open_text(file, encoding) as stream:
+        try:
+            return json.load(stream)
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, UnicodeError):
+                raise
+            line = f" on line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+            raise DataError(f"{file}: is no JSON{line}; {fix}") from None
+
+
+def stream_rows(
+    file: Path, columns: Mapping[str, str], format: Format, *, delimiter: str = ",", encoding: str = "utf-8"
+) -> Iterator[Row]:
+    """The values of the declared columns, row by row.
+
+    Args:
+        columns: config key below `data.columns` -> name of the column. The key `options` takes lists of texts.
+        delimiter: of CSV.
+        encoding: of CSV and JSON Lines.
+
+    Raises:
+        DataError: the file is wrongly encoded, lacks a declared column, or has faulty rows; faults that are counted
+            are raised after the last row.
+    """
+    if format == "csv":
+        return _csv_rows(file, columns, delimiter, encoding)
+    if format == "jsonl":
+        return _json_rows(file, columns, encoding)
+    return _parquet_rows(file, columns)
+
+
+def _csv_rows(file: Path, columns: Mapping[str, str], delimiter: str, encoding: str) -> Iterator[Row]:
+    ragged = Faults(file)
+    with open_text(file, encoding) as stream:
+        header: list[str] = []
+        for line, fields, fault in csv_records(stream, delimiter):
+            if fault:  # behind a broken quote no row can be trusted
+                raise DataError(
+                    f"{file}: the record that begins on line {line} is no CSV ({fault}); a field with a quote, a "
+                    'delimiter or a line break stands in double quotes, and a quote in it is doubled ("")'
+                )
+            if not header:
+                header = fields
+                _check_delimiter(header, delimiter, file)
+                check_columns(columns, header, str(file))
+                positions = [header.index(column) for column in columns.values()]
+            elif len(fields) == len(header):
+                yield Row(line, [fields[position] for position in positions])
+            else:
+                ragged.add(f"line {line} has {len(fields)}")
+        if not header:
+            raise DataError(f"{file}: is empty but for line breaks; give a file with a header line and rows")
+    ragged.raise_if_any(
+        f"row(s) have not the {len(header)} fields of the header",
+        "put a field that holds the delimiter in double quotes",
+    )
+
+
+def _check_delimiter(header: Sequence[str], delimiter: str, file: Path) -> None:
+    counts = {other: header[0].count(other) for other in DELIMITERS if other != delimiter}
+    likely = max(counts, key=lambda other: counts[other])
+    if len(header) == 1 and counts[likely]:
+        raise DataError(
+            f"{file}: the header is one single field at delimiter {DELIMITERS.get(delimiter, repr(delimiter))} but "
+            f"holds {counts[likely]} of {DELIMITERS[likely]}; set data.delimiter: {DELIMITERS[likely]}"
+        )
+
+
+def _json_rows(file: Path, columns: Mapping[str, str], encoding: str) -> Iterator[Row]:
+    """A key that a line lacks is null; one that no line has is a missing column."""
+    broken, nested = Faults(file), Faults(file)
+    names: dict[str, None] = {}
+    is_empty = True
+    with open_text(file, encoding) as stream:
+        for line, value, fault in json_records(stream):
+            is_empty = False
+            if not isinstance(value, dict):
+                broken.add(f"line {line}: {fault or f'a {type(value).__name__}, not an object'}")
+                continue
+            names.update(dict.fromkeys(value))
+            values: list[Any] = []
+            for key, column in columns.items():
+                try:
+                    values.append(list_text(value.get(column)) if key == "options" else scalar_text(value.get(column)))
+                except TypeError as error:
+                    nested.add(f"line {line}, column {column!r} (data.columns.{key}) holds a {error}")
+            if len(values) == len(columns):
+                yield Row(line, values)
+    if is_empty:
+        raise DataError(f"{file}: is empty but for line breaks; give a file with one JSON object a line")
+    broken.raise_if_any("line(s) hold no JSON object", 'write one object a line, {"id": ...}, and no list of them')
+    check_columns(columns, list(names), str(file))
+    nested.raise_if_any(
+        "value(s) are no text",
+        "write a string, number or boolean there (in data.columns.options a list of them)",
+    )
+
+
+def _parquet_rows(file: Path, columns: Mapping[str, str]) -> Iterator[Row]:
+    for table in parquet_tables(file, columns, PARQUET_BATCH_ROWS):
+        for values in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            yield Row(None, values)
+
+
+def parquet_tables(file: Path, columns: Mapping[str, str], batch_rows: int | None = None) -> Iterator[pa.Table]:
+    """The declared columns of a Parquet file, named by their config keys: in one table, or `batch_rows` at a time.
+
+    Raises:
+        DataError: it is no whole Parquet file, lacks a declared column, or a column has no plain text.
+    """
+    # Reading ahead, as pyarrow does by default, would hold a whole row group.
+    options = {} if batch_rows is None else {"pre_buffer": False, "buffer_size": PARQUET_BUFFER_BYTES}
+    try:
+        with pq.ParquetFile(file, **options) as opened:
+            check_columns(columns, opened.schema_arrow.names, str(file))
+            names = list(dict.fromkeys(columns.values()))
+            if batch_rows is None:
+                yield declared_columns(opened.read(columns=names), columns, str(file))
+                return
+            for batch in opened.iter_batches(batch_rows, columns=names):
+                yield declared_columns(pa.Table.from_batches([batch]), columns, str(file))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{file}: is no whole Parquet file ({type(error).__name__}); write it again, or correct data.format"
+        ) from None
+
+
+def column_names(file: Path, format: Format) -> list[str]:
+    """Names of the columns: the header of a CSV, the keys of the first JSON object, the schema of a Parquet file.
+
+    Returns:
+        an empty list where the file has no such head.
+
+    Raises:
+        DataError: a text file is wrongly encoded.
+    """
+    if format == "parquet":
+        try:
+            return list(pq.read_schema(file).names)
+        except (pa.ArrowException, OSError):
+            return []
+    with open_text(file) as stream:
+        records = csv_records(stream) if format == "csv" else json_records(stream)
+        return list(next(records, Record(1, None)).value or ())
+
+
+def check_columns(
+    columns: Mapping[str, str], names: Sequence[str], where: str, *, section: str = "data.columns."
+) -> None:
+    """Refuse a source that lacks a declared column, or has two of that name.
+
+    Args:
+        columns: config key -> declared name.
+        names: those of the source.
+        section: what stands before the keys in messages.
 
     Raises:
         DataError: names each absent column with its config key, the nearest name and the columns found.
     """
-    absent = [(key, column) for key, column in wanted.items() if column not in found]
+    absent = [(key, column) for key, column in columns.items() if column not in names]
     if absent:
-        lines = [f"  data.columns.{key}: no column {column!r}{did_you_mean(column, found)}" for key, column in absent]
-        raise DataError("\n".join([f"{where}: {len(absent)} declared column(s) missing", *lines, _found(found)]))
-    twice = [f"data.columns.{key} {column!r}" for key, column in wanted.items() if list(found).count(column) > 1]
+        lines = [f"  {section}{key}: no column {column!r}{did_you_mean(column, names)}" for key, column in absent]
+        raise DataError("\n".join([f"{where}: {len(absent)} declared column(s) missing", *lines, _listed(names)]))
+    twice = [f"{section}{key} {column!r}" for key, column in columns.items() if list(names).count(column) > 1]
     if twice:
         raise DataError(f"{where}: two columns bear the same name ({', '.join(twice)}); rename one of them")
 
 
-def _found(found: Sequence[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     """The columns found. A long one is no name but a note, in a file whose header is missing: it is not shown."""
-    if any(len(name) > LONGEST_NAME and " " in name for name in found):
+    if any(len(name) > LONGEST_NAME and " " in name for name in names):
         return "  the first line looks like data, not like column names; add a header line to the file"
-    names = ", ".join(show_name(name) for name in found[:50])
-    return f"  found: {names or '(none)'}; set these keys to columns of the file"
-
-
-def text_array(values: Iterable[str | None], where: str, column: str) -> pa.ChunkedArray:
-    """Texts as a nullable string column.
-
-    Raises:
-        DataError: a text holds half a surrogate pair and is no Unicode.
-    """
-    values = list(values)
-    try:
-        array = pa.array(values, pa.string())
-    except UnicodeEncodeError:
-        broken = [f"row {row}" for row, value in enumerate(values, 1) if value is not None and not _is_unicode(value)]
-        raise DataError(
-            f"{where}: column {column!r} holds half a surrogate pair (\\ud800 to \\udfff alone) in {len(broken)} "
-            f"row(s): {first_of(broken)}; write the whole character or remove it"
-        ) from None
-    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
-
-
-def list_text(value: Any) -> list[str]:
-    """The options of a row, a list of JSON scalars, as texts.
-
-    Raises:
-        TypeError: it is no list, or holds a list, an object or null.
-    """
-    if not isinstance(value, list) or any(item is None for item in value):
-        raise TypeError("list with null" if isinstance(value, list) else type(value).__name__)
-    return [scalar_text(item) or "" for item in value]
-
-
-def _is_unicode(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    shown = ", ".join(show_name(name) for name in names[:50])
+    return f"  found: {shown or '(none)'}; set these keys to columns of the file"
 
 
 def scalar_text(value: Any) -> str | None:
     """A JSON number or boolean as text, written as Arrow writes it, so that formats agree.
 
     Raises:
-        TypeError: it is a list or an object.
+        TypeError: it is a list or an object; holds the name of its type.
     """
     if value is None or isinstance(value, str):
         return value
@@ -134,33 +309,37 @@ def scalar_text(value: Any) -> str | None:
     raise TypeError(type(value).__name__)
 
 
-def declared_column(key: str, column: pa.ChunkedArray, where: str, name: str) -> pa.ChunkedArray:
-    """A typed Arrow column as its config key wants it: `options` as lists of texts, everything else as text.
+def list_text(value: Any) -> list[str] | None:
+    """The options of a row, a JSON list of scalars, as texts; None where there is none.
 
     Raises:
-        DataError: its type has no such form.
+        TypeError: it is no list, or holds a list, an object or null.
     """
-    if key != "options":
-        return text_column(column, where, name)
-    try:
-        return column.cast(pa.list_(pa.string()))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise DataError(f"{where}: column {name!r} holds {column.type}; data.columns.options is a list") from None
+    if value is None:
+        return None
+    if not isinstance(value, list) or any(item is None for item in value):
+        raise TypeError("list with null" if isinstance(value, list) else type(value).__name__)
+    return [scalar_text(item) or "" for item in value]
 
 
-def text_column(column: pa.ChunkedArray, where: str, name: str) -> pa.ChunkedArray:
-    """A typed Arrow column as text: 7 becomes "7", a whole float 45.0 becomes "45", NaN becomes null.
+def declared_columns(table: pa.Table, columns: Mapping[str, str], where: str) -> pa.Table:
+    """The declared columns of a typed table, named by their config keys: `options` as lists of texts, others as text.
+
+    7 becomes "7", a whole float 45.0 becomes "45", NaN becomes null.
 
     Raises:
-        DataError: its type has no plain text (a list, a struct, bytes that are no UTF-8).
+        DataError: a column's type has no plain text (a list, a struct, bytes that are no UTF-8).
     """
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_floating(column.type):
-        column = pc.if_else(pc.is_nan(column), None, column)
-    try:
-        return column.cast(pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise DataError(
-            f"{where}: column {name!r} holds {column.type}, which is no text; store it as a string"
-        ) from None
+    texts = {}
+    for key, name in columns.items():
+        column = table[name]
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), None, column)
+        try:
+            texts[key] = column.cast(pa.list_(pa.string()) if key == "options" else pa.string())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            fix = "data.columns.options is a list" if key == "options" else "which is no text; store it as a string"
+            raise DataError(f"{where}: column {name!r} holds {column.type}, {fix}") from None
+    return pa.table(texts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from r2d.data.readers.files import BOMS, LFS_POINTER, NO_TEXT, existing_file
+from r2d.data.readers.files import BINARY_FORMATS, BOMS, LFS_POINTER, existing_file
 from r2d.errors import DataError
 
 
@@ -35,7 +35,7 @@ def read_text(file: Path, key: str, encoding: str = "utf-8", *, may_be_empty: bo
 
 
 def _check_is_text(raw: bytes, file: Path) -> None:
-    for magic, meaning in NO_TEXT.items():
+    for magic, meaning in BINARY_FORMATS.items():
         if raw.startswith(magic):
             raise DataError(f"{file}: is {meaning.split(':')[0]}, not text; give the text export that it was made from")
     if raw.startswith(LFS_POINTER):

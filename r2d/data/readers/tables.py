@@ -1,0 +1,269 @@
+"""Whole data sources as tables of text: one reader for each `data.format`. No row is judged here."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from r2d.config.data import ColumnsConfig, DataConfig
+from r2d.data.readers.files import check_content, existing_file, existing_path, files_below, parquet_files
+from r2d.data.readers.rows import Format, check_columns, declared_columns, parquet_tables, read_json, stream_rows
+from r2d.errors import DataError
+from r2d.synthetic.generate import generate_calls
+from r2d.text import first_of
+
+PUBMEDQA_PREFIX = "pubmedqa-"
+"""Stands before the PubMed id in the ids of examples."""
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """The declared columns of a data source."""
+
+    columns: pa.Table
+    """Nullable string columns, named by config key: `id`, `text`, `label`, `group`, `split`, `rationales.<source>`,
+    `attributes.<name>`; the undeclared ones are absent. `options` alone is a column of lists of strings."""
+    source: str
+    """The file, folder or data set, for messages."""
+    lines: Sequence[int] | None = None
+    """Line on which each row begins, where the source has lines."""
+    parts: Sequence[tuple[str, int]] = ()
+    """Name and number of rows of each file or split, in order, where the source has several."""
+    has_own_split: bool = False
+    """Whether `split` holds the data set's own division and not a column that the config names."""
+
+    def place(self, index: int) -> str:
+        """Where row `index` stands, counted from 1 without any header: `row 3 (line 4)`."""
+        row, part = index, ""
+        for name, num_rows in self.parts:
+            if row < num_rows:
+                part = f"{name}: "
+                break
+            row -= num_rows
+        line = f" (line {self.lines[index]})" if self.lines is not None else ""
+        return f"{part}row {row + 1}{line}"
+
+
+def read_source(config: DataConfig) -> SourceTable:
+    """Read the declared columns of whatever `config` points at.
+
+    Raises:
+        DataError: a file is missing, empty, of another format, wrongly encoded, lacks a declared column or has faulty
+            rows; or a data set cannot be built or fetched.
+    """
+    match config.format:
+        case "csv" | "jsonl":
+            table = _read_text_rows(config)
+        case "parquet":
+            table = _read_parquet(config)
+        case "huggingface":
+            table = _read_huggingface(config)
+        case "pubmedqa":
+            table = _read_pubmedqa(config)
+        case "synthetic_triage":
+            table = _synthetic_triage(config)
+    if "options" in table.columns.column_names and table.columns["options"].null_count:
+        missing = [f"{table.place(row)}" for row, value in enumerate(table.columns["options"]) if not value.is_valid]
+        raise DataError(
+            f"{table.source}: {len(missing)} row(s) have no list in column {config.columns.options!r} "
+            f"(data.columns.options): {first_of(missing)}; give each row its options"
+        )
+    return table
+
+
+def _wanted_columns(columns: ColumnsConfig) -> dict[str, str]:
+    """Config key -> name of every declared column."""
+    wanted = {key: getattr(columns, key) for key in ("id", "text", "label", "options", "group", "split")}
+    wanted |= {f"rationales.{source}": column for source, column in columns.rationales.items()}
+    wanted |= {f"attributes.{name}": column for name, column in columns.attributes.items()}
+    return {key: column for key, column in wanted.items() if column is not None}
+
+
+def _text_column(values: Sequence[str | None], where: str, name: str) -> pa.ChunkedArray:
+    """Texts as a nullable string column.
+
+    Raises:
+        DataError: a text holds half a surrogate pair and is no Unicode.
+    """
+    try:
+        array = pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        broken = [f"row {row}" for row, text in enumerate(values, 1) if re.search("[\ud800-\udfff]", text or "")]
+        raise DataError(
+            f"{where}: column {name!r} holds half a surrogate pair (\\ud800 to \\udfff alone) in {len(broken)} "
+            f"row(s): {first_of(broken)}; write the whole character or remove it"
+        ) from None
+    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+
+
+def _read_text_rows(config: DataConfig) -> SourceTable:
+    file = existing_file(config.path or "")
+    wanted = _wanted_columns(config.columns)
+    kind: Format = "csv" if config.format == "csv" else "jsonl"
+    rows = list(stream_rows(file, wanted, kind, delimiter=config.delimiter, encoding=config.encoding))
+    columns: dict[str, pa.ChunkedArray | pa.Array] = {}
+    for place, (key, name) in enumerate(wanted.items()):
+        values = [row.values[place] for row in rows]
+        is_list = key == "options"
+        columns[key] = pa.array(values, pa.list_(pa.string())) if is_list else _text_column(values, str(file), name)
+    return SourceTable(pa.table(columns), str(file), lines=[row.line or 0 for row in rows])
+
+
+def _read_parquet(config: DataConfig) -> SourceTable:
+    files, folder = parquet_files(config.path or ""), existing_path(config.path or "")
+    tables = [table for file in files for table in parquet_tables(file, _wanted_columns(config.columns))]
+    names = [str(file.relative_to(folder)) for file in files]
+    parts = [(name, table.num_rows) for name, table in zip(names, tables, strict=True)] if len(files) > 1 else []
+    return SourceTable(pa.concat_tables(tables), str(folder), parts=parts)
+
+
+def _synthetic_triage(config: DataConfig) -> SourceTable:
+    """The generated calls with the nurses' rationales; the LLM's come as raw batch output, from the rationale source
+    `synthetic_triage_batch`."""
+    calls = generate_calls(config.synthetic)
+    columns: dict[str, list[str | None]] = {
+        key: [getattr(call, key) for call in calls] for key in ("id", "text", "label", "group")
+    }
+    for source in sorted({source for call in calls for source in call.rationales} - {"llm"}):
+        columns[f"rationales.{source}"] = [call.rationales.get(source) for call in calls]
+    for name in sorted({name for call in calls for name in call.attributes}):
+        columns[f"attributes.{name}"] = [call.attributes.get(name) for call in calls]
+    table = pa.table({key: pa.array(values, pa.string()) for key, values in columns.items()})
+    return SourceTable(table, "synthetic triage calls")
+
+
+def _read_pubmedqa(config: DataConfig) -> SourceTable:
+    """PubMedQA as published (`ori_pqal.json`): an object from PubMed id to question, abstract, conclusion and answer.
+
+    The rationale source `human` is the abstract's own conclusion, the label the expert's answer.
+    """
+    names = {"id": "(its key)", "text": "QUESTION", "label": "final_decision", "rationales.human": "LONG_ANSWER"}
+    file = existing_file(config.path or "")
+    content = read_json(file, "give PubMedQA's ori_pqal.json as published")
+    if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
+        raise DataError(
+            f"{file}: expected an object from PubMed id to {{QUESTION, CONTEXTS, LONG_ANSWER, final_decision}}; give "
+            "PubMedQA's ori_pqal.json as published, or use data.format: jsonl"
+        )
+    rows: list[tuple[str, ...]] = []
+    faults: list[str] = []
+    for pubmed_id, entry in content.items():
+        try:
+            text = f"Question: {entry['QUESTION']}\nContext: {' '.join(entry['CONTEXTS'])}"
+            rows.append((PUBMEDQA_PREFIX + pubmed_id, text, entry["final_decision"], entry["LONG_ANSWER"]))
+        except (KeyError, TypeError) as error:
+            fault = f"lacks {error}" if isinstance(error, KeyError) else "is no object of texts"
+            faults.append(f"entry {PUBMEDQA_PREFIX}{pubmed_id} {fault}")
+    if faults:
+        raise DataError(
+            f"{file}: {len(faults)} entries are faulty: {first_of(faults)}; download the published file again"
+        )
+    columns = {
+        key: _text_column([row[place] for row in rows], str(file), name)
+        for place, (key, name) in enumerate(names.items())
+    }
+    return SourceTable(pa.table(columns), str(file))
+
+
+def local_dataset_folder(config: DataConfig) -> Path | None:
+    """The folder that `data.path` names for format huggingface, or None where it names a data set of the hub.
+
+    Raises:
+        DataError: a path that can only be local is missing, or is a file; or a hub name comes without a revision.
+    """
+    path = config.path or ""
+    looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1 or "\\" in path
+    if looks_local or Path(path).exists():
+        folder = existing_path(path)
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder}: is a file, but data.format huggingface takes a folder or a hub name; name its folder, or "
+                "set data.format to csv, jsonl or parquet"
+            )
+        return folder
+    if config.revision is None:
+        raise DataError(
+            f"data.path {path!r}: no such folder, so a data set of the hub; its data.revision is not set, and without "
+            "a commit the data may change under a run that then cannot be repeated; set data.revision to the commit "
+            "hash shown in the data set's history, or correct the path of a local folder"
+        )
+    return None
+
+
+def _read_huggingface(config: DataConfig) -> SourceTable:
+    """A folder made by `save_to_disk`, any folder of data files, or a pinned data set of the hub, all splits.
+
+    ClassLabel numbers become their names. Where `data.columns.split` is not declared, a data set of several splits
+    keeps its own, as the column `split`.
+    """
+    from datasets import Dataset
+
+    folder = local_dataset_folder(config)
+    source = str(folder or f"{config.path}@{config.revision}")
+    wanted = _wanted_columns(config.columns)
+    # A temporary cache: no copy of clinical data is left in the user's own.
+    with tempfile.TemporaryDirectory(prefix="r2d-datasets-") as cache:
+        loaded = _load_dataset(folder, config, wanted, cache)
+        splits = {"": loaded} if isinstance(loaded, Dataset) else dict(loaded)
+        tables = {
+            name: _split_table(split, wanted, f"{source}{name and f' split {name!r}'}")
+            for name, split in splits.items()
+        }
+    parts = [(name, table.num_rows) for name, table in tables.items() if name]
+    has_own_split = len(tables) > 1 and config.columns.split is None
+    if has_own_split:
+        for name, table in tables.items():
+            tables[name] = table.append_column("split", pa.repeat(pa.scalar(name, pa.string()), table.num_rows))
+    return SourceTable(pa.concat_tables(tables.values()), source, parts=parts, has_own_split=has_own_split)
+
+
+def _load_dataset(folder: Path | None, config: DataConfig, wanted: Mapping[str, str], cache: str) -> Any:
+    """A `datasets.Dataset` or `DatasetDict`."""
+    from datasets import load_dataset, load_dataset_builder, load_from_disk
+
+    options: dict[str, Any] = {"name": config.hub_config, "revision": config.revision}
+    if folder is not None:
+        options = {"name": config.hub_config, "cache_dir": cache}
+        files = [file for file in files_below(folder) if file.stat().st_size]
+        if not files:
+            raise DataError(f"{folder}: is empty; give a folder made by `save_to_disk` or one with data files")
+        for file in files:
+            check_content(file)
+    path = str(folder or config.path)
+    try:
+        if folder is not None and ((folder / "dataset_dict.json").exists() or (folder / "state.json").exists()):
+            return load_from_disk(path, keep_in_memory=True)
+        builder = load_dataset_builder(path, **options)
+        if type(builder.config).__name__ == "CsvConfig":
+            # `datasets` reads CSV through pandas, where "None" is null and "007" is 7: keep it text.
+            options |= {"keep_default_na": False, "converters": dict.fromkeys(wanted.values(), str)}
+        return load_dataset(path, keep_in_memory=True if folder else None, **options)
+    except Exception as error:  # whatever a builder or the network meets; its message may quote the data
+        kind = type(error).__name__
+        if folder is not None:
+            raise DataError(
+                f"{folder}: `datasets` cannot load it ({kind}); give a folder made by `save_to_disk`, or one with "
+                "files of one kind and equal columns; a single file is read by data.format csv, jsonl or parquet"
+            ) from None
+        raise DataError(
+            f"data.path {path!r} at revision {config.revision!r}: cannot be fetched from the hub ({kind}); check the "
+            "name, data.revision, data.hub_config and the network; or fetch it where there is one, keep it by "
+            "`datasets.load_dataset(...).save_to_disk(folder)` and set data.path to that folder"
+        ) from None
+
+
+def _split_table(split: Any, wanted: Mapping[str, str], where: str) -> pa.Table:
+    check_columns(wanted, split.column_names, where)
+    table = split.select_columns(list(dict.fromkeys(wanted.values()))).with_format("arrow")[:]
+    for name in table.column_names:
+        feature = split.features[name]
+        if type(feature).__name__ == "ClassLabel":
+            names = [None if number in (None, -1) else feature.names[number] for number in table[name].to_pylist()]
+            table = table.set_column(table.column_names.index(name), name, _text_column(names, where, name))
+    return declared_columns(table, wanted, where)
