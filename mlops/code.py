@@ -20,6 +20,7 @@ OUR_PACKAGES = ("r2d", "steps")
 WITHOUT_EFFECT = (
     "r2d.training.progress",
     "r2d.training.step_clock",
+    "r2d.reports.progress",
     "steps.cache",
     "steps.work_dir",
 )

@@ -15,6 +15,7 @@ from mlops.cli.inference import drift, predict_file
 from r2d.config.data import LabelsConfig
 from r2d.config.loading import load_config
 from r2d.errors import R2DError
+from r2d.reports.progress import show_live_bars
 from r2d.text import normalise_label
 
 if TYPE_CHECKING:
@@ -204,6 +205,7 @@ def main() -> None:
     """Entry point: an error the user can mend is shown as its message, without a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("r2d").setLevel(logging.INFO)
+    show_live_bars()
     try:
         app()
     except R2DError as error:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from r2d.evaluation.label_metrics import label_metrics, option_metrics
 from r2d.evaluation.predictions import by_id_hash, predictions_table
 from r2d.evaluation.report import render_report
 from r2d.evaluation.report_facts import report_facts
+from r2d.reports.progress import Progress
 
 if TYPE_CHECKING:
     from r2d.evaluation.champion import Champion, ChampionDecisions
@@ -103,10 +103,10 @@ def evaluate(
     predictor = Predictor(model_folder, calibrated=False)
     options = _options(test, data.labels)
     gold = test["label"].to_pylist()
-    with clock("generation"):
+    with clock("generation"), Progress("evaluation: decisions and rationales", len(test)) as progress:
         decisions = predictor.decide(
             test["text"].to_pylist(), options, batch_size=config.batch_size, other_decoding=True,
-            on_progress=_progress_lines("decided and explained"),
+            on_progress=progress.after(0),
         )  # fmt: skip
     with clock("champion"):
         decided_before = None if champion is None else decide_as_champion(champion, test, options, data.labels, config)
@@ -269,18 +269,3 @@ def _judged(
         privacy=privacy,
         interval=config.intervals,
     )
-
-
-def _progress_lines(what: str, seconds: float = 5.0) -> Callable[[int, int], None]:
-    """A log line every few seconds while rows are decided."""
-    started = last = time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= seconds or done == total:
-            last = now
-            left = (now - started) / done * (total - done)
-            logger.info("evaluation: %d of %d rows %s, %.0f s left", done, total, what, left)
-
-    return show

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -21,13 +19,12 @@ from r2d.inference.calls import read_calls, scan_calls
 from r2d.inference.decide import decide_calls
 from r2d.inference.model import InferenceModel, inference_model
 from r2d.inference.parts import Parts
+from r2d.reports.progress import Progress
 
 if TYPE_CHECKING:
     from r2d.inference.decide import Decides
 
 logger = logging.getLogger(__name__)
-
-SECONDS_BETWEEN_LINES = 5.0
 
 
 @dataclass(frozen=True)
@@ -105,64 +102,38 @@ def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Dec
 
 
 def _decide_parts(config: InferenceConfig, model: InferenceModel, parts: Parts, load: Callable[[], Decides]) -> None:
-    missing = {start for start, end in parts.bounds() if not parts.has(start, end)}
+    """Decide every part that is missing, in order.
+
+    Raises:
+        DataError: the input has another number of rows than when it was scanned.
+    """
+    missing = {start: end for start, end in parts.bounds() if not parts.has(start, end)}
     if not missing:
         return
-    predictor = load()
-    num_missing = sum(end - start for start, end in parts.bounds() if start in missing)
-    progress = _Progress(parts.num_rows, num_missing)
-    rows = read_calls(config.data)
-    for start, end in parts.bounds():
-        some = list(islice(rows, end - start))
-        if len(some) < end - start:
-            break
-        if start in missing:
-            decided = decide_calls(
-                some,
-                predictor,
-                first_row=start,
-                model=model.name,
-                batch_size=config.batch_size,
-                on_progress=progress.within_part,
-            )
-            parts.write(start, decided)
-            progress.part_done(len(some))
-    else:
-        if next(rows, None) is None:
-            return
+    predictor, rows = load(), read_calls(config.data)
+    done = parts.num_rows - sum(end - start for start, end in missing.items())
+    logger.info("batch inference: %s rows%s", f"{parts.num_rows:,}", f"; {done:,} are decided already" if done else "")
+    with Progress("batch inference", parts.num_rows, already_done=done) as progress:
+        for start, end in parts.bounds():
+            calls = list(islice(rows, end - start))
+            if len(calls) < end - start:
+                break
+            if start in missing:
+                table = decide_calls(
+                    calls,
+                    predictor,
+                    first_row=start,
+                    model=model.name,
+                    batch_size=config.batch_size,
+                    on_progress=progress.after(done),
+                )
+                parts.write(start, table)
+                done += len(calls)
+                progress.update(done)
+        else:
+            if next(rows, None) is None:
+                return
     raise DataError(f"{config.data.path}: changed while it was read; run again on a file that nobody writes to")
-
-
-class _Progress:
-    """A log line every few seconds; speed and time left are those of this session."""
-
-    def __init__(self, num_rows: int, num_missing: int) -> None:
-        self.num_rows = num_rows
-        self.kept = num_rows - num_missing
-        self.done = 0
-        self.started = self.said = time.monotonic()
-        kept = f"; {self.kept:,} are decided already" if self.kept else ""
-        logger.info("batch inference: %s rows%s", f"{num_rows:,}", kept)
-
-    def within_part(self, done: int, total: int) -> None:
-        """So many rows of the part at hand are decided."""
-        self._say(self.done + done)
-
-    def part_done(self, num_rows: int) -> None:
-        """A part is written."""
-        self.done += num_rows
-        self._say(self.done, always=self.kept + self.done == self.num_rows)
-
-    def _say(self, done: int, *, always: bool = False) -> None:
-        now = time.monotonic()
-        if not done or (now - self.said < SECONDS_BETWEEN_LINES and not always):
-            return
-        self.said = now
-        speed = done / max(now - self.started, 1e-9)
-        so_far = self.kept + done
-        left = timedelta(seconds=round((self.num_rows - so_far) / speed))
-        shown = (f"{so_far:,}", f"{self.num_rows:,}", f"{speed:,.0f}", left)
-        logger.info("batch inference: %s of %s rows, %s rows/s, %s left", *shown)
 
 
 def _result(output: Path, model: str) -> InferenceResult:
