@@ -1,6 +1,7 @@
-"""Writes the facts of a call as a hurried nurse's note: several orders and templates, abbreviations, typos.
+"""Writes the facts of a call: as a hurried nurse's note, and as rationales of an LLM, a nurse and an editor.
 
-The cues are local, as in real notes: a negation word heads its list, and `but` ends it.
+Notes come in several orders and templates, with abbreviations and typos. Their cues are local, as in real notes: a
+negation word heads its list, and `but` ends it.
 """
 
 from __future__ import annotations
@@ -8,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from r2d.synthetic.families import FAMILIES
-from r2d.synthetic.findings import CONDITIONS, FINDINGS
-from r2d.synthetic.rule import Facts
+from r2d.synthetic.facts import Facts, Reason
+from r2d.synthetic.vocabulary import CONDITIONS, FAMILIES, FINDINGS, VITALS
 
 TYPO_SHARE = 0.012
-"""Of the words of a note."""
+"""Share of the words of a note with a typo."""
 
-MIN_WORDS = 24
+MIN_NOTE_WORDS = 24
 
 IRRELEVANT: tuple[str, ...] = (
     "Pharmacy on file.", "Lives with family.", "Address confirmed.", "Took tylenol with some relief.",
@@ -24,7 +24,7 @@ IRRELEVANT: tuple[str, ...] = (
     "Insurance card updated.", "Has a clinic visit next month.", "Wants advice about diet.",
     "Call back number confirmed.", "Second call this week.", "Language line used.", "Neighbor can drive.",
 )  # fmt: skip
-"""Says nothing about danger."""
+"""Sentences that say nothing about danger."""
 
 IRRELEVANT_OF_ADULTS: tuple[str, ...] = (
     "Lives alone.", "Works night shifts.", "Non smoker.", "Smokes daily.", "Asks for a work note.",
@@ -37,70 +37,82 @@ ASSERT_HEADS = ("Reports", "C/o", "Now has", "With")
 DENY_HEADS = ("Denies", "No", "Without", "Neg for")
 
 REPEATED_NEGATION_SHARE = 0.3
-"""Denied lists that repeat their head for each finding (`no fever, no rash`); the others say it once for all."""
+"""Share of denied lists that repeat their head for each finding (`no fever, no rash`)."""
+
+
+LABEL_SHARE = 0.6
+"""Share of LLM-style rationales that contain the disposition word for word."""
+
+MIN_RATIONALE_WORDS = 12
+
+CONSEQUENCES: dict[str, tuple[str, ...]] = {
+    "emergency now": (
+        "an ambulance should be called at once",
+        "this may be life threatening and help cannot wait",
+        "immediate emergency help is needed",
+    ),
+    "emergency department": (
+        "hospital assessment is needed within hours",
+        "a clinic cannot rule out the danger and hospital care is needed",
+        "the patient should go to hospital now",
+    ),
+    "same day": (
+        "a clinician should examine the patient today",
+        "the patient should be seen today",
+        "an urgent visit today is the safe choice",
+    ),
+    "within three days": (
+        "a clinic visit in the next few days is enough",
+        "a visit soon is sensible but not urgent",
+        "the patient can wait a few days for a visit",
+    ),
+    "self care": (
+        "home treatment and watching are enough",
+        "the patient can safely stay at home",
+        "rest and home measures are enough for now",
+    ),
+}
+"""Wording of a disposition's consequence that does not name it."""
+
+SHORT_DISPOSITIONS: dict[str, tuple[str, ...]] = {
+    "emergency now": ("911", "ambulance now"),
+    "emergency department": ("ED", "to ED"),
+    "same day": ("seen today", "same day"),
+    "within three days": ("appt 3d", "clinic 72h"),
+    "self care": ("home care", "self care"),
+}
 
 
 def write_note(facts: Facts, random: Random) -> str:
     """The note of a call, without typos."""
-    middle = [*_finding_sentences(facts, random)]
+    sentences = _finding_sentences(facts, random)
     if facts.vitals:
-        middle.append(_vitals_sentence(facts, random))
-    history = _history_sentence(facts, random)
+        readings = ", ".join(f"{name} {value}" for name, value in facts.vitals)
+        sentences.append(f"{random.choice(('Vitals:', 'VS', 'Home vitals', 'Readings:'))} {readings}.")
+    history = [random.choice(CONDITIONS[name].present) for name in facts.conditions]
+    history += [random.choice(CONDITIONS[name].absent) for name in facts.denied_conditions]
+    random.shuffle(history)
     if history:
-        middle.append(history)
-    random.shuffle(middle)
+        sentences.append(_capitalised(", ".join(history)) + ".")
+    random.shuffle(sentences)
     opening = _opening(facts, random)
-    adult = facts.age_months >= 12 * 18
-    fillers = random.sample(IRRELEVANT + IRRELEVANT_OF_ADULTS if adult else IRRELEVANT, 12)
-    num_words = len(" ".join([opening, *middle]).split())
+    is_adult = facts.age_months >= 12 * 18
+    fillers = random.sample(IRRELEVANT + IRRELEVANT_OF_ADULTS if is_adult else IRRELEVANT, 12)
+    num_words = len(" ".join([opening, *sentences]).split())
     num_fillers = 1
-    while num_words + sum(len(text.split()) for text in fillers[:num_fillers]) < MIN_WORDS:
+    while num_words + sum(len(text.split()) for text in fillers[:num_fillers]) < MIN_NOTE_WORDS:
         num_fillers += 1
     for text in fillers[:num_fillers]:
-        middle.insert(random.randint(0, len(middle)), text)
-    if random.random() < 0.2:
-        middle.insert(random.randint(0, 1), opening)
-    else:
-        middle.insert(0, opening)
-    return " ".join(middle)
-
-
-def add_typos(text: str, random: Random) -> str:
-    """Swap or drop a letter in a small share of the longer words."""
-    words = text.split(" ")
-    for position, word in enumerate(words):
-        if len(word) >= 6 and word.isalpha() and random.random() < 2 * TYPO_SHARE:
-            at = random.randint(1, len(word) - 3)
-            swapped = word[at + 1] + word[at] if random.random() < 0.5 else word[at + 1]
-            words[position] = word[:at] + swapped + word[at + 2 :]
-    return " ".join(words)
-
-
-def duration_text(hours: int, *, short: bool = False) -> str:
-    """A duration such as `6 hours`, or `6h` when short."""
-    for unit, size in (("week", 168), ("day", 24), ("hour", 1)):
-        if hours >= (2 * size if unit == "week" else size):
-            number = hours // size
-            return f"{number}{unit[0]}" if short else f"{number} {unit}{'s' if number > 1 else ''}"
-    raise AssertionError(f"a call lasts for an hour at least, found {hours}")
-
-
-def listed(items: Sequence[str], conjunction: str) -> str:
-    """`a`, `a or b`, `a, b or c`."""
-    if len(items) < 2:
-        return "".join(items)
-    return f"{', '.join(items[:-1])} {conjunction} {items[-1]}"
-
-
-def _surface(name: str, random: Random) -> str:
-    surfaces = FINDINGS[name].surfaces
-    return surfaces[0] if random.random() < 0.85 else random.choice(surfaces[1:])
+        sentences.insert(random.randint(0, len(sentences)), text)
+    sentences.insert(random.randint(0, 1) if random.random() < 0.2 else 0, opening)
+    return " ".join(sentences)
 
 
 def _opening(facts: Facts, random: Random) -> str:
+    """The sentence with age, sex, complaint, duration and course."""
     names = FAMILIES[facts.family].names
     family = names[0] if random.random() < 0.8 else random.choice(names[1:])
-    duration = duration_text(facts.duration_hours, short=random.random() < 0.4)
+    duration = _duration(facts.duration_hours, short=random.random() < 0.4)
     course = {
         "sudden": ("sudden onset", "came on suddenly", "abrupt onset"),
         "gradual": ("gradual onset", "came on slowly", "started slowly"),
@@ -119,7 +131,7 @@ def _opening(facts: Facts, random: Random) -> str:
             f"Parent calling about {age} {child[0]}, {text}.",
             f"{age} {child[0]}, {text}.",
             f"Mom calls re {age} {child[1]}: {text}.",
-            f"{text[0].upper()}{text[1:]}, {age} {child[0]}.",
+            f"{_capitalised(text)}, {age} {child[0]}.",
         ))  # fmt: skip
     adult = {"F": ("F", "female", "woman"), "M": ("M", "male", "man")}[facts.sex]
     return random.choice((
@@ -127,57 +139,164 @@ def _opening(facts: Facts, random: Random) -> str:
         f"{age} {random.choice(adult)} with {text}.",
         f"Pt is {age} {random.choice(adult)} calling about {text}.",
         f"Caller, {age} {random.choice(adult)}, reports {text}.",
-        f"{text[0].upper()}{text[1:]} in {age} {random.choice(adult)}.",
+        f"{_capitalised(text)} in {age} {random.choice(adult)}.",
     ))  # fmt: skip
 
 
 def _finding_sentences(facts: Facts, random: Random) -> list[str]:
-    """Asserted and denied findings in one to four sentences, some with a list whose scope is broken by `but`."""
-    asserted = [_surface(name, random) for name in facts.asserted]
-    denied = [_surface(name, random) for name in facts.denied]
+    """Asserted and denied findings in one to four sentences, some with a list whose scope is ended by `but`."""
+    asserted, denied = (
+        [
+            surfaces[0] if random.random() < 0.85 else random.choice(surfaces[1:])
+            for surfaces in (FINDINGS[name].surfaces for name in names)
+        ]
+        for names in (facts.asserted, facts.denied)
+    )
     sentences: list[str] = []
     if asserted and denied and random.random() < 0.3:
         num_asserted = random.randint(1, min(2, len(asserted)))
         num_denied = random.randint(1, min(3, len(denied)))
-        sentences.append(_mixed(asserted[:num_asserted], denied[:num_denied], random))
+        has, has_not = _listed(asserted[:num_asserted], "and"), _listed(denied[:num_denied], "or")
         asserted, denied = asserted[num_asserted:], denied[num_denied:]
+        sentences.append(random.choice((
+            f"No {has_not} but {has} {random.choice(SINCE)}.",
+            f"Denies {has_not} but now has {has}.",
+            f"Denies {has_not} but reports {has}.",
+            f"Reports {has} but no {has_not}.",
+            f"C/o {has} without {has_not}.",
+            f"Reports {has}, denies {has_not}.",
+            f"Neg for {has_not} but c/o {has}.",
+        )))  # fmt: skip
     for findings, heads, conjunction in ((asserted, ASSERT_HEADS, "and"), (denied, DENY_HEADS, "or")):
         cut = random.randint(1, len(findings)) if len(findings) > 2 else len(findings)
-        for part in (findings[:cut], findings[cut:]):
-            if part:
-                ending = f" {random.choice(SINCE)}" if conjunction == "and" and random.random() < 0.3 else ""
-                head = random.choice(heads)
-                if conjunction == "or" and random.random() < REPEATED_NEGATION_SHARE:
-                    sentences.append(
-                        ", ".join([f"{head} {part[0]}", *(f"{head.lower()} {name}" for name in part[1:])]) + "."
-                    )
-                else:
-                    sentences.append(f"{head} {listed(part, conjunction)}{ending}.")
+        for part in filter(None, (findings[:cut], findings[cut:])):
+            since = f" {random.choice(SINCE)}" if conjunction == "and" and random.random() < 0.3 else ""
+            head = random.choice(heads)
+            if conjunction == "or" and random.random() < REPEATED_NEGATION_SHARE:
+                sentences.append(
+                    ", ".join([f"{head} {part[0]}", *(f"{head.lower()} {name}" for name in part[1:])]) + "."
+                )
+            else:
+                sentences.append(f"{head} {_listed(part, conjunction)}{since}.")
     return sentences
 
 
-def _mixed(asserted: Sequence[str], denied: Sequence[str], random: Random) -> str:
-    has, has_not = listed(asserted, "and"), listed(denied, "or")
-    return random.choice((
-        f"No {has_not} but {has} {random.choice(SINCE)}.",
-        f"Denies {has_not} but now has {has}.",
-        f"Denies {has_not} but reports {has}.",
-        f"Reports {has} but no {has_not}.",
-        f"C/o {has} without {has_not}.",
-        f"Reports {has}, denies {has_not}.",
-        f"Neg for {has_not} but c/o {has}.",
-    ))  # fmt: skip
+def add_typos(text: str, random: Random) -> str:
+    """Swap or drop a letter in a small share of the longer words."""
+    words = text.split(" ")
+    for position, word in enumerate(words):
+        if len(word) >= 6 and word.isalpha() and random.random() < 2 * TYPO_SHARE:
+            at = random.randint(1, len(word) - 3)
+            swapped = word[at + 1] + word[at] if random.random() < 0.5 else word[at + 1]
+            words[position] = word[:at] + swapped + word[at + 2 :]
+    return " ".join(words)
 
 
-def _vitals_sentence(facts: Facts, random: Random) -> str:
-    readings = ", ".join(f"{name} {value}" for name, value in facts.vitals)
-    return f"{random.choice(('Vitals:', 'VS', 'Home vitals', 'Readings:'))} {readings}."
+def write_rationales(facts: Facts, disposition: str, reasons: Sequence[Reason], random: Random) -> dict[str, str]:
+    """The rationales for a disposition by source: `llm`, `nurse` and `nurse_post_processed` (the nurse's cleaned up).
+
+    They mention only what the note mentions.
+    """
+    family = FAMILIES[facts.family].names[0]
+    flags, denied = _names(reasons, "red_flag"), _names(reasons, "denied_red_flag")
+    is_stable = any(reason.kind == "stable" for reason in reasons)
+    llm = _llm_rationale(facts, disposition, reasons, random)
+
+    pieces = [FINDINGS[name].short for name in flags[:1]]
+    pieces += [f"{reason.name} {reason.value}" for reason in reasons if reason.kind == "vital"]
+    pieces += [CONDITIONS[name].short for name in _names(reasons, "risk")[:1]]
+    pieces += ["sudden onset" for reason in reasons if reason.kind == "sudden"]
+    pieces += [f"stable x{_duration(facts.duration_hours, short=True)}"] if is_stable else []
+    if not flags and len(pieces) < 2:
+        pieces += [f"no {FINDINGS[name].short}" for name in denied[:1]]
+    short = f"{family} w/ {', '.join(pieces[:3] or ['no red flags'])}"
+    nurse = f"{short} - {random.choice(SHORT_DISPOSITIONS[disposition])}"
+
+    pieces = _raising(reasons, num_flags=1)
+    pieces += [f"a stable course over {_duration(facts.duration_hours)}"] if is_stable else []
+    if not flags:
+        pieces += [f"no {FINDINGS[name].surfaces[0]}" for name in denied[:1]]
+    with_what = _listed(pieces[:3] or ["no red flags"], "and")
+    sentence = f"{family} with {with_what} means that the right level is {disposition}."
+    return {"llm": llm, "nurse": nurse, "nurse_post_processed": _capitalised(sentence)}
 
 
-def _history_sentence(facts: Facts, random: Random) -> str:
-    """Conditions that the patient has or has not, in any order."""
-    phrases = [random.choice(CONDITIONS[name].present) for name in facts.conditions]
-    phrases += [random.choice(CONDITIONS[name].absent) for name in facts.denied_conditions]
-    random.shuffle(phrases)
-    text = ", ".join(phrases)
-    return text and f"{text[0].upper()}{text[1:]}."
+def _names(reasons: Sequence[Reason], kind: str) -> list[str]:
+    return [reason.name for reason in reasons if reason.kind == kind]
+
+
+def _raising(reasons: Sequence[Reason], num_flags: int) -> list[str]:
+    """What raised the urgency, most important first, as noun phrases."""
+    phrases = [FINDINGS[name].surfaces[0] for name in _names(reasons, "red_flag")[:num_flags]]
+    phrases += [VITALS[reason.name].phrase.format(value=reason.value) for reason in reasons if reason.kind == "vital"]
+    phrases += [CONDITIONS[name].name for name in _names(reasons, "risk")[:1]]
+    phrases += ["a sudden onset" for reason in reasons if reason.kind == "sudden"]
+    return phrases
+
+
+def _llm_rationale(facts: Facts, disposition: str, reasons: Sequence[Reason], random: Random) -> str:
+    """One to three sentences of at least `MIN_RATIONALE_WORDS` words."""
+
+    def findings(kind: str, conjunction: str) -> str:
+        return _listed([FINDINGS[name].surfaces[0] for name in _names(reasons, kind)[:2]], conjunction)
+
+    family = FAMILIES[facts.family].names[0]
+    consequence = random.choice(CONSEQUENCES[disposition])
+    if random.random() < LABEL_SHARE:
+        consequence = random.choice((
+            f"the right level is {disposition}",
+            f"{disposition} is the safe disposition",
+            f"the disposition is {disposition}",
+            f"the findings support the level {disposition}",
+        ))  # fmt: skip
+    raising = _listed(_raising(reasons, num_flags=2), "and")
+    has_flags = bool(_names(reasons, "red_flag"))
+    denied, benign = findings("denied_red_flag", "or"), findings("benign", "and")
+    further = []
+    if raising:
+        concern = "a red flag" if has_flags else "a reason for more caution"
+        text = random.choice((
+            f"{family} together with {raising} is {concern}, so {consequence}.",
+            f"in a patient with {family}, {raising} means {concern}; {consequence}.",
+            f"because {raising} accompanies {family}, there is {concern} and {consequence}.",
+            f"the combination of {family} and {raising} is {concern}, therefore {consequence}.",
+        ))  # fmt: skip
+        if denied and not has_flags:
+            further.append(f"There is no {denied}, which keeps it from going higher.")
+    else:
+        absent = f"without {denied}" if denied else "without a warning sign"
+        if _names(reasons, "stable"):
+            absent += f" and unchanged for {_duration(facts.duration_hours)}"
+        text = random.choice((
+            f"{family} {absent} shows no red flag, so {consequence}.",
+            f"the patient has {family} {absent}; no red flag is present and {consequence}.",
+            f"since this is {family} {absent}, no red flag is found and {consequence}.",
+        ))  # fmt: skip
+    if benign:
+        verb = "fits" if len(_names(reasons, "benign")) == 1 else "fit"
+        further.append(f"The {benign} {verb} {family} and would not change this.")
+    further.append(f"Nothing else in the note about {family} points higher or lower.")
+    text = _capitalised(text)
+    while len(text.split()) < MIN_RATIONALE_WORDS:
+        text = f"{text} {further.pop(0)}"
+    return text
+
+
+def _duration(hours: int, *, short: bool = False) -> str:
+    """A duration such as `6 hours`, or `6h` when short."""
+    for unit, size in (("week", 168), ("day", 24), ("hour", 1)):
+        if hours >= (2 * size if unit == "week" else size):
+            number = hours // size
+            return f"{number}{unit[0]}" if short else f"{number} {unit}{'s' if number > 1 else ''}"
+    raise AssertionError(f"a call lasts for an hour at least, got {hours}")
+
+
+def _listed(items: Sequence[str], conjunction: str) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} {conjunction} {items[-1]}"
+
+
+def _capitalised(text: str) -> str:
+    return text[0].upper() + text[1:]

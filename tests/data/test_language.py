@@ -9,7 +9,7 @@ import pytest
 from r2d.config.data import SyntheticTriageConfig
 from r2d.data.language import in_language
 from r2d.errors import ConfigError
-from r2d.synthetic import generate_calls
+from r2d.synthetic.calls import generate_calls
 
 CLIPPED = [
     "62 yo w/ CP x1h, denies SOB", "34F abd pain x2d, N/V, no fever", "c/o HA since am, photophobia, neck stiff",

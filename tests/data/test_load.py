@@ -16,11 +16,12 @@ import pytest
 from r2d.config.data import DataConfig
 from r2d.config.model import ModelConfig
 from r2d.config.validation import ValidationConfig
-from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, Example, content_hash, iterate_examples, to_table
+from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, content_hash, iterate_examples, to_table
 from r2d.data.fingerprint import data_fingerprint
 from r2d.data.load import load_examples
 from r2d.data.validation import validate
 from r2d.errors import DataError
+from r2d.synthetic.calls import Call, generate_calls
 
 NOTE = "Mme Dûrand rang at night"
 LABELS = ("Emergency Now", "Same Day")
@@ -230,13 +231,12 @@ def test_two_authorities_on_the_test_split_are_refused(tmp_path: Path) -> None:
     assert "remove one of them" in message_of(config)
 
 
-def nurses(call: Example) -> dict[str, str]:
+def nurses(call: Call) -> dict[str, str]:
     """The LLM's rationales come as raw batch output and are ingested."""
     return {source: text for source, text in sorted(call.rationales.items()) if source != "llm"}
 
 
 def test_synthetic_calls_are_checked_and_divided_like_any_data() -> None:
-    from r2d.synthetic import generate_calls
 
     values: dict[str, Any] = {"format": "synthetic_triage", "synthetic": {"num_calls": 200, "seed": 3}}
     config = DataConfig(labels={"names": ["x", "y"]}, **values)

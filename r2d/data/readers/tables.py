@@ -15,7 +15,7 @@ from r2d.config.data import ColumnsConfig, DataConfig
 from r2d.data.readers.files import check_content, existing_file, existing_path, files_below, parquet_files
 from r2d.data.readers.rows import Format, check_columns, declared_columns, parquet_tables, read_json, stream_rows
 from r2d.errors import DataError
-from r2d.synthetic.generate import generate_calls
+from r2d.synthetic.calls import generate_calls
 from r2d.text import first_of
 
 PUBMEDQA_PREFIX = "pubmedqa-"

@@ -1,6 +1,7 @@
-"""The complaint families, as data: how urgent each is by itself, and what makes it more urgent.
+"""The vocabulary of the invented calls, as data: complaint families, findings, medical conditions and vital signs.
 
-Invented for teaching. Urgency counts upwards from 0 (self care) to 4 (emergency now); a family starts at 0 to 3.
+Invented for teaching. All families share one pool of findings, so that a finding alone says little: vomiting is a
+warning after a head injury and none in a stomach bug. A family says which of its findings warn (`red_flags`).
 """
 
 from __future__ import annotations
@@ -9,27 +10,171 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """Something the caller has or does not have."""
+
+    surfaces: tuple[str, ...]
+    """How notes write it; the first is also its plain name in rationales."""
+    short: str
+    """How a hurried nurse writes it in a rationale."""
+    grave: bool = False
+    """As a red flag it weighs more than others."""
+    min_age_years: int = 0
+    """Notes about younger children, who cannot report it, do not mention it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A lasting condition of the patient that raises the risk in certain complaints only."""
+
+    present: tuple[str, ...]
+    """Whole phrases of a note that assert it."""
+    absent: tuple[str, ...]
+    """Whole phrases of a note that deny it."""
+    name: str
+    """Noun phrase for rationales."""
+    short: str
+    min_age_years: int
+    max_age_years: int = 120
+    female_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Vital:
+    """One vital sign. Values are texts as in the note; of a blood pressure, the systolic part counts."""
+
+    normal: tuple[str, ...]
+    abnormal: tuple[str, ...]
+    phrase: str
+    """Its wording in rationales; `{value}` is filled in."""
+    limit: float
+    high_is_abnormal: bool
+    dangerous: bool = True
+    """Whether an abnormal value alone calls for the emergency department."""
+
+    def is_abnormal(self, value: str) -> bool:
+        """Whether the value lies beyond the threshold."""
+        number = float(value.split("/")[0])
+        return number >= self.limit if self.high_is_abnormal else number < self.limit
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
-    """One kind of complaint. `red_flags` and `benign` are disjoint parts of the pool in `findings`."""
+    """One kind of complaint. `red_flags` and `benign` are disjoint names of `FINDINGS`."""
 
     names: tuple[str, ...]
     """How notes write it; the first is also its name in rationales."""
     base: int
-    """Urgency without anything else."""
+    """Urgency by itself, from 0 (self care) to 3; 4 is emergency now."""
     red_flags: tuple[str, ...]
     benign: tuple[str, ...]
-    """Findings that go with the complaint and say nothing about danger."""
+    """Findings that are usual in the complaint and no sign of danger."""
     risks: tuple[str, ...]
-    """Conditions that raise the urgency in this family; all others do not."""
+    """The conditions that raise the urgency in this family."""
     vitals: tuple[str, ...]
-    """Vitals that may plausibly be dangerous here."""
+    """Vitals that can be abnormal here."""
     sudden_matters: bool = False
+    """Whether a sudden onset raises the urgency."""
     can_be_long: bool = True
     """Whether a caller may have had it for weeks."""
     min_age_years: int = 2
     max_age_years: int = 120
     female_only: bool = False
 
+
+FINDINGS: dict[str, Finding] = {
+    "fever": Finding(("fever", "feeling hot"), "fever"),
+    "chills": Finding(("chills", "shivering"), "chills"),
+    "sweating": Finding(("sweating", "cold sweats"), "sweats"),
+    "vomiting": Finding(("vomiting", "throwing up"), "vomiting"),
+    "diarrhea": Finding(("diarrhea", "loose stools"), "diarrhea"),
+    "belly pain": Finding(("belly pain", "abd pain"), "abd pain"),
+    "back pain": Finding(("back pain", "flank pain"), "back pain", min_age_years=4),
+    "bleeding": Finding(("bleeding", "blood loss"), "bleeding"),
+    "low urine output": Finding(("low urine output", "passing little urine"), "low UO"),
+    "poor drinking": Finding(("poor drinking", "poor fluid intake"), "poor PO"),
+    "headache": Finding(("headache", "HA"), "HA", min_age_years=4),
+    "dizziness": Finding(("dizziness", "lightheadedness"), "dizzy", min_age_years=4),
+    "stiff neck": Finding(("stiff neck", "neck stiffness"), "stiff neck"),
+    "light sensitivity": Finding(("light sensitivity", "photophobia"), "photophobia", min_age_years=4),
+    "blurred vision": Finding(("blurred vision", "blurry vision"), "blurry vision", min_age_years=4),
+    "numbness": Finding(("numbness", "tingling"), "numbness", min_age_years=4),
+    "one-sided weakness": Finding(("one-sided weakness", "weakness on one side"), "unilat weakness", grave=True),
+    "confusion": Finding(("confusion", "disorientation"), "confusion", grave=True, min_age_years=4),
+    "fainting": Finding(("fainting", "passing out"), "syncope", grave=True),
+    "drowsiness": Finding(("drowsiness", "sleepiness"), "drowsy"),
+    "trouble walking": Finding(("trouble walking", "unsteady gait"), "unsteady", min_age_years=4),
+    "chest pain": Finding(("chest pain", "CP"), "CP", min_age_years=4),
+    "palpitations": Finding(("palpitations", "racing heart"), "palps", min_age_years=4),
+    "shortness of breath": Finding(("shortness of breath", "SOB", "trouble breathing"), "SOB", grave=True),
+    "cough": Finding(("cough", "coughing"), "cough"),
+    "wheezing": Finding(("wheezing", "wheeze"), "wheeze"),
+    "trouble swallowing": Finding(("trouble swallowing", "drooling"), "drooling"),
+    "facial swelling": Finding(("facial swelling", "swollen face"), "facial swelling"),
+    "rash": Finding(("rash", "hives"), "rash"),
+    "spreading redness": Finding(("spreading redness", "red streaks"), "spreading redness"),
+    "itching": Finding(("itching", "itchiness"), "itch"),
+    "bruising": Finding(("bruising", "bruises"), "bruising"),
+}
+
+CONDITIONS: dict[str, Condition] = {
+    "pregnancy": Condition(
+        ("pregnant", "currently pregnant"), ("not pregnant",), "pregnancy", "preg", 16, 45, female_only=True
+    ),
+    "anticoagulant": Condition(
+        ("on blood thinners", "takes warfarin"), ("not on blood thinners",), "use of blood thinners", "on thinners", 30
+    ),
+    "immunosuppressed": Condition(
+        ("immunosuppressed", "on chemo"), ("not immunosuppressed",), "a weakened immune system", "immunosupp", 3
+    ),
+    "diabetes": Condition(("hx of diabetes", "hx DM"), ("no hx of diabetes",), "diabetes", "DM", 8),
+    "heart disease": Condition(
+        ("hx of heart disease", "hx of heart failure"), ("no hx of heart disease",), "heart disease", "cardiac hx", 35
+    ),
+    "kidney disease": Condition(
+        ("hx of kidney disease", "hx CKD"), ("no hx of kidney disease",), "kidney disease", "CKD", 20
+    ),
+    "blood clot": Condition(
+        ("hx of blood clot", "hx DVT"), ("no hx of blood clots",), "a past blood clot", "hx DVT", 20
+    ),
+    "lung disease": Condition(("hx COPD", "hx of asthma"), ("no hx of asthma",), "lung disease", "lung hx", 2),
+    "prematurity": Condition(
+        ("born premature", "premature birth"), ("born at term",), "premature birth", "preemie", 0, 1
+    ),
+}
+
+FEVER_VALUES = ("38.2", "38.4", "38.6", "38.8", "39.0", "39.2")
+"""Temperatures of callers who report a fever, below the threshold."""
+
+VITALS: dict[str, Vital] = {
+    "temp": Vital(
+        ("36.4", "36.6", "36.8", "37.0", "37.2"),
+        ("39.6", "39.8", "40.0", "40.2", "40.4"),
+        "a temperature of {value}", 39.5, high_is_abnormal=True, dangerous=False,
+    ),
+    "HR": Vital(
+        ("66", "72", "78", "84", "88", "90", "96", "102", "110", "118"),
+        ("132", "134", "138", "142", "146", "150"),
+        "a heart rate of {value}", 131, high_is_abnormal=True,
+    ),
+    "SpO2": Vital(
+        ("94", "95", "96", "97", "98", "99"),
+        ("84", "86", "87", "88", "89", "90"),
+        "an oxygen saturation of {value}", 92, high_is_abnormal=False,
+    ),
+    "RR": Vital(
+        ("14", "16", "18", "20", "22", "24"),
+        ("32", "34", "36", "38", "40"),
+        "a breathing rate of {value}", 31, high_is_abnormal=True,
+    ),
+    "BP": Vital(
+        ("112/70", "118/76", "124/78", "128/80", "132/82", "138/84"),
+        ("76/44", "78/46", "82/50", "84/52", "86/54"),
+        "a blood pressure of {value}", 90, high_is_abnormal=False,
+    ),
+}  # fmt: skip
+"""One threshold each, the same for all ages (a simplification): temperature of 39.5 C or more, heart rate over 130,
+SpO2 under 92 %, over 30 breaths a minute, systolic pressure under 90 mmHg."""
 
 LUNGS = ("SpO2", "RR", "HR", "temp")
 HEART = ("HR", "BP", "SpO2")

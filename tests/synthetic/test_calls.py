@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -14,14 +16,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
 from r2d.config.data import SyntheticTriageConfig
-from r2d.data.examples import Example
-from r2d.synthetic import DISPOSITIONS, generate_calls
-from r2d.synthetic.families import FAMILIES
-from r2d.synthetic.findings import CONDITIONS, FINDINGS
-from r2d.synthetic.generate import facts_of
-from r2d.synthetic.rationales import write_rationales
-from r2d.synthetic.rule import Facts, decide
-from r2d.synthetic.vitals import VITALS
+from r2d.synthetic.calls import Call, generate_calls
+from r2d.synthetic.facts import DISPOSITIONS, Facts, decide, facts_of
+from r2d.synthetic.llm_batch import FAULTS, write_llm_batch
+from r2d.synthetic.vocabulary import CONDITIONS, FAMILIES, FINDINGS, VITALS
 from r2d.synthetic.wording import add_typos, write_note
 
 SEED = 42
@@ -30,13 +28,13 @@ RATIONALE_SOURCES = {"llm", "nurse", "nurse_post_processed"}
 
 
 @pytest.fixture(scope="module")
-def calls() -> list[Example]:
+def calls() -> list[Call]:
     return generate_calls(SyntheticTriageConfig(num_calls=NUM_CALLS, seed=SEED))
 
 
 @pytest.fixture(scope="module")
-def facts() -> list[Facts]:
-    return [facts_of(SEED, index) for index in range(NUM_CALLS)]
+def facts(calls: list[Call]) -> list[Facts]:
+    return [call.facts for call in calls]
 
 
 def urgency(facts: Facts) -> int:
@@ -69,22 +67,13 @@ def mentioned(text: str) -> set[str]:
     }
 
 
-def test_the_same_seed_gives_the_same_calls() -> None:
-    config = SyntheticTriageConfig(num_calls=200, seed=7)
-    assert generate_calls(config) == generate_calls(config)
+def test_calls_depend_on_the_seed_and_not_on_their_number(calls: list[Call]) -> None:
+    few, other_seed = (generate_calls(SyntheticTriageConfig(num_calls=200, seed=seed)) for seed in (SEED, SEED + 1))
+    assert few == calls[:200]
+    assert not {call.text for call in few} & {call.text for call in other_seed}
 
 
-def test_a_call_does_not_depend_on_how_many_are_asked_for() -> None:
-    few = generate_calls(SyntheticTriageConfig(num_calls=65, seed=7))
-    assert generate_calls(SyntheticTriageConfig(num_calls=200, seed=7))[:65] == few
-
-
-def test_another_seed_gives_other_calls() -> None:
-    texts = [{c.text for c in generate_calls(SyntheticTriageConfig(num_calls=200, seed=seed))} for seed in (7, 8)]
-    assert not texts[0] & texts[1]
-
-
-def test_there_are_five_dispositions_or_more_and_twenty_five_families_or_more(calls: list[Example]) -> None:
+def test_there_are_five_dispositions_or_more_and_twenty_five_families_or_more(calls: list[Call]) -> None:
     assert len(DISPOSITIONS) >= 5
     assert {call.label for call in calls} == set(DISPOSITIONS)
     assert len({call.attributes["family"] for call in calls}) == len(FAMILIES) >= 25
@@ -106,23 +95,20 @@ def test_every_listed_value_of_a_vital_lies_on_its_side_of_the_threshold() -> No
         assert not any(vital.is_abnormal(value) for value in vital.normal)
 
 
-def test_every_disposition_has_eight_percent_of_the_calls_or_more(calls: list[Example]) -> None:
+def test_every_disposition_has_eight_percent_of_the_calls_or_more(calls: list[Call]) -> None:
     counts = Counter(call.label for call in calls)
     assert min(counts[label] for label in DISPOSITIONS) >= 0.08 * len(calls)
 
 
-def test_every_call_has_an_id_of_its_own_a_caller_attributes_and_no_split_or_chosen_rationale(
-    calls: list[Example],
-) -> None:
+def test_every_call_has_a_unique_id_a_caller_and_attributes(calls: list[Call]) -> None:
     assert len({call.id for call in calls}) == len(calls)
     assert calls[123].id == "call-000123"
     for call in calls:
-        assert (call.split, call.rationale, call.rationale_source) == ("", "", "")
         assert call.group
         assert set(call.attributes) == {"age_band", "sex", "family"}
 
 
-def test_every_call_has_three_rationales_of_their_proper_lengths(calls: list[Example]) -> None:
+def test_every_call_has_three_rationales_of_their_proper_lengths(calls: list[Call]) -> None:
     for call in calls:
         assert set(call.rationales) == RATIONALE_SOURCES
         assert 12 <= len(call.rationales["llm"].split()) <= 40
@@ -130,15 +116,12 @@ def test_every_call_has_three_rationales_of_their_proper_lengths(calls: list[Exa
         assert call.rationales["nurse_post_processed"].endswith(".")
 
 
-def test_the_llm_rationale_often_argues_without_naming_the_label(facts: list[Facts]) -> None:
-    silent = 0
-    for index, fact in enumerate(facts[:2000]):
-        disposition, reasons = decide(fact)
-        silent += disposition not in write_rationales(fact, disposition, reasons, Random(index))["llm"]
-    assert 0.35 <= silent / 2000 <= 0.45
+def test_the_llm_rationale_often_argues_without_naming_the_label(calls: list[Call]) -> None:
+    silent = sum(call.disposition not in call.rationales["llm"] for call in calls)
+    assert 0.35 <= silent / len(calls) <= 0.45
 
 
-def test_some_callers_call_two_or_three_times_and_stay_the_same_person(calls: list[Example]) -> None:
+def test_some_callers_call_two_or_three_times_and_stay_the_same_person(calls: list[Call]) -> None:
     sizes = Counter(Counter(call.group for call in calls).values())
     assert set(sizes) == {1, 2, 3}
     people = {(call.group, call.attributes["sex"], call.attributes["age_band"]) for call in calls}
@@ -202,29 +185,18 @@ def test_a_dangerous_vital_means_the_emergency_department_at_least() -> None:
     assert decide(a_call("constipation", vitals=(("BP", "82/50"),)))[0] == "emergency department"
 
 
-def test_about_the_asked_share_of_labels_is_moved_and_only_to_neighbours() -> None:
+def test_label_noise_moves_its_share_of_labels_to_neighbours_and_nothing_else() -> None:
     num_calls, label_noise = 3000, 0.1
-    calls = generate_calls(SyntheticTriageConfig(num_calls=num_calls, seed=SEED, label_noise=label_noise))
-    steps = [
-        abs(DISPOSITIONS.index(call.label) - DISPOSITIONS.index(decide(facts_of(SEED, index))[0]))
-        for index, call in enumerate(calls)
-    ]
+    clean, noisy = (
+        generate_calls(SyntheticTriageConfig(num_calls=num_calls, seed=SEED, label_noise=noise))
+        for noise in (0.0, label_noise)
+    )
+    assert [replace(call, label="") for call in noisy] == [replace(call, label="") for call in clean]
+    assert [call.label for call in clean] == [decide(facts_of(SEED, index))[0] for index in range(num_calls)]
+    steps = [abs(DISPOSITIONS.index(call.label) - DISPOSITIONS.index(call.disposition)) for call in noisy]
     assert set(steps) == {0, 1}
     four_sigma = 4 * math.sqrt(num_calls * label_noise * (1 - label_noise))
     assert abs(sum(steps) - num_calls * label_noise) < four_sigma
-
-
-def test_without_label_noise_every_label_is_what_the_rule_says() -> None:
-    calls = generate_calls(SyntheticTriageConfig(num_calls=300, seed=SEED, label_noise=0.0))
-    assert [call.label for call in calls] == [decide(facts_of(SEED, index))[0] for index in range(300)]
-
-
-def test_label_noise_leaves_notes_and_rationales_as_they_are() -> None:
-    clean, noisy = (
-        generate_calls(SyntheticTriageConfig(num_calls=300, seed=SEED, label_noise=noise)) for noise in (0.0, 0.2)
-    )
-    assert [replace(call, label="") for call in noisy] == [replace(call, label="") for call in clean]
-    assert [call.label for call in noisy] != [call.label for call in clean]
 
 
 def test_a_note_holds_all_its_facts_and_no_other_finding(facts: list[Facts]) -> None:
@@ -239,9 +211,10 @@ def test_a_note_holds_all_its_facts_and_no_other_finding(facts: list[Facts]) -> 
             assert any(phrase in note or phrase[0].upper() + phrase[1:] in note for phrase in phrases)
 
 
-def test_rationales_mention_only_what_stands_in_the_note(calls: list[Example], facts: list[Facts]) -> None:
+def test_rationales_mention_only_what_the_note_mentions(calls: list[Call]) -> None:
     num_mentions = 0
-    for call, fact in zip(calls[:1500], facts, strict=False):
+    for call in calls[:1500]:
+        fact = call.facts
         for rationale in call.rationales.values():
             found = mentioned(rationale)
             num_mentions += len(found)
@@ -253,7 +226,7 @@ def test_rationales_mention_only_what_stands_in_the_note(calls: list[Example], f
     assert num_mentions > 1500
 
 
-def test_notes_are_short_and_their_vocabulary_is_moderate(calls: list[Example], facts: list[Facts]) -> None:
+def test_notes_are_short_and_their_vocabulary_is_moderate(calls: list[Call], facts: list[Facts]) -> None:
     lengths = [len(call.text.split()) for call in calls]
     assert min(lengths) >= 24
     assert max(lengths) <= 75
@@ -293,7 +266,7 @@ def test_red_flags_are_asserted_and_denied_in_comparable_measure(facts: list[Fac
 
 
 @pytest.mark.slow
-def test_keywords_do_not_solve_the_task_but_the_rule_does(calls: list[Example], facts: list[Facts]) -> None:
+def test_keywords_do_not_solve_the_task_but_the_rule_does(calls: list[Call], facts: list[Facts]) -> None:
     train, test = calls[:4800], calls[4800:]
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     features = vectorizer.fit_transform([call.text for call in train])
@@ -302,3 +275,20 @@ def test_keywords_do_not_solve_the_task_but_the_rule_does(calls: list[Example], 
     guessed = model.predict(vectorizer.transform([call.text for call in test]))
     assert 0.4 < f1_score(gold, guessed, average="macro") < 0.72
     assert f1_score(gold, [decide(fact)[0] for fact in facts[4800:]], average="macro") > 0.93
+
+
+def test_the_llm_batch_is_the_same_each_time_and_has_its_share_of_faults(tmp_path: Path) -> None:
+    config = SyntheticTriageConfig(num_calls=NUM_CALLS, seed=SEED)
+    output, errors = write_llm_batch(config, tmp_path / "first")
+    again = write_llm_batch(config, tmp_path / "second")
+    assert [path.read_bytes() for path in (output, errors)] == [path.read_bytes() for path in again]
+    answers = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    failures = [json.loads(line) for line in errors.read_text(encoding="utf-8").splitlines()]
+    failed_share = FAULTS["failed"] + FAULTS["expired"]
+    assert len(failures) == pytest.approx(NUM_CALLS * failed_share, rel=0.5)
+    ids = Counter(line["custom_id"] for line in answers)
+    assert sum(count == 2 for count in ids.values()) == (NUM_CALLS - len(failures)) // 300
+    assert sum(custom_id.startswith("call-of-another-batch") for custom_id in ids) == 3
+    assert list(ids) != sorted(ids)
+    texts = [line["response"]["body"]["choices"][0]["message"]["content"] or "" for line in answers]
+    assert sum("<think>" in text for text in texts) == pytest.approx(NUM_CALLS * FAULTS["reasoning"], rel=0.2)

@@ -1,0 +1,262 @@
+"""The facts of invented calls, drawn at random, and the rule that turns them into a disposition with its reasons.
+
+The number of findings that are mentioned never depends on how urgent the call is; only whether they are asserted does.
+So a count of keywords predicts nothing. The rule is made for teaching, to be sensible and readable: it is NOT a triage
+protocol and must not be used on people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
+from typing import Literal
+
+from r2d.synthetic.vocabulary import CONDITIONS, FAMILIES, FEVER_VALUES, FINDINGS, VITALS, Family
+
+DISPOSITIONS: tuple[str, ...] = (
+    "emergency now",
+    "emergency department",
+    "same day",
+    "within three days",
+    "self care",
+)
+"""Every disposition, most urgent first."""
+
+EMERGENCY_DEPARTMENT = 3
+"""Its urgency, counted upwards from self care (0)."""
+
+LONG_DAYS = 14
+"""From this duration on, an unchanged course lowers the urgency."""
+
+CALLS_PER_BLOCK = 10
+"""Calls are assigned to callers within blocks of consecutive calls, so that a call depends on no call outside."""
+
+RED_FLAG_SHARES = (0.4, 0.45, 0.48, 0.5)
+"""Share of calls, by base urgency of the family, in which a mentioned red flag is asserted; else all are denied."""
+
+AGE_BANDS: tuple[tuple[str, int], ...] = (("infant", 1), ("child", 13), ("teenager", 18), ("adult", 65))
+"""Name of the band, and the age in years at which it ends; older patients are `older adult`."""
+
+Course = Literal["sudden", "gradual", "worse", "unchanged"]
+ReasonKind = Literal["red_flag", "vital", "risk", "sudden", "stable", "denied_red_flag", "benign"]
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """The person a call is about; the same in all calls of one caller."""
+
+    caller: str
+    age_months: int
+    sex: Literal["F", "M"]
+    conditions: tuple[str, ...]
+    denied_conditions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a call is about. The note mentions all of it."""
+
+    age_months: int
+    sex: Literal["F", "M"]
+    family: int
+    """Index into `FAMILIES`."""
+    asserted: tuple[str, ...]
+    """Findings that the caller has."""
+    denied: tuple[str, ...]
+    """Findings that the caller says are absent."""
+    vitals: tuple[tuple[str, str], ...]
+    """(name, value)."""
+    conditions: tuple[str, ...]
+    denied_conditions: tuple[str, ...]
+    duration_hours: int
+    course: Course
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One fact that counted, or that was considered and did not count."""
+
+    kind: ReasonKind
+    name: str = ""
+    value: str = ""
+
+
+def facts_of(seed: int, index: int) -> Facts:
+    """The facts behind call `index`: what a perfect reader would take from its note."""
+    return _draw_facts(patient_of(seed, index), Random(f"{seed} facts {index}"))
+
+
+def age_band(age_months: int) -> str:
+    """The age as a slice for evaluation."""
+    return next((name for name, limit in AGE_BANDS if age_months < 12 * limit), "older adult")
+
+
+def patient_of(seed: int, index: int) -> Patient:
+    """The patient of call `index`; some have two or three calls within a block."""
+    block, position = divmod(index, CALLS_PER_BLOCK)
+    number = _callers(seed, block)[position]
+    random = Random(f"{seed} caller {block} {number}")
+    span = random.choices([(2, 11), (12, 155), (156, 215), (216, 779), (780, 1128)], weights=[9, 14, 7, 46, 24])[0]
+    age_months = random.randint(*span)
+    sex: Literal["F", "M"] = "F" if random.random() < 0.56 else "M"
+    possible = [
+        name
+        for name, condition in CONDITIONS.items()
+        if condition.min_age_years <= age_months / 12 < condition.max_age_years + 1
+        and (sex == "F" or not condition.female_only)
+    ]
+    random.shuffle(possible)
+    num_present = random.choices([0, 1, 2], weights=[68, 27, 5])[0]
+    num_denied = random.choices([0, 1], weights=[55, 45])[0]
+    present, denied = possible[:num_present], possible[num_present : num_present + num_denied]
+    return Patient(f"caller-{block:05d}{number:02d}", age_months, sex, tuple(present), tuple(denied))
+
+
+@lru_cache(maxsize=4)
+def _callers(seed: int, block: int) -> tuple[int, ...]:
+    """The number of the caller at each position of a block."""
+    random = Random(f"{seed} block {block}")
+    callers: list[int] = []
+    while len(callers) < CALLS_PER_BLOCK:
+        num_calls = random.choices([1, 2, 3], weights=[70, 22, 8])[0]
+        callers += [len(set(callers))] * num_calls
+    callers = callers[:CALLS_PER_BLOCK]
+    random.shuffle(callers)
+    return tuple(callers)
+
+
+def _draw_facts(patient: Patient, random: Random) -> Facts:
+    years = patient.age_months / 12
+    possible = [
+        number
+        for number, family in enumerate(FAMILIES)
+        if family.min_age_years <= years < family.max_age_years + 1 and (patient.sex == "F" or not family.female_only)
+    ]
+    number = random.choice(possible)
+    family = FAMILIES[number]
+    asserted, denied = _draw_findings(family, years, random)
+
+    courses: list[Course] = ["sudden", "gradual", "worse"]
+    if family.can_be_long and random.random() < 0.3:
+        course: Course = "unchanged" if random.random() < 0.6 else "worse"
+        duration_hours = 24 * 7 * random.randint(2, 6)
+    else:
+        duration_hours = random.randint(1, 12) if random.random() < 0.5 else 24 * random.randint(1, 6)
+        course = random.choices(courses, weights=[14, 50, 36])[0]
+
+    # A pregnancy is neither denied where it is evident nor mentioned where it would be absurd.
+    is_pregnant = "pregnancy" in patient.conditions or family.names[0] == "morning sickness"
+    absurd = {"pregnancy"} if family.names[0] in ("morning sickness", "heavy period") else set()
+    return Facts(
+        age_months=patient.age_months,
+        sex=patient.sex,
+        family=number,
+        asserted=asserted,
+        denied=denied,
+        vitals=_draw_vitals(family, asserted, denied, random),
+        conditions=tuple(name for name in patient.conditions if name not in absurd),
+        denied_conditions=tuple(
+            name for name in patient.denied_conditions if not (is_pregnant and name == "pregnancy")
+        ),
+        duration_hours=duration_hours,
+        course=course,
+    )
+
+
+def _draw_findings(family: Family, years: float, random: Random) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Asserted and denied findings: red flags and benign ones of the family, and denied ones of other families."""
+
+    def reportable(names: Sequence[str]) -> list[str]:
+        return [name for name in names if FINDINGS[name].min_age_years <= years]
+
+    flags = random.sample(reportable(family.red_flags), random.choices([1, 2], weights=[65, 35])[0])
+    benign = random.sample(reportable(family.benign), random.choices([1, 2], weights=[50, 50])[0])
+    asserted: list[str] = []
+    denied: list[str] = []
+    if random.random() < RED_FLAG_SHARES[family.base]:
+        num_asserted = 2 if len(flags) > 1 and random.random() < 0.6 else 1
+        asserted += flags[:num_asserted]
+        denied += flags[num_asserted:]
+    else:
+        denied += flags
+    for name in benign:
+        (asserted if random.random() < 0.65 else denied).append(name)
+    if random.random() < 0.25:
+        known = family.red_flags + family.benign
+        denied.append(random.choice(reportable([name for name in FINDINGS if name not in known])))
+    random.shuffle(asserted)
+    random.shuffle(denied)
+    return tuple(asserted), tuple(denied)
+
+
+def _draw_vitals(
+    family: Family, asserted: Sequence[str], denied: Sequence[str], random: Random
+) -> tuple[tuple[str, str], ...]:
+    """None to three vitals, at most one of them abnormal, and none that contradicts a finding."""
+    names = random.sample(list(VITALS), random.choices([0, 1, 2, 3], weights=[15, 30, 35, 20])[0])
+    contradicted = {"temp"} if "fever" in denied else set()
+    if "shortness of breath" in denied:
+        contradicted |= {"SpO2", "RR"}
+    if "palpitations" in denied:
+        contradicted.add("HR")
+    abnormal = ""
+    candidates = [name for name in names if name in family.vitals and name not in contradicted]
+    if candidates and random.random() < 0.22:
+        abnormal = random.choice(candidates)
+    values: list[tuple[str, str]] = []
+    for name in names:
+        normal = FEVER_VALUES if name == "temp" and "fever" in asserted else VITALS[name].normal
+        values.append((name, random.choice(VITALS[name].abnormal if name == abnormal else normal)))
+    return tuple(values)
+
+
+def decide(facts: Facts) -> tuple[str, tuple[Reason, ...]]:
+    """The disposition that the facts call for, and why.
+
+    The family sets the base. A red flag of that family raises it by two levels, a grave one by three; an abnormal
+    vital, a risk condition that matters in this family and, in certain families, a sudden onset raise it by one level
+    each. A low oxygen or pressure, a fast heart or breathing mean the emergency department at least. Without any of
+    these, weeks of an unchanged course lower it by one. A denied red flag is absent; it is a reason not to go higher.
+    """
+    family = FAMILIES[facts.family]
+    urgency = family.base
+    reasons: list[Reason] = []
+
+    flags = [name for name in facts.asserted if name in family.red_flags]
+    if flags:
+        urgency += 3 if any(FINDINGS[name].grave for name in flags) else 2
+        reasons += [Reason("red_flag", name) for name in sorted(flags, key=lambda name: not FINDINGS[name].grave)]
+
+    abnormal = [(name, value) for name, value in facts.vitals if VITALS[name].is_abnormal(value)]
+    if abnormal:
+        urgency += 1
+        reasons += [Reason("vital", name, value) for name, value in abnormal]
+
+    risks = [name for name in facts.conditions if name in family.risks]
+    if risks:
+        urgency += 1
+        reasons += [Reason("risk", name) for name in risks]
+
+    if facts.course == "sudden" and family.sudden_matters:
+        urgency += 1
+        reasons.append(Reason("sudden"))
+
+    if any(VITALS[name].dangerous for name, _ in abnormal):
+        urgency = max(urgency, EMERGENCY_DEPARTMENT)
+
+    if not reasons and facts.course == "unchanged" and facts.duration_hours >= 24 * LONG_DAYS:
+        urgency -= 1
+        reasons.append(Reason("stable"))
+
+    reasons += [Reason("denied_red_flag", name) for name in facts.denied if name in family.red_flags]
+    reasons += [Reason("benign", name) for name in facts.asserted if name not in family.red_flags]
+    urgency = min(max(urgency, 0), len(DISPOSITIONS) - 1)
+    return DISPOSITIONS[len(DISPOSITIONS) - 1 - urgency], tuple(reasons)
+
+
+def neighbour(disposition: str, random: Random) -> str:
+    """A disposition one level above or below."""
+    level = DISPOSITIONS.index(disposition)
+    return random.choice([DISPOSITIONS[i] for i in (level - 1, level + 1) if 0 <= i < len(DISPOSITIONS)])
