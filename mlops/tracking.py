@@ -1,13 +1,17 @@
-"""MLflow: where it is, and one parent run for each pipeline run with its steps nested in it."""
+"""MLflow tracking: where the server is, and one parent run for each pipeline run with the runs of its steps below it.
+
+While a step trains, its curves are also in ZenML's dashboard (`LiveCurves`).
+"""
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,20 +21,27 @@ from r2d.errors import RegistryError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from PIL.Image import Image
 
-    from r2d.training.progress import OnLog
+logger = logging.getLogger(__name__)
 
 EXPERIMENT = "reason2decide"
 ZENML_RUN_TAG = "zenml.run_id"
-METRICS_AT_ONCE = 1000
-"""What MLflow takes in one call."""
+METRICS_PER_CALL = 1000
+"""MLflow takes no more in one call."""
+SECONDS_BETWEEN_PICTURES = 20.0
+MAX_DRAWING_SHARE = 0.02
+"""Of the training time, the first picture apart; on slow storage there are fewer pictures."""
 
 
 def configure_mlflow() -> str:
     """Point MLflow at the tracking server of this run and return its address.
 
-    `MLFLOW_TRACKING_URI` where it is set; else the MLflow experiment tracker of the active ZenML stack; else, on a
-    stack without one, a SQLite file beside ZenML's own database.
+    It is `MLFLOW_TRACKING_URI` where that is set, else the MLflow experiment tracker of the active ZenML stack, else a
+    SQLite file beside ZenML's own database, which only a local stack can use.
+
+    Raises:
+        RegistryError: the ZenML server does not answer, or the stack runs in pods and has no MLflow tracker.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
@@ -54,9 +65,9 @@ def _uri_of_stack() -> str:
     try:
         stack = Client().active_stack
     except (RuntimeError, ZenMLBaseException) as error:  # a server that does not answer, or refuses the key
-        said = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())[:300]
         raise RegistryError(
-            f"the active ZenML stack names the registry, and cannot be asked ({said}). See with `zenml status` "
+            f"the active ZenML stack names the registry, and cannot be asked ({message}). See with `zenml status` "
             "that the server answers and takes the key, then start the same command again"
         ) from error
     tracker = stack.experiment_tracker
@@ -74,7 +85,7 @@ def _uri_of_stack() -> str:
 
 
 def in_a_step() -> bool:
-    """Whether this is a step of a pipeline run, and not a command that somebody waits for."""
+    """Whether this code runs in a step of a pipeline, and not in a command."""
     if "zenml" not in sys.modules:  # then no step is running, and importing it takes seconds
         return False
     from zenml import get_step_context
@@ -87,46 +98,30 @@ def in_a_step() -> bool:
 
 
 def without_login(text: str, uri: str) -> str:
-    """`text`, without the name and password of that address, which it may quote."""
+    """`text` without the name and password of the address `uri`, which it may quote."""
     login, at, _ = urlsplit(uri).netloc.rpartition("@")
     return text.replace(login + at, "") if at else text
 
 
-def experiment_id(client: MlflowClient) -> str:
-    """The experiment of all runs; on the embedded default its files lie beside the database."""
-    import mlflow
-
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is not None:
-        return str(found.experiment_id)
-    uri = mlflow.get_tracking_uri()
-    embedded = uri.startswith("sqlite:///")
-    location = (Path(uri.removeprefix("sqlite:///")).parent / "artifacts").as_uri() if embedded else None
-    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
-
-
 @contextmanager
-def tracked(step_name: str, parameters: Mapping[str, Any]) -> Iterator[OnLog]:
-    """An MLflow run for this step, nested in that of the pipeline run; yields the sink for its figures.
+def tracked(step_name: str, parameters: Mapping[str, Any]) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """Open an MLflow run for this step; yield a function that takes an optimiser step and its metrics.
 
-    What arrives is in MLflow at once, and soon afterwards in the picture that the step shows in ZenML's dashboard.
+    They are in MLflow at once, and soon afterwards in the picture in ZenML's dashboard.
     """
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param
-
-    from mlops.live_curves import LiveCurves
 
     configure_mlflow()
     client = MlflowClient()
     run_id = start_run(client, step_name)
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in parameters.items()])
-
     curves = LiveCurves(step_name)
 
-    def log(step: int, figures: Mapping[str, float]) -> None:
+    def log(step: int, metrics: Mapping[str, float]) -> None:
         now = int(time.time() * 1000)
-        client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in figures.items()])
-        curves.add(step, figures)
+        client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in metrics.items()])
+        curves.add(step, metrics)
 
     try:
         yield log
@@ -137,24 +132,24 @@ def tracked(step_name: str, parameters: Mapping[str, Any]) -> Iterator[OnLog]:
     client.set_terminated(run_id, "FINISHED")
 
 
-def log_figures(step_name: str, figures: Mapping[str, float], facts: Mapping[str, Any]) -> None:
-    """An MLflow run for this step with its figures, and with all of its facts as `metrics.json`."""
+def log_metrics(step_name: str, metrics: Mapping[str, float], content: Mapping[str, Any]) -> None:
+    """Log an MLflow run for this step with its metrics, and with `content` as its file `metrics.json`."""
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
     configure_mlflow()
     client = MlflowClient()
     run_id, now = start_run(client, step_name), int(time.time() * 1000)
-    # MLflow knows a figure by letters, digits and a few signs; labels may hold others.
-    metrics = [Metric(re.sub(r"[^\w./ -]", "_", name), value, now, 0) for name, value in figures.items()]
-    for start in range(0, len(metrics), METRICS_AT_ONCE):
-        client.log_batch(run_id, metrics=metrics[start : start + METRICS_AT_ONCE])
-    client.log_dict(run_id, dict(facts), "metrics.json")
+    # MLflow allows letters, digits and a few signs in a name; labels may hold others.
+    values = [Metric(re.sub(r"[^\w./ -]", "_", name), value, now, 0) for name, value in metrics.items()]
+    for start in range(0, len(values), METRICS_PER_CALL):
+        client.log_batch(run_id, metrics=values[start : start + METRICS_PER_CALL])
+    client.log_dict(run_id, dict(content), "metrics.json")
     client.set_terminated(run_id, "FINISHED")
 
 
 def start_run(client: MlflowClient, step_name: str) -> str:
-    """The id of a new MLflow run for a step of the current pipeline run."""
+    """Create an MLflow run for a step of the current pipeline run, below the parent run of that, and return its id."""
     from zenml import get_step_context
 
     run = get_step_context().pipeline_run
@@ -168,3 +163,67 @@ def start_run(client: MlflowClient, step_name: str) -> str:
         client.set_terminated(parent, "FINISHED")
     tags = {"mlflow.runName": step_name, "mlflow.parentRunId": parent}
     return str(client.create_run(experiment, tags=tags).info.run_id)
+
+
+def experiment_id(client: MlflowClient) -> str:
+    """Id of the experiment of all runs; on the embedded default its files lie beside the database."""
+    import mlflow
+
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    uri = mlflow.get_tracking_uri()
+    embedded = uri.startswith("sqlite:///")
+    location = (Path(uri.removeprefix("sqlite:///")).parent / "artifacts").as_uri() if embedded else None
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+
+
+class LiveCurves:
+    """The curves of a training step in ZenML's dashboard while it trains.
+
+    A step's outputs appear when it ends; an artifact that the step saves itself appears at once. So the curves so far
+    are saved as one, `r2d_stage1_curves_live` or `r2d_stage2_curves_live`, and its picture is then replaced in place:
+    loading the page again shows the newest. Nothing reads it; for lineage there are the curves that the step returns.
+    """
+
+    def __init__(self, step_name: str) -> None:
+        self.name = f"{step_name.replace('train_', 'r2d_')}_curves_live"
+        self.title = f"{step_name.replace('train_stage', 'Stage ')}, while it trains"
+        self.history: list[dict[str, float]] = []
+        self.uri: str | None = None
+        self.next_drawing_at = 0.0
+        self.failed = False
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Collect the metrics of an optimiser step, and draw if a picture is due; the first one is due at once."""
+        self.history.append({"step": step, **metrics})
+        if time.monotonic() >= self.next_drawing_at:
+            self.draw()
+
+    def draw(self) -> None:
+        """Store the picture. A failure is reported once, and training goes on without pictures."""
+        if self.failed or not self.history:
+            return
+        from r2d.training.curves import training_curves
+
+        is_first, started_at = self.uri is None, time.monotonic()
+        try:
+            self._store(training_curves(self.history, title=self.title))
+        except Exception as error:
+            self.failed = True
+            logger.warning("%s cannot be stored while the step runs (%s)", self.name, error)
+        seconds = 0.0 if is_first else time.monotonic() - started_at
+        self.next_drawing_at = time.monotonic() + max(SECONDS_BETWEEN_PICTURES, seconds / MAX_DRAWING_SHARE)
+
+    def _store(self, picture: Image) -> None:
+        from zenml import save_artifact
+        from zenml.io import fileio
+
+        if self.uri is None:
+            visualizations = save_artifact(picture, self.name).visualizations or []
+            self.uri = visualizations[0].uri
+            return
+        content = io.BytesIO()
+        picture.save(content, format="PNG")
+        with fileio.open(self.uri, "wb") as file:
+            file.write(content.getvalue())

@@ -9,7 +9,7 @@ from typing import Any
 
 from zenml import pipeline
 
-from mlops.registry import with_pinned_start
+from mlops.registry.versions import pin_start_model
 from pipelines.outcome import raising
 from pipelines.training import validated_examples
 from r2d.config.loading import load_config, parse_config
@@ -36,7 +36,7 @@ def comparison(config: dict[str, Any] | None = None) -> None:
         config: the sections of `r2d.config.RunConfig`, `comparison` among them; by default `configs/comparison.yaml`.
     """
     base = load_config(DEFAULT) if config is None else parse_config(config)
-    base = with_pinned_start(base)
+    base = pin_start_model(base)
     labels, models, zero_shot = base.data.labels, list(variants(base)), zero_shot_source(base)
 
     valid_examples, quarantined = validated_examples(base)

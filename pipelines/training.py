@@ -10,13 +10,13 @@ from typing import Any
 from zenml import pipeline
 from zenml.steps.entrypoint_function_utils import StepArtifact
 
-from mlops.registry import champion_to_compare, with_pinned_start
-from mlops.retraining.training_facts import files_beside
-from mlops.run_key import key_of
+from mlops.registry.aliases import champion_to_compare
+from mlops.registry.versions import pin_start_model
+from mlops.run_record import RunRecord
 from pipelines.outcome import raising
 from r2d.config.loading import load_config, parse_config
 from r2d.config.run import RunConfig
-from r2d.data.fingerprint import data_fingerprint, file_hashes, files_fingerprint
+from r2d.data.fingerprint import data_fingerprint, files_fingerprint
 from r2d.rationales.sources import source_files
 from steps.evaluate import evaluate
 from steps.ingest_rationales import ingest_rationales
@@ -38,9 +38,9 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
         config: the sections of `r2d.config.RunConfig`; by default those of `configs/demo.yaml`.
     """
     run = load_config(DEMO) if config is None else parse_config(config)
-    run = with_pinned_start(run)
-    labels, key = run.data.labels, key_of(run)
-    champion = champion_to_compare(run.registration.model_name, key)
+    run = pin_start_model(run)
+    labels, record = run.data.labels, RunRecord.of(run)
+    champion = champion_to_compare(run.registration.model_name, record.key)
 
     valid_examples, quarantined = validated_examples(run)
     stage1_examples, stage2_examples, provenance = rationalised_examples(run, valid_examples, quarantined)
@@ -59,9 +59,9 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
         stage2_examples,
         provenance,
         run,
-        data_fingerprint(run.data),
-        file_hashes(run.data, files_beside(run)),
-        key,
+        record.data_sha256,
+        record.files_read,
+        record.key,
     )
 
 

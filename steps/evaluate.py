@@ -8,7 +8,7 @@ from PIL.Image import Image
 from zenml import log_metadata, step
 from zenml.types import HTMLString
 
-from mlops.tracking import log_figures
+from mlops.tracking import log_metrics
 from r2d.config.data import DataConfig
 from r2d.config.evaluation import EvaluationConfig
 from r2d.config.validation import PrivacyConfig
@@ -62,7 +62,7 @@ def evaluate(
     )
     seconds = {"evaluation_seconds": result.seconds["total"], "generation_seconds": result.seconds["generation"]}
     log_metadata(result.overview() | seconds)
-    log_figures("evaluate", result.figures(), result.metrics)
+    log_metrics("evaluate", result.figures(), result.metrics)
     label = result.metrics["label"]
     picture = (
         accuracy_picture({**result.metrics["baselines"], "this model": label})

@@ -40,7 +40,7 @@ def register_model(
         files_read: of each file that it read.
         run_key: what a repeated run has in common with this one.
     """
-    from mlops.registry import register
+    from mlops.registry.registration import register
     from mlops.registry.summary import summary
     from mlops.registry.zenml_versions import link_zenml_version
 
@@ -67,7 +67,7 @@ def register_model(
         metadata={
             "model": f"{registered.name}/{registered.version}",
             "gate": registered.decision.outcome,
-            "alias": registered.follows.reason,
+            "alias": registered.transition.reason,
         },
         run_id_name_or_prefix=context.pipeline_run.id,
     )

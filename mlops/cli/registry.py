@@ -1,16 +1,19 @@
-"""Commands about registered models: `r2d approve`, `r2d rollback`, `r2d history`."""
+"""Commands about registered models: `r2d approve`, `rollback`, `history`, `lineage` and `diff`."""
 
 from __future__ import annotations
 
 import getpass
 import json
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
+from mlops.registry import aliases
 from r2d.errors import R2DError
 
-WORDS = {
+app = typer.Typer()
+ACTIONS = {
     "found": "was champion before the history began",
     "promoted": "passed the gate and became champion",
     "approved": "was approved and became champion",
@@ -18,58 +21,49 @@ WORDS = {
     "challenged": "became challenger",
 }
 
-Why = Annotated[str, typer.Option("--reason", help="Why; it is kept in the history.")]
-Who = Annotated[str | None, typer.Option("--by", help="Who decides; by default the user who is logged in.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the history.")]
+By = Annotated[str | None, typer.Option("--by", help="Who decides; by default the user who is logged in.")]
+Version = Annotated[str, typer.Argument(help="A version: name/version, name@alias, or name: its champion.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")]
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add them to the command line."""
-    for command in (approve, rollback, history):
-        app.command()(command)
-
-
+@app.command()
 def approve(
     model: Annotated[str, typer.Argument(help="A version (name/version), or a name: its challenger.")],
-    reason: Why,
-    by: Who = None,
+    reason: Reason,
+    by: By = None,
 ) -> None:
-    """Say yes to a version that met every other rule of its gate: it becomes the champion."""
-    from mlops import registry
-
-    done = registry.approve(model, by=_who(by), reason=_why(reason))
-    typer.echo(f"{done['name']} version {done['version']} is the champion{_instead_of(done)}")
+    """Approve a version that met every other rule of its gate: it becomes the champion."""
+    done = aliases.approve(model, by=_person(by), reason=_checked_reason(reason))
+    typer.echo(f"{done.name} version {done.version} is the champion{_in_place_of(done.before)}")
 
 
+@app.command()
 def rollback(
-    name: Annotated[str, typer.Argument(help="Name of a registered model.")],
-    reason: Why,
-    by: Who = None,
+    name: Annotated[str, typer.Argument(help="Name of a registered model.")], reason: Reason, by: By = None
 ) -> None:
     """Go back to the champion before this one, at once."""
-    from mlops import registry
-
-    done = registry.rollback(name, by=_who(by), reason=_why(reason))
-    if done["version"] is None:
-        typer.echo(f"{name} has no champion any more: there was none before version {done['before']}")
+    done = aliases.rollback(name, by=_person(by), reason=_checked_reason(reason))
+    if done.version is None:
+        typer.echo(f"{name} has no champion any more: there was none before version {done.before}")
     else:
-        typer.echo(f"{name} version {done['version']} is the champion again{_instead_of(done)}")
+        typer.echo(f"{name} version {done.version} is the champion again{_in_place_of(done.before)}")
 
 
+@app.command()
 def history(
     name: Annotated[str, typer.Argument(help="Name of a registered model.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")] = False,
 ) -> None:
-    """Every change of champion and challenger: when, what, by whom and why."""
-    from mlops import registry
-
-    changes = registry.history(name)
+    """List every change of champion and challenger: when, what, by whom and why."""
+    changes = aliases.history(name)
     for change in changes:
-        typer.echo(json.dumps(change, ensure_ascii=False) if as_json else _line(change))
+        typer.echo(json.dumps(asdict(change), ensure_ascii=False) if as_json else _line(change))
     if not changes and not as_json:
         typer.echo(f"{name}: no version has had an alias")
 
 
-def _who(by: str | None) -> str:
+def _person(by: str | None) -> str:
     try:
         name = by if by is not None else getpass.getuser()
     except (OSError, KeyError):
@@ -79,21 +73,63 @@ def _who(by: str | None) -> str:
     return name.strip()
 
 
-def _why(reason: str) -> str:
+def _checked_reason(reason: str) -> str:
     if not reason.strip():
         raise R2DError("--reason is empty; say why, it is kept in the history")
     return " ".join(reason.split())
 
 
-def _instead_of(done: dict[str, Any]) -> str:
-    return "" if done["before"] is None else f", in place of version {done['before']}"
+def _in_place_of(before: str | None) -> str:
+    return "" if before is None else f", in place of version {before}"
 
 
-def _line(change: dict[str, Any]) -> str:
-    what = WORDS[change["action"]]
-    who = f"version {change['version']} {what}"
-    if change["version"] is None:
-        who = f"version {change['before']} was rolled back, and no version is champion"
-    elif change["action"] != "challenged" and change["before"] not in (None, change["version"]):
-        who += f", in place of version {change['before']}"
-    return f"{change['at']}  {who}; by {change['by']}: {change['reason']}"
+def _line(change: aliases.AliasChange) -> str:
+    """A change as a line for people."""
+    what = f"version {change.version} {ACTIONS[change.action]}"
+    if change.version is None:
+        what = f"version {change.before} was rolled back, and no version is champion"
+    elif change.action != "challenged" and change.before != change.version:
+        what += _in_place_of(change.before)
+    return f"{change.at}  {what}; by {change.by}: {change.reason}"
+
+
+@app.command()
+def lineage(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="A version: name/version, name@alias, or name: its champion; with --row: all of its."),
+    ] = None,
+    row: Annotated[
+        str | None, typer.Option(help="Id of a row: where it and its rationale come from, and which versions saw it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Trace a registered version back to its files, or a row to the versions that saw it."""
+    from mlops.lineage.facts import lineage_facts, row_facts
+    from r2d.lineage.rows import row_tree
+    from r2d.lineage.tree import drawn
+    from r2d.lineage.version_tree import version_tree
+
+    if row is not None:
+        seen = row_facts(row, model)
+        typer.echo(_json({"row": row, "seen_by": seen}) if as_json else drawn(row_tree(row, seen)))
+    elif model is not None:
+        facts = lineage_facts(model)
+        typer.echo(_json(facts) if as_json else drawn(version_tree(facts)))
+    else:
+        raise R2DError("no model is named; give one, such as reason2decide@champion, or a row with --row ID")
+
+
+@app.command()
+def diff(before: Version, after: Version, as_json: AsJson = False) -> None:
+    """Show what changed between two versions, and by how much their metrics moved."""
+    from mlops.lineage.facts import lineage_facts
+    from r2d.lineage.difference import difference_of, difference_tree
+    from r2d.lineage.tree import drawn
+
+    found = difference_of(lineage_facts(before), lineage_facts(after))
+    typer.echo(_json(found) if as_json else drawn(difference_tree(found)))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -13,18 +13,17 @@ from uuid import UUID
 import pyarrow.parquet as pq
 
 from mlops.lineage.zenml_lineage import NotReachableError, artifact_of, pipeline_run_facts
-from mlops.registry.aliases import require_model
+from mlops.registry.aliases import DECISION_FILE
 from mlops.registry.package import CARD, CONFIG, METRICS, ORIGIN, PROVENANCE
-from mlops.registry.registration import DECISION_FILE
 from mlops.registry.versions import (
+    Reference,
     aliases_of,
-    all_versions,
-    connected,
-    is_missing,
-    place_of,
-    stored,
+    find_version,
+    registered_file,
+    registry_client,
+    require_model,
+    search_versions,
     version_numbers,
-    version_of,
 )
 from mlops.tracking import ZENML_RUN_TAG
 from r2d.config.gate import HISTORY_SUFFIX
@@ -46,9 +45,9 @@ def lineage_facts(reference: str) -> dict[str, Any]:
     Raises:
         RegistryError: there is no such version, its files are missing, or the registry does not answer.
     """
-    with connected(f"reading the lineage of {reference!r}") as client:
+    with registry_client(f"reading the lineage of {reference!r}") as client:
         version = _version(client, reference)
-        paths = {name: stored(version, Path(name).stem) for name in FILES}
+        paths = {name: registered_file(version, Path(name).stem) for name in FILES}
         config, origin, metrics = _config(paths[CONFIG]), _json(paths[ORIGIN]), _json(paths[METRICS])
         missing: list[str] = []
         run = _or_why_not(lambda: pipeline_run_facts(_pipeline_run_of(version)), missing)
@@ -81,7 +80,7 @@ def row_facts(row_id: str, reference: str | None) -> list[dict[str, Any]]:
         RegistryError: there is no such model or version, files are missing, or the registry does not answer.
     """
     seen, unasked = [], 0
-    with connected(f"looking for row {row_id!r}") as client:
+    with registry_client(f"looking for row {row_id!r}") as client:
         versions = _versions(client, reference)
         for version in versions:
             found = _row(client, version, row_id)
@@ -106,15 +105,15 @@ def _row(client: MlflowClient, version: Any, row_id: str) -> dict[str, Any]:
     )
     found = row_of(
         row_id,
-        provenance=pq.read_table(stored(version, Path(PROVENANCE).stem)),
-        config=_config(stored(version, Path(CONFIG).stem)),
+        provenance=pq.read_table(registered_file(version, Path(PROVENANCE).stem)),
+        config=_config(registered_file(version, Path(CONFIG).stem)),
         examples=examples,
     )
     return {
         "name": version.name,
         "version": str(version.version),
         "aliases": list(aliases_of(client, version.name, version.version)),
-        "data_sha256": _json(stored(version, Path(ORIGIN).stem))["data_sha256"],
+        "data_sha256": _json(registered_file(version, Path(ORIGIN).stem))["data_sha256"],
         "not_reachable": "; ".join(missing) or None,
         **(found or {}),
     }
@@ -125,7 +124,7 @@ def _versions(client: MlflowClient, reference: str | None) -> list[Any]:
     if reference is not None and any(sign in reference.removeprefix(REGISTERED) for sign in "@/"):
         return [_version(client, reference)]
     if reference is None:
-        models = sorted({one.name for one in all_versions(client, "") if not one.name.endswith(HISTORY_SUFFIX)})
+        models = sorted({one.name for one in search_versions(client, "") if not one.name.endswith(HISTORY_SUFFIX)})
         if not models:
             raise RegistryError("no model is registered; train one with `make run`")
     else:
@@ -134,22 +133,10 @@ def _versions(client: MlflowClient, reference: str | None) -> list[Any]:
     return [client.get_model_version(name, number) for name in models for number in version_numbers(client, name)]
 
 
-def _version(client: MlflowClient, reference: str) -> Any:
-    from mlflow.exceptions import MlflowException
-
-    place = place_of(reference)
-    name = place.split("@")[0].split("/")[0]
-    require_model(client, name)
-    try:
-        return version_of(client, place)
-    except MlflowException as error:
-        if not is_missing(error):
-            raise
-        aliases = ", ".join(sorted(client.get_registered_model(name).aliases)) or "none"
-        raise RegistryError(
-            f"{place}: there is no such version or alias; {name} has versions "
-            f"{', '.join(version_numbers(client, name))} and aliases {aliases}: name one of them, as in {name}/1"
-        ) from error
+def _version(client: MlflowClient, text: str) -> Any:
+    reference = Reference.parse(text)
+    require_model(client, reference.name)
+    return find_version(client, reference, f"Name one of them, as in {reference.name}/1")
 
 
 def _gate(version: Any) -> dict[str, Any]:

@@ -1,182 +1,436 @@
-"""The history of aliases in MLflow, and the aliases that follow from it.
+"""Champion and challenger of a registered model: which version each is, who made it so, when and why.
 
-MLflow can set an alias, but cannot set it only if nobody else has moved it meanwhile. What it does one at a time, on
-every store, is to number new versions. So each change of a model's aliases is a version of a second registered model,
-`NAME.alias-history`: written once, numbered by MLflow, read by people on its page. `mlops.registry.alias_history` says
-which changes count; the aliases of NAME are drawn from them after each change, and by whoever comes next if a process
-died in between.
+MLflow can set an alias or a tag, but not on the condition that no other process has set it meanwhile: of two writers,
+the later one replaces what the earlier one wrote, and neither is told. What it does one at a time on every store is to
+number new versions. So each change of the aliases of NAME is a version of a second registered model,
+`NAME.alias-history`, which holds tags and no model. A change names the last change that its writer had read. Of two
+that name the same one, the first counts, and the writer of the second gets an error. The aliases in MLflow follow from
+this history: they are set after each change, and by the next run or command if a process died in between.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from mlops.registry.alias_history import Action, AliasChange, AliasHistory
-from mlops.registry.versions import CHALLENGER, CHAMPION, all_versions, connected, is_missing, version_numbers
+from mlops.registry.versions import (
+    CHALLENGER,
+    CHAMPION,
+    Reference,
+    ensure_model,
+    find_version,
+    is_missing,
+    registry_client,
+    require_model,
+    search_versions,
+    version_numbers,
+)
 from r2d.config.gate import HISTORY_SUFFIX
 from r2d.errors import RegistryError
+from r2d.gate import Approval, GateDecision
+from r2d.gate.page import gate_page, gate_picture
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from PIL.Image import Image
 
 logger = logging.getLogger(__name__)
 
-TAG = "r2d.change."
+Action = Literal["found", "promoted", "approved", "rolled_back", "challenged"]
+"""`promoted` by the gate or `approved` by a person: the new champion. `rolled_back`: an earlier champion again.
+`challenged`: met the rules and waits as challenger. `found`: was champion before the history began."""
+CHANGE_TAG = "r2d.change."
+RUN_KEY_TAG, APPROVAL_TAG = "r2d.run_key", "r2d.approval"
+DECISION_FILE = "gate/decision.json"
 
 
 class AliasesMovedError(RegistryError):
-    """Another process changed the aliases between looking and writing; nothing was moved by this one."""
+    """Another process changed the aliases between reading and writing; this one changed nothing."""
 
 
-def history(name: str) -> list[dict[str, Any]]:
+# --- the history ---
+
+
+@dataclass(frozen=True)
+class AliasChange:
+    """One change of an alias."""
+
+    number: int
+    """Given by the registry, rising; 0 until the change is written."""
+    after: int
+    """Number of the last change that its writer had read; 0 where there was none."""
+    action: Action
+    version: str | None
+    """The version that has the alias from now on; None: no version is champion any more."""
+    before: str | None
+    """The champion before the change."""
+    by: str
+    reason: str
+    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    """Time in UTC, ISO 8601."""
+    run_key: str | None = None
+    """Of the run that made the version, where a run or its approval was the cause."""
+
+
+@dataclass(frozen=True)
+class AliasHistory:
+    """The changes that count, oldest first, and what follows from them."""
+
+    changes: tuple[AliasChange, ...] = ()
+
+    @classmethod
+    def replay(cls, written: Iterable[AliasChange]) -> AliasHistory:
+        """Leave out each change whose writer had not read the change before it."""
+        counted: list[AliasChange] = []
+        for change in sorted(written, key=lambda change: change.number):
+            if change.after == (counted[-1].number if counted else 0):
+                counted.append(change)
+        return cls(tuple(counted))
+
+    @property
+    def last_number(self) -> int:
+        """Number of the last change; 0 where there is none."""
+        return self.changes[-1].number if self.changes else 0
+
+    @property
+    def champion(self) -> str | None:
+        moves = [change for change in self.changes if change.action != "challenged"]
+        return moves[-1].version if moves else None
+
+    @property
+    def challenger(self) -> str | None:
+        """The last version that met the rules and waits; None once it, or a later version, is the champion."""
+        last = next((change for change in reversed(self.changes) if change.action != "rolled_back"), None)
+        return last.version if last is not None and last.action == "challenged" else None
+
+    def previous_champion(self, existing: Iterable[str]) -> str | None:
+        """The champion that a rollback goes back to, of the versions that still exist; None where there was none."""
+        line: list[str] = []  # champions, the present one last; a rollback removes those after the one it went back to
+        for change in self.changes:
+            if change.action == "rolled_back":
+                while line and line[-1] != change.version:
+                    line.pop()
+            elif change.action != "challenged" and change.version is not None:
+                line.append(change.version)
+        known = set(existing)
+        return next((version for version in reversed(line[:-1]) if version in known), None)
+
+    def withdrawal_of(self, version: str) -> AliasChange | None:
+        """The rollback by which this version last lost the alias; None where it lost it to a better one, or never had
+        it."""
+        losses = [c for c in self.changes if c.before == version != c.version and c.action != "challenged"]
+        return losses[-1] if losses and losses[-1].action == "rolled_back" else None
+
+    def promotion_of(self, version: str) -> AliasChange | None:
+        """The last change by which a run made this version the champion."""
+        promotions = [c for c in self.changes if c.version == version and c.action in ("promoted", "approved")]
+        return promotions[-1] if promotions else None
+
+    def change(
+        self, action: Action, version: str | None, *, by: str, reason: str, run_key: str | None = None
+    ) -> AliasChange:
+        """A change on top of this history, to be written by `append_change`."""
+        return AliasChange(0, self.last_number, action, version, self.champion, by, reason, run_key=run_key)
+
+
+def history(name: str) -> list[AliasChange]:
     """Every change of the aliases of a model, oldest first.
 
     Raises:
         RegistryError: there is no such model, or the registry does not answer.
     """
-    with connected(f"reading the history of {name!r}") as client:
+    with registry_client(f"reading the history of {name!r}") as client:
         require_model(client, name)
-        return settled_history(client, name).as_facts()
+        return list(reconcile_aliases(client, name).changes)
 
 
-def require_model(client: MlflowClient, name: str) -> None:
-    """Raises a RegistryError where no version of that name is registered."""
-    if not version_numbers(client, name):
-        raise RegistryError(f"no model named {name!r} is registered; give the name of one, as in `{name}@champion`")
-
-
-def settled_history(client: MlflowClient, name: str) -> AliasHistory:
-    """The history, once the aliases agree with it: what a process that died has left undone is done here."""
-    found = _read(client, name)
-    if not found.changes:
-        there = _aliases(client, name).get(CHAMPION)
-        if there is None:
-            return found
-        # The alias is older than the history, or was set by hand before there was one.
-        _write(client, name, found, "found", there, by="unknown", reason="the alias was there before this history")
-    return _draw(client, name)
-
-
-def add_change(
-    client: MlflowClient,
-    name: str,
-    seen: AliasHistory,
-    action: Action,
-    version: str | None,
-    *,
-    by: str,
-    reason: str,
-    run_key: str | None = None,
-) -> AliasHistory:
-    """Write a change that builds on the history as its writer saw it, and draw the aliases.
+def append_change(client: MlflowClient, name: str, change: AliasChange) -> None:
+    """Write a change, and set the aliases.
 
     Raises:
-        AliasesMovedError: another change came first; then this one does not count, and nothing was moved by it.
+        AliasesMovedError: another process wrote a change first; then this one does not count, and moved nothing.
     """
-    number = _write(client, name, seen, action, version, by=by, reason=reason, run_key=run_key)
-    now = _draw(client, name)
+    number = _write_change(client, name, change)
+    now = reconcile_aliases(client, name)
     if number not in {change.number for change in now.changes}:
         raise AliasesMovedError(
             f"{name}: the aliases were moved by another process at the same moment (its champion is now "
             f"{now.champion or 'none'}), so this change was not made; look at `r2d history {name}` and start again"
         )
-    return now
 
 
-def _write(
-    client: MlflowClient,
-    name: str,
-    seen: AliasHistory,
-    action: Action,
-    version: str | None,
-    *,
-    by: str,
-    reason: str,
-    run_key: str | None = None,
-) -> int:
-    facts = {
-        "after": str(seen.head),
-        "action": action,
-        "version": version,
-        "before": seen.champion,
-        "by": by,
-        "reason": reason,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "run_key": run_key,
-    }
-    tags = {TAG + key: value for key, value in facts.items() if value is not None}
-    ensure_model(client, name + HISTORY_SUFFIX, f"Changes of the aliases of {name}, one a version. It holds no model.")
+def reconcile_aliases(client: MlflowClient, name: str) -> AliasHistory:
+    """Read the history, set the aliases in MLflow as it says, and return it.
+
+    Two processes may do so at once, and a slow one may set an old state over a new one. Each reads the history again
+    after setting the aliases, and repeats where it has changed; so the last one leaves the newest state.
+    """
+    seen = _read_history(client, name)
+    if not seen.changes and (champion := _current_aliases(client, name).get(CHAMPION)) is not None:
+        reason = "the alias was there before this history"
+        _write_change(client, name, seen.change("found", champion, by="unknown", reason=reason))
+    while True:
+        seen = _read_history(client, name)
+        for alias, version in {CHAMPION: seen.champion, CHALLENGER: seen.challenger}.items():
+            _set_alias(client, name, alias, version)
+        if _read_history(client, name).last_number == seen.last_number:
+            return seen
+
+
+def _read_history(client: MlflowClient, name: str) -> AliasHistory:
+    written = []
+    for version in search_versions(client, f"name = '{name}{HISTORY_SUFFIX}'"):
+        values: dict[str, Any] = dict.fromkeys(("version", "before", "run_key"))
+        values |= {key.removeprefix(CHANGE_TAG): tag for key, tag in version.tags.items() if key.startswith(CHANGE_TAG)}
+        values |= {"number": int(version.version), "after": int(values["after"])}
+        written.append(AliasChange(**values))
+    return AliasHistory.replay(written)
+
+
+def _write_change(client: MlflowClient, name: str, change: AliasChange) -> int:
+    """Number of the change, which may not count."""
+    values = {key: value for key, value in asdict(change).items() if value is not None and key != "number"}
+    history_name = name + HISTORY_SUFFIX
+    ensure_model(client, history_name, f"Changes of the aliases of {name}, one a version. It holds no model.")
     created = client.create_model_version(
-        name + HISTORY_SUFFIX, f"alias-history:/{name}", tags=tags, description=f"{action}: {reason}"
+        history_name,
+        f"alias-history:/{name}",
+        tags={CHANGE_TAG + key: str(value) for key, value in values.items()},
+        description=f"{change.action}: {change.reason}",
     )
     return int(created.version)
-
-
-def ensure_model(client: MlflowClient, name: str, description: str) -> None:
-    """Create a registered model if there is none; somebody else may do so at the same moment."""
-    from mlflow.exceptions import MlflowException
-
-    if client.search_registered_models(f"name = '{name}'"):
-        return
-    try:
-        client.create_registered_model(name, description=description)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
-def _read(client: MlflowClient, name: str) -> AliasHistory:
-    written = []
-    for one in all_versions(client, f"name = '{name}{HISTORY_SUFFIX}'"):
-        tags = {key.removeprefix(TAG): value for key, value in one.tags.items() if key.startswith(TAG)}
-        optional = {key: tags.get(key) for key in ("version", "before", "run_key")}
-        written.append(
-            AliasChange(
-                number=int(one.version), after=int(tags["after"]), action=tags["action"], by=tags["by"],
-                reason=tags["reason"], at=tags["at"], **optional,
-            )
-        )  # fmt: skip
-    return AliasHistory.of(written)
-
-
-def _draw(client: MlflowClient, name: str) -> AliasHistory:
-    """Set the aliases to what the history says, until it says the same before and after.
-
-    Two processes may draw at once, and a slow one may draw an old state over a new one. But each reads the history
-    again after its last stroke, so whoever is last leaves the newest.
-    """
-    while True:
-        found = _read(client, name)
-        for alias, version in {CHAMPION: found.champion, CHALLENGER: found.challenger}.items():
-            _set_alias(client, name, alias, version)
-        if _read(client, name).head == found.head:
-            return found
 
 
 def _set_alias(client: MlflowClient, name: str, alias: str, version: str | None) -> None:
     from mlflow.exceptions import MlflowException
 
-    there = _aliases(client, name).get(alias)
-    if there == version:
-        return
-    if version is None:
-        client.delete_registered_model_alias(name, alias)
-    else:
+    while (current := _current_aliases(client, name).get(alias)) != version:
         try:
-            client.set_registered_model_alias(name, alias, version)
+            if version is None:
+                client.delete_registered_model_alias(name, alias)
+            else:
+                client.set_registered_model_alias(name, alias, version)
         except MlflowException as error:
-            if is_missing(error):
+            if is_missing(error) and version is not None:
                 logger.warning("%s: version %s, its %s, was removed from the registry", name, version, alias)
                 return
-            if _aliases(client, name).get(alias) == there:
+            # MLflow's store looks, then inserts: of two processes that set a new alias at once, it refuses one.
+            if _current_aliases(client, name).get(alias) == current:
                 raise
-            # MLflow's store looks, then inserts: of two processes that make an alias at once, it refuses one.
-            _set_alias(client, name, alias, version)
+        else:
+            logger.info(
+                "%s: the alias %s is now at %s (it was at %s)", name, alias, version or "none", current or "none"
+            )
             return
-    logger.info("%s: the alias %s is now at %s (it was at %s)", name, alias, version or "none", there or "none")
 
 
-def _aliases(client: MlflowClient, name: str) -> dict[str, str]:
+def _current_aliases(client: MlflowClient, name: str) -> dict[str, str]:
     return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
+
+
+# --- the champion ---
+
+
+def champion_of(client: MlflowClient, name: str) -> tuple[AliasHistory, str | None]:
+    """The history of a model and the version that is its champion; None where there is no model or no champion.
+
+    Raises:
+        RegistryError: the champion was removed from the registry.
+    """
+    versions = version_numbers(client, name)
+    seen = reconcile_aliases(client, name) if versions else AliasHistory()
+    if seen.champion is not None and seen.champion not in versions:
+        raise RegistryError(
+            f"{name}: its champion, version {seen.champion}, was removed from the registry; go back to the one before "
+            f"it with `r2d rollback {name} --reason ...`"
+        )
+    return seen, seen.champion
+
+
+def champion_to_compare(name: str, run_key: str) -> str | None:
+    """The champion that a run is compared with, as `name/version`; None where there is none.
+
+    A repeated run would find itself as champion, and be another run. So where a run of this key made the champion, it
+    is what that champion was compared with; unless a run of this key has since made another model, which then is to be
+    compared with the champion.
+
+    Args:
+        run_key: hash of everything that the weights and metrics of a run depend on.
+
+    Raises:
+        RegistryError: the registry does not answer, or the champion was removed from it.
+    """
+    with registry_client(f"looking for the champion of {name!r}") as client:
+        seen, champion = champion_of(client, name)
+        if champion is None:
+            return None
+        promotion = seen.promotion_of(champion)
+        if promotion is not None and promotion.run_key == run_key:
+            same_run = search_versions(client, f"name = '{name}' and tags.`{RUN_KEY_TAG}` = '{run_key}'")
+            is_newest = max((int(version.version) for version in same_run), default=0) <= int(champion)
+            if is_newest and promotion.before is None:
+                return None
+            if is_newest and promotion.before in version_numbers(client, name):
+                return f"{name}/{promotion.before}"
+        return f"{name}/{champion}"
+
+
+@dataclass(frozen=True)
+class AliasTransition:
+    """What a decision of the gate means for the aliases of a version."""
+
+    action: Literal["promote", "challenge", "none"]
+    reason: str
+
+
+def next_alias(decision: GateDecision, seen: AliasHistory, *, name: str, version: str) -> AliasTransition:
+    """The alias that a version gets by a decision of the gate, and why.
+
+    It becomes champion only if it passed against the champion of this moment.
+    """
+    champion = None if seen.champion is None else f"{name}/{seen.champion}"
+    stays = "there is no champion" if champion is None else f"{champion} stays champion"
+    withdrawal = seen.withdrawal_of(version)
+    if seen.champion == version:
+        return AliasTransition("none", "it is the champion already; nothing moves")
+    if decision.outcome == "failed":
+        return AliasTransition("none", f"it did not pass the gate; {stays}")
+    if withdrawal is not None:
+        return AliasTransition(
+            "none",
+            f"{withdrawal.by} rolled it back ({withdrawal.reason}); only a person brings it back, by r2d approve",
+        )
+    if decision.champion != champion:
+        return AliasTransition(
+            "challenge",
+            f"it was compared with {decision.champion or 'no champion'}, and the champion is now {champion or 'none'}: "
+            "it is the challenger; run again to compare it",
+        )
+    if decision.outcome == "waiting":
+        return AliasTransition("challenge", f"it is the challenger until a person approves it; {stays}")
+    place = "it is the first champion" if champion is None else f"it is the champion in place of {champion}"
+    return AliasTransition("promote", f"it passed the gate: {place}")
+
+
+def move_aliases(
+    client: MlflowClient, name: str, version: str, decision: GateDecision, run_key: str
+) -> AliasTransition:
+    """Change the aliases as a decision of the gate says; where another process changes them first, decide again."""
+    while True:
+        seen = reconcile_aliases(client, name)
+        transition = next_alias(decision, seen, name=name, version=version)
+        if transition.action == "none" or (transition.action == "challenge" and seen.challenger == version):
+            return transition
+        action: Action = "promoted" if transition.action == "promote" else "challenged"
+        try:
+            change = seen.change(action, version, by="gate", reason=transition.reason, run_key=run_key)
+            append_change(client, name, change)
+        except AliasesMovedError:
+            continue
+        return transition
+
+
+# --- the decisions of people ---
+
+
+@dataclass(frozen=True)
+class ChampionChange:
+    """What an approval or a rollback did."""
+
+    name: str
+    version: str | None
+    """The champion now; None: there is none any more."""
+    before: str | None
+    """The champion before."""
+
+
+def rollback(name: str, *, by: str, reason: str) -> ChampionChange:
+    """Make the champion before the present one the champion again, of those that are still registered.
+
+    Raises:
+        RegistryError: there is no such model or no champion, the aliases were moved at the same moment, or the registry
+            does not answer.
+    """
+    with registry_client(f"rolling back {name!r}", then=_look_first(name)) as client:
+        require_model(client, name)
+        seen = reconcile_aliases(client, name)
+        if seen.champion is None:
+            raise RegistryError(f"{name} has no champion to go back from; look at `r2d history {name}`")
+        previous = seen.previous_champion(version_numbers(client, name))
+        append_change(client, name, seen.change("rolled_back", previous, by=by, reason=reason))
+        return ChampionChange(name, previous, seen.champion)
+
+
+def approve(text: str, *, by: str, reason: str) -> ChampionChange:
+    """Approve a version that met every other rule of its gate, and make it the champion.
+
+    Args:
+        text: `name/version`, `name@alias`, or `name`: its challenger.
+
+    Raises:
+        RegistryError: there is no such version, it failed a rule, it is the champion already or was compared with
+            another one, the aliases were moved at the same moment, or the registry does not answer.
+    """
+    import mlflow
+
+    reference = Reference.parse(text, alias=CHALLENGER)
+    name = reference.name
+    with registry_client(f"approving {text!r}", then=_look_first(name)) as client:
+        require_model(client, name)
+        seen = reconcile_aliases(client, name)
+        version = find_version(client, reference, f"Name one of them, as in `r2d approve {name}/1`")
+        number = str(version.version)
+        decision = GateDecision.from_facts(mlflow.artifacts.load_dict(f"runs:/{version.run_id}/{DECISION_FILE}"))
+        champion = None if seen.champion is None else f"{name}/{seen.champion}"
+        if seen.champion == number:
+            raise RegistryError(f"{name}/{number} is the champion already")
+        if decision.outcome == "failed":
+            failed = "; ".join(verdict.reason for verdict in decision.verdicts if verdict.status == "failed")
+            raise RegistryError(
+                f"{name}/{number} did not meet its gate, and an approval does not replace a rule: {failed}"
+            )
+        if decision.champion != champion:
+            raise RegistryError(
+                f"{name}/{number} was compared with {decision.champion or 'no champion'}, and the champion is now "
+                f"{champion or 'none'}: run again to compare it, then approve"
+            )
+        approval = Approval(by, reason, datetime.now(UTC).isoformat(timespec="seconds"), champion)
+        client.set_model_version_tag(name, number, APPROVAL_TAG, json.dumps(asdict(approval)))
+        change = seen.change("approved", number, by=by, reason=reason, run_key=version.tags.get(RUN_KEY_TAG))
+        append_change(client, name, change)
+        store_decision(client, version, decision.approved(approval), f"approved by {by}: it is the champion")
+        return ChampionChange(name, number, seen.champion)
+
+
+def _look_first(name: str) -> str:
+    """What to do where it is not known whether a change was made; a second rollback would go back further."""
+    return f"then look at `r2d history {name}`: start the same command again only where the change is not in it"
+
+
+def approval_of(version: Any) -> Approval | None:
+    """The approval that a person gave to a version; None where nobody did."""
+    tag = version.tags.get(APPROVAL_TAG)
+    return None if tag is None else Approval(**json.loads(tag))
+
+
+def store_decision(client: MlflowClient, version: Any, decision: GateDecision, consequence: str) -> tuple[str, Image]:
+    """Store the decision of the gate with the run of a version, as JSON, page and picture.
+
+    Args:
+        consequence: what the decision has done to the aliases, in a sentence.
+
+    Returns:
+        The page as HTML, and the picture.
+    """
+    name, number = version.name, str(version.version)
+    picture = gate_picture(decision)
+    page = gate_page(decision, model_name=name, version=number, next_step=consequence)
+    client.log_dict(version.run_id, decision.as_facts() | {"what_follows": consequence}, DECISION_FILE)
+    client.log_text(version.run_id, page, "gate/page.html")
+    client.log_image(version.run_id, picture, "gate/picture.png")
+    client.set_model_version_tag(name, number, "r2d.gate", "; ".join(decision.reasons()))
+    return page, picture

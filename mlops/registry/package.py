@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlops.code import code_state, lock_hash
-from mlops.retraining.training_facts import files_beside
+from mlops.run_record import auxiliary_files
 from r2d.config.run import RunConfig
 from r2d.data.examples import SPLITS, content_hash, split_of
 from r2d.data.fingerprint import files_fingerprint
@@ -82,7 +82,7 @@ def make_package(
         rationales_sha256=content_hash(provenance),
         model_sha256=folder_hash(folder / MODEL),
         seeds=_seeds(run),
-        files_sha256=files_fingerprint(files_beside(run)),
+        files_sha256=files_fingerprint(auxiliary_files(run)),
         sources_sha256=code_sha256,
         num_rows=len(examples),
         files_read=None if files_read is None else dict(files_read),

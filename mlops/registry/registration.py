@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlops.code import ROOT, model_code_hash
-from mlops.registry.alias_history import Action, WhatFollows, what_follows
-from mlops.registry.aliases import AliasesMovedError, add_change, ensure_model, settled_history
+from mlops.registry.aliases import (
+    RUN_KEY_TAG,
+    AliasTransition,
+    approval_of,
+    move_aliases,
+    store_decision,
+)
 from mlops.registry.package import Package, make_package, without_champion
 from mlops.registry.requirements import requirements
-from mlops.registry.versions import aliases_of, all_versions, connected
+from mlops.registry.versions import aliases_of, ensure_model, registry_client, search_versions
 from mlops.tracking import start_run
 from r2d.config.run import RunConfig
-from r2d.gate import Approval, GateDecision, judge
-from r2d.gate.page import gate_page, gate_picture
+from r2d.gate import GateDecision, judge
 from r2d.modeling.model_folder import read_model_facts
 from r2d.rationales.provenance import trained_on
 
@@ -30,8 +34,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from PIL.Image import Image
 
-CONTENT_TAG, RUN_KEY_TAG, APPROVAL_TAG = "r2d.content_hash", "r2d.run_key", "r2d.approval"
-DECISION_FILE = "gate/decision.json"
+CONTENT_TAG = "r2d.content_hash"
 TOO_LONG_FOR_A_TAG = ("files_read", "model_files")
 ON_AGAIN = "then start the same run again: it goes on from what is registered, and puts the aliases right"
 NewRun = Callable[["MlflowClient"], str]
@@ -48,7 +51,7 @@ class RegisteredModel:
     aliases: tuple[str, ...]
     is_new: bool
     decision: GateDecision
-    follows: WhatFollows
+    transition: AliasTransition
     card: str
     page: str
     picture: Image
@@ -69,7 +72,7 @@ class RegisteredModel:
             "gate_outcome": self.decision.outcome,
             "gate_reasons": self.decision.reasons(),
             "compared_with": self.decision.champion or "none",
-            "what_follows": self.follows.reason,
+            "what_follows": self.transition.reason,
         }
 
 
@@ -118,7 +121,7 @@ def register(
         RegistryError: the registry does not answer or refuses; a repeated call goes on from what is there.
     """
     name = run.registration.model_name
-    with TemporaryDirectory() as folder, connected(f"registering {name!r}", then=ON_AGAIN) as client:
+    with TemporaryDirectory() as folder, registry_client(f"registering {name!r}", then=ON_AGAIN) as client:
         package = make_package(
             Path(folder), model_folder=model_folder, run=run, metrics=metrics, examples=examples,
             provenance=provenance, predictions=predictions, data_sha256=data_sha256, files_read=files_read,
@@ -129,9 +132,9 @@ def register(
         is_new = not found
         version = found[0] if found else _new_version(client, name, content, package, metrics, provenance, new_run)
         client.set_model_version_tag(name, version.version, RUN_KEY_TAG, run_key)
-        decision = judge(metrics, run.registration.gate, _approval(version))
-        follows = _follow(client, name, str(version.version), decision, run_key)
-        page, picture = keep_decision(client, name, version, decision, follows)
+        decision = judge(metrics, run.registration.gate, approval_of(version))
+        transition = move_aliases(client, name, str(version.version), decision, run_key)
+        page, picture = store_decision(client, version, decision, transition.reason)
         aliases = aliases_of(client, name, version.version)
         return RegisteredModel(
             name,
@@ -140,40 +143,11 @@ def register(
             aliases,
             is_new,
             decision,
-            follows,
+            transition,
             package.card,
             page,
             picture,
         )
-
-
-def keep_decision(
-    client: MlflowClient, name: str, version: Any, decision: GateDecision, follows: WhatFollows
-) -> tuple[str, Image]:
-    """Store the decision with the run of the version, as JSON, page and picture; returns the latter two."""
-    picture = gate_picture(decision)
-    number = str(version.version)
-    page = gate_page(decision, model_name=name, version=number, next_step=follows.reason)
-    client.log_dict(version.run_id, decision.as_facts() | {"what_follows": follows.reason}, DECISION_FILE)
-    client.log_text(version.run_id, page, "gate/page.html")
-    client.log_image(version.run_id, picture, "gate/picture.png")
-    client.set_model_version_tag(name, number, "r2d.gate", "; ".join(decision.reasons()))
-    return page, picture
-
-
-def _follow(client: MlflowClient, name: str, version: str, decision: GateDecision, run_key: str) -> WhatFollows:
-    """Move what the decision moves. Who loses a race looks again: the champion is another one now."""
-    while True:
-        seen = settled_history(client, name)
-        follows = what_follows(decision, seen, name=name, version=version)
-        if follows.action == "none" or (follows.action == "challenge" and seen.challenger == version):
-            return follows
-        action: Action = "promoted" if follows.action == "promote" else "challenged"
-        try:
-            add_change(client, name, seen, action, version, by="gate", reason=follows.reason, run_key=run_key)
-        except AliasesMovedError:
-            continue
-        return follows
 
 
 def _new_version(
@@ -223,13 +197,8 @@ def _new_version(
 
 def _versions_of(client: MlflowClient, name: str, content: str) -> list[Any]:
     """Versions with that content, oldest first."""
-    found = all_versions(client, f"name = '{name}' and tags.`{CONTENT_TAG}` = '{content}'")
+    found = search_versions(client, f"name = '{name}' and tags.`{CONTENT_TAG}` = '{content}'")
     return sorted(found, key=lambda one: int(one.version))
-
-
-def _approval(version: Any) -> Approval | None:
-    given = version.tags.get(APPROVAL_TAG)
-    return None if given is None else Approval(**json.loads(given))
 
 
 def _content_hash(package: Package, metrics: Mapping[str, Any]) -> str:

@@ -1,10 +1,11 @@
-"""Registered versions: found by name, alias or number, and copied here."""
+"""Registered versions in MLflow: found by number or alias, and their files copied here."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,21 +20,19 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-
-
-QUICK_QUESTIONS = {
+REGISTRY_TIMEOUTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
-"""A silent server is given up after half a minute, a closed port after seconds; by MLflow's own settings it takes a
-quarter of an hour. Questions to the registry alone: a step has hours behind it, and weights may be long in coming."""
-AGAIN = "then start the same command again"
+"""A silent server is given up after half a minute, a closed port after seconds; with MLflow's own settings it takes a
+quarter of an hour. Only for commands: a step has hours of work behind it and waits longer."""
+START_AGAIN = "then start the same command again"
 
 
 @contextmanager
-def connected(what: str, *, then: str = AGAIN) -> Iterator[MlflowClient]:
-    """A client of the registry; what it cannot do becomes an error that says where and what.
+def registry_client(what: str, *, then: str = START_AGAIN) -> Iterator[MlflowClient]:
+    """Yield a client of the registry; its errors become one that says where and what.
 
     Args:
         what: what is being done, for the message.
@@ -46,70 +45,147 @@ def connected(what: str, *, then: str = AGAIN) -> Iterator[MlflowClient]:
     from mlflow.exceptions import MlflowException
 
     uri = configure_mlflow()
+    # MLflow reads these variables at each request. One that the user has set stays.
+    timeouts = {} if in_a_step() else {key: value for key, value in REGISTRY_TIMEOUTS.items() if key not in os.environ}
+    os.environ.update(timeouts)
     try:
-        with _quick_questions():
-            yield MlflowClient()
+        yield MlflowClient()
     except (MlflowException, OSError) as error:
-        said = without_login(str(error).strip(), uri)
-        # What counts of a failed connection stands last, behind the address of the question.
-        first_line = said.splitlines()[0].rpartition("Caused by ")[2][:300] if said else ""
+        message = without_login(str(error).strip(), uri)
+        # The cause of a failed connection stands at the end of its first line, behind the address of the request.
+        cause = message.splitlines()[0].rpartition("Caused by ")[2][:300] if message else ""
         raise RegistryError(
-            f"{what}: the registry at {without_login(uri, uri)} did not do it ({type(error).__name__}: {first_line}). "
+            f"{what}: the registry at {without_login(uri, uri)} did not do it ({type(error).__name__}: {cause}). "
             f"See that MLFLOW_TRACKING_URI, or the MLflow tracker of the stack, is right and that it answers, {then}"
         ) from error
-
-
-@contextmanager
-def _quick_questions() -> Iterator[None]:
-    """MLflow reads these variables anew at each request; one that the user has set stays."""
-    ours = {} if in_a_step() else {key: value for key, value in QUICK_QUESTIONS.items() if key not in os.environ}
-    os.environ.update(ours)
-    try:
-        yield
     finally:
-        for key in ours:
+        for key in timeouts:
             os.environ.pop(key, None)
 
 
+@dataclass(frozen=True)
+class Reference:
+    """A registered version by its number or an alias; written `name/version` or `name@alias`."""
+
+    name: str
+    version: str | None = None
+    alias: str | None = None
+
+    @classmethod
+    def parse(cls, text: str, *, alias: str = CHAMPION) -> Reference:
+        """Read `name/version`, `name@alias`, or `name` with the given alias; `models:/` may stand before each."""
+        text = text.removeprefix(REGISTERED)
+        if "@" in text:
+            name, alias = text.split("@", 1)
+            return cls(name, alias=alias)
+        if "/" in text:
+            name, version = text.split("/", 1)
+            return cls(name, version=version)
+        return cls(text, alias=alias)
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.alias}" if self.version is None else f"{self.name}/{self.version}"
+
+
+def find_version(client: MlflowClient, reference: Reference, advice: str) -> Any:
+    """MLflow's model version of a reference.
+
+    Args:
+        advice: what to do where there is none, for the message.
+
+    Raises:
+        RegistryError: there is no such model, version or alias; names those that there are.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if reference.version is None:
+            return client.get_model_version_by_alias(reference.name, reference.alias)
+        return client.get_model_version(reference.name, reference.version)
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        uri, versions = mlflow.get_tracking_uri(), version_numbers(client, reference.name)
+        existing = f"No model named {reference.name!r} is registered."
+        if versions:
+            aliases = ", ".join(sorted(client.get_registered_model(reference.name).aliases)) or "none"
+            existing = f"{reference.name!r} has versions {', '.join(versions)} and aliases {aliases}."
+        raise RegistryError(
+            f"model {str(reference)!r} is not in the registry at {without_login(uri, uri)}. {existing} {advice}"
+        ) from error
+
+
+def require_model(client: MlflowClient, name: str) -> None:
+    """Raises a RegistryError where no version of that name is registered."""
+    if not version_numbers(client, name):
+        raise RegistryError(f"no model named {name!r} is registered; give the name of one, as in `{name}@champion`")
+
+
+def version_numbers(client: MlflowClient, name: str) -> list[str]:
+    """Every registered version of a model, the oldest first; empty where there is no such model."""
+    versions = search_versions(client, f"name = '{name}'")
+    return [str(number) for number in sorted(int(version.version) for version in versions)]
+
+
+def search_versions(client: MlflowClient, condition: str) -> list[Any]:
+    """MLflow's model versions that meet a filter, over all pages."""
+    versions, token = [], None
+    while True:
+        page = client.search_model_versions(condition, max_results=1_000, page_token=token)
+        versions += list(page)
+        token = page.token
+        if not token:
+            return versions
+
+
+def aliases_of(client: MlflowClient, name: str, version: str) -> tuple[str, ...]:
+    """Aliases of a version; `search_model_versions` leaves them empty, so they are read from the model."""
+    aliases = client.get_registered_model(name).aliases
+    return tuple(sorted(alias for alias, target in aliases.items() if str(target) == str(version)))
+
+
+def ensure_model(client: MlflowClient, name: str, description: str) -> None:
+    """Create a registered model if there is none; another process may do so at the same moment."""
+    from mlflow.exceptions import MlflowException
+
+    if client.search_registered_models(f"name = '{name}'"):
+        return
+    try:
+        client.create_registered_model(name, description=description)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether the registry has answered that something does not exist; any other error is a failure."""
+    return getattr(error, "error_code", "") in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")
+
+
 def download(reference: str, *, file: str = "") -> Path:
-    """The model folder of `name@alias`, `name/version` or `name` (its champion), copied here if it lies elsewhere.
+    """Path of the model folder of `name@alias`, `name/version` or `name` (its champion), copied here if it is remote.
 
     Args:
         reference: with or without `models:/` before it.
-        file: of the folder, where no other is wanted.
+        file: only this file of the folder.
 
     Raises:
         RegistryError: there is no such model, version or alias, its files are missing, or the registry does not answer.
     """
-    with connected(f"looking for model {reference!r}") as client:
-        found = _found(client, reference, place_of(reference))
-    return stored(found, "model", file)
+    with registry_client(f"looking for model {reference!r}") as client:
+        advice = "Train one with `make run`, or give a model folder"
+        version = find_version(client, Reference.parse(reference), advice)
+    return registered_file(version, "model", file)
 
 
-def model_folder(reference: str) -> Path:
-    """The model folder of a reference: a folder as it is, `name@alias` or `name/version` from the registry.
-
-    Raises:
-        RegistryError: it is no folder, and the registry has no such model.
-    """
-    return Path(reference) if Path(reference).is_dir() else download(reference)
-
-
-def start_folder(model: ModelConfig) -> Path | None:
-    """Where the registered version that `model.name` names lies; None for every other start.
-
-    Raises:
-        RegistryError: the registry has no such version.
-    """
-    return download(model.name) if model.name.startswith(REGISTERED) else None
-
-
-def stored(version: Any, artifact: str, file: str = "") -> Path:
-    """What is registered with a version, copied here if it lies elsewhere.
+def registered_file(version: Any, artifact: str, file: str = "") -> Path:
+    """Path of a file that is registered with a version, copied here if it is remote.
 
     Args:
+        version: MLflow's model version.
         artifact: `model` (a folder), `config`, `metrics`, `origin`, `README` or `rationale_provenance`.
-        file: of the folder, where no other is wanted.
+        file: only this file of the folder.
 
     Raises:
         RegistryError: it is missing or cannot be read.
@@ -119,20 +195,42 @@ def stored(version: Any, artifact: str, file: str = "") -> Path:
 
     try:
         artifacts = mlflow.models.get_model_info(version.source).flavors["python_function"]["artifacts"]
-        path = "/".join(part for part in (artifacts[artifact]["path"], file) if part)
-        found = Path(mlflow.artifacts.download_artifacts(f"{REGISTERED}{version.name}/{version.version}/{path}"))
+        place = "/".join(part for part in (artifacts[artifact]["path"], file) if part)
+        path = Path(mlflow.artifacts.download_artifacts(f"{REGISTERED}{version.name}/{version.version}/{place}"))
+        if path.exists():
+            return path
+        cause = None
     except (MlflowException, OSError, KeyError, TypeError) as error:
-        raise _missing(version) from error
-    if not found.exists():
-        raise _missing(version)
-    return found
+        cause = error
+    raise RegistryError(
+        f"{version.name}/{version.version} is registered, but its files are missing or cannot be read "
+        f"({version.source}); restore them, or go back with `r2d rollback {version.name} --reason ...`"
+    ) from cause
 
 
-def with_pinned_start(run: RunConfig) -> RunConfig:
-    """`run` with what `model.name` stands for at this moment, so that its cache keys see a moved alias.
+def model_folder(reference: str) -> Path:
+    """Path of a model folder: the folder itself, or that of a registered `name@alias` or `name/version`.
+
+    Raises:
+        RegistryError: it is no folder, and the registry has no such model.
+    """
+    return Path(reference) if Path(reference).is_dir() else download(reference)
+
+
+def start_folder(model: ModelConfig) -> Path | None:
+    """Model folder of the registered version that `model.name` names; None for every other start.
+
+    Raises:
+        RegistryError: the registry has no such version.
+    """
+    return download(model.name) if model.name.startswith(REGISTERED) else None
+
+
+def pin_start_model(run: RunConfig) -> RunConfig:
+    """`run` with what `model.name` stands for at this moment, so that cache keys change when an alias moves.
 
     `models:/name@alias` becomes `models:/name/version`, with MLflow's id of those weights as `revision`; a folder keeps
-    its name and gets the hash of its contents. Called on the client, before any step. Hub names and `scratch` stay.
+    its name and gets the hash of its contents. Hub names and `scratch` stay. Called on the client, before any step.
 
     Raises:
         ModelError: the model decides between other labels than this run.
@@ -144,83 +242,10 @@ def with_pinned_start(run: RunConfig) -> RunConfig:
         pinned = {"revision": f"sha256:{folder_hash(Path(name))}"}
     elif name.startswith(REGISTERED):
         require_same_labels(download(name, file=FACTS_FILE).parent, labels, name=name)
-        with connected(f"looking for model {name!r}") as client:
-            found = version_of(client, place_of(name))
-        weights = found.source.removeprefix(REGISTERED)
-        pinned = {"name": f"{REGISTERED}{found.name}/{found.version}", "revision": weights}
+        with registry_client(f"looking for model {name!r}") as client:
+            version = find_version(client, Reference.parse(name), "Name one of them in model.name")
+        weights = version.source.removeprefix(REGISTERED)
+        pinned = {"name": f"{REGISTERED}{version.name}/{version.version}", "revision": weights}
     else:
         return run
     return run.model_copy(update={"model": run.model.model_copy(update=pinned)})
-
-
-def place_of(reference: str, *, alias: str = CHAMPION) -> str:
-    """`name@alias` or `name/version`; a bare name with the given alias."""
-    place = reference.removeprefix(REGISTERED)
-    return place if "@" in place or "/" in place else f"{place}@{alias}"
-
-
-def version_of(client: MlflowClient, place: str) -> Any:
-    """The registered version at `name@alias` or `name/version`."""
-    if "@" in place:
-        return client.get_model_version_by_alias(*place.split("@", 1))
-    return client.get_model_version(*place.split("/", 1))
-
-
-def version_numbers(client: MlflowClient, name: str) -> list[str]:
-    """Every registered version of a model, the oldest first; empty where there is no such model."""
-    return [str(number) for number in sorted(int(one.version) for one in all_versions(client, f"name = '{name}'"))]
-
-
-def all_versions(client: MlflowClient, condition: str) -> list[Any]:
-    """Every version that a filter finds, over all pages."""
-    found, token = [], None
-    while True:
-        page = client.search_model_versions(condition, max_results=1_000, page_token=token)
-        found += list(page)
-        token = page.token
-        if not token:
-            return found
-
-
-def aliases_of(client: MlflowClient, name: str, version: str) -> tuple[str, ...]:
-    """Aliases of a version; `search_model_versions` leaves them empty, so they are read from the model."""
-    aliases = client.get_registered_model(name).aliases
-    return tuple(sorted(alias for alias, target in aliases.items() if str(target) == str(version)))
-
-
-def is_missing(error: Exception) -> bool:
-    """Whether the registry has answered that something is not there; anything else is a failure."""
-    return getattr(error, "error_code", "") in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")
-
-
-def _found(client: MlflowClient, reference: str, place: str) -> Any:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return version_of(client, place)
-    except MlflowException as error:
-        if not is_missing(error):
-            raise
-        import mlflow
-
-        uri = mlflow.get_tracking_uri()
-        raise RegistryError(
-            f"model {reference!r} is not in the registry at {without_login(uri, uri)}. "
-            f"{_what_is_there(client, place)} Train one with `make run`, or give a model folder"
-        ) from error
-
-
-def _missing(version: Any) -> RegistryError:
-    return RegistryError(
-        f"{version.name}/{version.version} is registered, but its files are missing or cannot be read "
-        f"({version.source}); restore them, or go back with `r2d rollback {version.name} --reason ...`"
-    )
-
-
-def _what_is_there(client: MlflowClient, place: str) -> str:
-    name = place.split("@")[0].split("/")[0]
-    versions = version_numbers(client, name)
-    if not versions:
-        return f"No model named {name!r} is registered."
-    aliases = sorted(client.get_registered_model(name).aliases)
-    return f"{name!r} has versions {', '.join(versions)} and aliases {aliases or 'none'}."

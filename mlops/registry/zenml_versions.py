@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from mlops.registry.versions import connected
+from mlops.registry.versions import registry_client
 
 if TYPE_CHECKING:
     from zenml.models import ModelVersionResponse
@@ -42,7 +42,7 @@ def link_zenml_version(registered: RegisteredModel, *, pipeline_run: UUID, artif
     if found.run_metadata.get(RUN_ID) != registered.run_id:
         uri = f"models:/{registered.name}/{registered.version}"
         log_metadata({RUN_ID: registered.run_id, URI: uri}, model_version_id=found.id)
-    with connected(f"linking {registered.name}/{registered.version}") as client:
+    with registry_client(f"linking {registered.name}/{registered.version}") as client:
         for key, value in {"id": str(found.id), "number": str(found.number), "pipeline_run": str(pipeline_run)}.items():
             client.set_model_version_tag(registered.name, registered.version, f"zenml.{key}", value)
     return str(found.name)

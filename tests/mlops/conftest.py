@@ -60,7 +60,7 @@ def test_rows() -> pa.Table:
 @pytest.fixture(scope="package")
 def packaged(store: str, stage2_model: Path, test_rows: pa.Table) -> Register:
     """Registers the trained toy model under invented metrics."""
-    from mlops.registry import register
+    from mlops.registry.registration import register
     from mlops.tracking import experiment_id
 
     def do(run: RunConfig, metrics: dict[str, Any], *, run_key: str = "key") -> Any:
@@ -83,9 +83,9 @@ def register(packaged: Register, packaged_once: dict[str, Any], monkeypatch: pyt
     picture stands for all: for tests of what happens around them, at a tenth of the time."""
     import mlflow
 
-    import mlops.registry.registration as registration
+    from mlops.registry import aliases
 
-    pack, draw = mlflow.pyfunc.log_model, registration.gate_picture
+    pack, draw = mlflow.pyfunc.log_model, aliases.gate_picture
 
     def draw_once(decision: Any) -> Any:
         if "picture" not in packaged_once:
@@ -103,6 +103,6 @@ def register(packaged: Register, packaged_once: dict[str, Any], monkeypatch: pyt
         monkeypatch.setattr(mlflow.pyfunc, "log_model", pack_once)
         return packaged(run, metrics, **more)
 
-    monkeypatch.setattr(registration, "gate_picture", draw_once)
+    monkeypatch.setattr(aliases, "gate_picture", draw_once)
     monkeypatch.setattr("r2d.gate.page.to_svg", lambda *_: "")
     return do

@@ -10,14 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 
-import mlops.registry.aliases as aliases
-import mlops.registry.registration as registering
-from mlops.registry import approve, champion_to_compare, history, rollback
-from mlops.registry.aliases import settled_history
-from mlops.registry.versions import connected
+from mlops.registry.aliases import (
+    AliasChange,
+    AliasesMovedError,
+    append_change,
+    approve,
+    champion_to_compare,
+    history,
+    reconcile_aliases,
+    rollback,
+)
+from mlops.registry.versions import registry_client
 from r2d.config.gate import HISTORY_SUFFIX
 from r2d.errors import RegistryError
 from tests.gate.measured import decisions, metrics_of
@@ -34,7 +41,7 @@ def alias(name: str, which: str) -> str | None:
 
 
 def actions(name: str) -> list[tuple[str, str | None]]:
-    return [(change["action"], change["version"]) for change in history(name)]
+    return [(change.action, change.version) for change in history(name)]
 
 
 def compared(said: Sequence[str], champion: Sequence[str] | None, reference: str, consistency: float = 0.85) -> Any:
@@ -53,19 +60,19 @@ def test_a_better_model_takes_the_alias_from_the_champion_it_was_compared_with(r
     rules = [{"rule": "not_worse_than_champion", "figure": "macro_f1"}]
     register(run_config("better", rules), metrics_of(GOOD))
     worse = register(run_config("better", rules), compared(BAD, GOOD, "better/1"))
-    assert worse.follows.reason == "it did not pass the gate; better/1 stays champion"
+    assert worse.transition.reason == "it did not pass the gate; better/1 stays champion"
     assert alias("better", "champion") == "1"
     register(run_config("better", rules), compared(BETTER, GOOD, "better/1"))
     assert alias("better", "champion") == "3"
     last = history("better")[-1]
-    assert (last["action"], last["version"], last["before"], last["by"]) == ("promoted", "3", "1", "gate")
+    assert (last.action, last.version, last.before, last.by) == ("promoted", "3", "1", "gate")
 
 
 def test_a_model_that_was_compared_with_an_older_champion_becomes_challenger(register: Register) -> None:
     register(run_config("older"), metrics_of(GOOD))
     late = register(run_config("older"), metrics_of(BETTER))
-    assert (late.aliases, late.follows.action) == (("challenger",), "challenge")
-    assert "compared with no champion, and the champion is now older/1" in late.follows.reason
+    assert (late.aliases, late.transition.action) == (("challenger",), "challenge")
+    assert "compared with no champion, and the champion is now older/1" in late.transition.reason
     assert (alias("older", "champion"), alias("older", "challenger")) == ("1", "2")
     register(run_config("older"), compared(BETTER, GOOD, "older/1"))
     assert (alias("older", "champion"), alias("older", "challenger")) == ("2", None)
@@ -88,13 +95,13 @@ def test_of_registrations_at_once_one_moves_the_alias_and_the_others_see_that_it
     for thread in threads:
         thread.join()
     assert sorted(one.version for one in found) == ["2", "3", "4"]
-    (winner,) = [one for one in found if one.follows.action == "promote"]
+    (winner,) = [one for one in found if one.transition.action == "promote"]
     assert alias("race", "champion") == winner.version
-    promoted = [change for change in history("race") if change["action"] == "promoted"]
-    assert [change["version"] for change in promoted] == ["1", winner.version]
+    promoted = [change for change in history("race") if change.action == "promoted"]
+    assert [change.version for change in promoted] == ["1", winner.version]
     for loser in found:
         if loser is not winner:
-            assert f"the champion is now race/{winner.version}" in loser.follows.reason
+            assert f"the champion is now race/{winner.version}" in loser.transition.reason
 
 
 def test_an_alias_that_several_draw_at_once_is_refused_to_none_of_them(register: Register) -> None:
@@ -102,12 +109,12 @@ def test_an_alias_that_several_draw_at_once_is_refused_to_none_of_them(register:
     ready = threading.Barrier(4, timeout=60)
 
     def draw() -> None:
-        with connected("drawing") as client:
+        with registry_client("drawing") as client:
             for _ in range(25):
                 if ready.wait() == 0:
                     client.delete_registered_model_alias("drawn", "champion")
                 ready.wait()
-                settled_history(client, "drawn")
+                reconcile_aliases(client, "drawn")
 
     with ThreadPoolExecutor(ready.parties) as pool:
         for drawn in [pool.submit(draw) for _ in range(ready.parties)]:
@@ -118,17 +125,17 @@ def test_an_alias_that_several_draw_at_once_is_refused_to_none_of_them(register:
 RACE = """
 import sys, time
 from pathlib import Path
-from mlops.registry.aliases import AliasesMovedError, add_change, settled_history
-from mlops.registry.versions import connected
+from mlops.registry.aliases import AliasesMovedError, append_change, reconcile_aliases
+from mlops.registry.versions import registry_client
 
 version, folder = sys.argv[1], Path(sys.argv[2])
-with connected("racing") as client:
-    seen = settled_history(client, "processes")
+with registry_client("racing") as client:
+    seen = reconcile_aliases(client, "processes")
     (folder / version).touch()
     while len(list(folder.iterdir())) < 2:
         time.sleep(0.001)
     try:
-        add_change(client, "processes", seen, "promoted", version, by="gate", reason="better")
+        append_change(client, "processes", seen.change("promoted", version, by="gate", reason="better"))
     except AliasesMovedError as error:
         print("moved by another process" in str(error))
 """
@@ -169,37 +176,31 @@ def test_two_registrations_of_the_same_model_at_once_leave_one_version(register:
     assert alias("twice", "champion") == found[0].version
 
 
-def died(*_: Any, **__: Any) -> Any:
+def killed(*_: Any, **__: Any) -> Any:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("module", "function"), [(registering, "_follow"), (aliases, "_draw")])
-def test_what_a_death_between_registration_and_alias_leaves_the_next_run_repairs(
-    module: Any, function: str, register: Register
-) -> None:
-    name = f"died-{function.strip('_')}"
+@pytest.mark.parametrize("call", ["create_model_version", "set_registered_model_alias", "log_dict"])
+def test_the_next_run_completes_what_a_killed_one_has_begun(call: str, register: Register) -> None:
+    """Killed before the change is written, before the alias is set, and before the decision is stored."""
+    name = f"killed-{call}"
+    register(run_config(name), metrics_of(BAD))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, function, died)
+        client_call = getattr(MlflowClient, call)
+        counted = name if call != "create_model_version" else name + HISTORY_SUFFIX
+
+        def once_registered(client: MlflowClient, first: str, *args: Any, **named: Any) -> Any:
+            is_killed = call == "log_dict" or first == counted
+            return killed() if is_killed else client_call(client, first, *args, **named)
+
+        patch.setattr(MlflowClient, call, once_registered)
         with pytest.raises(KeyboardInterrupt):
             register(run_config(name), metrics_of(GOOD))
-    assert alias(name, "champion") is None
+    assert alias(name, "champion") == ("2" if call == "log_dict" else None)
     again = register(run_config(name), metrics_of(GOOD))
-    assert (again.version, again.is_new, again.aliases) == ("1", False, ("champion",))
-    assert actions(name) == [("promoted", "1")]
-
-
-def test_a_death_after_the_alias_was_moved_leaves_a_decision_that_the_next_run_stores(register: Register) -> None:
-    import mlflow
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registering, "keep_decision", died)
-        with pytest.raises(KeyboardInterrupt):
-            register(run_config("died-late"), metrics_of(GOOD))
-    assert alias("died-late", "champion") == "1"
-    again = register(run_config("died-late"), metrics_of(GOOD))
-    assert (again.version, again.is_new, again.follows.action) == ("1", False, "none")
+    assert (again.version, again.is_new, again.aliases) == ("2", False, ("champion",))
     assert mlflow.artifacts.load_dict(f"runs:/{again.run_id}/gate/decision.json")["outcome"] == "passed"
-    assert actions("died-late") == [("promoted", "1")]
+    assert actions(name) == [("promoted", "2")]
 
 
 def test_looking_for_the_champion_repairs_the_alias_too(register: Register) -> None:
@@ -209,34 +210,56 @@ def test_looking_for_the_champion_repairs_the_alias_too(register: Register) -> N
     assert alias("looked", "champion") == "1"
 
 
-def test_an_old_state_drawn_late_does_not_stay(register: Register, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_state_that_a_slow_process_sets_late_does_not_stay(
+    register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
     register(run_config("late"), metrics_of(GOOD))
     register(run_config("late"), compared(BETTER, GOOD, "late/1"))
-    client, stroke, moved = MlflowClient(), aliases._set_alias, []
+    MlflowClient().delete_registered_model_alias("late", "champion")
+    set_alias = MlflowClient.set_registered_model_alias
 
-    def slow(client: Any, name: str, which: str, version: str | None) -> None:
-        if not moved:
-            moved.append(True)
-            seen = aliases._read(client, name)
-            aliases.add_change(client, name, seen, "rolled_back", "1", by="me", reason="meanwhile")
-            assert alias("late", "champion") == "1"
-        stroke(client, name, which, version)
+    def slow(client: MlflowClient, name: str, which: str, version: str) -> None:
+        monkeypatch.undo()
+        rollback("late", by="me", reason="meanwhile")
+        assert alias("late", "champion") == "1"
+        set_alias(client, name, which, version)
 
-    monkeypatch.setattr(aliases, "_set_alias", slow)
-    assert aliases.settled_history(client, "late").champion == "1"
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", slow)
+    assert champion_to_compare("late", "another key") == "late/1"
     assert alias("late", "champion") == "1"
 
 
 def test_a_change_that_builds_on_an_older_state_is_refused_and_moves_nothing(register: Register) -> None:
     register(run_config("stale"), metrics_of(GOOD))
-    client = MlflowClient()
-    seen = aliases.settled_history(client, "stale")
-    aliases.add_change(client, "stale", seen, "rolled_back", None, by="me", reason="first")
-    with pytest.raises(aliases.AliasesMovedError, match=r"moved by another process .*so this change was not made"):
-        aliases.add_change(client, "stale", seen, "promoted", "1", by="gate", reason="second")
+    with registry_client("changing") as client:
+        seen = reconcile_aliases(client, "stale")
+        append_change(client, "stale", seen.change("rolled_back", None, by="me", reason="first"))
+        with pytest.raises(AliasesMovedError, match=r"moved by another process .*so this change was not made"):
+            append_change(client, "stale", seen.change("promoted", "1", by="gate", reason="second"))
     assert alias("stale", "champion") is None
     assert actions("stale") == [("promoted", "1"), ("rolled_back", None)]
-    assert len(MlflowClient().search_model_versions(f"name = 'stale{HISTORY_SUFFIX}'")) == 3
+
+
+def test_a_history_written_by_version_0_1_0_is_read_and_continued(register: Register) -> None:
+    """Its tags, letter by letter; the last change was written on top of an older state and does not count."""
+    register(run_config("old"), metrics_of(BAD))
+    register(run_config("old"), metrics_of(decisions(0.2, seed=8)))
+    client = MlflowClient()
+    client.create_registered_model("old.alias-history")
+    at = "2025-11-28T20:15:00+00:00"
+    first = {"after": "0", "action": "promoted", "version": "1", "by": "gate", "reason": "it passed", "run_key": "k1"}
+    second = {"after": "1", "action": "promoted", "version": "2", "before": "1", "by": "gate", "reason": "better"}
+    late = {"after": "1", "action": "rolled_back", "before": "1", "by": "me", "reason": "late"}
+    for change in (first, second, late):
+        tags = {f"r2d.change.{key}": value for key, value in (change | {"at": at}).items()}
+        client.create_model_version("old.alias-history", "alias-history:/old", tags=tags)
+    assert history("old") == [
+        AliasChange(1, 0, "promoted", "1", None, "gate", "it passed", at, "k1"),
+        AliasChange(2, 1, "promoted", "2", "1", "gate", "better", at),
+    ]
+    assert alias("old", "champion") == "2"
+    assert rollback("old", by="me", reason="why").version == "1"
+    assert actions("old")[-1] == ("rolled_back", "1")
 
 
 def test_an_alias_that_is_older_than_the_history_is_taken_into_it(register: Register) -> None:
@@ -244,7 +267,7 @@ def test_an_alias_that_is_older_than_the_history_is_taken_into_it(register: Regi
     MlflowClient().set_registered_model_alias("legacy", "champion", "1")
     register(run_config("legacy"), compared(GOOD, BAD, "legacy/1"))
     assert actions("legacy") == [("found", "1"), ("promoted", "2")]
-    assert rollback("legacy", by="me", reason="worse on the ward")["version"] == "1"
+    assert rollback("legacy", by="me", reason="worse on the ward").version == "1"
 
 
 def test_rollback_goes_back_step_by_step_with_a_reason_and_to_no_champion_at_the_end(register: Register) -> None:
@@ -253,11 +276,11 @@ def test_rollback_goes_back_step_by_step_with_a_reason_and_to_no_champion_at_the
     register(run_config("back"), compared(decisions(0.95, seed=6), BETTER, "back/2"))
     for expected, before in (("2", "3"), ("1", "2"), (None, "1")):
         done = rollback("back", by="Dr. Who", reason="complaints from the ward")
-        assert (done["version"], done["before"], alias("back", "champion")) == (expected, before, expected)
+        assert (done.version, done.before, alias("back", "champion")) == (expected, before, expected)
     with pytest.raises(RegistryError, match="back has no champion to go back from"):
         rollback("back", by="me", reason="why")
-    assert [change["action"] for change in history("back")] == ["promoted"] * 3 + ["rolled_back"] * 3
-    assert {(one["by"], one["reason"]) for one in history("back")[3:]} == {("Dr. Who", "complaints from the ward")}
+    assert [change.action for change in history("back")] == ["promoted"] * 3 + ["rolled_back"] * 3
+    assert {(change.by, change.reason) for change in history("back")[3:]} == {("Dr. Who", "complaints from the ward")}
 
 
 def test_rollback_passes_over_a_version_that_was_removed(register: Register) -> None:
@@ -265,7 +288,7 @@ def test_rollback_passes_over_a_version_that_was_removed(register: Register) -> 
     register(run_config("gap"), compared(BETTER, GOOD, "gap/1"))
     register(run_config("gap"), compared(decisions(0.95, seed=6), BETTER, "gap/2"))
     MlflowClient().delete_model_version("gap", "2")
-    assert rollback("gap", by="me", reason="why")["version"] == "1"
+    assert rollback("gap", by="me", reason="why").version == "1"
 
 
 def test_a_champion_that_was_removed_is_named_and_a_rollback_mends_it(register: Register) -> None:
@@ -274,7 +297,7 @@ def test_a_champion_that_was_removed_is_named_and_a_rollback_mends_it(register: 
     MlflowClient().delete_model_version("removed", "2")
     with pytest.raises(RegistryError, match=r"version 2, was removed from the registry; go back .* `r2d rollback"):
         champion_to_compare("removed", "key")
-    assert rollback("removed", by="me", reason="it was removed")["version"] == "1"
+    assert rollback("removed", by="me", reason="it was removed").version == "1"
     assert champion_to_compare("removed", "key of nobody") == "removed/1"
 
 
@@ -284,9 +307,9 @@ def test_what_was_rolled_back_does_not_come_back_by_itself_but_by_a_person(regis
     register(run_config("withdrawn"), better)
     rollback("withdrawn", by="Dr. Who", reason="under-triage at night")
     again = register(run_config("withdrawn"), better)
-    assert (again.follows.action, alias("withdrawn", "champion")) == ("none", "1")
-    assert "Dr. Who rolled it back (under-triage at night)" in again.follows.reason
-    assert approve("withdrawn/2", by="Dr. Who", reason="the night rows were wrong")["version"] == "2"
+    assert (again.transition.action, alias("withdrawn", "champion")) == ("none", "1")
+    assert "Dr. Who rolled it back (under-triage at night)" in again.transition.reason
+    assert approve("withdrawn/2", by="Dr. Who", reason="the night rows were wrong").version == "2"
     assert alias("withdrawn", "champion") == "2"
 
 
@@ -298,13 +321,11 @@ def test_a_model_that_needs_a_person_is_challenger_until_one_says_yes(register: 
     approve("asked", by="Dr. Who", reason="read fifty rationales")
     assert (alias("asked", "champion"), alias("asked", "challenger")) == ("1", None)
     again = register(run_config("asked", APPROVAL), metrics_of(GOOD))
-    assert (again.decision.outcome, again.follows.action) == ("passed", "none")
+    assert (again.decision.outcome, again.transition.action) == ("passed", "none")
     assert again.decision.reasons()[0] == "approved by Dr. Who: read fifty rationales"
 
 
 def test_the_decision_is_kept_with_the_version_and_follows_the_approval(register: Register) -> None:
-    import mlflow
-
     def kept(name: str) -> Any:
         return mlflow.artifacts.load_dict(f"runs:/{registered.run_id}/gate/{name}")
 
@@ -337,7 +358,7 @@ def test_an_approval_replaces_no_rule_and_holds_for_one_comparison_only(register
 @pytest.mark.parametrize("reference", ["asked-for", "asked-for/7", "asked-for@nobody"])
 def test_approving_what_is_not_there_says_what_is(reference: str, register: Register) -> None:
     register(run_config("asked-for"), metrics_of(BAD))
-    with pytest.raises(RegistryError, match="no such version, or no challenger; the versions are 1"):
+    with pytest.raises(RegistryError, match=r"has versions 1 and aliases none\. Name one .* `r2d approve asked-for/1`"):
         approve(reference, by="me", reason="why")
 
 

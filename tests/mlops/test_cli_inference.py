@@ -7,18 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from mlops.cli.inference import DRIFTED, drift, predict_file
+from mlops.cli.models import DRIFTED, app
 from r2d.drift.reference import DriftReference, write_reference
 from r2d.errors import ConfigError, ModelError
 from r2d.inference.model import inference_model
 from tests.inference.stand_in import write_calls
 
-app = typer.Typer()
-app.command()(predict_file)
-app.command()(drift)
 REFERENCE = DriftReference(
     num_texts=900,
     vocabulary={"pt": 900, "days": 900},

@@ -13,12 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
-from mlops.cli.lineage import add_commands
+from mlops.cli.registry import app
 from mlops.lineage.facts import lineage_facts
-from mlops.registry import download
+from mlops.registry.versions import download
 from r2d.errors import DataError, R2DError, RegistryError
 from r2d.lineage.difference import changed, difference_of, difference_tree
 from r2d.lineage.facts import rationales_of
@@ -32,8 +31,6 @@ SECRET = "crushing chest pain"
 
 
 def typed(*words: str) -> Result:
-    app = typer.Typer()
-    add_commands(app)
     return CliRunner().invoke(app, list(words))
 
 
@@ -288,9 +285,9 @@ def test_nested_mappings_differ_by_dotted_keys() -> None:
     ("words", "kind", "said"),
     [
         (("lineage", "nobody"), RegistryError, "no model named 'nobody' is registered"),
-        (("lineage", "traced/9"), RegistryError, "traced has versions 1, 2 and aliases champion"),
-        (("lineage", "traced/x"), RegistryError, "no such version"),
-        (("diff", "traced/1", "traced@winner"), RegistryError, "traced@winner: there is no such version or alias"),
+        (("lineage", "traced/9"), RegistryError, "'traced' has versions 1, 2 and aliases champion"),
+        (("lineage", "traced/x"), RegistryError, "model 'traced/x' is not in the registry"),
+        (("diff", "traced/1", "traced@winner"), RegistryError, "model 'traced@winner' is not in the registry"),
         (("lineage", "traced", "--row", "row-x"), DataError, "row 'row-x' is in none of the 2 versions of traced; 2"),
         (("lineage", "nobody", "--row", "row-1"), RegistryError, "no model named 'nobody'"),
         (("lineage",), R2DError, "no model is named"),

@@ -12,8 +12,8 @@ import pytest
 import zenml
 from PIL import Image
 
-from mlops import live_curves
-from mlops.live_curves import LiveCurves
+from mlops import tracking
+from mlops.tracking import LiveCurves
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         return SimpleNamespace(visualizations=[SimpleNamespace(uri=str(tmp_path / "image.PNG"))])
 
     monkeypatch.setattr(zenml, "save_artifact", save_artifact)
-    monkeypatch.setattr(live_curves, "SECONDS_BETWEEN_PICTURES", 0.0)
-    monkeypatch.setattr(live_curves, "LARGEST_SHARE_OF_TIME", float("inf"))
+    monkeypatch.setattr(tracking, "SECONDS_BETWEEN_PICTURES", 0.0)
+    monkeypatch.setattr(tracking, "MAX_DRAWING_SHARE", float("inf"))
     return names
 
 
@@ -44,10 +44,10 @@ def test_the_first_figures_make_an_artifact_and_later_ones_change_its_picture(sa
 
 
 def test_pictures_keep_their_distance(saved: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_curves, "SECONDS_BETWEEN_PICTURES", 3600.0)
+    monkeypatch.setattr(tracking, "SECONDS_BETWEEN_PICTURES", 3600.0)
     drawn: list[int] = []
     curves = LiveCurves("train_stage1")
-    monkeypatch.setattr(curves, "_show", lambda picture: drawn.append(len(curves.history)))
+    monkeypatch.setattr(curves, "_store", lambda picture: drawn.append(len(curves.history)))
     for step in range(1, 51):
         curves.add(step, {"loss": 1.0})
     assert drawn == [1]
@@ -62,7 +62,7 @@ def test_a_picture_that_cannot_be_stored_is_reported_once_and_harms_nothing(
         raise OSError("no room")
 
     curves = LiveCurves("train_stage1")
-    monkeypatch.setattr(curves, "_show", broken)
+    monkeypatch.setattr(curves, "_store", broken)
     with caplog.at_level(logging.WARNING):
         for step in (1, 2, 3):
             curves.add(step, {"loss": 1.0})

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from mlops.registry import download, register
 from mlops.registry.package import without_champion
+from mlops.registry.registration import register
+from mlops.registry.versions import download
 from mlops.tracking import experiment_id
 from r2d.config.data import LabelsConfig
 from r2d.config.loading import parse_config

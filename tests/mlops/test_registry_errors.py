@@ -16,9 +16,9 @@ import yaml
 from mlflow import MlflowClient
 
 from mlops.cli.main import main
-from mlops.registry import champion_to_compare, download
-from mlops.registry.versions import QUICK_QUESTIONS, connected
-from mlops.run_key import key_of
+from mlops.registry.aliases import champion_to_compare
+from mlops.registry.versions import REGISTRY_TIMEOUTS, download, registry_client
+from mlops.run_record import RunRecord
 from mlops.tracking import configure_mlflow
 from r2d.config.run import RunConfig
 from r2d.errors import RegistryError
@@ -46,7 +46,7 @@ class Desk:
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder, self.patch, self.capsys = folder, patch, capsys
         patch.setattr(
-            "mlops.retraining.retrain.trained", lambda decision, *_: pytest.fail(f"a run started: {decision}")
+            "mlops.retraining.train_and_register", lambda decision, *_: pytest.fail(f"a run started: {decision}")
         )
 
     def run_of(self, name: str, data: str) -> RunConfig:
@@ -79,7 +79,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 def test_old_data_that_a_version_was_made_of_already_make_no_new_one(desk: Desk, register: Register) -> None:
     old = desk.run_of("old-data", rows(30))
-    register(old, metrics_of(GOOD), run_key=key_of(old))
+    register(old, metrics_of(GOOD), run_key=RunRecord.of(old).key)
     register(old, metrics_of(BETTER, GOOD, reference="old-data/1"), run_key="of newer data")
     code, said = desk.retrain(old)
     assert (code, champion("old-data")) == (0, "2")
@@ -186,10 +186,10 @@ def test_a_registry_that_takes_the_connection_and_is_silent_is_an_error_too(
 def test_by_default_a_question_is_given_up_within_the_minute_and_a_setting_of_the_user_stays(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    timeout, retries, backoff = (int(value) for value in QUICK_QUESTIONS.values())
+    timeout, retries, backoff = (int(value) for value in REGISTRY_TIMEOUTS.values())
     assert timeout * (retries + 1) + backoff * sum(2**n for n in range(retries)) < 45
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "300")
-    with connected("looking"):
+    with registry_client("looking"):
         assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "300"
         assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == str(retries)
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
@@ -200,8 +200,8 @@ def test_a_step_which_has_hours_behind_it_is_as_patient_as_mlflow(store: str) ->
 
     inside = StepContext.__context_var__.set(StepContext.__new__(StepContext))
     try:
-        with connected("registering"):
-            assert not set(QUICK_QUESTIONS) & set(os.environ)
+        with registry_client("registering"):
+            assert not set(REGISTRY_TIMEOUTS) & set(os.environ)
     finally:
         StepContext.__context_var__.reset(inside)
 

@@ -10,14 +10,20 @@ from typing import Any
 
 import pytest
 
-from mlops.retraining.result import RetrainingResult, read_drift, write_result
-from mlops.retraining.training_facts import TrainingFacts, facts_of_run, facts_of_version
-from mlops.retraining.triggers import ChampionFacts, decide
+from mlops.retraining import (
+    ChampionFacts,
+    RetrainingResult,
+    TrainingFacts,
+    decide,
+    facts_of_run,
+    facts_of_version,
+    read_drift,
+    write_result,
+)
 from r2d.config.jobs import RetrainingConfig
 from r2d.errors import DataError
 from tests.mlops.conftest import run_config
 
-ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 FACTS = TrainingFacts(
     config={"stage2.max_steps": 100, "stage2.seed": 42}, start="scratch", data_sha256="d" * 64, files_sha256="f" * 64,
@@ -61,7 +67,7 @@ def test_without_a_champion_it_trains() -> None:
         ({"config": {"stage2.max_steps": 200, "stage2.seed": 42}}, {}, "the configuration changed: stage2.max_steps"),
         ({"config": {"stage2.seed": 42}}, {}, "the configuration changed: stage2.max_steps"),
         ({"start": "google-t5/t5-base"}, {}, "the configuration changed: model.name"),
-        ({"sources_sha256": "x"}, {}, "the code that weights and figures depend on changed"),
+        ({"sources_sha256": "x"}, {}, "the code that weights and metrics depend on changed"),
         ({"lock_sha256": "x"}, {}, "a locked version of a library changed"),
         ({}, {"max_age_days": 10.0}, "triage/3 is 10.0 days old, at most 10 are allowed"),
         ({}, {"drift": "drift.json", "drift_facts": DRIFT}, "the calls drifted: The calls use other words."),
@@ -97,7 +103,7 @@ def test_several_triggers_are_all_named() -> None:
     reasons = fired(now, max_age_days=7.0, force="a new clinic")
     assert [reason.split(":")[0].split(",")[0] for reason in reasons] == [
         "forced", "the data or the files with rationales changed", "the configuration changed",
-        "the code that weights and figures depend on changed", "triage/3 is 10.0 days old",
+        "the code that weights and metrics depend on changed", "triage/3 is 10.0 days old",
     ]  # fmt: skip
 
 
@@ -135,7 +141,7 @@ def test_facts_of_a_run_and_of_the_version_that_it_made_are_the_same_wherever_it
             update={"data": found.data.model_copy(update={"path": str(tmp_path / folder / "notes.csv")})}
         )
 
-    first, moved = (facts_of_run(run(folder), code_root=ROOT, code_sha256="c") for folder in ("here", "there"))
+    first, moved = (facts_of_run(run(folder)) for folder in ("here", "there"))
     stored = run_config("triage", revision="abc").model_dump(mode="json", exclude_none=True)
     hashes = ("data_sha256", "files_sha256", "sources_sha256", "lock_sha256")
     then = facts_of_version(stored, {name: getattr(first, name) for name in hashes})

@@ -124,7 +124,7 @@ def test_new_rows_start_a_run_from_the_champion_and_what_came_of_it_is_not_train
     assert start == "models:/toy-triage/1"
 
     said, heavy = workplace.python(
-        "import sys\nfrom pathlib import Path\nfrom mlops.retraining.retrain import retrain\n"
+        "import sys\nfrom pathlib import Path\nfrom mlops.retraining import retrain\n"
         "done = retrain(Path('retrain.yaml'))\n"
         "heavy = {'torch', 'transformers', 'great_expectations', 'matplotlib'}\n"
         "answer = [done.lines()[0], sorted(heavy & set(sys.modules))]",

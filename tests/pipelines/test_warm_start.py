@@ -33,8 +33,8 @@ def pinned(workplace: Workplace, config: dict[str, Any]) -> list[str]:
     (workplace.folder / "pinned.yaml").write_text(yaml.safe_dump({"parameters": {"config": config}}), encoding="utf-8")
     return workplace.python(
         "from pathlib import Path\nfrom r2d.config.loading import load_config\n"
-        "from mlops.registry import with_pinned_start\n"
-        "model = with_pinned_start(load_config(Path('pinned.yaml'))).model\nanswer = [model.name, model.revision]"
+        "from mlops.registry.versions import pin_start_model\n"
+        "model = pin_start_model(load_config(Path('pinned.yaml'))).model\nanswer = [model.name, model.revision]"
     )
 
 
@@ -84,7 +84,7 @@ def test_a_run_starts_from_the_version_an_alias_stands_for_and_trains_anew_when_
 @pytest.mark.parametrize(
     ("section", "change", "message"),
     [
-        ("model", {"name": "models:/toy-triage@nobody"}, "'models:/toy-triage@nobody' is not in the registry"),
+        ("model", {"name": "models:/toy-triage@nobody"}, "'toy-triage@nobody' is not in the registry"),
         (
             "data",
             {"labels": {"names": ["emergency now", "self-care"]}},

@@ -1,0 +1,162 @@
+"""Commands that use a model: `r2d predict`, `evaluate`, `predict-file` and `drift`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlops.registry.versions import model_folder, start_folder
+from r2d.config.jobs import DriftConfig, InferenceConfig
+from r2d.config.section import parse_section
+from r2d.errors import R2DError
+from r2d.text import normalise_label
+
+if TYPE_CHECKING:
+    from r2d.modeling.labels import LabelSet
+    from r2d.modeling.predictor import Decision
+
+app = typer.Typer()
+Model = Annotated[str, typer.Option(help="Registered model (name@alias or name/version) or a model folder.")]
+CHAMPION = "reason2decide@champion"
+DRIFTED = 3
+"""Exit code of `r2d drift --exit-code` where the calls have drifted."""
+
+
+@app.command()
+def predict(
+    texts: Annotated[list[str], typer.Argument(help="Notes; `-` reads one note a line from standard input.")],
+    model: Model = CHAMPION,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="A label these notes can have; repeat it. For models trained with options in the rows."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")] = False,
+) -> None:
+    """Decide and explain notes: label, its probability and the rationale for it."""
+    notes = [line.rstrip("\n") for line in sys.stdin if line.strip()] if texts == ["-"] else texts
+    if not notes:
+        raise R2DError("standard input held no note; give one note a line")
+    if any(not note.strip() for note in notes):
+        raise R2DError("a note is empty; give its text, or `-` to read notes from standard input")
+    from r2d.modeling.predictor import Predictor
+
+    predictor = Predictor(model_folder(model))
+    options = _checked_options(option or [], predictor.labels.declared)
+    for decision in predictor.decide(notes, options and [options] * len(notes)):
+        typer.echo(json.dumps(decision.as_row(), ensure_ascii=False) if as_json else _decision_text(decision))
+
+
+def _checked_options(options: list[str], declared: LabelSet | None) -> list[str] | None:
+    """The options of every note; None for a model that decides between declared labels."""
+    if declared is not None and options:
+        raise R2DError(f"--option: this model decides between {', '.join(declared.names)}; leave --option out")
+    if declared is not None:
+        return None
+    if len({normalise_label(option) for option in options} - {""}) < max(2, len(options)):
+        raise R2DError(
+            f"this model chooses among options that come with each note; found {len(options)}: give two or more that "
+            "differ, such as --option yes --option no"
+        )
+    return options
+
+
+def _decision_text(decision: Decision) -> str:
+    """The label and all probabilities on the first line, the rationale on the last."""
+    ranked = sorted(decision.label_probabilities.items(), key=lambda item: -item[1])
+    others = ", ".join(f"{name} {probability:.0%}" for name, probability in ranked if name != decision.label)
+    own = decision.label_probabilities.get(decision.label)
+    confidence = f" ({own:.0%}; {others})" if own is not None else f" (no declared label; {others})"
+    deferred = "  -> for a person to decide: less sure than this model's threshold\n" if decision.deferred else ""
+    return f"{decision.label}{confidence}\n{deferred}  {decision.rationale}"
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Labelled rows (.csv, .jsonl, .parquet), or a run configuration (.yaml).")],
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json, predictions.parquet and report.html.")],
+    model: Model = CHAMPION,
+    compare_with: Annotated[str | None, typer.Option(help="Another model, measured on the same rows.")] = None,
+) -> None:
+    """Measure a model: labels, safety, calibration, rationales; metrics.json, predictions.parquet, report.html."""
+    from r2d.evaluation.champion import Champion
+    from r2d.workflows import evaluate_to_folder
+
+    champion = None if compare_with is None else Champion(compare_with, model_folder(compare_with))
+    evaluation = evaluate_to_folder(
+        model_folder(model), data, out, champion=champion, start_folder=lambda run: start_folder(run.model)
+    )
+    overview = ", ".join(f"{name} {value:.3f}" for name, value in evaluation.overview().items())
+    typer.echo(f"{evaluation.metrics['num_rows']:,} rows: {overview}; read {out / 'report.html'}")
+
+
+@app.command()
+def predict_file(
+    calls: Annotated[
+        Path, typer.Argument(help="Calls: a .csv, .jsonl or .parquet file, or a folder of Parquet files.")
+    ],
+    out: Annotated[Path, typer.Option(help="The Parquet file to write; a killed run goes on where it stopped.")],
+    model: Model = CHAMPION,
+    id_column: Annotated[str, typer.Option(help="Column with the id of a call.")] = "id",
+    text_column: Annotated[str, typer.Option(help="Column with its text.")] = "text",
+    options_column: Annotated[
+        str | None, typer.Option(help="Column with the list of its options, for models trained with such rows.")
+    ] = None,
+    delimiter: Annotated[str, typer.Option(help="Of a CSV.")] = ",",
+    encoding: Annotated[str, typer.Option(help="Of a CSV or JSONL.")] = "utf-8",
+    batch_size: Annotated[int, typer.Option(help="Calls decided at a time.")] = 32,
+    rows_per_part: Annotated[int, typer.Option(help="Calls that a killed run loses at most.")] = 4096,
+) -> None:
+    """Decide and explain a file of calls: label, probabilities, rationale, and whether a person should decide."""
+    from r2d.inference.infer import infer_file
+
+    columns = {"id": id_column, "text": text_column, "options": options_column}
+    values = {
+        "data": {"path": str(calls), "columns": columns, "delimiter": delimiter, "encoding": encoding},
+        "output": str(out),
+        "model": model,
+        "batch_size": batch_size,
+        "rows_per_part": rows_per_part,
+    }
+    job = parse_section(InferenceConfig, values, where="r2d predict-file")
+    result = infer_file(job, model_folder(job.model))
+    reasons = "".join(f"\n  {count:,} {reason}" for reason, count in result.why_handed_over.items())
+    typer.echo(
+        f"{result.output}: {result.num_rows:,} calls by {result.model}, {result.num_handed_over:,} handed over to a "
+        f"person{reasons}"
+    )
+
+
+@app.command()
+def drift(
+    predictions: Annotated[Path, typer.Argument(help="The output of `r2d predict-file`.")],
+    out: Annotated[Path, typer.Option(help="Folder for drift.json and drift.html.")],
+    model: Model = CHAMPION,
+    calls: Annotated[Path | None, typer.Option(help="What was decided; without it no words are compared.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Another drift_reference.json than that of the model.")] = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help=f"Exit with {DRIFTED} on drift, for triggers.")
+    ] = False,
+) -> None:
+    """Compare decided calls with what the model was trained and evaluated on: drift.json, drift.html."""
+    from r2d.drift.job import report_drift
+
+    values = {
+        "predictions": str(predictions),
+        "calls": None if calls is None else str(calls),
+        "model": model,
+        "reference": None if reference is None else str(reference),
+        "output": str(out),
+    }
+    job = parse_section(DriftConfig, values, where="r2d drift")
+    facts, _ = report_drift(job, None if job.reference else model_folder(job.model))
+    for result in facts["checks"].values():
+        typer.echo(f"{result['outcome']:<12}  {result['sentence']}")
+    typer.echo(
+        f"{'drift' if facts['drifted'] else 'no drift'} among {facts['num_rows']:,} calls; read {out / 'drift.html'}"
+    )
+    if exit_code and facts["drifted"]:
+        raise typer.Exit(DRIFTED)

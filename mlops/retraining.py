@@ -1,0 +1,511 @@
+"""`r2d retrain`: trains again where a declared trigger says so, by the same DAG, gate and alias as the main job.
+
+A decision compares what a run would be made of now with what the champion was made of, fact by fact (`TrainingFacts`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from mlops.code import ROOT, lock_hash, model_code_hash
+from mlops.registry.aliases import RUN_KEY_TAG, champion_of
+from mlops.registry.versions import pin_start_model, registered_file, registry_client, search_versions
+from mlops.run_record import RunRecord, auxiliary_files
+from r2d.config.jobs import RetrainingConfig
+from r2d.config.loading import extended, parse_config, read_parameters
+from r2d.config.model import REGISTERED
+from r2d.config.run import RunConfig
+from r2d.config.section import parse_section
+from r2d.data.fingerprint import data_fingerprint, files_fingerprint
+from r2d.errors import ConfigError, DataError, TrainingError
+from r2d.files import write_json, write_text
+from r2d.lineage.version_tree import flat
+
+if TYPE_CHECKING:
+    from zenml.models import PipelineRunResponse
+
+JUDGING_SECTIONS = {"registration", "comparison", "retraining"}
+"""Sections that neither weights nor metrics depend on."""
+KEYS_WITH_OWN_FACT = ("data.path", "model.name", "model.revision")
+"""The data have a hash, wherever they lie, and the start is a fact of its own."""
+SECONDS_BETWEEN_POLLS = 10.0
+MAX_KEYS_SHOWN = 5
+HASH_DIGITS_SHOWN = 12
+ROWS_COUNTED = "counted, because the data changed"
+
+
+def retrain(
+    file: Path, *, force: str | None = None, dry_run: bool = False, out: Path | None = None
+) -> RetrainingResult:
+    """Decide, and train where the decision says so; the decision is in `out` before the run begins.
+
+    Args:
+        file: a run configuration; its section `retraining` declares the triggers.
+        force: why to train whatever the triggers say.
+        out: folder for `decision.json`, `summary.md` and the pages of the run.
+
+    Raises:
+        ConfigError, DataError, RegistryError: nothing has started.
+        TrainingError: the run did not succeed; it moved no alias.
+    """
+    values = dict(extended(read_parameters(file), str(file)))
+    triggers = parse_section(RetrainingConfig, values.pop("retraining", None) or {}, where=f"{file}: retraining")
+    run = parse_config(values, where=str(file))
+    champion = champion_facts(run.registration.model_name)
+    if triggers.warm_start and champion is not None:
+        start = {"name": f"{REGISTERED}{champion.reference}", "revision": None}
+        run = run.model_copy(update={"model": run.model.model_copy(update=start)})
+    now = facts_of_run(run)
+    if triggers.min_new_rows and champion is not None and data_changed(now, champion.facts):
+        now = replace(now, num_rows=count_rows(run))
+    decision = decide(
+        triggers,
+        now,
+        champion,
+        time=datetime.now(UTC),
+        drift=read_drift(triggers.drift),
+        force=force,
+        made_already=lambda: version_made_by(run),
+    )
+    result = RetrainingResult(decision)
+    write_result(result, out)
+    if decision.train and not dry_run:
+        values["model"] = {**values.get("model", {}), "name": run.model.name, "revision": run.model.revision}
+        result = train_and_register(decision, file, values)
+        write_result(result, out)
+    return result
+
+
+# --- what a model is made of ---
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """What a model is made of; None stands for what is not known."""
+
+    config: Mapping[str, Any] | None
+    """Dotted key, as `stage2.max_steps` -> value; without what only judges a model, and without its start."""
+    start: str | None
+    """`model.name`: a hub name, a folder, `scratch` or a registered version."""
+    data_sha256: str | None
+    files_sha256: str | None
+    """Of rationales, prompts and the reference of the data contract."""
+    sources_sha256: str | None
+    """Of the code that weights and metrics depend on."""
+    lock_sha256: str | None
+    num_rows: int | None = None
+    """Valid rows of all splits."""
+
+
+@dataclass(frozen=True)
+class ChampionFacts:
+    """The champion of this moment."""
+
+    reference: str
+    """`name/version`."""
+    made_at: datetime
+    model_sha256: str
+    facts: TrainingFacts
+
+    def age_days(self, time: datetime) -> float:
+        return (time - self.made_at).total_seconds() / 86_400
+
+
+def facts_of_run(run: RunConfig) -> TrainingFacts:
+    """What a run would be made of now. Its rows are not counted, because that takes reading the data.
+
+    Raises:
+        DataError: a file is missing.
+    """
+    return TrainingFacts(
+        config=_comparable_config(run),
+        start=run.model.name,
+        data_sha256=data_fingerprint(run.data),
+        files_sha256=files_fingerprint(auxiliary_files(run)),
+        sources_sha256=model_code_hash(),
+        lock_sha256=lock_hash(ROOT),
+    )
+
+
+def facts_of_version(config: Any, origin: Mapping[str, Any]) -> TrainingFacts:
+    """What a registered version was made of.
+
+    Args:
+        config: the sections of its `config.yaml`. A config that today's code cannot read becomes None.
+        origin: its `origin.json`; what an older version did not keep is None.
+    """
+    try:
+        run = parse_config(config)
+    except ConfigError:
+        run = None
+    kept = ("data_sha256", "files_sha256", "sources_sha256", "lock_sha256", "num_rows")
+    return TrainingFacts(
+        config=None if run is None else _comparable_config(run),
+        start=None if run is None else run.model.name,
+        **{name: origin.get(name) for name in kept},
+    )
+
+
+def _comparable_config(run: RunConfig) -> dict[str, Any]:
+    """Dotted key -> value of everything that weights and metrics depend on."""
+    values = flat(run.model_dump(mode="json", exclude=JUDGING_SECTIONS))
+    if run.stage2.alpha is None:
+        values["stage2.alpha"] = run.method.default_alpha
+    return {key: value for key, value in values.items() if key not in KEYS_WITH_OWN_FACT}
+
+
+def count_rows(run: RunConfig) -> int:
+    """The number of valid rows in the data as they are now.
+
+    Raises:
+        DataError: the data cannot be read, or break their contract, so that no run could use them.
+    """
+    from r2d.data.load import load_examples
+    from r2d.data.validation import validate
+
+    validation = validate(load_examples(run.data), run.validation, labels=run.data.labels, model=run.model)
+    validation.raise_for_errors()
+    return len(validation.examples)
+
+
+def champion_facts(name: str) -> ChampionFacts | None:
+    """What the champion of a model was made of; None where there is no champion.
+
+    Raises:
+        RegistryError: the registry does not answer, or the champion or its files were removed from it.
+    """
+    with registry_client(f"looking for the champion of {name!r}") as client:
+        _, number = champion_of(client, name)
+        if number is None:
+            return None
+        version = client.get_model_version(name, number)
+        origin, config = (registered_file(version, file).read_text(encoding="utf-8") for file in ("origin", "config"))
+    made_of = json.loads(origin)
+    return ChampionFacts(
+        reference=f"{name}/{number}",
+        made_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
+        model_sha256=made_of["model_sha256"],
+        facts=facts_of_version(yaml.safe_load(config)["parameters"]["config"], made_of),
+    )
+
+
+def version_made_by(run: RunConfig) -> str | None:
+    """The newest version that an equal run has registered, as `name/version`; None where there is none."""
+    name, key = run.registration.model_name, RunRecord.of(pin_start_model(run)).key
+    with registry_client(f"looking for versions of {name!r}") as client:
+        versions = search_versions(client, f"name = '{name}' and tags.`{RUN_KEY_TAG}` = '{key}'")
+    number = max((int(version.version) for version in versions), default=None)
+    return None if number is None else f"{name}/{number}"
+
+
+def read_drift(path: str | None) -> dict[str, Any] | None:
+    """The content of a `drift.json`; None where none is named.
+
+    Raises:
+        DataError: the file is missing or is no drift report.
+    """
+    if path is None:
+        return None
+    fix = "give a drift.json that `r2d drift` wrote, or remove retraining.drift"
+    try:
+        drift = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"retraining.drift: {path} cannot be read ({error.strerror}); {fix}") from None
+    except ValueError:
+        raise DataError(f"retraining.drift: {path} is no JSON; {fix}") from None
+    keys = ("drifted", "reasons", "model")
+    if not isinstance(drift, dict) or any(key not in drift for key in keys) or "hash" not in drift["model"]:
+        raise DataError(f"retraining.drift: {path} has not the keys {', '.join(keys)}; {fix}")
+    return drift
+
+
+# --- the decision ---
+
+
+@dataclass(frozen=True)
+class ComparedFact:
+    """One fact: what it was when the champion was made, and what it is now."""
+
+    name: str
+    then: str
+    now: str
+    finding: str
+    """`same`, `changed` or `not known`; of an age and of drift, a few words."""
+
+
+@dataclass(frozen=True)
+class RetrainingDecision:
+    """Whether to train, why, and what was compared."""
+
+    train: bool
+    reasons: tuple[str, ...]
+    compared: tuple[ComparedFact, ...]
+    champion: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "train": self.train,
+            "reasons": list(self.reasons),
+            "champion": self.champion,
+            "compared": [asdict(fact) for fact in self.compared],
+        }
+
+    def lines(self) -> list[str]:
+        """The decision for people: the reasons, then a line for each fact."""
+        head = "training: " if self.train else "nothing to do: "
+        facts = [f"  {fact.name}: {fact.finding} (then {fact.then}, now {fact.now})" for fact in self.compared]
+        return [head + "; ".join(self.reasons), *facts]
+
+
+def decide(
+    config: RetrainingConfig,
+    now: TrainingFacts,
+    champion: ChampionFacts | None,
+    *,
+    time: datetime,
+    drift: Mapping[str, Any] | None = None,
+    force: str | None = None,
+    made_already: Callable[[], str | None] = lambda: None,
+) -> RetrainingDecision:
+    """Compare the facts of now with those of the champion, and see which triggers fire.
+
+    Args:
+        champion: None where there is none; then there is nothing to compare, and it trains.
+        time: the present, with a time zone.
+        drift: the content of a `drift.json`.
+        force: why to train whatever the triggers say.
+        made_already: returns the version that an equal run has registered before, whatever the gate said of it: the
+            run would make it again, so only a person starts it. It takes seconds, and is called only where a trigger
+            fired.
+    """
+    reasons = [] if force is None else [f"forced: {force}"]
+    compared: list[ComparedFact] = []
+    if champion is None:
+        compared.append(ComparedFact("champion", "none", "none", "there is none yet"))
+        reasons.append("there is no champion yet")
+    else:
+        compared += _compared_facts(now, champion, time, drift)
+        reasons += _fired_triggers(config, now, champion, time, drift)
+    reference = None if champion is None else champion.reference
+    if reasons and force is None and (made := made_already()) is not None:
+        reason = f"{made} was made of just this configuration, data and code ({'; '.join(reasons)})"
+        return RetrainingDecision(False, (reason,), tuple(compared), reference)
+    train = bool(reasons)
+    return RetrainingDecision(
+        train, tuple(reasons or [f"no trigger fired; {reference} stays champion"]), tuple(compared), reference
+    )
+
+
+def data_changed(now: TrainingFacts, then: TrainingFacts) -> bool:
+    """Whether the data or the files with rationales differ; files that were not recorded do not count as changed."""
+    return _differ(now.data_sha256, then.data_sha256) or _differ(now.files_sha256, then.files_sha256)
+
+
+def _differ(now: str | None, then: str | None) -> bool:
+    return now is not None and then is not None and now != then
+
+
+def _fired_triggers(
+    config: RetrainingConfig,
+    now: TrainingFacts,
+    champion: ChampionFacts,
+    time: datetime,
+    drift: Mapping[str, Any] | None,
+) -> Iterator[str]:
+    """A reason for each trigger that fires."""
+    then = champion.facts
+    if config.min_new_rows is not None and data_changed(now, then):
+        if config.min_new_rows == 0:
+            yield "the data or the files with rationales changed"
+        elif now.num_rows is None or then.num_rows is None:
+            yield "the data changed, and how many rows the champion knew was not recorded"
+        elif now.num_rows - then.num_rows >= config.min_new_rows:
+            yield f"{now.num_rows - then.num_rows:,} new rows, at least {config.min_new_rows:,} are asked for"
+    changed = _changed_keys(now, then)
+    if not config.warm_start and then.start is not None and not _is_same_start(now.start, then.start):
+        changed.append("model.name")
+    if config.on_config_change and changed:
+        yield f"the configuration changed: {_first_keys(changed)}"
+    if config.on_code_change and _differ(now.sources_sha256, then.sources_sha256):
+        yield "the code that weights and metrics depend on changed"
+    if config.on_code_change and _differ(now.lock_sha256, then.lock_sha256):
+        yield "a locked version of a library changed"
+    age = champion.age_days(time)
+    if config.max_age_days is not None and age >= config.max_age_days:
+        yield f"{champion.reference} is {age:.1f} days old, at most {config.max_age_days:g} are allowed"
+    # A report on an older champion says nothing about this one, and would start a run again and again.
+    if config.drift is not None and drift is not None and drift["drifted"] and _is_of(drift, champion):
+        yield "the calls drifted: " + " ".join(drift["reasons"])
+
+
+def _compared_facts(
+    now: TrainingFacts, champion: ChampionFacts, time: datetime, drift: Mapping[str, Any] | None
+) -> Iterator[ComparedFact]:
+    then = champion.facts
+    hashes = {
+        "data": (then.data_sha256, now.data_sha256),
+        "files with rationales": (then.files_sha256, now.files_sha256),
+        "code": (then.sources_sha256, now.sources_sha256),
+        "locked libraries": (then.lock_sha256, now.lock_sha256),
+    }
+    for name, pair in hashes.items():
+        finding = "not known" if None in pair else "same" if pair[0] == pair[1] else "changed"
+        old, new = ((value or "not known")[:HASH_DIGITS_SHOWN] for value in pair)
+        yield ComparedFact(name, old, new, finding)
+    if now.num_rows is not None:
+        known = "not known" if then.num_rows is None else f"{then.num_rows:,}"
+        is_fewer = then.num_rows is not None and now.num_rows < then.num_rows
+        finding = "fewer than the champion knew: see that the delivery is whole" if is_fewer else ROWS_COUNTED
+        yield ComparedFact("valid rows", known, f"{now.num_rows:,}", finding)
+    keys = _changed_keys(now, then)
+    old = "not readable" if then.config is None else f"{len(then.config)} keys"
+    new = f"{len(now.config or {})} keys" + (f": {_first_keys(keys)}" if keys else "")
+    yield ComparedFact("configuration", old, new, "changed" if keys else "same")
+    is_warm = (now.start or "").startswith(f"{REGISTERED}{champion.reference.split('/')[0]}")
+    is_same = "same" if _is_same_start(now.start, then.start) else "changed"
+    finding = "warm, from the champion" if is_warm else is_same
+    yield ComparedFact("start", then.start or "not known", now.start or "not known", finding)
+    old, new = (moment.isoformat(timespec="seconds") for moment in (champion.made_at, time))
+    yield ComparedFact("champion", old, new, f"{champion.age_days(time):.1f} days old")
+    if drift is not None:
+        whose = "of the champion" if _is_of(drift, champion) else "of another model, so it does not count"
+        finding = f"{'drift' if drift['drifted'] else 'no drift'}, {whose}"
+        yield ComparedFact("calls", champion.reference, drift["model"]["name"], finding)
+
+
+def _changed_keys(now: TrainingFacts, then: TrainingFacts) -> list[str]:
+    """Keys whose values differ; one line in their place where today's code cannot read the champion's configuration."""
+    if then.config is None or now.config is None:
+        return ["the code of today cannot read the champion's configuration"]
+    keys = sorted({*now.config, *then.config})
+    return [key for key in keys if now.config.get(key) != then.config.get(key)]
+
+
+def _is_same_start(now: str | None, then: str | None) -> bool:
+    """Whether two starts are one: versions and aliases of one registered model are, because a run pins its alias."""
+
+    def model(start: str | None) -> str | None:
+        if start is None or not start.startswith(REGISTERED):
+            return start
+        return start.split("@")[0].removeprefix(REGISTERED).split("/")[0]
+
+    return model(now) == model(then)
+
+
+def _is_of(drift: Mapping[str, Any], champion: ChampionFacts) -> bool:
+    """Whether a drift report is of this champion."""
+    return bool(drift["model"]["hash"] == champion.model_sha256)
+
+
+def _first_keys(keys: list[str]) -> str:
+    more = f" and {len(keys) - MAX_KEYS_SHOWN} more" if len(keys) > MAX_KEYS_SHOWN else ""
+    return ", ".join(keys[:MAX_KEYS_SHOWN]) + more
+
+
+# --- the run and its result ---
+
+
+@dataclass(frozen=True)
+class RetrainingResult:
+    """The decision, and what was registered where it trained."""
+
+    decision: RetrainingDecision
+    registration: Mapping[str, Any] | None = None
+    """The artifact `r2d_registration`; None where nothing was trained."""
+    pages: Mapping[str, str] = field(default_factory=dict)
+    """File name -> HTML."""
+
+    def lines(self) -> list[str]:
+        """The result as plain text."""
+        return [*self.decision.lines(), *self._registration_lines()]
+
+    def _registration_lines(self) -> list[str]:
+        made = self.registration
+        if made is None:
+            return []
+        return [
+            f"{made['name']} version {made['version']} ({'new' if made['is_new'] else 'registered before'}), "
+            f"compared with {made['compared_with']}",
+            *(f"  gate: {reason}" for reason in made["gate_reasons"]),
+            f"  so: {made['what_follows']}",
+        ]
+
+    def markdown(self) -> str:
+        """The result for the summary of a CI job and for a comment."""
+        title = self.decision.lines()[0]
+        text = [f"### Retraining: {_escape(title)}", "", "| fact | then | now | finding |", "|---|---|---|---|"]
+        for fact in self.decision.compared:
+            text.append(
+                "| " + " | ".join(_escape(cell) for cell in (fact.name, fact.then, fact.now, fact.finding)) + " |"
+            )
+        return "\n".join([*text, "", *(f"- {_escape(line.strip())}" for line in self._registration_lines())]) + "\n"
+
+
+def _escape(text: str) -> str:
+    """Text in which Markdown and GitHub see no table cell, mention or tag."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("@", "@\u200b")
+
+
+def write_result(result: RetrainingResult, out: Path | None) -> None:
+    """Write `summary.md`, the pages and, last, `decision.json`; nothing where no folder is given."""
+    if out is None:
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in {**result.pages, "summary.md": result.markdown()}.items():
+        write_text(out / name, text)
+    write_json(out / "decision.json", result.decision.as_json() | {"registration": result.registration})
+
+
+def train_and_register(decision: RetrainingDecision, file: Path, values: dict[str, Any]) -> RetrainingResult:
+    """Run the main job with other values of its config but the ZenML settings of that file, and wait for its end.
+
+    Raises:
+        TrainingError: the run failed, or was stopped; names the steps.
+    """
+    from pipelines.training import reason2decide  # its steps import PyTorch, which no decision needs
+
+    with TemporaryDirectory() as folder:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        config = Path(folder) / file.name
+        config.write_text(yaml.safe_dump({**content, "parameters": {"config": values}}), encoding="utf-8")
+        run = _finished_run(reason2decide, config)
+
+    def output(step: str, name: str) -> Any:
+        return run.steps[step].outputs[name][0].load()
+
+    pages = {
+        "report.html": str(output("evaluate", "r2d_evaluation_report")),
+        "gate.html": str(output("register_model", "r2d_gate_page")),
+    }
+    return RetrainingResult(decision, output("register_model", "r2d_registration"), pages)
+
+
+def _finished_run(pipeline: Any, config_path: Path) -> PipelineRunResponse:
+    """Start a pipeline, wait for its end, and return the run; its status counts, because on a cluster the client gets
+    no error of a failed run."""
+    from zenml.client import Client
+
+    try:
+        started = pipeline.with_options(config_path=str(config_path))()
+    except RuntimeError as error:
+        raise TrainingError(f"{error}. Mend what the log above says, then start the same command again") from error
+    if started is None:
+        raise TrainingError("ZenML started no run; look at the stack with `zenml stack describe`")
+    while not (run := Client().get_pipeline_run(started.id)).status.is_finished:
+        time.sleep(SECONDS_BETWEEN_POLLS)
+    if not run.status.is_successful:
+        bad = [name for name, step in run.steps.items() if not step.status.is_successful]
+        raise TrainingError(
+            f"the run {run.name} ended as {run.status.value}; steps that did not succeed: "
+            f"{', '.join(bad) or 'none began'}. Read their logs in the dashboard, then start the same command again"
+        )
+    return run
