@@ -25,7 +25,8 @@ import pyarrow as pa
 from benchmarks.privacy_templates import FILLERS, HARMLESS, IDENTIFYING
 from benchmarks.privacy_values import VALUES, mistyped
 from r2d.config.validation import PrivacyConfig, Recogniser
-from r2d.privacy import Finding, find, findings_by_row
+from r2d.privacy.deidentify import find_identifiers
+from r2d.privacy.findings import Finding
 
 SEED = 20260731
 MISTYPED_SHARE = 0.1
@@ -72,7 +73,7 @@ def _note(random: Random, half: str, template: str) -> Note:
 def measure(half: str, show_faults: bool) -> None:
     """Print precision and recall per recogniser; `covered` counts values that any recogniser's findings hide."""
     made = list(notes(half))
-    by_row = findings_by_row(find(pa.array([note.text for note in made]), PrivacyConfig()))
+    by_row = find_identifiers(pa.array([note.text for note in made]), PrivacyConfig())
     counts: Counter[tuple[str, str]] = Counter()
     for row, note in enumerate(made):
         found = by_row.get(row, [])
@@ -116,7 +117,8 @@ def measure_real_text() -> None:
             with path.open(encoding="utf-8", newline="\n") as lines:
                 rows = [json.loads(line) for line in lines]
             texts += [text for row in rows for text in (row["question"], row["rationale"]) if text]
-        found = Counter(find(pa.array(texts), PrivacyConfig())["recogniser"].to_pylist())
+        by_row = find_identifiers(pa.array(texts), PrivacyConfig())
+        found = Counter(finding.recogniser for findings in by_row.values() for finding in findings)
         figures = ", ".join(f"{name} {1000 * count / len(texts):.2f}" for name, count in found.items()) or "none"
         print(f"{corpus}: {len(texts)} texts, findings per 1,000: {figures}")
 
@@ -133,10 +135,10 @@ def measure_speed(num_rows: int) -> None:
     column = pa.array(texts)
     words = sum(len(text.split()) for text in texts) / num_rows
     started, started_cpu = time.perf_counter(), time.process_time()
-    findings = find(column, PrivacyConfig())
+    by_row = find_identifiers(column, PrivacyConfig())
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - started_cpu
     print(
-        f"{num_rows} notes of {words:.0f} words: {findings.num_rows} findings in {seconds:.1f} s "
+        f"{num_rows} notes of {words:.0f} words: {sum(map(len, by_row.values()))} findings in {seconds:.1f} s "
         f"({cpu_seconds:.1f} s of CPU), {num_rows / seconds:,.0f} rows per second"
     )
 

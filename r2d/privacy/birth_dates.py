@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import date
 
-from r2d.privacy.finding import Detector, Finding
+from r2d.privacy.findings import Finding, detector
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = (
@@ -36,20 +36,20 @@ _BORN = re.compile(
 )
 
 
-def _detect(text: str) -> Iterator[Finding]:
+@detector(rf"(?i){_LABEL}|\bborn\b|\bb\.|\(b[.\s:,\d]")
+def date_of_birth(text: str) -> Iterator[Finding]:
     """Dates called `DOB` or the like, and those that follow `born`. An impossible `DOB` is a typing error."""
-    for pattern, sure in ((_LABELLED, 0.95), (_LABEL_AFTER, 0.9), (_BORN, 0.7)):
+    for pattern, score in ((_LABELLED, 0.95), (_LABEL_AFTER, 0.9), (_BORN, 0.7)):
         for match in pattern.finditer(text):
-            possible = read_date(match["date"]) is not None
-            if possible or pattern is not _BORN:
-                yield Finding("date_of_birth", match.start("date"), match.end("date"), sure if possible else 0.6)
+            is_possible = read_date(match["date"]) is not None
+            if is_possible or pattern is not _BORN:
+                yield Finding("date_of_birth", *match.span("date"), score if is_possible else 0.6)
 
 
 def read_date(written: str) -> tuple[int, ...] | None:
-    """(year, month, day) of a date, two-digit years modulo 100 alike; None where no calendar has it.
+    """A key that is the same for every way to write a date: year modulo 100, month, day; None for an impossible date.
 
-    03/04/1975 may be March or April. Its key keeps the order as written, after the year: all that is asked of it is
-    that equal writings give equal keys.
+    03/04/1975 may be March or April; its key keeps the order as written.
     """
     month = re.search("|".join(_MONTHS), written.lower())
     numbers = re.findall(r"\d+", written)
@@ -79,9 +79,3 @@ def _in_calendar(year: int, month: int, day: int) -> bool:
     except ValueError:
         return False
     return True
-
-
-DATE_OF_BIRTH = Detector(
-    hint=rf"(?i){_LABEL}|\bborn\b|\bb\.|\(b[.\s:,\d]",
-    detect=_detect,
-)

@@ -1,15 +1,14 @@
-"""Telephone numbers, read by `phonenumbers`, and e-mail addresses."""
+"""Ways to reach a person: telephone numbers, read by `phonenumbers`, e-mail addresses and postal codes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from phonenumbers import Leniency, PhoneMetadata, PhoneNumberMatcher
 
-from r2d.privacy.finding import Detector, Finding
-from r2d.privacy.numbered import REACH_AFTER, REACH_BEFORE, stands_near
+from r2d.privacy.findings import REACH_AFTER, REACH_BEFORE, Detector, Finding, detector, is_announced
 
 _BETWEEN = "[ \t().\\-/\u00a0\u2010-\u2013]"
 _DIGIT = rf"(?:\d{_BETWEEN}{{0,3}})"
@@ -18,7 +17,7 @@ _STRETCH = re.compile(rf"(?<![\w.+])(?<!\d,)(?!{_DATE})[+(]{{0,2}}\d(?:{_BETWEEN
 _FEWEST_DIGITS = 7
 _EXTENSION_LENGTH = 14
 _TRIES_PER_STRETCH = 20
-"""A page of figures can be one stretch; a telephone number that begins after this many false starts is missed."""
+"""A page of numbers can be one stretch; a telephone number that begins after this many false starts is missed."""
 
 _WORDS = (
     r"\b(?:tele?phones?|tel|phones?|ph|mobile|mob|cell(?:phone|ular)?|fax|pager|landline|voicemail|"
@@ -34,7 +33,6 @@ _NORTH_AMERICAN = re.compile(
     r"(?<![\w.\-+])(?:1[-. ])?(?:\([2-9]\d\d\) ?|[1-9]\d\d[-.\u2010-\u2013])\d{3}[-. \u2010-\u2013]\d{4}(?![\w-])",
     re.ASCII,
 )
-_NORTH_AMERICAN_REGIONS = frozenset({"US", "CA"})
 
 _EMAIL = re.compile(r"(?<![\w.%+\-@])[\w%+][\w.%+\-]{0,63}@(?:[^\W_][\w\-]{0,62}\.){1,8}[^\W\d_]{2,24}(?![\w@])")
 _EMAIL_SPELT_OUT = re.compile(
@@ -46,46 +44,34 @@ _EMAIL_SPELT_OUT = re.compile(
 
 @lru_cache
 def phone_detector(region: str) -> Detector:
-    """Detector of numbers valid in `region` or with a country code, and of what its form or a word gives away."""
-    plain = rf"{_DIGIT}{{{max(8, _fewest_digits(region)) - 1}}}"
-    return Detector(
-        hint=rf"(?i){_WORDS}[\s\S]{{0,{REACH_BEFORE}}}{_DIGIT}{{6}}|{_DIGIT}{{6}}[\s\S]{{0,{REACH_AFTER}}}{_WORDS}"
-        rf"|\+\(?{_DIGIT}{{6}}|\b0{_BETWEEN}{{0,3}}{_DIGIT}{{8}}|\b{plain}",
-        detect=lambda text: _detect_phones(text, region),
+    """Detector of telephone numbers: valid in `region`, with a country code, or known by form or a word nearby."""
+    min_digits = max(8, _fewest_digits(region))
+
+    @detector(
+        rf"(?i){_WORDS}[\s\S]{{0,{REACH_BEFORE}}}{_DIGIT}{{6}}|{_DIGIT}{{6}}[\s\S]{{0,{REACH_AFTER}}}{_WORDS}"
+        rf"|\+\(?{_DIGIT}{{6}}|\b0{_BETWEEN}{{0,3}}{_DIGIT}{{8}}|\b{_DIGIT}{{{min_digits - 1}}}"
     )
+    def phone(text: str) -> Iterator[Finding]:
+        for stretch in _STRETCH.finditer(text):
+            announced = is_announced(text, *stretch.span(), _NEAR)
+            if not announced and not _worth_reading(stretch[0], min_digits):
+                continue
+            window = text[stretch.start() : stretch.end() + _EXTENSION_LENGTH]
+            for match in PhoneNumberMatcher(window, region, Leniency.VALID, _TRIES_PER_STRETCH):
+                start, end = stretch.start() + match.start, stretch.start() + match.end
+                yield Finding("phone", start, end, 0.9 if announced else _score_unannounced(match.raw_string, region))
+            number = _LABELLED_NUMBER.match(text, stretch.start())
+            if number and number[0].startswith("+"):
+                yield Finding("phone", *number.span(), 0.6)
+            if announced and number and _LABEL.search(text[max(0, stretch.start() - REACH_BEFORE) : stretch.start()]):
+                yield Finding("phone", *number.span(), 0.65)
+        if region in ("US", "CA"):  # the North American form, valid or not
+            for number in _NORTH_AMERICAN.finditer(text):
+                yield Finding("phone", *number.span(), 0.7)
+
+    return phone
 
 
-def _detect_phones(text: str, region: str) -> Iterator[Finding]:
-    """Every run of digits that may be a number, read by the library; then the North American form, valid or not."""
-    for stretch in _STRETCH.finditer(text):
-        announced = stands_near(text, *stretch.span(), _NEAR)
-        if not announced and not _worth_reading(stretch[0], region):
-            continue
-        window = text[stretch.start() : stretch.end() + _EXTENSION_LENGTH]
-        for match in PhoneNumberMatcher(window, region, Leniency.VALID, _TRIES_PER_STRETCH):
-            start, end = stretch.start() + match.start, stretch.start() + match.end
-            yield Finding("phone", start, end, 0.9 if announced else _score_unannounced(match.raw_string, region))
-        number = _LABELLED_NUMBER.match(text, stretch.start())
-        if number and number[0].startswith("+"):
-            yield Finding("phone", *number.span(), 0.6)
-        if announced and number and _LABEL.search(text[max(0, stretch.start() - REACH_BEFORE) : stretch.start()]):
-            yield Finding("phone", *number.span(), 0.65)
-    if region in _NORTH_AMERICAN_REGIONS:
-        for found in _NORTH_AMERICAN.finditer(text):
-            yield Finding("phone", *found.span(), 0.7)
-
-
-def _worth_reading(stretch: str, region: str) -> bool:
-    """Whether a run of digits that no word announces can be a number. The library is slow: most runs stop here."""
-    num_digits = sum(character.isdigit() for character in stretch)
-    if stretch.startswith(("+", "(+")):
-        return True
-    if stretch.startswith(("0", "(0")):
-        return num_digits >= 9
-    return num_digits >= max(8, _fewest_digits(region)) and not stretch.isdigit()
-
-
-@lru_cache
 def _fewest_digits(region: str) -> int:
     """Digits of the shortest national number of a region."""
     metadata = PhoneMetadata.metadata_for_region(region)
@@ -93,23 +79,121 @@ def _fewest_digits(region: str) -> int:
     return min(lengths, default=_FEWEST_DIGITS)
 
 
+def _worth_reading(stretch: str, min_digits: int) -> bool:
+    """Whether a run of digits that no word announces can be a number. The library is slow: most runs stop here."""
+    num_digits = sum(character.isdigit() for character in stretch)
+    if stretch.startswith(("+", "(+")):
+        return True
+    if stretch.startswith(("0", "(0")):
+        return num_digits >= 9
+    return num_digits >= min_digits and not stretch.isdigit()
+
+
 def _score_unannounced(number: str, region: str) -> float:
-    """A valid number that no word announces: sure with a country code or its country's grouping, else hardly."""
+    """Score of a valid number that no word announces: high with a country code or its country's grouping."""
     if number.startswith("+"):
         return 0.85
     if number.isdigit():
         return 0.55
-    grouped = PhoneNumberMatcher(number, region, Leniency.STRICT_GROUPING, _TRIES_PER_STRETCH).has_next()
-    return 0.65 if grouped else 0.4
+    is_grouped = PhoneNumberMatcher(number, region, Leniency.STRICT_GROUPING, _TRIES_PER_STRETCH).has_next()
+    return 0.65 if is_grouped else 0.4
 
 
-def _detect_emails(text: str) -> Iterator[Finding]:
+@detector(r"(?i)@|[\[( ]at[\]) ][^\n]{0,50}[\[( .]dot[\]) ]|[\[(]at[\])]")
+def email(text: str) -> Iterator[Finding]:
     """Addresses as written, and as spelt out with `at` and `dot`."""
     for match in _EMAIL.finditer(text):
-        yield Finding("email", match.start(), match.end(), 0.95)
+        yield Finding("email", *match.span(), 0.95)
     for match in _EMAIL_SPELT_OUT.finditer(text):
-        if "dot" in match[0].lower() or "[at]" in match[0].lower() or "(at)" in match[0].lower():
-            yield Finding("email", match.start(), match.end(), 0.6)
+        if any(part in match[0].lower() for part in ("dot", "[at]", "(at)")):
+            yield Finding("email", *match.span(), 0.6)
 
 
-EMAIL = Detector(hint=r"(?i)@|[\[( ]at[\]) ][^\n]{0,50}[\[( .]dot[\]) ]|[\[(]at[\])]", detect=_detect_emails)
+# Postal codes of the United Kingdom, Canada and the United States. Five digits alone are never one.
+
+_UK_AREA_NAMES = """
+AB AL BA BB BD BH BL BN BR BS BT CA CB CF CH CM CO CR CT CV CW DA DD DE DG DH DL DN DT DY EC EH EN EX FK FY GL GU GY
+HA HD HG HP HR HS HU HX IG IM IP IV JE KA KT KW KY LA LD LE LL LN LS LU ME MK ML NE NG NN NP NR NW OL OX PA PE PH PL
+PO PR RG RH RM SA SE SG SK SL SM SN SO SP SR SS ST SW SY TA TD TF TN TQ TR TS TW UB WA WC WD WF WN WR WS WV YO ZE B
+E G L M N S W
+"""
+_UK_AREAS = frozenset(_UK_AREA_NAMES.split())
+_BLANK = "[ \u00a0]"
+_UK = rf"[A-Z]{{1,2}}\d[A-Z\d]?{_BLANK}?\d[ABD-HJLNP-UW-Z]{{2}}"
+_CANADA = "[ABCEGHJ-NPRSTVXY]\\d[ABCEGHJ-NPRSTV-Z][ \\-\u00a0]?\\d[ABCEGHJ-NPRSTV-Z]\\d"
+
+_STATES = {
+    "0": "CT MA ME NH NJ PR RI VT",
+    "1": "DE NY PA",
+    "2": "DC MD NC SC VA WV",
+    "3": "AL FL GA MS TN",
+    "4": "IN KY MI OH",
+    "5": "IA MN MT ND SD WI",
+    "6": "IL KS MO NE",
+    "7": "AR LA OK TX",
+    "8": "AZ CO ID NM NV UT WY",
+    "9": "AK CA HI OR WA",
+}
+"""First digit of a ZIP code -> the states it serves."""
+_STATE_NAMES = (
+    "Alabama|Alaska|Arizona|Arkansas|California|Colorado|Connecticut|Delaware|Florida|Georgia|Hawaii|Idaho|Illinois|"
+    "Indiana|Iowa|Kansas|Kentucky|Louisiana|Maine|Maryland|Massachusetts|Michigan|Minnesota|Mississippi|Missouri|"
+    "Montana|Nebraska|Nevada|New Hampshire|New Jersey|New Mexico|New York|North Carolina|North Dakota|Ohio|Oklahoma|"
+    "Oregon|Pennsylvania|Rhode Island|South Carolina|South Dakota|Tennessee|Texas|Utah|Vermont|Virginia|Washington|"
+    "West Virginia|Wisconsin|Wyoming"
+)
+_ZIP = r"\d{5}(?:-\d{4})?"
+_AFTER_ZIP = r"(?![\w/%]|[-.,]\d)"
+_WORD_BEFORE = r"(?i:\b(?:zip(?:[ -]?code)?|postal code|mailing code)(?: (?:is|of|was))?[\s:#=]{1,3})"
+_STATE_BEFORE = r"\b(?P<state>[A-Z]{2})[,.]?[ \n]{1,2}"
+_STATE_NAME_BEFORE = rf"\b(?:{_STATE_NAMES}),?[ \n]{{1,2}}"
+_CITY_BEFORE = re.compile(r"[A-Za-z]\.?,?[ ]{1,2}$", re.ASCII)
+_ZIP_LABELLED = re.compile(rf"{_WORD_BEFORE}(?P<zip>{_ZIP}){_AFTER_ZIP}", re.ASCII)
+_ZIP_STATE = re.compile(rf"{_STATE_BEFORE}(?P<zip>{_ZIP}){_AFTER_ZIP}", re.ASCII)
+_ZIP_STATE_NAME = re.compile(rf"{_STATE_NAME_BEFORE}(?P<zip>{_ZIP}){_AFTER_ZIP}", re.ASCII)
+_ZIP_PLUS_4 = re.compile(rf"(?<![\w.,/\-])\d{{5}}-\d{{4}}{_AFTER_ZIP}", re.ASCII)
+
+_ADDRESS = re.compile(
+    r"\b(?:post ?-?code|postal|post code|zip|address|lives?|living|resid(?:es|ing|ent)|moved|mail(?:ed|ing)?|home|"
+    r"street|st|road|rd|avenue|ave|lane|drive|close|court|flat|apt|house)\b",
+    re.IGNORECASE,
+)
+
+
+def _lettered_code_detector(shape: str, is_code: Callable[[str], bool], score_together: float) -> Detector:
+    """Detector of codes with letters; `score_together` is for those without their blank, which can be gene names."""
+    pattern = re.compile(rf"(?<![\w.\-/]){shape}(?![\w\-/])", re.ASCII | re.IGNORECASE)
+
+    @detector(rf"(?i)\b{shape}\b")
+    def postal_code(text: str) -> Iterator[Finding]:
+        for match in filter(lambda match: is_code(match[0].upper()), pattern.finditer(text)):
+            if is_announced(text, *match.span(), _ADDRESS):
+                yield Finding("postal_code", *match.span(), 0.9)
+            elif match[0] == match[0].upper():
+                yield Finding("postal_code", *match.span(), score_together if match[0].isalnum() else 0.65)
+
+    return postal_code
+
+
+@detector(rf"(?:{_WORD_BEFORE}|{_STATE_BEFORE}|{_STATE_NAME_BEFORE})\d{{5}}\b|\b\d{{5}}-\d{{4}}\b")
+def zip_code(text: str) -> Iterator[Finding]:
+    """ZIP codes, by the word, the state or the four further digits beside them."""
+    for match in _ZIP_LABELLED.finditer(text):
+        yield Finding("postal_code", *match.span("zip"), 0.9)
+    for match in _ZIP_STATE_NAME.finditer(text):
+        yield Finding("postal_code", *match.span("zip"), 0.8)
+    for match in _ZIP_STATE.finditer(text):
+        if match["state"] in _STATES[match["zip"][0]].split():
+            city = _CITY_BEFORE.search(text[max(0, match.start() - 5) : match.start()])
+            yield Finding("postal_code", *match.span("zip"), 0.85 if city else 0.5)
+    for match in _ZIP_PLUS_4.finditer(text):
+        yield Finding("postal_code", *match.span(), 0.85 if is_announced(text, *match.span(), _ADDRESS) else 0.5)
+
+
+POSTAL_CODES = (
+    # British postcodes, whose first letters name a postal area.
+    _lettered_code_detector(_UK, lambda code: re.split(r"\d", code)[0] in _UK_AREAS, score_together=0.45),
+    # Canadian postal codes, but no tumour stages.
+    _lettered_code_detector(_CANADA, lambda code: not re.fullmatch(r"T\dN\dM\d", code), score_together=0.55),
+    zip_code,
+)

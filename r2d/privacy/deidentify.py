@@ -1,113 +1,178 @@
-"""The privacy policy, applied to examples and to rationales that come in later: what is found, hidden or marked."""
+"""Identifiers in texts: find them, and replace them by placeholders such as `[PHONE_1]`.
+
+`find_identifiers` searches a column; `redact_together` redacts the texts of one example, with the same placeholder for
+the same value; `deidentify_texts` applies the privacy policy to texts that belong to no example.
+"""
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from r2d.config.validation import PrivacyConfig
-from r2d.data.examples import EXAMPLES_SCHEMA
-from r2d.privacy import Finding, find, findings_by_row, redact, redact_together
+from r2d.config.validation import PrivacyConfig, Recogniser
+from r2d.errors import DataError
+from r2d.privacy.birth_dates import date_of_birth, read_date
+from r2d.privacy.contact import POSTAL_CODES, email, phone_detector
+from r2d.privacy.findings import Detector, Finding, letters_and_digits, without_overlaps
+from r2d.privacy.names import person_name
+from r2d.privacy.numbers import HEALTH_CARDS, NATIONAL_IDS, record_number
 
-SHIELD_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("field", pa.string(), nullable=False),
-        pa.field("recogniser", pa.string(), nullable=False),
-        pa.field("start", pa.int64(), nullable=False),
-        pa.field("end", pa.int64(), nullable=False),
-        pa.field("score", pa.float64(), nullable=False),
-    ]
-)
-"""One row a finding: `field` is `text` or `rationales.<source>`, offsets count characters of it as delivered."""
-
-
-@dataclass(frozen=True)
-class Shielded:
-    """Examples after the policy."""
-
-    examples: pa.Table
-    """Identifying text replaced where the policy is `redact`, else as they were."""
-    findings: pa.Table
-    """Table of `SHIELD_SCHEMA`; it holds no text."""
-    is_identifying: np.ndarray
-    """Whether something was found in each row."""
-
-    @property
-    def num_identifying(self) -> int:
-        return int(self.is_identifying.sum())
+_DETECTORS: dict[Recogniser, tuple[Detector, ...]] = {
+    "email": (email,),
+    "date_of_birth": (date_of_birth,),
+    "health_card": HEALTH_CARDS,
+    "national_id": NATIONAL_IDS,
+    "postal_code": POSTAL_CODES,
+    "record_number": (record_number,),
+    "person_name": (person_name,),
+}
+_PLACEHOLDER = re.compile(r"\[([A-Z_]+)_(\d+)\]")
+_EXTENSION = re.compile(r"(?:ext|x|#|;).*$", re.IGNORECASE | re.DOTALL)
+_PHONE_DIGITS = 9
+"""Last digits by which telephone numbers are compared: country code and trunk prefix do not count."""
+_MIN_REPEAT_CHARACTERS = 3
+"""Shorter values, such as initials, are not searched for again: they occur everywhere."""
 
 
-def hide_identifiers(examples: pa.Table, config: PrivacyConfig) -> Shielded:
-    """Look for identifying text in the notes and in the rationales that stand beside them.
+class DeidentifiedText(NamedTuple):
+    """A text after the privacy policy."""
 
-    In one example equal values get equal placeholders, in the note and in all its rationales.
+    text: str
+    num_findings: int
+
+
+def detectors(recogniser: Recogniser, region: str) -> tuple[Detector, ...]:
+    """The detectors of a recogniser; `region` is the country of national telephone numbers."""
+    return (phone_detector(region),) if recogniser == "phone" else _DETECTORS[recogniser]
+
+
+def find_identifiers(texts: pa.Array | pa.ChunkedArray, config: PrivacyConfig) -> dict[int, list[Finding]]:
+    """The findings of each text that has some, ordered by row, then position; nulls have none.
+
+    Arrow's RE2 kernels select the candidate rows of a whole column, Python searches only those. Uses
+    `config.recognisers` and drops what scores below `config.min_score`; `config.policy` is not applied.
+
+    Args:
+        texts: any kind of string column.
+
+    Raises:
+        DataError: the column holds no strings.
     """
-    num_rows = len(examples)
+    kind = texts.type.value_type if pa.types.is_dictionary(texts.type) else texts.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+        raise DataError(
+            f"the privacy search got a column of type {texts.type}; allowed: string, large_string, string_view, or a "
+            "dictionary of them. Cast the column to string first"
+        )
+    by_row: defaultdict[int, list[Finding]] = defaultdict(list)
+    used = [detector for recogniser in config.recognisers for detector in detectors(recogniser, config.region)]
+    offset = 0
+    for chunk in texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]:
+        if chunk.type not in (pa.string(), pa.large_string()):
+            chunk = chunk.cast(pa.string())
+        with ThreadPoolExecutor(pa.cpu_count()) as pool:
+            candidates = list(pool.map(partial(candidate_rows, chunk), used))
+        for detector, rows in zip(used, candidates, strict=True):
+            for row, text in zip(rows.to_pylist(), chunk.take(rows).to_pylist(), strict=True):
+                by_row[offset + row] += [found for found in detector.detect(text) if found.score >= config.min_score]
+        offset += len(chunk)
+    return {row: without_overlaps(by_row[row]) for row in sorted(by_row) if by_row[row]}
+
+
+def candidate_rows(texts: pa.Array, detector: Detector) -> pa.Array:
+    """Indices of the rows that `detector` has to search; the others have no finding of it."""
+    is_candidate = pc.fill_null(pc.match_substring_regex(texts, detector.hint), False)
+    return pc.indices_nonzero(is_candidate).cast(pa.int64())
+
+
+def deidentify_texts(texts: Sequence[str], config: PrivacyConfig) -> list[DeidentifiedText]:
+    """Each text after the policy: redacted where it is `redact`, else unchanged; with its number of findings."""
     if config.policy == "off":
-        return Shielded(examples, SHIELD_SCHEMA.empty_table(), np.zeros(num_rows, dtype=bool))
-    pairs = examples["rationales"].to_pylist()
-    owners = [(row, place) for row, several in enumerate(pairs) for place in range(len(several))]
-    flat = pa.array([pairs[row][place][1] for row, place in owners], pa.string())
-    in_text = findings_by_row(find(examples["text"], config))
-    in_rationales: dict[int, dict[int, Sequence[Finding]]] = {}
-    for number, findings in findings_by_row(find(flat, config)).items():
-        row, place = owners[number]
-        in_rationales.setdefault(row, {})[place] = findings
-    rows = sorted(in_text.keys() | in_rationales.keys())
-    found = np.zeros(num_rows, dtype=bool)
-    found[rows] = True
-    ids = examples["id"]
-    table = pa.Table.from_pylist(
-        [
-            {"id": ids[row].as_py(), "field": name, **_facts(finding)}
-            for row in rows
-            for name, findings in _by_field(in_text.get(row, ()), in_rationales.get(row, {}), pairs[row])
-            for finding in findings
-        ],
-        schema=SHIELD_SCHEMA,
-    )
-    if config.policy != "redact" or not rows:
-        return Shielded(examples, table, found)
-    texts = examples["text"].to_pylist()
-    for row in rows:
-        several = in_rationales.get(row, {})
-        found_in: list[Sequence[Finding]] = [in_text.get(row, ())]
-        found_in += [several.get(place, ()) for place in range(len(pairs[row]))]
-        texts[row], *rationales = redact_together([texts[row], *(text for _, text in pairs[row])], found_in)
-        pairs[row] = [(name, text) for (name, _), text in zip(pairs[row], rationales, strict=True)]
-    for name, values in (("text", texts), ("rationales", pairs)):
-        field = EXAMPLES_SCHEMA.field(name)
-        examples = examples.set_column(EXAMPLES_SCHEMA.get_field_index(name), field, pa.array(values, field.type))
-    return Shielded(examples, table, found)
+        return [DeidentifiedText(text, 0) for text in texts]
+    findings = find_identifiers(pa.array(texts, pa.string()), config)
+    is_redacted = config.policy == "redact"
+    return [
+        DeidentifiedText(redact(text, findings.get(row, ())) if is_redacted else text, len(findings.get(row, ())))
+        for row, text in enumerate(texts)
+    ]
 
 
-def hide_in_texts(texts: Sequence[str], config: PrivacyConfig) -> list[tuple[str, int]]:
-    """Each text after the policy, with the number of findings in it."""
-    if config.policy == "off":
-        return [(text, 0) for text in texts]
-    found = findings_by_row(find(pa.array(texts, pa.string()), config))
-    hidden = []
-    for row, text in enumerate(texts):
-        findings = found.get(row, ())
-        hidden.append((redact(text, findings) if config.policy == "redact" else text, len(findings)))
-    return hidden
+class Placeholders:
+    """Gives `[PHONE_1]`, `[PHONE_2]` ... to the values of one example; numbers that its texts already use stay free."""
+
+    def __init__(self, texts: Sequence[str] = ()) -> None:
+        """`texts` are those of the example, which may have been redacted before."""
+        self._by_value: dict[tuple[str, str], str] = {}
+        self._last: dict[str, int] = {}
+        for text in texts:
+            for kind, number in _PLACEHOLDER.findall(text):
+                self._last[kind] = max(self._last.get(kind, 0), int(number))
+
+    def of(self, recogniser: Recogniser, value: str) -> str:
+        """The placeholder of a value, the same for every way to write it."""
+        kind = recogniser.upper()
+        key = (kind, _normalise(recogniser, value))
+        if key not in self._by_value:
+            self._last[kind] = self._last.get(kind, 0) + 1
+            self._by_value[key] = f"[{kind}_{self._last[kind]}]"
+        return self._by_value[key]
 
 
-def _by_field(
-    in_text: Sequence[Finding], in_rationales: dict[int, Sequence[Finding]], pairs: Sequence[tuple[str, str]]
-) -> list[tuple[str, Sequence[Finding]]]:
-    beside = [(f"rationales.{pairs[place][0]}", findings) for place, findings in sorted(in_rationales.items())]
-    return [("text", in_text), *beside]
+def _normalise(recogniser: Recogniser, value: str) -> str:
+    """What two ways to write the same value have in common."""
+    if recogniser == "phone":
+        return letters_and_digits(_EXTENSION.sub("", value))[-_PHONE_DIGITS:]
+    if recogniser == "email":
+        return value.casefold()
+    if recogniser == "date_of_birth":
+        return str(read_date(value) or letters_and_digits(value))
+    if recogniser == "person_name":
+        surname, comma, forenames = value.casefold().replace("^", " ").partition(",")
+        words = f"{forenames} {surname}" if comma else surname
+        return " ".join(words.replace(".", " ").split())
+    return letters_and_digits(value)
 
 
-def _facts(finding: Finding) -> dict[str, object]:
-    return {
-        "recogniser": finding.recogniser,
-        "start": finding.start,
-        "end": finding.end,
-        "score": finding.score,
+def redact(text: str, findings: Sequence[Finding], placeholders: Placeholders | None = None) -> str:
+    """`text` with every finding replaced; pass the same `placeholders` for all texts of one example."""
+    if not findings:
+        return text
+    placeholders = placeholders or Placeholders([text])
+    pieces: list[str] = []
+    position = 0
+    for finding in without_overlaps(findings):
+        value = text[finding.start : finding.end]
+        pieces += [text[position : finding.start], placeholders.of(finding.recogniser, value)]
+        position = finding.end
+    return "".join([*pieces, text[position:]])
+
+
+def redact_together(texts: Sequence[str], findings: Sequence[Sequence[Finding]]) -> list[str]:
+    """The texts of one example (note, rationales) redacted with one set of placeholders.
+
+    A value with a finding is also replaced where it occurs again as a whole word in any of the texts: `Mrs Okafor` in
+    the note and `Okafor` in the rationale both become `[PERSON_NAME_1]`.
+    """
+    if not any(findings):
+        return list(texts)
+    recognisers = {
+        text[finding.start : finding.end]: finding.recogniser
+        for text, in_text in zip(texts, findings, strict=True)
+        for finding in in_text
     }
+    repeated = sorted((value for value in recognisers if len(value) >= _MIN_REPEAT_CHARACTERS), key=len, reverse=True)
+    pattern = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, repeated)) + r")(?!\w)") if repeated else None
+    placeholders = Placeholders(texts)
+    redacted = []
+    for text, in_text in zip(texts, findings, strict=True):
+        # A score of zero: repeats yield to the findings of the search.
+        repeats = [Finding(recognisers[m[0]], *m.span(), 0.0) for m in pattern.finditer(text)] if pattern else []
+        redacted.append(redact(text, [*in_text, *repeats], placeholders))
+    return redacted

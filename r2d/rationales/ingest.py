@@ -20,7 +20,7 @@ from r2d.config.rationales import AnySource, ColumnSource, QualityConfig, Ration
 from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import EXAMPLES_SCHEMA
 from r2d.errors import DataError
-from r2d.privacy.deidentify import hide_in_texts
+from r2d.privacy.deidentify import deidentify_texts
 from r2d.rationales.candidates import Candidate, Target, choose_one, join, read_answer
 from r2d.rationales.choose import choose_rationales, coverage
 from r2d.rationales.provenance import provenance_of, with_stages
@@ -178,7 +178,7 @@ def _judge(candidates: Sequence[Candidate], source: AnySource, labels: LabelsCon
 
 def _shield(candidates: Sequence[Candidate], privacy: PrivacyConfig) -> None:
     """Apply the policy of the data to rationales that come from elsewhere and may name a person again."""
-    hidden = hide_in_texts([candidate.rationale for candidate in candidates], privacy)
+    hidden = deidentify_texts([candidate.rationale for candidate in candidates], privacy)
     for candidate, (text, num_findings) in zip(candidates, hidden, strict=True):
         if not num_findings:
             candidate.checks_passed.append("privacy")

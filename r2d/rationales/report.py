@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import SPLITS
-from r2d.privacy.deidentify import hide_in_texts
+from r2d.privacy.deidentify import deidentify_texts
 from r2d.rationales.records import REASONS, Reason
 from r2d.reports.templates import render
 
@@ -199,7 +199,7 @@ def _hidden(texts: Iterable[str], privacy: PrivacyConfig) -> dict[str, str]:
     """Text -> what the page may show of it: before anything is cut, identifying text is replaced."""
     policy = "off" if privacy.policy == "off" else "redact"
     distinct = list(dict.fromkeys(texts))
-    found = hide_in_texts(distinct, privacy.model_copy(update={"policy": policy}))
+    found = deidentify_texts(distinct, privacy.model_copy(update={"policy": policy}))
     return {text: shown for text, (shown, _) in zip(distinct, found, strict=True)}
 
 

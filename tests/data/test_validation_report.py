@@ -11,6 +11,7 @@ from typing import Any, get_args
 import pyarrow as pa
 
 from r2d.config.validation import PrivacyConfig, Recogniser
+from r2d.data.deidentify import FINDINGS_SCHEMA
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, Example, to_table
 from r2d.data.validation import QUARANTINE_SCHEMA, Check, Validation
 from r2d.data.validation import report as report_module
@@ -18,7 +19,6 @@ from r2d.data.validation.checks import CHECKS
 from r2d.data.validation.figures import Figure
 from r2d.data.validation.plots import data_picture
 from r2d.data.validation.report import MAX_LABELS, SHOWN_QUARANTINED, render_data_report
-from r2d.privacy.deidentify import SHIELD_SCHEMA
 from tests.reports.pages import Page, assert_accessible, assert_self_contained
 
 SENTINEL = "zebracrossing"
@@ -66,7 +66,7 @@ def validation_of(**values: Any) -> Validation:
                 {"id": name, "field": "text", "recogniser": "phone", "start": 3, "end": 9, "score": 0.9}
                 for name in ("call-001", "call-001", "call-002")
             ],
-            schema=SHIELD_SCHEMA,
+            schema=FINDINGS_SCHEMA,
         ),
         "checks": tuple(checks.values()),
         "figures": FIGURES,

@@ -13,13 +13,13 @@ import pyarrow as pa
 from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig
 from r2d.config.validation import Severity, ValidationConfig
+from r2d.data.deidentify import deidentify_examples
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS
 from r2d.data.validation.checks import Check
 from r2d.data.validation.figures import Figure, figures_of
 from r2d.data.validation.measures import measure
 from r2d.data.validation.suite import check_figures, check_rows
 from r2d.errors import DataError
-from r2d.privacy.deidentify import hide_identifiers
 
 QUARANTINE_SCHEMA = EXAMPLES_SCHEMA.append(pa.field("reasons", pa.list_(pa.string()), nullable=False))
 """A row that was set aside, whole, with the expectations that it did not meet."""
@@ -121,26 +121,26 @@ def validate(
     """
     if not examples.schema.equals(EXAMPLES_SCHEMA):
         raise DataError(f"examples have columns {examples.column_names}, expected are {EXAMPLES_SCHEMA.names}")
-    shielded = hide_identifiers(examples, config.privacy)
-    frame = measure(shielded.examples, labels, config)
+    deidentified = deidentify_examples(examples, config.privacy)
+    frame = measure(deidentified.examples, labels, config)
     privacy: Severity = {"quarantine": "quarantine", "warn": "warn"}.get(config.privacy.policy, "off")  # type: ignore[assignment]
     if privacy != "off":
-        frame["privacy"] = shielded.is_identifying
-    figures, profile = figures_of(shielded.examples, frame, labels, config, model, start_folder)
+        frame["privacy"] = deidentified.num_findings > 0
+    figures, profile = figures_of(deidentified.examples, frame, labels, config, model, start_folder)
     checks = [
-        *check_rows(frame, shielded.examples["place"].to_pylist(), labels, config, privacy),
+        *check_rows(frame, deidentified.examples["place"].to_pylist(), labels, config, privacy),
         *check_figures(figures, config),
     ]
-    kept, quarantined = _set_aside(shielded.examples, checks)
+    kept, quarantined = _set_aside(deidentified.examples, checks)
     assert len(kept) + len(quarantined) == len(examples)
     return Validation(
         examples=kept,
         quarantined=quarantined,
-        findings=shielded.findings,
+        findings=deidentified.findings,
         checks=tuple(checks),
         figures=tuple(figures),
         profile=profile,
-        num_redacted=shielded.num_identifying if config.privacy.policy == "redact" else 0,
+        num_redacted=int((deidentified.num_findings > 0).sum()) if config.privacy.policy == "redact" else 0,
     )
 
 

@@ -11,9 +11,9 @@ from typing import Literal
 import pyarrow as pa
 
 from r2d.config.validation import PrivacyConfig
+from r2d.data.deidentify import deidentify_examples
 from r2d.data.examples import Example, iterate_examples, to_table
 from r2d.errors import DataError
-from r2d.privacy.deidentify import hide_identifiers
 
 WhyNotSent = Literal["empty_rationale", "privacy"]
 
@@ -94,13 +94,14 @@ def shielded_rows(rows: Sequence[JudgedRow], privacy: PrivacyConfig) -> tuple[li
     table = to_table(
         Example(row.id, row.note, label="", rationales={name: getattr(row, name) for name in names}) for row in rows
     )
-    hidden = hide_identifiers(table, privacy)
+    deidentified = deidentify_examples(table, privacy)
     sent: list[JudgedRow] = []
     not_sent: dict[str, WhyNotSent] = {}
-    for row, example, identifies in zip(rows, iterate_examples(hidden.examples), hidden.is_identifying, strict=True):
+    cleaned = iterate_examples(deidentified.examples)
+    for row, example, num_findings in zip(rows, cleaned, deidentified.num_findings, strict=True):
         if not row.rationale.strip():
             not_sent[row.id] = "empty_rationale"
-        elif identifies and privacy.policy == "quarantine":
+        elif num_findings and privacy.policy == "quarantine":
             not_sent[row.id] = "privacy"
         else:
             sent.append(replace(row, note=example.text, **example.rationales))

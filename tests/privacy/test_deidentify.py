@@ -1,7 +1,8 @@
-"""What is found in a note and what is left alone, and that the findings themselves give nobody away."""
+"""Which identifiers are found, what is left alone, and what redaction promises."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import get_args
 
 import pyarrow as pa
@@ -11,9 +12,16 @@ from hypothesis import strategies as st
 
 from r2d.config.validation import PrivacyConfig, Recogniser
 from r2d.errors import DataError
-from r2d.privacy import FINDINGS_SCHEMA, Finding, find, findings_by_row
-from r2d.privacy.finding import without_overlaps
-from r2d.privacy.scan import candidate_rows, detectors
+from r2d.privacy.deidentify import (
+    Placeholders,
+    candidate_rows,
+    deidentify_texts,
+    detectors,
+    find_identifiers,
+    redact,
+    redact_together,
+)
+from r2d.privacy.findings import Finding, without_overlaps
 
 EVERYTHING = PrivacyConfig(min_score=0.0)
 
@@ -69,41 +77,43 @@ fragments = st.lists(
 notes = st.builds(lambda pieces, by: by.join(pieces), fragments, st.sampled_from([" ", "", "\n", ", "]))
 
 
-def found_in(text: str, config: PrivacyConfig = PrivacyConfig()) -> list[Finding]:
-    return findings_by_row(find(pa.array([text]), config)).get(0, [])
+def findings_in(text: str, config: PrivacyConfig = PrivacyConfig()) -> list[Finding]:
+    return find_identifiers(pa.array([text]), config).get(0, [])
 
 
 @pytest.mark.parametrize(("recogniser", "value", "template"), KNOWN)
 def test_a_value_is_found_where_it_stands(recogniser: str, value: str, template: str) -> None:
     text = "Ünwell 🤒 since noon. " + template.format(value)
-    assert [(f.recogniser, text[f.start : f.end]) for f in found_in(text)] == [(recogniser, value)]
+    assert [(f.recogniser, text[f.start : f.end]) for f in findings_in(text)] == [(recogniser, value)]
 
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_clinical_numbers_and_words_are_left_alone(text: str) -> None:
-    assert found_in(text) == []
+    assert findings_in(text) == []
 
 
 def test_rows_point_into_the_column_across_nulls_and_chunks() -> None:
     texts = pa.chunked_array([["nothing", None, "SSN 123-45-6789"], [], ["", "Mr Okafor"]], type=pa.string())
-    assert find(texts, PrivacyConfig())["row"].to_pylist() == [2, 4]
+    assert list(find_identifiers(texts, PrivacyConfig())) == [2, 4]
 
 
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
 def test_any_kind_of_string_column_is_read(kind: pa.DataType) -> None:
-    assert find(pa.array(["Mr Okafor"]).cast(kind), PrivacyConfig()).num_rows == 1
+    assert len(find_identifiers(pa.array(["Mr Okafor"]).cast(kind), PrivacyConfig())[0]) == 1
 
 
 def test_a_column_without_text_is_refused_with_the_fix() -> None:
     with pytest.raises(DataError, match=r"type int64; allowed: string.*Cast the column"):
-        find(pa.array([1]), PrivacyConfig())
+        find_identifiers(pa.array([1]), PrivacyConfig())
 
 
-def test_the_findings_hold_no_text() -> None:
+def test_every_recogniser_has_findings_and_none_holds_text() -> None:
     texts = [template.format(value) for _, value, template in KNOWN]
-    table = find(pa.array(texts), PrivacyConfig())
-    assert table.schema == FINDINGS_SCHEMA
-    assert set(table["recogniser"].to_pylist()) == set(get_args(Recogniser))
+    findings = [
+        finding for in_text in find_identifiers(pa.array(texts), PrivacyConfig()).values() for finding in in_text
+    ]
+    assert {finding.recogniser for finding in findings} == set(get_args(Recogniser))
+    assert {field.name for field in fields(Finding)} == {"recogniser", "start", "end", "score"}
 
 
 @pytest.mark.parametrize(
@@ -112,26 +122,26 @@ def test_the_findings_hold_no_text() -> None:
 def test_a_wrong_check_digit_scores_lower(sound: str) -> None:
     last = max(at for at, character in enumerate(sound) if character.isdigit() and (at < 20 or "Medicare" not in sound))
     wrong = sound[:last] + str((int(sound[last]) + 5) % 10) + sound[last + 1 :]
-    right_score, wrong_score = (max(f.score for f in found_in(text, EVERYTHING)) for text in (sound, wrong))
+    right_score, wrong_score = (max(f.score for f in findings_in(text, EVERYTHING)) for text in (sound, wrong))
     assert right_score > wrong_score
 
 
 def test_an_unannounced_number_with_a_wrong_check_digit_is_not_a_health_card() -> None:
     config = PrivacyConfig(region="GB", min_score=0.0, recognisers=("health_card",))
-    assert len(found_in("He gave 943 476 5919.", config)) == 1
-    assert found_in("He gave 943 476 5918.", config) == []
+    assert len(findings_in("He gave 943 476 5919.", config)) == 1
+    assert findings_in("He gave 943 476 5918.", config) == []
 
 
 def test_the_region_decides_which_national_numbers_are_read() -> None:
     text = "He said 020 7946 0958."
-    assert found_in(text, PrivacyConfig(region="US")) == []
-    assert [f.recogniser for f in found_in(text, PrivacyConfig(region="GB"))] == ["phone"]
+    assert findings_in(text, PrivacyConfig(region="US")) == []
+    assert [f.recogniser for f in findings_in(text, PrivacyConfig(region="GB"))] == ["phone"]
 
 
 def test_only_the_recognisers_asked_for_look() -> None:
     text = "Mr Okafor, SSN 123-45-6789"
-    assert [f.recogniser for f in found_in(text, PrivacyConfig(recognisers=("person_name",)))] == ["person_name"]
-    assert found_in(text, PrivacyConfig(recognisers=())) == []
+    assert [f.recogniser for f in findings_in(text, PrivacyConfig(recognisers=("person_name",)))] == ["person_name"]
+    assert findings_in(text, PrivacyConfig(recognisers=())) == []
 
 
 def test_overlaps_go_to_the_higher_score_then_to_the_longer() -> None:
@@ -143,10 +153,10 @@ def test_overlaps_go_to_the_higher_score_then_to_the_longer() -> None:
 @settings(max_examples=30, deadline=None)
 @given(text=notes)
 def test_findings_lie_inside_the_text_in_order_and_apart(text: str) -> None:
-    found = found_in(text, EVERYTHING)
-    edges = [edge for finding in found for edge in (finding.start, finding.end)]
+    findings = findings_in(text, EVERYTHING)
+    edges = [edge for finding in findings for edge in (finding.start, finding.end)]
     assert edges == sorted(edges)
-    assert all(0 <= f.start < f.end <= len(text) and 0 < f.score <= 1 for f in found)
+    assert all(0 <= f.start < f.end <= len(text) and 0 < f.score <= 1 for f in findings)
 
 
 @settings(max_examples=30, deadline=None)
@@ -169,9 +179,70 @@ def test_of_ordinary_notes_python_reads_hardly_any() -> None:
 @pytest.mark.parametrize("piece", ["1", "1 ", "a", "A ", "Mr ", "call ", "12-", "@", "A1", "name: ", "de ", "("])
 def test_very_long_texts_are_read_to_the_end(piece: str) -> None:
     text = piece * 20_000 + " . SSN 123-45-6789"
-    assert found_in(text)[-1].end == len(text)
+    assert findings_in(text)[-1].end == len(text)
 
 
 def test_nothing_is_found_in_nothing() -> None:
-    assert find(pa.array([], pa.string()), PrivacyConfig()).num_rows == 0
-    assert find(pa.array(["", None, "\u2028\U0001f637"]), PrivacyConfig()).num_rows == 0
+    assert find_identifiers(pa.array([], pa.string()), PrivacyConfig()) == {}
+    assert find_identifiers(pa.array(["", None, "\u2028\U0001f637"]), PrivacyConfig()) == {}
+
+
+def redacted(*texts: str) -> list[str]:
+    """The texts of one example, searched and redacted."""
+    by_row = find_identifiers(pa.array(texts), PrivacyConfig())
+    return redact_together(texts, [by_row.get(row, []) for row in range(len(texts))])
+
+
+def test_equal_values_get_equal_placeholders_in_every_text_and_writing() -> None:
+    note, rationale = redacted(
+        "Mrs Okafor, DOB 03/31/1975, call 415-555-2671 or 212-736-5000.",
+        "Mrs OKAFOR (born 31 March 1975) gave (415) 555-2671 and +1 212 736 5000.",
+    )
+    assert note == "Mrs [PERSON_NAME_1], DOB [DATE_OF_BIRTH_1], call [PHONE_1] or [PHONE_2]."
+    assert rationale == "Mrs [PERSON_NAME_1] (born [DATE_OF_BIRTH_1]) gave [PHONE_1] and [PHONE_2]."
+
+
+def test_a_value_found_once_is_replaced_wherever_it_stands_again() -> None:
+    note, first, second = redacted("Mrs Okafor has chest pain.", "Okafor's pain is cardiac.", "No name, Okaforish.")
+    assert note == "Mrs [PERSON_NAME_1] has chest pain."
+    assert first == "[PERSON_NAME_1]'s pain is cardiac."
+    assert second == "No name, Okaforish."
+
+
+def test_placeholders_already_in_a_text_are_not_given_to_other_values() -> None:
+    assert redacted("Mr [PERSON_NAME_1] and Mr Okafor") == ["Mr [PERSON_NAME_1] and Mr [PERSON_NAME_2]"]
+
+
+def test_texts_redacted_one_by_one_share_the_placeholders_they_are_given() -> None:
+    shared = Placeholders()
+    finding = Finding("person_name", 3, 9, 0.9)
+    assert redact("Mr Okafor", [finding], shared) == redact("Ms Okafor", [finding], shared).replace("Ms", "Mr")
+    assert redact("Mr Mensah", [finding], shared) == "Mr [PERSON_NAME_2]"
+    assert redacted("Mr Mensah") == redacted("Mr Okafor") == ["Mr [PERSON_NAME_1]"]  # each example counts from 1
+
+
+def test_texts_without_findings_come_back_identical() -> None:
+    texts = [*HARMLESS, "", "\u2028 \x00 ü 🤒"]
+    assert redacted(*texts) == texts
+    assert redact(texts[0], []) is texts[0]
+
+
+def test_no_known_value_survives() -> None:
+    for _, value, template in KNOWN:
+        assert value not in redacted(template.format(value))[0]
+
+
+@settings(max_examples=50, deadline=None)
+@given(texts=st.lists(notes, min_size=1, max_size=3))
+def test_redacting_twice_is_redacting_once(texts: list[str]) -> None:
+    once = redacted(*texts)
+    assert redacted(*once) == once
+
+
+@pytest.mark.parametrize("policy", ["redact", "quarantine", "warn", "off"])
+def test_texts_without_an_example_are_redacted_where_the_policy_says_so(policy: str) -> None:
+    first, second = deidentify_texts(["Mr Okafor and Mr Mensah", "well"], PrivacyConfig(policy=policy))
+    assert first.text == (
+        "Mr [PERSON_NAME_1] and Mr [PERSON_NAME_2]" if policy == "redact" else "Mr Okafor and Mr Mensah"
+    )
+    assert (first.num_findings, second) == (0 if policy == "off" else 2, ("well", 0))

@@ -1,0 +1,188 @@
+"""Names of people: capitalised words that a title, a label, a relation or a qualification marks as a name.
+
+There is no dictionary of names: a name that nothing marks is missed.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from r2d.privacy.findings import Finding, detector
+
+BLANK = "[ \t\u00a0]"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A pattern that ends where a name begins, and what the name must be."""
+
+    pattern: str
+    min_words: int
+    """Number of capitalised words of two letters or more that the name needs."""
+    score: float
+    surname_first: bool = False
+    """Whether `Smith, John` is read as one name."""
+    capitals_only: bool = False
+    """Whether the name must be in capitals: MR, MS and DR are also an imaging method and two diseases."""
+
+
+_PERSON = (
+    "patient|pt|boy|girl|man|woman|lady|gentleman|male|female|child|son|daughter|wife|husband|mother|father|friend|"
+    "caller|baby|infant|neighbou?r|carer|caregiver|brother|sister|partner"
+)
+_RELATION = (
+    "husband|wife|son|daughter|mother|mom|mum|father|dad|brother|sister|partner|spouse|fianc(?:e|ee|é|ée)|aunt|uncle|"
+    "nephew|niece|cousin|grandson|granddaughter|grandmother|grandfather|roommate|neighbou?r|boyfriend|girlfriend|carer"
+)
+_ROLE = (
+    "patient|pt|client|caller|next of kin|nok|informant|contact|guardian|carer|attending|provider|physician|surgeon|"
+    "consultant|gp|pcp|clinician|author|signed|nurse|mother|father|spouse|referrer|witness"
+)
+_VERB = (
+    "signed|dictated|seen|examined|written|attended|referred|accompanied|evaluated|assessed|transcribed|spoke|"
+    "discussed|speaking|reported|reviewed|completed"
+)
+
+MARKS = (
+    Mark(rf"\b(?:Mr|Mrs|Ms|Mx|Drs?|Prof|Messrs|MRS)\b\.?{BLANK}{{0,2}}", 1, 0.85),
+    Mark(rf"\b(?:MR|MS|DR|PROF)\.{BLANK}{{1,2}}", 1, 0.55, capitals_only=True),
+    Mark(rf"\b(?:Miss|Nurse|Doctor|Professor|Sir|Dame|Rev\.?|Reverend|Pastor|Midwife|Paramedic){BLANK}", 1, 0.7),
+    Mark(rf"(?i:\bnames?{BLANK}?(?::|=|-|\bis\b|\bwas\b){BLANK}{{0,3}})", 1, 0.8, surname_first=True),
+    Mark(rf"(?i:\b(?:patient|pt|client|full|caller)(?:'s)?{BLANK}name{BLANK}{{1,3}})", 1, 0.75, surname_first=True),
+    Mark(rf"(?i:\b(?:surname|forename|first name|last name|nok){BLANK}?[:=\-]?{BLANK}{{1,3}})", 1, 0.75),
+    Mark(rf"(?i:\b(?:{_PERSON}),?{BLANK}(?:is{BLANK})?(?:named|called|by the name of){BLANK})", 1, 0.7),
+    Mark(rf"\b(?:{_RELATION})(?:,?{BLANK}|{BLANK}\()", 1, 0.6),
+    Mark(rf"(?i:\b(?:{_ROLE}){BLANK}?[:=]{BLANK}{{0,3}})", 2, 0.7, surname_first=True),
+    Mark(rf"(?i:\b(?:{_VERB})(?:{BLANK}electronically)?{BLANK}(?:by|with|to):?{BLANK})", 2, 0.6),
+    Mark(rf"(?:\bI am|\bI['’]m|\b[Tt]his is|\b[Mm]y name['’]s|\bi am|\bi'm){BLANK}", 2, 0.55),
+)
+
+SMALL_TITLE = re.compile(rf"\b(?:mr|mrs|mister)\b\.?{BLANK}{{1,2}}", re.ASCII)
+"""Before a name in small letters; `dr` and `ms` are too often other words there."""
+
+QUALIFICATION = re.compile(
+    rf",?{BLANK}(?:RN|LPN|BSN|NP|CNP|PA-C|M\.D\.|D\.O\.|FRCP|FRCS|MRCP|MRCS|MBBS|FNP|DNP|EMT|MBChB|MRCGP|MSN|ARNP)\b",
+    re.ASCII,
+)
+"""After a name. Not `MD`, which is Maryland in every American affiliation, nor `PhD`."""
+
+NOT_A_PERSONS_NAME = re.compile(
+    r"(?:brand|drug|trade|generic|chemical|common|scientific|file|test|device|product|street|hospital|clinic|"
+    r"medication|medicine|school|company|gene|pharmacy|species|facility|study|insurer|plan)(?:'s)?[ ]names?\b",
+    re.ASCII | re.IGNORECASE,
+)
+
+_NOT_NAMES = """
+# Days, months, places in time
+monday tuesday wednesday thursday friday saturday sunday january february march april june july august september
+october november december today tomorrow yesterday spring summer autumn winter easter christmas
+# Small words that begin sentences
+a an the he she it they we i you his her their our my your its this that these those there here who whom which what
+when where why how if in on at as by for from to with without of off and or but not no nor yes so then than also
+after before during while since until because although however therefore both each all any some none other another
+is are was were be been being has have had do does did can could may might must shall should will would hi hello
+thanks thank please sorry ok okay dear hey
+# What follows `patient:` or begins a sentence in a note
+male female man woman boy girl child adult infant baby baseline elderly unknown anonymous none na nil self denied
+denies reports reported states stated says said presents presented presenting complains complaint complaints
+complaining describes admits appears feels looks requests requested calls called calling advised advises advice
+alert awake oriented stable unstable unwell well good bad better worse severe mild moderate acute chronic new old
+currently recently previously history hx pmh allergies allergy medications medication meds vitals vital signs temp
+temperature pulse bp hr rr spo2 pain fever cough age aged sex gender dob mrn id date time phone address name email
+notes note plan assessment impression diagnosis disposition symptoms symptom social family past surgical chief onset
+duration severity location review systems exam examination labs imaging results result summary
+# Headings of papers
+abstract background introduction objective objectives aim aims purpose design setting settings participants method
+methods materials patients subjects intervention interventions measurements main outcome outcomes measures findings
+conclusion conclusions discussion limitations implications interpretation context question rationale
+# People without their names
+patient pt client caller mother father mom mum dad wife husband son daughter sister brother parent parents guardian
+spouse partner friend neighbor neighbour doctor dr mr mrs ms miss prof professor nurse nurses physician physicians
+surgeon surgeons consultant registrar resident intern student staff clinician clinicians provider providers midwife
+practitioner practitioners specialist specialists manager managers assistant assistants aide aides leader leaders
+educator educators coordinator navigator researcher researchers anesthetist anaesthetist paramedic pharmacist team
+led line call triage service services station home homes unit ward department clinic hospital center centre office
+emergency ed er icu gp pcp primary care health healthcare medical medicine surgery cardiology neurology oncology
+radiology pediatrics paediatrics psychiatry urology orthopedics orthopaedics dermatology gynecology gynaecology
+obstetrics pathology anesthesia anaesthesia ethics committee institutional board association society university
+college school institute foundation trust council national international royal american british canadian european
+# Peoples and languages, after `mother` and the like
+african asian hispanic latino latina caucasian white black indian chinese japanese korean french german italian
+spanish english irish scottish welsh russian polish turkish arab arabic jewish muslim christian catholic hindu
+mexican filipino vietnamese somali nigerian pakistani native aboriginal indigenous maori greek dutch swedish danish
+# Instruments, theories and medicine that follow `this is` and the like
+phase grade stage type level group class score scale index test trial study part section table figure case series
+first second third one two three randomized randomised prospective retrospective covid covid-19 hiv aids dna rna mri
+mr ct ecg ekg us usa uk spectroscopy angiography elastography enterography urography cholangiography imaging image
+images scan scans mammography venography neurography who whose seuss strangelove
+"""
+NOT_NAMES = frozenset(" ".join(line for line in _NOT_NAMES.splitlines() if not line.startswith("#")).split())
+"""Words in small letters that stand capitalised where a name could, and are none."""
+
+_LETTER = r"[^\W\d_]"
+_WORD = re.compile(rf"{_LETTER}\.(?={_LETTER}|{BLANK})|{_LETTER}+(?:['’\-]{_LETTER}+)*")
+_GAP = re.compile(rf"(?P<comma>,)?{BLANK}{{1,2}}|\^|(?<=\.)")
+_PARTICLE_WORDS = "van von de der den da dos del della di la le bin ibn al el ter ten"
+_PARTICLES = frozenset(_PARTICLE_WORDS.split())
+_PARTICLE_FOLLOWS = re.compile(rf"{BLANK}{_LETTER}")
+_MAX_WORDS = 5
+_WORDS_BEFORE = re.compile(rf"{_LETTER}[\w.'’\-]*(?:{BLANK}{_LETTER}[\w.'’\-]*){{1,2}}$")
+_REACH_BACK = 60
+
+_MARKS = [(re.compile(mark.pattern, re.ASCII), mark) for mark in MARKS]
+
+
+@detector(
+    "|".join(
+        [rf"(?:{mark.pattern})(?:(?:{'|'.join(sorted(_PARTICLES))}){BLANK})*\p{{Lu}}" for mark in MARKS]
+        + [rf"(?:{SMALL_TITLE.pattern})\p{{Ll}}", QUALIFICATION.pattern]
+    )
+)
+def person_name(text: str) -> Iterator[Finding]:
+    """Names after each mark, names in small letters after `mr`, and names before `RN` and the like."""
+    for pattern, mark in _MARKS:
+        for match in pattern.finditer(text):
+            if not NOT_A_PERSONS_NAME.search(text[max(0, match.start() - 20) : match.end()]):
+                yield from _name_at(text, match.end(), mark)
+    for match in SMALL_TITLE.finditer(text):
+        word = _WORD.match(text, match.end())
+        if word and word[0].islower() and len(word[0]) > 2 and word[0] not in NOT_NAMES:
+            yield Finding("person_name", match.end(), _without_possessive(text, word.end()), 0.5)
+    for match in QUALIFICATION.finditer(text):
+        reach = max(0, match.start() - _REACH_BACK)
+        words = _WORDS_BEFORE.search(text[reach : match.start()])
+        if words:
+            yield from _name_at(text[: match.start()], reach + words.start(), Mark("", 2, 0.7))
+
+
+def _name_at(text: str, start: int, mark: Mark) -> Iterator[Finding]:
+    """The run of name-like words from `start`, if it has as many full words as `mark` asks for."""
+    end, num_full, position = start, 0, start
+    for _ in range(_MAX_WORDS):
+        word = _WORD.match(text, position)
+        if not word:
+            break
+        is_particle = word[0] in _PARTICLES and _PARTICLE_FOLLOWS.match(text, word.end()) is not None
+        bare = word[0].rstrip(".").lower()
+        is_capitalised = unicodedata.category(word[0][0]) == "Lu"
+        if not is_particle and not (is_capitalised and (len(bare) == 1 or bare not in NOT_NAMES)):
+            break
+        if not is_particle:
+            end = _without_possessive(text, word.end())
+            num_full += len(bare) > 1
+            if end < word.end():
+                break
+        gap = _GAP.match(text, word.end())
+        if not gap or (gap["comma"] and not (mark.surname_first and num_full == 1)):
+            break
+        position = gap.end()
+    if num_full >= mark.min_words and (not mark.capitals_only or text[start:end].isupper()):
+        yield Finding("person_name", start, end, mark.score)
+
+
+def _without_possessive(text: str, end: int) -> int:
+    """`end`, before the possessive `'s` if there is one."""
+    return end - 2 if text[end - 2 : end] in ("'s", "’s", "'S") else end
