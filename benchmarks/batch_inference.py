@@ -26,8 +26,7 @@ import pyarrow.parquet as pq
 
 from r2d.config.jobs import InferenceConfig
 from r2d.inference.infer import infer
-from r2d.inference.model import InferenceModel
-from r2d.inference.parts import Parts
+from r2d.inference.output import InferenceModel, Parts
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS_A_CALL = 60
@@ -54,7 +53,7 @@ class InstantPredictor:
             confidence=shares[label],
             label_probabilities=shares,
             rationale=RATIONALE,
-            handed_over=shares[label] < 0.6,
+            deferred=shares[label] < 0.6,
         )
 
 
@@ -89,7 +88,7 @@ def run(calls: str, output: str, kill_at_row: int) -> None:
 
     def watched(self: Parts, start: int, table: pa.Table) -> None:
         write(self, start, table)
-        if start <= self.num_rows // 10:
+        if start <= self.plan.input.num_rows // 10:
             early[0] = resident_mib()
         if 0 < kill_at_row <= start:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -99,7 +98,7 @@ def run(calls: str, output: str, kill_at_row: int) -> None:
     result = infer(config, InferenceModel("stand-in", "0" * 64), InstantPredictor)
     seconds = time.perf_counter() - started
     used = {"seconds": seconds, "early": early[0], "peak": resident_mib("VmHWM")}
-    print(json.dumps(used | {"handed_over": result.num_handed_over}))
+    print(json.dumps(used | {"handed_over": result.num_deferred}))
 
 
 def in_a_process(calls: Path, output: Path, kill_at_row: int = 0) -> dict[str, float] | None:

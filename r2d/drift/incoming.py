@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from r2d.drift.words import WordCounts
 from r2d.errors import DataError
 from r2d.evaluation.decided_rows import FloatArray
 from r2d.inference.calls import read_calls, scan_calls
-from r2d.inference.parts import plan_of
+from r2d.inference.output import Plan, read_plan
 
 COLUMNS = ("label", "label_probability", "why", "text_characters")
 
@@ -48,7 +48,7 @@ def incoming_calls(predictions: Path, calls: str | None, reference: DriftReferen
     Raises:
         DataError: the predictions are no output of a batch inference, or of other calls than these.
     """
-    plan = plan_of(predictions)
+    plan = read_plan(predictions)
     if plan is None:
         raise DataError(f"{predictions}: was not written by a batch inference; give its output")
     labels, why = Counter[str](), Counter[str]()
@@ -63,8 +63,8 @@ def incoming_calls(predictions: Path, calls: str | None, reference: DriftReferen
             confidences.append(read.column("label_probability").drop_null().to_numpy())
             lengths.append(read.column("text_characters").to_numpy())
     return IncomingCalls(
-        num_rows=plan["input"]["num_rows"],
-        model=plan["model"],
+        num_rows=plan.input.num_rows,
+        model=asdict(plan.model),
         labels=dict(sorted((+labels).items())),
         confidences=in_reference_digits(np.concatenate(confidences)),
         lengths=np.concatenate(lengths).astype(np.float64),
@@ -77,16 +77,14 @@ def _counted(column: pa.Array) -> dict[str, int]:
     return {entry["values"]: entry["counts"] for entry in column.drop_null().value_counts().to_pylist()}
 
 
-def _as_it_was_read(path: str, plan: dict[str, Any]) -> CallsConfig:
-    settings = {name: plan["settings"][name] for name in ("format", "columns", "delimiter", "encoding")}
+def _as_it_was_read(path: str, plan: Plan) -> CallsConfig:
+    settings = {name: plan.settings[name] for name in ("format", "columns", "delimiter", "encoding")}
     return CallsConfig.model_validate({"path": path, **settings})
 
 
-def _words(
-    predictions: Path, calls: CallsConfig, plan: dict[str, Any], reference: DriftReference, max_texts: int
-) -> WordCounts:
+def _words(predictions: Path, calls: CallsConfig, plan: Plan, reference: DriftReference, max_texts: int) -> WordCounts:
     scanned = scan_calls(calls)
-    if scanned.fingerprint != plan["input"]["fingerprint"]:
+    if scanned.fingerprint != plan.input.fingerprint:
         raise DataError(
             f"{calls.path}: is not what {predictions} was made from (another content); give the calls that the batch "
             "inference has read, or leave them out"

@@ -11,8 +11,7 @@ from r2d.drift.incoming import incoming_calls
 from r2d.drift.reference import REFERENCE_FILE, read_reference
 from r2d.drift.report import drift_facts, render_drift_report
 from r2d.errors import DataError
-from r2d.inference.model import inference_model
-from r2d.inference.parts import plan_of
+from r2d.inference.output import InferenceModel, read_plan
 
 
 def report_drift(config: DriftConfig, model_folder: Path | None) -> tuple[dict[str, Any], str]:
@@ -50,11 +49,11 @@ def _reference_file(config: DriftConfig, model_folder: Path | None, predictions:
     that would pass for drift of the calls."""
     if config.reference is not None or model_folder is None:
         return Path(config.reference or "")
-    model = inference_model(config.model, model_folder)
-    plan = plan_of(predictions)
-    if plan is not None and plan["model"]["hash"] != model.hash:
+    model = InferenceModel.of(config.model, model_folder)
+    plan = read_plan(predictions)
+    if plan is not None and plan.model.hash != model.hash:
         raise DataError(
-            f"{predictions}: was decided by {plan['model']['name']}, and {config.model} is now {model.name}; name the "
+            f"{predictions}: was decided by {plan.model.name}, and {config.model} is now {model.name}; name the "
             "model that decided, or let the other one decide these calls"
         )
     return model_folder / REFERENCE_FILE

@@ -23,6 +23,7 @@ from r2d.data.drift import (
 from r2d.drift.incoming import IncomingCalls
 from r2d.drift.reference import DriftReference
 from r2d.evaluation.decided_rows import FloatArray
+from r2d.inference.output import DEFERRAL_REASONS
 from r2d.reports.templates import render
 
 FORMAT_VERSION = 1
@@ -92,9 +93,7 @@ def drift_facts(reference: DriftReference, found: IncomingCalls, limits: DriftLi
 
 def render_drift_report(facts: Mapping[str, Any], *, title: str = "Drift report") -> str:
     """The page as HTML text: counts, shares, labels and frequent words; no call is quoted."""
-    from r2d.inference.decide import WHY_HANDED_OVER
-
-    return render("r2d.drift", "drift.html.j2", title=title, facts=facts, titles=TITLES, why=WHY_HANDED_OVER)
+    return render("r2d.drift", "drift.html.j2", title=title, facts=facts, titles=TITLES, why=DEFERRAL_REASONS)
 
 
 def _length_check(reference: DriftReference, found: IncomingCalls, limits: DriftLimits) -> DriftCheck:

@@ -1,1 +1,1 @@
-"""Calls by the million: read as a stream, decided part by part, and never half a file."""
+"""Batch inference: streams a file of calls, decides it part by part, and writes one Parquet file atomically."""

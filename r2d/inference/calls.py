@@ -1,7 +1,7 @@
 """Calls as a stream of rows from CSV, JSON Lines or Parquet: memory does not grow with the file.
 
-A file that cannot be read as declared is a fault of the whole, as it is for training data: behind a broken quote no row
-can be trusted. Rows are not judged here: one without a text goes on, and is answered for itself.
+A file that cannot be read as declared is refused as a whole, as training data is: behind a broken quote no row can be
+trusted. A row without a text is no fault of the file; `decide_calls` answers it with a reason.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from r2d.errors import DataError
 
 
 class Call(NamedTuple):
-    """One row of the file, as found."""
+    """One row of the file, as it stands there."""
 
     id: str | None
     text: str | None
@@ -27,12 +27,12 @@ class Call(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ScannedCalls:
-    """What is known of the calls once the file was read from end to end."""
+class CallsSummary:
+    """What is known of the calls after reading them once."""
 
     num_rows: int
     fingerprint: str
-    """SHA-256 over the contents; the place of the file has no part in it."""
+    """SHA-256 over the contents of the files, wherever they lie."""
 
 
 def call_files(config: CallsConfig) -> list[Path]:
@@ -44,17 +44,17 @@ def call_files(config: CallsConfig) -> list[Path]:
     return parquet_files(config.path) if config.resolved_format == "parquet" else [existing_file(config.path)]
 
 
-def scan_calls(config: CallsConfig) -> ScannedCalls:
-    """Read everything once, so that a faulty file stops before the first decision, and the time left can be told.
+def scan_calls(config: CallsConfig) -> CallsSummary:
+    """Read all calls once: a faulty file stops before the first decision, and the number of rows becomes known.
 
     Raises:
-        DataError: a file is missing, empty, no such format, wrongly encoded, lacks a declared column or holds no row.
+        DataError: a file is missing, empty, not of the format, wrongly encoded, lacks a declared column or has no row.
     """
     files = call_files(config)
     num_rows = sum(1 for _ in read_calls(config))
     if not num_rows:
         raise DataError(f"{config.path}: has columns but no rows; give a file with calls")
-    return ScannedCalls(num_rows, files_fingerprint(("data.path", str(file)) for file in files))
+    return CallsSummary(num_rows, files_fingerprint(("data.path", str(file)) for file in files))
 
 
 def read_calls(config: CallsConfig) -> Iterator[Call]:
@@ -63,21 +63,21 @@ def read_calls(config: CallsConfig) -> Iterator[Call]:
     Raises:
         DataError: as `scan_calls`; faults that are counted come at the end.
     """
-    wanted = {"id": config.columns.id, "text": config.columns.text}
+    columns = {"id": config.columns.id, "text": config.columns.text}
     if config.columns.options is not None:
-        wanted["options"] = config.columns.options
+        columns["options"] = config.columns.options
     for file in call_files(config):
         broken_ids = Faults(file)
-        rows = stream_rows(file, wanted, config.resolved_format, delimiter=config.delimiter, encoding=config.encoding)
+        rows = stream_rows(file, columns, config.resolved_format, delimiter=config.delimiter, encoding=config.encoding)
         for number, row in enumerate(rows, 1):
             call = Call(*row.values)
             try:
-                (call.id or "").encode()  # an id is written to the output, which holds whole characters only
+                (call.id or "").encode()  # the id is written to the output, which holds whole characters only
             except UnicodeEncodeError:
                 broken_ids.add(f"row {number}" if row.line is None else f"line {row.line}")
             else:
                 yield call
         broken_ids.raise_if_any(
-            f"row(s) have half a surrogate pair in their id (column {wanted['id']!r})",
+            f"row(s) have half a surrogate pair in their id (column {columns['id']!r})",
             "write the whole character or remove it",
         )

@@ -27,8 +27,8 @@ from r2d.drift.report import drift_facts, render_drift_report
 from r2d.drift.words import WordCounts, vocabulary_of, words_of
 from r2d.errors import DataError, ModelError
 from r2d.inference.infer import infer
-from r2d.inference.model import InferenceModel
-from tests.inference.stand_in import LABELS, StandIn, write_calls
+from r2d.inference.output import InferenceModel
+from tests.inference.keyword_predictor import LABELS, KeywordPredictor, write_calls
 from tests.reports.pages import Page, assert_accessible, assert_self_contained
 
 LIMITS = DriftLimits()
@@ -49,7 +49,7 @@ def texts_of(num: int, seed: int, words: list[str] = WORDS, more_words: int = 0)
 
 def predictions_of(texts: list[str]) -> pa.Table:
     """As an evaluation gives them."""
-    decisions = StandIn().decide(texts)
+    decisions = KeywordPredictor().decide(texts)
     return pa.table(
         {
             "predicted_label": [decision.label for decision in decisions],
@@ -74,7 +74,7 @@ def reference() -> DriftReference:
 
 
 def incoming(texts: list[str], *, with_words: bool = True) -> IncomingCalls:
-    decisions = StandIn().decide(texts)
+    decisions = KeywordPredictor().decide(texts)
     words = WordCounts(reference().vocabulary)
     for text in texts:
         words.add(text)
@@ -226,7 +226,7 @@ def batch(tmp_path: Path) -> tuple[Path, Path]:
             "rows_per_part": 64,
         }
     )
-    infer(config, InferenceModel("toy/1", "a" * 64), StandIn)
+    infer(config, InferenceModel("toy/1", "a" * 64), KeywordPredictor)
     return calls, tmp_path / "out.parquet"
 
 

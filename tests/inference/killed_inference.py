@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from mlops.cli.inference import predict_file
+from mlops.cli.models import predict_file
 
 bring_to_disk = os.fsync
 

@@ -15,7 +15,7 @@ from r2d.config.jobs import CallsConfig
 from r2d.data.readers.tables import read_source
 from r2d.errors import DataError
 from r2d.inference.calls import Call, read_calls, scan_calls
-from tests.inference.stand_in import LABELS, write_calls
+from tests.inference.keyword_predictor import LABELS, write_calls
 
 ROWS = [
     {"id": "a", "text": 'pt says "ok",\nthen leaves', "label": "self care"},

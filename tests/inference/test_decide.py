@@ -7,18 +7,19 @@ from typing import Any
 import pytest
 
 from r2d.inference.calls import Call
-from r2d.inference.decide import DECISIONS_SCHEMA, WHY_HANDED_OVER, decide_calls
-from tests.inference.stand_in import StandIn
+from r2d.inference.decide import decide_calls
+from r2d.inference.output import DECISIONS_SCHEMA, DEFERRAL_REASONS
+from tests.inference.keyword_predictor import KeywordPredictor
 
 
-def decided(calls: list[Call], predictor: StandIn, first_row: int = 0) -> list[dict[str, Any]]:
-    table = decide_calls(calls, predictor, first_row=first_row, model="toy/1", batch_size=8)
+def decided(calls: list[Call], predictor: KeywordPredictor, first_row: int = 0) -> list[dict[str, Any]]:
+    table = decide_calls(calls, predictor, first_row=first_row, model_name="toy/1", batch_size=8)
     assert table.schema == DECISIONS_SCHEMA
     return table.to_pylist()
 
 
 def test_a_sure_label_is_shown_and_an_unsure_one_handed_over_with_the_label_as_a_second_opinion() -> None:
-    sure, unsure = decided([Call("a", "chest pain"), Call("b", "cough")], StandIn(0.7), first_row=40)
+    sure, unsure = decided([Call("a", "chest pain"), Call("b", "cough")], KeywordPredictor(0.7), first_row=40)
     assert sure == {
         "row": 40, "id": "a", "label": "emergency now", "label_probability": 0.9,
         "label_probabilities": [("emergency now", 0.9), ("self care", pytest.approx(0.1))], "rationale": "because",
@@ -30,7 +31,7 @@ def test_a_sure_label_is_shown_and_an_unsure_one_handed_over_with_the_label_as_a
 
 
 def test_a_call_without_a_text_does_not_fail_the_others_and_the_model_never_sees_it() -> None:
-    predictor = StandIn()
+    predictor = KeywordPredictor()
     calls = [Call("a", None), Call("b", " \n"), Call(None, "chest pain"), Call("d", "half \ud83d")]
     rows = decided(calls, predictor)
     assert predictor.asked == ["chest pain"]
@@ -44,14 +45,14 @@ def test_a_call_without_a_text_does_not_fail_the_others_and_the_model_never_sees
 
 def test_without_a_threshold_everything_is_handed_over() -> None:
     call = [Call("a", "chest pain")]
-    assert decided(call, StandIn(None))[0]["why"] == "no_threshold"
-    assert decided(call, StandIn(evaluated=False))[0]["why"] == "never_evaluated"
-    assert decided(call, StandIn(None))[0]["handed_over"]
-    assert decided(call, StandIn(evaluated=False))[0]["handed_over"]
+    assert decided(call, KeywordPredictor(None))[0]["why"] == "no_threshold"
+    assert decided(call, KeywordPredictor(evaluated=False))[0]["why"] == "never_evaluated"
+    assert decided(call, KeywordPredictor(None))[0]["handed_over"]
+    assert decided(call, KeywordPredictor(evaluated=False))[0]["handed_over"]
 
 
 def test_what_is_no_declared_label_has_no_probability_and_goes_to_a_person() -> None:
-    (row,) = decided([Call("a", "nonsense")], StandIn(0.0))
+    (row,) = decided([Call("a", "nonsense")], KeywordPredictor(0.0))
     assert (row["label"], row["label_probability"], row["why"]) == ("nonsense", None, "no_declared_label")
 
 
@@ -62,10 +63,10 @@ def test_options_of_a_row_are_judged_one_by_one() -> None:
         Call("c", "pain", None),
         Call("d", "pain", ["yes", "unwritable"]),
     ]
-    rows = decided(calls, StandIn(per_row=True))
+    rows = decided(calls, KeywordPredictor(per_row=True))
     assert [row["why"] for row in rows] == [None, "no_options", "no_options", "unusable_options"]
     assert dict(rows[0]["label_probabilities"]).keys() == {"yes", "no"}
 
 
 def test_every_reason_is_explained() -> None:
-    assert all(text and text[0].islower() for text in WHY_HANDED_OVER.values())
+    assert all(text and text[0].islower() for text in DEFERRAL_REASONS.values())

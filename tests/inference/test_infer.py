@@ -13,20 +13,19 @@ from filelock import FileLock
 
 from r2d.config.jobs import InferenceConfig
 from r2d.errors import DataError
-from r2d.inference.decide import DECISIONS_SCHEMA
 from r2d.inference.infer import InferenceResult, infer
-from r2d.inference.model import InferenceModel
-from tests.inference.stand_in import StandIn, write_calls
+from r2d.inference.output import DECISIONS_SCHEMA, InferenceModel
+from tests.inference.keyword_predictor import KeywordPredictor, write_calls
 
 MODEL = InferenceModel("toy/1", "a" * 64)
 NUM_ROWS = 50
 
 
 class StoppedError(RuntimeError):
-    """What ends a run in the middle."""
+    """Ends a run in the middle."""
 
 
-class Breaking(StandIn):
+class StoppingPredictor(KeywordPredictor):
     """Stops at the third part."""
 
     def decide(self, texts: Any, options: Any = None, **_: object) -> Any:
@@ -47,9 +46,9 @@ def config_of(calls: Path, output: Path, **values: Any) -> InferenceConfig:
 
 
 def decided(
-    config: InferenceConfig, predictor: StandIn | None = None, model: InferenceModel = MODEL
+    config: InferenceConfig, predictor: KeywordPredictor | None = None, model: InferenceModel = MODEL
 ) -> InferenceResult:
-    return infer(config, model, lambda: predictor or StandIn())
+    return infer(config, model, lambda: predictor or KeywordPredictor())
 
 
 def test_every_call_has_a_row_in_order_and_a_row_group_is_a_part(tmp_path: Path) -> None:
@@ -61,8 +60,8 @@ def test_every_call_has_a_row_in_order_and_a_row_group_is_a_part(tmp_path: Path)
     assert table["id"].to_pylist() == [f"c{n}" for n in range(NUM_ROWS)]
     assert set(table["model"].to_pylist()) == {"toy/1"}
     assert pq.ParquetFile(out).num_row_groups == 7
-    assert (result.num_rows, result.num_handed_over) == (NUM_ROWS, 26)
-    assert result.why_handed_over == {"below_threshold": 25, "no_text": 1}
+    assert (result.num_rows, result.num_deferred) == (NUM_ROWS, 26)
+    assert result.deferral_reasons == {"below_threshold": 25, "no_text": 1}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["calls.csv", "out.parquet"]
 
 
@@ -73,11 +72,11 @@ def test_a_stopped_run_leaves_no_output_goes_on_where_it_was_and_ends_with_the_s
     decided(config_of(calls, tmp_path / "whole.parquet"))
     config = config_of(calls, tmp_path / "out.parquet")
     with pytest.raises(StoppedError):
-        decided(config, Breaking())
+        decided(config, StoppingPredictor())
     assert not (tmp_path / "out.parquet").exists()
     assert len(list((tmp_path / "out.parquet.parts").glob("part-*.parquet"))) == 3
 
-    rest = StandIn()
+    rest = KeywordPredictor()
     with caplog.at_level(logging.INFO, logger="r2d"):
         decided(config, rest)
     assert len(rest.asked) == NUM_ROWS - 24
@@ -90,7 +89,7 @@ def test_a_stopped_run_leaves_no_output_goes_on_where_it_was_and_ends_with_the_s
 def test_a_moved_input_resumes_too(tmp_path: Path) -> None:
     calls = calls_of(tmp_path)
     with pytest.raises(StoppedError):
-        decided(config_of(calls, tmp_path / "out.parquet"), Breaking())
+        decided(config_of(calls, tmp_path / "out.parquet"), StoppingPredictor())
     moved = calls.rename(tmp_path / "moved.csv")
     assert decided(config_of(moved, tmp_path / "out.parquet")).num_rows == NUM_ROWS
 
@@ -110,7 +109,7 @@ def test_another_model_input_or_setting_neither_resumes_nor_replaces(
     out = tmp_path / "out.parquet"
     begun = config_of(calls_of(tmp_path), out)
     with pytest.raises(StoppedError):
-        decided(begun, Breaking())
+        decided(begun, StoppingPredictor())
     other = config_of(calls_of(tmp_path, "other.csv", num_rows), out, **change)
     with pytest.raises(DataError, match=message) as caught:
         decided(other, model=model)
@@ -128,7 +127,7 @@ def test_a_finished_output_is_left_alone_without_loading_a_model(tmp_path: Path)
     first = decided(config)
     stamp = (tmp_path / "out.parquet").stat().st_mtime_ns
 
-    def no_model() -> StandIn:
+    def no_model() -> KeywordPredictor:
         raise AssertionError("nothing is left to decide")
 
     assert infer(config, MODEL, no_model) == first
@@ -150,7 +149,7 @@ def test_a_damaged_part_is_decided_again(tmp_path: Path, caplog: pytest.LogCaptu
     decided(config_of(calls, tmp_path / "whole.parquet"))
     config = config_of(calls, tmp_path / "out.parquet")
     with pytest.raises(StoppedError):
-        decided(config, Breaking())
+        decided(config, StoppingPredictor())
     parts = tmp_path / "out.parquet.parts"
     first, second = parts / "part-000000.parquet", parts / "part-000001.parquet"
     first.write_bytes(first.read_bytes()[:-9])
@@ -173,12 +172,12 @@ def test_two_processes_do_not_write_one_output(tmp_path: Path) -> None:
 def test_a_file_that_grows_while_it_is_read_is_noticed(tmp_path: Path) -> None:
     calls = calls_of(tmp_path)
 
-    class Growing(StandIn):
+    class GrowingCalls(KeywordPredictor):
         def decide(self, texts: Any, options: Any = None, **_: object) -> Any:
             with calls.open("a", encoding="utf-8") as file:
                 file.write('"late","pain"\n')
             return super().decide(texts, options)
 
     with pytest.raises(DataError, match="changed while it was read"):
-        decided(config_of(calls, tmp_path / "out.parquet"), Growing())
+        decided(config_of(calls, tmp_path / "out.parquet"), GrowingCalls())
     assert not (tmp_path / "out.parquet").exists()

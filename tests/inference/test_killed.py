@@ -13,7 +13,7 @@ import pytest
 
 from r2d.modeling.calibration_file import Calibration, write_calibration
 from r2d.modeling.predictor import Predictor
-from tests.inference.stand_in import write_calls
+from tests.inference.keyword_predictor import write_calls
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_ROWS, ROWS_PER_PART = 2000, 400

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from mlops.cli.models import DRIFTED, app
 from r2d.drift.reference import DriftReference, write_reference
 from r2d.errors import ConfigError, ModelError
-from r2d.inference.model import inference_model
-from tests.inference.stand_in import write_calls
+from r2d.inference.output import InferenceModel
+from tests.inference.keyword_predictor import write_calls
 
 REFERENCE = DriftReference(
     num_texts=900,
@@ -71,7 +71,7 @@ def test_options_are_for_the_models_that_take_them(model: Path, tmp_path: Path) 
 
 
 def test_a_version_keeps_its_name_and_an_alias_brings_the_hash(model: Path) -> None:
-    of_folder = inference_model(str(model), model)
+    of_folder = InferenceModel.of(str(model), model)
     assert of_folder.name == f"sha256:{of_folder.hash[:16]}"
-    assert inference_model("models:/toy/3", model).name == "toy/3"
-    assert inference_model("toy@champion", model).name == f"toy@champion {of_folder.name}"
+    assert InferenceModel.of("models:/toy/3", model).name == "toy/3"
+    assert InferenceModel.of("toy@champion", model).name == f"toy@champion {of_folder.name}"

@@ -34,7 +34,7 @@ class OptionSets:
         return LabelSet(tuple(options), tuple((place,) for place in range(len(options))))
 
 
-class StandIn:
+class KeywordPredictor:
     """Says `emergency now` where a text holds "pain", with 0.9, else `self care`, surer the longer the text."""
 
     def __init__(self, threshold: float | None = 0.7, *, evaluated: bool = True, per_row: bool = False) -> None:

@@ -1,0 +1,254 @@
+"""The output of a batch inference: its columns, the plan that decides its bytes, and its parts until they are joined.
+
+| beside `out.parquet` | content |
+|---|---|
+| `out.parquet.parts/plan.json` | model, input and settings that all parts are made by |
+| `out.parquet.parts/part-000012.parquet` | a finished part; its footer holds the plan's hash and its rows |
+| `out.parquet.partial` | the joined file while it is written |
+
+Every file is written aside, flushed to the disk and renamed: a file with its final name is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from r2d.config.model import REGISTERED
+from r2d.errors import DataError
+from r2d.files import folder_hash, partial_file
+from r2d.inference.calls import CallsSummary
+from r2d.training.fingerprint import differences
+
+logger = logging.getLogger(__name__)
+
+DEFERRAL_REASONS = {
+    "no_text": "the call has no text",
+    "damaged_text": "the text holds half characters (\\ud800 to \\udfff alone)",
+    "no_options": "the call brings fewer than two options that differ",
+    "unusable_options": "the model cannot tell the options apart, or cannot write one of them",
+    "no_declared_label": "what the model wrote is none of the labels",
+    "below_threshold": "the label is less probable than the threshold of the model",
+    "no_threshold": "the evaluation found no threshold that keeps the risk low enough",
+    "never_evaluated": "the model has no threshold, because it was never evaluated",
+}
+"""Every value of the column `why`, and what it means. The model has not read calls with one of the first four."""
+
+DECISIONS_SCHEMA = pa.schema(
+    [
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("id", pa.string()),
+        pa.field("label", pa.string()),
+        pa.field("label_probability", pa.float64()),
+        pa.field("label_probabilities", pa.map_(pa.string(), pa.float64()), nullable=False),
+        pa.field("rationale", pa.string()),
+        pa.field("handed_over", pa.bool_(), nullable=False),
+        pa.field("why", pa.string()),
+        pa.field("text_characters", pa.int64()),
+        pa.field("model", pa.string(), nullable=False),
+    ]
+)
+"""A row of the output for each row of the input, in its order.
+
+`row` counts from 0; `id` is that of the input and may repeat. `label` and `rationale` are null where the model has not
+read the call. `label_probability` is that of `label`, scaled by the model's temperature; null where `label` is none of
+the declared ones. `handed_over`: the call is deferred to a person, and `why` is a key of `DEFERRAL_REASONS`, else null.
+The text is not repeated; `text_characters` is its length.
+"""
+
+PLAN_KEY = b"r2d.plan"
+ROWS_KEY = b"r2d.rows"
+COMPRESSION = "zstd"
+SHOWN_HASH_CHARACTERS = 16
+
+
+@dataclass(frozen=True)
+class InferenceModel:
+    """The model of an output."""
+
+    name: str
+    """`name/version`; with the start of the hash where the reference is an alias, which may move, or a folder."""
+    hash: str
+    """SHA-256 over the files of its folder."""
+
+    @classmethod
+    def of(cls, reference: str, folder: Path) -> InferenceModel:
+        """The model that a reference means at this moment.
+
+        Args:
+            reference: a registered version, `name/version` or `name@alias`, or the folder itself.
+            folder: where its files lie.
+        """
+        digest = folder_hash(folder)
+        short = f"sha256:{digest[:SHOWN_HASH_CHARACTERS]}"
+        if Path(reference).is_dir():
+            return cls(short, digest)
+        name = reference.removeprefix(REGISTERED)
+        is_version = re.fullmatch(r"[^/@]+/\d+", name) is not None
+        return cls(name if is_version else f"{name} {short}", digest)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides the bytes of an output."""
+
+    model: InferenceModel
+    input: CallsSummary
+    settings: Mapping[str, Any]
+    """How the calls are read and decided, `rows_per_part` among them; JSON values."""
+    version: str
+    """Of this package."""
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Plan:
+        facts = json.loads(text)
+        facts |= {"model": InferenceModel(**facts["model"]), "input": CallsSummary(**facts["input"])}
+        return cls(**facts)
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def bounds(self) -> Iterator[tuple[int, int]]:
+        """First row and end of each part, in order."""
+        num_rows, step = self.input.num_rows, self.settings["rows_per_part"]
+        for start in range(0, num_rows, step):
+            yield start, min(start + step, num_rows)
+
+    def differences(self, other: Plan) -> str:
+        """Lines that name each value in which the other, earlier plan differs."""
+        found = differences(asdict(other), asdict(self))
+        return "\n".join(f"  {one.key}: {one.theirs!r} then, {one.ours!r} now" for one in found)
+
+
+def read_plan(predictions: Path) -> Plan | None:
+    """The plan of an output; None for a Parquet file that no batch inference wrote.
+
+    Raises:
+        DataError: the file cannot be read as Parquet.
+    """
+    try:
+        with pq.ParquetFile(predictions) as file:
+            facts = file.schema_arrow.metadata or {}
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{predictions}: is no whole Parquet file ({type(error).__name__}); give the output of a batch inference"
+        ) from None
+    return Plan.from_json(facts[PLAN_KEY]) if PLAN_KEY in facts else None
+
+
+class Parts:
+    """The parts of one output. Creating it touches no file."""
+
+    def __init__(self, output: Path, plan: Plan) -> None:
+        self.output, self.plan = output, plan
+        self.folder = output.with_name(f"{output.name}.parts")
+        self._hash = plan.hash.encode()
+
+    def is_finished(self) -> bool:
+        """Whether the output exists, made by this plan.
+
+        Raises:
+            DataError: another plan made it, or something else.
+        """
+        if not self.output.exists():
+            return False
+        earlier = read_plan(self.output)
+        if earlier is None:
+            raise DataError(f"{self.output}: is there and is no output of a batch inference; give another output")
+        if earlier != self.plan:
+            raise DataError(
+                f"{self.output}: is there, made with another model, input or setting:\n"
+                f"{self.plan.differences(earlier)}\nGive another output, or remove that file"
+            )
+        return True
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process alone, with the plan in it.
+
+        Raises:
+            DataError: another process works on it, or it was begun by another plan.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.folder / "lock", timeout=0):
+                path = self.folder / "plan.json"
+                if not path.exists():
+                    with _flushed_file(path) as aside:
+                        aside.write_text(json.dumps(asdict(self.plan), indent=2), encoding="utf-8")
+                earlier = Plan.from_json(path.read_text(encoding="utf-8"))
+                if earlier != self.plan:
+                    raise DataError(
+                        f"{self.folder}: was begun with another model, input or setting, and cannot be finished so:\n"
+                        f"{self.plan.differences(earlier)}\nRun what it was begun with, remove that folder to begin "
+                        "anew, or give another output"
+                    )
+                yield
+        except Timeout:
+            raise DataError(f"{self.folder}: another process works on this output; wait for it to end") from None
+
+    def has(self, start: int, end: int) -> bool:
+        """Whether the part with these rows exists and is whole; one that is damaged is decided again."""
+        path = self._path(start)
+        if not path.exists():
+            return False
+        try:
+            with pq.ParquetFile(path) as part:
+                if part.metadata.num_rows == end - start and part.schema_arrow.metadata == self._facts(start, end):
+                    return True
+        except (pa.ArrowException, OSError):
+            pass
+        logger.warning("%s is damaged; its rows are decided again", path)
+        return False
+
+    def write(self, start: int, table: pa.Table) -> None:
+        """Write the part that begins with this row."""
+        with _flushed_file(self._path(start)) as aside:
+            facts = self._facts(start, start + len(table))
+            pq.write_table(table.replace_schema_metadata(facts), aside, compression=COMPRESSION)
+
+    def join(self) -> None:
+        """Write all parts, each as a row group, to the output; then remove them."""
+        facts = {PLAN_KEY: json.dumps(asdict(self.plan)).encode()}
+        with (
+            _flushed_file(self.output) as aside,
+            pq.ParquetWriter(aside, DECISIONS_SCHEMA.with_metadata(facts), compression=COMPRESSION) as writer,
+        ):
+            for start, end in self.plan.bounds():
+                with pq.ParquetFile(self._path(start)) as part:
+                    writer.write_table(part.read().replace_schema_metadata(facts), row_group_size=end - start)
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove the folder of the parts."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, start: int) -> Path:
+        return self.folder / f"part-{start // self.plan.settings['rows_per_part']:06d}.parquet"
+
+    def _facts(self, start: int, end: int) -> dict[bytes, bytes]:
+        """Footer of a part."""
+        return {PLAN_KEY: self._hash, ROWS_KEY: f"{start}:{end}".encode()}
+
+
+@contextmanager
+def _flushed_file(path: Path) -> Iterator[Path]:
+    """`partial_file` that is flushed to the disk before it is renamed."""
+    with partial_file(path) as aside:
+        yield aside
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
