@@ -66,7 +66,7 @@ def ingest_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None = N
     tables = {"examples": ingestion.examples, "rejected": ingestion.rejected, "provenance": ingestion.provenance}
     stages: dict[str, Any] = {}
     try:
-        chosen = ingestion.choose(run.rationales)
+        chosen = ingestion.select(run.rationales)
         tables |= {"examples": chosen.stage2, "provenance": chosen.provenance}
         stages = chosen.coverage
     finally:
@@ -111,7 +111,7 @@ def evaluate_to_folder(
                 f"{data}: data.labels are {_labels_shown(run.data.labels)}, the model decides between "
                 f"{_labels_shown(labels)}; give data with the labels of the model"
             )
-        examples = _ingested(run, out, start_folder(run)).choose(run.rationales).stage2
+        examples = _ingested(run, out, start_folder(run)).select(run.rationales).stage2
         config, settings, privacy = run.data, run.evaluation, run.validation.privacy
     else:
         examples, config = load_labelled_file(data, labels)
@@ -134,7 +134,7 @@ def write_batch_requests(run: RunConfig, source_name: str, path: Path, *, start_
         ConfigError: there is no endpoint source of that name.
         DataError: the data cannot be read, or the data contract is broken.
     """
-    from r2d.rationales.generation.requests import write_batch_input
+    from r2d.rationales.generation import write_batch_input
 
     source = run.rationales.sources.get(source_name)
     if not isinstance(source, EndpointSource):

@@ -51,7 +51,7 @@ def ingest_rationales(
     ingestion = ingest(examples, rationales, data=data, privacy=privacy, work_dir=work_root(), quarantined=quarantined)
     render = partial(render_ingestion_report, ingestion, privacy=privacy, synthetic=data.format == "synthetic_triage")
     try:
-        chosen = ingestion.choose(rationales)
+        chosen = ingestion.select(rationales)
     except DataError:
         save_artifact(HTMLString(render(stages={})), name="r2d_ingestion_report_of_a_stopped_run")
         raise

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from r2d.evaluation.alignment import PredictLabels, alignment_metrics, no_alignment
-from r2d.rationales.grounding import MASK
+from r2d.rationales.quality import MASK
 
 _TOKEN = re.compile(r"[^\W_]+|[^\w\s-]")
 """Words, and signs that can set labels apart (A+, C#); spaces, hyphens and underscores do not count."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from r2d.config.rationales import QualityConfig
-from r2d.rationales.grounding import Findings, contains_label, copied_share, load_findings, mask_label, ungrounded
+from r2d.rationales.quality import Findings, contains_label, copied_share, load_findings, mask_label, ungrounded
 from r2d.text import match_label, normalise_label
 
 NUM_IDS = 5

@@ -1,0 +1,1 @@
+"""Requests to OpenAI-compatible endpoints: answers are kept, budgets hold, signals stop a run cleanly."""

@@ -1,28 +1,31 @@
-"""The answers file: JSON Lines in the shape of an OpenAI batch's output, appended at once, by one process at a time."""
+"""The answers of an endpoint and what they cost: an append-only file in the shape of an OpenAI batch's output.
+
+Beside it stand a lock (`.lock`), since one process at a time may write, and a count of requests (`.ledger.json`).
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from r2d.config.rationales import EndpointSource
+from r2d.config.endpoint import EndpointConfig
 from r2d.errors import DataError, GenerationError
-from r2d.rationales.generation.requests import Requests
+from r2d.files import partial_file, write_json
+from r2d.llm.requests import RequestList
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a model has read and written."""
+    """Numbers of tokens that a model has read and written."""
 
     prompt: int = 0
     output: int = 0
@@ -34,28 +37,33 @@ class Tokens:
     def total(self) -> int:
         return self.prompt + self.output
 
+    def cost(self, source: EndpointConfig) -> float:
+        """Cost at the configured prices."""
+        return (self.prompt * source.input_price_per_million + self.output * source.output_price_per_million) / 1e6
+
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Line:
-    """One line of an answers file, and where it stands."""
+class Answer:
+    """One line of an answers file: an answer, a refusal, or that the retries ran out."""
 
     offset: int
+    """Byte of the file where the line begins."""
     num_bytes: int
     values: dict[str, Any]
 
     @property
     def key(self) -> tuple[str, str]:
-        """Which request it belongs to: an answer to another prompt has another hash."""
+        """`custom_id` and request hash: an answer to another prompt has another hash."""
         return str(self.values.get("custom_id")), str(self.values.get("request_hash"))
 
     @property
-    def answered(self) -> bool:
+    def is_answered(self) -> bool:
         return self.values.get("error") is None
 
     @property
-    def settled(self) -> bool:
+    def is_settled(self) -> bool:
         """Whether its request is never sent again: it has an answer, or was refused for what it says."""
-        return self.answered or self.values.get("final") is True
+        return self.is_answered or self.values.get("final") is True
 
     @property
     def tokens(self) -> Tokens:
@@ -70,15 +78,15 @@ class Answers:
         self.path = path
         self.lock = FileLock(path.with_name(path.name + ".lock"))
         self.settled: dict[tuple[str, str], bool] = {}
-        """Request -> whether it has an answer; those missing here are still to be sent."""
+        """Key of each settled request -> whether it has an answer; all others are still to be sent."""
         self.tokens = Tokens()
         """Of all lines, those of earlier prompts included."""
-        self.attempts = 0
+        self.num_attempts = 0
         """Requests that the lines tell of, retries included."""
         self._file = -1
 
     def __enter__(self) -> Answers:
-        """Lock the file, cut off a half-written last line, and read what is settled.
+        """Lock the file, cut off a half-written last line, and read which requests are settled.
 
         Raises:
             GenerationError: another process is writing this file.
@@ -94,9 +102,13 @@ class Answers:
             ) from None
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            self._cut_half_line()
-            for line in read_lines(self.path):
-                self._count(line)
+            end = 0
+            for answer in read_answers(self.path):
+                self._count(answer)
+                end = answer.offset + answer.num_bytes
+            if half := os.fstat(self._file).st_size - end:
+                os.ftruncate(self._file, end)
+                logger.warning("%s: cut off %d bytes of a half-written last line; it is asked again", self.path, half)
         except BaseException:
             self.__exit__()
             raise
@@ -108,13 +120,13 @@ class Answers:
             self._file = -1
         self.lock.release()
 
-    def append(self, text: str) -> None:
-        """Write one line, as JSON without its end, so that it outlives whatever happens next.
+    def append(self, line: str) -> None:
+        """Write one line, JSON without its line break, so that it survives whatever happens next.
 
         Raises:
             GenerationError: the line could not be written whole; what was written of it is cut off again.
         """
-        content = text.encode() + b"\n"
+        content = line.encode() + b"\n"
         offset = os.fstat(self._file).st_size
         try:
             written = os.write(self._file, content)
@@ -127,31 +139,17 @@ class Answers:
                 f"{self.path}: an answer could not be written ({error.strerror or error}); make room and run again: "
                 "what stands in the file is not asked again"
             ) from None
-        self._count(Line(offset, len(content), json.loads(text)))
+        self._count(Answer(offset, len(content), json.loads(line)))
 
-    def _count(self, line: Line) -> None:
-        self.tokens += line.tokens
-        self.attempts += int(line.values.get("attempts") or 0)
-        if line.settled:
-            self.settled[line.key] = line.answered
-
-    def _cut_half_line(self) -> None:
-        size = os.fstat(self._file).st_size
-        end, block = size, 1 << 16
-        while end > 0:
-            start = max(0, end - block)
-            newline = os.pread(self._file, end - start, start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        if end < size:
-            os.ftruncate(self._file, end)
-            logger.warning("%s: cut off %d bytes of a half-written last line; it is asked again", self.path, size - end)
+    def _count(self, answer: Answer) -> None:
+        self.tokens += answer.tokens
+        self.num_attempts += int(answer.values.get("attempts") or 0)
+        if answer.is_settled:
+            self.settled[answer.key] = answer.is_answered
 
 
-def read_lines(path: Path) -> Iterator[Line]:
-    """The whole lines of an answers file, in order; a half-written last one is passed over.
+def read_answers(path: Path) -> Iterator[Answer]:
+    """Yield the whole lines of an answers file, in order; a half-written last one is passed over.
 
     Raises:
         DataError: a line is no answer.
@@ -170,37 +168,87 @@ def read_lines(path: Path) -> Iterator[Line]:
                     f"{path}: line {number} is no answer: a JSON object with custom_id and request_hash is expected. "
                     "Delete the line, or give another file for the answers"
                 )
-            yield Line(offset, len(content), values)
+            yield Answer(offset, len(content), values)
             offset += len(content)
 
 
-def write_current_answers(
-    examples: pa.Table, source: EndpointSource, labels: Sequence[str], answers: Path, path: Path
-) -> int:
-    """Write one line for each example that has one for its present request, in order: a clean OpenAI batch output.
+def write_current_answers(requests: RequestList, answers: Path, path: Path) -> int:
+    """Write the last line of each request that has one, in the order of the requests: a clean OpenAI batch output.
 
-    Answers to earlier prompts, and failures that were followed by an answer, stay out; `answers` is not touched.
+    Answers to earlier prompts, and failures that were followed by an answer, are left out; `answers` is not changed.
 
     Returns:
-        Number of lines; below the number of examples while some were never asked.
+        Number of lines; below the number of requests while some were never asked.
 
     Raises:
-        ConfigError: the prompt file is faulty.
-        DataError: the answers, the ids or the solved examples are faulty.
+        ConfigError, DataError: a request cannot be made, or a line of `answers` is no answer.
     """
-    wanted = dict(Requests(examples, source, labels).hashes())
-    found: dict[str, tuple[int, int]] = {}
-    if answers.exists():
-        for line in read_lines(answers):
-            custom_id, request_hash = line.key
-            if wanted.get(custom_id) == request_hash:
-                found[custom_id] = (line.offset, line.num_bytes)
-    aside = path.with_name(path.name + ".partial")
-    with aside.open("wb") as clean:
-        if found:
+    keys = list(requests.hashes())
+    wanted = set(keys)
+    places = {}
+    for answer in read_answers(answers) if answers.exists() else ():
+        if answer.key in wanted:
+            places[answer.key] = (answer.offset, answer.num_bytes)
+    current = [places[key] for key in keys if key in places]
+    with partial_file(path) as partial, partial.open("wb") as clean:
+        if current:
             with answers.open("rb") as file:
-                for offset, num_bytes in (found[custom_id] for custom_id in wanted if custom_id in found):
+                for offset, num_bytes in current:
                     file.seek(offset)
                     clean.write(file.read(num_bytes))
-    aside.replace(path)
-    return len(found)
+    return len(current)
+
+
+@dataclass
+class BudgetSpent(Exception):  # noqa: N818 -- it ends a run cleanly
+    """Nothing more may be sent."""
+
+    key: str
+    limit: int
+    spent: int
+
+
+class CostLedger:
+    """Counts each request before it is sent, in a file beside the answers, so that no crash can lose one.
+
+    Tokens are counted from the answers, which hold them: those of answers in flight are known only on arrival, so the
+    budget of tokens may be overshot by what is in flight, at most `max_concurrency` answers.
+    """
+
+    def __init__(self, answers: Answers, source: EndpointConfig) -> None:
+        """Read the count of earlier runs; where its file is lost, take the attempts that the answers tell of.
+
+        Raises:
+            DataError: the file is no ledger.
+        """
+        self.answers, self.source = answers, source
+        self.path = answers.path.with_name(answers.path.name + ".ledger.json")
+        self.num_requests = answers.num_attempts
+        if self.path.exists():
+            try:
+                counted = int(json.loads(self.path.read_text(encoding="utf-8"))["requests"])
+            except (ValueError, KeyError, TypeError):
+                raise DataError(
+                    f'{self.path}: expected {{"requests": a number}}, the requests sent so far. Delete the file: they '
+                    "are then counted from the answers"
+                ) from None
+            self.num_requests = max(counted, answers.num_attempts)
+
+    def take(self) -> None:
+        """Count one request that is about to be sent.
+
+        Raises:
+            BudgetSpent: it must not be sent.
+        """
+        for key, limit, spent in (
+            ("max_requests", self.source.max_requests, self.num_requests),
+            ("max_total_tokens", self.source.max_total_tokens, self.answers.tokens.total),
+        ):
+            if limit is not None and spent >= limit:
+                raise BudgetSpent(key, limit, spent)
+        self.num_requests += 1
+        write_json(self.path, {"requests": self.num_requests}, indent=None)
+
+    def cost(self) -> float:
+        """Cost of all tokens so far, at the configured prices."""
+        return self.answers.tokens.cost(self.source)

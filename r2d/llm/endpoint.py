@@ -22,7 +22,7 @@ from r2d.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
-"""Worth another try, as is every 5xx."""
+"""Statuses that are retried, as is every 5xx."""
 MAX_RETRY_AFTER_SECONDS = 120.0
 MIN_SECRET_CHARACTERS = 8
 """A shorter key, such as `EMPTY`, is a placeholder; striking it out would change words of the answers."""
@@ -30,7 +30,7 @@ MIN_SECRET_CHARACTERS = 8
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Reply:
-    """What came back: an answer (200, with its body) or a refusal (anything else, without any text)."""
+    """A completion (status 200, with its body) or a refusal (any other status, without any text)."""
 
     status: int
     request_id: str | None
@@ -39,8 +39,8 @@ class Reply:
     """The server's short code of a refusal, such as `context_length_exceeded`; never its message."""
 
 
-class TransientFault(Exception):  # noqa: N818 -- it only ever leads to another try
-    """No answer this time; the message is a short code."""
+class TransientFault(Exception):  # noqa: N818 -- it only ever leads to a retry
+    """A request without a usable reply; another try may succeed. The message is a short code."""
 
     def __init__(self, code: str, status: int | None = None, retry_after_seconds: float = 0.0) -> None:
         super().__init__(code)
@@ -65,19 +65,22 @@ class Endpoint:
         self.source = source
         self.url = source.base_url.rstrip("/") + "/chat/completions"
         self.host = url.host
-        self._key = _key_of(source)
-        local = _is_loopback(url.host)
-        if url.scheme == "http" and not local:
-            also = " and the key" if self._key else ""
+        self._key = _read_key(source)
+        try:
+            is_local = ipaddress.ip_address(url.host).is_loopback
+        except ValueError:
+            is_local = url.host == "localhost" or url.host.endswith(".localhost")
+        if url.scheme == "http" and not is_local:
+            and_key = " and the key" if self._key else ""
             logger.warning(
-                "base_url is plain http: the notes%s go to %s readable on the way; use https", also, url.host
+                "base_url is plain http: the notes%s go to %s readable on the way; use https", and_key, url.host
             )
         headers = {"Authorization": f"Bearer {self._key.get_secret_value()}"} if self._key else {}
         self._client = httpx2.AsyncClient(
             headers=headers,
             timeout=source.timeout_seconds,
             limits=httpx2.Limits(max_connections=source.max_concurrency),
-            trust_env=not local,  # a proxy set for the internet must not see what is meant for this machine
+            trust_env=not is_local,  # a proxy set for the internet must not see what is meant for this machine
         )
 
     async def __aenter__(self) -> Endpoint:
@@ -91,7 +94,7 @@ class Endpoint:
         await self._client.__aexit__(*error)
 
     async def post(self, body: dict[str, Any]) -> Reply:
-        """Send one request and wait for its reply, `timeout_seconds` in all.
+        """Send one request and wait for its reply, at most `timeout_seconds` in all.
 
         Raises:
             TransientFault: nothing usable came back; another try may succeed.
@@ -107,15 +110,19 @@ class Endpoint:
             raise TransientFault("connection") from None
         status = response.status_code
         if status in TRANSIENT_STATUSES or status >= 500:
-            retry_after = _retry_after_seconds(response.headers.get("retry-after"))
-            raise TransientFault(f"http_{status}", status, retry_after)
-        values = _json_of(response.content)
+            raise TransientFault(f"http_{status}", status, retry_after_seconds(response.headers.get("retry-after")))
+        try:
+            values = json.loads(response.content)
+        except (ValueError, RecursionError):
+            values = None
+        values = values if isinstance(values, dict) else {}
         request_id = response.headers.get("x-request-id")
         if status != 200:
-            return Reply(status, request_id, None, _code_of(values) or f"http_{status}")
-        if not _is_completion(values):
-            raise TransientFault("no_completion", status)
-        return Reply(status, request_id, values)
+            return Reply(status, request_id, None, _refusal_code(values.get("error")) or f"http_{status}")
+        match values.get("choices"):
+            case [{"message": dict()}, *_]:
+                return Reply(status, request_id, values)
+        raise TransientFault("no_completion", status)
 
     def without_key(self, text: str) -> str:
         """The text with the key struck out, should the server have echoed it."""
@@ -123,7 +130,7 @@ class Endpoint:
         return text.replace(json.dumps(key)[1:-1], "[key]") if len(key) >= MIN_SECRET_CHARACTERS else text
 
 
-def _key_of(source: EndpointConfig) -> SecretStr | None:
+def _read_key(source: EndpointConfig) -> SecretStr | None:
     if source.api_key_env is None:
         return None
     key = os.environ.get(source.api_key_env, "").strip()
@@ -140,29 +147,8 @@ def _key_of(source: EndpointConfig) -> SecretStr | None:
     return SecretStr(key)
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _json_of(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _is_completion(values: Any) -> bool:
-    choices = values.get("choices") if isinstance(values, dict) else None
-    first = choices[0] if isinstance(choices, list) and choices else None
-    return isinstance(first, dict) and isinstance(first.get("message"), dict)
-
-
-def _code_of(values: Any) -> str | None:
+def _refusal_code(error: Any) -> str | None:
     """The code of a refusal, if it looks like one: servers may put the prompt into their messages."""
-    error = values.get("error") if isinstance(values, dict) else None
     for key in ("code", "type"):
         code = error.get(key) if isinstance(error, dict) else None
         if isinstance(code, str) and re.fullmatch(r"[a-z]+(_[a-z]+){1,7}", code):
@@ -170,15 +156,18 @@ def _code_of(values: Any) -> str | None:
     return None
 
 
-def _retry_after_seconds(value: str | None) -> float:
-    """Seconds or a date (RFC 9110, 10.2.3), bounded: a server must not put a run to sleep for a day."""
-    if value is None:
+def retry_after_seconds(header: str | None) -> float:
+    """Seconds that a Retry-After header asks for, as a number or a date (RFC 9110, 10.2.3).
+
+    At most `MAX_RETRY_AFTER_SECONDS`: a server must not put a run to sleep for a day.
+    """
+    if header is None:
         return 0.0
     try:
-        seconds = float(value)
+        seconds = float(header)
     except ValueError:
         try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
         except (ValueError, OverflowError):
             return 0.0
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS) if seconds == seconds else 0.0

@@ -1,21 +1,33 @@
-"""From the text of an LLM to a label and a rationale, or to the reason why it gives none. Nothing is guessed."""
+"""From the text of an LLM to a label and a rationale, or to the reason why it gives none. Nothing is guessed.
+
+Three parts: `parse` finds the answer and the rationale, `find_label` the option that a stated answer stands for
+(`(c) wooded area.`, `**same day** because ...`, `B`), `json_objects` an answer given as JSON.
+"""
 
 from __future__ import annotations
 
+import difflib
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from r2d.config.rationales import ParseConfig
-from r2d.rationales.json_answer import JsonAnswer, find_json_answer
-from r2d.rationales.records import Parsed, Reason
-from r2d.rationales.stated_label import StatedLabel, find_label
+from r2d.rationales.records import Reason
+from r2d.text import normalise_label
 
 LONGEST_TEXT = 100_000
-"""Characters that are looked at, reasoning not counted: no answer is as long, and a user's pattern may be slow."""
-MOST_CANDIDATES = 50
-"""Matches of one pattern that are looked at."""
+"""Characters that are read, reasoning not counted: no answer is as long, and a user's pattern may be slow."""
+MOST_MATCHES = 50
+"""Matches of one pattern that are tried."""
+LONGEST_STATED = 1_000
+"""Characters of a stated answer in which the label is looked for."""
+SIMILAR = 0.8
+"""Likeness of a misspelt label to the option of its letter (`field` to `feild` is 0.8), from which it is that one."""
+MOST_OBJECTS = 20
+"""Opening braces that are tried; each may cost a pass over the text."""
 
 _FENCE = re.compile(r"```[\w-]{0,20}[ \t]{0,5}\n(?P<inside>.*?)(?:\n```\s*|\Z)", re.DOTALL)
 _SENTENCE = re.compile(r"[.!?。！？][\"'”’)\]*_]{0,4}\s+|\n")
@@ -34,8 +46,24 @@ _LEADING = " \t\r\n.,;:!?*_`\"'”’)]}>$\\-–—•"
 
 
 @dataclass(frozen=True, slots=True)
+class Parsed:
+    """What the text of one record states."""
+
+    rationale: str = ""
+    label: str | None = None
+    """One of the allowed labels; None where none is stated."""
+    parser: str = ""
+    """Which pattern or structure matched: `answer_patterns[0]`, `json`, `as written`."""
+    edits: tuple[str, ...] = ()
+    """What was done to the text: `reasoning removed`, `run-on cut`, `repaired label`."""
+    reason: Reason | None = None
+    """Why the text gives no rationale."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class _Text:
-    """What is left of a text to look at."""
+    """The part of a text that is searched."""
 
     text: str
     stopped: bool
@@ -45,12 +73,19 @@ class _Text:
     def rejected(self, reason: Reason, parser: str = "", detail: str = "") -> Parsed:
         return Parsed(parser=parser, edits=self.edits, reason=reason, detail=detail)
 
+    def accepted(self, rationale: str, label: StatedLabel | None, parser: str, edits: tuple[str, ...] = ()) -> Parsed:
+        """The rationale and the label, or the reason where the rationale has no words."""
+        if not _has_words(rationale):
+            return self.rejected("truncated" if self.stopped else "no_rationale", parser)
+        repaired = ("repaired label",) if label is not None and label.repaired else ()
+        return Parsed(rationale, label.label if label else None, parser, (*self.edits, *repaired, *edits))
+
 
 def parse(content: str, options: Sequence[str], config: ParseConfig, *, stopped_at_limit: bool) -> Parsed:
     """The label, one of `options`, and the rationale that a text states.
 
     The first answer counts that stands before a run-on and names an option. Time is linear in the text with the
-    patterns by default.
+    default patterns.
     """
     text, edits = without_reasoning(content, config.reasoning_tags)
     if len(text) > LONGEST_TEXT:
@@ -60,78 +95,80 @@ def parse(content: str, options: Sequence[str], config: ParseConfig, *, stopped_
         return Parsed(edits=edits, reason="truncated" if stopped_at_limit else "empty")
     if config.structure == "json":
         return _parse_json(_Text(text, stopped_at_limit, edits), options, config)
-    fence = _FENCE.fullmatch(text)
-    whole = fence.group("inside").strip() if fence else text
-    kept = _before_run_on(whole, config.run_on_patterns)
-    cut = len(kept) < len(whole)
-    part = _Text(kept, stopped_at_limit and not cut, (*edits, "run-on cut") if cut else edits)
-    return _parse_text(part, options, config, behind=whole[len(kept) :])
+    if fence := _FENCE.fullmatch(text):
+        text = fence.group("inside").strip()
+    before = text
+    first_word = re.search(r"\w", text)
+    position = first_word.start() if first_word else 0
+    run_ons = [
+        match.start() for pattern in config.run_on_patterns if (match := _compiled(pattern).search(text, position))
+    ]
+    if run_ons:
+        before = text[: min(run_ons)].rstrip()
+    is_cut = len(before) < len(text)
+    part = _Text(before, stopped_at_limit and not is_cut, (*edits, "run-on cut") if is_cut else edits)
 
-
-def _parse_text(part: _Text, options: Sequence[str], config: ParseConfig, behind: str) -> Parsed:
     refused = None
-    for parser, match in _candidates(part.text, config.answer_patterns):
+    for parser, match in _stated_answers(part.text, config.answer_patterns):
         stated = find_label(match.group("label"), options)
         end = match.start("label") + stated.end
-        if stated.label is not None and part.stopped and not _complete(stated, part.text[end:], options):
-            return part.rejected("truncated", parser)
         if stated.label is not None:
-            return _accepted(part, parser, match, stated, end)
+            if part.stopped and not part.text[end:].strip() and not _is_whole(stated, options):
+                return part.rejected("truncated", parser)
+            rationale, edits = _rationale(part, match, end)
+            return part.accepted(rationale, stated, parser, edits)
         refused = refused or (parser, match, stated)
     if not config.require_label:
-        return _without_label(part, refused[1] if refused else None, refused[0] if refused else "as written")
-    if refused and part.stopped and not part.text[refused[1].end() :].strip():
-        return part.rejected("truncated", refused[0])
+        parser = "as written"
+        if refused:  # the text is the rationale, but for an answer that names no option
+            parser, match, _ = refused
+            rationale, edits = _rationale(part, match, match.end("label"))
+        else:
+            rationale, edits = _without_cut_sentence(part)
+            rationale, heading = _without_heading(rationale)
+            edits += heading
+        return part.accepted(rationale, None, parser, edits)
     if refused:
-        return part.rejected("not_a_label", refused[0], refused[2].detail)
+        parser, match, stated = refused
+        if part.stopped and not part.text[match.end() :].strip():
+            return part.rejected("truncated", parser)
+        return part.rejected("not_a_label", parser, stated.detail)
     if part.stopped:
         return part.rejected("truncated")
-    if next(_candidates(behind, config.answer_patterns), None):
+    if next(_stated_answers(text[len(before) :], config.answer_patterns), None):
         return part.rejected("no_answer", detail="only behind a run-on")
-    return part.rejected("no_answer", detail="begins like JSON" if part.text[0] in "{[" else "")
+    return part.rejected("no_answer", detail="begins like JSON" if part.text.startswith(("{", "[")) else "")
 
 
-def _accepted(part: _Text, parser: str, match: re.Match[str], stated: StatedLabel, end: int) -> Parsed:
-    rationale, edits = _rationale(part, match, end)
-    if not _has_words(rationale):
-        return part.rejected("truncated" if part.stopped else "no_rationale", parser)
-    repaired = ("repaired label",) if stated.repaired else ()
-    return Parsed(rationale, stated.label, parser, (*part.edits, *repaired, *edits))
+def without_reasoning(content: str, tags: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The text outside the tags, and what was done. What stands before a lone end tag is reasoning too: its start tag
+    was in the prompt."""
+    outside: list[str] = []
+    position, is_inside = 0, False
+    edits: tuple[str, ...] = ()
+    for match in _tag_pattern(tags).finditer(content) if tags else ():
+        edits = ("reasoning removed",)
+        if match.group("end"):
+            outside = outside if is_inside else []
+            is_inside = False
+        else:
+            outside += [] if is_inside else [content[position : match.start()]]
+            is_inside = True
+        position = match.end()
+    outside += [] if is_inside else [content[position:]]
+    return "".join(outside).strip(), edits
 
 
-def _without_label(part: _Text, match: re.Match[str] | None, parser: str) -> Parsed:
-    """A text that was asked for a rationale alone, whole but for an answer that names no option."""
-    if match is not None:
-        rationale, edits = _rationale(part, match, match.end("label"))
-    else:
-        rationale, edits = _finished(part.text, part.stopped)
-        rationale, heading = _without_heading(rationale)
-        edits += heading
-    if not _has_words(rationale):
-        return part.rejected("truncated" if part.stopped else "no_rationale", parser)
-    return Parsed(rationale, None, parser, (*part.edits, *edits))
+@lru_cache(maxsize=64)
+def _tag_pattern(tags: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"<(?P<end>/?)(?:{'|'.join(map(re.escape, tags))})\b[^<>]{{0,100}}>", re.IGNORECASE)
 
 
-def _parse_json(part: _Text, options: Sequence[str], config: ParseConfig) -> Parsed:
-    answer = find_json_answer(part.text, config.json_label_key, config.json_rationale_key)
-    if not isinstance(answer, JsonAnswer):
-        return part.rejected("truncated" if part.stopped else "bad_json", detail=answer)
-    part = _Text(part.text, False, (*part.edits, *answer.edits))
-    stated = find_label(answer.label, options) if answer.label is not None else None
-    if config.require_label and (stated is None or stated.label is None):
-        reason: Reason = "no_answer" if stated is None else "not_a_label"
-        return part.rejected(reason, "json", stated.detail if stated else "no label in the object")
-    if not _has_words(answer.rationale):
-        return part.rejected("no_rationale", "json")
-    repaired = ("repaired label",) if stated is not None and stated.repaired else ()
-    return Parsed(answer.rationale.strip(), stated.label if stated else None, "json", (*part.edits, *repaired))
-
-
-def _candidates(text: str, patterns: Sequence[str]) -> Iterator[tuple[str, re.Match[str]]]:
+def _stated_answers(text: str, patterns: Sequence[str]) -> Iterator[tuple[str, re.Match[str]]]:
     """Every stated answer, pattern by pattern; a second one may stand in the line of the first."""
     for number, pattern in enumerate(patterns):
         position = 0
-        for _ in range(MOST_CANDIDATES):
+        for _ in range(MOST_MATCHES):
             match = _compiled(pattern).search(text, position)
             if match is None:
                 break
@@ -145,100 +182,289 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
 
 
-@lru_cache(maxsize=64)
-def _tag_pattern(tags: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(rf"<(?P<end>/?)(?:{'|'.join(map(re.escape, tags))})\b[^<>]{{0,100}}>", re.IGNORECASE)
-
-
-def without_reasoning(content: str, tags: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """The text outside the tags. What stands before an end tag alone is reasoning too: its start was in the prompt."""
-    kept: list[str] = []
-    position, inside, found = 0, False, False
-    for match in _tag_pattern(tags).finditer(content) if tags else ():
-        found = True
-        if match.group("end"):
-            kept = kept if inside else []
-            inside = False
-        else:
-            kept += [] if inside else [content[position : match.start()]]
-            inside = True
-        position = match.end()
-    kept += [] if inside else [content[position:]]
-    return "".join(kept).strip(), ("reasoning removed",) if found else ()
-
-
-def _before_run_on(text: str, patterns: Sequence[str]) -> str:
-    """The text up to the first run-on that stands behind its first word."""
-    first = re.search(r"\w", text)
-    position = first.start() if first else 0
-    starts = [match.start() for pattern in patterns if (match := _compiled(pattern).search(text, position))]
-    return text[: min(starts)].rstrip() if starts else text
-
-
-def _complete(stated: StatedLabel, rest: str, options: Sequence[str]) -> bool:
-    """Whether a label that the token limit may have cut stands there in full."""
+def _is_whole(stated: StatedLabel, options: Sequence[str]) -> bool:
+    """Whether a label at the end of a cut text cannot be the beginning of another option."""
     label = (stated.label or "").casefold()
-    longer = any(option.casefold() != label and option.casefold().startswith(label) for option in options)
-    return bool(rest.strip()) or (stated.whole and not longer)
+    return stated.whole and not any(
+        option.casefold() != label and option.casefold().startswith(label) for option in options
+    )
 
 
 def _rationale(part: _Text, match: re.Match[str], end: int) -> tuple[str, tuple[str, ...]]:
-    """The group `rationale`; else, after the label, what a heading calls so; else what stands before; else behind."""
+    """The rationale of an answer that ends at `end`, and what was done to it.
+
+    It is the group `rationale`; else what a heading behind the label calls so; else what stands before the answer;
+    else what follows it.
+    """
     named = match.groupdict().get("rationale")
     if named and named.strip():
         return named.strip(), ()
     before, after = part.text[: match.start()], part.text[end:]
     headed = _HEADED_LINE.search(after)
     if headed and not _HEADED_LINE.search(before):
-        rationale, edits = _finished(after[headed.end() :], part.stopped)
+        rationale, edits = _without_cut_sentence(_Text(after[headed.end() :], part.stopped, ()))
         return rationale, ("heading removed", *edits)
-    sentences = before[: _sentence_start(before)]
     if _has_words(before):
-        chosen = sentences if _has_words(sentences) else before[:-200] + _CONNECTIVE.sub("", before[-200:])
-        if _has_words(chosen):
-            return _without_heading(_trimmed(chosen))
+        rationale = before[: _sentence_start(before)]
+        if not _has_words(rationale):
+            rationale = before[:-200] + _CONNECTIVE.sub("", before[-200:])
+        if _has_words(rationale):
+            return _without_heading(_without_marks(rationale))
     rationale, heading = _without_heading(_END_TAG.sub("", after).lstrip(_LEADING))
-    rationale, edits = _finished(rationale, part.stopped)
+    rationale, edits = _without_cut_sentence(_Text(rationale, part.stopped, ()))
     return rationale, (*heading, *edits)
 
 
 def _sentence_start(before: str) -> int:
-    """Where the sentence begins that the end of a text stands in; a small letter or a digit begins none."""
+    """Where the last sentence of a text begins; a small letter or a digit begins none."""
     offset = max(0, len(before) - 2_000)
     ends = [match.end() for match in _SENTENCE.finditer(before, offset)]
-    begins = (end for end in reversed(ends) if before[end - 1] == "\n" or _begins_sentence(before[end : end + 1]))
-    return next(begins, 0)
-
-
-def _begins_sentence(character: str) -> bool:
-    return not (character.islower() or character.isdigit())
+    for end in reversed(ends):
+        first = before[end : end + 1]
+        if before[end - 1] == "\n" or not (first.islower() or first.isdigit()):
+            return end
+    return 0
 
 
 def _without_heading(text: str) -> tuple[str, tuple[str, ...]]:
-    """Without a heading such as `Rationale:` before it, or tags of that name around it."""
+    """The text without a heading such as `Rationale:` before it, or tags of that name around it."""
     text = text.strip()
-    tag = _TAG.match(text)
+    if _TAG.match(text):
+        return _TAG.sub("", text).strip(), ("heading removed",)
     heading = _HEADING.match(text)
-    if not tag and not heading:
-        return text, ()
-    return _TAG.sub("", text).strip() if tag else text[heading.end() if heading else 0 :].strip(), ("heading removed",)
+    return (text[heading.end() :].strip(), ("heading removed",)) if heading else (text, ())
 
 
-def _trimmed(text: str) -> str:
-    """Without last lines of mere marks, such as `---`."""
+def _without_marks(text: str) -> str:
+    """The text without last lines of mere marks, such as `---`."""
     lines = text.strip().split("\n")
     while lines and not _has_words(lines[-1]):
         lines.pop()
     return "\n".join(lines).strip()
 
 
-def _finished(text: str, stopped: bool) -> tuple[str, tuple[str, ...]]:
-    """Without the last sentence where the token limit cut it."""
-    text = _trimmed(text)
-    if not stopped or text.endswith((".", "!", "?", "。", '."', ".)")):
+def _without_cut_sentence(part: _Text) -> tuple[str, tuple[str, ...]]:
+    """The text without its last sentence where the token limit cut it."""
+    text = _without_marks(part.text)
+    if not part.stopped or text.endswith((".", "!", "?", "。", '."', ".)")):
         return text, ()
-    return _trimmed(text[: _sentence_start(text)]), ("unfinished sentence cut",)
+    return _without_marks(text[: _sentence_start(text)]), ("unfinished sentence cut",)
 
 
 def _has_words(text: str) -> bool:
     return any(character.isalnum() for character in text)
+
+
+# --- the label that a stated answer stands for ---
+
+_MARKUP = re.compile(r"[\s*_`\"'“”‘’«»$~]*(?:\\text\{)?")
+_BRACKETS = re.compile(r"[\s*_`\"'“”‘’«»$~(\[{<]*")
+_MARKER = re.compile(
+    r"(?:[(\[]\s?(?P<a>[A-Za-z]|\d{1,2})\s?[)\]]|(?P<b>[A-Za-z]|\d{1,2})(?:[)\]]|[.:](?=\s|[*_]|$)|\s[-–—]\s))[*_]*"
+    r"(?P<gap>[\s:*_\-–—]*)"
+)
+_ONE_LETTER = re.compile(r"(?P<a>[A-Za-z])(?P<gap>)(?=\W*$|\s*[,;.]\s|\s+\(|\s+(?:because|since|as)\b)")
+_FILLER = re.compile(
+    r"(?:(?:either|option|choice|letter|likely|most likely|probably|clearly|therefore|thus|a|an|the)\b[\s:*_]+)+", re.I
+)
+_OR = re.compile(r"[\s*_\"'”’)\],]*(?:and/or\b|or\b|/)", re.I)
+_AND = re.compile(r"[\s*_\"'”’)\]]*(?:,\s*(?:and\b)?|and\b|&|;)\s*", re.I)
+_CLOSED = re.compile(r"[\s*_\"'”’)\]]*(?:$|[.,;!?]|or\b|and\b)", re.I)
+_SENTENCE_END = re.compile(r"[.!?;,\n]|\s(?:because|since|as)\s", re.I)
+_EXPLANATION = re.compile(r"\s*(?:[.,;!]|because\b|since\b|as\b|$)", re.I)
+_ANOTHER_LETTER = re.compile(r"[\s*_)\]]*(?:,|and\b|or\b|/|&|;)[\s(\[*_]*[A-Z](?=[)\].,;]|\s*$|\s+(?:or|and)\b)", re.I)
+_FOLLOWING = re.compile(
+    r"[\s*_`\"'“”’]*(?:$|[^\w\s]|(?:and|as|at|based|because|but|due|for|given|here|if|in|is|or|rather|since|so|that|"
+    r"therefore|this|until|when|which|with)\b)",
+    re.I,
+)
+"""What may stand behind a label of one word: `no, ...` and `no because ...` state it, `no evidence of` does not."""
+_TRAILING = " \t\r\n.,;:!?*_`\"'“”‘’«»$~)]}>\\"
+
+
+@dataclass(frozen=True, slots=True)
+class StatedLabel:
+    """The option that a stated answer names, and where in the answer it ends."""
+
+    label: str | None = None
+    end: int = 0
+    repaired: bool = False
+    """It was not written as the option is."""
+    whole: bool = False
+    """The option stands there in full, not as a letter."""
+    detail: str = ""
+    """Why there is none; never text of the answer."""
+
+
+def find_label(stated: str, options: Sequence[str]) -> StatedLabel:
+    """The option that a stated answer begins with.
+
+    In full; else before an explanation, the longest option first; else by its letter alone. The text wins over a
+    letter that names another option. An answer that offers two options, or whose letter and text have nothing in
+    common, states none.
+    """
+    stated = stated[:LONGEST_STATED]
+    starts, letter, rest = _label_starts(stated)
+    by_letter = options[letter] if letter is not None and letter < len(options) else None
+    written = _find_written(stated, starts, options)
+    if written is not None:
+        if _offers_another(stated[written.end :], options):
+            return StatedLabel(detail="two answers stated")
+        clash = by_letter is not None and normalise_label(by_letter) != normalise_label(written.label or "")
+        return StatedLabel(written.label, written.end, written.repaired or clash, whole=True)
+    if letter is None:
+        return StatedLabel()
+    if by_letter is None:
+        return StatedLabel(detail="letter without an option")
+    if _OR.match(stated, rest) or _ANOTHER_LETTER.match(stated, rest):
+        return StatedLabel(detail="two answers stated")
+    if _EXPLANATION.match(stated, rest):
+        return StatedLabel(by_letter, rest)
+    sentence_end = _SENTENCE_END.search(stated, rest)
+    end = sentence_end.start() if sentence_end else len(stated)
+    if _resembles(stated[rest:end], by_letter):
+        return StatedLabel(by_letter, end, repaired=True)
+    return StatedLabel(detail="letter and text disagree")
+
+
+def _label_starts(stated: str) -> tuple[list[int], int | None, int]:
+    """Where the label may begin, in order of trust; the place of the letter's option; where the text behind it begins.
+
+    A number marks a choice too, but does not say which: lists are counted from 0 or from 1.
+    """
+    starts: list[int] = []
+    letter, rest = None, 0
+    position = _end_of(_MARKUP, stated, 0)
+    for _ in range(2):
+        starts += [position, _end_of(_BRACKETS, stated, position)]
+        marker = _MARKER.match(stated, position) or _ONE_LETTER.match(stated, position)
+        if marker:
+            name = (marker.group("a") or marker.groupdict().get("b") or "").casefold()
+            if letter is None and name.isalpha():
+                letter = ord(name) - ord("a")
+                rest = marker.start("gap")
+                rest = rest if _EXPLANATION.match(stated, rest) else marker.end()
+            starts.append(_end_of(_BRACKETS, stated, marker.end()))
+        filler = _FILLER.match(stated, starts[-1])
+        if not filler:
+            break
+        position = _end_of(_MARKUP, stated, filler.end())
+    return list(dict.fromkeys(starts)), letter, rest
+
+
+def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
+    match = pattern.match(text, position)
+    return match.end() if match else position
+
+
+def _find_written(stated: str, starts: Sequence[int], options: Sequence[str]) -> StatedLabel | None:
+    """The option that stands in full at one of the places: alone, else before other text, the longest option first."""
+    by_name = {normalise_label(option): option for option in reversed(options)}
+    for start in starts:
+        text = stated[start:]
+        for form in (text, text.rstrip(_TRAILING)):
+            if label := by_name.get(normalise_label(form)):
+                return StatedLabel(label, start + len(form))
+    for start in starts:
+        matches = [
+            (match.end(), option)
+            for option in options
+            if (match := _option_pattern(option).match(stated, start))
+            and (" " in option.strip() or _FOLLOWING.match(stated, match.end()))
+        ]
+        if matches:
+            end, option = max(matches, key=lambda pair: pair[0])
+            return StatedLabel(option, end, repaired=normalise_label(stated[start:end]) != normalise_label(option))
+    return None
+
+
+@lru_cache(maxsize=8192)
+def _option_pattern(option: str) -> re.Pattern[str]:
+    """Matches the option up to a word boundary, with any of space, hyphen and underscore between its words."""
+    words = [re.escape(word) for word in re.split(r"(?<=\w)[\s_\-–]+(?=\w)", option.strip()) if word]
+    return re.compile(r"[\s_\-–]{0,3}".join(words) + r"(?!\w|[-–/'’_]\w)" if words else r"(?!)", re.I)
+
+
+def _offers_another(rest: str, options: Sequence[str]) -> bool:
+    """Whether a second option follows: `or ...`, or a list of options; `yes, no further care` is none."""
+    if _OR.match(rest):
+        return True
+    joined = _AND.match(rest)
+    if joined is None:
+        return False
+    marker = _MARKER.match(rest, joined.end())
+    start = _end_of(_BRACKETS, rest, marker.end() if marker else joined.end())
+    matches = (_option_pattern(option).match(rest, start) for option in options)
+    return any(match is not None and _CLOSED.match(rest, match.end()) for match in matches)
+
+
+def _resembles(text: str, option: str) -> bool:
+    """Whether a text is a misspelling, a part or an extension of the option."""
+    text, option = normalise_label(text.strip(_TRAILING)), normalise_label(option)
+    if not text or len(text) > 3 * len(option) + 20:
+        return False
+    words, option_words = set(text.split()), set(option.split())
+    if words <= option_words or option_words <= words:
+        return True
+    return difflib.SequenceMatcher(None, text.replace(" ", ""), option.replace(" ", ""), False).ratio() >= SIMILAR
+
+
+# --- an answer given as JSON ---
+
+_DECODER = json.JSONDecoder(strict=False)
+_TRAILING_COMMA = re.compile(r",(?=\s{0,50}[}\]])")
+
+
+def _parse_json(part: _Text, options: Sequence[str], config: ParseConfig) -> Parsed:
+    """The answer of the first object that has one of the two keys; case of keys does not count."""
+    detail = "no JSON object"
+    for objects, edits in json_forms(part.text):
+        for item in objects:
+            detail = "neither key in the object"
+            fields = {key.casefold(): value for key, value in reversed(item.items())}
+            label = _field_text(fields.get(config.json_label_key.casefold()), ", ")
+            rationale = _field_text(fields.get(config.json_rationale_key.casefold()), "\n")
+            if label is None and rationale is None:
+                continue
+            part = _Text(part.text, False, (*part.edits, *edits))
+            stated = find_label(label, options) if label is not None else None
+            if config.require_label and stated is None:
+                return part.rejected("no_answer", "json", "no label in the object")
+            if config.require_label and stated is not None and stated.label is None:
+                return part.rejected("not_a_label", "json", stated.detail)
+            return part.accepted((rationale or "").strip(), stated, "json")
+    return part.rejected("truncated" if part.stopped else "bad_json", detail=detail)
+
+
+def json_forms(text: str) -> Iterator[tuple[list[dict[str, Any]], tuple[str, ...]]]:
+    """Yield the JSON objects of a text as written, then without the commas before a closing bracket, which models
+    write and JSON forbids; with each, what was done."""
+    if "{" in text:
+        yield json_objects(text), ()
+        mended = _TRAILING_COMMA.sub("", text)
+        if mended != text:
+            yield json_objects(mended), ("trailing comma removed",)
+
+
+def json_objects(text: str) -> list[dict[str, Any]]:
+    """The whole JSON objects of a text, in order; objects within another are not listed."""
+    objects: list[dict[str, Any]] = []
+    position = text.find("{")
+    for _ in range(MOST_OBJECTS):
+        if position < 0:
+            break
+        try:
+            item, end = _DECODER.raw_decode(text, position)
+        except (ValueError, RecursionError):
+            end = position + 1
+        else:
+            objects.append(item)
+        position = text.find("{", end)
+    return objects
+
+
+def _field_text(value: Any, separator: str) -> str | None:
+    """A text, a whole number, or a list of texts as one text; None for anything else."""
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        return separator.join(value)
+    return None if isinstance(value, bool) or not isinstance(value, str | int) else str(value)

@@ -1,4 +1,4 @@
-"""Where every rationale comes from: kept with the examples, and with the model that was trained on them."""
+"""Provenance of rationales: kept with the examples, and with the model that was trained on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from r2d.rationales.candidates import Candidate
+from r2d.rationales.records import Candidate
 
 PROVENANCE_SCHEMA = pa.schema(
     [
@@ -31,32 +31,29 @@ PROVENANCE_SCHEMA = pa.schema(
         ("flags", pa.list_(pa.string())),
     ]
 )
-"""One row a rationale that was taken: where it comes from and what was done to it. It holds no clinical text."""
+"""One row for each rationale that was taken: its origin and what was done to it. It holds no clinical text."""
 
 
-def provenance_of(candidates: Mapping[str, Sequence[Candidate]], origins: Mapping[str, str]) -> pa.Table:
-    """A row for each rationale that was taken.
+def provenance_table(candidates: Mapping[str, Sequence[Candidate]], origins: Mapping[str, str]) -> pa.Table:
+    """Table of `PROVENANCE_SCHEMA`.
 
     Args:
         candidates: source -> its records.
         origins: id of a record -> its source, for edited forms.
     """
     rows = []
-    for name, several in candidates.items():
-        for candidate in several:
+    for name, of_source in candidates.items():
+        for candidate in of_source:
             record, target = candidate.record, candidate.target
             if not candidate.accepted or target is None:
                 continue
-            if record.edits and record.edits not in origins:
-                candidate.flags.append("edited form of a record that is not there")
+            text = candidate.rationale.encode("utf-8", "surrogatepass")
             rows.append(
                 {
                     "example_id": target.id,
                     "split": target.split,
                     "source": name,
-                    "rationale_sha256": hashlib.sha256(
-                        candidate.rationale.encode("utf-8", "surrogatepass")
-                    ).hexdigest(),
+                    "rationale_sha256": hashlib.sha256(text).hexdigest(),
                     "file": record.file,
                     "row": record.row,
                     "record_id": record.record_id,
@@ -74,14 +71,14 @@ def provenance_of(candidates: Mapping[str, Sequence[Candidate]], origins: Mappin
     return pa.Table.from_pylist(rows, schema=PROVENANCE_SCHEMA)
 
 
-def with_stages(provenance: pa.Table, chosen: Mapping[str, pa.Table]) -> pa.Table:
+def with_stages(provenance: pa.Table, stage_examples: Mapping[str, pa.Table]) -> pa.Table:
     """The provenance with the column `stages`: which of them took the rationale, for training or for evaluation.
 
     Args:
-        chosen: stage -> its examples, `rationale_source` set.
+        stage_examples: stage -> its examples, `rationale_source` set.
     """
     stages: dict[tuple[str, str], list[str]] = {}
-    for name, table in chosen.items():
+    for name, table in stage_examples.items():
         for key in zip(table["id"].to_pylist(), table["rationale_source"].to_pylist(), strict=True):
             stages.setdefault(key, []).append(name)
     keys = zip(provenance["example_id"].to_pylist(), provenance["source"].to_pylist(), strict=True)

@@ -1,62 +1,78 @@
-"""The checks on a rationale beside its text and its gold label, and what each asks to be done."""
+"""Checks on a rationale beside its note and its gold label, by plain word matching.
+
+What a rationale says that its note does not (numbers, findings), what it gives away (copied words, the label), and what
+`rationales.sources.<name>.quality` asks to be done about it. A finding counts as named, whether affirmed or denied.
+"""
 
 from __future__ import annotations
 
 import functools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
+
+import yaml
 
 from r2d.config.rationales import QualityConfig
-from r2d.rationales.grounding import Findings, contains_label, copied_share, load_findings, mask_label, ungrounded
-from r2d.rationales.records import Reason
+from r2d.errors import ConfigError
+from r2d.rationales.records import Candidate, Reason
 from r2d.text import normalise_label
-
-if TYPE_CHECKING:
-    from r2d.rationales.candidates import Candidate
 
 CHECKS: tuple[Reason, ...] = (
     "disagrees_with_gold", "too_short", "too_long", "copies_text", "repeated", "ungrounded", "leaks_label",
 )  # fmt: skip
+MASK = "[LABEL]"
+
+Words: TypeAlias = tuple[str, ...]
+Index: TypeAlias = dict[str, list[tuple[Words, Words]]]
+"""First word of a form -> forms, longest first, each with the findings it stands for."""
 
 
 class QualityChecks:
-    """The checks of one source, ready to be held against its rationales."""
+    """The checks of one source."""
 
     def __init__(self, config: QualityConfig, candidates: Iterable[Candidate]) -> None:
-        self.config = config
-        self.findings = _shipped() if config.findings_file is None else load_findings(Path(config.findings_file))
-        texts_of: dict[str, set[str]] = {}
-        for candidate in candidates:
-            texts_of.setdefault(normalise_label(candidate.rationale), set()).add(normalise_label(candidate.text))
-        self.num_texts = Counter({rationale: len(texts) for rationale, texts in texts_of.items()})
+        """Load the lexicon and count how many different texts share each rationale.
 
-    def hold(self, candidate: Candidate) -> None:
-        """Write into a candidate which checks it passed and which it did not; drop, flag or mask it as configured."""
-        failed = dict(self._failed(candidate))
+        Args:
+            candidates: every record of the source that has a rationale.
+        """
+        self.config = config
+        self.findings = load_findings(None if config.findings_file is None else Path(config.findings_file))
+        texts: dict[str, set[str]] = {}
+        for candidate in candidates:
+            texts.setdefault(normalise_label(candidate.rationale), set()).add(normalise_label(candidate.text))
+        self.num_texts = Counter({rationale: len(shared_by) for rationale, shared_by in texts.items()})
+
+    def apply(self, candidate: Candidate) -> None:
+        """Record which checks a candidate passes; drop, flag or mask the rationale as configured where it does not."""
+        failed = dict(self._failed_checks(candidate))
         for check in CHECKS:
             action = getattr(self.config, check)
             if check == "disagrees_with_gold" and candidate.label is None and not candidate.stated_label:
                 continue
             if check not in failed:
                 candidate.checks_passed.append(check)
-            elif action == "drop":
+                continue
+            if action == "drop":
                 candidate.reject(check, failed[check])
-            elif action == "mask":
+                continue
+            candidate.faults.append(check)
+            if action == "mask":
                 candidate.rationale = mask_label(candidate.rationale, candidate.gold)
                 candidate.edits.append("label masked")
-                candidate.faults.append(check)
-            else:
-                candidate.faults.append(check)
-                if action == "flag":
-                    candidate.flags.append(check if not failed[check] else f"{check}: {failed[check]}")
+            elif action == "flag":
+                candidate.flags.append(f"{check}: {failed[check]}" if failed[check] else check)
 
-    def _failed(self, candidate: Candidate) -> Iterator[tuple[Reason, str]]:
-        """Each check that the rationale does not pass, with a detail that quotes nothing."""
+    def _failed_checks(self, candidate: Candidate) -> Iterator[tuple[Reason, str]]:
+        """Yield each check that the rationale does not pass, with a detail that quotes nothing."""
         config, rationale, text = self.config, candidate.rationale, candidate.text
-        stated = candidate.label is not None or candidate.stated_label
-        if stated and normalise_label(candidate.label or "") != normalise_label(candidate.gold):
+        has_label = candidate.label is not None or candidate.stated_label
+        if has_label and normalise_label(candidate.label or "") != normalise_label(candidate.gold):
             yield "disagrees_with_gold", ""
         if len(rationale) < config.min_characters:
             yield "too_short", f"{len(rationale)} characters"
@@ -70,17 +86,253 @@ class QualityChecks:
             yield "repeated", f"{repeats} texts"
         # A label may hold a number of its own ("within three days"); that it is named is no claim about the patient.
         beyond = ungrounded(mask_label(rationale, candidate.gold), text, self.findings)
-        if beyond.numbers or beyond.findings:
-            yield "ungrounded", _counted(beyond.numbers, beyond.findings)
+        counts = [(len(beyond.numbers), "number"), (len(beyond.findings), "finding")]
+        if any(count for count, _ in counts):
+            yield "ungrounded", ", ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in counts if count)
         if contains_label(rationale, candidate.gold):
             yield "leaks_label", ""
 
 
+# --- the label, and copied words ---
+
+
+def contains_label(rationale: str, label: str) -> bool:
+    """Whether a rationale names a label as whole words; case, and spaces against hyphens, do not count.
+
+    Short labels match too often: `no` is found in "no fever". A label inside a longer one is found across a space
+    (`urgent` in "very urgent"), not across a hyphen (`urgent` in "non-urgent").
+    """
+    return _label_pattern(label).search(rationale) is not None
+
+
+def mask_label(rationale: str, label: str) -> str:
+    """The rationale with `[LABEL]` in place of what `contains_label` finds."""
+    return _label_pattern(label).sub(MASK, rationale)
+
+
+@functools.lru_cache(maxsize=1024)
+def _label_pattern(label: str) -> re.Pattern[str]:
+    parts = [re.escape(part) for part in re.split(r"[\s_-]+", label) if part]
+    words = r"[\s_-]+".join(parts)
+    return re.compile(rf"(?<![\w-]){words}(?![\w-])" if parts else "(?!)", re.IGNORECASE)
+
+
+def copied_share(rationale: str, text: str) -> float:
+    """Share of the rationale's word triples that stand in the text; 0 for a rationale without words.
+
+    A rationale of one or two words counts as one item, copied where they stand in the text side by side.
+    """
+    words, source = _plain_words(rationale), _plain_words(text)
+    size = min(3, len(words))
+    if size == 0:
+        return 0.0
+    known = set(_runs(source, size))
+    runs = list(_runs(words, size))
+    return sum(run in known for run in runs) / len(runs)
+
+
+def _runs(words: Words, size: int) -> Iterator[Words]:
+    return zip(*(words[start:] for start in range(size)), strict=False)
+
+
+# --- numbers and findings ---
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The lexicon of findings, ready for matching."""
+
+    names: Index
+    evidence: Index
+    """As `names`, and what else in a note shows a finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ungrounded:
+    """What stands in a rationale and nowhere in its note, each once, in the order of the rationale."""
+
+    numbers: tuple[str, ...]
+    """Without thousands separators and needless zeros."""
+    findings: tuple[str, ...]
+    """First forms of the lexicon, never the words of the rationale."""
+
+
+def ungrounded(rationale: str, text: str, findings: Findings) -> Ungrounded:
+    """Numbers and findings of a rationale that its note does not hold.
+
+    The rationale is read strictly and the note generously, so that little is reported wrongly: of overlapping forms
+    the rationale names only the longest, the note names all; `one` is a number only in the note; a digit inside a
+    name, an ordinal, a list marker at the start of a line is none in the rationale. A form of several findings
+    is grounded when the note has one of them. A denied finding counts like an affirmed one. Where labels hold numbers
+    ("within 3 days"), give the rationale as `mask_label` returns it.
+    """
+    numbers = _claimed_numbers(rationale)
+    if numbers:
+        known_numbers = _numbers_in_note(text)
+        numbers = [number for number in numbers if number not in known_numbers]
+    claims, position = list[Words](), 0
+    for start, end, names in _matches(_words(rationale), findings.names):
+        if start >= position:
+            position = end
+            claims.append(names)
+    missing: list[str] = []
+    if claims:
+        known = {name for _, _, names in _matches(_words(text), findings.evidence) for name in names}
+        missing = [name for names in claims if known.isdisjoint(names) for name in names]
+    return Ungrounded(tuple(dict.fromkeys(numbers)), tuple(dict.fromkeys(missing)))
+
+
+_LIST_MARKER = re.compile(r"^\s*\(?[0-9]{1,2}[.)](?=\s)", re.MULTILINE)
+_DIGITS = r"(?>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+_NUMBER, _FRACTION = re.compile(r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?"), re.compile(r"\.[0-9]+")
+_CLAIMED_NUMBER = re.compile(rf"(?<![^\W_x])(?<![a-z]-)(?<![0-9]\.){_DIGITS}(?!st\b|nd\b|rd\b|th\b)")
+"""Leaves out ordinals, and digits that belong to a name (SpO2, COVID-19), but for an x as in x3d."""
+_SMALL = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+]  # fmt: skip
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_VALUES = {word: value for value, word in enumerate(_SMALL)} | {word: 10 * at for at, word in enumerate(_TENS, 2)}
+_NUMBER_WORD = re.compile(rf"\b(?:({'|'.join(_TENS)})(?:[\s-]+({'|'.join(_SMALL[1:10])}))?|({'|'.join(_SMALL)}))\b")
+_MEANS_ONE = re.compile(r"\ban?\s+(?:second|minute|hour|day|night|week|fortnight|month|year)\b|\bonce\b")
+_MEANS_TWO = re.compile(r"\btwice\b|\bboth\b|\bcouple\b|\bpair\b")
+
+
+def _claimed_numbers(rationale: str) -> list[str]:
+    """Numbers that a rationale states, in order."""
+    rationale = _LIST_MARKER.sub(" ", rationale.casefold())
+    numbers = [(match.start(), _canonical(match.group())) for match in _CLAIMED_NUMBER.finditer(rationale)]
+    numbers += [(at, value) for at, word, value in _number_words(rationale) if word != "one"]
+    return [value for _, value in sorted(numbers)]
+
+
+def _numbers_in_note(text: str) -> set[str]:
+    text = text.casefold()
+    numbers = {_canonical(digits) for pattern in (_NUMBER, _FRACTION) for digits in pattern.findall(text)}
+    numbers.update(value for _, _, value in _number_words(text))
+    numbers.update(value for value, pattern in (("1", _MEANS_ONE), ("2", _MEANS_TWO)) if pattern.search(text))
+    return numbers
+
+
+def _number_words(text: str) -> Iterator[tuple[int, str, str]]:
+    """Position, word and value of each number word up to ninety-nine."""
+    for match in _NUMBER_WORD.finditer(text):
+        yield match.start(), match.group(), str(sum(_VALUES[part] for part in match.groups() if part))
+
+
+def _canonical(digits: str) -> str:
+    """Digits without thousands separators and needless zeros."""
+    whole, _, fraction = digits.replace(",", "").partition(".")
+    whole, fraction = whole.lstrip("0") or "0", fraction.rstrip("0")
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+def _matches(words: Words, index: Index) -> Iterator[tuple[int, int, Words]]:
+    """Start, end and findings of each form in a text, by start; the longest first where several start together."""
+    for start, word in enumerate(words):
+        for form, names in index.get(word, ()):
+            end = start + len(form)
+            if words[start:end] == form:
+                yield start, end, names
+
+
+_WORD = re.compile(r"[^\W_]+")
+_APOSTROPHE = re.compile(r"['’]")
+
+
+def _plain_words(text: str) -> Words:
+    return tuple(_WORD.findall(_APOSTROPHE.sub("", text.casefold())))
+
+
+def _words(text: str) -> Words:
+    """Words in the form in which findings are compared: without case, apostrophes, hyphens and plural."""
+    return tuple(map(_singular, _plain_words(text)))
+
+
+@functools.lru_cache(maxsize=65_536)
+def _singular(word: str) -> str:
+    if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+        return word
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    return word[:-2] if word.endswith(("shes", "ches", "xes", "sses")) else word[:-1]
+
+
+# --- the lexicon ---
+
+
+def load_findings(path: Path | None = None) -> Findings:
+    """The lexicon of a YAML file, by default the `findings.yaml` of this package, which shows the format.
+
+    Raises:
+        ConfigError: lists every fault of the file: entry, what was found, what is allowed, the fix.
+    """
+    return _shipped_findings() if path is None else _read_findings(path)
+
+
 @functools.cache
-def _shipped() -> Findings:
-    return load_findings()
+def _shipped_findings() -> Findings:
+    return _read_findings(files("r2d.rationales").joinpath("findings.yaml"))
 
 
-def _counted(numbers: Sequence[str], findings: Sequence[str]) -> str:
-    parts = [(len(numbers), "number"), (len(findings), "finding")]
-    return ", ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in parts if count)
+def _read_findings(source: Any) -> Findings:
+    try:
+        content = yaml.safe_load(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read ({error.strerror}); give the path of a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source}: is no YAML in UTF-8: {error}") from None
+    faults = list(_lexicon_faults(content))
+    if faults:
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise ConfigError("\n".join([f"{source}: {count} in the findings", *faults]))
+    forms_of = {forms[0]: forms for forms in content["names"]}
+    names = [(form, name) for name, forms in forms_of.items() for form in forms]
+    shown_by = content.get("shown_by") or {}
+    signs = [
+        (form, name) for name, several in shown_by.items() for sign in several for form in forms_of.get(sign, [sign])
+    ]
+    return Findings(_index(names), _index(names + signs))
+
+
+def _index(forms: Sequence[tuple[str, str]]) -> Index:
+    """Index pairs of a form and a finding by the first word of the form."""
+    meanings: dict[Words, list[str]] = {}
+    for form, name in forms:
+        meanings.setdefault(_words(form), []).append(name)
+    index: Index = {}
+    for words in sorted(meanings, key=len, reverse=True):
+        index.setdefault(words[0], []).append((words, tuple(dict.fromkeys(meanings[words]))))
+    return index
+
+
+def _lexicon_faults(content: Any) -> Iterator[str]:
+    """Yield one line for each fault of a lexicon."""
+    if not isinstance(content, dict) or not set(content) <= {"names", "shown_by"} or not content.get("names"):
+        found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        yield f"  (the whole): found {found}; allowed: `names`, and if wanted `shown_by`; see findings.yaml of r2d"
+        return
+    entries, shown_by = content["names"], content.get("shown_by") or {}
+    if not isinstance(entries, list) or not isinstance(shown_by, dict):
+        yield "  names must be a list of lists of forms, shown_by a mapping from a first form to a list of signs"
+        return
+    first_forms: set[str] = set()
+    for at, forms in enumerate(entries):
+        yield from _faults_of_forms(f"names.{at}", forms)
+        first = forms[0] if isinstance(forms, list) and forms else None
+        if isinstance(first, str) and first in first_forms:
+            yield f"  names.{at}: a list before it begins with {first!r} too; put the two together"
+        first_forms.add(str(first))
+    for name, signs in shown_by.items():
+        yield from _faults_of_forms(f"shown_by.{name}", signs)
+        if name not in first_forms:
+            yield f"  shown_by.{name}: no list of names begins with it; allowed: the first form of a list"
+
+
+def _faults_of_forms(entry: str, forms: Any) -> Iterator[str]:
+    if not isinstance(forms, list) or not forms:
+        yield f"  {entry}: found {forms!r}; allowed: a list of at least one form, such as [fever, febrile]"
+    elif bad := [form for form in forms if not isinstance(form, str) or not _words(form)]:
+        yield f'  {entry}: found {bad!r}; allowed: words; put yes, no, on, off and numbers in quotes ("no")'
+    elif twice := sorted({form for form in forms if forms.count(form) > 1}):
+        yield f"  {entry}: found {twice!r} more than once; remove the copies"

@@ -1,48 +1,60 @@
-"""What a reader of a rationale source gives: one record for each thing in a file, usable or not; none is dropped."""
+"""Records of rationale sources, one for each thing in a file, usable or not, and the reasons why one is rejected."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 Reason = Literal[
-    # of the record
-    "malformed_record", "request_failed", "refused", "cancelled", "no_id", "unknown_id", "quarantined",
-    # of its text
+    "malformed_record", "request_failed", "refused", "cancelled",
+    "no_id", "unknown_id", "quarantined", "repeated_record",
     "empty", "truncated", "no_answer", "not_a_label", "no_rationale", "bad_json",
-    # of the rationale beside its text
-    "disagrees_with_gold", "leaks_label", "too_short", "too_long", "copies_text", "repeated", "ungrounded", "privacy",
-    # of its place among others
-    "repeated_record", "not_chosen", "superseded",
+    "privacy", "disagrees_with_gold", "too_short", "too_long", "copies_text", "repeated", "ungrounded", "leaks_label",
+    "not_chosen", "superseded",
 ]  # fmt: skip
-"""Why a record became no rationale."""
+"""Why a record became no rationale, in the order in which it is checked."""
 
-REASONS: dict[Reason, str] = {
-    "malformed_record": "the record does not have the shape of its format",
-    "request_failed": "the request failed, expired or was never answered",
-    "refused": "the model refused to answer",
-    "cancelled": "the annotation was cancelled, discarded or is a draft",
-    "no_id": "the record names no example",
-    "unknown_id": "no example has this id",
-    "quarantined": "the validation set its example aside",
-    "empty": "nothing is left once spaces and reasoning are removed",
-    "truncated": "the output ends before an answer, at its token limit",
-    "no_answer": "no answer is stated in a configured style",
-    "not_a_label": "the stated answer is none of the labels",
-    "no_rationale": "there is an answer but no rationale",
-    "bad_json": "the output is not the JSON object that was asked for",
-    "disagrees_with_gold": "the source's own label is another than the gold one",
-    "leaks_label": "the gold label stands verbatim in the rationale",
-    "too_short": "shorter than the configured minimum",
-    "too_long": "longer than the configured maximum",
-    "copies_text": "mostly copied from the text",
-    "repeated": "word for word the rationale of too many different texts",
-    "ungrounded": "names a number or a finding that stands nowhere in the text",
-    "privacy": "identifies a person",
-    "repeated_record": "the same record once more",
-    "not_chosen": "another rationale of this source was taken for the example",
-    "superseded": "a later, edited form of it was taken",
+PHASES: dict[str, dict[Reason, str]] = {
+    "No usable record": {
+        "malformed_record": "the record does not have the shape of its format",
+        "request_failed": "the request failed, expired or was never answered",
+        "refused": "the model refused to answer",
+        "cancelled": "the annotation was cancelled, discarded or is a draft",
+    },
+    "No example for it": {
+        "no_id": "the record names no example",
+        "unknown_id": "no example has this id",
+        "quarantined": "the validation set its example aside",
+        "repeated_record": "the same record once more",
+    },
+    "No rationale in it": {
+        "empty": "nothing is left once spaces and reasoning are removed",
+        "truncated": "the output ends before an answer, at its token limit",
+        "no_answer": "no answer is stated in a configured style",
+        "not_a_label": "the stated answer is none of the labels",
+        "no_rationale": "there is an answer but no rationale",
+        "bad_json": "the output is not the JSON object that was asked for",
+    },
+    "Failed a check": {
+        "privacy": "identifies a person",
+        "disagrees_with_gold": "the source's own label is another than the gold one",
+        "too_short": "shorter than the configured minimum",
+        "too_long": "longer than the configured maximum",
+        "copies_text": "mostly copied from the text",
+        "repeated": "word for word the rationale of too many different texts",
+        "ungrounded": "names a number or a finding that stands nowhere in the text",
+        "leaks_label": "the gold label stands verbatim in the rationale",
+    },
+    "Another was taken": {
+        "not_chosen": "another rationale of this source was taken for the example",
+        "superseded": "a later, edited form of it was taken",
+    },
 }
+"""Where on its way a record is lost -> each reason in words."""
+
+REASONS: dict[Reason, str] = {reason: words for reasons in PHASES.values() for reason, words in reasons.items()}
+"""Each reason in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +94,57 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
-    """What was found in the text of one record."""
+class Target:
+    """The example that a record belongs to, as far as ingestion needs it."""
 
+    id: str
+    text: str
+    label: str
+    options: Sequence[str]
+    split: str
+
+
+@dataclass(slots=True)
+class Candidate:
+    """One record, its example and everything that was decided about it."""
+
+    record: Record
+    example_id: str | None = None
+    """As the record says, or as its order says."""
+    target: Target | None = None
     rationale: str = ""
     label: str | None = None
-    """One of the labels that were allowed; None where none is stated."""
+    """The source's own label, as declared; None where it states none, or one that is not allowed."""
+    stated_label: bool = False
+    """Whether the source states a label, allowed or not."""
     parser: str = ""
-    """Which pattern or structure matched: `answer_patterns[0]`, `json`, `as written`."""
-    edits: tuple[str, ...] = ()
-    """What was done to the text: `reasoning removed`, `run-on cut`, `repaired label`."""
+    edits: list[str] = field(default_factory=list)
+    checks_passed: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    """Checks that it did not pass, whatever the policy made of them."""
+    flags: list[str] = field(default_factory=list)
+    """Faults that the policy flags, each with a detail behind a colon, if there is one."""
     reason: Reason | None = None
+    """Why it was rejected; None where its rationale is taken."""
     detail: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        return self.reason is None
+
+    @property
+    def text(self) -> str:
+        return self.target.text if self.target else ""
+
+    @property
+    def gold(self) -> str:
+        return self.target.label if self.target else ""
+
+    def failed(self, check: Reason) -> bool:
+        """Whether the rationale does not pass a check, whatever the policy made of that."""
+        return check in self.faults or self.reason == check
+
+    def reject(self, reason: Reason, detail: str = "") -> None:
+        """Give the reason, unless there is an earlier one."""
+        if self.reason is None:
+            self.reason, self.detail = reason, detail

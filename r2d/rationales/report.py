@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import SPLITS
 from r2d.privacy.deidentify import deidentify_texts
-from r2d.rationales.records import REASONS, Reason
+from r2d.rationales.ingest import Ingestion
+from r2d.rationales.records import PHASES, REASONS, Candidate
 from r2d.reports.templates import render
-
-if TYPE_CHECKING:
-    from r2d.rationales.candidates import Candidate
-    from r2d.rationales.ingest import Ingestion
 
 MAX_EXAMPLES = 10
 """Of each source and reason."""
 SHOWN_CHARACTERS = 600
 SHOWN_END = 180
 """Of a text that is cut, how much of its end is shown: there an answer stands, or is missing."""
-
-PHASES: dict[str, tuple[Reason, ...]] = {
-    "No usable record": ("malformed_record", "request_failed", "refused", "cancelled"),
-    "No example for it": ("no_id", "unknown_id", "quarantined", "repeated_record"),
-    "No rationale in it": ("empty", "truncated", "no_answer", "not_a_label", "no_rationale", "bad_json"),
-    "Failed a check": (
-        "privacy", "disagrees_with_gold", "too_short", "too_long", "copies_text", "repeated", "ungrounded",
-        "leaks_label",
-    ),
-    "Another was taken": ("not_chosen", "superseded"),
-}  # fmt: skip
-"""Where on its way a record is lost -> the reasons, in the order in which they are looked for."""
 
 _STAGES = {
     "stage1": "Stage 1: the label and the rationale, apart",
@@ -50,15 +35,16 @@ class _Quote:
     example_id: str
     gold: str
     stated: str
+    """The source's own label; as it was written, where it is none of the allowed ones."""
     detail: str
     kind: str
-    """What `text` is: the rationale that was found, or the whole record where none was."""
+    """What `text` is: the rationale, or the whole record where it holds none."""
     text: str
 
 
 @dataclass(frozen=True)
 class _Reason:
-    """Why records of a source were rejected, or flagged, with some of them."""
+    """Why records of a source were rejected, or flagged, with a sample of them."""
 
     name: str
     words: str
@@ -68,7 +54,7 @@ class _Reason:
 
 @dataclass(frozen=True)
 class _Source:
-    """What the page says of one source."""
+    """One source on the page."""
 
     name: str
     counts: Mapping[str, Any]
@@ -93,18 +79,22 @@ def render_ingestion_report(
     """The page as HTML text. It quotes rationales and records: treat it as the data it was made from.
 
     Args:
-        stages: stage -> split -> rows, rows with a rationale and how many of each source (`choose.coverage`).
+        stages: stage -> split -> rows, rows with a rationale and how many of each source (`ingest.coverage`).
         privacy: what it finds in a quoted text is shown as a placeholder whatever the policy, unless that is `off`.
-        synthetic: invented text, no real patients; said at the top.
+        synthetic: invented text, no real patients; stated at the top.
     """
     counts = ingestion.result()["sources"]
-    sources = [_source(name, ingestion.candidates[name], counts[name], privacy) for name in ingestion.candidates]
+    shown_stages = []
+    for stage, by_split in stages.items():
+        names = list(dict.fromkeys(name for rows in by_split.values() for name in rows["sources"]))
+        in_order = {split: by_split[split] for split in SPLITS if split in by_split}
+        shown_stages.append((_STAGES.get(stage, stage), names, in_order))
     return render(
         "r2d.rationales",
         "report.html.j2",
         title=title,
-        sources=sources,
-        stages=[(_STAGES.get(stage, stage), _names(rows), _in_order(rows)) for stage, rows in stages.items()],
+        sources=[_source(name, ingestion.candidates[name], counts[name], privacy) for name in ingestion.candidates],
+        stages=shown_stages,
         splits=SPLITS,
         reasons=REASONS,
         phases=PHASES,
@@ -122,85 +112,55 @@ def _source(name: str, candidates: Sequence[Candidate], counts: Mapping[str, Any
         if candidate.reason is not None:
             rejected[candidate.reason].append(candidate)
         else:
-            for flag in dict.fromkeys(_name_of(flag) for flag in candidate.flags):
+            for flag in dict.fromkeys(flag.partition(":")[0] for flag in candidate.flags):
                 flagged[flag].append(candidate)
-    shown = [one for several in (*rejected.values(), *flagged.values()) for one in _drawn(several)]
-    hidden = _hidden((text for one in shown for text in (_text(one), _stated(one))), privacy)
+    losses, left = [], len(candidates)
+    for phase, reasons in PHASES.items():
+        lost = sum(len(rejected.get(reason, ())) for reason in reasons)
+        left -= lost
+        if lost:
+            losses.append((phase, lost, left))
     return _Source(
         name=name,
         counts=counts,
-        losses=_losses(counts),
-        rejected=[_reason(reason, several, hidden) for reason, several in rejected.items()],
-        flagged=[_reason(flag, several, hidden) for flag, several in flagged.items()],
+        losses=losses,
+        rejected=[_reason(reason, several, privacy) for reason, several in rejected.items()],
+        flagged=[_reason(flag, several, privacy) for flag, several in flagged.items()],
         num_flagged=sum(bool(candidate.flags) for candidate in candidates if candidate.accepted),
     )
 
 
-def _losses(counts: Mapping[str, Any]) -> list[tuple[str, int, int]]:
-    losses, left = [], counts["num_records"]
-    for phase, reasons in PHASES.items():
-        lost = sum(counts["rejected"].get(reason, 0) for reason in reasons)
-        left -= lost
-        if lost:
-            losses.append((phase, lost, left))
-    return losses
-
-
-def _reason(name: str, candidates: Sequence[Candidate], hidden: Mapping[str, str]) -> _Reason:
-    words: Mapping[str, str] = {str(reason): text for reason, text in REASONS.items()}
-    quotes = [
-        _Quote(
-            place=f"{one.record.file}:{one.record.row}",
-            example_id=(one.target.id if one.target else one.record.example_id) or "",
-            gold=one.gold,
-            stated=_shortened(hidden[_stated(one)], 80, 0),
-            detail="; ".join(_detail(one, name)),
-            kind="Rationale" if one.rationale else "Record as delivered",
-            text=_shortened(hidden[_text(one)], SHOWN_CHARACTERS, SHOWN_END),
-        )
-        for one in _drawn(candidates)
-    ]
-    return _Reason(name, words.get(name, name), len(candidates), quotes)
-
-
-def _drawn(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those that are shown: the first by a hash of where they stand, so that nobody picks them."""
+def _reason(name: str, candidates: Sequence[Candidate], privacy: PrivacyConfig) -> _Reason:
+    """A reason with the first records by a hash of their place, so that nobody picks them."""
 
     def draw(candidate: Candidate) -> bytes:
         record = candidate.record
         place = f"{record.source}\n{record.file}\n{record.row}\n{record.record_id}"
         return hashlib.blake2b(place.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
-    return heapq.nsmallest(MAX_EXAMPLES, candidates, key=draw)
-
-
-def _text(candidate: Candidate) -> str:
-    return candidate.rationale or candidate.record.content or candidate.record.rationale or ""
-
-
-def _stated(candidate: Candidate) -> str:
-    """The source's own label; as it was written, where it is none of the allowed ones."""
-    return candidate.label or candidate.record.label or ""
-
-
-def _detail(candidate: Candidate, name: str) -> list[str]:
-    """What was counted, for a rejection or for the flag of that name."""
-    if candidate.reason is not None:
-        return [candidate.detail] if candidate.detail else []
-    return [flag.partition(":")[2].strip() for flag in candidate.flags if _name_of(flag) == name and ":" in flag]
-
-
-def _name_of(flag: str) -> str:
-    """A flag without the detail behind its colon."""
-    return flag.partition(":")[0]
-
-
-def _hidden(texts: Iterable[str], privacy: PrivacyConfig) -> dict[str, str]:
-    """Text -> what the page may show of it: before anything is cut, identifying text is replaced."""
-    policy = "off" if privacy.policy == "off" else "redact"
-    distinct = list(dict.fromkeys(texts))
-    found = deidentify_texts(distinct, privacy.model_copy(update={"policy": policy}))
-    return {text: shown for text, (shown, _) in zip(distinct, found, strict=True)}
+    sample = heapq.nsmallest(MAX_EXAMPLES, candidates, key=draw)
+    texts = [one.rationale or one.record.content or one.record.rationale or "" for one in sample]
+    stated_labels = [one.label or one.record.label or "" for one in sample]
+    # Identifying text is replaced before a text is cut: half a number would not be found.
+    policy = privacy.model_copy(update={"policy": "off" if privacy.policy == "off" else "redact"})
+    safe_texts, safe_labels = ([text for text, _ in deidentify_texts(some, policy)] for some in (texts, stated_labels))
+    quotes = []
+    for candidate, text, stated in zip(sample, safe_texts, safe_labels, strict=True):
+        flags = [flag.partition(":") for flag in candidate.flags]
+        details = [detail.strip() for flag, colon, detail in flags if flag == name and colon]
+        quotes.append(
+            _Quote(
+                place=f"{candidate.record.file}:{candidate.record.row}",
+                example_id=(candidate.target.id if candidate.target else candidate.record.example_id) or "",
+                gold=candidate.gold,
+                stated=_shortened(stated, 80, 0),
+                detail="; ".join(details) if candidate.accepted else candidate.detail,
+                kind="Rationale" if candidate.rationale else "Record as delivered",
+                text=_shortened(text, SHOWN_CHARACTERS, SHOWN_END),
+            )
+        )
+    words = next((words for reason, words in REASONS.items() if reason == name), name)
+    return _Reason(name, words, len(candidates), quotes)
 
 
 def _shortened(text: str, length: int, end: int) -> str:
@@ -209,12 +169,3 @@ def _shortened(text: str, length: int, end: int) -> str:
     if len(text) <= length + 40:
         return text
     return f"{text[: length - end].rstrip()} […{len(text) - length:,} characters…] {text[len(text) - end :].lstrip()}"
-
-
-def _names(coverage: Mapping[str, Any]) -> list[str]:
-    """The sources that a stage draws from, in the order in which they first occur."""
-    return list(dict.fromkeys(name for rows in coverage.values() for name in rows["sources"]))
-
-
-def _in_order(coverage: Mapping[str, Any]) -> dict[str, Any]:
-    return {split: coverage[split] for split in SPLITS if split in coverage}

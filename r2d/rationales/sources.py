@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from r2d.config.data import DataConfig
 from r2d.config.rationales import AnySource, ColumnSource, EndpointSource, SyntheticBatchSource
-from r2d.rationales.readers import read_batch, read_records
+from r2d.llm.answers import write_current_answers
+from r2d.llm.runner import run_requests
+from r2d.rationales.generation import RationaleRequests
+from r2d.rationales.readers.annotations import read_argilla, read_label_studio
+from r2d.rationales.readers.batch import read_batch, read_batch_source
+from r2d.rationales.readers.items import only_unicode
+from r2d.rationales.readers.table import read_table
+from r2d.rationales.readers.text import read_text_source
 from r2d.rationales.records import Record
+from r2d.synthetic.llm_batch import write_llm_batch
+
+READERS: dict[str, Callable[[str, Any], list[Record]]] = {
+    "text": read_text_source,
+    "openai_batch": read_batch_source,
+    "vllm_batch": read_batch_source,
+    "label_studio": read_label_studio,
+    "argilla": read_argilla,
+    "csv": read_table,
+}
+"""Format of a source of files -> its reader."""
 
 
-def records_of(name: str, source: AnySource, examples: pa.Table, *, data: DataConfig, work_dir: Path) -> list[Record]:
+def read_source(name: str, source: AnySource, examples: pa.Table, *, data: DataConfig, work_dir: Path) -> list[Record]:
     """Every record of a source, usable or not.
 
     Args:
-        examples: for columns, and for what an endpoint is asked.
+        examples: table of `EXAMPLES_SCHEMA`, for columns, and for what an endpoint is asked.
         work_dir: where the answers of an endpoint and the generator's files are kept.
 
     Raises:
@@ -26,37 +45,37 @@ def records_of(name: str, source: AnySource, examples: pa.Table, *, data: DataCo
         GenerationError: an endpoint cannot be used, or its budget is spent.
     """
     if isinstance(source, ColumnSource):
-        return column_records(name, examples)
+        columns = [examples[column].to_pylist() for column in ("id", "row", "place", "rationales")]
+        return [
+            Record(source=name, file=place.split(": ")[0], row=row + 1, example_id=example_id, rationale=text)
+            for example_id, row, place, rationales in zip(*columns, strict=True)
+            for rationale_source, text in rationales
+            if rationale_source == name
+        ]
     if isinstance(source, SyntheticBatchSource):
-        from r2d.synthetic.llm_batch import write_llm_batch
-
         output, errors = write_llm_batch(data.synthetic, work_dir / "synthetic_batch")
         return read_batch(name, [str(output)], [str(errors)])
     if isinstance(source, EndpointSource):
-        from r2d.llm.answers import write_current_answers
-        from r2d.rationales.generation.generate import generate
-
-        answers = answers_file(name, source, work_dir)
-        generate(examples, source, data.labels.names, answers)
+        requests = RationaleRequests(examples, source, data.labels.names)
+        answers = answers_path(name, source, work_dir)
+        run_requests(requests, answers)
         # The file keeps answers to earlier prompts and failures that were mended since; they are not this run's.
         current = answers.with_suffix(".current.jsonl")
-        num_current = write_current_answers(examples, source, data.labels.names, answers, current)
+        num_current = write_current_answers(requests, answers, current)
         return read_batch(name, [str(current)]) if num_current else []
     return read_records(name, source)
 
 
-def column_records(name: str, examples: pa.Table) -> list[Record]:
-    """The rationales that stand in the data themselves."""
-    columns = [examples[column].to_pylist() for column in ("id", "row", "place", "rationales")]
-    return [
-        Record(source=name, file=place.split(": ")[0], row=row + 1, example_id=example_id, rationale=text)
-        for example_id, row, place, pairs in zip(*columns, strict=True)
-        for source, text in pairs
-        if source == name
-    ]
+def read_records(name: str, source: AnySource) -> list[Record]:
+    """Every record of a source's files, in their order.
+
+    Raises:
+        DataError: a file is missing, empty, no such format or wrongly encoded, or lacks a declared column.
+    """
+    return only_unicode(READERS[source.format](name, source))
 
 
-def answers_file(name: str, source: EndpointSource, work_dir: Path) -> Path:
+def answers_path(name: str, source: EndpointSource, work_dir: Path) -> Path:
     """Where the answers of an endpoint are kept: one file for each source, endpoint and model."""
     asked = hashlib.sha256(f"{source.base_url} {source.model}".encode()).hexdigest()[:12]
     return work_dir / "answers" / f"{name}-{asked}.jsonl"

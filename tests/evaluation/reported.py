@@ -34,7 +34,7 @@ from r2d.evaluation.rationale_metrics import rationale_intervals, rationale_metr
 from r2d.evaluation.report import ReportFacts, render_report
 from r2d.evaluation.written_quality import written_quality
 from r2d.llm.answers import Tokens
-from tests.evaluation.judged import SHIPPED
+from tests.evaluation.judge.judged import SHIPPED
 
 LABELS = ("emergency now", "same day", "within three days", "self care")
 FINDINGS = ("chest pain with shortness of breath", "a fever of 39.4", "an ankle sprain", "a sore throat")

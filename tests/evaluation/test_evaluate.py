@@ -25,8 +25,8 @@ from r2d.evaluation.metrics import Metrics
 from r2d.modeling.calibration_file import Calibration, read_calibration, write_calibration
 from r2d.modeling.predictor import Predictor
 from tests.conftest import TOY_LABELS
-from tests.evaluation.judged import SHIPPED, answer, judge_config
-from tests.rationales.llm_server import RunningServer
+from tests.evaluation.judge.judged import SHIPPED, answer, judge_config
+from tests.llm.server import RunningServer
 
 SCHEMA = json.loads((Path(module.__file__).parent / "metrics.schema.json").read_text(encoding="utf-8"))
 DATA = DataConfig(format="csv", path="toy.csv", labels=TOY_LABELS)

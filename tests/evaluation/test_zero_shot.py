@@ -155,7 +155,7 @@ def test_the_demos_raw_batch_gives_a_row_offline_with_every_fault_counted(tmp_pa
     rationales = RationalesConfig(stage1_source="nurse", sources={"llm": {"format": "synthetic_triage_batch"}})
     examples = load_examples(data)
     ingestion = ingest(examples, rationales, data=data, privacy=PrivacyConfig(policy="off"), work_dir=tmp_path)
-    chosen = ingestion.choose(rationales)
+    chosen = ingestion.select(rationales)
     config = EvaluationConfig(max_rows=40)
     metrics, predictions = measure_zero_shot(
         chosen.stage2, chosen.provenance, ingestion.rejected, "llm", config=config, data=data

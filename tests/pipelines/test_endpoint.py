@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.llm.server import RunningServer
 from tests.pipelines.conftest import Workplace
-from tests.rationales.llm_server import RunningServer
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.rationales.llm_server import RunningServer
+from tests.llm.server import RunningServer
 
 pytestmark = pytest.mark.slow
 

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from r2d.config.rationales import ArgillaSource, BatchSource, CsvSource, LabelStudioSource, ParseConfig, TextSource
 from r2d.errors import DataError
 from r2d.rationales.parsing import parse
-from r2d.rationales.readers import read_records
 from r2d.rationales.records import REASONS, Record
+from r2d.rationales.sources import read_records
 
 SECRET = "Dûrand"
 """Stands in every text of the files, and in no message."""

@@ -1,256 +1,197 @@
-"""Asking a real server on this machine: every example is answered once, whatever the server does."""
+"""Prompts, solved examples and batch input: what is asked, and what is not given away."""
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-from email.utils import formatdate
-from itertools import pairwise
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from r2d.errors import DataError, GenerationError
-from r2d.llm import asking, progress
-from r2d.llm.answers import Answers, write_current_answers
-from r2d.llm.endpoint import _retry_after_seconds
-from r2d.llm.progress import GenerationSummary
-from r2d.rationales.generation.generate import generate
-from tests.rationales.generation_run import LABELS, PROMPT, lines_of, notes, source_for
-from tests.rationales.llm_server import RunningServer
+from r2d.config.rationales import EndpointSource
+from r2d.data.examples import Example, to_table
+from r2d.errors import ConfigError, DataError
+from r2d.rationales.generation import FewShot, RationaleRequests, load_prompt, write_batch_input
+from tests.llm.toy_run import LABELS, notes
+
+PROMPTS = sorted((Path(__file__).resolve().parents[2] / "configs" / "prompts").glob("*.yaml"))
+SOLVED = [{"text": "solved note", "label": "self care", "rationale": "solved reason"}]
 
 
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "FIRST_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.05)
-    monkeypatch.setattr(asking, "SECONDS_BETWEEN_LINES", 0.05)
+def source_with(prompt: Path, **changes: Any) -> EndpointSource:
+    values = {"format": "endpoint", "base_url": "http://127.0.0.1:1/v1", "model": "toy", "prompt": str(prompt)}
+    return EndpointSource.model_validate({**values, **changes})
 
 
-def test_every_example_has_one_current_answer_in_its_order(server: RunningServer, tmp_path: Path) -> None:
-    server.start(delay=(0.0, 0.05))
-    source, answers, clean = source_for(server, tmp_path), tmp_path / "answers.jsonl", tmp_path / "clean.jsonl"
-    shown: list[GenerationSummary] = []
-    summary = generate(notes(30), source, LABELS, answers, on_progress=shown.append)
-    assert (summary.total, summary.num_answered, summary.num_left, summary.num_requests) == (30, 30, 0, 30)
-    assert (summary.prompt_tokens_ever, summary.output_tokens_ever) == (3000, 600)
-    assert len(shown) >= 2
-    assert shown[-1].num_answered == 30
-    assert [one.num_done for one in shown] == sorted(one.num_done for one in shown)
-    assert write_current_answers(notes(30), source, LABELS, answers, clean) == 30
-    lines = lines_of(clean)
-    assert [line["custom_id"] for line in lines] == [f"e{number:03d}" for number in range(30)]
-    assert all(
-        line["response"]["status_code"] == 200
-        and line["response"]["request_id"] == "req-1"
-        and line["response"]["body"]["choices"][0]["message"]["content"].endswith("self care.")
-        and line["error"] is None
-        and len(line["prompt_hash"]) == len(line["request_hash"]) == 64
-        for line in lines
+def written(folder: Path, text: str) -> Path:
+    path = folder / "prompt.yaml"
+    path.write_text(text)
+    return path
+
+
+def rendered(path: Path, label: str, text: str = "a note") -> str:
+    messages = load_prompt(path).messages("e1", text=text, label=label, labels=LABELS, examples=SOLVED)
+    return "\n".join(message["content"] for message in messages)
+
+
+@pytest.mark.parametrize("path", PROMPTS, ids=lambda path: path.stem)
+def test_a_shipped_prompt_shows_note_labels_and_solved_examples(path: Path) -> None:
+    text = rendered(path, "self care")
+    assert all(part in text for part in ("a note", "solved note", "solved reason", *LABELS))
+
+
+def test_the_shipped_prompts_tell_the_gold_label_only_where_they_say_so() -> None:
+    blind, told = (
+        next(path for path in PROMPTS if path.stem == f"triage_{name}") for name in ("rationale", "explain_label")
     )
-    assert len({line["id"] for line in lines}) == 30
+    assert "label" not in load_prompt(blind).variables
+    assert rendered(blind, "emergency now") == rendered(blind, "self care")
+    assert "So the answer is <level>." in rendered(blind, "self care")
+    assert rendered(told, "emergency now") != rendered(told, "self care")
 
 
-@pytest.mark.parametrize("bound", [1, 3])
-def test_never_more_in_flight_than_allowed(server: RunningServer, tmp_path: Path, bound: int) -> None:
-    server.start(delay=(0.01, 0.03))
-    generate(notes(20), source_for(server, tmp_path, max_concurrency=bound), LABELS, tmp_path / "answers.jsonl")
-    assert max(request["in_flight"] for request in server.requests()) == bound
+def test_the_hash_is_of_the_bytes(tmp_path: Path) -> None:
+    path = written(tmp_path, "system: ''\nuser: '{{ text }}'\n")
+    assert load_prompt(path).hash == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_second_run_asks_nothing_and_needs_no_key(server: RunningServer, tmp_path: Path) -> None:
-    server.start()
-    source, answers = source_for(server, tmp_path), tmp_path / "answers.jsonl"
-    generate(notes(6), source, LABELS, answers)
-    before = answers.read_bytes()
-    keyed = source.model_copy(update={"api_key_env": "R2D_TEST_UNSET_KEY"})
-    summary = generate(notes(6), keyed, LABELS, answers)
-    assert (summary.num_reused, summary.num_answered, summary.num_requests) == (6, 6, 0)
-    assert answers.read_bytes() == before
-    assert set(server.asked().values()) == {1}
+def test_a_note_is_never_taken_for_a_template(tmp_path: Path) -> None:
+    path = written(tmp_path, "system: ''\nuser: '{{ text }}'\n")
+    assert rendered(path, "self care", text="{{ label }} {% raw %} <b> &") == "{{ label }} {% raw %} <b> &"
 
 
-def test_only_the_chosen_splits_are_asked(server: RunningServer, tmp_path: Path) -> None:
-    server.start()
-    source = source_for(server, tmp_path, splits=["validation"], few_shot=1, few_shot_source="nurse")
-    assert generate(notes(9), source, LABELS, tmp_path / "answers.jsonl").total == 3
-    assert set(server.asked()) == {"e001", "e004", "e007"}
-
-
-@pytest.mark.parametrize("fault", ["408", "409", "429", "500", "503", "half", "bad json", "no completion"])
-def test_what_may_pass_is_tried_again(server: RunningServer, tmp_path: Path, fault: str) -> None:
-    server.start({"e001": [fault, fault]})
-    answers = tmp_path / "answers.jsonl"
-    summary = generate(notes(3), source_for(server, tmp_path), LABELS, answers)
-    assert (summary.num_answered, summary.num_retries, server.asked()["e001"]) == (3, 2, 3)
-    assert {line["custom_id"]: line["attempts"] for line in lines_of(answers)} == {"e000": 1, "e001": 3, "e002": 1}
-
-
-def test_a_silent_server_runs_into_the_timeout(server: RunningServer, tmp_path: Path) -> None:
-    server.start({"e001": ["slow"]})
-    source = source_for(server, tmp_path, timeout_seconds=0.5)
-    assert generate(notes(2), source, LABELS, tmp_path / "answers.jsonl").num_retries == 1
-
-
-def test_retry_after_holds_all_workers_back(server: RunningServer, tmp_path: Path) -> None:
-    server.start({"e000": ["429"]}, delay=(0.05, 0.1))
-    generate(notes(12), source_for(server, tmp_path, max_concurrency=2), LABELS, tmp_path / "answers.jsonl")
-    times = [request["at"] for request in server.requests()]
-    pauses = [later - earlier for earlier, later in pairwise(times)]
-    assert max(pauses) > 0.4, "half a second was asked for"
-    assert server.asked()["e000"] == 2
-
-
-def test_a_refusal_is_final_and_holds_no_text(server: RunningServer, tmp_path: Path) -> None:
-    server.start({"e001": ["400"] * 9, "e002": ["422"] * 9})
-    source, answers = source_for(server, tmp_path), tmp_path / "answers.jsonl"
-    assert generate(notes(4), source, LABELS, answers).num_failed == 2
-    again = generate(notes(4), source, LABELS, answers)
-    assert (again.num_answered, again.num_failed, again.num_requests) == (2, 2, 0)
-    assert (server.asked()["e001"], server.asked()["e002"]) == (1, 1)
-    refused = {line["custom_id"]: line for line in lines_of(answers) if line["error"]}
-    assert refused["e001"]["response"] == {"status_code": 400, "request_id": "req-1", "body": None}
-    assert refused["e001"]["error"]["code"] == "context_length_exceeded"
-    assert refused["e002"]["error"]["code"] == "http_422", "a code that holds a note is not taken over"
-    assert "SECRET-NOTE" not in answers.read_text()
-
-
-def test_what_ran_out_of_retries_is_asked_again_by_the_next_run(server: RunningServer, tmp_path: Path) -> None:
-    server.start({"e001": ["500", "503", "bad json"]})
-    source, answers = source_for(server, tmp_path, max_retries=1), tmp_path / "answers.jsonl"
-    assert generate(notes(3), source, LABELS, answers).num_gave_up == 1
-    failed = next(line for line in lines_of(answers) if line["error"])
-    assert (failed["response"]["status_code"], failed["error"]["code"]) == (503, "http_503")
-    second = generate(notes(3), source, LABELS, answers)
-    assert (second.num_answered, second.num_requests, second.num_requests_ever) == (3, 2, 6)
-    assert write_current_answers(notes(3), source, LABELS, answers, tmp_path / "clean.jsonl") == 3
-    assert all(line["error"] is None for line in lines_of(tmp_path / "clean.jsonl"))
-    assert len(lines_of(answers)) == 4
-
-
-def test_a_server_that_dies_and_comes_back_loses_nothing(server: RunningServer, tmp_path: Path) -> None:
-    server.start(delay=(0.02, 0.05))
-    answers = tmp_path / "answers.jsonl"
-
-    def die_and_come_back() -> None:
-        while not answers.exists() or answers.read_bytes().count(b"\n") < 8:
-            time.sleep(0.005)
-        server.kill()
-        time.sleep(0.3)
-        server.start(delay=(0.0, 0.02))
-
-    killer = threading.Thread(target=die_and_come_back)
-    killer.start()
-    summary = generate(notes(40), source_for(server, tmp_path, max_retries=9), LABELS, answers)
-    killer.join()
-    assert (summary.num_answered, summary.num_left) == (40, 0)
-    assert sorted(line["custom_id"] for line in lines_of(answers)) == sorted(f"e{number:03d}" for number in range(40))
-    assert max(server.asked().values()) <= 2
-    assert sum(count - 1 for count in server.asked().values()) <= 4, "only what was in flight is asked twice"
-
-
-def test_a_dead_endpoint_stops_the_run_early(server: RunningServer, tmp_path: Path) -> None:
-    source = source_for(server, tmp_path, max_retries=1)
-    with pytest.raises(GenerationError, match=r"127\.0\.0\.1 fails: 10 requests in a row .* connection\. Look at"):
-        generate(notes(40), source, LABELS, tmp_path / "answers.jsonl")
-
-
-@pytest.mark.parametrize("status", ["301", "401", "402", "403", "404"])
-def test_a_fault_of_account_or_address_stops_at_once_and_settles_nothing(
-    server: RunningServer, tmp_path: Path, status: str
-) -> None:
-    server.start({f"e{number:03d}": [status] for number in range(40)})
-    source, answers = source_for(server, tmp_path), tmp_path / "answers.jsonl"
-    with pytest.raises(GenerationError, match=f"answered {status} .*as it would to every request"):
-        generate(notes(40), source, LABELS, answers)
-    assert answers.read_text() == ""
-    assert sum(server.asked().values()) <= 4
-    server.kill()
-    server.start()
-    assert generate(notes(40), source, LABELS, answers).num_answered == 40
-
-
-def test_a_403_among_answers_is_about_its_request(server: RunningServer, tmp_path: Path) -> None:
-    server.start({"e003": ["403"] * 9})
-    source = source_for(server, tmp_path, max_concurrency=1)
-    assert generate(notes(5), source, LABELS, tmp_path / "answers.jsonl").num_failed == 1
-
-
-def test_a_changed_prompt_asks_anew_and_the_old_one_costs_nothing(server: RunningServer, tmp_path: Path) -> None:
-    server.start()
-    source, answers, clean = source_for(server, tmp_path), tmp_path / "answers.jsonl", tmp_path / "clean.jsonl"
-    generate(notes(5), source, LABELS, answers)
-    first = {line["prompt_hash"] for line in lines_of(answers)}
-    (tmp_path / "prompt.yaml").write_text(PROMPT.replace("system: ''", "system: Be brief."))
-    assert write_current_answers(notes(5), source, LABELS, answers, clean) == 0
-    assert generate(notes(5), source, LABELS, answers).num_requests == 5
-    assert write_current_answers(notes(5), source, LABELS, answers, clean) == 5
-    assert first.isdisjoint(line["prompt_hash"] for line in lines_of(clean))
-    (tmp_path / "prompt.yaml").write_text(PROMPT)
-    assert generate(notes(5), source, LABELS, answers).num_requests == 0
-    assert write_current_answers(notes(5), source, LABELS, answers, clean) == 5
-    assert {line["prompt_hash"] for line in lines_of(clean)} == first
-
-
-def test_a_half_written_last_line_is_cut_off_and_asked_again(
-    server: RunningServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    server.start()
-    source, answers = source_for(server, tmp_path, max_concurrency=1), tmp_path / "answers.jsonl"
-    generate(notes(4), source, LABELS, answers)
-    answers.write_bytes(answers.read_bytes()[:-30])
-    assert write_current_answers(notes(4), source, LABELS, answers, tmp_path / "clean.jsonl") == 3
-    assert generate(notes(4), source, LABELS, answers).num_requests == 1
-    assert "half-written last line" in caplog.text
-    assert len(lines_of(answers)) == 4
-    assert server.asked() == {"e000": 1, "e001": 1, "e002": 1, "e003": 2}
-
-
-def test_a_file_that_is_no_answers_file_is_not_touched(server: RunningServer, tmp_path: Path) -> None:
-    answers = tmp_path / "answers.jsonl"
-    answers.write_text("id,text\n1,SECRET-NOTE\n")
-    with pytest.raises(DataError, match="line 1 is no answer") as caught:
-        generate(notes(4), source_for(server, tmp_path), LABELS, answers)
-    assert "SECRET" not in str(caught.value)
-    assert answers.read_text() == "id,text\n1,SECRET-NOTE\n"
-
-
-def test_a_full_disk_stops_the_run_and_leaves_whole_lines(
-    server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server.start()
-    source, answers = source_for(server, tmp_path, max_concurrency=1), tmp_path / "answers.jsonl"
-    generate(notes(2), source, LABELS, answers)
-    before, write = answers.read_bytes(), os.write
-    with monkeypatch.context() as patched:
-        patched.setattr("r2d.llm.answers.os.write", lambda file, data: write(file, data[:50]))
-        with pytest.raises(GenerationError, match="could not be written"):
-            generate(notes(6), source, LABELS, answers)
-    assert answers.read_bytes() == before
-    assert generate(notes(6), source, LABELS, answers).num_reused == 2
-
-
-def test_two_processes_cannot_write_one_file(server: RunningServer, tmp_path: Path) -> None:
-    answers = tmp_path / "answers.jsonl"
-    with Answers(answers), pytest.raises(GenerationError, match="another process is writing"):
-        generate(notes(4), source_for(server, tmp_path), LABELS, answers)
-
-
-def test_ids_that_occur_twice_are_refused(server: RunningServer, tmp_path: Path) -> None:
-    table = notes(3)
-    with pytest.raises(DataError, match="'e001' occurs more than once"):
-        generate(table.take([0, 1, 1]), source_for(server, tmp_path), LABELS, tmp_path / "a.jsonl")
+def test_an_empty_system_message_is_left_out(tmp_path: Path) -> None:
+    path = written(tmp_path, "system: ''\nuser: '{{ text }}'\n")
+    messages = load_prompt(path).messages("e1", text="a note", label="", labels=LABELS, examples=[])
+    assert messages == [{"role": "user", "content": "a note"}]
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"),
-    [(None, 0), ("2", 2), ("0.5", 0.5), ("-3", 0), ("86400", 120), ("nan", 0), ("soon", 0), ("inf", 120)],
+    ("content", "message"),
+    [
+        ("user: '{{ text }}'", "exactly the keys system and user, each a text; found user"),
+        ("system: ''\nuser: '{{ text }}'\nassistant: ''", "found assistant, system, user"),
+        ("system:\nuser: '{{ text }}'", "each a text"),
+        ("- a list", "found list"),
+        ("system: 'a: [", "is no YAML"),
+        (
+            "system: ''\nuser: '{{ note }} {{ text }}'",
+            "unknown variables note; allowed are text, label,",
+        ),
+        ("system: ''\nuser: |\n  {{ text }}\n  {% for x in labels %}", "user, line 2 of the template is no Jinja"),
+        ("system: 'be brief'\nuser: 'hello'", "neither template uses text"),
+    ],
 )
-def test_retry_after_is_bounded(value: str | None, seconds: float) -> None:
-    assert _retry_after_seconds(value) == seconds
+def test_a_faulty_prompt_is_refused_with_the_fix(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_prompt(written(tmp_path, content))
 
 
-def test_retry_after_may_be_a_date() -> None:
-    assert 20 < _retry_after_seconds(formatdate(time.time() + 30, usegmt=True)) <= 30
-    assert _retry_after_seconds("Sun, 06 Nov 1994 08:49:37 GMT") == 0
+def test_a_missing_prompt_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load_prompt(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ labels[text] }}",
+        "{% for one in examples %}{{ one.reason }}{% endfor %}{{ text }}",
+        "{{ text / 0 }}",
+        "{{ text.__class__.__mro__ }}",
+        "{{ text.format_map(labels) }}{{ labels.append(text) }}",
+    ],
+)
+def test_a_template_that_fails_names_line_and_row_and_quotes_no_note(tmp_path: Path, template: str) -> None:
+    prompt = load_prompt(written(tmp_path, f"system: ''\nuser: |\n  Note:\n  {template}\n"))
+    with pytest.raises(ConfigError, match="user, line 2 of the template, fails for example e1 with") as caught:
+        prompt.messages("e1", text="SECRET-NOTE", label="", labels=LABELS, examples=SOLVED)
+    assert "SECRET" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def few_shot(path: Path, **changes: Any) -> EndpointSource:
+    return source_with(path, **{"few_shot": 3, "few_shot_source": "nurse", **changes})
+
+
+def test_solved_examples_are_of_training_never_oneself_nor_the_same_group() -> None:
+    table = notes(60)
+    rows = {row["text"]: row for row in table.to_pylist()}
+    shots = FewShot(table, few_shot(PROMPTS[0]))
+    for asked in table.to_pylist():
+        shown = [rows[one["text"]] for one in shots.draw(asked["id"], asked["group"], asked["text"])]
+        assert len({row["id"] for row in shown}) == 3
+        assert all(row["split"] == "train" and row["id"] != asked["id"] for row in shown)
+        assert all(row["group"] != asked["group"] for row in shown)
+
+
+def test_solved_examples_depend_on_seed_and_id_alone() -> None:
+    table = notes(60)
+    shots, turned = (FewShot(rows, few_shot(PROMPTS[0])) for rows in (table, table.take(list(range(59, -1, -1)))))
+    other = FewShot(table, few_shot(PROMPTS[0], seed=7))
+    asked = [(row["id"], row["group"], row["text"]) for row in table.to_pylist()]
+    assert [shots.draw(*one) for one in asked] == [turned.draw(*one) for one in reversed(asked)][::-1]
+    assert sum(shots.draw(*one) != other.draw(*one) for one in asked) > 50
+
+
+def test_one_more_training_row_changes_few_prompts() -> None:
+    """Each changed prompt is paid for again."""
+    before, after = (FewShot(notes(count), few_shot(PROMPTS[0])) for count in (600, 601))
+    asked = [(row["id"], row["group"], row["text"]) for row in notes(600).to_pylist()]
+    assert sum(before.draw(*one) != after.draw(*one) for one in asked) < 30
+
+
+def test_a_copy_of_the_note_is_no_solved_example() -> None:
+    rows = [
+        Example(id=f"e{place}", text="same note", label="self care", split="train", rationales={"nurse": "reason"})
+        for place in range(3)
+    ]
+    shots = FewShot(
+        to_table([*rows, Example(id="e9", text="other", label="self care", split="test")]), few_shot(PROMPTS[0])
+    )
+    assert len(shots.draw("e9", None, "other")) == 3
+    with pytest.raises(DataError, match="example e0 can be shown 0 solved examples, not 3"):
+        shots.draw("e0", None, "same note")
+
+
+def test_too_few_solved_examples_are_refused() -> None:
+    with pytest.raises(DataError, match="2 training rows have a rationale of few_shot_source 'nurse'"):
+        FewShot(notes(6), few_shot(PROMPTS[0]))
+
+
+def test_equal_requests_have_equal_hashes_and_changed_ones_do_not() -> None:
+    base = dict(RationaleRequests(notes(9), source_with(PROMPTS[1]), LABELS).hashes())
+    assert base == dict(
+        RationaleRequests(notes(9), source_with(PROMPTS[1], timeout_seconds=5, max_retries=1), LABELS).hashes()
+    )
+    for change in ({"model": "other"}, {"temperature": 0.5}, {"max_output_tokens": 9}, {"seed": 1}):
+        changed = dict(RationaleRequests(notes(9), source_with(PROMPTS[1], **change), LABELS).hashes())
+        assert all(changed[example_id] != request_hash for example_id, request_hash in base.items())
+
+
+def test_the_batch_input_holds_one_request_for_each_example_of_the_splits(tmp_path: Path) -> None:
+    path = tmp_path / "batch.jsonl"
+    source = source_with(PROMPTS[1], splits=["train", "test"], few_shot=2, few_shot_source="nurse")
+    assert write_batch_input(notes(30), source, LABELS, path) == 20
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["custom_id"] for line in lines] == [f"e{place:03d}" for place in range(30) if place % 3 != 1]
+    assert {(line["method"], line["url"]) for line in lines} == {("POST", "/v1/chat/completions")}
+    assert all(set(line) == {"custom_id", "method", "url", "body"} for line in lines)
+    assert set(lines[0]["body"]) == {"model", "messages", "temperature", "max_tokens", "seed"}
+    assert [body["role"] for body in lines[0]["body"]["messages"]] == ["system", "user"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_batch_input_that_openai_would_refuse_warns(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("r2d.rationales.generation.BATCH_MAX_REQUESTS", 10)
+    write_batch_input(notes(12), source_with(PROMPTS[1]), LABELS, tmp_path / "batch.jsonl")
+    assert "12 requests" in caplog.text
+    assert "split it before uploading" in caplog.text
+
+
+def test_few_shot_without_a_place_in_the_prompt_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    RationaleRequests(notes(30), few_shot(written(tmp_path, "system: ''\nuser: '{{ text }}'\n")), LABELS)
+    assert "few_shot 3 has no effect" in caplog.text

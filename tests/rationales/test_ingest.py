@@ -239,7 +239,7 @@ def test_provenance_says_what_each_stage_was_trained_on_and_holds_no_text(tmp_pa
         stage1_source="llm", stage2_source=("nurse", "llm"), sources={"llm": texts(tmp_path / "out.jsonl", outputs)}
     )
     ingestion = ingest(examples_of(beside), config, data=DATA, privacy=_privacy("warn"), work_dir=tmp_path)
-    chosen = ingestion.choose(config)
+    chosen = ingestion.select(config)
     assert chosen.stage1["rationale_source"].to_pylist() == ["llm", "", "llm", "llm", "llm"]
     assert chosen.stage2["rationale_source"].to_pylist() == ["nurse", "nurse", "nurse", "llm", "llm"]
     assert "entinel" not in json.dumps(chosen.provenance.to_pylist())
@@ -254,7 +254,7 @@ def test_where_every_record_is_rejected_the_reasons_are_named(tmp_path: Path) ->
     with pytest.raises(
         DataError, match=r"none of the 2 records of source 'llm' became .*\(no_answer 1, unknown_id 1\)"
     ):
-        ingestion.choose(config)
+        ingestion.select(config)
 
 
 def test_the_result_adds_up_and_holds_no_text(tmp_path: Path) -> None:

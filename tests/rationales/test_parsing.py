@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from r2d.config.rationales import ParseConfig
-from r2d.rationales.parsing import parse
-from r2d.rationales.records import Parsed
+from r2d.rationales.parsing import Parsed, parse
 
 TRIAGE = ("emergency now", "same day", "routine appointment", "self care")
 ANSWERS = ("yes", "no", "maybe")

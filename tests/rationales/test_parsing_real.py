@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from r2d.config.rationales import ParseConfig, TextSource
-from r2d.rationales.parsing import parse
-from r2d.rationales.readers import read_records
-from r2d.rationales.records import Parsed
+from r2d.rationales.parsing import Parsed, parse
+from r2d.rationales.sources import read_records
 from r2d.text import normalise_label
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "raw" / "dss_cqa"

@@ -14,8 +14,10 @@ import pytest
 
 from r2d.config.rationales import ArgillaSource, BatchSource, CsvSource, LabelStudioSource, TextSource
 from r2d.errors import DataError
-from r2d.rationales.readers import prompt_hash, read_batch, read_records
+from r2d.llm.requests import request_hash
+from r2d.rationales.readers.batch import read_batch
 from r2d.rationales.records import Record
+from r2d.rationales.sources import read_records
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data sets are not here: no folder {SHARED}")
@@ -175,11 +177,11 @@ class TestBatch:
         output = write("out.jsonl", [answer("2"), answer("1") | {"prompt_hash": "own"}])
         records = read_batch("llm", [output], [write("errors.jsonl", "")], [inputs])
         said = [(record.example_id, record.reason, record.prompt_hash) for record in records]
-        expected = [("2", None, prompt_hash(bodies["2"])), ("1", None, "own")]
-        assert said == [*expected, ("3", "request_failed", prompt_hash(bodies["3"]))]
+        expected = [("2", None, request_hash(bodies["2"])), ("1", None, "own")]
+        assert said == [*expected, ("3", "request_failed", request_hash(bodies["3"]))]
 
     def test_the_prompt_hash_does_not_hang_on_the_order_of_keys(self) -> None:
-        assert prompt_hash({"a": 1, "b": {"c": 2, "d": 3}}) == prompt_hash({"b": {"d": 3, "c": 2}, "a": 1})
+        assert request_hash({"a": 1, "b": {"c": 2, "d": 3}}) == request_hash({"b": {"d": 3, "c": 2}, "a": 1})
 
     def test_half_a_surrogate_pair_is_malformed_and_not_passed_on(self, write: Callable[..., str]) -> None:
         (record,) = read_batch("llm", [write("out.jsonl", json.dumps(answer("1", "\ud800")) + "\n")])
@@ -399,11 +401,17 @@ class TestCsv:
         (b"", "is empty; give a file with data"),
         (b" \n\n", "is empty but for spaces"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "Git-LFS pointer"),
-        (b"PAR1\x00\x01", "is a Parquet file, not text"),
-        (b"\x1f\x8b\x08", "is a gzip file, not text"),
-        (json.dumps([SECRET]).encode("utf-16"), "it may be utf-16"),
+        (b"PAR1\x00\x01", "is a Parquet file"),
+        (b"\x1f\x8b\x08", "is a gzip file: decompress it"),
+        (
+            json.dumps([SECRET]).encode("utf-16"),
+            "begins with a UTF-16 byte order mark at byte 0; set rationales.sources.llm.encoding: utf-16",
+        ),
         (json.dumps([SECRET]).encode("utf-16-le"), "holds NUL characters"),
-        (f'["{SECRET}"]'.encode("latin-1"), "byte 7, on line 1, cannot be decoded; it may be cp1252"),
+        (
+            f'["{SECRET}"]'.encode("latin-1"),
+            "byte 7, on line 1, cannot be decoded; set rationales.sources.llm.encoding to the file's own, e.g. cp1252",
+        ),
         (f"{SECRET}\n{SECRET}".encode(), "none of its 2 lines is JSON"),
         (f'["{SECRET}", '.encode(), "is no whole JSON list, broken on line 1"),
     ],

@@ -146,7 +146,7 @@ def open_text(
     start = _first_bytes(file)
     for magic, meaning in BINARY_FORMATS.items():
         if start.startswith(magic):
-            fix = f": set {key}.format: parquet, or save it as text" if magic == b"PAR1" else ""
+            fix = f": set {key}.format: parquet where it can be, or save it as text" if magic == b"PAR1" else ""
             raise DataError(f"{file}: is {meaning}{fix}")
     try:
         name = codecs.lookup(encoding).name

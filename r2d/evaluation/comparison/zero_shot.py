@@ -59,7 +59,7 @@ def zero_shot_source(run: RunConfig) -> str | None:
 
 
 def _require_zero_shot_prompt(where: str, key: str, source: EndpointSource) -> None:
-    from r2d.rationales.generation.prompt import load_prompt
+    from r2d.rationales.generation import load_prompt
 
     if "label" in load_prompt(Path(source.prompt)).variables:
         raise ConfigError(

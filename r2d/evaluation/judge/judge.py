@@ -21,8 +21,7 @@ from r2d.evaluation.judge.rows import JudgedRow, chosen_rows, shielded_rows
 from r2d.evaluation.judge.rubric import Rubric
 from r2d.evaluation.judge.votes import Vote, read_votes
 from r2d.llm.answers import Tokens
-from r2d.llm.progress import OnProgress
-from r2d.rationales.generation.generate import ask_all
+from r2d.llm.runner import run_requests
 
 ANSWERS_NAME = "judge_answers.jsonl"
 NO_ENDPOINT = "no judge is configured"
@@ -54,7 +53,6 @@ def judge_rationales(
     *,
     privacy: PrivacyConfig = PrivacyConfig(),
     interval: IntervalsConfig = IntervalsConfig(),
-    on_progress: OnProgress | None = None,
 ) -> Judgement:
     """Score each rationale by each criterion, `votes` times, each time with the criteria in another order.
 
@@ -64,7 +62,6 @@ def judge_rationales(
 
     Args:
         privacy: the policy of the examples; by default identifying text is replaced before it is sent.
-        on_progress: receives the figures of the asking every few seconds and at the end.
 
     Raises:
         ConfigError: the address or the key is faulty; nothing was sent.
@@ -79,7 +76,7 @@ def judge_rationales(
     sent, not_sent = shielded_rows(chosen, privacy)
     questions = Questions(sent, rubric, config)
     answers = work_dir / ANSWERS_NAME
-    ask_all(questions, answers, on_progress=on_progress)
+    run_requests(questions, answers)
     votes = read_votes(questions, answers)
     _require_an_answer(votes, config, answers)
     scored = row_scores(chosen, not_sent, rubric, votes)

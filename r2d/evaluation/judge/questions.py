@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import factorial
 
 from r2d.config.evaluation import JudgeConfig
 from r2d.evaluation.judge.rows import JudgedRow
 from r2d.evaluation.judge.rubric import INPUTS, Criterion, Rubric, Sees
-from r2d.rationales.generation.requests import Request, chat_body
+from r2d.llm.requests import Request, RequestList, chat_body
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +34,14 @@ class Question:
         return f"{self.row.id}#{'+'.join(self.sees)}#{self.vote}"
 
 
-class Questions:
+class Questions(RequestList):
     """The requests of a judgement; each is made when it is needed."""
+
+    source: JudgeConfig
 
     def __init__(self, rows: Sequence[JudgedRow], rubric: Rubric, config: JudgeConfig) -> None:
         """Draw the orders. A criterion that sees the reference is not asked of a row without one."""
-        self.source, self.rubric = config, rubric
+        self.source, self.rubric, self.prompt_hash = config, rubric, rubric.hash
         self.all: list[Question] = []
         together = rubric.by_sight()
         votes = {sees: _num_votes(criteria, config) for sees, criteria in together.items()}
@@ -49,10 +51,6 @@ class Questions:
                     continue
                 orders = _orders(criteria, row.id, votes[sees], config)
                 self.all += [Question(row, sees, order, vote) for vote, order in enumerate(orders, 1)]
-
-    @property
-    def prompt_hash(self) -> str:
-        return self.rubric.hash
 
     def __len__(self) -> int:
         return len(self.all)
@@ -64,10 +62,6 @@ class Questions:
         if self.source.response_format is not None:
             body["response_format"] = {"type": self.source.response_format}
         return Request(question.custom_id, body)
-
-    def hashes(self) -> Iterator[tuple[str, str]]:
-        """Id and request hash of every request, in order."""
-        return ((request.custom_id, request.hash()) for request in (self[place] for place in range(len(self))))
 
 
 def messages(question: Question, rubric: Rubric) -> list[dict[str, str]]:

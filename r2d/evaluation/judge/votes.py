@@ -10,9 +10,8 @@ from typing import Any, Literal, TypeAlias
 
 from r2d.evaluation.judge.questions import Question, Questions
 from r2d.evaluation.judge.rubric import Criterion
-from r2d.llm.answers import Line, Tokens, read_lines
-from r2d.rationales.json_answer import json_objects, without_trailing_commas
-from r2d.rationales.parsing import LONGEST_TEXT, without_reasoning
+from r2d.llm.answers import Answer, Tokens, read_answers
+from r2d.rationales.parsing import LONGEST_TEXT, json_forms, without_reasoning
 
 WhyMissing = Literal["refused", "no_answer", "no_json", "not_in_answer", "ambiguous", "no_number", "out_of_scale"]
 """Refused by the endpoint; out of retries; no JSON object in the answer; the criterion is not in it; two different
@@ -46,7 +45,7 @@ def read_votes(questions: Questions, answers: Path) -> list[Vote]:
     """
     place_of = {key: place for place, key in enumerate(questions.hashes())}
     votes = [_vote(question, "no_answer", Tokens()) for question in questions.all]
-    for line in read_lines(answers) if answers.exists() else ():
+    for line in read_answers(answers) if answers.exists() else ():
         place = place_of.get(line.key)
         if place is not None:
             votes[place] = _vote_of(line, questions.all[place], questions.source.reasoning_tags)
@@ -59,8 +58,7 @@ def scores_in(text: str, criteria: Sequence[Criterion], reasoning_tags: tuple[st
     ids = [criterion.id for criterion in criteria]
     found = False
     stated: dict[str, list[Any]] = {}
-    for form in (said, without_trailing_commas(said)):
-        objects = json_objects(form)
+    for objects, _ in json_forms(said):
         found = found or bool(objects)
         stated = {id_: list(_stated(objects, id_)) for id_ in ids}
         if any(stated.values()):
@@ -75,9 +73,9 @@ def _vote(question: Question, why: Literal["refused", "no_answer"], tokens: Toke
     return Vote(question.row.id, question.vote, order, dict.fromkeys(order, why), tokens)
 
 
-def _vote_of(line: Line, question: Question, reasoning_tags: tuple[str, ...]) -> Vote:
-    if not line.answered:
-        return _vote(question, "refused" if line.settled else "no_answer", line.tokens)
+def _vote_of(line: Answer, question: Question, reasoning_tags: tuple[str, ...]) -> Vote:
+    if not line.is_answered:
+        return _vote(question, "refused" if line.is_settled else "no_answer", line.tokens)
     content = line.values["response"]["body"]["choices"][0]["message"].get("content")
     scores = scores_in(content if isinstance(content, str) else "", question.criteria, reasoning_tags)
     order = tuple(criterion.id for criterion in question.criteria)

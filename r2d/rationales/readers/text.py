@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from r2d.config.rationales import TextSource
 from r2d.data.readers.files import find_files
 from r2d.errors import DataError
-from r2d.rationales.readers.items import Broken, Item, id_text, joined_text, read_list_or_lines
-from r2d.rationales.readers.names import listed, nearest
+from r2d.rationales.readers.items import Broken, Item, id_text, joined_text, listed_names, nearest_name, read_items
 from r2d.rationales.records import Record
 
 
@@ -23,7 +23,7 @@ def read_text_source(name: str, source: TextSource) -> list[Record]:
     """
     key = f"rationales.sources.{name}"
     files = find_files(source.paths, f"{key}.paths")
-    items = [item for file in files for item in read_list_or_lines(file, key, source.encoding)]
+    items = [item for file in files for item in read_items(name, file, key, source.encoding)]
     objects = [item.value for item in items if isinstance(item.value, dict)]
     with_id = sum(id_text(value.get(source.id_field)) is not None for value in objects)
     if source.join == "order" and with_id:
@@ -32,55 +32,42 @@ def read_text_source(name: str, source: TextSource) -> list[Record]:
             "order is never trusted where there are ids; set join: id"
         )
     if source.join == "id" and items and not with_id:
-        raise DataError(_without_ids(key, source, items, objects))
+        if objects:
+            raise DataError(
+                f"{key}.id_field: none of {len(items)} outputs has an id in {source.id_field!r}"
+                f"{_fields_found(source.id_field, objects)}; set it to the field of the example's id, or, where the "
+                "outputs stand in the order of the examples and there is one for each, set join: order"
+            )
+        raise DataError(
+            f"{key}: join is `id`, but the {len(items)} outputs are plain texts without an id; where they stand in the "
+            "order of the examples and there is one for each, set join: order, else write objects with "
+            f"{source.id_field!r} and {source.text_field!r}"
+        )
     if objects and len(objects) == len(items) and not any(source.text_field in value for value in objects):
         raise DataError(
-            f"{key}.text_field: no output has a field {source.text_field!r}{_fields(source.text_field, objects)}; "
-            "set it to the field of the LLM's text"
+            f"{key}.text_field: no output has a field {source.text_field!r}"
+            f"{_fields_found(source.text_field, objects)}; set it to the field of the LLM's text"
         )
-    return [_record(name, source, item, order) for order, item in enumerate(items)]
+    return [_record(source, item, order) for order, item in enumerate(items)]
 
 
-def _without_ids(key: str, source: TextSource, items: list[Item], objects: list[dict[str, Any]]) -> str:
-    if objects:
-        return (
-            f"{key}.id_field: none of {len(items)} outputs has an id in {source.id_field!r}"
-            f"{_fields(source.id_field, objects)}; set it to the field of the example's id, or, where the outputs "
-            "stand in the order of the examples and there is one for each, set join: order"
-        )
-    return (
-        f"{key}: join is `id`, but the {len(items)} outputs are plain texts without an id; where they stand in the "
-        f"order of the examples and there is one for each, set join: order, else write objects with "
-        f"{source.id_field!r} and {source.text_field!r}"
-    )
+def _fields_found(wanted: str, objects: Sequence[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(field for value in objects[:100] for field in value))
+    return f"{nearest_name(wanted, names)}; found {listed_names(names)}"
 
 
-def _fields(wanted: str, objects: list[dict[str, Any]]) -> str:
-    found = list(dict.fromkeys(field for value in objects[:100] for field in value))
-    return f"{nearest(wanted, found)}; found {listed(found)}"
-
-
-def _record(name: str, source: TextSource, item: Item, order: int) -> Record:
+def _record(source: TextSource, item: Item, place: int) -> Record:
     value = item.value[0] if isinstance(item.value, list) and len(item.value) == 1 else item.value
     fields = value if isinstance(value, dict) else {}
     content = value if isinstance(value, str) else joined_text(fields.get(source.text_field))
+    order = place if source.join == "order" else None
     example_id = id_text(fields.get(source.id_field)) if source.join == "id" else None
-    common: dict[str, Any] = {"source": name, "file": item.file, "row": item.row, "example_id": example_id}
-    common["order"] = order if source.join == "order" else None
     if content is None:
-        return Record(**common, reason="malformed_record", detail=_fault(value))
+        detail = "no JSON" if isinstance(value, Broken) else f"a {type(value).__name__}, not a text"
+        detail = "no text field" if isinstance(value, dict) else detail
+        return item.record(example_id=example_id, order=order, reason="malformed_record", detail=detail)
     if source.join == "id" and example_id is None:
-        return Record(**common, content=content, reason="no_id", detail="no id field")
-    model = fields.get("model")
-    return Record(
-        **common,
-        content=content,
-        author=model if isinstance(model, str) else None,
-        stopped_at_limit=fields.get("finish_reason") == "length",
-    )
-
-
-def _fault(value: Any) -> str:
-    if isinstance(value, Broken):
-        return value.fault
-    return "no text field" if isinstance(value, dict) else f"a {type(value).__name__}, not a text"
+        return item.record(content=content, reason="no_id", detail="no id field")
+    model, is_cut = fields.get("model"), fields.get("finish_reason") == "length"
+    author = model if isinstance(model, str) else None
+    return item.record(example_id=example_id, order=order, content=content, author=author, stopped_at_limit=is_cut)

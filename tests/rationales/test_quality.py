@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r2d.errors import ConfigError
-from r2d.rationales.grounding import (
+from r2d.rationales.quality import (
     Findings,
     contains_label,
     copied_share,

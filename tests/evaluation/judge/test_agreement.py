@@ -13,7 +13,7 @@ from r2d.errors import DataError
 from r2d.evaluation.judge import Rubric, load_rubric
 from r2d.evaluation.judge.figures import RowScores
 from r2d.evaluation.judge.human import agreement_figures, human_agreement, read_human_scores
-from tests.evaluation.judged import QUICK, criterion, judged_rows, write_rubric
+from tests.evaluation.judge.judged import QUICK, criterion, judged_rows, write_rubric
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What the tests of the judge share. It can judge in a process of its own, so that it can be killed.
 
-python -m tests.evaluation.judged NUM_ROWS CONFIG_JSON WORK_DIR
+python -m tests.evaluation.judge.judged NUM_ROWS CONFIG_JSON WORK_DIR
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import yaml
 
 from r2d.config.evaluation import IntervalsConfig, JudgeConfig
 from r2d.evaluation.judge import JudgedRow, Judgement, judge_rationales, load_rubric
-from tests.rationales.llm_server import RunningServer
+from tests.llm.server import RunningServer
 
-SHIPPED = Path(__file__).resolve().parents[2] / "configs" / "rubrics" / "rationale.yaml"
+SHIPPED = Path(__file__).resolve().parents[3] / "configs" / "rubrics" / "rationale.yaml"
 QUICK = IntervalsConfig(num_resamples=1_000)
 
 

@@ -20,7 +20,7 @@ from r2d.evaluation.judge.figures import RowScores, judge_figures
 from r2d.evaluation.judge.questions import Questions, messages
 from r2d.evaluation.judge.rows import JudgedRow, chosen_rows, rows_of, shielded_rows
 from r2d.evaluation.judge.votes import scores_in
-from tests.evaluation.judged import QUICK, SHIPPED, answer, criterion, judge_config, judged_rows, write_rubric
+from tests.evaluation.judge.judged import QUICK, SHIPPED, answer, criterion, judge_config, judged_rows, write_rubric
 
 ADDRESS = "http://127.0.0.1:9/v1"
 

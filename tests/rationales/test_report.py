@@ -12,11 +12,10 @@ import pytest
 
 from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import Example, to_table
-from r2d.rationales.candidates import Candidate, Target
 from r2d.rationales.ingest import REJECTED_SCHEMA, Ingestion
 from r2d.rationales.provenance import PROVENANCE_SCHEMA
-from r2d.rationales.records import REASONS, Reason, Record
-from r2d.rationales.report import MAX_EXAMPLES, PHASES, SHOWN_CHARACTERS, render_ingestion_report
+from r2d.rationales.records import PHASES, REASONS, Candidate, Reason, Record, Target
+from r2d.rationales.report import MAX_EXAMPLES, SHOWN_CHARACTERS, render_ingestion_report
 from tests.reports.pages import Page, assert_accessible, assert_self_contained
 
 STAGES = {

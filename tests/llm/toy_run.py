@@ -1,7 +1,6 @@
-"""Asks for rationales in a process of its own, so that it can be killed: see test_generation_interrupted.py. What the
-tests of generation share stands here too.
+"""A toy run of requests: what the tests of `r2d.llm` share. It runs in a process of its own too, to be killed there.
 
-python -m tests.rationales.generation_run NUM_EXAMPLES SOURCE_JSON ANSWERS
+python -m tests.llm.toy_run NUM_EXAMPLES SOURCE_JSON ANSWERS
 """
 
 from __future__ import annotations
@@ -16,8 +15,11 @@ import pyarrow as pa
 
 from r2d.config.rationales import EndpointSource
 from r2d.data.examples import Example, to_table
-from r2d.rationales.generation.generate import generate
-from tests.rationales.llm_server import RunningServer
+from r2d.llm import answers as answers_file
+from r2d.llm.progress import RequestSummary
+from r2d.llm.runner import run_requests
+from r2d.rationales.generation import RationaleRequests
+from tests.llm.server import RunningServer
 
 LABELS = ("emergency now", "self care")
 PROMPT = """system: ''
@@ -54,6 +56,14 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def generate(examples: pa.Table, source: EndpointSource, answers: Path) -> RequestSummary:
+    return run_requests(RationaleRequests(examples, source, LABELS), answers)
+
+
+def write_current_answers(examples: pa.Table, source: EndpointSource, answers: Path, path: Path) -> int:
+    return answers_file.write_current_answers(RationaleRequests(examples, source, LABELS), answers, path)
+
+
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    generate(notes(int(sys.argv[1])), EndpointSource.model_validate_json(sys.argv[2]), LABELS, Path(sys.argv[3]))
+    generate(notes(int(sys.argv[1])), EndpointSource.model_validate_json(sys.argv[2]), Path(sys.argv[3]))

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,17 @@ import pytest
 
 from r2d.errors import ConfigError, DataError, GenerationError
 from r2d.evaluation.judge import Judgement, not_judged
-from r2d.llm import asking
-from tests.evaluation.judged import SHIPPED, answer, criterion, judge, judge_config, judged_rows, write_rubric
-from tests.rationales.llm_server import RunningServer
+from r2d.llm import runner
+from tests.evaluation.judge.judged import SHIPPED, answer, criterion, judge, judge_config, judged_rows, write_rubric
+from tests.llm.server import RunningServer
 
 CRITERIA = ("correctness", "completeness", "faithfulness", "agreement", "safety")
 ALL_FIVE = answer(**dict.fromkeys(CRITERIA, 5))
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
-    running = RunningServer(tmp_path)
-    yield running
-    running.kill()
-
-
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(runner, "FIRST_PAUSE_SECONDS", 0.02)
 
 
 def figures(judgement: Judgement) -> dict[str, dict[str, Any]]:
@@ -127,7 +119,7 @@ def test_killed_and_run_again_it_asks_only_the_rest(server: RunningServer, tmp_p
     server.start(delay=(0.03, 0.08), contents={"*": [ALL_FIVE]})
     config, work_dir = judge_config(server, SHIPPED, max_concurrency=3), tmp_path / "work"
     answers = work_dir / "judge_answers.jsonl"
-    command = [sys.executable, "-m", "tests.evaluation.judged", "20", config.model_dump_json(), str(work_dir)]
+    command = [sys.executable, "-m", "tests.evaluation.judge.judged", "20", config.model_dump_json(), str(work_dir)]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not answers.exists() or answers.read_bytes().count(b"\n") < 12:

@@ -15,19 +15,15 @@ from pathlib import Path
 import pytest
 
 from r2d.config.rationales import EndpointSource
-from r2d.llm.answers import write_current_answers
-from r2d.rationales.generation.generate import generate
-from tests.rationales.generation_run import LABELS, lines_of, notes, source_for
-from tests.rationales.llm_server import RunningServer
+from tests.llm.server import RunningServer
+from tests.llm.toy_run import generate, lines_of, notes, source_for, write_current_answers
 
 NUM_EXAMPLES, CONCURRENCY = 50, 4
 
 
 def start_run(source: EndpointSource, answers: Path) -> subprocess.Popen[str]:
     arguments = [str(NUM_EXAMPLES), source.model_dump_json(), str(answers)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.rationales.generation_run", *arguments], stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, "-m", "tests.llm.toy_run", *arguments], stderr=subprocess.PIPE, text=True)
 
 
 def wait_for_lines(answers: Path, count: int) -> None:
@@ -60,13 +56,13 @@ def test_killed_at_any_point_it_asks_nothing_again_that_was_written(server: Runn
         assert len(lost) <= CONCURRENCY, f"kill {kill}: more was lost than was in flight"
         repeats_allowed.update(lost)
         answers.write_bytes(answers.read_bytes() + b'{"id": "r2d-half", "custom_id": "e0'[: random.randint(0, 30)])
-    summary = generate(notes(NUM_EXAMPLES), source, LABELS, answers)
+    summary = generate(notes(NUM_EXAMPLES), source, answers)
     sent = sum(server.asked().values())
     assert sent <= summary.num_requests_ever <= sent + kills * CONCURRENCY, "the ledger misses no request"
     repeated = {example_id: count - 1 for example_id, count in server.asked().items() if count > 1}
     assert all(count <= repeats_allowed[example_id] for example_id, count in repeated.items())
     assert len(lines_of(answers)) == NUM_EXAMPLES, "one line for each example"
-    assert write_current_answers(notes(NUM_EXAMPLES), source, LABELS, answers, tmp_path / "clean.jsonl") == NUM_EXAMPLES
+    assert write_current_answers(notes(NUM_EXAMPLES), source, answers, tmp_path / "clean.jsonl") == NUM_EXAMPLES
 
 
 # SIGINT ends it with 130 where it came to life ignoring it, as the background jobs of a shell do.
@@ -85,7 +81,7 @@ def test_stopped_by_a_signal_it_repeats_nothing(
     assert f"of {NUM_EXAMPLES} have an answer" in said
     assert "SECRET-NOTE" not in said
     assert set(server.asked()) == written(answers), "what was in flight was written"
-    generate(notes(NUM_EXAMPLES), source, LABELS, answers)
+    generate(notes(NUM_EXAMPLES), source, answers)
     assert server.asked() == Counter(f"e{place:03d}" for place in range(NUM_EXAMPLES))
 
 
@@ -108,9 +104,9 @@ def test_it_runs_in_a_thread_and_leaves_the_handlers_as_they_were(server: Runnin
     server.start()
     source = source_for(server, tmp_path)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    thread = threading.Thread(target=generate, args=(notes(3), source, LABELS, tmp_path / "thread.jsonl"))
+    thread = threading.Thread(target=generate, args=(notes(3), source, tmp_path / "thread.jsonl"))
     thread.start()
     thread.join()
-    generate(notes(3), source, LABELS, tmp_path / "main.jsonl")
+    generate(notes(3), source, tmp_path / "main.jsonl")
     assert len(lines_of(tmp_path / "thread.jsonl")) == len(lines_of(tmp_path / "main.jsonl")) == 3
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers

@@ -1,6 +1,6 @@
 """A chat completion server with faults, in a process of its own; it logs every request that reaches it.
 
-python -m tests.rationales.llm_server PORT LOG PLAN
+python -m tests.llm.server PORT LOG PLAN
 
 PLAN is JSON: {"delay_seconds": [least, most], "faults": {example id: [what each further request gets, ...]},
 "contents": {example id: [what each further answer says, ...]}}; what is not planned is answered, by the last content of
@@ -143,7 +143,7 @@ class RunningServer:
     ) -> None:
         plan = json.dumps({"delay_seconds": delay, "faults": faults or {}, "contents": contents or {}})
         self.process = subprocess.Popen(
-            [sys.executable, "-S", "-m", "tests.rationales.llm_server", str(self.port), str(self.log), plan]
+            [sys.executable, "-S", "-m", "tests.llm.server", str(self.port), str(self.log), plan]
         )
         for _ in range(200):
             with socket.socket() as probe:

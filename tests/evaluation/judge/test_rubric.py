@@ -8,7 +8,7 @@ import pytest
 
 from r2d.errors import ConfigError
 from r2d.evaluation.judge import load_rubric
-from tests.evaluation.judged import SHIPPED, criterion, write_rubric
+from tests.evaluation.judge.judged import SHIPPED, criterion, write_rubric
 
 RUBRICS = sorted(SHIPPED.parent.glob("*.yaml"))
 

@@ -16,9 +16,7 @@ import pytest
 
 from r2d.config.rationales import EndpointSource
 from r2d.errors import GenerationError
-from r2d.llm.answers import write_current_answers
-from r2d.rationales.generation.generate import generate
-from tests.rationales.generation_run import LABELS, lines_of, notes
+from tests.llm.toy_run import generate, lines_of, notes, write_current_answers
 
 CHAT_TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:"
 PROMPT = Path(__file__).resolve().parents[2] / "configs" / "prompts" / "triage_rationale.yaml"
@@ -84,10 +82,10 @@ def test_transformers_serve_answers_and_resumes(base_url: str, model_folder: Pat
     )  # fmt: skip
     answers = tmp_path / "answers.jsonl"
     with pytest.raises(GenerationError, match="5 of 9 have an answer"):
-        generate(notes(9), source, LABELS, answers)
-    summary = generate(notes(9), source.model_copy(update={"max_requests": None}), LABELS, answers)
+        generate(notes(9), source, answers)
+    summary = generate(notes(9), source.model_copy(update={"max_requests": None}), answers)
     assert (summary.num_answered, summary.num_requests_ever, summary.num_retries) == (9, 9, 0)
-    assert write_current_answers(notes(9), source, LABELS, answers, tmp_path / "clean.jsonl") == 9
+    assert write_current_answers(notes(9), source, answers, tmp_path / "clean.jsonl") == 9
     bodies = [line["response"]["body"] for line in lines_of(tmp_path / "clean.jsonl")]
     assert all(isinstance(body["choices"][0]["message"]["content"], str) for body in bodies)
     assert summary.output_tokens_ever == sum(body["usage"]["completion_tokens"] for body in bodies) <= 9 * 8
