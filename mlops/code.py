@@ -1,4 +1,4 @@
-"""Which code the result of a step depends on, and its hash: one answer for caching, for run keys and for retraining.
+"""The code that the result of a step depends on, and its hash: for cache keys, run keys and retraining.
 
 The code of a step is every source file of `r2d` and `steps` that its module imports, directly or through others, read
 as a syntax tree: comments, docstrings and formatting do not count. Left out is what cannot change a result: progress,
@@ -11,7 +11,6 @@ import ast
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -62,35 +61,34 @@ def model_code_hash() -> str:
 def source_files(module_name: str, *, with_pages: bool = False) -> list[Path]:
     """Our files that a module's results depend on, templates among them where pages are a result."""
     left_out = WITHOUT_EFFECT if with_pages else (*WITHOUT_EFFECT, *PRESENTATION)
-    found: set[Path] = set()
-    seen = {module_name}
-    waiting = [module_name]
+    files: set[Path] = set()
+    seen, waiting = {module_name}, [module_name]
     while waiting:
-        path = _file_of(waiting.pop())
-        if path is None or path in found:
+        path = module_file(waiting.pop())
+        if path is None or path in files:
             continue
-        found.add(path)
+        files.add(path)
         if with_pages:
-            found.update(path.parent.glob("*.j2"))
-        imported = {name for name in _imported_modules(path, path.stat().st_mtime_ns) if not _is_in(name, left_out)}
-        waiting += imported - seen
+            files.update(path.parent.glob("*.j2"))
+        imported = {
+            name
+            for name in _imported_modules(path, path.stat().st_mtime_ns) - seen
+            if not any(f"{name}.".startswith(f"{package}.") for package in left_out)
+        }
+        waiting += imported
         seen |= imported
-    return sorted(found)
+    return sorted(files)
 
 
-def _is_in(module_name: str, packages: tuple[str, ...]) -> bool:
-    return any(module_name == package or module_name.startswith(f"{package}.") for package in packages)
-
-
-def _file_of(module_name: str) -> Path | None:
-    base = ROOT.joinpath(*module_name.split("."))
-    candidates = (base.with_suffix(".py"), base / "__init__.py")
-    return next((path for path in candidates if path.exists()), None)
+def module_file(name: str) -> Path | None:
+    """The file of one of our modules or packages; None where there is none of that name."""
+    base = ROOT.joinpath(*name.split("."))
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.exists()), None)
 
 
 @lru_cache(maxsize=1024)
 def _file_hash(path: Path, mtime_ns: int) -> str:
-    """Of a template its bytes; of a Python file its syntax tree without docstrings."""
+    """SHA-256 of a template, or of a Python file's syntax tree without docstrings."""
     content = path.read_bytes()
     if path.suffix == ".py":
         content = ast.dump(_WithoutDocstrings().visit(ast.parse(content))).encode()
@@ -106,50 +104,43 @@ class _WithoutDocstrings(ast.NodeTransformer):
 
 
 @lru_cache(maxsize=1024)
-def _imported_modules(path: Path, mtime_ns: int) -> list[str]:
-    return list(_imports(ast.parse(path.read_text(encoding="utf-8"))))
-
-
-def _imports(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        names: list[str] = []
+def _imported_modules(path: Path, mtime_ns: int) -> frozenset[str]:
+    """Our modules that a file imports, anywhere in it, with the packages around them, which run first."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] in OUR_PACKAGES:
-                # A module's packages run before it does.
-                yield from (".".join(parts[: end + 1]) for end in range(len(parts)))
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    ours = [name.split(".") for name in names if name.split(".")[0] in OUR_PACKAGES]
+    return frozenset(".".join(parts[: end + 1]) for parts in ours for end in range(len(parts)))
 
 
 def code_state(root: Path) -> tuple[str | None, bool | None]:
-    """The commit of the code at `root`, and whether files of it were changed since."""
-    named = os.environ.get(COMMIT_VARIABLE, "").strip()
-    if named:
-        return named.removesuffix("+dirty"), named.endswith("+dirty")
+    """The commit of the code at `root`, and whether its files were changed since; None where no commit is known."""
+    declared = os.environ.get(COMMIT_VARIABLE, "").strip()
+    if declared:
+        return declared.removesuffix("+dirty"), declared.endswith("+dirty")
     top = _git(root, "rev-parse", "--show-toplevel")
     # A copy of the code inside another repository does not have that repository's commit.
     if top is None or Path(top).resolve() != root.resolve():
         return None, None
     commit = _git(root, "rev-parse", "HEAD")
-    changed = _git(root, "status", "--porcelain", "--", *CODE)
-    return (None, None) if commit is None or changed is None else (commit, bool(changed))
+    changes = _git(root, "status", "--porcelain", "--", *CODE)
+    return (None, None) if commit is None or changes is None else (commit, bool(changes))
 
 
 def lock_hash(root: Path) -> str | None:
-    """SHA-256 of `requirements.lock`."""
+    """SHA-256 of `requirements.lock`; None where there is none."""
     lock = root / "requirements.lock"
     return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else None
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git says; None where there is no git, no repository, or no commit."""
+    """Output of a git command; None where there is no git, no repository, or no commit."""
+    command = ["git", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False, timeout=30
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -7,9 +7,7 @@ zenml pipeline run pipelines.batch_inference --config configs/batch_inference.ya
 from pathlib import Path
 from typing import Any
 
-from zenml import pipeline
-
-from pipelines.outcome import raising
+from pipelines.outcome import pipeline
 from r2d.config.jobs import InferenceConfig
 from r2d.config.loading import load_job
 from r2d.config.section import parse_section
@@ -18,8 +16,7 @@ from steps.infer_batch import infer_batch
 DEFAULT = Path(__file__).resolve().parent.parent / "configs" / "batch_inference.yaml"
 
 
-@raising
-@pipeline(name="reason2decide_batch_inference")
+@pipeline("reason2decide_batch_inference")
 def batch_inference(config: dict[str, Any] | None = None) -> None:
     """Parquet, CSV or JSON Lines in, Parquet out.
 

@@ -7,10 +7,8 @@ zenml pipeline run pipelines.comparison --config configs/comparison.yaml   # or 
 from pathlib import Path
 from typing import Any
 
-from zenml import pipeline
-
 from mlops.registry.versions import pin_start_model
-from pipelines.outcome import raising
+from pipelines.outcome import pipeline
 from pipelines.training import validated_examples
 from r2d.config.loading import load_config, parse_config
 from r2d.data.fingerprint import files_fingerprint
@@ -27,8 +25,7 @@ from steps.train_stage2 import train_stage2
 DEFAULT = Path(__file__).resolve().parent.parent / "configs" / "comparison.yaml"
 
 
-@raising
-@pipeline(name="reason2decide_comparison")
+@pipeline("reason2decide_comparison")
 def comparison(config: dict[str, Any] | None = None) -> None:
     """Methods x rationale sources x seeds as a DAG. What variants share is one step; the rest has the variant's name.
 

@@ -7,9 +7,7 @@ zenml pipeline run pipelines.drift --config configs/drift.yaml
 from pathlib import Path
 from typing import Any
 
-from zenml import pipeline
-
-from pipelines.outcome import raising
+from pipelines.outcome import pipeline
 from r2d.config.jobs import DriftConfig
 from r2d.config.loading import load_job
 from r2d.config.section import parse_section
@@ -18,8 +16,7 @@ from steps.report_drift import report_drift
 DEFAULT = Path(__file__).resolve().parent.parent / "configs" / "drift.yaml"
 
 
-@raising
-@pipeline(name="reason2decide_drift")
+@pipeline("reason2decide_drift")
 def drift(config: dict[str, Any] | None = None) -> None:
     """The output of a batch inference in, a verdict with its reasons out.
 

@@ -1,7 +1,8 @@
-"""A failed run fails its command: on Kubernetes, ZenML's client returns quietly whatever became of the run."""
+"""A failed run fails its command. On Kubernetes, ZenML's client returns without an error whatever became of the run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from zenml.models import PipelineRunResponse
@@ -10,8 +11,8 @@ from zenml.pipelines.pipeline_definition import Pipeline
 from r2d.errors import R2DError
 
 
-class _Loud(Pipeline):
-    """A pipeline whose call raises when the run that it waited for has failed."""
+class RaisingPipeline(Pipeline):
+    """A pipeline whose call raises `R2DError` when the run that it waited for has failed."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         run = super().__call__(*args, **kwargs)
@@ -21,7 +22,12 @@ class _Loud(Pipeline):
         return run
 
 
-def raising(pipeline: Pipeline) -> Pipeline:
-    """The same pipeline; a call of it raises `R2DError` when its run fails."""
-    pipeline.__class__ = _Loud
-    return pipeline
+def pipeline(name: str) -> Callable[[Callable[..., None]], RaisingPipeline]:
+    """Decorator like ZenML's, for a `RaisingPipeline`."""
+
+    def decorate(function: Callable[..., None]) -> RaisingPipeline:
+        decorated = RaisingPipeline(name=name, entrypoint=function)
+        decorated.__doc__ = function.__doc__
+        return decorated
+
+    return decorate

@@ -7,13 +7,12 @@ zenml pipeline run reason2decide --config configs/pubmedqa.yaml
 from pathlib import Path
 from typing import Any
 
-from zenml import pipeline
 from zenml.steps.entrypoint_function_utils import StepArtifact
 
 from mlops.registry.aliases import champion_to_compare
 from mlops.registry.versions import pin_start_model
 from mlops.run_record import RunRecord
-from pipelines.outcome import raising
+from pipelines.outcome import pipeline
 from r2d.config.loading import load_config, parse_config
 from r2d.config.run import RunConfig
 from r2d.data.fingerprint import data_fingerprint, files_fingerprint
@@ -29,8 +28,7 @@ from steps.validate_examples import validate_examples
 DEMO = Path(__file__).resolve().parent.parent / "configs" / "demo.yaml"
 
 
-@raising
-@pipeline(name="reason2decide")
+@pipeline("reason2decide")
 def reason2decide(config: dict[str, Any] | None = None) -> None:
     """Reason2Decide (arXiv 2512.20074) as a DAG.
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 CONTENT_TAG = "r2d.content_hash"
 TOO_LONG_FOR_A_TAG = ("files_read", "model_files")
+EXAMPLE_NOTE = "62 yo with chest pain since 1h, denies fever."
+EXAMPLE_QUESTION = {"text": "Where do you bake bread?", "options": ["oven", "car"]}
 ON_AGAIN = "then start the same run again: it goes on from what is registered, and puts the aliases right"
 NewRun = Callable[["MlflowClient"], str]
 
@@ -74,20 +76,6 @@ class RegisteredModel:
             "compared_with": self.decision.champion or "none",
             "what_follows": self.transition.reason,
         }
-
-
-@dataclass(frozen=True)
-class Served:
-    """How MLflow serves a model: the source that it runs, and what it is sent."""
-
-    source: str
-    example: list[Any]
-
-    @classmethod
-    def of(cls, model_folder: Path) -> Served:
-        if read_model_facts(model_folder).labels.per_row:
-            return cls("pyfunc_options_model.py", [{"text": "Where do you bake bread?", "options": ["oven", "car"]}])
-        return cls("pyfunc_model.py", ["62 yo with chest pain since 1h, denies fever."])
 
 
 def register(
@@ -163,16 +151,17 @@ def _new_version(
     import mlflow
 
     files = package.files()
-    served = Served.of(files["model"])
+    options_per_row = read_model_facts(files["model"]).labels.per_row
     with mlflow.start_run(run_id=new_run(client)) as run, requirements() as needed:
         mlflow.log_metrics({f"test_{figure}": value for figure, value in headline(metrics).items()})
         info = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(ROOT / "mlops" / "pyfunc" / served.source),
+            python_model=str(ROOT / "mlops" / "pyfunc.py"),
+            model_config={"options_per_row": options_per_row},
             artifacts={file: str(path) for file, path in files.items()},
             code_paths=[str(ROOT / "r2d")],
             pip_requirements=needed,
-            input_example=served.example,
+            input_example=[EXAMPLE_QUESTION if options_per_row else EXAMPLE_NOTE],
         )
     ensure_model(client, name, "Decides and explains; decision support for professionals, not a medical device.")
     origin = package.origin.as_facts()

@@ -9,7 +9,16 @@ import pytest
 from zenml.utils import source_utils
 
 import mlops.code
-from mlops.code import MODEL_STEPS, ROOT, model_code_hash, source_files, step_code_hash
+from mlops.code import (
+    MODEL_STEPS,
+    PRESENTATION,
+    ROOT,
+    WITHOUT_EFFECT,
+    model_code_hash,
+    module_file,
+    source_files,
+    step_code_hash,
+)
 from steps.cache import by_code
 
 
@@ -45,10 +54,15 @@ def test_a_step_depends_on_its_own_sections_of_the_config_and_on_no_other() -> N
 
 def test_training_depends_on_nothing_that_shows_stores_or_measures() -> None:
     found = names("train_stage1") | names("train_stage2")
-    unwanted = ("r2d/evaluation", "r2d/reports", "mlops")
+    unwanted = ("r2d/evaluation", "r2d/reports", "r2d/gate", "r2d/llm", "mlops")
     assert not [name for name in found if name.startswith(unwanted)]
     assert not {"r2d/training/progress.py", "r2d/training/curves.py"} & found
     assert not any(name.startswith(("r2d/training", "r2d/modeling/pred")) for name in names("ingest_rationales"))
+
+
+@pytest.mark.parametrize("name", [*WITHOUT_EFFECT, *PRESENTATION])
+def test_every_module_that_is_left_out_of_the_keys_exists(name: str) -> None:
+    assert module_file(name) is not None, "merged or renamed: its code would count again, under its new name"
 
 
 def test_a_template_counts_where_pages_are_a_result() -> None:
