@@ -1,4 +1,4 @@
-"""Hold decided calls against the reference of their model."""
+"""Compare decided calls with the reference of their model."""
 
 from typing import Annotated, Any
 
@@ -14,11 +14,12 @@ def report_drift(
 ) -> tuple[Annotated[dict[str, Any], "r2d_drift"], Annotated[HTMLString, "r2d_drift_report"]]:
     """The facts for a trigger, `drifted` and its reasons among them, and the page for people.
 
-    Never cached: what it reads lies outside of ZenML, and may have been written anew under the same name.
+    Never cached: its inputs lie outside of ZenML and may have changed under the same name.
     """
     from mlops.registry.versions import model_folder
-    from r2d.drift.job import report_drift as report
+    from r2d.drift.report import report_drift as report
 
-    facts, page = report(drift, None if drift.reference else model_folder(drift.model))
+    result, page = report(drift, None if drift.reference else model_folder(drift.model))
+    facts = result.to_json()
     log_metadata({name: facts[name] for name in ("drifted", "reasons", "num_rows", "num_decided", "num_handed_over")})
     return facts, HTMLString(page)

@@ -142,7 +142,7 @@ def drift(
     ] = False,
 ) -> None:
     """Compare decided calls with what the model was trained and evaluated on: drift.json, drift.html."""
-    from r2d.drift.job import report_drift
+    from r2d.drift.report import report_drift
 
     values = {
         "predictions": str(predictions),
@@ -152,11 +152,10 @@ def drift(
         "output": str(out),
     }
     job = parse_section(DriftConfig, values, where="r2d drift")
-    facts, _ = report_drift(job, None if job.reference else model_folder(job.model))
-    for result in facts["checks"].values():
-        typer.echo(f"{result['outcome']:<12}  {result['sentence']}")
-    typer.echo(
-        f"{'drift' if facts['drifted'] else 'no drift'} among {facts['num_rows']:,} calls; read {out / 'drift.html'}"
-    )
-    if exit_code and facts["drifted"]:
+    report, _ = report_drift(job, None if job.reference else model_folder(job.model))
+    for result in report.checks.values():
+        typer.echo(f"{result.outcome:<12}  {result.sentence}")
+    outcome = "drift" if report.drifted else "no drift"
+    typer.echo(f"{outcome} among {report.calls.num_rows:,} calls; read {out / 'drift.html'}")
+    if exit_code and report.drifted:
         raise typer.Exit(DRIFTED)

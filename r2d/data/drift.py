@@ -24,13 +24,6 @@ class LengthProfile(TypedDict):
     shares: list[float]
 
 
-class TwoSample(TypedDict):
-    """A test of whether two samples can come from the same distribution."""
-
-    statistic: float
-    p_value: float
-
-
 def population_stability_index(expected_shares: Sequence[float], found_shares: Sequence[float]) -> float:
     """Sum over buckets of (found - expected) * ln(found / expected): 0 for equal shares, above 0.2 a marked change.
 
@@ -91,36 +84,3 @@ def _shares(*counts: Sequence[float]) -> list[NDArray[np.float64]]:
     if any(array.size == 0 or not np.isfinite(array).all() or array.min() < 0 or array.sum() == 0 for array in arrays):
         raise ValueError("shares must be finite, not negative, and not all zero")
     return [array / array.sum() for array in arrays]
-
-
-def kolmogorov_smirnov(reference: Sequence[float] | NDArray[Any], found: Sequence[float] | NDArray[Any]) -> TwoSample:
-    """Largest distance between two empirical distribution functions, and how probable it is by chance alone.
-
-    The two-sample test of Kolmogorov (1933) and Smirnov (1939), asymptotic; with ties it errs on the side of chance.
-
-    Raises:
-        ValueError: one of the two has no values.
-    """
-    from scipy.stats import ks_2samp  # type: ignore[import-untyped]
-
-    result = ks_2samp(np.asarray(reference, np.float64), np.asarray(found, np.float64), method="asymp")
-    return {"statistic": float(result.statistic), "p_value": float(result.pvalue)}
-
-
-def chi_square(reference_counts: Sequence[int], found_counts: Sequence[int]) -> TwoSample:
-    """Pearson's test (1900) that two rows of counts come from the same shares; buckets that both lack are left out.
-
-    The population stability index has the same distribution up to a factor (Yurdakul and Naranjo 2020), which is how
-    a small file with a large index is told from one that has changed.
-
-    Returns:
-        p_value 1 where fewer than two buckets are filled: there is nothing to be different.
-    """
-    from scipy.stats import chi2_contingency  # type: ignore[import-untyped]
-
-    table = np.array([reference_counts, found_counts], dtype=np.int64)
-    table = table[:, table.sum(axis=0) > 0]
-    if table.shape[1] < 2 or not table.sum(axis=1).all():
-        return {"statistic": 0.0, "p_value": 1.0}
-    result = chi2_contingency(table, correction=False)
-    return {"statistic": float(result.statistic), "p_value": float(result.pvalue)}

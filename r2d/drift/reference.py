@@ -1,31 +1,39 @@
-"""What later calls are held against: how the training texts read, and what the model said of its test rows.
+"""The reference that later calls are compared with: a model's training texts, predicted labels and confidence.
 
-The file `drift_reference.json` of a model folder. It holds counts and frequent words, and no text.
+It is the file `drift_reference.json` of a model folder, and holds counts and frequent words, but no text.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from r2d.data.examples import split_of
-from r2d.drift.words import unfamiliar_share, vocabulary_of, words_of
 from r2d.errors import ModelError
-from r2d.evaluation.decided_rows import FloatArray
+from r2d.files import write_json
 
 REFERENCE_FILE = "drift_reference.json"
 FORMAT_VERSION = 1
 MAX_VALUES = 5_000
-"""Of a distribution: more are thinned to that many, evenly in order of size."""
+"""Of a distribution; more are thinned evenly."""
 DECIMALS = 6
 NO_DECLARED_LABEL = "(no declared label)"
+MIN_TEXTS_WITH_WORD = 5
+"""A rarer word, such as a name, is not kept: nobody can be identified by the vocabulary."""
+MAX_VOCABULARY = 20_000
+
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -37,14 +45,14 @@ class DriftReference:
     vocabulary: dict[str, int]
     """Word -> training texts that hold it, the most frequent first."""
     lengths: list[float]
-    """Characters of the training texts, rising."""
+    """Characters of the training texts, ascending."""
     unfamiliar: list[float]
-    """Share of words out of the vocabulary in each validation and test text, rising. Not of training texts, whose own
-    words the vocabulary is."""
+    """Share of words outside the vocabulary in each validation and test text, ascending. Training texts are left out:
+    the vocabulary is made of their words."""
     labels: dict[str, int] | None
     """Predicted label -> test rows; None where each row has labels of its own."""
     confidences: list[float]
-    """Probability of the predicted label of each test row, rising."""
+    """Probability of the predicted label of each test row, ascending."""
 
     @property
     def num_decided(self) -> int:
@@ -52,38 +60,52 @@ class DriftReference:
         return sum(self.labels.values()) if self.labels is not None else len(self.confidences)
 
 
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case, without numbers."""
+    return _WORD.findall(text.casefold())
+
+
+def vocabulary_of(texts: Iterable[str]) -> dict[str, int]:
+    """Word -> texts that hold it, the most frequent first, without rare words."""
+    counts = Counter(word for text in texts for word in set(words_of(text)))
+    frequent = [(word, count) for word, count in counts.items() if count >= MIN_TEXTS_WITH_WORD]
+    return dict(sorted(frequent, key=lambda item: (-item[1], item[0]))[:MAX_VOCABULARY])
+
+
+def unfamiliar_share(words: Sequence[str], vocabulary: Mapping[str, int]) -> float:
+    """Share of a text's words that are not in the vocabulary; 0 for a text without words."""
+    return sum(word not in vocabulary for word in words) / len(words) if words else 0.0
+
+
 def reference_of(examples: pa.Table, predictions: pa.Table, *, per_row: bool = False) -> DriftReference:
-    """The reference that goes with a model.
+    """The reference of a model.
 
     Args:
         examples: table of `EXAMPLES_SCHEMA` that the model was trained on.
-        predictions: those of `r2d.evaluation.evaluate` on its test rows, with probabilities as inference gives them:
-            columns predicted_label, valid, label_probabilities.
+        predictions: of `r2d.evaluation.evaluate` on its test rows, with probabilities as inference gives them: columns
+            predicted_label, valid, label_probabilities.
         per_row: whether each row has labels of its own.
     """
     train = split_of(examples, "train")
-    held_out = examples.filter(pc.not_equal(examples["split"], "train"))
+    held_out = examples.filter(pc.not_equal(examples["split"], "train"))["text"].to_pylist()
     vocabulary = vocabulary_of(train["text"].to_pylist())
     rows = predictions.select(["predicted_label", "valid", "label_probabilities"]).to_pylist()
-    said = Counter(row["predicted_label"] if row["valid"] else NO_DECLARED_LABEL for row in rows)
-    sure = [dict(row["label_probabilities"])[row["predicted_label"]] for row in rows if row["valid"]]
+    labels = Counter(row["predicted_label"] if row["valid"] else NO_DECLARED_LABEL for row in rows)
+    confidences = [dict(row["label_probabilities"])[row["predicted_label"]] for row in rows if row["valid"]]
     return DriftReference(
         num_texts=len(train),
         vocabulary=vocabulary,
-        lengths=_thinned(pc.utf8_length(train["text"]).to_numpy()),
-        unfamiliar=_thinned([unfamiliar_share(words_of(text), vocabulary) for text in held_out["text"].to_pylist()]),
-        labels=None if per_row else dict(sorted(said.items())),
-        confidences=_thinned(sure),
+        lengths=_thin(pc.utf8_length(train["text"]).to_numpy()),
+        unfamiliar=_thin([unfamiliar_share(words_of(text), vocabulary) for text in held_out]),
+        labels=None if per_row else dict(sorted(labels.items())),
+        confidences=_thin(confidences),
     )
 
 
 def write_reference(folder: Path, reference: DriftReference) -> Path:
-    """Write the file into a folder: aside first, then renamed."""
+    """Write the reference into a model folder."""
     path = folder / REFERENCE_FILE
-    aside = folder / f"{REFERENCE_FILE}.partial"
-    facts = {"format_version": FORMAT_VERSION, **asdict(reference)}
-    aside.write_text(json.dumps(facts, ensure_ascii=False) + "\n", encoding="utf-8")
-    aside.replace(path)
+    write_json(path, {"format_version": FORMAT_VERSION, **asdict(reference)}, indent=None)
     return path
 
 
@@ -91,13 +113,13 @@ def read_reference(path: Path) -> DriftReference:
     """The reference in a file.
 
     Raises:
-        ModelError: there is none, or it is damaged or of another format.
+        ModelError: the file is missing, damaged or of another format.
     """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        found = facts.pop("format_version")
-        if found != FORMAT_VERSION:
-            raise ModelError(f"{path}: is of format {found}, this version reads {FORMAT_VERSION}; register it again")
+        version = facts.pop("format_version")
+        if version != FORMAT_VERSION:
+            raise ModelError(f"{path}: is of format {version}, this version reads {FORMAT_VERSION}; register it again")
         return DriftReference(**facts)
     except FileNotFoundError:
         raise ModelError(
@@ -110,14 +132,14 @@ def read_reference(path: Path) -> DriftReference:
         ) from None
 
 
-def _thinned(values: Sequence[float] | FloatArray) -> list[float]:
-    """The values in rising order; of many, every so-manieth."""
-    rising = np.sort(np.asarray(values, dtype=np.float64))
-    if len(rising) > MAX_VALUES:
-        rising = rising[np.linspace(0, len(rising) - 1, MAX_VALUES).round().astype(int)]
-    return in_reference_digits(rising).tolist()
-
-
-def in_reference_digits(values: Sequence[float] | FloatArray) -> FloatArray:
-    """Values with as many digits as the file has: 0.99999994 and 1 are one confidence, and must stay one."""
+def round_values(values: Sequence[float] | FloatArray) -> FloatArray:
+    """Values with as many decimals as the file holds: 0.99999994 and 1 are the same confidence."""
     return np.asarray(np.round(values, DECIMALS), dtype=np.float64)
+
+
+def _thin(values: Sequence[float] | FloatArray) -> list[float]:
+    """The rounded values, ascending, thinned evenly to at most `MAX_VALUES`."""
+    ascending = np.sort(np.asarray(values, dtype=np.float64))
+    if len(ascending) > MAX_VALUES:
+        ascending = ascending[np.linspace(0, len(ascending) - 1, MAX_VALUES).round().astype(int)]
+    return round_values(ascending).tolist()

@@ -1,34 +1,30 @@
-"""Whether the calls of today are still those that the model was made for: facts for a trigger, a page for people.
+"""Drift of a batch of calls: facts for a trigger and a page for people.
 
-None of it needs a label: a change here says that the figures of the evaluation may no longer hold, not that they do
-not. Whether decisions became worse, only calls with a reference label can tell.
+None of it needs a label: a change says that the metrics of the evaluation may no longer hold, not that they do not.
+Only calls with a reference label can tell whether decisions became worse.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from r2d.config.jobs import DriftLimits
-from r2d.data.drift import (
-    chi_square,
-    jensen_shannon_divergence,
-    kolmogorov_smirnov,
-    length_profile,
-    population_stability_index,
-)
-from r2d.drift.incoming import IncomingCalls
-from r2d.drift.reference import DriftReference
-from r2d.evaluation.decided_rows import FloatArray
-from r2d.inference.output import DEFERRAL_REASONS
+from r2d.config.jobs import DriftConfig, DriftLimits
+from r2d.data.drift import jensen_shannon_divergence, length_profile, population_stability_index
+from r2d.drift.incoming import ChangedWord, IncomingCalls, incoming_calls
+from r2d.drift.reference import REFERENCE_FILE, DriftReference, FloatArray, read_reference
+from r2d.errors import DataError
+from r2d.files import write_json, write_text
+from r2d.inference.output import DEFERRAL_REASONS, InferenceModel, read_plan
 from r2d.reports.templates import render
 
 FORMAT_VERSION = 1
 NUM_MEASURES = 5
-"""Of a report; each is held to the significance divided by them (Bonferroni)."""
+"""Of a report: each is tested at the significance divided by this number (Bonferroni)."""
 
 TITLES = {
     "text_length": "Length of the calls",
@@ -41,124 +37,232 @@ TITLES = {
 
 @dataclass(frozen=True)
 class DriftCheck:
-    """One measure with its verdict."""
+    """One measure with its outcome."""
 
-    name: str
     outcome: Literal["steady", "drifted", "not measured"]
     sentence: str
-    """What was found, for people."""
+    """The result in words."""
     value: float | None = None
     limit: float | None = None
-    measures: dict[str, float] = field(default_factory=dict)
+    measures: Mapping[str, float] = field(default_factory=dict)
     """Population stability index (psi), Jensen-Shannon divergence in bits, Kolmogorov-Smirnov distance, p_value."""
-    buckets: list[tuple[str, float, float]] = field(default_factory=list)
-    """(what, share in the reference, share in the calls), for the page."""
+    buckets: Sequence[tuple[str, float, float]] = ()
+    """(name, share in the reference, share in the calls), for the page."""
 
 
-def drift_facts(reference: DriftReference, found: IncomingCalls, limits: DriftLimits) -> dict[str, Any]:
-    """Hold the calls against the reference.
+@dataclass(frozen=True)
+class DriftReport:
+    """The calls compared with the reference."""
+
+    calls: IncomingCalls
+    reference: DriftReference
+    limits: DriftLimits
+    checks: Mapping[str, DriftCheck]
+    """Key of `TITLES` -> check."""
+    changed_words: Sequence[ChangedWord]
+
+    @property
+    def num_decided(self) -> int:
+        return sum(self.calls.labels.values())
+
+    @property
+    def num_deferred(self) -> int:
+        return sum(self.calls.deferral_reasons.values())
+
+    @property
+    def drifted(self) -> bool:
+        return bool(self.reasons)
+
+    @property
+    def reasons(self) -> list[str]:
+        """A sentence for each measure that drifted."""
+        return [check.sentence for check in self.checks.values() if check.outcome == "drifted"]
+
+    def to_json(self) -> dict[str, Any]:
+        """format_version, drifted, reasons, num_rows, num_decided, num_handed_over, why_handed_over, model, reference
+        (num_texts, num_decided), limits, checks: name -> the fields of `DriftCheck`, changed_words."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "drifted": self.drifted,
+            "reasons": self.reasons,
+            "num_rows": self.calls.num_rows,
+            "num_decided": self.num_decided,
+            "num_handed_over": self.num_deferred,
+            "why_handed_over": dict(self.calls.deferral_reasons),
+            "model": asdict(self.calls.model),
+            "reference": {"num_texts": self.reference.num_texts, "num_decided": self.reference.num_decided},
+            "limits": self.limits.model_dump(),
+            "checks": {name: asdict(check) for name, check in self.checks.items()},
+            "changed_words": [asdict(word) for word in self.changed_words],
+        }
+
+
+class ValueMeasure(NamedTuple):
+    """A measure with one number for each call."""
+
+    sentence: str
+    """Of `now` and `before`, the summaries of the calls and of the reference."""
+    summary: Callable[[FloatArray], Any]
+    bucket_edge: str
+    """How an edge of a bucket is written."""
+
+
+TEXT_LENGTH = ValueMeasure(
+    "Half of the calls have more than {now:,.0f} characters; of the training texts, more than {before:,.0f}.",
+    np.median,
+    "{:,.0f} characters",
+)
+UNFAMILIAR_WORDS = ValueMeasure(
+    "{now:.1%} of the words of a call were unknown in training; of a test text, {before:.1%}.",
+    np.mean,
+    "{:.1%} of the words",
+)
+CONFIDENCE = ValueMeasure(
+    "The mean probability of the label is {now:.3f}; on the test rows, {before:.3f}.", np.mean, "{:.3f}"
+)
+
+
+def report_drift(config: DriftConfig, model_folder: Path | None) -> tuple[DriftReport, str]:
+    """Compare a batch of decided calls with the reference of its model; write `drift.html` and, last, `drift.json`.
+
+    Args:
+        model_folder: where the files of `config.model` lie; not needed where `config.reference` is given.
+
+    Returns:
+        the report and its page.
+
+    Raises:
+        DataError: the predictions cannot be read, or belong to another model or to other calls.
+        ModelError: the model keeps no reference.
+    """
+    predictions = Path(config.predictions)
+    if not predictions.is_file():
+        raise DataError(f"{predictions}: no such file; give the output of a batch inference")
+    if config.reference is not None or model_folder is None:
+        reference = read_reference(Path(config.reference or ""))
+    else:
+        # Another model decides differently, which would pass for drift of the calls.
+        model, plan = InferenceModel.of(config.model, model_folder), read_plan(predictions)
+        if plan is not None and plan.model.hash != model.hash:
+            raise DataError(
+                f"{predictions}: was decided by {plan.model.name}, and {config.model} is now {model.name}; name the "
+                "model that decided, or let the other one decide these calls"
+            )
+        reference = read_reference(model_folder / REFERENCE_FILE)
+    calls = incoming_calls(predictions, config.calls, reference, max_texts=config.max_texts)
+    report = measure_drift(reference, calls, config.limits)
+    page = render_drift_report(report)
+    out = Path(config.output)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "drift.json").unlink(missing_ok=True)
+    write_text(out / "drift.html", page + "\n")
+    write_json(out / "drift.json", report.to_json())
+    return report, page
+
+
+def measure_drift(reference: DriftReference, calls: IncomingCalls, limits: DriftLimits) -> DriftReport:
+    """Compare calls with the reference.
 
     Drift is a change that is both large (a population stability index or a divergence above its limit) and no chance
     (Kolmogorov-Smirnov test of values, Pearson's chi-square of counts, at the significance divided by the number of
-    measures). Few calls are not judged at all.
-
-    Returns:
-        format_version, drifted, reasons (a sentence for each measure that drifted), num_rows, num_decided,
-        num_handed_over, why_handed_over, model, reference (num_texts, num_decided), limits, checks: name -> the fields
-        of `DriftCheck`, changed_words. All of it JSON.
+    measures). Too few calls are not judged.
     """
-    checks = [
-        _length_check(reference, found, limits),
-        _word_check(reference, found, limits),
-        _unfamiliar_check(reference, found, limits),
-        _label_check(reference, found, limits),
-        _confidence_check(reference, found, limits),
-    ]
-    drifted = [check for check in checks if check.outcome == "drifted"]
-    return {
-        "format_version": FORMAT_VERSION,
-        "drifted": bool(drifted),
-        "reasons": [check.sentence for check in drifted],
-        "num_rows": found.num_rows,
-        "num_decided": sum(found.labels.values()),
-        "num_handed_over": sum(found.why_handed_over.values()),
-        "why_handed_over": found.why_handed_over,
-        "model": found.model,
-        "reference": {"num_texts": reference.num_texts, "num_decided": reference.num_decided},
-        "limits": limits.model_dump(),
-        "checks": {check.name: {k: v for k, v in asdict(check).items() if k != "name"} for check in checks},
-        "changed_words": found.words.changed(reference.num_texts) if found.words and reference.num_texts else [],
+    unfamiliar = None if calls.words is None else np.asarray(calls.words.unfamiliar)
+    checks = {
+        "text_length": _check_values(TEXT_LENGTH, reference.lengths, calls.lengths, limits),
+        "words": _check_words(reference, calls, limits),
+        "unfamiliar_words": _check_values(UNFAMILIAR_WORDS, reference.unfamiliar, unfamiliar, limits),
+        "predicted_label": _check_labels(reference, calls, limits),
+        "confidence": _check_values(CONFIDENCE, reference.confidences, calls.confidences, limits),
     }
+    changed = calls.words.changed(reference.num_texts) if calls.words and reference.num_texts else []
+    return DriftReport(calls, reference, limits, checks, changed)
 
 
-def render_drift_report(facts: Mapping[str, Any], *, title: str = "Drift report") -> str:
+def render_drift_report(report: DriftReport, *, title: str = "Drift report") -> str:
     """The page as HTML text: counts, shares, labels and frequent words; no call is quoted."""
-    return render("r2d.drift", "drift.html.j2", title=title, facts=facts, titles=TITLES, why=DEFERRAL_REASONS)
+    return render("r2d.drift", "drift.html.j2", title=title, report=report, titles=TITLES, why=DEFERRAL_REASONS)
 
 
-def _length_check(reference: DriftReference, found: IncomingCalls, limits: DriftLimits) -> DriftCheck:
-    def sentence(before: FloatArray, now: FloatArray) -> str:
-        old, new = np.median(before), np.median(now)
-        return f"Half of the calls have more than {new:,.0f} characters; of the training texts, more than {old:,.0f}."
-
-    return _values_check("text_length", reference.lengths, found.lengths, limits, sentence, "{:,.0f} characters")
+NO_CALLS = DriftCheck("not measured", "The calls themselves were not given, and the predictions hold no text.")
 
 
-def _unfamiliar_check(reference: DriftReference, found: IncomingCalls, limits: DriftLimits) -> DriftCheck:
-    if found.words is None:
-        return _without_calls("unfamiliar_words")
+def _check_values(
+    measure: ValueMeasure, reference: Sequence[float], values: FloatArray | None, limits: DriftLimits
+) -> DriftCheck:
+    """The stability index over deciles of the reference, and the Kolmogorov-Smirnov test of the values."""
+    from scipy.stats import ks_2samp  # type: ignore[import-untyped]
 
-    def sentence(before: FloatArray, now: FloatArray) -> str:
-        return f"{now.mean():.1%} of the words of a call were unknown in training; of a test text, {before.mean():.1%}."
+    if values is None:
+        return NO_CALLS
+    if too_few := _too_few(len(reference), len(values), limits):
+        return too_few
+    expected = np.asarray(reference, dtype=np.float64)
+    before = length_profile(expected)
+    now = length_profile(values, before["edges"])
+    index = population_stability_index(before["shares"], now["shares"])
+    # Asymptotic; with ties it errs on the side of chance.
+    test = ks_2samp(expected, values, method="asymp")
+    edges = [measure.bucket_edge.format(edge) for edge in before["edges"]]
+    names = [*(f"up to {edge}" for edge in edges), f"more than {edges[-1]}"]
+    return DriftCheck(
+        _outcome(index, float(test.pvalue), limits),
+        measure.sentence.format(now=measure.summary(values), before=measure.summary(expected)),
+        index,
+        limits.max_psi,
+        {
+            "psi": index,
+            "jensen_shannon": jensen_shannon_divergence(before["shares"], now["shares"]),
+            "kolmogorov_smirnov": float(test.statistic),
+            "p_value": float(test.pvalue),
+        },
+        list(zip(names, before["shares"], now["shares"], strict=True)),
+    )
 
-    values = np.asarray(found.words.unfamiliar)
-    return _values_check("unfamiliar_words", reference.unfamiliar, values, limits, sentence, "{:.1%} of the words")
 
+def _check_labels(reference: DriftReference, calls: IncomingCalls, limits: DriftLimits) -> DriftCheck:
+    """The stability index of the predicted labels, and Pearson's chi-square test of their counts."""
+    from scipy.stats import chi2_contingency
 
-def _confidence_check(reference: DriftReference, found: IncomingCalls, limits: DriftLimits) -> DriftCheck:
-    def sentence(before: FloatArray, now: FloatArray) -> str:
-        return f"The mean probability of the label is {now.mean():.3f}; on the test rows, {before.mean():.3f}."
-
-    return _values_check("confidence", reference.confidences, found.confidences, limits, sentence, "{:.3f}")
-
-
-def _label_check(reference: DriftReference, found: IncomingCalls, limits: DriftLimits) -> DriftCheck:
     if reference.labels is None:
-        return DriftCheck("predicted_label", "not measured", "Each call has options of its own; there are no classes.")
-    before, now = reference.labels, found.labels
-    too_few = _too_few(sum(before.values()), sum(now.values()), limits)
-    if too_few:
-        return DriftCheck("predicted_label", "not measured", too_few)
+        return DriftCheck("not measured", "Each call has options of its own; there are no classes.")
+    before, now = reference.labels, calls.labels
+    if too_few := _too_few(sum(before.values()), sum(now.values()), limits):
+        return too_few
     names = list(dict.fromkeys([*before, *now]))
-    counts = [[side.get(name, 0) for name in names] for side in (before, now)]
-    shares = [[count / sum(side) for count in side] for side in counts]
+    counts = np.array([[side.get(name, 0) for name in names] for side in (before, now)])
+    shares = [(row / row.sum()).tolist() for row in counts]
     buckets = list(zip(names, *shares, strict=True))
-    index, test = population_stability_index(*shares), chi_square(*counts)
+    index = population_stability_index(*shares)
+    # The index has the distribution of the test up to a factor (Yurdakul and Naranjo 2020): so a large index of a small
+    # file is told from a change. One label alone cannot change.
+    filled = counts[:, counts.any(axis=0)]
+    p_value = float(chi2_contingency(filled, correction=False).pvalue) if filled.shape[1] > 1 else 1.0
+    outcome = _outcome(index, p_value, limits)
     most, old, new = max(buckets, key=lambda bucket: (round(abs(bucket[2] - bucket[1]), 6), bucket[2]))
-    outcome = _outcome(index, limits.max_psi, test["p_value"], limits)
     often = "about as often" if outcome == "steady" else "more often" if new > old else "less often"
     return DriftCheck(
-        "predicted_label",
         outcome,
         f"The model says {most!r} {often}: {new:.1%} of the calls, {old:.1%} of the test rows.",
         index,
         limits.max_psi,
-        {"psi": index, "jensen_shannon": jensen_shannon_divergence(*shares), "p_value": test["p_value"]},
+        {"psi": index, "jensen_shannon": jensen_shannon_divergence(*shares), "p_value": p_value},
         buckets,
     )
 
 
-def _word_check(reference: DriftReference, found: IncomingCalls, limits: DriftLimits) -> DriftCheck:
-    if found.words is None:
-        return _without_calls("words")
-    too_few = _too_few(reference.num_texts, found.words.num_texts, limits)
-    if too_few or not reference.vocabulary:
-        return DriftCheck("words", "not measured", too_few or "No word of the reference is frequent enough.")
-    divergence, by_chance = found.words.divergence(reference.num_texts)
+def _check_words(reference: DriftReference, calls: IncomingCalls, limits: DriftLimits) -> DriftCheck:
+    """The divergence of the words, beyond that of two random halves of the calls."""
+    if calls.words is None:
+        return NO_CALLS
+    if too_few := _too_few(reference.num_texts, calls.words.num_texts, limits):
+        return too_few
+    if not reference.vocabulary:
+        return DriftCheck("not measured", "No word of the reference is frequent enough.")
+    divergence, by_chance = calls.words.divergence(reference.num_texts)
     beyond = max(0.0, divergence - by_chance)
     drifted = beyond > limits.max_word_divergence
     return DriftCheck(
-        "words",
         "drifted" if drifted else "steady",
         f"The calls use {'other words than' if drifted else 'the words of'} the training texts: divergence "
         f"{divergence:.3f} bits, {by_chance:.3f} of it by chance.",
@@ -168,49 +272,15 @@ def _word_check(reference: DriftReference, found: IncomingCalls, limits: DriftLi
     )
 
 
-def _values_check(
-    name: str,
-    reference: Sequence[float],
-    values: FloatArray,
-    limits: DriftLimits,
-    sentence: Any,
-    shown: str,
-) -> DriftCheck:
-    """A measure of one number a call: the index over deciles of the reference, and the test of the values."""
-    too_few = _too_few(len(reference), len(values), limits)
-    if too_few:
-        return DriftCheck(name, "not measured", too_few)
-    before = length_profile(np.asarray(reference))
-    now = length_profile(values, before["edges"])
-    index, test = population_stability_index(before["shares"], now["shares"]), kolmogorov_smirnov(reference, values)
-    edges = [shown.format(edge) for edge in before["edges"]]
-    names = [*(f"up to {edge}" for edge in edges), f"more than {edges[-1]}"]
-    return DriftCheck(
-        name,
-        _outcome(index, limits.max_psi, test["p_value"], limits),
-        sentence(np.asarray(reference), values),
-        index,
-        limits.max_psi,
-        {
-            "psi": index,
-            "jensen_shannon": jensen_shannon_divergence(before["shares"], now["shares"]),
-            "kolmogorov_smirnov": test["statistic"],
-            "p_value": test["p_value"],
-        },
-        list(zip(names, before["shares"], now["shares"], strict=True)),
+def _outcome(index: float, p_value: float, limits: DriftLimits) -> Literal["steady", "drifted"]:
+    return "drifted" if index > limits.max_psi and p_value < limits.significance / NUM_MEASURES else "steady"
+
+
+def _too_few(num_reference: int, num_calls: int, limits: DriftLimits) -> DriftCheck | None:
+    """A check that concludes nothing, where either side has too few rows."""
+    if min(num_reference, num_calls) >= limits.min_rows:
+        return None
+    sentence = (
+        f"{num_calls:,} calls against {num_reference:,} rows of the reference; {limits.min_rows:,} each are needed."
     )
-
-
-def _outcome(value: float, limit: float, p_value: float, limits: DriftLimits) -> Literal["steady", "drifted"]:
-    return "drifted" if value > limit and p_value < limits.significance / NUM_MEASURES else "steady"
-
-
-def _too_few(num_reference: int, num_found: int, limits: DriftLimits) -> str:
-    """Why nothing is concluded; empty where there is enough."""
-    if min(num_reference, num_found) >= limits.min_rows:
-        return ""
-    return f"{num_found:,} calls against {num_reference:,} rows of the reference; {limits.min_rows:,} each are needed."
-
-
-def _without_calls(name: str) -> DriftCheck:
-    return DriftCheck(name, "not measured", "The calls themselves were not given, and the predictions hold no text.")
+    return DriftCheck("not measured", sentence)

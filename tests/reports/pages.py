@@ -1,9 +1,11 @@
-"""Checks that hold for every page: it is well formed, self-contained and accessible."""
+"""Checks of pages: well formed, self-contained, accessible, and equal to the expected page of a test."""
 
 from __future__ import annotations
 
+import os
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 
 class Page(HTMLParser):
@@ -61,3 +63,13 @@ def assert_accessible(html: str) -> None:
     assert {name for names in named for name in names.split()} <= set(ids)
     linked = {(attributes.get("href") or "#")[1:] for tag, attributes in page.tags if tag in ("a", "use")}
     assert linked <= set(ids)
+
+
+def assert_expected_page(html: str, path: Path) -> None:
+    """The page is that of the file, apart from style sheet and drawings; `R2D_RENEW_PAGES=1` writes the file anew."""
+    page = re.sub(r"<style>.*?</style>", "<style></style>", html, flags=re.DOTALL)
+    page = re.sub(r"(</desc>).*?(</svg>)", r"\1\2", page, flags=re.DOTALL)
+    page = re.sub(r"[ \t]+$|(?<=\n)\n+", "", page, flags=re.MULTILINE)
+    if os.environ.get("R2D_RENEW_PAGES"):
+        path.write_text(page, encoding="utf-8")
+    assert page == path.read_text(encoding="utf-8")
