@@ -22,13 +22,12 @@ from r2d.modeling.labels import LabelSets
 from r2d.modeling.model_folder import finish_model_folder
 from r2d.modeling.predictor import Predictor
 from r2d.modeling.prompts import PromptEncoder
-from r2d.training.data import Batch, collate, stage1_rows, stage2_rows
-from r2d.training.methods import make_method
-from r2d.training.sampling import BatchOrder, uniform_draw
-from r2d.training.schedules import Stage2Schedule
-from r2d.training.selection import SelectBest
-from r2d.training.stage1 import Stage1Trainer
-from r2d.training.stage2 import Stage2Trainer
+from r2d.training.data import Batch, LengthGroupedSampler, collate
+from r2d.training.schedules import Stage2Schedule, uniform_draw
+from r2d.training.stage1 import Stage1Trainer, stage1_rows
+from r2d.training.stage2 import Stage2Trainer, stage2_rows
+from r2d.training.trainer import StageInputs
+from r2d.training.work import StageWork
 
 MAX_STEPS = 1000
 GOLD_STEP = 49
@@ -36,7 +35,7 @@ GOLD_STEP = 49
 SAMPLING_STEP = 640
 """pi has reached its cap of 0.9."""
 BATCHES_IN_WINDOW = 50
-"""Of `BatchOrder`."""
+"""Of `LengthGroupedSampler`."""
 
 
 def alpha_at(step: int) -> float:
@@ -53,7 +52,7 @@ def draws(rows: Sequence[Row], step: int) -> list[bool]:
 def bucketed_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     """One epoch of our batches as row numbers, in the order in which they are trained on."""
     num_batches = len(lengths) // batch_size
-    order = list(BatchOrder(lengths, batch_size=batch_size, num_batches=num_batches, seed=42))
+    order = list(LengthGroupedSampler(lengths, batch_size=batch_size, num_batches=num_batches, seed=42))
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
@@ -85,34 +84,18 @@ class Engine:
         self.number = {row.id: number for number, row in enumerate(rows)}
         self.folder = tempfile.TemporaryDirectory()
         self.states: dict[tuple[str, ...], Encoded] = {}
-        table = _table(rows)
-        shared: dict[str, Any] = {"model": model, "finish": lambda folder: None, "on_log": None}
-        first, second = stage1_rows(table, self.prompts), stage2_rows(table, self.prompts, self.labels)
-        work_dir = Path(self.folder.name)
-        config = _stage2_config(batch_size, learning_rate)
-        self.stage1 = Stage1Trainer(
-            **shared,
-            tokenizer=tokenizer,
-            config=Stage1Config(
-                max_steps=MAX_STEPS, eval_every_steps=100, batch_size=batch_size, learning_rate=learning_rate
-            ),
-            rows=first,
-            validation=first,
-            work_dir=work_dir / "stage1",
-            select=SelectBest(work_dir / "best1", metric="eval_loss", greater_is_better=False, patience=3),
+        table, work_dir = _table(rows), Path(self.folder.name)
+        first, second = (make_rows(table, self.prompts, self.labels) for make_rows in (stage1_rows, stage2_rows))
+        stage1 = Stage1Config(
+            max_steps=MAX_STEPS, eval_every_steps=100, batch_size=batch_size, learning_rate=learning_rate
         )
-        self.stage2 = Stage2Trainer(
-            **shared,
-            config=config,
-            method=make_method(MethodConfig(), config),
-            model_config=self.config,
-            prompts=self.prompts,
-            labels=self.labels,
-            rows=second,
-            validation=second,
-            work_dir=work_dir / "stage2",
-            select=SelectBest(work_dir / "best2", metric="eval_macro_f1", greater_is_better=True, patience=5),
-        )
+        stage2 = _stage2_config(batch_size, learning_rate)
+        shared: dict[str, Any] = {"examples": table, "model": self.config, "labels": self.declared}
+        work1 = StageWork(config=stage1, work_dir=work_dir / "stage1", **shared)
+        work2 = StageWork(config=stage2, work_dir=work_dir / "stage2", **shared)
+        prepared = model, self.prompts, self.labels
+        self.stage1 = Stage1Trainer(StageInputs(work1, *prepared, first, first, {}), stage1)
+        self.stage2 = Stage2Trainer(StageInputs(work2, *prepared, second, second, {}), stage2)
 
     def stage1_step(self, rows: Sequence[Row]) -> float:
         """`explain: x -> r*`; the loss."""
@@ -125,7 +108,7 @@ class Engine:
 
     def decode(self, rows: Sequence[Row]) -> list[str]:
         """The label decode of a training step by itself, of these rows."""
-        return self.stage2.decode(Batch([self.stage2.train_dataset[self.number[row.id]] for row in rows]))
+        return self.stage2.tasks.decode_labels(Batch([self.stage2.train_dataset[self.number[row.id]] for row in rows]))
 
     def decode_from_states(self, rows: Sequence[Row]) -> list[str]:
         """The same where the encoder has run over the label prompts already, as without dropout it has for the loss.
@@ -137,7 +120,7 @@ class Engine:
         if key not in self.states:
             with self.stage2.backend.evaluating():
                 self.states[key] = self.stage2.backend.encode(batch["label_prompt"])
-        return self.stage2.decode(batch, self.states[key])
+        return self.stage2.tasks.decode_labels(batch, self.states[key])
 
     def infer(self, rows: Sequence[Row], batch_size: int) -> list[tuple[str, str]]:
         """Label and rationale of each row."""
@@ -155,7 +138,7 @@ class Engine:
                 model=self.config,
                 labels=self.declared,
                 stage="stage 2",
-                training=self.stage2.stage2,
+                training=self.stage2.config,
             )
             self._ready = Predictor(folder, device="cpu")
         return self._ready

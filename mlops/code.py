@@ -18,7 +18,6 @@ ROOT = Path(__file__).resolve().parent.parent
 OUR_PACKAGES = ("r2d", "steps")
 WITHOUT_EFFECT = (
     "r2d.training.progress",
-    "r2d.training.step_clock",
     "r2d.reports.progress",
     "steps.cache",
     "steps.work_dir",

@@ -13,6 +13,6 @@ def multi_node(work_dir: str = "/checkpoints/several-nodes") -> None:
     """Each pod runs the same command. ZenML gives it no inputs and keeps no outputs: what it leaves lies in `work_dir`.
 
     Args:
-        work_dir: on a volume that all pods share; `r2d.training.processes.write_work` has filled it.
+        work_dir: on a volume that all pods share; `r2d.training.work.write_work` has filled it.
     """
     CommandStep(command=["python", "-m", "steps.train_on_nodes", work_dir], name="train_on_nodes", step_operator=True)()

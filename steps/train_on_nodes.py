@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from r2d.errors import R2DError, TrainingError
-from r2d.training.processes import Node, start_ranks
+from r2d.training.distributed import Node, start_ranks
 
 VARIABLES = (
     "JOB_COMPLETION_INDEX",

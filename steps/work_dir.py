@@ -14,25 +14,25 @@ from pydantic import BaseModel
 
 from mlops.code import step_code_hash
 from r2d.config.training import StageConfig
-from r2d.training.fingerprint import stage_identity
+from r2d.training.work import stage_identity
 
 
 def stage_work_dir(step_name: str, config: StageConfig, *parts: BaseModel | str) -> Path:
-    """A folder in `work_root` for one stage of one work: data, start weights, method, model, code.
+    """A folder in `work_root` for the work of a stage, named by data, start weights, method, model and code.
 
-    What may change while a stage goes on from its checkpoint (`RESUMABLE_KEYS`) is not in its name, so that a run that
-    ended out of memory finds its checkpoint again. The checkpoint's own fingerprint has the last word.
+    Keys that may change while a stage goes on from its checkpoint (`RESUMABLE_KEYS`) are not in the name, so that a run
+    that ended out of memory finds its checkpoint again. The checkpoint's own fingerprint decides.
 
     Args:
         parts: hashes of data and start weights, and the sections that decide the weights.
     """
     _remove_finished(work_root())
-    described: list[Any] = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
-    return work_dir(step_name, *described, stage_identity(config), step_code_hash(step_name))
+    values: list[Any] = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
+    return work_dir(step_name, *values, stage_identity(config), step_code_hash(step_name))
 
 
 def work_dir(step_name: str, *parts: Any) -> Path:
-    """A folder in `work_root` named after what it is for: JSON values, the same ones of the next run of that work."""
+    """A folder in `work_root` named by the hash of JSON values; the next run with the same values finds it again."""
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     folder = work_root() / f"{step_name}-{key}"
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig, ScratchConfig
 from r2d.config.training import Stage1Config, Stage2Config
 from r2d.data.examples import Example, to_table
+from r2d.training.work import StageWork
 
 # Quiet, offline and the same on every machine: sums differ in their last bits with the number of threads.
 for name, value in {
@@ -37,6 +38,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 TOY_LABELS = LabelsConfig(names=("emergency now", "self care"), ordered=True)
+TOY_MODEL = ModelConfig(
+    name="scratch",
+    scratch=ScratchConfig(vocab_size=150, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, dropout_rate=0.1),
+    max_input_tokens=48,
+    max_rationale_tokens=12,
+    max_label_tokens=8,
+)
+"""A T5 of a few thousand parameters, with dropout, so that resuming has random numbers to get right."""
 
 
 def toy_examples(num_rows: int = 120, seed: int = 0) -> pa.Table:
@@ -72,9 +81,7 @@ def labels() -> LabelsConfig:
 
 @pytest.fixture(scope="session")
 def model_config() -> ModelConfig:
-    """A T5 of a few thousand parameters, with dropout, so that resuming has random numbers to get right."""
-    sizes = ScratchConfig(vocab_size=150, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, dropout_rate=0.1)
-    return ModelConfig(name="scratch", scratch=sizes, max_input_tokens=48, max_rationale_tokens=12, max_label_tokens=8)
+    return TOY_MODEL
 
 
 @pytest.fixture(scope="session")
@@ -99,11 +106,11 @@ def stage1_model(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """The model folder of a short Stage 1."""
-    from r2d.training.train import train_stage1
+    from r2d.training.stage1 import train_stage1
 
     work_dir = tmp_path_factory.mktemp("stage1")
-    result = train_stage1(examples, config=stage1_config, model=model_config, labels=labels, work_dir=work_dir)
-    return result.model_folder
+    work = StageWork(examples=examples, config=stage1_config, model=model_config, labels=labels, work_dir=work_dir)
+    return train_stage1(work).model_folder
 
 
 @pytest.fixture(scope="session")
@@ -116,10 +123,11 @@ def stage2_model(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """The model folder of a short Stage 2."""
-    from r2d.training.train import train_stage2
+    from r2d.training.stage2 import train_stage2
 
     work_dir = tmp_path_factory.mktemp("stage2")
-    result = train_stage2(
-        examples, stage1_model, config=stage2_config, model=model_config, labels=labels, work_dir=work_dir
-    )
-    return result.model_folder
+    work = StageWork(
+        examples=examples, config=stage2_config, model=model_config, labels=labels, work_dir=work_dir,
+        stage1_model=stage1_model,
+    )  # fmt: skip
+    return train_stage2(work).model_folder

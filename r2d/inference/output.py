@@ -31,7 +31,7 @@ from r2d.config.model import REGISTERED
 from r2d.errors import DataError
 from r2d.files import folder_hash, partial_file
 from r2d.inference.calls import CallsSummary
-from r2d.training.fingerprint import differences
+from r2d.training.work import differences
 
 logger = logging.getLogger(__name__)
 

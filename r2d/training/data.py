@@ -1,16 +1,16 @@
-"""Tokenized rows of one stage and their batches."""
+"""Tokenized rows of a stage, their batches, and the order in which they are trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
-from r2d.modeling.labels import LabelSets
-from r2d.modeling.prompts import PromptEncoder
+Row = Mapping[str, Any]
+"""Texts and token ids of a row by column."""
 
 
 class RaggedTokens:
@@ -26,80 +26,34 @@ class RaggedTokens:
 
     @property
     def lengths(self) -> np.ndarray:
+        """Tokens of each row, [rows]."""
         return np.diff(self.ends, prepend=0)
 
 
-class StageRows(Dataset[dict[str, Any]]):
-    """Rows of one split as the stage reads them: texts as given, token ids by column."""
+class StageRows(Dataset[Row]):
+    """Rows of one split as a stage reads them: texts as given, token ids by column."""
 
-    def __init__(self, texts: Mapping[str, Sequence[str]], tokens: Mapping[str, RaggedTokens]) -> None:
+    def __init__(self, texts: Mapping[str, Sequence[Any]], tokens: Mapping[str, RaggedTokens]) -> None:
         self.texts = texts
         self.tokens = tokens
 
     def __len__(self) -> int:
         return len(self.texts["id"])
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        row: dict[str, Any] = {name: column[index] for name, column in self.texts.items()}
-        return row | {name: column[index] for name, column in self.tokens.items()}
+    def __getitem__(self, index: int) -> Row:
+        texts = {name: column[index] for name, column in self.texts.items()}
+        return texts | {name: column[index] for name, column in self.tokens.items()}
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each row over all its columns: what a batch costs."""
+        """Tokens of each row over all its columns, [rows]: what a batch costs."""
         return np.sum([column.lengths for column in self.tokens.values()], axis=0)
-
-
-def stage1_rows(examples: pa.Table, prompts: PromptEncoder) -> StageRows:
-    """`explain: x` -> `r*`."""
-    texts = examples["text"].to_pylist()
-    tokens = {
-        "prompt": RaggedTokens(prompts.stage1_prompts(texts)),
-        "rationale": RaggedTokens(prompts.rationale_targets(examples["rationale"].to_pylist())),
-    }
-    return StageRows({"id": examples["id"].to_pylist()}, tokens)
-
-
-def stage2_rows(examples: pa.Table, prompts: PromptEncoder, labels: LabelSets) -> StageRows:
-    """`predict: x` -> `y*` and `r*`; the rationale prompt depends on the label and is composed at the step."""
-    texts, gold = examples["text"].to_pylist(), examples["label"].to_pylist()
-    label_prompts = prompts.label_prompts(texts)
-    token_ids = {label: prompts.tokenizer(label).input_ids for label in set(gold)}
-    tokens = {
-        "label_prompt": RaggedTokens(label_prompts),
-        "label": RaggedTokens([token_ids[label] for label in gold]),
-        "rationale": RaggedTokens(prompts.rationale_targets(examples["rationale"].to_pylist())),
-    }
-    options = examples["options"].to_pylist()
-    columns = {
-        "id": examples["id"].to_pylist(),
-        "text": texts,
-        "gold_label": gold,
-        "gold_rationale": examples["rationale"].to_pylist(),
-        "composable": prompts.can_compose(texts, label_prompts, gold),
-        "options": [some or () for some in options],
-    }
-    for some in options:
-        labels.of(some or ())
-    return StageRows(columns, tokens)
-
-
-def rationale_prompts(rows: Batch, labels: Sequence[str], prompts: PromptEncoder) -> list[list[int]]:
-    """`given label: {y}, explain: {x}` for each row: joined token ids, or the whole text where those would differ."""
-    composed: list[list[int] | None] = [
-        prompts.compose_rationale_prompt(row["label_prompt"], label) if row["composable"] else None
-        for row, label in zip(rows.rows, labels, strict=True)
-    ]
-    missing = [place for place, ids in enumerate(composed) if ids is None]
-    whole = prompts.rationale_prompts([rows.rows[i]["text"] for i in missing], [labels[i] for i in missing])
-    for place, ids in zip(missing, whole, strict=True):
-        composed[place] = ids
-    return [ids for ids in composed if ids is not None]
 
 
 class Batch:
     """Rows of one batch, still as lists: Stage 2 knows its prompts only at the step, and padding comes last."""
 
-    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
 
     def __len__(self) -> int:
@@ -115,6 +69,59 @@ class Batch:
         return Batch([self.rows[row] for row in rows])
 
 
-def collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Batch]:
-    """The Trainer moves tensors and walks through lists; a `Batch` it hands on untouched."""
+def collate(rows: Sequence[Row]) -> dict[str, Batch]:
+    """The rows as a `Batch`, which the Trainer passes on untouched; it would move tensors and walk through lists."""
     return {"batch": Batch(rows)}
+
+
+class LengthGroupedSampler(Sampler[int]):
+    """Row indices for all `num_batches` batches of a run, epoch after epoch; the rows of a batch have similar lengths,
+    so that little padding is computed.
+
+    Each epoch shuffles all rows, sorts windows of `window_batches` batches by length and shuffles the batches; rows
+    that fill no whole batch come first in the next epoch. The order depends on the seed alone, and the run is one
+    sequence: resuming at step t means skipping t batches.
+
+    Args:
+        lengths: tokens of each row.
+        weights: how often each row is drawn, relative to the others; an epoch then draws rows with replacement.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int] | np.ndarray,
+        *,
+        batch_size: int,
+        num_batches: int,
+        seed: int,
+        window_batches: int = 50,
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        self.lengths = np.asarray(lengths)
+        self.batch_size = batch_size
+        self.num_batches = num_batches
+        self.seed = seed
+        self.window = window_batches * batch_size
+        self.probabilities = None if weights is None else np.asarray(weights) / np.sum(weights)
+
+    def __len__(self) -> int:
+        return self.num_batches * self.batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        return islice(self._endless(), len(self))
+
+    def _endless(self) -> Iterator[int]:
+        generator, num_rows = np.random.default_rng(self.seed), len(self.lengths)
+        left_over = np.empty(0, dtype=np.int64)
+        while True:
+            if self.probabilities is None:
+                epoch = generator.permutation(num_rows)
+            else:
+                epoch = generator.choice(num_rows, size=num_rows, p=self.probabilities)
+            order = np.concatenate([left_over, epoch])
+            num_usable = len(order) - len(order) % self.batch_size
+            order, left_over = order[:num_usable], order[num_usable:]
+            windows = [order[start : start + self.window] for start in range(0, num_usable, self.window)]
+            batches = [rows[np.argsort(self.lengths[rows], kind="stable")] for rows in windows]
+            if batches:
+                yield from generator.permutation(np.concatenate(batches).reshape(-1, self.batch_size)).ravel().tolist()

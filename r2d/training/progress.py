@@ -1,26 +1,23 @@
-"""What a person sees while a stage trains: what is going to happen, a line every few seconds, an honest time left."""
+"""What a person sees while a stage trains: the plan, a line every few seconds, an honest time left."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
+import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from r2d.training.ranks import num_ranks
-from r2d.training.step_clock import StepClock
-
-if TYPE_CHECKING:
-    from r2d.training.data import Batch
+from r2d.training.data import Batch
+from r2d.training.distributed import num_ranks
+from r2d.training.work import OnLog
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-
-OnLog = Callable[[int, Mapping[str, float]], None]
-"""Receives (optimiser step, figures) as soon as they are known; for a tracker such as MLflow."""
 
 SECONDS_BETWEEN_LINES = 5.0
 SECONDS_BETWEEN_VALIDATION_LINES = 15.0
@@ -40,8 +37,48 @@ SHOWN = {
 }
 
 
+class StepTimer:
+    """Seconds of one session in the training loop. All but evaluations and checkpoints counts as steps."""
+
+    def __init__(self) -> None:
+        self.started_at: float | None = None
+        self.stopped_at: float | None = None
+        self.paused_at: float | None = None
+        self.pauses: dict[str, list[float]] = defaultdict(list)
+        """Seconds of each `evaluation` and of each `checkpoint`."""
+
+    def start(self) -> None:
+        self.started_at = time.monotonic()
+
+    def stop(self) -> None:
+        self.stopped_at = time.monotonic()
+
+    def pause(self) -> None:
+        """An evaluation or a checkpoint begins."""
+        self.paused_at = time.monotonic()
+
+    def resume(self, pause: str) -> None:
+        """It has ended, and the steps go on."""
+        if self.paused_at is not None:
+            self.pauses[pause].append(time.monotonic() - self.paused_at)
+            self.paused_at = None
+
+    @property
+    def total_seconds(self) -> float:
+        return 0.0 if self.started_at is None else (self.stopped_at or time.monotonic()) - self.started_at
+
+    @property
+    def step_seconds(self) -> float:
+        current = 0.0 if self.paused_at is None else time.monotonic() - self.paused_at
+        return self.total_seconds - sum(map(sum, self.pauses.values())) - current
+
+    def mean_seconds(self, pause: str) -> float | None:
+        """Mean of one evaluation or checkpoint; None before the first."""
+        return sum(self.pauses[pause]) / len(self.pauses[pause]) if self.pauses[pause] else None
+
+
 class Progress(TrainerCallback, ExportableState):
-    """Logs step, figures, speed and time left, and hands each figure to `on_log`.
+    """Logs step, metrics, speed and time left, and passes each metric to `on_log`.
 
     Its times travel in the Trainer's checkpoint: those of a resumed run are the sums over its sessions, without the
     work that was lost between the last checkpoint and the end of a session.
@@ -49,13 +86,13 @@ class Progress(TrainerCallback, ExportableState):
 
     def __init__(self, stage: str, on_log: OnLog | None) -> None:
         self.stage = stage
-        self.forward = on_log
-        self.clock = StepClock()
+        self.tracker = on_log
+        self.timer = StepTimer()
         self.last_line_at = 0.0
         self.first_step = 0
         self.num_examples = self.num_target_tokens = 0
         """Since the last training record."""
-        self.window_seconds = 0.0
+        self.recorded_seconds = 0.0
         """Seconds of training steps at the last training record."""
         self.sums = {"training_seconds": 0.0, "step_seconds": 0.0, "num_examples": 0.0}
         """Of the sessions before this one; `num_examples` of this one too."""
@@ -63,15 +100,15 @@ class Progress(TrainerCallback, ExportableState):
     @property
     def training_seconds(self) -> float:
         """Wall seconds in the training loop, with its evaluations and checkpoints."""
-        return self.sums["training_seconds"] + self.clock.total_seconds
+        return self.sums["training_seconds"] + self.timer.total_seconds
 
     @property
     def num_examples_per_second(self) -> float:
         """Training rows in a second of training steps, without evaluations and checkpoints."""
-        seconds = self.sums["step_seconds"] + self.clock.step_seconds
+        seconds = self.sums["step_seconds"] + self.timer.step_seconds
         return self.sums["num_examples"] / seconds if seconds else 0.0
 
-    def saw(self, batch: Batch, target_columns: Sequence[str]) -> None:
+    def add(self, batch: Batch, target_columns: Sequence[str]) -> None:
         """Count a micro-batch."""
         self.num_examples += len(batch)
         self.num_target_tokens += sum(batch.num_tokens(column) for column in target_columns)
@@ -79,88 +116,81 @@ class Progress(TrainerCallback, ExportableState):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step:
             self.sums = dict(state.stateful_callbacks[type(self).__name__]["attributes"])
-        self.clock.start()
+        self.timer.start()
         self.last_line_at = time.monotonic()
         self.first_step = state.global_step
         resumed = f"; goes on from step {self.first_step:,}" if self.first_step else ""
-        plan = _plan(args, state.max_steps, kwargs["model"], kwargs["train_dataloader"])
-        logger.info("%s: %s%s", self.stage, plan, resumed)
+        num_rows = len(kwargs["train_dataloader"].dataset)
+        logger.info("%s: %s%s", self.stage, plan(args, state.max_steps, kwargs["model"], num_rows), resumed)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if control.should_evaluate or control.should_save:
-            self.clock.leave_steps()
+            self.timer.pause()
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.clock.end_of("evaluation")
+        self.timer.resume("evaluation")
         if control.should_save:
-            self.clock.leave_steps()
+            self.timer.pause()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.clock.end_of("checkpoint")
+        self.timer.resume("checkpoint")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.clock.stop()
+        self.timer.stop()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
         if "train_runtime" in logs:
             return  # the Trainer's own last record counts this session alone, its evaluations as training
         if "loss" in logs:
-            speed = self._speed_since_last_record(args.world_size)
-            logs |= speed
-            state.log_history[-1].update(speed)
-        figures = {name: value for name, value in logs.items() if isinstance(value, int | float) and name != "epoch"}
+            seconds = self.timer.step_seconds - self.recorded_seconds
+            num_examples = self.num_examples * args.world_size
+            num_target_tokens = self.num_target_tokens * args.world_size
+            logs["num_examples_per_second"] = num_examples / seconds
+            logs["num_target_tokens_per_second"] = num_target_tokens / seconds
+            state.log_history[-1].update(logs)
+            self.sums["num_examples"] += num_examples
+            self.num_examples = self.num_target_tokens = 0
+            self.recorded_seconds += seconds
+        metrics = {name: value for name, value in logs.items() if isinstance(value, int | float) and name != "epoch"}
         if not state.is_world_process_zero:
             return
-        if self.forward is not None:
-            self.forward(state.global_step, figures)
-        evaluated = any(name.startswith("eval_") for name in logs)
-        if not evaluated and time.monotonic() - self.last_line_at < SECONDS_BETWEEN_LINES:
+        if self.tracker is not None:
+            self.tracker(state.global_step, metrics)
+        is_evaluation = any(name.startswith("eval_") for name in logs)
+        if not is_evaluation and time.monotonic() - self.last_line_at < SECONDS_BETWEEN_LINES:
             return
         self.last_line_at = time.monotonic()
-        shown = [text.format(figures[name]) for name, text in SHOWN.items() if name in figures]
+        shown = [text.format(metrics[name]) for name, text in SHOWN.items() if name in metrics]
         if shown:
-            shown += [] if evaluated else self._left(args, state)
+            shown += [] if is_evaluation else self._time_left(args, state)
             logger.info("%s: step %d/%d, %s", self.stage, state.global_step, state.max_steps, ", ".join(shown))
 
-    def _speed_since_last_record(self, world_size: int) -> dict[str, float]:
-        seconds = self.clock.step_seconds - self.window_seconds
-        speed = {
-            "num_examples_per_second": self.num_examples * world_size / seconds,
-            "num_target_tokens_per_second": self.num_target_tokens * world_size / seconds,
-        }
-        self.sums["num_examples"] += self.num_examples * world_size
-        self.num_examples = self.num_target_tokens = 0
-        self.window_seconds += seconds
-        return speed
-
-    def _left(self, args: Any, state: Any) -> list[str]:
+    def _time_left(self, args: Any, state: Any) -> list[str]:
         """Of training steps, evaluations and checkpoints; an evaluation not seen yet is named, not guessed."""
-        done = state.global_step - self.first_step
-        to_come = state.max_steps - state.global_step
+        done, to_come = state.global_step - self.first_step, state.max_steps - state.global_step
         if not done or not to_come:
             return []
         num_evaluations = state.max_steps // args.eval_steps - state.global_step // args.eval_steps
         num_saves = state.max_steps // args.save_steps - state.global_step // args.save_steps
-        evaluation = self.clock.mean_seconds("evaluation")
-        seconds = to_come * self.clock.step_seconds / done + num_saves * (self.clock.mean_seconds("checkpoint") or 0.0)
+        evaluation = self.timer.mean_seconds("evaluation")
+        seconds = to_come * self.timer.step_seconds / done + num_saves * (self.timer.mean_seconds("checkpoint") or 0.0)
         if evaluation is None and num_evaluations:
             evaluations = f"{num_evaluations} evaluation{'s' if num_evaluations > 1 else ''}"
             return [f"at most {duration(seconds)} and {evaluations} left"]
         return [f"at most {duration(seconds + num_evaluations * (evaluation or 0.0))} left"]
 
     def state(self) -> dict[str, Any]:
+        """For the Trainer's checkpoint: args (none), attributes."""
         sums = {
             "training_seconds": self.training_seconds,
-            "step_seconds": self.sums["step_seconds"] + self.clock.step_seconds,
+            "step_seconds": self.sums["step_seconds"] + self.timer.step_seconds,
             "num_examples": self.sums["num_examples"] + self.num_examples * num_ranks(),
         }
         return {"args": {}, "attributes": sums}
 
 
-def _plan(args: Any, max_steps: int, model: Any, dataloader: Any) -> str:
-    """What is going to happen, in a line."""
-    import torch
-
+def plan(args: Any, max_steps: int, model: Any, num_rows: int) -> str:
+    """One line: parameters, rows, steps, evaluations, precision and device."""
     counts = [parameter.numel() for parameter in model.parameters()]
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     frozen = f", {trained:,} of them trained" if trained != sum(counts) else ""
@@ -169,7 +199,6 @@ def _plan(args: Any, max_steps: int, model: Any, dataloader: Any) -> str:
     divided = f" in {parts} parts" if parts > 1 else ""
     devices = f" on each of {args.world_size} devices" if args.world_size > 1 else ""
     name = torch.cuda.get_device_name(args.device) if args.device.type == "cuda" else str(args.device)
-    num_rows = len(dataloader.dataset)
     return (
         f"{sum(counts):,} parameters{frozen}, {num_rows:,} training rows, at most {max_steps:,} steps of {batch} rows"
         f"{divided}{devices} ({max_steps * batch / num_rows:.1f} epochs), evaluation every {args.eval_steps:,} steps, "
@@ -177,13 +206,13 @@ def _plan(args: Any, max_steps: int, model: Any, dataloader: Any) -> str:
     )
 
 
-def said_when_long(items: Sequence[T], what: str) -> Iterator[T]:
+def logged_when_long(items: Sequence[T], what: str) -> Iterator[T]:
     """The items; where they take long, a line now and then says how far they are."""
-    started_at = said_at = time.monotonic()
+    started_at = last_line_at = time.monotonic()
     for index, item in enumerate(items):
         now = time.monotonic()
-        if now - said_at >= SECONDS_BETWEEN_VALIDATION_LINES:
-            said_at = now
+        if now - last_line_at >= SECONDS_BETWEEN_VALIDATION_LINES:
+            last_line_at = now
             left = (now - started_at) / index * (len(items) - index)
             logger.info("%s: batch %d of %d, about %s left", what, index, len(items), duration(left))
         yield item
@@ -191,6 +220,6 @@ def said_when_long(items: Sequence[T], what: str) -> Iterator[T]:
 
 def duration(seconds: float) -> str:
     """`m:ss`, or `h:mm:ss` from an hour on."""
-    minutes, left = divmod(round(seconds), 60)
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,7 +1,8 @@
-"""The schedules of Stage 2: how the loss weight alpha and the share pi of predicted labels change with the step."""
+"""How Stage 2 changes with the step: the loss weight alpha, the share pi of predicted labels, and who draws one."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from r2d.config.training import MethodConfig, Stage2Config
@@ -26,8 +27,8 @@ class Stage2Schedule:
 
     @property
     def armed_from_step(self) -> float:
-        """Selection and early stopping begin at T_w + sampling_fraction * T (departure 4); a method without a schedule
-        has nothing to wait for."""
+        """First step whose evaluation may be selected: T_w + sampling_fraction * T (departure 4); 0 for a method
+        without a schedule, which has nothing to wait for."""
         if not self.method.has_schedule:
             return 0.0
         return self.warmup_steps + self.config.sampling_fraction * self.config.max_steps
@@ -45,3 +46,13 @@ class Stage2Schedule:
             return 0.0
         progress = (step - self.warmup_steps) / (self.config.sampling_fraction * self.config.max_steps)
         return min(self.config.max_predicted_label_fraction, progress)
+
+
+def uniform_draw(seed: int, step: int, example_id: str) -> float:
+    """A uniform number in [0, 1) for one example at one optimiser step (departures 6 and 14).
+
+    It depends on (seed, step, example id) alone: not on batch size, accumulation, rank, or any global generator. So a
+    resumed run repeats it.
+    """
+    digest = hashlib.blake2b(f"{seed}:{step}:{example_id}".encode(), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> 11) / float(1 << 53)

@@ -2,28 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
 from torch import Tensor
 
+from r2d.config.training import Stage1Config
 from r2d.modeling.backends.backend import Task
-from r2d.training.data import Batch
-from r2d.training.trainer import StageTrainer
+from r2d.modeling.labels import LabelSets
+from r2d.modeling.prompts import PromptEncoder
+from r2d.training.checkpointing import SelectBest
+from r2d.training.data import Batch, RaggedTokens, StageRows
+from r2d.training.trainer import StageInputs, StageTrainer, prepare_stage, train_stage
+from r2d.training.work import OnLog, StageResult, StageWork
+
+
+def train_stage1(work: StageWork[Stage1Config], on_log: OnLog | None = None) -> StageResult:
+    """Train `explain: x -> r*`, selected by validation loss. Rows without a rationale take no part.
+
+    Args:
+        on_log: receives every metric as soon as it is known, for a tracker.
+
+    Raises:
+        ModelError: the start model cannot be had or does not fit the label set.
+        TrainingError: there is nothing to train or validate on, the loss is no number, or memory runs out.
+    """
+    return train_stage(work, prepare_stage1, Stage1Trainer, on_log)
+
+
+def prepare_stage1(work: StageWork[Stage1Config]) -> StageInputs[Stage1Config]:
+    """Load or make the start model, and tokenize the rows that have a rationale."""
+    return prepare_stage(work, stage1_rows, rows_with_rationale=True)
+
+
+def stage1_rows(examples: pa.Table, prompts: PromptEncoder, labels: LabelSets) -> StageRows:
+    """Column id; tokens of prompt and rationale."""
+    tokens = {
+        "prompt": RaggedTokens(prompts.stage1_prompts(examples["text"].to_pylist())),
+        "rationale": RaggedTokens(prompts.rationale_targets(examples["rationale"].to_pylist())),
+    }
+    return StageRows({"id": examples["id"].to_pylist()}, tokens)
 
 
 class Stage1Trainer(StageTrainer):
     """Learns to explain; selected and stopped by validation loss."""
 
-    stage_name = "stage 1"
     target_columns = ("rationale",)
 
-    def batch_loss(self, batch: Batch, num_tokens: dict[str, float]) -> Tensor:
+    def __init__(self, inputs: StageInputs[Stage1Config], config: Stage1Config, on_log: OnLog | None = None) -> None:
+        best = inputs.work.work_dir / "best"
+        select = SelectBest(best, metric="eval_loss", greater_is_better=False, patience=config.patience)
+        super().__init__(inputs, config, select, on_log)
+
+    def batch_loss(self, batch: Batch, num_tokens: Mapping[str, float]) -> Tensor:
         task: Task[Any] = Task(batch["prompt"], batch["rationale"], num_tokens["rationale"])
         return self.backend.losses([task]).total
 
     def validate(self) -> dict[str, float]:
         loss, num_tokens = 0.0, 0
-        for rows in self.validation_batches("prompt"):
-            loss += float(self.backend.token_losses(self.backend.encode(rows["prompt"]), rows["rationale"]).sum())
-            num_tokens += sum(map(len, rows["rationale"]))
+        for batch in self.validation_batches("prompt"):
+            encoded = self.backend.encode(batch["prompt"])
+            loss += float(self.backend.token_losses(encoded, batch["rationale"]).sum())
+            num_tokens += batch.num_tokens("rationale")
         return {"loss": loss / num_tokens}

@@ -1,167 +1,191 @@
-"""Stage 2, joint training: the engine that every method of `r2d.training.methods` runs on, and its validation."""
+"""Stage 2, joint training by a method of `r2d.training.methods`: its rows, its loss, and its validation."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import pyarrow as pa
 from torch import Tensor
 
-from r2d.config.model import ModelConfig
-from r2d.config.training import Stage2Config
-from r2d.modeling.architectures import is_random_in_training
-from r2d.modeling.backends.backend import Encoded
-from r2d.modeling.decoding import ScoredLabel, decode_labels, generate_rationales, most_probable_labels
+from r2d.config.training import MethodConfig, Stage2Config
 from r2d.modeling.labels import LabelSets
 from r2d.modeling.prompts import PromptEncoder
 from r2d.text import match_label
-from r2d.training.checkpoints import MethodState
-from r2d.training.data import Batch, rationale_prompts
-from r2d.training.methods import Method
-from r2d.training.trainer import StageTrainer
+from r2d.training.checkpointing import ResumableCallback, SelectBest
+from r2d.training.data import Batch, RaggedTokens, StageRows
+from r2d.training.methods import Method, Step, TwoTaskModel, make_method
+from r2d.training.schedules import Stage2Schedule
+from r2d.training.trainer import StageInputs, StageTrainer, prepare_stage, train_stage
+from r2d.training.work import OnLog, StageResult, StageWork
+
+
+def train_stage2(work: StageWork[Stage2Config], on_log: OnLog | None = None) -> StageResult:
+    """Train label and rationale jointly, selected by validation macro-F1, or accuracy where rows have options.
+
+    Args:
+        on_log: receives every metric as soon as it is known, for a tracker.
+
+    Raises:
+        ModelError: the start model cannot be had, or the label set does not fit it.
+        TrainingError: there is nothing to train or validate on, the loss is no number, or memory runs out.
+    """
+    return train_stage(work, prepare_stage2, Stage2Trainer, on_log)
+
+
+def prepare_stage2(work: StageWork[Stage2Config]) -> StageInputs[Stage2Config]:
+    """Load or make the start model, and tokenize the rows; method and alpha are filled in where they are None."""
+    method = work.method or MethodConfig()
+    config = work.config.model_copy(update={"alpha": Stage2Schedule(work.config, method).alpha})
+    work = replace(work, method=method, config=config)
+    return prepare_stage(work, stage2_rows, label_in_prompt=method.explains_the_label)
+
+
+def stage2_rows(examples: pa.Table, prompts: PromptEncoder, labels: LabelSets) -> StageRows:
+    """Columns id, text, gold_label, gold_rationale, options, composable; tokens of label_prompt, label and rationale.
+
+    The rationale prompt depends on the label and is made at the step: from token ids where the row is `composable`.
+    """
+    texts, gold, rationales = (examples[name].to_pylist() for name in ("text", "label", "rationale"))
+    options = [row_options or () for row_options in examples["options"].to_pylist()]
+    labels.of_all(options)  # refuses options that the tokenizer cannot tell apart
+    label_prompts = prompts.label_prompts(texts)
+    columns = {
+        "id": examples["id"].to_pylist(),
+        "text": texts,
+        "gold_label": gold,
+        "gold_rationale": rationales,
+        "options": options,
+        "composable": prompts.can_compose(texts, label_prompts, gold),
+    }
+    token_ids = {label: prompts.label_target(label) for label in set(gold)}
+    tokens = {
+        "label_prompt": RaggedTokens(label_prompts),
+        "label": RaggedTokens([token_ids[label] for label in gold]),
+        "rationale": RaggedTokens(prompts.rationale_targets(rationales)),
+    }
+    return StageRows(columns, tokens)
+
+
+class MethodState(ResumableCallback):
+    """Carries the attributes that a method keeps in the Trainer's checkpoint."""
+
+    def __init__(self, method: Method) -> None:
+        self.method = method
+
+    def restore(self, attributes: dict[str, Any]) -> None:
+        for name, value in attributes.items():
+            setattr(self.method, name, value)
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {}, "attributes": {name: getattr(self.method, name) for name in self.method.kept}}
 
 
 class Stage2Trainer(StageTrainer):
-    """Learns to decide, and to explain as its method says; selected by how it decides on the validation split."""
+    """Learns to decide, and to explain as its method says; selected by its labels on the validation split."""
 
-    stage_name = "stage 2"
+    config: Stage2Config
 
-    def __init__(
-        self,
-        *,
-        config: Stage2Config,
-        method: Method,
-        model_config: ModelConfig,
-        prompts: PromptEncoder,
-        labels: LabelSets,
-        **rest: Any,
-    ) -> None:
-        self.target_columns = method.target_columns
-        self.stage2 = config
-        self.method = method
-        self.model_config = model_config
-        self.prompts = prompts
-        self.labels = labels
-        super().__init__(config=config, tokenizer=prompts.tokenizer, **rest)
-        self.add_callback(MethodState(method))
-
-    def batch_loss(self, batch: Batch, num_tokens: dict[str, float]) -> Tensor:
-        return self.method.loss(self, batch, num_tokens)
-
-    def reusable_states(self, batch: Batch) -> Encoded | None:
-        """The encoder's pass over the label prompts, if a label may be decoded from it as well.
-
-        Where training drops something, its states would carry that into the label (departures 2 and 10), and the
-        encoder runs again in eval mode.
-        """
-        return None if self._is_random else self.backend.encode(batch["label_prompt"])
-
-    @cached_property
-    def _is_random(self) -> bool:
-        return is_random_in_training(self.model)
-
-    def decode(self, batch: Batch, encoded: Encoded | None = None) -> list[str]:
-        """`y_hat` by the current weights, as `model.label_decoding` says; from `encoded` label prompts if there are."""
-        return decode_labels(
-            self.backend,
-            self.prompts.tokenizer,
-            batch["label_prompt"] if encoded is None else encoded,
-            self.labels.of_all(batch["options"]),
-            decoding=self.model_config.label_decoding,
-            max_label_tokens=self.model_config.max_label_tokens,
+    def __init__(self, inputs: StageInputs[Stage2Config], config: Stage2Config, on_log: OnLog | None = None) -> None:
+        work = inputs.work
+        self.method = make_method(work.method or MethodConfig(), config)
+        self.target_columns = self.method.target_columns
+        select = SelectBest(
+            work.work_dir / "best",
+            metric="eval_accuracy" if work.labels.per_row else "eval_macro_f1",
+            greater_is_better=True,
+            patience=config.patience,
+            armed_from_step=self.method.schedule.armed_from_step,
         )
+        super().__init__(inputs, config, select, on_log)
+        self.tasks = TwoTaskModel(self.backend, inputs.prompts, inputs.labels, work.model)
+        self.add_callback(MethodState(self.method))
 
-    def most_probable_labels(self, batch: Batch, encoded: Encoded | None = None) -> list[ScoredLabel]:
-        """The most probable label of each row's set, with its probability."""
-        with self.backend.evaluating():
-            encoded = self.backend.encode(batch["label_prompt"]) if encoded is None else encoded
-            return most_probable_labels(self.backend, encoded, self.labels.of_all(batch["options"]))
-
-    def rationale_prompts(self, batch: Batch, labels: Sequence[str]) -> list[list[int]]:
-        """The encoder input of the second task, for these labels."""
-        return rationale_prompts(batch, labels, self.prompts)
+    def batch_loss(self, batch: Batch, num_tokens: Mapping[str, float]) -> Tensor:
+        step = Step(self.state.global_step, num_tokens, self.row_weights("label", batch))
+        loss = self.method.loss(self.tasks, batch, step)
+        self.log_metrics_of_batch(loss.metrics, loss.losses)
+        return loss.total
 
     def row_weights(self, column: str, batch: Batch) -> Sequence[float] | None:
-        if column != "label" or self.stage2.class_balance != "weighted_loss":
+        if column != "label" or self.config.class_balance != "weighted_loss":
             return None
-        return [self._class_weights[label] for label in batch["gold_label"]]
+        return [self.class_weights[label] for label in batch["gold_label"]]
 
-    def row_chances(self) -> Sequence[float] | None:
-        if self.stage2.class_balance != "balanced_sampling":
+    def sampling_weights(self) -> Sequence[float] | None:
+        if self.config.class_balance != "balanced_sampling":
             return None
-        return [self._class_weights[label] for label in self.train_dataset.texts["gold_label"]]
+        return [self.class_weights[label] for label in self.train_dataset.texts["gold_label"]]
 
     @cached_property
-    def _class_weights(self) -> dict[str, float]:
+    def class_weights(self) -> dict[str, float]:
         """Inverse to how often a label occurs in training; 1 for a label that occurs as often as the mean."""
         counts = Counter(self.train_dataset.texts["gold_label"])
         mean = sum(counts.values()) / len(counts)
         return {label: mean / count for label, count in counts.items()}
 
     def validate(self) -> dict[str, float]:
-        """Both tasks (departure 5): labels by decoding, rationales conditioned on the PREDICTED label."""
-        sums = {"label": 0.0, "rationale": 0.0}
-        num_tokens = {"label": 0, "rationale": 0}
-        decoded: dict[str, str] = {}
+        """Both tasks (departure 5): labels by decoding, rationales conditioned on the PREDICTED label.
+
+        Returns:
+            loss, label_loss, accuracy, invalid_label_rate, macro_f1 (where labels are declared), rationale_loss and
+            rationale_bleu (where the method explains and a row has a gold rationale).
+        """
+        label_sum = rationale_sum = 0.0
+        num_label_tokens = num_rationale_tokens = 0
+        predicted: dict[str, str] = {}
         for batch in self.validation_batches("label_prompt"):
             encoded = self.backend.encode(batch["label_prompt"])
-            labels = self.decode(batch, encoded)
-            decoded |= dict(zip(batch["id"], labels, strict=True))
-            sums["label"] += float(self.backend.token_losses(encoded, batch["label"]).sum())
-            num_tokens["label"] += batch.num_tokens("label")
-            explained = [row for row, target in enumerate(batch["rationale"]) if target]
-            if not self.method.config.explains or not explained:
+            labels = self.tasks.decode_labels(batch, encoded)
+            predicted |= dict(zip(batch["id"], labels, strict=True))
+            label_sum += float(self.backend.token_losses(encoded, batch["label"]).sum())
+            num_label_tokens += batch.num_tokens("label")
+            rows = [row for row, target in enumerate(batch["rationale"]) if target]
+            if not self.method.config.explains or not rows:
                 continue
-            some = batch.take(explained)
-            prompts = self.rationale_prompts(some, [labels[row] for row in explained])
-            sums["rationale"] += float(self.backend.token_losses(self.backend.encode(prompts), some["rationale"]).sum())
-            num_tokens["rationale"] += some.num_tokens("rationale")
-        label_loss = sums["label"] / num_tokens["label"]
-        figures = {"loss": label_loss, "label_loss": label_loss} | self._label_figures(decoded)
-        if not num_tokens["rationale"]:
-            return figures
-        rationale_loss, weight = sums["rationale"] / num_tokens["rationale"], self.method.label_weight
-        figures |= {"loss": weight * label_loss + (1 - weight) * rationale_loss, "rationale_loss": rationale_loss}
-        return figures | self._rationale_bleu(decoded)
+            batch = batch.take(rows)
+            prompts = self.tasks.rationale_prompts(batch, [labels[row] for row in rows])
+            rationale_sum += float(self.backend.token_losses(self.backend.encode(prompts), batch["rationale"]).sum())
+            num_rationale_tokens += batch.num_tokens("rationale")
+        label_loss = label_sum / num_label_tokens
+        metrics = {"loss": label_loss, "label_loss": label_loss} | self._label_metrics(predicted)
+        if not num_rationale_tokens:
+            return metrics
+        rationale_loss, weight = rationale_sum / num_rationale_tokens, self.method.label_weight
+        metrics |= {"loss": weight * label_loss + (1 - weight) * rationale_loss, "rationale_loss": rationale_loss}
+        return metrics | self._rationale_bleu(predicted)
 
-    def _label_figures(self, decoded: dict[str, str]) -> dict[str, float]:
-        """Accuracy, share of decoded texts that are no label of the row, and macro-F1 where labels are declared."""
+    def _label_metrics(self, predicted: Mapping[str, str]) -> dict[str, float]:
+        """Accuracy, share of predicted texts that are no label of the row, and macro-F1 where labels are declared."""
         from sklearn.metrics import accuracy_score, f1_score
 
         texts = self.validation.texts
-        names = [labels.names for labels in self.labels.of_all(texts["options"])]
-        matched = [match_label(decoded[id_], some) for id_, some in zip(texts["id"], names, strict=True)]
+        names = [labels.names for labels in self.inputs.labels.of_all(texts["options"])]
+        matched = [match_label(predicted[id_], options) for id_, options in zip(texts["id"], names, strict=True)]
         gold, known = list(texts["gold_label"]), ["" if label is None else label for label in matched]
-        figures = {
+        metrics = {
             "accuracy": float(accuracy_score(gold, known)),
             "invalid_label_rate": matched.count(None) / len(matched),
         }
-        if self.labels.declared is None:
-            return figures
+        if self.inputs.labels.declared is None:
+            return metrics
         f1 = f1_score(gold, known, labels=sorted(set(gold)), average="macro", zero_division=0.0)
-        return figures | {"macro_f1": float(f1)}
+        return metrics | {"macro_f1": float(f1)}
 
-    def _rationale_bleu(self, decoded: dict[str, str]) -> dict[str, float]:
+    def _rationale_bleu(self, predicted: Mapping[str, str]) -> dict[str, float]:
         """sacreBLEU of generated rationales over the first `validation_rationales` rows that have a gold one."""
         import sacrebleu
 
-        targets = self.validation.texts["gold_rationale"]
-        chosen = [row for row, text in enumerate(targets) if text][: self.stage2.validation_rationales]
-        if not chosen:
+        gold = self.validation.texts["gold_rationale"]
+        rows = [row for row, rationale in enumerate(gold) if rationale][: self.config.validation_rationales]
+        if not rows:
             return {}
-        written: dict[int, str] = {}
-        batch_size = self.micro_batch_size * 2
-        for start in range(0, len(chosen), batch_size):
-            rows = chosen[start : start + batch_size]
-            batch = Batch([self.validation[row] for row in rows])
-            texts = generate_rationales(
-                self.backend,
-                self.prompts.tokenizer,
-                self.rationale_prompts(batch, [decoded[id_] for id_ in batch["id"]]),
-                max_rationale_tokens=self.model_config.max_rationale_tokens,
-            )
-            written |= dict(zip(rows, texts, strict=True))
-        score = sacrebleu.corpus_bleu([written[row] for row in chosen], [[targets[row] for row in chosen]])
+        rationales: list[str] = []
+        for start in range(0, len(rows), self.micro_batch_size * 2):
+            batch = Batch([self.validation[row] for row in rows[start : start + self.micro_batch_size * 2]])
+            rationales += self.tasks.generate_rationales(batch, [predicted[id_] for id_ in batch["id"]])
+        score = sacrebleu.corpus_bleu(rationales, [[gold[row] for row in rows]])
         return {"rationale_bleu": float(score.score)}

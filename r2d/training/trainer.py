@@ -1,105 +1,149 @@
-"""What both stages share: the Hugging Face Trainer with our batches, our losses and our own evaluation."""
+"""What both stages share: from a work to trainers of it, and the Hugging Face Trainer with our batches, losses and
+evaluation.
+
+A stage called again with the same `work_dir` after it was killed resumes from its last whole checkpoint and gives the
+weights it would have given. Told to end (SIGTERM, Ctrl-C), it saves a checkpoint first.
+"""
 
 from __future__ import annotations
 
+import shutil
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-    Trainer,
-    TrainerControl,
-    TrainingArguments,
-)
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerControl, TrainingArguments
 
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
 from r2d.config.training import StageConfig
+from r2d.data.examples import split_of
 from r2d.errors import TrainingError
 from r2d.modeling.backends.packed import make_backend
-from r2d.training.checkpoints import CompleteCheckpoint
-from r2d.training.data import Batch, StageRows, collate
-from r2d.training.loss_guard import LossGuard
-from r2d.training.progress import OnLog, Progress, said_when_long
-from r2d.training.ranks import add_over_ranks, joined_over_ranks, num_ranks, of_first_rank, summed_over_ranks
-from r2d.training.sampling import BatchOrder
-from r2d.training.selection import SelectBest
-from r2d.training.stopping import SaveOnSignal
+from r2d.modeling.labels import LabelSets
+from r2d.modeling.load import load_pretrained, start_model
+from r2d.modeling.lora import add_adapters
+from r2d.modeling.model_folder import finish_model_folder
+from r2d.modeling.prompts import PromptEncoder
+from r2d.training.callbacks import LossGuard, SaveOnSignal, fit_micro_batches, memory_explained
+from r2d.training.checkpointing import CompleteCheckpoint, SelectBest, checkpoint_to_resume
+from r2d.training.data import Batch, LengthGroupedSampler, StageRows, collate
+from r2d.training.distributed import (
+    add_over_ranks,
+    gather_over_ranks,
+    is_rank,
+    num_processes,
+    num_ranks,
+    of_first_rank,
+    sum_over_ranks,
+    train_on_ranks,
+    wait_for_all_ranks,
+)
+from r2d.training.progress import Progress, logged_when_long
+from r2d.training.work import Fingerprint, OnLog, StageResult, StageWork, run_fingerprint
 
 LOGGED_EVERY_STEPS = 10
 
+ConfigT = TypeVar("ConfigT", bound=StageConfig)
+
+
+@dataclass(frozen=True)
+class StageInputs(Generic[ConfigT]):
+    """A work made ready for training, once; `auto_batch` makes several trainers of it."""
+
+    work: StageWork[ConfigT]
+    model: PreTrainedModel
+    prompts: PromptEncoder
+    """With the tokenizer of the model."""
+    labels: LabelSets
+    train: StageRows
+    validation: StageRows
+    fingerprint: Fingerprint
+
 
 class StageTrainer(Trainer):
-    """One stage. A subclass gives the loss of a batch, the columns whose tokens weigh it, and the validation figures.
+    """One stage. A subclass gives the loss of a batch, the columns whose tokens weigh it, and the validation metrics.
 
     Losses are means over the target tokens of the whole optimiser step, however many micro-batches it is divided into.
     """
 
     control: TrainerControl
-    stage_name: str
     target_columns: tuple[str, ...]
 
     def __init__(
-        self,
-        *,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        config: StageConfig,
-        rows: StageRows,
-        validation: StageRows,
-        work_dir: Path,
-        select: SelectBest,
-        finish: Callable[[Path], None],
-        on_log: OnLog | None,
-        fingerprint: Mapping[str, Any] | None = None,
+        self, inputs: StageInputs[Any], config: StageConfig, select: SelectBest, on_log: OnLog | None = None
     ) -> None:
-        self.config = config
-        self.validation = validation
-        self.select = select
-        self.tokenizer = tokenizer
-        self.figures: dict[str, list[float | Tensor]] = defaultdict(list)
-        self.guard = LossGuard(self.stage_name, max_loss_growth=config.max_loss_growth)
-        self.progress = Progress(self.stage_name, on_log)
-        self.save_on_signal = SaveOnSignal(self.stage_name)
+        """`config` is that of the work, or one that differs in `gradient_accumulation_steps`."""
+        self.inputs, self.config, self.select = inputs, config, select
+        self.prompts = inputs.prompts
+        self.validation = inputs.validation
+        self.logged: dict[str, list[float | Tensor]] = defaultdict(list)
+        stage = inputs.work.stage
+        self.guard = LossGuard(stage, max_loss_growth=config.max_loss_growth)
+        self.progress = Progress(stage, on_log)
+        self.save_on_signal = SaveOnSignal(stage)
+        complete = CompleteCheckpoint(self.finish, inputs.fingerprint)
         super().__init__(
-            model=model,
-            args=training_arguments(config, work_dir / "checkpoints"),
-            train_dataset=rows,
-            eval_dataset=validation,
+            model=inputs.model,
+            args=training_arguments(config, inputs.work.work_dir / "checkpoints"),
+            train_dataset=inputs.train,
+            eval_dataset=inputs.validation,
             data_collator=collate,
-            callbacks=[
-                self.save_on_signal,
-                self.guard,
-                select,
-                CompleteCheckpoint(finish, fingerprint),
-                self.progress,
-            ],
+            callbacks=[self.save_on_signal, self.guard, select, complete, self.progress],
         )
         self.backend = make_backend(self.model, precision=config.precision)
         self.loss_is_scaled_for_ga = True
         self.remove_callback(PrinterCallback)
 
     @abstractmethod
-    def batch_loss(self, batch: Batch, num_tokens: dict[str, float]) -> Tensor:
-        """The loss of a micro-batch, weighted by the tokens of the whole step: scalar, with gradient."""
+    def batch_loss(self, batch: Batch, num_tokens: Mapping[str, float]) -> Tensor:
+        """The loss of a micro-batch, weighted by the tokens of the whole step: scalar, with gradient.
+
+        Args:
+            num_tokens: (weighted) target tokens of the whole optimiser step by column, and its rows with a rationale
+                as `num_rows`.
+        """
 
     @abstractmethod
     def validate(self) -> dict[str, float]:
-        """Validation figures of the current weights; called in eval mode, without gradient."""
+        """Validation metrics of the current weights; called in eval mode, without gradient."""
+
+    def row_weights(self, column: str, batch: Batch) -> Sequence[float] | None:
+        """Weight of each row in the loss of a target column; None where all weigh the same."""
+        return None
+
+    def sampling_weights(self) -> Sequence[float] | None:
+        """How often each training row is drawn, relative to the others; None where all are drawn once an epoch."""
+        return None
+
+    def finish(self, folder: Path) -> None:
+        """Add tokenizer, label set and config to a folder with weights of this stage."""
+        work = self.inputs.work
+        finish_model_folder(
+            folder,
+            tokenizer=self.prompts.tokenizer,
+            model=work.model,
+            labels=work.labels,
+            stage=work.stage,
+            training=work.config,
+            method=work.method,
+        )
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         batch: Batch = inputs["batch"]
         loss = self.batch_loss(batch, num_items_in_batch)
-        self.guard.saw(loss, batch)
-        self.progress.saw(batch, self.target_columns)
+        self.guard.add(loss, batch)
+        self.progress.add(batch, self.target_columns)
         return loss
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
@@ -113,47 +157,6 @@ class StageTrainer(Trainer):
             add_over_ranks([parameter.grad for parameter in self.model.parameters() if parameter.grad is not None])
         return loss * self.args.world_size  # the Trainer shows the mean over the ranks
 
-    def validation_batches(self, column: str) -> Iterator[Batch]:
-        """All validation rows in batches of similar length, longest first, so that too large a batch fails at once."""
-        batch_size, rows = self.micro_batch_size * 2, self.validation
-        order = np.argsort(-rows.tokens[column].lengths, kind="stable").tolist()
-        for start in said_when_long(range(0, len(order), batch_size), "validation"):
-            yield Batch([rows[row] for row in order[start : start + batch_size]])
-
-    @property
-    def micro_batch_size(self) -> int:
-        return int(self.args.per_device_train_batch_size)
-
-    def note(self, **figures: float | Tensor) -> None:
-        """Keep figures of a micro-batch; their means appear in the next log record. Tensors stay on the device."""
-        for name, value in figures.items():
-            self.figures[name].append(value)
-
-    def note_losses(self, **losses: Tensor) -> None:
-        """Keep losses of a micro-batch, which are shares of the step's, as those of the whole step."""
-        parts = self.args.gradient_accumulation_steps * self.args.world_size
-        self.note(**{name: loss * parts for name, loss in losses.items()})
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if "loss" in logs:
-            noted = {name: [float(value) for value in values] for name, values in self.figures.items()}
-            for name, values in joined_over_ranks(noted, self.args.world_size).items():
-                logs[name] = sum(values) / len(values)
-            self.figures.clear()
-        super().log(logs, start_time)
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        with self.backend.evaluating(), self.compute_loss_context_manager():
-            figures = of_first_rank(self.validate(), self.args.world_size)
-        metrics = {f"eval_{name}": value for name, value in figures.items()}
-        self.log(dict(metrics))
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
-
-    def row_weights(self, column: str, batch: Batch) -> Sequence[float] | None:
-        """Weight of each row in the loss of a target column; None where all weigh the same."""
-        return None
-
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
         samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         counts = dict.fromkeys((*self.target_columns, "num_rows"), 0.0)
@@ -162,31 +165,64 @@ class StageTrainer(Trainer):
                 weights = self.row_weights(name, batch) or [1.0] * len(batch)
                 counts[name] += sum(weight * len(target) for weight, target in zip(weights, batch[name], strict=True))
             counts["num_rows"] += sum(bool(tokens) for tokens in batch["rationale"])
-        counts = summed_over_ranks(counts, self.args.world_size, device)
+        counts = sum_over_ranks(counts, self.args.world_size, device)
         return samples, {name: count or 1.0 for name, count in counts.items()}
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> BatchOrder:
-        return BatchOrder(
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
+        return LengthGroupedSampler(
             self.train_dataset.lengths,
             batch_size=self.config.batch_size,
             num_batches=self.config.max_steps,
             seed=self.config.seed,
-            chances=self.row_chances(),
+            weights=self.sampling_weights(),
         )
 
-    def row_chances(self) -> Sequence[float] | None:
-        """How often each training row is drawn, relative to the others; None where all are drawn once an epoch."""
-        return None
+    def validation_batches(self, column: str) -> Iterator[Batch]:
+        """All validation rows in batches of similar length, longest first, so that too large a batch fails at once."""
+        batch_size, rows = self.micro_batch_size * 2, self.validation
+        order = np.argsort(-rows.tokens[column].lengths, kind="stable").tolist()
+        for start in logged_when_long(range(0, len(order), batch_size), "validation"):
+            yield Batch([rows[row] for row in order[start : start + batch_size]])
+
+    @property
+    def micro_batch_size(self) -> int:
+        return int(self.args.per_device_train_batch_size)
+
+    def log_metrics_of_batch(self, metrics: Mapping[str, float], losses: Mapping[str, Tensor]) -> None:
+        """Keep metrics of a micro-batch; their means appear in the next log record.
+
+        Args:
+            losses: shares of the step's losses, logged as those of the whole step. They stay on the device.
+        """
+        parts = self.args.gradient_accumulation_steps * self.args.world_size
+        for name, value in (*metrics.items(), *((name, loss * parts) for name, loss in losses.items())):
+            self.logged[name].append(value)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            metrics = {name: [float(value) for value in values] for name, values in self.logged.items()}
+            for name, values in gather_over_ranks(metrics, self.args.world_size).items():
+                logs[name] = sum(values) / len(values)
+            self.logged.clear()
+        super().log(logs, start_time)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        with self.backend.evaluating(), self.compute_loss_context_manager():
+            validated = of_first_rank(self.validate(), self.args.world_size)
+        metrics = {f"eval_{name}": value for name, value in validated.items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0
 
 
-def micro_batch_size(config: StageConfig) -> int:
-    """Rows that a rank computes at once, so that all ranks together make `batch_size` rows of a step.
+def training_arguments(config: StageConfig, output_dir: Path) -> TrainingArguments:
+    """Our few settings in the Trainer's words.
 
     Raises:
-        TrainingError: `batch_size` cannot be divided so.
+        TrainingError: `batch_size` cannot be divided among micro-batches and ranks.
     """
     parts = config.gradient_accumulation_steps * num_ranks()
     if config.batch_size % parts:
@@ -194,15 +230,10 @@ def micro_batch_size(config: StageConfig) -> int:
             f"batch_size {config.batch_size} cannot be divided into {config.gradient_accumulation_steps} "
             f"gradient_accumulation_steps on {num_ranks()} processes; choose a multiple of {parts}"
         )
-    return config.batch_size // parts
-
-
-def training_arguments(config: StageConfig, output_dir: Path) -> TrainingArguments:
-    """Our few settings in the Trainer's words."""
     return TrainingArguments(
         output_dir=str(output_dir),
         max_steps=config.max_steps,
-        per_device_train_batch_size=micro_batch_size(config),
+        per_device_train_batch_size=config.batch_size // parts,
         gradient_accumulation_steps=config.gradient_accumulation_steps,
         learning_rate=config.learning_rate,
         lr_scheduler_type="linear",
@@ -226,4 +257,105 @@ def training_arguments(config: StageConfig, output_dir: Path) -> TrainingArgumen
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=False,
+    )
+
+
+def prepare_stage(
+    work: StageWork[ConfigT],
+    make_rows: Callable[[pa.Table, PromptEncoder, LabelSets], StageRows],
+    *,
+    rows_with_rationale: bool = False,
+    label_in_prompt: bool = True,
+) -> StageInputs[ConfigT]:
+    """Load or make the start model, and tokenize the rows.
+
+    Args:
+        make_rows: tokenizes one split.
+        rows_with_rationale: whether rows without a rationale take no part.
+        label_in_prompt: as in `PromptEncoder`.
+
+    Raises:
+        ModelError: the start model cannot be had or does not fit the label set.
+        TrainingError: there is nothing to train or validate on.
+    """
+    examples = {split: split_of(work.examples, split) for split in ("train", "validation")}
+    taking_part = dict(examples)
+    if rows_with_rationale:
+        taking_part = {split: table.filter(pc.not_equal(table["rationale"], "")) for split, table in examples.items()}
+    for split, table in taking_part.items():
+        if not len(table):
+            rows = " (rows with a rationale)" if rows_with_rationale else ""
+            raise TrainingError(
+                f"{work.stage}{rows}: the {split} split is empty; check data.split and, for rationales, "
+                "rationales.stage1_source"
+            )
+    seed, model_config = work.config.seed, work.model
+    if work.stage1_model is not None:
+        model, tokenizer = load_pretrained(str(work.stage1_model))
+    else:
+        texts = _tokenizer_texts(examples["train"], model_config, work.labels)
+        model, tokenizer = start_model(model_config, texts, seed=seed, labels=work.labels, folder=work.start_folder)
+    labels = LabelSets(work.labels, tokenizer, max_label_tokens=model_config.max_label_tokens)
+    prompts = PromptEncoder(tokenizer, model_config, label_in_prompt=label_in_prompt)
+    train, validation = taking_part["train"], taking_part["validation"]
+    fingerprint = run_fingerprint(work, train=train, validation=validation, model=model, tokenizer=tokenizer)
+    return StageInputs(
+        work,
+        add_adapters(model, model_config.lora, seed=seed),
+        prompts,
+        labels,
+        make_rows(train, prompts, labels),
+        make_rows(validation, prompts, labels),
+        fingerprint,
+    )
+
+
+def _tokenizer_texts(train: pa.Table, model: ModelConfig, labels: LabelsConfig) -> Iterator[str]:
+    """Texts that a tokenizer from scratch learns from: the training split as both tasks will present it."""
+    yield from train["text"].to_pylist()
+    yield from train["rationale"].to_pylist()
+    for label in [*labels.names, *train["label"].to_pylist()]:
+        yield model.prompts.rationale.format(label=label, text="")
+        yield model.prompts.label.format(text="")
+
+
+def train_stage(
+    work: StageWork[ConfigT],
+    prepare: Callable[[StageWork[ConfigT]], StageInputs[ConfigT]],
+    make_trainer: Callable[[StageInputs[ConfigT], ConfigT, OnLog | None], StageTrainer],
+    on_log: OnLog | None,
+) -> StageResult:
+    """Train a stage on all GPUs of this machine: in this process, or on ranks that are started for it."""
+    if num_processes() > 1 and not is_rank():
+        return train_on_ranks(work, on_log)
+    inputs = prepare(work)
+    config, stage = inputs.work.config, work.stage
+    trainer = make_trainer(inputs, config, on_log)
+    checkpoints = Path(trainer.args.output_dir)
+    checkpoint = checkpoint_to_resume(checkpoints, inputs.fingerprint)
+    if config.auto_batch:
+        config = fit_micro_batches(lambda tried: make_trainer(inputs, tried, on_log), stage, config, work.model)
+        trainer = make_trainer(inputs, config, on_log)
+    with memory_explained(stage, config, work.model), trainer.save_on_signal.listening():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    select = trainer.select
+    if select.best_step is None or select.best_value is None:
+        raise TrainingError(
+            f"{stage}: no evaluation gave a usable {select.metric}; the checkpoints are kept in {checkpoints}"
+        )
+    if trainer.is_world_process_zero():
+        trainer.finish(select.folder)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    wait_for_all_ranks()
+    return StageResult(
+        model_folder=select.folder,
+        history=list(trainer.state.log_history),
+        selected_step=select.best_step,
+        stopped_at_step=trainer.state.global_step,
+        metric=select.metric,
+        best_value=select.best_value,
+        armed_from_step=select.armed_from_step,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        training_seconds=trainer.progress.training_seconds,
+        num_examples_per_second=trainer.progress.num_examples_per_second,
     )

@@ -17,19 +17,16 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from r2d.config.training import MethodConfig
-from r2d.training.processes import read_result, write_work
-from r2d.training.train import StageResult
-from tests.conftest import TOY_LABELS, toy_examples
+from r2d.training.stage2 import train_stage2
+from r2d.training.work import StageResult, read_result, write_work
 from tests.kubernetes.cluster import Cluster, Image, sandbox
 from tests.kubernetes.cluster.site import BASE, NAMESPACE, ROOT, Site, nodes, running_site
 from tests.kubernetes.cluster.store import Object
-from tests.training.ranks_run import MODEL, STAGE2, train_toy
-from tests.training.test_ranks import LOSS_ATOL, WEIGHTS_ATOL
+from tests.training.conftest import ranks_work
+from tests.training.test_distributed import LOSS_ATOL, WEIGHTS_ATOL
 
 pytestmark = pytest.mark.cluster
 
-METHOD = MethodConfig(name="stage2_only")
 COMPONENT = ROOT / "k8s" / "components" / "several-nodes"
 # The commands of docs/kubernetes.md, "Several nodes", by ZenML's own client.
 REGISTER = """
@@ -95,7 +92,7 @@ def of_two_pods(site: Site, hosts: Path) -> StageResult:
     path.write_text(yaml.safe_dump(run | {"run_name": "two-pods"}), encoding="utf-8")
     work_dir = site.cluster.volume("checkpoints", NAMESPACE) / "toy"
     work_dir.mkdir(parents=True)
-    write_work(work_dir, toy_examples(), config=STAGE2, model=MODEL, labels=TOY_LABELS, method=METHOD)
+    write_work(ranks_work(work_dir))
     command = ["zenml", "pipeline", "run", "pipelines.multi_node.multi_node", "--config", str(path)]
     with ThreadPoolExecutor() as pool:
         typed = pool.submit(site.place.type, *command, check=False)
@@ -121,7 +118,7 @@ def test_the_step_was_two_pods_and_each_was_a_rank(of_two_pods: StageResult, sit
 
 
 def test_two_pods_train_to_the_weights_of_one_process(of_two_pods: StageResult, site: Site, tmp_path: Path) -> None:
-    one = train_toy(tmp_path, parts=1)
+    one = train_stage2(ranks_work(tmp_path))
     assert of_two_pods.selected_step == one.selected_step
     assert of_two_pods.best_value == pytest.approx(one.best_value, abs=LOSS_ATOL)
     best = site.cluster.volume("checkpoints", NAMESPACE) / "toy" / "best" / "model.safetensors"

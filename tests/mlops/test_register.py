@@ -126,12 +126,13 @@ QUESTIONS = [{"text": "where do you bake bread at 7", "options": ["oven", "car"]
 
 def trained(examples: pa.Table, labels: LabelsConfig, model: ModelConfig, folder: Path) -> Path:
     """The model folder of a few steps by `sft`."""
-    from r2d.training.train import train_stage2
+    from r2d.training.stage2 import train_stage2
+    from r2d.training.work import StageWork
 
     steps = Stage2Config(max_steps=2, eval_every_steps=2, save_every_steps=2, batch_size=8, precision="fp32")
     method = MethodConfig(name="sft")
-    done = train_stage2(examples, None, config=steps, model=model, labels=labels, work_dir=folder, method=method)
-    return done.model_folder
+    work = StageWork(examples=examples, config=steps, model=model, labels=labels, work_dir=folder, method=method)
+    return train_stage2(work).model_folder
 
 
 @pytest.fixture

@@ -18,6 +18,9 @@ from r2d.modeling.architectures import ALLOWED, REFUSED, embedding_scale, is_ran
 from r2d.modeling.decoding import label_log_probabilities, most_probable_labels
 from r2d.modeling.load import load_pretrained, start_model, start_tokenizer
 from r2d.modeling.predictor import Predictor
+from r2d.training.stage1 import train_stage1
+from r2d.training.stage2 import train_stage2
+from r2d.training.work import StageWork
 from tests.modeling.tiny_models import ARCHITECTURES, config_of, padded_inputs, save, t5_like, t5_tokenizer
 
 NOTES = ["pt denies fever for 3 days", "pt reports chest pain for 12 days and more", "pt reports rash"]
@@ -32,20 +35,17 @@ def test_every_allowed_type_is_tried_here_and_none_is_refused_as_well() -> None:
 def test_an_allowed_architecture_trains_decides_explains_and_comes_back(
     name: str, examples: pa.Table, labels: LabelsConfig, tmp_path: Path
 ) -> None:
-    from r2d.training.train import train_stage1, train_stage2
-
     torch.manual_seed(0)
     model = config_of(save(ARCHITECTURES[name](), tmp_path / "start"))
-    shared: dict[str, Any] = {"eval_every_steps": 4, "learning_rate": 5e-3, "batch_size": 8}
-    stage1 = Stage1Config(max_steps=8, **shared)
-    first = train_stage1(examples, config=stage1, model=model, labels=labels, work_dir=tmp_path / "1")
+    often: dict[str, Any] = {"eval_every_steps": 4, "learning_rate": 5e-3, "batch_size": 8}
+    shared: dict[str, Any] = {"examples": examples, "model": model, "labels": labels}
+    stage1 = Stage1Config(max_steps=8, **often)
+    first = train_stage1(StageWork(config=stage1, work_dir=tmp_path / "1", **shared))
     losses = [record["eval_loss"] for record in first.history if "eval_loss" in record]
     assert losses[-1] < losses[0]
 
-    stage2 = Stage2Config(max_steps=12, precision="fp32", validation_rationales=2, **shared)
-    second = train_stage2(
-        examples, first.model_folder, config=stage2, model=model, labels=labels, work_dir=tmp_path / "2"
-    )
+    stage2 = Stage2Config(max_steps=12, precision="fp32", validation_rationales=2, **often)
+    second = train_stage2(StageWork(config=stage2, work_dir=tmp_path / "2", stage1_model=first.model_folder, **shared))
     predictor = Predictor(second.model_folder, device="cpu")
     for decision in predictor.decide(NOTES):
         assert decision.label in labels.names

@@ -14,6 +14,8 @@ from r2d.config.training import Stage1Config
 from r2d.errors import ModelError
 from r2d.modeling.load import load_pretrained, start_model, start_tokenizer, train_tokenizer
 from r2d.modeling.model_folder import read_model_facts
+from r2d.training.stage1 import train_stage1
+from r2d.training.work import StageWork
 
 
 def test_a_name_that_cannot_be_fetched_says_how_to_use_a_folder() -> None:
@@ -42,8 +44,6 @@ def test_training_goes_on_from_a_folder_that_an_earlier_run_left(
     stage2_model: Path,
     tmp_path: Path,
 ) -> None:
-    from r2d.training.train import train_stage1
-
     again = model_config.model_copy(update={"name": str(stage2_model)})
     network, tokenizer = start_model(again, [], seed=1, labels=labels)
     trained, known = load_pretrained(str(stage2_model))
@@ -51,7 +51,8 @@ def test_training_goes_on_from_a_folder_that_an_earlier_run_left(
         torch.equal(ours, theirs) for ours, theirs in zip(network.parameters(), trained.parameters(), strict=True)
     )
     assert tokenizer.get_vocab() == known.get_vocab()
-    result = train_stage1(examples, config=stage1_config, model=again, labels=labels, work_dir=tmp_path)
+    work = StageWork(examples=examples, config=stage1_config, model=again, labels=labels, work_dir=tmp_path)
+    result = train_stage1(work)
     assert read_model_facts(result.model_folder).model.name == str(stage2_model)
 
 

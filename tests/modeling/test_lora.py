@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,11 @@ from r2d.config.training import Stage1Config, Stage2Config
 from r2d.errors import ModelError
 from r2d.modeling.load import load_pretrained
 from r2d.modeling.lora import add_adapters, merged_weights, save_weights
-from tests import warm
+from r2d.training.stage1 import train_stage1
+from r2d.training.stage2 import train_stage2
+from r2d.training.work import StageWork
 from tests.modeling.tiny_models import ARCHITECTURES, padded_inputs, save
 
-ROOT = Path(__file__).resolve().parents[2]
 LORA = LoraConfig(rank=4, alpha=8, dropout=0.1)
 
 
@@ -81,12 +80,12 @@ def test_both_stages_leave_plain_checkpoints_in_which_only_adapted_layers_differ
     stage1_model: Path,
     tmp_path: Path,
 ) -> None:
-    from r2d.training.train import train_stage1, train_stage2
-
     model = model_config.model_copy(update={"name": str(stage1_model), "lora": LORA})
-    shared: dict[str, Any] = {"model": model, "labels": labels}
-    first = train_stage1(examples, config=stage1_config, work_dir=tmp_path / "1", **shared)
-    second = train_stage2(examples, first.model_folder, config=stage2_config, work_dir=tmp_path / "2", **shared)
+    shared: dict[str, Any] = {"examples": examples, "model": model, "labels": labels}
+    first = train_stage1(StageWork(config=stage1_config, work_dir=tmp_path / "1", **shared))
+    second = train_stage2(
+        StageWork(config=stage2_config, work_dir=tmp_path / "2", stage1_model=first.model_folder, **shared)
+    )
     start, *stages = (
         load_pretrained(str(folder))[0].state_dict()
         for folder in (stage1_model, first.model_folder, second.model_folder)
@@ -106,24 +105,3 @@ def test_what_is_merged_is_base_plus_scaled_product(tmp_path: Path) -> None:
     product = layer.lora_B["default"].weight @ layer.lora_A["default"].weight
     wanted = layer.base_layer.weight + (LORA.alpha / LORA.rank) * product
     torch.testing.assert_close(merged_weights(model)[f"{name}.weight"], wanted)
-
-
-@pytest.mark.slow
-def test_a_killed_run_with_adapters_ends_with_the_bits_of_one_never_killed(stage1_model: Path, tmp_path: Path) -> None:
-    program = (
-        "import sys\nfrom pathlib import Path\n"
-        "from r2d.config.model import LoraConfig\nfrom tests.training import killed_run\n"
-        "killed_run.MODEL = killed_run.MODEL.model_copy(update={'lora': LoraConfig(rank=4, alpha=8, dropout=0.1)})\n"
-        "killed_run.train('2', sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))"
-    )
-
-    def train(work_dir: Path, kill_at_step: int) -> int:
-        command = ["python", "-c", program, str(stage1_model), str(work_dir), str(kill_at_step)]
-        done = warm.run(command, cwd=ROOT, environment=os.environ | {"PYTHONPATH": str(ROOT)})
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
-        return done.returncode
-
-    assert train(tmp_path / "undisturbed", 0) == 0
-    assert [train(tmp_path / "killed", step) for step in (21, 0)] == [-signal.SIGKILL, 0]
-    ours, theirs = (load_pretrained(str(tmp_path / run / "best"))[0].state_dict() for run in ("killed", "undisturbed"))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

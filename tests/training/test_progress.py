@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
-from pathlib import Path
+from types import SimpleNamespace
 
-import pyarrow as pa
 import pytest
 
-from r2d.config.data import LabelsConfig
-from r2d.config.model import ModelConfig
 from r2d.config.training import Stage2Config
-from r2d.training import progress, step_clock
-from r2d.training.progress import Progress, duration, said_when_long
-from r2d.training.train import StageResult, train_stage2
-from tests.training.test_loss_guard import Named
+from r2d.training import progress
+from r2d.training.progress import Progress, duration, logged_when_long
+from r2d.training.stage2 import train_stage2
+from r2d.training.work import StageResult, StageWork
+from tests.training.conftest import changed
+
+LOADER = SimpleNamespace(dataset=range(72))
 
 
 class Clock:
@@ -23,8 +23,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        for module in (progress, step_clock):
-            monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(progress.time, "monotonic", lambda: self.now)
 
 
 @pytest.fixture
@@ -35,12 +34,8 @@ def told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> p
 
 
 @pytest.fixture
-def trained(
-    examples: pa.Table, stage1_model: Path, stage2_config: Stage2Config, model_config: ModelConfig,
-    labels: LabelsConfig, tmp_path: Path, told: pytest.LogCaptureFixture,
-) -> StageResult:  # fmt: skip
-    config = stage2_config.model_copy(update={"gradient_accumulation_steps": 2})
-    return train_stage2(examples, stage1_model, config=config, model=model_config, labels=labels, work_dir=tmp_path)
+def trained(work: StageWork[Stage2Config], told: pytest.LogCaptureFixture) -> StageResult:
+    return train_stage2(changed(work, gradient_accumulation_steps=2))
 
 
 def test_the_first_line_says_what_is_going_to_happen_and_the_others_how_it_goes(
@@ -78,11 +73,11 @@ def test_time_left_counts_the_evaluations_to_come(
 ) -> None:
     clock = Clock(monkeypatch)
     shown = Progress("stage 2", None)
-    state = Named(global_step=0, max_steps=40, log_history=[], is_world_process_zero=True)
-    arguments = Named(world_size=1, eval_steps=10, save_steps=1000)
-    monkeypatch.setattr(progress, "_plan", lambda *_: "plan")
-    control = Named(should_evaluate=False, should_save=False)
-    shown.on_train_begin(arguments, state, control, model=None, train_dataloader=None)
+    state = SimpleNamespace(global_step=0, max_steps=40, log_history=[], is_world_process_zero=True)
+    arguments = SimpleNamespace(world_size=1, eval_steps=10, save_steps=1000)
+    monkeypatch.setattr(progress, "plan", lambda *_: "plan")
+    control = SimpleNamespace(should_evaluate=False, should_save=False)
+    shown.on_train_begin(arguments, state, control, model=None, train_dataloader=LOADER)
 
     def train_to(step: int) -> str:
         """A second a step, half a minute an evaluation; the line of the last step."""
@@ -109,11 +104,11 @@ def test_time_left_counts_the_evaluations_to_come(
 
 def test_times_are_summed_over_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    monkeypatch.setattr(progress, "_plan", lambda *_: "plan")
+    monkeypatch.setattr(progress, "plan", lambda *_: "plan")
     kept = {"training_seconds": 50.0, "step_seconds": 20.0, "num_examples": 80.0}
     resumed = Progress("stage 2", None)
-    state = Named(global_step=20, max_steps=40, stateful_callbacks={"Progress": {"attributes": kept}})
-    resumed.on_train_begin(None, state, None, model=None, train_dataloader=None)
+    state = SimpleNamespace(global_step=20, max_steps=40, stateful_callbacks={"Progress": {"attributes": kept}})
+    resumed.on_train_begin(None, state, None, model=None, train_dataloader=LOADER)
     clock.now += 5
     resumed.num_examples += 20
     assert resumed.training_seconds == 55
@@ -124,9 +119,9 @@ def test_a_long_validation_says_how_far_it_is_and_a_short_one_nothing(
     monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock(monkeypatch)
-    assert list(said_when_long(range(50), "validation")) == list(range(50))
+    assert list(logged_when_long(range(50), "validation")) == list(range(50))
     assert told.records == []
-    for _ in said_when_long(range(6), "validation"):
+    for _ in logged_when_long(range(6), "validation"):
         clock.now += 10
     assert [record.getMessage() for record in told.records] == [
         "validation: batch 2 of 6, about 0:40 left",

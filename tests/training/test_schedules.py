@@ -1,11 +1,16 @@
-"""The schedules of the paper at their corners."""
+"""The schedules of the paper at their corners, and the draws that follow them."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest, kstest
 
 from r2d.config.training import MethodConfig, Stage2Config
-from r2d.training.schedules import Stage2Schedule
+from r2d.training.schedules import Stage2Schedule, uniform_draw
+from r2d.training.stage2 import train_stage2
+from r2d.training.work import StageWork
+from tests.training.conftest import changed
 
 PAPER = Stage2Schedule(Stage2Config(), MethodConfig())  # T = 30,000, T_w = 1,500, sampling over 18,000
 
@@ -60,3 +65,33 @@ def test_a_method_without_a_schedule_has_nothing_to_wait_for(method: str) -> Non
     schedule = Stage2Schedule(Stage2Config(), MethodConfig(name=method))
     assert schedule.armed_from_step == 0.0
     assert schedule.alpha_at(0) == schedule.alpha_at(29_999) == schedule.alpha
+
+
+def test_draws_are_uniform() -> None:
+    draws = [uniform_draw(42, step, f"row-{row}") for step in range(100) for row in range(100)]
+    assert kstest(draws, "uniform").pvalue > 0.001
+
+
+def test_a_draw_depends_on_seed_step_and_example() -> None:
+    same = uniform_draw(1, 2, "a")
+    assert same == uniform_draw(1, 2, "a")
+    assert len({same, uniform_draw(2, 2, "a"), uniform_draw(1, 3, "a"), uniform_draw(1, 2, "b")}) == 4
+
+
+def test_the_share_of_drawn_examples_follows_pi() -> None:
+    for pi in (0.1, 0.5, 0.9):
+        drawn = sum(uniform_draw(7, step, f"row-{row}") < pi for step in range(50) for row in range(64))
+        assert binomtest(drawn, 50 * 64, pi).pvalue > 0.001
+
+
+def test_the_share_of_own_labels_in_a_run_follows_pi(work: StageWork[Stage2Config]) -> None:
+    work = changed(work, max_steps=30, eval_every_steps=15, batch_size=24)
+    schedule = Stage2Schedule(work.config, MethodConfig())
+    shares = [record["predicted_label_fraction"] for record in train_stage2(work).history if "pi" in record]
+    assert len(shares) == 3
+    for number, share in enumerate(shares):
+        # A record is the mean of the ten steps before it, which are counted from 0.
+        pi = np.array([schedule.pi_at(step) for step in range(10 * number, 10 * number + 10)])
+        standard_error = np.sqrt((pi * (1 - pi)).sum() * 24) / 240
+        assert abs(share - pi.mean()) < 4 * standard_error
+    assert shares == sorted(shares)

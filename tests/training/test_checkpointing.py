@@ -6,26 +6,30 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from r2d.config.training import MethodConfig
+from r2d.config.training import MethodConfig, Stage1Config, Stage2Config
 from r2d.errors import TrainingError
-from r2d.training import checkpoints
-from r2d.training.checkpoints import (
+from r2d.modeling.load import load_pretrained
+from r2d.training.checkpointing import (
     COMPLETE_MARKER,
     HASHED_BYTES,
+    CompleteCheckpoint,
     checkpoint_to_resume,
     latest_complete_checkpoint,
     mark_complete,
 )
-from r2d.training.fingerprint import run_fingerprint
-from tests.conftest import TOY_LABELS, toy_examples
-from tests.training.killed_run import MODEL, STAGE2
+from r2d.training.work import StageWork, differences, read_work, run_fingerprint, write_work
+from tests.conftest import toy_examples
+from tests.training.conftest import changed
 
 FILES = {"model.safetensors": 4000, "optimizer.pt": 3000, "trainer_state.json": 200, "nested/rng_state.pth": 50}
 FINGERPRINT = {"stage": "stage 2", "training": {"learning_rate": 0.001, "patience": 3, "save_every_steps": 5}}
@@ -91,15 +95,15 @@ def test_the_ends_of_a_large_file_are_read_and_not_all_of_it(tmp_path: Path) -> 
         assert latest_complete_checkpoint(tmp_path) is None
 
 
-def test_there_is_no_record_until_everything_else_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_no_record_until_everything_else_is_written(tmp_path: Path) -> None:
     def cut_off(checkpoint: Path) -> None:
         raise KeyboardInterrupt
 
     checkpoint = write_checkpoint(tmp_path, 10)
-    callback = checkpoints.CompleteCheckpoint(cut_off, FINGERPRINT)
-    state = type("State", (), {"global_step": 10, "is_world_process_zero": True})()
+    callback = CompleteCheckpoint(cut_off, FINGERPRINT)
+    state = SimpleNamespace(global_step=10, is_world_process_zero=True)
     with pytest.raises(KeyboardInterrupt):
-        callback.on_save(type("Arguments", (), {"output_dir": str(tmp_path)})(), state, None)
+        callback.on_save(SimpleNamespace(output_dir=str(tmp_path)), state, None)
     assert not (checkpoint / COMPLETE_MARKER).exists(), "the record of an older writing must not vouch for this one"
     assert latest_complete_checkpoint(tmp_path) is None
 
@@ -128,48 +132,47 @@ def test_what_cannot_have_changed_the_run_so_far_may_differ_and_is_said(
     assert "training.save_every_steps: 5 in the checkpoint, 7 now" in caplog.text
 
 
-def other_notes(arguments: dict[str, Any]) -> dict[str, Any]:
-    return {"train": toy_examples(seed=1)}
-
-
-def other_weights(arguments: dict[str, Any]) -> dict[str, Any]:
-    import torch
-
-    network = torch.nn.Linear(3, 2)
-    with torch.no_grad():
-        network.weight[0, 0] = 7.0
-    return {"network": network}
+Works = Callable[[StageWork[Any]], StageWork[Any]]
 
 
 @pytest.mark.parametrize(
-    ("change", "key"),
+    ("change", "keys"),
     [
-        (lambda _: {"training": STAGE2.model_copy(update={"seed": 1})}, "training.seed"),
-        (lambda _: {"model": MODEL.model_copy(update={"max_input_tokens": 40})}, "model.max_input_tokens"),
-        (lambda _: {"labels": TOY_LABELS.model_copy(update={"ordered": False})}, "labels.ordered"),
-        (lambda _: {"method": MethodConfig(name="r2d_c")}, "method.name"),
-        (lambda _: {"stage": "stage 1"}, "stage"),
-        (other_notes, "data.train"),
-        (other_weights, "start.weights"),
+        (lambda work: changed(work, seed=1), ["training.seed"]),
+        (lambda work: replace(work, model=work.model.model_copy(update={"max_input_tokens": 40})),
+         ["model.max_input_tokens"]),
+        (lambda work: replace(work, labels=work.labels.model_copy(update={"ordered": False})), ["labels.ordered"]),
+        (lambda work: replace(work, method=MethodConfig(name="r2d_c")), ["method.name"]),
+        (lambda work: replace(work, examples=toy_examples(seed=1)), ["data.train"]),
     ],
-)
-def test_the_fingerprint_sees_everything_that_a_run_depends_on(
-    change: Callable[[dict[str, Any]], dict[str, Any]], key: str, stage1_model: Path
+)  # fmt: skip
+def test_the_fingerprint_sees_every_part_of_a_work(
+    change: Works, keys: list[str], work: StageWork[Stage2Config], stage1_model: Path
 ) -> None:
-    import torch
+    model, tokenizer = load_pretrained(str(stage1_model))
 
-    from r2d.modeling.load import load_pretrained
-    from r2d.training.fingerprint import differences
+    def fingerprint(work: StageWork[Any], model: Any = model) -> Any:
+        validation = toy_examples(20)
+        return run_fingerprint(work, train=work.examples, validation=validation, model=model, tokenizer=tokenizer)
 
-    _, tokenizer = load_pretrained(str(stage1_model))
-    torch.manual_seed(0)
-    arguments: dict[str, Any] = {
-        "stage": "stage 2", "training": STAGE2, "model": MODEL, "labels": TOY_LABELS, "method": MethodConfig(),
-        "train": toy_examples(), "validation": toy_examples(20), "network": torch.nn.Linear(3, 2),
-        "tokenizer": tokenizer,
-    }  # fmt: skip
-    ours = run_fingerprint(**arguments)
-    assert run_fingerprint(**arguments) == ours == json.loads(json.dumps(ours))
-    theirs = run_fingerprint(**arguments | change(arguments))
-    assert [one.key for one in differences(theirs, ours)] == [key]
+    work = replace(work, method=MethodConfig())
+    ours = fingerprint(work)
+    assert fingerprint(work) == ours == json.loads(json.dumps(ours))
+    assert [change.key for change in differences(fingerprint(change(work)), ours)] == keys
     assert set(ours["versions"]) >= {"torch", "transformers"}
+    with torch.no_grad():
+        model.lm_head.weight[0, 0] += 1
+    assert [change.key for change in differences(fingerprint(work), ours)] == ["start.weights"]
+    stage1 = fingerprint(replace(work, config=Stage1Config()))
+    assert "stage" in [change.key for change in differences(stage1, ours)]
+
+
+def test_a_work_comes_back_from_its_folder_as_it_was_written(
+    work: StageWork[Stage2Config], stage1_config: Stage1Config
+) -> None:
+    for written in (
+        replace(work, method=MethodConfig(name="dss")),
+        replace(work, config=stage1_config, stage1_model=None, start_folder=Path("model")),
+    ):
+        write_work(written)
+        assert read_work(work.work_dir) == written

@@ -1,0 +1,281 @@
+"""What watches over a run: a loss that is no number or explodes, signals to end, and memory that runs out."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import Trainer, TrainerCallback
+
+from r2d.config.model import ModelConfig
+from r2d.config.training import StageConfig
+from r2d.errors import TrainingError
+from r2d.signals import leave, signals_caught
+from r2d.training.checkpointing import ResumableCallback, latest_complete_checkpoint
+from r2d.training.data import Batch
+from r2d.training.distributed import any_rank, num_ranks
+
+logger = logging.getLogger(__name__)
+
+STEPS_OF_MEDIAN = 100
+"""An explosion is measured against the median of this many sound steps."""
+STEPS_OF_START = 10
+"""The loss that training began with is the mean of this many steps."""
+STEPS_IN_A_ROW = 5
+"""So many exploded steps end the run; one bad batch does not."""
+NUM_IDS_NAMED = 64
+CPU_MESSAGES = ("can't allocate memory", "not enough memory", "bad_alloc")
+"""Messages of torch's CPU allocator in a plain RuntimeError (`std::bad_alloc` is one too)."""
+
+Part = tuple[Tensor, list[str]]
+"""Loss (scalar, on the device) and row ids of a micro-batch."""
+ConfigT = TypeVar("ConfigT", bound=StageConfig)
+
+
+class LossGuard(ResumableCallback):
+    """Stops a run whose loss is no number or explodes, at the step where that happens, and names the rows of the batch.
+
+    On a CPU at once. On a GPU reading a loss would hold up every step, so the losses stay there and are read together
+    where the Trainer logs, evaluates or saves: up to ten steps later, but always before anything is kept, and the
+    message names the very step.
+    """
+
+    kept = ("start", "recent", "num_exploded")
+
+    def __init__(self, stage: str, *, max_loss_growth: float) -> None:
+        self.stage = stage
+        self.max_loss_growth = max_loss_growth
+        self.parts: list[Part] = []
+        self.unread: list[tuple[int, list[Part]]] = []
+        self.start: list[float] = []
+        self.recent: list[float] = []
+        self.num_exploded = 0
+
+    def add(self, loss: Tensor, batch: Batch) -> None:
+        """Keep the loss of a micro-batch, weighted by the tokens of its whole step, until it is read."""
+        self.parts.append((loss.detach(), batch["id"]))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> None:
+        self.unread.append((state.global_step, self.parts))
+        self.parts = []
+        is_kept_next = control.should_save or control.should_evaluate
+        if args.device.type == "cpu" or control.should_log or is_kept_next or control.should_training_stop:
+            unread, self.unread = self.unread, []
+            values = iter(torch.stack([loss.float() for _, parts in unread for loss, _ in parts]).tolist())
+            for step, parts in unread:
+                self._check(step, [next(values) for _ in parts], [ids for _, ids in parts], args)
+        if not is_kept_next:
+            return
+        are_finite = torch.stack([parameter.detach().isfinite().all() for parameter in model.parameters()])
+        if not are_finite.all():
+            raise TrainingError(
+                f"{self.stage}: after step {state.global_step} the weights are no numbers, though the loss was one: "
+                f"a gradient overflowed. {_advice(args)}"
+            )
+
+    def _check(self, step: int, losses: list[float], ids: list[list[str]], args: Any) -> None:
+        loss = sum(losses)
+        if not math.isfinite(loss):
+            spoilt = [row for part, rows in zip(losses, ids, strict=True) if not math.isfinite(part) for row in rows]
+            rows = _named(spoilt or [row for rows in ids for row in rows])
+            raise TrainingError(f"{self.stage}: the loss is {loss} at step {step}, on rows {rows}. {_advice(args)}")
+        exploded = self.recent and loss > self.max_loss_growth * median(self.recent) and loss > fmean(self.start)
+        if not exploded:
+            self.num_exploded = 0
+            self.recent = [*self.recent, loss][-STEPS_OF_MEDIAN:]
+            if len(self.start) < STEPS_OF_START:
+                self.start.append(loss)
+            return
+        self.num_exploded += 1
+        if self.num_exploded == STEPS_IN_A_ROW:
+            raise TrainingError(
+                f"{self.stage}: the loss explodes: {loss:.3g} at step {step} is the last of {STEPS_IN_A_ROW} in a row "
+                f"above {self.max_loss_growth:g} times the median of the steps before ({median(self.recent):.3g}) and "
+                f"above the loss that training began with ({fmean(self.start):.3g}); rows "
+                f"{_named([row for rows in ids for row in rows])}. {_advice(args)}, or raise max_loss_growth"
+            )
+
+
+def _named(ids: list[str]) -> str:
+    more = f" and {len(ids) - NUM_IDS_NAMED} more" if len(ids) > NUM_IDS_NAMED else ""
+    return ", ".join(ids[:NUM_IDS_NAMED]) + more
+
+
+def _advice(args: Any) -> str:
+    checkpoint = latest_complete_checkpoint(Path(args.output_dir))
+    last = f"the last good checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written before"
+    precision = ", use precision fp32" if args.bf16 else ""
+    return (
+        f"Look at those rows; {last}. Lower learning_rate (now {args.learning_rate:g}) or max_grad_norm "
+        f"(now {args.max_grad_norm:g}){precision}"
+    )
+
+
+class SaveOnSignal(TrainerCallback):
+    """On SIGINT or SIGTERM: the step under way is finished, or the evaluation, and a checkpoint written; then it ends.
+
+    A second signal ends the process at once. Kubernetes grants a pod `pod_stop_grace_period` seconds for it; what takes
+    longer is killed and goes on from the last checkpoint of `save_every_steps`. With several ranks all save as soon as
+    one was told. It must be the first of the callbacks, since others look at what it asks for.
+
+    transformers' own `enable_jit_checkpoint` (5.23) does less: no SIGINT, nothing after an evaluation, no agreement
+    among ranks, and no `on_save`, without which a checkpoint is not marked as complete.
+    """
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.received: int | None = None
+        self.is_announced = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen while training; afterwards end as the signal would have ended it, if one came.
+
+        Raises:
+            SystemExit: a signal came; or what the earlier handler raises, such as ZenML's.
+        """
+
+        def receive(number: int) -> None:
+            self.received = number
+
+        with signals_caught(receive, once=True):
+            yield
+        if self.received is not None:
+            leave(self.received)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not any_rank(self.received is not None, args.world_size, args.device):
+            return
+        self.received = self.received or signal.SIGTERM
+        control.should_save = control.should_training_stop = True
+        if state.is_world_process_zero and not self.is_announced:
+            self.is_announced = True
+            name = signal.Signals(self.received).name
+            logger.warning("%s: %s; saves a checkpoint of step %d and ends", self.stage, name, state.global_step)
+
+    on_evaluate = on_step_end
+
+
+# --- Memory ---
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, on a GPU or in the machine."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(message in str(error) for message in CPU_MESSAGES)
+
+
+@contextmanager
+def memory_explained(stage: str, config: StageConfig, model: ModelConfig) -> Iterator[None]:
+    """Turn running out of memory into a `TrainingError` that says what to change."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(_memory_advice(stage, config, model)) from error
+
+
+def fit_micro_batches(
+    make_trainer: Callable[[ConfigT], Trainer], stage: str, config: ConfigT, model: ModelConfig
+) -> ConfigT:
+    """The config with the smallest `gradient_accumulation_steps` whose micro-batches fit into memory (`auto_batch`).
+
+    Tries a forward and backward pass over the longest rows, with room kept for the optimiser's state, for one divisor
+    of `batch_size` after the other. Trainers made for it are thrown away; weights and random state stay as they were.
+    The decodes of Stage 2 and of validation are not tried: without gradients they need less.
+
+    Raises:
+        TrainingError: not even one row fits, or there are several processes, which would have to try together.
+    """
+    if num_ranks() > 1:
+        raise TrainingError(
+            f"auto_batch tries on one process; found {num_ranks()}. Set gradient_accumulation_steps by hand (run once "
+            "with one process and auto_batch to find it) and auto_batch: false"
+        )
+    for parts in divisors(config.batch_size, at_least=config.gradient_accumulation_steps):
+        candidate = config.model_copy(update={"gradient_accumulation_steps": parts})
+        num_rows = config.batch_size // parts
+        try:
+            _try_longest_rows(make_trainer(candidate))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if num_rows == 1:
+                raise TrainingError(_memory_advice(stage, candidate, model)) from error
+            logger.info("auto_batch: %s at once do not fit", _rows(num_rows))
+        else:
+            logger.info("auto_batch: %s at once fit: gradient_accumulation_steps is %d", _rows(num_rows), parts)
+            return candidate
+        gc.collect()  # the trainer of a failed try lives in cycles
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    raise AssertionError("batch_size is a divisor of itself")
+
+
+def divisors(number: int, *, at_least: int) -> list[int]:
+    """Divisors of `number` from `at_least` on, ascending."""
+    return [divisor for divisor in range(at_least, number + 1) if number % divisor == 0]
+
+
+def _try_longest_rows(trainer: Trainer) -> None:
+    """Two backward passes with the optimiser's state in memory: the second meets the gradients of the first."""
+    dataset, device = trainer.train_dataset, trainer.args.device
+    longest = np.argsort(-np.asarray(dataset.lengths), kind="stable")[: trainer.args.train_batch_size]
+    inputs = trainer.data_collator([dataset[int(row)] for row in longest])
+    trained = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        trainer.model.train()
+        try:
+            optimizer_state = [torch.zeros_like(parameter) for parameter in trained for _ in ("exp_avg", "exp_avg_sq")]
+            for _ in range(2):
+                _, num_tokens = trainer.get_batch_samples(iter([inputs]), 1, device)
+                with trainer.compute_loss_context_manager():
+                    loss = trainer.compute_loss(trainer.model, inputs, num_items_in_batch=num_tokens)
+                loss.backward()
+            del optimizer_state
+        finally:
+            trainer.model.zero_grad(set_to_none=True)
+
+
+def _memory_advice(stage: str, config: StageConfig, model: ModelConfig) -> str:
+    """The knobs in the order in which they change the result least, with their present values."""
+    section, parts = stage.replace(" ", ""), config.gradient_accumulation_steps
+    larger = divisors(config.batch_size, at_least=parts + 1)
+    advice = []
+    if larger:
+        automatic = "" if config.auto_batch else f", or {section}.auto_batch: true, which finds the value"
+        advice.append(
+            f"{section}.gradient_accumulation_steps from {parts} to {larger[0]}{automatic} (the same result, as "
+            f"batch_size stays {config.batch_size})"
+        )
+    if not config.activation_checkpointing:
+        advice.append(f"{section}.activation_checkpointing: true (the same losses, more time)")
+    advice.append(f"model.max_input_tokens below {model.max_input_tokens} (cuts longer notes)")
+    advice.append(f"model.max_rationale_tokens below {model.max_rationale_tokens} (cuts longer rationales)")
+    advice.append(f"a smaller model than {model.name!r}")
+    numbered = "".join(f"\n  {number}. {knob}" for number, knob in enumerate(advice, start=1))
+    device = "this machine (no GPU is used)"
+    if torch.cuda.is_available():
+        gpu = torch.cuda.get_device_properties(torch.cuda.current_device())
+        device = f"{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)"
+    return (
+        f"{stage}: out of memory on {device}, with {_rows(config.batch_size // parts)} at once. What helps, in the "
+        f"order in which it changes the result least:{numbered}\nAfter a change in `{section}` the same work_dir goes "
+        "on from its last checkpoint"
+    )
+
+
+def _rows(number: int) -> str:
+    return f"{number} row{'s' if number > 1 else ''}"

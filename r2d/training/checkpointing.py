@@ -1,0 +1,187 @@
+"""Checkpoints from which a killed run resumes, and the weights that a stage selects.
+
+Only whole and undamaged checkpoints count, and only those of the same run. A checkpoint is the Trainer's folder
+(weights as safetensors, optimiser, scheduler, random states, step and the states of our callbacks) with tokenizer,
+label set and resolved config beside it. `complete.json` is written last: the run's fingerprint, and size and hash of
+every file. The order of the rows and all draws are functions of seed and step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+from r2d.errors import TrainingError
+from r2d.files import PARTIAL, write_json
+from r2d.modeling.lora import save_weights
+from r2d.training.distributed import wait_for_all_ranks
+from r2d.training.work import Fingerprint, differences, is_resumable
+
+logger = logging.getLogger(__name__)
+
+COMPLETE_MARKER = "complete.json"
+FORMAT_VERSION = 1
+HASHED_BYTES = 1 << 20
+"""Hashed at each end of a file: enough to see a cut-off or overwritten one, read in no time even of gigabytes."""
+
+
+class ResumableCallback(TrainerCallback, ExportableState):
+    """A callback whose attributes named in `kept` travel in the Trainer's checkpoint, so that a resumed run goes on as
+    one that was never killed."""
+
+    kept: tuple[str, ...] = ()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step:
+            self.restore(state.stateful_callbacks[type(self).__name__]["attributes"])
+
+    def restore(self, attributes: dict[str, Any]) -> None:
+        """Take up the attributes of a checkpoint."""
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def state(self) -> dict[str, Any]:
+        """For the Trainer's checkpoint: args (none), attributes."""
+        return {"args": {}, "attributes": {name: getattr(self, name) for name in self.kept}}
+
+
+class SelectBest(ResumableCallback):
+    """Keeps the weights of the best evaluation in `folder` and stops after `patience` evaluations without a better one.
+
+    Nothing is selected or counted before `armed_from_step`: in Stage 2 a model that has not yet met its own labels
+    must not win (departure 4). The kept weights, not the last ones, are the output of the stage.
+    """
+
+    kept = ("best_value", "best_step", "evaluations_without_gain")
+
+    def __init__(
+        self, folder: Path, *, metric: str, greater_is_better: bool, patience: int, armed_from_step: float = 0
+    ) -> None:
+        self.folder = folder
+        self.metric = metric
+        self.greater_is_better = greater_is_better
+        self.patience = patience
+        self.armed_from_step = armed_from_step
+        self.best_value: float | None = None
+        self.best_step: int | None = None
+        self.evaluations_without_gain = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_train_begin(args, state, control)
+        if self.evaluations_without_gain >= self.patience:
+            control.should_training_stop = True
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
+        if state.global_step < self.armed_from_step:
+            return
+        value, best = metrics[self.metric], self.best_value
+        is_better = best is None or (value > best if self.greater_is_better else value < best)
+        if is_better and not math.isnan(value):
+            self.best_value, self.best_step, self.evaluations_without_gain = value, state.global_step, 0
+            if state.is_world_process_zero:
+                partial = self.folder.with_name(self.folder.name + PARTIAL)
+                shutil.rmtree(partial, ignore_errors=True)
+                save_weights(kwargs["model"], partial)
+                shutil.rmtree(self.folder, ignore_errors=True)
+                partial.rename(self.folder)
+            return
+        self.evaluations_without_gain += 1
+        if self.evaluations_without_gain >= self.patience:
+            control.should_training_stop = True
+
+
+class CompleteCheckpoint(TrainerCallback):
+    """Adds tokenizer, label set and config to a checkpoint of the Trainer, then the record that it is whole."""
+
+    def __init__(self, finish: Callable[[Path], None], fingerprint: Fingerprint) -> None:
+        self.finish = finish
+        self.fingerprint = fingerprint
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        wait_for_all_ranks()  # each writes its random state
+        if not state.is_world_process_zero:
+            return
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        (checkpoint / COMPLETE_MARKER).unlink(missing_ok=True)
+        self.finish(checkpoint)
+        mark_complete(checkpoint, self.fingerprint)
+
+
+def mark_complete(checkpoint: Path, fingerprint: Fingerprint) -> None:
+    """Record size and hash of every file and the run they belong to: the last thing written to a checkpoint."""
+    record = {"format_version": FORMAT_VERSION, "fingerprint": fingerprint, "files": _file_records(checkpoint)}
+    write_json(checkpoint / COMPLETE_MARKER, record)
+
+
+def latest_complete_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole and undamaged; others are left out with a warning."""
+    checkpoints = folder.glob("checkpoint-*")
+    for checkpoint in sorted(checkpoints, key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True):
+        fault = _fault(checkpoint)
+        if fault is None:
+            return checkpoint
+        logger.warning("checkpoint %s %s and is skipped", checkpoint, fault)
+    return None
+
+
+def checkpoint_to_resume(folder: Path, fingerprint: Fingerprint) -> Path | None:
+    """The `latest_complete_checkpoint`, if it belongs to this very run.
+
+    Raises:
+        TrainingError: it was written by another run; says what differs.
+    """
+    checkpoint = latest_complete_checkpoint(folder)
+    if checkpoint is None:
+        return None
+    theirs = json.loads((checkpoint / COMPLETE_MARKER).read_text(encoding="utf-8"))["fingerprint"]
+    changes = differences(theirs, fingerprint)
+    forbidden = [change for change in changes if not is_resumable(change.key)]
+    if forbidden:
+        lines = "".join(f"\n  {change}" for change in forbidden)
+        raise TrainingError(
+            f"{checkpoint} was written by another run, so this one cannot go on from it:{lines}\n"
+            f"Remove {folder} to train anew, or use another work_dir"
+        )
+    for change in changes:
+        logger.info("checkpoint %s: %s; goes on all the same", checkpoint, change)
+    return checkpoint
+
+
+def _fault(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint; None if nothing is."""
+    try:
+        record = json.loads((checkpoint / COMPLETE_MARKER).read_text(encoding="utf-8"))
+        files, version = record["files"], record["format_version"]
+    except FileNotFoundError:
+        return "was not written to its end"
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"has a damaged {COMPLETE_MARKER}"
+    if version != FORMAT_VERSION:
+        return f"is of format {version}, this version reads {FORMAT_VERSION},"
+    present = _file_records(checkpoint)
+    damaged = [name for name, recorded in files.items() if present.get(name) != recorded]
+    return f"is damaged ({', '.join(damaged)})" if damaged else None
+
+
+def _file_records(checkpoint: Path) -> dict[str, list[int | str]]:
+    """Relative path -> size and hash of the first and last mebibyte, of all files but the record itself."""
+    records: dict[str, list[int | str]] = {}
+    for path in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
+        if path.name in (COMPLETE_MARKER, COMPLETE_MARKER + PARTIAL):
+            continue
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            digest = hashlib.sha256(file.read(HASHED_BYTES))
+            file.seek(max(file.tell(), size - HASHED_BYTES))
+            digest.update(file.read(HASHED_BYTES))
+        records[str(path.relative_to(checkpoint))] = [size, digest.hexdigest()]
+    return records

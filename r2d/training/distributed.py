@@ -1,0 +1,181 @@
+"""Training on several processes: how ranks are started, what they add up, and what they must agree on.
+
+There is a process for each GPU that a step sees; with one GPU, or none, nothing is started. The weights do not depend
+on the number, up to the order of sums. On several nodes `start_ranks` is called on each of them, with the same folder
+on a volume that all share: see `steps.train_on_nodes`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from r2d import errors
+from r2d.errors import ConfigError, TrainingError
+from r2d.signals import leave, signals_caught
+from r2d.training.work import OnLog, StageResult, StageWork, ranks_folder, read_result, write_work
+
+logger = logging.getLogger(__name__)
+
+PROCESSES_VARIABLE = "R2D_PROCESSES"
+RANK_MODULE = "r2d.training.rank"
+"""What a rank runs. It trains both stages, so it is started by name: Stage 1 does not depend on Stage 2's code."""
+METRICS_PREFIX = "r2d-metrics "
+"""Begins a line in which the first rank gives metrics to the process that started it."""
+SECONDS_TO_SAVE = 50
+"""Time that ranks have for a checkpoint when told to end; less than configs/kubernetes.yaml grants a pod."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One of several nodes, and where the first of them is reached."""
+
+    rank: int
+    count: int
+    main_address: str
+    main_port: int
+
+
+def num_processes() -> int:
+    """`R2D_PROCESSES` where it is set, else a process for each GPU; at least one.
+
+    Raises:
+        ConfigError: the variable is no number from 1.
+    """
+    value = os.environ.get(PROCESSES_VARIABLE, "")
+    if not value:
+        return max(1, torch.cuda.device_count())
+    if not value.isdecimal() or value == "0":
+        raise ConfigError(f"{PROCESSES_VARIABLE}: found {value!r}; allowed: a number from 1, or leave it unset")
+    return int(value)
+
+
+def is_rank() -> bool:
+    """Whether this process was started by `torch.distributed.run`."""
+    return "RANK" in os.environ
+
+
+def num_ranks() -> int:
+    """Number of ranks that train together, on all nodes; 1 in a process that is no rank."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def train_on_ranks(work: StageWork[Any], on_log: OnLog | None) -> StageResult:
+    """Train on the ranks of this machine, as one process would."""
+    write_work(work)
+    start_ranks(work.work_dir, on_log)
+    return read_result(work.work_dir)
+
+
+def start_ranks(work_dir: Path, on_log: OnLog | None = None, node: Node | None = None) -> None:
+    """Start the ranks of this node on the work of a folder, log what they print, and wait for them.
+
+    A SIGTERM is passed on to the ranks, which save a checkpoint and end; then this process ends by it too.
+
+    Args:
+        on_log: receives the metrics of the first rank.
+        node: which of several nodes this is; by default it is the only one.
+
+    Raises:
+        TrainingError: or another of our errors, as a rank raised it; or a rank ended without a reason.
+    """
+    folder = ranks_folder(work_dir)
+    for stale in folder.glob("failure-of-rank-*.json"):
+        stale.unlink(missing_ok=True)
+    meeting = ["--standalone"]
+    if node is not None:
+        meeting = [f"--nnodes={node.count}", f"--node-rank={node.rank}"]
+        meeting += [f"--master-addr={node.main_address}", f"--master-port={node.main_port}"]
+    command = [sys.executable, "-m", "torch.distributed.run", *meeting]
+    command += ["--shutdown-timeout", str(SECONDS_TO_SAVE)]
+    command += ["--nproc-per-node", str(num_processes()), "-m", RANK_MODULE, str(work_dir)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
+    )
+    assert process.stdout is not None
+    received: list[int] = []
+
+    def pass_on(number: int) -> None:
+        received.append(number)
+        process.terminate()
+
+    try:
+        with signals_caught(pass_on, once=True):
+            for line in process.stdout:
+                if not line.startswith(METRICS_PREFIX):
+                    logger.info("%s", line.rstrip())
+                elif on_log is not None:
+                    on_log(*json.loads(line.removeprefix(METRICS_PREFIX)))
+            exit_code = process.wait()
+    finally:
+        process.terminate()
+        process.wait()
+    if received:
+        leave(received[0])
+    for path in sorted(folder.glob("failure-of-rank-*.json")):
+        failure = json.loads(path.read_text(encoding="utf-8"))
+        raise getattr(errors, failure["kind"])(failure["message"])
+    if exit_code:
+        raise TrainingError(f"a training process ended with exit code {exit_code}; its last lines say why")
+
+
+# --- Among the ranks of a step; with one process nothing happens ---
+
+
+def add_over_ranks(gradients: Sequence[Tensor]) -> None:
+    """Add up gradients in place, in one message for each dtype."""
+    for dtype in {gradient.dtype for gradient in gradients}:
+        of_dtype = [gradient for gradient in gradients if gradient.dtype == dtype]
+        message = torch.cat([gradient.flatten() for gradient in of_dtype])
+        torch.distributed.all_reduce(message)
+        for gradient, total in zip(of_dtype, message.split([gradient.numel() for gradient in of_dtype]), strict=True):
+            gradient.copy_(total.view_as(gradient))
+
+
+def sum_over_ranks(counts: Mapping[str, float], world_size: int, device: torch.device) -> dict[str, float]:
+    """Sums over the ranks, which must have the same names in the same order."""
+    if world_size == 1:
+        return dict(counts)
+    sums = torch.tensor(list(counts.values()), dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(sums)
+    return dict(zip(counts, sums.tolist(), strict=True))
+
+
+def any_rank(fact: bool, world_size: int, device: torch.device) -> bool:
+    """Whether it is true on at least one rank; the same answer on all."""
+    return sum_over_ranks({"fact": float(fact)}, world_size, device)["fact"] > 0
+
+
+def gather_over_ranks(metrics: Mapping[str, list[float]], world_size: int) -> dict[str, list[float]]:
+    """The metrics of all ranks, each of which may have logged others."""
+    if world_size == 1:
+        return dict(metrics)
+    gathered: list[Any] = [None] * world_size
+    torch.distributed.all_gather_object(gathered, dict(metrics))
+    names = dict.fromkeys(name for rank in gathered for name in rank)
+    return {name: [value for rank in gathered for value in rank.get(name, [])] for name in names}
+
+
+def of_first_rank(metrics: dict[str, float], world_size: int) -> dict[str, float]:
+    """The first rank's metrics on every rank, so that all select and stop alike."""
+    if world_size == 1:
+        return metrics
+    message = [metrics]
+    torch.distributed.broadcast_object_list(message)
+    return message[0]
+
+
+def wait_for_all_ranks() -> None:
+    """Return when every rank has called this."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()

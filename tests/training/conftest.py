@@ -1,0 +1,124 @@
+"""Works and trainers of the toy task, and slow computations that ours are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from r2d.config.data import LabelsConfig
+from r2d.config.model import ModelConfig
+from r2d.config.training import MethodConfig, Stage1Config, Stage2Config
+from r2d.training.data import Batch
+from r2d.training.schedules import Stage2Schedule
+from r2d.training.stage2 import Stage2Trainer, prepare_stage2
+from r2d.training.work import StageResult, StageWork
+from tests.conftest import TOY_LABELS, TOY_MODEL, toy_examples
+
+# 72 training rows make nine batches: these runs go through several epochs, and checkpoints fall inside them.
+STAGE1 = Stage1Config(max_steps=24, eval_every_steps=3, save_every_steps=5, learning_rate=5e-3, batch_size=8)
+STAGE2 = Stage2Config(
+    max_steps=30, eval_every_steps=3, save_every_steps=4, learning_rate=5e-3, batch_size=8, precision="fp32",
+    gradient_accumulation_steps=2, validation_rationales=4,
+)  # fmt: skip
+# pi goes from 0 at step 1 to 0.9 at step 10. The rate is low where Adam would blow up the last bits of a gradient.
+STAGE2_OF_RANKS = Stage2Config(
+    max_steps=12, eval_every_steps=3, save_every_steps=4, learning_rate=1e-3, batch_size=8, precision="fp32",
+    warmup_fraction=0.1, sampling_fraction=0.6, patience=9, validation_rationales=4,
+)  # fmt: skip
+
+
+def toy_work(work_dir: Path, config: Stage1Config | Stage2Config, **rest: Any) -> StageWork[Any]:
+    """A work on the toy task, for processes that have no fixtures."""
+    return StageWork(
+        **{"examples": toy_examples(), "config": config, "model": TOY_MODEL, "labels": TOY_LABELS, "work_dir": work_dir}
+        | rest
+    )
+
+
+def ranks_work(work_dir: Path, parts: int = 1) -> StageWork[Stage2Config]:
+    """Stage 2 without Stage 1 and without dropout, in that many micro-batches a step."""
+    config = STAGE2_OF_RANKS.model_copy(update={"gradient_accumulation_steps": parts})
+    sizes = TOY_MODEL.scratch.model_copy(update={"dropout_rate": 0.0})
+    model = TOY_MODEL.model_copy(update={"scratch": sizes})
+    return toy_work(work_dir, config, model=model, method=MethodConfig(name="stage2_only"))
+
+
+def changed(work: StageWork[Any], **values: Any) -> StageWork[Any]:
+    """The work with other values in its config."""
+    return replace(work, config=work.config.model_copy(update=values))
+
+
+def weights_of(result: StageResult | Path) -> dict[str, torch.Tensor]:
+    """The weights of a result or a model folder."""
+    folder = result if isinstance(result, Path) else result.model_folder
+    return load_file(folder / "model.safetensors")
+
+
+def assert_same_weights(ours: StageResult | Path, theirs: StageResult | Path) -> None:
+    """Bit by bit."""
+    expected, weights = weights_of(theirs), weights_of(ours)
+    assert set(weights) == set(expected)
+    assert [name for name in expected if not torch.equal(weights[name], expected[name])] == []
+
+
+@pytest.fixture
+def work(
+    examples: pa.Table, stage1_model: Path, stage2_config: Stage2Config, model_config: ModelConfig,
+    labels: LabelsConfig, tmp_path: Path,
+) -> StageWork[Stage2Config]:  # fmt: skip
+    """A short Stage 2."""
+    return StageWork(
+        examples=examples, config=stage2_config, model=model_config, labels=labels, work_dir=tmp_path / "work",
+        stage1_model=stage1_model,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def make_trainer(work: StageWork[Stage2Config]) -> Callable[..., Stage2Trainer]:
+    """A trainer of the short Stage 2, of any method, with other values in its config or on other examples."""
+
+    def make(method: MethodConfig | None = None, examples: pa.Table = work.examples, **values: Any) -> Stage2Trainer:
+        inputs = prepare_stage2(changed(replace(work, examples=examples, method=method), **values))
+        return Stage2Trainer(inputs, inputs.work.config)
+
+    return make
+
+
+@pytest.fixture
+def trainer(make_trainer: Callable[..., Stage2Trainer]) -> Stage2Trainer:
+    return make_trainer()
+
+
+def first_rows(trainer: Stage2Trainer, size: int) -> Batch:
+    return Batch([trainer.train_dataset[index] for index in range(size)])
+
+
+def token_counts(trainer: Stage2Trainer, batch: Batch) -> dict[str, float]:
+    """As if the batch were the whole optimiser step."""
+    rows = sum(bool(tokens) for tokens in batch["rationale"])
+    return {name: batch.num_tokens(name) for name in trainer.target_columns} | {"num_rows": rows}
+
+
+def fix_schedule(monkeypatch: pytest.MonkeyPatch, *, alpha: float, pi: float) -> None:
+    monkeypatch.setattr(Stage2Schedule, "alpha_at", lambda self, step: alpha)
+    monkeypatch.setattr(Stage2Schedule, "pi_at", lambda self, step: pi)
+
+
+def token_losses(model: Any, tokenizer: Any, prompt: str, target: str) -> list[float]:
+    """Minus log-probability of each target token, one forward pass a token: slow, sharing nothing with ours."""
+    prompt_ids = torch.tensor([tokenizer(prompt).input_ids])
+    target_ids = tokenizer(target).input_ids
+    losses = []
+    for position, token in enumerate(target_ids):
+        before = torch.tensor([[model.config.decoder_start_token_id, *target_ids[:position]]])
+        with torch.no_grad():
+            logits = model(input_ids=prompt_ids, decoder_input_ids=before).logits[0, -1]
+        losses.append(float(-torch.log_softmax(logits, dim=-1)[token]))
+    return losses

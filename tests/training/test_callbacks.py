@@ -1,0 +1,213 @@
+"""A loss that is no number or explodes ends the run where it happens; memory that runs out says what to change.
+
+The limit of memory is simulated at the outermost edge, the call of the backend, which raises there what torch raises.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import TrainerCallback
+
+from r2d.config.training import MethodConfig, Stage2Config
+from r2d.errors import TrainingError
+from r2d.modeling.backends.backend import Losses, Task
+from r2d.modeling.backends.packed import PackedT5
+from r2d.training.callbacks import LossGuard, divisors, is_out_of_memory
+from r2d.training.stage2 import train_stage2
+from r2d.training.trainer import StageTrainer
+from r2d.training.work import StageWork
+from tests.training.conftest import assert_same_weights, changed
+
+STEP = 7
+MOST_ROWS = 3
+
+
+def spoilt_run(
+    work: StageWork[Stage2Config], change: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, list[str]]:
+    """Change the weights so that step `STEP` is the first to see it: the error, and the ids of the rows of the step."""
+    ids: list[tuple[int, list[str]]] = []
+    original = StageTrainer.compute_loss
+
+    class ChangeWeights(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> None:
+            if state.global_step + 1 >= STEP:
+                with torch.no_grad():
+                    change(model)
+
+    def compute_loss(self: StageTrainer, model: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
+        if not ids:
+            self.add_callback(ChangeWeights())
+        ids.append((self.state.global_step + 1, inputs["batch"]["id"]))
+        return original(self, model, inputs, *rest, **named)
+
+    monkeypatch.setattr(StageTrainer, "compute_loss", compute_loss)
+    with pytest.raises(TrainingError) as raised:
+        train_stage2(work)
+    return str(raised.value), [row for step, rows in ids if step == STEP for row in rows]
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_weight_that_is_no_number_stops_training_at_its_step_with_the_rows_and_the_last_good_checkpoint(
+    work: StageWork[Stage2Config], monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    def spoil(model: Any) -> None:
+        model.get_input_embeddings().weight[0, 0] = math.nan
+        model.lm_head.weight[:] = math.nan
+
+    message, rows = spoilt_run(changed(work, gradient_accumulation_steps=parts), spoil, monkeypatch)
+    assert f"stage 2: the loss is nan at step {STEP}, on rows {', '.join(rows)}. " in message
+    assert f"the last good checkpoint is {work.work_dir / 'checkpoints' / 'checkpoint-5'}" in message
+    assert "learning_rate (now 0.005)" in message
+    assert not any(text in message for text in work.examples["text"].to_pylist())
+
+
+def test_an_exploding_loss_stops_training_with_its_size(
+    work: StageWork[Stage2Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message, _ = spoilt_run(work, lambda model: model.lm_head.weight.normal_(0, 1000), monkeypatch)
+    last = STEP + 4
+    assert f"at step {last} is the last of 5 in a row above 10 times the median" in message
+    assert "raise max_loss_growth" in message
+
+
+def step(
+    guard: LossGuard, number: int, losses: list[float], *, model: Any = None, output_dir: Path = Path("none"),
+    device: str = "cpu", **control: bool,
+) -> None:  # fmt: skip
+    """An optimiser step of micro-batches with these losses, as the Trainer reports it."""
+    for part, loss in enumerate(losses):
+        guard.add(torch.tensor(loss), {"id": [f"{number}-{part}-a", f"{number}-{part}-b"]})  # type: ignore[arg-type]
+    nothing = dict.fromkeys(("should_log", "should_save", "should_evaluate", "should_training_stop"), False)
+    arguments = SimpleNamespace(
+        device=torch.device(device), output_dir=str(output_dir), learning_rate=1e-3, max_grad_norm=1.0, bf16=False
+    )
+    guard.on_step_end(arguments, SimpleNamespace(global_step=number), SimpleNamespace(**nothing | control), model=model)
+
+
+def test_weights_that_are_no_numbers_are_never_written_to_a_checkpoint(tmp_path: Path) -> None:
+    """The loss of the step is sound and its gradient is not: the next loss would tell, after a checkpoint."""
+    guard = LossGuard("stage 2", max_loss_growth=10)
+    model = torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        model.weight[0, 1] = math.inf
+    with pytest.raises(TrainingError, match="after step 5 the weights are no numbers"):
+        step(guard, 5, [1.0], model=model, output_dir=tmp_path, should_save=True)
+
+
+def test_on_a_gpu_losses_are_read_together_and_the_step_and_rows_are_named_exactly(tmp_path: Path) -> None:
+    guard = LossGuard("stage 2", max_loss_growth=10)
+    for number in range(1, 10):
+        step(guard, number, [1.0, math.nan if number == 4 else 1.0], output_dir=tmp_path, device="cuda")
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 4, on rows 4-1-a, 4-1-b\. "):
+        step(guard, 10, [1.0, 1.0], output_dir=tmp_path, device="cuda", should_log=True)
+
+
+@given(losses=st.lists(st.floats(0.01, 8.0), min_size=1, max_size=60))
+def test_losses_below_where_training_began_never_stop_it(losses: list[float]) -> None:
+    guard = LossGuard("stage 2", max_loss_growth=2)
+    for number, loss in enumerate([8.0] * 10 + losses, start=1):
+        step(guard, number, [loss])
+
+
+@given(before=st.lists(st.floats(0.5, 2.0), min_size=10, max_size=150), at=st.integers(0, 3))
+def test_four_bad_steps_are_borne_and_five_are_not_also_across_a_resume(before: list[float], at: int) -> None:
+    guard = LossGuard("stage 2", max_loss_growth=10)
+    losses = [*before, *[50.0] * 4, 1.0, *[50.0] * 5]
+    resumed_at = len(before) + 5 + at
+    for number, loss in enumerate(losses, start=1):
+        if number - 1 == resumed_at:
+            kept = {"LossGuard": guard.state()}
+            guard = LossGuard("stage 2", max_loss_growth=10)
+            guard.on_train_begin(None, SimpleNamespace(global_step=number - 1, stateful_callbacks=kept), None)
+        if number == len(losses):
+            with pytest.raises(TrainingError, match="the loss explodes"):
+                step(guard, number, [loss])
+        else:
+            step(guard, number, [loss])
+
+
+@pytest.fixture
+def rows_seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rows of each training pass, in order; more than `MOST_ROWS` do not fit."""
+    seen: list[int] = []
+    original = PackedT5.losses
+
+    def losses(self: PackedT5, tasks: Sequence[Task[Any]]) -> Losses:
+        if torch.is_grad_enabled():
+            seen.append(len(tasks[0].targets))
+            if seen[-1] > MOST_ROWS:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return original(self, tasks)
+
+    monkeypatch.setattr(PackedT5, "losses", losses)
+    return seen
+
+
+def test_out_of_memory_names_what_to_change_in_order_with_present_values(
+    work: StageWork[Stage2Config], rows_seen: list[int]
+) -> None:
+    with pytest.raises(TrainingError) as raised:
+        train_stage2(work)
+    lines = str(raised.value).splitlines()
+    assert lines[0].startswith("stage 2: out of memory on ")
+    assert "with 8 rows at once" in lines[0]
+    assert [line.split()[1] for line in lines[1:-1]] == [
+        "stage2.gradient_accumulation_steps",
+        "stage2.activation_checkpointing:",
+        "model.max_input_tokens",
+        "model.max_rationale_tokens",
+        "a",
+    ]
+    assert "from 1 to 2, or stage2.auto_batch: true" in lines[1]
+    assert "batch_size stays 8" in lines[1]
+
+
+@pytest.mark.parametrize("method", ["r2d", "r2d_c"])
+def test_auto_batch_takes_the_largest_parts_that_fit_and_trains_as_if_they_had_been_configured(
+    work: StageWork[Stage2Config], rows_seen: list[int], method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    work = replace(work, method=MethodConfig(name=method))
+    configured = train_stage2(changed(work, gradient_accumulation_steps=4))
+    rows_seen.clear()
+    with caplog.at_level(logging.INFO, logger="r2d"):
+        chosen = train_stage2(changed(replace(work, work_dir=work.work_dir / "auto"), auto_batch=True))
+    assert max(rows_seen[2:]) <= 2, "8 and 4 rows do not fit, 2 do"
+    assert chosen.summary()["gradient_accumulation_steps"] == 4
+    assert "auto_batch: 2 rows at once fit: gradient_accumulation_steps is 4" in caplog.text
+    assert_same_weights(chosen, configured)  # trying must leave no trace
+
+
+def test_auto_batch_gives_up_where_not_even_one_row_fits(
+    work: StageWork[Stage2Config], rows_seen: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.MOST_ROWS", 0)
+    with pytest.raises(TrainingError, match=r"\n  1\. stage2\.activation_checkpointing: true") as raised:
+        train_stage2(changed(work, auto_batch=True))
+    assert rows_seen == [8, 4, 2, 1]
+    assert "with 1 row at once" in str(raised.value)
+
+
+def test_what_torch_says_on_a_cpu_is_known() -> None:
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(1 << 60)
+    assert is_out_of_memory(raised.value)
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not is_out_of_memory(ValueError("can't allocate memory"))
+
+
+@given(number=st.integers(1, 300), at_least=st.integers(1, 300))
+def test_divisors_are_all_and_only_those(number: int, at_least: int) -> None:
+    expected = [divisor for divisor in range(1, number + 1) if number % divisor == 0 and divisor >= at_least]
+    assert divisors(number, at_least=at_least) == expected

@@ -1,0 +1,178 @@
+"""A step of 8 rows is the same step in one piece, in two parts, and on two processes of one machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from r2d.data.examples import split_of
+from r2d.errors import ConfigError, TrainingError
+from r2d.training import distributed
+from r2d.training.checkpointing import latest_complete_checkpoint
+from r2d.training.distributed import Node, num_processes, start_ranks
+from r2d.training.stage2 import train_stage2
+from r2d.training.work import StageResult, write_work
+from tests.training.conftest import assert_same_weights, ranks_work, weights_of
+from tests.training.watched_rank import report_file
+
+# Sums in another order differ in the last of float32's 7 digits; 12 steps of Adam at 1e-3 have kept that at 2.4e-7.
+WEIGHTS_ATOL = 1e-5
+LOSS_ATOL = 1e-5
+SAME_METRICS = ("loss", "label_loss", "rationale_loss", "predicted_label_fraction", "alpha", "pi", "grad_norm")
+
+
+@pytest.fixture(scope="module")
+def two_processes() -> Any:
+    """Training starts two ranks on the CPU, 4 rows of a step each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        patch.setenv("R2D_PROCESSES", "2")
+        patch.setattr(distributed, "RANK_MODULE", "tests.training.watched_rank")
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def one_piece(tmp_path_factory: pytest.TempPathFactory) -> StageResult:
+    """One process with 8 rows at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("R2D_PROCESSES", "1")
+        return train_stage2(ranks_work(tmp_path_factory.mktemp("one-piece")))
+
+
+@pytest.fixture(scope="module")
+def two_ranks(two_processes: Any, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    work_dir = tmp_path_factory.mktemp("two-ranks")
+    logged: list[tuple[int, Mapping[str, float]]] = []
+    result = train_stage2(ranks_work(work_dir), lambda step, metrics: logged.append((step, metrics)))
+    reports = [json.loads(report_file(work_dir, rank).read_text(encoding="utf-8")) for rank in (0, 1)]
+    return SimpleNamespace(work_dir=work_dir, result=result, logged=logged, reports=reports)
+
+
+def assert_same_training(ours: StageResult, theirs: StageResult) -> None:
+    assert (ours.selected_step, ours.metric, ours.stopped_at_step) == (
+        theirs.selected_step, theirs.metric, theirs.stopped_at_step,
+    )  # fmt: skip
+    assert ours.best_value == pytest.approx(theirs.best_value, abs=LOSS_ATOL)
+    for mine, other in zip(ours.history, theirs.history, strict=True):
+        assert mine.keys() == other.keys()
+        for name in mine:
+            if name in SAME_METRICS or name.startswith("eval_"):
+                assert mine[name] == pytest.approx(other[name], abs=LOSS_ATOL), (mine["step"], name)
+    weights = weights_of(ours)
+    for name, other_weight in weights_of(theirs).items():
+        torch.testing.assert_close(weights[name], other_weight, rtol=0.0, atol=WEIGHTS_ATOL)
+
+
+@pytest.mark.slow
+def test_two_parts_of_a_step_train_as_one_piece(
+    one_piece: StageResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("R2D_PROCESSES", "1")
+    assert_same_training(one_piece, train_stage2(ranks_work(tmp_path, parts=2)))
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_though_they_decode_different_numbers_of_rows(
+    one_piece: StageResult, two_ranks: SimpleNamespace
+) -> None:
+    records = two_ranks.result.history
+    fractions = [record["predicted_label_fraction"] for record in records if "predicted_label_fraction" in record]
+    assert 0.0 < fractions[0] < 0.9
+    assert_same_training(one_piece, two_ranks.result)
+    assert [step for step, metrics in two_ranks.logged if "eval_loss" in metrics] == [3, 6, 9, 12]
+
+
+@pytest.mark.slow
+def test_the_first_rank_alone_writes_the_model_and_all_are_given_the_same_result(two_ranks: SimpleNamespace) -> None:
+    first, second = two_ranks.reports
+    assert "save_weights" in first["written"]
+    assert first["written"][-1] == "finish_model_folder"
+    assert second["written"] == []
+    times = ("training_seconds", "num_examples_per_second")
+    first, second = (
+        {name: value for name, value in report["summary"].items() if name not in times} for report in two_ranks.reports
+    )
+    assert first == second
+    names = {path.name for path in two_ranks.work_dir.iterdir()}
+    assert names == {"best", "work", "report-of-rank-0.json", "report-of-rank-1.json"}
+
+
+@pytest.mark.slow
+def test_two_processes_killed_after_a_checkpoint_end_with_the_bits_of_a_run_never_killed(
+    two_ranks: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KILL_AT_STEP", "6")
+    with pytest.raises(TrainingError, match="a training process ended with exit code"):
+        train_stage2(ranks_work(tmp_path))
+    checkpoint = latest_complete_checkpoint(tmp_path / "checkpoints")
+    assert checkpoint is not None
+    assert checkpoint.name == "checkpoint-4"
+    assert {"rng_state_0.pth", "rng_state_1.pth"} <= {path.name for path in checkpoint.iterdir()}
+
+    monkeypatch.delenv("KILL_AT_STEP")
+    resumed = train_stage2(ranks_work(tmp_path))
+    assert_same_weights(resumed, two_ranks.result)
+    ours, theirs = (
+        [record for record in result.history if "eval_loss" in record] for result in (resumed, two_ranks.result)
+    )
+    assert ours == theirs
+
+
+@pytest.mark.slow
+def test_what_a_rank_raises_is_raised_here(two_processes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("R2D_PROCESSES", "1")
+    work = ranks_work(tmp_path)
+    write_work(replace(work, examples=split_of(work.examples, "train")))
+    with pytest.raises(TrainingError, match="stage 2: the validation split is empty"):
+        start_ranks(tmp_path)
+
+
+def test_a_batch_that_cannot_be_divided_evenly_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("R2D_PROCESSES", "1")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(TrainingError) as caught:
+        train_stage2(ranks_work(tmp_path, parts=2))
+    assert str(caught.value) == (
+        "batch_size 8 cannot be divided into 2 gradient_accumulation_steps on 3 processes; choose a multiple of 6"
+    )
+
+
+def test_the_number_of_processes_is_that_of_the_gpus_or_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("R2D_PROCESSES", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert num_processes() == 1
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert num_processes() == 4
+    monkeypatch.setenv("R2D_PROCESSES", "2")
+    assert num_processes() == 2
+    for wrong in ("0", "many"):
+        monkeypatch.setenv("R2D_PROCESSES", wrong)
+        with pytest.raises(ConfigError, match=f"R2D_PROCESSES: found '{wrong}'"):
+            num_processes()
+
+
+def test_a_node_of_several_meets_the_others_at_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("R2D_PROCESSES", "1")
+    commands: list[list[str]] = []
+
+    class Process:
+        stdout = ()
+
+        def __init__(self, command: list[str], **options: Any) -> None:
+            commands.append(command)
+
+        def terminate(self) -> None: ...
+
+        def wait(self) -> int:
+            return 0
+
+    monkeypatch.setattr(distributed.subprocess, "Popen", Process)
+    start_ranks(tmp_path, node=Node(rank=1, count=2, main_address="first.invalid", main_port=29500))
+    assert {"--nnodes=2", "--node-rank=1", "--master-addr=first.invalid", "--master-port=29500"} <= set(commands[0])
