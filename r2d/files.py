@@ -6,8 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from r2d.errors import ConfigError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,6 +46,22 @@ def write_parquet(path: Path, table: pa.Table) -> None:
 
     with partial_file(path) as aside:
         pq.write_table(table, aside)
+
+
+def read_yaml(path: Path | Traversable) -> Any:
+    """The content of a YAML file.
+
+    Raises:
+        ConfigError: it cannot be read, or is no YAML in UTF-8 (names the line and quotes nothing).
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", faulty on line {mark.line + 1}" if mark is not None else ""
+        raise ConfigError(f"{path}: is no YAML in UTF-8{where}") from None
 
 
 def file_sha256(path: Path) -> str:

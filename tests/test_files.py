@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from r2d.files import file_hashes, folder_hash, order_by_hash, partial_file, write_json, write_text
+from r2d.errors import ConfigError
+from r2d.files import file_hashes, folder_hash, order_by_hash, partial_file, read_yaml, write_json, write_text
 
 
 def test_a_write_that_fails_leaves_the_old_file_as_it_was(tmp_path: Path) -> None:
@@ -42,3 +43,23 @@ def test_the_order_by_hash_stays_when_rows_are_added_or_moved() -> None:
     moved = [*reversed(ids), "new"]
     assert [moved[place] for place in order_by_hash(moved) if moved[place] != "new"] == order
     assert order != ids
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read (No such file or directory); give the path of a YAML file"),
+        (b"a: [", "is no YAML in UTF-8, faulty on line 1"),
+        (b"secret: [\nsecret", "is no YAML in UTF-8, faulty on line 2"),
+        (b"\xff", "is no YAML in UTF-8"),
+    ],
+)
+def test_a_yaml_that_cannot_be_read_is_refused_without_its_content(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "file.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(path)
+    assert str(caught.value) == f"{path}: {message}"

@@ -26,7 +26,7 @@ from r2d.reports.progress import Progress
 if TYPE_CHECKING:
     from r2d.evaluation.champion import Champion, ChampionDecisions
     from r2d.evaluation.decided_rows import IntArray
-    from r2d.evaluation.judge import Judgement
+    from r2d.evaluation.judge.judge import Judgement
     from r2d.evaluation.label_sections import LabelSections
     from r2d.modeling.calibration_file import Calibration
     from r2d.modeling.predictor import Decision, Predictor
@@ -147,7 +147,7 @@ def evaluate(
     predictions = predictions_table(test, decisions, sections.calibration, written.flags, written.scores)
     with clock("judge"):
         judgement = _judged(predictions, test, config, privacy, work_dir)
-    metrics["judge"] = judgement.as_facts()
+    metrics["judge"] = judgement.to_json()
     with clock("report"):
         report = render_report(report_facts(examples, test, predictions, metrics, predictor, data))
     return Evaluation(metrics, predictions, report, sections.calibration, judgement, clock.seconds())
@@ -255,14 +255,16 @@ def _judged(
 ) -> Judgement:
     """Scores by the judge, where one is configured. Answers that were given are kept, so a second call asks only for
     what is missing."""
-    from r2d.evaluation.judge import judge_rationales, load_rubric, not_judged, rows_of
+    from r2d.evaluation.judge.judge import judge_rationales, not_judged
+    from r2d.evaluation.judge.questions import judged_rows
+    from r2d.evaluation.judge.rubric import load_rubric
 
     if config.judge is None:
         return not_judged()
     if work_dir is None:
         raise ConfigError("evaluation.judge: its answers need a folder to be kept in; give one as work_dir")
     return judge_rationales(
-        rows_of(predictions, test),
+        judged_rows(predictions, test),
         load_rubric(Path(config.judge.rubric)),
         config.judge,
         work_dir,

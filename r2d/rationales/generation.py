@@ -14,12 +14,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from r2d.config.rationales import EndpointSource
 from r2d.data.examples import Example, iterate_examples, split_of
 from r2d.errors import ConfigError, DataError
-from r2d.files import partial_file
+from r2d.files import file_sha256, partial_file, read_yaml
 from r2d.llm.requests import Request, RequestList, chat_body
 
 logger = logging.getLogger(__name__)
@@ -82,17 +81,7 @@ def load_prompt(path: Path) -> Prompt:
     from jinja2.meta import find_undeclared_variables
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    try:
-        content = path.read_bytes()
-        values = yaml.safe_load(content.decode("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: this prompt file cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: this prompt file is not UTF-8; save it as UTF-8") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark is not None else ""
-        raise ConfigError(f"{path}: this prompt file is no YAML{where}; it needs the keys system and user") from None
+    values = read_yaml(path)
     keys = sorted(map(str, values)) if isinstance(values, dict) else []
     if keys != sorted(PARTS) or not all(isinstance(text, str) for text in values.values()):
         raise ConfigError(
@@ -113,7 +102,7 @@ def load_prompt(path: Path) -> Prompt:
         raise ConfigError(f"{path}: unknown variables {', '.join(unknown)}; allowed are {', '.join(VARIABLES)}")
     if "text" not in used:
         raise ConfigError(f"{path}: neither template uses text; the model would never see the note. Add {{{{ text }}}}")
-    return Prompt(path, hashlib.sha256(content).hexdigest(), frozenset(used), templates)
+    return Prompt(path, file_sha256(path), frozenset(used), templates)
 
 
 def _template_line(error: BaseException) -> int | str:

@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
-
 from r2d.config.rationales import QualityConfig
 from r2d.errors import ConfigError
+from r2d.files import read_yaml
 from r2d.rationales.records import Candidate, Reason
 from r2d.text import normalise_label
 
@@ -275,13 +275,8 @@ def _shipped_findings() -> Findings:
     return _read_findings(files("r2d.rationales").joinpath("findings.yaml"))
 
 
-def _read_findings(source: Any) -> Findings:
-    try:
-        content = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{source}: cannot be read ({error.strerror}); give the path of a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{source}: is no YAML in UTF-8: {error}") from None
+def _read_findings(source: Path | Traversable) -> Findings:
+    content = read_yaml(source)
     faults = list(_lexicon_faults(content))
     if faults:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"

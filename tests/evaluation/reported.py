@@ -22,10 +22,11 @@ from r2d.data.examples import Example, to_table
 from r2d.evaluation.alignment import alignment_metrics, no_alignment
 from r2d.evaluation.baselines import LINEAR_BASELINE, MAJORITY_CLASS, option_baselines
 from r2d.evaluation.decided_rows import FloatArray, decided_rows
-from r2d.evaluation.judge import JudgedRow, load_rubric, not_judged
-from r2d.evaluation.judge.figures import judge_figures, parse_rate, row_scores
-from r2d.evaluation.judge.human import HumanScore, human_agreement
-from r2d.evaluation.judge.votes import Vote
+from r2d.evaluation.judge.agreement import HumanScore, human_agreement
+from r2d.evaluation.judge.judge import Judgement, JudgeMetrics, RequestCounts, not_judged
+from r2d.evaluation.judge.questions import JudgedRow
+from r2d.evaluation.judge.rubric import load_rubric
+from r2d.evaluation.judge.scores import ParseRate, Vote, criterion_metrics, row_scores, scores_table
 from r2d.evaluation.label_flip import flip_test, no_flip_test
 from r2d.evaluation.label_metrics import label_metrics, option_metrics
 from r2d.evaluation.label_sections import CHAMPION, NO_SECTIONS, label_sections
@@ -199,24 +200,26 @@ def judged(rows: Invented) -> dict[str, Any]:
     ]
     votes, people = [], []
     for row in asked:
-        for name in rubric.ids:
+        for name in (criterion.id for criterion in rubric.criteria):
             level = int(draw.integers(2, 6))
-            for number in range(3):
+            for _ in range(3):
                 score = int(np.clip(level + draw.integers(-1, 2), 1, 5))
                 missing = draw.random() < 0.03
-                votes.append(Vote(row.id, number, (name,), {name: "no_number" if missing else score}, Tokens(900, 60)))
+                votes.append(Vote(row.id, {name: "no_number" if missing else score}, Tokens(900, 60)))
             if name != "safety":
                 people.append(HumanScore(row.id, name, int(np.clip(level + draw.integers(-1, 2), 1, 5)), "A", None))
     scored = row_scores(asked, {}, rubric, votes)
-    return {
-        "status": "judged", "reason": None, "model": "toy-judge", "temperature": 0.0, "seed": 1, "votes": 3,
-        "rubric": {"name": rubric.name, "hash": rubric.hash}, "num_rows": len(rows.said), "num_chosen": len(asked),
-        "not_sent": {"empty_rationale": 2},
-        "requests": {"num": len(votes), "num_answered": len(votes), "num_refused": 0, "num_without_answer": 0,
-                     "num_read_whole": len(votes), "prompt_tokens": 1_234_567, "output_tokens": 65_432, "cost": 1.25},
-        "parse": parse_rate(scored), "confidence": 0.95, "criteria": judge_figures(scored, rubric, CONFIG.intervals),
-        "human_agreement": human_agreement(people, scored, rubric, CONFIG.intervals),
-    }  # fmt: skip
+    requests = RequestCounts(
+        num=len(votes), num_answered=len(votes), num_refused=0, num_without_answer=0, num_read_whole=len(votes),
+        prompt_tokens=1_234_567, output_tokens=65_432, cost=1.25,
+    )  # fmt: skip
+    metrics = JudgeMetrics(
+        model="toy-judge", temperature=0.0, seed=1, votes=3, rubric={"name": rubric.name, "hash": rubric.hash},
+        num_rows=len(rows.said), num_chosen=len(asked), not_sent={"empty_rationale": 2}, requests=requests,
+        parse=ParseRate.of(scored), confidence=0.95, criteria=criterion_metrics(scored, rubric, CONFIG.intervals),
+        human_agreement=human_agreement(people, scored, rubric, CONFIG.intervals),
+    )  # fmt: skip
+    return Judgement(scores_table(scored), metrics).to_json()
 
 
 @cache
@@ -252,7 +255,7 @@ def declared_case(
         "baselines": {name: label_metrics(gold, said, LABELS) for name, said in baselines.items()},
         "champion": _champion(before, gold, ordered, explains) if champion else None,
         **found.metrics, **written,
-        "judge": judged(rows) if explains and champion else not_judged().as_facts(),
+        "judge": judged(rows) if explains and champion else not_judged().to_json(),
     }  # fmt: skip
     kept = found.calibration
     shown = rows.probabilities.max(axis=1)
@@ -321,7 +324,7 @@ def per_row_case() -> ReportFacts:
         "num_rows": 40, "decoding": "constrained", "method": "r2d_c", "num_parameters": 77_000_000, "label": label,
         "other_decoding": {"decoding": "free", "label": option_metrics(gold, ["wait"] * 40, options)},
         "baselines": option_baselines(gold, gold, options), "champion": None, **NO_SECTIONS, **written,
-        "judge": not_judged().as_facts(),
+        "judge": not_judged().to_json(),
     }  # fmt: skip
     return ReportFacts(
         title="Options of the rows",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from r2d.evaluation.judge import not_judged
+from r2d.evaluation.judge.judge import not_judged
 from r2d.evaluation.label_metrics import label_metrics
 from r2d.evaluation.rationale_metrics import FIGURES as RATIONALE_FIGURES
 from r2d.evaluation.report import ReportFacts, render_report
@@ -328,7 +328,7 @@ def test_the_judge_stands_with_intervals_parse_rate_and_agreement_with_people() 
     assert "no rationale has both scores" in shown, "why one criterion has no agreement"
     nobody = changed(declared_case(), judge={**judge, "human_agreement": None})
     assert "no scores by people were given" in section(nobody, "judge")
-    refused = changed(declared_case(), judge=not_judged("the endpoint is down").as_facts())
+    refused = changed(declared_case(), judge=not_judged("the endpoint is down").to_json())
     assert "Not judged: the endpoint is down." in section(refused, "judge")
 
 

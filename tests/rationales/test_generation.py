@@ -89,7 +89,7 @@ def test_a_faulty_prompt_is_refused_with_the_fix(tmp_path: Path, content: str, m
 
 
 def test_a_missing_prompt_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"cannot be read \(No such file"):
         load_prompt(tmp_path / "none.yaml")
 
 

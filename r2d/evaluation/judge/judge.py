@@ -1,11 +1,10 @@
-"""Asks a language model to score rationales by a rubric, and says what came of it."""
+"""Asks a language model to score rationales by a rubric, and sums up its scores."""
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,62 @@ import pyarrow as pa
 from r2d.config.evaluation import IntervalsConfig, JudgeConfig
 from r2d.config.validation import PrivacyConfig
 from r2d.errors import DataError, GenerationError
-from r2d.evaluation.judge.figures import SCORES_SCHEMA, judge_figures, parse_rate, row_scores, scores_table
-from r2d.evaluation.judge.human import human_agreement, read_human_scores
-from r2d.evaluation.judge.questions import Questions
-from r2d.evaluation.judge.rows import JudgedRow, chosen_rows, shielded_rows
+from r2d.evaluation.judge.agreement import HumanAgreement, human_agreement, read_human_scores
+from r2d.evaluation.judge.questions import JudgedRow, Questions, deidentify_rows, sample_rows
 from r2d.evaluation.judge.rubric import Rubric
-from r2d.evaluation.judge.votes import Vote, read_votes
+from r2d.evaluation.judge.scores import (
+    SCORES_SCHEMA,
+    CriterionMetrics,
+    ParseRate,
+    criterion_metrics,
+    read_votes,
+    row_scores,
+    scores_table,
+)
 from r2d.llm.answers import Tokens
 from r2d.llm.runner import run_requests
 
 ANSWERS_NAME = "judge_answers.jsonl"
 NO_ENDPOINT = "no judge is configured"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestCounts:
+    """The questions that the scores rest on, whichever run asked them; failed tries cost nothing here."""
+
+    num: int
+    num_answered: int
+    num_refused: int
+    num_without_answer: int
+    num_read_whole: int
+    """Answers of which every score could be read."""
+    prompt_tokens: int
+    output_tokens: int
+    cost: float | None
+    """At the configured prices; None without prices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeMetrics:
+    """What the judge was asked and how it scored."""
+
+    model: str
+    temperature: float | None
+    seed: int
+    votes: int
+    rubric: Mapping[str, str]
+    """`name` and `hash`."""
+    num_rows: int
+    num_chosen: int
+    """Of them, in the sample."""
+    not_sent: Mapping[str, int]
+    """Reason -> rows of the sample."""
+    requests: RequestCounts
+    parse: ParseRate
+    confidence: float
+    criteria: tuple[CriterionMetrics, ...]
+    human_agreement: HumanAgreement | None
+    """None where no scores by people were given."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +77,20 @@ class Judgement:
 
     scores: pa.Table
     """Table of `SCORES_SCHEMA`."""
-    facts: dict[str, Any]
+    metrics: JudgeMetrics | None
+    reason: str | None = None
+    """Why nothing was judged."""
 
-    def as_facts(self) -> dict[str, Any]:
-        """The figures as JSON values, without NaN and without text of a row; equal answers give equal facts."""
-        return copy.deepcopy(self.facts)
+    def to_json(self) -> dict[str, Any]:
+        """The metrics as JSON values (key `judge` of metrics.json), without NaN and without text of a row."""
+        if self.metrics is None:
+            return {"status": "not judged", "reason": self.reason}
+        return {"status": "judged", "reason": None, **asdict(self.metrics)}
 
 
 def not_judged(reason: str = NO_ENDPOINT) -> Judgement:
-    """What stands in a report where no endpoint was asked."""
-    return Judgement(SCORES_SCHEMA.empty_table(), {"status": "not judged", "reason": reason})
+    """The judgement where no endpoint was asked."""
+    return Judgement(SCORES_SCHEMA.empty_table(), None, reason)
 
 
 def judge_rationales(
@@ -72,64 +120,45 @@ def judge_rationales(
     if not rows:
         raise DataError("no rationale to judge: give at least one row")
     human = None if config.human_scores is None else read_human_scores(Path(config.human_scores), rubric)
-    chosen = chosen_rows(rows, config.max_rows)
-    sent, not_sent = shielded_rows(chosen, privacy)
+    sample = sample_rows(rows, config.max_rows)
+    sent, not_sent = deidentify_rows(sample, privacy)
     questions = Questions(sent, rubric, config)
     answers = work_dir / ANSWERS_NAME
     run_requests(questions, answers)
     votes = read_votes(questions, answers)
-    _require_an_answer(votes, config, answers)
-    scored = row_scores(chosen, not_sent, rubric, votes)
-    facts = {
-        "status": "judged",
-        "reason": None,
-        **_asked(config, rubric),
-        "num_rows": len(rows),
-        "num_chosen": len(chosen),
-        "not_sent": dict(Counter(not_sent.values())),
-        "requests": _requests(votes, config),
-        "parse": parse_rate(scored),
-        "confidence": interval.confidence,
-        "criteria": judge_figures(scored, rubric, interval),
-        "human_agreement": None if human is None else human_agreement(human, scored, rubric, interval),
-    }
-    return Judgement(scores_table(scored), facts)
-
-
-def _require_an_answer(votes: Sequence[Vote], config: JudgeConfig, answers: Path) -> None:
-    """An endpoint that answers nothing at all has judged nothing; a report without figures would hide that."""
-    if not votes or any(vote.answered for vote in votes):
-        return
-    refused = sum("refused" in vote.scores.values() for vote in votes)
-    raise GenerationError(
-        f"base_url: none of {len(votes)} requests has an answer, {refused} were refused ({answers} holds the codes). "
-        f"Check the context length of {config.model!r} and what it takes: response_format {config.response_format!r} "
-        "and temperature can be null, max_tokens_field can be max_completion_tokens. Then run again"
-    )
-
-
-def _asked(config: JudgeConfig, rubric: Rubric) -> dict[str, Any]:
-    return {
-        "model": config.model,
-        "temperature": config.temperature,
-        "seed": config.seed,
-        "votes": config.votes,
-        "rubric": {"name": rubric.name, "hash": rubric.hash},
-    }
-
-
-def _requests(votes: Sequence[Vote], config: JudgeConfig) -> dict[str, Any]:
-    """Of the questions that these figures rest on, whichever run asked them; failed tries cost nothing here."""
-    states = Counter(next(iter(vote.scores.values())) if not vote.answered else "answered" for vote in votes)
+    outcomes = Counter("answered" if vote.is_answered else next(iter(vote.scores.values())) for vote in votes)
+    if votes and not outcomes["answered"]:  # a report without scores would hide that
+        raise GenerationError(
+            f"base_url: none of {len(votes)} requests has an answer, {outcomes['refused']} were refused ({answers} "
+            f"holds the codes). Check the context length of {config.model!r} and what it takes: response_format "
+            f"{config.response_format!r} and temperature can be null, max_tokens_field can be max_completion_tokens. "
+            "Then run again"
+        )
     tokens = sum((vote.tokens for vote in votes), Tokens())
-    prices = (config.input_price_per_million, config.output_price_per_million)
-    return {
-        "num": len(votes),
-        "num_answered": states["answered"],
-        "num_refused": states["refused"],
-        "num_without_answer": states["no_answer"],
-        "num_read_whole": sum(all(isinstance(score, int) for score in vote.scores.values()) for vote in votes),
-        "prompt_tokens": tokens.prompt,
-        "output_tokens": tokens.output,
-        "cost": (tokens.prompt * prices[0] + tokens.output * prices[1]) / 1e6 if any(prices) else None,
-    }
+    has_prices = bool(config.input_price_per_million or config.output_price_per_million)
+    scored = row_scores(sample, not_sent, rubric, votes)
+    metrics = JudgeMetrics(
+        model=config.model,
+        temperature=config.temperature,
+        seed=config.seed,
+        votes=config.votes,
+        rubric={"name": rubric.name, "hash": rubric.hash},
+        num_rows=len(rows),
+        num_chosen=len(sample),
+        not_sent=dict(Counter(not_sent.values())),
+        requests=RequestCounts(
+            num=len(votes),
+            num_answered=outcomes["answered"],
+            num_refused=outcomes["refused"],
+            num_without_answer=outcomes["no_answer"],
+            num_read_whole=sum(all(isinstance(score, int) for score in vote.scores.values()) for vote in votes),
+            prompt_tokens=tokens.prompt,
+            output_tokens=tokens.output,
+            cost=tokens.cost(config) if has_prices else None,
+        ),
+        parse=ParseRate.of(scored),
+        confidence=interval.confidence,
+        criteria=criterion_metrics(scored, rubric, interval),
+        human_agreement=None if human is None else human_agreement(human, scored, rubric, interval),
+    )
+    return Judgement(scores_table(scored), metrics)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias, get_args
 
-import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from r2d.config.section import Name, Section, fault_lines
 from r2d.errors import ConfigError
+from r2d.files import read_yaml
 
 Input = Literal["note", "decision", "rationale", "reference"]
 Sees: TypeAlias = tuple[Input, ...]
@@ -97,16 +97,12 @@ class Rubric(Section):
         """SHA-256 of what it says, in hexadecimal; comments and line breaks of the YAML do not count."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
-    @property
-    def ids(self) -> tuple[str, ...]:
-        return tuple(criterion.id for criterion in self.criteria)
-
-    def by_sight(self) -> dict[Sees, list[Criterion]]:
+    def by_sees(self) -> dict[Sees, list[Criterion]]:
         """The criteria that may be asked together, by what they see."""
-        together: dict[Sees, list[Criterion]] = {}
+        groups: dict[Sees, list[Criterion]] = {}
         for criterion in self.criteria:
-            together.setdefault(criterion.sees, []).append(criterion)
-        return together
+            groups.setdefault(criterion.sees, []).append(criterion)
+        return groups
 
 
 def load_rubric(path: Path) -> Rubric:
@@ -115,17 +111,17 @@ def load_rubric(path: Path) -> Rubric:
     Raises:
         ConfigError: the file cannot be read; or names every fault with its key, what was found and what is allowed.
     """
-    try:
-        values = yaml.safe_load(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: this rubric cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark is not None else ""
-        raise ConfigError(f"{path}: this rubric is no YAML in UTF-8{where}") from None
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected the keys {', '.join(Rubric.model_fields)}; found {type(values).__name__}")
-    faults = _repeated_ids(values.get("criteria"))
+    # Looked for in the raw values, so that repeated ids are named beside the faults of the criteria.
+    criteria = values.get("criteria")
+    ids = [str(item.get("id")) for item in criteria if isinstance(item, dict)] if isinstance(criteria, list) else []
+    faults = [
+        f"  criteria: id {name!r} occurs {count} times; name each once"
+        for name, count in Counter(ids).items()
+        if count > 1 and name != "None"
+    ]
     try:
         rubric = Rubric.model_validate(values)
     except ValidationError as error:
@@ -134,10 +130,3 @@ def load_rubric(path: Path) -> Rubric:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise ConfigError("\n".join([f"{path}: {count}", *faults]))
     return rubric
-
-
-def _repeated_ids(criteria: Any) -> list[str]:
-    """Looked for in the raw values, so that it is named beside the faults of the criteria."""
-    named = [str(one.get("id")) for one in criteria if isinstance(one, dict)] if isinstance(criteria, list) else []
-    return [f"  criteria: id {name!r} occurs {count} times; name each once" for name, count in Counter(named).items()
-            if count > 1 and name != "None"]  # fmt: skip

@@ -15,7 +15,9 @@ from typing import Any
 import yaml
 
 from r2d.config.evaluation import IntervalsConfig, JudgeConfig
-from r2d.evaluation.judge import JudgedRow, Judgement, judge_rationales, load_rubric
+from r2d.evaluation.judge.judge import Judgement, judge_rationales
+from r2d.evaluation.judge.questions import JudgedRow
+from r2d.evaluation.judge.rubric import load_rubric
 from tests.llm.server import RunningServer
 
 SHIPPED = Path(__file__).resolve().parents[3] / "configs" / "rubrics" / "rationale.yaml"

@@ -10,9 +10,10 @@ from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score
 
 from r2d.errors import DataError
-from r2d.evaluation.judge import Rubric, load_rubric
-from r2d.evaluation.judge.figures import RowScores
-from r2d.evaluation.judge.human import agreement_figures, human_agreement, read_human_scores
+from r2d.evaluation.judge.agreement import agreement_metrics, human_agreement, read_human_scores
+from r2d.evaluation.judge.rubric import Rubric, load_rubric
+from r2d.evaluation.judge.scores import RowScores
+from r2d.evaluation.metrics import IntervalEstimate
 from tests.evaluation.judge.judged import QUICK, criterion, judged_rows, write_rubric
 
 
@@ -36,12 +37,12 @@ def scored(rubric: Rubric, scores: list[tuple[int, ...]]) -> list[RowScores]:
 def test_kappa_of_four_pairs_by_hand() -> None:
     # Judge 1 2 3 3, people 1 2 3 1. Observed: (3 - 1)^2 / 4 = 1. Expected, the mean of (a - b)^2 over all 16 pairs:
     # a = 1 against 1 2 3 1 gives 0+1+4+0 = 5, a = 2 gives 1+0+1+1 = 3, and a = 3, twice, 4+1+0+4 = 9: 26 / 16.
-    found = agreement_figures([1, 2, 3, 3], [1, 2, 3, 1], [0, 1, 2, 3], QUICK)
-    assert found["quadratic_weighted_kappa"]["value"] == pytest.approx(1 - 16 / 26)
-    assert found["mean_difference"]["value"] == pytest.approx(2 / 4)
+    found = agreement_metrics([1, 2, 3, 3], [1, 2, 3, 1], [0, 1, 2, 3], QUICK)
+    assert found["quadratic_weighted_kappa"].value == pytest.approx(1 - 16 / 26)
+    assert found["mean_difference"].value == pytest.approx(2 / 4)
     # Ranks 1 2 3.5 3.5 and 1.5 3 4 1.5, less their mean 2.5: 1.5 - 0.25 + 1.5 - 1, over the root of 4.5 x 4.5.
-    assert found["spearman"]["value"] == pytest.approx(1.75 / 4.5)
-    assert found["spearman"]["method"] is None, "four groups make no interval"
+    assert found["spearman"].value == pytest.approx(1.75 / 4.5)
+    assert found["spearman"].method is None, "four groups make no interval"
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -49,52 +50,52 @@ def test_figures_are_those_of_the_libraries_half_steps_included(seed: int) -> No
     draw = np.random.default_rng(seed)
     judge = draw.integers(2, 11, 60) / 2
     people = np.clip(judge + draw.integers(-2, 3, 60), 1, 5)
-    found = agreement_figures(judge, people, np.arange(60) // 2, QUICK)
+    found = agreement_metrics(judge, people, np.arange(60) // 2, QUICK)
     twice = [(2 * values).astype(int) for values in (judge, people)]
     kappa = cohen_kappa_score(*twice, labels=list(range(2, 11)), weights="quadratic")
-    assert found["quadratic_weighted_kappa"]["value"] == pytest.approx(kappa)
-    assert found["spearman"]["value"] == pytest.approx(spearmanr(judge, people).statistic)
+    assert found["quadratic_weighted_kappa"].value == pytest.approx(kappa)
+    assert found["spearman"].value == pytest.approx(spearmanr(judge, people).statistic)
     for figure in found.values():
-        assert figure["low"] < figure["value"] < figure["high"]
+        assert figure.low < figure.value < figure.high
 
 
 def test_perfect_reversed_and_constant_judges(rubric: Rubric) -> None:
     people = list(np.tile([1, 2, 3, 4, 5], 6))
     groups = np.arange(30)
-    same, reverse = (agreement_figures(judge, people, groups, QUICK) for judge in (people, [6 - one for one in people]))
-    assert same["quadratic_weighted_kappa"]["value"] == same["spearman"]["value"] == pytest.approx(1)
-    assert reverse["spearman"]["value"] == pytest.approx(-1)
-    constant = agreement_figures([5] * 30, people, groups, QUICK)
-    assert constant["quadratic_weighted_kappa"]["value"] == pytest.approx(0)
-    assert constant["spearman"] == {"value": None, "low": None, "high": None, "method": None}
+    same, reverse = (agreement_metrics(judge, people, groups, QUICK) for judge in (people, [6 - one for one in people]))
+    assert same["quadratic_weighted_kappa"].value == same["spearman"].value == pytest.approx(1)
+    assert reverse["spearman"].value == pytest.approx(-1)
+    constant = agreement_metrics([5] * 30, people, groups, QUICK)
+    assert constant["quadratic_weighted_kappa"].value == pytest.approx(0)
+    assert constant["spearman"] == IntervalEstimate(None)
 
 
 def test_rows_without_both_are_left_out_and_counted(tmp_path: Path, rubric: Rubric) -> None:
     lines = ["e000,clear,1,a", "e000,clear,2,b", "e001,clear,5,a", "e003,clear,4,a", "e999,clear,3,a", "e000,right,3,a"]
     human = read_human_scores(written(tmp_path, *lines), rubric)
     facts = human_agreement(human, scored(rubric, [(1, 2), (5, 5), (3, 3), ()]), rubric, QUICK)
-    clear, right = facts.pop("criteria")
-    assert facts == {"num_scores": 6, "num_raters": 2, "num_unknown_ids": 1, "num_other_rationale": None}
-    assert (clear["num_pairs"], clear["num_only_judge"], clear["num_only_human"]) == (2, 1, 1)
-    assert clear["mean_difference"]["value"] == 0, "the medians: 1.5 and 5 on both sides"
-    assert clear["quadratic_weighted_kappa"]["value"] == pytest.approx(1)
-    assert (right["num_pairs"], right["num_only_human"], right["spearman"]) == (0, 1, None)
-    assert right["undefined"]["spearman"] == "no rationale has both scores"
+    clear, right = facts.criteria
+    assert (facts.num_scores, facts.num_raters, facts.num_unknown_ids, facts.num_other_rationale) == (6, 2, 1, None)
+    assert (clear.num_pairs, clear.num_only_judge, clear.num_only_human) == (2, 1, 1)
+    assert clear.mean_difference.value == 0, "the medians: 1.5 and 5 on both sides"
+    assert clear.quadratic_weighted_kappa.value == pytest.approx(1)
+    assert (right.num_pairs, right.num_only_human, right.spearman) == (0, 1, None)
+    assert right.undefined["spearman"] == "no rationale has both scores"
 
 
 def test_a_judge_that_always_says_the_same_has_no_correlation_and_says_why(tmp_path: Path, rubric: Rubric) -> None:
     human = read_human_scores(written(tmp_path, *(f"e{n:03d},clear,{n % 5 + 1},a" for n in range(12))), rubric)
-    clear = human_agreement(human, scored(rubric, [(5,)] * 12), rubric, QUICK)["criteria"][0]
-    assert clear["spearman"] is None
-    assert clear["undefined"] == {"spearman": "the judge gave one score to all"}
+    clear = human_agreement(human, scored(rubric, [(5,)] * 12), rubric, QUICK).criteria[0]
+    assert clear.spearman is None
+    assert clear.undefined == {"spearman": "the judge gave one score to all"}
 
 
 def test_scores_of_a_rationale_that_is_no_more_are_left_out(tmp_path: Path, rubric: Rubric) -> None:
     lines = ["e000,clear,1,a,because of 0", "e001,clear,2,a,an older one"]
     human = read_human_scores(written(tmp_path, *lines, head="id,criterion,score,rater,rationale"), rubric)
     facts = human_agreement(human, scored(rubric, [(1,), (5,)]), rubric, QUICK)
-    assert facts["num_other_rationale"] == 1
-    assert facts["criteria"][0]["num_pairs"] == 1
+    assert facts.num_other_rationale == 1
+    assert facts.criteria[0].num_pairs == 1
 
 
 def test_every_faulty_line_is_named_at_once_without_its_texts(tmp_path: Path, rubric: Rubric) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from r2d.errors import ConfigError, DataError, GenerationError
-from r2d.evaluation.judge import Judgement, not_judged
+from r2d.evaluation.judge.judge import Judgement, not_judged
 from r2d.llm import runner
 from tests.evaluation.judge.judged import SHIPPED, answer, criterion, judge, judge_config, judged_rows, write_rubric
 from tests.llm.server import RunningServer
@@ -30,14 +30,14 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def figures(judgement: Judgement) -> dict[str, dict[str, Any]]:
     """By criterion, after a round through strict JSON."""
-    facts = json.loads(json.dumps(judgement.as_facts(), allow_nan=False))
+    facts = json.loads(json.dumps(judgement.to_json(), allow_nan=False))
     return {one["id"]: one for one in facts["criteria"]}
 
 
 def test_a_judge_that_always_says_5(server: RunningServer, tmp_path: Path) -> None:
     server.start(contents={"*": [ALL_FIVE]})
     judgement = judge(judged_rows(6), judge_config(server, SHIPPED), tmp_path)
-    facts = judgement.as_facts()
+    facts = judgement.to_json()
     assert (facts["status"], facts["num_rows"], facts["parse"]["rate"]) == ("judged", 6, 1.0)
     assert facts["requests"] == {
         "num": 18, "num_answered": 18, "num_refused": 0, "num_without_answer": 0, "num_read_whole": 18,
@@ -84,7 +84,7 @@ def test_what_cannot_be_read_is_missing_and_never_a_score(server: RunningServer,
     server.start({"e003": ["400", "400"]}, contents=contents)
     config = judge_config(server, path, votes=2, max_concurrency=1)
     judgement = judge(judged_rows(4), config, tmp_path)
-    facts, found = judgement.as_facts(), figures(judgement)
+    facts, found = judgement.to_json(), figures(judgement)
     assert facts["parse"] == {"num_answered": 12, "num_read": 4, "rate": pytest.approx(4 / 12)}
     assert (facts["requests"]["num_refused"], facts["requests"]["num_read_whole"]) == (2, 0)
     assert found["clear"]["missing"] == {"no_json": 2, "out_of_scale": 2, "refused": 2}
@@ -105,8 +105,8 @@ def test_nothing_readable_gives_no_figure(server: RunningServer, tmp_path: Path)
 def test_a_second_run_asks_nothing_and_an_edited_rationale_only_itself(server: RunningServer, tmp_path: Path) -> None:
     server.start(contents={"*": [ALL_FIVE]})
     config, rows = judge_config(server, SHIPPED, votes=2), judged_rows(5)
-    first = judge(rows, config, tmp_path).as_facts()
-    assert judge(rows, config, tmp_path).as_facts() == first
+    first = judge(rows, config, tmp_path).to_json()
+    assert judge(rows, config, tmp_path).to_json() == first
     assert sum(server.asked().values()) == 10
     edited = [type(rows[0])("e000", rows[0].note, "self care", "another reason", group="g0"), *rows[1:]]
     judge(edited, config, tmp_path)
@@ -130,7 +130,7 @@ def test_killed_and_run_again_it_asks_only_the_rest(server: RunningServer, tmp_p
     time.sleep(0.2)  # until the server has logged what was on its way
     lost = sum(server.asked().values()) - answers.read_bytes().count(b"\n")
     assert 0 <= lost <= 3, "at most what was in flight"
-    facts = judge(judged_rows(20), config, work_dir).as_facts()
+    facts = judge(judged_rows(20), config, work_dir).to_json()
     assert facts["requests"]["num_answered"] == 60
     assert sum(server.asked().values()) == 60 + lost
     assert "SECRET-NOTE" not in said
@@ -141,7 +141,7 @@ def test_a_spent_budget_stops_and_a_higher_one_goes_on(server: RunningServer, tm
     with pytest.raises(GenerationError, match=r"max_requests: the budget of 7 is spent .*8 are left"):
         judge(judged_rows(5), judge_config(server, SHIPPED, max_requests=7), tmp_path)
     assert sum(server.asked().values()) == 7
-    facts = judge(judged_rows(5), judge_config(server, SHIPPED, max_requests=15), tmp_path).as_facts()
+    facts = judge(judged_rows(5), judge_config(server, SHIPPED, max_requests=15), tmp_path).to_json()
     assert (facts["requests"]["num_answered"], sum(server.asked().values())) == (15, 15)
 
 
@@ -151,7 +151,7 @@ def test_an_endpoint_that_refuses_everything_has_judged_nothing(server: RunningS
     with pytest.raises(GenerationError, match=r"none of 2 requests has an answer, 2 were refused .*response_format"):
         judge(judged_rows(2), config, tmp_path)
     without = config.model_copy(update={"response_format": None})
-    assert judge(judged_rows(2), without, tmp_path).as_facts()["parse"]["rate"] == 1
+    assert judge(judged_rows(2), without, tmp_path).to_json()["parse"]["rate"] == 1
 
 
 def test_out_of_retries_is_missing_and_asked_again_by_the_next_run(server: RunningServer, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_out_of_retries_is_missing_and_asked_again_by_the_next_run(server: Runni
     config = judge_config(server, SHIPPED, votes=1, max_retries=1)
     first = judge(judged_rows(2), config, tmp_path)
     assert figures(first)["safety"]["missing"] == {"no_answer": 1}
-    assert judge(judged_rows(2), config, tmp_path).as_facts()["requests"]["num_answered"] == 2
+    assert judge(judged_rows(2), config, tmp_path).to_json()["requests"]["num_answered"] == 2
 
 
 def test_what_is_not_sent_is_counted(server: RunningServer, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_what_is_not_sent_is_counted(server: RunningServer, tmp_path: Path) -> N
     full, empty = judged_rows(2)
     rows = [full, type(empty)(empty.id, empty.note, "x", " "), type(full)("e7", "<<e7>>", "x", "y")]
     judgement = judge(rows, judge_config(server, path, votes=1), tmp_path)
-    assert judgement.as_facts()["not_sent"] == {"empty_rationale": 1}
+    assert judgement.to_json()["not_sent"] == {"empty_rationale": 1}
     assert figures(judgement)["plain"]["not_asked"] == {"empty_rationale": 1}
     assert figures(judgement)["near"]["not_asked"] == {"empty_rationale": 1, "no_reference": 1}
     assert server.asked() == Counter({"e000": 2, "e7": 1})
@@ -183,7 +183,7 @@ def test_people_are_compared_where_their_scores_are_given(server: RunningServer,
     low = answer(**dict.fromkeys(CRITERIA, 4))
     server.start(contents={"e000": [low], "e001": [ALL_FIVE], "*": [low]})
     config = judge_config(server, SHIPPED, votes=1, human_scores=str(human))
-    facts = judge(judged_rows(4), config, tmp_path).as_facts()["human_agreement"]
+    facts = judge(judged_rows(4), config, tmp_path).to_json()["human_agreement"]
     safety = facts["criteria"][-1]
     assert (safety["num_pairs"], safety["num_only_judge"], safety["num_only_human"]) == (3, 1, 0)
     assert safety["quadratic_weighted_kappa"]["value"] == safety["spearman"]["value"] == pytest.approx(1)
@@ -195,14 +195,14 @@ def test_figures_hold_no_text_and_the_log_none(
     caplog.set_level(logging.DEBUG)
     server.start({"e000": ["500"], "e001": ["400"], "e002": ["echo"]}, contents={"*": [ALL_FIVE]})
     judgement = judge(judged_rows(4), judge_config(server, SHIPPED, votes=1), tmp_path)
-    shown = caplog.text + json.dumps(judgement.as_facts()) + str(judgement.scores.to_pylist())
+    shown = caplog.text + json.dumps(judgement.to_json()) + str(judgement.scores.to_pylist())
     assert "SECRET-NOTE" not in shown
     assert "because of" not in shown
 
 
 def test_without_an_endpoint_nothing_is_judged() -> None:
     judgement = not_judged()
-    assert judgement.as_facts() == {"status": "not judged", "reason": "no judge is configured"}
+    assert judgement.to_json() == {"status": "not judged", "reason": "no judge is configured"}
     assert len(judgement.scores) == 0
 
 

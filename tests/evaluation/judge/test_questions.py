@@ -15,11 +15,11 @@ import pytest
 from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import Example, to_table
 from r2d.errors import DataError
-from r2d.evaluation.judge import load_rubric
-from r2d.evaluation.judge.figures import RowScores, judge_figures
-from r2d.evaluation.judge.questions import Questions, messages
-from r2d.evaluation.judge.rows import JudgedRow, chosen_rows, rows_of, shielded_rows
-from r2d.evaluation.judge.votes import scores_in
+from r2d.evaluation.judge import questions as q
+from r2d.evaluation.judge.questions import JudgedRow, Questions, deidentify_rows, messages, sample_rows
+from r2d.evaluation.judge.rubric import load_rubric
+from r2d.evaluation.judge.scores import RowScores, criterion_metrics, parse_scores
+from r2d.evaluation.metrics import IntervalEstimate
 from tests.evaluation.judge.judged import QUICK, SHIPPED, answer, criterion, judge_config, judged_rows, write_rubric
 
 ADDRESS = "http://127.0.0.1:9/v1"
@@ -118,27 +118,27 @@ PHONED = JudgedRow("p", "Mother at (416) 555-0134 says fever.", "self care", "Ca
 
 
 def test_the_privacy_policy_reaches_note_and_rationale_alike() -> None:
-    (row,), _ = shielded_rows([PHONED], PrivacyConfig())
+    (row,), _ = deidentify_rows([PHONED], PrivacyConfig())
     assert "555" not in row.note + row.rationale
     assert "[PHONE_1]" in row.note
     assert "[PHONE_1]" in row.rationale
-    assert shielded_rows([PHONED], PrivacyConfig(policy="quarantine")) == ([], {"p": "privacy"})
-    assert shielded_rows([PHONED], PrivacyConfig(policy="off")) == ([PHONED], {})
+    assert deidentify_rows([PHONED], PrivacyConfig(policy="quarantine")) == ([], {"p": "privacy"})
+    assert deidentify_rows([PHONED], PrivacyConfig(policy="off")) == ([PHONED], {})
 
 
 def test_an_empty_rationale_is_not_sent() -> None:
-    assert shielded_rows([replace(PHONED, rationale=" \n")], PrivacyConfig()) == ([], {"p": "empty_rationale"})
+    assert deidentify_rows([replace(PHONED, rationale=" \n")], PrivacyConfig()) == ([], {"p": "empty_rationale"})
 
 
 def test_the_chosen_rows_are_nobodys_choice_and_stay_when_rows_are_added() -> None:
     rows = judged_rows(60)
-    chosen = {row.id for row in chosen_rows(rows, 20)}
+    chosen = {row.id for row in sample_rows(rows, 20)}
     assert len(chosen) == 20
-    assert {row.id for row in chosen_rows(rows[::-1], 20)} == chosen
-    assert {row.id for row in chosen_rows(rows[:40], 20)} & chosen == {row.id for row in rows[:40]} & chosen
-    assert chosen_rows(rows, 100) == rows
+    assert {row.id for row in sample_rows(rows[::-1], 20)} == chosen
+    assert {row.id for row in sample_rows(rows[:40], 20)} & chosen == {row.id for row in rows[:40]} & chosen
+    assert sample_rows(rows, 100) == rows
     with pytest.raises(DataError, match="'e000' occurs more than once"):
-        chosen_rows([*rows, rows[0]], None)
+        sample_rows([*rows, rows[0]], None)
 
 
 # --- what counts as a score ---
@@ -160,7 +160,7 @@ GOOD = {"correctness": 4, "completeness": 5}
     ],
 )
 def test_scores_are_found_however_they_are_wrapped(text: str) -> None:
-    assert scores_in(text, TWO, ("think",)) == GOOD
+    assert parse_scores(text, TWO, ("think",)) == GOOD
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_scores_are_found_however_they_are_wrapped(text: str) -> None:
     ],
 )
 def test_what_cannot_be_read_is_missing_and_says_why(text: str, why: str) -> None:
-    assert scores_in(text, TWO)["correctness"] == why
+    assert parse_scores(text, TWO)["correctness"] == why
 
 
 def test_questions_write_no_text_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -203,8 +203,8 @@ def test_rows_of_one_patient_have_a_mean_and_no_interval() -> None:
     scored = [RowScores(row, rubric.criteria[0], (score,)) for row, score in zip(rows, (1, 3, 5), strict=True)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = judge_figures(scored, rubric, QUICK)[0]
-    assert found["mean"] == {"value": 3, "low": None, "high": None, "method": None}
+        found = criterion_metrics(scored, rubric, QUICK)[0]
+    assert found.mean == IntervalEstimate(3)
 
 
 def test_the_interval_draws_patients_and_not_rows() -> None:
@@ -214,16 +214,16 @@ def test_the_interval_draws_patients_and_not_rows() -> None:
     for of_row in ("p{0}", "p{1}"):
         rows = [replace(row, group=of_row.format(at, at // 4)) for at, row in enumerate(judged_rows(20))]
         scored = [RowScores(row, rubric.criteria[0], (score,)) for row, score in zip(rows, scores, strict=True)]
-        mean = judge_figures(scored, rubric, QUICK)[0]["mean"]
-        widths.append(mean["high"] - mean["low"])
+        mean = criterion_metrics(scored, rubric, QUICK)[0].mean
+        widths.append(mean.high - mean.low)
     assert widths[1] > 1.5 * widths[0]
 
 
 def test_predictions_are_judged_beside_the_note_of_their_example() -> None:
     examples = to_table(Example(id_, f"note {id_}", "home", group=group) for id_, group in (("a", "g"), ("b", None)))
     said = [{"id": id_, "predicted_label": "now", "predicted_rationale": "r", "rationale": "ref"} for id_ in ("b", "a")]
-    assert rows_of(pa.Table.from_pylist(said), examples) == [
+    assert q.judged_rows(pa.Table.from_pylist(said), examples) == [
         JudgedRow("b", "note b", "now", "r", "ref"), JudgedRow("a", "note a", "now", "r", "ref", "g"),
     ]  # fmt: skip
     with pytest.raises(DataError, match="prediction 'b' has no example of that id among 1"):
-        rows_of(pa.Table.from_pylist(said), examples.slice(0, 1))
+        q.judged_rows(pa.Table.from_pylist(said), examples.slice(0, 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from r2d.errors import ConfigError
-from r2d.evaluation.judge import load_rubric
+from r2d.evaluation.judge.rubric import load_rubric
 from tests.evaluation.judge.judged import SHIPPED, criterion, write_rubric
 
 RUBRICS = sorted(SHIPPED.parent.glob("*.yaml"))
@@ -21,8 +21,9 @@ def test_a_shipped_rubric_is_right(path: Path) -> None:
 
 def test_the_shipped_rubric_asks_all_in_one_request_and_shows_no_reference() -> None:
     rubric = load_rubric(SHIPPED)
-    assert rubric.ids == ("correctness", "completeness", "faithfulness", "agreement", "safety")
-    assert list(rubric.by_sight()) == [("note", "decision", "rationale")]
+    ids = [criterion.id for criterion in rubric.criteria]
+    assert ids == ["correctness", "completeness", "faithfulness", "agreement", "safety"]
+    assert list(rubric.by_sees()) == [("note", "decision", "rationale")]
 
 
 def test_the_hash_follows_what_is_asked_and_not_how_it_is_laid_out(tmp_path: Path) -> None:
@@ -65,8 +66,8 @@ def test_every_fault_is_named_at_once_with_key_found_and_allowed(tmp_path: Path)
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "cannot be read: No such file"),
-        (b"criteria: [", "no YAML in UTF-8 at line"),
+        (None, "cannot be read (No such file"),
+        (b"criteria: [", "no YAML in UTF-8, faulty on line 1"),
         (b"\xff", "no YAML in UTF-8"),
         (b"- a", "expected the keys name, instructions, criteria; found list"),
         (b"name: a\ninstructions: b\ncriteria: []", "criteria: found none; name at least one criterion"),

@@ -1,0 +1,208 @@
+"""How far the judge agrees with people who scored the same rationales by the same rubric."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from r2d.config.evaluation import IntervalsConfig
+from r2d.errors import DataError
+from r2d.evaluation.decided_rows import FloatArray
+from r2d.evaluation.judge.rubric import Criterion, Rubric
+from r2d.evaluation.judge.scores import RowScores, group_of_rows
+from r2d.evaluation.metrics import IntervalEstimate
+from r2d.evaluation.statistics import intervals
+
+COLUMNS = ("id", "criterion", "score", "rater")
+MIN_GROUPS = 10
+"""Fewer patients or callers than that make no interval: the draws would be of the same few again and again."""
+MAX_FAULTS = 20
+METRICS = ("quadratic_weighted_kappa", "spearman", "mean_difference")
+
+
+@dataclass(frozen=True, slots=True)
+class HumanScore:
+    """One score by one person."""
+
+    id: str
+    criterion: str
+    score: int
+    rater: str
+    rationale: str | None = None
+    """What was scored, where the file says so; a row whose rationale is another today is left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriterionAgreement:
+    """The judge's median over votes beside the people's median over raters; rows without both are left out."""
+
+    id: str
+    num_pairs: int
+    num_only_judge: int
+    num_only_human: int
+    quadratic_weighted_kappa: IntervalEstimate | None = None
+    """These three are None where they are undefined."""
+    spearman: IntervalEstimate | None = None
+    mean_difference: IntervalEstimate | None = None
+    """Judge minus people."""
+    undefined: Mapping[str, str]
+    """Name of each metric that is None -> why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HumanAgreement:
+    """Scores of the judge beside those of people."""
+
+    num_scores: int
+    num_raters: int
+    num_unknown_ids: int
+    """Scored by people, not among the rows."""
+    num_other_rationale: int | None
+    """Scores of a rationale that the model no longer gives; None where the file does not say what was scored."""
+    criteria: tuple[CriterionAgreement, ...]
+
+
+def read_human_scores(path: Path, rubric: Rubric) -> list[HumanScore]:
+    """Read a CSV of `id,criterion,score,rater`, perhaps with `rationale`.
+
+    Raises:
+        DataError: it cannot be read, a column is missing; or names the lines with an unknown criterion, a score that is
+            no anchor, an empty id or rater, or a second score by one rater.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            header = list(reader.fieldnames or ())
+            lines = [(reader.line_num, line) for line in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: these human scores cannot be read as CSV in UTF-8 ({type(error).__name__})") from None
+    if missing := [name for name in COLUMNS if name not in header]:
+        raise DataError(f"{path}: column {', '.join(missing)} is missing; found {', '.join(header) or 'none'}")
+    anchors = {criterion.id: [str(score) for score in criterion.anchors] for criterion in rubric.criteria}
+    faults: list[str] = []
+    scores: list[HumanScore] = []
+    for number, line in lines:
+        values = {name: (line[name] or "").strip() for name in COLUMNS}
+        criterion, score = values["criterion"], values["score"]
+        if empty := [name for name in COLUMNS if not values[name]]:
+            faults.append(f"  line {number}: {', '.join(empty)} is empty")
+        elif criterion not in anchors:
+            allowed = ", ".join(anchors)
+            faults.append(f"  line {number}: criterion {_show(criterion)} is not in the rubric; allowed: {allowed}")
+        elif score not in anchors[criterion]:
+            allowed = ", ".join(anchors[criterion])
+            faults.append(f"  line {number}: score {_show(score)} is no anchor of {criterion}; allowed: {allowed}")
+        else:
+            scores.append(HumanScore(values["id"], criterion, int(score), values["rater"], line.get("rationale")))
+    counts = Counter((score.id, score.criterion, score.rater) for score in scores)
+    for (row_id, criterion, rater), count in counts.items():
+        if count > 1:
+            faults.append(f"  id {row_id!r}: rater {rater!r} scored {criterion} more than once")
+    if faults:
+        more = [f"  and {len(faults) - MAX_FAULTS} more"] if len(faults) > MAX_FAULTS else []
+        raise DataError("\n".join([f"{path}: {len(faults)} faulty human scores", *faults[:MAX_FAULTS], *more]))
+    return scores
+
+
+def _show(value: str) -> str:
+    """A short word as it stands; anything else may be a rationale in the wrong column, and is not shown."""
+    return repr(value) if len(value) <= 30 and " " not in value else f"(a text of {len(value)} characters)"
+
+
+def human_agreement(
+    human: Sequence[HumanScore], scored: Sequence[RowScores], rubric: Rubric, config: IntervalsConfig
+) -> HumanAgreement:
+    """Compare the judge's scores with those of people, row by row."""
+    rationales = {item.row.id: item.row.rationale.strip() for item in scored}
+    known = [score for score in human if score.id in rationales]
+    same = [score for score in known if score.rationale is None or score.rationale.strip() == rationales[score.id]]
+    states_rationale = any(score.rationale is not None for score in human)
+    return HumanAgreement(
+        num_scores=len(human),
+        num_raters=len({score.rater for score in human}),
+        num_unknown_ids=len({score.id for score in human if score.id not in rationales}),
+        num_other_rationale=len(known) - len(same) if states_rationale else None,
+        criteria=tuple(_criterion_agreement(criterion, same, scored, config) for criterion in rubric.criteria),
+    )
+
+
+def _criterion_agreement(
+    criterion: Criterion, human: Sequence[HumanScore], scored: Sequence[RowScores], config: IntervalsConfig
+) -> CriterionAgreement:
+    by_row: dict[str, list[int]] = defaultdict(list)
+    for score in human:
+        if score.criterion == criterion.id:
+            by_row[score.id].append(score.score)
+    judged = [item for item in scored if item.criterion.id == criterion.id and item.numbers]
+    pairs = [item for item in judged if item.row.id in by_row]
+    estimates: dict[str, IntervalEstimate | None] = {}
+    undefined = dict.fromkeys(METRICS, "no rationale has both scores")
+    if pairs:
+        judge = [float(item.median or 0.0) for item in pairs]
+        people = [float(median(by_row[item.row.id])) for item in pairs]
+        found = agreement_metrics(judge, people, group_of_rows([item.row for item in pairs]), config)
+        constant = [who for who, values in (("the judge", judge), ("the people", people)) if len(set(values)) == 1]
+        why = f"{' and '.join(constant)} gave one score to all"
+        undefined = {name: why for name, estimate in found.items() if estimate.value is None}
+        estimates = {name: estimate for name, estimate in found.items() if name not in undefined}
+    return CriterionAgreement(
+        id=criterion.id,
+        num_pairs=len(pairs),
+        num_only_judge=len(judged) - len(pairs),
+        num_only_human=len(by_row) - len(pairs),
+        undefined=undefined,
+        **estimates,
+    )
+
+
+def agreement_metrics(
+    judge: Sequence[float], people: Sequence[float], groups: Sequence[int] | np.ndarray, config: IntervalsConfig
+) -> dict[str, IntervalEstimate]:
+    """Quadratic weighted kappa (Cohen 1968), Spearman's correlation and the mean difference of paired scores.
+
+    All three are functions of the table that counts how often each pair of scores occurs, so that the bootstrap over
+    groups computes them anew, ranks included, from the sums of each draw.
+
+    Args:
+        judge, people: [pairs].
+        groups: [pairs], from 0 and without gaps.
+    """
+    rows, columns = np.unique(judge), np.unique(people)
+    cells = np.searchsorted(rows, judge) * len(columns) + np.searchsorted(columns, people)
+    sums = np.zeros((int(np.max(groups)) + 1, len(rows) * len(columns)))
+    np.add.at(sums, (np.asarray(groups), cells), 1.0)
+    distance = rows[:, None] - columns[None, :]
+
+    def metrics(flat: FloatArray) -> dict[str, FloatArray]:
+        """From [..., rows x columns] counts to each metric [...]; NaN where there is nothing to compare."""
+        counts = flat.reshape(*flat.shape[:-1], len(rows), len(columns))
+        total, of_rows, of_columns = counts.sum((-1, -2)), counts.sum(-1), counts.sum(-2)
+        observed = (counts * distance**2).sum((-1, -2)) / total
+        expected = np.einsum("...i,...j,ij->...", of_rows, of_columns, distance**2) / total**2
+        row_ranks, column_ranks = _mid_ranks(of_rows, total), _mid_ranks(of_columns, total)
+        spread = np.sqrt((of_rows * row_ranks**2).sum(-1) * (of_columns * column_ranks**2).sum(-1))
+        covariance = np.einsum("...ij,...i,...j->...", counts, row_ranks, column_ranks)
+        return {
+            "quadratic_weighted_kappa": np.where(expected > 0, 1 - observed / expected, np.nan),
+            "spearman": np.where(spread > 1e-9, covariance / spread, np.nan),
+            "mean_difference": (counts * distance).sum((-1, -2)) / total,
+        }
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = intervals(sums, metrics, config)
+    estimates = {name: IntervalEstimate(**estimate) for name, estimate in found.items()}
+    if len(sums) < MIN_GROUPS:
+        estimates = {name: IntervalEstimate(estimate.value) for name, estimate in estimates.items()}
+    return estimates
+
+
+def _mid_ranks(counts: FloatArray, total: FloatArray) -> FloatArray:
+    """The rank that equal scores share, less the mean rank."""
+    ranks: FloatArray = counts.cumsum(-1) - (counts - 1) / 2 - (total[..., None] + 1) / 2
+    return ranks

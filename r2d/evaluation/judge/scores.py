@@ -1,0 +1,321 @@
+"""From the judge's answers to scores of each rationale and criterion, and to metrics over all of them.
+
+What cannot be read without guessing is a missing score with its reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from r2d.config.evaluation import IntervalsConfig
+from r2d.evaluation.decided_rows import FloatArray, IntArray, group_numbers
+from r2d.evaluation.judge.questions import JudgedRow, Question, Questions
+from r2d.evaluation.judge.rubric import Criterion, Rubric
+from r2d.evaluation.metrics import IntervalEstimate
+from r2d.evaluation.statistics import intervals
+from r2d.llm.answers import Answer, Tokens, read_answers
+from r2d.rationales.parsing import LONGEST_TEXT, json_forms, without_reasoning
+
+WhyMissing = Literal["refused", "no_answer", "no_json", "not_in_answer", "ambiguous", "no_number", "out_of_scale"]
+"""Refused by the endpoint; out of retries; no JSON object in the answer; the criterion is not in it; two different
+scores for it; its score is no whole number; the number is no anchor."""
+Score: TypeAlias = int | WhyMissing
+
+SCORES_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("criterion", pa.string(), nullable=False),
+        pa.field("median", pa.float64()),
+        pa.field("mean", pa.float64()),
+        pa.field("num_votes", pa.int64(), nullable=False),
+        pa.field("num_missing", pa.int64(), nullable=False),
+        pa.field("votes", pa.list_(pa.int64()), nullable=False),
+        pa.field("why_missing", pa.list_(pa.string()), nullable=False),
+    ]
+)
+"""One row for each rationale and criterion, without text. `votes` holds the scores in order, null where one is missing;
+`median` and `mean` are null without a score; `why_missing` names each reason once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """The scores of one answer, without text."""
+
+    row_id: str
+    scores: Mapping[str, Score]
+    """Id of each criterion that was asked -> its score, or why there is none."""
+    tokens: Tokens
+
+    @property
+    def is_answered(self) -> bool:
+        return not any(score in ("refused", "no_answer") for score in self.scores.values())
+
+
+def read_votes(questions: Questions, answers: Path) -> list[Vote]:
+    """One vote for each question, in order; of several lines for one question the last counts.
+
+    Raises:
+        DataError: a line of the file is no answer.
+    """
+    places = {key: place for place, key in enumerate(questions.hashes())}
+    votes = [_vote(question, None, ()) for question in questions.all]
+    for answer in read_answers(answers) if answers.exists() else ():
+        place = places.get(answer.key)
+        if place is not None:
+            votes[place] = _vote(questions.all[place], answer, questions.source.reasoning_tags)
+    return votes
+
+
+def _vote(question: Question, answer: Answer | None, reasoning_tags: tuple[str, ...]) -> Vote:
+    tokens = Tokens() if answer is None else answer.tokens
+    if answer is None or not answer.is_answered:
+        why: WhyMissing = "refused" if answer is not None and answer.is_settled else "no_answer"
+        return Vote(question.row.id, {criterion.id: why for criterion in question.criteria}, tokens)
+    content = answer.values["response"]["body"]["choices"][0]["message"].get("content")
+    text = content if isinstance(content, str) else ""
+    return Vote(question.row.id, parse_scores(text, question.criteria, reasoning_tags), tokens)
+
+
+def parse_scores(text: str, criteria: Sequence[Criterion], reasoning_tags: tuple[str, ...] = ()) -> dict[str, Score]:
+    """The scores that an answer states: `{"id": {"score": 4}}`, or in short `{"id": 4}`, wherever it stands.
+
+    Keys match without regard to case. A number written as a text counts, a fraction such as 4/5 does not.
+    """
+    text = without_reasoning(text, reasoning_tags)[0][:LONGEST_TEXT]
+    has_object = False
+    stated: dict[str, list[Any]] = {criterion.id: [] for criterion in criteria}
+    for objects, _ in json_forms(text):
+        has_object = has_object or bool(objects)
+        for key, value in ((key.strip().casefold(), value) for item in objects for key, value in item.items()):
+            if key in stated:
+                stated[key].append(value.get("score") if isinstance(value, dict) else value)
+        if any(stated.values()):
+            break
+    if not has_object:
+        return {criterion.id: "no_json" for criterion in criteria}
+    scores: dict[str, Score] = {}
+    for criterion in criteria:
+        numbers = {_number(value) for value in stated[criterion.id]}
+        if not numbers:
+            scores[criterion.id] = "not_in_answer"
+        elif len(numbers) > 1:
+            scores[criterion.id] = "ambiguous"
+        elif (number := numbers.pop()) is None:
+            scores[criterion.id] = "no_number"
+        else:
+            scores[criterion.id] = int(number) if number in criterion.anchors else "out_of_scale"
+    return scores
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,9}\s*", value):
+        return int(value)
+    return None if isinstance(value, bool) or not isinstance(value, int | float) else value
+
+
+@dataclass(frozen=True, slots=True)
+class RowScores:
+    """The scores that all votes gave to one rationale by one criterion."""
+
+    row: JudgedRow
+    criterion: Criterion
+    scores: tuple[Score, ...]
+    """One for each vote; empty where nothing was asked."""
+    why_not_asked: str | None = None
+
+    @property
+    def numbers(self) -> list[int]:
+        return [score for score in self.scores if isinstance(score, int)]
+
+    @property
+    def median(self) -> float | None:
+        return float(median(self.numbers)) if self.numbers else None
+
+    @property
+    def mean(self) -> float | None:
+        return fmean(self.numbers) if self.numbers else None
+
+    @property
+    def missing(self) -> list[WhyMissing]:
+        return [score for score in self.scores if not isinstance(score, int)]
+
+
+def row_scores(
+    rows: Sequence[JudgedRow], not_sent: Mapping[str, str], rubric: Rubric, votes: Sequence[Vote]
+) -> list[RowScores]:
+    """The scores of every row and criterion, in order.
+
+    Args:
+        not_sent: row id -> why it was not sent.
+    """
+    given: dict[tuple[str, str], list[Score]] = defaultdict(list)
+    for vote in votes:
+        for name, score in vote.scores.items():
+            given[vote.row_id, name].append(score)
+    scored = []
+    for row in rows:
+        for criterion in rubric.criteria:
+            scores = tuple(given[row.id, criterion.id])
+            scored.append(RowScores(row, criterion, scores, None if scores else not_sent.get(row.id, "no_reference")))
+    return scored
+
+
+def scores_table(scored: Sequence[RowScores]) -> pa.Table:
+    """Table of `SCORES_SCHEMA`."""
+    rows = []
+    for item in scored:
+        reasons: set[str] = {*item.missing, *([item.why_not_asked] if item.why_not_asked else [])}
+        rows.append(
+            {
+                "id": item.row.id,
+                "criterion": item.criterion.id,
+                "median": item.median,
+                "mean": item.mean,
+                "num_votes": len(item.numbers),
+                "num_missing": len(item.missing),
+                "votes": [score if isinstance(score, int) else None for score in item.scores],
+                "why_missing": sorted(reasons),
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=SCORES_SCHEMA)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParseRate:
+    """How many of the scores that the answers should hold could be read; `rate` is None without an answer."""
+
+    num_answered: int
+    num_read: int
+    rate: float | None
+
+    @classmethod
+    def of(cls, scored: Sequence[RowScores]) -> ParseRate:
+        num_read = sum(len(item.numbers) for item in scored)
+        scores = [score for item in scored for score in item.scores]
+        num_answered = sum(score not in ("refused", "no_answer") for score in scores)
+        return cls(num_answered=num_answered, num_read=num_read, rate=num_read / num_answered if num_answered else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoteAgreement:
+    """How far the votes on one rationale differ, which is what the order of the criteria does to them.
+
+    The shares and the mean are None without a row.
+    """
+
+    num_rows: int
+    """Rows with two votes or more."""
+    all_equal: float | None
+    within_one: float | None
+    mean_range: float | None
+    """Highest minus lowest vote."""
+
+    @classmethod
+    def of(cls, scored: Sequence[RowScores]) -> VoteAgreement:
+        ranges = [max(item.numbers) - min(item.numbers) for item in scored if len(item.numbers) > 1]
+        return cls(
+            num_rows=len(ranges),
+            all_equal=fmean(width == 0 for width in ranges) if ranges else None,
+            within_one=fmean(width <= 1 for width in ranges) if ranges else None,
+            mean_range=fmean(ranges) if ranges else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriterionMetrics:
+    """The scores of all rationales by one criterion."""
+
+    id: str
+    question: str
+    sees: tuple[str, ...]
+    low: int
+    high: int
+    passes_from: int
+    num_rows: int
+    """Rows with a score."""
+    num_rows_without: int
+    not_asked: Mapping[str, int]
+    """Reason -> rows."""
+    missing: Mapping[str, int]
+    """Reason -> votes."""
+    num_votes: int
+    """Votes with a score."""
+    votes: Mapping[str, int]
+    """Score -> votes."""
+    parse: ParseRate
+    vote_agreement: VoteAgreement
+    mean: IntervalEstimate | None
+    """Over rows, of their mean over votes; None without a row."""
+    passing: IntervalEstimate | None
+    """Share of rows whose median is at least `passes_from`; None without a row."""
+
+
+def criterion_metrics(
+    scored: Sequence[RowScores], rubric: Rubric, config: IntervalsConfig
+) -> tuple[CriterionMetrics, ...]:
+    """The metrics of each criterion; all intervals are from the same draws of groups."""
+    estimates = _estimates(scored, rubric, config)
+    metrics = []
+    for criterion in rubric.criteria:
+        own = [item for item in scored if item.criterion.id == criterion.id]
+        with_score = [item for item in own if item.numbers]
+        numbers = [number for item in own for number in item.numbers]
+        metrics.append(
+            CriterionMetrics(
+                id=criterion.id,
+                question=criterion.question.strip(),
+                sees=criterion.sees,
+                low=criterion.low,
+                high=criterion.high,
+                passes_from=criterion.passes_from,
+                num_rows=len(with_score),
+                num_rows_without=len(own) - len(with_score),
+                not_asked=dict(Counter(item.why_not_asked for item in own if item.why_not_asked)),
+                missing=dict(Counter(str(reason) for item in own for reason in item.missing)),
+                num_votes=len(numbers),
+                votes={str(score): numbers.count(score) for score in criterion.anchors},
+                parse=ParseRate.of(own),
+                vote_agreement=VoteAgreement.of(with_score),
+                mean=estimates[f"mean/{criterion.id}"] if with_score else None,
+                passing=estimates[f"passing/{criterion.id}"] if with_score else None,
+            )
+        )
+    return tuple(metrics)
+
+
+def group_of_rows(rows: Sequence[JudgedRow]) -> IntArray:
+    """[rows]: the patient or caller of each row, numbered from 0."""
+    return group_numbers([row.id for row in rows], [row.group for row in rows])
+
+
+def _estimates(scored: Sequence[RowScores], rubric: Rubric, config: IntervalsConfig) -> dict[str, IntervalEstimate]:
+    """`mean/<criterion>` and `passing/<criterion>` over rows, undefined where no row has a score."""
+    groups = group_of_rows([item.row for item in scored])
+    places = {criterion.id: place for place, criterion in enumerate(rubric.criteria)}
+    sums = np.zeros((int(groups.max()) + 1, len(places), 3))  # of means, of rows that pass, of rows
+    for group, item in zip(groups, scored, strict=True):
+        if item.mean is not None and item.median is not None:
+            passes = item.median >= item.criterion.passes_from
+            sums[group, places[item.criterion.id]] += (item.mean, passes, 1)
+
+    def over_rows(flat: FloatArray) -> dict[str, FloatArray]:
+        by_criterion = flat.reshape(*flat.shape[:-1], len(places), 3)
+        return {
+            f"{name}/{id_}": by_criterion[..., place, column] / by_criterion[..., place, 2]
+            for id_, place in places.items()
+            for column, name in enumerate(("mean", "passing"))
+        }
+
+    trials = {f"passing/{id_}": int((sums[:, place, 2] > 0).sum()) for id_, place in places.items()}
+    with np.errstate(invalid="ignore"):  # a criterion without a score, or a single group left out
+        found = intervals(sums.reshape(len(sums), -1), over_rows, config, trials)
+    return {name: IntervalEstimate(**estimate) for name, estimate in found.items()}
