@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,16 +24,25 @@ NOT_MANIFESTS = {"stack.yaml", "values.yaml", "kustomization.yaml"}
 Manifest = dict[str, Any]
 
 
+def read_yaml(path: str) -> Any:
+    """A YAML file of the project."""
+    return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+
+
 @cache
-def files() -> dict[str, list[Manifest]]:
-    """Path below k8s/ -> its manifests."""
+def manifests() -> list[Manifest]:
+    """The manifests of all files below k8s/."""
     paths = sorted(path for path in K8S.rglob("*.yaml") if path.name not in NOT_MANIFESTS)
-    read = {str(path.relative_to(K8S)): list(yaml.safe_load_all(path.read_text(encoding="utf-8"))) for path in paths}
-    assert len(read) > 12
-    return read
+    assert len(paths) > 12
+    return [manifest for path in paths for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
 
 
-def built(folder: Path) -> list[Manifest]:
+def named(items: Iterable[Manifest], kind: str) -> dict[str, Manifest]:
+    """The manifests of a kind by name."""
+    return {item["metadata"].get("name", ""): item for item in items if item["kind"] == kind}
+
+
+def build(folder: Path) -> list[Manifest]:
     """A kustomization as `kubectl kustomize` builds it."""
     done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -44,43 +52,38 @@ def built(folder: Path) -> list[Manifest]:
 @cache
 def overlay(name: str) -> list[Manifest]:
     """An overlay of ours, built."""
-    return built(K8S / "overlays" / name)
-
-
-def has_kubectl() -> bool:
-    """kustomize comes with kubectl; there is none in Debian or on PyPI."""
-    return shutil.which("kubectl") is not None
+    return build(K8S / "overlays" / name)
 
 
 @cache
-def zenml_session() -> dict[str, Any]:
-    """What `tests/kubernetes/zenml_session.py` saw."""
+def stack_session() -> dict[str, Any]:
+    """What `zenml_sessions.py` writes for `stack`."""
     with TemporaryDirectory() as folder:
-        answers: dict[str, Any] = json.loads(session("zenml_session", Path(folder)))
-        return answers
+        return json.loads(run_session("stack", Path(folder)))
 
 
-def session(module: str, folder: Path, python: str | Path = sys.executable) -> str:
-    """What a module of this package leaves in a file, in a process and with a ZenML of its own."""
+def zenml_jobs() -> dict[str, Manifest]:
+    """Step, or `orchestrator` -> the job that ZenML makes of configs/kubernetes.yaml."""
+    return stack_session()["jobs"]
+
+
+def run_session(name: str, folder: Path, python: str | Path = sys.executable, **environment: str) -> str:
+    """What a session of `zenml_sessions.py` writes, in a process and with a ZenML of its own."""
     target = folder / "answers"
-    environment = os.environ | {
+    variables = {
+        **os.environ,
         "PYTHONPATH": str(ROOT),
         "ZENML_CONFIG_PATH": f"{folder}/zenml",
         "R2D_IMAGE": IMAGE,
         "R2D_REGISTRY": "registry.invalid",
         # A pipeline asks for the champion before its first step; the stack's own MLflow is not there.
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        **environment,
     }
-    command = [str(python), "-m", f"tests.kubernetes.{module}", str(target)]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    command = [str(python), "-m", "tests.kubernetes.zenml_sessions", name, str(target)]
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return target.read_text(encoding="utf-8")
-
-
-def zenml_jobs() -> dict[str, Manifest]:
-    """Step, or `orchestrator` -> the job that ZenML makes of configs/kubernetes.yaml."""
-    jobs: dict[str, Manifest] = zenml_session()["jobs"]
-    return jobs
 
 
 @dataclass(frozen=True)
@@ -97,14 +100,19 @@ class Pod:
 
     @property
     def gpus(self) -> int:
-        return sum(int(one["resources"]["limits"].get("nvidia.com/gpu", 0)) for one in self.containers)
+        return sum(int(container["resources"]["limits"].get("nvidia.com/gpu", 0)) for container in self.containers)
 
 
-def pods(manifests: list[Manifest]) -> Iterator[Pod]:
+def pods(items: Iterable[Manifest]) -> Iterator[Pod]:
     """The pod template of every workload."""
-    for manifest in manifests:
-        spec = manifest.get("spec", {})
+    for item in items:
+        spec = item.get("spec", {})
         template = spec.get("jobTemplate", {}).get("spec", spec).get("template")
         if template is not None:
-            name = manifest["metadata"].get("name") or manifest["metadata"]["generateName"]
-            yield Pod(f"{manifest['kind']} {name}", template["metadata"].get("labels", {}), template["spec"])
+            name = item["metadata"].get("name") or item["metadata"]["generateName"]
+            yield Pod(f"{item['kind']} {name}", template["metadata"].get("labels", {}), template["spec"])
+
+
+def step_pods() -> dict[str, Pod]:
+    """Step -> the pod that ZenML makes of it."""
+    return {name: next(pods([job])) for name, job in zenml_jobs().items() if name != "orchestrator"}

@@ -1,59 +1,55 @@
 """The unmodified ZenML orchestrator runs our pipeline, with our settings and rights, on the test cluster.
 
-The tests of this file are one story, told in order on one cluster. What can run beside something else does.
+The runs of this file follow one another on one cluster. What can run beside something else does.
 """
 
 from __future__ import annotations
 
+import re
+import shutil
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from r2d.config.loading import parse_config
 from r2d.data.load import load_examples
-from tests.kubernetes.cluster import sandbox
-from tests.kubernetes.cluster.site import Outcome, Site, running_site
-from tests.kubernetes.story import (
-    CONFIG,
-    CPU_STEPS,
-    GPU_STEPS,
-    NO_NODE,
-    assert_a_client_without_rights_is_told_the_missing_rule,
-    assert_evicted_training_went_on,
-    run_with_training_anew,
-)
+from tests.kubernetes.cluster.containers import sandbox_obstacle
+from tests.kubernetes.cluster.site import NAMESPACE, Outcome, Site, running_site
+from tests.kubernetes.conftest import CONFIG, CPU_STEPS, GPU_STEPS
 
 pytestmark = pytest.mark.cluster
 
 BROKEN = {**CONFIG, "validation": {"severities": {"text_length": "error"}, "min_text_characters": 5000}}
+NO_NODE: dict[str, Any] = {
+    "enable_cache": False,
+    "settings": {
+        "orchestrator": {
+            "pod_settings": {"node_selectors": {"nvidia.com/gpu.product": "absent"}},
+            "active_deadline_seconds": 6,
+        }
+    },
+}
+"""For a step: a GPU that no node has, and a short wait for it."""
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    if obstacle := sandbox.obstacle():
+    if obstacle := sandbox_obstacle():
         pytest.skip(obstacle)
     with running_site(tmp_path_factory.mktemp("site")) as site:
         yield site
 
 
-def test_the_run_completes_with_a_pod_for_every_step(first_run: Outcome, site: Site) -> None:
+def test_the_run_completes_with_a_pod_for_every_step_on_the_node_that_fits(first_run: Outcome, site: Site) -> None:
+    """Steps that ask for a GPU are on the node that has one, and all other pods keep off it."""
     assert first_run.status == "completed", first_run.output[-3000:]
     assert first_run.exit_code == 0
-    assert {step: len(nodes) for step, nodes in site.nodes_of_steps("first").items()} == dict.fromkeys(
-        CPU_STEPS | GPU_STEPS, 1
-    )
-    assert len(site.orchestrator_pods("first")) == 1
-
-
-def test_steps_that_ask_for_a_gpu_run_on_the_node_that_has_one_and_the_others_keep_off_it(
-    first_run: Outcome, site: Site
-) -> None:
-    for step, nodes in site.nodes_of_steps("first").items():
-        assert nodes == ["gpu-0" if step in GPU_STEPS else "cpu-0"], step
-    assert site.orchestrator_pods("first")[0]["spec"]["nodeName"] == "cpu-0"
+    expected = {step: ["gpu-0" if step in GPU_STEPS else "cpu-0"] for step in CPU_STEPS | GPU_STEPS}
+    assert site.nodes_of_steps("first") == expected
+    assert [pod["spec"]["nodeName"] for pod in site.orchestrator_pods("first")] == ["cpu-0"]
 
 
 def test_metrics_and_weights_are_those_of_the_local_run_to_the_last_digit(
@@ -69,9 +65,9 @@ def test_metrics_and_weights_are_those_of_the_local_run_to_the_last_digit(
 def test_nobody_asked_for_more_than_the_rules_allow_and_the_steps_asked_for_nothing(
     first_run: Outcome, site: Site
 ) -> None:
-    asked = {(entry.user.split(":")[-1], entry.code) for entry in site.cluster.audit}
-    assert {user for user, _ in asked} == {"submitter", "orchestrator"}
-    assert [entry for entry in site.cluster.audit if entry.code == 403] == []
+    audit = site.cluster.audit
+    assert {entry.user.split(":")[-1] for entry in audit} == {"submitter", "orchestrator"}
+    assert [entry for entry in audit if entry.code == 403] == []
 
 
 def test_the_token_of_the_run_is_no_plain_variable_and_is_gone_with_the_run(first_run: Outcome, site: Site) -> None:
@@ -89,18 +85,33 @@ def test_no_clinical_text_stands_in_the_log_of_a_pod(first_run: Outcome, site: S
     assert [text for text in texts if text[:40] in logs] == []
 
 
+def wait_during(run: Future[Outcome], happened: Callable[[], object]) -> None:
+    """Wait until something has happened in a run that goes on."""
+    while not happened():
+        assert not run.done(), run.result()
+        time.sleep(0.05)
+
+
+def run_until_checkpoint(site: Site, executor: Executor) -> Future[Outcome]:
+    """The run `disturbed`, as soon as its Stage 2, which is not cached, has written a checkpoint."""
+    checkpoints = site.cluster.volume("checkpoints", NAMESPACE)
+    for finished in checkpoints.glob("train_stage2-*"):
+        shutil.rmtree(finished)
+    run = executor.submit(site.run, "disturbed", CONFIG, train_stage2={"enable_cache": False})
+    wait_during(run, lambda: list(checkpoints.glob("train_stage2-*/checkpoints/checkpoint-*")))
+    return run
+
+
 @pytest.fixture(scope="module")
-def disturbed_run(first_run: Outcome, site: Site, side: ThreadPoolExecutor) -> Outcome:
+def disturbed_run(first_run: Outcome, site: Site, executor: ThreadPoolExecutor) -> Outcome:
     """The same run with Stage 2 anew; its pod is evicted in the middle, and the orchestrator's is killed."""
-    run = run_with_training_anew(site, side)
+    run = run_until_checkpoint(site, executor)
     site.cluster.evict(site.pods("disturbed", "train_stage2")[0])
     site.cluster.kill(site.orchestrator_pods("disturbed")[0])
     return run.result()
 
 
-def test_a_run_whose_orchestrator_was_killed_and_whose_training_was_evicted_completes(
-    disturbed_run: Outcome, site: Site
-) -> None:
+def test_a_run_whose_orchestrator_was_killed_completes(disturbed_run: Outcome, site: Site) -> None:
     assert disturbed_run.status == "completed", disturbed_run.output[-3000:]
     assert [pod["status"]["phase"] for pod in site.orchestrator_pods("disturbed")] == ["Failed", "Succeeded"]
 
@@ -108,21 +119,31 @@ def test_a_run_whose_orchestrator_was_killed_and_whose_training_was_evicted_comp
 def test_evicted_training_resumes_from_its_checkpoint_to_the_same_weights(
     first_run: Outcome, disturbed_run: Outcome, site: Site
 ) -> None:
-    assert_evicted_training_went_on(first_run, disturbed_run, site)
+    """From the checkpoint that it saved on SIGTERM, to the weights of the run that nothing happened to."""
+    pods = site.pods("disturbed", "train_stage2")
+    assert [pod["status"]["phase"] for pod in pods] == ["Failed", "Succeeded"]
+    evicted, resumed = map(site.cluster.log, pods)
+    assert "goes on from step" not in evicted
+    (step,) = re.findall(r"stage 2: SIGTERM; saves a checkpoint of step (\d+) and ends", evicted)
+    assert f"goes on from step {step}" in resumed
+    assert disturbed_run.hashes["r2d_stage2_model"] == first_run.hashes["r2d_stage2_model"]
 
 
 def test_what_is_cached_makes_no_pod(disturbed_run: Outcome, site: Site) -> None:
-    # Evaluation finds the same weights, so it is cached although training ran; the registration is checked each time.
+    """Evaluation finds the same weights, so it is cached although training ran; registration is never cached."""
+    assert disturbed_run.status == "completed", disturbed_run.output[-3000:]
     assert set(site.nodes_of_steps("disturbed")) == {"train_stage2", "register_model"}
     assert disturbed_run.steps["evaluate"] == "cached"
 
 
 @pytest.fixture(scope="module")
-def failed_runs(disturbed_run: Outcome, site: Site, side: ThreadPoolExecutor) -> dict[str, Outcome]:
-    """Two runs that cannot end well, side by side: no node has the GPU that is asked for; a step stops on its data."""
+def failed_runs(disturbed_run: Outcome, site: Site, executor: ThreadPoolExecutor) -> dict[str, Outcome]:
+    """Two runs that fail, side by side: no node has the GPU that is asked for; a step stops on its data."""
     runs = {
-        "no-node": side.submit(site.run, "no-node", CONFIG, train_stage2=NO_NODE),
-        "broken-data": side.submit(site.run, "broken-data", BROKEN, validate_examples={"retry": {"max_retries": 1}}),
+        "no-node": executor.submit(site.run, "no-node", CONFIG, train_stage2=NO_NODE),
+        "broken-data": executor.submit(
+            site.run, "broken-data", BROKEN, validate_examples={"retry": {"max_retries": 1}}
+        ),
     }
     return {name: run.result() for name, run in runs.items()}
 
@@ -141,44 +162,43 @@ def test_a_gpu_that_no_node_has_fails_the_run_at_its_deadline_with_the_reason(
 
 
 def test_a_failing_step_is_tried_again_and_then_fails_the_run(failed_runs: dict[str, Outcome], site: Site) -> None:
-    failed = failed_runs["broken-data"]
-    assert failed.status == "failed"
+    assert failed_runs["broken-data"].status == "failed"
     logs = [site.cluster.log(pod) for pod in site.pods("broken-data", "validate_examples")]
     # One pod more than tries, for `backoff_limit_margin`; the server does not let it begin the step again.
     assert ["text_length" in log for log in logs] == [True, True, False]
     assert set(site.nodes_of_steps("broken-data")) == {"validate_examples"}
 
 
-@pytest.mark.parametrize("name", ["no-node", "broken-data"])
-def test_the_command_of_a_failed_run_exits_with_an_error(failed_runs: dict[str, Outcome], name: str) -> None:
-    assert failed_runs[name].exit_code != 0, failed_runs[name].output[-2000:]
+def test_the_command_of_a_failed_run_exits_with_an_error(failed_runs: dict[str, Outcome]) -> None:
+    for name, failed in failed_runs.items():
+        assert failed.exit_code != 0, (name, failed.output[-2000:])
 
 
-@pytest.fixture(scope="module")
-def failed_client(failed_runs: dict[str, Outcome], site: Site) -> tuple[dict[str, Any], str]:
-    """Status and log of the CronJob's job, when its run stops on its data."""
+def test_the_job_of_the_cronjob_fails_with_its_run(failed_runs: dict[str, Outcome], site: Site) -> None:
     config = BROKEN | {"registration": {"model_name": "other"}}  # without a champion the first call trains
     site.start_client("retraining-1", config, validate_examples={"retry": {"max_retries": 0}})
-
-    def job() -> dict[str, Any]:
-        (found,) = [one for one in site.cluster.objects("jobs") if one["metadata"]["name"] == "retraining-1"]
-        return found
-
     deadline = time.monotonic() + 900
-    while not job()["status"].get("conditions"):
+    status: dict[str, Any] = {}
+    while not status.get("conditions"):
         assert time.monotonic() < deadline
         time.sleep(0.5)
+        (status,) = [j["status"] for j in site.cluster.objects("jobs") if j["metadata"]["name"] == "retraining-1"]
     (pod,) = site.cluster.pods(**{"job-name": "retraining-1"})
-    return job()["status"], site.cluster.log(pod)
-
-
-def test_the_job_of_the_cronjob_fails_with_its_run(failed_client: tuple[dict[str, Any], str]) -> None:
-    status, log = failed_client
+    log = site.cluster.log(pod)
     assert [condition["type"] for condition in status["conditions"]] == ["Failed"], log[-3000:]
     assert status["failed"] == 1
     assert "validate_examples" in log
     assert "Traceback" not in log.splitlines()[-1]
 
 
-def test_a_client_without_rights_is_told_which_rule_is_missing(failed_runs: dict[str, Outcome], site: Site) -> None:
-    assert_a_client_without_rights_is_told_the_missing_rule(site)
+def test_a_client_without_rights_is_told_which_rule_is_missing(disturbed_run: Outcome, site: Site) -> None:
+    environment = site.place.environment
+    allowed = environment["KUBECONFIG"]
+    environment["KUBECONFIG"] = str(site.cluster.kubeconfig("step", NAMESPACE))
+    try:
+        refused = site.run("refused", CONFIG)
+    finally:
+        environment["KUBECONFIG"] = allowed
+    assert refused.exit_code != 0
+    missing = 'cannot create resource "secrets" in API group "" in the namespace "reason2decide"'
+    assert missing in " ".join(refused.output.split())

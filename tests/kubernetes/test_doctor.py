@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,10 +20,11 @@ from mlops.doctor import (
     most_gpus,
     required_rights,
 )
-from tests.kubernetes.cluster import Cluster, Image, node
-from tests.kubernetes.cluster.launches import Launch
-from tests.kubernetes.manifests import IMAGE, K8S, ROOT, files
+from tests.kubernetes.cluster.cluster import Cluster, node
+from tests.kubernetes.cluster.kubelet import Image, Launch
+from tests.kubernetes.manifests import IMAGE, K8S, manifests, read_yaml, run_session
 
+CLAIMS = ("checkpoints", "model-cache", "data")
 LABELS = {"nvidia.com/gpu.present": "true"}
 
 
@@ -76,15 +74,14 @@ def test_a_step_that_would_wait_is_told_why(nodes: list[Any], pods: list[Any], w
 
 def test_a_step_that_asks_for_more_than_the_quota_is_refused_before_it_waits() -> None:
     quota = {"spec": {"hard": {"requests.nvidia.com/gpu": "1", "pods": "30"}}}
-    run = yaml.safe_load((ROOT / "configs" / "kubernetes.yaml").read_text(encoding="utf-8"))
-    assert most_gpus(run) == 1
+    assert most_gpus(read_yaml("configs/kubernetes.yaml")) == 1
     finding = check_gpus([gpu_node("a", 4)], [], wanted=2, quotas=[quota])
     assert finding.detail == "the quota allows 1 GPUs; one step asks for 2"
     assert check_gpus([gpu_node("a", 4)], [], wanted=1, quotas=[quota, {"spec": {"hard": {"pods": "3"}}}]).ok
 
 
 def test_volumes_are_there_or_bound_on_first_use() -> None:
-    bound = [claim(name) for name in ("checkpoints", "model-cache", "data")]
+    bound = [claim(name) for name in CLAIMS]
     waiting = [*bound[:2], claim("data", "Pending")]
     lazy = storage_class("lazy", default=True, mode="WaitForFirstConsumer")
     eager = storage_class("eager", default=True, mode="Immediate")
@@ -96,7 +93,7 @@ def test_volumes_are_there_or_bound_on_first_use() -> None:
 
 
 def test_the_rights_asked_for_are_those_of_the_role_that_is_shipped() -> None:
-    rights = required_rights(files()["base/rbac.yaml"], "submitter")
+    rights = required_rights(manifests(), "submitter")
     assert ("batch", "jobs", "create") in rights
     assert ("", "pods/log", "get") in rights
     allowed = dict.fromkeys(rights, True)
@@ -123,7 +120,7 @@ def test_a_failure_is_shown_with_its_fix() -> None:
 
 
 class PrintsItsVersions:
-    """A container that has run our command as soon as it is started."""
+    """A container that has run the doctor's command as soon as it is started."""
 
     def __init__(self, launch: Launch) -> None:
         packages = ("zenml", "mlflow", "torch", "transformers")
@@ -140,15 +137,12 @@ class PrintsItsVersions:
 
 def kubeconfig_of_both(cluster: Cluster, folder: Path) -> Path:
     """Contexts `admin`, and `step`, the account without any right."""
-    paths = {"admin": cluster.kubeconfig(), "step": cluster.kubeconfig("step", "reason2decide")}
-    read = {name: yaml.safe_load(path.read_text(encoding="utf-8")) for name, path in paths.items()}
-    both = read["admin"] | {
-        "users": [config["users"][0] for config in read.values()],
-        "contexts": [{**config["contexts"][0], "name": name} for name, config in read.items()],
-        "current-context": "admin",
-    }
+    config = yaml.safe_load(cluster.kubeconfig().read_text(encoding="utf-8"))
+    step = yaml.safe_load(cluster.kubeconfig("step", "reason2decide").read_text(encoding="utf-8"))
+    config["users"] += step["users"]
+    config["contexts"] = [{**one["contexts"][0], "name": name} for name, one in (("admin", config), ("step", step))]
     path = folder / "kubeconfig.yaml"
-    path.write_text(yaml.safe_dump(both), encoding="utf-8")
+    path.write_text(yaml.safe_dump(config | {"current-context": "admin"}), encoding="utf-8")
     return path
 
 
@@ -158,33 +152,24 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("doctor")
     image = Image(folders={}, environment={"PATH": "/usr/bin"})
     with Cluster(folder / "cluster", {IMAGE: image}, start=PrintsItsVersions) as cluster:
-        base = K8S / "base"
-        cluster.apply(*(base / f"{name}.yaml" for name in ("namespace", "rbac", "priorities", "limits")))
-        for volume in yaml.safe_load_all((base / "volumes.yaml").read_text(encoding="utf-8")):
-            cluster.apply(volume | {"status": {"phase": "Bound"}})
+        cluster.apply(*(K8S / "base" / f"{name}.yaml" for name in ("namespace", "rbac", "priorities", "limits")))
+        claims = [m for m in manifests() if m["kind"] == "PersistentVolumeClaim" and m["metadata"]["name"] in CLAIMS]
+        cluster.apply(*({**claim, "status": {"phase": "Bound"}} for claim in claims))
         cpu = {"cpu": "8", "memory": "32Gi", "pods": "110"}
-        cluster.apply(node("cpu-0", cpu, labels={}), node("gpu-0", cpu | {"nvidia.com/gpu": "2"}, labels=LABELS))
-        target = folder / "findings.json"
-        environment = os.environ | {
-            "PYTHONPATH": str(ROOT),
-            "ZENML_CONFIG_PATH": str(folder / "zenml"),
-            "R2D_IMAGE": IMAGE,
-            "R2D_REGISTRY": "registry.invalid",
-            "KUBECONFIG": str(kubeconfig_of_both(cluster, folder)),
-            "R2D_KUBE_CONTEXT": "admin",
-            "R2D_S3_ENDPOINT": "http://127.0.0.1:9",
-            "R2D_MLFLOW_URL": "http://127.0.0.1:9",
-            "AWS_MAX_ATTEMPTS": "1",
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        }
-        command = [sys.executable, "-m", "tests.kubernetes.doctor_session", str(target)]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        cluster.apply(node("cpu-0", cpu, {}), node("gpu-0", cpu | {"nvidia.com/gpu": "2"}, LABELS))
+        answer = run_session(
+            "doctor",
+            folder,
+            KUBECONFIG=str(kubeconfig_of_both(cluster, folder)),
+            R2D_KUBE_CONTEXT="admin",
+            R2D_S3_ENDPOINT="http://127.0.0.1:9",
+            R2D_MLFLOW_URL="http://127.0.0.1:9",
+            AWS_MAX_ATTEMPTS="1",
+            MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",
+        )
         assert cluster.faults == []
-        left = [job["metadata"]["name"] for job in cluster.objects("jobs")]
-        assert left == [], "the doctor leaves nothing behind"
-    found: dict[str, Any] = json.loads(Path(target).read_text(encoding="utf-8"))
-    return found
+        assert cluster.objects("jobs") == [], "the doctor leaves nothing behind"
+    return json.loads(answer)
 
 
 def test_every_look_is_taken_whatever_the_ones_before_it_found(findings: dict[str, Any]) -> None:

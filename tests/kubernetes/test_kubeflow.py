@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.kubernetes.manifests import IMAGE, ROOT, session
+from tests.kubernetes.manifests import IMAGE, ROOT, read_yaml, run_session
 
 pytestmark = pytest.mark.cluster
 
@@ -47,14 +47,13 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def compiled(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What ZenML wrote for Kubeflow out of configs/kubeflow.yaml."""
-    read: dict[str, Any] = yaml.safe_load(session("kubeflow_session", tmp_path_factory.mktemp("kubeflow"), python))
-    return read
+    return yaml.safe_load(run_session("kubeflow", tmp_path_factory.mktemp("kubeflow"), python))
 
 
 def containers(compiled: dict[str, Any]) -> dict[str, Any]:
     """Step -> its container."""
     executors = compiled["deploymentSpec"]["executors"].items()
-    return {name.removeprefix("exec-"): one["container"] for name, one in executors}
+    return {name.removeprefix("exec-"): executor["container"] for name, executor in executors}
 
 
 def test_every_step_is_a_container_of_our_image(compiled: dict[str, Any]) -> None:
@@ -102,8 +101,4 @@ def test_a_gpu_that_is_asked_for_is_lost_on_the_way(python: Path) -> None:
 
 
 def test_the_run_is_that_of_the_demo() -> None:
-    kubeflow, demo = (
-        yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text(encoding="utf-8"))["parameters"]
-        for name in ("kubeflow", "demo")
-    )
-    assert kubeflow == demo
+    assert read_yaml("configs/kubeflow.yaml")["parameters"] == read_yaml("configs/demo.yaml")["parameters"]

@@ -8,7 +8,7 @@ import pytest
 
 from mlops.stack import Registered, StackFile, changes, read_stack
 from r2d.errors import ConfigError
-from tests.kubernetes.manifests import ROOT, zenml_session
+from tests.kubernetes.manifests import ROOT, stack_session
 
 STACK = ROOT / "k8s" / "stack.yaml"
 
@@ -22,8 +22,7 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> StackFile:
 @pytest.fixture(scope="module")
 def applied() -> dict[str, list[str]]:
     """What `apply_stack` said to a real ZenML, in one situation after another."""
-    said: dict[str, list[str]] = zenml_session()["applied"]
-    return said
+    return stack_session()["applied"]
 
 
 def as_registered(stack: StackFile) -> dict[tuple[str, str], Registered]:

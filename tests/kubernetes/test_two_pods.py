@@ -7,7 +7,6 @@ The test cluster has no DNS: the name of the first pod, which the step operator 
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,9 +18,11 @@ from safetensors.torch import load_file
 
 from r2d.training.stage2 import train_stage2
 from r2d.training.work import StageResult, read_result, write_work
-from tests.kubernetes.cluster import Cluster, Image, sandbox
-from tests.kubernetes.cluster.site import BASE, NAMESPACE, ROOT, Site, nodes, running_site
-from tests.kubernetes.cluster.store import Object
+from tests.kubernetes.cluster.cluster import Cluster
+from tests.kubernetes.cluster.containers import sandbox_obstacle
+from tests.kubernetes.cluster.kubelet import Image
+from tests.kubernetes.cluster.site import BASE, NAMESPACE, ROOT, SHORT_BACKOFF, Site, nodes, running_site
+from tests.kubernetes.test_cluster_runs import wait_during
 from tests.training.conftest import ranks_work
 from tests.training.test_distributed import LOSS_ATOL, WEIGHTS_ATOL
 
@@ -40,20 +41,6 @@ answer = ""
 """
 
 
-def second_gpu_node() -> Object:
-    """Another like `gpu-0`."""
-    (first,) = [node for node in nodes() if node["metadata"]["name"] == "gpu-0"]
-    first["metadata"]["name"] = first["metadata"]["labels"]["kubernetes.io/hostname"] = "gpu-1"
-    return first
-
-
-def quota_of_the_overlay() -> Object:
-    """That of the base with the two GPUs of k8s/overlays/gpu."""
-    (quota, _) = yaml.safe_load_all((BASE / "limits.yaml").read_text(encoding="utf-8"))
-    quota["spec"]["hard"]["requests.nvidia.com/gpu"] = "2"
-    return dict(quota)
-
-
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("dns") / "hosts"
@@ -63,27 +50,32 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(hosts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    if obstacle := sandbox.obstacle():
+    """The site with two nodes like `gpu-0`, the quota of two GPUs of k8s/overlays/gpu, and our component."""
+    if obstacle := sandbox_obstacle():
         pytest.skip(obstacle)
 
-    def with_hosts(folder: Path, images: Mapping[str, Image]) -> Cluster:
-        known = {
-            name: dataclasses.replace(image, folders={**image.folders, "/etc/hosts": hosts})
-            for name, image in images.items()
-        }
-        return Cluster(folder, known, backoff_seconds=0.5)
-
-    with running_site(tmp_path_factory.mktemp("site"), with_hosts) as site:
-        site.cluster.delete("resourcequotas", "reason2decide", NAMESPACE)
-        site.cluster.apply(
-            COMPONENT / "rights.yaml", COMPONENT / "network.yaml", second_gpu_node(), quota_of_the_overlay()
+    def cluster_with_hosts(folder: Path, images: Mapping[str, Image]) -> Cluster:
+        return SHORT_BACKOFF(
+            folder,
+            {
+                name: dataclasses.replace(image, folders={**image.folders, "/etc/hosts": hosts})
+                for name, image in images.items()
+            },
         )
+
+    _, second = nodes()
+    second["metadata"]["name"] = second["metadata"]["labels"]["kubernetes.io/hostname"] = "gpu-1"
+    quota, _ = yaml.safe_load_all((BASE / "limits.yaml").read_text(encoding="utf-8"))
+    quota["spec"]["hard"]["requests.nvidia.com/gpu"] = "2"
+    with running_site(tmp_path_factory.mktemp("site"), cluster_with_hosts) as site:
+        site.cluster.delete("resourcequotas", "reason2decide", NAMESPACE)
+        site.cluster.apply(COMPONENT / "rights.yaml", COMPONENT / "network.yaml", second, quota)
         site.place.python(REGISTER)
         yield site
 
 
 @pytest.fixture(scope="module")
-def of_two_pods(site: Site, hosts: Path) -> StageResult:
+def result_of_two_pods(site: Site, hosts: Path) -> StageResult:
     """What two pods left on the volume of checkpoints."""
     run = yaml.safe_load((ROOT / "configs" / "cluster" / "multi_node.yaml").read_text(encoding="utf-8"))
     run["settings"]["orchestrator"]["job_monitoring_interval"] = 1
@@ -95,21 +87,18 @@ def of_two_pods(site: Site, hosts: Path) -> StageResult:
     write_work(ranks_work(work_dir))
     command = ["zenml", "pipeline", "run", "pipelines.multi_node.multi_node", "--config", str(path)]
     with ThreadPoolExecutor() as pool:
-        typed = pool.submit(site.place.type, *command, check=False)
-        while not site.cluster.objects("services"):
-            assert not typed.done(), typed.result().stdout + typed.result().stderr
-            time.sleep(0.1)
+        typed = pool.submit(site.place.type, *command)
+        wait_during(typed, lambda: site.cluster.objects("services"))
         (service,) = site.cluster.objects("services")
         name = service["metadata"]["name"]
         with hosts.open("a", encoding="utf-8") as file:
             file.write(f"127.0.0.1 {name}-0.{name}.{NAMESPACE}.svc\n")
-        done = typed.result()
     logs = {pod["metadata"]["name"]: site.cluster.log(pod)[-1500:] for pod in site.cluster.pods()}
-    assert done.returncode == 0, (done.stdout[-2000:], done.stderr[-2000:], logs)
+    assert typed.exception() is None, (typed.exception(), logs)
     return read_result(work_dir)
 
 
-def test_the_step_was_two_pods_and_each_was_a_rank(of_two_pods: StageResult, site: Site) -> None:
+def test_the_step_was_two_pods_and_each_was_a_rank(result_of_two_pods: StageResult, site: Site) -> None:
     pods = [pod for pod in site.cluster.pods() if "subdomain" in pod["spec"]]
     assert [pod["status"]["phase"] for pod in pods] == ["Succeeded"] * 2
     assert {pod["spec"]["nodeName"] for pod in pods} == {"gpu-0", "gpu-1"}
@@ -117,10 +106,12 @@ def test_the_step_was_two_pods_and_each_was_a_rank(of_two_pods: StageResult, sit
     assert "steps of 8 rows on each of 2 devices" in log
 
 
-def test_two_pods_train_to_the_weights_of_one_process(of_two_pods: StageResult, site: Site, tmp_path: Path) -> None:
+def test_two_pods_train_to_the_weights_of_one_process(
+    result_of_two_pods: StageResult, site: Site, tmp_path: Path
+) -> None:
     one = train_stage2(ranks_work(tmp_path))
-    assert of_two_pods.selected_step == one.selected_step
-    assert of_two_pods.best_value == pytest.approx(one.best_value, abs=LOSS_ATOL)
+    assert result_of_two_pods.selected_step == one.selected_step
+    assert result_of_two_pods.best_value == pytest.approx(one.best_value, abs=LOSS_ATOL)
     best = site.cluster.volume("checkpoints", NAMESPACE) / "toy" / "best" / "model.safetensors"
     theirs = load_file(best)
     for name, weight in load_file(one.model_folder / "model.safetensors").items():

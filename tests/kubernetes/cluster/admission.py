@@ -1,78 +1,73 @@
-"""What an object goes through before it is kept: defaults, schema, rules that no schema states, policies."""
+"""Admission: defaults, schema, rules that no schema states, PodSecurity, limit ranges and quotas."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from tests.kubernetes.cluster.pod_rules import job_faults, pod_faults
-from tests.kubernetes.cluster.pod_security import check_pod_security
-from tests.kubernetes.cluster.quotas import apply_limit_ranges, check_quotas
-from tests.kubernetes.cluster.refusals import forbidden, invalid
-from tests.kubernetes.cluster.resources import Target
-from tests.kubernetes.cluster.store import Object, Store
+from kubernetes.utils.quantity import parse_quantity
+
+from tests.kubernetes.cluster.objects import Address, Object, RefusedError, Store, is_finished
 
 SCHEMA_VERSION = "1.37"
-"""Of which Kubernetes release the schemas are, and the version that the server says it has."""
+"""The Kubernetes release whose schemas are used; the server says that it is of this version."""
 
-_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
 _LABEL_VALUE = re.compile(r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")
+_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
+_ENFORCE = "pod-security.kubernetes.io/enforce"
+_RESTRICTED_VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "secret"}
+_RESTRICTED_VOLUMES |= {"image", "projected"}
 
 
-def admit(store: Store, target: Target, item: Object, *, is_new: bool = True) -> Object:
-    """The object as it is kept; of one that replaces another, the status and the policies are left alone.
+def admit(store: Store, address: Address, item: Object, *, is_new: bool = True) -> Object:
+    """The object as it is kept: without nulls, with its defaults.
+
+    Args:
+        is_new: False for a changed object, which keeps its status and is not charged to a quota again.
 
     Raises:
-        RefusedError: 403 or 422, with what is wrong.
+        RefusedError: 422, it is invalid, with every fault; 403, a policy or a quota of its namespace forbids it.
     """
-    item = without_nulls(item)
-    item.setdefault("kind", target.resource.kind)
-    item.setdefault("apiVersion", target.resource.api_version)
+    item = {"apiVersion": address.kind.api_version, "kind": address.kind.name, **without_nulls(item)}
     metadata = item.setdefault("metadata", {})
-    if target.resource.namespaced and metadata.setdefault("namespace", target.namespace) != target.namespace:
-        raise invalid(f"the namespace of the object ({metadata['namespace']}) is not that of the request")
-    check_schema(item)
-    faults = list(_metadata_faults(target, metadata))
-    if target.resource.plural == "jobs":
-        _set_job_defaults(item["spec"])
-        faults += job_faults(item)
-    if target.resource.plural == "pods":
-        _set_pod_defaults(item["spec"])
-        faults += pod_faults(item["spec"], "spec")
+    if address.namespace and metadata.setdefault("namespace", address.namespace) != address.namespace:
+        raise RefusedError(422, "Invalid", f"namespace {metadata['namespace']} is not that of the request")
+    faults = [fault] if (fault := _schema_fault(json.dumps(item))) else []
+    if not faults:
+        faults = list(_metadata_faults(address, metadata))
+        if address.plural == "jobs":
+            _set_job_defaults(item["spec"])
+            faults += _job_faults(item)
+        if address.plural == "pods":
+            item["spec"] = {"restartPolicy": "Always", "serviceAccountName": "default", **item["spec"]}
+            item["spec"].setdefault("terminationGracePeriodSeconds", 30)
+            faults += _pod_faults(item["spec"], "spec")
+    name = metadata.get("name") or metadata.get("generateName", "")
     if faults:
-        name = metadata.get("name") or metadata.get("generateName", "")
-        raise invalid(f'{target.resource.kind}{_dotted(target)} "{name}" is invalid: {", ".join(faults)}')
-    if is_new and target.resource.plural in ("pods", "jobs"):
-        item["status"] = {"phase": "Pending"} if target.resource.plural == "pods" else {}
-        if target.resource.plural == "pods":
-            _admit_pod(store, item)
-        check_quotas(store, item, target.resource.plural)
+        raise RefusedError(422, "Invalid", f'{item["kind"]} "{name}" is invalid: {", ".join(faults)}')
+    if is_new and address.plural in ("pods", "jobs"):
+        item["status"] = {"phase": "Pending"} if address.plural == "pods" else {}
+        refusals = list(_pod_refusals(store, item)) if address.plural == "pods" else []
+        if refusals := refusals or list(_quota_refusals(store, address.plural, item)):
+            raise RefusedError(403, "Forbidden", f'{address.qualified} "{name}" is forbidden: {", ".join(refusals)}')
     return item
 
 
 def without_nulls(item: Any) -> Any:
-    """An object without explicit nulls, which an API server drops (clients send many)."""
+    """An object without explicit nulls, which an API server drops; clients send many."""
     if isinstance(item, dict):
         return {name: without_nulls(value) for name, value in item.items() if value is not None}
-    if isinstance(item, list):
-        return [without_nulls(value) for value in item]
-    return item
-
-
-def check_schema(item: Object) -> None:
-    """Hold an object to the schema of its kind; unlike a real server by default, unknown fields are refused.
-
-    Raises:
-        RefusedError: 422, with the path of the fault.
-    """
-    if fault := _schema_fault(json.dumps(item)):
-        raise invalid(f'{item["kind"]} "{item["metadata"].get("name", "")}" is invalid: {fault}')
+    return [without_nulls(value) for value in item] if isinstance(item, list) else item
 
 
 @lru_cache(maxsize=1024)
 def _schema_fault(text: str) -> str:
+    """The fault of an object against the schema of its kind. Unlike a real server, it refuses unknown fields."""
     import kubernetes_validate
 
     try:
@@ -82,52 +77,164 @@ def _schema_fault(text: str) -> str:
     return ""
 
 
-def _set_job_defaults(spec: dict[str, Any]) -> None:
-    if "completions" not in spec and "parallelism" not in spec:
-        spec["completions"] = 1
+def _metadata_faults(address: Address, metadata: Object) -> Iterator[str]:
+    name = metadata.get("name") or (metadata["generateName"] + "00000" if "generateName" in metadata else "")
+    if not _NAME.match(name):
+        yield f'metadata.name: Invalid value: "{name}": a lowercase RFC 1123 subdomain is required'
+    if address.plural == "jobs" and len(name) > 63:
+        yield "metadata.name: must be no more than 63 characters, as it is a label of the pods"
+    for label, value in (metadata.get("labels") or {}).items():
+        if not _LABEL_VALUE.match(value):
+            yield f'metadata.labels: Invalid value: "{value}": of {label}: at most 63 of letters, digits, -_.'
+
+
+def _set_job_defaults(spec: Object) -> None:
     spec.setdefault("parallelism", 1)
     spec.setdefault("completions", spec["parallelism"])
     spec.setdefault("backoffLimit", 6)
     spec.setdefault("completionMode", "NonIndexed")
-    for rule in (spec.get("podFailurePolicy") or {}).get("rules", []):
-        for condition in rule.get("onPodConditions") or []:
+    for rule in spec.get("podFailurePolicy", {}).get("rules", []):
+        for condition in rule.get("onPodConditions", []):
             condition.setdefault("status", "True")
 
 
-def _set_pod_defaults(spec: dict[str, Any]) -> None:
-    spec.setdefault("restartPolicy", "Always")
-    spec.setdefault("serviceAccountName", "default")
-    spec.setdefault("terminationGracePeriodSeconds", 30)
+def _job_faults(job: Object) -> Iterator[str]:
+    """What is wrong with a job and the pods that it would make, beyond what the schema states."""
+    template, policy = job["spec"]["template"]["spec"], job["spec"].get("podFailurePolicy", {})
+    if template.get("restartPolicy", "Always") not in ("Never", "OnFailure"):
+        yield 'spec.template.spec.restartPolicy: valid values: "OnFailure", "Never"'
+    if job["spec"].get("suspend"):
+        yield "spec.suspend: the test cluster does not know it"
+    for number, rule in enumerate(policy.get("rules", [])):
+        where = f"spec.podFailurePolicy.rules[{number}]"
+        if ("onExitCodes" in rule) == bool(rule.get("onPodConditions")):
+            yield f"{where}: exactly one of onExitCodes and onPodConditions is required"
+        if rule["action"] not in ("Ignore", "Count", "FailJob"):
+            yield f"{where}: the test cluster does not know the action {rule['action']}"
+    yield from _pod_faults(template, "spec.template.spec")
 
 
-def _admit_pod(store: Store, pod: Object) -> None:
-    metadata, spec = pod["metadata"], pod["spec"]
-    where = f'pods "{metadata.get("name", "")}" is forbidden'
-    account = spec["serviceAccountName"]
-    if account != "default" and store.find("serviceaccounts", account, metadata["namespace"]) is None:
-        raise forbidden(
-            f"{where}: error looking up service account {metadata['namespace']}/{account}: "
-            f'serviceaccount "{account}" not found'
-        )
-    priority = spec.get("priorityClassName", "")
-    if priority and not priority.startswith("system-") and store.find("priorityclasses", priority) is None:
-        raise forbidden(f"{where}: no PriorityClass with name {priority} was found")
-    apply_limit_ranges(store, pod)
-    check_pod_security(store, pod)
+def _pod_faults(spec: Object, where: str) -> Iterator[str]:
+    volumes = {volume["name"] for volume in spec.get("volumes", [])}
+    for number, container in enumerate(spec["containers"]):
+        place, mounts = f"{where}.containers[{number}]", container.get("volumeMounts", [])
+        for path, count in Counter(mount["mountPath"] for mount in mounts).items():
+            if count > 1:
+                yield f'{place}.volumeMounts: "{path}": must be unique'
+        for missing in {mount["name"] for mount in mounts} - volumes:
+            yield f'{place}.volumeMounts: Not found: "{missing}"'
+        yield from (f"{place}.resources.{fault}" for fault in _resource_faults(container.get("resources", {})))
 
 
-def _metadata_faults(target: Target, metadata: dict[str, Any]) -> list[str]:
-    faults = []
-    name = metadata.get("name") or (metadata.get("generateName", "") + "00000" if "generateName" in metadata else "")
-    if not name:
-        faults.append("metadata.name: Required value: name or generateName is required")
-    elif not _NAME.match(name) and not target.resource.group.startswith("rbac"):
-        faults.append(f'metadata.name: Invalid value: "{name}": must be a lowercase RFC 1123 subdomain')
-    for label, value in (metadata.get("labels") or {}).items():
-        if not _LABEL_VALUE.match(value):
-            faults.append(f'metadata.labels: Invalid value: "{value}": of {label}: at most 63 of letters, digits, -_.')
-    return faults
+def _resource_faults(resources: Object) -> Iterator[str]:
+    try:
+        requests, limits = amounts(resources.get("requests")), amounts(resources.get("limits"))
+    except ValueError as error:
+        yield f"requests or limits: {error}"
+        return
+    for name, asked in {**limits, **requests}.items():
+        is_device = "/" in name  # counted in whole devices, as nvidia.com/gpu is
+        if is_device and asked != int(asked):
+            yield f"{name}: Invalid value: must be an integer"
+        if is_device and name in requests and requests[name] != limits.get(name):
+            yield f"requests: Invalid value: must be equal to {name} limit of {limits.get(name, 0)}"
+        elif name in requests and requests[name] > limits.get(name, requests[name]):
+            yield f"requests: Invalid value: must be less than or equal to {name} limit of {limits[name]}"
 
 
-def _dotted(target: Target) -> str:
-    return f".{target.resource.group}" if target.resource.group else ""
+def amounts(quantities: Object | None) -> dict[str, Decimal]:
+    """Resource -> its quantity as a number: `500m` is 0.5, `1Gi` is 2**30.
+
+    Raises:
+        ValueError: one of them is not a quantity.
+    """
+    return {name: parse_quantity(quantity) for name, quantity in (quantities or {}).items()}
+
+
+def _pod_refusals(store: Store, pod: Object) -> Iterator[str]:
+    """Why a new pod may not be in its namespace; gives its containers the defaults of the limit ranges on the way."""
+    spec, namespace = pod["spec"], pod["metadata"]["namespace"]
+    account, priority = spec["serviceAccountName"], spec.get("priorityClassName")
+    if account != "default" and store.find("serviceaccounts", account, namespace) is None:
+        yield f'error looking up service account {namespace}/{account}: serviceaccount "{account}" not found'
+    if priority and store.find("priorityclasses", priority) is None:
+        yield f"no PriorityClass with name {priority} was found"
+    limits = [
+        limit
+        for limit_range in store.list("limitranges", namespace)
+        for limit in limit_range["spec"]["limits"]
+        if limit["type"] == "Container"
+    ]
+    for container in spec["containers"]:
+        resources = container.setdefault("resources", {})
+        for limit in limits:
+            resources["limits"] = {**limit.get("default", {}), **resources.get("limits", {})}
+            resources["requests"] = {**limit.get("defaultRequest", {}), **resources.get("requests", {})}
+        if "limits" in resources:  # a request that nobody named is the limit
+            resources["requests"] = {**resources["limits"], **resources.get("requests", {})}
+        allowed = amounts(resources.get("limits"))
+        for limit in limits:
+            for name, most in amounts(limit.get("max")).items():
+                if allowed.get(name, most + 1) > most:
+                    yield f"maximum {name} usage per Container is {most}, but limit is {allowed.get(name, 'not set')}"
+    labels = (store.find("namespaces", namespace) or {"metadata": {}})["metadata"].get("labels", {})
+    level = labels.get(_ENFORCE, "privileged")
+    if level not in ("privileged", "restricted"):
+        raise ValueError(f"{_ENFORCE}={level}: the test cluster knows 'privileged' and 'restricted'")
+    if level == "restricted" and (violations := list(restricted_violations(spec))):
+        yield f'violates PodSecurity "restricted:latest": {", ".join(violations)}'
+
+
+def restricted_violations(spec: Object) -> Iterator[str]:
+    """Everything in a pod that the Pod Security Standard "restricted" does not allow."""
+    yield from (f"host namespaces ({name}=true)" for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name))
+    for volume in spec.get("volumes", []):
+        for kind in set(volume) - {"name"} - _RESTRICTED_VOLUMES:
+            yield f'restricted volume types (volume "{volume["name"]}" uses restricted volume type "{kind}")'
+    for container in [*spec.get("initContainers", []), *spec["containers"]]:
+        own = container.get("securityContext", {})
+        context = {**spec.get("securityContext", {}), **own}
+        capabilities, seccomp = own.get("capabilities", {}), context.get("seccompProfile", {}).get("type")
+        wanted = {
+            "privileged=false": not own.get("privileged"),
+            "allowPrivilegeEscalation=false": own.get("allowPrivilegeEscalation") is False,
+            'capabilities.drop=["ALL"]': "ALL" in capabilities.get("drop", []),
+            "capabilities.add to NET_BIND_SERVICE alone": {*capabilities.get("add", [])} <= {"NET_BIND_SERVICE"},
+            "runAsNonRoot=true": context.get("runAsNonRoot") is True,
+            "runAsUser to one other than 0": context.get("runAsUser") != 0,
+            "seccompProfile.type to RuntimeDefault or Localhost": seccomp in ("RuntimeDefault", "Localhost"),
+        }
+        for setting, is_kept in wanted.items():
+            if not is_kept:
+                yield f'container "{container["name"]}" must set securityContext.{setting}'
+        if any(port.get("hostPort") for port in container.get("ports", [])):
+            yield f'container "{container["name"]}" uses a host port'
+
+
+def _quota_refusals(store: Store, plural: str, item: Object) -> Iterator[str]:
+    """What a new pod or job lacks, or has too much of, for the quotas of its namespace."""
+    namespace = item["metadata"]["namespace"]
+    charge = _charge(plural, item)
+    for quota in store.list("resourcequotas", namespace):
+        name, hard = quota["metadata"]["name"], amounts(quota["spec"].get("hard"))
+        compute = {f"{part}.{resource}" for part in ("requests", "limits") for resource in ("cpu", "memory")}
+        if plural == "pods" and (unnamed := sorted(compute & {*hard} - {*charge})):
+            yield f"failed quota: {name}: must specify {','.join(unnamed)}"
+        counted = [other for other in store.list(plural, namespace) if plural != "pods" or not is_finished(other)]
+        used = sum((_charge(plural, other) for other in counted), Counter())
+        for resource in sorted({*charge} & {*hard}):
+            if used[resource] + charge[resource] > hard[resource]:
+                amounts_shown = f"requested: {resource}={charge[resource]}, used: {resource}={used[resource]}"
+                yield f"exceeded quota: {name}, {amounts_shown}, limited: {resource}={hard[resource]}"
+
+
+def _charge(plural: str, item: Object) -> Counter[str]:
+    """What a pod or a job takes from a quota: `pods`, `limits.memory`, `count/jobs.batch`, ..."""
+    if plural == "jobs":
+        return Counter({"count/jobs.batch": 1})
+    charge: Counter[str] = Counter({"pods": 1})
+    for container in item["spec"]["containers"]:
+        for part in ("requests", "limits"):
+            quantities = amounts(container["resources"].get(part))
+            charge.update({f"{part}.{name}": amount for name, amount in quantities.items()})
+    return charge

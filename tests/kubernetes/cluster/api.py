@@ -1,223 +1,233 @@
-"""The API: what each request does to the store, for whom."""
+"""The API server of the test cluster: HTTPS, who may do what, what each request does to the store, the audit log."""
 
 from __future__ import annotations
 
 import copy
 import json
-from dataclasses import dataclass, field
-from typing import Any
+import re
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from tests.kubernetes.cluster.access import Access, Attempt
-from tests.kubernetes.cluster.admission import SCHEMA_VERSION, admit, without_nulls
-from tests.kubernetes.cluster.launches import Launcher
-from tests.kubernetes.cluster.refusals import (
-    RefusedError,
-    bad_request,
-    method_not_allowed,
-    unauthorized,
-    unsupported_media_type,
-)
-from tests.kubernetes.cluster.resources import RESOURCES, Target, target_of
-from tests.kubernetes.cluster.selectors import matches_fields, matches_labels
-from tests.kubernetes.cluster.store import Object, Store
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from werkzeug.serving import make_ssl_devcert
 
-MERGE_PATCHES = ("application/merge-patch+json", "application/strategic-merge-patch+json")
-DISRUPTED = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
+from tests.kubernetes.cluster.admission import SCHEMA_VERSION, admit
+from tests.kubernetes.cluster.objects import Address, Object, RefusedError, Store
 
-
-@dataclass(frozen=True)
-class Request:
-    """An HTTP request, read."""
-
-    method: str
-    path: str
-    query: dict[str, str] = field(default_factory=dict)
-    authorization: str = ""
-    content_type: str = "application/json"
-    body: bytes = b""
-
-    def json(self) -> Any:
-        try:
-            return json.loads(self.body or b"{}")
-        except ValueError as error:
-            raise bad_request(f"the body is no JSON: {error}") from error
+ADMIN = "admin"
+"""The user of the test itself, who may do everything."""
+VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+PATCH = "application/strategic-merge-patch+json"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A line of the audit log."""
+class AuditEntry(NamedTuple):
+    """A request that was allowed or refused."""
 
     user: str
     verb: str
-    group: str
     resource: str
-    namespace: str
     name: str
     code: int
 
 
-class Api:
-    """Answers requests."""
+class Access:
+    """Authentication by bearer tokens, and authorisation by the Roles and RoleBindings in the store."""
 
-    def __init__(self, store: Store, access: Access, launcher: Launcher) -> None:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._users: dict[str, str] = {}
+
+    def token(self, user: str) -> str:
+        """A new bearer token for a user."""
+        token = secrets.token_urlsafe(24)
+        self._users[token] = user
+        return token
+
+    def user(self, authorization: str) -> str:
+        """The user of an `Authorization` header. The in-cluster client writes `bearer` in lower case.
+
+        Raises:
+            RefusedError: 401, the header is missing or its token unknown.
+        """
+        user = self._users.get(re.sub(r"(?i)^bearer\s+", "", authorization).strip())
+        if user is None:
+            raise RefusedError(401, "Unauthorized", "Unauthorized")
+        return user
+
+    def allows(self, user: str, verb: str, address: Address) -> bool:
+        """Whether a role that is bound to the user has a rule for this."""
+        if user == ADMIN or (verb, address.plural) == ("create", "selfsubjectaccessreviews"):
+            return True
+        for binding in self.store.list("rolebindings", address.namespace) if address.namespace else []:
+            subjects = [service_account(subject["namespace"], subject["name"]) for subject in binding["subjects"]]
+            role = self.store.find("roles", binding["roleRef"]["name"], address.namespace)
+            for rule in role["rules"] if user in subjects and role else []:
+                is_of_resource = address.kind.group in rule["apiGroups"] and address.resource in rule["resources"]
+                if is_of_resource and verb in rule["verbs"] and "resourceNames" not in rule:
+                    return True
+        return False
+
+
+def service_account(namespace: str, name: str) -> str:
+    """The user name of a service account."""
+    return f"system:serviceaccount:{namespace}:{name}"
+
+
+class Api:
+    """Answers requests.
+
+    Args:
+        read_log: the output of the pod of a namespace and name.
+    """
+
+    def __init__(self, store: Store, access: Access, read_log: Callable[[str, str], str]) -> None:
         self.store = store
         self.access = access
-        self.launcher = launcher
-        self.audit: list[Entry] = []
+        self.read_log = read_log
+        self.audit: list[AuditEntry] = []
 
-    def answer(self, request: Request) -> tuple[int, Any]:
-        """Status code and body: an object, or text for a log."""
+    def answer(self, request: Request, body: bytes) -> tuple[int, Object | str]:
+        """Status code and content: an object, or the text of a log."""
+        if request.url.path.rstrip("/") == "/version":
+            return 200, _version()
         try:
-            document = _discovery(request.path.rstrip("/"))
-            if document is not None:
-                return 200, document
-            user = self.access.user(request.authorization)
-            if user is None:
-                raise unauthorized()
-            return self._audited(user, request)
+            user = self.access.user(request.headers.get("Authorization", ""))
+            address = Address.from_path(request.url.path)
+            verb = "list" if request.method == "GET" and not address.name else VERBS[request.method]
         except RefusedError as refusal:
             return refusal.code, refusal.status()
+        with self.store.lock:
+            try:
+                if not self.access.allows(user, verb, address):
+                    raise RefusedError(403, "Forbidden", _refusal(user, verb, address))
+                # What goes out is a copy: the cluster goes on changing its own object.
+                code, content = copy.deepcopy(self._serve(user, verb, address, request, json.loads(body or b"{}")))
+            except RefusedError as refusal:
+                code, content = refusal.code, refusal.status()
+            self.audit.append(AuditEntry(user, verb, address.resource, address.name, code))
+        return code, content
 
-    def _audited(self, user: str, request: Request) -> tuple[int, Any]:
-        target = target_of(request.path)
-        attempt = Attempt.of(user, _verb(request, target), target)
-        code = 500
-        try:
-            with self.store.lock:
-                self.access.check(attempt)
-                code, answer = self._serve(user, request, target)
-                # What goes out is a copy: the cluster goes on changing its own.
-                return code, copy.deepcopy(answer)
-        except RefusedError as refusal:
-            code = refusal.code
-            raise
-        finally:
-            facts = (attempt.verb, attempt.group, attempt.resource, attempt.namespace, attempt.name)
-            self.audit.append(Entry(user, *facts, code))
+    def _serve(self, user: str, verb: str, address: Address, request: Request, body: Any) -> tuple[int, Object | str]:
+        match verb, address.subresource:
+            case "create", "" if address.plural == "selfsubjectaccessreviews":
+                asked = body["spec"]["resourceAttributes"]
+                target = Address(asked["resource"], asked["namespace"], subresource=asked.get("subresource", ""))
+                return 201, body | {"status": {"allowed": self.access.allows(user, asked["verb"], target)}}
+            case "create", "" if not address.name:
+                return 201, self.store.create(address, admit(self.store, address, body))
+            case "list", "" if "watch" not in request.query_params:
+                return 200, self._list(address, request.query_params)
+            case "get", "":
+                return 200, self.store.get(address)
+            case "get", "log":
+                self.store.get(address)
+                return 200, self.read_log(address.namespace, address.name)
+            case "patch", "" if request.headers["Content-Type"] == PATCH:
+                new = admit(self.store, address, merged(self.store.get(address), body), is_new=False)
+                return 200, self.store.replace(address, new)
+            case "delete", "" if address.name:
+                return 200, self.store.delete(address)
+        raise RefusedError(405, "MethodNotAllowed", f"the test cluster does not serve {request.method} {request.url}")
 
-    def _serve(self, user: str, request: Request, target: Target) -> tuple[int, Any]:
-        if target.resource.plural == "selfsubjectaccessreviews" and request.method == "POST":
-            return 201, self.access.review(user, request.json())
-        match request.method, target.subresource:
-            case "GET", "log":
-                return 200, self._log(target)
-            case "POST", "eviction":
-                return 201, self.evict(target)
-            case "GET", "":
-                return 200, self.store.get(target) if target.name else self._list(request, target)
-            case "POST", "" if not target.name:
-                return 201, self.store.create(target, admit(self.store, target, request.json()))
-            case "PATCH", "" if target.name:
-                return 200, self._patch(request, target)
-            case "PUT", "" if target.name:
-                return 200, self.store.replace(target, self._kept_status(target, request.json()))
-            case "DELETE", "" if target.name:
-                return 200, self._delete(request, target)
-        raise method_not_allowed(f"the server does not allow this method on the requested resource: {request.method}")
-
-    def evict(self, target: Target) -> Object:
-        """Take a pod away from its node, as a drain does."""
-        pod = self.store.get(target)
-        condition = DISRUPTED | {"message": "Eviction API: evicting", "lastTransitionTime": self.store.timestamp()}
-        pod["status"].setdefault("conditions", []).append(condition)
-        self.store.delete(Target(target.resource, target.namespace, target.name))
-        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
-
-    def _list(self, request: Request, target: Target) -> Object:
-        if request.query.get("watch") in ("true", "1"):
-            raise method_not_allowed("the test cluster serves no watches; ZenML's orchestrator polls")
-        labels, fields = request.query.get("labelSelector", ""), request.query.get("fieldSelector", "")
+    def _list(self, address: Address, query: Mapping[str, str]) -> Object:
+        labels, fields = (_parsed_selector(query.get(name)) for name in ("labelSelector", "fieldSelector"))
+        if not set(fields) <= {"metadata.name", "status.phase"}:
+            raise RefusedError(400, "BadRequest", f"field label not supported: {query['fieldSelector']}")
         items = [
             item
-            for item in self.store.list(target.resource.plural, target.namespace)
-            if matches_labels(labels, item["metadata"].get("labels") or {})
-            and matches_fields(fields, target.resource.plural, item)
+            for item in self.store.list(address.plural, address.namespace)
+            if labels.items() <= item["metadata"].get("labels", {}).items()
+            and fields.get("metadata.name") in (None, item["metadata"]["name"])
+            and fields.get("status.phase") in (None, item.get("status", {}).get("phase"))
         ]
-        kind = {"kind": f"{target.resource.kind}List", "apiVersion": target.resource.api_version}
-        return kind | {"metadata": {"resourceVersion": str(self.store.version)}, "items": items}
-
-    def _log(self, target: Target) -> str:
-        self.store.get(target)
-        path = self.launcher.log(target.namespace, target.name)
-        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-
-    def _patch(self, request: Request, target: Target) -> Object:
-        if request.content_type not in MERGE_PATCHES:
-            raise unsupported_media_type(f"{request.content_type}: the test cluster takes {', '.join(MERGE_PATCHES)}")
-        patch = request.json()
-        if request.content_type == MERGE_PATCHES[1] and _has_list(patch):
-            raise unsupported_media_type("the test cluster does not merge lists strategically")
-        return self.store.replace(target, self._kept_status(target, merged(self.store.get(target), patch)))
-
-    def _kept_status(self, target: Target, item: Object) -> Object:
-        """An object as it replaces another one: checked anew, with the old one's status."""
-        old = self.store.get(target)
-        new = admit(self.store, target, item, is_new=False)
-        return new | ({"status": old["status"]} if "status" in old else {})
-
-    def _delete(self, request: Request, target: Target) -> Object:
-        options = without_nulls(request.json())
-        policy = options.get("propagationPolicy") or request.query.get("propagationPolicy") or "Background"
-        grace = options.get("gracePeriodSeconds", request.query.get("gracePeriodSeconds"))
-        seconds = None if grace is None else float(grace)
-        return self.store.delete(target, grace_seconds=seconds, foreground=policy == "Foreground")
+        return {"kind": f"{address.kind.name}List", "apiVersion": "v1", "metadata": {}, "items": items}
 
 
 def merged(item: Any, patch: Any) -> Any:
-    """An object with a JSON merge patch applied: null removes, objects are merged, all else is replaced."""
+    """A copy of an object with a patch applied: null removes, mappings are merged, scalars are replaced.
+
+    Raises:
+        RefusedError: 415, for a list: the test cluster does not know how the items of which list are merged.
+    """
+    if isinstance(patch, list):
+        raise RefusedError(415, "UnsupportedMediaType", "the test cluster patches no lists")
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
-    result = copy.deepcopy(item) if isinstance(item, dict) else {}
+        return patch
+    result = dict(item) if isinstance(item, dict) else {}
     for name, value in patch.items():
+        result[name] = merged(result.get(name), value)
         if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged(result.get(name), value)
-    return result
+            del result[name]
+    return copy.deepcopy(result)
 
 
-def _has_list(patch: Any) -> bool:
-    if isinstance(patch, dict):
-        return any(_has_list(value) for value in patch.values())
-    return isinstance(patch, list)
+def _parsed_selector(selector: str | None) -> dict[str, str]:
+    """The terms of `a=b,c=d`, the only form that ZenML and our own client send."""
+    terms = dict(term.partition("=")[::2] for term in selector.split(",")) if selector else {}
+    if any(not value or re.search(r"[!=\s]", name + value) for name, value in terms.items()):
+        raise RefusedError(400, "BadRequest", f"the test cluster does not know the selector {selector!r}")
+    return terms
 
 
-def _verb(request: Request, target: Target) -> str:
-    if request.method == "GET" and not target.name:
-        return "watch" if request.query.get("watch") in ("true", "1") else "list"
-    verbs = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-    return verbs[request.method]
+def _refusal(user: str, verb: str, address: Address) -> str:
+    """The message of a refused request; it names the rule that is missing."""
+    name = f' "{address.name}"' if address.name else ""
+    where = f'in the namespace "{address.namespace}"' if address.namespace else "at the cluster scope"
+    return (
+        f'{address.qualified}{name} is forbidden: User "{user}" cannot {verb} resource "{address.resource}" '
+        f'in API group "{address.kind.group}" {where}'
+    )
 
 
-def _discovery(path: str) -> Object | None:
-    """The documents with which clients find out what there is."""
-    groups = sorted({resource.group for resource in RESOURCES if resource.group})
-    if path == "/version":
-        major, minor = SCHEMA_VERSION.split(".")
-        facts = {"gitCommit": "", "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": ""}
-        return {"major": major, "minor": minor, "gitVersion": f"v{SCHEMA_VERSION}.0-test", **facts}
-    if path == "/api":
-        return {"kind": "APIVersions", "versions": ["v1"]}
-    if path == "/apis":
-        version = [{"groupVersion": f"{group}/v1", "version": "v1"} for group in groups]
-        listed = zip(groups, version, strict=True)
-        return {
-            "kind": "APIGroupList",
-            "apiVersion": "v1",
-            "groups": [{"name": name, "versions": [one], "preferredVersion": one} for name, one in listed],
-        }
-    for group in ("", *groups):
-        if path == (f"/apis/{group}/v1" if group else "/api/v1"):
-            return _resource_list(group)
-    return None
+def _version() -> Object:
+    major, minor = SCHEMA_VERSION.split(".")
+    facts = dict.fromkeys(("gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"), "")
+    return {"major": major, "minor": minor, "gitVersion": f"v{SCHEMA_VERSION}.0-test", **facts}
 
 
-def _resource_list(group: str) -> Object:
-    verbs = ["create", "delete", "get", "list", "patch", "update"]
-    resources = [
-        {"name": r.plural, "singularName": r.kind.lower(), "namespaced": r.namespaced, "kind": r.kind, "verbs": verbs}
-        for r in RESOURCES
-        if r.group == group
-    ]
-    version = f"{group}/v1" if group else "v1"
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}
+class Certificate(NamedTuple):
+    """PEM files: a certificate for `localhost`, which is its own authority, and its key."""
+
+    path: Path
+    key: Path
+
+    @classmethod
+    def made(cls, folder: Path) -> Certificate:
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(*map(Path, make_ssl_devcert(str(folder / "server"), cn="localhost")))
+
+
+class HttpsServer:
+    """Serves on 127.0.0.1 from a thread of its own; the port is known before it starts."""
+
+    def __init__(self, certificate: Certificate) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._tls = {"ssl_certfile": certificate.path, "ssl_keyfile": certificate.key}
+
+    def start(self, answer: Callable[[Request, bytes], tuple[int, Any]]) -> None:
+        """Answer every request by `answer`, which returns a status code and either text or JSON."""
+
+        async def endpoint(request: Request) -> Response:
+            code, content = await run_in_threadpool(answer, request, await request.body())
+            return PlainTextResponse(content, code) if isinstance(content, str) else JSONResponse(content, code)
+
+        app = Starlette(routes=[Route("/{path:path}", endpoint, methods=list(VERBS))])
+        config = uvicorn.Config(app, **self._tls, lifespan="off", log_level="error", timeout_keep_alive=3600)
+        self._server = uvicorn.Server(config)
+        arguments = {"sockets": [self._socket]}
+        self._thread = threading.Thread(target=self._server.run, kwargs=arguments, name="https", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join()

@@ -1,4 +1,4 @@
-"""The cluster: an API server, a job controller, a scheduler and a kubelet, in this process; and doors for the test."""
+"""The test cluster: API, job controller, scheduler and kubelet in this process, and what a test does to them."""
 
 from __future__ import annotations
 
@@ -13,32 +13,91 @@ from typing import Any
 
 import yaml
 
-from tests.kubernetes.cluster import sandbox
-from tests.kubernetes.cluster.access import ADMIN, Access, service_account
 from tests.kubernetes.cluster.admission import admit
-from tests.kubernetes.cluster.api import Api, Entry
-from tests.kubernetes.cluster.certificates import make_certificates
-from tests.kubernetes.cluster.jobs import JobController
-from tests.kubernetes.cluster.kubelet import Container, Kubelet
-from tests.kubernetes.cluster.launches import Image, Launch, Launcher
-from tests.kubernetes.cluster.resources import Target, by_kind, by_plural
-from tests.kubernetes.cluster.scheduler import schedule
-from tests.kubernetes.cluster.server import Server
-from tests.kubernetes.cluster.store import Object, Store
+from tests.kubernetes.cluster.api import ADMIN, Access, Api, AuditEntry, Certificate, HttpsServer, service_account
+from tests.kubernetes.cluster.containers import start_sandbox
+from tests.kubernetes.cluster.controllers import JobController, schedule
+from tests.kubernetes.cluster.kubelet import Image, Kubelet, Launch
+from tests.kubernetes.cluster.objects import Address, Object, Store
 
 CONTEXT = "test-cluster"
-SECONDS_BETWEEN_STEPS = 0.1
 
 
-class Cluster:
+class BaseCluster:
+    """What a test does to a cluster, whichever its API server: `Cluster`, or `RealControlPlane`.
+
+    Its kubelet acts in a thread of its own. The containers die with that thread, so it lives as long as they may.
+
+    Args:
+        folder: certificate, volumes and logs go there.
+        images: the images that can be pulled, by reference.
+    """
+
+    seconds_between_steps = 0.1
+    kubelet: Kubelet
+    port: int
+
+    def __init__(self, folder: Path, images: Mapping[str, Image]) -> None:
+        self.folder = folder
+        self.images = images
+        self.certificate = Certificate.made(folder / "certificate")
+        self.lock = threading.RLock()
+        self.faults: list[str] = []
+        """Errors of the cluster itself; a test fails on them."""
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kubelet", daemon=True)
+
+    def apply(self, *manifests: Path | Object) -> None:
+        """Create the objects of YAML files and of dictionaries."""
+        for manifest in manifests:
+            items = yaml.safe_load_all(manifest.read_text("utf-8")) if isinstance(manifest, Path) else [manifest]
+            for item in filter(None, items):
+                self.apply_object(copy.deepcopy(item))
+
+    def kubeconfig(self, account: str = "", namespace: str = "") -> Path:
+        """A kubeconfig for a service account; for the administrator, where none is named."""
+        user = service_account(namespace, account) if account else ADMIN
+        path = self.folder / f"kubeconfig-{account or ADMIN}.yaml"
+        token = self.token(namespace, account)
+        return write_kubeconfig(path, self.port, self.certificate.path, user, token, namespace)
+
+    def log(self, pod: Object) -> str:
+        """What a pod has printed."""
+        return self.kubelet.read_log(pod["metadata"]["namespace"], pod["metadata"]["name"])
+
+    def volume(self, claim: str, namespace: str) -> Path:
+        """The folder behind a PersistentVolumeClaim."""
+        return self.folder / "volumes" / namespace / claim
+
+    def kill(self, pod: Object) -> None:
+        """End the container of a pod at once, as a crash of it does."""
+        with self.lock:
+            self.kubelet.kill(pod)
+
+    def start_kubelet(self) -> None:
+        self._thread.start()
+
+    def stop_kubelet(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self.kubelet.stop_all()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self.seconds_between_steps):
+            try:
+                self.step()
+            except Exception:
+                self.faults.append(traceback.format_exc())
+
+
+class Cluster(BaseCluster):
     """A cluster that lives as long as its `with` block.
 
     Args:
-        folder: certificates, volumes and logs go there.
-        images: what can be pulled, by reference.
+        folder, images: as of `BaseCluster`.
         backoff_seconds: a job's wait after its first failed pod; 10 on a real cluster, then doubled each time.
-        start: what starts a container; bubblewrap, or a stand-in for tests of the cluster itself.
-        now: the clock.
+        start: what starts a container.
+        now: the clock, in seconds since 1970.
     """
 
     def __init__(
@@ -47,124 +106,79 @@ class Cluster:
         images: Mapping[str, Image],
         *,
         backoff_seconds: float = 10.0,
-        start: Callable[[Launch], Container] = sandbox.start,
+        start: Callable[[Launch], Any] = start_sandbox,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.folder = folder
-        self.certificates = make_certificates(folder / "certificates")
-        self.store = Store(now)
+        super().__init__(folder, images)
+        self.store = Store(self.lock, now)
         self.access = Access(self.store)
-        self.server = Server(self.certificates)
-        self.launcher = Launcher(
-            self.store,
-            lambda namespace, account: self.access.token(service_account(namespace, account)),
-            folder,
-            images,
-            {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.server.port)},
-            self.certificates.authority,
-        )
-        self.api = Api(self.store, self.access, self.launcher)
+        self.server = HttpsServer(self.certificate)
+        self.port = self.server.port
+        self.kubelet = Kubelet(self.store, self, start)
+        self.api = Api(self.store, self.access, self.kubelet.read_log)
         self.jobs = JobController(self.store, backoff_seconds)
-        self.kubelet = Kubelet(self.store, self.launcher, start)
-        self.faults: list[str] = []
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="controllers", daemon=True)
 
     def __enter__(self) -> Cluster:
-        self.server.start(self.api)
-        self._thread.start()
+        self.server.start(self.api.answer)
+        self.start_kubelet()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join()
-        self.kubelet.stop_all()
+        self.stop_kubelet()
         self.server.stop()
 
     def step(self) -> None:
-        """One round of all controllers."""
-        with self.store.lock:
+        """One round of everything that acts in this process."""
+        with self.lock:
             self.jobs.step()
+            self.store.sweep()
             schedule(self.store)
             self.kubelet.step()
-            self.store.sweep()
 
-    def _run(self) -> None:
-        # The thread that starts the containers lives as long as they may: they die with it.
-        while not self._stopping.wait(SECONDS_BETWEEN_STEPS):
-            try:
-                self.step()
-            except Exception:
-                self.faults.append(traceback.format_exc())
+    def apply_object(self, item: Object) -> None:
+        address = Address.of(item)._replace(name="")
+        with self.lock:
+            self.store.create(address, admit(self.store, address, item))
 
-    # What a cluster's administrator does.
-
-    def apply(self, *manifests: Path | Object) -> None:
-        """Create the objects of YAML files and of dictionaries."""
-        for manifest in manifests:
-            items = yaml.safe_load_all(manifest.read_text("utf-8")) if isinstance(manifest, Path) else [manifest]
-            for item in filter(None, items):
-                resource = by_kind(item["apiVersion"], item["kind"])
-                namespace = item["metadata"].get("namespace", "default") if resource.namespaced else ""
-                target = Target(resource, namespace)
-                with self.store.lock:
-                    self.store.create(target, admit(self.store, target, copy.deepcopy(item)))
-
-    def kubeconfig(self, account: str = "", namespace: str = "") -> Path:
-        """A kubeconfig for a service account; for the administrator, where none is named."""
-        user = service_account(namespace, account) if account else ADMIN
-        path = self.folder / f"kubeconfig-{account or ADMIN}.yaml"
-        authority = self.certificates.authority
-        return write_kubeconfig(path, self.server.port, authority, user, self.access.token(user), namespace)
-
-    # What a test looks at.
+    def token(self, namespace: str, account: str) -> str:
+        """A bearer token for a service account; for the administrator, where none is named."""
+        return self.access.token(service_account(namespace, account) if account else ADMIN)
 
     @property
-    def audit(self) -> list[Entry]:
-        """Every request that was allowed or refused, in order."""
+    def audit(self) -> list[AuditEntry]:
+        """Every request of a client or a pod, in order."""
         return list(self.api.audit)
 
-    def objects(self, plural: str, *, removed: bool = False, **labels: str) -> list[Object]:
-        """Copies of the objects of a resource with these labels; those that are gone too, if asked."""
-        with self.store.lock:
-            kind = by_plural(plural).kind
-            gone = [item for item in self.store.removed if item["kind"] == kind] if removed else []
-            found = [*gone, *self.store.list(plural)]
-            found = [item for item in found if labels.items() <= (item["metadata"].get("labels") or {}).items()]
-            return copy.deepcopy(found)
+    def objects(self, plural: str, **labels: str) -> list[Object]:
+        """Copies of the objects of a kind with these labels."""
+        with self.lock:
+            return copy.deepcopy(with_labels(self.store.list(plural), labels))
 
     def pods(self, **labels: str) -> list[Object]:
-        """Every pod there ever was with these labels."""
-        return self.objects("pods", removed=True, **labels)
+        """Copies of the pods with these labels, those that are gone included."""
+        with self.lock:
+            removed = [item for item in self.store.removed if item["kind"] == "Pod"]
+            return copy.deepcopy(with_labels([*removed, *self.store.list("pods")], labels))
 
-    def log(self, pod: Object) -> str:
-        """What a pod has printed."""
-        path = self.launcher.log(pod["metadata"]["namespace"], pod["metadata"]["name"])
-        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-
-    def volume(self, claim: str, namespace: str) -> Path:
-        """The folder behind a PersistentVolumeClaim."""
-        return self.launcher.volume(namespace, claim)
-
-    # What a test does to it.
+    def evict(self, pod: Object) -> None:
+        """Take a pod away from its node, as a drain does: SIGTERM, its grace period, SIGKILL."""
+        condition = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": ""}
+        with self.lock:
+            self.store.get(Address.of(pod))["status"].setdefault("conditions", []).append(condition)
+            self.store.delete(Address.of(pod))
 
     def delete(self, plural: str, name: str, namespace: str = "") -> None:
         """Delete an object and, in the background, what it owns."""
-        with self.store.lock:
-            self.store.delete(Target(by_plural(plural), namespace, name))
-
-    def evict(self, pod: Object) -> None:
-        """Take a pod away from its node: SIGTERM, its grace period, SIGKILL."""
-        with self.store.lock:
-            self.api.evict(_target(pod))
-
-    def kill(self, pod: Object) -> None:
-        """End a pod's container at once, as a crash of it does."""
-        with self.store.lock:
-            self.kubelet.container(pod).kill()
+        with self.lock:
+            self.store.delete(Address(plural, namespace, name))
 
 
-def node(name: str, allocatable: Mapping[str, str], *, labels: Mapping[str, str], taints: Iterable[Any] = ()) -> Object:
+def with_labels(items: Iterable[Object], labels: Mapping[str, str]) -> list[Object]:
+    """The objects that have all of these labels."""
+    return [item for item in items if labels.items() <= item["metadata"].get("labels", {}).items()]
+
+
+def node(name: str, allocatable: Mapping[str, str], labels: Mapping[str, str], *taints: Mapping[str, str]) -> Object:
     """The manifest of a node."""
     return {
         "apiVersion": "v1",
@@ -176,22 +190,16 @@ def node(name: str, allocatable: Mapping[str, str], *, labels: Mapping[str, str]
 
 
 def write_kubeconfig(path: Path, port: int, authority: Path, user: str, token: str, namespace: str) -> Path:
-    """A kubeconfig for an API server on 127.0.0.1, with the context of the test cluster as the current one."""
-    cluster = {
-        "server": f"https://127.0.0.1:{port}",
-        "certificate-authority-data": base64.b64encode(authority.read_bytes()).decode(),
-    }
+    """A kubeconfig for an API server on this machine, with the context of the test cluster as the current one."""
+    data = base64.b64encode(authority.read_bytes()).decode()
+    server = {"server": f"https://localhost:{port}", "certificate-authority-data": data}
     config = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": CONTEXT,
         "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": user, "namespace": namespace}}],
-        "clusters": [{"name": CONTEXT, "cluster": cluster}],
+        "clusters": [{"name": CONTEXT, "cluster": server}],
         "users": [{"name": user, "user": {"token": token}}],
     }
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     return path
-
-
-def _target(pod: Object) -> Target:
-    return Target(by_plural("pods"), pod["metadata"]["namespace"], pod["metadata"]["name"])

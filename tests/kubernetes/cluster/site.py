@@ -1,27 +1,30 @@
-"""A whole site in a folder: a cluster with our manifests, the services, the stack, and a client with few rights."""
+"""A whole site in a folder: a cluster with our manifests, the services beside it, our stack, and a client."""
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import re
 import shutil
+import socket
+import ssl
+import subprocess
 import sys
+import time
+import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
 import yaml
 
-from tests.kubernetes.cluster.api import Entry
-from tests.kubernetes.cluster.cluster import CONTEXT, Cluster, node
-from tests.kubernetes.cluster.launches import Image
-from tests.kubernetes.cluster.services import BUCKET, PASSWORD, USER, Services, running_services
-from tests.kubernetes.cluster.store import Object
+from tests.kubernetes.cluster.api import merged
+from tests.kubernetes.cluster.cluster import CONTEXT, BaseCluster, Cluster, node
+from tests.kubernetes.cluster.kubelet import Image
+from tests.kubernetes.cluster.objects import Object
 from tests.pipelines.conftest import Workplace
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,130 +32,201 @@ BASE = ROOT / "k8s" / "base"
 NAMESPACE = "reason2decide"
 IMAGE = "registry.invalid/reason2decide:test"
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+USER, PASSWORD = "default", "Long-enough-1"
+BUCKET = "artifacts"
+START_SECONDS = 300
+SHORT_BACKOFF = partial(Cluster, backoff_seconds=0.5)
+"""Makes the test cluster, with a shorter wait after a failed pod than a real one has."""
 
-
-def nodes() -> list[Object]:
-    """A node without GPUs and one with a single GPU that only those who ask may use."""
-    gpu = {"cpu": "16", "memory": "64Gi", "pods": "110", "nvidia.com/gpu": "1"}
-    return [
-        node("cpu-0", {"cpu": "8", "memory": "32Gi", "pods": "110"}, labels={"pool": "cpu"}),
-        node("gpu-0", gpu, labels={"pool": "gpu", "nvidia.com/gpu.present": "true"}, taints=[GPU_TAINT]),
-    ]
-
-
-def base_manifests() -> list[Path]:
-    """The files of k8s/base, in the order of its kustomization."""
-    return [BASE / name for name in yaml.safe_load((BASE / "kustomization.yaml").read_text("utf-8"))["resources"]]
-
-
-class ControlPlane(Protocol):
-    """What a site asks of its cluster; `Cluster` says what each means."""
-
-    faults: list[str]
-
-    @property
-    def audit(self) -> list[Entry]: ...
-    def apply(self, *manifests: Path | Object) -> None: ...
-    def kubeconfig(self, account: str = "", namespace: str = "") -> Path: ...
-    def objects(self, plural: str, **labels: str) -> list[Object]: ...
-    def pods(self, **labels: str) -> list[Object]: ...
-    def log(self, pod: Object) -> str: ...
-    def volume(self, claim: str, namespace: str) -> Path: ...
-    def evict(self, pod: Object) -> None: ...
-    def kill(self, pod: Object) -> None: ...
-
-
-def in_process(folder: Path, images: Mapping[str, Image]) -> Cluster:
-    """The test cluster, with less patience after a failed pod than a real one has."""
-    return Cluster(folder, images, backoff_seconds=0.5)
-
-
-FACTS = """
+READ_RUN = """
 from zenml.client import Client
 run = Client().get_pipeline_run({name!r}, allow_name_prefix_match=False)
 outputs = [(name, version) for step in run.steps.values() for name, (version, *_) in step.outputs.items()]
 metrics = [version.load() for name, version in outputs if name == "r2d_metrics"]
 answer = {{
-    "id": str(run.id),
     "status": str(run.status),
     "steps": {{name: str(step.status) for name, step in run.steps.items()}},
     "hashes": {{name: version.content_hash for name, version in outputs}},
     "metrics": metrics[0] if metrics else None,
 }}
 """
-
-KEY = """
+MAKE_API_KEY = """
 from zenml.client import Client
-client = Client()
-account = client.create_service_account("retraining")
-answer = client.create_api_key(account.id, "default").key
+account = Client().create_service_account("retraining")
+answer = Client().create_api_key(account.id, "default").key
 """
+APPLY_STACK = f"""
+from pathlib import Path
+from zenml.client import Client
+from mlops.stack import apply_stack
+Client().create_secret("object-store", {{"key": "test", "secret": "test-secret"}})
+Client().create_secret("mlflow", {{"username": "test", "password": "test-secret"}})
+answer = apply_stack(Path({str(ROOT / "k8s" / "stack.yaml")!r}))
+"""
+
+
+def nodes() -> list[Object]:
+    """A node without GPUs, and one with a single GPU that only a pod with a toleration may use."""
+    gpu = {"cpu": "16", "memory": "64Gi", "pods": "110", "nvidia.com/gpu": "1"}
+    return [
+        node("cpu-0", {"cpu": "8", "memory": "32Gi", "pods": "110"}, {"pool": "cpu"}),
+        node("gpu-0", gpu, {"pool": "gpu", "nvidia.com/gpu.present": "true"}, GPU_TAINT),
+    ]
+
+
+# The services: a ZenML server, an object store and an MLflow server, each a process on 127.0.0.1.
+
+
+@dataclass(frozen=True)
+class Services:
+    """Addresses of the running services."""
+
+    zenml: str
+    s3: str
+    mlflow: str
+
+
+@contextmanager
+def running_services(folder: Path) -> Iterator[Services]:
+    """Start all services, and stop them at the end. What they print is kept in `folder`."""
+    folder.mkdir(parents=True)
+    environment = {
+        "ZENML_CONFIG_PATH": str(folder / "zenml-server"),
+        "ZENML_SERVER": "true",
+        "ZENML_SERVER_DEPLOYMENT_TYPE": "other",
+        "ZENML_SERVER_AUTO_ACTIVATE": "1",
+        "ZENML_DEFAULT_USER_NAME": USER,
+        "ZENML_DEFAULT_USER_PASSWORD": PASSWORD,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    mlflow = f"mlflow server --workers 1 --backend-store-uri sqlite:///{folder}/mlflow.db"
+    commands = {
+        "zenml": ("uvicorn zenml.zen_server.zen_server_api:app --log-level warning", "health"),
+        "s3": ("moto.server", "moto-api/"),
+        "mlflow": (f"{mlflow} --artifacts-destination {folder}/mlflow", "health"),
+    }
+    ports = dict(zip(commands, free_ports(len(commands)), strict=True))
+    services = Services(**{name: f"http://127.0.0.1:{port}" for name, port in ports.items()})
+    with ExitStack() as stack:
+        processes = {}
+        for name, (command, _) in commands.items():
+            words = [sys.executable, "-m", *command.split(), "--host", "127.0.0.1", "--port", str(ports[name])]
+            processes[name] = stack.enter_context(running_process(words, folder / f"{name}.log", environment))
+        for name, (_, page) in commands.items():
+            wait_for(f"{getattr(services, name)}/{page}", processes[name], folder / f"{name}.log")
+        bucket = urllib.request.Request(f"{services.s3}/{BUCKET}", method="PUT")
+        urllib.request.urlopen(bucket, timeout=30).close()
+        yield services
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on 127.0.0.1 that nobody listens on."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in sockets]
+
+
+@contextmanager
+def running_process(command: list[str], log: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that prints into a log, and ends with the block; and with this process, even if that is killed."""
+    command = ["setpriv", "--pdeathsig", "TERM", *command]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment})
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_for(page: str, process: subprocess.Popen[bytes], log: Path, context: ssl.SSLContext | None = None) -> None:
+    """Wait until a process answers at an address.
+
+    Raises:
+        RuntimeError: it stopped or stays silent; with the end of its log.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(page, timeout=2, context=context).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError(f"{page} does not answer:\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
+
+
+# A run, and the site on which it is submitted.
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run that has ended: how the command did, what was printed, and what ZenML keeps of it."""
+    """A run that has ended: the exit code and output of its command, and what ZenML keeps of it."""
 
     exit_code: int
     output: str
     status: str
     steps: dict[str, str]
     hashes: dict[str, str | None]
-    metrics: dict[str, Any] | None
+    metrics: Object | None
 
 
-def run_of(config: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """configs/kubernetes.yaml with another `config`, changes to some steps, and less patience."""
-    run: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "kubernetes.yaml").read_text("utf-8"))
-    run["parameters"] = {"config": config}
-    run["settings"]["orchestrator"] |= {"job_monitoring_interval": 1, "pod_stop_grace_period": 20}
-    for step, changes in steps.items():
-        run["steps"][step] = merged(run["steps"].get(step) or {}, changes)
-    return run
+def run_file(config: Object, steps: Mapping[str, Object]) -> Object:
+    """configs/kubernetes.yaml with another `config`, with changes to some steps, and with shorter waits."""
+    run: Object = yaml.safe_load((ROOT / "configs" / "kubernetes.yaml").read_text("utf-8"))
+    waits = {"orchestrator": {"job_monitoring_interval": 1, "pod_stop_grace_period": 20}}
+    return merged({**run, "parameters": {"config": config}}, {"settings": waits, "steps": dict(steps)})
 
 
-def typed_run(place: Workplace, name: str, run: Mapping[str, Any]) -> Outcome:
+def submit(place: Workplace, name: str, run: Object) -> Outcome:
     """`zenml pipeline run reason2decide --config ...` in a workplace, and what came of it."""
     path = place.folder / f"{name}.json"
     path.write_text(json.dumps({**run, "run_name": name}), encoding="utf-8")
     done = place.type("zenml", "pipeline", "run", "reason2decide", "--config", str(path), check=False)
     output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
     try:
-        facts = place.python(FACTS.format(name=name))
+        return Outcome(done.returncode, output, **place.python(READ_RUN.format(name=name)))
     except AssertionError as error:
         raise AssertionError(f"there is no run {name}:\n{output[-4000:]}") from error
-    return Outcome(done.returncode, output, facts["status"], facts["steps"], facts["hashes"], facts["metrics"])
 
 
 @dataclass
 class Site:
-    """Where runs are submitted and looked at."""
+    """A cluster, the services beside it, and a client of both.
 
-    cluster: ControlPlane
+    Args:
+        app: the folder that is `/app` in every pod.
+    """
+
+    cluster: BaseCluster
     services: Services
     place: Workplace
     app: Path
-    """What is `/app` in every pod."""
 
-    def run(self, name: str, config: Mapping[str, Any], **steps: Mapping[str, Any]) -> Outcome:
-        """A run with our settings for a cluster, with another `config` and with changes to some steps."""
-        return typed_run(self.place, name, run_of(config, steps))
+    def run(self, name: str, config: Object, **steps: Object) -> Outcome:
+        """A run with the settings of configs/kubernetes.yaml, another `config`, and changes to some steps."""
+        return submit(self.place, name, run_file(config, steps))
 
-    def start_client(self, name: str, config: Mapping[str, Any], **steps: Mapping[str, Any]) -> None:
-        """As `kubectl create job --from=cronjob/retraining NAME`, with another config in the image."""
-        (self.app / "configs" / f"{name}.yaml").write_text(yaml.safe_dump(run_of(config, steps)), encoding="utf-8")
-        (cronjob,) = [one for one in self.cluster.objects("cronjobs") if one["metadata"]["name"] == "retraining"]
-        spec = copy.deepcopy(cronjob["spec"]["jobTemplate"]["spec"])
+    def start_client(self, name: str, config: Object, **steps: Object) -> None:
+        """`kubectl create job --from=cronjob/retraining NAME`, with another config in the image."""
+        (self.app / "configs" / f"{name}.yaml").write_text(yaml.safe_dump(run_file(config, steps)), encoding="utf-8")
+        (cronjob,) = self.cluster.objects("cronjobs")
+        spec = cronjob["spec"]["jobTemplate"]["spec"]
         (client,) = spec["template"]["spec"]["containers"]
         client["image"] = IMAGE
         client["command"] = [word.replace("kubernetes.yaml", f"{name}.yaml") for word in client["command"]]
-        here = {"R2D_IMAGE": IMAGE, "ZENML_STORE_URL": self.services.zenml}
-        client["env"] = [one | {"value": here[one["name"]]} if one["name"] in here else one for one in client["env"]]
+        values = {"R2D_IMAGE": IMAGE, "ZENML_STORE_URL": self.services.zenml}
+        for variable in client["env"]:
+            if variable["name"] in values:
+                variable["value"] = values[variable["name"]]
         metadata = {"name": name, "namespace": NAMESPACE}
-        key = {"name": "zenml-client", "namespace": NAMESPACE}
-        data = {"api-key": b64encode(self.place.python(KEY).encode()).decode()}
+        key = b64encode(self.place.python(MAKE_API_KEY).encode()).decode()
+        secret = {"metadata": {"name": "zenml-client", "namespace": NAMESPACE}, "data": {"api-key": key}}
         self.cluster.apply(
-            {"apiVersion": "v1", "kind": "Secret", "metadata": key, "data": data},
+            {"apiVersion": "v1", "kind": "Secret", **secret},
             {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec},
         )
 
@@ -166,27 +240,29 @@ class Site:
 
     def nodes_of_steps(self, run: str) -> dict[str, list[str]]:
         """Step -> the node of each of its pods."""
-        found: dict[str, list[str]] = {}
+        nodes: dict[str, list[str]] = {}
         for pod in self.pods(run):
             if step := pod["metadata"]["labels"].get("step_name"):
-                found.setdefault(step, []).append(pod["spec"].get("nodeName", ""))
-        return found
+                nodes.setdefault(step, []).append(pod["spec"].get("nodeName", ""))
+        return nodes
 
 
 @contextmanager
-def running_site(
-    folder: Path,
-    make_cluster: Callable[[Path, Mapping[str, Image]], AbstractContextManager[ControlPlane]] = in_process,
-) -> Iterator[Site]:
-    """A cluster with k8s/base applied, the services beside it, and the stack of k8s/stack.yaml active."""
+def running_site(folder: Path, make_cluster: Callable[..., BaseCluster] = SHORT_BACKOFF) -> Iterator[Site]:
+    """A cluster with k8s/base applied, the services beside it, and the stack of k8s/stack.yaml active.
+
+    Args:
+        make_cluster: called with a folder and the images.
+    """
     place = Workplace(folder / "client")
-    image = folder / "image"
-    shutil.copytree(place.folder, image, ignore=shutil.ignore_patterns(".zen"))
+    app = folder / "image"
+    shutil.copytree(place.folder, app, ignore=shutil.ignore_patterns(".zen"))
     with (
         running_services(folder / "services") as services,
-        make_cluster(folder / "cluster", {IMAGE: image_of(image)}) as cluster,
+        make_cluster(folder / "cluster", {IMAGE: image_of(app)}) as cluster,
     ):
-        cluster.apply(*base_manifests()[:1], *nodes(), *base_manifests()[1:])
+        base = yaml.safe_load((BASE / "kustomization.yaml").read_text("utf-8"))["resources"]
+        cluster.apply(BASE / "namespace.yaml", *nodes(), *(BASE / name for name in base if name != "namespace.yaml"))
         place.environment |= {
             "KUBECONFIG": str(cluster.kubeconfig("submitter", NAMESPACE)),
             "ZENML_STORE_URL": services.zenml,
@@ -199,19 +275,14 @@ def running_site(
             "R2D_REGISTRY": IMAGE.split("/")[0],
             "R2D_MLFLOW_URL": services.mlflow,
         }
-        place.python(
-            "from pathlib import Path\nfrom zenml.client import Client\nfrom mlops.stack import apply_stack\n"
-            "Client().create_secret('object-store', {'key': 'test', 'secret': 'test-secret'})\n"
-            "Client().create_secret('mlflow', {'username': 'test', 'password': 'test-secret'})\n"
-            f"answer = apply_stack(Path('{ROOT / 'k8s' / 'stack.yaml'}'))"
-        )
-        yield Site(cluster, services, place, image)
+        place.python(APPLY_STACK)
+        yield Site(cluster, services, place, app)
         if cluster.faults:
             raise RuntimeError(f"the test cluster itself failed:\n{cluster.faults[0]}")
 
 
 def image_of(app: Path) -> Image:
-    """What stands for the image of k8s/Dockerfile: its variables and places, this environment as its packages."""
+    """The image of k8s/Dockerfile, read from that file; its packages are those of this environment."""
     lines = (ROOT / "k8s" / "Dockerfile").read_text("utf-8").split("\nFROM ")[-1].replace("\\\n", " ").splitlines()
     variables = dict(pair.split("=", 1) for line in lines if line.startswith("ENV ") for pair in line.split()[1:])
     (working_dir,) = (line.split()[1] for line in lines if line.startswith("WORKDIR "))
@@ -219,13 +290,6 @@ def image_of(app: Path) -> Image:
     variables["PATH"] = variables["PATH"].replace("$PATH", "/usr/bin:/bin")
     # In the image the code is installed from where it lies. One thread, as in every test: it fixes the last bits.
     variables |= {"PYTHONPATH": working_dir, "OMP_NUM_THREADS": os.environ["OMP_NUM_THREADS"]}
-    here = {path: Path(path) for path in {sys.prefix, sys.base_prefix} if not path.startswith("/usr")}
-    folders = {working_dir: app, "/opt/venv": Path(sys.prefix), **here}
+    python = {path: Path(path) for path in {sys.prefix, sys.base_prefix} if not path.startswith("/usr")}
+    folders = {working_dir: app, "/opt/venv": Path(sys.prefix), **python}
     return Image(folders, variables, working_dir, int(user.split(":")[0]))
-
-
-def merged(old: Any, new: Any) -> Any:
-    """Mappings merged, all else replaced."""
-    if isinstance(old, dict) and isinstance(new, Mapping):
-        return old | {name: merged(old.get(name), value) for name, value in new.items()}
-    return new

@@ -1,70 +1,84 @@
-"""The cluster: a real API server with its controllers and scheduler; every node's kubelet is the test cluster's."""
+"""A cluster with a real API server, its controllers and its scheduler; the kubelet is the test cluster's."""
 
 from __future__ import annotations
 
 import copy
 import json
+import os
+import secrets
 import ssl
-import threading
-import traceback
-from collections.abc import Mapping
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
+import httpx2
+from starlette.requests import Request
 
-from tests.kubernetes.cluster import sandbox
-from tests.kubernetes.cluster.access import ADMIN, service_account
-from tests.kubernetes.cluster.api import Entry, Request
-from tests.kubernetes.cluster.certificates import make_certificates
-from tests.kubernetes.cluster.cluster import write_kubeconfig
-from tests.kubernetes.cluster.kubelet import Kubelet
-from tests.kubernetes.cluster.launches import Image, Launcher
-from tests.kubernetes.cluster.resources import Target, by_kind
-from tests.kubernetes.cluster.server import Server
-from tests.kubernetes.cluster.store import Object, is_finished
-from tests.kubernetes.control_plane.processes import running_processes
-from tests.kubernetes.control_plane.remote import RemoteStore, path_of, pod_target
+from tests.kubernetes.cluster.api import ADMIN, AuditEntry, Certificate, HttpsServer
+from tests.kubernetes.cluster.cluster import BaseCluster, with_labels, write_kubeconfig
+from tests.kubernetes.cluster.containers import sandbox_obstacle, start_sandbox
+from tests.kubernetes.cluster.kubelet import Image, Kubelet
+from tests.kubernetes.cluster.objects import Address, Object, is_finished
+from tests.kubernetes.cluster.site import free_ports, running_process, wait_for
 
-SECONDS_BETWEEN_STEPS = 0.5
+PROGRAMS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "reason2decide", "control-plane", "bin")
+"""The folder that build.sh fills."""
+NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 TOKEN_SECONDS = 7200
+KUBELET_STATUS = ("phase", "startTime", "podIP", "hostIP", "containerStatuses")
+"""What a kubelet writes of a pod's status; the rest is the scheduler's."""
+# Controllers that need a cloud or a network, and the one that would wait for the heartbeats of nodes.
+LEFT_OUT = ("cloud-node-lifecycle", "nodeipam", "nodelifecycle", "route", "service")
+# Only the requests of pods and clients; the controllers are service accounts too.
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+        {"level": "None"},
+    ],
+}
 
 
-class RealControlPlane:
-    """A cluster that lives as long as its `with` block; to a test it is what `Cluster` is.
+def control_plane_obstacle() -> str:
+    """Why no control plane can be started on this machine; empty if it can."""
+    missing = [name for name in NAMES if not os.access(PROGRAMS / name, os.X_OK)]
+    if missing:
+        return f"{PROGRAMS} lacks {', '.join(missing)}: `make test-cluster-real` builds them"
+    return sandbox_obstacle()
+
+
+class RealControlPlane(BaseCluster):
+    """A cluster that lives as long as its `with` block.
 
     Args:
-        folder: certificates, volumes, logs and the database go there.
-        images: what can be pulled, by reference.
+        folder: certificate, database, volumes and logs go there.
+        images: the images that can be pulled, by reference.
     """
 
+    seconds_between_steps = 0.5
+
     def __init__(self, folder: Path, images: Mapping[str, Image]) -> None:
-        self.folder = folder
-        self.images = images
-        self.faults: list[str] = []
+        super().__init__(folder, images)
         self.not_served: list[str] = []
         """Manifests of kinds that this version of Kubernetes does not have."""
-        self._lock = threading.RLock()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="kubelet", daemon=True)
 
     def __enter__(self) -> RealControlPlane:
-        self.certificates = make_certificates(self.folder / "certificates")
         with ExitStack() as stack:
-            self.server = stack.enter_context(running_processes(self.folder, self.certificates))
-            context = ssl.create_default_context(cafile=str(self.certificates.authority))
-            self.store = RemoteStore(f"https://127.0.0.1:{self.server.port}", self.server.token, context)
-            stack.callback(self.store.close)
-            where = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.server.port)}
-            authority = self.certificates.authority
-            self.launcher = Launcher(self.store, self._token, self.folder, self.images, where, authority)
-            self.kubelet = Kubelet(self.store, self.launcher, sandbox.start)
-            self.logs = Server(self.certificates)
-            self.logs.start(PodLogs(self.launcher))
+            self.port, token = stack.enter_context(_running_processes(self.folder, self.certificate))
+            self.store = RemoteStore(self.port, token, self.certificate)
+            stack.callback(self.store.http.close)
+            self.kubelet = Kubelet(self.store, self, start_sandbox)
+            self.logs = HttpsServer(self.certificate)
+            self.logs.start(self._answer_log)
             stack.callback(self.logs.stop)
-            self._thread.start()
-            stack.callback(self._stop_kubelet)
+            self.start_kubelet()
+            stack.callback(self.stop_kubelet)
             self._stack = stack.pop_all()
         return self
 
@@ -73,162 +87,220 @@ class RealControlPlane:
 
     def step(self) -> None:
         """One round of the kubelet, which also removes a deleted pod once its container has ended."""
-        with self._lock:
+        with self.lock:
             self.kubelet.step()
             for pod in self.store.newest_pods:
                 if "deletionTimestamp" in pod["metadata"] and "nodeName" in pod["spec"] and is_finished(pod):
                     options = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}}
-                    self.store.call("DELETE", path_of(pod_target(pod)), options)
+                    self.store.call("DELETE", Address.of(pod).path, options)
 
-    def _run(self) -> None:
-        while not self._stopping.wait(SECONDS_BETWEEN_STEPS):
-            try:
-                self.step()
-            except Exception:
-                self.faults.append(traceback.format_exc())
-
-    def _stop_kubelet(self) -> None:
-        self._stopping.set()
-        self._thread.join()
-        self.kubelet.stop_all()
-
-    # What a cluster's administrator does.
-
-    def apply(self, *manifests: Path | Object) -> None:
-        """Create or change the objects of YAML files and of dictionaries, as `kubectl apply --server-side` does."""
-        for manifest in manifests:
-            items = yaml.safe_load_all(manifest.read_text("utf-8")) if isinstance(manifest, Path) else [manifest]
-            for item in filter(None, items):
-                self._apply(copy.deepcopy(item))
-
-    def _apply(self, item: Object) -> None:
-        resource = by_kind(item["apiVersion"], item["kind"])
-        if not self._serves(Target(resource)):
-            self.not_served.append(f"{item['kind']} {item['metadata']['name']}")
-            return
-        namespace = item["metadata"].get("namespace", "default") if resource.namespaced else ""
-        target = Target(resource, namespace, item["metadata"]["name"])
-        status = item.pop("status", None)
-        if resource.kind == "PersistentVolumeClaim":
-            self._provide_volume(item)
-        # YAML is what the content is called, and JSON is YAML.
-        options = "fieldManager=administrator&force=true"
-        self.store.call("PATCH", f"{path_of(target)}?{options}", item, "application/apply-patch+yaml")
-        if status is not None:
-            self.store.merge(f"{path_of(target)}/status", {"status": status | self._presence()})
-
-    def _serves(self, target: Target) -> bool:
+    def apply_object(self, item: Object) -> None:
+        """Create or change an object, as `kubectl apply --server-side` does; note a kind that is not served."""
+        address = Address.of(item)
         try:
-            served = self.store.call("GET", path_of(target).rsplit("/", 1)[0])["resources"]
+            group = self.store.call("GET", Address(address.plural).path.rpartition("/")[0])
         except LookupError:
-            return False
-        return target.resource.plural in {entry["name"] for entry in served}
-
-    def _presence(self) -> dict[str, Any]:
-        """What a kubelet says of its node."""
-        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "ready"}
-        times = dict.fromkeys(("lastHeartbeatTime", "lastTransitionTime"), self.store.timestamp())
-        return {
-            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": self.logs.port}},
-            "conditions": [ready | times],
-        }
+            group = {"resources": []}
+        if address.plural not in {resource["name"] for resource in group["resources"]}:
+            self.not_served.append(f"{item['kind']} {address.name}")
+            return
+        status = item.pop("status", None)
+        if address.plural == "persistentvolumeclaims":
+            self._provide_volume(item)
+        # The content type says YAML, and JSON is YAML.
+        options = "fieldManager=administrator&force=true"
+        self.store.call("PATCH", f"{address.path}?{options}", item, "application/apply-patch+yaml")
+        if status is not None:  # of a node
+            ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "ready"}
+            times = dict.fromkeys(("lastHeartbeatTime", "lastTransitionTime"), self.store.timestamp())
+            status |= {
+                "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+                "daemonEndpoints": {"kubeletEndpoint": {"Port": self.logs.port}},
+                "conditions": [ready | times],
+            }
+            self.store.merge(address._replace(subresource="status"), {"status": status})
 
     def _provide_volume(self, claim: Object) -> None:
-        """What the provisioner of a storage class does: a volume for this claim."""
-        metadata, spec = claim["metadata"], claim["spec"]
-        folder = self.volume(metadata["name"], metadata["namespace"])
+        """Do what the provisioner of a storage class does: make a volume for this claim."""
+        spec, names = claim["spec"], {key: claim["metadata"][key] for key in ("name", "namespace")}
+        folder = str(self.volume(names["name"], names["namespace"]))
         volume = {
             "apiVersion": "v1",
             "kind": "PersistentVolume",
-            "metadata": {"name": metadata["name"]},
+            "metadata": {"name": names["name"]},
             "spec": {
                 "capacity": spec["resources"]["requests"],
                 "accessModes": spec["accessModes"],
-                "hostPath": {"path": str(folder)},
-                "claimRef": {"namespace": metadata["namespace"], "name": metadata["name"]},
+                "hostPath": {"path": folder},
+                "claimRef": names,
             },
         }
         self.store.call("POST", "/api/v1/persistentvolumes", volume)
 
-    def kubeconfig(self, account: str = "", namespace: str = "") -> Path:
-        """A kubeconfig for a service account; for the administrator, where none is named."""
-        user = service_account(namespace, account) if account else ADMIN
-        token = self._token(namespace, account) if account else self.server.token
-        path = self.folder / f"kubeconfig-{account or ADMIN}.yaml"
-        return write_kubeconfig(path, self.server.port, self.certificates.authority, user, token, namespace)
-
-    def _token(self, namespace: str, account: str) -> str:
+    def token(self, namespace: str, account: str) -> str:
+        if not account:
+            return self.store.token
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
-        answer = self.store.call("POST", path, body | {"spec": {"expirationSeconds": TOKEN_SECONDS}})
-        return answer["status"]["token"]
-
-    # What a test looks at.
+        path = Address("serviceaccounts", namespace, account, "token").path
+        return self.store.call("POST", path, body | {"spec": {"expirationSeconds": TOKEN_SECONDS}})["status"]["token"]
 
     @property
-    def audit(self) -> list[Entry]:
-        """Every request of a pod or a client that was allowed or refused, in order."""
-        lines = self.server.audit_log.read_text("utf-8").splitlines()
-        return [_entry(json.loads(line)) for line in lines if '"objectRef"' in line]
+    def audit(self) -> list[AuditEntry]:
+        lines = (self.folder / "audit.log").read_text("utf-8").splitlines()
+        return [_audit_entry(json.loads(line)) for line in lines if '"objectRef"' in line]
 
     def objects(self, plural: str, **labels: str) -> list[Object]:
-        """The objects of a resource with these labels."""
-        return self.store.list(plural, ",".join(f"{name}={value}" for name, value in labels.items()))
+        return with_labels(self.store.list(plural), labels)
 
     def pods(self, **labels: str) -> list[Object]:
-        """Every pod there ever was with these labels."""
-        with self._lock:
-            known = list(self.store.pods.values())
-            found = [pod for pod in known if labels.items() <= (pod["metadata"].get("labels") or {}).items()]
-            return copy.deepcopy(found)
-
-    def log(self, pod: Object) -> str:
-        """What a pod has printed."""
-        path = self.launcher.log(pod["metadata"]["namespace"], pod["metadata"]["name"])
-        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-
-    def volume(self, claim: str, namespace: str) -> Path:
-        """The folder behind a PersistentVolumeClaim."""
-        return self.launcher.volume(namespace, claim)
-
-    # What a test does to it.
+        with self.lock:
+            return copy.deepcopy(with_labels(self.store.pods.values(), labels))
 
     def evict(self, pod: Object) -> None:
-        """Take a pod away from its node by the eviction API: SIGTERM, its grace period, SIGKILL."""
+        """Take a pod away from its node by the eviction API."""
         metadata = {name: pod["metadata"][name] for name in ("name", "namespace")}
         body = {"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": metadata}
-        self.store.call("POST", path_of(pod_target(pod, "eviction")), body)
+        self.store.call("POST", Address.of(pod)._replace(subresource="eviction").path, body)
 
-    def kill(self, pod: Object) -> None:
-        """End a pod's container at once, as a crash of it does."""
-        with self._lock:
-            self.kubelet.container(pod).kill()
-
-
-class PodLogs:
-    """What the API server asks a kubelet for: `/containerLogs/<namespace>/<pod>/<container>`."""
-
-    def __init__(self, launcher: Launcher) -> None:
-        self.launcher = launcher
-
-    def answer(self, request: Request) -> tuple[int, str]:
-        match request.path.strip("/").split("/"):
-            case ["containerLogs", namespace, pod, _] if (path := self.launcher.log(namespace, pod)).exists():
-                return 200, path.read_text(encoding="utf-8", errors="replace")
-        return 404, f"there is no {request.path}"
+    def _answer_log(self, request: Request, _: bytes) -> tuple[int, str]:
+        """Answer what the API server asks a kubelet for: `/containerLogs/<namespace>/<pod>/<container>`."""
+        _, kind, namespace, pod, *_ = request.url.path.split("/")
+        is_known = kind == "containerLogs" and self.kubelet.log(namespace, pod).exists()
+        return (200, self.kubelet.read_log(namespace, pod)) if is_known else (404, f"no {request.url.path}")
 
 
-def _entry(event: dict[str, Any]) -> Entry:
-    """A line of the audit log, in the words of the test cluster's."""
+def _audit_entry(event: Object) -> AuditEntry:
     target = event["objectRef"]
-    parts = (target.get("resource", ""), target.get("subresource", ""))
-    return Entry(
-        user=event["user"]["username"],
-        verb=event["verb"],
-        group=target.get("apiGroup", ""),
-        resource="/".join(filter(None, parts)),
-        namespace=target.get("namespace", ""),
-        name=target.get("name", ""),
-        code=event["responseStatus"]["code"],
-    )
+    resource = "/".join(filter(None, (target.get("resource"), target.get("subresource"))))
+    code = event["responseStatus"]["code"]
+    return AuditEntry(event["user"]["username"], event["verb"], resource, target.get("name", ""), code)
+
+
+class RemoteStore:
+    """The objects of a real API server as the kubelet sees its store; remembers every pod that it has seen."""
+
+    def __init__(self, port: int, token: str, certificate: Certificate) -> None:
+        self.token = token
+        self.http = httpx2.Client(
+            base_url=f"https://localhost:{port}",
+            headers={"Authorization": f"Bearer {token}"},
+            verify=ssl.create_default_context(cafile=str(certificate.path)),
+            timeout=60,
+            trust_env=False,
+        )
+        self.pods: dict[str, Object] = {}
+        self.newest_pods: list[Object] = []
+
+    def call(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Object:
+        """One request.
+
+        Raises:
+            LookupError: there is no such object, or no such kind of object.
+            RuntimeError: it was refused.
+        """
+        content = None if body is None else json.dumps(body)
+        answer = self.http.request(method, path, content=content, headers={"Content-Type": content_type})
+        if answer.is_success:
+            return answer.json()
+        message = f"{method} {path}: {answer.status_code} {answer.text[:500]}"
+        raise LookupError(message) if answer.status_code == 404 else RuntimeError(message)
+
+    def merge(self, address: Address, changes: Object) -> Object:
+        """A JSON merge patch."""
+        return self.call("PATCH", address.path, changes, "application/merge-patch+json")
+
+    def find(self, plural: str, name: str, namespace: str = "") -> Object | None:
+        try:
+            return self.call("GET", Address(plural, namespace, name).path)
+        except LookupError:
+            return None
+
+    def list(self, plural: str) -> list[Object]:
+        """The objects of all namespaces. Not from the server's cache, in which a pod that has ended still runs."""
+        kind = Address(plural).kind
+        # An object in a list has neither its version nor its kind.
+        what = {"apiVersion": kind.api_version, "kind": kind.name}
+        items = [what | item for item in self.call("GET", Address(plural).path)["items"]]
+        if plural == "pods":
+            self.newest_pods = items
+            self.pods |= {pod["metadata"]["uid"]: pod for pod in items}
+        return items
+
+    def save_status(self, item: Object) -> None:
+        """Write how a pod is; it may be gone by now."""
+        status = {name: item["status"][name] for name in KUBELET_STATUS if name in item["status"]}
+        try:
+            self.merge(Address.of(item)._replace(subresource="status"), {"status": status})
+        except LookupError:
+            return
+
+    def now(self) -> float:
+        return time.time()
+
+    def timestamp(self) -> str:
+        return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@contextmanager
+def _running_processes(folder: Path, certificate: Certificate) -> Iterator[tuple[int, str]]:
+    """Start all four programs; the API server's port and the administrator's token. Their logs are in `folder`."""
+    etcd_port, peer_port, port, manager_port, scheduler_port = free_ports(5)
+    etcd, peer = f"http://127.0.0.1:{etcd_port}", f"http://127.0.0.1:{peer_port}"
+    users = {"kube-controller-manager": "", "kube-scheduler": "", ADMIN: "system:masters"}
+    tokens = {user: secrets.token_urlsafe(24) for user in users}
+    names = {user: user if user == ADMIN else f"system:{user}" for user in users}
+    lines = [f"{tokens[user]},{names[user]},{names[user]},{group}\n" for user, group in users.items()]
+    (folder / "tokens.csv").write_text("".join(lines), encoding="utf-8")
+    (folder / "audit-policy.yaml").write_text(json.dumps(AUDIT_POLICY), encoding="utf-8")
+    commands = {
+        "etcd": [
+            f"--data-dir={folder / 'etcd'}",
+            f"--listen-client-urls={etcd}",
+            f"--advertise-client-urls={etcd}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
+            "--unsafe-no-fsync",
+        ],
+        "kube-apiserver": [
+            f"--etcd-servers={etcd}",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={port}",
+            "--endpoint-reconciler-type=none",
+            f"--tls-cert-file={certificate.path}",
+            f"--tls-private-key-file={certificate.key}",
+            f"--token-auth-file={folder / 'tokens.csv'}",
+            "--authorization-mode=RBAC",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-signing-key-file={certificate.key}",
+            f"--service-account-key-file={certificate.key}",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            "--kubelet-preferred-address-types=InternalIP",
+            # Its taint on new nodes is taken away by the controller that is left out.
+            "--disable-admission-plugins=TaintNodesByCondition",
+            f"--audit-policy-file={folder / 'audit-policy.yaml'}",
+            f"--audit-log-path={folder / 'audit.log'}",
+        ],
+        "kube-controller-manager": [
+            f"--service-account-private-key-file={certificate.key}",
+            f"--root-ca-file={certificate.path}",
+            "--use-service-account-credentials",
+            f"--controllers=*,{','.join(f'-{name}' for name in LEFT_OUT)}",
+        ],
+        "kube-scheduler": [],
+    }
+    pages = {"etcd": f"{etcd}/health", "kube-apiserver": f"https://localhost:{port}/readyz"}
+    for name, health_port in (("kube-controller-manager", manager_port), ("kube-scheduler", scheduler_port)):
+        path = folder / f"{name}.kubeconfig"
+        write_kubeconfig(path, port, certificate.path, names[name], tokens[name], "")
+        # `--port` is its page without encryption; it is bound to 127.0.0.1 and shows health and metrics.
+        ports = [f"--port={health_port}", "--address=127.0.0.1", "--secure-port=0", "--leader-elect=false"]
+        commands[name] += [f"--kubeconfig={path}", *ports]
+        pages[name] = f"http://127.0.0.1:{health_port}/healthz"
+    context = ssl.create_default_context(cafile=str(certificate.path))
+    with ExitStack() as stack:
+        for name, options in commands.items():
+            log = folder / f"{name}.log"
+            process = stack.enter_context(running_process([str(PROGRAMS / name), *options], log, {}))
+            wait_for(pages[name], process, log, context if pages[name].startswith("https") else None)
+        yield port, tokens[ADMIN]

@@ -1,0 +1,210 @@
+"""The job controller and the scheduler: each call looks at all objects and does the next thing that is due."""
+
+from __future__ import annotations
+
+import copy
+import secrets
+from collections import Counter
+from typing import Any
+
+from tests.kubernetes.cluster.admission import admit, amounts
+from tests.kubernetes.cluster.objects import Address, Object, RefusedError, Store, is_finished
+
+INDEX = "batch.kubernetes.io/job-completion-index"
+LONGEST_BACKOFF_SECONDS = 360
+
+
+class JobController:
+    """Makes pods for jobs, counts how they end, and ends jobs."""
+
+    def __init__(self, store: Store, backoff_seconds: float) -> None:
+        self.store = store
+        self.backoff_seconds = backoff_seconds
+        self._counted: set[str] = set()
+        self._retry_at: dict[str, float] = {}
+
+    def step(self) -> None:
+        for job in self.store.list("jobs"):
+            if "conditions" not in job["status"] and "deletionTimestamp" not in job["metadata"]:
+                self._advance(job)
+
+    def _advance(self, job: Object) -> None:
+        spec, status = job["spec"], job["status"]
+        if "startTime" not in status:
+            status |= {"startTime": self.store.timestamp(), "active": 0, "succeeded": 0, "failed": 0}
+        pods = [pod for pod in self.store.list("pods", job["metadata"]["namespace"]) if _is_owned(pod, job)]
+        failed_by = self._count_ended(job, pods)
+        # A pod that is being stopped is still active: the one in its place waits until it has ended.
+        active = [pod for pod in pods if pod["metadata"]["uid"] not in self._counted]
+        if failed_by:
+            self._end(job, active, "Failed", "PodFailurePolicy", failed_by)
+        elif self.store.seconds_since(status["startTime"]) >= spec.get("activeDeadlineSeconds", float("inf")):
+            self._end(job, active, "Failed", "DeadlineExceeded", "Job was active longer than specified deadline")
+        elif status["failed"] > spec["backoffLimit"]:
+            self._end(job, active, "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+        elif status["succeeded"] >= spec["completions"]:
+            self._end(job, active, "Complete", "CompletionsReached", "Reached expected number of succeeded pods")
+        else:
+            self._make_pods(job, active)
+
+    def _count_ended(self, job: Object, pods: list[Object]) -> str:
+        """Count the pods that have ended since the last step; a message, where one of them ends the job."""
+        status, policy = job["status"], job["spec"].get("podFailurePolicy", {})
+        for pod in pods:
+            never_ran = "deletionTimestamp" in pod["metadata"] and "nodeName" not in pod["spec"]
+            if pod["metadata"]["uid"] in self._counted or not (is_finished(pod) or never_ran):
+                continue
+            self._counted.add(pod["metadata"]["uid"])
+            if pod["status"]["phase"] == "Succeeded":
+                status["succeeded"] += 1
+                if index := pod["metadata"].get("annotations", {}).get(INDEX):
+                    status["completedIndexes"] = ",".join(sorted({*_completed(status), index}, key=int))
+                continue
+            number, action = matching_rule(policy, pod)
+            if action == "FailJob":
+                name, code = _exit_codes(pod)[0]
+                return f"Container {name} failed with exit code {code} matching FailJob rule at index {number}"
+            if action == "Count":
+                status["failed"] += 1
+                wait = min(self.backoff_seconds * 2 ** (status["failed"] - 1), LONGEST_BACKOFF_SECONDS)
+                self._retry_at[job["metadata"]["uid"]] = self.store.now() + wait
+        return ""
+
+    def _make_pods(self, job: Object, active: list[Object]) -> None:
+        spec, status, uid = job["spec"], job["status"], job["metadata"]["uid"]
+        num_missing = min(spec["parallelism"], spec["completions"] - status["succeeded"]) - len(active)
+        if spec["completionMode"] == "Indexed":
+            taken = {pod["metadata"]["annotations"][INDEX] for pod in active} | _completed(status)
+            missing = [str(index) for index in range(spec["completions"]) if str(index) not in taken][:num_missing]
+        else:
+            missing = [""] * num_missing
+        status["active"] = len(active)
+        for index in missing if self.store.now() >= self._retry_at.get(uid, 0) else []:
+            try:
+                self._make_pod(job, index)
+                status["active"] += 1
+            except RefusedError as refusal:
+                self.store.event(job, "FailedCreate", f"Error creating: {refusal}")
+                self._retry_at[uid] = self.store.now() + self.backoff_seconds
+                break
+
+    def _make_pod(self, job: Object, index: str) -> None:
+        template = copy.deepcopy(job["spec"]["template"])
+        metadata, spec = template.get("metadata", {}), template["spec"]
+        name, uid, namespace = (job["metadata"][key] for key in ("name", "uid", "namespace"))
+        labels = {"job-name": name, "batch.kubernetes.io/job-name": name, "controller-uid": uid}
+        if index:
+            labels[INDEX] = index
+            metadata["annotations"] = {**metadata.get("annotations", {}), INDEX: index}
+            name = spec["hostname"] = f"{name}-{index}"
+            for container in spec["containers"]:
+                container["env"] = [*container.get("env", []), {"name": "JOB_COMPLETION_INDEX", "value": index}]
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job["metadata"]["name"], "uid": uid}
+        metadata |= {
+            "name": f"{name[:57]}-{secrets.token_hex(3)[:5]}",
+            "labels": {**metadata.get("labels", {}), **labels},
+            "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
+        }
+        address = Address("pods", namespace)
+        self.store.create(address, admit(self.store, address, {"metadata": metadata, "spec": spec}))
+
+    def _end(self, job: Object, active: list[Object], kind: str, reason: str, message: str) -> None:
+        for pod in active:
+            self.store.delete(Address.of(pod))
+        condition = {"type": kind, "status": "True", "reason": reason, "message": message}
+        job["status"] |= {"conditions": [condition | {"lastTransitionTime": self.store.timestamp()}], "active": 0}
+
+
+def matching_rule(policy: Object, pod: Object) -> tuple[int, str]:
+    """Number and action of the first rule of a pod failure policy that fits a failed pod; else -1 and `Count`."""
+    conditions = {(condition["type"], condition["status"]) for condition in pod["status"].get("conditions", [])}
+    for number, rule in enumerate(policy.get("rules", [])):
+        if exits := rule.get("onExitCodes"):
+            codes = [code for name, code in _exit_codes(pod) if exits.get("containerName", name) == name and code]
+            if any((code in exits["values"]) == (exits["operator"] == "In") for code in codes):
+                return number, rule["action"]
+        elif conditions & {(condition["type"], condition["status"]) for condition in rule["onPodConditions"]}:
+            return number, rule["action"]
+    return -1, "Count"
+
+
+def _exit_codes(pod: Object) -> list[tuple[str, int]]:
+    """Name and exit code of each container that has ended."""
+    statuses = pod["status"].get("containerStatuses", [])
+    return [(s["name"], s["state"]["terminated"]["exitCode"]) for s in statuses if "terminated" in s["state"]]
+
+
+def _is_owned(pod: Object, job: Object) -> bool:
+    return any(owner["uid"] == job["metadata"]["uid"] for owner in pod["metadata"].get("ownerReferences", []))
+
+
+def _completed(status: Object) -> set[str]:
+    return set(filter(None, status.get("completedIndexes", "").split(",")))
+
+
+def schedule(store: Store) -> None:
+    """Bind each waiting pod to the first node that takes it, or say on the pod why no node does."""
+    for pod in store.list("pods"):
+        if "nodeName" in pod["spec"] or "deletionTimestamp" in pod["metadata"]:
+            continue
+        reasons: Counter[str] = Counter()
+        for node in store.list("nodes"):
+            obstacles = _obstacles(store, pod, node)
+            if not obstacles:
+                pod["spec"]["nodeName"] = node["metadata"]["name"]
+                condition = {"type": "PodScheduled", "status": "True"}
+                break
+            reasons.update(obstacles)
+        else:
+            detail = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+            message = f"0/{len(store.list('nodes'))} nodes are available: {detail}."
+            condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+            store.event(pod, "FailedScheduling", message)
+        pod["status"]["conditions"] = [condition]
+
+
+def _obstacles(store: Store, pod: Object, node: Object) -> list[str]:
+    """Why a node cannot take a pod: the first kind of reason, as a real scheduler gives it; empty if it can."""
+    spec, labels = pod["spec"], node["metadata"].get("labels", {})
+    claims = [v["persistentVolumeClaim"]["claimName"] for v in spec.get("volumes", []) if "persistentVolumeClaim" in v]
+    for claim in claims:
+        if not store.find("persistentvolumeclaims", claim, pod["metadata"]["namespace"]):
+            return [f'persistentvolumeclaim "{claim}" not found']
+    for taint in node["spec"]["taints"]:
+        if not any(_tolerates(toleration, taint) for toleration in spec.get("tolerations", [])):
+            return [f"node(s) had untolerated taint {{{taint['key']}: {taint['value']}}}"]
+    required = spec.get("affinity", {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution")
+    terms = required["nodeSelectorTerms"] if required else [{"matchExpressions": []}]
+    if not labels.items() >= spec.get("nodeSelector", {}).items() or not any(
+        all(_matches(labels, expression) for expression in term["matchExpressions"]) for term in terms
+    ):
+        return ["node(s) didn't match Pod's node affinity/selector"]
+    free = Counter(amounts(node["status"]["allocatable"]))
+    for other in store.list("pods"):
+        if other["spec"].get("nodeName") == node["metadata"]["name"] and not is_finished(other):
+            free.subtract(_requests(other))
+    return [f"Insufficient {name}" for name, amount in _requests(pod).items() if amount > free[name]]
+
+
+def _requests(pod: Object) -> Counter[str]:
+    """Resource -> what the containers of a pod request together."""
+    total: Counter[str] = Counter()
+    for container in pod["spec"]["containers"]:
+        total.update(amounts(container["resources"].get("requests")))
+    return total
+
+
+def _tolerates(toleration: dict[str, str], taint: dict[str, str]) -> bool:
+    any_value = toleration.get("operator", "Equal") == "Exists"
+    return (
+        toleration["key"] == taint["key"]
+        and (any_value or toleration.get("value") == taint["value"])
+        and toleration.get("effect", taint["effect"]) == taint["effect"]
+    )
+
+
+def _matches(labels: dict[str, str], expression: dict[str, Any]) -> bool:
+    """Whether the labels of a node fulfil an expression of a node affinity."""
+    if expression["operator"] not in ("In", "NotIn"):
+        raise ValueError(f"the test cluster does not know the operator {expression['operator']}")
+    return (labels.get(expression["key"]) in expression["values"]) == (expression["operator"] == "In")
