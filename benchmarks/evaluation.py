@@ -26,8 +26,8 @@ from r2d.config.model import ModelConfig
 from r2d.config.training import Stage2Config
 from r2d.data.examples import Example, to_table
 from r2d.evaluation.champion import Champion
-from r2d.evaluation.clock import OF_THE_MODEL, PARTS
 from r2d.evaluation.evaluate import evaluate
+from r2d.evaluation.run import MODEL_PARTS, PARTS
 from r2d.modeling.model_folder import finish_model_folder
 
 NUM_TRAIN, NUM_VALIDATION = 4000, 500
@@ -55,17 +55,17 @@ def main() -> None:
             champion=Champion("invented/1", model) if given.champion else None,
         )
     seconds = found.seconds
-    asked, scorer = sum(seconds[part] for part in OF_THE_MODEL), seconds["champion"] + seconds["bertscore"]
+    asked, scorer = sum(seconds[part] for part in MODEL_PARTS), seconds["champion"] + seconds["bertscore"]
     beside = seconds["total"] - asked - scorer
     lines = [[part.replace("_", " "), f"{seconds[part]:.1f}"] for part in (*PARTS, "total")]
     lines.append(["what the model is asked (the first four)", f"{asked:.1f}"])
     lines.append(["all else but BERTScore and a champion, share of it", f"{beside / asked:.3f}"])
     lines.append(["the same, and the model asked again, share of `generation`",
                   f"{(seconds['total'] - scorer) / seconds['generation'] - 1:.2f}"])  # fmt: skip
-    quality = found.metrics["written_quality"]["model"]["lengths"]["tokens"]
+    quality = found.metrics.to_json()["written_quality"]["model"]["lengths"]["tokens"]
     note = (
         f"{given.rows} test rows, {NUM_VALIDATION} validation and {NUM_TRAIN} training rows, 20 labels, rationales of "
-        f"{quality['mean']:.0f} tokens on average, 10,000 resamples, {found.metrics['flip_test']['num_rows']} rows "
+        f"{quality['mean']:.0f} tokens on average, 10,000 resamples, {found.metrics.flip_test.num_rows} rows "
         "flipped; one run."
     )
     tables = [

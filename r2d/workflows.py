@@ -123,7 +123,7 @@ def evaluate_to_folder(
     if found.calibration is not None:
         write_calibration(out, found.calibration)
     tables = {"predictions": found.predictions} | ({"judge_scores": found.judgement.scores} if settings.judge else {})
-    _write(out, tables, found.report, found.metrics, name="metrics.json")
+    _write(out, tables, found.report, found.metrics.to_json(), name="metrics.json")
     return found
 
 

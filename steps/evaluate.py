@@ -61,12 +61,12 @@ def evaluate(
         work_dir=work_dir("evaluate", content_hash(examples), folder_hash(model)),
     )
     seconds = {"evaluation_seconds": result.seconds["total"], "generation_seconds": result.seconds["generation"]}
+    metrics = result.metrics.to_json()
     log_metadata(result.overview() | seconds)
-    log_metrics("evaluate", result.figures(), result.metrics)
-    label = result.metrics["label"]
+    log_metrics("evaluate", result.metrics.numbers(), metrics)
     picture = (
-        accuracy_picture({**result.metrics["baselines"], "this model": label})
+        accuracy_picture({**metrics["baselines"], "this model": metrics["label"]})
         if data.labels.per_row
-        else confusion_matrix_picture(label, data.labels.names)
+        else confusion_matrix_picture(metrics["label"], data.labels.names)
     )
-    return result.metrics, result.predictions, HTMLString(result.report), picture, result.judgement.scores
+    return metrics, result.predictions, HTMLString(result.report), picture, result.judgement.scores

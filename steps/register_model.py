@@ -9,6 +9,7 @@ from zenml import get_step_context, log_metadata, step
 from zenml.types import HTMLString, MarkdownString
 
 from r2d.config.run import RunConfig
+from r2d.evaluation.metrics import Metrics
 
 
 @step(enable_cache=False)
@@ -71,7 +72,7 @@ def register_model(
         },
         run_id_name_or_prefix=context.pipeline_run.id,
     )
-    print(summary(facts, metrics, report_uri=context.inputs["report"][0].uri))
+    print(summary(facts, Metrics.from_json(metrics), report_uri=context.inputs["report"][0].uri))
     return (
         facts,
         registered.decision.as_facts(),

@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 
 from mlops.code import COMMIT_VARIABLE, code_state
 from r2d.config.run import RunConfig
+from r2d.evaluation.metrics import Metrics
 from r2d.lineage.origin import Origin
 from r2d.model_card import CardFacts, model_card
 from r2d.model_card.card import plain
@@ -31,7 +32,7 @@ TRAINED_ON = [
 
 
 def facts(run: RunConfig | None = None, **changed: Any) -> CardFacts:
-    found = metrics_of(decisions(0.8), decisions(0.7, seed=3)) | changed
+    found = Metrics.from_json(metrics_of(decisions(0.8), decisions(0.7, seed=3)) | changed)
     rows = {"train": 6_800, "validation": 400, "test": 240}
     return CardFacts(run or run_config("triage"), found, ORIGIN, rows, TRAINED_ON)
 
@@ -46,7 +47,7 @@ def test_the_hub_reads_its_metadata_and_its_results() -> None:
     assert card.data.base_model is None
     found = {one.metric_type: one.metric_value for one in card.data.eval_results}
     metrics = facts().metrics
-    assert found["f1"] == pytest.approx(metrics["label"]["macro_f1"], abs=1e-4)
+    assert found["f1"] == pytest.approx(metrics.label.macro_f1, abs=1e-4)
     assert found["sacrebleu"] == 25.0
 
 
@@ -67,7 +68,7 @@ SECTIONS = [
 
 def without_classes() -> CardFacts:
     """Where each row has options of its own."""
-    label = {"macro_f1": None, "weighted_f1": None, "accuracy": 0.6, "invalid_label_rate": 0.0, "per_class": {}}
+    label = {"num_rows": 240, "macro_f1": None, "weighted_f1": None, "accuracy": 0.6, "invalid_label_rate": 0.0}
     run = run_config("quiz")
     values = run.model_dump(mode="json", exclude_none=True)
     values["data"]["labels"] = {"per_row": True}
@@ -103,11 +104,10 @@ def test_whatever_was_not_measured_is_said_and_no_section_is_missing(given: Call
 
 
 def test_a_label_cannot_break_out_of_its_cell() -> None:
-    changed = facts()
-    evil = "x | <script> `a`\n# b"
-    changed.metrics["intervals"]["per_class"][evil] = changed.metrics["intervals"]["per_class"]["self care"]
-    changed.metrics["label"]["per_class"][evil] = changed.metrics["label"]["per_class"]["self care"]
-    text = model_card(changed)
+    values, evil = metrics_of(decisions(0.8)), "x | <script> `a`\n# b"
+    for section in ("intervals", "label"):
+        values[section]["per_class"][evil] = values[section]["per_class"]["self care"]
+    text = model_card(facts(**values))
     assert "| x \\| \\<script\\> \\`a\\` \\# b |" in text
 
 

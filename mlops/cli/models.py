@@ -90,7 +90,7 @@ def evaluate(
         model_folder(model), data, out, champion=champion, start_folder=lambda run: start_folder(run.model)
     )
     overview = ", ".join(f"{name} {value:.3f}" for name, value in evaluation.overview().items())
-    typer.echo(f"{evaluation.metrics['num_rows']:,} rows: {overview}; read {out / 'report.html'}")
+    typer.echo(f"{evaluation.metrics.num_rows:,} rows: {overview}; read {out / 'report.html'}")
 
 
 @app.command()

@@ -29,6 +29,7 @@ from mlops.tracking import ZENML_RUN_TAG
 from r2d.config.gate import HISTORY_SUFFIX
 from r2d.config.model import REGISTERED
 from r2d.errors import DataError, RegistryError
+from r2d.evaluation.metrics import Metrics
 from r2d.lineage.facts import compared_of, figures_of, rationales_of
 from r2d.lineage.rows import row_of
 
@@ -48,7 +49,8 @@ def lineage_facts(reference: str) -> dict[str, Any]:
     with registry_client(f"reading the lineage of {reference!r}") as client:
         version = _version(client, reference)
         paths = {name: registered_file(version, Path(name).stem) for name in FILES}
-        config, origin, metrics = _config(paths[CONFIG]), _json(paths[ORIGIN]), _json(paths[METRICS])
+        config, origin = _config(paths[CONFIG]), _json(paths[ORIGIN])
+        metrics = Metrics.from_json(_json(paths[METRICS]))
         missing: list[str] = []
         run = _or_why_not(lambda: pipeline_run_facts(_pipeline_run_of(version)), missing)
         result = None if run is None else _or_why_not(lambda: artifact_of(run, "r2d_data_result"), missing)
@@ -60,7 +62,7 @@ def lineage_facts(reference: str) -> dict[str, Any]:
             "files": {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()},
             "config": config,
             "origin": origin,
-            "num_test_rows": metrics["num_rows"],
+            "num_test_rows": metrics.num_rows,
             "figures": figures_of(metrics),
             "compared": compared_of(metrics),
             "rationales": rationales_of(pq.read_table(paths[PROVENANCE]), config),

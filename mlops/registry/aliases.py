@@ -31,7 +31,7 @@ from mlops.registry.versions import (
 )
 from r2d.config.gate import HISTORY_SUFFIX
 from r2d.errors import RegistryError
-from r2d.gate import Approval, GateDecision
+from r2d.gate.decision import Approval, GateDecision
 from r2d.gate.page import gate_page, gate_picture
 
 if TYPE_CHECKING:

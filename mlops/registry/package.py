@@ -17,10 +17,12 @@ from mlops.run_record import auxiliary_files
 from r2d.config.run import RunConfig
 from r2d.data.examples import SPLITS, content_hash, split_of
 from r2d.data.fingerprint import files_fingerprint
+from r2d.evaluation.calibration import calibration_of
+from r2d.evaluation.metrics import Metrics
 from r2d.files import file_hashes, folder_hash, write_parquet
 from r2d.lineage.origin import Origin
 from r2d.model_card import CardFacts, model_card
-from r2d.modeling.calibration_file import Calibration, write_calibration
+from r2d.modeling.calibration_file import write_calibration
 from r2d.rationales.provenance import trained_on
 
 MODEL, PROVENANCE = "model", "rationale_provenance.parquet"
@@ -66,7 +68,8 @@ def make_package(
         code_sha256: of the code that weights and figures depend on.
     """
     shutil.copytree(model_folder, folder / MODEL, copy_function=_link)
-    calibration = Calibration.of_metrics(metrics)
+    measured = Metrics.from_json(metrics)
+    calibration = calibration_of(measured)
     if calibration is not None:
         write_calibration(folder / MODEL, calibration)
     if predictions is not None:
@@ -89,7 +92,7 @@ def make_package(
         model_files=file_hashes(folder / MODEL),
     )
     rows = {split: len(split_of(examples, split)) for split in SPLITS}
-    card = model_card(CardFacts(run, metrics, origin, rows, trained_on(provenance)))
+    card = model_card(CardFacts(run, measured, origin, rows, trained_on(provenance)))
     write_parquet(folder / PROVENANCE, provenance)
     (folder / METRICS).write_text(_json(metrics), encoding="utf-8")
     (folder / CONFIG).write_text(_yaml(run), encoding="utf-8")

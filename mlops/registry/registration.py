@@ -26,7 +26,9 @@ from mlops.registry.requirements import requirements
 from mlops.registry.versions import aliases_of, ensure_model, registry_client, search_versions
 from mlops.tracking import start_run
 from r2d.config.run import RunConfig
-from r2d.gate import GateDecision, judge
+from r2d.evaluation.metrics import Metrics
+from r2d.gate.decision import GateDecision
+from r2d.gate.rules import evaluate_rules
 from r2d.modeling.model_folder import read_model_facts
 from r2d.rationales.provenance import trained_on
 
@@ -120,7 +122,7 @@ def register(
         is_new = not found
         version = found[0] if found else _new_version(client, name, content, package, metrics, provenance, new_run)
         client.set_model_version_tag(name, version.version, RUN_KEY_TAG, run_key)
-        decision = judge(metrics, run.registration.gate, approval_of(version))
+        decision = evaluate_rules(Metrics.from_json(metrics), run.registration.gate, approval_of(version))
         transition = move_aliases(client, name, str(version.version), decision, run_key)
         page, picture = store_decision(client, version, decision, transition.reason)
         aliases = aliases_of(client, name, version.version)
@@ -153,7 +155,7 @@ def _new_version(
     files = package.files()
     options_per_row = read_model_facts(files["model"]).labels.per_row
     with mlflow.start_run(run_id=new_run(client)) as run, requirements() as needed:
-        mlflow.log_metrics({f"test_{figure}": value for figure, value in headline(metrics).items()})
+        mlflow.log_metrics({f"test_{figure}": value for figure, value in headline(Metrics.from_json(metrics)).items()})
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(ROOT / "mlops" / "pyfunc.py"),
@@ -199,9 +201,9 @@ def _content_hash(package: Package, metrics: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def headline(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The few figures that stand in every overview."""
-    rationale = metrics["rationale"]["populations"]["all"] if metrics["rationale"] else {}
-    figures = {name: metrics["label"][name] for name in ("accuracy", "macro_f1", "invalid_label_rate")}
-    figures |= {name: rationale.get(name) for name in ("bleu", "paper_bleu", "bertscore_f1")}
-    return {name: float(value) for name, value in figures.items() if value is not None}
+def headline(metrics: Metrics) -> dict[str, float]:
+    """The few metrics that stand in every overview."""
+    overlap = None if metrics.rationale is None else metrics.rationale.populations.all
+    values = {name: getattr(metrics.label, name) for name in ("accuracy", "macro_f1", "invalid_label_rate")}
+    values |= {name: getattr(overlap, name, None) for name in ("bleu", "paper_bleu", "bertscore_f1")}
+    return {name: float(value) for name, value in values.items() if value is not None}

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from r2d.evaluation.label_metrics import HEADLINES, WHY_NO_CLASSES, headline_of
+from r2d.evaluation.metrics import HEADLINES, WHY_NO_CLASSES, Metrics
 
 BAR_WIDTH = 30
 WIDTH = 116
@@ -19,30 +19,28 @@ EXAMPLE_NOTE = "'62 yo man with chest pain for 1 hour, sudden onset. Denies feve
 EXAMPLE_QUESTION = "--option oven --option car 'Where do you bake bread?'"
 
 
-def summary(registration: Mapping[str, Any], metrics: Mapping[str, Any], *, report_uri: str) -> str:
+def summary(registration: Mapping[str, Any], metrics: Metrics, *, report_uri: str) -> str:
     """The screen as plain text, at most 130 columns wide.
 
     Args:
         registration: name, version, reference, aliases, is_new, gate_outcome, gate_reasons and what_follows.
-        metrics: those of `r2d.evaluation.evaluate`.
         report_uri: folder of the evaluation report.
     """
-    label, key = metrics["label"], headline_of(metrics["label"])
-    has_classes = key == "macro_f1"
+    label, has_classes = metrics.label, metrics.label.macro_f1 is not None
     state = "registered" if registration["is_new"] else "already registered, nothing new"
     alias = ", ".join(registration["aliases"]) or NO_ALIAS[registration["gate_outcome"]]
     lines = [
         "",
         f"  {registration['name']} version {registration['version']} ({state}; {alias})",
-        f"  {metrics['num_parameters']:,} parameters, measured on {metrics['num_rows']:,} test rows, "
-        f"{metrics['decoding']} label decoding",
+        f"  {metrics.num_parameters:,} parameters, measured on {metrics.num_rows:,} test rows, "
+        f"{metrics.decoding} label decoding",
         "",
-        f"  {HEADLINES[key]}",
-        *[_bar(name, figures[key]) for name, figures in metrics["baselines"].items()],
-        _bar("this model", label[key]),
+        f"  {HEADLINES[label.headline]}",
+        *[_bar(name.caption, of_baseline.headline_value) for name, of_baseline in metrics.baselines.items()],
+        _bar("this model", label.headline_value),
         "",
         *([] if has_classes else [f"  accuracy is shown: {WHY_NO_CLASSES}"]),
-        f"  accuracy {label['accuracy']:.3f}, invalid labels {label['invalid_label_rate']:.1%}",
+        f"  accuracy {label.accuracy:.3f}, invalid labels {label.invalid_label_rate:.1%}",
         _rationale_line(metrics),
         "",
         *[line for reason in registration["gate_reasons"] for line in _wrapped("gate: ", reason)],
@@ -57,13 +55,13 @@ def summary(registration: Mapping[str, Any], metrics: Mapping[str, Any], *, repo
     return "\n".join(lines)
 
 
-def _rationale_line(metrics: Mapping[str, Any]) -> str:
-    if metrics["rationale"] is None:
-        return f"  rationales: none, method {metrics['method']} decides only"
-    figures = metrics["rationale"]["populations"]["all"]
+def _rationale_line(metrics: Metrics) -> str:
+    if metrics.rationale is None:
+        return f"  rationales: none, method {metrics.method} decides only"
+    overlap = metrics.rationale.populations.all
     return (
-        f"  rationales: sacreBLEU {_figure(figures['bleu'], 1)}, paper BLEU {_figure(figures['paper_bleu'], 3)}, "
-        f"BERTScore F1 {_figure(figures['bertscore_f1'], 3)}"
+        f"  rationales: sacreBLEU {_figure(overlap.bleu, 1)}, paper BLEU {_figure(overlap.paper_bleu, 3)}, "
+        f"BERTScore F1 {_figure(overlap.bertscore_f1, 3)}"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -15,8 +15,8 @@ HISTORY_SUFFIX = ".alias-history"
 """Under this name the registry keeps which version was the champion, and why."""
 
 
-class GateFigure(NamedTuple):
-    """A figure that a rule may speak of."""
+class GateMetric(NamedTuple):
+    """A metric that a rule may name."""
 
     name: str
     higher_is_better: bool
@@ -24,34 +24,34 @@ class GateFigure(NamedTuple):
     """Where it stands in the metrics. `ordered`: of labels in order of urgency; `class`: of one label."""
     has_interval: bool
     full: float = 1.0
-    """What stands for a whole; 100 for figures that are counted in hundredths."""
+    """The whole, in the unit of the metric: 100 where it is counted in hundredths."""
 
 
-FIGURES = {
-    "macro_f1": GateFigure("macro-F1", True, "label", True),
-    "accuracy": GateFigure("accuracy", True, "label", True),
-    "weighted_f1": GateFigure("weighted F1", True, "label", True),
-    "invalid_label_rate": GateFigure("invalid-label rate", False, "label", True),
-    "under_triage_rate": GateFigure("under-triage rate", False, "ordered", True),
-    "severe_under_triage_rate": GateFigure("severe under-triage rate", False, "ordered", True),
-    "over_triage_rate": GateFigure("over-triage rate", False, "ordered", True),
-    "recall": GateFigure("recall", True, "class", True),
-    "precision": GateFigure("precision", True, "class", True),
-    "consistency": GateFigure("consistency", True, "alignment", False),
-    "sufficiency": GateFigure("sufficiency", True, "alignment", False),
-    "gold_robustness": GateFigure("gold robustness", True, "alignment", False),
-    "bertscore_f1": GateFigure("BERTScore F1", True, "rationale", True),
-    "rouge_l": GateFigure("ROUGE-L", True, "rationale", True),
-    "bleu": GateFigure("sacreBLEU", True, "rationale", False, full=100.0),
-    "chrf": GateFigure("chrF", True, "rationale", False, full=100.0),
-    "ece_equal_mass": GateFigure("calibration error", False, "calibration", False),
-    "brier": GateFigure("Brier score", False, "calibration", False),
+GATE_METRICS = {
+    "macro_f1": GateMetric("macro-F1", True, "label", True),
+    "accuracy": GateMetric("accuracy", True, "label", True),
+    "weighted_f1": GateMetric("weighted F1", True, "label", True),
+    "invalid_label_rate": GateMetric("invalid-label rate", False, "label", True),
+    "under_triage_rate": GateMetric("under-triage rate", False, "ordered", True),
+    "severe_under_triage_rate": GateMetric("severe under-triage rate", False, "ordered", True),
+    "over_triage_rate": GateMetric("over-triage rate", False, "ordered", True),
+    "recall": GateMetric("recall", True, "class", True),
+    "precision": GateMetric("precision", True, "class", True),
+    "consistency": GateMetric("consistency", True, "alignment", False),
+    "sufficiency": GateMetric("sufficiency", True, "alignment", False),
+    "gold_robustness": GateMetric("gold robustness", True, "alignment", False),
+    "bertscore_f1": GateMetric("BERTScore F1", True, "rationale", True),
+    "rouge_l": GateMetric("ROUGE-L", True, "rationale", True),
+    "bleu": GateMetric("sacreBLEU", True, "rationale", False, full=100.0),
+    "chrf": GateMetric("chrF", True, "rationale", False, full=100.0),
+    "ece_equal_mass": GateMetric("calibration error", False, "calibration", False),
+    "brier": GateMetric("Brier score", False, "calibration", False),
 }
-FigureName = Literal[
-    "macro_f1", "accuracy", "weighted_f1", "invalid_label_rate", "under_triage_rate", "severe_under_triage_rate",
-    "over_triage_rate", "recall", "precision", "consistency", "sufficiency", "gold_robustness", "bertscore_f1",
-    "rouge_l", "bleu", "chrf", "ece_equal_mass", "brier",
-]  # fmt: skip
+"""Name in a rule, which is the name of an attribute in `r2d.evaluation.metrics` -> what it is."""
+if TYPE_CHECKING:
+    MetricName: TypeAlias = str
+else:
+    MetricName = Literal[*GATE_METRICS]
 Bound: TypeAlias = Literal["interval", "value"]
 
 
@@ -67,10 +67,10 @@ class BetterThanBaseline(Section):
     """`interval`: even the lower bound of the paired difference is above 0."""
 
 
-class _OfFigure(Section):
+class _OfMetric(Section):
     """What rules about one figure share."""
 
-    figure: FigureName
+    figure: MetricName
     label: Name | None = None
     """Of which label `recall` or `precision` is asked."""
     by: Bound | None = None
@@ -78,8 +78,8 @@ class _OfFigure(Section):
     interval, where the run has one for the figure."""
 
     @model_validator(mode="after")
-    def _figure_has_what_is_asked(self) -> _OfFigure:
-        known = FIGURES[self.figure]
+    def _metric_has_what_is_asked(self) -> _OfMetric:
+        known = GATE_METRICS[self.figure]
         if (known.section == "class") != (self.label is not None):
             wanted = "needs `label`" if known.section == "class" else "is of all rows; remove `label`"
             raise ValueError(f"figure {self.figure!r} {wanted}")
@@ -88,7 +88,7 @@ class _OfFigure(Section):
         return self
 
 
-class WithinLimit(_OfFigure):
+class WithinLimit(_OfMetric):
     """A figure keeps a fixed limit."""
 
     rule: Literal["within_limit"]
@@ -98,7 +98,7 @@ class WithinLimit(_OfFigure):
 
     @model_validator(mode="after")
     def _one_limit(self) -> WithinLimit:
-        known = FIGURES[self.figure]
+        known = GATE_METRICS[self.figure]
         wanted, other = ("at_least", "at_most") if known.higher_is_better else ("at_most", "at_least")
         if getattr(self, wanted) is None or getattr(self, other) is not None:
             better = "more" if known.higher_is_better else "less"
@@ -113,7 +113,7 @@ class WithinLimit(_OfFigure):
         return float(self.at_least if self.at_least is not None else self.at_most or 0.0)
 
 
-class NotWorseThanChampion(_OfFigure):
+class NotWorseThanChampion(_OfMetric):
     """A figure is not worse than the champion's on the same rows, but for a margin. By interval: the worse bound of
     the paired difference keeps the margin."""
 
@@ -123,7 +123,7 @@ class NotWorseThanChampion(_OfFigure):
 
     @model_validator(mode="after")
     def _champion_has_it(self) -> NotWorseThanChampion:
-        known = FIGURES[self.figure]
+        known = GATE_METRICS[self.figure]
         if known.section == "calibration":
             raise ValueError(f"figure {self.figure!r} is not measured for the champion; use rule within_limit")
         if known.section == "rationale" and self.by == "interval":
@@ -182,7 +182,7 @@ class RegistrationConfig(Section):
 
 def _unmeasured(rule: AnyRule, labels: LabelsConfig, method: MethodConfig) -> list[str]:
     figure: str | None = getattr(rule, "figure", None)
-    section = None if figure is None else FIGURES[figure].section
+    section = None if figure is None else GATE_METRICS[figure].section
     of_rationales = section in ("alignment", "rationale")
     of_classes = figure is not None and not of_rationales and figure not in ("accuracy", "invalid_label_rate")
     resampled = isinstance(rule, NoSliceWorseThanChampion) or getattr(rule, "by", None) == "interval"

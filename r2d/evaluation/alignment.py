@@ -1,99 +1,219 @@
-"""Whether rationale and decision belong together: the alignment figures of Reason2Decide-C.
+"""Whether rationale and predicted label belong together: the alignment metrics of Reason2Decide-C, and a flip test.
 
 `P1 = predict(x)`, `r = explain(x, P1)`, `P2 = predict(r)` and `Pg = predict(r*)`, by the same model through its own
 label prompt: the rationale stands where the note would stand.
 
-| figure | definition |
+| metric | definition |
 |---|---|
 | consistency | acc(P1, P2) |
 | sufficiency | acc(y*, P2) |
 | gold robustness | acc(y*, Pg), over the rows that have a gold rationale |
+
+The same with every label masked in the rationales tells how much of it the label's own words carried.
+
+The flip test asks for `r' = explain(x, y')` for another label `y'`. A model that explains its prediction writes
+something else for `y'`, and from `r'` alone comes to `y'`; one that writes the same whatever the label describes the
+note. That label and rationale depend on each other is necessary for a faithful rationale, not sufficient (Wiegreffe et
+al. 2021, arXiv 2010.12762, who test it by noise and gradients). `y'` is the label that the model takes for the most
+probable after its own: the nearest case in which it would have decided otherwise, defined without an order and for
+options per row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 
+import numpy as np
+
+from r2d.evaluation.metrics import AlignmentMetrics, FlipTest, MaskedAlignment
+from r2d.evaluation.predictions import Predictions
+from r2d.files import order_by_hash
+from r2d.label_scores import IntArray, label_indices
+from r2d.rationales.quality import MASK
 from r2d.text import match_label
-
-FIGURES = ("consistency", "sufficiency", "gold_robustness")
 
 PredictLabels = Callable[[Sequence[str], Sequence[Sequence[str]]], Sequence[str]]
 """Texts and the labels that each can have -> decoded labels, in their order; with free decoding one may be no label."""
+Explain = Callable[[Sequence[str], Sequence[str]], Sequence[str]]
+"""Notes and a label for each -> rationales, in their order."""
 
-TextWithOptions = tuple[str, tuple[str, ...]]
+_TOKEN = re.compile(r"[^\W_]+|[^\w\s-]")
+"""Words, and signs that can set labels apart (A+, C#); spaces, hyphens and underscores do not count."""
 
 
-def alignment_metrics(
-    predict_labels: PredictLabels,
-    *,
-    gold_labels: Sequence[str],
-    predicted_labels: Sequence[str],
-    rationales: Sequence[str],
-    gold_rationales: Sequence[str],
-    options: Sequence[Sequence[str]],
-) -> dict[str, Any]:
-    """Decide once more from the rationales alone, and compare.
+def alignment_metrics(predict_labels: PredictLabels, predictions: Predictions) -> AlignmentMetrics:
+    """Predict once more from the rationales alone, and compare.
 
-    A label outside the row's set agrees with nothing, not even with itself. So does an empty rationale: what the
-    model makes of no text at all says nothing of a rationale (our departure; the papers do not treat it).
+    A label outside the row's set agrees with nothing, not even with itself. So does an empty rationale: what the model
+    makes of no text at all says nothing of a rationale (our departure; the papers do not treat it).
 
     Args:
         predict_labels: the model's own `predict: {text}`, in the decoding of the headline.
-        predicted_labels: P1, `rationales`: r; `gold_rationales`: r*, empty where a row has none.
-        options: the labels that each row can have: the declared set, or the row's own.
-
-    Returns:
-        num_rows, num_empty_rationales, num_with_gold_rationale, and each of `FIGURES`, a fraction; None without rows.
     """
-    sets = [tuple(some) for some in options]
-    decided = _decided(predict_labels, list(zip([*rationales, *gold_rationales], sets * 2, strict=True)))
-    first = [match_label(label, some) for label, some in zip(predicted_labels, sets, strict=True)]
-    gold = [match_label(label, some) for label, some in zip(gold_labels, sets, strict=True)]
-    from_own = [decided[row] for row in zip(rationales, sets, strict=True)]
-    from_gold = [
-        (y, decided[text, some]) for y, text, some in zip(gold, gold_rationales, sets, strict=True) if text.strip()
-    ]
-    return {
-        "num_rows": len(first),
-        "num_empty_rationales": sum(not text.strip() for text in rationales),
-        "num_with_gold_rationale": len(from_gold),
-        "consistency": _agreement(list(zip(first, from_own, strict=True))),
-        "sufficiency": _agreement(list(zip(gold, from_own, strict=True))),
-        "gold_robustness": _agreement(from_gold),
-    }
+    num_rows = len(predictions)
+    texts = [*predictions.rationales, *predictions.gold_rationales]
+    from_texts = _predict_from(predict_labels, texts, [*predictions.options, *predictions.options])
+    from_own, from_gold = from_texts[:num_rows], from_texts[num_rows:]
+    has_gold = np.array([bool(text.strip()) for text in predictions.gold_rationales])
+    return AlignmentMetrics(
+        num_rows=num_rows,
+        num_empty_rationales=sum(not text.strip() for text in predictions.rationales),
+        num_with_gold_rationale=int(has_gold.sum()),
+        consistency=float(((from_own == predictions.predicted) & predictions.valid).mean()),
+        sufficiency=float((from_own == predictions.gold).mean()),
+        gold_robustness=float((from_gold == predictions.gold)[has_gold].mean()) if has_gold.any() else None,
+    )
 
 
-def no_alignment() -> dict[str, Any]:
-    """The same for a method that writes no rationale: nothing was measured, which is not 0."""
-    counts = dict.fromkeys(("num_rows", "num_empty_rationales", "num_with_gold_rationale"), 0)
-    return {**counts, **dict.fromkeys(FIGURES)}
+def _predict_from(predict_labels: PredictLabels, texts: Sequence[str], options: Sequence[Sequence[str]]) -> IntArray:
+    """[texts]: index of the label that each text leads to, as `label_indices`; an empty text leads to none. Each
+    distinct text is predicted once for the same options, long ones first."""
+    rows = list(zip(texts, map(tuple, options), strict=True))
+    distinct = sorted({row for row in rows if row[0].strip()}, key=lambda row: (-len(row[0]), row))
+    labels = predict_labels([text for text, _ in distinct], [labels for _, labels in distinct])
+    predicted = dict(zip(distinct, labels, strict=True))
+    return label_indices([predicted.get(row) for row in rows], options)
 
 
-def remembered(predict_labels: PredictLabels) -> PredictLabels:
-    """The same, but no text is decided twice between the same labels: masked rationales are mostly as they were."""
-    known: dict[TextWithOptions, str] = {}
+def memoized(predict_labels: PredictLabels) -> PredictLabels:
+    """The same function, which predicts no text twice for the same options: masked rationales are mostly unchanged."""
+    known: dict[tuple[str, tuple[str, ...]], str] = {}
 
-    def ask(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
-        rows = [(text, tuple(some)) for text, some in zip(texts, options, strict=True)]
+    def predict(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
+        rows = [(text, tuple(labels)) for text, labels in zip(texts, options, strict=True)]
         new = [row for row in dict.fromkeys(rows) if row not in known]
         if new:
-            known.update(zip(new, predict_labels([text for text, _ in new], [some for _, some in new]), strict=True))
+            labels = predict_labels([text for text, _ in new], [options for _, options in new])
+            known.update(zip(new, labels, strict=True))
         return [known[row] for row in rows]
 
-    return ask
+    return predict
 
 
-def _decided(predict_labels: PredictLabels, rows: Sequence[TextWithOptions]) -> dict[TextWithOptions, str | None]:
-    """(Text, options) -> the option that the text leads to, or None. Each distinct pair is decided once, by length."""
-    distinct = sorted({row for row in rows if row[0].strip()}, key=lambda row: (-len(row[0]), row))
-    labels = predict_labels([text for text, _ in distinct], [some for _, some in distinct])
-    matched = (match_label(label, some) for label, (_, some) in zip(labels, distinct, strict=True))
-    return dict.fromkeys(rows) | dict(zip(distinct, matched, strict=True))
+# --- masked labels ---
 
 
-def _agreement(pairs: Sequence[tuple[str | None, str | None]]) -> float | None:
-    if not pairs:
-        return None
-    return sum(one is not None and one == other for one, other in pairs) / len(pairs)
+def masked_alignment(predict_labels: PredictLabels, predictions: Predictions) -> MaskedAlignment:
+    """`alignment_metrics` of rationales in which every label of the row is masked.
+
+    A rationale of which only masks and signs remain is empty, and like every empty one agrees with nothing;
+    `num_empty_rationales` counts it too.
+    """
+
+    def masked(texts: Sequence[str]) -> list[str]:
+        rows = zip(texts, predictions.options, strict=True)
+        new = [(text, mask_labels(text, labels)) for text, labels in rows]
+        return [
+            rest if rest == text or any(sign.isalnum() for sign in rest.replace(MASK, "")) else "" for text, rest in new
+        ]
+
+    rationales = masked(predictions.rationales)
+    gold_rationales = masked(predictions.gold_rationales)
+    alignment = alignment_metrics(
+        predict_labels, replace(predictions, rationales=rationales, gold_rationales=gold_rationales)
+    )
+    changed = [rest for text, rest in zip(predictions.rationales, rationales, strict=True) if text != rest]
+    return MaskedAlignment(
+        **asdict(alignment), num_masked=len(changed), num_nothing_left=sum(not rest for rest in changed)
+    )
+
+
+def mask_labels(rationale: str, labels: Sequence[str]) -> str:
+    """The rationale with `[LABEL]` in place of every label and of its close word forms.
+
+    Words are compared by their English stem (Porter) without case, so that `urgently` and `urgency` go with `urgent`
+    and `emergencies` and `emergent` with `emergency`. Of labels that overlap the longest is masked. A label of several
+    words is masked where all of them stand in a row; a label within a hyphenated word is masked too. Short labels
+    over-fire: `no` is masked in "no fever".
+    """
+    stems_of_labels = {tuple(_stem(token) for token in _TOKEN.findall(label)) for label in labels} - {()}
+    longest_first = sorted(stems_of_labels, key=len, reverse=True)
+    tokens = list(_TOKEN.finditer(rationale))
+    stems = tuple(_stem(token.group()) for token in tokens)
+    parts, written, at = [], 0, 0
+    while at < len(tokens):
+        size = next((len(label) for label in longest_first if stems[at : at + len(label)] == label), 0)
+        if size:
+            parts += [rationale[written : tokens[at].start()], MASK]
+            written = tokens[at + size - 1].end()
+        at += size or 1
+    return "".join([*parts, rationale[written:]])
+
+
+@functools.lru_cache(maxsize=65_536)
+def _stem(word: str) -> str:
+    from nltk.stem.porter import PorterStemmer
+
+    stem: str = PorterStemmer().stem(word.casefold())
+    # Porter parts the noun from its adjective where the word is short: urgency (urgenc), urgent.
+    return f"{stem[:-1]}t" if len(stem) > 4 and stem.endswith(("anc", "enc")) else stem
+
+
+# --- another label ---
+
+
+def flip_test(
+    explain: Explain,
+    predict_labels: PredictLabels,
+    predictions: Predictions,
+    texts: Sequence[str],
+    *,
+    max_rows: int | None = None,
+) -> FlipTest:
+    """Let the model explain another label for the same notes, and compare.
+
+    A row whose prediction is invalid, or that has no other label, cannot be flipped: it is left out and counted. An
+    empty rationale argues for nothing.
+
+    Args:
+        explain: the model's own `given label: {y}, explain: {x}`.
+        texts: [rows], the notes.
+        max_rows: flip that many rows, the first by hash of the id; None: all.
+
+    Returns:
+        identical: share of rows with r = r', spaces aside; mean_chrf: sentence chrF2 of r' against r, 100 where they
+        are identical; argues_for_own: share with predict(r) = y; argues_for_other: with predict(r') = y';
+        stays_with_own: with predict(r') = y.
+    """
+    from sacrebleu.metrics import CHRF
+
+    columns = (predictions.predicted_labels, predictions.label_probabilities, predictions.options)
+    other_labels = [other_label(*row) for row in zip(*columns, strict=True)]
+    rows = [row for row, label in enumerate(other_labels) if label is not None]
+    num_without = len(other_labels) - len(rows)
+    by_hash = [rows[index] for index in order_by_hash([predictions.ids[row] for row in rows])]
+    rows = sorted(by_hash[:max_rows])
+    if not rows:
+        return FlipTest(num_without_other_label=num_without)
+    options = [predictions.options[row] for row in rows]
+    asked = [other_labels[row] or "" for row in rows]
+    before = [predictions.rationales[row] for row in rows]
+    after = list(explain([texts[row] for row in rows], asked))
+    identical = [first.split() == second.split() for first, second in zip(before, after, strict=True)]
+    likeness = [
+        100.0 if same else float(CHRF().sentence_score(second, [first]).score)
+        for first, second, same in zip(before, after, identical, strict=True)
+    ]
+    own, other = predictions.predicted[rows], label_indices(asked, options)
+    from_before = _predict_from(predict_labels, before, options)
+    from_after = _predict_from(predict_labels, after, options)
+    return FlipTest(
+        num_rows=len(rows),
+        num_without_other_label=num_without,
+        identical=sum(identical) / len(rows),
+        identical_ids=tuple(predictions.ids[row] for row, same in zip(rows, identical, strict=True) if same)[:5],
+        mean_chrf=sum(likeness) / len(rows),
+        argues_for_own=float((from_before == own).mean()),
+        argues_for_other=float((from_after == other).mean()),
+        stays_with_own=float((from_after == own).mean()),
+    )
+
+
+def other_label(label: str | None, probabilities: Mapping[str, float], options: Sequence[str]) -> str | None:
+    """The most probable label other than the predicted one, the first of equals; None where it cannot be flipped."""
+    predicted = match_label(label, options)
+    others = [option for option in options if option != predicted]
+    return max(others, key=probabilities.__getitem__) if predicted is not None and others else None

@@ -1,8 +1,8 @@
-"""What a model must beat to be worth its weights: the most frequent label, and a linear model over words.
+"""Baselines that a model must beat: the most frequent label, and a linear model over words.
 
-Where each row has options of its own there is no label set to learn. Then it is an option at random, and the option
-that was most often right in training: both decide without reading the text, so a model that does not beat them has
-learnt nothing from it.
+Where each row has options of its own there is no label set to learn. The baselines then are an option at random, and
+the option that was most often right in training. Both ignore the text, so a model that does not beat them has learnt
+nothing from it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from r2d.errors import DataError
-from r2d.evaluation.label_metrics import without_classes
+from r2d.evaluation.label_metrics import label_metrics, without_classes
+from r2d.evaluation.metrics import Comparator, LabelMetrics
+from r2d.evaluation.predictions import Predictions
 from r2d.text import normalise_label
 
 logger = logging.getLogger(__name__)
-
-MAJORITY_CLASS = "majority class"
-LINEAR_BASELINE = "TF-IDF + logistic regression"
-RANDOM_OPTION = "an option at random"
-FREQUENT_OPTION = "the option most often right in training"
 
 REGULARISATION_GRID = (0.1, 0.5, 2.0, 10.0)
 NUM_FOLDS = 3
@@ -32,33 +31,40 @@ same C in 2 to 3 times the time."""
 MAX_TERMS = 100_000
 
 
-def baseline_labels(
-    train_texts: Sequence[str], train_labels: Sequence[str], texts: Sequence[str]
-) -> dict[str, list[str]]:
-    """Name -> labels of rows decided without a language model, learnt from the same training rows."""
-    return {
-        MAJORITY_CLASS: majority_baseline(train_labels, len(texts)),
-        LINEAR_BASELINE: linear_baseline(train_texts, train_labels, texts),
-    }
+def evaluate_baselines(
+    train: pa.Table, test: pa.Table, predictions: Predictions
+) -> tuple[dict[Comparator, LabelMetrics], dict[Comparator, Predictions]]:
+    """Metrics of the baselines that fit the labels, and their predictions, which baselines of options do not make.
 
-
-def option_baselines(
-    train_labels: Sequence[str], gold: Sequence[str], options: Sequence[Sequence[str]]
-) -> dict[str, dict[str, Any]]:
-    """Name -> expected figures, in the form of `option_metrics`, of what can be had without reading a text."""
-    chances = {
-        RANDOM_OPTION: random_option_chances(options),
-        FREQUENT_OPTION: frequent_option_chances(train_labels, gold, options),
+    Args:
+        train: the training rows; without them there are no baselines.
+        test: the test rows, and predictions of any model for them.
+    """
+    if not len(train):
+        return {}, {}
+    train_labels = train["label"].to_pylist()
+    if not predictions.labels:
+        chances = {
+            Comparator.RANDOM_OPTION: random_option_chances(predictions.options),
+            Comparator.FREQUENT_OPTION: frequent_option_chances(
+                train_labels, predictions.gold_labels, predictions.options
+            ),
+        }
+        return {name: without_classes(of_rows) for name, of_rows in chances.items()}, {}
+    labels = {
+        Comparator.MAJORITY_CLASS: majority_baseline(train_labels, len(test)),
+        Comparator.LINEAR_MODEL: linear_baseline(train["text"].to_pylist(), train_labels, test["text"].to_pylist()),
     }
-    return {name: without_classes(of_rows) for name, of_rows in chances.items()}
+    predicted = {name: predictions.with_labels(of_rows) for name, of_rows in labels.items()}
+    return {name: label_metrics(of_rows) for name, of_rows in predicted.items()}, predicted
 
 
 def majority_baseline(train_labels: Sequence[str], num_rows: int) -> list[str]:
     """The most frequent training label for every row; of equally frequent ones the first by name."""
     if not train_labels:
         raise DataError("the majority label cannot be found without training rows")
-    label, _ = min(Counter(train_labels).items(), key=lambda item: (-item[1], item[0]))
-    return [label] * num_rows
+    counts = Counter(train_labels)
+    return [min(counts, key=lambda label: (-counts[label], label))] * num_rows
 
 
 def linear_baseline(

@@ -1,82 +1,105 @@
-"""Whether the label probabilities can be believed: calibration error, Brier score, NLL, and temperature scaling.
+"""Calibration of the label probabilities, temperature scaling, and the confidence from which on a label is shown.
 
-All of it reads the probabilities alone. The confidence of a row is the probability of its most probable label, which
-with constrained decoding is the label shown.
+Calibration reads the probabilities alone; confidence there is that of the most probable label. In selective prediction
+a label is shown where its probability reaches a threshold, and the other notes go to a person. Risk is the share of
+harmful predictions (under-triage, or any error) among the labels shown, coverage the share of all rows whose label is
+shown. An invalid prediction has confidence 0 and is never shown.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
+from pydantic import TypeAdapter
 
-from r2d.evaluation.decided_rows import FloatArray, IntArray
-from r2d.modeling.calibration_file import SMALLEST_PROBABILITY
+from r2d.config.evaluation import IntervalsConfig, Risk, SelectiveConfig
+from r2d.errors import ConfigError
+from r2d.evaluation.bootstrap import bootstrap_intervals, rows_share_groups, upper_bound
+from r2d.evaluation.metrics import (
+    CalibrationMetrics,
+    CurvePoint,
+    Metrics,
+    ReliabilityBin,
+    RiskCoverageCurve,
+    SelectiveMetrics,
+    TemperatureFit,
+    ThresholdChoice,
+    ThresholdOnTest,
+    ThresholdOnValidation,
+)
+from r2d.evaluation.predictions import Predictions
+from r2d.label_scores import BoolArray, FloatArray, IntArray
+from r2d.modeling.calibration_file import SMALLEST_PROBABILITY, Calibration
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+NUM_COVERAGES = 20
+"""Coverages that are tried for a threshold: 5 %, 10 %, ... 100 %."""
+MAX_CURVE_POINTS = 100
 
 
-def calibration_metrics(probabilities: FloatArray, gold: IntArray, num_bins: int = 10) -> dict[str, Any]:
-    """Hold probabilities against what came true.
+def calibration_metrics(probabilities: FloatArray, gold: IntArray, num_bins: int = 10) -> CalibrationMetrics:
+    """Compare probabilities with what came true.
 
-    Brier score: sum over the labels of (probability - 1 or 0) squared, mean over rows; 0 is perfect, 2 the worst. NLL:
-    mean of minus the natural logarithm of the gold label's probability. ECE: mean gap between confidence and accuracy
-    of a bin, weighted by its rows (Guo et al. 2017), once with bins of equal width and once with bins of about equally
-    many rows, which do not hide most rows in one bin.
+    Brier score: sum over the labels of (probability - 1 or 0) squared, mean over rows. NLL: mean of minus the natural
+    logarithm of the gold label's probability. ECE: mean gap between confidence and accuracy of a bin, weighted by its
+    rows (Guo et al. 2017), once with bins of equal width and once with bins of about equally many rows, which do not
+    hide most rows in one bin.
 
     Args:
-        probabilities: [rows, labels]; gold: [rows], places of labels.
-
-    Returns:
-        num_rows, num_bins, accuracy and mean_confidence (of the most probable label), ece_equal_width, ece_equal_mass,
-        brier, nll, reliability: `equal_width` and `equal_mass` -> one entry for each bin that has rows: from, to
-        (confidence), num_rows, confidence, accuracy.
+        probabilities: [rows, labels]; gold: [rows], indices of labels.
     """
     from sklearn.metrics import brier_score_loss
 
     confidence = probabilities.max(axis=1)
-    right = (probabilities.argmax(axis=1) == gold).astype(np.float64)
-    inner = np.linspace(0, 1, num_bins + 1)[1:-1]
-    tables = {
-        "equal_width": _table(confidence, right, inner),
-        "equal_mass": _table(confidence, right, np.unique(np.quantile(confidence, inner))),
-    }
-    places = list(range(probabilities.shape[1]))
-    return {
-        "num_rows": len(gold),
-        "num_bins": num_bins,
-        "accuracy": float(right.mean()),
-        "mean_confidence": float(confidence.mean()),
-        **{f"ece_{name}": _expected_error(table) for name, table in tables.items()},
-        "brier": float(brier_score_loss(gold, probabilities, labels=places, scale_by_half=False)),
-        "nll": _nll(probabilities, gold),
-        "reliability": tables,
-    }
+    correct = (probabilities.argmax(axis=1) == gold).astype(np.float64)
+    edges = np.linspace(0, 1, num_bins + 1)[1:-1]
+    equal_width = _bins(confidence, correct, edges)
+    equal_mass = _bins(confidence, correct, np.unique(np.quantile(confidence, edges)))
+    labels = list(range(probabilities.shape[1]))
+    return CalibrationMetrics(
+        num_rows=len(gold),
+        num_bins=num_bins,
+        accuracy=float(correct.mean()),
+        mean_confidence=float(confidence.mean()),
+        ece_equal_width=_expected_error(equal_width),
+        ece_equal_mass=_expected_error(equal_mass),
+        brier=float(brier_score_loss(gold, probabilities, labels=labels, scale_by_half=False)),
+        nll=_nll(probabilities, gold),
+        reliability={"equal_width": equal_width, "equal_mass": equal_mass},
+    )
 
 
-@dataclass(frozen=True)
-class Temperature:
-    """One number that makes all probabilities bolder (below 1) or more cautious (above 1); no decision changes."""
-
-    value: float
-    num_rows: int
-    """Validation rows on which it was fitted."""
-    nll_before: float
-    nll_after: float
-    at_limit: bool
-    """The best value lies at a limit of what is searched: the validation rows are all right, or say nothing."""
-
-    def apply(self, probabilities: FloatArray) -> FloatArray:
-        """[rows, labels]: p ** (1 / value), normalised again."""
-        return _scaled(probabilities, self.value)
-
-    def as_facts(self) -> dict[str, Any]:
-        """Its fields, for a JSON file."""
-        return asdict(self)
+def _bins(confidence: FloatArray, correct: FloatArray, inner_edges: FloatArray) -> tuple[ReliabilityBin, ...]:
+    """The bins that have rows. A bin includes its upper edge; equal confidences share a bin."""
+    edges = np.concatenate([[0.0], inner_edges, [1.0]])
+    bins = np.searchsorted(inner_edges, confidence)
+    return tuple(
+        ReliabilityBin(
+            lower=float(edges[index]),
+            upper=float(edges[index + 1]),
+            num_rows=int((bins == index).sum()),
+            confidence=float(confidence[bins == index].mean()),
+            accuracy=float(correct[bins == index].mean()),
+        )
+        for index in np.unique(bins)
+    )
 
 
-def fit_temperature(probabilities: FloatArray, gold: IntArray) -> Temperature:
+def _expected_error(bins: tuple[ReliabilityBin, ...]) -> float:
+    gaps = (one.num_rows * abs(one.confidence - one.accuracy) for one in bins)
+    return float(sum(gaps) / sum(one.num_rows for one in bins))
+
+
+def _nll(probabilities: FloatArray, gold: IntArray) -> float:
+    """Ours and not scikit-learn's `log_loss`, which lifts every probability to 2e-16 and so hides bold errors."""
+    return float(-np.log(np.maximum(probabilities[np.arange(len(gold)), gold], SMALLEST_PROBABILITY)).mean())
+
+
+# --- temperature ---
+
+
+def fit_temperature(probabilities: FloatArray, gold: IntArray) -> TemperatureFit:
     """The temperature with the lowest NLL on validation rows (Guo et al. 2017). Never fitted on test rows.
 
     The probabilities may be those of the model's sequence scores normalised over the labels: a factor that all labels
@@ -93,51 +116,201 @@ def fit_temperature(probabilities: FloatArray, gold: IntArray) -> Temperature:
     if not len(gold):
         raise ValueError("a temperature cannot be fitted on no rows; give the rows of the validation split")
     limits = np.log([MIN_TEMPERATURE, MAX_TEMPERATURE])
-    found = minimize_scalar(
-        lambda log_value: _nll(_scaled(probabilities, float(np.exp(log_value))), gold),
+    best = minimize_scalar(
+        lambda log_value: _nll(scale_probabilities(probabilities, float(np.exp(log_value))), gold),
         bounds=tuple(limits),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    value = float(np.exp(found.x))
-    return Temperature(
+    value = float(np.exp(best.x))
+    return TemperatureFit(
         value=value,
         num_rows=len(gold),
         nll_before=_nll(probabilities, gold),
-        nll_after=_nll(_scaled(probabilities, value), gold),
-        at_limit=bool(np.abs(limits - found.x).min() < 1e-3),
+        nll_after=_nll(scale_probabilities(probabilities, value), gold),
+        at_limit=bool(np.abs(limits - best.x).min() < 1e-3),
     )
 
 
-def _scaled(probabilities: FloatArray, temperature: float) -> FloatArray:
+def scale_probabilities(probabilities: FloatArray, temperature: float) -> FloatArray:
+    """[rows, labels]: p ** (1 / temperature), normalised again: bolder below 1, more cautious above, same order."""
     from scipy.special import softmax  # type: ignore[import-untyped]
 
     scaled: FloatArray = softmax(np.log(np.maximum(probabilities, SMALLEST_PROBABILITY)) / temperature, axis=1)
     return scaled
 
 
-def _nll(probabilities: FloatArray, gold: IntArray) -> float:
-    """Ours and not scikit-learn's `log_loss`, which lifts every probability to 2e-16 and so hides bold errors."""
-    return float(-np.log(np.maximum(probabilities[np.arange(len(gold)), gold], SMALLEST_PROBABILITY)).mean())
+# --- selective prediction ---
 
 
-def _table(confidence: FloatArray, right: FloatArray, inner_edges: FloatArray) -> list[dict[str, Any]]:
-    """One entry for each bin with rows; a bin holds its upper edge, equal confidences share a bin."""
-    edges = np.concatenate([[0.0], inner_edges, [1.0]])
-    bins = np.searchsorted(inner_edges, confidence)
-    return [
-        {
-            "from": float(edges[bin_]),
-            "to": float(edges[bin_ + 1]),
-            "num_rows": int((bins == bin_).sum()),
-            "confidence": float(confidence[bins == bin_].mean()),
-            "accuracy": float(right[bins == bin_].mean()),
-        }
-        for bin_ in np.unique(bins)
-    ]
+@dataclass(frozen=True)
+class Threshold:
+    """A confidence from which on labels are shown, and what it does to the rows that chose it."""
+
+    value: float | None
+    """None where no threshold keeps the risk low enough; then coverage is 0."""
+    reason: str | None = None
+    """Why there is none."""
+    coverage: float = 0.0
+    risk: float | None = None
+    upper_bound: float | None = None
+    """Of the risk, one-sided; None where `bound_confidence` is null."""
 
 
-def _expected_error(table: list[dict[str, Any]]) -> float:
-    num_rows = sum(entry["num_rows"] for entry in table)
-    gaps = (entry["num_rows"] * abs(entry["confidence"] - entry["accuracy"]) for entry in table)
-    return float(sum(gaps) / num_rows)
+def select_threshold(validation: Predictions, *, ordered: bool, config: SelectiveConfig) -> ThresholdChoice:
+    """Choose the threshold on validation rows.
+
+    Raises:
+        ConfigError: under-triage is asked for, but the labels are not ordered.
+    """
+    risk: Risk = config.risk or ("under_triage" if ordered else "error")
+    if risk == "under_triage" and not ordered:
+        raise ConfigError(
+            "evaluation.selective.risk 'under_triage' needs data.labels.ordered: true; declare the order, most urgent "
+            "first, or use 'error'"
+        )
+    threshold = lowest_threshold(validation.confidence, is_risky_error(validation, risk), config)
+    return ThresholdChoice(
+        risk=risk,
+        max_risk=config.max_risk,
+        bound_confidence=config.bound_confidence,
+        threshold=threshold.value,
+        reason=threshold.reason,
+        validation=ThresholdOnValidation(
+            num_rows=len(validation),
+            coverage=threshold.coverage,
+            risk=threshold.risk,
+            upper_bound=threshold.upper_bound,
+            rows_share_groups=rows_share_groups(validation.groups),
+        ),
+    )
+
+
+def lowest_threshold(confidence: FloatArray, is_error: BoolArray, config: SelectiveConfig) -> Threshold:
+    """The threshold that shows most labels while the risk, or its upper bound, stays at or below `max_risk`.
+
+    The bound is Clopper-Pearson's. Several coverages are tried and the best is taken, which alone would make a bound
+    too low; so each bound has a confidence that holds for all of them at once (Bonferroni).
+
+    Args:
+        confidence: [rows]; is_error: [rows], whether the prediction is of the kind that must stay rare.
+    """
+    falling = np.sort(confidence)[::-1]
+    ranks = np.ceil(np.arange(NUM_COVERAGES, 0, -1) / NUM_COVERAGES * len(falling)).astype(int) - 1
+    # Above 0, rising, about 100 %, 95 %, ... 5 % of the rows; chosen without looking at the errors.
+    tried = np.unique(np.concatenate([falling[falling > 0][-1:], falling[ranks[falling[ranks] > 0]]]))
+    lowest = None
+    for value in tried:
+        shown = confidence >= value
+        num_shown, num_errors = int(shown.sum()), int((shown & is_error).sum())
+        limited, bound = num_errors / num_shown, None
+        if config.bound_confidence is not None:
+            each = 1 - (1 - config.bound_confidence) / len(tried)
+            limited = bound = upper_bound(num_errors, num_shown, each)
+        if limited <= config.max_risk:
+            return Threshold(float(value), None, num_shown / len(confidence), num_errors / num_shown, bound)
+        lowest = limited if lowest is None else min(lowest, limited)
+    if lowest is None:
+        return Threshold(None, "no validation row has a declared label")
+    what = "share" if config.bound_confidence is None else "upper bound"
+    return Threshold(
+        None,
+        f"no threshold reaches it: the lowest {what} among {len(tried)} coverages is {lowest:.4f}, max_risk is "
+        f"{config.max_risk:g}; more validation rows make a bound tighter",
+    )
+
+
+def evaluate_threshold(test: Predictions, choice: ThresholdChoice, interval: IntervalsConfig) -> SelectiveMetrics:
+    """What a threshold does to rows that did not choose it."""
+    on_test = None
+    is_error = is_risky_error(test, choice.risk)
+    if choice.threshold is not None:
+        shown = test.confidence >= choice.threshold
+        columns = (np.ones(len(test)), shown, shown & is_error)
+        sums = np.column_stack([np.bincount(test.groups, weights=column) for column in columns]).astype(np.float64)
+
+        def statistics(sums: FloatArray) -> dict[str, FloatArray]:
+            with np.errstate(invalid="ignore"):
+                return {"coverage": sums[..., 1] / sums[..., 0], "risk": sums[..., 2] / sums[..., 1]}
+
+        trials = {"coverage": test.num_groups, "risk": int((sums[:, 1] > 0).sum())}
+        estimates = bootstrap_intervals(sums, statistics, interval, trials)
+        value = estimates["risk"].value
+        on_test = ThresholdOnTest(
+            num_rows=len(test), **estimates, held=None if value is None else value <= choice.max_risk
+        )
+    chosen = {column.name: getattr(choice, column.name) for column in fields(ThresholdChoice)}
+    return SelectiveMetrics(**chosen, test=on_test, curve=risk_coverage_curve(test.confidence, is_error))
+
+
+def is_risky_error(predictions: Predictions, risk: Risk) -> BoolArray:
+    """[rows]: whether the prediction is of the kind that must stay rare."""
+    return predictions.levels > 0 if risk == "under_triage" else ~predictions.correct
+
+
+def risk_coverage_curve(confidence: FloatArray, is_error: BoolArray) -> RiskCoverageCurve:
+    """The risk at every coverage, and its mean, the area under the curve (AURC; Geifman and El-Yaniv 2017).
+
+    Rows of equal confidence are shown together, so that their order does not count. At most `MAX_CURVE_POINTS` points
+    are kept.
+    """
+    values, block, counts = np.unique(-confidence, return_inverse=True, return_counts=True)
+    shown = np.cumsum(counts)
+    risk = np.cumsum(np.bincount(block, weights=is_error)) / shown
+    num_rows, num_errors = len(confidence), int(is_error.sum())
+    ranks = np.arange(1, num_rows + 1)
+    kept = np.unique(np.linspace(0, len(values) - 1, MAX_CURVE_POINTS).astype(int))
+    return RiskCoverageCurve(
+        num_rows=num_rows,
+        risk=num_errors / num_rows,
+        aurc=float(risk @ counts / num_rows),
+        aurc_of_perfect_order=float((np.maximum(0, ranks - (num_rows - num_errors)) / ranks).mean()),
+        points=tuple(
+            CurvePoint(threshold=float(-values[i]), coverage=float(shown[i] / num_rows), risk=float(risk[i]))
+            for i in kept
+        ),
+    )
+
+
+# --- what is kept with the model ---
+
+
+@dataclass(frozen=True)
+class FittedCalibration:
+    """Temperature and threshold, both from validation rows."""
+
+    temperature: TemperatureFit
+    threshold: ThresholdChoice
+
+    @classmethod
+    def fit(cls, validation: Predictions, *, ordered: bool, config: SelectiveConfig) -> FittedCalibration:
+        """Fit the temperature, and choose the threshold on the scaled probabilities."""
+        temperature = fit_temperature(validation.probabilities, validation.gold)
+        scaled = replace(validation, probabilities=scale_probabilities(validation.probabilities, temperature.value))
+        return cls(temperature, select_threshold(scaled, ordered=ordered, config=config))
+
+    @classmethod
+    def from_model(cls, stored: Calibration) -> FittedCalibration:
+        """Those of an earlier evaluation, from the model folder."""
+        return cls(
+            TypeAdapter(TemperatureFit).validate_python(stored.facts["temperature"]),
+            TypeAdapter(ThresholdChoice).validate_python(stored.facts["selective"]),
+        )
+
+    def scale(self, predictions: Predictions) -> Predictions:
+        """The predictions with scaled probabilities."""
+        return replace(
+            predictions, probabilities=scale_probabilities(predictions.probabilities, self.temperature.value)
+        )
+
+    def for_model(self) -> Calibration:
+        """The content of `calibration.json` in the model folder."""
+        return Calibration.of(asdict(self.temperature), asdict(self.threshold))
+
+
+def calibration_of(metrics: Metrics) -> Calibration | None:
+    """The content of `calibration.json` from the metrics of a model; None where nothing was calibrated."""
+    if metrics.calibration is None or metrics.selective is None:
+        return None
+    chosen = {column.name: getattr(metrics.selective, column.name) for column in fields(ThresholdChoice)}
+    return FittedCalibration(metrics.calibration.temperature, ThresholdChoice(**chosen)).for_model()

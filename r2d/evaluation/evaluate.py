@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
-from r2d.config.data import DataConfig, LabelsConfig
+from r2d.config.data import DataConfig
 from r2d.config.evaluation import EvaluationConfig
 from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import split_of
-from r2d.errors import ConfigError, DataError
-from r2d.evaluation.baselines import baseline_labels, option_baselines
-from r2d.evaluation.clock import Clock
-from r2d.evaluation.label_metrics import label_metrics, option_metrics
-from r2d.evaluation.predictions import by_id_hash, predictions_table
+from r2d.errors import ConfigError
+from r2d.evaluation.alignment import alignment_metrics, flip_test, masked_alignment, memoized
+from r2d.evaluation.baselines import evaluate_baselines
+from r2d.evaluation.calibration import FittedCalibration, calibration_metrics, evaluate_threshold
+from r2d.evaluation.champion import Champion, evaluate_champion
+from r2d.evaluation.judge.judge import Judgement, judge_rationales, not_judged
+from r2d.evaluation.judge.questions import judged_rows
+from r2d.evaluation.judge.rubric import load_rubric
+from r2d.evaluation.label_metrics import (
+    LabelStatistics,
+    label_differences,
+    label_intervals,
+    label_metrics,
+    ranking_metrics,
+)
+from r2d.evaluation.metrics import CalibrationResult, Comparator, FlipTest, Metrics, OtherDecoding
+from r2d.evaluation.predictions import Predictions, predictions_table
+from r2d.evaluation.rationale_metrics import TABLE_SCORES, rationale_intervals, rationale_metrics, rationale_scores
+from r2d.evaluation.rationale_quality_metrics import rationale_quality
 from r2d.evaluation.report import render_report
 from r2d.evaluation.report_facts import report_facts
+from r2d.evaluation.run import EvaluationRun
+from r2d.evaluation.safety import safety_metrics
+from r2d.evaluation.slices import divide_rows, slice_differences, slice_metrics
+from r2d.modeling.calibration_file import Calibration, read_calibration
+from r2d.modeling.predictor import Predictor
 from r2d.reports.progress import Progress
-
-if TYPE_CHECKING:
-    from r2d.evaluation.champion import Champion, ChampionDecisions
-    from r2d.evaluation.decided_rows import IntArray
-    from r2d.evaluation.judge.judge import Judgement
-    from r2d.evaluation.label_sections import LabelSections
-    from r2d.modeling.calibration_file import Calibration
-    from r2d.modeling.predictor import Decision, Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +50,8 @@ logger = logging.getLogger(__name__)
 class Evaluation:
     """What is known of a model after the test split was touched once."""
 
-    metrics: dict[str, Any]
-    """Every figure, and the facts of the run; `docs/evaluation.md` explains them."""
+    metrics: Metrics
+    """Every metric, and the facts of the run; `docs/evaluation.md` explains them."""
     predictions: pa.Table
     """Table of `PREDICTIONS_SCHEMA`."""
     report: str
@@ -47,23 +59,24 @@ class Evaluation:
     calibration: Calibration | None
     """Temperature and threshold, to be kept with the model."""
     judgement: Judgement
-    seconds: dict[str, float]
-    """Wall time of each of `clock.PARTS`, and of `total`. Not among `metrics`: those are the same each time, and are
+    seconds: Mapping[str, float]
+    """Wall time of each of `run.PARTS`, and of `total`. Not among `metrics`: those are the same each time, and are
     stored under their hash."""
 
     def overview(self) -> dict[str, float]:
-        """The figures that stand where there is room for a few."""
-        label, alignment, safety = (self.metrics[name] for name in ("label", "alignment", "safety"))
-        figures = {name: label[name] for name in ("accuracy", "macro_f1", "invalid_label_rate")}
-        figures |= {name: alignment[name] for name in ("consistency", "sufficiency", "gold_robustness")}
-        if safety is not None:
-            figures |= {f"{name}_rate": safety[name]["rate"] for name in ("under_triage", "over_triage")}
-        return {name: figure for name, figure in figures.items() if figure is not None}
-
-    def figures(self) -> dict[str, float]:
-        """Every figure of `metrics` that is a number, by its path, such as `label/per_class/self care/recall`; lists
-        (the confusion matrix, curves, slices) are left out."""
-        return dict(_numbers(self.metrics, ""))
+        """The metrics to show where there is room for a few: name -> value."""
+        label, alignment, safety = self.metrics.label, self.metrics.alignment, self.metrics.safety
+        few = {
+            "accuracy": label.accuracy,
+            "macro_f1": label.macro_f1,
+            "invalid_label_rate": label.invalid_label_rate,
+            "consistency": alignment.consistency,
+            "sufficiency": alignment.sufficiency,
+            "gold_robustness": alignment.gold_robustness,
+            "under_triage_rate": None if safety is None else safety.under_triage.rate,
+            "over_triage_rate": None if safety is None else safety.over_triage.rate,
+        }
+        return {name: value for name, value in few.items() if value is not None}
 
 
 def evaluate(
@@ -92,182 +105,169 @@ def evaluate(
         GenerationError: the judge cannot be asked, or its budget is spent.
         ModelError: the folder holds no model that can decide, or the BERTScore model cannot be had.
     """
-    from r2d.evaluation.champion import champion_facts, decide_as_champion
-    from r2d.evaluation.decided_rows import group_numbers
-    from r2d.evaluation.rationale_sections import no_rationale_sections, rationale_sections
-    from r2d.modeling.calibration_file import read_calibration
-    from r2d.modeling.predictor import Predictor
-
-    clock = Clock()
-    test = evaluated_rows(examples, config.max_rows)
+    run = EvaluationRun(examples, data.labels, config)
+    timer, test = run.timer, run.test
     predictor = Predictor(model_folder, calibrated=False)
-    options = _options(test, data.labels)
-    gold = test["label"].to_pylist()
-    with clock("generation"), Progress("evaluation: decisions and rationales", len(test)) as progress:
+    with timer("generation"), Progress("evaluation: decisions and rationales", len(test)) as progress:
         decisions = predictor.decide(
-            test["text"].to_pylist(), options, batch_size=config.batch_size, other_decoding=True,
+            run.texts, run.options, batch_size=config.batch_size, other_decoding=True,
             on_progress=progress.after(0),
         )  # fmt: skip
-    with clock("champion"):
-        decided_before = None if champion is None else decide_as_champion(champion, test, options, data.labels, config)
-    with clock("baselines"):
-        baselines, said_by_baselines = _baselines(split_of(examples, "train"), test, gold, options, data.labels)
-    groups = group_numbers(test["id"].to_pylist(), test["group"].to_pylist())
-    with clock("label_figures"):
-        sections = _label_sections(
-            examples, test, decisions, predictor, said_by_baselines, decided_before, data.labels, config,
-            read_calibration(model_folder), groups, clock,
-        )  # fmt: skip
-    with clock("rationale_figures"):
-        written = (
-            rationale_sections(predictor, test, decisions, options, config, groups, clock)
-            if predictor.method.explains
-            else no_rationale_sections(len(test))
-        )
-    with clock("champion"):
-        facts_of_champion = (
-            None if decided_before is None else champion_facts(decided_before, test, options, data.labels, config)
-        )
-    own = predictor.config.label_decoding
-    metrics = {
-        "num_rows": len(test),
-        "decoding": own,
-        "method": predictor.method.name,
-        "num_parameters": predictor.model.num_parameters(),
-        "label": _label_metrics(gold, [decision.label for decision in decisions], options, data.labels),
-        "other_decoding": {
-            "decoding": "free" if own == "constrained" else "constrained",
-            "label": _label_metrics(gold, [decision.other_label for decision in decisions], options, data.labels),
-        },
-        "baselines": baselines,
-        "champion": facts_of_champion,
-        **sections.metrics,
-        **written.metrics,
-    }
-    predictions = predictions_table(test, decisions, sections.calibration, written.flags, written.scores)
-    with clock("judge"):
-        judgement = _judged(predictions, test, config, privacy, work_dir)
-    metrics["judge"] = judgement.to_json()
-    with clock("report"):
-        report = render_report(report_facts(examples, test, predictions, metrics, predictor, data))
-    return Evaluation(metrics, predictions, report, sections.calibration, judgement, clock.seconds())
+        predictions = Predictions.of_decisions(test, decisions, data.labels)
+    with timer("champion"):
+        of_champion, by_champion = (None, None) if champion is None else evaluate_champion(champion, run)
+    with timer("baselines"):
+        baselines, others = evaluate_baselines(split_of(examples, "train"), test, predictions)
+    if by_champion is not None:
+        others[Comparator.CHAMPION] = by_champion
+    decoding = predictor.config.label_decoding
+    metrics = Metrics(
+        num_rows=len(test),
+        decoding=decoding,
+        method=predictor.method.name,
+        num_parameters=predictor.model.num_parameters(),
+        label=label_metrics(predictions),
+        other_decoding=OtherDecoding(
+            decoding="free" if decoding == "constrained" else "constrained",
+            label=label_metrics(predictions.with_labels([decision.other_label for decision in decisions])),
+        ),
+        baselines=baselines,
+        champion=of_champion,
+    )
+    with timer("label_metrics"):
+        fitted = _fit_calibration(run, predictor, read_calibration(model_folder))
+        metrics = evaluate_labels(run, metrics, predictions, others, fitted)
+    with timer("rationale_metrics"):
+        metrics, flags, scores = evaluate_rationales(run, metrics, predictor, predictions)
+    calibration = None if fitted is None else fitted.for_model()
+    table = predictions_table(predictions, test, calibration=calibration, flags=flags, scores=scores)
+    with timer("judge"):
+        judgement = _judge(table, run, privacy, work_dir)
+    metrics = replace(metrics, judge=judgement.to_json())
+    with timer("report"):
+        report = render_report(report_facts(examples, test, table, metrics.to_json(), predictor, data))
+    return Evaluation(metrics, table, report, calibration, judgement, timer.seconds())
 
 
-def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _numbers(inner, f"{path}/{name}" if path else str(name))
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield path, float(value)
+def _fit_calibration(run: EvaluationRun, predictor: Predictor, stored: Calibration | None) -> FittedCalibration | None:
+    """Temperature and threshold from the validation rows; where there are none, those of an earlier evaluation. None
+    for rows with options of their own, which have no set of labels to calibrate."""
+    if run.labels.per_row:
+        return None
+    validation = split_of(run.examples, "validation")
+    if not len(validation):
+        return None if stored is None else FittedCalibration.from_model(stored)
+    logger.info("evaluation: %d validation rows choose temperature and threshold", len(validation))
+    with run.timer("validation_labels"):
+        texts = validation["text"].to_pylist()
+        decisions = predictor.decide(texts, batch_size=run.config.batch_size, explain=False)
+    predictions = Predictions.of_decisions(validation, decisions, run.labels)
+    return FittedCalibration.fit(predictions, ordered=run.labels.ordered, config=run.config.selective)
 
 
-def _options(test: pa.Table, labels: LabelsConfig) -> list[Sequence[str]]:
-    """The labels that each row can have."""
-    return test["options"].to_pylist() if labels.per_row else [labels.names] * len(test)
+def evaluate_labels(
+    run: EvaluationRun,
+    metrics: Metrics,
+    predictions: Predictions,
+    others: Mapping[Comparator, Predictions],
+    fitted: FittedCalibration | None,
+) -> Metrics:
+    """Add intervals, differences, ranking, safety, calibration, threshold and slices to the metrics. Rows with options
+    of their own have no classes to count: the intervals alone.
 
-
-def _label_metrics(
-    gold: Sequence[str], predicted: Sequence[str | None], options: Sequence[Sequence[str]], labels: LabelsConfig
-) -> dict[str, Any]:
-    return option_metrics(gold, predicted, options) if labels.per_row else label_metrics(gold, predicted, labels.names)
-
-
-def evaluated_rows(examples: pa.Table, max_rows: int | None) -> pa.Table:
-    """The test rows, or at most that many of them, in their order.
-
-    Raises:
-        DataError: there are none.
+    Args:
+        predictions: of the test rows, probabilities not scaled.
+        others: the same rows as the baselines and the champion predicted them.
     """
-    test = split_of(examples, "test")
-    if not len(test):
-        raise DataError("the test split is empty: set data.split.test_fraction, test_ids or a split column")
-    if max_rows is None or max_rows >= len(test):
-        return test
-    return test.take(sorted(by_id_hash(test["id"].to_pylist())[:max_rows]))
-
-
-def _baselines(
-    train: pa.Table, test: pa.Table, gold: Sequence[str], options: Sequence[Sequence[str]], labels: LabelsConfig
-) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
-    """Name -> its label metrics, and name -> its label for each test row, where it says one; nothing without training
-    rows to learn from."""
-    if not len(train):
-        return {}, {}
-    learnt_from = train["label"].to_pylist()
+    labels, config = run.labels, run.config
     if labels.per_row:
-        return option_baselines(learnt_from, gold, options), {}
-    said = baseline_labels(train["text"].to_pylist(), learnt_from, test["text"].to_pylist())
-    return {name: label_metrics(gold, decided, labels.names) for name, decided in said.items()}, said
-
-
-def _label_sections(
-    examples: pa.Table,
-    test: pa.Table,
-    decisions: Sequence[Decision],
-    predictor: Predictor,
-    baselines: Mapping[str, Sequence[str]],
-    champion: ChampionDecisions | None,
-    labels: LabelsConfig,
-    config: EvaluationConfig,
-    stored: Calibration | None,
-    groups: IntArray,
-    clock: Clock,
-) -> LabelSections:
-    import numpy as np
-
-    from r2d.evaluation.label_sections import (
-        CHAMPION,
-        NO_SECTIONS,
-        LabelSections,
-        label_sections,
-        option_intervals,
-        rows_of_decisions,
-    )
-
-    if labels.per_row:
-        right = np.array([one.label == gold for one, gold in zip(decisions, test["label"].to_pylist(), strict=True)])
-        invalid = np.array([not one.valid for one in decisions])
-        found = option_intervals(right, invalid, groups, config.intervals)
-        return LabelSections(NO_SECTIONS | {"intervals": found}, None)
-    validation = split_of(examples, "validation")
-    rows = None
-    if len(validation):
-        logger.info("evaluation: %d validation rows choose temperature and threshold", len(validation))
-        with clock("validation_labels"):
-            decided = predictor.decide(validation["text"].to_pylist(), batch_size=config.batch_size, explain=False)
-        rows = rows_of_decisions(validation, decided, labels)
-    others: dict[str, Sequence[str | None]] = dict(baselines)
-    if champion is not None and champion.decisions is not None:
-        others[CHAMPION] = [decision.label for decision in champion.decisions]
-    return label_sections(
-        rows_of_decisions(test, decisions, labels),
-        rows,
-        others=others,
-        examples=test,
-        labels=labels,
-        config=config,
-        stored=stored,
+        return replace(metrics, intervals=label_intervals(predictions, LabelStatistics.of(labels), config.intervals))
+    scaled, calibration, selective = predictions, None, None
+    if fitted is not None:
+        scaled, num_bins = fitted.scale(predictions), config.calibration.num_bins
+        calibration = CalibrationResult(
+            temperature=fitted.temperature,
+            before=calibration_metrics(predictions.probabilities, predictions.gold, num_bins),
+            after=calibration_metrics(scaled.probabilities, predictions.gold, num_bins),
+        )
+        selective = evaluate_threshold(scaled, fitted.threshold, config.intervals)
+    matrix = config.safety.cost_matrix(labels.names)
+    costs = None if matrix is None else np.array(matrix)
+    statistics = LabelStatistics.of(labels, costs)
+    slices, left_out = divide_rows(scaled, run.test, config.slices)
+    champion, num_worst_cases = others.get(Comparator.CHAMPION), config.safety.num_worst_cases
+    return replace(
+        metrics,
+        intervals=label_intervals(scaled, statistics, config.intervals),
+        differences={
+            name: label_differences(scaled, other, statistics, config.intervals) for name, other in others.items()
+        },
+        ranking=ranking_metrics(scaled, ordered=labels.ordered),
+        safety=safety_metrics(scaled, costs=costs, num_worst_cases=num_worst_cases) if labels.ordered else None,
+        calibration=calibration,
+        selective=selective,
+        slices=slice_metrics(scaled, slices, statistics, config.slices, config.intervals, left_out=left_out),
+        champion_slices=None
+        if champion is None
+        else slice_differences(scaled, champion, slices, statistics, config.slices, config.intervals),
     )
 
 
-def _judged(
-    predictions: pa.Table, test: pa.Table, config: EvaluationConfig, privacy: PrivacyConfig, work_dir: Path | None
-) -> Judgement:
-    """Scores by the judge, where one is configured. Answers that were given are kept, so a second call asks only for
-    what is missing."""
-    from r2d.evaluation.judge.judge import judge_rationales, not_judged
-    from r2d.evaluation.judge.questions import judged_rows
-    from r2d.evaluation.judge.rubric import load_rubric
+def evaluate_rationales(
+    run: EvaluationRun, metrics: Metrics, predictor: Predictor, predictions: Predictions
+) -> tuple[Metrics, list[list[str]], dict[str, list[float | None]]]:
+    """Add what is measured of rationales: likeness to the references, quality, alignment with the label, flip test.
 
+    Returns:
+        the metrics, the faults of each rationale, and each of `TABLE_SCORES` -> of each row. For a method that writes
+        no rationale, the metrics as they are, no faults and no scores.
+    """
+    config, method = run.config, predictor.method
+    if not method.explains:
+        return metrics, [[]] * len(predictions), {name: [None] * len(predictions) for name in TABLE_SCORES}
+
+    # Wording and meaning, beside the references
+    scores = rationale_scores(
+        predictions.gold_rationales, predictions.rationales, config, bertscore_timer=run.timer("bertscore")
+    )
+    intervals = rationale_intervals(scores, predictions.correct, predictions.groups, config.intervals)
+    rationale = replace(rationale_metrics(scores, predictions.correct), intervals=intervals)
+
+    # By themselves and beside the notes
+    def count_tokens(texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in predictor.tokenizer(list(texts)).input_ids]
+
+    quality, flags = rationale_quality(
+        predictions, run.texts, count_tokens=count_tokens, max_tokens=predictor.config.max_rationale_tokens
+    )
+    references = replace(predictions, predicted_labels=predictions.gold_labels, rationales=predictions.gold_rationales)
+    quality_of_references, _ = rationale_quality(references, run.texts, count_tokens=count_tokens)
+
+    # Beside the label, by asking the model again
+    decode = partial(predictor.decode_labels, decoding=predictor.config.label_decoding, batch_size=config.batch_size)
+    predict_labels = memoized(run.timer.timed("labels_of_rationales", decode))
+    explain = run.timer.timed("flipped_rationales", partial(predictor.explain, batch_size=config.batch_size))
+    metrics = replace(
+        metrics,
+        rationale=rationale,
+        written_quality={"model": quality, "reference": quality_of_references},
+        alignment=alignment_metrics(predict_labels, predictions),
+        masked_alignment=masked_alignment(predict_labels, predictions),
+        flip_test=flip_test(explain, predict_labels, predictions, run.texts, max_rows=config.flip_test_rows)
+        if method.explains_the_label
+        else FlipTest(),
+    )
+    return metrics, flags, {name: scores.column(name) for name in TABLE_SCORES}
+
+
+def _judge(predictions: pa.Table, run: EvaluationRun, privacy: PrivacyConfig, work_dir: Path | None) -> Judgement:
+    """Scores by the judge, where one is configured. Answers are kept, so a second call asks only for what is
+    missing."""
+    config = run.config
     if config.judge is None:
         return not_judged()
     if work_dir is None:
         raise ConfigError("evaluation.judge: its answers need a folder to be kept in; give one as work_dir")
-    return judge_rationales(
-        judged_rows(predictions, test),
-        load_rubric(Path(config.judge.rubric)),
-        config.judge,
-        work_dir,
-        privacy=privacy,
-        interval=config.intervals,
-    )
+    rubric = load_rubric(Path(config.judge.rubric))
+    rows = judged_rows(predictions, run.test)
+    return judge_rationales(rows, rubric, config.judge, work_dir, privacy=privacy, interval=config.intervals)

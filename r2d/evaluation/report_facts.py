@@ -6,12 +6,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from r2d.config.data import DataConfig
 from r2d.data.examples import SPLITS, split_of
-from r2d.evaluation.predictions import by_id_hash
+from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.report import ReportFacts
+from r2d.files import order_by_hash
 
 if TYPE_CHECKING:
     from r2d.modeling.predictor import Predictor
@@ -47,14 +47,14 @@ def report_facts(
         if data.labels.names
         else {},
         synthetic=synthetic,
-        samples=_samples(test, predictions),
+        samples=_samples(test, predictions, data),
     )
 
 
-def _samples(test: pa.Table, predictions: pa.Table) -> list[dict[str, Any]]:
+def _samples(test: pa.Table, predictions: pa.Table, data: DataConfig) -> list[dict[str, Any]]:
     """Ten wrong and ten right decisions, each the first by hash of the id, so that nobody picks them."""
-    order = by_id_hash(test["id"].to_pylist())
-    right = pc.equal(predictions["predicted_label"], predictions["label"]).to_pylist()
+    order = order_by_hash(test["id"].to_pylist())
+    right = Predictions.from_table(predictions, data.labels).correct
     wrong_ones = [row for row in order if not right[row]][:10]
     right_ones = [row for row in order if right[row]][: 20 - len(wrong_ones)]
     return [_sample(test.slice(row, 1), predictions.slice(row, 1)) for row in wrong_ones + right_ones]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from r2d.config.gate import FIGURES
-from r2d.gate.measured import Measured, alike
+from r2d.config.gate import GATE_METRICS
+from r2d.evaluation.metrics import IntervalEstimate
+from r2d.gate.rules import format_comparably
 from r2d.lineage.tree import Node
 from r2d.lineage.version_tree import flat
 
@@ -71,7 +72,7 @@ def _figures(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, A
     compared = after["compared"]
     paired = compared["differences"] if compared and compared["reference"] == _named(before) else {}
     figures = {}
-    for name in FIGURES:
+    for name in GATE_METRICS:
         one, two = before["figures"].get(name), after["figures"].get(name)
         if one is None and two is None:
             continue
@@ -125,20 +126,22 @@ def _caution(same_data: bool | None) -> str:
 
 
 def _moved(name: str, figure: Mapping[str, Any]) -> str:
-    known = FIGURES[name]
+    known = GATE_METRICS[name]
     if figure["difference"] is None:
-        shown = (Measured(**one).shown() if one else "not measured" for one in (figure["before"], figure["after"]))
+        shown = (
+            IntervalEstimate(**one).text() if one else "not measured" for one in (figure["before"], figure["after"])
+        )
         return f"{known.name}: {' -> '.join(shown)}"
-    one, two = Measured(**figure["before"]), Measured(**figure["after"])
-    line = f"{known.name}: {one.shown()} -> {two.shown()}, "
+    one, two = IntervalEstimate(**figure["before"]), IntervalEstimate(**figure["after"])
+    line = f"{known.name}: {one.text()} -> {two.text()}, "
     if figure["difference"] == 0:
         return line + "the same"
     better = (figure["difference"] > 0) == known.higher_is_better
-    line += f"{alike(figure['difference'], 0.0, signed=True)[0]}, {'better' if better else 'worse'}"
+    line += f"{format_comparably(figure['difference'], 0.0, signed=True)[0]}, {'better' if better else 'worse'}"
     paired = figure["paired"]
     if paired is not None and paired["low"] is not None:
         holds = ", which holds 0" if paired["low"] <= 0 <= paired["high"] else ""
-        line += f"; on the same rows {Measured(**paired).shown(signed=True)}{holds}"
+        line += f"; on the same rows {IntervalEstimate(**paired).text(signed=True)}{holds}"
     return line
 
 

@@ -8,42 +8,45 @@ from typing import Any
 
 import pyarrow as pa
 
-from r2d.config.gate import FIGURES, WithinLimit
+from r2d.config.gate import GATE_METRICS
 from r2d.config.training import MethodConfig
-from r2d.gate.measured import figure_of
+from r2d.evaluation.metrics import Comparator, Metrics
+from r2d.gate.rules import estimate_of
 from r2d.rationales.provenance import trained_on
 
 
-def figures_of(metrics: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+def figures_of(metrics: Metrics) -> dict[str, dict[str, float | None]]:
     """The headline figures that were measured.
 
     Returns:
-        name (`r2d.config.gate.FIGURES`) -> value, and low and high, None where the figure has no interval.
+        name (`r2d.config.gate.GATE_METRICS`) -> value, and low and high, None where the figure has no interval.
     """
     found = {}
-    for name, figure in FIGURES.items():
+    for name, figure in GATE_METRICS.items():
         if figure.section == "class":
             continue
-        measured = figure_of(WithinLimit.model_construct(rule="within_limit", figure=name), metrics)
+        measured = estimate_of(name, metrics)
         if measured is not None and measured.value is not None:
             found[name] = {"value": measured.value, "low": measured.low, "high": measured.high}
     return found
 
 
-def compared_of(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+def compared_of(metrics: Metrics) -> dict[str, Any] | None:
     """The champion that the version was compared with when it was registered; None at a cold start.
 
     Returns:
         reference, and differences: name -> value, low, high, of this model minus the champion on the same rows.
     """
-    champion = metrics.get("champion")
-    if champion is None:
+    if metrics.champion is None:
         return None
-    paired = (metrics.get("differences") or {}).get("champion") or {}
+    paired = metrics.differences.get(Comparator.CHAMPION)
+    estimates = {name: getattr(paired, name, None) for name in GATE_METRICS}
     differences = {
-        name: {bound: paired[name][bound] for bound in ("value", "low", "high")} for name in FIGURES if name in paired
+        name: {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+        for name, estimate in estimates.items()
+        if estimate is not None
     }
-    return {"reference": champion["reference"], "differences": differences}
+    return {"reference": metrics.champion.reference, "differences": differences}
 
 
 def stages_with_rationales(config: Mapping[str, Any]) -> list[str]:

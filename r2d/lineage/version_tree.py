@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from r2d.config.gate import FIGURES
-from r2d.gate.measured import Measured
+from r2d.config.gate import GATE_METRICS
+from r2d.evaluation.metrics import IntervalEstimate
 from r2d.lineage.facts import method_of
 from r2d.lineage.tree import Node
 
@@ -64,7 +64,7 @@ def _add_gate(root: Node, facts: Mapping[str, Any]) -> None:
 def _add_figures(root: Node, facts: Mapping[str, Any]) -> None:
     node = root.add(f"metrics, on {facts['num_test_rows']:,} test rows")
     for name, figure in facts["figures"].items():
-        node.add(f"{FIGURES[name].name} {Measured(**figure).shown()}")
+        node.add(f"{GATE_METRICS[name].name} {IntervalEstimate(**figure).text()}")
     _add_step(node, facts, "evaluate")
 
 
@@ -81,7 +81,7 @@ def _add_stages(root: Node, facts: Mapping[str, Any]) -> None:
         logged = _logged(facts, f"train_{stage}")
         if "selected_step" in logged:
             stopped, metric = logged["stopped_at_step"], str(logged["metric"]).removeprefix("eval_")
-            named = FIGURES[metric].name if metric in FIGURES else metric
+            named = GATE_METRICS[metric].name if metric in GATE_METRICS else metric
             node.add(
                 f"step {logged['selected_step']:,} of {stopped:,} was selected: {named} {logged['best_value']:.3f} "
                 "on the validation rows"

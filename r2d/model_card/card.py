@@ -9,7 +9,14 @@ from typing import Any
 
 from r2d.config.model import REGISTERED
 from r2d.config.run import RunConfig
-from r2d.evaluation.label_metrics import HEADLINES, headline_of
+from r2d.evaluation.metrics import (
+    HEADLINES,
+    Comparator,
+    IntervalEstimate,
+    LabelMetrics,
+    Metrics,
+    SliceMetrics,
+)
 from r2d.lineage.origin import Origin
 from r2d.model_card.metadata import hub_metadata
 
@@ -22,8 +29,7 @@ class CardFacts:
     """What a card is made of."""
 
     run: RunConfig
-    metrics: Mapping[str, Any]
-    """Those of `r2d.evaluation.evaluate`."""
+    metrics: Metrics
     origin: Origin
     split_rows: Mapping[str, int]
     """Split -> rows that the model was trained, selected or measured on."""
@@ -44,7 +50,7 @@ def model_card(facts: CardFacts) -> str:
     )
     environment.filters |= {"plain": plain, "share": share, "number": number, "with_interval": with_interval}
     run, metrics = facts.run, facts.metrics
-    key = headline_of(metrics["label"])
+    key = metrics.label.headline
     text = environment.get_template("card.md.j2").render(
         facts=facts,
         run=run,
@@ -58,7 +64,7 @@ def model_card(facts: CardFacts) -> str:
         source=_source(run),
         start=_start(run),
         systems=_systems(metrics),
-        slices=_slices(metrics, key),
+        slices=_slices(metrics),
         max_slices=MAX_SLICES,
     )
     return text.rstrip() + "\n"
@@ -80,13 +86,13 @@ def number(value: float | None, digits: int = 3) -> str:
     return "not measured" if value is None else f"{value:.{digits}f}"
 
 
-def with_interval(found: Mapping[str, Any] | None) -> str:
+def with_interval(found: IntervalEstimate | None) -> str:
     """`0.590 (0.555 to 0.624)`; without an interval where there is none."""
-    if found is None or found["value"] is None:
+    if found is None or found.value is None:
         return "not measured"
-    if found["low"] is None:
-        return f"{found['value']:.3f} (no interval)"
-    return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+    if found.low is None:
+        return f"{found.value:.3f} (no interval)"
+    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 
 def _source(run: RunConfig) -> str:
@@ -111,22 +117,22 @@ def _start(run: RunConfig) -> str:
     return f"{name}, revision {revision or 'not pinned'}"
 
 
-def _systems(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any] | None]]:
+def _systems(metrics: Metrics) -> list[tuple[str, LabelMetrics, IntervalEstimate | None]]:
     """(name, label metrics, what this model is better by) of each system on the same rows."""
-    differences = metrics["differences"] or {}
-    key = headline_of(metrics["label"])
-    others = dict(metrics["baselines"])
-    champion = metrics["champion"]
-    found = [(name, figures, differences.get(name, {}).get(key)) for name, figures in others.items()]
-    if champion is not None and champion["label"] is not None:
-        name = f"champion of that time, {champion['reference']}"
-        found.append((name, champion["label"], differences.get("champion", {}).get(key)))
-    return found
+    key, champion = metrics.label.headline, metrics.champion
+    systems = [
+        (name.caption, label, getattr(metrics.differences.get(name), key, None))
+        for name, label in metrics.baselines.items()
+    ]
+    if champion is not None and champion.label is not None:
+        difference = getattr(metrics.differences.get(Comparator.CHAMPION), key, None)
+        systems.append((f"champion of that time, {champion.reference}", champion.label, difference))
+    return systems
 
 
-def _slices(metrics: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+def _slices(metrics: Metrics) -> list[SliceMetrics]:
     """Slices that are not of a label, those with the lowest accuracy beside the whole first."""
-    if metrics["slices"] is None:
+    if metrics.slices is None:
         return []
-    found = [one for one in metrics["slices"]["slices"] if one["by"] != "label" and not one["small"]]
-    return sorted(found, key=lambda one: (one["gaps"]["accuracy"]["value"], one["by"], one["value"]))[:MAX_SLICES]
+    slices = [one for one in metrics.slices.slices if one.by != "label" and not one.small]
+    return sorted(slices, key=lambda one: (one.gaps["accuracy"].value, one.by, one.value))[:MAX_SLICES]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from r2d.config.model import REGISTERED
 from r2d.config.run import RunConfig
+from r2d.evaluation.metrics import Metrics
 
 
-def hub_metadata(run: RunConfig, metrics: Mapping[str, Any]) -> str:
+def hub_metadata(run: RunConfig, metrics: Metrics) -> str:
     """The block at the top of the card, as YAML without its lines of dashes.
 
     The licence of the weights is that of their owner to say: the hub's word for what nobody said is `unknown`.
@@ -33,18 +33,18 @@ def hub_metadata(run: RunConfig, metrics: Mapping[str, Any]) -> str:
     return yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=1_000).rstrip()
 
 
-def _result(run: RunConfig, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    label = metrics["label"]
+def _result(run: RunConfig, metrics: Metrics) -> dict[str, Any]:
+    label = metrics.label
     measured = {
-        "accuracy": ("accuracy", label["accuracy"]),
-        "f1": ("macro-F1", label["macro_f1"]),
-        "invalid_label_rate": ("invalid-label rate", label["invalid_label_rate"]),
+        "accuracy": ("accuracy", label.accuracy),
+        "f1": ("macro-F1", label.macro_f1),
+        "invalid_label_rate": ("invalid-label rate", label.invalid_label_rate),
     }
-    if metrics["rationale"] is not None:
-        written = metrics["rationale"]["populations"]["all"]
+    if metrics.rationale is not None:
+        written = metrics.rationale.populations.all
         measured |= {
-            "sacrebleu": ("sacreBLEU of the rationales", written["bleu"]),
-            "bertscore": ("BERTScore F1 of the rationales", written["bertscore_f1"]),
+            "sacrebleu": ("sacreBLEU of the rationales", written.bleu),
+            "bertscore": ("BERTScore F1 of the rationales", written.bertscore_f1),
         }
     data = run.data.format if run.data.path is None else Path(run.data.path).name
     return {

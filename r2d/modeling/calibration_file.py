@@ -25,22 +25,14 @@ class Calibration:
     """The content of `calibration.json`."""
 
     facts: Mapping[str, Any]
-    """format_version, temperature (the fields of `r2d.evaluation.calibration.Temperature`) and selective: risk,
-    max_risk, bound_confidence, threshold, reason, validation, as `r2d.evaluation.selective` chose them."""
+    """format_version, temperature (the fields of `r2d.evaluation.metrics.TemperatureFit`) and selective: risk,
+    max_risk, bound_confidence, threshold, reason, validation, as `r2d.evaluation.calibration` chose them."""
 
     @classmethod
     def of(cls, temperature: Mapping[str, Any], selective: Mapping[str, Any]) -> Calibration:
         """From the facts of a fitted temperature and of a threshold that was chosen on scaled probabilities."""
         facts = {"format_version": FORMAT_VERSION, "temperature": dict(temperature), "selective": dict(selective)}
         return cls(facts)
-
-    @classmethod
-    def of_metrics(cls, metrics: Mapping[str, Any]) -> Calibration | None:
-        """From the metrics of `r2d.evaluation.evaluate`; None where they hold no calibration."""
-        if metrics["calibration"] is None:
-            return None
-        selective = {name: value for name, value in metrics["selective"].items() if name not in ("test", "curve")}
-        return cls.of(metrics["calibration"]["temperature"], selective)
 
     @property
     def temperature(self) -> float:

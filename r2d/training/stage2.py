@@ -12,9 +12,9 @@ import pyarrow as pa
 from torch import Tensor
 
 from r2d.config.training import MethodConfig, Stage2Config
+from r2d.label_scores import label_counts, label_indices, label_scores
 from r2d.modeling.labels import LabelSets
 from r2d.modeling.prompts import PromptEncoder
-from r2d.text import match_label
 from r2d.training.checkpointing import ResumableCallback, SelectBest
 from r2d.training.data import Batch, RaggedTokens, StageRows
 from r2d.training.methods import Method, Step, TwoTaskModel, make_method
@@ -160,20 +160,13 @@ class Stage2Trainer(StageTrainer):
 
     def _label_metrics(self, predicted: Mapping[str, str]) -> dict[str, float]:
         """Accuracy, share of predicted texts that are no label of the row, and macro-F1 where labels are declared."""
-        from sklearn.metrics import accuracy_score, f1_score
-
         texts = self.validation.texts
-        names = [labels.names for labels in self.inputs.labels.of_all(texts["options"])]
-        matched = [match_label(predicted[id_], options) for id_, options in zip(texts["id"], names, strict=True)]
-        gold, known = list(texts["gold_label"]), ["" if label is None else label for label in matched]
-        metrics = {
-            "accuracy": float(accuracy_score(gold, known)),
-            "invalid_label_rate": matched.count(None) / len(matched),
-        }
-        if self.inputs.labels.declared is None:
-            return metrics
-        f1 = f1_score(gold, known, labels=sorted(set(gold)), average="macro", zero_division=0.0)
-        return metrics | {"macro_f1": float(f1)}
+        options = [labels.names for labels in self.inputs.labels.of_all(texts["options"])]
+        gold = label_indices(list(texts["gold_label"]), options)
+        indices = label_indices([predicted[row_id] for row_id in texts["id"]], options)
+        scores = label_scores(label_counts(gold, indices, max(map(len, options)))[0])
+        metrics = {"accuracy": float(scores.accuracy), "invalid_label_rate": float(scores.invalid_label_rate)}
+        return metrics if self.inputs.labels.declared is None else metrics | {"macro_f1": float(scores.macro_f1)}
 
     def _rationale_bleu(self, predicted: Mapping[str, str]) -> dict[str, float]:
         """sacreBLEU of generated rationales over the first `validation_rationales` rows that have a gold one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import pyarrow as pa
 
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
-from r2d.evaluation.alignment import no_alignment
 from r2d.evaluation.comparison.models import MeasuredModel
 from r2d.evaluation.label_metrics import label_metrics
+from r2d.evaluation.metrics import AlignmentMetrics
 from r2d.evaluation.predictions import PREDICTIONS_SCHEMA
+from tests.evaluation.predicted import predictions_of
 
 LABELS = LabelsConfig(names=("now", "soon", "later"), ordered=True)
 QUICK = IntervalsConfig(num_resamples=1_000)
@@ -69,11 +71,9 @@ def measured(
     metrics: dict[str, Any] = {
         "num_rows": len(gold),
         "decoding": "constrained",
-        "label": label_metrics(gold, said, LABELS.names),
+        "label": asdict(label_metrics(predictions_of(gold, said, labels=LABELS.names))),
         "safety": {"under_triage": {"rate": float((levels > 0).mean())}},
-        "alignment": no_alignment()
-        if aligned is None
-        else dict.fromkeys(("consistency", "sufficiency", "gold_robustness"), aligned),
+        "alignment": asdict(AlignmentMetrics(consistency=aligned, sufficiency=aligned, gold_robustness=aligned)),
         "rationale": {"bertscore": {"model": "small-bert"}, "populations": {"all": figures}} if there else None,
         "baselines": {"majority class": {"macro_f1": 0.125, "accuracy": 0.2}},
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,23 @@ import pyarrow as pa
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig
 from r2d.data.examples import Example, to_table
-from r2d.evaluation.alignment import alignment_metrics, no_alignment
-from r2d.evaluation.baselines import LINEAR_BASELINE, MAJORITY_CLASS, option_baselines
-from r2d.evaluation.decided_rows import FloatArray, decided_rows
+from r2d.evaluation.alignment import alignment_metrics, flip_test, masked_alignment
+from r2d.evaluation.baselines import evaluate_baselines
+from r2d.evaluation.calibration import FittedCalibration
+from r2d.evaluation.evaluate import evaluate_labels
 from r2d.evaluation.judge.agreement import HumanScore, human_agreement
 from r2d.evaluation.judge.judge import Judgement, JudgeMetrics, RequestCounts, not_judged
 from r2d.evaluation.judge.questions import JudgedRow
 from r2d.evaluation.judge.rubric import load_rubric
 from r2d.evaluation.judge.scores import ParseRate, Vote, criterion_metrics, row_scores, scores_table
-from r2d.evaluation.label_flip import flip_test, no_flip_test
-from r2d.evaluation.label_metrics import label_metrics, option_metrics
-from r2d.evaluation.label_sections import CHAMPION, NO_SECTIONS, label_sections
-from r2d.evaluation.masking import masked_alignment, no_masked_alignment
+from r2d.evaluation.label_metrics import label_metrics
+from r2d.evaluation.metrics import ChampionMetrics, Comparator, Metrics, OtherDecoding
+from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.rationale_metrics import rationale_intervals, rationale_metrics, rationale_scores
+from r2d.evaluation.rationale_quality_metrics import rationale_quality
 from r2d.evaluation.report import ReportFacts, render_report
-from r2d.evaluation.written_quality import written_quality
+from r2d.evaluation.run import EvaluationRun
+from r2d.label_scores import FloatArray
 from r2d.llm.answers import Tokens
 from tests.evaluation.judge.judged import SHIPPED
 
@@ -136,34 +138,44 @@ def explain(texts: Sequence[str], labels: Sequence[str]) -> list[str]:
     return [f"{one} {some}.".capitalize() for one, some in zip(finding, advice, strict=True)]
 
 
-def about_rationales(rows: Invented, options: Sequence[Sequence[str]]) -> tuple[dict[str, Any], list[list[str]]]:
+def predictions_of(rows: Invented, options: Sequence[Sequence[str]] = ()) -> Predictions:
+    """The rows as predictions; with options, where each row has its own."""
+    columns = {name: rows.examples[name].to_pylist() for name in ("id", "label", "rationale", "group")}
+    shares = rows.probabilities.tolist()
+    return Predictions(
+        ids=columns["id"],
+        gold_labels=columns["label"],
+        predicted_labels=rows.labels,
+        labels=() if options else LABELS,
+        row_options=options,
+        group_names=columns["group"],
+        probabilities=np.empty((0, 0)) if options else rows.probabilities,
+        label_probabilities=[
+            dict(zip(some, row, strict=False))
+            for some, row in zip(options or [LABELS] * len(shares), shares, strict=True)
+        ],
+        gold_rationales=columns["rationale"],
+        rationales=rows.rationales,
+    )
+
+
+def about_rationales(rows: Invented, predictions: Predictions) -> tuple[dict[str, Any], list[list[str]]]:
     """The sections of a method that writes rationales, and the faults of each row."""
-    ids, texts, gold, references = (rows.examples[name].to_pylist() for name in ("id", "text", "label", "rationale"))
-    correct = [one == other for one, other in zip(rows.said, gold, strict=True)]
-    scores = rationale_scores(references, rows.rationales, CONFIG)
-    quality = partial(written_quality, ids=ids, texts=texts, options=options, count_tokens=_num_tokens)
-    of_model, flags = quality(rationales=rows.rationales, predicted_labels=rows.labels, max_tokens=60)
-    aligned: dict[str, Any] = {
-        "gold_labels": gold, "predicted_labels": rows.labels, "rationales": rows.rationales,
-        "gold_rationales": references, "options": options,
-    }  # fmt: skip
-    _, groups = np.unique([group or "" for group in rows.examples["group"].to_pylist()], return_inverse=True)
+    texts = rows.examples["text"].to_pylist()
+    scores = rationale_scores(predictions.gold_rationales, predictions.rationales, CONFIG)
+    intervals = rationale_intervals(scores, predictions.correct, predictions.groups, CONFIG.intervals)
+    of_model, flags = rationale_quality(predictions, texts, count_tokens=_num_tokens, max_tokens=60)
+    references = replace(predictions, predicted_labels=predictions.gold_labels, rationales=predictions.gold_rationales)
     sections = {
-        "rationale": rationale_metrics(references, rows.rationales, correct, CONFIG, scores=scores)
-        | {"intervals": rationale_intervals(scores, correct, groups, CONFIG.intervals)},
+        "rationale": replace(rationale_metrics(scores, predictions.correct), intervals=intervals),
         "written_quality": {
             "model": of_model,
-            "reference": quality(rationales=references, predicted_labels=gold)[0],
+            "reference": rationale_quality(references, texts, count_tokens=_num_tokens)[0],
         },
-        "alignment": alignment_metrics(predict_labels, **aligned),
-        "masked_alignment": masked_alignment(predict_labels, **aligned),
-        "flip_test": flip_test(
-            explain, predict_labels, ids=ids, texts=texts, predicted_labels=rows.labels,
-            label_probabilities=[dict(zip(some, shares, strict=False)) for some, shares in
-                                 zip(options, rows.probabilities.tolist(), strict=True)],
-            rationales=rows.rationales, options=options, max_rows=100,
-        ),
-    }  # fmt: skip
+        "alignment": alignment_metrics(predict_labels, predictions),
+        "masked_alignment": masked_alignment(predict_labels, predictions),
+        "flip_test": flip_test(explain, predict_labels, predictions, texts, max_rows=100),
+    }
     return sections, flags
 
 
@@ -171,16 +183,7 @@ def about_rationales(rows: Invented, options: Sequence[Sequence[str]]) -> tuple[
 def about_declared(seed: int, accuracy: float) -> tuple[dict[str, Any], list[list[str]]]:
     """`about_rationales` where the labels are declared."""
     rows = invented(seed, accuracy=accuracy)
-    return about_rationales(rows, [LABELS] * len(rows.said))
-
-
-def without_rationales(num_rows: int) -> tuple[dict[str, Any], list[list[str]]]:
-    """The same of a method that writes none."""
-    nothing = {
-        "rationale": None, "written_quality": None, "alignment": no_alignment(),
-        "masked_alignment": no_masked_alignment(), "flip_test": no_flip_test(),
-    }  # fmt: skip
-    return nothing, [[] for _ in range(num_rows)]
+    return about_rationales(rows, predictions_of(rows))
 
 
 def _num_tokens(texts: Sequence[str]) -> list[int]:
@@ -230,42 +233,43 @@ def declared_case(
     rows, before = invented(1, accuracy=0.8), invented(2, accuracy=0.66)
     chooses = invented(4, 400, accuracy=0.8, split="validation")
     gold = rows.examples["label"].to_pylist()
-    linear, frequent = invented(3, accuracy=0.45).said, ["within three days"] * len(gold)
-    baselines: dict[str, Sequence[str | None]] = {MAJORITY_CLASS: frequent, LINEAR_BASELINE: linear}
-    others = baselines | ({CHAMPION: before.said} if champion else {})
     labels = LabelsConfig(names=LABELS, ordered=ordered)
     config = CONFIG if ordered else CONFIG.model_copy(update={"safety": SafetyConfig()})
-    numbers = {
-        split.examples["split"][0].as_py(): decided_rows(
-            ids=split.examples["id"].to_pylist(), gold=split.examples["label"].to_pylist(), predicted=split.said,
-            probabilities=split.probabilities, labels=LABELS, groups=split.examples["group"].to_pylist(),
-        )
-        for split in (rows, chooses)
-    }  # fmt: skip
-    found = label_sections(
-        numbers["test"], numbers["validation"] if validation else None,
-        others=others, examples=rows.examples, labels=labels, config=config,
-    )  # fmt: skip
-    written, flags = about_declared(1, 0.8) if explains else without_rationales(len(gold))
-    metrics = {
-        "num_rows": len(gold), "decoding": "constrained", "method": "r2d" if explains else "sft",
-        "num_parameters": 247_577_856,
-        "label": label_metrics(gold, rows.said, LABELS),
-        "other_decoding": {"decoding": "free", "label": label_metrics(gold, invented(7, accuracy=0.76).said, LABELS)},
-        "baselines": {name: label_metrics(gold, said, LABELS) for name, said in baselines.items()},
-        "champion": _champion(before, gold, ordered, explains) if champion else None,
-        **found.metrics, **written,
-        "judge": judged(rows) if explains and champion else not_judged().to_json(),
-    }  # fmt: skip
-    kept = found.calibration
+    predictions = predictions_of(rows)
+    others = {
+        Comparator.MAJORITY_CLASS: predictions.with_labels(["within three days"] * len(gold)),
+        Comparator.LINEAR_MODEL: predictions.with_labels(invented(3, accuracy=0.45).said),
+    }
+    baselines = {name: label_metrics(other) for name, other in others.items()}
+    if champion:
+        others[Comparator.CHAMPION] = predictions.with_labels(before.said)
+    fitted = FittedCalibration.fit(predictions_of(chooses), ordered=ordered, config=config.selective)
+    written, flags = about_declared(1, 0.8) if explains else ({}, [[] for _ in gold])
+    metrics = Metrics(
+        num_rows=len(gold),
+        decoding="constrained",
+        method="r2d" if explains else "sft",
+        num_parameters=247_577_856,
+        label=label_metrics(predictions),
+        other_decoding=OtherDecoding(
+            decoding="free", label=label_metrics(predictions.with_labels(invented(7, accuracy=0.76).said))
+        ),
+        baselines=baselines,
+        champion=_champion(before, ordered, explains) if champion else None,
+        **written,
+        judge=judged(rows) if explains and champion else not_judged().to_json(),
+    )
+    run = EvaluationRun(rows.examples, labels, config)
+    metrics = evaluate_labels(run, metrics, predictions, others, fitted if validation else None)
+    kept = fitted.for_model() if validation else None
     shown = rows.probabilities.max(axis=1)
     handed = [kept is not None and kept.defers(float(some)) for some in shown]
     return ReportFacts(
         title="Reason2Decide: evaluation on the test split",
         labels=LABELS,
         ordered=ordered,
-        metrics=metrics,
-        model={"method": metrics["method"], "start model": "google/flan-t5-base", "parameters": 247_577_856},
+        metrics=metrics.to_json(),
+        model={"method": metrics.method, "start model": "google/flan-t5-base", "parameters": 247_577_856},
         data={"source": "csv: calls.csv", "rationales": "clinician, language model"},
         split_rows={"train": 1900, "validation": 400, "test": len(gold)},
         label_counts={"train": dict.fromkeys(LABELS, 475), "test": {name: gold.count(name) for name in LABELS}},
@@ -274,19 +278,17 @@ def declared_case(
     )
 
 
-def _champion(rows: Invented, gold: Sequence[str], ordered: bool, explains: bool) -> dict[str, Any]:
-    place = {name: index for index, name in enumerate(LABELS)} | {None: len(LABELS)}
-    levels = [place[said] - place[label] for said, label in zip(rows.said, gold, strict=True)]
+def _champion(rows: Invented, ordered: bool, explains: bool) -> ChampionMetrics:
+    predictions = predictions_of(rows)
     written = about_declared(2, 0.66)[0] if explains else None
-    return {
-        "reference": "reason2decide/3",
-        "not_compared": None,
-        "label": label_metrics(gold, rows.said, LABELS),
-        "under_triage_rate": sum(level > 0 for level in levels) / len(levels) if ordered else None,
-        "over_triage_rate": sum(level < 0 for level in levels) / len(levels) if ordered else None,
-        "rationale": written["rationale"]["populations"]["all"] if written else None,
-        "alignment": written["alignment"] if written else None,
-    }
+    return ChampionMetrics(
+        reference="reason2decide/3",
+        label=label_metrics(predictions),
+        under_triage_rate=float((predictions.levels > 0).mean()) if ordered else None,
+        over_triage_rate=float((predictions.levels < 0).mean()) if ordered else None,
+        rationale=written["rationale"].populations.all if written else None,
+        alignment=written["alignment"] if written else None,
+    )
 
 
 def _samples(
@@ -318,14 +320,19 @@ def per_row_case() -> ReportFacts:
     said = [label if row % 4 else "wait" for row, label in enumerate(gold)]
     table = table.set_column(table.schema.get_field_index("options"), "options", pa.array(options))
     rows = Invented(table, list(said), np.full((40, 3), 1 / 3), all_rows.rationales[:40])
-    written, flags = about_rationales(rows, options)
-    label = option_metrics(gold, said, options)
-    metrics = {
-        "num_rows": 40, "decoding": "constrained", "method": "r2d_c", "num_parameters": 77_000_000, "label": label,
-        "other_decoding": {"decoding": "free", "label": option_metrics(gold, ["wait"] * 40, options)},
-        "baselines": option_baselines(gold, gold, options), "champion": None, **NO_SECTIONS, **written,
-        "judge": not_judged().to_json(),
-    }  # fmt: skip
+    predictions = predictions_of(rows, options)
+    written, flags = about_rationales(rows, predictions)
+    metrics = Metrics(
+        num_rows=40,
+        decoding="constrained",
+        method="r2d_c",
+        num_parameters=77_000_000,
+        label=label_metrics(predictions),
+        other_decoding=OtherDecoding(decoding="free", label=label_metrics(predictions.with_labels(["wait"] * 40))),
+        baselines=evaluate_baselines(table, table, predictions)[0],
+        **written,
+        judge=not_judged().to_json(),
+    ).to_json()
     return ReportFacts(
         title="Options of the rows",
         labels=(),

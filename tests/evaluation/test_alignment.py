@@ -1,24 +1,38 @@
-"""Hand-worked figures: the answers of the model are known, so every fraction can be counted on the fingers."""
+"""Hand-worked metrics: the answers of the model are known, so every fraction can be counted on the fingers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from sacrebleu.metrics import CHRF
 
 from r2d.config.data import DataConfig, LabelsConfig
 from r2d.config.evaluation import EvaluationConfig
 from r2d.data.examples import split_of
-from r2d.evaluation.alignment import FIGURES, alignment_metrics, no_alignment, remembered
+from r2d.evaluation.alignment import (
+    alignment_metrics,
+    flip_test,
+    mask_labels,
+    masked_alignment,
+    memoized,
+    other_label,
+)
+from r2d.evaluation.evaluate import evaluate
+from r2d.evaluation.metrics import AlignmentMetrics, FlipTest
+from r2d.evaluation.predictions import Predictions
+from r2d.modeling.predictor import Predictor
+from tests.evaluation.predicted import predictions_of, predictions_with_options
 
-LABELS = ["Emergency", "Clinic", "Home"]
+LABELS = ("Emergency", "Clinic", "Home")
 
 
 class Model:
-    """Knows what each rationale leads to, and remembers what it was asked."""
+    """Knows which label each text leads to, and records what it was asked."""
 
     def __init__(self, answers: dict[str, str]) -> None:
         self.answers = answers
@@ -26,135 +40,286 @@ class Model:
 
     def __call__(self, texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
         self.asked.append(list(texts))
-        return [self.answers[text] for text in texts]
+        return [self.answers[text.strip()] for text in texts]
 
 
-def measured(model: Model, **changed: Any) -> dict[str, Any]:
-    rows: dict[str, Any] = {
-        "gold_labels": ["Emergency", "Emergency", "Clinic", "Home"],
-        "predicted_labels": ["Emergency", "Clinic", "Clinic", "Home"],
-        "rationales": ["a", "b", "c", "d"],
-        "gold_rationales": ["ga", "gb", "", "gd"],
-        "options": [LABELS] * 4,
-    }
-    return alignment_metrics(model, **(rows | changed))
-
-
+ROWS = predictions_of(
+    ["Emergency", "Emergency", "Clinic", "Home"],
+    ["Emergency", "Clinic", "Clinic", "Home"],
+    labels=LABELS,
+    rationales=["a", "b", "c", "d"],
+    gold_rationales=["ga", "gb", "", "gd"],
+)
 ANSWERS = {
     "a": "Emergency", "b": "Clinic", "c": "Home", "d": "Clinic", "ga": "Emergency", "gb": "Home", "gd": "Home",
 }  # fmt: skip
 
 
-def test_the_three_figures_of_four_rows_counted_by_hand() -> None:
-    figures = measured(Model(ANSWERS))
-    assert figures["consistency"] == 2 / 4  # a and b lead back to what had been predicted
-    assert figures["sufficiency"] == 1 / 4  # only a leads to the gold label
-    assert figures["gold_robustness"] == 2 / 3  # ga and gd, of the three rows that have a gold rationale
-    assert (figures["num_rows"], figures["num_with_gold_rationale"], figures["num_empty_rationales"]) == (4, 3, 0)
+def measured(model: Model, **changed: Any) -> AlignmentMetrics:
+    return alignment_metrics(model, replace(ROWS, **changed))
 
 
-def test_a_wrong_decision_can_be_consistent() -> None:
-    figures = measured(Model(ANSWERS | {"c": "Clinic", "d": "Home"}))
-    assert (figures["consistency"], figures["sufficiency"]) == (1.0, 3 / 4)
+def test_the_three_metrics_of_four_rows_counted_by_hand() -> None:
+    metrics = measured(Model(ANSWERS))
+    assert metrics.consistency == 2 / 4  # a and b lead back to what had been predicted
+    assert metrics.sufficiency == 1 / 4  # only a leads to the gold label
+    assert metrics.gold_robustness == 2 / 3  # ga and gd, of the three rows that have a gold rationale
+    assert (metrics.num_rows, metrics.num_with_gold_rationale, metrics.num_empty_rationales) == (4, 3, 0)
+
+
+def test_a_wrong_prediction_can_be_consistent() -> None:
+    metrics = measured(Model(ANSWERS | {"c": "Clinic", "d": "Home"}))
+    assert (metrics.consistency, metrics.sufficiency) == (1.0, 3 / 4)
 
 
 def test_case_and_spaces_do_not_count_and_an_unknown_label_agrees_with_nothing_not_even_itself() -> None:
-    figures = measured(
-        Model(ANSWERS | {"a": " emergency ", "b": "nonsense"}),
-        predicted_labels=["EMERGENCY", "nonsense", "Clinic", "Home"],
-    )
-    assert figures["consistency"] == 1 / 4
+    model = Model(ANSWERS | {"a": " emergency ", "b": "nonsense"})
+    assert measured(model, predicted_labels=["EMERGENCY", "nonsense", "Clinic", "Home"]).consistency == 1 / 4
 
 
 def test_an_empty_rationale_is_not_read_and_agrees_with_nothing() -> None:
     model = Model(ANSWERS)
-    figures = measured(model, rationales=["a", "", " ", "d"])
-    assert figures["num_empty_rationales"] == 2
-    assert (figures["consistency"], figures["sufficiency"]) == (1 / 4, 1 / 4)
+    metrics = measured(model, rationales=["a", "", " ", "d"])
+    assert metrics.num_empty_rationales == 2
+    assert (metrics.consistency, metrics.sufficiency) == (1 / 4, 1 / 4)
     assert {"", " "}.isdisjoint(model.asked[0])
 
 
-def test_each_distinct_rationale_is_decided_once() -> None:
+def test_each_distinct_rationale_is_predicted_once() -> None:
     model = Model(ANSWERS)
     measured(model, rationales=["a", "a", "b", "b"], gold_rationales=["a", "ga", "ga", "b"])
     assert [sorted(texts) for texts in model.asked] == [["a", "b", "ga"]]
 
 
-def test_a_rationale_leads_to_an_option_of_its_own_row_and_each_pair_is_decided_once() -> None:
-    class Chooser:
-        def __init__(self) -> None:
-            self.asked: list[tuple[str, tuple[str, ...]]] = []
+def test_a_rationale_leads_to_an_option_of_its_own_row_and_each_pair_is_predicted_once() -> None:
+    asked: list[tuple[str, tuple[str, ...]]] = []
 
-        def __call__(self, texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
-            self.asked += zip(texts, map(tuple, options), strict=True)
-            return [some[0] for some in options]
+    def first_option(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
+        asked.extend(zip(texts, map(tuple, options), strict=True))
+        return [labels[0] for labels in options]
 
-    chooser = Chooser()
-    figures = alignment_metrics(
-        chooser,
-        gold_labels=["oven", "sea", "sea"],
-        predicted_labels=["oven", "roof", "roof"],
-        rationales=["because", "because", "because"],
-        gold_rationales=["because", "", "why"],
-        options=[["oven", "car"], ["sea", "roof"], ["sea", "roof"]],
-    )
-    assert sorted(chooser.asked) == [
+    metrics = alignment_metrics(
+        first_option,
+        predictions_with_options(
+            ["oven", "sea", "sea"], ["oven", "roof", "roof"], [["oven", "car"], ["sea", "roof"], ["sea", "roof"]],
+            rationales=["because", "because", "because"], gold_rationales=["because", "", "why"],
+        ),
+    )  # fmt: skip
+    assert sorted(asked) == [
         ("because", ("oven", "car")),
         ("because", ("sea", "roof")),
         ("why", ("sea", "roof")),
     ]
     # From `because`: oven in the first row, sea in the others.
-    assert (figures["consistency"], figures["sufficiency"], figures["gold_robustness"]) == (1 / 3, 1.0, 1.0)
+    assert (metrics.consistency, metrics.sufficiency, metrics.gold_robustness) == (1 / 3, 1.0, 1.0)
 
 
 def test_without_a_gold_rationale_gold_robustness_is_not_measured() -> None:
-    figures = measured(Model(ANSWERS), gold_rationales=["", "", " ", ""])
-    assert figures["gold_robustness"] is None
-    assert figures["num_with_gold_rationale"] == 0
-    assert figures["consistency"] == 2 / 4
-
-
-def test_a_method_that_writes_no_rationale_has_the_same_keys_and_no_figure() -> None:
-    assert set(no_alignment()) == set(measured(Model(ANSWERS)))
-    assert [no_alignment()[name] for name in FIGURES] == [None] * 3
+    metrics = measured(Model(ANSWERS), gold_rationales=["", "", " ", ""])
+    assert (metrics.gold_robustness, metrics.num_with_gold_rationale, metrics.consistency) == (None, 0, 2 / 4)
 
 
 def test_a_real_model_is_read_through_its_own_label_prompt(
     examples: pa.Table, stage2_model: Path, labels: LabelsConfig
 ) -> None:
-    from r2d.evaluation.evaluate import evaluate
-    from r2d.modeling.predictor import Predictor
-
     data = DataConfig(format="csv", path="notes.csv", labels=labels)
-    found = evaluate(examples, stage2_model, config=EvaluationConfig(), data=data)
-    figures = found.metrics["alignment"]
-    test, predictor = split_of(examples, "test"), Predictor(stage2_model)
+    evaluation = evaluate(examples, stage2_model, config=EvaluationConfig(), data=data)
+    metrics, test, predictor = evaluation.metrics.alignment, split_of(examples, "test"), Predictor(stage2_model)
     gold, first, written, reference = (
-        found.predictions[name].to_pylist() for name in ("label", "predicted_label", "predicted_rationale", "rationale")
+        evaluation.predictions[name].to_pylist()
+        for name in ("label", "predicted_label", "predicted_rationale", "rationale")
     )
     second = [
         decision.label if text else None for text, decision in zip(written, predictor.decide(written), strict=True)
     ]
     from_gold = predictor.decode_labels(reference, decoding="constrained")
-    assert figures["num_rows"] == len(test)
-    assert figures["consistency"] == sum(a == b for a, b in zip(first, second, strict=True)) / len(test)
-    assert figures["sufficiency"] == sum(a == b for a, b in zip(gold, second, strict=True)) / len(test)
-    there = [(y, p) for y, p, text in zip(gold, from_gold, reference, strict=True) if text]
-    assert figures["num_with_gold_rationale"] == len(there) < len(test)
-    assert figures["gold_robustness"] == pytest.approx(sum(a == b for a, b in there) / len(there))
-    assert "Do rationale and decision belong together?" in found.report
-    assert found.seconds["total"] > found.seconds["generation"] > 0
+    assert metrics.num_rows == len(test)
+    assert metrics.consistency == sum(a == b for a, b in zip(first, second, strict=True)) / len(test)
+    assert metrics.sufficiency == sum(a == b for a, b in zip(gold, second, strict=True)) / len(test)
+    with_gold = [(y, p) for y, p, text in zip(gold, from_gold, reference, strict=True) if text]
+    assert metrics.num_with_gold_rationale == len(with_gold) < len(test)
+    assert metrics.gold_robustness == pytest.approx(sum(a == b for a, b in with_gold) / len(with_gold))
+    assert evaluation.seconds["total"] > evaluation.seconds["generation"] > 0
 
 
-def test_what_is_remembered_is_not_asked_again_unless_the_options_differ() -> None:
+def test_what_is_memoized_is_not_asked_again_unless_the_options_differ() -> None:
     asked: list[tuple[str, ...]] = []
 
     def predict(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
         asked.append(tuple(texts))
-        return [some[len(text) % len(some)] for text, some in zip(texts, options, strict=True)]
+        return [labels[len(text) % len(labels)] for text, labels in zip(texts, options, strict=True)]
 
-    ask = remembered(predict)
+    ask = memoized(predict)
     first = ask(["a", "bb", "a"], [("x", "y")] * 3)
     assert first == predict(["a", "bb", "a"], [("x", "y")] * 3)
     assert ask(["bb", "ccc", "a"], [("x", "y"), ("x", "y"), ("p", "q", "r")]) == ["x", "y", "q"]
     assert asked == [("a", "bb"), ("a", "bb", "a"), ("ccc", "a")]
+
+
+# --- masked labels ---
+
+URGENCY = ("Emergency", "Urgent", "Home")
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "masked"),
+    [
+        ("This is an EMERGENCY.", URGENCY, "This is an [LABEL]."),
+        ("Urgently seen; the urgency is high", URGENCY, "[LABEL] seen; the [LABEL] is high"),
+        ("Two emergencies, one emergent.", URGENCY, "Two [LABEL], one [LABEL]."),
+        ("very  urgent case", ("Urgent", "Very-urgent"), "[LABEL] case"),  # the longest of those that overlap
+        ("a non-urgent case", URGENCY, "a non-[LABEL] case"),
+        ("see a Doctor today", ("See a doctor today",), "[LABEL]"),
+        ("See a doctor. Today?", ("See a doctor today",), "See a doctor. Today?"),  # not one label but two sentences
+        ("homework, insurgent", URGENCY, "homework, insurgent"),  # a word of its own, not a part of one
+        ("grade A+ or A", ("A+", "B"), "grade [LABEL] or A"),
+        ("no fever", ("yes", "no"), "[LABEL] fever"),  # short labels over-fire, and the docstring says so
+        ("", URGENCY, ""),
+        ("chest pain", ("-", ""), "chest pain"),
+    ],
+)
+def test_labels_and_their_close_forms_are_masked(text: str, labels: Sequence[str], masked: str) -> None:
+    assert mask_labels(text, labels) == masked
+
+
+def read_label(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
+    """The label that a text names; chest pain is an emergency, anything else is for home."""
+    return [
+        next(
+            (label for label in labels if label.casefold() in text.casefold()),
+            "Emergency" if "chest" in text else "Home",
+        )
+        for text, labels in zip(texts, options, strict=True)
+    ]
+
+
+NAMING = predictions_of(
+    ["Emergency", "Urgent", "Urgent", "Home"],
+    ["Emergency", "Urgent", "Urgent", "Home"],
+    labels=URGENCY,
+    rationales=["An emergency: chest pain.", "Urgent, I say.", "Urgent!", "A mild cold."],
+    gold_rationales=["Chest pain.", "Urgent.", "", ""],
+)
+
+
+def test_what_is_left_when_the_label_is_gone() -> None:
+    assert alignment_metrics(read_label, NAMING).sufficiency == 4 / 4
+    metrics = masked_alignment(read_label, NAMING)
+    # The chest pain still argues, "I say" does not, and of "Urgent!" nothing is left.
+    assert (metrics.sufficiency, metrics.consistency) == (2 / 4, 2 / 4)
+    assert (metrics.num_masked, metrics.num_nothing_left, metrics.num_empty_rationales) == (3, 1, 1)
+    assert (metrics.num_with_gold_rationale, metrics.gold_robustness) == (1, 0 / 1)  # "Chest" is not "chest"
+
+
+def test_rationales_without_a_label_have_the_same_metrics() -> None:
+    rows = replace(NAMING, rationales=["chest pain", "cough", "?!", ""])
+    unmasked, masked = alignment_metrics(read_label, rows), masked_alignment(read_label, rows)
+    assert (masked.num_masked, masked.num_nothing_left) == (0, 0)
+    assert masked.sufficiency == unmasked.sufficiency
+
+
+def test_each_row_is_masked_by_its_own_options() -> None:
+    options = [("aspirin", "Emergency"), ("Urgent",), ("Urgent",), ("Home",)]
+    rows = replace(
+        NAMING, labels=(), row_options=options, probabilities=ROWS.probabilities[:0], rationales=["aspirin"] * 4
+    )
+    assert masked_alignment(read_label, rows).num_masked == 1
+
+
+# --- another label ---
+
+ABC = ("A", "B", "C")
+LEADS_TO = {"pain": "A", "cough": "B", "cold": "C", "note": "A"}
+WRITTEN = {("x1", "B"): "cough", ("x2", "C"): " note ", ("x3", "A"): "cough", ("x4", "A"): ""}
+TEXTS = ["x1", "x2", "x3", "x4"]
+FLIPPED = predictions_of(
+    ["A"] * 4,
+    ["A", "A", "B", "C"],
+    labels=ABC,
+    rationales=["pain", "note", "cough", "cold"],
+    label_probabilities=[
+        {"A": 0.7, "B": 0.2, "C": 0.1},
+        {"A": 0.7, "B": 0.1, "C": 0.2},
+        {"A": 0.2, "B": 0.6, "C": 0.2},  # equal ones: the first
+        {"A": 0.5, "B": 0.1, "C": 0.4},  # decided otherwise than by probability
+    ],
+)
+
+
+class Explainer:
+    """Writes what it was told for a note and a label, and records what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    def __call__(self, texts: Sequence[str], labels: Sequence[str]) -> list[str]:
+        self.asked += list(zip(texts, labels, strict=True))
+        return [WRITTEN[row] for row in zip(texts, labels, strict=True)]
+
+
+def flipped(rows: Predictions = FLIPPED, **more: Any) -> tuple[FlipTest, list[tuple[str, str]]]:
+    explainer = Explainer()
+    return flip_test(explainer, Model(LEADS_TO), rows, TEXTS, **more), explainer.asked
+
+
+def test_the_flip_test_of_four_rows_counted_by_hand() -> None:
+    metrics, asked = flipped()
+    assert asked == list(WRITTEN)
+    assert (metrics.num_rows, metrics.num_without_other_label) == (4, 0)
+    assert (metrics.identical, metrics.identical_ids) == (2 / 4, ("r1", "r2"))
+    assert metrics.argues_for_own == 4 / 4
+    assert metrics.argues_for_other == 1 / 4  # the first
+    assert metrics.stays_with_own == 2 / 4  # those that did not change; the empty one argues for nothing
+    likeness = CHRF().sentence_score("cough", ["pain"]).score
+    assert metrics.mean_chrf == pytest.approx((likeness + 100 + 100 + 0) / 4)
+
+
+def test_the_other_label_is_the_most_probable_of_the_rest() -> None:
+    assert other_label(" a ", {"A": 0.9, "B": 0.0, "C": 0.1}, ABC) == "C"
+    assert other_label("A", {"A": 0.9, "B": 0.05, "C": 0.05}, ABC) == "B"
+    assert other_label("nonsense", {"A": 0.9, "B": 0.05, "C": 0.05}, ABC) is None
+    assert other_label("A", {"A": 1.0}, ("A",)) is None
+
+
+def test_rows_that_cannot_be_flipped_are_left_out_and_counted() -> None:
+    rows = replace(
+        FLIPPED, predicted_labels=["A", "nonsense", "B", "C"], gold_labels=["A", "A", "B", "C"], labels=(),
+        row_options=[ABC, ABC, ("B",), ABC], probabilities=FLIPPED.probabilities[:0],
+    )  # fmt: skip
+    metrics, asked = flipped(rows)
+    assert (metrics.num_rows, metrics.num_without_other_label) == (2, 2)
+    assert asked == [("x1", "B"), ("x4", "A")]
+    none, _ = flipped(replace(FLIPPED, predicted_labels=["nonsense"] * 4))
+    assert none == FlipTest(num_without_other_label=4)
+
+
+def test_a_limit_keeps_the_same_rows_whatever_their_order() -> None:
+    backwards = replace(
+        FLIPPED, **{name: getattr(FLIPPED, name)[::-1] for name in ("ids", "predicted_labels", "rationales")},
+        label_probabilities=FLIPPED.label_probabilities[::-1],
+    )  # fmt: skip
+    for limit in (1, 2, 3):
+        explainer, other = Explainer(), Explainer()
+        assert flip_test(explainer, Model(LEADS_TO), FLIPPED, TEXTS, max_rows=limit).num_rows == limit
+        flip_test(other, Model(LEADS_TO), backwards, TEXTS[::-1], max_rows=limit)
+        assert other.asked == explainer.asked[::-1]
+
+
+def test_a_real_model_explains_any_label_and_its_own_as_it_decided(
+    examples: pa.Table, stage2_model: Path, labels: LabelsConfig
+) -> None:
+    predictor, test = Predictor(stage2_model), split_of(examples, "test")
+    texts = test["text"].to_pylist()
+    decisions = predictor.decide(texts)
+    assert predictor.explain(texts, [decision.label for decision in decisions]) == [
+        decision.rationale for decision in decisions
+    ]
+    metrics = flip_test(
+        predictor.explain,
+        lambda some, options: predictor.decode_labels(some, options, decoding="constrained"),
+        Predictions.of_decisions(test, decisions, labels),
+        texts,
+        max_rows=5,
+    )
+    assert metrics.num_rows == min(5, len(texts))
+    assert metrics.mean_chrf is not None

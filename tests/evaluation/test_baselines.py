@@ -2,17 +2,17 @@ import random
 
 import pytest
 
+from r2d.data.examples import Example, to_table
 from r2d.errors import DataError
 from r2d.evaluation.baselines import (
-    FREQUENT_OPTION,
-    RANDOM_OPTION,
+    evaluate_baselines,
     frequent_option_chances,
     linear_baseline,
     majority_baseline,
-    option_baselines,
     random_option_chances,
 )
-from r2d.evaluation.label_metrics import label_metrics
+from r2d.evaluation.metrics import Comparator
+from tests.evaluation.predicted import predictions_of, predictions_with_options
 
 WORDS = {"Emergency": ["crushing", "chest", "pain"], "Clinic": ["ankle", "swollen", "sprain"], "Home": ["mild", "cold"]}
 
@@ -34,12 +34,19 @@ def test_the_majority_baseline_says_the_most_frequent_label_and_breaks_ties_by_n
 
 
 def test_the_linear_baseline_beats_the_majority_on_separable_notes():
-    train_texts, train_labels = notes(300, seed=1)
-    test_texts, gold = notes(100, seed=2)
-    linear = label_metrics(gold, linear_baseline(train_texts, train_labels, test_texts), list(WORDS))
-    majority = label_metrics(gold, majority_baseline(train_labels, 100), list(WORDS))
-    assert linear["macro_f1"] > 0.9
-    assert majority["macro_f1"] < 0.35
+    train, test = (
+        to_table(
+            Example(id=f"{row}", text=text, label=label) for row, (text, label) in enumerate(zip(*rows, strict=True))
+        )
+        for rows in (notes(300, seed=1), notes(100, seed=2))
+    )
+    model = predictions_of(test["label"].to_pylist(), ["Home"] * 100, labels=tuple(WORDS))
+    metrics, predictions = evaluate_baselines(train, test, model)
+    assert list(metrics) == list(predictions) == [Comparator.MAJORITY_CLASS, Comparator.LINEAR_MODEL]
+    assert metrics[Comparator.LINEAR_MODEL].macro_f1 > 0.9
+    assert metrics[Comparator.MAJORITY_CLASS].macro_f1 < 0.35
+    assert predictions[Comparator.LINEAR_MODEL].correct.mean() == metrics[Comparator.LINEAR_MODEL].accuracy
+    assert evaluate_baselines(train.slice(0, 0), test, model) == ({}, {}), "nothing to learn from"
 
 
 def test_the_linear_baseline_is_the_same_for_the_same_seed():
@@ -86,7 +93,10 @@ def test_the_option_most_often_right_in_training_worked_by_hand():
 
 
 def test_the_baselines_of_options_are_expected_accuracies_and_have_no_macro_f1():
-    found = option_baselines(["a"], ["a", "b"], [["a", "b"], ["a", "b", "c", "d"]])
-    assert found[RANDOM_OPTION]["accuracy"] == (1 / 2 + 1 / 4) / 2
-    assert found[FREQUENT_OPTION]["accuracy"] == 1 / 2
-    assert {metrics["macro_f1"] for metrics in found.values()} == {None}
+    train = to_table([Example(id="t", text="note", label="a")])
+    model = predictions_with_options(["a", "b"], ["a", "a"], [["a", "b"], ["a", "b", "c", "d"]])
+    metrics, predictions = evaluate_baselines(train, train, model)
+    assert metrics[Comparator.RANDOM_OPTION].accuracy == (1 / 2 + 1 / 4) / 2
+    assert metrics[Comparator.FREQUENT_OPTION].accuracy == 1 / 2
+    assert {of_one.macro_f1 for of_one in metrics.values()} == {None}
+    assert predictions == {}

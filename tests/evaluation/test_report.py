@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
@@ -12,11 +12,12 @@ import pytest
 
 from r2d.evaluation.judge.judge import not_judged
 from r2d.evaluation.label_metrics import label_metrics
-from r2d.evaluation.rationale_metrics import FIGURES as RATIONALE_FIGURES
+from r2d.evaluation.rationale_metrics import ROW_METRICS
 from r2d.evaluation.report import ReportFacts, render_report
 from r2d.evaluation.report_sections import MAX_SAMPLES
 from r2d.evaluation.report_words import FLAGS, RATIONALE_NAMES
 from r2d.reports.formatting import in_unit, interval, percent
+from tests.evaluation.predicted import predictions_of
 from tests.evaluation.reported import CASES, LABELS, declared_case
 from tests.reports.pages import Page, assert_accessible, assert_self_contained
 
@@ -207,7 +208,7 @@ def test_the_confusion_matrix_is_a_table_of_rows_and_shares() -> None:
 def test_a_matrix_too_large_to_read_is_left_out_and_that_is_said(num_labels: int) -> None:
     facts = declared_case(ordered=False, champion=False, validation=False)
     labels = [f"label {number}" for number in range(num_labels)]
-    label = label_metrics(labels, labels, labels)
+    label = asdict(label_metrics(predictions_of(labels, labels, labels=labels)))
     whole = {"value": 1.0, "low": None, "high": None, "method": None}
     intervals = {**facts.metrics["intervals"], "per_class": {name: {"recall": whole, "precision": whole}
                                                              for name in labels}}  # fmt: skip
@@ -285,7 +286,7 @@ def test_every_slice_is_there_with_n_interval_and_gap_and_small_ones_are_marked_
 def test_rationale_figures_stand_for_three_populations_with_intervals_and_beside_the_champion() -> None:
     metrics, shown = declared_case().metrics, section(html("whole"), "rationales")
     found = metrics["rationale"]
-    assert set(RATIONALE_NAMES) == set(RATIONALE_FIGURES)
+    assert set(RATIONALE_NAMES) == {"bleu", "chrf", *ROW_METRICS}
     for figure, (_, _, unit) in RATIONALE_NAMES.items():
         cells = []
         for population in ("all", "correct_only", "zero_if_wrong"):

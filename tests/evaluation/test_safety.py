@@ -7,8 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from r2d.config.evaluation import SafetyConfig
+from r2d.evaluation.metrics import TriageErrors, TriageRates, WorstCase
 from r2d.evaluation.safety import safety_metrics, worst_cases
-from tests.evaluation.decided import LABELS, constant_rows, random_rows, rows_of
+from tests.evaluation.predicted import LABELS, predictions_of, random_predictions
 
 GOLD = ["emergency", "emergency", "today", "clinic", "home", "home"]
 PREDICTED = ["emergency", "clinic", "clinic", "emergency", "today", None]
@@ -22,67 +23,64 @@ COSTS = {
 
 def test_six_rows_counted_by_hand() -> None:
     costs = np.array(SafetyConfig(costs=COSTS).cost_matrix(LABELS))
-    found = safety_metrics(rows_of(GOLD, PREDICTED), costs=costs)
-    assert (found["num_rows"], found["num_invalid"]) == (6, 1)
-    assert found["under_triage"] == {"num_rows": 3, "rate": 3 / 6, "by_levels": {"1": 2, "2": 1}}
-    assert found["over_triage"] == {"num_rows": 2, "rate": 2 / 6, "by_levels": {"2": 2}}
-    assert found["severe_under_triage"] == {"num_rows": 1, "rate": 1 / 6, "min_levels": 2}
-    assert found["by_gold_label"]["emergency"] == {"num_rows": 2, "under_triage_rate": 1 / 2, "over_triage_rate": 0}
-    assert found["by_gold_label"]["home"] == {"num_rows": 2, "under_triage_rate": 1 / 2, "over_triage_rate": 1 / 2}
-    assert found["mean_cost"] == (0 + 50 + 5 + 2 + 2 + 3) / 6  # no label for `home`: its worst cost, 3
-
-
-def test_no_label_is_under_triage_on_every_level_and_further_the_more_urgent_the_reference() -> None:
-    found = safety_metrics(constant_rows(None, LABELS))
-    assert found["under_triage"] == {"num_rows": 4, "rate": 1, "by_levels": {"1": 1, "2": 1, "3": 1, "4": 1}}
-    assert found["num_invalid"] == 4
+    metrics = safety_metrics(predictions_of(GOLD, PREDICTED), costs=costs)
+    assert (metrics.num_rows, metrics.num_invalid) == (6, 1)
+    assert metrics.under_triage == TriageErrors(num_rows=3, rate=3 / 6, by_levels={1: 2, 2: 1})
+    assert metrics.over_triage == TriageErrors(num_rows=2, rate=2 / 6, by_levels={2: 2})
+    assert metrics.severe_under_triage == TriageErrors(num_rows=1, rate=1 / 6, min_levels=2)
+    rates = metrics.by_gold_label
+    assert rates["emergency"] == TriageRates(num_rows=2, under_triage_rate=1 / 2, over_triage_rate=0)
+    assert rates["home"] == TriageRates(num_rows=2, under_triage_rate=1 / 2, over_triage_rate=1 / 2)
+    assert metrics.mean_cost == (0 + 50 + 5 + 2 + 2 + 3) / 6  # no label for `home`: its worst cost, 3
 
 
 @pytest.mark.parametrize(
-    ("said", "under", "over"), [("emergency", 0, 3 / 4), ("home", 3 / 4, 0), ("today", 1 / 4, 2 / 4)]
+    ("label", "under", "over"), [("emergency", 0, 3 / 4), ("home", 3 / 4, 0), ("today", 1 / 4, 2 / 4), (None, 1, 0)]
 )
-def test_a_constant_predictor_errs_in_the_direction_that_it_must(said: str, under: float, over: float) -> None:
-    found = safety_metrics(constant_rows(said, LABELS))
-    assert (found["under_triage"]["rate"], found["over_triage"]["rate"]) == (under, over)
+def test_a_constant_predictor_errs_in_the_direction_that_it_must(label: str | None, under: float, over: float) -> None:
+    metrics = safety_metrics(predictions_of(LABELS, [label] * 4))
+    assert (metrics.under_triage.rate, metrics.over_triage.rate) == (under, over)
+    if label is None:
+        assert metrics.num_invalid == 4
+        assert metrics.under_triage.by_levels == {1: 1, 2: 1, 3: 1, 4: 1}, "further the more urgent the reference"
 
 
 def test_a_perfect_predictor_has_no_error_no_cost_and_no_worst_case() -> None:
-    found = safety_metrics(rows_of(LABELS, LABELS), costs=np.ones((4, 4)) - np.eye(4))
-    assert (found["under_triage"]["num_rows"], found["over_triage"]["num_rows"], found["mean_cost"]) == (0, 0, 0)
-    assert found["worst_cases"] == []
+    metrics = safety_metrics(predictions_of(LABELS, LABELS), costs=np.ones((4, 4)) - np.eye(4))
+    assert (metrics.under_triage.num_rows, metrics.over_triage.num_rows, metrics.mean_cost) == (0, 0, 0)
+    assert metrics.worst_cases == ()
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_errors_add_up(seed: int) -> None:
-    rows = random_rows(seed, 200)
-    found = safety_metrics(rows)
-    errors = found["under_triage"]["num_rows"] + found["over_triage"]["num_rows"]
-    assert errors == (~rows.correct).sum()
+    predictions = random_predictions(seed, 200)
+    metrics = safety_metrics(predictions)
+    assert metrics.under_triage.num_rows + metrics.over_triage.num_rows == (~predictions.correct).sum()
     for side in ("under_triage", "over_triage"):
-        assert sum(found[side]["by_levels"].values()) == found[side]["num_rows"]
-        by_label = found["by_gold_label"].values()
-        assert sum(one["num_rows"] * one[f"{side}_rate"] for one in by_label) == pytest.approx(found[side]["num_rows"])
-    assert found["mean_cost"] is None
+        errors = getattr(metrics, side)
+        assert sum(errors.by_levels.values()) == errors.num_rows
+        by_label = sum(one.num_rows * getattr(one, f"{side}_rate") for one in metrics.by_gold_label.values())
+        assert by_label == pytest.approx(errors.num_rows)
+    assert metrics.mean_cost is None
 
 
 def test_a_level_without_a_row_has_no_rate() -> None:
-    assert safety_metrics(rows_of(["home"], ["home"]))["by_gold_label"]["clinic"]["under_triage_rate"] is None
+    metrics = safety_metrics(predictions_of(["home"], ["home"]))
+    assert metrics.by_gold_label["clinic"] == TriageRates(num_rows=0, under_triage_rate=None, over_triage_rate=None)
 
 
 def test_worst_cases_come_by_levels_then_confidence_then_id_and_hold_no_text() -> None:
     sure, unsure = [0.1, 0.7, 0.1, 0.1], [0.2, 0.4, 0.2, 0.2]
-    rows = rows_of(
+    predictions = predictions_of(
         ["emergency", "emergency", "today", "emergency", "emergency", "home"],
         ["today", "today", None, "today", "home", "emergency"],
         probabilities=np.array([unsure, sure, sure, sure, unsure, unsure]),
     )
-    cases = worst_cases(rows, 10)
-    assert [case["id"] for case in cases] == ["r4", "r2", "r1", "r3", "r0"]
-    assert cases[0] == {
-        "id": "r4", "gold_label": "emergency", "predicted_label": "home", "levels": 3, "confidence": 0.2,
-    }  # fmt: skip
-    assert (cases[1]["predicted_label"], cases[1]["confidence"]) == (None, 0)
-    assert worst_cases(rows, 2) == cases[:2]
+    cases = worst_cases(predictions, 10)
+    assert [case.id for case in cases] == ["r4", "r2", "r1", "r3", "r0"]
+    assert cases[0] == WorstCase(id="r4", gold_label="emergency", predicted_label="home", levels=3, confidence=0.2)
+    assert (cases[1].predicted_label, cases[1].confidence) == (None, 0)
+    assert worst_cases(predictions, 2) == cases[:2]
 
 
 # --- the cost matrix ---

@@ -1,4 +1,4 @@
-"""Figures of parts of the rows: which parts, how uncertain, how far from the whole."""
+"""Metrics of parts of the rows: which parts, how uncertain, how far from the whole."""
 
 from __future__ import annotations
 
@@ -9,56 +9,74 @@ import pytest
 from pydantic import ValidationError
 
 from r2d.config.evaluation import SlicesConfig
-from r2d.evaluation.decided_rows import DecidedRows
-from r2d.evaluation.label_figures import LabelFigures, label_intervals
-from r2d.evaluation.slices import Partition, length_bands, partitions, slice_metrics
-from tests.evaluation.decided import LABELS, QUICK, random_rows, rows_of
+from r2d.data.examples import Example, to_table
+from r2d.evaluation.label_metrics import LabelStatistics, label_intervals
+from r2d.evaluation.metrics import IntervalEstimate, SlicesResult
+from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.slices import Slice, divide_rows, length_bands, slice_differences, slice_metrics
+from tests.evaluation.predicted import LABELS, QUICK, predictions_of, random_predictions
 
-FIGURES = LabelFigures(len(LABELS), ordered=True)
+STATISTICS = LabelStatistics(len(LABELS), ordered=True)
 
 
-def divided(rows: DecidedRows, **changed: Any) -> tuple[list[Partition], dict[str, str]]:
-    given: dict[str, Any] = {
-        "attributes": [{"sex": "fm"[row % 2], "site": str(row)} for row in range(len(rows))],
-        "rationale_sources": ["llm", "", "nurse"] * (len(rows) // 3) + ["llm"] * (len(rows) % 3),
-        "num_words": list(range(1, len(rows) + 1)),
-        "config": SlicesConfig(max_values=5),
+def divided(
+    predictions: Predictions, config: SlicesConfig = SlicesConfig(max_values=5), **changed: Any
+) -> tuple[list[Slice], dict[str, str]]:
+    num_rows = len(predictions)
+    columns: dict[str, Any] = {
+        "attributes": [{"sex": "fm"[row % 2], "site": str(row)} for row in range(num_rows)],
+        "rationale_source": [("llm", "", "nurse")[row % 3] for row in range(num_rows)],
+        "text": ["word " * (row + 1) for row in range(num_rows)],
     }
-    return partitions(rows, **(given | changed))
+    rows = zip(*(columns | changed).values(), strict=True)
+    examples = to_table(
+        Example(id=f"r{row}", text=text, label="", attributes=attributes, rationale_source=source)
+        for row, (attributes, source, text) in enumerate(rows)
+    )
+    return divide_rows(predictions, examples, config)
 
 
-def measured(rows: DecidedRows, values: list[str], *, min_rows: int = 30) -> dict[str, Any]:
-    part = Partition("attributes.sex", tuple(values), tuple(sorted(set(values))))
-    return slice_metrics(rows, [part], FIGURES, SlicesConfig(min_rows=min_rows), QUICK)
+def by_sex(values: list[str]) -> list[Slice]:
+    return [Slice("attributes.sex", value, np.array(values) == value) for value in sorted(set(values))]
+
+
+def measured(predictions: Predictions, values: list[str], *, min_rows: int = 30) -> SlicesResult:
+    config = SlicesConfig(min_rows=min_rows)
+    return slice_metrics(predictions, by_sex(values), STATISTICS, config, QUICK, left_out={})
 
 
 # --- which slices ---
 
 
 def test_rows_are_divided_by_label_length_source_and_each_attribute() -> None:
-    rows = random_rows(0, 40)
-    parts, left_out = divided(rows)
-    assert [part.by for part in parts] == ["label", "length", "rationale_source", "attributes.sex"]
-    assert all(len(part.values) == 40 and set(part.values) <= set(part.order) for part in parts)
-    assert parts[0].order == LABELS
-    assert parts[2].order == ("(not given)", "llm", "nurse")
+    predictions = random_predictions(0, 40)
+    slices, left_out = divided(predictions)
+    order = list(dict.fromkeys(one.by for one in slices))
+    assert order == ["label", "length", "rationale_source", "attributes.sex"]
+    for by in order:
+        assert sum(one.where.sum() for one in slices if one.by == by) == 40
+    assert [one.value for one in slices if one.by == "label"] == list(LABELS)
+    assert [one.value for one in slices if one.by == "rationale_source"] == ["(not given)", "llm", "nurse"]
     assert left_out == {"attributes.site": "40 values, evaluation.slices.max_values is 5"}
+    without = divided(predictions_of(["home"] * 9, ["home"] * 9))[0]
+    assert [one.value for one in without if one.by == "label"] == ["home"], "no slice without a row"
 
 
 def test_named_attributes_alone_are_taken_and_one_that_no_row_has_is_said() -> None:
-    parts, left_out = divided(random_rows(0, 9), config=SlicesConfig(attributes=("sex", "age_band")))
-    assert [part.by for part in parts if part.by.startswith("attributes")] == ["attributes.sex"]
+    slices, left_out = divided(random_predictions(0, 9), SlicesConfig(attributes=("sex", "age_band")))
+    assert {one.by for one in slices if one.by.startswith("attributes")} == {"attributes.sex"}
     assert left_out == {"attributes.age_band": "no row has a value"}
 
 
 def test_a_row_without_the_attribute_is_in_a_slice_of_its_own_kind() -> None:
-    parts, _ = divided(random_rows(0, 3), attributes=[{"sex": "f"}, {}, {"sex": ""}])
-    assert parts[-1].values == ("f", "(not given)", "(not given)")
+    slices, _ = divided(random_predictions(0, 3), attributes=[{"sex": "f"}, {}, {"sex": ""}])
+    sexes = {one.value: one.where.tolist() for one in slices if one.by == "attributes.sex"}
+    assert sexes == {"(not given)": [False, True, True], "f": [True, False, False]}
 
 
 def test_length_bands_hold_their_lower_edge_and_come_from_short_to_long() -> None:
     bands, order = length_bands([9, 10, 19, 20, 500], (10, 20))
-    assert bands == ("under 10 words", "10 to 19 words", "10 to 19 words", "20 words or more", "20 words or more")
+    assert bands == ["under 10 words", "10 to 19 words", "10 to 19 words", "20 words or more", "20 words or more"]
     assert order == ("under 10 words", "10 to 19 words", "20 words or more")
 
 
@@ -78,114 +96,126 @@ def test_edges_must_rise() -> None:
 
 
 def test_two_slices_worked_by_hand() -> None:
-    rows = rows_of(["emergency", "home", "emergency", "home"], ["home", "home", "emergency", "emergency"])
-    found = measured(rows, ["f", "f", "m", "m"])
-    f, m = found["slices"]
-    assert (f["by"], f["value"], f["num_rows"], f["num_groups"]) == ("attributes.sex", "f", 2, 2)
-    assert f["figures"]["under_triage_rate"]["value"] == 1 / 2
-    assert f["gaps"]["under_triage_rate"]["value"] == 1 / 2 - 1 / 4
-    assert (m["figures"]["over_triage_rate"]["value"], m["figures"]["under_triage_rate"]["value"]) == (1 / 2, 0)
-    assert f["gaps"]["accuracy"]["value"] == m["gaps"]["accuracy"]["value"] == 0
-    assert found["whole"]["accuracy"]["value"] == 1 / 2
+    predictions = predictions_of(["emergency", "home", "emergency", "home"], ["home", "home", "emergency", "emergency"])
+    result = measured(predictions, ["f", "f", "m", "m"])
+    f, m = result.slices
+    assert (f.by, f.value, f.num_rows, f.num_groups) == ("attributes.sex", "f", 2, 2)
+    assert f.figures["under_triage_rate"].value == 1 / 2
+    assert f.gaps["under_triage_rate"].value == 1 / 2 - 1 / 4
+    assert (m.figures["over_triage_rate"].value, m.figures["under_triage_rate"].value) == (1 / 2, 0)
+    assert f.gaps["accuracy"].value == m.gaps["accuracy"].value == 0
+    assert result.whole["accuracy"].value == 1 / 2
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_slice_has_the_figures_and_intervals_of_its_rows_alone(seed: int) -> None:
-    rows = random_rows(seed, 240)
+def test_a_slice_has_the_metrics_and_intervals_of_its_rows_alone(seed: int) -> None:
+    predictions = random_predictions(seed, 240)
     values = np.random.default_rng(100 + seed).choice(["f", "m"], 240, p=[0.3, 0.7])
-    kept = np.flatnonzero(values == "f")
-    names = [*LABELS, None]
-    alone = rows_of([LABELS[rows.gold[row]] for row in kept], [names[rows.said[row]] for row in kept])
-    expected = label_intervals(alone, FIGURES, QUICK)
-    found = measured(rows, values.tolist())["slices"][0]
-    for name, figure in found["figures"].items():
-        assert figure["value"] == pytest.approx(expected[name]["value"])
-        assert figure["low"] == pytest.approx(expected[name]["low"], abs=0.03)
-        assert figure["high"] == pytest.approx(expected[name]["high"], abs=0.03)
+    rows = np.flatnonzero(values == "f")
+    alone = predictions_of(
+        [predictions.gold_labels[row] for row in rows], [predictions.predicted_labels[row] for row in rows]
+    )
+    expected = label_intervals(alone, STATISTICS, QUICK)
+    for name, estimate in measured(predictions, values.tolist()).slices[0].figures.items():
+        assert estimate.value == pytest.approx(getattr(expected, name).value)
+        assert estimate.low == pytest.approx(getattr(expected, name).low, abs=0.03)
+        assert estimate.high == pytest.approx(getattr(expected, name).high, abs=0.03)
 
 
-def test_slices_of_a_partition_add_up_to_the_whole() -> None:
-    rows = random_rows(7, 100)
-    parts, _ = divided(rows)
-    found = slice_metrics(rows, parts, FIGURES, SlicesConfig(), QUICK)
-    for by in {part.by for part in parts}:
-        some = [one for one in found["slices"] if one["by"] == by]
-        assert sum(one["num_rows"] for one in some) == 100
-        right = sum(one["num_rows"] * one["figures"]["accuracy"]["value"] for one in some)
-        assert right / 100 == pytest.approx(found["whole"]["accuracy"]["value"])
+def test_slices_of_one_division_add_up_to_the_whole() -> None:
+    predictions = random_predictions(7, 100)
+    slices, left_out = divided(predictions)
+    result = slice_metrics(predictions, slices, STATISTICS, SlicesConfig(), QUICK, left_out=left_out)
+    assert result.left_out == left_out
+    for by in {one.by for one in slices}:
+        parts = [one for one in result.slices if one.by == by]
+        assert sum(one.num_rows for one in parts) == 100
+        correct = sum(one.num_rows * one.figures["accuracy"].value for one in parts)
+        assert correct / 100 == pytest.approx(result.whole["accuracy"].value)
 
 
 def test_a_part_that_is_served_worse_stands_out_and_an_equal_one_does_not() -> None:
-    gold = ["emergency"] * 300
-    predicted = ["emergency"] * 200 + ["home"] * 20 + ["emergency"] * 80
-    found = measured(rows_of(gold, predicted), ["most"] * 200 + ["worse"] * 100)
-    worse = next(one for one in found["slices"] if one["value"] == "worse")
-    assert worse["gaps"]["under_triage_rate"]["low"] > 0
-    equal = measured(rows_of(gold, predicted), ["odd", "even"] * 150)
-    assert all(one["gaps"]["under_triage_rate"]["low"] < 0 < one["gaps"]["under_triage_rate"]["high"]
-               for one in equal["slices"])  # fmt: skip
-    assert equal["multiple_looks"]["num_without_zero"] == 0
-    assert found["multiple_looks"]["num_without_zero"] >= 2
+    predictions = predictions_of(["emergency"] * 300, ["emergency"] * 200 + ["home"] * 20 + ["emergency"] * 80)
+    result = measured(predictions, ["most"] * 200 + ["worse"] * 100)
+    worse = next(one for one in result.slices if one.value == "worse")
+    assert worse.gaps["under_triage_rate"].low > 0
+    assert result.multiple_looks.num_without_zero >= 2
+    equal = measured(predictions, ["odd", "even"] * 150)
+    assert not any(one.gaps["under_triage_rate"].excludes_zero for one in equal.slices)
+    assert equal.multiple_looks.num_without_zero == 0
 
 
 def test_a_few_rows_without_an_error_have_a_wide_interval_and_a_gap_without_one() -> None:
-    rows = rows_of(["emergency"] * 105, ["emergency"] * 5 + ["emergency", "home"] * 50)
-    few = measured(rows, ["few"] * 5 + ["many"] * 100)["slices"][0]
-    rate = few["figures"]["under_triage_rate"]
-    assert (rate["value"], rate["method"]) == (0, "exact")
-    assert rate["high"] > 0.4
-    assert few["gaps"]["under_triage_rate"] == {
-        "value": pytest.approx(-50 / 105), "low": None, "high": None, "method": None,
-    }  # fmt: skip
+    predictions = predictions_of(["emergency"] * 105, ["emergency"] * 5 + ["emergency", "home"] * 50)
+    few = measured(predictions, ["few"] * 5 + ["many"] * 100).slices[0]
+    rate = few.figures["under_triage_rate"]
+    assert (rate.value, rate.method) == (0, "exact")
+    assert rate.high > 0.4
+    assert few.gaps["under_triage_rate"] == IntervalEstimate(pytest.approx(-50 / 105))
 
 
 def test_labels_differ_by_nature_and_are_not_counted_among_the_looks() -> None:
-    rows = random_rows(8, 100)
-    parts, _ = divided(rows)
-    found = slice_metrics(rows, [parts[0]], FIGURES, SlicesConfig(), QUICK)
-    assert len(found["slices"]) == len(LABELS)
-    assert found["multiple_looks"]["num_gaps"] == 0
+    predictions = random_predictions(8, 100)
+    slices = [one for one in divided(predictions)[0] if one.by == "label"]
+    result = slice_metrics(predictions, slices, STATISTICS, SlicesConfig(), QUICK, left_out={})
+    assert len(result.slices) == len(LABELS)
+    assert result.multiple_looks.num_gaps == 0
 
 
 def test_small_slices_are_marked_and_shown() -> None:
-    found = measured(random_rows(1, 50), ["rare"] * 2 + ["usual"] * 48, min_rows=10)
-    assert {one["value"]: one["small"] for one in found["slices"]} == {"rare": True, "usual": False}
-    assert found["min_rows"] == 10
-    enough = measured(random_rows(1, 50), ["ten"] * 10 + ["usual"] * 40, min_rows=10)
-    assert not any(one["small"] for one in enough["slices"])
+    result = measured(random_predictions(1, 50), ["rare"] * 2 + ["usual"] * 48, min_rows=10)
+    assert {one.value: one.small for one in result.slices} == {"rare": True, "usual": False}
+    assert result.min_rows == 10
+    enough = measured(random_predictions(1, 50), ["ten"] * 10 + ["usual"] * 40, min_rows=10)
+    assert not any(one.small for one in enough.slices)
 
 
 def test_macro_f1_is_compared_only_over_the_same_labels() -> None:
-    rows = rows_of(["emergency", "home"] * 20, ["emergency", "home"] * 19 + ["home", "home"])
-    slices = measured(rows, ["both"] * 20 + ["too", "home only"] * 10)["slices"]
-    found = {one["value"]: one["figures"]["macro_f1"]["value"] for one in slices}
-    assert found["both"] == 1
-    assert found["home only"] is None
+    predictions = predictions_of(["emergency", "home"] * 20, ["emergency", "home"] * 19 + ["home", "home"])
+    slices = measured(predictions, ["both"] * 20 + ["too", "home only"] * 10).slices
+    macro_f1 = {one.value: one.figures["macro_f1"].value for one in slices}
+    assert macro_f1["both"] == 1
+    assert macro_f1["home only"] is None
 
 
 def test_patients_are_drawn_not_notes() -> None:
-    rows = random_rows(3, 120, num_groups=12)
-    found = measured(rows, (["f"] * 60) + ["m"] * 60)
-    assert all(one["num_groups"] <= 12 < one["num_rows"] for one in found["slices"])
+    result = measured(random_predictions(3, 120, num_groups=12), (["f"] * 60) + ["m"] * 60)
+    assert all(one.num_groups <= 12 < one.num_rows for one in result.slices)
 
 
 def test_the_looks_are_counted_and_chance_is_said() -> None:
-    looks = measured(random_rows(4, 200), ["f", "m"] * 100)["multiple_looks"]
-    assert looks["num_gaps"] == 8
-    assert looks["expected_by_chance"] == pytest.approx(0.4)
-    assert 0 <= looks["num_without_zero"] <= 8
+    looks = measured(random_predictions(4, 200), ["f", "m"] * 100).multiple_looks
+    assert looks.num_gaps == 8
+    assert looks.expected_by_chance == pytest.approx(0.4)
+    assert 0 <= looks.num_without_zero <= 8
 
 
 def test_slices_measured_in_portions_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = random_rows(5, 80)
+    predictions, other = random_predictions(5, 80), random_predictions(5, 80).with_labels(["home"] * 80)
     values = [str(row % 4) for row in range(80)]
-    whole = measured(rows, values)
+
+    def both() -> tuple[Any, Any]:
+        differences = slice_differences(predictions, other, by_sex(values), STATISTICS, SlicesConfig(), QUICK)
+        return measured(predictions, values), differences
+
+    whole = both()
     monkeypatch.setattr("r2d.evaluation.slices.MAX_COLUMNS", 1)
-    assert measured(rows, values) == whole
+    assert both() == whole
 
 
-def test_labels_without_order_have_no_triage_figure_in_a_slice() -> None:
-    part = Partition("attributes.sex", ("f",) * 20, ("f",))
-    found = slice_metrics(random_rows(6, 20), [part], LabelFigures(len(LABELS), ordered=False), SlicesConfig(), QUICK)
-    assert set(found["slices"][0]["figures"]) == {"accuracy", "macro_f1"}
-    assert found["slices"][0]["gaps"]["accuracy"] == {"value": 0, "low": None, "high": None, "method": None}
+def test_the_difference_to_another_model_is_that_of_the_rows_of_the_slice() -> None:
+    predictions = random_predictions(6, 60)
+    other, is_f = predictions.with_labels(["clinic"] * 60), np.arange(60) % 3 == 0
+    slices = [Slice("attributes.sex", "f", is_f)]
+    (difference,) = slice_differences(predictions, other, slices, STATISTICS, SlicesConfig(min_rows=30), QUICK)
+    assert (difference.num_rows, difference.small) == (20, True)
+    expected = predictions.correct[is_f].mean() - other.correct[is_f].mean()
+    assert difference.difference["accuracy"].value == pytest.approx(expected)
+
+
+def test_labels_without_order_have_no_triage_metric_in_a_slice() -> None:
+    statistics = LabelStatistics(len(LABELS))
+    slices = by_sex(["f"] * 20)
+    (one,) = slice_metrics(random_predictions(6, 20), slices, statistics, SlicesConfig(), QUICK, left_out={}).slices
+    assert set(one.figures) == {"accuracy", "macro_f1"}
+    assert one.gaps["accuracy"] == IntervalEstimate(0)

@@ -1,24 +1,34 @@
-"""Metrics of invented decisions, made by the functions that measure real ones."""
+"""Metrics of invented predictions, computed by the functions that measure real ones."""
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SlicesConfig
 from r2d.data.examples import Example, to_table
-from r2d.evaluation.baselines import LINEAR_BASELINE, MAJORITY_CLASS
-from r2d.evaluation.decided_rows import DecidedRows, decided_rows
-from r2d.evaluation.label_flip import no_flip_test
+from r2d.evaluation.calibration import FittedCalibration
+from r2d.evaluation.evaluate import evaluate_labels
 from r2d.evaluation.label_metrics import label_metrics
-from r2d.evaluation.label_sections import label_sections
-from r2d.evaluation.masking import no_masked_alignment
+from r2d.evaluation.metrics import (
+    AlignmentMetrics,
+    ChampionMetrics,
+    Comparator,
+    IntervalEstimate,
+    Metrics,
+    OtherDecoding,
+    OverlapMetrics,
+    Populations,
+    RationaleMetrics,
+)
+from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.run import EvaluationRun
 
 LABELS = LabelsConfig(names=("emergency now", "same day", "self care"), ordered=True)
 QUICK = EvaluationConfig(intervals=IntervalsConfig(num_resamples=1_000), slices=SlicesConfig(min_rows=20))
@@ -39,89 +49,101 @@ def examples() -> pa.Table:
 
 
 def decisions(share_right: float, *, seed: int = 0, wrong_in: Mapping[str, float] | None = None) -> list[str]:
-    """A label for each row, right in about that share of them; wrong ones are one level away, mostly too urgent.
+    """A predicted label for each row, right in about that share of them; wrong ones are one level away, mostly too
+    urgent.
 
     Args:
         wrong_in: site -> share right there instead.
     """
     generator = random.Random(seed)
     rows = examples().to_pylist()
-    said = []
+    labels = []
     for row in rows:
         share = (wrong_in or {}).get(dict(row["attributes"])["site"], share_right)
         place = LABELS.names.index(row["label"])
         near = [other for other in (place - 1, place - 1, place + 1) if 0 <= other < 3]
-        said.append(row["label"] if generator.random() < share else LABELS.names[generator.choice(near)])
-    return said
+        labels.append(row["label"] if generator.random() < share else LABELS.names[generator.choice(near)])
+    return labels
 
 
-def metrics_of(
-    said: Sequence[str],
-    champion: Sequence[str] | None = None,
+def metrics_of(predicted: Sequence[str], champion: Sequence[str] | None = None, **more: Any) -> dict[str, Any]:
+    """The JSON of `measured`."""
+    return measured(tuple(predicted), None if champion is None else tuple(champion), **more).to_json()
+
+
+@cache
+def measured(
+    predicted: tuple[str, ...],
+    champion: tuple[str, ...] | None = None,
     *,
     reference: str = "triage/1",
     consistency: float = 0.85,
     linear_right: float = 0.5,
-) -> dict[str, Any]:
-    """As `r2d.evaluation.evaluate` returns them, but for what needs a model's text: those figures are given."""
-    compared = None if champion is None else tuple(champion)
-    return copy.deepcopy(_metrics_of(tuple(said), compared, reference, consistency, linear_right))
-
-
-@cache
-def _metrics_of(
-    said: tuple[str, ...], champion: tuple[str, ...] | None, reference: str, consistency: float, linear_right: float
-) -> dict[str, Any]:
-    table = examples()
-    gold = table["label"].to_pylist()
-    others: dict[str, list[str]] = {
-        MAJORITY_CLASS: ["same day"] * NUM_ROWS,
-        LINEAR_BASELINE: decisions(linear_right, seed=5),
+) -> Metrics:
+    """As `r2d.evaluation.evaluate` returns them, but for what needs a model's text: those metrics are given."""
+    run = EvaluationRun(examples(), LABELS, QUICK)
+    predictions = _predictions(run.test, predicted)
+    others = {
+        Comparator.MAJORITY_CLASS: predictions.with_labels(["same day"] * NUM_ROWS),
+        Comparator.LINEAR_MODEL: predictions.with_labels(decisions(linear_right, seed=5)),
     }
-    compared = others if champion is None else {**others, "champion": list(champion)}
-    rows, validation = _rows(table, said), _rows(table, decisions(0.7, seed=9))
-    sections = label_sections(rows, validation, others=compared, examples=table, labels=LABELS, config=QUICK)
-    texts = {"bleu": 25.0, "chrf": 50.0, "paper_bleu": 0.2, "rouge_l": 0.4, "bertscore_f1": 0.8}
-    alignment = {
-        "num_rows": NUM_ROWS, "num_empty_rationales": 0, "num_with_gold_rationale": NUM_ROWS,
-        "consistency": consistency, "sufficiency": 0.6, "gold_robustness": 0.7,
-    }  # fmt: skip
-    return {
-        "num_rows": NUM_ROWS,
-        "decoding": "constrained",
-        "method": "r2d",
-        "num_parameters": 514_048,
-        "label": label_metrics(gold, said, LABELS.names),
-        "other_decoding": {"decoding": "free", "label": label_metrics(gold, said, LABELS.names)},
-        "baselines": {name: label_metrics(gold, labels, LABELS.names) for name, labels in others.items()},
-        "champion": None
-        if champion is None
-        else {
-            "reference": reference, "not_compared": None, "label": label_metrics(gold, champion, LABELS.names),
-            "under_triage_rate": 0.1, "over_triage_rate": 0.2, "rationale": texts | {"bertscore_f1": 0.7},
-            "alignment": alignment | {"consistency": 0.8},
-        },
-        **sections.metrics,
-        "rationale": {
-            "num_rows": NUM_ROWS, "num_without_reference": 0, "num_empty_candidates": 0,
-            "populations": {"all": texts}, "bertscore": None, "sacrebleu_signature": "",
-            "intervals": {"all": {"bertscore_f1": {"value": 0.8, "low": 0.78, "high": 0.82, "method": "bca"}}},
-        },
-        "written_quality": None,
-        "alignment": alignment,
-        "masked_alignment": no_masked_alignment(),
-        "flip_test": no_flip_test(),
-        "judge": {"status": "not judged", "reason": "no endpoint"},
-    }  # fmt: skip
+    baselines = {name: label_metrics(other) for name, other in others.items()}
+    alignment = AlignmentMetrics(
+        num_rows=NUM_ROWS, num_with_gold_rationale=NUM_ROWS,
+        consistency=consistency, sufficiency=0.6, gold_robustness=0.7,
+    )  # fmt: skip
+    overlap = OverlapMetrics(
+        num_rows=NUM_ROWS, bleu=25.0, chrf=50.0, paper_bleu=0.2, rouge_l=0.4, sentence_chrf=50.0, bertscore_f1=0.8
+    )
+    of_champion = None
+    if champion is not None:
+        others[Comparator.CHAMPION] = predictions.with_labels(champion)
+        of_champion = ChampionMetrics(
+            reference=reference,
+            label=label_metrics(others[Comparator.CHAMPION]),
+            under_triage_rate=0.1,
+            over_triage_rate=0.2,
+            rationale=OverlapMetrics(num_rows=NUM_ROWS, bleu=25.0, chrf=50.0, rouge_l=0.4, bertscore_f1=0.7),
+            alignment=AlignmentMetrics(num_rows=NUM_ROWS, consistency=0.8, sufficiency=0.6, gold_robustness=0.7),
+        )
+    metrics = Metrics(
+        num_rows=NUM_ROWS,
+        decoding="constrained",
+        method="r2d",
+        num_parameters=514_048,
+        label=label_metrics(predictions),
+        other_decoding=OtherDecoding(decoding="free", label=label_metrics(predictions)),
+        baselines=baselines,
+        champion=of_champion,
+        rationale=RationaleMetrics(
+            num_rows=NUM_ROWS,
+            num_without_reference=0,
+            num_empty_candidates=0,
+            sacrebleu_signature="",
+            chrf_signature="",
+            bertscore=None,
+            populations=Populations(all=overlap, correct_only=overlap, zero_if_wrong=overlap),
+            intervals={"all": {"bertscore_f1": IntervalEstimate(0.8, 0.78, 0.82, "bca")}},
+        ),
+        alignment=alignment,
+        judge={"status": "not judged", "reason": "no endpoint"},
+    )
+    validation = _predictions(run.test, decisions(0.7, seed=9))
+    fitted = FittedCalibration.fit(validation, ordered=True, config=QUICK.selective)
+    return evaluate_labels(run, metrics, predictions, others, fitted)
 
 
-def _rows(table: pa.Table, said: Sequence[str]) -> DecidedRows:
+def _predictions(table: pa.Table, predicted: Sequence[str]) -> Predictions:
     generator = random.Random(1)
     shares = []
-    for label in said:
+    for label in predicted:
         sure = generator.uniform(0.5, 0.95)
         shares.append([sure if name == label else (1 - sure) / 2 for name in LABELS.names])
-    return decided_rows(
-        ids=table["id"].to_pylist(), gold=table["label"].to_pylist(), predicted=list(said), probabilities=shares,
-        labels=LABELS.names, groups=table["group"].to_pylist(),
-    )  # fmt: skip
+    return Predictions(
+        ids=table["id"].to_pylist(),
+        gold_labels=table["label"].to_pylist(),
+        predicted_labels=predicted,
+        labels=LABELS.names,
+        probabilities=np.array(shares),
+        group_names=table["group"].to_pylist(),
+    )

@@ -10,7 +10,6 @@ from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
 from r2d.evaluation.comparison.models import COLUMNS, SECONDS, MeasuredModel, comparison_runs
 from r2d.evaluation.comparison.statistics import compared_intervals
-from r2d.evaluation.label_metrics import headline_of
 
 
 def compare(
@@ -44,7 +43,7 @@ def compare(
     scored = [model.metrics["rationale"] for model in models if model.metrics["rationale"] is not None]
     used = {scores["bertscore"]["model"] for scores in scored if scores["bertscore"] is not None}
     first = models[0]
-    headline = headline_of(first.metrics["label"])
+    headline = "accuracy" if first.metrics["label"]["macro_f1"] is None else "macro_f1"
     return {
         "seeds": sorted({model.seed for model in models if model.seed is not None}),
         "num_rows": first.metrics["num_rows"],

@@ -8,7 +8,7 @@ interval speaks of other test rows, not of other seeds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,11 @@ import pyarrow as pa
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
 from r2d.errors import DataError
+from r2d.evaluation.bootstrap import Statistics, bootstrap_differences, bootstrap_intervals
 from r2d.evaluation.comparison.models import MeasuredModel
-from r2d.evaluation.decided_rows import BoolArray, DecidedRows, FloatArray, IntArray, decided_rows, group_numbers
-from r2d.evaluation.label_figures import LabelFigures
-from r2d.evaluation.statistics import Figures, difference_intervals, intervals
-from r2d.text import normalise_label
+from r2d.evaluation.label_metrics import LabelStatistics
+from r2d.evaluation.predictions import Predictions
+from r2d.label_scores import FloatArray, IntArray
 
 SCORES = ("bertscore_f1", "paper_bleu")
 """Figures of a row's rationale; a model has their mean over the rows with a reference."""
@@ -31,7 +31,7 @@ SCORES = ("bertscore_f1", "paper_bleu")
 class SeedMeans:
     """Figures of a variant from the sums of its seeds, side by side: [..., seeds x columns] -> figure [...]."""
 
-    figures: Figures
+    figures: Statistics
     width: int
     """Columns of one seed."""
 
@@ -49,7 +49,7 @@ def compared_intervals(
     be one of the references too: there is none then.
 
     Returns:
-        variant -> intervals: figure -> value, low, high, method, as `statistics.intervals`; and differences: figure ->
+        variant -> intervals: figure -> value, low, high, method, as `IntervalEstimate`; and differences: figure ->
         the same and `marked`: whether the interval does not hold 0. Figures: accuracy, macro_f1 (labels of a declared
         set), under_triage_rate (ordered labels), and `SCORES`.
 
@@ -68,12 +68,17 @@ def compared_intervals(
     for variant, own in sums.items():
         differences = {}
         if variant != first:
-            differences = difference_intervals(own, sums[first], measured.means, config)
+            differences = bootstrap_differences(own, sums[first], measured.means, config)
             if not references[variant].equals(references[first]):
                 differences = {name: value for name, value in differences.items() if name not in SCORES}
         found[variant] = {
-            "intervals": intervals(own, measured.means, config, measured.trials),
-            "differences": {name: value | {"marked": _excludes_zero(value)} for name, value in differences.items()},
+            "intervals": {
+                name: asdict(value)
+                for name, value in bootstrap_intervals(own, measured.means, config, measured.trials).items()
+            },
+            "differences": {
+                name: asdict(value) | {"marked": value.excludes_zero} for name, value in differences.items()
+            },
         }
     return found
 
@@ -110,30 +115,22 @@ def _called(model: MeasuredModel) -> str:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What is summed over the rows of each group, and the figures that come of it."""
+    """What is summed over the rows of each group, and the metrics that come of it."""
 
+    labels: LabelsConfig
+    statistics: LabelStatistics
     groups: IntArray
-    label_rows: DecidedRows | None
-    """None where labels stand in the rows."""
-    label_figures: LabelFigures | None
 
     @classmethod
     def of(cls, rows: Sequence[pa.Table], labels: LabelsConfig) -> _Measured:
-        ids, gold, groups = (rows[0][name].to_pylist() for name in ("id", "label", "group"))
-        if labels.per_row:
-            return cls(group_numbers(ids, groups), None, None)
-        shares = np.full((len(ids), len(labels.names)), 1 / len(labels.names))  # no figure here reads probabilities
-        decided = decided_rows(
-            ids=ids, gold=gold, predicted=gold, probabilities=shares, labels=labels.names, groups=groups
-        )
-        return cls(decided.groups, decided, LabelFigures(len(labels.names), labels.ordered))
+        return cls(labels, LabelStatistics.of(labels), Predictions.from_table(rows[0], labels).groups)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The label figures."""
-        if self.label_figures is None:
+        """The label metrics."""
+        if not self.statistics.has_classes:
             return ("accuracy",)
-        return ("accuracy", "macro_f1", *(["under_triage_rate"] if self.label_figures.ordered else []))
+        return ("accuracy", "macro_f1", *(["under_triage_rate"] if self.statistics.ordered else []))
 
     @property
     def trials(self) -> dict[str, int]:
@@ -141,47 +138,23 @@ class _Measured:
 
     @property
     def means(self) -> SeedMeans:
-        width = 2 if self.label_figures is None else 3 * self.label_figures.num_labels + 4
-        return SeedMeans(self._figures, width + 2 * len(SCORES))
+        return SeedMeans(self._figures, self.statistics.num_columns + 2 * len(SCORES))
 
     def sums(self, table: pa.Table) -> FloatArray:
         """[groups, columns]: those of the labels, then sum and number of rows of each score."""
-        said = [
-            label if valid else None
-            for label, valid in zip(table["predicted_label"].to_pylist(), table["valid"].to_pylist(), strict=True)
-        ]
-        if self.label_rows is not None and self.label_figures is not None:
-            columns = [self.label_figures.sums(self.label_rows.decided_by(said))]
-        else:
-            columns = [self._by_group(_agree(said, table["label"].to_pylist())), self._by_group(np.ones(len(said)))]
+        columns = [self.statistics.sums(Predictions.from_table(table, self.labels))]
         for name in SCORES:
             values = np.array(table[name].to_pylist(), dtype=np.float64)  # null becomes NaN
-            there = np.isfinite(values)
-            columns += [self._by_group(np.where(there, values, 0.0)), self._by_group(there)]
-        return np.column_stack(columns)
-
-    def _by_group(self, values: FloatArray | BoolArray) -> FloatArray:
-        summed: FloatArray = np.bincount(self.groups, weights=values).astype(np.float64)
-        return summed
+            is_known = np.isfinite(values)
+            for counted in (np.where(is_known, values, 0.0), is_known):
+                columns.append(np.bincount(self.groups, weights=counted).astype(np.float64)[:, None])
+        return np.hstack(columns)
 
     def _figures(self, sums: FloatArray) -> Mapping[str, FloatArray]:
         of_labels, scores = np.split(sums, [-2 * len(SCORES)], axis=-1)
+        every = self.statistics(of_labels)
+        metrics = {name: every[name] for name in self.names}
         with np.errstate(invalid="ignore", divide="ignore"):
-            if self.label_figures is None:
-                found = {"accuracy": of_labels[..., 0] / of_labels[..., 1]}
-            else:
-                every = self.label_figures(of_labels)
-                found = {name: every[name] for name in self.names}
             for place, name in enumerate(SCORES):
-                found[name] = scores[..., 2 * place] / scores[..., 2 * place + 1]
-        return found
-
-
-def _agree(said: Sequence[str | None], gold: Sequence[str]) -> BoolArray:
-    pairs = zip(said, gold, strict=True)
-    return np.array([one is not None and normalise_label(one) == normalise_label(other) for one, other in pairs])
-
-
-def _excludes_zero(difference: Mapping[str, Any]) -> bool:
-    low, high = difference["low"], difference["high"]
-    return low is not None and not low <= 0.0 <= high
+                metrics[name] = scores[..., 2 * place] / scores[..., 2 * place + 1]
+        return metrics

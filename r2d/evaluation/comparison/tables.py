@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from r2d.evaluation.comparison.models import COLUMNS, SECONDS, Column
-from r2d.evaluation.label_metrics import HEADLINES, WHY_NO_CLASSES
+from r2d.evaluation.metrics import HEADLINES, WHY_NO_CLASSES
 from r2d.reports.formatting import decimal, plural, with_interval
 
 MARK = " \\*"

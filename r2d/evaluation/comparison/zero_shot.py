@@ -15,24 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from r2d.config.data import DataConfig, LabelsConfig
+from r2d.config.data import DataConfig
 from r2d.config.evaluation import EvaluationConfig
 from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
 from r2d.errors import ConfigError, DataError
-from r2d.evaluation.alignment import no_alignment
-from r2d.evaluation.decided_rows import decided_rows
-from r2d.evaluation.evaluate import evaluated_rows
-from r2d.evaluation.label_metrics import label_metrics, option_metrics
-from r2d.evaluation.predictions import PREDICTIONS_SCHEMA
-from r2d.evaluation.rationale_metrics import RationaleScores, rationale_metrics, rationale_scores
-from r2d.evaluation.rationale_sections import SCORES_OF_ROWS
+from r2d.evaluation.label_metrics import label_metrics
+from r2d.evaluation.metrics import Metrics
+from r2d.evaluation.predictions import Predictions, predictions_table
+from r2d.evaluation.rationale_metrics import TABLE_SCORES, rationale_metrics, rationale_scores
+from r2d.evaluation.run import evaluated_rows
 from r2d.evaluation.safety import safety_metrics
-from r2d.text import normalise_label
 
 
 def zero_shot_source(run: RunConfig) -> str | None:
@@ -111,37 +107,43 @@ def measure_zero_shot(
             f"comparison.zero_shot {source!r}: no record states an allowed label for any of the {len(test):,} test "
             "rows; read the ingestion report, and name a source whose answers cover the test split and state a label"
         )
-    gold, written = test["label"].to_pylist(), [answer.rationale for answer in answers]
     own = pc.equal(test["rationale_source"], source).to_pylist()
     references = ["" if is_own else text for is_own, text in zip(own, test["rationale"].to_pylist(), strict=True)]
-    scores = rationale_scores(references, written, config)
-    correct = [
-        one is not None and normalise_label(one) == normalise_label(g) for one, g in zip(said, gold, strict=True)
-    ]
+    predictions = Predictions(
+        ids=test["id"].to_pylist(),
+        gold_labels=test["label"].to_pylist(),
+        predicted_labels=said,
+        labels=data.labels.names,
+        row_options=test["options"].to_pylist() if data.labels.per_row else (),
+        group_names=test["group"].to_pylist(),
+        gold_rationales=references,
+        rationales=[answer.rationale for answer in answers],
+    )
+    scores = rationale_scores(references, predictions.rationales, config)
     without = [answer.reason for answer in answers if answer.label is None]
     authors = provenance.filter(pc.equal(provenance["source"], source))["author"].drop_null().unique().to_pylist()
-    metrics = {
-        "num_rows": len(test),
-        "decoding": "as stated",
-        "method": "zero_shot",
-        "label": option_metrics(gold, said, test["options"].to_pylist())
-        if data.labels.per_row
-        else label_metrics(gold, said, data.labels.names),
-        "safety": _safety(test, said, data.labels),
-        "baselines": {},
-        "rationale": rationale_metrics(references, written, correct, config, scores=scores)
-        if any(references)
-        else None,
-        "alignment": no_alignment(),
-        "zero_shot": {
-            "source": source,
-            "authors": sorted(authors),
-            "num_without_label": len(without),
-            "without_label": dict(Counter(without).most_common()),
-            "num_own_references": sum(own),
-        },
+    # No worst cases: there is no confidence to order them by.
+    safety = safety_metrics(predictions, num_worst_cases=0) if data.labels.ordered else None
+    metrics = Metrics(
+        num_rows=len(test),
+        decoding="as stated",
+        method="zero_shot",
+        label=label_metrics(predictions),
+        safety=safety,
+        rationale=rationale_metrics(scores, predictions.correct) if any(references) else None,
+    ).to_json()
+    measured = ("num_rows", "decoding", "method", "label", "safety", "baselines", "rationale", "alignment")
+    facts = {
+        "source": source,
+        "authors": sorted(authors),
+        "num_without_label": len(without),
+        "without_label": dict(Counter(without).most_common()),
+        "num_own_references": sum(own),
     }
-    return metrics, _predictions(test, said, written, references, scores)
+    table = predictions_table(
+        predictions, test, flags=[[]] * len(test), scores={name: scores.column(name) for name in TABLE_SCORES}
+    )
+    return {name: metrics[name] for name in measured} | {"zero_shot": facts}, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,34 +189,3 @@ def _place(row: Mapping[str, Any]) -> tuple[list[tuple[int, str]], int]:
     """Files in natural order (`_2` before `_10`), then lines."""
     parts = re.split(r"(\d+)", row["file"] or "")
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts], row["row"] or 0
-
-
-def _safety(test: pa.Table, said: Sequence[str | None], labels: LabelsConfig) -> dict[str, Any] | None:
-    """Under- and over-triage; no worst cases, for there is no confidence to order them by."""
-    if not labels.ordered:
-        return None
-    ids, gold, groups = (test[name].to_pylist() for name in ("id", "label", "group"))
-    shares = np.full((len(ids), len(labels.names)), 1 / len(labels.names))
-    rows = decided_rows(ids=ids, gold=gold, predicted=said, probabilities=shares, labels=labels.names, groups=groups)
-    return safety_metrics(rows, num_worst_cases=0)
-
-
-def _predictions(
-    test: pa.Table,
-    said: Sequence[str | None],
-    written: Sequence[str],
-    references: Sequence[str],
-    scores: RationaleScores,
-) -> pa.Table:
-    taken = {name: test[name].to_pylist() for name in ("id", "split", "group", "label")}
-    columns = {
-        "predicted_label": [label or "" for label in said],
-        "valid": [label is not None for label in said],
-        "label_probabilities": [[]] * len(test),
-        "handed_over": [None] * len(test),
-        "rationale": references,
-        "predicted_rationale": written,
-        "flags": [[]] * len(test),
-        **{name: scores.column(name) for name in SCORES_OF_ROWS},
-    }
-    return pa.table(taken | columns, schema=PREDICTIONS_SCHEMA)

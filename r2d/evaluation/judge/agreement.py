@@ -13,11 +13,11 @@ import numpy as np
 
 from r2d.config.evaluation import IntervalsConfig
 from r2d.errors import DataError
-from r2d.evaluation.decided_rows import FloatArray
+from r2d.evaluation.bootstrap import bootstrap_intervals
 from r2d.evaluation.judge.rubric import Criterion, Rubric
 from r2d.evaluation.judge.scores import RowScores, group_of_rows
 from r2d.evaluation.metrics import IntervalEstimate
-from r2d.evaluation.statistics import intervals
+from r2d.label_scores import FloatArray
 
 COLUMNS = ("id", "criterion", "score", "rater")
 MIN_GROUPS = 10
@@ -195,8 +195,7 @@ def agreement_metrics(
         }
 
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = intervals(sums, metrics, config)
-    estimates = {name: IntervalEstimate(**estimate) for name, estimate in found.items()}
+        estimates = bootstrap_intervals(sums, metrics, config)
     if len(sums) < MIN_GROUPS:
         estimates = {name: IntervalEstimate(estimate.value) for name, estimate in estimates.items()}
     return estimates

@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 
 from r2d.config.evaluation import IntervalsConfig
-from r2d.evaluation.decided_rows import FloatArray, IntArray, group_numbers
+from r2d.evaluation.bootstrap import bootstrap_intervals
 from r2d.evaluation.judge.questions import JudgedRow, Question, Questions
 from r2d.evaluation.judge.rubric import Criterion, Rubric
 from r2d.evaluation.metrics import IntervalEstimate
-from r2d.evaluation.statistics import intervals
+from r2d.evaluation.predictions import group_numbers
+from r2d.label_scores import FloatArray, IntArray
 from r2d.llm.answers import Answer, Tokens, read_answers
 from r2d.rationales.parsing import LONGEST_TEXT, json_forms, without_reasoning
 
@@ -317,5 +318,4 @@ def _estimates(scored: Sequence[RowScores], rubric: Rubric, config: IntervalsCon
 
     trials = {f"passing/{id_}": int((sums[:, place, 2] > 0).sum()) for id_, place in places.items()}
     with np.errstate(invalid="ignore"):  # a criterion without a score, or a single group left out
-        found = intervals(sums.reshape(len(sums), -1), over_rows, config, trials)
-    return {name: IntervalEstimate(**estimate) for name, estimate in found.items()}
+        return bootstrap_intervals(sums.reshape(len(sums), -1), over_rows, config, trials)

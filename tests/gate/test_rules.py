@@ -1,87 +1,82 @@
-"""The gate: rules as data, held against the figures of a run; and the last screen."""
+"""The gate: rules as data, held against the metrics of a run."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from mlops.registry.summary import summary
 from r2d.config.data import LabelsConfig
-from r2d.config.gate import GateConfig, RegistrationConfig
+from r2d.config.gate import GATE_METRICS, GateConfig, RegistrationConfig
 from r2d.config.training import MethodConfig
 from r2d.errors import ConfigError
-from r2d.gate import Approval, GateDecision, Verdict, judge
-from tests.gate.measured import LABELS, decisions, metrics_of
+from r2d.evaluation.metrics import ChampionMetrics, Comparator, IntervalEstimate, LabelMetrics, Metrics
+from r2d.gate.decision import Approval, GateDecision, Verdict
+from r2d.gate.rules import estimate_of, evaluate_rules
+from tests.gate.measured import LABELS, decisions, measured
 
-GOOD, WORSE = decisions(0.8), decisions(0.7, seed=3)
-
-
-def figures(macro_f1: float | None, accuracy: float = 0.6) -> dict[str, Any]:
-    return {"macro_f1": macro_f1, "accuracy": accuracy, "invalid_label_rate": 0.0}
+GOOD, WORSE = tuple(decisions(0.8)), tuple(decisions(0.7, seed=3))
 
 
-def metrics(macro_f1: float, majority: float = 0.1, linear: float = 0.5) -> dict[str, Any]:
-    """The few figures that the default rules and the last screen read."""
-    rationale = {"bleu": 20.0, "paper_bleu": 0.2, "bertscore_f1": 0.8}
-    return {
-        "num_rows": 100,
-        "num_parameters": 1_000,
-        "decoding": "constrained",
-        "label": figures(macro_f1),
-        "baselines": {"majority class": figures(majority), "TF-IDF + logistic regression": figures(linear)},
-        "champion": None,
-        "rationale": {"populations": {"all": rationale}},
-    }
+def label(macro_f1: float | None, accuracy: float = 0.6) -> LabelMetrics:
+    return LabelMetrics(
+        num_rows=100, accuracy=accuracy, macro_f1=macro_f1, weighted_f1=macro_f1, invalid_label_rate=0.0
+    )
 
 
-def options_metrics(accuracy: float, at_random: float = 0.2, frequent: float = 0.3) -> dict[str, Any]:
-    """As `evaluate` gives them where each row has options of its own."""
-    baselines = {"an option at random": at_random, "the option most often right in training": frequent}
-    return metrics(0.0) | {
-        "label": figures(None, accuracy),
-        "baselines": {name: figures(None, value) for name, value in baselines.items()},
-        "intervals": None,
-        "differences": {},
-    }
+def metrics(macro_f1: float, majority: float = 0.1, linear: float = 0.5) -> Metrics:
+    """The few metrics that the default rules read."""
+    return Metrics(
+        num_rows=100, decoding="constrained", method="r2d", label=label(macro_f1),
+        baselines={Comparator.MAJORITY_CLASS: label(majority), Comparator.LINEAR_MODEL: label(linear)},
+    )  # fmt: skip
+
+
+def options_metrics(accuracy: float, at_random: float = 0.2, frequent: float = 0.3) -> Metrics:
+    """The same where each row has options of its own."""
+    return replace(
+        metrics(0.0), label=label(None, accuracy),
+        baselines={Comparator.RANDOM_OPTION: label(None, at_random), Comparator.FREQUENT_OPTION: label(None, frequent)},
+    )  # fmt: skip
 
 
 def gate(*rules: dict[str, Any]) -> GateConfig:
     return GateConfig.model_validate({"rules": rules})
 
 
-def verdict(rule: dict[str, Any], found: dict[str, Any]) -> Verdict:
-    (only,) = judge(found, gate(rule)).verdicts
+def verdict(rule: dict[str, Any], found: Metrics) -> Verdict:
+    (only,) = evaluate_rules(found, gate(rule)).verdicts
     return only
 
 
 @pytest.mark.parametrize(("macro_f1", "passed"), [(0.6, True), (0.5, False), (0.3, False), (0.05, False)])
 def test_by_default_a_model_must_be_better_than_both_baselines_not_as_good(macro_f1: float, passed: bool) -> None:
-    assert judge(metrics(macro_f1), GateConfig()).passed is passed
+    assert evaluate_rules(metrics(macro_f1), GateConfig()).passed is passed
 
 
 @pytest.mark.parametrize(("accuracy", "passed"), [(0.31, True), (0.3, False), (0.25, False), (0.1, False)])
 def test_with_options_in_the_rows_accuracy_must_be_better_than_both_baselines_of_options(
     accuracy: float, passed: bool
 ) -> None:
-    assert judge(options_metrics(accuracy), GateConfig()).passed is passed
+    assert evaluate_rules(options_metrics(accuracy), GateConfig()).passed is passed
 
 
 def test_without_rules_every_model_passes_and_the_decision_says_so() -> None:
-    decision = judge(metrics(0.0), gate())
+    decision = evaluate_rules(metrics(0.0), gate())
     assert decision.passed
     assert decision.reasons()[0] == "no rule was asked for"
 
 
 def test_every_rule_gives_its_figures_as_a_reason_and_a_cold_start_is_named() -> None:
-    assert judge(metrics(0.3), GateConfig()).reasons() == [
+    assert evaluate_rules(metrics(0.3), GateConfig()).reasons() == [
         "macro-F1 0.300 is above that of majority class, 0.100",
         "macro-F1 0.300 is NOT above that of TF-IDF + logistic regression, 0.500",
         "there is no champion: this is the first model, and it is compared with none",
     ]
-    assert judge(options_metrics(0.25), GateConfig()).reasons()[:2] == [
+    assert evaluate_rules(options_metrics(0.25), GateConfig()).reasons()[:2] == [
         "accuracy 0.250 is above that of an option at random, 0.200",
         "accuracy 0.250 is NOT above that of the option most often right in training, 0.300",
     ]
@@ -89,7 +84,7 @@ def test_every_rule_gives_its_figures_as_a_reason_and_a_cold_start_is_named() ->
 
 def test_figures_that_round_alike_are_shown_with_the_digits_that_tell_them_apart() -> None:
     found = metrics(0.50004, linear=0.50012)
-    assert judge(found, GateConfig()).reasons()[1] == (
+    assert evaluate_rules(found, GateConfig()).reasons()[1] == (
         "macro-F1 0.5000 is NOT above that of TF-IDF + logistic regression, 0.5001"
     )
 
@@ -99,7 +94,7 @@ def test_at_a_cold_start_the_rules_of_comparison_do_not_apply_and_hold_no_figure
         {"rule": "not_worse_than_champion", "figure": "macro_f1"},
         {"rule": "no_slice_worse_than_champion"},
     )
-    decision = judge(metrics_of(GOOD), gate(*rules))
+    decision = evaluate_rules(measured(GOOD), gate(*rules))
     assert decision.passed
     assert [one.status for one in decision.verdicts] == ["not_applicable"] * 2
     assert [(one.value, one.low, one.limit) for one in decision.verdicts] == [(None, None, None)] * 2
@@ -110,26 +105,26 @@ def test_at_a_cold_start_the_rules_of_comparison_do_not_apply_and_hold_no_figure
 def test_not_worse_than_the_champion_is_held_by_the_lower_bound_of_the_paired_difference(
     margin: float, met: bool
 ) -> None:
-    found = metrics_of(WORSE, GOOD)
+    found = measured(WORSE, GOOD)
     rule = {"rule": "not_worse_than_champion", "figure": "macro_f1", "margin": margin}
-    paired = found["differences"]["champion"]["macro_f1"]
+    paired = found.differences[Comparator.CHAMPION].macro_f1
     one = verdict(rule, found)
     assert (one.status == "passed") is met
-    assert (one.value, one.low, one.high, one.limit) == (paired["value"], paired["low"], paired["high"], -margin)
-    assert (paired["low"] >= -margin) is met
+    assert (one.value, one.low, one.high, one.limit) == (paired.value, paired.low, paired.high, -margin)
+    assert (paired.low >= -margin) is met
     bare = verdict(rule | {"by": "value"}, found)
-    assert (bare.status == "passed") is (paired["value"] >= -margin)
+    assert (bare.status == "passed") is (paired.value >= -margin)
 
 
 def test_of_a_figure_that_should_be_low_the_upper_bound_is_held() -> None:
-    found = metrics_of(WORSE, GOOD)
-    measured = found["intervals"]["under_triage_rate"]
-    between = (measured["value"] + measured["high"]) / 2
+    found = measured(WORSE, GOOD)
+    rate = found.intervals.under_triage_rate
+    between = (rate.value + rate.high) / 2
     rule = {"rule": "within_limit", "figure": "under_triage_rate", "at_most": between}
     assert verdict(rule, found).status == "failed"
     assert "upper bound" in verdict(rule, found).reason
     assert verdict(rule | {"by": "value"}, found).status == "passed"
-    assert verdict(rule | {"at_most": measured["high"]}, found).status == "passed"
+    assert verdict(rule | {"at_most": rate.high}, found).status == "passed"
     worse = verdict({"rule": "not_worse_than_champion", "figure": "under_triage_rate", "margin": 0.5}, found)
     assert (worse.status, worse.limit, worse.higher_is_better) == ("passed", 0.5, False)
 
@@ -146,9 +141,9 @@ def test_of_a_figure_that_should_be_low_the_upper_bound_is_held() -> None:
 def test_a_limit_may_be_set_on_alignment_on_rationales_and_on_one_label(
     figure: dict[str, Any], limit: float, value: float | None
 ) -> None:
-    found = metrics_of(GOOD)
+    found = measured(GOOD)
     one = verdict({"rule": "within_limit", "at_least": limit, **figure}, found)
-    expected = found["intervals"]["per_class"]["emergency now"]["recall"]["value"] if value is None else value
+    expected = found.intervals.per_class["emergency now"]["recall"].value if value is None else value
     assert (one.status, one.value) == ("passed", expected)
     above = verdict(
         {"rule": "within_limit", "at_least": min(limit * 1.9, 100.0) if limit > 1 else 0.999, **figure}, found
@@ -157,7 +152,7 @@ def test_a_limit_may_be_set_on_alignment_on_rationales_and_on_one_label(
 
 
 def test_no_slice_of_enough_rows_may_be_worse_than_the_champion_there() -> None:
-    found = metrics_of(decisions(0.9, seed=1, wrong_in={"south": 0.5}), decisions(0.85, seed=3))
+    found = measured(tuple(decisions(0.9, seed=1, wrong_in={"south": 0.5})), tuple(decisions(0.85, seed=3)))
     rule = {"rule": "no_slice_worse_than_champion", "figure": "accuracy", "margin": 0.03, "min_rows": 60}
     one = verdict(rule, found)
     assert one.status == "failed"
@@ -168,26 +163,24 @@ def test_no_slice_of_enough_rows_may_be_worse_than_the_champion_there() -> None:
 
 
 def test_where_no_slice_is_large_enough_the_rule_does_not_apply_and_says_so() -> None:
-    one = verdict({"rule": "no_slice_worse_than_champion", "min_rows": 10_000}, metrics_of(GOOD, WORSE))
+    one = verdict({"rule": "no_slice_worse_than_champion", "min_rows": 10_000}, measured(GOOD, WORSE))
     assert (one.status, one.reason) == (
         "not_applicable", "no slice of 10000 rows or more has accuracy of both models",
     )  # fmt: skip
 
 
 def test_two_models_that_decide_alike_are_not_worse_than_each_other() -> None:
-    found = metrics_of(GOOD, GOOD)
-    assert found["differences"]["champion"]["macro_f1"]["low"] is None
+    found = measured(GOOD, GOOD)
+    assert found.differences[Comparator.CHAMPION].macro_f1.low is None
     one = verdict({"rule": "not_worse_than_champion", "figure": "macro_f1"}, found)
     assert (one.status, one.low) == ("passed", 0.0)
     assert "the same in every resample" in one.reason
 
 
 def test_a_figure_that_was_not_measured_does_not_let_a_model_pass() -> None:
-    found = metrics_of(GOOD, WORSE)
-    found["alignment"]["consistency"] = None
-    found["calibration"] = None
-    found["baselines"] = {}
-    found["champion_slices"] = None
+    found = measured(GOOD, WORSE)
+    alignment = replace(found.alignment, consistency=None)
+    found = replace(found, alignment=alignment, calibration=None, baselines={}, champion_slices=None)
     for rule in (
         {"rule": "within_limit", "figure": "consistency", "at_least": 0.0},
         {"rule": "not_worse_than_champion", "figure": "consistency", "margin": 1.0},
@@ -201,30 +194,36 @@ def test_a_figure_that_was_not_measured_does_not_let_a_model_pass() -> None:
 
 
 def test_a_recall_of_too_few_rows_has_no_interval_and_does_not_pass_by_it() -> None:
-    found = metrics_of(GOOD)
-    found["intervals"]["per_class"]["self care"]["recall"] |= {"low": None, "high": None}
+    found = measured(GOOD)
+    recall = found.intervals.per_class["self care"]["recall"]
+    per_class = {"self care": {"recall": IntervalEstimate(recall.value)}}
+    found = replace(found, intervals=replace(found.intervals, per_class=per_class))
     rule = {"rule": "within_limit", "figure": "recall", "label": "self care", "at_least": 0.1}
     assert verdict(rule, found).status == "failed"
     assert verdict(rule | {"by": "value"}, found).status == "passed"
 
 
 def test_a_champion_of_other_labels_cannot_be_compared_and_the_gate_stays_shut() -> None:
-    found = metrics_of(GOOD, WORSE)
-    found["champion"] |= {"not_compared": "it decides between other labels (a, b)", "label": None}
+    found = measured(GOOD, WORSE)
+    reason = "it decides between other labels (a, b)"
+    found = replace(found, champion=replace(found.champion, not_compared=reason, label=None))
     one = verdict({"rule": "not_worse_than_champion", "figure": "accuracy"}, found)
     assert one.reason == "accuracy cannot be compared with triage/1: it decides between other labels (a, b)"
     assert one.status == "failed"
 
 
 def test_a_person_is_asked_by_a_rule_and_a_yes_holds_for_the_champion_it_was_given_against() -> None:
-    found = metrics_of(GOOD, WORSE)
+    found = measured(GOOD, WORSE)
     rules = gate({"rule": "human_approval"})
-    assert judge(found, rules).outcome == "waiting"
+    assert evaluate_rules(found, rules).outcome == "waiting"
     yes = Approval("Dr. Who", "read fifty", "2030-01-01T00:00:00+00:00", "triage/1")
-    assert judge(found, rules, yes).reasons() == ["approved by Dr. Who: read fifty"]
-    assert judge(found | {"champion": found["champion"] | {"reference": "triage/2"}}, rules, yes).outcome == "waiting"
+    assert evaluate_rules(found, rules, yes).reasons() == ["approved by Dr. Who: read fifty"]
+    assert (
+        evaluate_rules(replace(found, champion=replace(found.champion, reference="triage/2")), rules, yes).outcome
+        == "waiting"
+    )
     never = gate({"rule": "human_approval"}, {"rule": "within_limit", "figure": "accuracy", "at_least": 1.0})
-    assert judge(found, never, yes).outcome == "failed"
+    assert evaluate_rules(found, never, yes).outcome == "failed"
 
 
 def test_a_decision_survives_a_round_through_json() -> None:
@@ -232,7 +231,7 @@ def test_a_decision_survives_a_round_through_json() -> None:
         {"rule": "no_slice_worse_than_champion", "margin": 0.0},
         {"rule": "within_limit", "figure": "brier", "at_most": 1},
     )
-    decision = judge(metrics_of(WORSE, GOOD), rules)
+    decision = evaluate_rules(measured(WORSE, GOOD), rules)
     again = GateDecision.from_facts(json.loads(json.dumps(decision.as_facts(), allow_nan=False)))
     assert again.as_facts() == decision.as_facts()
 
@@ -311,8 +310,7 @@ def test_what_a_run_does_not_measure_is_found_before_it_starts(
 
 def test_with_options_in_the_rows_the_bare_figures_are_compared() -> None:
     found = options_metrics(0.5)
-    champion = {"reference": "quiz/1", "not_compared": None, "label": figures(None, 0.52), "alignment": None}
-    found["champion"] = champion
+    found = replace(found, champion=ChampionMetrics(reference="quiz/1", label=label(None, 0.52)))
     rule = {"rule": "not_worse_than_champion", "figure": "accuracy", "margin": 0.01}
     one = verdict(rule, found)
     assert (one.status, one.value, one.low) == ("failed", pytest.approx(-0.02), None)
@@ -344,36 +342,9 @@ def test_all_faults_of_a_gate_are_told_in_one_message() -> None:
         assert f"registration.gate.rules.{place}: label '{label}' is not declared" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("aliases", "outcome", "state"),
-    [
-        (["champion"], "passed", "registered; champion)"),
-        ([], "failed", "no alias: it did not pass the gate"),
-        (["challenger"], "waiting", "registered; challenger)"),
-    ],
-)
-def test_the_last_screen_fits_a_terminal_and_says_whether_the_model_may_be_used(
-    aliases: list[str], outcome: str, state: str
-) -> None:
-    registration = {
-        "name": "triage",
-        "version": "3",
-        "reference": "triage@champion",
-        "aliases": aliases,
-        "is_new": True,
-        "gate_outcome": outcome,
-        "gate_reasons": ["a reason " * 40],
-        "what_follows": "it is the champion already; nothing moves",
-    }
-    screen = summary(registration, metrics(0.6), report_uri="/store/report")
-    of_options = summary(registration, options_metrics(0.6), report_uri="/store/report")
-    assert "macro-F1 to average over" in of_options
-    assert "\n  accuracy\n    an option at random " in of_options
-    assert "--model triage@champion --option" in of_options
-    assert max(len(line) for line in of_options.splitlines()) <= 130
-    assert state in screen
-    assert "0.600  ██████████████████" in screen
-    assert "--model triage@champion" in screen
-    assert "/store/report/output.html" in screen
-    assert "so: it is the champion already" in screen
-    assert max(len(line) for line in screen.splitlines()) <= 130
+def test_every_metric_that_a_rule_may_name_is_found_in_the_metrics_of_a_run() -> None:
+    found = measured(GOOD, WORSE)
+    for name, metric in GATE_METRICS.items():
+        estimate = estimate_of(name, found, "self care" if metric.section == "class" else None)
+        assert estimate is not None, name
+        assert estimate.value is not None, name

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from r2d.config.gate import GateConfig
-from r2d.gate import GateDecision, judge
+from r2d.gate.decision import GateDecision
 from r2d.gate.page import gate_page, gate_picture
-from tests.gate.measured import decisions, metrics_of
+from r2d.gate.rules import evaluate_rules
+from tests.gate.measured import decisions, measured
 from tests.reports.pages import Page, assert_accessible, assert_self_contained
 
 RULES: list[dict[str, Any]] = [
@@ -24,8 +25,8 @@ RULES: list[dict[str, Any]] = [
 
 
 def decided(rules: list[dict[str, Any]], *, champion: bool = True) -> GateDecision:
-    found = metrics_of(decisions(0.7, seed=3), decisions(0.8) if champion else None)
-    return judge(found, GateConfig.model_validate({"rules": rules}))
+    found = measured(tuple(decisions(0.7, seed=3)), tuple(decisions(0.8)) if champion else None)
+    return evaluate_rules(found, GateConfig.model_validate({"rules": rules}))
 
 
 def page_of(decision: GateDecision) -> str:

@@ -1,0 +1,105 @@
+"""One evaluation run: the test rows, the labels that each can have, the configuration and the timer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ParamSpec, TypeVar
+
+import pyarrow as pa
+
+from r2d.config.data import LabelsConfig
+from r2d.config.evaluation import EvaluationConfig
+from r2d.data.examples import split_of
+from r2d.errors import DataError
+from r2d.files import order_by_hash
+
+MODEL_PARTS = ("generation", "validation_labels", "labels_of_rationales", "flipped_rationales")
+"""Parts in which the model is asked. `generation`: labels, under both decodings, and rationales of the test rows; then
+labels of the validation rows, labels from rationales alone, and rationales for another label."""
+PARTS = (
+    *MODEL_PARTS, "champion", "baselines", "label_metrics", "bertscore", "rationale_metrics", "judge", "report",
+)  # fmt: skip
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class Timer:
+    """Wall time by part; while an inner part runs, the outer one stands still."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._parts = dict.fromkeys(PARTS, 0.0)
+        self._inner = 0.0
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        started, outer, self._inner = time.perf_counter(), self._inner, 0.0
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - started
+            self._parts[part] += spent - self._inner
+            self._inner = outer + spent
+
+    def timed(self, part: str, function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        """The function, with its time counted for a part."""
+
+        def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+            with self(part):
+                return function(*args, **kwargs)
+
+        return call
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each part, and `total` until now."""
+        return self._parts | {"total": time.perf_counter() - self._started}
+
+
+@dataclass(frozen=True)
+class EvaluationRun:
+    """What every part of an evaluation works on."""
+
+    examples: pa.Table
+    """Every split, table of `EXAMPLES_SCHEMA`."""
+    labels: LabelsConfig
+    config: EvaluationConfig
+    timer: Timer = field(default_factory=Timer)
+
+    @cached_property
+    def test(self) -> pa.Table:
+        """The test rows, or the first `config.max_rows` of them by hash of the id, in their order.
+
+        Raises:
+            DataError: there are none.
+        """
+        return evaluated_rows(self.examples, self.config.max_rows)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The note of each test row."""
+        texts: list[str] = self.test["text"].to_pylist()
+        return texts
+
+    @cached_property
+    def options(self) -> list[Sequence[str]]:
+        """The labels that each test row can have."""
+        return self.test["options"].to_pylist() if self.labels.per_row else [self.labels.names] * len(self.test)
+
+
+def evaluated_rows(examples: pa.Table, max_rows: int | None) -> pa.Table:
+    """The test rows, or at most that many of them, the first by hash of the id; in their order.
+
+    Raises:
+        DataError: there are none.
+    """
+    test = split_of(examples, "test")
+    if not len(test):
+        raise DataError("the test split is empty: set data.split.test_fraction, test_ids or a split column")
+    if max_rows is None or max_rows >= len(test):
+        return test
+    return test.take(sorted(order_by_hash(test["id"].to_pylist())[:max_rows]))
