@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from r2d.config.model import ModelConfig
 from r2d.modeling.backends.backend import Encoded, Seq2SeqBackend, TokenIds
 from r2d.modeling.labels import LabelSet
 
@@ -41,49 +42,46 @@ class ScoredLabel:
         return self.log_probability / self.num_tokens
 
 
-def decode_labels(
-    backend: Seq2SeqBackend[Any],
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Encoded | Sequence[TokenIds],
-    sets: Sequence[LabelSet],
-    *,
-    decoding: LabelDecoding,
-    max_label_tokens: int,
-) -> list[str]:
-    """`y_hat` for each label prompt.
+class Decoder:
+    """Decodes labels and rationales with the current weights of a model."""
 
-    `constrained`: the label of the row's set with the highest probability. `free`: the greedy text, which may be no
-    label.
+    def __init__(self, backend: Seq2SeqBackend[Any], tokenizer: PreTrainedTokenizerBase, config: ModelConfig) -> None:
+        self.backend = backend
+        self.tokenizer = tokenizer
+        self.config = config
 
-    Args:
-        prompts: token ids, or the encoder output for them.
-        sets: the labels that each row can have.
-    """
-    if not sets:
-        return []
-    with backend.evaluating():
-        encoded = prompts if isinstance(prompts, Encoded) else backend.encode(prompts)
-        if decoding == "constrained":
-            return [label.name for label in most_probable_labels(backend, encoded, sets)]
-        return _texts(tokenizer, backend.generate(encoded, max_label_tokens))
+    def labels(
+        self,
+        prompts: Encoded | Sequence[TokenIds],
+        sets: Sequence[LabelSet],
+        decoding: LabelDecoding | None = None,
+    ) -> list[str]:
+        """`y_hat` for each label prompt.
 
+        Args:
+            prompts: token ids, or the encoder output for them.
+            sets: the labels that each row can have.
+            decoding: `constrained`: the label of the row's set with the highest probability. `free`: the greedy text,
+                which may be no label. By default as `model.label_decoding` says.
+        """
+        if not sets:
+            return []
+        with self.backend.evaluating():
+            encoded = prompts if isinstance(prompts, Encoded) else self.backend.encode(prompts)
+            if (decoding or self.config.label_decoding) == "constrained":
+                return [label.name for label in most_probable_labels(self.backend, encoded, sets)]
+            return self._texts(encoded, self.config.max_label_tokens)
 
-def generate_rationales(
-    backend: Seq2SeqBackend[Any],
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[TokenIds],
-    *,
-    max_rationale_tokens: int,
-) -> list[str]:
-    """The greedy rationale for each prompt, special tokens removed."""
-    if not prompts:
-        return []
-    with backend.evaluating():
-        return _texts(tokenizer, backend.generate(backend.encode(prompts), max_rationale_tokens))
+    def rationales(self, prompts: Sequence[TokenIds]) -> list[str]:
+        """The greedy rationale for each prompt, special tokens removed."""
+        if not prompts:
+            return []
+        with self.backend.evaluating():
+            return self._texts(self.backend.encode(prompts), self.config.max_rationale_tokens)
 
-
-def _texts(tokenizer: PreTrainedTokenizerBase, rows: Sequence[TokenIds]) -> list[str]:
-    return [text.strip() for text in tokenizer.batch_decode(rows, skip_special_tokens=True)]
+    def _texts(self, encoded: Encoded, max_new_tokens: int) -> list[str]:
+        token_ids = self.backend.generate(encoded, max_new_tokens)
+        return [text.strip() for text in self.tokenizer.batch_decode(token_ids, skip_special_tokens=True)]
 
 
 def label_log_probabilities(backend: Seq2SeqBackend[Any], encoded: Encoded, sets: Sequence[LabelSet]) -> list[Tensor]:

@@ -241,22 +241,14 @@ def _scratch_model(sizes: ScratchConfig, tokenizer: PreTrainedTokenizerBase, see
     from transformers import T5Config, T5ForConditionalGeneration, set_seed
 
     set_seed(seed)
-    return T5ForConditionalGeneration(
-        T5Config(
-            vocab_size=len(tokenizer),
-            d_model=sizes.d_model,
-            d_kv=sizes.d_kv,
-            d_ff=sizes.d_ff,
-            num_layers=sizes.num_layers,
-            num_decoder_layers=sizes.num_layers,
-            num_heads=sizes.num_heads,
-            dropout_rate=sizes.dropout_rate,
-            feed_forward_proj="relu",
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            decoder_start_token_id=tokenizer.pad_token_id,
-        )
+    config = T5Config(
+        **sizes.model_dump(exclude={"vocab_size"}),
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.pad_token_id,
     )
+    return T5ForConditionalGeneration(config)
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:

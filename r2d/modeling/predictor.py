@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from r2d.errors import ModelError
-from r2d.modeling.backends.backend import Encoded, TokenIds
 from r2d.modeling.backends.packed import make_backend
 from r2d.modeling.calibration_file import read_calibration
-from r2d.modeling.decoding import LabelDecoding, decode_labels, generate_rationales, label_log_probabilities
+from r2d.modeling.decoding import Decoder, LabelDecoding, label_log_probabilities
 from r2d.modeling.labels import LabelSet, LabelSets
 from r2d.modeling.load import load_pretrained
 from r2d.modeling.model_folder import read_model_facts
@@ -79,6 +78,7 @@ class Predictor:
         self.model, self.tokenizer = load_pretrained(str(folder))
         self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
         self.backend = make_backend(self.model)
+        self.decoder = Decoder(self.backend, self.tokenizer, self.config)
         self.labels = LabelSets(facts.labels, self.tokenizer, max_label_tokens=self.config.max_label_tokens)
         self.prompts = PromptEncoder(self.tokenizer, self.config, label_in_prompt=self.method.explains_the_label)
 
@@ -128,15 +128,16 @@ class Predictor:
         labels: dict[int, str] = {}
         for rows in _length_sorted(texts, batch_size):
             prompts = self.prompts.label_prompts([texts[row] for row in rows])
-            labels |= dict(zip(rows, self._decode(prompts, [sets[row] for row in rows], decoding), strict=True))
+            batch = self.decoder.labels(prompts, [sets[row] for row in rows], decoding)
+            labels |= dict(zip(rows, batch, strict=True))
         return [labels[row] for row in range(len(texts))]
 
     def explain(self, texts: Sequence[str], labels: Sequence[str], *, batch_size: int = 32) -> list[str]:
         """Rationales alone, for given labels instead of the model's own, in the order of the texts."""
         rationales: dict[int, str] = {}
         for rows in _length_sorted(texts, batch_size):
-            batch = self._explain([texts[row] for row in rows], [labels[row] for row in rows])
-            rationales |= dict(zip(rows, batch, strict=True))
+            prompts = self.prompts.rationale_prompts([texts[row] for row in rows], [labels[row] for row in rows])
+            rationales |= dict(zip(rows, self.decoder.rationales(prompts), strict=True))
         return [rationales[row] for row in range(len(texts))]
 
     def _label_sets(self, texts: Sequence[str], options: Sequence[Sequence[str]] | None) -> list[LabelSet]:
@@ -154,9 +155,11 @@ class Predictor:
             scores = label_log_probabilities(self.backend, encoded, sets)
         constrained = [labels.names[int(row.argmax())] for labels, row in zip(sets, scores, strict=True)]
         is_free = self.config.label_decoding == "free"
-        free = self._decode(encoded, sets, "free") if is_free or other_decoding else constrained
+        free = self.decoder.labels(encoded, sets, "free") if is_free or other_decoding else constrained
         decoded, others = (free, constrained) if is_free else (constrained, free)
-        rationales = self._explain(texts, decoded) if explain else [""] * len(decoded)
+        rationales = [""] * len(texts)
+        if explain:
+            rationales = self.decoder.rationales(self.prompts.rationale_prompts(texts, decoded))
         temperature = 1.0 if self.calibration is None else self.calibration.temperature
         decisions = []
         for label, other, labels, row, rationale in zip(decoded, others, sets, scores, rationales, strict=True):
@@ -174,17 +177,6 @@ class Predictor:
                 )
             )
         return decisions
-
-    def _explain(self, texts: Sequence[str], labels: Sequence[str]) -> list[str]:
-        prompts = self.prompts.rationale_prompts(texts, labels)
-        limit = self.config.max_rationale_tokens
-        return generate_rationales(self.backend, self.tokenizer, prompts, max_rationale_tokens=limit)
-
-    def _decode(
-        self, prompts: Encoded | Sequence[TokenIds], sets: Sequence[LabelSet], decoding: LabelDecoding
-    ) -> list[str]:
-        limit = self.config.max_label_tokens
-        return decode_labels(self.backend, self.tokenizer, prompts, sets, decoding=decoding, max_label_tokens=limit)
 
 
 def _length_sorted(texts: Sequence[str], batch_size: int) -> Iterator[list[int]]:

@@ -154,7 +154,7 @@ class SaveOnSignal(TrainerCallback):
             leave(self.received)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if not any_rank(self.received is not None, args.world_size, args.device):
+        if not any_rank(self.received is not None, args.device):
             return
         self.received = self.received or signal.SIGTERM
         control.should_save = control.should_training_stop = True

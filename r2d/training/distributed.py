@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
 from r2d import errors
@@ -142,37 +143,31 @@ def add_over_ranks(gradients: Sequence[Tensor]) -> None:
             gradient.copy_(total.view_as(gradient))
 
 
-def sum_over_ranks(counts: Mapping[str, float], world_size: int, device: torch.device) -> dict[str, float]:
+def sum_over_ranks(counts: Mapping[str, float], device: torch.device) -> dict[str, float]:
     """Sums over the ranks, which must have the same names in the same order."""
-    if world_size == 1:
+    if num_ranks() == 1:
         return dict(counts)
     sums = torch.tensor(list(counts.values()), dtype=torch.float64, device=device)
     torch.distributed.all_reduce(sums)
     return dict(zip(counts, sums.tolist(), strict=True))
 
 
-def any_rank(fact: bool, world_size: int, device: torch.device) -> bool:
+def any_rank(fact: bool, device: torch.device) -> bool:
     """Whether it is true on at least one rank; the same answer on all."""
-    return sum_over_ranks({"fact": float(fact)}, world_size, device)["fact"] > 0
+    return sum_over_ranks({"fact": float(fact)}, device)["fact"] > 0
 
 
-def gather_over_ranks(metrics: Mapping[str, list[float]], world_size: int) -> dict[str, list[float]]:
+def gather_over_ranks(metrics: Mapping[str, list[float]]) -> dict[str, list[float]]:
     """The metrics of all ranks, each of which may have logged others."""
-    if world_size == 1:
-        return dict(metrics)
-    gathered: list[Any] = [None] * world_size
-    torch.distributed.all_gather_object(gathered, dict(metrics))
+    gathered = gather_object([dict(metrics)])
     names = dict.fromkeys(name for rank in gathered for name in rank)
     return {name: [value for rank in gathered for value in rank.get(name, [])] for name in names}
 
 
-def of_first_rank(metrics: dict[str, float], world_size: int) -> dict[str, float]:
+def of_first_rank(metrics: dict[str, float]) -> dict[str, float]:
     """The first rank's metrics on every rank, so that all select and stop alike."""
-    if world_size == 1:
-        return metrics
-    message = [metrics]
-    torch.distributed.broadcast_object_list(message)
-    return message[0]
+    (first,) = broadcast_object_list([metrics])
+    return first
 
 
 def wait_for_all_ranks() -> None:

@@ -21,21 +21,26 @@ from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage2Config
 from r2d.modeling.architectures import embedding_scale, is_random_in_training
 from r2d.modeling.backends.backend import Encoded, Seq2SeqBackend, Task, TokenIds, flatten
-from r2d.modeling.decoding import ScoredLabel, decode_labels, generate_rationales, most_probable_labels
+from r2d.modeling.decoding import Decoder, ScoredLabel, most_probable_labels
 from r2d.modeling.labels import LabelSets
 from r2d.modeling.prompts import PromptEncoder
 from r2d.training.data import Batch
 from r2d.training.schedules import Stage2Schedule, uniform_draw
 
 
-@dataclass(frozen=True)
 class TwoTaskModel:
     """A model that decides and explains, with its prompts and labels, over the rows of a batch."""
 
-    backend: Seq2SeqBackend[Any]
-    prompts: PromptEncoder
-    labels: LabelSets
-    config: ModelConfig
+    def __init__(
+        self, backend: Seq2SeqBackend[Any], prompts: PromptEncoder, labels: LabelSets, config: ModelConfig
+    ) -> None:
+        self.backend, self.prompts, self.label_sets = backend, prompts, labels
+        self.decoder = Decoder(backend, prompts.tokenizer, config)
+
+    @cached_property
+    def is_random(self) -> bool:
+        """Whether training drops something."""
+        return is_random_in_training(self.backend.model)
 
     def encode_label_prompts(self, batch: Batch) -> Encoded | None:
         """Encoder output for the label prompts, if a label may be decoded from it as well as learnt.
@@ -43,32 +48,18 @@ class TwoTaskModel:
         None where training drops something: the output would carry that into the label (departures 2 and 10), so the
         encoder runs again in eval mode.
         """
-        return None if self._is_random else self.backend.encode(batch["label_prompt"])
-
-    @cached_property
-    def _is_random(self) -> bool:
-        return is_random_in_training(self.backend.model)
+        return None if self.is_random else self.backend.encode(batch["label_prompt"])
 
     def decode_labels(self, batch: Batch, encoded: Encoded | None = None) -> list[str]:
-        """`y_hat` by the current weights, as `model.label_decoding` says.
-
-        Args:
-            encoded: encoder output for the label prompts, if there is one.
-        """
-        return decode_labels(
-            self.backend,
-            self.prompts.tokenizer,
-            batch["label_prompt"] if encoded is None else encoded,
-            self.labels.of_all(batch["options"]),
-            decoding=self.config.label_decoding,
-            max_label_tokens=self.config.max_label_tokens,
-        )
+        """`y_hat` by the current weights; from the encoder output for the label prompts, if there is one."""
+        prompts = batch["label_prompt"] if encoded is None else encoded
+        return self.decoder.labels(prompts, self.label_sets.of_all(batch["options"]))
 
     def most_probable_labels(self, batch: Batch, encoded: Encoded | None = None) -> list[ScoredLabel]:
         """The most probable label of each row's set, with its probability."""
         with self.backend.evaluating():
             encoded = self.backend.encode(batch["label_prompt"]) if encoded is None else encoded
-            return most_probable_labels(self.backend, encoded, self.labels.of_all(batch["options"]))
+            return most_probable_labels(self.backend, encoded, self.label_sets.of_all(batch["options"]))
 
     def rationale_prompts(self, batch: Batch, labels: Sequence[str]) -> list[list[int]]:
         """`given label: {y}, explain: {x}` for each row: composed of token ids where that is the same."""
@@ -80,11 +71,6 @@ class TwoTaskModel:
         texts = batch["text"]
         tokenized = iter(self.prompts.rationale_prompts([texts[i] for i in missing], [labels[i] for i in missing]))
         return [next(tokenized) if ids is None else ids for ids in composed]
-
-    def generate_rationales(self, batch: Batch, labels: Sequence[str]) -> list[str]:
-        """The greedy rationale of each row for these labels."""
-        prompts, limit = self.rationale_prompts(batch, labels), self.config.max_rationale_tokens
-        return generate_rationales(self.backend, self.prompts.tokenizer, prompts, max_rationale_tokens=limit)
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,21 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from r2d.reports.formatting import duration
 from r2d.training.data import Batch
 from r2d.training.distributed import num_ranks
 from r2d.training.work import OnLog
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 SECONDS_BETWEEN_LINES = 5.0
-SECONDS_BETWEEN_VALIDATION_LINES = 15.0
 
 SHOWN = {
     "loss": "loss {:.3f}",
@@ -204,22 +203,3 @@ def plan(args: Any, max_steps: int, model: Any, num_rows: int) -> str:
         f"{divided}{devices} ({max_steps * batch / num_rows:.1f} epochs), evaluation every {args.eval_steps:,} steps, "
         f"{'bf16' if args.bf16 else 'fp32'} on {name}"
     )
-
-
-def logged_when_long(items: Sequence[T], what: str) -> Iterator[T]:
-    """The items; where they take long, a line now and then says how far they are."""
-    started_at = last_line_at = time.monotonic()
-    for index, item in enumerate(items):
-        now = time.monotonic()
-        if now - last_line_at >= SECONDS_BETWEEN_VALIDATION_LINES:
-            last_line_at = now
-            left = (now - started_at) / index * (len(items) - index)
-            logger.info("%s: batch %d of %d, about %s left", what, index, len(items), duration(left))
-        yield item
-
-
-def duration(seconds: float) -> str:
-    """`m:ss`, or `h:mm:ss` from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

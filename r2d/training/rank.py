@@ -20,18 +20,18 @@ from r2d.training.stage2 import train_stage2
 from r2d.training.work import ranks_folder, read_work, write_result
 
 
-def _print_metrics(step: int, metrics: Mapping[str, float]) -> None:
-    print(METRICS_PREFIX + json.dumps([step, dict(metrics)]), flush=True)
-
-
 def main() -> None:
     """Train the work of the folder in argv[1]."""
     work_dir, rank = Path(sys.argv[1]), int(os.environ["RANK"])
     logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, format="%(message)s")
+
+    def print_metrics(step: int, metrics: Mapping[str, float]) -> None:
+        print(METRICS_PREFIX + json.dumps([step, dict(metrics)]), flush=True)
+
     try:
         work = read_work(work_dir)
         train = train_stage1 if work.stage == "stage 1" else train_stage2
-        result = train(work, _print_metrics)
+        result = train(work, print_metrics)
     except R2DError as error:
         failure = {"kind": type(error).__name__, "message": str(error)}
         write_json(ranks_folder(work_dir) / f"failure-of-rank-{rank}.json", failure)

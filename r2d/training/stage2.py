@@ -179,6 +179,7 @@ class Stage2Trainer(StageTrainer):
         rationales: list[str] = []
         for start in range(0, len(rows), self.micro_batch_size * 2):
             batch = Batch([self.validation[row] for row in rows[start : start + self.micro_batch_size * 2]])
-            rationales += self.tasks.generate_rationales(batch, [predicted[id_] for id_ in batch["id"]])
+            prompts = self.tasks.rationale_prompts(batch, [predicted[id_] for id_ in batch["id"]])
+            rationales += self.tasks.decoder.rationales(prompts)
         score = sacrebleu.corpus_bleu(rationales, [[gold[row] for row in rows]])
         return {"rationale_bleu": float(score.score)}

@@ -33,21 +33,12 @@ from r2d.modeling.load import load_pretrained, start_model
 from r2d.modeling.lora import add_adapters
 from r2d.modeling.model_folder import finish_model_folder
 from r2d.modeling.prompts import PromptEncoder
+from r2d.reports.progress import track
+from r2d.training import distributed
 from r2d.training.callbacks import LossGuard, SaveOnSignal, fit_micro_batches, memory_explained
 from r2d.training.checkpointing import CompleteCheckpoint, SelectBest, checkpoint_to_resume
 from r2d.training.data import Batch, LengthGroupedSampler, StageRows, collate
-from r2d.training.distributed import (
-    add_over_ranks,
-    gather_over_ranks,
-    is_rank,
-    num_processes,
-    num_ranks,
-    of_first_rank,
-    sum_over_ranks,
-    train_on_ranks,
-    wait_for_all_ranks,
-)
-from r2d.training.progress import Progress, logged_when_long
+from r2d.training.progress import Progress
 from r2d.training.work import Fingerprint, OnLog, StageResult, StageWork, run_fingerprint
 
 LOGGED_EVERY_STEPS = 10
@@ -154,7 +145,8 @@ class StageTrainer(Trainer):
         """
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self.args.world_size > 1 and self.accelerator.sync_gradients:
-            add_over_ranks([parameter.grad for parameter in self.model.parameters() if parameter.grad is not None])
+            gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+            distributed.add_over_ranks(gradients)
         return loss * self.args.world_size  # the Trainer shows the mean over the ranks
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
@@ -165,7 +157,7 @@ class StageTrainer(Trainer):
                 weights = self.row_weights(name, batch) or [1.0] * len(batch)
                 counts[name] += sum(weight * len(target) for weight, target in zip(weights, batch[name], strict=True))
             counts["num_rows"] += sum(bool(tokens) for tokens in batch["rationale"])
-        counts = sum_over_ranks(counts, self.args.world_size, device)
+        counts = distributed.sum_over_ranks(counts, device)
         return samples, {name: count or 1.0 for name, count in counts.items()}
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
@@ -181,7 +173,7 @@ class StageTrainer(Trainer):
         """All validation rows in batches of similar length, longest first, so that too large a batch fails at once."""
         batch_size, rows = self.micro_batch_size * 2, self.validation
         order = np.argsort(-rows.tokens[column].lengths, kind="stable").tolist()
-        for start in logged_when_long(range(0, len(order), batch_size), "validation"):
+        for start in track(range(0, len(order), batch_size), "validation", unit="batches"):
             yield Batch([rows[row] for row in order[start : start + batch_size]])
 
     @property
@@ -201,14 +193,14 @@ class StageTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
             metrics = {name: [float(value) for value in values] for name, values in self.logged.items()}
-            for name, values in gather_over_ranks(metrics, self.args.world_size).items():
+            for name, values in distributed.gather_over_ranks(metrics).items():
                 logs[name] = sum(values) / len(values)
             self.logged.clear()
         super().log(logs, start_time)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         with self.backend.evaluating(), self.compute_loss_context_manager():
-            validated = of_first_rank(self.validate(), self.args.world_size)
+            validated = distributed.of_first_rank(self.validate())
         metrics = {f"eval_{name}": value for name, value in validated.items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -224,11 +216,11 @@ def training_arguments(config: StageConfig, output_dir: Path) -> TrainingArgumen
     Raises:
         TrainingError: `batch_size` cannot be divided among micro-batches and ranks.
     """
-    parts = config.gradient_accumulation_steps * num_ranks()
+    parts = config.gradient_accumulation_steps * distributed.num_ranks()
     if config.batch_size % parts:
         raise TrainingError(
             f"batch_size {config.batch_size} cannot be divided into {config.gradient_accumulation_steps} "
-            f"gradient_accumulation_steps on {num_ranks()} processes; choose a multiple of {parts}"
+            f"gradient_accumulation_steps on {distributed.num_ranks()} processes; choose a multiple of {parts}"
         )
     return TrainingArguments(
         output_dir=str(output_dir),
@@ -326,8 +318,8 @@ def train_stage(
     on_log: OnLog | None,
 ) -> StageResult:
     """Train a stage on all GPUs of this machine: in this process, or on ranks that are started for it."""
-    if num_processes() > 1 and not is_rank():
-        return train_on_ranks(work, on_log)
+    if distributed.num_processes() > 1 and not distributed.is_rank():
+        return distributed.train_on_ranks(work, on_log)
     inputs = prepare(work)
     config, stage = inputs.work.config, work.stage
     trainer = make_trainer(inputs, config, on_log)
@@ -346,7 +338,7 @@ def train_stage(
     if trainer.is_world_process_zero():
         trainer.finish(select.folder)
         shutil.rmtree(checkpoints, ignore_errors=True)
-    wait_for_all_ranks()
+    distributed.wait_for_all_ranks()
     return StageResult(
         model_folder=select.folder,
         history=list(trainer.state.log_history),

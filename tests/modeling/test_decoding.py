@@ -13,10 +13,11 @@ from r2d.config.data import LabelsConfig
 from r2d.errors import ModelError
 from r2d.modeling.backends.backend import Encoded, PaddedBackend, Seq2SeqBackend, Task
 from r2d.modeling.backends.packed import PackedT5, make_backend
-from r2d.modeling.decoding import ScoredLabel, decode_labels, label_log_probabilities, most_probable_labels
+from r2d.modeling.decoding import Decoder, ScoredLabel, label_log_probabilities, most_probable_labels
 from r2d.modeling.labels import LabelSet, LabelSets
 from r2d.modeling.load import load_pretrained
 from r2d.modeling.predictor import Predictor
+from tests.conftest import TOY_MODEL
 from tests.modeling.tiny_models import END, SHAPES, VOCABULARY, random_rows, tiny_t5
 
 NOTES = ["pt denies fever for 2 days", "pt reports chest pain for 9 days", "pt reports rash", "cough"]
@@ -54,9 +55,8 @@ def test_constrained_decoding_gives_only_declared_labels_and_free_decoding_need_
     model, tokenizer = load_pretrained(str(stage1_model))
     labels = label_set(NAMES[:2], tokenizer)
     prompts = tokenizer([f"predict: {note}" for note in NOTES]).input_ids
-    arguments = (make_backend(model), tokenizer, prompts, [labels] * len(prompts))
-    constrained = decode_labels(*arguments, decoding="constrained", max_label_tokens=8)
-    free = decode_labels(*arguments, decoding="free", max_label_tokens=8)
+    decoder = Decoder(make_backend(model), tokenizer, TOY_MODEL)
+    constrained, free = (decoder.labels(prompts, [labels] * len(prompts), how) for how in ("constrained", "free"))
     assert set(constrained) <= set(NAMES[:2])
     # The weights of Stage 1 have never seen a label as target.
     assert not set(free) <= set(NAMES[:2])

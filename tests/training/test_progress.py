@@ -10,7 +10,7 @@ import pytest
 
 from r2d.config.training import Stage2Config
 from r2d.training import progress
-from r2d.training.progress import Progress, duration, logged_when_long
+from r2d.training.progress import Progress
 from r2d.training.stage2 import train_stage2
 from r2d.training.work import StageResult, StageWork
 from tests.training.conftest import changed
@@ -113,22 +113,3 @@ def test_times_are_summed_over_sessions(monkeypatch: pytest.MonkeyPatch) -> None
     resumed.num_examples += 20
     assert resumed.training_seconds == 55
     assert resumed.state()["attributes"] == {"training_seconds": 55.0, "step_seconds": 25.0, "num_examples": 100.0}
-
-
-def test_a_long_validation_says_how_far_it_is_and_a_short_one_nothing(
-    monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
-) -> None:
-    clock = Clock(monkeypatch)
-    assert list(logged_when_long(range(50), "validation")) == list(range(50))
-    assert told.records == []
-    for _ in logged_when_long(range(6), "validation"):
-        clock.now += 10
-    assert [record.getMessage() for record in told.records] == [
-        "validation: batch 2 of 6, about 0:40 left",
-        "validation: batch 4 of 6, about 0:20 left",
-    ]
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (7325, "2:02:05")])
-def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

@@ -17,8 +17,8 @@ from r2d.config.training import Stage1Config, Stage2Config
 from r2d.data.examples import split_of
 from r2d.errors import TrainingError
 from r2d.modeling.backends.backend import Encoded
+from r2d.modeling.decoding import Decoder
 from r2d.modeling.load import load_pretrained
-from r2d.training import methods
 from r2d.training.data import Batch
 from r2d.training.schedules import uniform_draw
 from r2d.training.stage1 import prepare_stage1, train_stage1
@@ -92,16 +92,16 @@ class DecodeSpy:
         self.from_encoded: list[bool] = []
         self.training_afterwards: list[bool] = []
         self.labels: list[list[str]] = []
-        original = methods.decode_labels
+        original = Decoder.labels
 
-        def spy(backend: Any, tokenizer: Any, prompts: Any, sets: Any, **options: Any) -> list[str]:
+        def spy(decoder: Decoder, prompts: Any, sets: Any, decoding: Any = None) -> list[str]:
             self.num_rows.append(len(sets))
             self.from_encoded.append(isinstance(prompts, Encoded))
-            self.labels.append(original(backend, tokenizer, prompts, sets, **options))
-            self.training_afterwards.append(backend.model.training)
+            self.labels.append(original(decoder, prompts, sets, decoding))
+            self.training_afterwards.append(decoder.backend.model.training)
             return self.labels[-1]
 
-        monkeypatch.setattr(methods, "decode_labels", spy)
+        monkeypatch.setattr(Decoder, "labels", spy)
 
 
 def test_only_drawn_examples_are_decoded_in_eval_mode_without_gradient(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TokenIds = Sequence[int]
+Indices = Sequence[int] | None
 
 
 class Encoded(ABC):
@@ -90,22 +91,18 @@ class Seq2SeqBackend(ABC, Generic[EncodedT]):
 
     @abstractmethod
     def logits(
-        self,
-        encoded: EncodedT,
-        decoder_inputs: Sequence[TokenIds],
-        rows: Sequence[int] | None = None,
-        positions: Sequence[int] | None = None,
+        self, encoded: EncodedT, inputs: Sequence[TokenIds], rows: Indices = None, positions: Indices = None
     ) -> Tensor:
         """Next-token logits at every position, rows end to end: [decoder tokens, vocabulary].
 
         Args:
-            decoder_inputs: token ids of each decoder input, the start token included.
+            inputs: token ids of each decoder input, the start token included.
             rows: the encoded row that each decoder input belongs to, in ascending order; one each by default.
             positions: the positions to return, counted through all decoder inputs; all by default.
         """
 
     @abstractmethod
-    def token_losses(self, encoded: EncodedT, targets: Sequence[TokenIds], rows: Sequence[int] | None = None) -> Tensor:
+    def token_losses(self, encoded: EncodedT, targets: Sequence[TokenIds], rows: Indices = None) -> Tensor:
         """Cross-entropy of each target token in nats, rows end to end, without gradient: [target tokens]."""
 
     @abstractmethod
@@ -172,22 +169,16 @@ class PaddedBackend(Seq2SeqBackend[PaddedStates]):
         return PaddedStates(states, mask)
 
     def logits(
-        self,
-        encoded: PaddedStates,
-        decoder_inputs: Sequence[TokenIds],
-        rows: Sequence[int] | None = None,
-        positions: Sequence[int] | None = None,
+        self, encoded: PaddedStates, inputs: Sequence[TokenIds], rows: Indices = None, positions: Indices = None
     ) -> Tensor:
         if rows is not None:
             encoded = PaddedStates(encoded.states[rows], encoded.attention_mask[rows])
-        inputs, mask = self._pad(decoder_inputs)
-        outputs = self.model(**encoded.as_model_inputs(), decoder_input_ids=inputs, use_cache=False)
+        input_ids, mask = self._pad(inputs)
+        outputs = self.model(**encoded.as_model_inputs(), decoder_input_ids=input_ids, use_cache=False)
         logits = outputs.logits[mask.bool()]
         return logits if positions is None else logits[positions]
 
-    def token_losses(
-        self, encoded: PaddedStates, targets: Sequence[TokenIds], rows: Sequence[int] | None = None
-    ) -> Tensor:
+    def token_losses(self, encoded: PaddedStates, targets: Sequence[TokenIds], rows: Indices = None) -> Tensor:
         return self._cross_entropy(encoded, targets, rows).detach()
 
     def losses(self, tasks: Sequence[Task[PaddedStates]]) -> Losses:
@@ -217,7 +208,7 @@ class PaddedBackend(Seq2SeqBackend[PaddedStates]):
         rows = [row if end_id not in row else row[: row.index(end_id)] for row in output[:, 1:].tolist()]
         return [row[:max_new_tokens] for row in rows]
 
-    def _cross_entropy(self, encoded: PaddedStates, targets: Sequence[TokenIds], rows: Sequence[int] | None) -> Tensor:
+    def _cross_entropy(self, encoded: PaddedStates, targets: Sequence[TokenIds], rows: Indices) -> Tensor:
         logits = self.logits(encoded, self.decoder_inputs(targets), rows)
         return cross_entropy(logits.float(), flatten(targets, self.device), reduction="none")
 

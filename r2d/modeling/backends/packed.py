@@ -16,24 +16,16 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
+from r2d.modeling.backends import kernels
 from r2d.modeling.backends.backend import (
     Encoded,
+    Indices,
     Losses,
     PaddedBackend,
     Seq2SeqBackend,
     Task,
     TokenIds,
     flatten,
-)
-from r2d.modeling.backends.kernels import (
-    AttentionGroup,
-    Span,
-    dropout,
-    group_spans,
-    layer_norm,
-    packed_attention,
-    row_ranges,
-    vocabulary_cross_entropy,
 )
 
 if TYPE_CHECKING:
@@ -64,7 +56,7 @@ class PackedStates(Encoded):
     """Keys and values of each decoder layer's cross-attention, kept where no gradient is wanted."""
 
     def take(self, rows: Sequence[int]) -> PackedStates:
-        ranges = row_ranges(self.lengths)
+        ranges = kernels.row_ranges(self.lengths)
         states = torch.cat([self.states[slice(*ranges[row])] for row in rows]).detach()
         return PackedStates(states, [self.lengths[row] for row in rows])
 
@@ -79,19 +71,13 @@ class PackedT5(Seq2SeqBackend[PackedStates]):
         return self._encode(torch.cat(list(rows)), [len(row) for row in rows])
 
     def logits(
-        self,
-        encoded: PackedStates,
-        decoder_inputs: Sequence[TokenIds],
-        rows: Sequence[int] | None = None,
-        positions: Sequence[int] | None = None,
+        self, encoded: PackedStates, inputs: Sequence[TokenIds], rows: Indices = None, positions: Indices = None
     ) -> Tensor:
-        states = self._decode(encoded, decoder_inputs, rows)
+        states = self._decode(encoded, inputs, rows)
         logits: Tensor = self.model.lm_head(states if positions is None else states[positions])
         return logits
 
-    def token_losses(
-        self, encoded: PackedStates, targets: Sequence[TokenIds], rows: Sequence[int] | None = None
-    ) -> Tensor:
+    def token_losses(self, encoded: PackedStates, targets: Sequence[TokenIds], rows: Indices = None) -> Tensor:
         with torch.no_grad():
             states = self._decode(encoded, self.decoder_inputs(targets), rows)
             return self._cross_entropy(states, targets, states.new_ones(len(states)))[1]
@@ -145,11 +131,11 @@ class PackedT5(Seq2SeqBackend[PackedStates]):
     def _encode(self, embedded: Tensor, lengths: list[int]) -> PackedStates:
         stack = self.model.get_encoder()
         bias = _position_bias(stack, max(lengths))
-        groups = self._groups([Span(row, row) for row in row_ranges(lengths)])
-        hidden = dropout(embedded, self._drop)
+        groups = self._groups([kernels.Span(row, row) for row in kernels.row_ranges(lengths)])
+        hidden = kernels.dropout(embedded, self._drop)
         for block in stack.block:
             hidden = _run_block(block, hidden, bias, groups, self._drop)
-        return PackedStates(dropout(layer_norm(hidden, stack.final_layer_norm), self._drop), lengths)
+        return PackedStates(kernels.dropout(kernels.layer_norm(hidden, stack.final_layer_norm), self._drop), lengths)
 
     def _encode_tasks(
         self, tasks: Sequence[Task[PackedStates]], rows_of_tasks: Sequence[Sequence[int]]
@@ -180,25 +166,25 @@ class PackedT5(Seq2SeqBackend[PackedStates]):
         lengths = [length for part in parts for length in part.lengths]
         return PackedStates(torch.cat([part.states for part in parts]), lengths), encoded_rows
 
-    def _decode(self, encoded: PackedStates, decoder_inputs: Sequence[TokenIds], rows: Sequence[int] | None) -> Tensor:
+    def _decode(self, encoded: PackedStates, inputs: Sequence[TokenIds], rows: Indices) -> Tensor:
         """Last decoder states as the output layer takes them, [decoder tokens, d_model]."""
         stack = self.model.get_decoder()
-        lengths = [len(row) for row in decoder_inputs]
-        queries, keys = row_ranges(lengths), row_ranges(encoded.lengths)
+        lengths = [len(row) for row in inputs]
+        queries, keys = kernels.row_ranges(lengths), kernels.row_ranges(encoded.lengths)
         bias = _position_bias(stack, max(lengths))
         future = torch.ones(bias.shape[-2:], dtype=torch.bool, device=bias.device).triu(1)
         bias = bias.masked_fill(future, float("-inf"))
-        groups = self._groups([Span(query, query) for query in queries])
+        groups = self._groups([kernels.Span(query, query) for query in queries])
         # One span for each encoded row: neighbouring decoder inputs of a row attend to it together.
-        spans: dict[int, Span] = {}
+        spans: dict[int, kernels.Span] = {}
         for query, row in zip(queries, range(len(keys)) if rows is None else rows, strict=True):
             start = spans[row].query[0] if row in spans else query[0]
-            spans[row] = Span((start, query[1]), keys[row])
+            spans[row] = kernels.Span((start, query[1]), keys[row])
         memory, memory_groups = self._memory(encoded), self._groups(list(spans.values()))
-        hidden = dropout(self._embed(decoder_inputs), self._drop)
+        hidden = kernels.dropout(self._embed(inputs), self._drop)
         for block, keys_values in zip(stack.block, memory, strict=True):
             hidden = _run_block(block, hidden, bias, groups, self._drop, keys_values, memory_groups)
-        states = dropout(layer_norm(hidden, stack.final_layer_norm), self._drop)
+        states = kernels.dropout(kernels.layer_norm(hidden, stack.final_layer_norm), self._drop)
         return states * self.model.model_dim**-0.5 if self.model.config.scale_decoder_outputs else states
 
     def _memory(self, encoded: PackedStates) -> KeysValues:
@@ -215,12 +201,12 @@ class PackedT5(Seq2SeqBackend[PackedStates]):
         """The weighted sum of the target tokens' losses, and each token's loss: as `vocabulary_cross_entropy`."""
         head, tokens = self.model.lm_head, flatten(targets, self.device)
         if type(head) is Linear and head.bias is None:
-            return vocabulary_cross_entropy(states, head.weight, tokens, weights)
+            return kernels.vocabulary_cross_entropy(states, head.weight, tokens, weights)
         losses = cross_entropy(head(states), tokens, reduction="none")
         return (losses * weights).sum(), losses.detach()
 
-    def _groups(self, spans: Sequence[Span]) -> list[AttentionGroup]:
-        return group_spans(spans, self.model.config.num_heads, self.device)
+    def _groups(self, spans: Sequence[kernels.Span]) -> list[kernels.AttentionGroup]:
+        return kernels.group_spans(spans, self.model.config.num_heads, self.device)
 
 
 def _run_block(block: Any, *arguments: Any) -> Tensor:
@@ -235,26 +221,26 @@ def _block(
     block: Any,
     hidden: Tensor,
     bias: Tensor,
-    groups: Sequence[AttentionGroup],
+    groups: Sequence[kernels.AttentionGroup],
     drop: float,
     memory: tuple[Tensor, Tensor] | None = None,
-    memory_groups: Sequence[AttentionGroup] = (),
+    memory_groups: Sequence[kernels.AttentionGroup] = (),
 ) -> Tensor:
     """A block of the encoder, or of the decoder where `memory` holds keys and values of the encoder's output."""
-    attention, states = block.layer[0].SelfAttention, layer_norm(hidden, block.layer[0].layer_norm)
+    attention, states = block.layer[0].SelfAttention, kernels.layer_norm(hidden, block.layer[0].layer_norm)
     query, key, value = attention.q(states), attention.k(states), attention.v(states)
-    attended = packed_attention(query, key, value, bias, groups, num_heads=attention.n_heads, drop=drop)
-    hidden = hidden + dropout(attention.o(attended), drop)
+    attended = kernels.packed_attention(query, key, value, bias, groups, num_heads=attention.n_heads, drop=drop)
+    hidden = hidden + kernels.dropout(attention.o(attended), drop)
     if memory is not None:
         attention = block.layer[1].EncDecAttention
-        query = attention.q(layer_norm(hidden, block.layer[1].layer_norm))
-        attended = packed_attention(query, *memory, None, memory_groups, num_heads=attention.n_heads, drop=drop)
-        hidden = hidden + dropout(attention.o(attended), drop)
-    dense, states = block.layer[-1].DenseReluDense, layer_norm(hidden, block.layer[-1].layer_norm)
+        query = attention.q(kernels.layer_norm(hidden, block.layer[1].layer_norm))
+        attended = kernels.packed_attention(query, *memory, None, memory_groups, num_heads=attention.n_heads, drop=drop)
+        hidden = hidden + kernels.dropout(attention.o(attended), drop)
+    dense, states = block.layer[-1].DenseReluDense, kernels.layer_norm(hidden, block.layer[-1].layer_norm)
     inner = (
         dense.act(dense.wi_0(states)) * dense.wi_1(states) if hasattr(dense, "wi_0") else dense.act(dense.wi(states))
     )
-    return hidden + dropout(dense.wo(dropout(inner, drop)), drop)
+    return hidden + kernels.dropout(dense.wo(kernels.dropout(inner, drop)), drop)
 
 
 def _position_bias(stack: Any, longest: int) -> Tensor:
