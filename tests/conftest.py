@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig, ScratchConfig
-from r2d.config.training import Stage1Config, Stage2Config
+from r2d.config.training import Stage1Config, Stage2Config, StageConfig
 from r2d.data.examples import Example, to_table
 from r2d.training.work import StageWork
 
@@ -69,6 +71,17 @@ def toy_examples(num_rows: int = 120, seed: int = 0) -> pa.Table:
     return to_table(rows)
 
 
+def toy_work(work_dir: Path, config: StageConfig, **rest: Any) -> StageWork[Any]:
+    """The work of a stage on the toy task."""
+    toy = {"examples": toy_examples(), "model": TOY_MODEL, "labels": TOY_LABELS}
+    return StageWork(**toy | {"config": config, "work_dir": work_dir} | rest)
+
+
+def changed(work: StageWork[Any], **values: Any) -> StageWork[Any]:
+    """The work with other values in its config."""
+    return replace(work, config=work.config.model_copy(update=values))
+
+
 @pytest.fixture(scope="session")
 def examples() -> pa.Table:
     return toy_examples()
@@ -98,36 +111,29 @@ def stage2_config() -> Stage2Config:
 
 
 @pytest.fixture(scope="session")
-def stage1_model(
-    examples: pa.Table,
-    labels: LabelsConfig,
-    model_config: ModelConfig,
-    stage1_config: Stage1Config,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def stage1_model(stage1_config: Stage1Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model folder of a short Stage 1."""
     from r2d.training.stage1 import train_stage1
 
-    work_dir = tmp_path_factory.mktemp("stage1")
-    work = StageWork(examples=examples, config=stage1_config, model=model_config, labels=labels, work_dir=work_dir)
-    return train_stage1(work).model_folder
+    return train_stage1(toy_work(tmp_path_factory.mktemp("stage1"), stage1_config)).model_folder
 
 
 @pytest.fixture(scope="session")
-def stage2_model(
-    examples: pa.Table,
-    stage1_model: Path,
-    labels: LabelsConfig,
-    model_config: ModelConfig,
-    stage2_config: Stage2Config,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def stage2_model(stage1_model: Path, stage2_config: Stage2Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model folder of a short Stage 2."""
     from r2d.training.stage2 import train_stage2
 
-    work_dir = tmp_path_factory.mktemp("stage2")
-    work = StageWork(
-        examples=examples, config=stage2_config, model=model_config, labels=labels, work_dir=work_dir,
-        stage1_model=stage1_model,
-    )  # fmt: skip
+    work = toy_work(tmp_path_factory.mktemp("stage2"), stage2_config, stage1_model=stage1_model)
     return train_stage2(work).model_folder
+
+
+@pytest.fixture
+def stage1_work(stage1_config: Stage1Config, tmp_path: Path) -> StageWork[Stage1Config]:
+    """A short Stage 1."""
+    return toy_work(tmp_path / "stage1", stage1_config)
+
+
+@pytest.fixture
+def work(stage1_model: Path, stage2_config: Stage2Config, tmp_path: Path) -> StageWork[Stage2Config]:
+    """A short Stage 2."""
+    return toy_work(tmp_path / "work", stage2_config, stage1_model=stage1_model)

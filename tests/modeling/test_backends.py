@@ -13,7 +13,7 @@ from torch import Tensor
 from r2d.modeling.backends import kernels
 from r2d.modeling.backends.backend import PaddedBackend, Seq2SeqBackend, Task
 from r2d.modeling.backends.packed import PackedT5, make_backend
-from tests.modeling.tiny_models import END, SHAPES, random_rows, tiny_t5
+from tests.modeling.tiny_models import END, SHAPES, learn, random_rows, tiny_t5
 
 # float32 has 7 digits; losses here are near 4, gradients below 1 and logits near 10.
 LOSS_ATOL, GRADIENT_ATOL, LOGIT_ATOL = 2e-6, 5e-6, 3e-5
@@ -123,28 +123,17 @@ def test_token_losses_are_the_padded_ones_and_leave_the_gradient_of_a_later_loss
     assert_same_gradients(gradients(model, lambda: loss(True)), gradients(model, lambda: loss(False)))
 
 
-@pytest.mark.parametrize("backend_type", [PackedT5, PaddedBackend])
-def test_embeddings_stand_in_for_tokens_and_are_given_a_gradient(backend_type: type[Seq2SeqBackend[Any]]) -> None:
-    model = tiny_t5("relu, untied")
-    backend, table = backend_type(model), model.get_input_embeddings().weight.detach()
-    rows = [table[torch.tensor(prompt)].requires_grad_() for prompt in PROMPTS]
-    targets = random_rows(6, 8, seed=7)
-    by_tokens = backend.token_losses(backend.encode(PROMPTS), targets)
-    torch.testing.assert_close(backend.token_losses(backend.encode_embeddings(rows), targets), by_tokens)
-    backend.losses([Task(backend.encode_embeddings(rows), targets, num_tokens=20.0)]).total.backward()
-    assert all(row.grad is not None and bool((row.grad != 0).any(dim=1).all()) for row in rows)
-
-
-def test_the_gradient_of_embeddings_is_the_padded_one() -> None:
+def test_embeddings_stand_in_for_tokens_and_are_given_the_padded_gradient() -> None:
     model = tiny_t5("gated, tied")
-    targets, found = random_rows(6, 8, seed=7), []
+    table, targets, row_gradients = model.get_input_embeddings().weight.detach(), random_rows(6, 8, seed=7), []
     for backend in both(model):
-        rows = [
-            model.get_input_embeddings().weight[torch.tensor(prompt)].detach().requires_grad_() for prompt in PROMPTS
-        ]
+        rows = [table[torch.tensor(prompt)].requires_grad_() for prompt in PROMPTS]
+        by_tokens = backend.token_losses(backend.encode(PROMPTS), targets)
+        torch.testing.assert_close(backend.token_losses(backend.encode_embeddings(rows), targets), by_tokens)
         backend.losses([Task(backend.encode_embeddings(rows), targets, num_tokens=20.0)]).total.backward()
-        found.append([row.grad for row in rows])
-    for ours, theirs in zip(*found, strict=True):
+        assert all(row.grad is not None and bool((row.grad != 0).any(dim=1).all()) for row in rows)
+        row_gradients.append([row.grad for row in rows])
+    for ours, theirs in zip(*row_gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=GRADIENT_ATOL)
 
 
@@ -176,13 +165,8 @@ def test_the_groups_of_attention_change_nothing(at_a_time: int, monkeypatch: pyt
 def copier() -> Any:
     """A T5 that has learnt, more or less, to write its prompt again and to end where the prompt ends."""
     model = tiny_t5("gated, untied", num_layers=2, d_model=32, d_ff=64, num_heads=4)
-    backend, optimizer = PackedT5(model), torch.optim.AdamW(model.parameters(), lr=5e-3)
-    for step in range(200):
-        rows = random_rows(16, 9, seed=step)
-        optimizer.zero_grad()
-        backend.losses([Task(rows, rows, num_tokens=sum(map(len, rows)))]).total.backward()
-        optimizer.step()
-    return model.eval()
+    batches = (random_rows(16, 9, seed=step) for step in range(200))
+    return learn(model, ((rows, rows) for rows in batches), learning_rate=5e-3)
 
 
 @pytest.mark.parametrize("limit", [1, 4, 20])
@@ -201,7 +185,7 @@ def test_the_written_text_is_that_of_the_library_s_generate(copier: Any, limit: 
         assert lengths.count(limit) > 5, "the limit cuts"
 
 
-def test_a_row_is_written_alone_as_among_others(copier: Any) -> None:
+def test_a_row_is_written_alone_as_among_others_and_one_that_never_ends_to_the_limit(copier: Any) -> None:
     prompts = random_rows(12, 9, seed=20_000)
     packed, padded = both(copier)
     with packed.evaluating():
@@ -209,13 +193,10 @@ def test_a_row_is_written_alone_as_among_others(copier: Any) -> None:
         alone = [packed.generate(packed.encode([prompt]), 20)[0] for prompt in prompts]
         by_library = [padded.generate(padded.encode([prompt]), 20)[0] for prompt in prompts]
     assert together == alone == by_library
-
-
-def test_a_model_that_never_ends_writes_to_the_limit() -> None:
     packed, padded = both(tiny_t5("gated, tied").eval())
     with packed.evaluating():
-        ours = packed.generate(packed.encode(PROMPTS), 15)
-        assert ours == padded.generate(padded.encode(PROMPTS), 15)
+        ours, theirs = (backend.generate(backend.encode(PROMPTS), 15) for backend in (packed, padded))
+    assert ours == theirs
     assert max(map(len, ours)) == 15
 
 

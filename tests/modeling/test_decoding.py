@@ -11,14 +11,14 @@ import torch
 
 from r2d.config.data import LabelsConfig
 from r2d.errors import ModelError
-from r2d.modeling.backends.backend import Encoded, PaddedBackend, Seq2SeqBackend, Task
+from r2d.modeling.backends.backend import Encoded, PaddedBackend, Seq2SeqBackend
 from r2d.modeling.backends.packed import PackedT5, make_backend
 from r2d.modeling.decoding import Decoder, ScoredLabel, label_log_probabilities, most_probable_labels
 from r2d.modeling.labels import LabelSet, LabelSets
 from r2d.modeling.load import load_pretrained
 from r2d.modeling.predictor import Predictor
 from tests.conftest import TOY_MODEL
-from tests.modeling.tiny_models import END, SHAPES, VOCABULARY, random_rows, tiny_t5
+from tests.modeling.tiny_models import END, SHAPES, VOCABULARY, learn, random_rows, tiny_t5
 
 NOTES = ["pt denies fever for 2 days", "pt reports chest pain for 9 days", "pt reports rash", "cough"]
 NAMES = ("emergency now", "self care", "rash", "see a doctor for chest pain")
@@ -142,15 +142,9 @@ def repeated_tokens(num_rows: int, seed: int) -> list[list[int]]:
 @pytest.fixture(scope="module")
 def trained() -> Any:
     """A T5 that has learnt which of the declared labels the token of a prompt stands for."""
-    model = tiny_t5("gated, tied")
-    backend, optimizer = PackedT5(model), torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for step in range(120):
-        prompts = repeated_tokens(16, seed=step)
-        targets = [DECLARED.token_ids[prompt[0] % 4] for prompt in prompts]
-        optimizer.zero_grad()
-        backend.losses([Task(prompts, targets, num_tokens=sum(map(len, targets)))]).total.backward()
-        optimizer.step()
-    return model.eval()
+    batches = (repeated_tokens(16, seed=step) for step in range(120))
+    pairs = ((prompts, [DECLARED.token_ids[prompt[0] % 4] for prompt in prompts]) for prompts in batches)
+    return learn(tiny_t5("gated, tied"), pairs, learning_rate=1e-2)
 
 
 @pytest.mark.parametrize("backend_type", BACKENDS)

@@ -23,7 +23,6 @@ from r2d.modeling.backends.kernels import (
 
 HEADS, SIZE = 2, 3
 CPU = torch.device("cpu")
-lengths = st.lists(st.integers(1, 7), min_size=1, max_size=5)
 not_slow = settings(max_examples=15, deadline=None, derandomize=True)
 
 
@@ -53,24 +52,16 @@ def plain_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | No
 
 
 @not_slow
-@given(lengths)
-def test_self_attention_over_rows_end_to_end_is_that_of_each_row(of_rows: list[int]) -> None:
-    spans, num = self_spans(of_rows), sum(of_rows)
-    query, key, value = (doubles(num, HEADS * SIZE, seed=seed) for seed in range(3))
-    bias = causal(doubles(HEADS, 7, 7, seed=3))
-    ours = packed_attention(query, key, value, bias, group_spans(spans, HEADS, CPU), num_heads=HEADS, drop=0.0)
-    torch.testing.assert_close(ours, plain_attention(query, key, value, bias, spans))
-
-
-@not_slow
-@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 7)), min_size=1, max_size=5))
-def test_attention_over_other_rows_is_that_of_each_row(of_rows: list[tuple[int, int]]) -> None:
-    queries, keys = zip(*of_rows, strict=True)
+@given(st.lists(st.tuples(st.integers(1, 7), st.integers(1, 7)), min_size=1, max_size=5), st.booleans())
+def test_attention_over_rows_end_to_end_is_that_of_each_row(lengths: list[tuple[int, int]], to_itself: bool) -> None:
+    queries, keys = zip(*lengths, strict=True)
+    keys = queries if to_itself else keys
     spans = [Span(query, key) for query, key in zip(row_ranges(queries), row_ranges(keys), strict=True)]
     query = doubles(sum(queries), HEADS * SIZE, seed=0)
     key, value = (doubles(sum(keys), HEADS * SIZE, seed=seed) for seed in (1, 2))
-    ours = packed_attention(query, key, value, None, group_spans(spans, HEADS, CPU), num_heads=HEADS, drop=0.0)
-    torch.testing.assert_close(ours, plain_attention(query, key, value, None, spans))
+    bias = causal(doubles(HEADS, 7, 7, seed=3)) if to_itself else None
+    ours = packed_attention(query, key, value, bias, group_spans(spans, HEADS, CPU), num_heads=HEADS, drop=0.0)
+    torch.testing.assert_close(ours, plain_attention(query, key, value, bias, spans))
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.4])
@@ -124,8 +115,8 @@ def test_the_cross_entropy_of_the_vocabulary_and_its_gradient(at_a_time: int, mo
     assert not losses.requires_grad
     torch.testing.assert_close(total, (expected * weights).sum())
     wanted = torch.autograd.grad((expected * weights).sum(), (states, vocabulary))
-    for ours, theirs in zip(torch.autograd.grad(total, (states, vocabulary)), wanted, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0.0, atol=1e-12)
+    for ours, theirs in zip(torch.autograd.grad(3 * total, (states, vocabulary)), wanted, strict=True):
+        torch.testing.assert_close(ours, 3 * theirs, rtol=0.0, atol=1e-12)
 
     # Frozen weights, or states without a gradient, as adapters have them.
     alone = vocabulary_cross_entropy(states, vocabulary.detach(), targets, weights)[0]
@@ -134,38 +125,12 @@ def test_the_cross_entropy_of_the_vocabulary_and_its_gradient(at_a_time: int, mo
     torch.testing.assert_close(torch.autograd.grad(alone, vocabulary)[0], wanted[1])
 
 
-def test_the_gradient_of_the_cross_entropy_is_that_of_finite_differences() -> None:
-    states, vocabulary = doubles(3, 4, seed=0).requires_grad_(), doubles(6, 4, seed=1).requires_grad_()
-    arguments = (torch.tensor([0, 5, 2]), torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64))
-    found = torch.autograd.grad(vocabulary_cross_entropy(states, vocabulary, *arguments)[0], (states, vocabulary))
-    for values, gradient in zip((states, vocabulary), found, strict=True):
-        flat = values.detach().view(-1)
-        for place in range(flat.numel()):
-            sums = []
-            for change in (1e-6, -2e-6):
-                flat[place] += change
-                sums.append(vocabulary_cross_entropy(states, vocabulary, *arguments)[0].item())
-            flat[place] += 1e-6
-            assert (sums[0] - sums[1]) / 2e-6 == pytest.approx(gradient.view(-1)[place].item(), abs=1e-7)
-
-
 def test_a_second_way_back_through_the_cross_entropy_is_refused_and_not_wrong() -> None:
     states, vocabulary = doubles(3, 4, seed=0).requires_grad_(), doubles(6, 4, seed=1)
     total, _ = vocabulary_cross_entropy(states, vocabulary, torch.tensor([0, 5, 2]), doubles(3, seed=2))
     total.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         total.backward()
-
-
-def test_the_gradient_of_the_cross_entropy_is_scaled_by_what_comes_after_it() -> None:
-    states, vocabulary = doubles(5, 4, seed=0).requires_grad_(), doubles(6, 4, seed=1).requires_grad_()
-    arguments = (torch.tensor([0, 5, 2, 2, 1]), torch.ones(5, dtype=torch.float64))
-    once, thrice = (
-        torch.autograd.grad(factor * vocabulary_cross_entropy(states, vocabulary, *arguments)[0], (states, vocabulary))
-        for factor in (1.0, 3.0)
-    )
-    for one, three in zip(once, thrice, strict=True):
-        torch.testing.assert_close(3 * one, three)
 
 
 @pytest.mark.parametrize("drop", [0.001, 0.1, 0.5, 0.9])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 import torch
 
@@ -37,22 +37,14 @@ def test_pickled_weights_are_not_read(stage1_model: Path, tmp_path: Path) -> Non
 
 
 def test_training_goes_on_from_a_folder_that_an_earlier_run_left(
-    examples: pa.Table,
-    labels: LabelsConfig,
-    model_config: ModelConfig,
-    stage1_config: Stage1Config,
-    stage2_model: Path,
-    tmp_path: Path,
+    stage1_work: StageWork[Stage1Config], labels: LabelsConfig, stage2_model: Path
 ) -> None:
-    again = model_config.model_copy(update={"name": str(stage2_model)})
-    network, tokenizer = start_model(again, [], seed=1, labels=labels)
+    again = stage1_work.model.model_copy(update={"name": str(stage2_model)})
+    model, tokenizer = start_model(again, [], seed=1, labels=labels)
     trained, known = load_pretrained(str(stage2_model))
-    assert all(
-        torch.equal(ours, theirs) for ours, theirs in zip(network.parameters(), trained.parameters(), strict=True)
-    )
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(model.parameters(), trained.parameters(), strict=True))
     assert tokenizer.get_vocab() == known.get_vocab()
-    work = StageWork(examples=examples, config=stage1_config, model=again, labels=labels, work_dir=tmp_path)
-    result = train_stage1(work)
+    result = train_stage1(replace(stage1_work, model=again))
     assert read_model_facts(result.model_folder).model.name == str(stage2_model)
 
 

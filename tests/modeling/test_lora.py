@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 import torch
 
-from r2d.config.data import LabelsConfig
-from r2d.config.model import LoraConfig, ModelConfig
+from r2d.config.model import LoraConfig
 from r2d.config.training import Stage1Config, Stage2Config
 from r2d.errors import ModelError
 from r2d.modeling.load import load_pretrained
@@ -72,20 +71,11 @@ def test_a_layer_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Pat
 
 
 def test_both_stages_leave_plain_checkpoints_in_which_only_adapted_layers_differ(
-    examples: pa.Table,
-    labels: LabelsConfig,
-    model_config: ModelConfig,
-    stage1_config: Stage1Config,
-    stage2_config: Stage2Config,
-    stage1_model: Path,
-    tmp_path: Path,
+    stage1_work: StageWork[Stage1Config], work: StageWork[Stage2Config], stage1_model: Path
 ) -> None:
-    model = model_config.model_copy(update={"name": str(stage1_model), "lora": LORA})
-    shared: dict[str, Any] = {"examples": examples, "model": model, "labels": labels}
-    first = train_stage1(StageWork(config=stage1_config, work_dir=tmp_path / "1", **shared))
-    second = train_stage2(
-        StageWork(config=stage2_config, work_dir=tmp_path / "2", stage1_model=first.model_folder, **shared)
-    )
+    model = stage1_work.model.model_copy(update={"name": str(stage1_model), "lora": LORA})
+    first = train_stage1(replace(stage1_work, model=model))
+    second = train_stage2(replace(work, model=model, stage1_model=first.model_folder))
     start, *stages = (
         load_pretrained(str(folder))[0].state_dict()
         for folder in (stage1_model, first.model_folder, second.model_folder)

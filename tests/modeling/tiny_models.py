@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import transformers as families
 from torch import Tensor
 
 from r2d.config.model import ModelConfig
+from r2d.modeling.backends.backend import Task
+from r2d.modeling.backends.packed import PackedT5
 from r2d.modeling.load import train_tokenizer
 from tests.conftest import TOY_LABELS, toy_examples
 
@@ -46,6 +48,16 @@ def random_rows(num_rows: int, longest: int, seed: int, shortest: int = 1) -> li
     generator = random.Random(seed)
     lengths = [generator.randint(shortest, longest) - 1 for _ in range(num_rows)]
     return [[*(generator.randrange(2, VOCABULARY) for _ in range(length)), END] for length in lengths]
+
+
+def learn(model: Any, batches: Iterable[tuple[Sequence[Any], Sequence[Any]]], *, learning_rate: float) -> Any:
+    """The model after a step for each batch of prompts and targets, in eval mode."""
+    backend, optimizer = PackedT5(model), torch.optim.AdamW(model.parameters(), lr=learning_rate)
+    for prompts, targets in batches:
+        optimizer.zero_grad()
+        backend.losses([Task(prompts, targets, num_tokens=sum(map(len, targets)))]).total.backward()
+        optimizer.step()
+    return model.eval()
 
 
 def padded_inputs(rows: Sequence[Sequence[int]], pad_id: int = 0) -> dict[str, Tensor]:

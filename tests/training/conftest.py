@@ -12,14 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from r2d.config.data import LabelsConfig
-from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage1Config, Stage2Config
 from r2d.training.data import Batch
 from r2d.training.schedules import Stage2Schedule
 from r2d.training.stage2 import Stage2Trainer, prepare_stage2
 from r2d.training.work import StageResult, StageWork
-from tests.conftest import TOY_LABELS, TOY_MODEL, toy_examples
+from tests.conftest import TOY_MODEL, changed, toy_work
 
 # 72 training rows make nine batches: these runs go through several epochs, and checkpoints fall inside them.
 STAGE1 = Stage1Config(max_steps=24, eval_every_steps=3, save_every_steps=5, learning_rate=5e-3, batch_size=8)
@@ -34,25 +32,12 @@ STAGE2_OF_RANKS = Stage2Config(
 )  # fmt: skip
 
 
-def toy_work(work_dir: Path, config: Stage1Config | Stage2Config, **rest: Any) -> StageWork[Any]:
-    """A work on the toy task, for processes that have no fixtures."""
-    return StageWork(
-        **{"examples": toy_examples(), "config": config, "model": TOY_MODEL, "labels": TOY_LABELS, "work_dir": work_dir}
-        | rest
-    )
-
-
 def ranks_work(work_dir: Path, parts: int = 1) -> StageWork[Stage2Config]:
     """Stage 2 without Stage 1 and without dropout, in that many micro-batches a step."""
     config = STAGE2_OF_RANKS.model_copy(update={"gradient_accumulation_steps": parts})
     sizes = TOY_MODEL.scratch.model_copy(update={"dropout_rate": 0.0})
     model = TOY_MODEL.model_copy(update={"scratch": sizes})
     return toy_work(work_dir, config, model=model, method=MethodConfig(name="stage2_only"))
-
-
-def changed(work: StageWork[Any], **values: Any) -> StageWork[Any]:
-    """The work with other values in its config."""
-    return replace(work, config=work.config.model_copy(update=values))
 
 
 def weights_of(result: StageResult | Path) -> dict[str, torch.Tensor]:
@@ -66,18 +51,6 @@ def assert_same_weights(ours: StageResult | Path, theirs: StageResult | Path) ->
     expected, weights = weights_of(theirs), weights_of(ours)
     assert set(weights) == set(expected)
     assert [name for name in expected if not torch.equal(weights[name], expected[name])] == []
-
-
-@pytest.fixture
-def work(
-    examples: pa.Table, stage1_model: Path, stage2_config: Stage2Config, model_config: ModelConfig,
-    labels: LabelsConfig, tmp_path: Path,
-) -> StageWork[Stage2Config]:  # fmt: skip
-    """A short Stage 2."""
-    return StageWork(
-        examples=examples, config=stage2_config, model=model_config, labels=labels, work_dir=tmp_path / "work",
-        stage1_model=stage1_model,
-    )  # fmt: skip
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from r2d.config.training import MethodConfig, StageConfig
 from r2d.training.stage1 import train_stage1
 from r2d.training.stage2 import train_stage2
 from r2d.training.work import StageResult
-from tests.conftest import TOY_MODEL
-from tests.training.conftest import STAGE1, STAGE2, toy_work
+from tests.conftest import TOY_MODEL, toy_work
+from tests.training.conftest import STAGE1, STAGE2
 
 
 def train(

@@ -27,7 +27,8 @@ from r2d.training.callbacks import LossGuard, divisors, is_out_of_memory
 from r2d.training.stage2 import train_stage2
 from r2d.training.trainer import StageTrainer
 from r2d.training.work import StageWork
-from tests.training.conftest import assert_same_weights, changed
+from tests.conftest import changed
+from tests.training.conftest import assert_same_weights
 
 STEP = 7
 MOST_ROWS = 3

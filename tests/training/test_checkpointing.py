@@ -28,8 +28,7 @@ from r2d.training.checkpointing import (
     mark_complete,
 )
 from r2d.training.work import StageWork, differences, read_work, run_fingerprint, write_work
-from tests.conftest import toy_examples
-from tests.training.conftest import changed
+from tests.conftest import changed, toy_examples
 
 FILES = {"model.safetensors": 4000, "optimizer.pt": 3000, "trainer_state.json": 200, "nested/rng_state.pth": 50}
 FINGERPRINT = {"stage": "stage 2", "training": {"learning_rate": 0.001, "patience": 3, "save_every_steps": 5}}

@@ -13,7 +13,7 @@ from r2d.training import progress
 from r2d.training.progress import Progress
 from r2d.training.stage2 import train_stage2
 from r2d.training.work import StageResult, StageWork
-from tests.training.conftest import changed
+from tests.conftest import changed
 
 LOADER = SimpleNamespace(dataset=range(72))
 

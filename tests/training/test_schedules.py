@@ -10,7 +10,7 @@ from r2d.config.training import MethodConfig, Stage2Config
 from r2d.training.schedules import Stage2Schedule, uniform_draw
 from r2d.training.stage2 import train_stage2
 from r2d.training.work import StageWork
-from tests.training.conftest import changed
+from tests.conftest import changed
 
 PAPER = Stage2Schedule(Stage2Config(), MethodConfig())  # T = 30,000, T_w = 1,500, sampling over 18,000
 

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from r2d.config.data import LabelsConfig
-from r2d.config.model import LoraConfig, ModelConfig
+from r2d.config.model import LoraConfig
 from r2d.config.training import Stage1Config, Stage2Config
 from r2d.data.examples import split_of
 from r2d.errors import TrainingError
@@ -24,22 +23,15 @@ from r2d.training.schedules import uniform_draw
 from r2d.training.stage1 import prepare_stage1, train_stage1
 from r2d.training.stage2 import Stage2Trainer, train_stage2
 from r2d.training.work import StageWork
+from tests.conftest import changed
 from tests.training.conftest import (
     assert_same_weights,
-    changed,
     first_rows,
     fix_schedule,
     token_counts,
     token_losses,
     weights_of,
 )
-
-
-@pytest.fixture
-def stage1_work(
-    examples: pa.Table, stage1_config: Stage1Config, model_config: ModelConfig, labels: LabelsConfig, tmp_path: Path
-) -> StageWork[Stage1Config]:
-    return StageWork(examples=examples, config=stage1_config, model=model_config, labels=labels, work_dir=tmp_path)
 
 
 @pytest.mark.parametrize(("alpha", "pi"), [(0.7, 0.0), (0.3, 1.0), (0.0, 1.0), (1.0, 0.0)])
