@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from r2d.config.data import DataConfig
@@ -59,9 +60,10 @@ def measured(name: str, num_rows: int) -> Iterator[None]:
 def main(num_rows: int) -> None:
     from r2d.data.examples import content_hash
     from r2d.data.load import load_examples
-    from r2d.data.validation import validate
     from r2d.data.validation.report import render_data_report
+    from r2d.data.validation.validate import validate
     from r2d.files import write_parquet
+    from r2d.modeling.load import count_tokens
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "notes.csv"
@@ -77,7 +79,7 @@ def main(num_rows: int) -> None:
         with measured("load", num_rows):
             examples = load_examples(data)
         with measured("validate", num_rows):
-            validation = validate(examples, config, labels=data.labels, model=model)
+            validation = validate(examples, config, labels=data.labels, count_tokens=partial(count_tokens, model=model))
         with measured("report", num_rows):
             render_data_report(validation, privacy=config.privacy)
         with measured("store", num_rows):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -170,9 +171,15 @@ def count_rows(run: RunConfig) -> int:
         DataError: the data cannot be read, or break their contract, so that no run could use them.
     """
     from r2d.data.load import load_examples
-    from r2d.data.validation import validate
+    from r2d.data.validation.validate import validate
+    from r2d.modeling.load import count_tokens
 
-    validation = validate(load_examples(run.data), run.validation, labels=run.data.labels, model=run.model)
+    validation = validate(
+        load_examples(run.data),
+        run.validation,
+        labels=run.data.labels,
+        count_tokens=partial(count_tokens, model=run.model),
+    )
     validation.raise_for_errors()
     return len(validation.examples)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,12 @@ from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
 from r2d.config.validation import PrivacyConfig
 from r2d.data.load import load_examples, load_labelled_file
-from r2d.data.validation import Validation, validate
+from r2d.data.validation.expectations import write_data_docs
+from r2d.data.validation.report import render_data_report
+from r2d.data.validation.validate import Validation, validate
 from r2d.errors import ConfigError
-from r2d.files import write_parquet
+from r2d.files import write_json, write_parquet
+from r2d.modeling.load import count_tokens
 from r2d.rationales.ingest import Ingestion, ingest
 
 if TYPE_CHECKING:
@@ -27,14 +31,13 @@ if TYPE_CHECKING:
 
 
 def validate_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None = None) -> Validation:
-    """Load and validate; write `examples.parquet`, `quarantine.parquet`, `findings.parquet`, `report.html` and, last,
-    `result.json`. A broken contract is written too; the caller decides whether it stops.
+    """Load and validate; write `examples.parquet`, `quarantine.parquet`, `findings.parquet`, `report.html`, suites and
+    results of Great Expectations (`expectation_suites.json`, `expectation_results.json`, pages in `data_docs/`) and,
+    last, `result.json`. A broken contract is written too; the caller decides whether it stops.
 
     Raises:
         DataError: the data cannot be read.
     """
-    from r2d.data.validation.report import render_data_report
-
     validation = _validated(run, start_folder)
     tables = {
         "examples": validation.examples,
@@ -47,6 +50,11 @@ def validate_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None =
         source={"source": run.data.path or run.data.format},
         synthetic=run.data.format == "synthetic_triage",
     )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "result.json").unlink(missing_ok=True)
+    write_json(out / "expectation_suites.json", validation.expectation_suites())
+    write_json(out / "expectation_results.json", validation.expectation_results())
+    write_data_docs(validation.suites, out / "data_docs")
     _write(out, tables, report, validation.result())
     return validation
 
@@ -169,7 +177,10 @@ def _labels_shown(labels: LabelsConfig) -> str:
 
 def _validated(run: RunConfig, start_folder: Path | None) -> Validation:
     return validate(
-        load_examples(run.data), run.validation, labels=run.data.labels, model=run.model, start_folder=start_folder
+        load_examples(run.data),
+        run.validation,
+        labels=run.data.labels,
+        count_tokens=partial(count_tokens, model=run.model, start_folder=start_folder),
     )
 
 

@@ -1,4 +1,4 @@
-"""Read the data as declared and give every row its split."""
+"""Step that reads the data as declared and gives every row its split."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ import pyarrow as pa
 from zenml import log_metadata, step
 
 from r2d.config.data import DataConfig
+from r2d.data import load
 from steps.cache import by_code
 from steps.materializers import TableMaterializer
 
@@ -18,8 +19,6 @@ def load_examples(data: DataConfig, data_fingerprint: str) -> Annotated[pa.Table
         data: the `data` section of the run.
         data_fingerprint: hash of the files' contents; it is not read here, it makes changed data a new cache key.
     """
-    from r2d.data.load import load_examples as load
-
-    examples = load(data)
+    examples = load.load_examples(data)
     log_metadata({"num_examples": examples.num_rows, "data_fingerprint": data_fingerprint, "format": data.format})
     return examples

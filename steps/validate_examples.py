@@ -1,5 +1,6 @@
-"""Hold the examples against the data contract before anything is trained on them."""
+"""Step that holds the examples against the data contract before anything is trained on them."""
 
+from functools import partial
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -36,18 +37,23 @@ def validate_examples(
     Annotated[dict[str, Any], "r2d_data_result"],
     Annotated[HTMLString, "r2d_data_report"],
     Annotated[Image, "r2d_data_picture"],
+    Annotated[dict[str, Any], "r2d_expectation_suites"],
+    Annotated[dict[str, Any], "r2d_expectation_results"],
 ]:
-    """The rows that go on, those that do not with the reasons, and the report; a broken contract stops the run.
+    """The rows that go on, those that do not with the reasons, the report, and the suites of Great Expectations with
+    their results; a broken contract stops the run.
 
     Args:
         reference_fingerprint: hash of the file `validation.reference`; not read here, but part of the cache key.
     """
     from mlops.registry.versions import start_folder
-    from r2d.data.validation import validate
     from r2d.data.validation.plots import data_picture
     from r2d.data.validation.report import render_data_report
+    from r2d.data.validation.validate import validate
+    from r2d.modeling.load import count_tokens
 
-    outcome = validate(examples, validation, labels=labels, model=model, start_folder=start_folder(model))
+    counter = partial(count_tokens, model=model, start_folder=start_folder(model))
+    outcome = validate(examples, validation, labels=labels, count_tokens=counter)
     result, report = outcome.result(), HTMLString(render_data_report(outcome, privacy=validation.privacy))
     log_metadata({name: value for name, value in result.items() if name.startswith("num_")})
     try:
@@ -55,4 +61,13 @@ def validate_examples(
     except DataError:
         save_artifact(report, name="r2d_data_report_of_a_stopped_run")
         raise
-    return outcome.examples, outcome.quarantined, outcome.findings, result, report, data_picture(outcome)
+    return (
+        outcome.examples,
+        outcome.quarantined,
+        outcome.findings,
+        result,
+        report,
+        data_picture(outcome),
+        outcome.expectation_suites(),
+        outcome.expectation_results(),
+    )

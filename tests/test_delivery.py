@@ -32,6 +32,7 @@ def test_the_delivery_is_validated_as_the_page_says(tmp_path: Path) -> None:
     assert "24 rows: 24 valid, 0 quarantined, 0 errors" in done.stdout
     assert {path.name for path in out.iterdir()} == {
         "examples.parquet", "quarantine.parquet", "findings.parquet", "result.json", "report.html",
+        "expectation_suites.json", "expectation_results.json", "data_docs",
     }  # fmt: skip
     assert json.loads((out / "result.json").read_text(encoding="utf-8"))["num_warnings"] == 0
 

@@ -26,9 +26,9 @@ FINDINGS_SCHEMA = pa.schema(
 """One row per finding: `field` is `text` or `rationales.<source>`, offsets count its characters as delivered."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DeidentifiedExamples:
-    """Examples after the policy."""
+    """Examples after the policy. It holds notes: its repr never shows them."""
 
     examples: pa.Table
     """Identifying text replaced where the policy is `redact`, else unchanged."""

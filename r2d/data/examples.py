@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -51,6 +51,15 @@ class Example:
     options: Sequence[str] = ()
     row: int = 0
     place: str = ""
+
+
+class TokenCounts(NamedTuple):
+    """Numbers of tokens of some texts, for a model that cuts them at a limit."""
+
+    what: str
+    """`texts` or `rationales`."""
+    counts: Sequence[int]
+    limit: int
 
 
 def to_table(examples: Iterable[Example]) -> pa.Table:

@@ -9,11 +9,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from r2d.config.data import LabelsConfig
 from r2d.config.model import REGISTERED, ModelConfig, ScratchConfig
+from r2d.data.examples import TokenCounts, split_of
 from r2d.errors import ModelError
 from r2d.modeling.architectures import ALLOWED, require_allowed
 from r2d.modeling.model_folder import require_same_labels
+from r2d.modeling.prompts import PromptEncoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -66,6 +70,31 @@ def start_tokenizer(
         return _load_tokenizer(name_or_folder, revision)
     except (OSError, ValueError) as error:
         raise ModelError(_cannot_load(name_or_folder, revision, error)) from error
+
+
+def count_tokens(examples: pa.Table, model: ModelConfig, start_folder: Path | None = None) -> list[TokenCounts]:
+    """Numbers of tokens of the label prompts and of all rationales of some examples, beside the limits of `model`.
+
+    A tokenizer from scratch is trained on these examples.
+
+    Args:
+        examples: table of `EXAMPLES_SCHEMA`.
+        start_folder: where `model.name` lies, if it is a registered version.
+
+    Raises:
+        ModelError: the tokenizer cannot be had.
+    """
+    rationales = [text for pairs in examples["rationales"].to_pylist() for _, text in pairs]
+    training_texts = split_of(examples, "train")["text"].to_pylist() + rationales
+    tokenizer = start_tokenizer(model, training_texts, folder=start_folder)
+    unlimited = model.model_copy(update={"max_input_tokens": 10**9, "max_rationale_tokens": 10**9})
+    prompts = PromptEncoder(tokenizer, unlimited)
+    texts = [len(ids) for ids in prompts.label_prompts(examples["text"].to_pylist())]
+    targets = [len(ids) for ids in prompts.rationale_targets(rationales)]
+    return [
+        TokenCounts("texts", texts, model.max_input_tokens),
+        TokenCounts("rationales", targets, model.max_rationale_tokens),
+    ]
 
 
 def load_pretrained(

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,12 @@ from typing import Any
 import pytest
 
 from r2d.config.data import DataConfig
-from r2d.config.model import ModelConfig
-from r2d.config.validation import ValidationConfig
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, content_hash, iterate_examples, to_table
 from r2d.data.fingerprint import data_fingerprint
 from r2d.data.load import load_examples
-from r2d.data.validation import validate
 from r2d.errors import DataError
 from r2d.synthetic.calls import Call, generate_calls
+from tests.data.messages import message_of
 
 NOTE = "Mme Dûrand rang at night"
 LABELS = ("Emergency Now", "Same Day")
@@ -41,21 +38,6 @@ def config_of(folder: Path, rows: list[dict[str, Any]], **values: Any) -> DataCo
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     values = {"labels": {"names": LABELS}, "columns": {"rationales": {"llm": "llm"}}} | values
     return DataConfig(format="jsonl", path=str(path), **values)
-
-
-def load_and_validate(config: DataConfig) -> None:
-    validation = ValidationConfig(min_text_characters=1, severities={"language": "off", "token_limit": "off"})
-    validate(load_examples(config), validation, labels=config.labels, model=ModelConfig()).raise_for_errors()
-
-
-def message_of(config: DataConfig) -> str:
-    """The message of the fault, once it is known that neither it nor its traceback quotes a note."""
-    with pytest.raises(DataError) as caught:
-        load_and_validate(config)
-    shown = "".join(traceback.format_exception(caught.value))
-    assert "Dûrand" not in shown
-    assert "rang at night" not in shown
-    return str(caught.value)
 
 
 def test_the_table_is_the_one_that_the_same_examples_make(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from r2d.config.data import DataConfig, LabelsConfig
-from r2d.config.model import ModelConfig
-from r2d.config.validation import ValidationConfig
 from r2d.data.examples import Example, iterate_examples
 from r2d.data.load import load_examples
-from r2d.data.validation import validate
 from r2d.errors import DataError
+from tests.data.messages import message_of
 
 NOTE = "Mme Dûrand rang at night"
 WHY = "because of her heart"
@@ -109,21 +106,6 @@ def config_of(path: Path | str, kind: str = "csv", **values: Any) -> DataConfig:
 
 def examples_of(config: DataConfig) -> list[Example]:
     return list(iterate_examples(load_examples(config)))
-
-
-def load_and_validate(config: DataConfig) -> None:
-    rules = ValidationConfig(min_text_characters=1, severities={"language": "off", "token_limit": "off"})
-    validate(load_examples(config), rules, labels=config.labels, model=ModelConfig()).raise_for_errors()
-
-
-def message_of(config: DataConfig) -> str:
-    """The message of the fault, once it is known that neither it nor its traceback quotes a note."""
-    with pytest.raises(DataError) as caught:
-        load_and_validate(config)
-    shown = "".join(traceback.format_exception(caught.value))
-    for clinical in ("Dûrand", "rang at night", "her heart"):
-        assert clinical not in shown
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("name", WRITERS)

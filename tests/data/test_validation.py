@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,12 @@ from hypothesis import strategies as st
 from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig, ScratchConfig
 from r2d.config.validation import PrivacyConfig, ValidationConfig
-from r2d.data.examples import EXAMPLES_SCHEMA, Example, content_hash, iterate_examples, to_table
-from r2d.data.validation import QUARANTINE_SCHEMA, Validation, validate
+from r2d.data.examples import Example, content_hash, iterate_examples, to_table
+from r2d.data.validation.expectations import write_data_docs
+from r2d.data.validation.measures import measure_rows
+from r2d.data.validation.validate import QUARANTINE_SCHEMA, Validation, validate
 from r2d.errors import DataError
+from r2d.modeling.load import count_tokens
 from tests.conftest import TOY_LABELS, toy_examples
 
 SMALL = ModelConfig(name="scratch", scratch=ScratchConfig(vocab_size=120))
@@ -29,7 +34,6 @@ WORDS = [
 
 def rows_of(num_rows: int = 24) -> list[Example]:
     """Examples that meet every expectation; no two share a word triple."""
-    rows = list(iterate_examples(toy_examples(num_rows)))
     return [
         replace(
             row,
@@ -38,17 +42,28 @@ def rows_of(num_rows: int = 24) -> list[Example]:
             row=n,
             place=f"notes.csv: row {n + 1}",
         )
-        for n, row in enumerate(rows)
+        for n, row in enumerate(iterate_examples(toy_examples(num_rows)))
     ]
 
 
-def check(rows: list[Example], *, labels: LabelsConfig = TOY_LABELS, **values: Any) -> Validation:
-    return validate(to_table(rows), ValidationConfig(**values), labels=labels, model=SMALL)
+def rows_of_split(rows: list[Example], split: str) -> list[int]:
+    return [n for n, row in enumerate(rows) if row.split == split]
+
+
+def check(
+    rows: list[Example], *, labels: LabelsConfig = TOY_LABELS, model: ModelConfig = SMALL, **values: Any
+) -> Validation:
+    counter = partial(count_tokens, model=model)
+    return validate(to_table(rows), ValidationConfig(**values), labels=labels, count_tokens=counter)
 
 
 def outcomes(validation: Validation) -> dict[str, tuple[str, int]]:
     """Every expectation that is not met: its outcome and how often."""
-    return {one.name: (one.outcome, one.num_unexpected) for one in validation.checks if not one.passed}
+    return {check.name: (check.outcome, check.num_unexpected) for check in validation.checks if not check.passed}
+
+
+def found(validation: Validation) -> dict[str, tuple[str, ...]]:
+    return {check.name: check.found for check in validation.checks if not check.passed}
 
 
 def test_sound_examples_meet_every_expectation_and_go_on_unchanged() -> None:
@@ -57,96 +72,89 @@ def test_sound_examples_meet_every_expectation_and_go_on_unchanged() -> None:
     assert outcomes(validation) == {}
     assert content_hash(validation.examples) == content_hash(to_table(rows))
     assert (validation.num_rows, len(validation.quarantined), validation.num_redacted) == (24, 0, 0)
-    assert {one.name for one in validation.checks} >= set(ValidationConfig.checks()) - {"label_drift", "length_drift"}
+    names = {check.name for check in validation.checks}
+    assert names >= set(ValidationConfig.checks()) - {"label_drift", "length_drift"}
     validation.raise_for_errors()
 
 
-FAULTS = [
-    ({"id": " "}, {}),
-    ({"id": "toy-002"}, {}),
-    ({"split": "holdout"}, {}),
-    ({"text": " . "}, {}),
-    ({"label": "see a doctor"}, {}),
-    ({"text": "Headache"}, {"min_text_characters": 20}),
-    ({"text": "The patient \x07 has a very sore throat today"}, {}),
-    ({"text": "The patient didnâ€™t sleep at all the whole night"}, {}),
-]
-NAMES = [
-    "id_present", "id_unique", "split_known", "text_present", "label_declared", "text_length", "control_characters",
-    "mojibake",
-]  # fmt: skip
+FAULTS: dict[str, dict[str, Any]] = {
+    "id_present": {"id": ""},
+    "id_unique": {"id": "toy-002"},
+    "split_known": {"split": "holdout"},
+    "text_present": {"text": " . "},
+    "label_declared": {"label": "see a doctor"},
+    "text_length": {"text": "Headache"},
+    "rationale_length": {"rationales": {"llm": "Because of the finding.", "nurse": "pain"}},
+    "control_characters": {"text": "The patient \x07 has a very sore throat today"},
+    "mojibake": {"text": "The patient didnâ€™t sleep at all the whole night"},
+    "rationale_equals_text": {"rationales": {"llm": " the  PATIENT called"}, "text": "The patient called "},
+}
+"""Expectation -> the change to a row that does not meet it."""
 
 
-@pytest.mark.parametrize(("change", "name"), [(c[0], n) for c, n in zip(FAULTS, NAMES, strict=True)])
+@pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize("severity", ["error", "quarantine", "warn", "off"])
-def test_the_severity_of_an_expectation_decides_what_becomes_of_the_row(
-    change: dict[str, str], name: str, severity: str
-) -> None:
+def test_the_severity_of_an_expectation_decides_what_becomes_of_the_row(name: str, severity: str) -> None:
     rows = rows_of()
-    rows[1] = replace(rows[1], **{key: value.strip() if key == "id" else value for key, value in change.items()})
-    limits = next(extra for (fault, extra) in FAULTS if fault == change)
-    validation = check(rows, severities={name: severity, "id_unique": "off"} | {name: severity}, **limits)
-    found = outcomes(validation).get(name)
-    twice = 2 if name == "id_unique" else 1
+    rows[1] = replace(rows[1], **FAULTS[name])
+    validation = check(rows, severities={name: severity})
     if severity == "off":
-        assert found is None
+        assert name not in outcomes(validation)
         return
-    assert found == (severity, twice)
-    reasons = dict(
-        zip(validation.quarantined["row"].to_pylist(), validation.quarantined["reasons"].to_pylist(), strict=True)
-    )
-    assert (1 in reasons and name in reasons[1]) == (severity == "quarantine")
+    assert outcomes(validation)[name] == (severity, 2 if name == "id_unique" else 1)
+    quarantined = validation.quarantined
+    reasons = dict(zip(quarantined["row"].to_pylist(), quarantined["reasons"].to_pylist(), strict=True))
+    assert (name in reasons.get(1, [])) == (severity == "quarantine")
     if severity == "error":
         with pytest.raises(DataError, match=rf"{name} \(.*notes\.csv: row 2"):
             validation.raise_for_errors()
 
 
-def test_messages_and_results_name_places_and_ids_and_quote_no_note() -> None:
+def test_messages_results_and_suites_name_places_and_ids_and_quote_no_note(tmp_path: Path) -> None:
     rows = rows_of()
     rows[3] = replace(rows[3], text="Sentinelword " * 3 + "\x00", label="x" * 60 + " sentinelword", split="nowhere")
-    rows[4] = replace(rows[4], text=rows[3].text, rationales={"llm": rows[3].text})
+    rows[4] = replace(rows[4], text=rows[3].text, rationales={"llm": rows[3].text}, split="a sentinelword or two more")
     validation = check(rows, privacy={"policy": "warn"})
     with pytest.raises(DataError) as caught:
         validation.raise_for_errors()
     assert "notes.csv: row 4, id 'toy-003'" in str(caught.value)
-    for text in (str(caught.value), json.dumps(validation.result()), repr(validation.checks)):
+    write_data_docs(validation.suites, tmp_path)
+    pages = [path.read_text(encoding="utf-8") for path in sorted(tmp_path.glob("*.html"))]
+    suites = [validation.expectation_suites(), validation.expectation_results()]
+    for text in (str(caught.value), json.dumps(validation.result()), repr(validation), json.dumps(suites), *pages):
         assert "entinelword" not in text
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    faults=st.lists(st.tuples(st.integers(0, 23), st.sampled_from(range(len(FAULTS)))), max_size=12),
-    severities=st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["quarantine", "warn", "error"])),
+    faults=st.lists(st.tuples(st.integers(0, 23), st.sampled_from(list(FAULTS.values()))), max_size=12),
+    severities=st.dictionaries(st.sampled_from(list(FAULTS)), st.sampled_from(["quarantine", "warn", "error"])),
 )
 def test_no_row_is_ever_lost_and_what_goes_on_meets_what_quarantines(
-    faults: list[tuple[int, int]], severities: dict[str, str]
+    faults: list[tuple[int, dict[str, Any]]], severities: dict[str, str]
 ) -> None:
     rows = rows_of()
-    for row, kind in faults:
-        rows[row] = replace(rows[row], **FAULTS[kind][0])
-    values: dict[str, Any] = {"severities": severities | {"language": "off", "token_limit": "off"}}
-    validation = check(rows, privacy={"policy": "off"}, **values)
+    for row, change in faults:
+        rows[row] = replace(rows[row], **change)
+    values: dict[str, Any] = {
+        "severities": severities | {"language": "off", "token_limit": "off"},
+        "privacy": {"policy": "off"},
+    }
+    validation = check(rows, **values)
     kept, aside = validation.examples["row"].to_pylist(), validation.quarantined["row"].to_pylist()
     assert sorted(kept + aside) == list(range(24))
     assert kept == sorted(kept)
     assert validation.quarantined.schema.equals(QUARANTINE_SCHEMA)
     assert all(validation.quarantined["reasons"].to_pylist())
-    again = validate(
-        validation.examples, ValidationConfig(**values, privacy={"policy": "off"}), labels=TOY_LABELS, model=SMALL
-    )
-    assert len(again.quarantined) == 0
+    assert len(check(list(iterate_examples(validation.examples)), **values).quarantined) == 0
 
 
 def test_of_two_copies_in_two_splits_the_one_nearer_to_training_is_taken_out() -> None:
     rows = rows_of()
-    where = {
-        split: [n for n, row in enumerate(rows) if row.split == split] for split in ("train", "validation", "test")
-    }
-    train, validation_row, test = where["train"][0], where["validation"][0], where["test"][0]
+    train, validation_row, test = (rows_of_split(rows, split)[0] for split in ("train", "validation", "test"))
     rows[train] = replace(rows[train], text="  " + rows[test].text.upper(), label=rows[test].label)
     rows[validation_row] = replace(rows[validation_row], text=rows[test].text, label=rows[test].label)
-    stopped = check(rows)
-    assert outcomes(stopped) == {"text_across_splits": ("error", 2)}
+    assert outcomes(check(rows)) == {"text_across_splits": ("error", 2)}
     aside = check(rows, severities={"text_across_splits": "quarantine"})
     assert sorted(aside.quarantined["row"].to_pylist()) == sorted([train, validation_row])
     assert test in aside.examples["row"].to_pylist()
@@ -155,27 +163,35 @@ def test_of_two_copies_in_two_splits_the_one_nearer_to_training_is_taken_out() -
 def test_near_copies_are_found_inside_and_across_splits() -> None:
     rows = rows_of(60)
     words = " ".join(f"word{n}" for n in range(60))
-    where = {split: [n for n, row in enumerate(rows) if row.split == split] for split in ("train", "test")}
-    first, second, test = *where["train"][:2], where["test"][0]
+    first, second, *_ = rows_of_split(rows, "train")
+    test = rows_of_split(rows, "test")[0]
     for n, text in ((first, words), (second, words + " once more"), (test, words + " really")):
         rows[n] = replace(rows[n], text=text, label=rows[first].label)
-    found = outcomes(check(rows, severities={"language": "off"}))
-    assert found == {"near_duplicate": ("warn", 1), "near_duplicate_across_splits": ("warn", 2)}
+    validation = check(rows, severities={"language": "off"})
+    assert outcomes(validation) == {"near_duplicate": ("warn", 1), "near_duplicate_across_splits": ("warn", 2)}
+
+
+def test_empty_texts_are_no_copies_of_each_other() -> None:
+    rows = [replace(row, text="-") if n < 12 else row for n, row in enumerate(rows_of())]
+    validation = check(rows, min_text_characters=1)
+    assert outcomes(validation) == {"text_present": ("error", 12)}
 
 
 def test_equal_texts_with_different_labels_conflict() -> None:
     rows = rows_of()
-    train = [n for n, row in enumerate(rows) if row.split == "train"]
-    other = next(n for n in train if rows[n].label != rows[train[0]].label)
-    rows[other] = replace(rows[other], text=rows[train[0]].text)
+    first, *others = rows_of_split(rows, "train")
+    other = next(n for n in others if rows[n].label != rows[first].label)
+    rows[other] = replace(rows[other], text=rows[first].text)
     assert outcomes(check(rows)) == {"exact_duplicate": ("warn", 1), "label_conflict": ("warn", 2)}
 
 
-def test_a_group_in_two_splits_stops_the_run() -> None:
+@pytest.mark.parametrize(("group", "expected"), [("p1", {"group_across_splits": ("error", 2)}), ("", {})])
+def test_a_group_in_two_splits_stops_the_run_and_no_group_does_not(group: str, expected: dict[str, Any]) -> None:
     rows = rows_of()
-    train, test = (next(n for n, row in enumerate(rows) if row.split == split) for split in ("train", "test"))
-    rows[train], rows[test] = replace(rows[train], group="p1"), replace(rows[test], group="p1")
-    assert outcomes(check(rows)) == {"group_across_splits": ("error", 2)}
+    for split in ("train", "test"):
+        row = rows_of_split(rows, split)[0]
+        rows[row] = replace(rows[row], group=group)
+    assert outcomes(check(rows)) == expected
 
 
 PHONE = "please call (212) 555-0187 back"
@@ -190,37 +206,30 @@ def test_the_privacy_policy_decides_what_becomes_of_a_telephone_number(policy: s
     everything = json.dumps([validation.examples.to_pylist(), validation.quarantined.to_pylist()])
     assert ("555-0187" in everything) == (policy != "redact")
     assert "555-0187" not in json.dumps([validation.result(), validation.findings.to_pylist()])
-    fields = validation.findings["field"].to_pylist()
-    assert fields == ([] if policy == "off" else ["text", "rationales.llm"])
+    assert validation.findings["field"].to_pylist() == ([] if policy == "off" else ["text", "rationales.llm"])
+    expected = {"quarantine": {"privacy": ("quarantine", 1)}, "warn": {"privacy": ("warn", 1)}}
+    assert outcomes(validation) == expected.get(policy, {})
+    assert validation.quarantined["reasons"].to_pylist() == ([["privacy"]] if policy == "quarantine" else [])
+    assert validation.num_redacted == (1 if policy == "redact" else 0)
     if policy == "redact":
         redacted = next(row for row in iterate_examples(validation.examples) if row.row == 2)
         assert redacted.text.endswith("please call [PHONE_1] back")
         assert "please call [PHONE_1] back" in redacted.rationales["llm"]
-        assert (validation.num_redacted, outcomes(validation)) == (1, {})
         finding = validation.findings.to_pylist()[0]
         assert text[finding["start"] : finding["end"]] == "(212) 555-0187"
-    if policy == "quarantine":
-        assert validation.quarantined["reasons"].to_pylist() == [["privacy"]]
-    if policy == "warn":
-        assert outcomes(validation) == {"privacy": ("warn", 1)}
 
 
-def test_figures_of_the_table_warn_with_the_figure_and_its_limit() -> None:
-    rows = rows_of()
-    for n in range(0, 24, 2):
-        rows[n] = replace(rows[n], rationales={})
-    limits = {"min_rationale_coverage": 0.9, "max_cut_share": 0.0}
+def test_metrics_of_the_data_set_warn_with_the_value_and_its_limit() -> None:
+    rows = [row if n % 2 else replace(row, rationales={}) for n, row in enumerate(rows_of())]
+    rows = [row if row.split != "test" else replace(row, label="self care") for row in rows]
     model = SMALL.model_copy(update={"max_input_tokens": 8})
-    validation = validate(to_table(rows), ValidationConfig(**limits), labels=TOY_LABELS, model=model)
-    found = {one.name: one.found for one in validation.checks if not one.passed}
-    assert found["rationale_coverage"] == ("rows with a rationale of source 'llm': 0.5, should be at least 0.9",)
-    assert found["token_limit"] == ("texts cut at 8 tokens: 1, should be at most 0",)
-
-
-def test_a_label_that_is_absent_from_a_split_is_named() -> None:
-    rows = [row if row.split != "test" else replace(row, label="self care") for row in rows_of()]
-    found = {one.name: one.found for one in check(rows).checks if not one.passed}
-    assert "labels absent from test (emergency now): 1, should be at most 0" in found["labels_in_every_split"]
+    unmet = found(check(rows, model=model, min_rationale_coverage=0.9, max_cut_share=0.0, max_label_divergence=0.01))
+    assert unmet["rationale_coverage"] == ("rows with a rationale of source 'llm': 0.5, should be at least 0.9",)
+    assert unmet["token_limit"] == ("texts cut at 8 tokens: 1, should be at most 0",)
+    assert unmet["labels_in_every_split"] == ("labels absent from test (emergency now): 1, should be at most 0",)
+    assert unmet["label_balance"][0].startswith("Jensen-Shannon divergence of the labels of test: 0.")
+    french = [replace(row, text=f"Le patient se plaint de maux de tête, {n} fois") for n, row in enumerate(rows)]
+    assert found(check(french))["language"] == ("texts in 'en': 0, should be at least 0.9",)
 
 
 def test_drift_is_measured_against_an_earlier_result(tmp_path: Path) -> None:
@@ -228,8 +237,7 @@ def test_drift_is_measured_against_an_earlier_result(tmp_path: Path) -> None:
     reference = {"reference": str(tmp_path / "result.json")}
     assert outcomes(check(rows_of(60), **reference)) == {}
     longer = [replace(row, text=f"{row.text} {row.text[::-1]}", label="self care") for row in rows_of(60)]
-    found = outcomes(check(longer, **reference, severities={"language": "off"}))
-    assert {"label_drift", "length_drift"} <= found.keys()
+    assert {"label_drift", "length_drift"} <= outcomes(check(longer, **reference)).keys()
 
 
 def test_a_reference_that_is_no_result_is_named(tmp_path: Path) -> None:
@@ -253,26 +261,56 @@ def test_a_split_that_the_quarantine_empties_stops_the_run() -> None:
         validation.raise_for_errors()
 
 
-def test_a_tokenizer_that_cannot_be_had_is_said_and_not_passed() -> None:
+@pytest.mark.parametrize("severity", ["warn", "error"])
+def test_what_cannot_be_measured_is_said_and_not_passed(severity: str) -> None:
+    severities = {"token_limit": severity, "language": severity}
     model = ModelConfig(name="models/nowhere-to-be-found")
-    validation = validate(to_table(rows_of()), ValidationConfig(), labels=TOY_LABELS, model=model)
-    (one,) = [one for one in validation.checks if not one.passed]
-    assert (one.name, one.outcome) == ("token_limit", "not measured")
-    assert "models/nowhere-to-be-found" in one.not_measured
+    rows = [replace(row, text=f"{n} mg 12:0{n % 10}") for n, row in enumerate(rows_of())]
+    validation = check(rows, model=model, severities=severities, min_text_characters=1)
+    not_measured = {check.name: check.not_measured for check in validation.checks if check.not_measured}
+    assert "models/nowhere-to-be-found" in not_measured.pop("token_limit")
+    assert not_measured == {"language": "texts are too short"}
+    errors = {check.name for check in validation.errors}
+    assert errors == ({"token_limit", "language"} if severity == "error" else set())
+    without_model = validate(to_table(rows), ValidationConfig(), labels=TOY_LABELS)
+    assert "no tokenizer was given" in {check.not_measured for check in without_model.checks}
 
 
 def test_other_columns_are_refused() -> None:
     with pytest.raises(DataError, match="examples have columns"):
-        validate(pa.table({"id": ["a"]}), ValidationConfig(), labels=TOY_LABELS, model=SMALL)
+        validate(pa.table({"id": ["a"]}), ValidationConfig(), labels=TOY_LABELS)
 
 
-def test_the_expectations_look_at_measures_and_never_at_the_notes() -> None:
-    from r2d.data.validation.measures import measure
-
-    frame = measure(to_table(rows_of()), TOY_LABELS, ValidationConfig())
+def test_great_expectations_holds_measures_of_rows_and_of_the_data_set(tmp_path: Path) -> None:
+    rows = rows_of()
+    rows[1] = replace(rows[1], label="go home", text=rows[2].text, split=rows[2].split)
+    validation = check(rows, severities={"exact_duplicate": "quarantine"})
+    frame = measure_rows(to_table(rows), TOY_LABELS, ValidationConfig(), num_identifiers=pa.array([0] * 24).to_numpy())
     assert not frame.astype(str).apply(lambda column: column.str.contains("patient")).to_numpy().any()
+    suites, results = validation.expectation_suites(), validation.expectation_results()
+    assert suites.keys() == results.keys() == {"rows", "metrics"}
+    for name, suite in suites.items():
+        assert [one["type"] for one in suite["expectations"]] == [
+            one["expectation_config"]["type"] for one in results[name]["results"]
+        ]
+    by_check = {one["expectation_config"]["meta"]["check"]: one for one in results["rows"]["results"]}
+    assert by_check["label_declared"]["expectation_config"]["kwargs"]["value_set"] == list(TOY_LABELS.names)
+    assert by_check["label_declared"]["result"]["unexpected_count"] == 1
+    assert by_check["language"]["expectation_config"]["type"] == "expect_column_mean_to_be_between"
+    assert by_check["exact_duplicate"]["expectation_config"]["severity"] == "warning"
+    checks = {one["expectation_config"]["meta"]["check"] for suite in results.values() for one in suite["results"]}
+    assert checks == {check.name for check in validation.checks}
+    again = check(rows, severities={"exact_duplicate": "quarantine"})
+    assert (again.expectation_suites(), again.expectation_results()) == (suites, results)
+    write_data_docs(validation.suites, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"rows.html", "metrics.html"}
+    for path in tmp_path.iterdir():
+        html = path.read_text(encoding="utf-8")
+        assert "http" not in html
+        assert "../" not in html
+    text = re.sub("<[^>]*>", "", (tmp_path / "rows.html").read_text(encoding="utf-8"))
+    assert "values must belong to this set: emergency now self care" in " ".join(text.split())
 
 
-def test_privacy_and_schema_have_defaults_that_protect() -> None:
+def test_privacy_has_a_default_that_protects() -> None:
     assert PrivacyConfig().policy == "redact"
-    assert EXAMPLES_SCHEMA.names[:4] == ["id", "split", "text", "label"]

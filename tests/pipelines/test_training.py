@@ -69,7 +69,8 @@ def test_every_artifact_has_a_content_hash_or_is_a_picture(first_run: Run, workp
     hashes = workplace.python(f"{LAST_RUN}answer = {{name: artifact.content_hash {OUTPUTS}}}")
     assert set(hashes) == {
         "r2d_examples", "r2d_valid_examples", "r2d_quarantine", "r2d_privacy_findings", "r2d_data_result",
-        "r2d_data_report", "r2d_data_picture", "r2d_stage1_examples", "r2d_stage2_examples",
+        "r2d_data_report", "r2d_data_picture", "r2d_expectation_suites", "r2d_expectation_results",
+        "r2d_stage1_examples", "r2d_stage2_examples",
         "r2d_rationale_provenance", "r2d_rejected_rationales", "r2d_ingestion_result", "r2d_ingestion_report",
         "r2d_stage1_model", "r2d_stage1_curves", "r2d_stage1_curves_live",
         "r2d_stage2_model", "r2d_stage2_curves", "r2d_stage2_curves_live",

@@ -14,7 +14,7 @@ import pytest
 from r2d.config.data import DataConfig
 from r2d.config.rationales import RationalesConfig
 from r2d.data.examples import Example, iterate_examples, to_table
-from r2d.data.validation import QUARANTINE_SCHEMA
+from r2d.data.validation.validate import QUARANTINE_SCHEMA
 from r2d.errors import DataError
 from r2d.rationales.ingest import Ingestion, ingest
 from r2d.rationales.provenance import trained_on

@@ -11,7 +11,7 @@ import pytest
 
 from r2d.config.loading import parse_config
 from r2d.data.load import load_examples
-from r2d.data.validation import validate
+from r2d.data.validation.validate import validate
 from r2d.rationales.ingest import Ingestion, ingest
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -22,7 +22,7 @@ def ingested(tmp_path: Path, values: dict[str, Any]) -> Ingestion:
     checks = {"text_across_splits": "warn", "labels_in_every_split": "off", "language": "off", "token_limit": "off"}
     values["validation"] = {"privacy": {"policy": "warn"}, "severities": checks}
     run = parse_config(values)
-    validation = validate(load_examples(run.data), run.validation, labels=run.data.labels, model=run.model)
+    validation = validate(load_examples(run.data), run.validation, labels=run.data.labels)
     validation.raise_for_errors()
     return ingest(
         validation.examples,

@@ -11,14 +11,13 @@ import pyarrow.compute as pc
 from markupsafe import Markup
 
 from r2d.data.examples import SPLITS, split_of
+from r2d.data.validation.validate import Validation
 from r2d.reports import plots
 from r2d.reports.plots import new_figure, style_axes, to_image, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL.Image import Image
-
-    from r2d.data.validation.validate import Validation
 
 SPLIT_COLOURS = dict(zip(SPLITS, (plots.BLUE, plots.ORANGE, plots.GREEN), strict=True))
 OUTCOME_COLOURS = {

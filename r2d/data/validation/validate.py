@@ -1,46 +1,49 @@
-"""The door of the validation: privacy first, then the expectations, then rows that must go are set aside."""
+"""Validation: privacy first, then the expectations, then rows that must go are set aside."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from r2d.config.data import LabelsConfig
-from r2d.config.model import ModelConfig
 from r2d.config.validation import Severity, ValidationConfig
 from r2d.data.deidentify import deidentify_examples
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS
-from r2d.data.validation.checks import Check
-from r2d.data.validation.figures import Figure, figures_of
-from r2d.data.validation.measures import measure
-from r2d.data.validation.suite import check_figures, check_rows
+from r2d.data.validation.expectations import Check, CheckedSuite, check_examples
+from r2d.data.validation.measures import (
+    CountTokens,
+    DatasetMetric,
+    Profile,
+    measure_dataset,
+    measure_rows,
+    profile_of,
+)
 from r2d.errors import DataError
 
 QUARANTINE_SCHEMA = EXAMPLES_SCHEMA.append(pa.field("reasons", pa.list_(pa.string()), nullable=False))
 """A row that was set aside, whole, with the expectations that it did not meet."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Validation:
-    """What came of a table: the rows that go on, those that do not, and why."""
+    """The rows that go on, those that do not, and why. It holds notes: its repr never shows them."""
 
     examples: pa.Table
     """Table of `EXAMPLES_SCHEMA`, identifying text replaced where the policy is `redact`."""
     quarantined: pa.Table
     """Table of `QUARANTINE_SCHEMA`."""
     findings: pa.Table
-    """Identifying text by id, field, recogniser, offsets in the text as delivered, and score; never the text."""
+    """Identifying text, as a table of `r2d.data.deidentify.FINDINGS_SCHEMA`; it holds no text."""
     checks: tuple[Check, ...]
-    figures: tuple[Figure, ...]
-    profile: dict[str, Any]
-    """What later data can be compared with: shares and deciles."""
+    metrics: tuple[DatasetMetric, ...]
+    profile: Profile
     num_redacted: int
     """Rows in which something was replaced."""
+    suites: tuple[CheckedSuite, ...] = ()
+    """The expectations as suites of Great Expectations, with their results."""
 
     @property
     def num_rows(self) -> int:
@@ -54,6 +57,7 @@ class Validation:
 
     @property
     def warnings(self) -> list[Check]:
+        """Expectations of severity `warn` that are not met."""
         return [check for check in self.checks if not check.passed and check.severity == "warn"]
 
     def raise_for_errors(self) -> None:
@@ -66,8 +70,8 @@ class Validation:
             kinds = "1 expectation" if len(self.errors) == 1 else f"{len(self.errors)} expectations"
             lines = [f"  {check.line()}" for check in self.errors]
             raise DataError("\n".join([f"the data contract is broken ({self.num_rows:,} rows, {kinds}):", *lines]))
-        counts = Counter(self.examples["split"].to_pylist())
-        empty = [split for split in ("train", "validation") if not counts[split]]
+        present = set(self.examples["split"].to_pylist())
+        empty = [split for split in ("train", "validation") if split not in present]
         if empty:
             fix = "add rows of that split, or remove data.columns.split to have the rows divided by data.split"
             if len(self.quarantined):
@@ -80,6 +84,7 @@ class Validation:
     def result(self) -> dict[str, Any]:
         """The machine-readable result: what `result.json` holds."""
         counts = Counter(zip(self.examples["split"].to_pylist(), self.examples["label"].to_pylist(), strict=True))
+        reasons = Counter(reason for reasons in self.quarantined["reasons"].to_pylist() for reason in reasons)
         return {
             "num_rows": self.num_rows,
             "num_valid": len(self.examples),
@@ -88,33 +93,47 @@ class Validation:
             "num_errors": len(self.errors),
             "num_warnings": len(self.warnings),
             "splits": {
-                split: {label: count for (where, label), count in sorted(counts.items()) if where == split}
+                split: {label: count for (of_split, label), count in sorted(counts.items()) if of_split == split}
                 for split in SPLITS
             },
-            "quarantine_reasons": dict(Counter(r for row in self.quarantined["reasons"].to_pylist() for r in row)),
+            "quarantine_reasons": dict(reasons),
             "privacy_findings": dict(Counter(self.findings["recogniser"].to_pylist())),
             "figures": [
-                {"name": one.name, "check": one.check, "value": one.value, "low": one.low, "high": one.high}
-                for one in self.figures
+                {key: getattr(metric, key) for key in ("name", "check", "value", "low", "high")}
+                for metric in self.metrics
             ],
-            "checks": [check.as_json() for check in self.checks],
+            "checks": [
+                {
+                    "name": check.name,
+                    "title": check.title,
+                    "severity": check.severity,
+                    "outcome": check.outcome,
+                    "num_unexpected": check.num_unexpected,
+                    "found": list(check.found),
+                    "not_measured": check.not_measured,
+                }
+                for check in self.checks
+            ],
             "profile": self.profile,
         }
 
+    def expectation_suites(self) -> dict[str, Any]:
+        """Suite name -> its expectations, as JSON of Great Expectations."""
+        return {checked.suite.name: checked.suite.to_json_dict() for checked in self.suites}
+
+    def expectation_results(self) -> dict[str, Any]:
+        """Suite name -> its results, as JSON of Great Expectations: counts and observed values, never a text."""
+        return {checked.suite.name: checked.result.to_json_dict() for checked in self.suites}
+
 
 def validate(
-    examples: pa.Table,
-    config: ValidationConfig,
-    *,
-    labels: LabelsConfig,
-    model: ModelConfig,
-    start_folder: Path | None = None,
+    examples: pa.Table, config: ValidationConfig, *, labels: LabelsConfig, count_tokens: CountTokens | None = None
 ) -> Validation:
     """Hold a table of `EXAMPLES_SCHEMA` against the data contract; `raise_for_errors` then stops what must not go on.
 
     Args:
-        model: its tokenizer and token limits say which texts would be cut.
-        start_folder: where `model.name` lies, if it is a registered version.
+        count_tokens: counts the tokens of a sample, to find out which texts a model would cut; without it the
+            expectation `token_limit` is not measured.
 
     Raises:
         DataError: the table has other columns, or `validation.reference` cannot be read.
@@ -122,39 +141,28 @@ def validate(
     if not examples.schema.equals(EXAMPLES_SCHEMA):
         raise DataError(f"examples have columns {examples.column_names}, expected are {EXAMPLES_SCHEMA.names}")
     deidentified = deidentify_examples(examples, config.privacy)
-    frame = measure(deidentified.examples, labels, config)
-    privacy: Severity = {"quarantine": "quarantine", "warn": "warn"}.get(config.privacy.policy, "off")  # type: ignore[assignment]
-    if privacy != "off":
-        frame["privacy"] = deidentified.num_findings > 0
-    figures, profile = figures_of(deidentified.examples, frame, labels, config, model, start_folder)
-    checks = [
-        *check_rows(frame, deidentified.examples["place"].to_pylist(), labels, config, privacy),
-        *check_figures(figures, config),
-    ]
-    kept, quarantined = _set_aside(deidentified.examples, checks)
-    assert len(kept) + len(quarantined) == len(examples)
-    return Validation(
-        examples=kept,
-        quarantined=quarantined,
-        findings=deidentified.findings,
-        checks=tuple(checks),
-        figures=tuple(figures),
-        profile=profile,
-        num_redacted=int((deidentified.num_findings > 0).sum()) if config.privacy.policy == "redact" else 0,
-    )
+    examples, num_identifiers = deidentified.examples, deidentified.num_findings
+    frame = measure_rows(examples, labels, config, num_identifiers)
+    profile = profile_of(frame, labels)
+    metrics = measure_dataset(examples, frame, profile, labels, config, count_tokens)
+    privacy: Severity = config.privacy.policy if config.privacy.policy in ("quarantine", "warn") else "off"
+    checked = check_examples(examples, frame, metrics, labels, config, privacy)
 
-
-def _set_aside(examples: pa.Table, checks: Sequence[Check]) -> tuple[pa.Table, pa.Table]:
-    """The rows that go on, and those that some check of severity `quarantine` takes out, with its name."""
     reasons: dict[int, list[str]] = {}
-    for check in checks:
+    for check in checked.checks:
         if check.severity == "quarantine":
             for row in check.rows:
                 reasons.setdefault(row, []).append(check.name)
-    rows = sorted(reasons)
-    kept = [True] * len(examples)
-    for row in rows:
-        kept[row] = False
-    out = examples.take(pa.array(rows, pa.int64()))
-    why = pa.array([reasons[row] for row in rows], pa.list_(pa.string()))
-    return examples.filter(pa.array(kept, pa.bool_())), out.append_column(QUARANTINE_SCHEMA.field("reasons"), why)
+    quarantined = examples.take(pa.array(sorted(reasons), pa.int64())).append_column(
+        QUARANTINE_SCHEMA.field("reasons"), pa.array([reasons[row] for row in sorted(reasons)], pa.list_(pa.string()))
+    )
+    return Validation(
+        examples=examples.filter(pa.array([row not in reasons for row in range(len(examples))], pa.bool_())),
+        quarantined=quarantined,
+        findings=deidentified.findings,
+        checks=tuple(checked.checks),
+        metrics=tuple(checked.metrics),
+        profile=profile,
+        num_redacted=int((num_identifiers > 0).sum()) if config.privacy.policy == "redact" else 0,
+        suites=tuple(checked.suites),
+    )
