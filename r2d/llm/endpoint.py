@@ -118,7 +118,11 @@ class Endpoint:
         values = values if isinstance(values, dict) else {}
         request_id = response.headers.get("x-request-id")
         if status != 200:
-            return Reply(status, request_id, None, _refusal_code(values.get("error")) or f"http_{status}")
+            error = values.get("error")
+            codes = [error.get(key) for key in ("code", "type")] if isinstance(error, dict) else []
+            # Servers may put the prompt into anything: only what looks like a code is kept.
+            codes = [code for code in codes if re.fullmatch(r"[a-z]+(_[a-z]+){1,7}", str(code))]
+            return Reply(status, request_id, None, next(iter(codes), f"http_{status}"))
         match values.get("choices"):
             case [{"message": dict()}, *_]:
                 return Reply(status, request_id, values)
@@ -145,15 +149,6 @@ def _read_key(source: EndpointConfig) -> SecretStr | None:
             "look for a line break or a quotation mark that was copied along"
         )
     return SecretStr(key)
-
-
-def _refusal_code(error: Any) -> str | None:
-    """The code of a refusal, if it looks like one: servers may put the prompt into their messages."""
-    for key in ("code", "type"):
-        code = error.get(key) if isinstance(error, dict) else None
-        if isinstance(code, str) and re.fullmatch(r"[a-z]+(_[a-z]+){1,7}", code):
-            return code
-    return None
 
 
 def retry_after_seconds(header: str | None) -> float:

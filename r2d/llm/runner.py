@@ -11,16 +11,17 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from r2d.errors import GenerationError
-from r2d.llm.answers import Answers, BudgetSpent, CostLedger, Tokens
+from r2d.llm.answers import Answers, BudgetSpent, CostLedger
 from r2d.llm.endpoint import Endpoint, Reply, TransientFault
-from r2d.llm.progress import SECONDS_BETWEEN_LINES, Progress, RequestSummary
 from r2d.llm.requests import Request, RequestList
+from r2d.reports.progress import Progress
 from r2d.signals import leave, signals_caught
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 """The pause before a retry is drawn from 0 to a bound that doubles from the first to the longest."""
 DRAIN_SECONDS = 20.0
 """How long requests in flight are waited for on a signal; below the 30 seconds that Kubernetes grants a pod."""
+SECONDS_BETWEEN_LINES = 5.0
+"""Of the progress in the log."""
 ACCOUNT_STATUSES = frozenset({401, 402, 407})
 """They say nothing about the request: every other one would fail alike."""
 ADDRESS_STATUSES = frozenset({403, 404, 405})
@@ -47,7 +50,33 @@ class Stopped(Exception):  # noqa: N818 -- it unwinds a request that waits for i
     """A stop was asked for while a request waited."""
 
 
-def run_requests(requests: RequestList, answers: Path) -> RequestSummary:
+@dataclass
+class RunCounts:
+    """How far a run of requests has come."""
+
+    total: int
+    num_reused: int = 0
+    """Settled by earlier runs: not asked again."""
+    num_answered: int = 0
+    """With an answer, of this run or an earlier one."""
+    num_failed: int = 0
+    """Refused by the endpoint for what they say (4xx), in this run or an earlier one: not asked again."""
+    num_gave_up: int = 0
+    """Out of retries in this run: the next run asks them again."""
+    num_sent: int = 0
+    """Of this run, retries included."""
+    num_retries: int = 0
+
+    @property
+    def num_done(self) -> int:
+        return self.num_answered + self.num_failed + self.num_gave_up
+
+    @property
+    def num_left(self) -> int:
+        return self.total - self.num_done
+
+
+def run_requests(requests: RequestList, answers: Path) -> RunCounts:
     """Send every request that `answers` does not settle yet; each answer is appended at once.
 
     A request is known by its id and the hash of its body: an edited prompt, model or note asks anew, and going back to
@@ -62,25 +91,24 @@ def run_requests(requests: RequestList, answers: Path) -> RequestSummary:
         GenerationError: another process writes this file, a budget is spent, or the endpoint fails.
         KeyboardInterrupt, SystemExit: SIGINT or SIGTERM, once the requests in flight are answered.
     """
+    counts = RunCounts(len(requests))
+    stop_reason = None
     with Answers(answers) as file:
-        ledger = CostLedger(file, requests.source)
-        progress = Progress(requests.source.model, len(requests), file, ledger)
         missing = []
         for place, key in enumerate(requests.hashes()):  # makes every prompt, so that a faulty one shows unpaid
             is_answered = file.settled.get(key)
             if is_answered is None:
                 missing.append(place)
-            elif is_answered:
-                progress.reused_answers += 1
             else:
-                progress.reused_failures += 1
-        if len(missing) < len(requests):
-            logger.info("%s: %d of %d are settled already", answers, len(requests) - len(missing), len(requests))
-        stop_reason = asyncio.run(RequestRunner(requests, file, ledger, progress).run(missing)) if missing else None
-        progress.log()
-        summary = progress.summary()
+                counts.num_reused += 1
+                counts.num_answered += is_answered
+                counts.num_failed += not is_answered
+        if counts.num_reused:
+            logger.info("%s: %d of %d are settled already", answers, counts.num_reused, counts.total)
+        if missing:
+            stop_reason = asyncio.run(RequestRunner(requests, file, counts).run(missing))
     if stop_reason is not None:
-        reached = f"{summary.num_answered} of {summary.total} have an answer in {answers}, {summary.num_left} are left"
+        reached = f"{counts.num_answered} of {counts.total} have an answer in {answers}, {counts.num_left} are left"
         if isinstance(stop_reason, BudgetSpent):
             raise GenerationError(
                 f"{stop_reason.key}: the budget of {stop_reason.limit:,} is spent ({stop_reason.spent:,} over all "
@@ -90,27 +118,36 @@ def run_requests(requests: RequestList, answers: Path) -> RequestSummary:
             logger.warning("interrupted by %s; %s. Run again: it goes on where it stopped", stop_reason, reached)
             leave(stop_reason.number)
         raise stop_reason
-    if summary.num_failed or summary.num_gave_up:
+    if counts.num_failed or counts.num_gave_up:
         logger.warning(
             "%s: %d requests were refused and %d ran out of retries; running again asks the latter again",
-            answers, summary.num_failed, summary.num_gave_up,
+            answers, counts.num_failed, counts.num_gave_up,
         )  # fmt: skip
-    return summary
+    return counts
 
 
 class RequestRunner:
     """The workers of one run, and what they share."""
 
-    def __init__(self, requests: RequestList, answers: Answers, ledger: CostLedger, progress: Progress) -> None:
-        self.requests, self.answers, self.ledger, self.progress = requests, answers, ledger, progress
+    def __init__(self, requests: RequestList, answers: Answers, counts: RunCounts) -> None:
+        self.requests, self.answers, self.counts = requests, answers, counts
         self.source = requests.source
-        self.endpoint = Endpoint(requests.source)
+        self.ledger = CostLedger(answers, self.source)
+        self.endpoint = Endpoint(self.source)
+        self.progress = Progress(
+            self.source.model,
+            counts.total,
+            unit="requests",
+            already_done=counts.num_done,
+            seconds_between_lines=SECONDS_BETWEEN_LINES,
+        )
         self.stopping, self.hurry = asyncio.Event(), asyncio.Event()
         """Set by a stop: no more is sent; set by a second signal: requests in flight are given up."""
         self.stop_reason: Exception | None = None
         self.open_at = 0.0
         """No request is sent before this time: a server's Retry-After holds for all workers."""
         self.gave_up_in_a_row = 0
+        self.first_cost, self.first_answered = self.ledger.cost(), counts.num_answered
 
     async def run(self, places: Sequence[int]) -> Exception | None:
         """Ask the requests at these places; return why the run ended early, or None."""
@@ -120,23 +157,27 @@ class RequestRunner:
         def stop_on_signal(number: int) -> None:
             loop.call_soon_threadsafe(self.stop, Interrupted(number))
 
-        async with self.endpoint:
-            with signals_caught(stop_on_signal):
+        with self.progress, signals_caught(stop_on_signal):
+            async with self.endpoint:
                 num_workers = min(self.source.max_concurrency, len(places))
                 workers = [asyncio.create_task(self._work(queue)) for _ in range(num_workers)]
-                others = [asyncio.create_task(self._log_progress()), asyncio.create_task(self.stopping.wait())]
+                working = asyncio.gather(*workers)
+                stopping, hurry = (asyncio.create_task(event.wait()) for event in (self.stopping, self.hurry))
                 try:
-                    working = asyncio.gather(*workers)
-                    either: set[asyncio.Future[Any]] = {working, others[-1]}
-                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                    await _first(working, stopping)
                     if self.stopping.is_set() and not working.done():
-                        await self._drain(working)
+                        seconds = self.source.timeout_seconds + 1.0  # requests in flight are paid for, and end by then
+                        if isinstance(self.stop_reason, Interrupted):
+                            seconds = min(seconds, DRAIN_SECONDS)
+                        logger.warning("stopping: waiting at most %.0f s for requests in flight", seconds)
+                        await _first(working, hurry, timeout=seconds)
                     else:
                         working.result()
                 finally:
-                    for task in (*workers, *others):
+                    for task in (*workers, stopping, hurry):
                         task.cancel()
-                    await asyncio.gather(*workers, *others, return_exceptions=True)
+                    await asyncio.gather(*workers, stopping, hurry, return_exceptions=True)
+            self._show_progress(always=self.counts.num_left > 0)
         return self.stop_reason
 
     def stop(self, reason: Exception) -> None:
@@ -147,22 +188,6 @@ class RequestRunner:
         elif isinstance(reason, Interrupted):
             self.hurry.set()
 
-    async def _drain(self, working: asyncio.Future[Any]) -> None:
-        """Wait for the requests in flight, which are paid for."""
-        seconds = self.source.timeout_seconds + 1.0  # they end by then
-        if isinstance(self.stop_reason, Interrupted):
-            seconds = min(seconds, DRAIN_SECONDS)
-        logger.warning("stopping: waiting at most %.0f s for requests in flight", seconds)
-        hurry = asyncio.create_task(self.hurry.wait())
-        either: set[asyncio.Future[Any]] = {working, hurry}
-        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        hurry.cancel()
-
-    async def _log_progress(self) -> None:
-        while True:
-            await asyncio.sleep(SECONDS_BETWEEN_LINES)
-            self.progress.log()
-
     async def _work(self, queue: Iterator[int]) -> None:
         for place in queue:
             try:
@@ -171,6 +196,7 @@ class RequestRunner:
                 return
             except Exception as error:  # whatever one worker cannot go on from stops them all, and is raised at the end
                 self.stop(error)
+            self._show_progress()
             if self.stopping.is_set():
                 return
 
@@ -187,10 +213,21 @@ class RequestRunner:
             ):
                 with attempt:
                     num_attempts = attempt.retry_state.attempt_number
-                    reply = await self._send(request, is_retry=num_attempts > 1)
+                    while (seconds := self.open_at - time.monotonic()) > 0:
+                        await self._pause(seconds * random.uniform(1.0, 1.1))
+                    if self.stopping.is_set():
+                        raise Stopped
+                    self.ledger.take()
+                    self.counts.num_sent += 1
+                    self.counts.num_retries += num_attempts > 1
+                    try:
+                        reply = await self.endpoint.post(request.body)
+                    except TransientFault as fault:
+                        self.open_at = max(self.open_at, time.monotonic() + fault.retry_after_seconds)
+                        raise
         except TransientFault as fault:
             self._append(request, Reply(fault.status or 0, None, None, fault.code), num_attempts, is_final=False)
-            self.progress.gave_up += 1
+            self.counts.num_gave_up += 1
             self.gave_up_in_a_row += 1
             if self.gave_up_in_a_row >= max(10, 2 * self.source.max_concurrency):
                 raise GenerationError(
@@ -201,35 +238,18 @@ class RequestRunner:
             return
         if reply.body is not None:
             self._append(request, reply, num_attempts)
-            self.progress.answered += 1
+            self.counts.num_answered += 1
             self.gave_up_in_a_row = 0
             return
-        has_answers = bool(self.progress.answered or self.progress.reused_answers)
-        if (
-            reply.status < 400
-            or reply.status in ACCOUNT_STATUSES
-            or (reply.status in ADDRESS_STATUSES and not has_answers)
-        ):
+        is_about_address = reply.status in ADDRESS_STATUSES and not self.counts.num_answered
+        if reply.status < 400 or reply.status in ACCOUNT_STATUSES or is_about_address:
             raise GenerationError(
                 f"base_url: {self.endpoint.host} answered {reply.status} ({reply.code}), as it would to every request. "
                 f"Check base_url, model {self.source.model!r} and api_key_env {self.source.api_key_env or '(none)'}, "
                 "then run again: it goes on where it stopped"
             )
         self._append(request, reply, num_attempts)
-        self.progress.failed += 1
-
-    async def _send(self, request: Request, *, is_retry: bool) -> Reply:
-        while (seconds := self.open_at - time.monotonic()) > 0:
-            await self._pause(seconds * random.uniform(1.0, 1.1))
-        if self.stopping.is_set():
-            raise Stopped
-        self.ledger.take()
-        self.progress.retries += is_retry
-        try:
-            return await self.endpoint.post(request.body)
-        except TransientFault as fault:
-            self.open_at = max(self.open_at, time.monotonic() + fault.retry_after_seconds)
-            raise
+        self.counts.num_failed += 1
 
     async def _pause(self, seconds: float) -> None:
         """Sleep; raises `Stopped` as soon as a stop is asked for."""
@@ -240,12 +260,16 @@ class RequestRunner:
             raise Stopped
 
     def _append(self, request: Request, reply: Reply, num_attempts: int, *, is_final: bool = True) -> None:
-        tokens, error = Tokens(), None
-        if reply.body is not None:
-            tokens = _count_tokens(request, reply.body)
-        else:
+        prompt_tokens = output_tokens = 0
+        error = None
+        if reply.body is None:
             message = "refused; not asked again" if is_final else "out of retries; the next run asks again"
             error = {"code": reply.code, "message": message}
+        else:
+            usage = reply.body.get("usage")
+            usage = usage if isinstance(usage, dict) else {}
+            prompt_tokens = _token_count(usage.get("prompt_tokens"), request.body["messages"])
+            output_tokens = _token_count(usage.get("completion_tokens"), reply.body["choices"])
         response = {"status_code": reply.status, "request_id": reply.request_id, "body": reply.body}
         line = {
             "id": f"r2d-{uuid.uuid4().hex}",
@@ -256,18 +280,27 @@ class RequestRunner:
             "request_hash": request.hash(),
             "attempts": num_attempts,
             "final": is_final,
-            "tokens": {"prompt": tokens.prompt, "output": tokens.output},
+            "tokens": {"prompt": prompt_tokens, "output": output_tokens},
         }
         self.answers.append(self.endpoint.without_key(json.dumps(line)))
 
+    def _show_progress(self, *, always: bool = False) -> None:
+        tokens, cost = self.answers.tokens, self.ledger.cost()
+        facts = [f"{tokens.prompt:,} + {tokens.output:,} tokens"]
+        if cost:
+            num_answered = self.counts.num_answered - self.first_answered
+            expected = cost + (cost - self.first_cost) / num_answered * self.counts.num_left if num_answered else None
+            facts.append(f"cost {cost:,.2f}" + (f" of about {expected:,.2f}" if expected is not None else ""))
+        num_failures = self.counts.num_failed + self.counts.num_gave_up
+        facts.append(f"{self.counts.num_retries} retries, {num_failures} failures")
+        self.progress.update(self.counts.num_done, detail=", ".join(facts), always=always)
 
-def _count_tokens(request: Request, body: dict[str, Any]) -> Tokens:
-    """Tokens as the server counts them; where it does not, one for every four characters."""
-    usage = body.get("usage")
-    counts = [usage.get(key) if isinstance(usage, dict) else None for key in ("prompt_tokens", "completion_tokens")]
-    texts = [json.dumps(request.body["messages"]), json.dumps(body["choices"])]
-    prompt, output = (
-        count if isinstance(count, int) and count >= 0 else len(text) // 4
-        for count, text in zip(counts, texts, strict=True)
-    )
-    return Tokens(prompt, output)
+
+async def _first(*futures: asyncio.Future[Any], timeout: float | None = None) -> None:
+    """Wait for the first of the futures."""
+    await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _token_count(counted: Any, content: Any) -> int:
+    """Tokens as the server counted them; where it did not, one for every four characters."""
+    return counted if isinstance(counted, int) and counted >= 0 else len(json.dumps(content)) // 4

@@ -14,99 +14,93 @@ from pathlib import Path
 
 import pytest
 
-from r2d.config.rationales import EndpointSource
 from tests.llm.server import RunningServer
-from tests.llm.toy_run import generate, lines_of, notes, source_for, write_current_answers
+from tests.llm.toy_run import ToyRun
 
 NUM_EXAMPLES, CONCURRENCY = 50, 4
 
 
-def start_run(source: EndpointSource, answers: Path) -> subprocess.Popen[str]:
-    arguments = [str(NUM_EXAMPLES), source.model_dump_json(), str(answers)]
+def start_process(toy: ToyRun) -> subprocess.Popen[str]:
+    arguments = [str(NUM_EXAMPLES), toy.source().model_dump_json(), str(toy.answers)]
     return subprocess.Popen([sys.executable, "-m", "tests.llm.toy_run", *arguments], stderr=subprocess.PIPE, text=True)
 
 
 def wait_for_lines(answers: Path, count: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not answers.exists() or answers.read_bytes().count(b"\n") < count:
         assert time.monotonic() < deadline, "the run wrote nothing"
         time.sleep(0.002)
 
 
-def written(answers: Path) -> set[str]:
+def written_ids(answers: Path) -> set[str]:
     whole = (answers.read_bytes() if answers.exists() else b"").rpartition(b"\n")[0]
     return set(re.findall(r'"custom_id": "(e\d+)"', whole.decode()))
 
 
-def test_killed_at_any_point_it_asks_nothing_again_that_was_written(server: RunningServer, tmp_path: Path) -> None:
+def test_killed_at_any_point_it_asks_nothing_again_that_was_written(server: RunningServer, toy: ToyRun) -> None:
     server.start(delay=(0.03, 0.1))
-    source, answers = source_for(server, tmp_path, max_concurrency=CONCURRENCY), tmp_path / "answers.jsonl"
     repeats_allowed: Counter[str] = Counter()
-    kills = 3
-    for kill in range(kills):
+    num_kills = 3
+    for kill in range(num_kills):
         before = server.asked()
-        run = start_run(source, answers)
-        wait_for_lines(answers, len(written(answers)) + random.randint(1, 7))
+        process = start_process(toy)
+        wait_for_lines(toy.answers, len(written_ids(toy.answers)) + random.randint(1, 7))
         time.sleep(random.uniform(0.0, 0.05))
-        run.kill()
-        run.communicate()
+        process.kill()
+        process.communicate()
         time.sleep(0.1)  # until the server has logged what was on its way
-        done = written(answers)
-        lost = set(server.asked() - before) - done
+        lost = set(server.asked() - before) - written_ids(toy.answers)
         assert len(lost) <= CONCURRENCY, f"kill {kill}: more was lost than was in flight"
         repeats_allowed.update(lost)
-        answers.write_bytes(answers.read_bytes() + b'{"id": "r2d-half", "custom_id": "e0'[: random.randint(0, 30)])
-    summary = generate(notes(NUM_EXAMPLES), source, answers)
-    sent = sum(server.asked().values())
-    assert sent <= summary.num_requests_ever <= sent + kills * CONCURRENCY, "the ledger misses no request"
+        half_line = b'{"id": "r2d-half", "custom_id": "e0'[: random.randint(0, 30)]
+        toy.answers.write_bytes(toy.answers.read_bytes() + half_line)
+    toy.run(NUM_EXAMPLES)
+    num_sent = sum(server.asked().values())
+    assert num_sent <= toy.num_counted() <= num_sent + num_kills * CONCURRENCY, "the ledger misses no request"
     repeated = {example_id: count - 1 for example_id, count in server.asked().items() if count > 1}
     assert all(count <= repeats_allowed[example_id] for example_id, count in repeated.items())
-    assert len(lines_of(answers)) == NUM_EXAMPLES, "one line for each example"
-    assert write_current_answers(notes(NUM_EXAMPLES), source, answers, tmp_path / "clean.jsonl") == NUM_EXAMPLES
+    assert len(toy.lines()) == len(toy.current(NUM_EXAMPLES)) == NUM_EXAMPLES, "one line for each example"
 
 
 # SIGINT ends it with 130 where it came to life ignoring it, as the background jobs of a shell do.
 @pytest.mark.parametrize(("number", "statuses"), [(signal.SIGTERM, {143}), (signal.SIGINT, {-signal.SIGINT, 130})])
 def test_stopped_by_a_signal_it_repeats_nothing(
-    server: RunningServer, tmp_path: Path, number: signal.Signals, statuses: set[int]
+    server: RunningServer, toy: ToyRun, number: signal.Signals, statuses: set[int]
 ) -> None:
     server.start(delay=(0.05, 0.15))
-    source, answers = source_for(server, tmp_path, max_concurrency=CONCURRENCY), tmp_path / "answers.jsonl"
-    run = start_run(source, answers)
-    wait_for_lines(answers, 6)
-    run.send_signal(number)
-    said = run.communicate(timeout=20)[1]
-    assert run.returncode in statuses
-    assert f"interrupted by {number.name}; " in said
-    assert f"of {NUM_EXAMPLES} have an answer" in said
-    assert "SECRET-NOTE" not in said
-    assert set(server.asked()) == written(answers), "what was in flight was written"
-    generate(notes(NUM_EXAMPLES), source, answers)
+    process = start_process(toy)
+    wait_for_lines(toy.answers, 6)
+    process.send_signal(number)
+    log = process.communicate(timeout=20)[1]
+    assert process.returncode in statuses
+    assert f"interrupted by {number.name}; " in log
+    assert f"of {NUM_EXAMPLES} have an answer" in log
+    assert "SECRET-NOTE" not in log
+    assert set(server.asked()) == written_ids(toy.answers), "what was in flight was written"
+    toy.run(NUM_EXAMPLES)
     assert server.asked() == Counter(f"e{place:03d}" for place in range(NUM_EXAMPLES))
 
 
-def test_a_second_signal_does_not_wait(server: RunningServer, tmp_path: Path) -> None:
+def test_a_second_signal_does_not_wait(server: RunningServer, toy: ToyRun) -> None:
     server.start({f"e{place:03d}": ["slow"] for place in range(10, 50)})
-    source, answers = source_for(server, tmp_path, max_concurrency=CONCURRENCY), tmp_path / "answers.jsonl"
-    run = start_run(source, answers)
-    wait_for_lines(answers, 10)
+    process = start_process(toy)
+    wait_for_lines(toy.answers, 10)
     time.sleep(0.2)
-    run.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
     time.sleep(0.3)
-    assert run.poll() is None, "the first signal waits for what is in flight"
-    run.send_signal(signal.SIGTERM)
-    run.communicate(timeout=5)
-    assert run.returncode == 143
-    assert len(lines_of(answers)) == 10
+    assert process.poll() is None, "the first signal waits for what is in flight"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=5)
+    assert process.returncode == 143
+    assert len(toy.lines()) == 10
 
 
-def test_it_runs_in_a_thread_and_leaves_the_handlers_as_they_were(server: RunningServer, tmp_path: Path) -> None:
+def test_it_runs_in_a_thread_and_leaves_the_handlers_as_they_were(server: RunningServer, toy: ToyRun) -> None:
     server.start()
-    source = source_for(server, tmp_path)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    thread = threading.Thread(target=generate, args=(notes(3), source, tmp_path / "thread.jsonl"))
+    thread = threading.Thread(target=toy.run, args=(3,))
     thread.start()
     thread.join()
-    generate(notes(3), source, tmp_path / "main.jsonl")
-    assert len(lines_of(tmp_path / "thread.jsonl")) == len(lines_of(tmp_path / "main.jsonl")) == 3
+    assert len(toy.lines()) == 3
+    assert toy.run(6).num_answered == 6
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers

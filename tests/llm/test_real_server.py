@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -14,9 +13,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from r2d.config.rationales import EndpointSource
 from r2d.errors import GenerationError
-from tests.llm.toy_run import generate, lines_of, notes, write_current_answers
+from tests.llm.toy_run import ToyRun
 
 CHAT_TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:"
 PROMPT = Path(__file__).resolve().parents[2] / "configs" / "prompts" / "triage_rationale.yaml"
@@ -75,18 +73,18 @@ def base_url(model_folder: Path) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_transformers_serve_answers_and_resumes(base_url: str, model_folder: Path, tmp_path: Path) -> None:
-    source = EndpointSource(
-        format="endpoint", base_url=base_url, model=str(model_folder), prompt=str(PROMPT), max_concurrency=2,
-        max_output_tokens=8, few_shot=1, few_shot_source="nurse", max_requests=5,
-    )  # fmt: skip
-    answers = tmp_path / "answers.jsonl"
+def test_transformers_serve_answers_and_resumes(base_url: str, model_folder: Path, toy: ToyRun) -> None:
+    changes = {
+        "base_url": base_url, "model": str(model_folder), "prompt": str(PROMPT), "max_concurrency": 2,
+        "max_output_tokens": 8, "few_shot": 1, "few_shot_source": "nurse",
+    }  # fmt: skip
     with pytest.raises(GenerationError, match="5 of 9 have an answer"):
-        generate(notes(9), source, answers)
-    summary = generate(notes(9), source.model_copy(update={"max_requests": None}), answers)
-    assert (summary.num_answered, summary.num_requests_ever, summary.num_retries) == (9, 9, 0)
-    assert write_current_answers(notes(9), source, answers, tmp_path / "clean.jsonl") == 9
-    bodies = [line["response"]["body"] for line in lines_of(tmp_path / "clean.jsonl")]
-    assert all(isinstance(body["choices"][0]["message"]["content"], str) for body in bodies)
-    assert summary.output_tokens_ever == sum(body["usage"]["completion_tokens"] for body in bodies) <= 9 * 8
-    assert json.loads((tmp_path / "answers.jsonl.ledger.json").read_text()) == {"requests": 9}
+        toy.run(9, **changes, max_requests=5)
+    counts = toy.run(9, **changes)
+    assert (counts.num_answered, counts.num_retries, toy.num_counted()) == (9, 0, 9)
+    lines = toy.current(9, **changes)
+    assert len(lines) == 9
+    for line in lines:
+        body = line["response"]["body"]
+        assert isinstance(body["choices"][0]["message"]["content"], str)
+        assert line["tokens"]["output"] == body["usage"]["completion_tokens"] <= 8

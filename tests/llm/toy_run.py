@@ -1,4 +1,4 @@
-"""A toy run of requests: what the tests of `r2d.llm` share. It runs in a process of its own too, to be killed there.
+"""A toy run of requests for the tests of `r2d.llm`; it runs in a process of its own too, to be killed there.
 
 python -m tests.llm.toy_run NUM_EXAMPLES SOURCE_JSON ANSWERS
 """
@@ -15,9 +15,8 @@ import pyarrow as pa
 
 from r2d.config.rationales import EndpointSource
 from r2d.data.examples import Example, to_table
-from r2d.llm import answers as answers_file
-from r2d.llm.progress import RequestSummary
-from r2d.llm.runner import run_requests
+from r2d.llm.answers import write_current_answers
+from r2d.llm.runner import RunCounts, run_requests
 from r2d.rationales.generation import RationaleRequests
 from tests.llm.server import RunningServer
 
@@ -44,26 +43,41 @@ def notes(num_examples: int) -> pa.Table:
     )
 
 
-def source_for(server: RunningServer, folder: Path, **changes: Any) -> EndpointSource:
-    prompt = folder / "prompt.yaml"
-    if not prompt.exists():
-        prompt.write_text(PROMPT)
-    values = {"base_url": server.base_url, "model": "toy", "prompt": str(prompt), "max_concurrency": 4, **changes}
-    return EndpointSource.model_validate({"format": "endpoint", **values})
+class ToyRun:
+    """Runs of requests for notes that share one folder and one file of answers."""
 
+    def __init__(self, server: RunningServer, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        self.answers, self.ledger = folder / "answers.jsonl", folder / "answers.jsonl.ledger.json"
+        self.prompt = folder / "prompt.yaml"
+        self.prompt.write_text(PROMPT)
 
-def lines_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    def source(self, **changes: Any) -> EndpointSource:
+        values = {"base_url": self.server.base_url, "model": "toy", "prompt": str(self.prompt), "max_concurrency": 4}
+        return EndpointSource.model_validate({"format": "endpoint", **values, **changes})
 
+    def run(self, num_examples: int, **changes: Any) -> RunCounts:
+        requests = RationaleRequests(notes(num_examples), self.source(**changes), LABELS)
+        return run_requests(requests, self.answers)
 
-def generate(examples: pa.Table, source: EndpointSource, answers: Path) -> RequestSummary:
-    return run_requests(RationaleRequests(examples, source, LABELS), answers)
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.answers.read_text().splitlines()]
 
+    def current(self, num_examples: int, **changes: Any) -> list[dict[str, Any]]:
+        """The lines of the clean batch output."""
+        path = self.folder / "current.jsonl"
+        requests = RationaleRequests(notes(num_examples), self.source(**changes), LABELS)
+        num_lines = write_current_answers(requests, self.answers, path)
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        assert len(lines) == num_lines
+        return lines
 
-def write_current_answers(examples: pa.Table, source: EndpointSource, answers: Path, path: Path) -> int:
-    return answers_file.write_current_answers(RationaleRequests(examples, source, LABELS), answers, path)
+    def num_counted(self) -> int:
+        """Requests that the ledger has counted."""
+        return int(json.loads(self.ledger.read_text())["requests"])
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    generate(notes(int(sys.argv[1])), EndpointSource.model_validate_json(sys.argv[2]), Path(sys.argv[3]))
+    endpoint = EndpointSource.model_validate_json(sys.argv[2])
+    run_requests(RationaleRequests(notes(int(sys.argv[1])), endpoint, LABELS), Path(sys.argv[3]))

@@ -1,5 +1,5 @@
-"""Fixtures of other packages' tests."""
+"""Fixtures of the tests of `r2d.llm`."""
 
-from tests.llm.conftest import server
+from tests.llm.conftest import server, short_pauses
 
-__all__ = ["server"]
+__all__ = ["server", "short_pauses"]

@@ -195,3 +195,8 @@ def test_a_batch_input_that_openai_would_refuse_warns(
 def test_few_shot_without_a_place_in_the_prompt_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     RationaleRequests(notes(30), few_shot(written(tmp_path, "system: ''\nuser: '{{ text }}'\n")), LABELS)
     assert "few_shot 3 has no effect" in caplog.text
+
+
+def test_ids_that_occur_twice_are_refused() -> None:
+    with pytest.raises(DataError, match="'e001' occurs more than once"):
+        RationaleRequests(notes(3).take([0, 1, 1]), source_with(PROMPTS[0]), LABELS)

@@ -15,17 +15,12 @@ import pytest
 
 from r2d.errors import ConfigError, DataError, GenerationError
 from r2d.evaluation.judge.judge import Judgement, not_judged
-from r2d.llm import runner
 from tests.evaluation.judge.judged import SHIPPED, answer, criterion, judge, judge_config, judged_rows, write_rubric
 from tests.llm.server import RunningServer
 
+pytestmark = pytest.mark.usefixtures("short_pauses")
 CRITERIA = ("correctness", "completeness", "faithfulness", "agreement", "safety")
 ALL_FIVE = answer(**dict.fromkeys(CRITERIA, 5))
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "FIRST_PAUSE_SECONDS", 0.02)
 
 
 def figures(judgement: Judgement) -> dict[str, dict[str, Any]]:
