@@ -16,7 +16,7 @@ import numpy as np
 from r2d.config.rationales import QualityConfig
 from r2d.evaluation.metrics import CopiedWords, FaultCount, RationaleQuality, Spread
 from r2d.evaluation.predictions import Predictions
-from r2d.rationales.quality import contains_label, copied_share, load_findings, mask_label, ungrounded
+from r2d.rationales.quality import contains_label, copied_share, mask_label, shipped_findings, ungrounded
 from r2d.text import match_label, normalise_label
 
 NUM_IDS = 5
@@ -67,7 +67,7 @@ def rationale_quality(
     notes_of: dict[str, set[str]] = {}
     for rationale, note in zip(written, notes, strict=True):
         notes_of.setdefault(normalise_label(rationale), set()).add(normalise_label(note))
-    findings = load_findings()
+    findings = shipped_findings()
     own_labels = [match_label(predictions.predicted_labels[row], options[row]) for row in rows]
     named = [_labels_named(rationales[row], options[row]) for row in rows]
     # A label may hold a number of its own ("within three days"); naming it is no claim about the patient.

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from r2d.config.endpoint import EndpointConfig
 from r2d.errors import ConfigError
+from r2d.llm.requests import Body
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class Endpoint:
     async def __aexit__(self, *error: Any) -> None:
         await self._client.__aexit__(*error)
 
-    async def post(self, body: dict[str, Any]) -> Reply:
+    async def post(self, body: Body) -> Reply:
         """Send one request and wait for its reply, at most `timeout_seconds` in all.
 
         Raises:

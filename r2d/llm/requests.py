@@ -7,22 +7,21 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from r2d.config.endpoint import EndpointConfig
+
+Body: TypeAlias = dict[str, Any]
+"""The JSON body of a chat completion. It holds a note."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Request:
-    """One chat completion. The body holds a note, so the repr does not show it."""
+    """One chat completion. The repr does not show the body."""
 
     custom_id: str
     """Names the request within its list, such as the id of the example."""
-    body: dict[str, Any]
-
-    def hash(self) -> str:
-        """See `request_hash`."""
-        return request_hash(self.body)
+    body: Body
 
 
 class RequestList(ABC):
@@ -43,17 +42,17 @@ class RequestList(ABC):
 
     def hashes(self) -> Iterator[tuple[str, str]]:
         """Yield `custom_id` and request hash of every request, in order."""
-        return ((request.custom_id, request.hash()) for request in self)
+        return ((request.custom_id, request_hash(request.body)) for request in self)
 
 
-def request_hash(body: Mapping[str, Any]) -> str:
+def request_hash(body: Body) -> str:
     """SHA-256 of a request's body as canonical JSON (sorted keys, no spaces, ASCII): an answer belongs to one body."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def chat_body(source: EndpointConfig, messages: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+def chat_body(source: EndpointConfig, messages: Sequence[Mapping[str, str]]) -> Body:
     """The body of one chat completion."""
-    body: dict[str, Any] = {
+    body: Body = {
         "model": source.model,
         "messages": list(messages),
         source.max_tokens_field: source.max_output_tokens,

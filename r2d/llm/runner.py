@@ -20,7 +20,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from r2d.errors import GenerationError
 from r2d.llm.answers import Answers, BudgetSpent, CostLedger
 from r2d.llm.endpoint import Endpoint, Reply, TransientFault
-from r2d.llm.requests import Request, RequestList
+from r2d.llm.requests import Request, RequestList, request_hash
 from r2d.reports.progress import Progress
 from r2d.signals import leave, signals_caught
 
@@ -277,7 +277,7 @@ class RequestRunner:
             "response": response if reply.status else None,
             "error": error,
             "prompt_hash": self.requests.prompt_hash,
-            "request_hash": request.hash(),
+            "request_hash": request_hash(request.body),
             "attempts": num_attempts,
             "final": is_final,
             "tokens": {"prompt": prompt_tokens, "output": output_tokens},

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import traceback
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,8 +61,10 @@ class Prompt:
             try:
                 content = self.templates[part].render(values).strip()
             except Exception as error:  # a template can raise anything, and its message may quote the note
+                frames = traceback.extract_tb(error.__traceback__)  # Jinja lets it point into the template
+                line = next((frame.lineno for frame in reversed(frames) if frame.filename == "<template>"), "?")
                 raise ConfigError(
-                    f"{self.path}: {part}, line {_template_line(error)} of the template, fails for example {row} with "
+                    f"{self.path}: {part}, line {line} of the template, fails for example {row} with "
                     f"{type(error).__name__}. Allowed are {', '.join(VARIABLES)}; examples have text, label, rationale"
                 ) from None
             if content:
@@ -103,17 +106,6 @@ def load_prompt(path: Path) -> Prompt:
     if "text" not in used:
         raise ConfigError(f"{path}: neither template uses text; the model would never see the note. Add {{{{ text }}}}")
     return Prompt(path, file_sha256(path), frozenset(used), templates)
-
-
-def _template_line(error: BaseException) -> int | str:
-    """Line within the template; Jinja rewrites the traceback to point there."""
-    line: int | str = "?"
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == "<template>":
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return line
 
 
 class FewShot:

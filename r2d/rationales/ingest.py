@@ -10,47 +10,90 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from r2d.config.data import DataConfig, LabelsConfig
-from r2d.config.rationales import AnySource, ColumnSource, ParseConfig, QualityConfig, RationalesConfig, names_of
+from r2d.config.rationales import (
+    AnySource,
+    ColumnSource,
+    ParseConfig,
+    QualityConfig,
+    RationalesConfig,
+    Selection,
+    names_of,
+)
 from r2d.config.validation import PrivacyConfig
-from r2d.data.examples import EXAMPLES_SCHEMA
+from r2d.data.examples import EXAMPLES_SCHEMA, Example, iterate_examples
 from r2d.errors import DataError
 from r2d.privacy.deidentify import deidentify_texts
 from r2d.rationales.parsing import parse
-from r2d.rationales.provenance import provenance_table, with_stages
+from r2d.rationales.provenance import (
+    PROVENANCE_SCHEMA,
+    REJECTED_SCHEMA,
+    provenance_row,
+    rejected_row,
+    with_stages,
+)
 from r2d.rationales.quality import QualityChecks
-from r2d.rationales.records import Candidate, Record, Target
+from r2d.rationales.records import Candidate, Record
 from r2d.rationales.sources import read_source
 from r2d.text import match_label
 
 logger = logging.getLogger(__name__)
 
-REJECTED_SCHEMA = pa.schema(
-    [
-        ("source", pa.string()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("file", pa.string()),
-        ("row", pa.int64()),
-        ("record_id", pa.string()),
-        ("example_id", pa.string()),
-        ("label", pa.string()),
-        ("gold_label", pa.string()),
-        ("rationale", pa.string()),
-        ("content", pa.string()),
-    ]
-)
-"""One row for each record that became no rationale. It holds what the record says: treat it as clinical data."""
+Coverage: TypeAlias = dict[str, Any]
+"""Rows with a rationale by split, as JSON: `{train: {num_rows, num_with_rationale, sources: {llm: 7}}, ...}`."""
 
-Selection: TypeAlias = str | tuple[str, ...] | dict[str, float]
-"""One source; several, of which the first that an example has is taken; or weights of sources, of which one is drawn
-among those that the example has."""
+
+@dataclass(frozen=True, kw_only=True)
+class SourceCounts:
+    """The records of one source, counted."""
+
+    num_records: int
+    num_taken: int
+    num_rejected: int
+    rejected: Mapping[str, int]
+    """Reason -> records; these three most first."""
+    flagged: Mapping[str, int]
+    """Flag without its detail -> rationales taken."""
+    edits: Mapping[str, int]
+    """What was done to a text -> rationales taken."""
+    splits: Mapping[str, int]
+    """Split -> rationales taken."""
+    num_stated_labels: int
+    """Rationales read whose source states a label; `num_disagreeing` of them state another than the gold one."""
+    num_disagreeing: int
+    num_leaking: int
+    """Rationales read that name the gold label."""
+    num_read: int
+    """Rationales read, before any was dropped by a check."""
+    characters: Mapping[str, int]
+    """`p5`, `p50`, `p95` of the lengths of those taken; empty without one."""
+
+    @classmethod
+    def of(cls, candidates: Sequence[Candidate]) -> SourceCounts:
+        read = [candidate for candidate in candidates if candidate.parser and candidate.rationale]
+        stated = [candidate for candidate in read if candidate.stated_label]
+        taken = [candidate for candidate in candidates if candidate.accepted]
+        lengths = sorted(len(candidate.rationale) for candidate in taken)
+        return cls(
+            num_records=len(candidates),
+            num_taken=len(taken),
+            num_rejected=len(candidates) - len(taken),
+            rejected=_count(str(candidate.reason) for candidate in candidates if not candidate.accepted),
+            flagged=_count(flag.split(":")[0] for candidate in taken for flag in candidate.flags),
+            edits=_count(edit for candidate in taken for edit in candidate.edits),
+            splits=dict(Counter(candidate.example.split for candidate in taken if candidate.example)),
+            num_stated_labels=len(stated),
+            num_disagreeing=sum(candidate.failed("disagrees_with_gold") for candidate in stated),
+            num_leaking=sum(candidate.failed("leaks_label") for candidate in read),
+            num_read=len(read),
+            characters={f"p{q}": lengths[(len(lengths) - 1) * q // 100] for q in (5, 50, 95)} if lengths else {},
+        )
 
 
 @dataclass(frozen=True)
@@ -61,8 +104,8 @@ class SelectedRationales:
     stage2: pa.Table
     provenance: pa.Table
     """Table of `PROVENANCE_SCHEMA` and `stages`: the stages that train or evaluate on the rationale."""
-    coverage: dict[str, Any]
-    """Stage -> split -> rows with a rationale, by source; see `coverage`."""
+    coverage: dict[str, Coverage]
+    """Of each stage."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +128,11 @@ class Ingestion:
             DataError: no row has a rationale of a selected source; says why its records were rejected.
         """
         for name in config.selected():
-            candidates = self.candidates.get(name, [])
-            reasons = Counter(str(candidate.reason) for candidate in candidates if not candidate.accepted)
-            if candidates and len(candidates) == reasons.total():
-                shown = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common(5))
+            counts = SourceCounts.of(self.candidates.get(name, []))
+            if counts.num_records and not counts.num_taken:
+                shown = ", ".join(f"{reason} {count:,}" for reason, count in list(counts.rejected.items())[:5])
                 raise DataError(
-                    f"none of the {len(candidates):,} records of source {name!r} became a rationale ({shown}); read "
+                    f"none of the {counts.num_records:,} records of source {name!r} became a rationale ({shown}); read "
                     f"the examples in the report, then mend the files or rationales.sources.{name}"
                 )
         stage1 = select_rationales(self.examples, config.stage1_source, seed=config.seed)
@@ -103,36 +145,13 @@ class Ingestion:
             coverage={"stage1": coverage(stage1), "stage2": coverage(stage2)},
         )
 
-    def result(self) -> dict[str, Any]:
-        """The machine-readable result, without text.
+    def counts(self) -> dict[str, SourceCounts]:
+        """Source -> its records, counted."""
+        return {name: SourceCounts.of(candidates) for name, candidates in self.candidates.items()}
 
-        Returns:
-            sources: name -> num_records, num_taken, num_rejected; rejected, flagged, edits: name -> records, most
-            first; splits: split -> rationales taken; num_read: rationales that were read, before any was dropped;
-            num_leaking: of them, with the gold label; num_stated_labels: of them, with a label of the source;
-            num_disagreeing: of these, with another than the gold one; characters: p5, p50, p95 of those taken.
-        """
-        result = {}
-        for name, candidates in self.candidates.items():
-            read = [candidate for candidate in candidates if candidate.parser and candidate.rationale]
-            stated = [candidate for candidate in read if candidate.stated_label]
-            taken = [candidate for candidate in candidates if candidate.accepted]
-            lengths = sorted(len(candidate.rationale) for candidate in taken)
-            result[name] = {
-                "num_records": len(candidates),
-                "num_taken": len(taken),
-                "num_rejected": len(candidates) - len(taken),
-                "rejected": _count(str(candidate.reason) for candidate in candidates if not candidate.accepted),
-                "flagged": _count(flag.split(":")[0] for candidate in taken for flag in candidate.flags),
-                "edits": _count(edit for candidate in taken for edit in candidate.edits),
-                "splits": dict(Counter(candidate.target.split for candidate in taken if candidate.target)),
-                "num_stated_labels": len(stated),
-                "num_disagreeing": sum(candidate.failed("disagrees_with_gold") for candidate in stated),
-                "num_leaking": sum(candidate.failed("leaks_label") for candidate in read),
-                "num_read": len(read),
-                "characters": {f"p{q}": lengths[(len(lengths) - 1) * q // 100] for q in (5, 50, 95)} if lengths else {},
-            }
-        return {"sources": result}
+    def result(self) -> dict[str, Any]:
+        """The machine-readable result, without text: `sources`, name -> `SourceCounts`."""
+        return {"sources": {name: asdict(counts) for name, counts in self.counts().items()}}
 
 
 def ingest(
@@ -157,21 +176,20 @@ def ingest(
         DataError: a file cannot be read, or outputs joined by order are not as many as the rows.
         GenerationError: an endpoint cannot be used, or its budget is spent.
     """
-    columns = [examples[name].to_pylist() for name in ("id", "text", "label", "options", "split")]
-    targets = {row[0]: Target(*row) for row in zip(*columns, strict=True)}
-    if len(targets) != len(examples):
+    by_id = {example.id: example for example in iterate_examples(examples)}
+    if len(by_id) != len(examples):
         raise DataError("examples share an id, so no rationale can be joined to one of them; validate them first")
     delivered = [examples] if quarantined is None else [examples, quarantined]
     rows = [pair for table in delivered for pair in zip(table["row"].to_pylist(), table["id"].to_pylist(), strict=True)]
     ids_by_row = [row_id for _, row_id in sorted(rows)]
     as_it_is = ColumnSource(format="column", quality=QualityConfig(too_short="flag"))
-    in_data = {name for rationales in examples["rationales"].to_pylist() for name, _ in rationales}
+    in_data = {name for example in by_id.values() for name in example.rationales}
     sources = config.sources | dict.fromkeys(sorted(in_data - config.sources.keys()), as_it_is)
 
     candidates: dict[str, list[Candidate]] = {}
     for name, source in sources.items():
         records = read_source(name, source, examples, data=data, work_dir=work_dir)
-        candidates[name] = _join_and_parse(name, source, records, targets, ids_by_row, data.labels)
+        candidates[name] = _join_and_parse(name, source, records, by_id, ids_by_row, data.labels)
         _check(candidates[name], source, privacy)
         num_taken = sum(candidate.accepted for candidate in candidates[name])
         logger.info("%s: %d records, %d rationales taken", name, len(records), num_taken)
@@ -183,16 +201,23 @@ def ingest(
         if candidate.record.record_id
     }
     rationales: dict[str, list[tuple[str, str]]] = {}
+    provenance, rejected = [], []
     for name, of_source in candidates.items():
         for candidate in of_source:
-            if candidate.accepted and candidate.target is not None:
-                rationales.setdefault(candidate.target.id, []).append((name, candidate.rationale))
-                if candidate.record.edits and candidate.record.edits not in origins:
+            if not candidate.accepted:
+                rejected.append(rejected_row(name, candidate))
+                continue
+            edits, edited_from = candidate.record.edits, None
+            if edits:
+                edited_from = f"{origins.get(edits, 'unknown')}: {edits}"
+                if edits not in origins:
                     candidate.flags.append("edited form of a record that is not there")
+            rationales.setdefault(str(candidate.example_id), []).append((name, candidate.rationale))
+            provenance.append(provenance_row(name, candidate, edited_from))
     return Ingestion(
-        examples=_with_column(examples, "rationales", [rationales.get(example_id, []) for example_id in targets]),
-        provenance=provenance_table(candidates, origins),
-        rejected=_rejected_table(candidates),
+        examples=_with_column(examples, "rationales", [rationales.get(example_id, []) for example_id in by_id]),
+        provenance=pa.Table.from_pylist(provenance, schema=PROVENANCE_SCHEMA),
+        rejected=pa.Table.from_pylist(rejected, schema=REJECTED_SCHEMA),
         candidates=candidates,
     )
 
@@ -201,14 +226,13 @@ def _join_and_parse(
     name: str,
     source: AnySource,
     records: Sequence[Record],
-    targets: Mapping[str, Target],
+    by_id: Mapping[str, Example],
     ids_by_row: Sequence[str],
     labels: LabelsConfig,
 ) -> list[Candidate]:
     """A candidate for each record: with its example, its rationale and its label, or the reason why not.
 
     Args:
-        targets: example id -> example.
         ids_by_row: id of every row of the data as delivered, quarantined ones too: what the order refers to.
 
     Raises:
@@ -226,8 +250,8 @@ def _join_and_parse(
     candidates = []
     for record in records:
         example_id = record.example_id if record.order is None else ids_by_row[record.order]
-        target = targets.get(example_id or "")
-        candidate = Candidate(record, example_id, target)
+        example = by_id.get(example_id or "")
+        candidate = Candidate(record, example_id, example)
         candidates.append(candidate)
         identity = (
             record.record_id,
@@ -242,13 +266,13 @@ def _join_and_parse(
             candidate.reject(record.reason, record.detail)
         elif not example_id:
             candidate.reject("no_id")
-        elif target is None:
+        elif example is None:
             candidate.reject("quarantined" if example_id in delivered_ids else "unknown_id")
         elif is_repeated:
             candidate.reject("repeated_record")
-        if not candidate.accepted or target is None:
+        if not candidate.accepted or example is None:
             continue
-        options = target.options if labels.per_row else labels.names
+        options = example.options if labels.per_row else labels.names
         if record.content is None:
             candidate.rationale = (record.rationale or "").strip()
             candidate.label = match_label(record.label, options)
@@ -291,8 +315,8 @@ def _check(candidates: Sequence[Candidate], source: AnySource, privacy: PrivacyC
             original.reject("superseded")
     rivals: dict[str, list[Candidate]] = {}
     for candidate in readable:
-        if candidate.accepted and candidate.target is not None:
-            rivals.setdefault(candidate.target.id, []).append(candidate)
+        if candidate.accepted:
+            rivals.setdefault(str(candidate.example_id), []).append(candidate)
     for of_example in rivals.values():
         if source.several == "longest":
             taken = max(of_example, key=lambda candidate: len(candidate.rationale))
@@ -301,28 +325,6 @@ def _check(candidates: Sequence[Candidate], source: AnySource, privacy: PrivacyC
         for candidate in of_example:
             if candidate is not taken:
                 candidate.reject("not_chosen")
-
-
-def _rejected_table(candidates: Mapping[str, Sequence[Candidate]]) -> pa.Table:
-    rows = [
-        {
-            "source": name,
-            "reason": candidate.reason,
-            "detail": candidate.detail,
-            "file": candidate.record.file,
-            "row": candidate.record.row,
-            "record_id": candidate.record.record_id,
-            "example_id": candidate.example_id,
-            "label": candidate.label,
-            "gold_label": candidate.gold or None,
-            "rationale": candidate.rationale,
-            "content": candidate.record.content,
-        }
-        for name, of_source in candidates.items()
-        for candidate in of_source
-        if not candidate.accepted
-    ]
-    return pa.Table.from_pylist(rows, schema=REJECTED_SCHEMA)
 
 
 def _count(names: Iterable[str]) -> dict[str, int]:
@@ -339,6 +341,8 @@ def select_rationales(examples: pa.Table, selection: Selection, *, seed: int = 4
     """The examples with `rationale` and `rationale_source` set; both stay empty where no selected source has one.
 
     Args:
+        selection: one source; several, of which the first that an example has is taken; or weights of sources, of
+            which one is drawn among those that the example has.
         seed: of the draws between weighted sources, which depend on it and the example's id alone.
 
     Raises:
@@ -373,10 +377,10 @@ def select_rationales(examples: pa.Table, selection: Selection, *, seed: int = 4
     return _with_column(_with_column(examples, "rationale", rationales), "rationale_source", sources)
 
 
-def coverage(examples: pa.Table) -> dict[str, Any]:
-    """Rows with a rationale, by split: `{train: {num_rows, num_with_rationale, sources: {llm: 7}}, ...}`."""
+def coverage(examples: pa.Table) -> Coverage:
+    """Count the rows with a rationale by split and source."""
     counts = Counter(zip(examples["split"].to_pylist(), examples["rationale_source"].to_pylist(), strict=True))
-    report: dict[str, Any] = {}
+    report: Coverage = {}
     for split in sorted({split for split, _ in counts}):
         sources = {source: count for (where, source), count in sorted(counts.items()) if where == split and source}
         num_rows = sum(count for (where, _), count in counts.items() if where == split)

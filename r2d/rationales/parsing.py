@@ -113,7 +113,7 @@ def parse(content: str, options: Sequence[str], config: ParseConfig, *, stopped_
         stated = find_label(match.group("label"), options)
         end = match.start("label") + stated.end
         if stated.label is not None:
-            if part.stopped and not part.text[end:].strip() and not _is_whole(stated, options):
+            if part.stopped and not part.text[end:].strip() and not stated.whole:
                 return part.rejected("truncated", parser)
             rationale, edits = _rationale(part, match, end)
             return part.accepted(rationale, stated, parser, edits)
@@ -146,7 +146,8 @@ def without_reasoning(content: str, tags: tuple[str, ...]) -> tuple[str, tuple[s
     outside: list[str] = []
     position, is_inside = 0, False
     edits: tuple[str, ...] = ()
-    for match in _tag_pattern(tags).finditer(content) if tags else ():
+    names = "|".join(map(re.escape, tags))
+    for match in _compiled(rf"<(?P<end>/?)(?:{names})\b[^<>]{{0,100}}>").finditer(content) if tags else ():
         edits = ("reasoning removed",)
         if match.group("end"):
             outside = outside if is_inside else []
@@ -157,11 +158,6 @@ def without_reasoning(content: str, tags: tuple[str, ...]) -> tuple[str, tuple[s
         position = match.end()
     outside += [] if is_inside else [content[position:]]
     return "".join(outside).strip(), edits
-
-
-@lru_cache(maxsize=64)
-def _tag_pattern(tags: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(rf"<(?P<end>/?)(?:{'|'.join(map(re.escape, tags))})\b[^<>]{{0,100}}>", re.IGNORECASE)
 
 
 def _stated_answers(text: str, patterns: Sequence[str]) -> Iterator[tuple[str, re.Match[str]]]:
@@ -180,14 +176,6 @@ def _stated_answers(text: str, patterns: Sequence[str]) -> Iterator[tuple[str, r
 @lru_cache(maxsize=256)
 def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
-
-
-def _is_whole(stated: StatedLabel, options: Sequence[str]) -> bool:
-    """Whether a label at the end of a cut text cannot be the beginning of another option."""
-    label = (stated.label or "").casefold()
-    return stated.whole and not any(
-        option.casefold() != label and option.casefold().startswith(label) for option in options
-    )
 
 
 def _rationale(part: _Text, match: re.Match[str], end: int) -> tuple[str, tuple[str, ...]]:
@@ -291,7 +279,7 @@ class StatedLabel:
     repaired: bool = False
     """It was not written as the option is."""
     whole: bool = False
-    """The option stands there in full, not as a letter."""
+    """It stands there in full, and no other option begins with it: the text does not end within one."""
     detail: str = ""
     """Why there is none; never text of the answer."""
 
@@ -311,7 +299,9 @@ def find_label(stated: str, options: Sequence[str]) -> StatedLabel:
         if _offers_another(stated[written.end :], options):
             return StatedLabel(detail="two answers stated")
         clash = by_letter is not None and normalise_label(by_letter) != normalise_label(written.label or "")
-        return StatedLabel(written.label, written.end, written.repaired or clash, whole=True)
+        name = str(written.label).casefold()
+        begins_another = any(other.casefold() != name and other.casefold().startswith(name) for other in options)
+        return StatedLabel(written.label, written.end, written.repaired or clash, whole=not begins_another)
     if letter is None:
         return StatedLabel()
     if by_letter is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -34,41 +34,46 @@ PROVENANCE_SCHEMA = pa.schema(
 """One row for each rationale that was taken: its origin and what was done to it. It holds no clinical text."""
 
 
-def provenance_table(candidates: Mapping[str, Sequence[Candidate]], origins: Mapping[str, str]) -> pa.Table:
-    """Table of `PROVENANCE_SCHEMA`.
+REJECTED_SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("record_id", pa.string()),
+        ("example_id", pa.string()),
+        ("label", pa.string()),
+        ("gold_label", pa.string()),
+        ("rationale", pa.string()),
+        ("content", pa.string()),
+    ]
+)
+"""One row for each record that became no rationale. It holds what the record says: treat it as clinical data."""
 
-    Args:
-        candidates: source -> its records.
-        origins: id of a record -> its source, for edited forms.
-    """
-    rows = []
-    for name, of_source in candidates.items():
-        for candidate in of_source:
-            record, target = candidate.record, candidate.target
-            if not candidate.accepted or target is None:
-                continue
-            text = candidate.rationale.encode("utf-8", "surrogatepass")
-            rows.append(
-                {
-                    "example_id": target.id,
-                    "split": target.split,
-                    "source": name,
-                    "rationale_sha256": hashlib.sha256(text).hexdigest(),
-                    "file": record.file,
-                    "row": record.row,
-                    "record_id": record.record_id,
-                    "author": record.author,
-                    "prompt_hash": record.prompt_hash,
-                    "created_at": record.created_at,
-                    "parser": candidate.parser,
-                    "label": candidate.label,
-                    "edited_from": f"{origins.get(record.edits, 'unknown')}: {record.edits}" if record.edits else None,
-                    "edits": candidate.edits,
-                    "checks_passed": candidate.checks_passed,
-                    "flags": candidate.flags,
-                }
-            )
-    return pa.Table.from_pylist(rows, schema=PROVENANCE_SCHEMA)
+
+def provenance_row(source: str, candidate: Candidate, edited_from: str | None) -> dict[str, Any]:
+    """The row of a rationale that was taken; `edited_from` names source and id of the record that it edits."""
+    record, example = candidate.record, candidate.example
+    return {
+        "example_id": candidate.example_id,
+        "split": example.split if example else None,
+        "source": source,
+        "rationale_sha256": hashlib.sha256(candidate.rationale.encode("utf-8", "surrogatepass")).hexdigest(),
+        "edited_from": edited_from,
+        **{name: getattr(record, name) for name in ("file", "row", "record_id", "author", "prompt_hash", "created_at")},
+        **{name: getattr(candidate, name) for name in ("parser", "label", "edits", "checks_passed", "flags")},
+    }
+
+
+def rejected_row(source: str, candidate: Candidate) -> dict[str, Any]:
+    """The row of a record that became no rationale."""
+    return {
+        "source": source,
+        "gold_label": candidate.gold or None,
+        **{name: getattr(candidate.record, name) for name in ("file", "row", "record_id", "content")},
+        **{name: getattr(candidate, name) for name in ("reason", "detail", "example_id", "label", "rationale")},
+    }
 
 
 def with_stages(provenance: pa.Table, stage_examples: Mapping[str, pa.Table]) -> pa.Table:

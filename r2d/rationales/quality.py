@@ -22,9 +22,6 @@ from r2d.files import read_yaml
 from r2d.rationales.records import Candidate, Reason
 from r2d.text import normalise_label
 
-CHECKS: tuple[Reason, ...] = (
-    "disagrees_with_gold", "too_short", "too_long", "copies_text", "repeated", "ungrounded", "leaks_label",
-)  # fmt: skip
 MASK = "[LABEL]"
 
 Words: TypeAlias = tuple[str, ...]
@@ -42,7 +39,7 @@ class QualityChecks:
             candidates: every record of the source that has a rationale.
         """
         self.config = config
-        self.findings = load_findings(None if config.findings_file is None else Path(config.findings_file))
+        self.findings = load_findings(Path(config.findings_file)) if config.findings_file else shipped_findings()
         texts: dict[str, set[str]] = {}
         for candidate in candidates:
             texts.setdefault(normalise_label(candidate.rationale), set()).add(normalise_label(candidate.text))
@@ -50,47 +47,43 @@ class QualityChecks:
 
     def apply(self, candidate: Candidate) -> None:
         """Record which checks a candidate passes; drop, flag or mask the rationale as configured where it does not."""
-        failed = dict(self._failed_checks(candidate))
-        for check in CHECKS:
-            action = getattr(self.config, check)
-            if check == "disagrees_with_gold" and candidate.label is None and not candidate.stated_label:
+        config, rationale, text = self.config, candidate.rationale, candidate.text
+        has_label = candidate.label is not None or candidate.stated_label
+        # A label may hold a number of its own ("within three days"); that it is named is no claim about the patient.
+        beyond = ungrounded(mask_label(rationale, candidate.gold), text, self.findings)
+        unknown = [(len(beyond.numbers), "number"), (len(beyond.findings), "finding")]
+        copied = copied_share(rationale, text)
+        num_texts = self.num_texts[normalise_label(rationale)]
+        disagrees = has_label and normalise_label(candidate.label or "") != normalise_label(candidate.gold)
+        too_short, too_long = len(rationale) < config.min_characters, len(rationale) > config.max_characters
+        failed: dict[Reason, tuple[bool, str]] = {  # and a detail that quotes nothing
+            "disagrees_with_gold": (disagrees, ""),
+            "too_short": (too_short, f"{len(rationale)} characters"),
+            "too_long": (too_long, f"{len(rationale)} characters"),
+            "copies_text": (copied > config.max_copied_share, f"{copied:.0%}"),
+            "repeated": (num_texts > config.max_repeats, f"{num_texts} texts"),
+            "ungrounded": (
+                bool(beyond.numbers or beyond.findings),
+                ", ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in unknown if count),
+            ),
+            "leaks_label": (contains_label(rationale, candidate.gold), ""),
+        }
+        for check, (has_failed, detail) in failed.items():
+            action = getattr(config, check)
+            if check == "disagrees_with_gold" and not has_label:
                 continue
-            if check not in failed:
+            if not has_failed:
                 candidate.checks_passed.append(check)
                 continue
             if action == "drop":
-                candidate.reject(check, failed[check])
+                candidate.reject(check, detail)
                 continue
             candidate.faults.append(check)
             if action == "mask":
-                candidate.rationale = mask_label(candidate.rationale, candidate.gold)
+                candidate.rationale = mask_label(rationale, candidate.gold)
                 candidate.edits.append("label masked")
             elif action == "flag":
-                candidate.flags.append(f"{check}: {failed[check]}" if failed[check] else check)
-
-    def _failed_checks(self, candidate: Candidate) -> Iterator[tuple[Reason, str]]:
-        """Yield each check that the rationale does not pass, with a detail that quotes nothing."""
-        config, rationale, text = self.config, candidate.rationale, candidate.text
-        has_label = candidate.label is not None or candidate.stated_label
-        if has_label and normalise_label(candidate.label or "") != normalise_label(candidate.gold):
-            yield "disagrees_with_gold", ""
-        if len(rationale) < config.min_characters:
-            yield "too_short", f"{len(rationale)} characters"
-        if len(rationale) > config.max_characters:
-            yield "too_long", f"{len(rationale)} characters"
-        share = copied_share(rationale, text)
-        if share > config.max_copied_share:
-            yield "copies_text", f"{share:.0%}"
-        repeats = self.num_texts[normalise_label(rationale)]
-        if repeats > config.max_repeats:
-            yield "repeated", f"{repeats} texts"
-        # A label may hold a number of its own ("within three days"); that it is named is no claim about the patient.
-        beyond = ungrounded(mask_label(rationale, candidate.gold), text, self.findings)
-        counts = [(len(beyond.numbers), "number"), (len(beyond.findings), "finding")]
-        if any(count for count, _ in counts):
-            yield "ungrounded", ", ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in counts if count)
-        if contains_label(rationale, candidate.gold):
-            yield "leaks_label", ""
+                candidate.flags.append(f"{check}: {detail}" if detail else check)
 
 
 # --- the label, and copied words ---
@@ -166,10 +159,16 @@ def ungrounded(rationale: str, text: str, findings: Findings) -> Ungrounded:
     is grounded when the note has one of them. A denied finding counts like an affirmed one. Where labels hold numbers
     ("within 3 days"), give the rationale as `mask_label` returns it.
     """
-    numbers = _claimed_numbers(rationale)
-    if numbers:
-        known_numbers = _numbers_in_note(text)
-        numbers = [number for number in numbers if number not in known_numbers]
+    claimed_text = _LIST_MARKER.sub(" ", rationale.casefold())
+    claimed = [(match.start(), _canonical(match.group())) for match in _CLAIMED_NUMBER.finditer(claimed_text)]
+    claimed += [(at, value) for at, word, value in _number_words(claimed_text) if word != "one"]
+    in_note: set[str] = set()
+    if claimed:
+        note = text.casefold()
+        in_note = {_canonical(digits) for pattern in (_NUMBER, _FRACTION) for digits in pattern.findall(note)}
+        in_note.update(value for _, _, value in _number_words(note))
+        in_note.update(value for value, pattern in (("1", _MEANS_ONE), ("2", _MEANS_TWO)) if pattern.search(note))
+    numbers = [number for _, number in sorted(claimed) if number not in in_note]
     claims, position = list[Words](), 0
     for start, end, names in _matches(_words(rationale), findings.names):
         if start >= position:
@@ -196,22 +195,6 @@ _VALUES = {word: value for value, word in enumerate(_SMALL)} | {word: 10 * at fo
 _NUMBER_WORD = re.compile(rf"\b(?:({'|'.join(_TENS)})(?:[\s-]+({'|'.join(_SMALL[1:10])}))?|({'|'.join(_SMALL)}))\b")
 _MEANS_ONE = re.compile(r"\ban?\s+(?:second|minute|hour|day|night|week|fortnight|month|year)\b|\bonce\b")
 _MEANS_TWO = re.compile(r"\btwice\b|\bboth\b|\bcouple\b|\bpair\b")
-
-
-def _claimed_numbers(rationale: str) -> list[str]:
-    """Numbers that a rationale states, in order."""
-    rationale = _LIST_MARKER.sub(" ", rationale.casefold())
-    numbers = [(match.start(), _canonical(match.group())) for match in _CLAIMED_NUMBER.finditer(rationale)]
-    numbers += [(at, value) for at, word, value in _number_words(rationale) if word != "one"]
-    return [value for _, value in sorted(numbers)]
-
-
-def _numbers_in_note(text: str) -> set[str]:
-    text = text.casefold()
-    numbers = {_canonical(digits) for pattern in (_NUMBER, _FRACTION) for digits in pattern.findall(text)}
-    numbers.update(value for _, _, value in _number_words(text))
-    numbers.update(value for value, pattern in (("1", _MEANS_ONE), ("2", _MEANS_TWO)) if pattern.search(text))
-    return numbers
 
 
 def _number_words(text: str) -> Iterator[tuple[int, str, str]]:
@@ -261,21 +244,18 @@ def _singular(word: str) -> str:
 # --- the lexicon ---
 
 
-def load_findings(path: Path | None = None) -> Findings:
-    """The lexicon of a YAML file, by default the `findings.yaml` of this package, which shows the format.
+@functools.cache
+def shipped_findings() -> Findings:
+    """The lexicon `findings.yaml` of this package, which shows the format."""
+    return load_findings(files("r2d.rationales").joinpath("findings.yaml"))
+
+
+def load_findings(source: Path | Traversable) -> Findings:
+    """The lexicon of a YAML file.
 
     Raises:
         ConfigError: lists every fault of the file: entry, what was found, what is allowed, the fix.
     """
-    return _shipped_findings() if path is None else _read_findings(path)
-
-
-@functools.cache
-def _shipped_findings() -> Findings:
-    return _read_findings(files("r2d.rationales").joinpath("findings.yaml"))
-
-
-def _read_findings(source: Path | Traversable) -> Findings:
     content = read_yaml(source)
     faults = list(_lexicon_faults(content))
     if faults:

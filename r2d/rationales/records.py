@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+from r2d.data.examples import Example
 
 Reason = Literal[
     "malformed_record", "request_failed", "refused", "cancelled",
@@ -93,17 +94,6 @@ class Record:
     """A status or error code, or what the shape lacks; never text of the record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The example that a record belongs to, as far as ingestion needs it."""
-
-    id: str
-    text: str
-    label: str
-    options: Sequence[str]
-    split: str
-
-
 @dataclass(slots=True)
 class Candidate:
     """One record, its example and everything that was decided about it."""
@@ -111,7 +101,7 @@ class Candidate:
     record: Record
     example_id: str | None = None
     """As the record says, or as its order says."""
-    target: Target | None = None
+    example: Example | None = None
     rationale: str = ""
     label: str | None = None
     """The source's own label, as declared; None where it states none, or one that is not allowed."""
@@ -134,11 +124,11 @@ class Candidate:
 
     @property
     def text(self) -> str:
-        return self.target.text if self.target else ""
+        return self.example.text if self.example else ""
 
     @property
     def gold(self) -> str:
-        return self.target.label if self.target else ""
+        return self.example.label if self.example else ""
 
     def failed(self, check: Reason) -> bool:
         """Whether the rationale does not pass a check, whatever the policy made of that."""

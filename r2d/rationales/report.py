@@ -11,7 +11,7 @@ from typing import Any
 from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import SPLITS
 from r2d.privacy.deidentify import deidentify_texts
-from r2d.rationales.ingest import Ingestion
+from r2d.rationales.ingest import Ingestion, SourceCounts
 from r2d.rationales.records import PHASES, REASONS, Candidate
 from r2d.reports.templates import render
 
@@ -57,8 +57,7 @@ class _Source:
     """One source on the page."""
 
     name: str
-    counts: Mapping[str, Any]
-    """As in the result of the ingestion."""
+    counts: SourceCounts
     losses: Sequence[tuple[str, int, int]]
     """(phase, records lost in it, records left after it), of the phases that lost some."""
     rejected: Sequence[_Reason]
@@ -83,7 +82,7 @@ def render_ingestion_report(
         privacy: what it finds in a quoted text is shown as a placeholder whatever the policy, unless that is `off`.
         synthetic: invented text, no real patients; stated at the top.
     """
-    counts = ingestion.result()["sources"]
+    counts = ingestion.counts()
     shown_stages = []
     for stage, by_split in stages.items():
         names = list(dict.fromkeys(name for rows in by_split.values() for name in rows["sources"]))
@@ -105,9 +104,9 @@ def render_ingestion_report(
     )
 
 
-def _source(name: str, candidates: Sequence[Candidate], counts: Mapping[str, Any], privacy: PrivacyConfig) -> _Source:
-    rejected: dict[str, list[Candidate]] = {reason: [] for reason in counts["rejected"]}
-    flagged: dict[str, list[Candidate]] = {flag: [] for flag in counts["flagged"]}
+def _source(name: str, candidates: Sequence[Candidate], counts: SourceCounts, privacy: PrivacyConfig) -> _Source:
+    rejected: dict[str, list[Candidate]] = {reason: [] for reason in counts.rejected}
+    flagged: dict[str, list[Candidate]] = {flag: [] for flag in counts.flagged}
     for candidate in candidates:
         if candidate.reason is not None:
             rejected[candidate.reason].append(candidate)
@@ -151,7 +150,7 @@ def _reason(name: str, candidates: Sequence[Candidate], privacy: PrivacyConfig) 
         quotes.append(
             _Quote(
                 place=f"{candidate.record.file}:{candidate.record.row}",
-                example_id=(candidate.target.id if candidate.target else candidate.record.example_id) or "",
+                example_id=(candidate.example.id if candidate.example else candidate.record.example_id) or "",
                 gold=candidate.gold,
                 stated=_shortened(stated, 80, 0),
                 detail="; ".join(details) if candidate.accepted else candidate.detail,

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from r2d.config.data import DataConfig
 from r2d.config.rationales import AnySource, ColumnSource, EndpointSource, SyntheticBatchSource
+from r2d.data.examples import iterate_examples
 from r2d.llm.answers import write_current_answers
 from r2d.llm.runner import run_requests
 from r2d.rationales.generation import RationaleRequests
@@ -45,12 +46,12 @@ def read_source(name: str, source: AnySource, examples: pa.Table, *, data: DataC
         GenerationError: an endpoint cannot be used, or its budget is spent.
     """
     if isinstance(source, ColumnSource):
-        columns = [examples[column].to_pylist() for column in ("id", "row", "place", "rationales")]
         return [
-            Record(source=name, file=place.split(": ")[0], row=row + 1, example_id=example_id, rationale=text)
-            for example_id, row, place, rationales in zip(*columns, strict=True)
-            for rationale_source, text in rationales
-            if rationale_source == name
+            Record(
+                name, file=row.place.split(": ")[0], row=row.row + 1, example_id=row.id, rationale=row.rationales[name]
+            )
+            for row in iterate_examples(examples)
+            if name in row.rationales
         ]
     if isinstance(source, SyntheticBatchSource):
         output, errors = write_llm_batch(data.synthetic, work_dir / "synthetic_batch")

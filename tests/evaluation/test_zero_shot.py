@@ -22,8 +22,8 @@ from r2d.evaluation.comparison.models import MeasuredModel
 from r2d.evaluation.comparison.tables import comparison_markdown
 from r2d.evaluation.comparison.zero_shot import measure_zero_shot, zero_shot_source
 from r2d.evaluation.predictions import PREDICTIONS_SCHEMA
-from r2d.rationales.ingest import REJECTED_SCHEMA, ingest
-from r2d.rationales.provenance import PROVENANCE_SCHEMA
+from r2d.rationales.ingest import ingest
+from r2d.rationales.provenance import PROVENANCE_SCHEMA, REJECTED_SCHEMA
 from tests.evaluation.compared import LABELS, QUICK, cells, measured
 
 DATA = DataConfig(format="jsonl", path="notes.jsonl", labels=LABELS)

@@ -16,12 +16,13 @@ from r2d.rationales.quality import (
     copied_share,
     load_findings,
     mask_label,
+    shipped_findings,
     ungrounded,
 )
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 NOTE = "62 yo w/ CP x1h, denies SOB. T 38.0, BP 90/60, 1,000 ml NS given, N/V x3d, hx DM2."
-LEXICON = load_findings()
+LEXICON = shipped_findings()
 
 
 @pytest.fixture(scope="module")

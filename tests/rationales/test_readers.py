@@ -121,6 +121,7 @@ class TestBatch:
             {"custom_id": "expired", "response": None, "error": {"code": "batch_expired", "message": SECRET}},
             {"custom_id": "odd", "response": None, "error": {"code": SECRET}},
             {"custom_id": "500", "response": {"status_code": 500, "body": {}}},
+            {"custom_id": "true", "response": {"status_code": True, "body": {"choices": [{"text": SECRET}]}}},
             {"custom_id": "in body", "response": {"status_code": 200, "body": {"error": {"type": "bad"}}}},
             {"custom_id": "nothing"},
             {"custom_id": "no choices", "response": {"status_code": 200, "body": {"choices": []}}},
@@ -137,6 +138,7 @@ class TestBatch:
             ("request_failed", "batch_expired"),
             ("request_failed", "error"),
             ("request_failed", "500"),
+            ("request_failed", "no status code"),
             ("request_failed", "bad"),
             ("request_failed", "no response"),
             ("malformed_record", "no choices in the response"),
@@ -144,7 +146,7 @@ class TestBatch:
             ("malformed_record", "no JSON"),
         ]
         assert [record.stopped_at_limit for record in records[:4]] == [False, False, False, True]
-        assert [record.row for record in records] == list(range(1, 14))
+        assert [record.row for record in records] == list(range(1, 15))
 
     def test_every_choice_is_a_record_of_its_own(self, write: Callable[..., str]) -> None:
         choices = [{"message": {"content": text}} for text in ("a", "b")] + [{"text": "c"}, None]

@@ -62,14 +62,14 @@ def test_raw_outputs_of_an_llm_come_out_with_the_labels_of_the_reference(tmp_pat
     assert taken == len(ingestion.provenance)
     same = odd = disagreeing = 0
     for candidate in candidates:
-        assert candidate.target is not None
-        expected = reference[candidate.target.id]["llm_label"]
-        if expected in candidate.target.options:
+        assert candidate.example is not None
+        expected = reference[candidate.example.id]["llm_label"]
+        if expected in candidate.example.options:
             same += candidate.label == expected
             disagreeing += expected != candidate.gold
         else:
             odd += 1
-            repaired = candidate.label in candidate.target.options
+            repaired = candidate.label in candidate.example.options
             assert repaired or candidate.reason is not None, "an odd answer needs a reason or a label of its row"
     assert same / (len(candidates) - odd) >= 0.999
     counts = ingestion.result()["sources"]["palm"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from typing import Any, get_args
 
@@ -12,9 +13,9 @@ import pytest
 
 from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import Example, to_table
-from r2d.rationales.ingest import REJECTED_SCHEMA, Ingestion
-from r2d.rationales.provenance import PROVENANCE_SCHEMA
-from r2d.rationales.records import PHASES, REASONS, Candidate, Reason, Record, Target
+from r2d.rationales.ingest import Ingestion
+from r2d.rationales.provenance import PROVENANCE_SCHEMA, REJECTED_SCHEMA
+from r2d.rationales.records import PHASES, REASONS, Candidate, Reason, Record
 from r2d.rationales.report import MAX_EXAMPLES, SHOWN_CHARACTERS, render_ingestion_report
 from tests.reports.pages import Page, assert_accessible, assert_self_contained
 
@@ -35,7 +36,7 @@ def candidate(row: int, reason: Reason | None = None, *, flags: Sequence[str] = 
     }  # fmt: skip
     return Candidate(
         record=Record(**values | record),
-        target=Target(f"call-{row}", "Text of the note.", "same day", (), "train"),
+        example=Example(f"call-{row}", "Text of the note.", "same day", split="train"),
         rationale="" if reason in PHASES["No rationale in it"] else f"Rationale of row {row}.",
         label="self care" if reason == "disagrees_with_gold" else "same day",
         stated_label=True,
@@ -210,7 +211,7 @@ def test_hostile_content_stays_text_wherever_it_stands() -> None:
     two = candidate(2, flags=[f"ungrounded: {evil}"])
     one.label = two.label = None
     one.detail = two.rationale = evil
-    one.target = two.target = Target(evil, evil, evil, (), "train")
+    one.example = two.example = Example(evil, evil, evil, split="train")
     two.edits.append(evil)
     stages = {evil: {"train": {"num_rows": 1, "num_with_rationale": 1, "sources": {evil: 1}}}}
     page = page_of({evil: [one, two]}, stages=stages, title=evil, notes=[evil])
@@ -228,7 +229,7 @@ def test_each_stage_is_shown_by_split_and_source() -> None:
 
 def test_agreement_leakage_flags_and_lengths_are_side_by_side() -> None:
     text = Page(usual_page()).text
-    counts = ingestion_of(every_reason()).result()["sources"]["llm"]
+    counts = asdict(ingestion_of(every_reason()).counts()["llm"])
     agreeing = 1 - counts["num_disagreeing"] / counts["num_stated_labels"]
     leaking = counts["num_leaking"] / counts["num_read"]
     lengths = " ".join(str(counts["characters"][place]) for place in ("p5", "p50", "p95"))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -93,19 +93,22 @@ def parse_scores(text: str, criteria: Sequence[Criterion], reasoning_tags: tuple
     """
     text = without_reasoning(text, reasoning_tags)[0][:LONGEST_TEXT]
     has_object = False
-    stated: dict[str, list[Any]] = {criterion.id: [] for criterion in criteria}
+    stated: dict[str, set[float | None]] = {criterion.id: set() for criterion in criteria}
     for objects, _ in json_forms(text):
         has_object = has_object or bool(objects)
         for key, value in ((key.strip().casefold(), value) for item in objects for key, value in item.items()):
             if key in stated:
-                stated[key].append(value.get("score") if isinstance(value, dict) else value)
+                value = value.get("score") if isinstance(value, dict) else value
+                if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,9}\s*", value):
+                    value = int(value)
+                stated[key].add(value if isinstance(value, int | float) and not isinstance(value, bool) else None)
         if any(stated.values()):
             break
     if not has_object:
         return {criterion.id: "no_json" for criterion in criteria}
     scores: dict[str, Score] = {}
     for criterion in criteria:
-        numbers = {_number(value) for value in stated[criterion.id]}
+        numbers = stated[criterion.id]
         if not numbers:
             scores[criterion.id] = "not_in_answer"
         elif len(numbers) > 1:
@@ -115,12 +118,6 @@ def parse_scores(text: str, criteria: Sequence[Criterion], reasoning_tags: tuple
         else:
             scores[criterion.id] = int(number) if number in criterion.anchors else "out_of_scale"
     return scores
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,9}\s*", value):
-        return int(value)
-    return None if isinstance(value, bool) or not isinstance(value, int | float) else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,8 +85,17 @@ def _records(item: Item) -> Iterator[Record]:
         yield item.malformed("an object")
         return
     response = line.get("response")
-    code = _failure_code(line, response)
-    if code is not None or not isinstance(response, dict):
+    error = line.get("error")
+    if not error and isinstance(response, dict) and isinstance(response.get("body"), dict):
+        error = response["body"].get("error") if response.get("status_code", 200) == 200 else None
+    status = response.get("status_code", 200) if isinstance(response, dict) else None
+    if error or status != 200 or not isinstance(response, dict):
+        code = "no response" if not isinstance(response, dict) else "no status code"
+        if error:  # its message is left out: it may quote the request
+            codes = [id_text(error.get(key)) for key in ("code", "type")] if isinstance(error, dict) else []
+            code = next((code for code in codes if code and re.fullmatch(r"[\w.-]{1,60}", code)), "error")
+        elif isinstance(status, int) and not isinstance(status, bool):
+            code = str(status)
         yield _record(item, reason="request_failed", detail=code)
         return
     body = response.get("body", response)  # vLLM once wrote the body itself
@@ -104,27 +113,6 @@ def _records(item: Item) -> Iterator[Record]:
         if "reason" not in values and not _custom_id(line):
             values |= {"reason": "no_id", "detail": "no custom_id"}
         yield _record(item, record_id=record_id, author=author, created_at=created_at, **values)
-
-
-def _failure_code(line: dict[str, Any], response: Any) -> str | None:
-    """The code of a failed request. Messages are left out: they may quote the request."""
-    if line.get("error"):
-        return _error_code(line["error"])
-    if not isinstance(response, dict):
-        return "no response"
-    status = response.get("status_code", 200)
-    if status != 200:
-        return id_text(status) if isinstance(status, int) else "no status code"
-    body = response.get("body")
-    return _error_code(body["error"]) if isinstance(body, dict) and body.get("error") else None
-
-
-def _error_code(error: Any) -> str:
-    for key in ("code", "type"):
-        code = id_text(error.get(key)) if isinstance(error, dict) else None
-        if code and re.fullmatch(r"[\w.-]{1,60}", code):
-            return code
-    return "error"
 
 
 def _answers(body: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 from r2d.config.rationales import TextSource
 from r2d.data.readers.files import find_files
 from r2d.errors import DataError
-from r2d.rationales.readers.items import Broken, Item, id_text, joined_text, listed_names, nearest_name, read_items
+from r2d.rationales.readers.items import Broken, id_text, joined_text, listed_names, nearest_name, read_items
 from r2d.rationales.records import Record
 
 
@@ -48,26 +48,29 @@ def read_text_source(name: str, source: TextSource) -> list[Record]:
             f"{key}.text_field: no output has a field {source.text_field!r}"
             f"{_fields_found(source.text_field, objects)}; set it to the field of the LLM's text"
         )
-    return [_record(source, item, order) for order, item in enumerate(items)]
+    records = []
+    for place, item in enumerate(items):
+        value = item.value[0] if isinstance(item.value, list) and len(item.value) == 1 else item.value
+        fields = value if isinstance(value, dict) else {}
+        content = value if isinstance(value, str) else joined_text(fields.get(source.text_field))
+        order = place if source.join == "order" else None
+        example_id = id_text(fields.get(source.id_field)) if source.join == "id" else None
+        if content is None:
+            detail = "no JSON" if isinstance(value, Broken) else f"a {type(value).__name__}, not a text"
+            detail = "no text field" if isinstance(value, dict) else detail
+            records.append(item.record(example_id=example_id, order=order, reason="malformed_record", detail=detail))
+            continue
+        if source.join == "id" and example_id is None:
+            records.append(item.record(content=content, reason="no_id", detail="no id field"))
+            continue
+        author = fields["model"] if isinstance(fields.get("model"), str) else None
+        is_cut = fields.get("finish_reason") == "length"
+        records.append(
+            item.record(example_id=example_id, order=order, content=content, author=author, stopped_at_limit=is_cut)
+        )
+    return records
 
 
 def _fields_found(wanted: str, objects: Sequence[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(field for value in objects[:100] for field in value))
     return f"{nearest_name(wanted, names)}; found {listed_names(names)}"
-
-
-def _record(source: TextSource, item: Item, place: int) -> Record:
-    value = item.value[0] if isinstance(item.value, list) and len(item.value) == 1 else item.value
-    fields = value if isinstance(value, dict) else {}
-    content = value if isinstance(value, str) else joined_text(fields.get(source.text_field))
-    order = place if source.join == "order" else None
-    example_id = id_text(fields.get(source.id_field)) if source.join == "id" else None
-    if content is None:
-        detail = "no JSON" if isinstance(value, Broken) else f"a {type(value).__name__}, not a text"
-        detail = "no text field" if isinstance(value, dict) else detail
-        return item.record(example_id=example_id, order=order, reason="malformed_record", detail=detail)
-    if source.join == "id" and example_id is None:
-        return item.record(content=content, reason="no_id", detail="no id field")
-    model, is_cut = fields.get("model"), fields.get("finish_reason") == "length"
-    author = model if isinstance(model, str) else None
-    return item.record(example_id=example_id, order=order, content=content, author=author, stopped_at_limit=is_cut)
