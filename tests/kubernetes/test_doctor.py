@@ -102,9 +102,9 @@ def test_the_rights_asked_for_are_those_of_the_role_that_is_shipped() -> None:
 
 
 def test_versions_must_be_equal_but_for_their_local_part() -> None:
-    here = {"torch": "2.13.0+cpu", "zenml": "0.98.0"}
-    assert check_image("i", here, {"torch": "2.13.0", "zenml": "0.98.0"}).ok
-    assert check_image("i", here, {"torch": "2.12.0"}).detail == (
+    installed = {"torch": "2.13.0+cpu", "zenml": "0.98.0"}
+    assert check_image("i", installed, {"torch": "2.13.0", "zenml": "0.98.0"}).ok
+    assert check_image("i", installed, {"torch": "2.12.0"}).detail == (
         "i starts, but has torch 2.12.0 (here 2.13.0+cpu), zenml missing (here 0.98.0)"
     )
     assert check_zenml("https://zenml.invalid", "0.98.0", "0.98.0").ok
@@ -114,9 +114,9 @@ def test_versions_must_be_equal_but_for_their_local_part() -> None:
 
 def test_a_failure_is_shown_with_its_fix() -> None:
     assert str(Finding("rights", True, "all")) == "ok    rights          all"
-    shown = str(Finding("rights", False, "none", "ask")).splitlines()
-    assert shown[0] == "FAIL  rights          none"
-    assert shown[1].strip() == "fix: ask"
+    lines = str(Finding("rights", False, "none", "ask")).splitlines()
+    assert lines[0] == "FAIL  rights          none"
+    assert lines[1].strip() == "fix: ask"
 
 
 class PrintsItsVersions:
@@ -140,7 +140,8 @@ def kubeconfig_of_both(cluster: Cluster, folder: Path) -> Path:
     config = yaml.safe_load(cluster.kubeconfig().read_text(encoding="utf-8"))
     step = yaml.safe_load(cluster.kubeconfig("step", "reason2decide").read_text(encoding="utf-8"))
     config["users"] += step["users"]
-    config["contexts"] = [{**one["contexts"][0], "name": name} for name, one in (("admin", config), ("step", step))]
+    contexts = {"admin": config["contexts"][0], "step": step["contexts"][0]}
+    config["contexts"] = [context | {"name": name} for name, context in contexts.items()]
     path = folder / "kubeconfig.yaml"
     path.write_text(yaml.safe_dump(config | {"current-context": "admin"}), encoding="utf-8")
     return path
@@ -173,16 +174,16 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_every_look_is_taken_whatever_the_ones_before_it_found(findings: dict[str, Any]) -> None:
-    seen = findings["services down"]
-    assert list(seen) == [
+    by_name = findings["services down"]
+    assert list(by_name) == [
         "zenml server", "artifact store", "mlflow", "api server", "rights", "gpu nodes", "volumes", "image",
     ]  # fmt: skip
-    failed = [name for name, finding in seen.items() if not finding["ok"]]
-    assert failed == ["zenml server", "artifact store", "mlflow"], seen
-    assert all(finding["fix"] for finding in seen.values() if not finding["ok"])
-    assert "a database of its own" in seen["zenml server"]["detail"]
-    assert seen["gpu nodes"]["detail"] == "1 with 2 GPUs, 2 free"
-    assert seen["rights"]["detail"].startswith("all 9 ")
+    failed = [name for name, finding in by_name.items() if not finding["ok"]]
+    assert failed == ["zenml server", "artifact store", "mlflow"], by_name
+    assert all(finding["fix"] for finding in by_name.values() if not finding["ok"])
+    assert "a database of its own" in by_name["zenml server"]["detail"]
+    assert by_name["gpu nodes"]["detail"] == "1 with 2 GPUs, 2 free"
+    assert by_name["rights"]["detail"].startswith("all 9 ")
 
 
 def test_the_image_is_run_as_restricted_as_a_step(findings: dict[str, Any]) -> None:
@@ -200,12 +201,12 @@ def test_an_image_that_cannot_be_pulled_is_named_with_the_reason(findings: dict[
 
 
 def test_an_account_without_rights_is_told_so(findings: dict[str, Any]) -> None:
-    seen = findings["no rights"]
-    assert seen["api server"]["ok"]
-    assert seen["rights"]["detail"].startswith("this account may not: create jobs, get jobs")
+    by_name = findings["no rights"]
+    assert by_name["api server"]["ok"]
+    assert by_name["rights"]["detail"].startswith("this account may not: create jobs, get jobs")
     for name in ("gpu nodes", "volumes", "image"):
-        assert not seen[name]["ok"], name
-        assert seen[name]["detail"].startswith("403 "), name
+        assert not by_name[name]["ok"], name
+        assert by_name[name]["detail"].startswith("403 "), name
 
 
 def test_only_a_kubernetes_stack_can_be_examined(findings: dict[str, Any]) -> None:

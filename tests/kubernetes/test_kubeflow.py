@@ -93,7 +93,7 @@ def test_a_gpu_that_is_asked_for_is_lost_on_the_way(python: Path) -> None:
         "gpu = {'node_selectors': {'accelerator': 'nvidia.com/gpu'}}\n"
         "first = Settings(**gpu)\n"
         "again = Settings.model_validate(first.model_dump(exclude=set(first.model_extra)))\n"
-        "print([one.pod_settings.node_selectors for one in (first, again, Settings(pod_settings=gpu))])"
+        "print([settings.pod_settings.node_selectors for settings in (first, again, Settings(pod_settings=gpu))])"
     )
     done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -28,9 +28,9 @@ MULTI_NODE: Manifest = read_yaml("configs/cluster/multi_node.yaml")["settings"]
 
 
 def every_pod() -> list[Pod]:
-    found = [*pods(manifests()), *pods(zenml_jobs().values())]
-    assert len(found) >= 14
-    return found
+    every = [*pods(manifests()), *pods(zenml_jobs().values())]
+    assert len(every) >= 14
+    return every
 
 
 def every_container() -> list[tuple[str, Manifest]]:
@@ -203,9 +203,9 @@ def network() -> dict[str, Manifest]:
 
 def test_every_network_policy_is_for_a_pod_and_the_namespace_denies_the_rest(network: dict[str, Manifest]) -> None:
     assert network["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    labels = [*(pod.labels for pod in every_pod()), MULTI_NODE["step_operator"]["pod_settings"]["labels"]]
+    every_labels = [*(pod.labels for pod in every_pod()), MULTI_NODE["step_operator"]["pod_settings"]["labels"]]
     for name, policy in network.items():
-        assert [own for own in labels if _selects(policy["podSelector"], own)], f"{name} is for no pod"
+        assert any(_selects(policy["podSelector"], labels) for labels in every_labels), f"{name} is for no pod"
         for rule in [*policy.get("ingress", ()), *policy.get("egress", ())]:
             assert rule["ports"], name
             assert rule.get("to") or rule.get("from"), f"{name}: to or from everywhere"

@@ -73,22 +73,22 @@ def test_pods_without_a_tracking_server_are_refused(monkeypatch: pytest.MonkeyPa
     assert read_stack(path).name == "here"
 
 
-def test_what_is_there_needs_no_change(stack: StackFile) -> None:
+def test_a_stack_that_is_registered_needs_no_change(stack: StackFile) -> None:
     assert changes(stack, as_registered(stack)) == []
 
 
 def test_a_key_that_the_file_no_longer_has_is_taken_away(stack: StackFile) -> None:
-    there = as_registered(stack)
-    there["orchestrator", "kubernetes"].configuration["local"] = True  # type: ignore[index]
-    (change,) = changes(stack, there)
+    registered = as_registered(stack)
+    registered["orchestrator", "kubernetes"].configuration["local"] = True  # type: ignore[index]
+    (change,) = changes(stack, registered)
     assert change.updates == {"local": None}
     assert change.lines() == ["~ orchestrator kubernetes (kubernetes)", "    - local: True"]
 
 
 def test_another_flavour_of_that_name_is_refused(stack: StackFile) -> None:
-    there = as_registered(stack) | {("artifact_store", "object-store"): Registered("object-store", "local")}
+    registered = as_registered(stack) | {("artifact_store", "object-store"): Registered("object-store", "local")}
     with pytest.raises(ConfigError, match="found 's3', but 'object-store' is registered as 'local'"):
-        changes(stack, there)
+        changes(stack, registered)
 
 
 def test_a_dry_run_shows_everything_and_changes_nothing(applied: dict[str, list[str]]) -> None:

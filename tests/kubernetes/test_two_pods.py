@@ -109,10 +109,10 @@ def test_the_step_was_two_pods_and_each_was_a_rank(result_of_two_pods: StageResu
 def test_two_pods_train_to_the_weights_of_one_process(
     result_of_two_pods: StageResult, site: Site, tmp_path: Path
 ) -> None:
-    one = train_stage2(ranks_work(tmp_path))
-    assert result_of_two_pods.selected_step == one.selected_step
-    assert result_of_two_pods.best_value == pytest.approx(one.best_value, abs=LOSS_ATOL)
+    single = train_stage2(ranks_work(tmp_path))
+    assert result_of_two_pods.selected_step == single.selected_step
+    assert result_of_two_pods.best_value == pytest.approx(single.best_value, abs=LOSS_ATOL)
     best = site.cluster.volume("checkpoints", NAMESPACE) / "toy" / "best" / "model.safetensors"
     theirs = load_file(best)
-    for name, weight in load_file(one.model_folder / "model.safetensors").items():
+    for name, weight in load_file(single.model_folder / "model.safetensors").items():
         torch.testing.assert_close(theirs[name], weight, rtol=0.0, atol=WEIGHTS_ATOL)

@@ -40,8 +40,8 @@ def make_secrets() -> None:
 
 def make_stack(name: str, **components: str) -> None:
     """A stack like that of k8s/stack.yaml with some other components, by type."""
-    parts = {type_: some[0].name for type_, some in Client().get_stack("reason2decide").components.items()}
-    Client().create_stack(name, parts | {StackComponentType(type_): other for type_, other in components.items()})
+    names = {type_: parts[0].name for type_, parts in Client().get_stack("reason2decide").components.items()}
+    Client().create_stack(name, names | {StackComponentType(type_): other for type_, other in components.items()})
 
 
 def stack(target: Path) -> None:
@@ -134,7 +134,7 @@ def doctor(target: Path) -> None:
     apply_stack(STACK)
     results: dict[str, Any] = {"services down": findings("reason2decide")}
 
-    # The same stack with a store that is there, a folder, and with an account that may do nothing.
+    # The same stack with a folder as its store, and with an account that may do nothing.
     client, store = Client(), StackComponentType.ARTIFACT_STORE
     client.create_stack_component("folder", "local", store, {"path": str(target.parent)})
     configuration = client.get_stack_component(ORCHESTRATOR, "kubernetes").configuration

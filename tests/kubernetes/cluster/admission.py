@@ -192,12 +192,12 @@ def restricted_violations(spec: Object) -> Iterator[str]:
         for kind in set(volume) - {"name"} - _RESTRICTED_VOLUMES:
             yield f'restricted volume types (volume "{volume["name"]}" uses restricted volume type "{kind}")'
     for container in [*spec.get("initContainers", []), *spec["containers"]]:
-        own = container.get("securityContext", {})
-        context = {**spec.get("securityContext", {}), **own}
-        capabilities, seccomp = own.get("capabilities", {}), context.get("seccompProfile", {}).get("type")
+        of_container = container.get("securityContext", {})
+        context = {**spec.get("securityContext", {}), **of_container}
+        capabilities, seccomp = of_container.get("capabilities", {}), context.get("seccompProfile", {}).get("type")
         wanted = {
-            "privileged=false": not own.get("privileged"),
-            "allowPrivilegeEscalation=false": own.get("allowPrivilegeEscalation") is False,
+            "privileged=false": not of_container.get("privileged"),
+            "allowPrivilegeEscalation=false": of_container.get("allowPrivilegeEscalation") is False,
             'capabilities.drop=["ALL"]': "ALL" in capabilities.get("drop", []),
             "capabilities.add to NET_BIND_SERVICE alone": {*capabilities.get("add", [])} <= {"NET_BIND_SERVICE"},
             "runAsNonRoot=true": context.get("runAsNonRoot") is True,

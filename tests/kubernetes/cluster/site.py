@@ -123,7 +123,7 @@ def free_ports(count: int) -> list[int]:
     """Ports on 127.0.0.1 that nobody listens on."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
+        return [free.getsockname()[1] for free in sockets]
 
 
 @contextmanager
