@@ -23,7 +23,14 @@ WITHOUT_EFFECT = (
     "steps.work_dir",
 )
 """Modules and packages that report, store or look up: no result depends on how they do it."""
-PRESENTATION = ("r2d.reports", "r2d.training.curves")
+PRESENTATION = (
+    "r2d.reports",
+    "r2d.data.validation.plots",
+    "r2d.training.curves",
+    "r2d.evaluation.plots",
+    "r2d.evaluation.report",
+    "r2d.evaluation.report_sections",
+)
 """Modules and packages that draw and render. They count only for steps that return pages."""
 COMMIT_VARIABLE = "R2D_CODE_COMMIT"
 """Names the commit where the code lies without its repository, as in an image; ends in `+dirty` for changed files."""

@@ -4,6 +4,7 @@ zenml pipeline run pipelines.comparison                                    # con
 zenml pipeline run pipelines.comparison --config configs/comparison.yaml   # or any run with a section `comparison`
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,11 @@ def comparison(config: dict[str, Any] | None = None) -> None:
         )
         metrics.append(measured)
         predictions.append(rows)
-        facts.append(model.facts())
+        facts.append(asdict(model.facts))
     if zero_shot is not None:
         _, stage2_examples, provenance, rejected, *_ = rationalised[models[0].data_id]
         measured, rows = measure_zero_shot(stage2_examples, provenance, rejected, zero_shot, base.evaluation, base.data)
         metrics.append(measured)
         predictions.append(rows)
-        facts.append(zero_shot_facts(zero_shot, models[0]))
+        facts.append(asdict(zero_shot_facts(zero_shot, models[0])))
     compare(metrics, predictions, facts, labels, base.evaluation.intervals)

@@ -49,7 +49,7 @@ def evaluate(
     from mlops.registry.versions import download
     from r2d.evaluation.champion import Champion
     from r2d.evaluation.evaluate import evaluate as measure
-    from r2d.evaluation.plots import accuracy_picture, confusion_matrix_picture
+    from r2d.evaluation.plots import decisions_picture
 
     result = measure(
         examples,
@@ -64,9 +64,5 @@ def evaluate(
     metrics = result.metrics.to_json()
     log_metadata(result.overview() | seconds)
     log_metrics("evaluate", result.metrics.numbers(), metrics)
-    picture = (
-        accuracy_picture({**metrics["baselines"], "this model": metrics["label"]})
-        if data.labels.per_row
-        else confusion_matrix_picture(metrics["label"], data.labels.names)
-    )
+    picture = decisions_picture(result.metrics, data.labels.names)
     return metrics, result.predictions, HTMLString(result.report), picture, result.judgement.scores

@@ -96,3 +96,28 @@ def _loaded(artifact_id: str) -> Any:
     from zenml.client import Client
 
     return Client().get_artifact_version(UUID(artifact_id)).load()
+
+
+def measured_seconds(evaluation_id: UUID) -> tuple[float | None, float | None]:
+    """Seconds of training, both stages together, and of evaluation, as logged by the steps that computed them; None
+    where they were not logged, or nothing was trained.
+
+    Args:
+        evaluation_id: step run of an evaluation, or of another measurement of a model.
+    """
+    from zenml.client import Client
+
+    def producer(step: StepRunResponse, input_name: str) -> StepRunResponse:
+        (artifact,) = step.inputs[input_name]
+        return Client().get_run_step(artifact.producer_step_run_id)
+
+    evaluation = Client().get_run_step(evaluation_id)
+    stages = []
+    if "model" in evaluation.inputs:
+        stages.append(producer(evaluation, "model"))
+        if "stage1_model" in stages[0].inputs:
+            stages.insert(0, producer(stages[0], "stage1_model"))
+    logged = [stage.run_metadata.get("training_seconds") for stage in stages]
+    known = [float(seconds) for seconds in logged if seconds is not None]
+    evaluated = evaluation.run_metadata.get("evaluation_seconds")
+    return sum(known) if known and len(known) == len(logged) else None, None if evaluated is None else float(evaluated)

@@ -34,8 +34,7 @@ from r2d.evaluation.metrics import CalibrationResult, Comparator, FlipTest, Metr
 from r2d.evaluation.predictions import Predictions, predictions_table
 from r2d.evaluation.rationale_metrics import TABLE_SCORES, rationale_intervals, rationale_metrics, rationale_scores
 from r2d.evaluation.rationale_quality_metrics import rationale_quality
-from r2d.evaluation.report import render_report
-from r2d.evaluation.report_facts import report_facts
+from r2d.evaluation.report import render_report, report_facts
 from r2d.evaluation.run import EvaluationRun
 from r2d.evaluation.safety import safety_metrics
 from r2d.evaluation.slices import divide_rows, slice_differences, slice_metrics
@@ -145,7 +144,7 @@ def evaluate(
         judgement = _judge(table, run, privacy, work_dir)
     metrics = replace(metrics, judge=judgement.to_json())
     with timer("report"):
-        report = render_report(report_facts(examples, test, table, metrics.to_json(), predictor, data))
+        report = render_report(report_facts(run, metrics, predictions, table, data, predictor.config.name))
     return Evaluation(metrics, table, report, calibration, judgement, timer.seconds())
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from r2d.evaluation.metrics import LabelMetrics, Metrics, ReliabilityBin, SelectiveMetrics
 from r2d.reports.plots import BLUE, INK, LINE, PAPER, QUIET, VERMILION, new_figure, style_axes, to_image, to_svg
 
 if TYPE_CHECKING:
@@ -20,19 +21,24 @@ RISK_AXIS_ENDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 """Upper ends of the risk axis: the first that holds everything drawn is used."""
 
 
-def confusion_matrix_picture(metrics: Mapping[str, Any], labels: Sequence[str]) -> Image:
-    """`confusion_matrix` of `label_metrics` as a picture: rows gold, columns predicted, shaded by share of the row.
+def decisions_picture(metrics: Metrics, labels: Sequence[str]) -> Image:
+    """The confusion matrix; accuracies where each row has options of its own and `labels` is empty."""
+    return confusion_matrix_picture(metrics.label, labels) if labels else accuracy_picture(metrics)
+
+
+def confusion_matrix_picture(metrics: LabelMetrics, labels: Sequence[str]) -> Image:
+    """The confusion matrix as a picture: rows gold, columns predicted, shaded by share of the row.
 
     Each cell holds its number of rows; shading by the row's share makes a rare label as readable as a frequent one.
     """
     import numpy as np
 
-    counts = np.asarray(metrics["confusion_matrix"], dtype=int)
+    counts = np.asarray(metrics.confusion_matrix, dtype=int)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     annotated = len(labels) <= MAX_ANNOTATED_LABELS
     cell = 0.78 if annotated else 0.25
-    scores = f"accuracy {metrics['accuracy']:.1%}, macro-F1 {metrics['macro_f1']:.3f}"
-    title = f"Decisions on {metrics['num_rows']:,} rows: {scores}"
+    scores = f"accuracy {metrics.accuracy:.1%}, macro-F1 {metrics.macro_f1:.3f}"
+    title = f"Decisions on {metrics.num_rows:,} rows: {scores}"
     figure = new_figure(3.4 + cell * counts.shape[1], 2.6 + cell * counts.shape[0], title)
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, aspect="equal")
@@ -57,19 +63,15 @@ def confusion_matrix_picture(metrics: Mapping[str, Any], labels: Sequence[str]) 
     return to_image(figure)
 
 
-def accuracy_picture(systems: Mapping[str, Mapping[str, Any]]) -> Image:
-    """Bars of accuracy, for rows with options of their own: they have no confusion matrix.
-
-    Args:
-        systems: name -> `option_metrics`; the last is the model and is drawn in its colour.
-    """
-    names = [textwrap.fill(name, 24) for name in systems]
-    values = [metrics["accuracy"] for metrics in systems.values()]
-    num_rows = next(iter(systems.values()))["num_rows"]
-    figure = new_figure(7.5, 1.6 + 0.55 * len(names), f"Decisions on {num_rows:,} rows")
+def accuracy_picture(metrics: Metrics) -> Image:
+    """Bars of accuracy of the baselines and the model, for rows with options of their own: they have no matrix."""
+    accuracies = {baseline.caption: label.accuracy for baseline, label in metrics.baselines.items()}
+    accuracies["this model"] = metrics.label.accuracy
+    names = [textwrap.fill(name, 24) for name in accuracies]
+    figure = new_figure(7.5, 1.6 + 0.55 * len(names), f"Decisions on {metrics.num_rows:,} rows")
     axes = figure.subplots()
-    bars = axes.barh(names, values, height=0.6, color=[*[QUIET] * (len(names) - 1), BLUE])
-    axes.bar_label(bars, [f"{value:.1%}" for value in values], padding=4, color=INK)
+    bars = axes.barh(names, list(accuracies.values()), height=0.6, color=[*[QUIET] * (len(names) - 1), BLUE])
+    axes.bar_label(bars, [f"{accuracy:.1%}" for accuracy in accuracies.values()], padding=4, color=INK)
     axes.invert_yaxis()
     axes.set_xlim(0.0, 1.12)
     axes.set_xticks(QUARTERS, ["0", "25", "50", "75", "100 %"])
@@ -78,16 +80,15 @@ def accuracy_picture(systems: Mapping[str, Mapping[str, Any]]) -> Image:
     return to_image(figure)
 
 
-def reliability_diagram(bins: Sequence[Mapping[str, Any]], name: str, title: str) -> Markup:
+def reliability_diagram(bins: Sequence[ReliabilityBin], name: str, title: str) -> Markup:
     """Accuracy against confidence, a point for each bin; on the diagonal the two are equal.
 
     The line from a point to the diagonal is the gap that the calibration error averages.
 
     Args:
-        bins: an entry of `calibration_metrics(...)["reliability"]`.
         name: distinguishes the diagram within its page.
     """
-    confidences, accuracies = [entry["confidence"] for entry in bins], [entry["accuracy"] for entry in bins]
+    confidences, accuracies = [one.confidence for one in bins], [one.accuracy for one in bins]
     figure = new_figure(300 / 72, 300 / 72)
     axes = figure.subplots()
     axes.plot((0, 1), (0, 1), color=QUIET, linewidth=1.2, linestyle=(0, (4, 4)), gid="diagonal")
@@ -95,26 +96,25 @@ def reliability_diagram(bins: Sequence[Mapping[str, Any]], name: str, title: str
     axes.plot(confidences, accuracies, color=BLUE, linewidth=1.8, marker="o", markersize=8, gid="points")
     _percent_axes(axes, "confidence", "share right", 1.0, QUARTERS)
     description = "; ".join(
-        f"of {entry['num_rows']} notes with confidence {100 * entry['confidence']:.0f} % right: "
-        f"{100 * entry['accuracy']:.0f} %"
-        for entry in bins
+        f"of {one.num_rows} notes with confidence {100 * one.confidence:.0f} % right: {100 * one.accuracy:.0f} %"
+        for one in bins
     )
     return to_svg(figure, name, title, f"{description}.")
 
 
-def risk_coverage_curve(selective: Mapping[str, Any], risk_name: str, name: str, title: str) -> Markup:
+def risk_coverage_curve(selective: SelectiveMetrics, risk_name: str, name: str, title: str) -> Markup:
     """Risk among the labels shown against the share of notes whose label is shown, with the limit and the threshold.
 
     Args:
-        selective: `selective_metrics`; without a threshold the curve stands alone.
+        selective: without a threshold the curve stands alone.
         risk_name: what the risk is a share of, such as `under-triage`.
         name: distinguishes the diagram within its page.
     """
-    points, test, limit = selective["curve"]["points"], selective["test"], selective["max_risk"]
-    threshold = test if test and test["risk"]["value"] is not None else None
-    risks = [limit, *(point["risk"] for point in points)]
-    if threshold:
-        risks.append(threshold["risk"]["high"] or threshold["risk"]["value"])
+    points, test, limit = selective.curve.points, selective.test, selective.max_risk
+    threshold = None if test is None or test.risk.value is None else (test.coverage.value or 0.0, test.risk.value)
+    risks = [limit, *(point.risk for point in points)]
+    if test and threshold:
+        risks.append(test.risk.high or threshold[1])
     highest = next(end for end in RISK_AXIS_ENDS if end >= min(max(risks), 1.0))
     figure = new_figure(360 / 72, 270 / 72)
     axes = figure.subplots()
@@ -123,21 +123,20 @@ def risk_coverage_curve(selective: Mapping[str, Any], risk_name: str, name: str,
         f"limit {100 * limit:g} %", (0, limit), (4, 4), textcoords="offset points",
         color=VERMILION, fontsize=12, fontweight="bold", annotation_clip=False,
     )  # fmt: skip
-    coverages = [point["coverage"] for point in points]
-    axes.plot(coverages, [point["risk"] for point in points], color=BLUE, linewidth=1.8, gid="curve")
-    description = f"All labels shown: risk {100 * selective['curve']['risk']:.1f} %."
-    if threshold:
-        coverage, risk = threshold["coverage"], threshold["risk"]
+    coverages = [point.coverage for point in points]
+    axes.plot(coverages, [point.risk for point in points], color=BLUE, linewidth=1.8, gid="curve")
+    description = f"All labels shown: risk {100 * selective.curve.risk:.1f} %."
+    if test and threshold:
         style: dict[str, Any] = {"color": BLUE, "linewidth": 3, "solid_capstyle": "round", "gid": "interval"}
-        if coverage["low"] is not None:
-            axes.plot((coverage["low"], coverage["high"]), [risk["value"]] * 2, **style)
-        if risk["low"] is not None:
-            axes.plot([coverage["value"]] * 2, (risk["low"], risk["high"]), **style)
+        if test.coverage.low is not None and test.coverage.high is not None:
+            axes.plot((test.coverage.low, test.coverage.high), [threshold[1]] * 2, **style)
+        if test.risk.low is not None and test.risk.high is not None:
+            axes.plot([threshold[0]] * 2, (test.risk.low, test.risk.high), **style)
         axes.plot(
-            coverage["value"], risk["value"], "o", markersize=9, markerfacecolor=PAPER, markeredgecolor=BLUE,
-            markeredgewidth=3, gid="threshold",
+            *threshold, "o", markersize=9, markerfacecolor=PAPER, markeredgecolor=BLUE, markeredgewidth=3,
+            gid="threshold",
         )  # fmt: skip
-        description += f" At the threshold: {100 * coverage['value']:.1f} % shown, risk {100 * risk['value']:.1f} %."
+        description += f" At the threshold: {100 * threshold[0]:.1f} % shown, risk {100 * threshold[1]:.1f} %."
     _percent_axes(axes, "share of notes whose label is shown", risk_name, highest, (0.0, highest / 2, highest))
     return to_svg(figure, name, title, f"{description} The table beside the chart gives the curve.")
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 MISSING = "–"
 """Stands for a value that was not measured."""
@@ -22,6 +21,17 @@ _UNITS: dict[Unit, tuple[float, int, str, str]] = {
 other differences, `score` runs to 100, `grade` is a mean of a few whole numbers."""
 
 
+class Estimate(Protocol):
+    """A metric with its interval; each of the three is None where it is not known."""
+
+    @property
+    def value(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
 def percent(value: float | None) -> str:
     """A share in percent: `12.3 %`."""
     return MISSING if value is None else f"{100 * value:.1f} %"
@@ -37,19 +47,19 @@ def in_unit(value: float | None, unit: Unit) -> str:
     return MISSING if value is None else _digits(value, unit) + _UNITS[unit][3]
 
 
-def interval(estimate: Mapping[str, Any], unit: Unit) -> str:
+def interval(estimate: Estimate, unit: Unit) -> str:
     """The interval of an estimate in its unit, such as `10.0 to 12.5 %`; says so where there is none."""
-    if estimate["value"] is None:
+    if estimate.value is None:
         return "not defined"
-    if estimate["low"] is None or estimate["high"] is None:
+    if estimate.low is None or estimate.high is None:
         return "no interval"
-    return f"{_digits(estimate['low'], unit)} to {_digits(estimate['high'], unit)}{_UNITS[unit][3]}"
+    return f"{_digits(estimate.low, unit)} to {_digits(estimate.high, unit)}{_UNITS[unit][3]}"
 
 
-def with_interval(estimate: Mapping[str, Any], unit: Unit) -> str:
+def with_interval(estimate: Estimate, unit: Unit) -> str:
     """An estimate and its interval: `0.590 (0.555 to 0.624)`."""
-    value = in_unit(estimate["value"], unit)
-    return value if estimate["value"] is None else f"{value} ({interval(estimate, unit)})"
+    value = in_unit(estimate.value, unit)
+    return value if estimate.value is None else f"{value} ({interval(estimate, unit)})"
 
 
 def _digits(value: float, unit: Unit) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,13 @@ def test_where_stage2_has_a_source_of_its_own_only_methods_with_a_stage1_vary() 
 
 def test_a_variant_says_what_it_is_and_against_which_references_it_is_measured() -> None:
     r2d, _, sft = grid({"methods": ["r2d", "sft"], "sources": ["llm", "nurse"], "seeds": [1]})
-    assert r2d.facts() == {
+    assert asdict(r2d.facts) == {
         "variant": "r2d, llm", "method": "r2d", "source": "llm", "seed": 1, "references": "llm",
     }  # fmt: skip
-    assert (sft.facts()["source"], sft.references) == (None, "llm")
+    assert (asdict(sft.facts)["source"], sft.references) == (None, "llm")
     fixed = grid({"methods": ["r2d"], "sources": ["llm", "nurse"], "seeds": [1]}, stage2_source=["nurse", "llm"])
     assert {model.references for model in fixed} == {"nurse, llm"}
-    assert zero_shot_facts("llm", r2d) == {
+    assert asdict(zero_shot_facts("llm", r2d)) == {
         "variant": "zero-shot llm", "method": "zero-shot", "source": None, "seed": None, "references": "llm",
     }  # fmt: skip
 

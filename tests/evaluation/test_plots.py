@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,28 +11,29 @@ import pytest
 from r2d.config.evaluation import SelectiveConfig
 from r2d.evaluation.calibration import evaluate_threshold, select_threshold
 from r2d.evaluation.label_metrics import label_metrics, without_classes
-from r2d.evaluation.plots import accuracy_picture, confusion_matrix_picture, reliability_diagram, risk_coverage_curve
+from r2d.evaluation.metrics import Comparator, Metrics, ReliabilityBin, SelectiveMetrics
+from r2d.evaluation.plots import confusion_matrix_picture, decisions_picture, reliability_diagram, risk_coverage_curve
 from tests.evaluation.predicted import QUICK, predictions_of, random_predictions
 
 LABELS = ["Emergency", "Clinic", "Home"]
 BINS = [
-    {"from": 0.0, "to": 0.5, "num_rows": 12, "confidence": 0.4, "accuracy": 0.5},
-    {"from": 0.5, "to": 1.0, "num_rows": 13, "confidence": 0.9, "accuracy": 0.75},
+    ReliabilityBin(lower=0.0, upper=0.5, num_rows=12, confidence=0.4, accuracy=0.5),
+    ReliabilityBin(lower=0.5, upper=1.0, num_rows=13, confidence=0.9, accuracy=0.75),
 ]
 
 
 def matrix(predicted: list[Any], labels: list[str] = LABELS) -> Any:
-    return confusion_matrix_picture(asdict(label_metrics(predictions_of(labels, predicted, labels=labels))), labels)
+    return confusion_matrix_picture(label_metrics(predictions_of(labels, predicted, labels=labels)), labels)
 
 
 def close_to(picture: Any, colour: tuple[int, int, int]) -> np.ndarray:
     return np.all(np.abs(np.asarray(picture).astype(int) - colour) < 12, axis=2)
 
 
-def selective(max_risk: float) -> dict[str, Any]:
+def selective(max_risk: float) -> SelectiveMetrics:
     config = SelectiveConfig(max_risk=max_risk, bound_confidence=None)
     choice = select_threshold(random_predictions(1, 300), ordered=True, config=config)
-    return asdict(evaluate_threshold(random_predictions(2, 300), choice, QUICK))
+    return evaluate_threshold(random_predictions(2, 300), choice, QUICK)
 
 
 def points_of(svg: str, kind: str) -> list[tuple[float, float]]:
@@ -63,9 +63,10 @@ def test_a_wholly_right_matrix_has_as_many_dark_cells_as_labels() -> None:
 
 def test_the_bar_of_the_model_is_as_long_as_its_accuracy() -> None:
     def blue(accuracy: float) -> int:
-        accuracies = {"an option at random": 0.2, "this model": accuracy}
-        systems = {name: asdict(without_classes([value] * 50)) for name, value in accuracies.items()}
-        return int(close_to(accuracy_picture(systems), (0, 114, 178)).sum())
+        baselines = {Comparator.RANDOM_OPTION: without_classes([0.2] * 50)}
+        label = without_classes([accuracy] * 50)
+        metrics = Metrics(num_rows=50, decoding="free", method="r2d", label=label, baselines=baselines)
+        return int(close_to(decisions_picture(metrics, ()), (0, 114, 178)).sum())
 
     assert blue(0.8) / blue(0.4) == pytest.approx(2.0, rel=0.02)
 
@@ -75,9 +76,7 @@ def test_the_points_of_a_reliability_diagram_are_confidence_and_accuracy_and_gap
     (left, bottom), (right, top) = points_of(svg, "diagonal")
     assert left < right
     assert top < bottom
-    expected = [
-        (left + entry["confidence"] * (right - left), bottom + entry["accuracy"] * (top - bottom)) for entry in BINS
-    ]
+    expected = [(left + entry.confidence * (right - left), bottom + entry.accuracy * (top - bottom)) for entry in BINS]
     points = points_of(svg, "points")
     assert [point for x, y in expected for point in points if point == pytest.approx((x, y), abs=0.01)]
     gaps = points_of(svg, "gaps")
@@ -103,8 +102,8 @@ def test_the_curve_stays_inside_the_axes_and_the_threshold_stands_where_there_is
     assert [x for x, _ in curve] == sorted(x for x, _ in curve)
     assert all(left <= x <= right and 0 < y < 270 for x, y in curve)
     assert 0 < limit < 270
-    test = metrics["test"]
+    test = metrics.test
     assert bool(threshold) == bool(points_of(svg, "interval")) == (test is not None)
     if test is not None:
-        assert threshold[0][0] == pytest.approx(left + test["coverage"]["value"] * (right - left), abs=0.01)
-        assert f"{100 * test['coverage']['value']:.1f} % shown" in svg
+        assert threshold[0][0] == pytest.approx(left + test.coverage.value * (right - left), abs=0.01)
+        assert f"{100 * test.coverage.value:.1f} % shown" in svg

@@ -14,9 +14,12 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from r2d.evaluation.report import render_report
-from tests.evaluation.reported import CASES
+from tests.evaluation.report_cases import CASES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on the PATH; install it, e.g. the package chromium"
+)
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 PHONE, DESK = 390, 1400
 VIEWS = [("whole", width, scheme) for width in (PHONE, DESK) for scheme in ("light", "dark")]

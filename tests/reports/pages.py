@@ -66,10 +66,14 @@ def assert_accessible(html: str) -> None:
 
 
 def assert_expected_page(html: str, path: Path) -> None:
-    """The page is that of the file, apart from style sheet and drawings; `R2D_RENEW_PAGES=1` writes the file anew."""
+    """`assert_expected` of a page without its style sheet and the insides of its drawings."""
     page = re.sub(r"<style>.*?</style>", "<style></style>", html, flags=re.DOTALL)
     page = re.sub(r"(</desc>).*?(</svg>)", r"\1\2", page, flags=re.DOTALL)
-    page = re.sub(r"[ \t]+$|(?<=\n)\n+", "", page, flags=re.MULTILINE)
+    assert_expected(re.sub(r"[ \t]+$|(?<=\n)\n+", "", page, flags=re.MULTILINE), path)
+
+
+def assert_expected(text: str, path: Path) -> None:
+    """The text is that of the file; with `R2D_RENEW_PAGES=1` in the environment the file is written anew."""
     if os.environ.get("R2D_RENEW_PAGES"):
-        path.write_text(page, encoding="utf-8")
-    assert page == path.read_text(encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")

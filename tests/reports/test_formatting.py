@@ -1,8 +1,17 @@
+from typing import NamedTuple
+
 import pytest
 
 from r2d.reports.formatting import count, decimal, duration, in_unit, interval, percent, plural, sentence, with_interval
 
-ESTIMATE = {"value": -0.0312, "low": -0.1, "high": 0.00001}
+
+class Estimate(NamedTuple):
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+ESTIMATE = Estimate(-0.0312, -0.1, 0.00001)
 
 
 def test_numbers_are_written_alike_on_every_page() -> None:
@@ -26,13 +35,13 @@ def test_numbers_are_written_alike_on_every_page() -> None:
     ],
 )
 def test_a_value_and_its_interval_are_written_in_one_unit_and_0_has_no_minus(unit: str, value: str, ends: str) -> None:
-    assert in_unit(ESTIMATE["value"], unit) == value
+    assert in_unit(ESTIMATE.value, unit) == value
     assert interval(ESTIMATE, unit) == ends
     assert with_interval(ESTIMATE, unit) == f"{value} ({ends})"
 
 
 def test_a_missing_value_is_a_dash_and_a_missing_interval_is_said() -> None:
-    without, nothing = {"value": 0.5, "low": None, "high": None}, {"value": None, "low": None, "high": None}
+    without, nothing = Estimate(0.5), Estimate(None)
     assert in_unit(None, "share") == "–"
     assert [interval(without, "share"), with_interval(without, "share")] == ["no interval", "50.0 % (no interval)"]
     assert [interval(nothing, "share"), with_interval(nothing, "share")] == ["not defined", "–"]

@@ -1,88 +1,282 @@
-"""The comparison of methods and of rationale sources: figures over the seeds, intervals, differences, spreads."""
+"""Compares evaluated models: metrics over the seeds, intervals, differences to the first variant, spread over sources.
+
+A variant's metric is the mean of those of its seeds. Groups (patients, callers) are drawn, and every seed of every
+variant is measured on the same draws, so that differences are paired. The intervals cover the sampling of test rows
+only: the trained models are taken as they are, and other seeds could give others.
+"""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
-from r2d.evaluation.comparison.models import COLUMNS, SECONDS, MeasuredModel, comparison_runs
-from r2d.evaluation.comparison.statistics import compared_intervals
+from r2d.errors import DataError
+from r2d.evaluation.bootstrap import bootstrap_differences, bootstrap_intervals
+from r2d.evaluation.comparison.models import COLUMNS, ROW_SCORES, MeasuredModel, VariantFacts, ZeroShotFacts
+from r2d.evaluation.label_metrics import LabelStatistics
+from r2d.evaluation.metrics import Comparator, HeadlineName, IntervalEstimate
+from r2d.evaluation.predictions import Predictions
+from r2d.label_scores import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class SeedSummary:
+    """A metric over the seeds of a variant."""
+
+    values: Sequence[float]
+    """Of the models that have the metric."""
+
+    @property
+    def mean(self) -> float | None:
+        """None without a model."""
+        return statistics.fmean(self.values) if self.values else None
+
+    @property
+    def std(self) -> float | None:
+        """The sample standard deviation; None for fewer than two models."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+
+@dataclass(frozen=True)
+class VariantResult:
+    """A variant over its seeds."""
+
+    facts: VariantFacts
+    num_models: int
+    metrics: Mapping[str, SeedSummary]
+    """Key of `COLUMNS` -> its values."""
+    intervals: Mapping[str, IntervalEstimate]
+    """accuracy, macro_f1 (labels of a declared set), under_triage_rate (ordered labels), and `ROW_SCORES`."""
+    differences: Mapping[str, IntervalEstimate]
+    """The same minus the first variant; marked where the interval excludes 0. Empty for the first variant itself, and
+    without `ROW_SCORES` where the two have different reference rationales: the difference would be one of those too."""
+
+    def to_json(self) -> dict[str, Any]:
+        """variant, method, source, references, n, figures (mean, std, n), intervals, differences (with `marked`)."""
+        facts = self.facts
+        return {
+            "variant": facts.variant,
+            "method": facts.method,
+            "source": facts.source,
+            "references": facts.references,
+            "n": self.num_models,
+            "figures": {
+                key: {"mean": summary.mean, "std": summary.std, "n": len(summary.values)}
+                for key, summary in self.metrics.items()
+            },
+            "intervals": {key: asdict(estimate) for key, estimate in self.intervals.items()},
+            "differences": {
+                key: asdict(difference) | {"marked": difference.excludes_zero}
+                for key, difference in self.differences.items()
+            },
+        }
+
+
+@dataclass(frozen=True)
+class SourceGroup:
+    """A method that was trained on several rationale sources."""
+
+    method: str
+    variants: Sequence[VariantResult]
+    spread: Mapping[str, float | None]
+    """Key of a column -> largest minus smallest mean over the sources; None where a source has none."""
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("variant", "source", "references")
+        rows = [{name: getattr(variant.facts, name) for name in names} for variant in self.variants]
+        return {"method": self.method, "rows": rows, "spread": dict(self.spread)}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All variants side by side; the first is the reference."""
+
+    seeds: Sequence[int]
+    num_rows: int
+    """Of the test split, in `num_groups` groups."""
+    num_groups: int
+    decoding: str
+    bertscore_model: str | None
+    confidence: float
+    headline: HeadlineName
+    baselines: Mapping[Comparator, float]
+    """Their headline metric."""
+    variants: Sequence[VariantResult]
+    sources: Sequence[SourceGroup]
+    zero_shot: ZeroShotFacts | None
+
+    @property
+    def reference(self) -> str:
+        return self.variants[0].facts.variant
+
+    @property
+    def with_interval(self) -> list[IntervalEstimate]:
+        """Every difference that has an interval."""
+        differences = [difference for variant in self.variants for difference in variant.differences.values()]
+        return [difference for difference in differences if difference.low is not None]
+
+    @property
+    def num_marked(self) -> int:
+        """Differences whose interval excludes 0."""
+        return sum(difference.excludes_zero for difference in self.with_interval)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, and reference, num_differences (with an interval), num_marked."""
+        return {
+            "seeds": list(self.seeds),
+            "num_rows": self.num_rows,
+            "num_groups": self.num_groups,
+            "decoding": self.decoding,
+            "bertscore_model": self.bertscore_model,
+            "confidence": self.confidence,
+            "reference": self.reference,
+            "headline": self.headline,
+            "baselines": {baseline.value: value for baseline, value in self.baselines.items()},
+            "num_differences": len(self.with_interval),
+            "num_marked": self.num_marked,
+            "variants": [variant.to_json() for variant in self.variants],
+            "sources": [group.to_json() for group in self.sources],
+            "zero_shot": None if self.zero_shot is None else asdict(self.zero_shot),
+        }
 
 
 def compare(
     models: Sequence[MeasuredModel], labels: LabelsConfig, config: IntervalsConfig = IntervalsConfig()
-) -> dict[str, Any]:
-    """Lay the models side by side, variants in the order in which they come. The first one is the reference.
-
-    Returns:
-        seeds, num_rows (of the test split), num_groups, decoding, bertscore_model, confidence, reference (variant),
-        headline: `macro_f1`, or `accuracy` where each row has options of its own, baselines: name -> that figure,
-        num_differences: that have an interval, num_marked: whose interval does not hold 0,
-        variants: variant, method, source, references, n (models), figures: key -> mean, std, n (models that have the
-        figure), intervals and differences as `compared_intervals`. `mean` is None for no model and `std` for fewer
-        than two,
-        sources: method, rows: variant, source, references; spread: key -> largest minus smallest mean over the
-        sources, None where a source has none. Empty where no method was trained on several,
-        zero_shot: facts of the row of which nothing was trained, None without one.
+) -> Comparison:
+    """Compare the models, variants in the order in which they come.
 
     Raises:
         DataError: two models were not evaluated on the same test rows.
     """
-    runs = comparison_runs(models).to_pylist()
-    sure = compared_intervals(models, labels, config)
-    rows: list[dict[str, Any]] = []
-    for variant in dict.fromkeys(model.variant for model in models):
-        own = [run for run in runs if run["variant"] == variant]
-        figures = {c.key: _over_seeds([run[c.key] for run in own if run[c.key] is not None]) for c in COLUMNS}
-        known = {name: own[0][name] for name in ("variant", "method", "source", "references")}
-        rows.append(known | {"n": len(own), "figures": figures} | sure[variant])
-    differences = [one for row in rows for one in row["differences"].values() if one["low"] is not None]
-    scored = [model.metrics["rationale"] for model in models if model.metrics["rationale"] is not None]
-    used = {scores["bertscore"]["model"] for scores in scored if scores["bertscore"] is not None}
-    first = models[0]
-    headline = "accuracy" if first.metrics["label"]["macro_f1"] is None else "macro_f1"
-    return {
-        "seeds": sorted({model.seed for model in models if model.seed is not None}),
-        "num_rows": first.metrics["num_rows"],
-        "num_groups": _num_groups(first),
-        "decoding": first.metrics["decoding"],
-        "bertscore_model": ", ".join(sorted(used)) or None,
-        "confidence": config.confidence,
-        "reference": first.variant,
-        "headline": headline,
-        "baselines": {name: metrics[headline] for name, metrics in first.metrics["baselines"].items()},
-        "num_differences": len(differences),
-        "num_marked": sum(one["marked"] for one in differences),
-        "variants": rows,
-        "sources": _sources(rows),
-        "zero_shot": next((model.metrics["zero_shot"] for model in models if "zero_shot" in model.metrics), None),
-    }
+    tables = same_rows(models)
+    measure = VariantStatistics.of(tables[0], labels)
+    by_variant: dict[str, list[int]] = {}
+    for index, model in enumerate(models):
+        by_variant.setdefault(model.facts.variant, []).append(index)
+    sums = {name: np.hstack([measure.sums(tables[index]) for index in own]) for name, own in by_variant.items()}
+    reference, *_ = by_variant
+    references = {name: tables[own[-1]]["rationale"] for name, own in by_variant.items()}
+    variants = []
+    for name, own in by_variant.items():
+        metrics = {}
+        for column in COLUMNS:
+            values = [column.read(models[index]) for index in own]
+            metrics[column.key] = SeedSummary([value for value in values if value is not None])
+        differences = {} if name == reference else bootstrap_differences(sums[name], sums[reference], measure, config)
+        if not references[name].equals(references[reference]):
+            differences = {key: value for key, value in differences.items() if key not in ROW_SCORES}
+        intervals = bootstrap_intervals(sums[name], measure, config, measure.trials)
+        variants.append(VariantResult(models[own[0]].facts, len(own), metrics, intervals, differences))
+    first = models[0].metrics
+    scorers = {model.metrics.rationale.bertscore for model in models if model.metrics.rationale is not None}
+    return Comparison(
+        seeds=sorted({model.facts.seed for model in models if model.facts.seed is not None}),
+        num_rows=first.num_rows,
+        num_groups=measure.num_groups,
+        decoding=first.decoding,
+        bertscore_model=", ".join(sorted({scorer.model for scorer in scorers if scorer is not None})) or None,
+        confidence=config.confidence,
+        headline=first.label.headline,
+        baselines={baseline: getattr(label, first.label.headline) for baseline, label in first.baselines.items()},
+        variants=variants,
+        sources=_group_by_sources(variants),
+        zero_shot=next((model.zero_shot for model in models if model.zero_shot is not None), None),
+    )
 
 
-def _sources(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The methods that were trained on several sources, each with its rows and their spread."""
-    found = []
-    for method in dict.fromkeys(row["method"] for row in rows if row["source"] is not None):
-        own = [row for row in rows if row["method"] == method and row["source"] is not None]
+def same_rows(models: Sequence[MeasuredModel]) -> list[pa.Table]:
+    """The predictions of each model that are compared, in the order of the ids.
+
+    Raises:
+        DataError: two models were not evaluated on the same rows, labels and groups.
+    """
+    columns = ["id", "label", "group", "predicted_label", "valid", "rationale", *ROW_SCORES]
+    tables = [model.predictions.select(columns).sort_by("id").combine_chunks() for model in models]
+    first = tables[0].select(["id", "label", "group"])
+    for model, table in zip(models, tables, strict=True):
+        if table.select(["id", "label", "group"]).equals(first):
+            continue
+        theirs, ours = set(first["id"].to_pylist()), set(table["id"].to_pylist())
+        only = sorted(theirs ^ ours)
+        what = (
+            f"{len(ours - theirs):,} rows are its alone and {len(theirs - ours):,} are missing, such as {only[0]!r}"
+            if only
+            else "the rows have the same ids, but other labels or groups"
+        )
+        raise DataError(
+            f"comparison: {model.name} and {models[0].name} were not evaluated on the same test rows ({what}), so they "
+            "cannot be compared; evaluate both with the same data, data.split and evaluation.max_rows"
+        )
+    return tables
+
+
+@dataclass(frozen=True)
+class VariantStatistics:
+    """The metrics of a variant from sums over rows, for the bootstrap: [..., seeds x columns] -> name -> [...]."""
+
+    labels: LabelsConfig
+    of_labels: LabelStatistics
+    groups: IntArray
+
+    @classmethod
+    def of(cls, table: pa.Table, labels: LabelsConfig) -> VariantStatistics:
+        """For all models that were evaluated on the rows of this table."""
+        return cls(labels, LabelStatistics.of(labels), Predictions.from_table(table, labels).groups)
+
+    @property
+    def num_groups(self) -> int:
+        return int(self.groups.max()) + 1
+
+    @property
+    def trials(self) -> dict[str, int]:
+        """Groups behind each metric that is a proportion."""
+        return dict.fromkeys(("accuracy", "under_triage_rate"), self.num_groups)
+
+    def sums(self, table: pa.Table) -> FloatArray:
+        """[groups, columns] of one seed: those of the labels, then sum and number of rows of each of `ROW_SCORES`."""
+        columns = [self.of_labels.sums(Predictions.from_table(table, self.labels))]
+        for name in ROW_SCORES:
+            values = np.array(table[name].to_pylist(), dtype=np.float64)  # null becomes NaN
+            is_known = np.isfinite(values)
+            for counted in (np.where(is_known, values, 0.0), is_known):
+                columns.append(np.bincount(self.groups, weights=counted).astype(np.float64)[:, None])
+        return np.hstack(columns)
+
+    def __call__(self, sums: FloatArray) -> dict[str, FloatArray]:
+        """Each metric, the mean of those of the seeds."""
+        width = self.of_labels.num_columns + 2 * len(ROW_SCORES)
+        of_seeds = sums.reshape(*sums.shape[:-1], -1, width)
+        of_labels, scores = np.split(of_seeds, [self.of_labels.num_columns], axis=-1)
+        names = ["accuracy"]
+        if self.of_labels.has_classes:
+            names += ["macro_f1", *(["under_triage_rate"] if self.of_labels.ordered else [])]
+        every = self.of_labels(of_labels)
+        metrics = {name: every[name] for name in names}
+        with np.errstate(invalid="ignore", divide="ignore"):
+            for place, name in enumerate(ROW_SCORES):
+                metrics[name] = scores[..., 2 * place] / scores[..., 2 * place + 1]
+        return {name: values.mean(axis=-1) for name, values in metrics.items()}
+
+
+def _group_by_sources(variants: Sequence[VariantResult]) -> list[SourceGroup]:
+    """The methods that were trained on several sources."""
+    groups = []
+    trained = [variant for variant in variants if variant.facts.source is not None]
+    for method in dict.fromkeys(variant.facts.method for variant in trained):
+        own = [variant for variant in trained if variant.facts.method == method]
         if len(own) > 1:
-            means = {c.key: [row["figures"][c.key]["mean"] for row in own] for c in COLUMNS if c.key not in SECONDS}
-            spread = {key: None if None in some else max(some) - min(some) for key, some in means.items()}
-            named = [{name: row[name] for name in ("variant", "source", "references")} for row in own]
-            found.append({"method": method, "rows": named, "spread": spread})
-    return found
-
-
-def _num_groups(model: MeasuredModel) -> int:
-    groups = model.predictions["group"].to_pylist()
-    return len({group for group in groups if group is not None}) + groups.count(None)
-
-
-def _over_seeds(values: Sequence[float]) -> dict[str, Any]:
-    return {
-        "mean": statistics.fmean(values) if values else None,
-        "std": statistics.stdev(values) if len(values) > 1 else None,
-        "n": len(values),
-    }
+            spread: dict[str, float | None] = {}
+            for column in COLUMNS:
+                if not column.is_cost:
+                    means = [variant.metrics[column.key].mean for variant in own]
+                    known = [mean for mean in means if mean is not None]
+                    spread[column.key] = max(known) - min(known) if len(known) == len(means) else None
+            groups.append(SourceGroup(method, own, spread))
+    return groups

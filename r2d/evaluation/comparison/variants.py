@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from r2d.config.comparison import step_name
 from r2d.config.rationales import names_of
 from r2d.config.run import RunConfig
-from r2d.config.training import MethodConfig
+from r2d.evaluation.comparison.models import VariantFacts
 
 
 @dataclass(frozen=True)
@@ -17,14 +16,14 @@ class Variant:
     """One model of a comparison."""
 
     run: RunConfig
-    """The complete run that it stands for."""
+    """The complete run that trains it."""
     source: str | None
     """Of the grid; None where the variant is trained with the sources of the base run."""
     seed: int
 
     @property
     def name(self) -> str:
-        """How the variants of all seeds are called together."""
+        """The name that the models of all seeds share."""
         return self.run.method.name if self.source is None else f"{self.run.method.name}, {self.source}"
 
     @property
@@ -33,16 +32,10 @@ class Variant:
         rationales = self.run.rationales
         return ", ".join(names_of(rationales.stage2_source or rationales.stage1_source))
 
-    def facts(self) -> dict[str, Any]:
-        """variant, method, source, seed, references: what it is called in the tables."""
-        method = self.run.method.name
-        return {
-            "variant": self.name,
-            "method": method,
-            "source": self.source,
-            "seed": self.seed,
-            "references": self.references,
-        }
+    @property
+    def facts(self) -> VariantFacts:
+        """How the tables call it."""
+        return VariantFacts(self.name, self.run.method.name, self.source, self.seed, self.references)
 
     @property
     def data_id(self) -> str:
@@ -67,30 +60,21 @@ def variants(run: RunConfig) -> Iterator[Variant]:
         ConfigError: the run declares no grid.
     """
     grid = run.require_comparison()
-    for method in grid.methods:
-        config = run.method.model_copy(update={"name": method})
-        for source in grid.sources if _depends_on_source(config, run) and grid.sources else (None,):
+    for name in grid.methods:
+        method = run.method.model_copy(update={"name": name})
+        learns_from_source = method.explains and (method.has_stage1 or run.rationales.stage2_source is None)
+        for source in grid.sources if learns_from_source and grid.sources else (None,):
+            stage1_source = run.rationales.stage1_source if source is None else source
             for seed in grid.seeds:
-                yield Variant(_variant_run(run, config, source, seed), source, seed)
+                changes = {
+                    "method": method,
+                    "rationales": run.rationales.model_copy(update={"stage1_source": stage1_source}),
+                    "stage1": run.stage1.model_copy(update={"seed": seed}),
+                    "stage2": run.stage2.model_copy(update={"seed": seed}),
+                }
+                yield Variant(run.model_copy(update=changes), source, seed)
 
 
-def zero_shot_facts(source: str, first: Variant) -> dict[str, Any]:
-    """The facts of the row of which nothing is trained; it is measured against the references of the first variant."""
-    return {
-        "variant": f"zero-shot {source}",
-        "method": "zero-shot",
-        "source": None,
-        "seed": None,
-        "references": first.references,
-    }
-
-
-def _depends_on_source(method: MethodConfig, run: RunConfig) -> bool:
-    """Whether anything that the method is trained on is a rationale of `rationales.stage1_source`."""
-    return method.explains and (method.has_stage1 or run.rationales.stage2_source is None)
-
-
-def _variant_run(run: RunConfig, method: MethodConfig, source: str | None, seed: int) -> RunConfig:
-    rationales = run.rationales if source is None else run.rationales.model_copy(update={"stage1_source": source})
-    stages = {key: getattr(run, key).model_copy(update={"seed": seed}) for key in ("stage1", "stage2")}
-    return run.model_copy(update={"method": method, "rationales": rationales, **stages})
+def zero_shot_facts(source: str, first: Variant) -> VariantFacts:
+    """The facts of a model that is not trained; it is measured against the references of the first variant."""
+    return VariantFacts(f"zero-shot {source}", "zero-shot", None, None, first.references)

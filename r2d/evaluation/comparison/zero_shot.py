@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,21 @@ from r2d.config.evaluation import EvaluationConfig
 from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
 from r2d.errors import ConfigError, DataError
+from r2d.evaluation.comparison.models import ZeroShotFacts
 from r2d.evaluation.label_metrics import label_metrics
 from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.predictions import Predictions, predictions_table
 from r2d.evaluation.rationale_metrics import TABLE_SCORES, rationale_metrics, rationale_scores
 from r2d.evaluation.run import evaluated_rows
 from r2d.evaluation.safety import safety_metrics
+from r2d.rationales.generation import load_prompt
+
+MEASURED = ("num_rows", "decoding", "method", "label", "safety", "baselines", "rationale", "alignment")
+"""Keys of `metrics.json` that a comparison reads. Alignment is not measured: no model can be asked again."""
 
 
 def zero_shot_source(run: RunConfig) -> str | None:
-    """The source of `comparison.zero_shot`, None where no such row is asked for.
+    """The source of `comparison.zero_shot`; None where no such model is compared.
 
     Raises:
         ConfigError: the source is not declared, is no language model's, is not asked about the test rows, or its
@@ -41,22 +45,16 @@ def zero_shot_source(run: RunConfig) -> str | None:
     name = run.require_comparison().zero_shot
     if name is None:
         return None
-    where = f"comparison.zero_shot {name!r}"
-    answering = [known for known, source in run.rationales.sources.items() if hasattr(source, "parse")]
-    if name not in answering:
+    where, sources = f"comparison.zero_shot {name!r}", run.rationales.sources
+    answered = [known for known, source in sources.items() if hasattr(source, "parse")]
+    if name not in answered:
         raise ConfigError(
             f"{where} is no source of rationales.sources that a language model answered (formats text, openai_batch, "
-            f"vllm_batch, synthetic_triage_batch, endpoint); allowed: {', '.join(answering) or 'none is declared'}"
+            f"vllm_batch, synthetic_triage_batch, endpoint); allowed: {', '.join(answered) or 'none is declared'}"
         )
-    source = run.rationales.sources[name]
-    if isinstance(source, EndpointSource):
-        _require_zero_shot_prompt(where, f"rationales.sources.{name}", source)
-    return name
-
-
-def _require_zero_shot_prompt(where: str, key: str, source: EndpointSource) -> None:
-    from r2d.rationales.generation import load_prompt
-
+    source, key = sources[name], f"rationales.sources.{name}"
+    if not isinstance(source, EndpointSource):
+        return name
     if "label" in load_prompt(Path(source.prompt)).variables:
         raise ConfigError(
             f"{where}: {key}.prompt {source.prompt} shows the model the gold label (it uses `label`), so its label is "
@@ -72,6 +70,7 @@ def _require_zero_shot_prompt(where: str, key: str, source: EndpointSource) -> N
         raise ConfigError(
             f"{where}: {key}.splits is {list(source.splits)}, so the model is not asked about the test rows; add test"
         )
+    return name
 
 
 def measure_zero_shot(
@@ -89,30 +88,28 @@ def measure_zero_shot(
 
     Args:
         examples: as a stage is given them, `rationale` chosen and `rationales` of all sources.
-        provenance, rejected: of the ingestion.
+        provenance: records that were taken, and `rejected`: those that were not, by the ingestion.
 
     Returns:
-        The keys of `evaluate`'s metrics that a comparison reads (alignment is not measured, there is no model to ask
-        again), and zero_shot: source, authors, num_without_label, without_label (reason -> rows),
-        num_own_references. And a table of `PREDICTIONS_SCHEMA`.
+        the keys `MEASURED` of `metrics.json` and zero_shot (the fields of `ZeroShotFacts`), and a table of
+        `PREDICTIONS_SCHEMA`.
 
     Raises:
         DataError: the test split is empty, or no record states a label for any of its rows.
     """
     test = evaluated_rows(examples, config.max_rows)
     answers = stated_answers(test, provenance, rejected, source)
-    said = [answer.label for answer in answers]
-    if not any(said):
+    if all(answer.label is None for answer in answers):
         raise DataError(
             f"comparison.zero_shot {source!r}: no record states an allowed label for any of the {len(test):,} test "
             "rows; read the ingestion report, and name a source whose answers cover the test split and state a label"
         )
-    own = pc.equal(test["rationale_source"], source).to_pylist()
-    references = ["" if is_own else text for is_own, text in zip(own, test["rationale"].to_pylist(), strict=True)]
+    is_own = pc.equal(test["rationale_source"], source).to_pylist()
+    references = ["" if own else text for own, text in zip(is_own, test["rationale"].to_pylist(), strict=True)]
     predictions = Predictions(
         ids=test["id"].to_pylist(),
         gold_labels=test["label"].to_pylist(),
-        predicted_labels=said,
+        predicted_labels=[answer.label for answer in answers],
         labels=data.labels.names,
         row_options=test["options"].to_pylist() if data.labels.per_row else (),
         group_names=test["group"].to_pylist(),
@@ -120,35 +117,33 @@ def measure_zero_shot(
         rationales=[answer.rationale for answer in answers],
     )
     scores = rationale_scores(references, predictions.rationales, config)
-    without = [answer.reason for answer in answers if answer.label is None]
-    authors = provenance.filter(pc.equal(provenance["source"], source))["author"].drop_null().unique().to_pylist()
-    # No worst cases: there is no confidence to order them by.
-    safety = safety_metrics(predictions, num_worst_cases=0) if data.labels.ordered else None
     metrics = Metrics(
         num_rows=len(test),
         decoding="as stated",
         method="zero_shot",
         label=label_metrics(predictions),
-        safety=safety,
+        # No worst cases: there is no confidence to order them by.
+        safety=safety_metrics(predictions, num_worst_cases=0) if data.labels.ordered else None,
         rationale=rationale_metrics(scores, predictions.correct) if any(references) else None,
     ).to_json()
-    measured = ("num_rows", "decoding", "method", "label", "safety", "baselines", "rationale", "alignment")
-    facts = {
-        "source": source,
-        "authors": sorted(authors),
-        "num_without_label": len(without),
-        "without_label": dict(Counter(without).most_common()),
-        "num_own_references": sum(own),
-    }
+    authors = provenance.filter(pc.equal(provenance["source"], source))["author"].drop_null().unique().to_pylist()
+    without_label = Counter(answer.reason for answer in answers if answer.label is None)
+    facts = ZeroShotFacts(
+        source=source,
+        authors=sorted(authors),
+        num_without_label=without_label.total(),
+        without_label=dict(without_label.most_common()),
+        num_own_references=sum(is_own),
+    )
     table = predictions_table(
         predictions, test, flags=[[]] * len(test), scores={name: scores.column(name) for name in TABLE_SCORES}
     )
-    return {name: metrics[name] for name in measured} | {"zero_shot": facts}, table
+    return {name: metrics[name] for name in MEASURED} | {"zero_shot": asdict(facts)}, table
 
 
 @dataclass(frozen=True, slots=True)
 class StatedAnswer:
-    """What a source said of one row."""
+    """The answer of a source to one row."""
 
     label: str | None = None
     rationale: str = ""
@@ -157,35 +152,33 @@ class StatedAnswer:
 
 
 def stated_answers(test: pa.Table, provenance: pa.Table, rejected: pa.Table, source: str) -> list[StatedAnswer]:
-    """The answer to each row: the first of its records, in the order of the files, that states an allowed label."""
-    texts = {id_: dict(pairs).get(source, "") for id_, pairs in _pairs(test, "id", "rationales")}
-    records: dict[str, list[tuple[Any, StatedAnswer]]] = {id_: [] for id_ in texts}
-    for row in _of_source(rejected, source, "example_id", "file", "row", "label", "rationale", "reason"):
-        if row["example_id"] in records:
-            answer = StatedAnswer(row["label"], row["rationale"], row["reason"])
-            records[row["example_id"]].append((_place(row), answer))
-    for row in _of_source(provenance, source, "example_id", "file", "row", "label"):
-        if row["example_id"] in records:
-            answer = StatedAnswer(row["label"], texts[row["example_id"]], "no label stated")
-            records[row["example_id"]].append((_place(row), answer))
-    return [_first([answer for _, answer in sorted(records[id_], key=lambda one: one[0])]) for id_ in texts]
+    """The answer to each row: the first of its records, in the order of the files, that states an allowed label; the
+    first record where none does."""
+    rationales = dict(zip(test["id"].to_pylist(), map(dict, test["rationales"].to_pylist()), strict=True))
+    records: dict[str, list[tuple[Place, StatedAnswer]]] = {id_: [] for id_ in rationales}
+    for table in (rejected, provenance):
+        of_source = table.filter(pc.equal(table["source"], source))
+        for row in of_source.to_pylist():
+            id_ = row["example_id"]
+            if id_ not in records:
+                continue
+            if table is rejected:
+                answer = StatedAnswer(row["label"], row["rationale"], row["reason"])
+            else:
+                answer = StatedAnswer(row["label"], rationales[id_].get(source, ""), "no label stated")
+            records[id_].append((_place(row["file"], row["row"]), answer))
+    answers = []
+    for of_row in records.values():
+        in_order = [answer for _, answer in sorted(of_row, key=lambda record: record[0])]
+        labelled = (answer for answer in in_order if answer.label is not None)
+        answers.append(next(labelled, in_order[0] if in_order else StatedAnswer()))
+    return answers
 
 
-def _first(answers: Sequence[StatedAnswer]) -> StatedAnswer:
-    labelled = (answer for answer in answers if answer.label is not None)
-    return next(labelled, answers[0] if answers else StatedAnswer())
+Place = tuple[list[tuple[int, str]], int]
 
 
-def _of_source(table: pa.Table, source: str, *columns: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = table.filter(pc.equal(table["source"], source)).select(list(columns)).to_pylist()
-    return found
-
-
-def _pairs(table: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
-    return list(zip(*(table[name].to_pylist() for name in columns), strict=True))
-
-
-def _place(row: Mapping[str, Any]) -> tuple[list[tuple[int, str]], int]:
-    """Files in natural order (`_2` before `_10`), then lines."""
-    parts = re.split(r"(\d+)", row["file"] or "")
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts], row["row"] or 0
+def _place(file: str | None, row: int | None) -> Place:
+    """Sorts records by file, in natural order (`_2` before `_10`), and row."""
+    parts = re.split(r"(\d+)", file or "")
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts], row or 0

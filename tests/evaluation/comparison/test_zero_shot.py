@@ -1,7 +1,8 @@
-"""A language model as one more row: its stated labels are decisions, nothing is guessed, and no gold label helps."""
+"""A language model that was asked: its stated labels are decisions, nothing is guessed, and no gold label helps."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,16 @@ from r2d.data.examples import Example, split_of, to_table
 from r2d.data.load import load_examples
 from r2d.errors import ConfigError, DataError
 from r2d.evaluation.comparison.compare import compare
-from r2d.evaluation.comparison.models import MeasuredModel
-from r2d.evaluation.comparison.tables import comparison_markdown
+from r2d.evaluation.comparison.models import MeasuredModel, ZeroShotFacts
 from r2d.evaluation.comparison.zero_shot import measure_zero_shot, zero_shot_source
 from r2d.evaluation.predictions import PREDICTIONS_SCHEMA
 from r2d.rationales.ingest import ingest
 from r2d.rationales.provenance import PROVENANCE_SCHEMA, REJECTED_SCHEMA
-from tests.evaluation.compared import LABELS, QUICK, cells, measured
+from tests.evaluation.comparison.measured import LABELS, QUICK, measured
 
 DATA = DataConfig(format="jsonl", path="notes.jsonl", labels=LABELS)
 CONFIG = EvaluationConfig()
-PROMPTS = Path(__file__).resolve().parents[2] / "configs" / "prompts"
+PROMPTS = Path(__file__).resolve().parents[3] / "configs" / "prompts"
 
 
 def notes(*rows: tuple[str, str, str], reference: str = "nurse") -> pa.Table:
@@ -171,20 +171,18 @@ def test_the_demos_raw_batch_gives_a_row_offline_with_every_fault_counted(tmp_pa
     assert 0.3 < metrics["rationale"]["populations"]["all"]["bertscore_f1"] < 0.99
 
 
-def test_the_row_stands_in_the_table_and_the_notes_say_what_it_is() -> None:
-    rejected = set_aside(("b", "later", "disagrees_with_gold", "only a fever"))
-    metrics, predictions = measure(FOUR, taken(("a", "now")), rejected)
+def test_the_answers_are_compared_with_a_trained_model() -> None:
+    metrics, predictions = measure(FOUR, taken(("a", "now")), set_aside(("b", "later", "disagrees_with_gold", "fever")))
     trained = measured("r2d", 1, FOUR["label"].to_pylist(), ["now", "soon", "soon", "later"])
     ids = trained.predictions.set_column(0, PREDICTIONS_SCHEMA.field("id"), FOUR["id"])
-    first = MeasuredModel("r2d", "r2d", None, 1, "nurse", trained.metrics, ids)
-    row = MeasuredModel("zero-shot llm", "zero-shot", None, None, "nurse", metrics, predictions)
-    comparison = compare([first, row], LABELS, QUICK)
-    shown = comparison_markdown(comparison)
-    assert cells(shown, "Variants", "zero-shot llm")["accuracy"] == "0.250"
-    assert cells(shown, "Variants", "zero-shot llm")["training, s"] == "–"
-    assert cells(shown, "Differences", "zero-shot llm")["accuracy"].startswith("−0.500")
-    assert comparison["seeds"] == [1]
-    assert "(some-llm) state. 2 of 4 rows have none (no record 2) and count as wrong" in shown
+    facts = {"variant": "zero-shot llm", "method": "zero-shot", "source": None, "seed": None, "references": "nurse"}
+    asked = MeasuredModel.from_json(facts, metrics, predictions, None, None)
+    comparison = compare([replace(trained, predictions=ids), asked], LABELS, QUICK)
+    _, row = comparison.variants
+    assert (row.metrics["accuracy"].mean, row.metrics["training_seconds"].mean) == (0.25, None)
+    assert row.differences["accuracy"].value == -0.5
+    assert comparison.seeds == [1]
+    assert comparison.zero_shot == ZeroShotFacts("llm", ["some-llm"], 2, {"no record": 2}, 0)
 
 
 def run(zero_shot: str, **sources: Any) -> RunConfig:

@@ -1,0 +1,287 @@
+"""A comparison: metrics, differences and spreads that can be worked by hand, and dashes for what there is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from r2d.config.data import LabelsConfig
+from r2d.errors import DataError
+from r2d.evaluation.comparison.compare import Comparison, VariantResult, compare
+from r2d.evaluation.comparison.models import COLUMNS, MeasuredModel, VariantFacts, ZeroShotFacts, comparison_runs
+from r2d.evaluation.comparison.picture import PANELS, comparison_picture
+from r2d.evaluation.comparison.tables import comparison_markdown
+from r2d.evaluation.metrics import Comparator
+from tests.evaluation.comparison.measured import LABELS, QUICK, measured
+from tests.reports.pages import assert_expected
+
+EXPECTED = Path(__file__).parent
+GOLD = ["now", "now", "soon", "soon", "later", "later", "now", "soon"]
+TWO_WRONG = ["now", "soon", "soon", "now", "later", "later", "now", "soon"]
+"""One row too low, one too high."""
+FOUR_WRONG = ["soon", "soon", "later", "now", "later", "later", "now", "soon"]
+"""Three rows too low, one too high."""
+MANY = [LABELS.names[place % 3] for place in range(120)]
+
+MODELS = [
+    measured("r2d", 1, GOLD, GOLD, scores=[0.5] * 8, aligned=0.5, seconds=(100.0, 10.0)),
+    measured("r2d", 2, GOLD, TWO_WRONG, scores=[0.7] * 8, aligned=0.5, seconds=(None, 12.0)),
+    measured("sft", 1, GOLD, TWO_WRONG, seconds=(50.0, 5.0)),
+    measured("sft", 2, GOLD, FOUR_WRONG, seconds=(54.0, 5.0)),
+]
+
+
+def grid(references: str | None = None) -> list[MeasuredModel]:
+    """Two methods on three sources, measured against the rationales of their source, or all against the same."""
+    return [
+        measured(f"{name}, {source}", 1, GOLD, labels, scores=[score] * 8, aligned=score,
+                 references=references or source)
+        for name, source, labels, score in [
+            ("r2d", "llm", GOLD, 0.5),
+            ("r2d", "nurse", TWO_WRONG, 0.4),
+            ("r2d", "nurse_post_processed", GOLD, 0.75),
+            ("dss", "llm", FOUR_WRONG, 0.3),
+            ("dss", "nurse", FOUR_WRONG, 0.3),
+            ("dss", "nurse_post_processed", FOUR_WRONG, 0.3),
+        ]
+    ]  # fmt: skip
+
+
+GRID = grid()
+
+
+def with_options(model: MeasuredModel) -> MeasuredModel:
+    """The same where each row has options of its own."""
+    label = replace(model.metrics.label, macro_f1=None, weighted_f1=None, per_class={}, confusion_matrix=())
+    baselines = {Comparator.RANDOM_OPTION: replace(label, accuracy=0.2)}
+    return replace(model, metrics=replace(model.metrics, label=label, safety=None, baselines=baselines))
+
+
+OPTIONS = [with_options(model) for model in MODELS]
+ZERO_SHOT = MeasuredModel(
+    VariantFacts("zero-shot llm", "zero-shot", None, None, "llm"),
+    measured("sft", 1, GOLD, [*GOLD[:6], None, None]).metrics,
+    measured("sft", 1, GOLD, [*GOLD[:6], None, None]).predictions,
+    ZeroShotFacts("llm", ["some-llm"], 2, {"no record": 1, "not_a_label": 1}, 3),
+)
+
+
+def compared(models: Sequence[MeasuredModel], labels: LabelsConfig = LABELS) -> Comparison:
+    return compare(models, labels, QUICK)
+
+
+def variant(comparison: Comparison, name: str) -> VariantResult:
+    (row,) = [row for row in comparison.variants if row.facts.variant == name]
+    return row
+
+
+def random_model(name: str, seed: int, accuracy: float, **values: Any) -> MeasuredModel:
+    generator = np.random.default_rng(seed)
+    labels = [label if generator.random() < accuracy else str(generator.choice(LABELS.names)) for label in MANY]
+    return measured(name, seed, MANY, labels, **values)
+
+
+@pytest.mark.parametrize(
+    ("case", "models", "labels"),
+    [
+        ("seeds", MODELS, LABELS),
+        ("one_seed", MODELS[1:2], LABELS),
+        ("sources", [*GRID, measured("sft", 1, GOLD, GOLD)], LABELS),
+        ("same_references", grid("nurse"), LABELS),
+        ("options", OPTIONS, LabelsConfig(per_row=True)),
+        ("zero_shot", [MODELS[0], ZERO_SHOT], LABELS),
+    ],
+)
+def test_the_tables_are_the_expected_ones(case: str, models: list[MeasuredModel], labels: LabelsConfig) -> None:
+    """`R2D_RENEW_PAGES=1 pytest tests/evaluation/comparison` writes the expected tables anew."""
+    assert_expected(comparison_markdown(compared(models, labels)), EXPECTED / f"expected_{case}.md")
+
+
+def test_mean_and_sample_deviation_over_the_seeds_worked_by_hand() -> None:
+    r2d, sft = compared(MODELS).variants
+    assert (r2d.facts.variant, r2d.num_models, sft.facts.variant, sft.num_models) == ("r2d", 2, "sft", 2)
+    assert r2d.metrics["accuracy"].mean == pytest.approx((1.0 + 0.75) / 2)
+    assert r2d.metrics["accuracy"].std == pytest.approx((2 * 0.125**2) ** 0.5)
+    assert (sft.metrics["training_seconds"].mean, sft.metrics["training_seconds"].std) == (52.0, pytest.approx(8**0.5))
+
+
+def test_the_difference_of_two_variants_with_two_seeds_each_worked_by_hand() -> None:
+    comparison = compared(MODELS)
+    differences = variant(comparison, "sft").differences
+    assert differences["accuracy"].value == pytest.approx((0.75 + 0.5) / 2 - (1.0 + 0.75) / 2)
+    assert differences["under_triage_rate"].value == pytest.approx((1 / 8 + 3 / 8) / 2 - (0 + 1 / 8) / 2)
+    # F1 of now, soon, later. TWO_WRONG: 2/3, 2/3, 1; FOUR_WRONG: 2*1/(3+2), 2*1/(3+3), 2*2/(2+3)
+    two, four = (2 / 3 + 2 / 3 + 1) / 3, (2 / 5 + 2 / 6 + 4 / 5) / 3
+    assert differences["macro_f1"].value == pytest.approx((two + four) / 2 - (1 + two) / 2)
+    assert differences["bertscore_f1"].value is None
+    assert variant(comparison, "r2d").differences == {}
+
+
+def test_a_metric_with_its_interval_is_the_mean_over_the_seeds() -> None:
+    for row in compared(MODELS).variants:
+        for name, estimate in row.intervals.items():
+            mean = row.metrics[name].mean
+            assert estimate.value == (None if mean is None else pytest.approx(mean))
+            if estimate.value is not None and estimate.low is not None and estimate.high is not None:
+                assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_rows_without_a_score_do_not_count_in_its_mean() -> None:
+    scores = [0.2, None, 0.4, None, None, None, None, None]
+    (row,) = compared([measured("r2d", 1, GOLD, GOLD, scores=scores)]).variants
+    assert row.intervals["paper_bleu"].value == pytest.approx(0.3)
+
+
+def test_identical_variants_differ_by_nothing_and_have_no_mark() -> None:
+    comparison = compared([random_model(name, 1, 0.6, scores=[0.1, 0.5, 0.9] * 40) for name in ("r2d", "dss")])
+    differences = variant(comparison, "dss").differences.values()
+    assert {(difference.value, difference.excludes_zero) for difference in differences} == {(0.0, False)}
+    assert comparison.num_marked == 0
+    assert "\\*" not in comparison_markdown(comparison).split("## Differences")[0]
+
+
+def test_a_perfect_variant_is_marked_against_a_random_one_in_each_label_metric() -> None:
+    comparison = compared([random_model("sft", 1, 0.0), measured("r2d", 1, MANY, MANY)])
+    differences = variant(comparison, "r2d").differences
+    for name in ("accuracy", "macro_f1", "under_triage_rate"):
+        assert differences[name].excludes_zero
+    assert (differences["accuracy"].low or 0) > 0 > (differences["under_triage_rate"].high or 0)
+    tables = comparison_markdown(comparison)
+    assert "| r2d | 1 | 1.000 \\* |" in tables
+    assert "3 differences are looked at, 3 are marked; by chance alone 0.2 would be" in tables
+
+
+def test_a_difference_is_paired_on_the_same_rows() -> None:
+    first = random_model("r2d", 1, 0.5)
+    labels = first.predictions["predicted_label"].to_pylist()
+    wrong = next(place for place, (label, gold) in enumerate(zip(labels, MANY, strict=True)) if label != gold)
+    labels[wrong] = MANY[wrong]
+    row = variant(compared([first, measured("dss", 1, MANY, labels)]), "dss")
+    metric, difference = row.intervals["accuracy"], row.differences["accuracy"]
+    assert difference.value == pytest.approx(1 / 120)
+    assert (difference.high or 1) - (difference.low or 0) < 0.4 * ((metric.high or 0) - (metric.low or 0))
+
+
+def test_shuffling_the_rows_of_a_model_changes_nothing() -> None:
+    groups = [f"patient-{place // 4}" for place in range(120)]
+    models = [
+        random_model(name, seed, accuracy, groups=groups, scores=[0.1, 0.4, None] * 40)
+        for name, accuracy in (("r2d", 0.7), ("sft", 0.4))
+        for seed in (1, 2)
+    ]
+    shuffled = [
+        replace(model, predictions=model.predictions.take(np.random.default_rng(place).permutation(120)))
+        for place, model in enumerate(models)
+    ]
+    assert compared(shuffled) == compared(models)
+
+
+def test_patients_are_drawn_and_not_rows() -> None:
+    alone = random_model("r2d", 1, 0.5)
+    labels = [label for label in alone.predictions["predicted_label"].to_pylist() for _ in range(4)]
+    gold = [label for label in MANY for _ in range(4)]
+    grouped = measured("r2d", 1, gold, labels, groups=[f"patient-{place // 4:03d}" for place in range(480)])
+    one, four = compared([alone]), compared([grouped])
+    widths = []
+    for comparison in (one, four):
+        accuracy = comparison.variants[0].intervals["accuracy"]
+        widths.append((accuracy.high or 0) - (accuracy.low or 0))
+    assert widths[1] == pytest.approx(widths[0], abs=0.02)
+    assert (one.num_groups, four.num_groups) == (120, 120)
+
+
+@pytest.mark.parametrize(
+    ("gold", "message"),
+    [
+        (
+            GOLD[:-1],
+            r"'sft' \(seed 1\) and 'r2d' \(seed 1\) .*0 rows are its alone and 1 are missing, such as 'row-007'",
+        ),
+        ([*GOLD[:-1], "now"], r"the same ids, but other labels or groups"),
+    ],
+)
+def test_variants_on_different_test_rows_are_refused(gold: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        compared([MODELS[0], measured("sft", 1, gold, gold)])
+
+
+def test_what_was_not_measured_is_never_a_zero() -> None:
+    consistency = variant(compared(MODELS), "sft").metrics["consistency"]
+    assert (consistency.mean, consistency.std, consistency.values) == (None, None, [])
+    runs = comparison_runs(MODELS)
+    assert runs.column_names == ["variant", "method", "source", "references", "seed", *(c.key for c in COLUMNS)]
+    assert runs["consistency"].null_count == 2
+
+
+def test_labels_without_an_order_have_no_under_triage() -> None:
+    models = [replace(model, metrics=replace(model.metrics, safety=None)) for model in MODELS]
+    comparison = compared(models, LabelsConfig(names=LABELS.names))
+    assert "under_triage_rate" not in comparison.variants[0].intervals
+    assert "under-triage" not in comparison_markdown(comparison)
+
+
+def test_variants_over_rows_with_options_of_their_own_are_judged_by_accuracy() -> None:
+    comparison = compared(OPTIONS, LabelsConfig(per_row=True))
+    assert (comparison.headline, comparison.baselines) == ("accuracy", {"an option at random": 0.2})
+    assert variant(comparison, "sft").differences["accuracy"].value == pytest.approx(-0.25)
+    assert set(variant(comparison, "r2d").intervals) == {"accuracy", "bertscore_f1", "paper_bleu"}
+
+
+def test_the_spread_over_the_sources_is_the_largest_minus_the_smallest_mean_of_a_method() -> None:
+    r2d, dss = compared([*GRID, measured("sft", 1, GOLD, GOLD)]).sources
+    sources = [row.facts.source for row in r2d.variants]
+    assert (r2d.method, sources) == ("r2d", ["llm", "nurse", "nurse_post_processed"])
+    assert r2d.spread["accuracy"] == pytest.approx(0.25)
+    assert r2d.spread["bertscore_f1"] == pytest.approx(0.35)
+    assert (dss.spread["accuracy"], dss.spread["bertscore_f1"]) == (0.0, 0.0)
+    assert "training_seconds" not in r2d.spread
+    assert compared(MODELS).sources == []
+
+
+def test_metrics_of_rationales_are_not_subtracted_where_the_references_differ() -> None:
+    comparison = compared(GRID)
+    assert "bertscore_f1" not in variant(comparison, "r2d, nurse").differences
+    assert variant(comparison, "dss, llm").differences["bertscore_f1"].value == pytest.approx(-0.2)
+
+
+def test_a_comparison_is_stored_as_json_with_every_key() -> None:
+    stored = json.loads(json.dumps(compared([*GRID, ZERO_SHOT]).to_json()))
+    assert list(stored) == [
+        "seeds", "num_rows", "num_groups", "decoding", "bertscore_model", "confidence", "reference", "headline",
+        "baselines", "num_differences", "num_marked", "variants", "sources", "zero_shot",
+    ]  # fmt: skip
+    row = stored["variants"][3]
+    assert list(row) == ["variant", "method", "source", "references", "n", "figures", "intervals", "differences"]
+    assert row["figures"]["accuracy"] == {"mean": 0.5, "std": None, "n": 1}
+    assert list(row["differences"]["accuracy"]) == ["value", "low", "high", "method", "marked"]
+    assert list(stored["sources"][0]) == ["method", "rows", "spread"]
+    assert stored["sources"][0]["rows"][1] == {"variant": "r2d, nurse", "source": "nurse", "references": "nurse"}
+    assert stored["zero_shot"]["num_without_label"] == 2
+    assert stored["baselines"] == {"majority class": 0.125}
+
+
+def test_the_picture_grows_with_the_variants_and_with_a_part_for_the_sources() -> None:
+    few, more, sources, one = (
+        comparison_picture(compared(models))
+        for models in (MODELS, [*MODELS, measured("dss", 1, GOLD, GOLD)], GRID, GRID[:1])
+    )
+    assert few.mode == "RGB"
+    assert few.width == more.width == sources.width
+    assert few.height < more.height
+    assert sources.height > one.height + 5 * (more.height - few.height) + 50
+
+
+def test_the_picture_shows_each_seed_and_the_metric_that_variants_are_judged_by() -> None:
+    def pixels(models: list[MeasuredModel], labels: LabelsConfig = LABELS) -> bytes:
+        return comparison_picture(compared(models, labels)).tobytes()
+
+    assert pixels(MODELS) != pixels(MODELS[:3])
+    other = [*OPTIONS[:3], replace(OPTIONS[2], facts=OPTIONS[3].facts)]
+    assert pixels(OPTIONS, LabelsConfig(per_row=True)) != pixels(other, LabelsConfig(per_row=True))
+    assert set(PANELS) <= {column.key for column in COLUMNS}

@@ -1,0 +1,380 @@
+"""Invented evaluations for the tests of the report: notes, decisions and rationales of three systems, measured by the
+project's own metrics. Nothing is trained.
+
+python -m tests.evaluation.report_cases FOLDER writes the pages, to be looked at.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from r2d.config.data import LabelsConfig
+from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig
+from r2d.data.examples import Example, to_table
+from r2d.evaluation.alignment import alignment_metrics, flip_test, masked_alignment
+from r2d.evaluation.baselines import evaluate_baselines
+from r2d.evaluation.calibration import FittedCalibration
+from r2d.evaluation.evaluate import evaluate_labels
+from r2d.evaluation.judge.agreement import HumanScore, human_agreement
+from r2d.evaluation.judge.judge import Judgement, JudgeMetrics, RequestCounts, not_judged
+from r2d.evaluation.judge.questions import JudgedRow
+from r2d.evaluation.judge.rubric import load_rubric
+from r2d.evaluation.judge.scores import ParseRate, Vote, criterion_metrics, row_scores, scores_table
+from r2d.evaluation.label_metrics import label_metrics
+from r2d.evaluation.metrics import (
+    ChampionMetrics,
+    Comparator,
+    FlipTest,
+    IntervalEstimate,
+    Metrics,
+    OtherDecoding,
+    TriageErrors,
+)  # fmt: skip
+from r2d.evaluation.predictions import Predictions, predictions_table
+from r2d.evaluation.rationale_metrics import rationale_intervals, rationale_metrics, rationale_scores
+from r2d.evaluation.rationale_quality_metrics import rationale_quality
+from r2d.evaluation.report import ReportFacts, choose_samples, render_report
+from r2d.evaluation.run import EvaluationRun
+from r2d.llm.answers import Tokens
+from tests.evaluation.judge.judged import SHIPPED
+
+LABELS = ("emergency now", "same day", "within three days", "self care")
+FINDINGS = ("chest pain with shortness of breath", "a fever of 39.4", "an ankle sprain", "a sore throat")
+ADVICE = (
+    "can be a threat to life, so that the caller needs an ambulance",
+    "should be examined before the evening",
+    "can wait for an appointment and gets worse slowly",
+    "passes by itself with fluids and rest",
+)
+COSTS = {
+    gold: {label: float((4 * (j - i)) if j > i else (i - j)) for j, label in enumerate(LABELS) if label != gold}
+    for i, gold in enumerate(LABELS)
+}
+CONFIG = EvaluationConfig(intervals=IntervalsConfig(num_resamples=1_000), safety=SafetyConfig(costs=COSTS))
+
+Written = tuple[dict[str, Any], list[list[str]]]
+
+
+@cache
+def invent_notes(num_rows: int, split: str) -> pa.Table:
+    """Notes of two or three calls a person."""
+    draw = np.random.default_rng(5 if split == "test" else 6)
+    gold = draw.choice(4, num_rows, p=(0.14, 0.3, 0.31, 0.25))
+    examples = []
+    for row, label in enumerate(gold):
+        days, age = int(draw.integers(2, 5)), int(draw.integers(18, 90))
+        filler = " Caller rings for the second time and lives alone." * int(draw.integers(0, 3))
+        rationale = f"{FINDINGS[label]} for {days} days {ADVICE[label]}.".capitalize()
+        examples.append(
+            Example(
+                id=f"call-{row:04d}",
+                text=f"{age} y, {days} days of {FINDINGS[label]}. Denies allergies.{filler}",
+                label=LABELS[label],
+                rationale="" if row % 20 == 7 else rationale,
+                rationale_source="" if row % 20 == 7 else ("clinician" if row % 3 else "language model"),
+                group=f"p{draw.integers(num_rows // 2)}",
+                split=split,
+                attributes={
+                    "sex": str(draw.choice(["female", "male"])),
+                    "age band": "under 40" if age < 40 else "40 to 64" if age < 65 else "65 and over",
+                    "site": str(draw.choice(["north", "south", "harbour clinic"], p=(0.5, 0.42, 0.08))),
+                },
+            )
+        )
+    return to_table(examples)
+
+
+@cache
+def invent_predictions(seed: int, num_rows: int = 240, *, accuracy: float, split: str = "test") -> Predictions:
+    """Decisions of which about `accuracy` are right, too sure of themselves, with a rationale for each."""
+    notes, draw = invent_notes(num_rows, split), np.random.default_rng(seed)
+    gold = np.array([LABELS.index(label) for label in notes["label"].to_pylist()])
+    scores = draw.normal(0.0, 1.0, (num_rows, 4)) - 0.35 * abs(np.arange(4)[None, :] - gold[:, None])
+    scores[np.arange(num_rows), gold] += 3.2 * accuracy - 0.9
+    bold = np.exp(2.4 * scores)
+    shares, predicted = bold / bold.sum(axis=1, keepdims=True), bold.argmax(axis=1)
+    rationales = []
+    for row, (note, label) in enumerate(zip(notes["text"].to_pylist(), predicted, strict=True)):
+        finding, days = FINDINGS[gold[row]], int(note.split()[2])
+        faulty = {
+            3: "",
+            4: f"{finding} {ADVICE[label]}.",
+            5: f"{finding} for {days + 20} days {ADVICE[label]}.",
+            8: f"{finding} and vomiting {ADVICE[label]}.",
+            11: f"{finding} needs {LABELS[(label + 1) % 4]} and not {LABELS[label]}.",
+        }
+        rationales.append(faulty.get(row % 24, f"{finding} for {days} days {ADVICE[label]}.").capitalize())
+    return Predictions(
+        ids=notes["id"].to_pylist(),
+        gold_labels=notes["label"].to_pylist(),
+        predicted_labels=["ask a nurse" if row % 60 == 13 else LABELS[label] for row, label in enumerate(predicted)],
+        labels=LABELS,
+        group_names=notes["group"].to_pylist(),
+        probabilities=shares,
+        label_probabilities=[dict(zip(LABELS, row, strict=True)) for row in shares.tolist()],
+        gold_rationales=notes["rationale"].to_pylist(),
+        rationales=rationales,
+    )
+
+
+def predict_labels(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
+    """The label whose advice, or else whose finding, a text holds: a model that reads words."""
+    labels = []
+    for text, names in zip(texts, options, strict=True):
+        advised = [place for place, advice in enumerate(ADVICE) if advice in text and place < len(names)]
+        found = [place for place, finding in enumerate(FINDINGS) if finding in text.lower() and place < len(names)]
+        labels.append(names[(advised or found or [0])[0]])
+    return labels
+
+
+def explain(texts: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """A rationale for each label, right or wrong."""
+    findings = (next((finding for finding in FINDINGS if finding in text), "this") for text in texts)
+    advice = (ADVICE[LABELS.index(label)] if label in LABELS else "is so" for label in labels)
+    return [f"{finding} {words}.".capitalize() for finding, words in zip(findings, advice, strict=True)]
+
+
+def num_tokens(texts: Sequence[str]) -> list[int]:
+    return [len(text) // 4 + 1 for text in texts]
+
+
+def measure_rationales(predictions: Predictions, texts: Sequence[str]) -> Written:
+    """The metrics of a method that writes rationales, by their names in `Metrics`, and the faults of each row."""
+    scores = rationale_scores(predictions.gold_rationales, predictions.rationales, CONFIG)
+    intervals = rationale_intervals(scores, predictions.correct, predictions.groups, CONFIG.intervals)
+    quality, flags = rationale_quality(predictions, texts, count_tokens=num_tokens, max_tokens=60)
+    references = replace(predictions, predicted_labels=predictions.gold_labels, rationales=predictions.gold_rationales)
+    sections = {
+        "rationale": replace(rationale_metrics(scores, predictions.correct), intervals=intervals),
+        "written_quality": {
+            "model": quality,
+            "reference": rationale_quality(references, texts, count_tokens=num_tokens)[0],
+        },
+        "alignment": alignment_metrics(predict_labels, predictions),
+        "masked_alignment": masked_alignment(predict_labels, predictions),
+        "flip_test": flip_test(explain, predict_labels, predictions, texts, max_rows=100),
+    }
+    return sections, flags
+
+
+@cache
+def rationales_of(seed: int, accuracy: float) -> Written:
+    """`measure_rationales` of `invent_predictions`."""
+    return measure_rationales(
+        invent_predictions(seed, accuracy=accuracy), invent_notes(240, "test")["text"].to_pylist()
+    )
+
+
+def judged(notes: pa.Table, predictions: Predictions) -> dict[str, Any]:
+    """The metrics of a judge that now and then wrote no score, beside a person who never scored safety."""
+    rubric, draw = load_rubric(SHIPPED), np.random.default_rng(3)
+    columns = [notes[name].to_pylist() for name in ("id", "text", "rationale", "group")]
+    rows = [
+        JudgedRow(id_, text, label, rationale, reference, group)
+        for id_, text, reference, group, label, rationale in zip(
+            *columns, predictions.predicted_labels, predictions.rationales, strict=True
+        )
+        if rationale
+    ][:38]
+    votes, people = [], []
+    for row in rows:
+        for criterion in rubric.criteria:
+            level = int(draw.integers(2, 6))
+            for _ in range(3):
+                score = int(np.clip(level + draw.integers(-1, 2), 1, 5))
+                stated = "no_number" if draw.random() < 0.03 else score
+                votes.append(Vote(row.id, {criterion.id: stated}, Tokens(900, 60)))
+            if criterion.id != "safety":
+                score = int(np.clip(level + draw.integers(-1, 2), 1, 5))
+                people.append(HumanScore(row.id, criterion.id, score, "A", None))
+    scored = row_scores(rows, {}, rubric, votes)
+    num = len(votes)
+    metrics = JudgeMetrics(
+        model="toy-judge", temperature=0.0, seed=1, votes=3, rubric={"name": rubric.name, "hash": rubric.hash},
+        num_rows=len(predictions), num_chosen=len(rows), not_sent={"empty_rationale": 2},
+        requests=RequestCounts(
+            num=num, num_answered=num - 2, num_refused=1, num_without_answer=1, num_read_whole=num - 2,
+            prompt_tokens=1_234_567, output_tokens=65_432, cost=1.25,
+        ),
+        parse=ParseRate.of(scored), confidence=0.95, criteria=criterion_metrics(scored, rubric, CONFIG.intervals),
+        human_agreement=human_agreement(people, scored, rubric, CONFIG.intervals),
+    )  # fmt: skip
+    return Judgement(scores_table(scored), metrics).to_json()
+
+
+@cache
+def declared_case(
+    *, ordered: bool = True, champion: bool = True, explains: bool = True, validation: bool = True
+) -> ReportFacts:
+    """Labels declared for all rows; with a champion that is a little worse."""
+    labels = LabelsConfig(names=LABELS, ordered=ordered)
+    config = CONFIG if ordered else CONFIG.model_copy(update={"safety": SafetyConfig()})
+    run = EvaluationRun(invent_notes(240, "test"), labels, config)
+    predictions, before = invent_predictions(1, accuracy=0.8), invent_predictions(2, accuracy=0.66)
+    others = {
+        Comparator.MAJORITY_CLASS: predictions.with_labels(["within three days"] * len(predictions)),
+        Comparator.LINEAR_MODEL: predictions.with_labels(invent_predictions(3, accuracy=0.45).predicted_labels),
+    }
+    baselines = {name: label_metrics(other) for name, other in others.items()}
+    free = predictions.with_labels(invent_predictions(7, accuracy=0.76).predicted_labels)
+    written, flags = rationales_of(1, 0.8) if explains else ({}, [[]] * len(predictions))
+    of_champion = None
+    if champion:
+        others[Comparator.CHAMPION] = before
+        by_champion = rationales_of(2, 0.66)[0] if explains else None
+        of_champion = ChampionMetrics(
+            reference="reason2decide/3",
+            label=label_metrics(before),
+            under_triage_rate=float((before.levels > 0).mean()),
+            over_triage_rate=float((before.levels < 0).mean()),
+            rationale=by_champion["rationale"].populations.all if by_champion else None,
+            alignment=by_champion["alignment"] if by_champion else None,
+        )
+    metrics = Metrics(
+        num_rows=len(predictions),
+        decoding="constrained",
+        method="r2d" if explains else "sft",
+        num_parameters=247_577_856,
+        label=label_metrics(predictions),
+        other_decoding=OtherDecoding(decoding="free", label=label_metrics(free)),
+        baselines=baselines,
+        champion=of_champion,
+        **written,
+        judge=(judged(run.test, predictions) if explains and champion else not_judged().to_json()),
+    )
+    fitted = None
+    if validation:
+        on_validation = invent_predictions(4, 400, accuracy=0.8, split="validation")
+        fitted = FittedCalibration.fit(on_validation, ordered=ordered, config=config.selective)
+    metrics = evaluate_labels(run, metrics, predictions, others, fitted)
+    shown = predictions if explains else replace(predictions, rationales=[""] * len(predictions))
+    calibration = fitted.for_model() if fitted else None
+    scores = dict.fromkeys(("paper_bleu", "rouge_l", "bertscore_f1"), [None] * len(predictions))
+    table = predictions_table(shown, run.test, calibration=calibration, flags=flags, scores=scores)
+    return ReportFacts(
+        labels=LABELS,
+        ordered=ordered,
+        metrics=metrics,
+        model={"method": metrics.method, "start model": "google/flan-t5-base", "parameters": 247_577_856},
+        data={"source": "csv: calls.csv", "rationales": "clinician, language model"},
+        split_rows={"train": 1900, "validation": 400, "test": 240},
+        label_counts={
+            "train": dict.fromkeys(LABELS, 475),
+            "test": {name: predictions.gold_labels.count(name) for name in LABELS},
+        },
+        samples=choose_samples(run.test, predictions, table, ordered=ordered),
+        notes=["The champion was trained on the delivery before this one."],
+    )
+
+
+@cache
+def per_row_case() -> ReportFacts:
+    """Each row with options of its own, of which the first is always right in training."""
+    examples = invent_notes(240, "test").slice(0, 40)
+    gold = examples["label"].to_pylist()
+    options = [[label, f"not {label} <b>", "wait"] for label in gold]
+    examples = examples.set_column(examples.schema.get_field_index("options"), "options", pa.array(options))
+    invented = invent_predictions(1, accuracy=0.8)
+    predictions = Predictions(
+        ids=invented.ids[:40],
+        gold_labels=gold,
+        predicted_labels=[label if row % 4 else "wait" for row, label in enumerate(gold)],
+        row_options=options,
+        group_names=invented.group_names[:40],
+        label_probabilities=[dict.fromkeys(names, 1 / 3) for names in options],
+        gold_rationales=invented.gold_rationales[:40],
+        rationales=invented.rationales[:40],
+    )
+    written, flags = measure_rationales(predictions, examples["text"].to_pylist())
+    metrics = Metrics(
+        num_rows=40,
+        decoding="constrained",
+        method="r2d_c",
+        num_parameters=77_000_000,
+        label=label_metrics(predictions),
+        other_decoding=OtherDecoding(decoding="free", label=label_metrics(predictions.with_labels(["wait"] * 40))),
+        baselines=evaluate_baselines(examples, examples, predictions)[0],
+        **written,
+        judge=not_judged().to_json(),
+    )
+    run = EvaluationRun(examples, LabelsConfig(per_row=True), CONFIG)
+    scores = dict.fromkeys(("paper_bleu", "rouge_l", "bertscore_f1"), [None] * 40)
+    table = predictions_table(predictions, examples, flags=flags, scores=scores)
+    return ReportFacts(
+        title="Options of the rows",
+        labels=(),
+        ordered=False,
+        metrics=evaluate_labels(run, metrics, predictions, {}, None),
+        split_rows={"test": 40},
+        synthetic=True,
+        samples=choose_samples(examples, predictions, table, ordered=False),
+    )
+
+
+@cache
+def rare_case() -> ReportFacts:
+    """What a page rarely says: no error seen, no threshold, no comparison, an undefined metric, a judge that failed."""
+    facts = declared_case()
+    metrics = facts.metrics
+    assert metrics.safety
+    assert metrics.intervals
+    assert metrics.ranking
+    assert metrics.selective
+    assert metrics.slices
+    assert metrics.calibration
+    nothing = TriageErrors(num_rows=0, rate=0.0, by_levels={})
+    safety = replace(metrics.safety, under_triage=nothing, worst_cases=(), num_invalid=0, mean_cost=None)
+    reason = "all gold rows have one label"
+    undefined = {"mcc": reason, "quadratic_weighted_kappa": reason, "auroc macro": reason}
+    ranking = replace(metrics.ranking, mcc=None, quadratic_weighted_kappa=None, undefined=undefined)
+    ranking = replace(ranking, auroc=replace(ranking.auroc, macro=None))
+    no_threshold = "no threshold reaches it: the lowest upper bound among 20 coverages is 0.1200, max_risk is 0.05"
+    champion = ChampionMetrics(reference="r2d/7", not_compared="it decides between other labels (a, b)")
+    linear = metrics.differences[Comparator.LINEAR_MODEL]
+    differences = {
+        Comparator.MAJORITY_CLASS: replace(linear, under_triage_rate=IntervalEstimate(0.1, 0.05, 0.2, "bca")),
+        Comparator.LINEAR_MODEL: replace(linear, under_triage_rate=IntervalEstimate(0.1, -0.1, 0.2, "bca")),
+    }
+    ward = {"attributes.ward": "31 values, evaluation.slices.max_values is 30"}
+    temperature = replace(metrics.calibration.temperature, value=0.7, at_limit=True)
+    return replace(
+        facts,
+        samples=(),
+        metrics=replace(
+            metrics,
+            safety=safety,
+            intervals=replace(metrics.intervals, under_triage_rate=IntervalEstimate(0.0, 0.0, 0.088, "exact")),
+            ranking=ranking,
+            calibration=replace(metrics.calibration, temperature=temperature),
+            selective=replace(metrics.selective, threshold=None, reason=no_threshold, test=None),
+            champion=champion,
+            champion_slices=None,
+            differences=differences,
+            slices=replace(metrics.slices, left_out=ward),
+            flip_test=FlipTest(num_without_other_label=240),
+            judge=not_judged("the endpoint is down").to_json(),
+        ),
+    )
+
+
+CASES = {
+    "whole": declared_case,
+    "per_row": per_row_case,
+    "sft": partial(declared_case, explains=False, champion=False),
+    "unordered": partial(declared_case, ordered=False, champion=False, validation=False),
+    "rare": rare_case,
+}
+"""Name -> facts of a page that must be good to look at."""
+
+
+if __name__ == "__main__":
+    for case, facts in CASES.items():
+        Path(sys.argv[1], f"{case}.html").write_text(render_report(facts()), encoding="utf-8")
