@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,30 +13,55 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+ORDER = (
+    "errors", "text", "signals", "files", "label_scores", "config", "reports", "privacy", "synthetic", "data", "llm",
+    "rationales", "modeling", "training", "evaluation", "inference", "drift", "gate", "lineage", "model_card",
+    "workflows",
+)  # fmt: skip
+"""The parts of `r2d` from the lowest to the highest: each may import itself and what stands to its left."""
+
+
 def imported(folder: str) -> dict[str, set[str]]:
-    """File -> top-level names of everything it imports, at the top or inside a function."""
-    found: dict[str, set[str]] = {}
+    """Module -> names of everything that it imports: at the top, inside a function, or for types alone."""
+    imports: dict[str, set[str]] = {}
     for path in sorted((ROOT / folder).rglob("*.py")):
         names: set[str] = set()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
-                names.add(node.module)
-        found[str(path.relative_to(ROOT))] = names
-    return found
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        imports[".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")] = names
+    return imports
 
 
 @pytest.mark.parametrize("stranger", ["zenml", "mlflow", "kubernetes", "typer", "steps", "pipelines", "mlops"])
 def test_the_library_imports_no_orchestrator_and_no_registry(stranger: str) -> None:
     modules = imported("r2d")
     assert len(modules) > 20
-    assert [path for path, names in modules.items() if any(n.split(".")[0] == stranger for n in names)] == []
+    assert [module for module, names in modules.items() if any(n.split(".")[0] == stranger for n in names)] == []
 
 
-def test_training_does_not_import_evaluation() -> None:
-    offenders = [path for path, names in imported("r2d/training").items() if any("r2d.evaluation" in n for n in names)]
-    assert offenders == [], "an edit of the evaluation would train every model anew"
+def test_each_part_of_the_library_imports_only_those_below_it() -> None:
+    modules = imported("r2d")
+    parts = {module.split(".")[1] for module in modules if "." in module}
+    assert parts == set(ORDER), "ORDER above names each part of r2d once"
+    upwards = [
+        f"{module} imports {name}"
+        for module, names in modules.items()
+        for name in names
+        if "." in module and name.startswith("r2d.")
+        if ORDER.index(name.split(".")[1]) > ORDER.index(module.split(".")[1])
+    ]
+    assert upwards == []
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    modules = {
+        module: names for folder in ("r2d", "steps", "pipelines", "mlops") for module, names in imported(folder).items()
+    }
+    graph = {module: names & modules.keys() - {module} for module, names in modules.items()}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("word", ["import pickle", "pickle.load", "trust_remote_code=True", "torch.load(", "eval("])

@@ -54,20 +54,17 @@ def extended(values: Any, where: str) -> Any:
     chain: list[Path] = []
     while isinstance(values, dict) and "extends" in values:
         values = dict(values)
-        base = _base_file(values.pop("extends"), where)
+        name = values.pop("extends")
+        places = [Path(str(name)), SHIPPED / str(name)]
+        base = next((place.resolve() for place in places if place.is_file()), None)
+        if base is None:
+            looked = ", ".join(map(str, places))
+            raise ConfigError(f"{where}: extends: no file {show_value(name)}; looked for {looked}")
         if base in chain:
             raise ConfigError(f"{where}: extends: {base} extends itself; remove `extends` from one of the files")
         chain.append(base)
         values = _merge(read_parameters(base), values)
     return values
-
-
-def _base_file(name: Any, where: str) -> Path:
-    places = [Path(str(name)), SHIPPED / str(name)]
-    for place in places:
-        if place.is_file():
-            return place.resolve()
-    raise ConfigError(f"{where}: extends: no file {show_value(name)}; looked for {', '.join(map(str, places))}")
 
 
 def _merge(base: Any, changes: Any) -> Any:

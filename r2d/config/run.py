@@ -150,54 +150,45 @@ class RunConfig(Section):
 
 def _conditions(run: RunConfig) -> list[tuple[bool, str, tuple[str, ...]]]:
     """(whether the keys have an effect, why not where they have none, keys)."""
-    methods, data, labels = run.methods(), run.data, run.data.labels
-    method = f"method.name is {run.method.name!r}"
-    source = f"data.format is {data.format!r}"
+    data, labels = run.data, run.data.labels
+    method, source = f"method.name is {run.method.name!r}", f"data.format is {data.format!r}"
+
+    def of_methods(property_name: str) -> bool:
+        return any(getattr(other, property_name) for other in run.methods())
+
     return [
-        (any(one.has_stage1 for one in methods), f"{method}, which has no Stage 1", ("stage1",)),
-        (
-            any(one.explains for one in methods),
-            f"{method}, which writes no rationale",
-            (
-                "stage2.alpha", "stage2.validation_rationales", "evaluation.bertscore_model",
-                "evaluation.bertscore_num_layers", "evaluation.judge",
-            ),
-        ),
-        (
-            any(one.has_schedule for one in methods),
-            f"{method}, which has no schedule",
-            ("stage2.warmup_fraction", "stage2.sampling_fraction"),
-        ),
-        (
-            any(one.samples_labels for one in methods),
-            f"{method}, which never shows the model its own label",
-            ("stage2.max_predicted_label_fraction",),
-        ),
-        (
-            any(one.explains_the_label for one in methods),
-            f"{method}, whose rationale prompt holds no label",
-            ("evaluation.flip_test_rows",),
-        ),
-        (any(one.name == "r2d_c" for one in methods), f"{method}, and only 'r2d_c' has a cycle", ("method.cycle",)),
+        (of_methods("has_stage1"), f"{method}, which has no Stage 1", ("stage1",)),
+        (of_methods("explains"), f"{method}, which writes no rationale", (
+            "stage2.alpha", "stage2.validation_rationales", "evaluation.bertscore_model",
+            "evaluation.bertscore_num_layers", "evaluation.judge",
+        )),
+        (of_methods("has_schedule"), f"{method}, which has no schedule", (
+            "stage2.warmup_fraction", "stage2.sampling_fraction",
+        )),
+        (of_methods("samples_labels"), f"{method}, which never shows the model its own label", (
+            "stage2.max_predicted_label_fraction",
+        )),
+        (of_methods("explains_the_label"), f"{method}, whose rationale prompt holds no label", (
+            "evaluation.flip_test_rows",
+        )),
+        ("r2d_c" in [other.name for other in run.methods()], f"{method}, and only 'r2d_c' has a cycle", (
+            "method.cycle",
+        )),
         (data.format == "csv", source, ("data.delimiter",)),
         (data.format in ("csv", "jsonl"), source, ("data.encoding",)),
         (data.format == "huggingface", source, ("data.revision", "data.hub_config")),
         (data.format == "synthetic_triage", source, ("data.synthetic",)),
         (data.format not in BROUGHT_SOURCES, f"{source}, whose columns are known", ("data.columns",)),
-        (
-            data.columns.split is None,
-            "data.columns.split says the split of each row",
-            ("data.split.validation_fraction", "data.split.test_fraction", "data.split.seed", "data.split.test_ids"),
-        ),
+        (data.columns.split is None, "data.columns.split says the split of each row", (
+            "data.split.validation_fraction", "data.split.test_fraction", "data.split.seed", "data.split.test_ids",
+        )),
         (data.split.test_ids is None, "data.split.test_ids names the test rows", ("data.split.test_fraction",)),
         (run.model.name == "scratch", "model.name is not 'scratch'", ("model.scratch",)),
         (run.model.name != "scratch", "model.name is 'scratch'", ("model.revision",)),
         (labels.ordered, "data.labels.ordered is false", ("evaluation.safety",)),
-        (
-            not labels.per_row,
-            "data.labels.per_row is true",
-            ("evaluation.calibration", "evaluation.selective", "evaluation.slices"),
-        ),
+        (not labels.per_row, "data.labels.per_row is true", (
+            "evaluation.calibration", "evaluation.selective", "evaluation.slices",
+        )),
     ]  # fmt: skip
 
 

@@ -50,17 +50,18 @@ def expand_environment(values: Any) -> Any:
         return {key: expand_environment(value) for key, value in values.items()}
     if isinstance(values, list):
         return [expand_environment(value) for value in values]
-    if isinstance(values, str):
-        return re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", _environment_value, values)
-    return values
-
-
-def _environment_value(match: re.Match[str]) -> str:
-    name, default = match.group(1), match.group(2)
-    value = os.environ.get(name) or default
-    if value is None:
-        raise ConfigError(f"config: ${{{name}}} is not set in the environment; set it or write ${{{name}:-default}}")
-    return value
+    if not isinstance(values, str):
+        return values
+    parts = re.split(r"\$\{(\w+)(?::-([^}]*))?\}", values)
+    for place in range(1, len(parts), 3):
+        name, default = parts[place : place + 2]
+        value = os.environ.get(name) or default
+        if value is None:
+            raise ConfigError(
+                f"config: ${{{name}}} is not set in the environment; set it or write ${{{name}:-default}}"
+            )
+        parts[place : place + 2] = value, ""
+    return "".join(parts)
 
 
 def fault_lines(error: ValidationError, schema: type[BaseModel]) -> list[str]:
@@ -87,7 +88,8 @@ def _fault(item: Any, schema: type[BaseModel]) -> str:
     hint = ""
     if isinstance(item["input"], bool) and kind.startswith("string"):
         hint = '; YAML reads an unquoted yes, no, on or off as true or false: put it in quotes ("yes")'
-    return f"  {key}: found {show_value(item['input'])}; {_lower_first(item['msg'])}{hint}"
+    message = item["msg"]
+    return f"  {key}: found {show_value(item['input'])}; {message[:1].lower()}{message[1:]}{hint}"
 
 
 def _section_at(location: list[Any], schema: type[BaseModel]) -> type[BaseModel]:
@@ -97,7 +99,7 @@ def _section_at(location: list[Any], schema: type[BaseModel]) -> type[BaseModel]
     for part in location:
         field = section.model_fields.get(str(part))
         if field is None:
-            section = next((one for one in allowed if part in _kinds(one)), section)
+            section = next((candidate for candidate in allowed if part in _kinds(candidate)), section)
             continue
         allowed = list(_sections_in(field.annotation))
         if len(allowed) == 1:
@@ -128,7 +130,3 @@ def show_value(value: Any) -> str:
     """What was found, for a message, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]
