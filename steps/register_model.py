@@ -75,7 +75,7 @@ def register_model(
     print(summary(facts, Metrics.from_json(metrics), report_uri=context.inputs["report"][0].uri))
     return (
         facts,
-        registered.decision.as_facts(),
+        registered.decision.to_json(),
         HTMLString(registered.page),
         registered.picture,
         MarkdownString(registered.card.split("---\n", 2)[2]),  # without the head, which Markdown would show as text

@@ -384,7 +384,7 @@ def approve(text: str, *, by: str, reason: str) -> ChampionChange:
         seen = reconcile_aliases(client, name)
         version = find_version(client, reference, f"Name one of them, as in `r2d approve {name}/1`")
         number = str(version.version)
-        decision = GateDecision.from_facts(mlflow.artifacts.load_dict(f"runs:/{version.run_id}/{DECISION_FILE}"))
+        decision = GateDecision.from_json(mlflow.artifacts.load_dict(f"runs:/{version.run_id}/{DECISION_FILE}"))
         champion = None if seen.champion is None else f"{name}/{seen.champion}"
         if seen.champion == number:
             raise RegistryError(f"{name}/{number} is the champion already")
@@ -429,7 +429,7 @@ def store_decision(client: MlflowClient, version: Any, decision: GateDecision, c
     name, number = version.name, str(version.version)
     picture = gate_picture(decision)
     page = gate_page(decision, model_name=name, version=number, next_step=consequence)
-    client.log_dict(version.run_id, decision.as_facts() | {"what_follows": consequence}, DECISION_FILE)
+    client.log_dict(version.run_id, decision.to_json() | {"what_follows": consequence}, DECISION_FILE)
     client.log_text(version.run_id, page, "gate/page.html")
     client.log_image(version.run_id, picture, "gate/picture.png")
     client.set_model_version_tag(name, number, "r2d.gate", "; ".join(decision.reasons()))

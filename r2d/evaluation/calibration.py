@@ -143,22 +143,12 @@ def scale_probabilities(probabilities: FloatArray, temperature: float) -> FloatA
 # --- selective prediction ---
 
 
-@dataclass(frozen=True)
-class Threshold:
-    """A confidence from which on labels are shown, and what it does to the rows that chose it."""
-
-    value: float | None
-    """None where no threshold keeps the risk low enough; then coverage is 0."""
-    reason: str | None = None
-    """Why there is none."""
-    coverage: float = 0.0
-    risk: float | None = None
-    upper_bound: float | None = None
-    """Of the risk, one-sided; None where `bound_confidence` is null."""
-
-
 def select_threshold(validation: Predictions, *, ordered: bool, config: SelectiveConfig) -> ThresholdChoice:
-    """Choose the threshold on validation rows.
+    """The threshold that shows most labels of the validation rows while the risk, or its upper bound, stays at or below
+    `max_risk`.
+
+    The bound is Clopper-Pearson's. Several coverages are tried and the best is taken, which alone would make a bound
+    too low; so each bound has a confidence that holds for all of them at once (Bonferroni).
 
     Raises:
         ConfigError: under-triage is asked for, but the labels are not ordered.
@@ -169,37 +159,15 @@ def select_threshold(validation: Predictions, *, ordered: bool, config: Selectiv
             "evaluation.selective.risk 'under_triage' needs data.labels.ordered: true; declare the order, most urgent "
             "first, or use 'error'"
         )
-    threshold = lowest_threshold(validation.confidence, is_risky_error(validation, risk), config)
-    return ThresholdChoice(
-        risk=risk,
-        max_risk=config.max_risk,
-        bound_confidence=config.bound_confidence,
-        threshold=threshold.value,
-        reason=threshold.reason,
-        validation=ThresholdOnValidation(
-            num_rows=len(validation),
-            coverage=threshold.coverage,
-            risk=threshold.risk,
-            upper_bound=threshold.upper_bound,
-            rows_share_groups=rows_share_groups(validation.groups),
-        ),
-    )
-
-
-def lowest_threshold(confidence: FloatArray, is_error: BoolArray, config: SelectiveConfig) -> Threshold:
-    """The threshold that shows most labels while the risk, or its upper bound, stays at or below `max_risk`.
-
-    The bound is Clopper-Pearson's. Several coverages are tried and the best is taken, which alone would make a bound
-    too low; so each bound has a confidence that holds for all of them at once (Bonferroni).
-
-    Args:
-        confidence: [rows]; is_error: [rows], whether the prediction is of the kind that must stay rare.
-    """
+    confidence, is_error = validation.confidence, is_risky_error(validation, risk)
     falling = np.sort(confidence)[::-1]
     ranks = np.ceil(np.arange(NUM_COVERAGES, 0, -1) / NUM_COVERAGES * len(falling)).astype(int) - 1
-    # Above 0, rising, about 100 %, 95 %, ... 5 % of the rows; chosen without looking at the errors.
+    # Above 0, rising: about 100 %, 95 %, ... 5 % of the rows, chosen without looking at the errors.
     tried = np.unique(np.concatenate([falling[falling > 0][-1:], falling[ranks[falling[ranks] > 0]]]))
-    lowest = None
+    threshold, reason, lowest = None, "no validation row has a declared label", np.inf
+    on_validation = ThresholdOnValidation(
+        num_rows=len(validation), rows_share_groups=rows_share_groups(validation.groups)
+    )
     for value in tried:
         shown = confidence >= value
         num_shown, num_errors = int(shown.sum()), int((shown & is_error).sum())
@@ -208,15 +176,23 @@ def lowest_threshold(confidence: FloatArray, is_error: BoolArray, config: Select
             each = 1 - (1 - config.bound_confidence) / len(tried)
             limited = bound = upper_bound(num_errors, num_shown, each)
         if limited <= config.max_risk:
-            return Threshold(float(value), None, num_shown / len(confidence), num_errors / num_shown, bound)
-        lowest = limited if lowest is None else min(lowest, limited)
-    if lowest is None:
-        return Threshold(None, "no validation row has a declared label")
-    what = "share" if config.bound_confidence is None else "upper bound"
-    return Threshold(
-        None,
-        f"no threshold reaches it: the lowest {what} among {len(tried)} coverages is {lowest:.4f}, max_risk is "
-        f"{config.max_risk:g}; more validation rows make a bound tighter",
+            threshold, reason = float(value), None
+            on_validation = replace(
+                on_validation, coverage=num_shown / len(confidence), risk=num_errors / num_shown, upper_bound=bound
+            )
+            break
+        lowest = min(lowest, limited)
+        reason = (
+            f"no threshold reaches it: the lowest {'share' if bound is None else 'upper bound'} among {len(tried)} "
+            f"coverages is {lowest:.4f}, max_risk is {config.max_risk:g}; more validation rows make a bound tighter"
+        )
+    return ThresholdChoice(
+        risk=risk,
+        max_risk=config.max_risk,
+        bound_confidence=config.bound_confidence,
+        threshold=threshold,
+        reason=reason,
+        validation=on_validation,
     )
 
 

@@ -277,9 +277,9 @@ class ThresholdOnValidation:
     """A threshold on the validation rows that chose it; coverage 0 and no risk where there is none."""
 
     num_rows: int
-    coverage: float
-    risk: float | None
-    upper_bound: float | None
+    coverage: float = 0.0
+    risk: float | None = None
+    upper_bound: float | None = None
     """Of the risk, one-sided; None where `bound_confidence` is null, too low where `rows_share_groups`."""
     rows_share_groups: bool
 

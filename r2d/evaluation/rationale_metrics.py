@@ -97,14 +97,18 @@ def rationale_metrics(scores: RationaleScores, correct: BoolArray) -> RationaleM
     """
     if len(correct) != len(scores.references):
         raise ValueError(f"scores of {len(scores.references)} rows and {len(correct)} predictions: give one of each")
+    from sacrebleu.metrics import BLEU, CHRF
+
     rows = np.flatnonzero(scores.has_reference).tolist()
-    first = rows[:1]
+    bleu, chrf = BLEU(), CHRF()
+    for metric in (bleu, chrf):
+        metric.corpus_score([""], [[""]])  # the signature names the number of references
     return RationaleMetrics(
         num_rows=len(rows),
         num_without_reference=len(scores.references) - len(rows),
         num_empty_candidates=sum(not scores.candidates[row].strip() for row in rows),
-        sacrebleu_signature=corpus_bleu([scores.references[row] for row in first], [""] * len(first))[1],
-        chrf_signature=corpus_chrf([scores.references[row] for row in first], [""] * len(first))[1],
+        sacrebleu_signature=str(bleu.get_signature()) if rows else None,
+        chrf_signature=str(chrf.get_signature()) if rows else None,
         bertscore=scores.bertscore,
         populations=Populations(
             all=overlap_metrics(scores),
@@ -117,7 +121,8 @@ def rationale_metrics(scores: RationaleScores, correct: BoolArray) -> RationaleM
 def overlap_metrics(
     scores: RationaleScores, *, among: BoolArray | None = None, counted: BoolArray | None = None
 ) -> OverlapMetrics:
-    """The metrics over the rows with a reference.
+    """The metrics over the rows with a reference: sacreBLEU's corpus BLEU and chrF2 (character n-grams to 6, Popović
+    2015, in which inflected forms of a word count in part), and means over rows.
 
     Corpus metrics have no value of a row: there the candidate of a row that is not counted is the empty text.
 
@@ -125,6 +130,8 @@ def overlap_metrics(
         among: [rows], which of them; None: all.
         counted: [rows], those that are not score 0; None: all are.
     """
+    from sacrebleu.metrics import BLEU, CHRF
+
     rows = np.flatnonzero(scores.has_reference if among is None else scores.has_reference & among).tolist()
     if not rows:
         return OverlapMetrics(num_rows=0)
@@ -134,8 +141,8 @@ def overlap_metrics(
     means = (scores.values[rows] * is_counted[rows, None]).mean(axis=0).tolist()
     return OverlapMetrics(
         num_rows=len(rows),
-        bleu=corpus_bleu(references, candidates)[0],
-        chrf=corpus_chrf(references, candidates)[0],
+        bleu=float(BLEU().corpus_score(candidates, [references]).score),
+        chrf=float(CHRF().corpus_score(candidates, [references]).score),
         **dict(zip(ROW_METRICS, means, strict=True)),
     )
 
@@ -173,30 +180,6 @@ def rationale_intervals(
 
 
 # --- wording ---
-
-
-def corpus_bleu(references: Sequence[str], candidates: Sequence[str]) -> tuple[float | None, str | None]:
-    """sacreBLEU's corpus BLEU, 0 to 100, and the signature that says how it was computed; None without rows."""
-    from sacrebleu.metrics import BLEU
-
-    return _corpus_score(BLEU(), references, candidates)
-
-
-def corpus_chrf(references: Sequence[str], candidates: Sequence[str]) -> tuple[float | None, str | None]:
-    """sacreBLEU's corpus chrF2 (character n-grams to 6, Popović 2015), 0 to 100, and its signature; None without rows.
-
-    Inflected forms of a word count in part, where BLEU and ROUGE-L see two different words.
-    """
-    from sacrebleu.metrics import CHRF
-
-    return _corpus_score(CHRF(), references, candidates)
-
-
-def _corpus_score(metric: Any, references: Sequence[str], candidates: Sequence[str]) -> tuple[float | None, str | None]:
-    if not references:
-        return None, None
-    score = float(metric.corpus_score(list(candidates), [list(references)]).score)
-    return score, str(metric.get_signature())
 
 
 class _Words:

@@ -1,10 +1,14 @@
-"""What the gate has decided, as plain values: it is stored, shown and read again when a person approves."""
+"""The decision of the gate as plain values: it is stored, shown, and read again when a person approves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from r2d.evaluation.metrics import IntervalEstimate
 
 Status = Literal["passed", "failed", "waiting", "not_applicable"]
 
@@ -13,27 +17,38 @@ NO_RULES = "no rule was asked for"
 
 
 @dataclass(frozen=True)
+class ComparedSlice:
+    """A slice in which this model was compared with the champion."""
+
+    by: str
+    value: str
+    num_rows: int
+    difference: IntervalEstimate
+    """This model minus the champion."""
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """One rule, held against the figures."""
+    """The outcome of one rule."""
 
     rule: Mapping[str, Any]
     """As declared."""
     status: Status
     """`waiting`: a person is asked. `not_applicable`: there is nothing to compare with."""
     reason: str
-    """One sentence with the figures."""
+    """One sentence with the numbers."""
     figure: str = ""
-    """Name of the figure; empty where the rule has none."""
+    """Name of the metric; empty where the rule has none."""
     value: float | None = None
     low: float | None = None
     high: float | None = None
     limit: float | None = None
-    """What the value, or the worse bound, is held against; in the unit of the figure."""
+    """What the value, or the worse bound, is compared with; in the unit of the metric."""
     higher_is_better: bool = True
     full: float = 1.0
-    """What stands for a whole in the unit of the figure."""
-    details: tuple[Mapping[str, Any], ...] = ()
-    """Of the slices: by, value, num_rows, difference."""
+    """The whole, in the unit of the metric."""
+    details: tuple[ComparedSlice, ...] = ()
+    """Slices behind a rule on slices, the worst first."""
 
     @property
     def met(self) -> bool:
@@ -73,8 +88,8 @@ class GateDecision:
 
     def reasons(self) -> list[str]:
         """A sentence for each rule, and what a cold start means."""
-        said = [verdict.reason for verdict in self.verdicts] or [NO_RULES]
-        return said if self.champion is not None else [*said, COLD_START]
+        reasons = [verdict.reason for verdict in self.verdicts] or [NO_RULES]
+        return reasons if self.champion is not None else [*reasons, COLD_START]
 
     def approved(self, approval: Approval) -> GateDecision:
         """The same decision once a person has said yes."""
@@ -87,14 +102,13 @@ class GateDecision:
             ),
         )
 
-    def as_facts(self) -> dict[str, Any]:
-        """JSON values; `from_facts` reads them."""
-        verdicts = [asdict(verdict) | {"details": [dict(one) for one in verdict.details]} for verdict in self.verdicts]
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; `from_json` reads them."""
+        verdicts = [
+            asdict(verdict) | {"details": [asdict(one) for one in verdict.details]} for verdict in self.verdicts
+        ]
         return {"outcome": self.outcome, "champion": self.champion, "reasons": self.reasons(), "verdicts": verdicts}
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> GateDecision:
-        return cls(
-            tuple(Verdict(**{**one, "details": tuple(one["details"])}) for one in facts["verdicts"]),
-            facts["champion"],
-        )
+    def from_json(cls, values: Mapping[str, Any]) -> GateDecision:
+        return cls(TypeAdapter(tuple[Verdict, ...]).validate_python(values["verdicts"]), values["champion"])

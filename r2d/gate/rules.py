@@ -5,7 +5,7 @@ A rule whose metric was not measured is not met.
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from r2d.config.gate import (
@@ -20,7 +20,7 @@ from r2d.config.gate import (
     WithinLimit,
 )
 from r2d.evaluation.metrics import HEADLINES, ChampionMetrics, Comparator, IntervalEstimate, Metrics
-from r2d.gate.decision import Approval, GateDecision, Status, Verdict
+from r2d.gate.decision import Approval, ComparedSlice, GateDecision, Status, Verdict
 
 BASELINES = {
     ("macro_f1", "simple"): Comparator.MAJORITY_CLASS,
@@ -142,11 +142,8 @@ def _no_slice_worse(rule: NoSliceWorseThanChampion, metrics: Metrics, champion: 
         f"{estimate.text(signed=True)}"
     )
     verdict = _measured(rule, metric, title, not worse, reason, estimate, 0.0 - sign * rule.margin)
-    details = [
-        {"by": one.by, "value": one.value, "num_rows": one.num_rows, "difference": asdict(of_slice)}
-        for _, one, of_slice in worse or compared[:1]
-    ]
-    return replace(verdict, details=tuple(details))
+    slices = (ComparedSlice(one.by, one.value, one.num_rows, of_slice) for _, one, of_slice in worse or compared[:1])
+    return replace(verdict, details=tuple(slices))
 
 
 def estimate_of(name: str, metrics: Metrics, label: str | None = None) -> IntervalEstimate | None:

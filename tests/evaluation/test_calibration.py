@@ -4,6 +4,7 @@ which did not choose them."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,11 @@ from r2d.evaluation.calibration import (
     calibration_metrics,
     evaluate_threshold,
     fit_temperature,
-    lowest_threshold,
     risk_coverage_curve,
     scale_probabilities,
     select_threshold,
 )
-from r2d.evaluation.metrics import SelectiveMetrics
+from r2d.evaluation.metrics import SelectiveMetrics, ThresholdChoice
 from r2d.evaluation.predictions import Predictions
 from r2d.label_scores import BoolArray, FloatArray, IntArray
 from r2d.modeling.calibration_file import Calibration
@@ -214,51 +214,58 @@ def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:
 # --- the threshold ---
 
 
+def chosen(confidence: FloatArray, is_error: BoolArray, config: SelectiveConfig = BARE) -> ThresholdChoice:
+    return select_threshold(two_labels(confidence, is_error), ordered=True, config=config)
+
+
 def test_the_bare_threshold_shows_as_much_as_the_share_allows() -> None:
     confidence = np.arange(20, 0, -1) / 20
-    found = lowest_threshold(confidence, lost("." * 10 + "x" * 10), BARE.model_copy(update={"max_risk": 0.2}))
-    assert (found.value, found.coverage, found.risk) == (0.45, 12 / 20, 2 / 12)
-    assert (found.reason, found.upper_bound) == (None, None)
+    choice = chosen(confidence, lost("." * 10 + "x" * 10), BARE.model_copy(update={"max_risk": 0.2}))
+    assert (choice.threshold, choice.reason) == (pytest.approx(0.45), None)
+    on_validation = choice.validation
+    assert (on_validation.coverage, on_validation.risk, on_validation.upper_bound) == (12 / 20, 2 / 12, None)
 
 
 def test_a_bound_needs_rows_and_is_clopper_pearson_held_for_all_coverages_at_once() -> None:
-    confidence = 1 - np.arange(1_000) / 2_000
-    found = lowest_threshold(confidence, np.arange(1_000) >= 700, SelectiveConfig(risk="error", max_risk=0.05))
-    assert found.value is not None
-    shown = round(1_000 * found.coverage)
-    errors = shown - 700
-    expected = stats.binomtest(errors, shown, alternative="less").proportion_ci(1 - 0.05 / 20, method="exact").high
-    assert found.upper_bound == pytest.approx(expected)
-    assert found.upper_bound <= 0.05
-    assert lowest_threshold(confidence[:50], np.zeros(50, bool), SelectiveConfig(risk="error")).value is None
+    confidence, config = 1 - np.arange(1_000) / 2_000, SelectiveConfig(risk="error", max_risk=0.05)
+    choice = chosen(confidence, np.arange(1_000) >= 700, config)
+    assert choice.threshold is not None
+    shown = round(1_000 * choice.validation.coverage)
+    expected = stats.binomtest(shown - 700, shown, alternative="less").proportion_ci(1 - 0.05 / 20, method="exact").high
+    assert choice.validation.upper_bound == pytest.approx(expected)
+    assert choice.validation.upper_bound <= 0.05
+    assert chosen(confidence[:50], np.zeros(50, bool), SelectiveConfig(risk="error")).threshold is None
 
 
 def test_no_threshold_is_a_result_with_a_reason() -> None:
-    found = lowest_threshold(np.linspace(0.5, 1, 100), np.ones(100, bool), BARE)
-    assert (found.value, found.coverage, found.risk, found.upper_bound) == (None, 0, None, None)
-    assert found.reason is not None
-    assert "the lowest share among 20 coverages is 1.0000, max_risk is 0.05" in found.reason
-    bounded = lowest_threshold(np.linspace(0.5, 1, 100), lost("." * 99 + "x"), SelectiveConfig(max_risk=0.001))
+    choice = chosen(np.linspace(0.5, 1, 100), np.ones(100, bool))
+    assert (choice.threshold, choice.validation.coverage, choice.validation.risk) == (None, 0, None)
+    assert choice.reason is not None
+    assert "the lowest share among 20 coverages is 1.0000, max_risk is 0.05" in choice.reason
+    config = SelectiveConfig(risk="error", max_risk=0.001)
+    bounded = chosen(np.linspace(0.5, 1, 100), lost("." * 99 + "x"), config)
     assert bounded.reason is not None
     assert "the lowest upper bound" in bounded.reason
-    nothing = lowest_threshold(np.zeros(10), np.ones(10, bool), BARE)
-    assert nothing.reason == "no validation row has a declared label"
+    nothing = predictions_of(["home"] * 10, [None] * 10)
+    reason = select_threshold(nothing, ordered=True, config=BARE).reason
+    assert reason == "no validation row has a declared label"
 
 
 def test_without_errors_everything_is_shown_but_never_what_is_no_label() -> None:
-    confidence = np.array([0.0, 0.0, *np.linspace(0.5, 1, 98)])
-    found = lowest_threshold(confidence, np.arange(100) < 2, BARE)
-    assert (found.value, found.coverage, found.risk) == (0.5, 98 / 100, 0)
+    predictions = two_labels(np.array([0.9, 0.9, *np.linspace(0.5, 1, 98)]), np.zeros(100, bool))
+    predictions = replace(predictions, predicted_labels=[None, None, *predictions.predicted_labels[2:]])
+    choice = select_threshold(predictions, ordered=True, config=BARE)
+    assert (choice.threshold, choice.validation.coverage, choice.validation.risk) == (0.5, 98 / 100, 0)
 
 
 def test_a_bound_holds_on_the_population_as_often_as_it_says_and_the_bare_share_does_not() -> None:
     """True risk above confidence t is (1 - t) / 2 here, so each chosen threshold can be judged without test rows."""
     broken = {"bound": 0, "bare": 0}
     for seed in range(200):
-        rows = simulated(seed, 400)
+        rows = two_labels(*simulated(seed, 400))
         for name, confidence in (("bound", 0.95), ("bare", None)):
             config = SelectiveConfig(risk="error", max_risk=0.1, bound_confidence=confidence)
-            value = lowest_threshold(*rows, config).value
+            value = select_threshold(rows, ordered=True, config=config).threshold
             broken[name] += value is not None and (1 - value) / 2 > 0.1
     assert broken["bound"] / 200 <= 0.05 < 0.2 < broken["bare"] / 200
 

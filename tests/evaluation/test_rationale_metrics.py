@@ -26,9 +26,9 @@ from r2d.evaluation.metrics import BertScoreModel, OverlapMetrics, RationaleMetr
 from r2d.evaluation.rationale_metrics import (
     OVERLAP_METRICS,
     ROW_METRICS,
+    RationaleScores,
     bert_scores,
-    corpus_bleu,
-    corpus_chrf,
+    overlap_metrics,
     overlap_scores,
     rationale_intervals,
     rationale_metrics,
@@ -101,7 +101,8 @@ def test_corpus_metrics_are_those_of_sacrebleu_with_their_signatures(metrics: Ra
         assert getattr(populations.correct_only, name) == pytest.approx(right)
         zeroed = metric.corpus_score(without_wrong, [REFERENCES]).score
         assert getattr(populations.zero_if_wrong, name) == pytest.approx(zeroed)
-    assert corpus_bleu([], []) == corpus_chrf([], []) == (None, None)
+    nothing = measured([""], ["a"], [True])
+    assert (nothing.sacrebleu_signature, nothing.chrf_signature) == (None, None)
 
 
 def test_metrics_of_rows_are_the_means_of_those_of_their_libraries(metrics: RationaleMetrics) -> None:
@@ -131,8 +132,10 @@ def test_wording_of_random_rows_is_that_of_sacrebleu_and_rouge_score(num_sets: i
         num_rows = generator.randint(1, 4)
         candidates, gold = random_texts(generator, num_rows), random_texts(generator, num_rows, empty=0.0)
         scores = overlap_scores(list(zip(gold, candidates, strict=True)))
-        assert corpus_bleu(gold, candidates)[0] == pytest.approx(BLEU().corpus_score(candidates, [gold]).score)
-        assert corpus_chrf(gold, candidates)[0] == pytest.approx(CHRF().corpus_score(candidates, [gold]).score)
+        everything, nothing = np.ones(num_rows, dtype=bool), np.zeros((num_rows, len(ROW_METRICS)))
+        overlap = overlap_metrics(RationaleScores(gold, candidates, everything, nothing, None))
+        assert overlap.bleu == pytest.approx(BLEU().corpus_score(candidates, [gold]).score)
+        assert overlap.chrf == pytest.approx(CHRF().corpus_score(candidates, [gold]).score)
         chrf = [CHRF().sentence_score(c, [r]).score for c, r in zip(candidates, gold, strict=True)]
         assert scores[:, OVERLAP_METRICS.index("sentence_chrf")] == pytest.approx(chrf)
         if "".join([*candidates, *gold]).isascii():  # rouge_score drops every other letter

@@ -62,7 +62,7 @@ def test_the_slices_that_are_worse_are_listed_with_their_rows() -> None:
     text = Page(page_of(decision)).text
     assert len(verdict.details) > 1
     for one in verdict.details:
-        assert f"{one['by']} = {one['value']}" in text
+        assert f"{one.by} = {one.value}" in text
 
 
 def test_in_the_picture_a_rule_that_is_met_lies_right_of_the_limit_and_one_that_is_not_left_of_it() -> None:

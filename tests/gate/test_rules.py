@@ -98,7 +98,7 @@ def test_at_a_cold_start_the_rules_of_comparison_do_not_apply_and_hold_no_figure
     assert decision.passed
     assert [one.status for one in decision.verdicts] == ["not_applicable"] * 2
     assert [(one.value, one.low, one.limit) for one in decision.verdicts] == [(None, None, None)] * 2
-    assert decision.as_facts()["champion"] is None
+    assert decision.to_json()["champion"] is None
 
 
 @pytest.mark.parametrize(("margin", "met"), [(0.01, False), (0.3, True)])
@@ -156,8 +156,8 @@ def test_no_slice_of_enough_rows_may_be_worse_than_the_champion_there() -> None:
     rule = {"rule": "no_slice_worse_than_champion", "figure": "accuracy", "margin": 0.03, "min_rows": 60}
     one = verdict(rule, found)
     assert one.status == "failed"
-    assert ("attributes.site", "south") in {(part["by"], part["value"]) for part in one.details}
-    assert all(part["difference"]["value"] < -0.03 and part["num_rows"] >= 60 for part in one.details)
+    assert ("attributes.site", "south") in {(part.by, part.value) for part in one.details}
+    assert all(part.difference.value < -0.03 and part.num_rows >= 60 for part in one.details)
     assert "is worse" in one.reason or "are worse" in one.reason
     assert verdict(rule | {"margin": 1.0}, found).status == "passed"
 
@@ -232,8 +232,8 @@ def test_a_decision_survives_a_round_through_json() -> None:
         {"rule": "within_limit", "figure": "brier", "at_most": 1},
     )
     decision = evaluate_rules(measured(WORSE, GOOD), rules)
-    again = GateDecision.from_facts(json.loads(json.dumps(decision.as_facts(), allow_nan=False)))
-    assert again.as_facts() == decision.as_facts()
+    again = GateDecision.from_json(json.loads(json.dumps(decision.to_json(), allow_nan=False)))
+    assert again.to_json() == decision.to_json()
 
 
 @pytest.mark.parametrize(
