@@ -79,11 +79,11 @@ class _OfMetric(Section):
 
     @model_validator(mode="after")
     def _metric_has_what_is_asked(self) -> _OfMetric:
-        known = GATE_METRICS[self.figure]
-        if (known.section == "class") != (self.label is not None):
-            wanted = "needs `label`" if known.section == "class" else "is of all rows; remove `label`"
+        metric = GATE_METRICS[self.figure]
+        if (metric.section == "class") != (self.label is not None):
+            wanted = "needs `label`" if metric.section == "class" else "is of all rows; remove `label`"
             raise ValueError(f"figure {self.figure!r} {wanted}")
-        if self.by == "interval" and not known.has_interval:
+        if self.by == "interval" and not metric.has_interval:
             raise ValueError(f"figure {self.figure!r} has no interval; leave `by` out or write by: value")
         return self
 
@@ -98,14 +98,14 @@ class WithinLimit(_OfMetric):
 
     @model_validator(mode="after")
     def _one_limit(self) -> WithinLimit:
-        known = GATE_METRICS[self.figure]
-        wanted, other = ("at_least", "at_most") if known.higher_is_better else ("at_most", "at_least")
+        metric = GATE_METRICS[self.figure]
+        wanted, other = ("at_least", "at_most") if metric.higher_is_better else ("at_most", "at_least")
         if getattr(self, wanted) is None or getattr(self, other) is not None:
-            better = "more" if known.higher_is_better else "less"
+            better = "more" if metric.higher_is_better else "less"
             raise ValueError(f"{better} of {self.figure!r} is better: give {wanted}, and no {other}")
         limit = getattr(self, wanted)
-        if not 0.0 <= limit <= (2.0 if self.figure == "brier" else known.full):
-            raise ValueError(f"{wanted} of {self.figure!r} lies between 0 and {known.full:g}; found {limit:g}")
+        if not 0.0 <= limit <= (2.0 if self.figure == "brier" else metric.full):
+            raise ValueError(f"{wanted} of {self.figure!r} lies between 0 and {metric.full:g}; found {limit:g}")
         return self
 
     @property
@@ -123,10 +123,10 @@ class NotWorseThanChampion(_OfMetric):
 
     @model_validator(mode="after")
     def _champion_has_it(self) -> NotWorseThanChampion:
-        known = GATE_METRICS[self.figure]
-        if known.section == "calibration":
+        metric = GATE_METRICS[self.figure]
+        if metric.section == "calibration":
             raise ValueError(f"figure {self.figure!r} is not measured for the champion; use rule within_limit")
-        if known.section == "rationale" and self.by == "interval":
+        if metric.section == "rationale" and self.by == "interval":
             raise ValueError(f"figure {self.figure!r} has no paired interval; leave `by` out or write by: value")
         return self
 
@@ -160,11 +160,11 @@ class GateConfig(Section):
 
     def faults(self, labels: LabelsConfig, method: MethodConfig) -> list[str]:
         """What the rules ask for and a run on these labels, by this method, does not measure."""
-        found = []
+        faults = []
         for place, rule in enumerate(self.rules):
             where = f"registration.gate.rules.{place}"
-            found += [f"{where}: {fault}" for fault in _unmeasured(rule, labels, method)]
-        return found
+            faults += [f"{where}: {fault}" for fault in _unmeasured(rule, labels, method)]
+        return faults
 
 
 class RegistrationConfig(Section):

@@ -80,15 +80,15 @@ def _predict_from(predict_labels: PredictLabels, texts: Sequence[str], options: 
 
 def memoized(predict_labels: PredictLabels) -> PredictLabels:
     """The same function, which predicts no text twice for the same options: masked rationales are mostly unchanged."""
-    known: dict[tuple[str, tuple[str, ...]], str] = {}
+    labels_of: dict[tuple[str, tuple[str, ...]], str] = {}
 
     def predict(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
         rows = [(text, tuple(labels)) for text, labels in zip(texts, options, strict=True)]
-        new = [row for row in dict.fromkeys(rows) if row not in known]
+        new = [row for row in dict.fromkeys(rows) if row not in labels_of]
         if new:
             labels = predict_labels([text for text, _ in new], [options for _, options in new])
-            known.update(zip(new, labels, strict=True))
-        return [known[row] for row in rows]
+            labels_of.update(zip(new, labels, strict=True))
+        return [labels_of[row] for row in rows]
 
     return predict
 

@@ -98,7 +98,7 @@ def linear_baseline(
 
 def random_option_chances(options: Sequence[Sequence[str]]) -> list[float]:
     """Probability of each row of being right when one of its options is drawn: exact, nothing is drawn."""
-    return [1 / len({normalise_label(option) for option in some}) for some in options]
+    return [1 / len(set(map(normalise_label, row_options))) for row_options in options]
 
 
 def frequent_option_chances(
@@ -111,9 +111,10 @@ def frequent_option_chances(
     """
     counts = Counter(normalise_label(label) for label in train_labels)
     chances = []
-    for label, some in zip(gold, options, strict=True):
-        known = {option: counts[option] for option in map(normalise_label, some)}
-        best = [option for option, count in known.items() if count == max(known.values())]
+    for label, row_options in zip(gold, options, strict=True):
+        frequencies = {option: counts[option] for option in map(normalise_label, row_options)}
+        highest = max(frequencies.values())
+        best = [option for option, count in frequencies.items() if count == highest]
         chances.append((normalise_label(label) in best) / len(best))
     return chances
 

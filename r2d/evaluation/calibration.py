@@ -87,8 +87,8 @@ def _bins(confidence: FloatArray, correct: FloatArray, inner_edges: FloatArray) 
 
 
 def _expected_error(bins: tuple[ReliabilityBin, ...]) -> float:
-    gaps = (one.num_rows * abs(one.confidence - one.accuracy) for one in bins)
-    return float(sum(gaps) / sum(one.num_rows for one in bins))
+    gaps = (bin_.num_rows * abs(bin_.confidence - bin_.accuracy) for bin_ in bins)
+    return float(sum(gaps) / sum(bin_.num_rows for bin_ in bins))
 
 
 def _nll(probabilities: FloatArray, gold: IntArray) -> float:
@@ -164,21 +164,25 @@ def select_threshold(validation: Predictions, *, ordered: bool, config: Selectiv
     ranks = np.ceil(np.arange(NUM_COVERAGES, 0, -1) / NUM_COVERAGES * len(falling)).astype(int) - 1
     # Above 0, rising: about 100 %, 95 %, ... 5 % of the rows, chosen without looking at the errors.
     tried = np.unique(np.concatenate([falling[falling > 0][-1:], falling[ranks[falling[ranks] > 0]]]))
-    threshold, reason, lowest = None, "no validation row has a declared label", np.inf
+    threshold, lowest = None, np.inf
+    reason: str | None = "no validation row has a declared label"
     on_validation = ThresholdOnValidation(
         num_rows=len(validation), rows_share_groups=rows_share_groups(validation.groups)
     )
     for value in tried:
-        shown = confidence >= value
-        num_shown, num_errors = int(shown.sum()), int((shown & is_error).sum())
-        limited, bound = num_errors / num_shown, None
+        accepted = confidence >= value
+        num_accepted, num_errors = int(accepted.sum()), int((accepted & is_error).sum())
+        limited, bound = num_errors / num_accepted, None
         if config.bound_confidence is not None:
             each = 1 - (1 - config.bound_confidence) / len(tried)
-            limited = bound = upper_bound(num_errors, num_shown, each)
+            limited = bound = upper_bound(num_errors, num_accepted, each)
         if limited <= config.max_risk:
             threshold, reason = float(value), None
             on_validation = replace(
-                on_validation, coverage=num_shown / len(confidence), risk=num_errors / num_shown, upper_bound=bound
+                on_validation,
+                coverage=num_accepted / len(confidence),
+                risk=num_errors / num_accepted,
+                upper_bound=bound,
             )
             break
         lowest = min(lowest, limited)
@@ -201,8 +205,8 @@ def evaluate_threshold(test: Predictions, choice: ThresholdChoice, interval: Int
     on_test = None
     is_error = is_risky_error(test, choice.risk)
     if choice.threshold is not None:
-        shown = test.confidence >= choice.threshold
-        columns = (np.ones(len(test)), shown, shown & is_error)
+        accepted = test.confidence >= choice.threshold
+        columns = (np.ones(len(test)), accepted, accepted & is_error)
         sums = np.column_stack([np.bincount(test.groups, weights=column) for column in columns]).astype(np.float64)
 
         def statistics(sums: FloatArray) -> dict[str, FloatArray]:
@@ -231,19 +235,19 @@ def risk_coverage_curve(confidence: FloatArray, is_error: BoolArray) -> RiskCove
     are kept.
     """
     values, block, counts = np.unique(-confidence, return_inverse=True, return_counts=True)
-    shown = np.cumsum(counts)
-    risk = np.cumsum(np.bincount(block, weights=is_error)) / shown
+    num_accepted = np.cumsum(counts)
+    risk = np.cumsum(np.bincount(block, weights=is_error)) / num_accepted
     num_rows, num_errors = len(confidence), int(is_error.sum())
     ranks = np.arange(1, num_rows + 1)
-    kept = np.unique(np.linspace(0, len(values) - 1, MAX_CURVE_POINTS).astype(int))
+    drawn = np.unique(np.linspace(0, len(values) - 1, MAX_CURVE_POINTS).astype(int))
     return RiskCoverageCurve(
         num_rows=num_rows,
         risk=num_errors / num_rows,
         aurc=float(risk @ counts / num_rows),
         aurc_of_perfect_order=float((np.maximum(0, ranks - (num_rows - num_errors)) / ranks).mean()),
         points=tuple(
-            CurvePoint(threshold=float(-values[i]), coverage=float(shown[i] / num_rows), risk=float(risk[i]))
-            for i in kept
+            CurvePoint(threshold=float(-values[i]), coverage=float(num_accepted[i] / num_rows), risk=float(risk[i]))
+            for i in drawn
         ),
     )
 

@@ -37,9 +37,9 @@ def evaluate_champion(champion: Champion, run: EvaluationRun) -> tuple[ChampionM
         ModelError: its folder holds no model that can decide.
     """
     predictor, labels, config = Predictor(champion.folder), run.labels, run.config
-    known = predictor.labels.declared
-    if (known is None) != labels.per_row or (known is not None and set(known.names) != set(labels.names)):
-        its_labels = "options of the rows" if known is None else ", ".join(known.names)
+    declared = predictor.labels.declared
+    if (declared is None) != labels.per_row or (declared is not None and set(declared.names) != set(labels.names)):
+        its_labels = "options of the rows" if declared is None else ", ".join(declared.names)
         reason = f"it decides between other labels ({its_labels})"
         logger.warning("champion %s is not compared: %s", champion.reference, reason)
         return ChampionMetrics(reference=champion.reference, not_compared=reason), None

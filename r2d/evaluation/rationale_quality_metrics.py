@@ -60,8 +60,8 @@ def rationale_quality(
     words = [_WORD.findall(text.casefold()) for text in written]
     num_tokens = list(count_tokens(written)) if count_tokens and written else []
     longest_runs = [
-        SequenceMatcher(None, own, _WORD.findall(note.casefold()), autojunk=False).find_longest_match().size
-        for own, note in zip(words, notes, strict=True)
+        SequenceMatcher(None, of_row, _WORD.findall(note.casefold()), autojunk=False).find_longest_match().size
+        for of_row, note in zip(words, notes, strict=True)
     ]
     copied = [copied_share(rationale, note) for rationale, note in zip(written, notes, strict=True)]
     notes_of: dict[str, set[str]] = {}
@@ -79,11 +79,11 @@ def rationale_quality(
         "copies_text": [share > max_copied_share for share in copied],
         "cut": [] if max_tokens is None else [number > max_tokens for number in num_tokens],
         "names_other_label": [bool(others - {label}) for label, others in zip(own_labels, named, strict=True)],
-        "names_own_label": [label in some for label, some in zip(own_labels, named, strict=True)],
-        "repeats_itself": [max(Counter(_runs(some, REPEATED_WORDS)).values(), default=0) > 1 for some in words],
+        "names_own_label": [label in names for label, names in zip(own_labels, named, strict=True)],
+        "repeats_itself": [max(Counter(_runs(of_row, REPEATED_WORDS)).values(), default=0) > 1 for of_row in words],
         "same_as_another": [len(notes_of[normalise_label(rationale)]) > 1 for rationale in written],
-        "ungrounded_findings": [bool(one.findings) for one in beyond],
-        "ungrounded_numbers": [bool(one.numbers) for one in beyond],
+        "ungrounded_findings": [bool(row.findings) for row in beyond],
+        "ungrounded_numbers": [bool(row.numbers) for row in beyond],
     }
     written_ids = [ids[row] for row in rows]
     faults = {"empty": _fault_count([not text.strip() for text in rationales], ids)}
@@ -92,7 +92,7 @@ def rationale_quality(
     quality = RationaleQuality(
         num_rows=len(rationales),
         num_written=len(rows),
-        lengths={"words": _spread([len(some) for some in words]), "tokens": _spread(num_tokens)},
+        lengths={"words": _spread([len(of_row) for of_row in words]), "tokens": _spread(num_tokens)},
         distinct_1=_distinct_share(words, 1),
         distinct_2=_distinct_share(words, 2),
         copied=CopiedWords(

@@ -36,11 +36,11 @@ def safety_metrics(
         ),
         by_gold_label={
             label: TriageRates(
-                num_rows=len(some),
-                under_triage_rate=float((some > 0).mean()) if len(some) else None,
-                over_triage_rate=float((some < 0).mean()) if len(some) else None,
+                num_rows=len(of_rows),
+                under_triage_rate=float((of_rows > 0).mean()) if len(of_rows) else None,
+                over_triage_rate=float((of_rows < 0).mean()) if len(of_rows) else None,
             )
-            for label, some in of_label.items()
+            for label, of_rows in of_label.items()
         },
         mean_cost=None if costs is None else float(row_costs(predictions, costs).mean()),
         worst_cases=worst_cases(predictions, num_worst_cases),

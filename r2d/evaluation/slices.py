@@ -65,7 +65,7 @@ def divide_rows(
         else:
             columns[by] = (values, order)
     slices = [Slice(by, value, np.array(values) == value) for by, (values, order) in columns.items() for value in order]
-    return [one for one in slices if one.where.any()], left_out
+    return [part for part in slices if part.where.any()], left_out
 
 
 def length_bands(num_words: Sequence[int], edges: Sequence[int] = ()) -> tuple[list[str], tuple[str, ...]]:
@@ -98,8 +98,8 @@ def slice_metrics(
     gold_labels = set(np.unique(predictions.gold))
     measured: list[SliceMetrics] = []
     for portion in _portions(slices, whole_sums.shape[1]):
-        parts = [statistics.sums(predictions, one.where) for one in portion]
-        has_all_labels = [set(np.unique(predictions.gold[one.where])) == gold_labels for one in portion]
+        sums_of_parts = [statistics.sums(predictions, part.where) for part in portion]
+        has_all_labels = [set(np.unique(predictions.gold[part.where])) == gold_labels for part in portion]
 
         def metrics_and_gaps(
             sums: FloatArray, has_all_labels: Sequence[bool] = has_all_labels
@@ -115,19 +115,21 @@ def slice_metrics(
             return named
 
         trials = {
-            f"{i}/{name}": groups for i, part in enumerate(parts) for name, groups in statistics.trials(part).items()
+            f"{i}/{name}": groups
+            for i, sums in enumerate(sums_of_parts)
+            for name, groups in statistics.trials(sums).items()
         }
-        estimates = bootstrap_intervals(np.hstack([whole_sums, *parts]), metrics_and_gaps, interval, trials)
-        for index, one in enumerate(portion):
+        estimates = bootstrap_intervals(np.hstack([whole_sums, *sums_of_parts]), metrics_and_gaps, interval, trials)
+        for index, part in enumerate(portion):
             figures = {name: estimates[f"{index}/{name}"] for name in whole}
             gaps = {name: estimates[f"{index}/gap/{name}"] for name in whole}
-            num_rows = int(one.where.sum())
+            num_rows = int(part.where.sum())
             measured.append(
                 SliceMetrics(
-                    by=one.by,
-                    value=one.value,
+                    by=part.by,
+                    value=part.value,
                     num_rows=num_rows,
-                    num_groups=len(np.unique(predictions.groups[one.where])),
+                    num_groups=len(np.unique(predictions.groups[part.where])),
                     small=num_rows < config.min_rows,
                     figures=figures,
                     gaps={
@@ -136,7 +138,7 @@ def slice_metrics(
                     },
                 )
             )
-    looks = [gap for one in measured if one.by != BY_LABEL for gap in one.gaps.values() if gap.low is not None]
+    looks = [gap for part in measured if part.by != BY_LABEL for gap in part.gaps.values() if gap.low is not None]
     return SlicesResult(
         confidence=interval.confidence,
         min_rows=config.min_rows,
@@ -162,7 +164,7 @@ def slice_differences(
     """`predictions` minus `other` in every slice: two models on the same rows, paired, on the same draws of groups."""
     differences: list[SliceDifference] = []
     for portion in _portions(slices, 2 * statistics.sums(predictions).shape[1]):
-        blocks = [statistics.sums(model, one.where) for one in portion for model in (predictions, other)]
+        blocks = [statistics.sums(model, part.where) for part in portion for model in (predictions, other)]
 
         def paired(sums: FloatArray, num_blocks: int = len(blocks)) -> dict[str, FloatArray]:
             metrics = [_selected(statistics(block)) for block in np.split(sums, num_blocks, axis=-1)]
@@ -174,14 +176,14 @@ def slice_differences(
             }
 
         estimates = bootstrap_intervals(np.hstack(blocks), paired, interval)
-        for index, one in enumerate(portion):
-            num_rows = int(one.where.sum())
+        for index, part in enumerate(portion):
+            num_rows = int(part.where.sum())
             of_slice = {
                 name.split("/")[1]: estimate for name, estimate in estimates.items() if name.startswith(f"{index}/")
             }
             small = num_rows < config.min_rows
             differences.append(
-                SliceDifference(by=one.by, value=one.value, num_rows=num_rows, small=small, difference=of_slice)
+                SliceDifference(by=part.by, value=part.value, num_rows=num_rows, small=small, difference=of_slice)
             )
     return tuple(differences)
 

@@ -105,7 +105,7 @@ class GateDecision:
     def to_json(self) -> dict[str, Any]:
         """JSON values; `from_json` reads them."""
         verdicts = [
-            asdict(verdict) | {"details": [asdict(one) for one in verdict.details]} for verdict in self.verdicts
+            asdict(verdict) | {"details": [asdict(part) for part in verdict.details]} for verdict in self.verdicts
         ]
         return {"outcome": self.outcome, "champion": self.champion, "reasons": self.reasons(), "verdicts": verdicts}
 

@@ -124,10 +124,10 @@ def _no_slice_worse(rule: NoSliceWorseThanChampion, metrics: Metrics, champion: 
         return _not_met(rule, title, "no slice was measured")
     sign = 1 if metric.higher_is_better else -1
     compared = []
-    for one in metrics.champion_slices:
-        difference = one.difference.get(rule.figure)
-        if one.num_rows >= rule.min_rows and difference is not None and difference.value is not None:
-            compared.append((sign * difference.value, one, difference))
+    for part in metrics.champion_slices:
+        difference = part.difference.get(rule.figure)
+        if part.num_rows >= rule.min_rows and difference is not None and difference.value is not None:
+            compared.append((sign * difference.value, part, difference))
     if not compared:
         reason = f"no slice of {rule.min_rows} rows or more has {metric.name} of both models"
         return Verdict(_declared(rule), "not_applicable", reason, title)
@@ -142,7 +142,7 @@ def _no_slice_worse(rule: NoSliceWorseThanChampion, metrics: Metrics, champion: 
         f"{estimate.text(signed=True)}"
     )
     verdict = _measured(rule, metric, title, not worse, reason, estimate, 0.0 - sign * rule.margin)
-    slices = (ComparedSlice(one.by, one.value, one.num_rows, of_slice) for _, one, of_slice in worse or compared[:1])
+    slices = (ComparedSlice(part.by, part.value, part.num_rows, gap) for _, part, gap in worse or compared[:1])
     return replace(verdict, details=tuple(slices))
 
 
