@@ -50,15 +50,24 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     if not num_rows:
         raise DataError(f"{source.source}: has columns but no rows; give a file with data")
     ids = [value.strip() for value in _texts(source, "id")]
-    labels = _labels(source, config.labels)
+    labels = _declared_labels([value.strip() for value in _texts(source, "label")], config.labels.names)
     groups = [value.strip() or None for value in _texts(source, "group")]
     given = None
     if "split" in source.columns.column_names:
         given = [SPLIT_NAMES.get(value.strip().casefold(), value.strip()) for value in _texts(source, "split")]
-    if divide:
+    test_ids, test_source = None, "data.split.test_ids"
+    if config.split.test_ids is not None:
+        test_source = str(existing_path(config.split.test_ids, test_source))
+        test_ids = _known_test_ids(config, set(ids))
+    elif source.has_own_split and given is not None and set(given) <= {"train", "test"}:
+        test_source = "the data set's own split 'test'"
+        test_ids = {row_id for row_id, split in zip(ids, given, strict=True) if split == "test"}
+    if divide and (given is None or test_ids is not None):
         # Options of the row are no classes: strata of one row each would send all rare answers to training.
         strata = [""] * num_rows if config.labels.per_row else labels
-        splits = _divided(config, source, ids, strata, groups, given)
+        splits = assign_splits(
+            ids, strata, groups, config.split, test_ids=test_ids, source=source.source, test_source=test_source
+        )
     else:
         splits = given or ["test"] * num_rows
     has_options = "options" in source.columns.column_names
@@ -128,43 +137,19 @@ def _texts(source: SourceTable, key: str) -> list[str]:
     return texts
 
 
-def _labels(source: SourceTable, declared: LabelsConfig) -> list[str]:
-    """The declared name of each row's label, or the label as found. Numbers 0 to n-1 mean positions in
-    `data.labels.names`, when there is nothing else in the column and no label is itself such a number."""
-    raw_labels = [value.strip() for value in _texts(source, "label")]
-    names = {normalise_label(name): name for name in declared.names}
-    positions = {str(position): name for position, name in enumerate(declared.names)}
+def _declared_labels(raw_labels: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The declared name of each label, or the label as found. Numbers 0 to n-1 mean positions in the declared names,
+    when there is nothing else in the column and no label is itself such a number."""
+    by_text = {normalise_label(name): name for name in names}
+    by_position = {str(position): name for position, name in enumerate(names)}
     distinct = set(raw_labels)
-    if not positions.keys() & names.keys() and distinct <= {*positions, ""}:
-        names = positions
-    meaning = {value: names.get(normalise_label(value), value) for value in distinct}
-    return [meaning[value] for value in raw_labels]
+    if not by_position.keys() & by_text.keys() and distinct <= {*by_position, ""}:
+        by_text = by_position
+    meaning = {label: by_text.get(normalise_label(label), label) for label in distinct}
+    return [meaning[label] for label in raw_labels]
 
 
-def _divided(
-    config: DataConfig,
-    source: SourceTable,
-    ids: Sequence[str],
-    strata: Sequence[str],
-    groups: Sequence[str | None],
-    given: Sequence[str] | None,
-) -> list[str]:
-    """The split of each row: given, or made around the known test rows, or made for all rows."""
-    test_ids, test_source = None, "data.split.test_ids"
-    if config.split.test_ids is not None:
-        test_ids, given = _test_ids(config, set(ids)), None
-        test_source = str(existing_path(config.split.test_ids, test_source))
-    elif source.has_own_split and given is not None and set(given) <= {"train", "test"}:
-        test_ids = {row_id for row_id, split in zip(ids, given, strict=True) if split == "test"}
-        test_source, given = "the data set's own split 'test'", None
-    if given is not None:
-        return list(given)
-    return assign_splits(
-        ids, strata, groups, config.split, test_ids=test_ids, source=source.source, test_source=test_source
-    )
-
-
-def _test_ids(config: DataConfig, ids: set[str]) -> set[str]:
+def _known_test_ids(config: DataConfig, ids: set[str]) -> set[str]:
     """The ids in the file of `data.split.test_ids`; PubMedQA publishes them without our prefix."""
     file = existing_file(config.split.test_ids or "", "data.split.test_ids")
     content = read_json(file, "data.split.test_ids takes a JSON list of ids")

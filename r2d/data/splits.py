@@ -47,10 +47,23 @@ def assign_splits(
     if test_ids is None:
         splits = _divide(members, ids, labels, fractions, config.seed)
     else:
-        test_rows = _rows_of_test_ids(test_ids, ids, members, source, test_source)
-        rest = {key: rows for key, rows in members.items() if rows[0] not in test_rows}
+        wanted = set(test_ids)
+        unknown = sorted(wanted.difference(ids))
+        if unknown:
+            raise DataError(
+                f"{source}: {len(unknown)} of the {len(wanted)} ids in {test_source} are ids of no row: "
+                f"{first_of([show_name(row_id) for row_id in unknown])}; correct that list or data.columns.id"
+            )
+        divided = sorted(key for key, rows in members.items() if len({ids[row] in wanted for row in rows}) > 1)
+        if divided:
+            faults = first_of([f"{show_name(key)} in rest and test" for key in divided])
+            raise DataError(
+                f"{source}: {len(divided)} group(s) stand in more than one split, so the test would know the patient: "
+                f"{faults}; name all rows of a group in {test_source}, or none, or correct data.columns.group"
+            )
+        rest = {key: rows for key, rows in members.items() if ids[rows[0]] not in wanted}
         splits = _divide(rest, ids, labels, {"validation": fractions["validation"]}, config.seed)
-        splits = ["test" if row in test_rows else split for row, split in enumerate(splits)]
+        splits = ["test" if row_id in wanted else split for row_id, split in zip(ids, splits, strict=True)]
     counts = Counter(splits)
     empty = [split for split in ("train", "validation") if not counts[split]]
     if empty:
@@ -60,27 +73,6 @@ def assign_splits(
             "bring more rows or groups, or change the fractions in data.split"
         )
     return splits
-
-
-def _rows_of_test_ids(
-    test_ids: Collection[str], ids: Sequence[str], members: Mapping[str, list[int]], source: str, test_source: str
-) -> set[int]:
-    """Indices of the rows with these ids: every id known, every group whole."""
-    wanted = set(test_ids)
-    unknown = sorted(wanted.difference(ids))
-    if unknown:
-        raise DataError(
-            f"{source}: {len(unknown)} of the {len(wanted)} ids in {test_source} are ids of no row: "
-            f"{first_of([show_name(row_id) for row_id in unknown])}; correct that list or data.columns.id"
-        )
-    divided = sorted(key for key, rows in members.items() if len({ids[row] in wanted for row in rows}) > 1)
-    if divided:
-        faults = first_of([f"{show_name(key)} in rest and test" for key in divided])
-        raise DataError(
-            f"{source}: {len(divided)} group(s) stand in more than one split, so the test would know the patient: "
-            f"{faults}; name all rows of a group in {test_source}, or none, or correct data.columns.group"
-        )
-    return {row for row, row_id in enumerate(ids) if row_id in wanted}
 
 
 def _divide(
@@ -98,8 +90,12 @@ def _divide(
     strata: dict[str, list[str]] = defaultdict(list)
     for key, rows in members.items():
         strata[labels[min(rows, key=ids.__getitem__)]].append(key)
+    digests = {
+        key: hashlib.blake2b(f"{seed}:{key}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        for key in members
+    }
     for keys in strata.values():
-        keys.sort(key=lambda key: (_hash(seed, key), key))
+        keys.sort(key=lambda key: (digests[key], key))
     num_left = {label: sum(len(members[key]) for key in strata[label]) for label in sorted(strata)}
     sizes = dict(num_left)
     splits = ["train"] * len(ids)
@@ -117,10 +113,6 @@ def _divide(
             num_left[label] -= num_wanted - num_missing
             num_owed = num_missing
     return splits
-
-
-def _hash(seed: int, key: str) -> bytes:
-    return hashlib.blake2b(f"{seed}:{key}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _allocate(sizes: Mapping[str, int], num_left: Mapping[str, int], fraction: float) -> dict[str, int]:

@@ -51,6 +51,17 @@ def read_date(written: str) -> tuple[int, ...] | None:
 
     03/04/1975 may be March or April; its key keeps the order as written.
     """
+
+    def exists(year: int, month: int, day: int) -> bool:
+        """Whether the calendar has the day, and someone alive can have been born then."""
+        if year >= 100 and not 1880 <= year <= date.today().year:
+            return False
+        try:
+            date(year if year >= 100 else 2000 + year, month, day)
+        except ValueError:
+            return False
+        return True
+
     month = re.search("|".join(_MONTHS), written.lower())
     numbers = re.findall(r"\d+", written)
     if len(numbers) == 1 and len(numbers[0]) == 8:
@@ -64,18 +75,7 @@ def read_date(written: str) -> tuple[int, ...] | None:
         numbers = [numbers[2], numbers[0], numbers[1]]
     year, first, second = (int(number) for number in numbers)
     orders = [(first, second)] if month else [(first, second), (second, first)]
-    known = [order for order in orders if _in_calendar(year, *order)]
+    known = [order for order in orders if exists(year, *order)]
     if not known:
         return None
     return (year % 100, *(known[0] if len(known) == 1 else (first, second)))
-
-
-def _in_calendar(year: int, month: int, day: int) -> bool:
-    """Whether the day exists and someone alive can have been born then."""
-    if year >= 100 and not 1880 <= year <= date.today().year:
-        return False
-    try:
-        date(year if year >= 100 else 2000 + year, month, day)
-    except ValueError:
-        return False
-    return True

@@ -14,7 +14,6 @@ _BETWEEN = "[ \t().\\-/\u00a0\u2010-\u2013]"
 _DIGIT = rf"(?:\d{_BETWEEN}{{0,3}})"
 _DATE = r"\d{1,4}([./\-])\d{1,2}\1\d{2,4}(?![\d\-])"
 _STRETCH = re.compile(rf"(?<![\w.+])(?<!\d,)(?!{_DATE})[+(]{{0,2}}\d(?:{_BETWEEN}{{0,3}}\d){{6,}}", re.ASCII)
-_FEWEST_DIGITS = 7
 _EXTENSION_LENGTH = 14
 _TRIES_PER_STRETCH = 20
 """A page of numbers can be one stretch; a telephone number that begins after this many false starts is missed."""
@@ -45,7 +44,27 @@ _EMAIL_SPELT_OUT = re.compile(
 @lru_cache
 def phone_detector(region: str) -> Detector:
     """Detector of telephone numbers: valid in `region`, with a country code, or known by form or a word nearby."""
-    min_digits = max(8, _fewest_digits(region))
+    metadata = PhoneMetadata.metadata_for_region(region)
+    lengths = metadata.general_desc.possible_length if metadata and metadata.general_desc else ()
+    min_digits = max(8, min(lengths, default=0))
+
+    def may_be_number(stretch: str) -> bool:
+        """Whether a run of digits that no word announces can be a number. The library is slow: most runs stop here."""
+        num_digits = sum(character.isdigit() for character in stretch)
+        if stretch.startswith(("+", "(+")):
+            return True
+        if stretch.startswith(("0", "(0")):
+            return num_digits >= 9
+        return num_digits >= min_digits and not stretch.isdigit()
+
+    def score(number: str) -> float:
+        """Score of a valid number that no word announces: high with a country code or its country's grouping."""
+        if number.startswith("+"):
+            return 0.85
+        if number.isdigit():
+            return 0.55
+        is_grouped = PhoneNumberMatcher(number, region, Leniency.STRICT_GROUPING, _TRIES_PER_STRETCH).has_next()
+        return 0.65 if is_grouped else 0.4
 
     @detector(
         rf"(?i){_WORDS}[\s\S]{{0,{REACH_BEFORE}}}{_DIGIT}{{6}}|{_DIGIT}{{6}}[\s\S]{{0,{REACH_AFTER}}}{_WORDS}"
@@ -54,12 +73,12 @@ def phone_detector(region: str) -> Detector:
     def phone(text: str) -> Iterator[Finding]:
         for stretch in _STRETCH.finditer(text):
             announced = is_announced(text, *stretch.span(), _NEAR)
-            if not announced and not _worth_reading(stretch[0], min_digits):
+            if not announced and not may_be_number(stretch[0]):
                 continue
             window = text[stretch.start() : stretch.end() + _EXTENSION_LENGTH]
             for match in PhoneNumberMatcher(window, region, Leniency.VALID, _TRIES_PER_STRETCH):
                 start, end = stretch.start() + match.start, stretch.start() + match.end
-                yield Finding("phone", start, end, 0.9 if announced else _score_unannounced(match.raw_string, region))
+                yield Finding("phone", start, end, 0.9 if announced else score(match.raw_string))
             number = _LABELLED_NUMBER.match(text, stretch.start())
             if number and number[0].startswith("+"):
                 yield Finding("phone", *number.span(), 0.6)
@@ -70,33 +89,6 @@ def phone_detector(region: str) -> Detector:
                 yield Finding("phone", *number.span(), 0.7)
 
     return phone
-
-
-def _fewest_digits(region: str) -> int:
-    """Digits of the shortest national number of a region."""
-    metadata = PhoneMetadata.metadata_for_region(region)
-    lengths = metadata.general_desc.possible_length if metadata and metadata.general_desc else ()
-    return min(lengths, default=_FEWEST_DIGITS)
-
-
-def _worth_reading(stretch: str, min_digits: int) -> bool:
-    """Whether a run of digits that no word announces can be a number. The library is slow: most runs stop here."""
-    num_digits = sum(character.isdigit() for character in stretch)
-    if stretch.startswith(("+", "(+")):
-        return True
-    if stretch.startswith(("0", "(0")):
-        return num_digits >= 9
-    return num_digits >= min_digits and not stretch.isdigit()
-
-
-def _score_unannounced(number: str, region: str) -> float:
-    """Score of a valid number that no word announces: high with a country code or its country's grouping."""
-    if number.startswith("+"):
-        return 0.85
-    if number.isdigit():
-        return 0.55
-    is_grouped = PhoneNumberMatcher(number, region, Leniency.STRICT_GROUPING, _TRIES_PER_STRETCH).has_next()
-    return 0.65 if is_grouped else 0.4
 
 
 @detector(r"(?i)@|[\[( ]at[\]) ][^\n]{0,50}[\[( .]dot[\]) ]|[\[(]at[\])]")

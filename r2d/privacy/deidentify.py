@@ -118,26 +118,22 @@ class Placeholders:
     def of(self, recogniser: Recogniser, value: str) -> str:
         """The placeholder of a value, the same for every way to write it."""
         kind = recogniser.upper()
-        key = (kind, _normalise(recogniser, value))
-        if key not in self._by_value:
+        if recogniser == "phone":
+            same = letters_and_digits(_EXTENSION.sub("", value))[-_PHONE_DIGITS:]
+        elif recogniser == "email":
+            same = value.casefold()
+        elif recogniser == "date_of_birth":
+            same = str(read_date(value) or letters_and_digits(value))
+        elif recogniser == "person_name":
+            surname, comma, forenames = value.casefold().replace("^", " ").partition(",")
+            words = f"{forenames} {surname}" if comma else surname
+            same = " ".join(words.replace(".", " ").split())
+        else:
+            same = letters_and_digits(value)
+        if (kind, same) not in self._by_value:
             self._last[kind] = self._last.get(kind, 0) + 1
-            self._by_value[key] = f"[{kind}_{self._last[kind]}]"
-        return self._by_value[key]
-
-
-def _normalise(recogniser: Recogniser, value: str) -> str:
-    """What two ways to write the same value have in common."""
-    if recogniser == "phone":
-        return letters_and_digits(_EXTENSION.sub("", value))[-_PHONE_DIGITS:]
-    if recogniser == "email":
-        return value.casefold()
-    if recogniser == "date_of_birth":
-        return str(read_date(value) or letters_and_digits(value))
-    if recogniser == "person_name":
-        surname, comma, forenames = value.casefold().replace("^", " ").partition(",")
-        words = f"{forenames} {surname}" if comma else surname
-        return " ".join(words.replace(".", " ").split())
-    return letters_and_digits(value)
+            self._by_value[kind, same] = f"[{kind}_{self._last[kind]}]"
+        return self._by_value[kind, same]
 
 
 def redact(text: str, findings: Sequence[Finding], placeholders: Placeholders | None = None) -> str:

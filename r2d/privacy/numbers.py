@@ -87,22 +87,13 @@ def _united_states(number: str) -> bool:
 _NATIONAL_ID_SCHEMES = (
     Scheme(rf"\d{{3}}{_DASH}\d{{2}}{_DASH}\d{{4}}", _united_states, _SSN_WORDS, 0.75, 0.0),
     Scheme(rf"\d{{3}}{GAP}?\d{{2}}{GAP}?\d{{4}}", _united_states, _SSN_WORDS, 0.0, 0.0),
-    Scheme(
-        rf"\d{{3}}{GAP}?\d{{3}}{GAP}?\d{{3}}",
-        sin.is_valid,
-        r"\bsin\b.?(?:number|no|#|:|is\b)?|social insurance",
-        alone_grouped=0.5,
-        alone_plain=0.2,
-    ),
-    Scheme(
-        rf"{_NINO_LETTER}{{2}}{GAP}?\d{{2}}{GAP}?\d{{2}}{GAP}?\d{{2}}{GAP}?[A-D]",
-        # No checksum either, but `O` is never second, and some prefixes are not issued.
-        lambda number: number[1] != "O" and number[:2] not in _NINO_NEVER_ISSUED,
-        r"national insurance|\bnino?\b|\bn\.i\.|\bni (?:number|no\b|#)",
-        alone_grouped=0.75,
-        alone_plain=0.7,
-    ),
-)
+    Scheme(rf"\d{{3}}{GAP}?\d{{3}}{GAP}?\d{{3}}", sin.is_valid,
+           r"\bsin\b.?(?:number|no|#|:|is\b)?|social insurance", 0.5, 0.2),
+    # No checksum either, but `O` is never second, and some prefixes are not issued.
+    Scheme(rf"{_NINO_LETTER}{{2}}{GAP}?\d{{2}}{GAP}?\d{{2}}{GAP}?\d{{2}}{GAP}?[A-D]",
+           lambda number: number[1] != "O" and number[:2] not in _NINO_NEVER_ISSUED,
+           r"national insurance|\bnino?\b|\bn\.i\.|\bni (?:number|no\b|#)", 0.75, 0.7),
+)  # fmt: skip
 NATIONAL_IDS = tuple(_scheme_detector("national_id", scheme) for scheme in _NATIONAL_ID_SCHEMES)
 
 # Health cards of the United Kingdom, Canada, Australia and the United States.
@@ -118,59 +109,35 @@ def _quebec(number: str) -> bool:
 
 
 _MEDICARE_WEIGHTS = (1, 3, 7, 9, 1, 3, 7, 9)
+_MBI = "[AC-HJKMNP-RT-Y]"
 _RAMQ = ("[A-Z]{4}", r"\d{2}[0156]\d", r"[0-3]\d{3}")
 _RAMQ_WORDS = rf"\bramq\b|assurance[ -]maladie|{_HEALTH_CARD_WORDS}"
 
 _HEALTH_CARD_SCHEMES = (
-    Scheme(rf"\d{{3}}{GAP}?\d{{3}}{GAP}?\d{{4}}", nhs.is_valid, r"\bnhs\b", alone_grouped=0.55, alone_plain=0.3),
-    Scheme(
-        rf"[0-3]\d[01]\d{{3}}{GAP}?\d{{4}}",
-        # A Scottish CHI number is a date of birth, four digits and the NHS number's check digit.
-        lambda number: 1 <= int(number[:2]) <= 31 and 1 <= int(number[2:4]) <= 12 and nhs.is_valid(number),
-        rf"\bchi\b.?{_CARD_NUMBER}?",
-        0.0,
-        0.0,
-    ),
-    Scheme(
-        rf"\d{{4}}{GAP}?\d{{3}}{GAP}?\d{{3}}(?:{GAP}?[A-Z]{{2}}\b)?",
-        # Ontario's ten digits end in a Luhn check digit; a version code of two letters may follow.
-        lambda number: number[0] != "0" and luhn.is_valid(number[:10]),
-        rf"\bohip\b|{_HEALTH_CARD_WORDS}",
-        alone_grouped=0.55,
-        alone_plain=0.3,
-    ),
-    Scheme(
-        rf"\d{{4}}{GAP}?\d{{5}}{GAP}?\d(?:[ /\-]\d)?",
-        # Australian Medicare: digit nine is the weighted sum of the first eight, modulo 10. Not in python-stdnum.
-        lambda number: (
-            number[0] in "23456"
-            and sum(weight * int(digit) for weight, digit in zip(_MEDICARE_WEIGHTS, number, strict=False)) % 10
-            == int(number[8])
-        ),
-        rf"\bmedicare\b|{_HEALTH_CARD_WORDS}",
-        alone_grouped=0.6,
-        alone_plain=0.3,
-    ),
-    Scheme(
-        rf"[1-9][AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y]\d{GAP}?[AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y]\d{GAP}?"
-        rf"[AC-HJKMNP-RT-Y]{{2}}\d{{2}}",
-        None,
-        rf"\bmedicare\b|\bmbi\b|\bbeneficiary\b|{_HEALTH_CARD_WORDS}",
-        alone_grouped=0.75,
-        alone_plain=0.65,
-    ),
-    Scheme(
-        rf"9\d{{3}}{GAP}?\d{{3}}{GAP}?\d{{3}}",
-        bc_phn.is_valid,
-        rf"\bphn\b|personal health|care ?card|{_HEALTH_CARD_WORDS}",
-        alone_grouped=0.55,
-        alone_plain=0.3,
-    ),
+    Scheme(rf"\d{{3}}{GAP}?\d{{3}}{GAP}?\d{{4}}", nhs.is_valid, r"\bnhs\b", 0.55, 0.3),
+    # A Scottish CHI number is a date of birth, four digits and the NHS number's check digit.
+    Scheme(rf"[0-3]\d[01]\d{{3}}{GAP}?\d{{4}}",
+           lambda number: 1 <= int(number[:2]) <= 31 and 1 <= int(number[2:4]) <= 12 and nhs.is_valid(number),
+           rf"\bchi\b.?{_CARD_NUMBER}?", 0.0, 0.0),
+    # Ontario's ten digits end in a Luhn check digit; a version code of two letters may follow.
+    Scheme(rf"\d{{4}}{GAP}?\d{{3}}{GAP}?\d{{3}}(?:{GAP}?[A-Z]{{2}}\b)?",
+           lambda number: number[0] != "0" and luhn.is_valid(number[:10]),
+           rf"\bohip\b|{_HEALTH_CARD_WORDS}", 0.55, 0.3),
+    # Australian Medicare: digit nine is the weighted sum of the first eight, modulo 10. Not in python-stdnum.
+    Scheme(rf"\d{{4}}{GAP}?\d{{5}}{GAP}?\d(?:[ /\-]\d)?",
+           lambda number: number[0] in "23456" and int(number[8]) == sum(
+               weight * int(digit) for weight, digit in zip(_MEDICARE_WEIGHTS, number, strict=False)) % 10,
+           rf"\bmedicare\b|{_HEALTH_CARD_WORDS}", 0.6, 0.3),
+    # The Medicare Beneficiary Identifier of the United States.
+    Scheme(rf"[1-9]{_MBI}[0-9{_MBI[1:]}\d{GAP}?{_MBI}[0-9{_MBI[1:]}\d{GAP}?{_MBI}{{2}}\d{{2}}", None,
+           rf"\bmedicare\b|\bmbi\b|\bbeneficiary\b|{_HEALTH_CARD_WORDS}", 0.75, 0.65),
+    Scheme(rf"9\d{{3}}{GAP}?\d{{3}}{GAP}?\d{{3}}", bc_phn.is_valid,
+           rf"\bphn\b|personal health|care ?card|{_HEALTH_CARD_WORDS}", 0.55, 0.3),
     Scheme(rf"\d{{5}}{GAP}?\d{{4}}", None, r"\bphn\b|personal health n|\buli\b", 0.0, 0.0),
-    Scheme(rf"{_RAMQ[0]}{GAP}{_RAMQ[1]}{GAP}{_RAMQ[2]}", _quebec, _RAMQ_WORDS, alone_grouped=0.65, alone_plain=0.0),
+    Scheme(rf"{_RAMQ[0]}{GAP}{_RAMQ[1]}{GAP}{_RAMQ[2]}", _quebec, _RAMQ_WORDS, 0.65, 0.0),
     Scheme(rf"{_RAMQ[0]}{GAP}?{_RAMQ[1]}{GAP}?{_RAMQ[2]}", _quebec, _RAMQ_WORDS, 0.0, 0.0),
     Scheme(r"[A-Z]{0,3}\d{8,12}[A-Z]?", None, rf"\b(?:medicaid|medicare|health card) ?{_CARD_NUMBER}\W", 0.0, 0.0),
-)
+)  # fmt: skip
 HEALTH_CARDS = tuple(_scheme_detector("health_card", scheme) for scheme in _HEALTH_CARD_SCHEMES)
 
 # Numbers of records that hospitals and insurers keep, recognised by the words before them.

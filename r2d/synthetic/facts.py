@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from random import Random
 from typing import Literal
 
@@ -83,11 +82,6 @@ class Reason:
     value: str = ""
 
 
-def facts_of(seed: int, index: int) -> Facts:
-    """The facts behind call `index`: what a perfect reader would take from its note."""
-    return _draw_facts(patient_of(seed, index), Random(f"{seed} facts {index}"))
-
-
 def age_band(age_months: int) -> str:
     """The age as a slice for evaluation."""
     return next((name for name, limit in AGE_BANDS if age_months < 12 * limit), "older adult")
@@ -96,7 +90,15 @@ def age_band(age_months: int) -> str:
 def patient_of(seed: int, index: int) -> Patient:
     """The patient of call `index`; some have two or three calls within a block."""
     block, position = divmod(index, CALLS_PER_BLOCK)
-    number = _callers(seed, block)[position]
+    random = Random(f"{seed} block {block}")
+    callers: list[int] = []
+    while len(callers) < CALLS_PER_BLOCK:
+        num_calls = random.choices([1, 2, 3], weights=[70, 22, 8])[0]
+        callers += [len(set(callers))] * num_calls
+    callers = callers[:CALLS_PER_BLOCK]
+    random.shuffle(callers)
+    number = callers[position]
+
     random = Random(f"{seed} caller {block} {number}")
     span = random.choices([(2, 11), (12, 155), (156, 215), (216, 779), (780, 1128)], weights=[9, 14, 7, 46, 24])[0]
     age_months = random.randint(*span)
@@ -114,20 +116,9 @@ def patient_of(seed: int, index: int) -> Patient:
     return Patient(f"caller-{block:05d}{number:02d}", age_months, sex, tuple(present), tuple(denied))
 
 
-@lru_cache(maxsize=4)
-def _callers(seed: int, block: int) -> tuple[int, ...]:
-    """The number of the caller at each position of a block."""
-    random = Random(f"{seed} block {block}")
-    callers: list[int] = []
-    while len(callers) < CALLS_PER_BLOCK:
-        num_calls = random.choices([1, 2, 3], weights=[70, 22, 8])[0]
-        callers += [len(set(callers))] * num_calls
-    callers = callers[:CALLS_PER_BLOCK]
-    random.shuffle(callers)
-    return tuple(callers)
-
-
-def _draw_facts(patient: Patient, random: Random) -> Facts:
+def facts_of(seed: int, index: int) -> Facts:
+    """The facts behind call `index`: what a perfect reader would take from its note."""
+    patient, random = patient_of(seed, index), Random(f"{seed} facts {index}")
     years = patient.age_months / 12
     possible = [
         number
@@ -146,6 +137,20 @@ def _draw_facts(patient: Patient, random: Random) -> Facts:
         duration_hours = random.randint(1, 12) if random.random() < 0.5 else 24 * random.randint(1, 6)
         course = random.choices(courses, weights=[14, 50, 36])[0]
 
+    # None to three vitals, at most one of them abnormal, and none that contradicts a finding.
+    names = random.sample(list(VITALS), random.choices([0, 1, 2, 3], weights=[15, 30, 35, 20])[0])
+    contradicted = {"temp"} if "fever" in denied else set()
+    if "shortness of breath" in denied:
+        contradicted |= {"SpO2", "RR"}
+    if "palpitations" in denied:
+        contradicted.add("HR")
+    candidates = [name for name in names if name in family.vitals and name not in contradicted]
+    abnormal = random.choice(candidates) if candidates and random.random() < 0.22 else ""
+    vitals: list[tuple[str, str]] = []
+    for name in names:
+        normal = FEVER_VALUES if name == "temp" and "fever" in asserted else VITALS[name].normal
+        vitals.append((name, random.choice(VITALS[name].abnormal if name == abnormal else normal)))
+
     # A pregnancy is neither denied where it is evident nor mentioned where it would be absurd.
     is_pregnant = "pregnancy" in patient.conditions or family.names[0] == "morning sickness"
     absurd = {"pregnancy"} if family.names[0] in ("morning sickness", "heavy period") else set()
@@ -155,7 +160,7 @@ def _draw_facts(patient: Patient, random: Random) -> Facts:
         family=number,
         asserted=asserted,
         denied=denied,
-        vitals=_draw_vitals(family, asserted, denied, random),
+        vitals=tuple(vitals),
         conditions=tuple(name for name in patient.conditions if name not in absurd),
         denied_conditions=tuple(
             name for name in patient.denied_conditions if not (is_pregnant and name == "pregnancy")
@@ -189,27 +194,6 @@ def _draw_findings(family: Family, years: float, random: Random) -> tuple[tuple[
     random.shuffle(asserted)
     random.shuffle(denied)
     return tuple(asserted), tuple(denied)
-
-
-def _draw_vitals(
-    family: Family, asserted: Sequence[str], denied: Sequence[str], random: Random
-) -> tuple[tuple[str, str], ...]:
-    """None to three vitals, at most one of them abnormal, and none that contradicts a finding."""
-    names = random.sample(list(VITALS), random.choices([0, 1, 2, 3], weights=[15, 30, 35, 20])[0])
-    contradicted = {"temp"} if "fever" in denied else set()
-    if "shortness of breath" in denied:
-        contradicted |= {"SpO2", "RR"}
-    if "palpitations" in denied:
-        contradicted.add("HR")
-    abnormal = ""
-    candidates = [name for name in names if name in family.vitals and name not in contradicted]
-    if candidates and random.random() < 0.22:
-        abnormal = random.choice(candidates)
-    values: list[tuple[str, str]] = []
-    for name in names:
-        normal = FEVER_VALUES if name == "temp" and "fever" in asserted else VITALS[name].normal
-        values.append((name, random.choice(VITALS[name].abnormal if name == abnormal else normal)))
-    return tuple(values)
 
 
 def decide(facts: Facts) -> tuple[str, tuple[Reason, ...]]:

@@ -45,7 +45,13 @@ def write_llm_batch(config: SyntheticTriageConfig, folder: Path) -> tuple[Path, 
     errors: list[str] = []
     for index in range(config.num_calls):
         random = Random(f"{config.seed} llm {index}")
-        fault = _draw_fault(random)
+        remaining = random.random()
+        fault = ""
+        for kind, share in FAULTS.items():
+            remaining -= share
+            if remaining < 0:
+                fault = kind
+                break
         line = _batch_line(generate_call(config, index), index, fault, random)
         (errors if fault in ("failed", "expired") else answers).append(line)
     random = Random(f"{config.seed} order")
@@ -60,60 +66,43 @@ def write_llm_batch(config: SyntheticTriageConfig, folder: Path) -> tuple[Path, 
     return output_path, errors_path
 
 
-def _draw_fault(random: Random) -> str:
-    """A kind of `FAULTS`, or nothing."""
-    remaining = random.random()
-    for fault, share in FAULTS.items():
-        remaining -= share
-        if remaining < 0:
-            return fault
-    return ""
-
-
 def _batch_line(call: Call, index: int, fault: str, random: Random) -> str:
     """The JSON line of a request: its answer, or its failure."""
-    response: dict[str, object] | None = None
-    error: dict[str, str] | None = None
-    if fault == "expired":
-        expired = "This request could not be executed before the completion window expired."
-        error = {"code": "batch_expired", "message": expired}
-    elif fault == "failed":
-        failure = {"message": "The server had an error.", "type": "server_error", "param": None, "code": None}
-        response = {"status_code": 500, "request_id": f"req_{index:06d}", "body": {"error": failure}}
-    else:
-        content, stopped_at_limit = _content(call, fault, random)
-        message = {
-            "role": "assistant",
-            "content": content,
-            "refusal": "I cannot help with that." if fault == "refused" else None,
-        }
-        body = {
-            "id": f"chatcmpl-{index:06d}",
-            "object": "chat.completion",
-            "created": CREATED + index,
-            "model": MODEL,
-            "choices": [{"index": 0, "message": message, "finish_reason": "length" if stopped_at_limit else "stop"}],
-        }
-        response = {"status_code": 200, "request_id": f"req_{index:06d}", "body": body}
-    line = {"id": f"batch_req_{index:06d}", "custom_id": call.id, "response": response, "error": error}
-    return json.dumps(line, ensure_ascii=False)
-
-
-def _content(call: Call, fault: str, random: Random) -> tuple[str | None, bool]:
-    """The text of an answer, and whether it was cut off at its token limit."""
     level, rationale = call.disposition, call.rationales["llm"]
     if fault == "other_level":
         level = neighbour(level, random)
         rationale = write_rationales(call.facts, level, call.reasons, random)["llm"]
     whole = f"{rationale} So the answer is {level}."
-    variants: dict[str, tuple[str | None, bool]] = {
-        "refused": (None, False),
-        "empty": (" \n", False),
-        "truncated": (" ".join(rationale.split()[: random.randint(4, 9)]), True),
-        "no_label": (rationale, False),
-        "invented_label": (f"{rationale} So the answer is {random.choice(INVENTED_LABELS)}.", False),
-        "reasoning": (f"<think>Red flags first. Then onset, age and vitals.</think>\n{whole}", False),
-        "run_on": (f"{whole}\n\nNote: 33 yo with a sprained ankle.\nThe pain is mild and so the answer is", True),
-        "odd_spelling": (f"{rationale} So the answer is **{level.upper()}**.", False),
+    content: str | None = {
+        "empty": " \n",
+        "truncated": " ".join(rationale.split()[: random.randint(4, 9)]),
+        "no_label": rationale,
+        "invented_label": f"{rationale} So the answer is {random.choice(INVENTED_LABELS)}.",
+        "reasoning": f"<think>Red flags first. Then onset, age and vitals.</think>\n{whole}",
+        "run_on": f"{whole}\n\nNote: 33 yo with a sprained ankle.\nThe pain is mild and so the answer is",
+        "odd_spelling": f"{rationale} So the answer is **{level.upper()}**.",
+    }.get(fault, whole)
+    message = {"role": "assistant", "content": content, "refusal": None}
+    if fault == "refused":
+        message |= {"content": None, "refusal": "I cannot help with that."}
+    finish_reason = "length" if fault in ("truncated", "run_on") else "stop"
+    body: dict[str, object] = {
+        "id": f"chatcmpl-{index:06d}",
+        "object": "chat.completion",
+        "created": CREATED + index,
+        "model": MODEL,
+        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
     }
-    return variants.get(fault, (whole, False))
+    if fault == "failed":
+        failure = {"message": "The server had an error.", "type": "server_error", "param": None, "code": None}
+        body = {"error": failure}
+    status_code = 500 if fault == "failed" else 200
+    response = {"status_code": status_code, "request_id": f"req_{index:06d}", "body": body}
+    expired = "This request could not be executed before the completion window expired."
+    line = {
+        "id": f"batch_req_{index:06d}",
+        "custom_id": call.id,
+        "response": None if fault == "expired" else response,
+        "error": {"code": "batch_expired", "message": expired} if fault == "expired" else None,
+    }
+    return json.dumps(line, ensure_ascii=False)

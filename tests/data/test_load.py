@@ -1,4 +1,4 @@
-"""The door `load_examples`: which rows are accepted, what is said of the others, and when a fingerprint changes."""
+"""Which rows are loaded and how broken ones are named, labelled files, and when a fingerprint changes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from r2d.config.data import DataConfig
+from r2d.config.data import DataConfig, LabelsConfig, SyntheticTriageConfig
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, content_hash, iterate_examples, to_table
 from r2d.data.fingerprint import data_fingerprint
-from r2d.data.load import load_examples
+from r2d.data.load import load_examples, load_labelled_file
 from r2d.errors import DataError
-from r2d.synthetic.calls import Call, generate_calls
+from r2d.synthetic.calls import generate_calls
 from tests.data.messages import message_of
 
 NOTE = "Mme Dûrand rang at night"
@@ -53,11 +53,6 @@ def test_the_table_is_the_one_that_the_same_examples_make(tmp_path: Path) -> Non
     assert (dict(fifth.rationales), fifth.group) == ({"llm": "so 5", "none": "F"}, None)
 
 
-def test_loading_twice_gives_the_same_content(tmp_path: Path) -> None:
-    config = config_of(tmp_path, rows_of())
-    assert content_hash(load_examples(config)) == content_hash(load_examples(config))
-
-
 def test_labels_are_matched_but_for_case_and_spaces_and_stored_as_declared(tmp_path: Path) -> None:
     rows = rows_of()
     for row in rows[::2]:
@@ -73,12 +68,11 @@ def test_numbers_mean_positions_in_the_declared_labels(tmp_path: Path, number: t
 
 def test_numbers_that_are_labels_themselves_are_no_positions(tmp_path: Path) -> None:
     rows = [row | {"label": 1 + order % 2} for order, row in enumerate(rows_of())]
-    table = load_examples(config_of(tmp_path, rows, labels={"names": ["2", "1", "3"]}))
+    labels = {"names": ["2", "1", "3"]}
+    table = load_examples(config_of(tmp_path, rows, labels=labels))
     assert table["label"].to_pylist() == [str(1 + order % 2) for order in range(40)]
     rows[7]["label"] = 0
-    assert "calls.jsonl: row 8 (line 8), id 'c7' holds '0'" in message_of(
-        config_of(tmp_path, rows, labels={"names": ["2", "1", "3"]})
-    )
+    assert "calls.jsonl: row 8 (line 8), id 'c7' holds '0'" in message_of(config_of(tmp_path, rows, labels=labels))
 
 
 @pytest.mark.parametrize("odd", [2, -1, "Same Day"])
@@ -88,45 +82,43 @@ def test_numbers_mixed_with_anything_else_are_no_positions(tmp_path: Path, odd: 
     assert "every label is allowed" in message_of(config_of(tmp_path, rows))
 
 
-def test_unknown_labels_are_counted_and_the_first_five_named(tmp_path: Path) -> None:
-    rows = rows_of()
-    for row in rows[10:18]:
-        row["label"] = "tomorrow"
+LONG = {"label": f"{NOTE} and once more in the morning"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        (
+            {n: {"label": "tomorrow"} for n in range(10, 18)},
+            (
+                "the data contract is broken (40 rows, 1 expectation)",
+                "label_declared (every label is allowed): 8 row(s): calls.jsonl: row 11 (line 11), id 'c10' holds",
+                "row 15 (line 15), id 'c14' holds 'tomorrow'; and 3 more; allowed: 'Emergency Now', 'Same Day'",
+                "data.labels.names",
+            ),
+        ),
+        ({3: LONG}, ("row 4 (line 4), id 'c3' holds (a text of 53 characters)",)),
+        ({2: {"label": None}}, ("row 3 (line 3), id 'c2' holds (empty)",)),
+        (
+            {1: {"text": " \n\t"}, 2: {"text": None}, 3: {"id": " "}},
+            (
+                "2 expectations",
+                "text_present (every text has a word): 2 row(s): calls.jsonl: row 2 (line 2), id 'c1'; calls",
+                "id_present (every row has an id): 1 row(s): calls.jsonl: row 4 (line 4), id ''",
+            ),
+        ),
+        (
+            {9: {"id": " c4 "}},
+            ("id_unique (every id is there once): 2 row(s): calls.jsonl: row 5 (line 5), id 'c4'; calls.jsonl: row",),
+        ),
+    ],
+)  # fmt: skip
+def test_broken_rows_are_counted_and_the_first_ones_named(
+    tmp_path: Path, changes: dict[int, dict[str, Any]], parts: tuple[str, ...]
+) -> None:
+    rows = [row | changes.get(number, {}) for number, row in enumerate(rows_of())]
     message = message_of(config_of(tmp_path, rows))
-    assert "the data contract is broken (40 rows, 1 expectation)" in message
-    assert "label_declared (every label is allowed): 8 row(s)" in message
-    assert "calls.jsonl: row 11 (line 11), id 'c10' holds 'tomorrow'" in message
-    assert message.count("'tomorrow'") == 5
-    assert "and 3 more" in message
-    assert "allowed: 'Emergency Now', 'Same Day'" in message
-    assert "data.labels.names" in message
-
-
-def test_a_note_in_the_label_column_is_not_quoted(tmp_path: Path) -> None:
-    rows = [row | {"label": f"{row['text']} and once more in the morning"} for row in rows_of()]
-    assert "(a text of 5" in message_of(config_of(tmp_path, rows))
-
-
-def test_an_absent_label_is_called_empty(tmp_path: Path) -> None:
-    rows = rows_of()
-    rows[2]["label"] = None
-    assert "row 3 (line 3), id 'c2' holds (empty)" in message_of(config_of(tmp_path, rows))
-
-
-def test_blank_texts_and_ids_are_counted_and_named(tmp_path: Path) -> None:
-    rows = rows_of()
-    rows[1]["text"], rows[2]["text"], rows[3]["id"] = " \n\t", None, " "
-    message = message_of(config_of(tmp_path, rows))
-    assert "2 expectations" in message
-    assert "text_present (every text has a word): 2 row(s): calls.jsonl: row 2 (line 2), id 'c1'; calls" in message
-    assert "id_present (every row has an id): 1 row(s): calls.jsonl: row 4 (line 4), id ''" in message
-
-
-def test_a_repeated_id_names_both_rows(tmp_path: Path) -> None:
-    rows = rows_of()
-    rows[9]["id"] = " c4 "
-    message = message_of(config_of(tmp_path, rows))
-    assert "id_unique (every id is there once): 2 row(s): calls.jsonl: row 5 (line 5), id 'c4'; calls" in message
+    assert [part for part in parts if part not in message] == []
 
 
 def test_rows_are_counted_without_the_header_and_lines_with_it(tmp_path: Path) -> None:
@@ -213,21 +205,16 @@ def test_two_authorities_on_the_test_split_are_refused(tmp_path: Path) -> None:
     assert "remove one of them" in message_of(config)
 
 
-def nurses(call: Call) -> dict[str, str]:
-    """The LLM's rationales come as raw batch output and are ingested."""
-    return {source: text for source, text in sorted(call.rationales.items()) if source != "llm"}
-
-
 def test_synthetic_calls_are_checked_and_divided_like_any_data() -> None:
-
     values: dict[str, Any] = {"format": "synthetic_triage", "synthetic": {"num_calls": 200, "seed": 3}}
-    config = DataConfig(labels={"names": ["x", "y"]}, **values)
-    calls = generate_calls(config.synthetic)
+    calls = generate_calls(SyntheticTriageConfig(num_calls=200, seed=3))
     config = DataConfig(labels={"names": sorted({call.label for call in calls})}, **values)
     loaded = list(iterate_examples(load_examples(config)))
-    assert [(e.id, e.text, e.label, e.group, dict(e.rationales), dict(e.attributes)) for e in loaded] == [
-        (c.id, c.text, c.label, c.group, nurses(c), dict(sorted(c.attributes.items()))) for c in calls
-    ]
+    for example, call in zip(loaded, calls, strict=True):
+        assert (example.id, example.text, example.label, example.group) == (call.id, call.text, call.label, call.group)
+        # The LLM's rationales come as raw batch output and are ingested.
+        assert dict(example.rationales) == {name: text for name, text in call.rationales.items() if name != "llm"}
+        assert example.attributes == call.attributes
     assert {e.split for e in loaded} == set(SPLITS)
 
 
@@ -362,3 +349,37 @@ def test_a_fingerprint_needs_neither_datasets_nor_pandas(tmp_path: Path) -> None
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [data_fingerprint(config), "[]"]
+
+
+def test_a_labelled_file_is_test_data_with_its_references(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(
+        "id,text,label,rationale,extra\n1,a note,same day,because,x\n2,another,Same Day,,y\n", encoding="utf-8"
+    )
+    examples, config = load_labelled_file(path, LabelsConfig(names=LABELS))
+    assert (config.format, config.columns.group, config.columns.split) == ("csv", None, None)
+    rows = [(e.id, e.label, e.split, e.rationale, e.rationale_source) for e in iterate_examples(examples)]
+    assert rows == [("1", "Same Day", "test", "because", "reference"), ("2", "Same Day", "test", "", "")]
+    path.write_text("id,text,label,split,group\n1,a note,same day,train,p1\n", encoding="utf-8")
+    (example,) = iterate_examples(load_labelled_file(path, LabelsConfig(names=LABELS))[0])
+    assert (example.split, example.group) == ("train", "p1")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("calls.xlsx", "", r"a data file ends in \.csv, \.jsonl, \.parquet"),
+        ("gone.csv", None, "is no file; give a file with the columns id, text and label"),
+        ("calls.csv", "id,note\n1,a\n", r"data\.columns\.text: no column 'text'"),
+        ("calls.jsonl", '{"id": 1, "text": " ", "label": "x"}\n', r"row 1 \(line 1\): has no text; remove the row"),
+        ("calls.jsonl", "[1]\n", "hold no JSON object"),
+        ("calls.parquet", "PAR1 no more", "is no whole Parquet file"),
+    ],
+)
+def test_a_labelled_file_that_cannot_be_used_says_why(
+    tmp_path: Path, name: str, content: str | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        load_labelled_file(tmp_path / name, LabelsConfig(names=LABELS))

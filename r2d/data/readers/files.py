@@ -76,13 +76,9 @@ def find_files(paths: Sequence[str], key: str) -> list[Path]:
                 f"{key}: {path!r} matches no file; correct it: a relative path starts at the working directory "
                 f"({Path.cwd()})"
             )
-        files |= dict.fromkeys(sorted(matches, key=_natural_order))
+        matches.sort(key=lambda match: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", str(match))])
+        files |= dict.fromkeys(matches)
     return list(files)
-
-
-def _natural_order(file: Path) -> list[tuple[int, str]]:
-    parts = re.split(r"(\d+)", str(file))
-    return [(int(part) if number % 2 else 0, part) for number, part in enumerate(parts)]
 
 
 def files_below(folder: Path, suffix: str = "") -> list[Path]:

@@ -141,16 +141,19 @@ def stream_rows(
             are raised after the last row.
     """
     if format == "csv":
-        return _csv_rows(file, columns, delimiter, encoding)
-    if format == "jsonl":
-        return _json_rows(file, columns, encoding)
-    return _parquet_rows(file, columns)
+        yield from _csv_rows(file, columns, delimiter, encoding)
+    elif format == "jsonl":
+        yield from _json_rows(file, columns, encoding)
+    else:
+        for table in parquet_tables(file, columns, PARQUET_BATCH_ROWS):
+            for values in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                yield Row(None, values)
 
 
 def _csv_rows(file: Path, columns: Mapping[str, str], delimiter: str, encoding: str) -> Iterator[Row]:
     ragged = Faults(file)
+    header: list[str] = []
     with open_text(file, encoding) as stream:
-        header: list[str] = []
         for line, fields, fault in csv_records(stream, delimiter):
             if fault:  # behind a broken quote no row can be trusted
                 raise DataError(
@@ -159,29 +162,26 @@ def _csv_rows(file: Path, columns: Mapping[str, str], delimiter: str, encoding: 
                 )
             if not header:
                 header = fields
-                _check_delimiter(header, delimiter, file)
+                counts = {other: header[0].count(other) for other in DELIMITERS if other != delimiter}
+                likely = max(counts, key=counts.__getitem__)
+                if len(header) == 1 and counts[likely]:
+                    raise DataError(
+                        f"{file}: the header is one single field at delimiter "
+                        f"{DELIMITERS.get(delimiter, repr(delimiter))} but holds {counts[likely]} of "
+                        f"{DELIMITERS[likely]}; set data.delimiter: {DELIMITERS[likely]}"
+                    )
                 check_columns(columns, header, str(file))
                 positions = [header.index(column) for column in columns.values()]
             elif len(fields) == len(header):
                 yield Row(line, [fields[position] for position in positions])
             else:
                 ragged.add(f"line {line} has {len(fields)}")
-        if not header:
-            raise DataError(f"{file}: is empty but for line breaks; give a file with a header line and rows")
+    if not header:
+        raise DataError(f"{file}: is empty but for line breaks; give a file with a header line and rows")
     ragged.raise_if_any(
         f"row(s) have not the {len(header)} fields of the header",
         "put a field that holds the delimiter in double quotes",
     )
-
-
-def _check_delimiter(header: Sequence[str], delimiter: str, file: Path) -> None:
-    counts = {other: header[0].count(other) for other in DELIMITERS if other != delimiter}
-    likely = max(counts, key=lambda other: counts[other])
-    if len(header) == 1 and counts[likely]:
-        raise DataError(
-            f"{file}: the header is one single field at delimiter {DELIMITERS.get(delimiter, repr(delimiter))} but "
-            f"holds {counts[likely]} of {DELIMITERS[likely]}; set data.delimiter: {DELIMITERS[likely]}"
-        )
 
 
 def _json_rows(file: Path, columns: Mapping[str, str], encoding: str) -> Iterator[Row]:
@@ -209,15 +209,8 @@ def _json_rows(file: Path, columns: Mapping[str, str], encoding: str) -> Iterato
     broken.raise_if_any("line(s) hold no JSON object", 'write one object a line, {"id": ...}, and no list of them')
     check_columns(columns, list(names), str(file))
     nested.raise_if_any(
-        "value(s) are no text",
-        "write a string, number or boolean there (in data.columns.options a list of them)",
+        "value(s) are no text", "write a string, number or boolean there (in data.columns.options a list of them)"
     )
-
-
-def _parquet_rows(file: Path, columns: Mapping[str, str]) -> Iterator[Row]:
-    for table in parquet_tables(file, columns, PARQUET_BATCH_ROWS):
-        for values in zip(*(column.to_pylist() for column in table.columns), strict=True):
-            yield Row(None, values)
 
 
 def parquet_tables(file: Path, columns: Mapping[str, str], batch_rows: int | None = None) -> Iterator[pa.Table]:
@@ -259,7 +252,8 @@ def column_names(file: Path, format: Format) -> list[str]:
             return []
     with open_text(file) as stream:
         records = csv_records(stream) if format == "csv" else json_records(stream)
-        return list(next(records, Record(1, None)).value or ())
+        head = next(records, Record(1, None)).value
+        return list(head) if isinstance(head, list if format == "csv" else dict) else []
 
 
 def check_columns(
@@ -277,19 +271,14 @@ def check_columns(
     """
     absent = [(key, column) for key, column in columns.items() if column not in names]
     if absent:
+        shown = f"  found: {', '.join(map(show_name, names[:50])) or '(none)'}; set these keys to columns of the file"
+        if any(len(name) > LONGEST_NAME and " " in name for name in names):  # a note: it is not shown
+            shown = "  the first line looks like data, not like column names; add a header line to the file"
         lines = [f"  {section}{key}: no column {column!r}{did_you_mean(column, names)}" for key, column in absent]
-        raise DataError("\n".join([f"{where}: {len(absent)} declared column(s) missing", *lines, _listed(names)]))
+        raise DataError("\n".join([f"{where}: {len(absent)} declared column(s) missing", *lines, shown]))
     twice = [f"{section}{key} {column!r}" for key, column in columns.items() if list(names).count(column) > 1]
     if twice:
         raise DataError(f"{where}: two columns bear the same name ({', '.join(twice)}); rename one of them")
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The columns found. A long one is no name but a note, in a file whose header is missing: it is not shown."""
-    if any(len(name) > LONGEST_NAME and " " in name for name in names):
-        return "  the first line looks like data, not like column names; add a header line to the file"
-    shown = ", ".join(show_name(name) for name in names[:50])
-    return f"  found: {shown or '(none)'}; set these keys to columns of the file"
 
 
 def scalar_text(value: Any) -> str | None:

@@ -59,15 +59,15 @@ def read_source(config: DataConfig) -> SourceTable:
     """
     match config.format:
         case "csv" | "jsonl":
-            table = _read_text_rows(config)
+            table = read_text_rows(config)
         case "parquet":
-            table = _read_parquet(config)
+            table = read_parquet(config)
         case "huggingface":
-            table = _read_huggingface(config)
+            table = read_huggingface(config)
         case "pubmedqa":
-            table = _read_pubmedqa(config)
+            table = read_pubmedqa(config)
         case "synthetic_triage":
-            table = _synthetic_triage(config)
+            table = read_synthetic_triage(config)
     if "options" in table.columns.column_names and table.columns["options"].null_count:
         missing = [f"{table.place(row)}" for row, value in enumerate(table.columns["options"]) if not value.is_valid]
         raise DataError(
@@ -102,7 +102,8 @@ def _text_column(values: Sequence[str | None], where: str, name: str) -> pa.Chun
     return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
 
 
-def _read_text_rows(config: DataConfig) -> SourceTable:
+def read_text_rows(config: DataConfig) -> SourceTable:
+    """A CSV or JSON Lines file."""
     file = existing_file(config.path or "")
     wanted = _wanted_columns(config.columns)
     kind: Format = "csv" if config.format == "csv" else "jsonl"
@@ -115,7 +116,8 @@ def _read_text_rows(config: DataConfig) -> SourceTable:
     return SourceTable(pa.table(columns), str(file), lines=[row.line or 0 for row in rows])
 
 
-def _read_parquet(config: DataConfig) -> SourceTable:
+def read_parquet(config: DataConfig) -> SourceTable:
+    """A Parquet file or a folder of them."""
     files, folder = parquet_files(config.path or ""), existing_path(config.path or "")
     tables = [table for file in files for table in parquet_tables(file, _wanted_columns(config.columns))]
     names = [str(file.relative_to(folder)) for file in files]
@@ -123,7 +125,7 @@ def _read_parquet(config: DataConfig) -> SourceTable:
     return SourceTable(pa.concat_tables(tables), str(folder), parts=parts)
 
 
-def _synthetic_triage(config: DataConfig) -> SourceTable:
+def read_synthetic_triage(config: DataConfig) -> SourceTable:
     """The generated calls with the nurses' rationales; the LLM's come as raw batch output, from the rationale source
     `synthetic_triage_batch`."""
     calls = generate_calls(config.synthetic)
@@ -138,7 +140,7 @@ def _synthetic_triage(config: DataConfig) -> SourceTable:
     return SourceTable(table, "synthetic triage calls")
 
 
-def _read_pubmedqa(config: DataConfig) -> SourceTable:
+def read_pubmedqa(config: DataConfig) -> SourceTable:
     """PubMedQA as published (`ori_pqal.json`): an object from PubMed id to question, abstract, conclusion and answer.
 
     The rationale source `human` is the abstract's own conclusion, the label the expert's answer.
@@ -196,7 +198,7 @@ def local_dataset_folder(config: DataConfig) -> Path | None:
     return None
 
 
-def _read_huggingface(config: DataConfig) -> SourceTable:
+def read_huggingface(config: DataConfig) -> SourceTable:
     """A folder made by `save_to_disk`, any folder of data files, or a pinned data set of the hub, all splits.
 
     ClassLabel numbers become their names. Where `data.columns.split` is not declared, a data set of several splits
@@ -210,11 +212,17 @@ def _read_huggingface(config: DataConfig) -> SourceTable:
     # A temporary cache: no copy of clinical data is left in the user's own.
     with tempfile.TemporaryDirectory(prefix="r2d-datasets-") as cache:
         loaded = _load_dataset(folder, config, wanted, cache)
-        splits = {"": loaded} if isinstance(loaded, Dataset) else dict(loaded)
-        tables = {
-            name: _split_table(split, wanted, f"{source}{name and f' split {name!r}'}")
-            for name, split in splits.items()
-        }
+        tables: dict[str, pa.Table] = {}
+        for name, split in ({"": loaded} if isinstance(loaded, Dataset) else dict(loaded)).items():
+            where = f"{source}{name and f' split {name!r}'}"
+            check_columns(wanted, split.column_names, where)
+            table = split.select_columns(list(dict.fromkeys(wanted.values()))).with_format("arrow")[:]
+            for place, column in enumerate(table.column_names):
+                if type(split.features[column]).__name__ == "ClassLabel":
+                    labels = split.features[column].names
+                    texts = [None if n in (None, -1) else labels[n] for n in table[column].to_pylist()]
+                    table = table.set_column(place, column, _text_column(texts, where, column))
+            tables[name] = declared_columns(table, wanted, where)
     parts = [(name, table.num_rows) for name, table in tables.items() if name]
     has_own_split = len(tables) > 1 and config.columns.split is None
     if has_own_split:
@@ -256,14 +264,3 @@ def _load_dataset(folder: Path | None, config: DataConfig, wanted: Mapping[str, 
             "name, data.revision, data.hub_config and the network; or fetch it where there is one, keep it by "
             "`datasets.load_dataset(...).save_to_disk(folder)` and set data.path to that folder"
         ) from None
-
-
-def _split_table(split: Any, wanted: Mapping[str, str], where: str) -> pa.Table:
-    check_columns(wanted, split.column_names, where)
-    table = split.select_columns(list(dict.fromkeys(wanted.values()))).with_format("arrow")[:]
-    for name in table.column_names:
-        feature = split.features[name]
-        if type(feature).__name__ == "ClassLabel":
-            names = [None if number in (None, -1) else feature.names[number] for number in table[name].to_pylist()]
-            table = table.set_column(table.column_names.index(name), name, _text_column(names, where, name))
-    return declared_columns(table, wanted, where)

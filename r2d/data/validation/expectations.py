@@ -86,14 +86,14 @@ CHECKS: dict[str, tuple[str, str]] = {
 
 SHOWN_ROWS = 5
 MAX_LISTED = 50
-"""Of more allowed names, the rest is counted."""
+"""Allowed names in a message; further ones are counted."""
 ROW_CHECKS = {*get_args(RowCheck), "privacy"}
 GX_SEVERITIES = {"error": "critical", "quarantine": "warning", "warn": "info"}
 KEPT_RESULTS = (
     "element_count", "missing_count", "unexpected_count", "unexpected_percent", "observed_value",
     "partial_unexpected_counts", "partial_unexpected_index_list", "partial_missing_list",
 )  # fmt: skip
-"""Of what Great Expectations gives for an expectation."""
+"""What is kept of the result of an expectation: no value or list of all rows."""
 DATA_DOCS_STYLE = (
     "body{font-family:sans-serif;margin:2rem}table{border-collapse:collapse}td,th{padding:.3rem .6rem;"
     "border-bottom:1px solid #ccc;text-align:left;vertical-align:top}.badge{font-weight:bold}"
@@ -183,30 +183,39 @@ def check_examples(
     """
     severities = {name: config.severity(name) for name in config.checks()} | {"privacy": privacy}
     is_on = {name for name, severity in severities.items() if severity != "off"}
-    of_rows = [(name, one) for name, one in _row_expectations(frame, labels, config) if name in is_on]
-    of_dataset = [
-        (metric, one) for metric, one in _dataset_expectations(frame, metrics, labels, config) if metric.check in is_on
+    row_expectations = [pair for pair in _row_expectations(frame, labels, config) if pair[0] in is_on]
+    dataset_expectations = [
+        (metric, expectation)
+        for metric, expectation in _dataset_expectations(frame, metrics, labels, config)
+        if metric.check in is_on
     ]
-    aggregates = [(metric.check, one) for metric, one in of_dataset if one and metric.value is None]
-    suites = [_run_suite("rows", frame, [*of_rows, *aggregates], severities)]
-    unexpected: dict[str, set[int]] = {name: set() for name in CHECKS if name in ROW_CHECKS & is_on}
-    for (name, _), rows in zip(of_rows, suites[0].unexpected_rows, strict=False):
-        unexpected[name].update(rows)
-    checks = [_row_check(name, severities[name], sorted(rows), examples, labels) for name, rows in unexpected.items()]
-
-    of_metrics = [(metric.check, one) for metric, one in of_dataset if one and metric.value is not None]
+    aggregates, of_metrics = (
+        [
+            (metric.check, expectation)
+            for metric, expectation in dataset_expectations
+            if expectation and (metric.value is None) == is_aggregate
+        ]
+        for is_aggregate in (True, False)
+    )
+    suites = [_run_suite("rows", frame, [*row_expectations, *aggregates], severities)]
     if of_metrics:
         values = pd.DataFrame([{metric.name: metric.value for metric in metrics}])
         suites.append(_run_suite("metrics", values, of_metrics, severities))
-    aggregate_results = iter(suites[0].result.results[len(of_rows) :])
+
+    unexpected: dict[str, set[int]] = {name: set() for name in CHECKS if name in ROW_CHECKS & is_on}
+    for (name, _), rows in zip(row_expectations, suites[0].unexpected_rows, strict=False):
+        unexpected[name].update(rows)
+    checks = [_row_check(name, severities[name], sorted(rows), examples, labels) for name, rows in unexpected.items()]
+
+    aggregate_results = iter(suites[0].result.results[len(row_expectations) :])
     metric_results = iter(suites[-1].result.results)
     observed: list[DatasetMetric] = []
-    unmet: dict[str, list[str]] = {metric.check: [] for metric, _ in of_dataset}
-    for metric, expectation in of_dataset:
+    unmet: dict[str, list[str]] = {metric.check: [] for metric, _ in dataset_expectations}
+    for metric, expectation in dataset_expectations:
         if expectation:
             result = next(aggregate_results if metric.value is None else metric_results)
-            counted = result.result.get("missing_count")  # of labels that are absent
-            metric = replace(metric, value=result.result.get("observed_value") if counted is None else counted)
+            num_absent = result.result.get("missing_count")  # labels that are absent from a split
+            metric = replace(metric, value=result.result["observed_value"] if num_absent is None else num_absent)
             if not result.success:
                 unmet[metric.check].append(metric.line())
         observed.append(metric)
@@ -326,14 +335,16 @@ def _run_suite(
         expectation.meta = {"check": check, "title": CHECKS[check][0], "number": number}
         suite.add_expectation(expectation)
     result = batch.validate(suite, result_format={"result_format": "COMPLETE", "return_unexpected_index_query": False})
-    result.results.sort(key=lambda one: one.expectation_config.meta["number"])
+    result.results.sort(key=lambda each: each.expectation_config.meta["number"])
     unexpected_rows = []
-    for one in result.results:
-        if one.exception_info.get("raised_exception"):
-            raise RuntimeError(f"expectation on {one.expectation_config.kwargs['column']!r} could not be evaluated")
-        unexpected_rows.append(one.result.get("unexpected_index_list") or [])
-        kept = {key: one.result[key] for key in KEPT_RESULTS if key in one.result}
-        one.result = json.loads(json.dumps(convert_to_json_serializable(kept)))  # no numpy types
+    for each in result.results:
+        if each.exception_info.get("raised_exception"):
+            raise RuntimeError(f"expectation on {each.expectation_config.kwargs['column']!r} could not be evaluated")
+        unexpected_rows.append(each.result.get("unexpected_index_list") or [])
+        kept = {key: each.result[key] for key in KEPT_RESULTS if key in each.result}
+        if "partial_missing_list" in kept:
+            kept["partial_missing_list"] = sorted(kept["partial_missing_list"])
+        each.result = json.loads(json.dumps(convert_to_json_serializable(kept)))  # no numpy types
     result.meta = {key: result.meta[key] for key in ("great_expectations_version", "active_batch_definition")}
     return CheckedSuite(suite, result, unexpected_rows)
 

@@ -203,7 +203,17 @@ def measure_dataset(
     drift_checks = [check for check in ("label_drift", "length_drift") if config.severity(check) != "off"]
     if config.reference is None or not drift_checks:
         return metrics
-    reference = _read_profile(Path(config.reference))
+    path = Path(config.reference)
+    try:
+        reference: Any = json.loads(path.read_text(encoding="utf-8"))["profile"]
+        if set(reference) != {"labels", "text_characters"}:
+            raise KeyError("profile")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); correct validation.reference") from None
+    except (ValueError, KeyError, TypeError):
+        raise DataError(
+            f"{path}: is no result of a validation; validation.reference takes a result.json that `r2d validate` wrote"
+        ) from None
     names = sorted({*profile["labels"], *reference["labels"]})
     expected, found = ([float(side["labels"].get(name, 0.0)) for name in names] for side in (reference, profile))
     if "label_drift" in drift_checks and names:
@@ -241,18 +251,3 @@ def _cut_shares(
         if counts:
             share = float(np.mean([count > limit for count in counts]))
             yield DatasetMetric("token_limit", f"{what} cut at {limit:,} tokens", share, high=config.max_cut_share)
-
-
-def _read_profile(path: Path) -> Profile:
-    """The profile in the result of an earlier validation."""
-    try:
-        profile: Any = json.loads(path.read_text(encoding="utf-8"))["profile"]
-        if set(profile) != {"labels", "text_characters"}:
-            raise KeyError("profile")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); correct validation.reference") from None
-    except (ValueError, KeyError, TypeError):
-        raise DataError(
-            f"{path}: is no result of a validation; validation.reference takes a result.json that `r2d validate` wrote"
-        ) from None
-    return Profile(labels=profile["labels"], text_characters=profile["text_characters"])
