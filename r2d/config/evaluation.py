@@ -46,22 +46,22 @@ class SafetyConfig(Section):
         """
         if self.costs is None:
             return None
-        costs = {
-            (normalise_label(gold), normalise_label(said)): cost
+        declared = {
+            (normalise_label(gold), normalise_label(predicted)): cost
             for gold, row in self.costs.items()
-            for said, cost in row.items()
+            for predicted, cost in row.items()
         }
-        named = [*self.costs, *(said for row in self.costs.values() for said in row)]
-        faults = [f"{name!r} is not declared" for name in dict.fromkeys(named) if match_label(name, labels) is None]
-        known = {(a, b): costs.get((normalise_label(a), normalise_label(b))) for a in labels for b in labels}
-        for (gold, said), cost in known.items():
-            if gold == said and cost:
-                faults.append(f"{gold!r} for {said!r} is right and must cost 0, found {cost:g}")
-            if gold != said and cost is None:
-                faults.append(f"{said!r} for {gold!r} is missing")
+        names = dict.fromkeys([*self.costs, *(predicted for row in self.costs.values() for predicted in row)])
+        faults = [f"{name!r} is not declared" for name in names if match_label(name, labels) is None]
+        costs = {(a, b): declared.get((normalise_label(a), normalise_label(b))) for a in labels for b in labels}
+        for (gold, predicted), cost in costs.items():
+            if gold == predicted and cost:
+                faults.append(f"{gold!r} for {predicted!r} is right and must cost 0, found {cost:g}")
+            if gold != predicted and cost is None:
+                faults.append(f"{predicted!r} for {gold!r} is missing")
         if faults:
             raise ValueError(f"costs: {'; '.join(faults)}; allowed labels: {', '.join(labels)}")
-        return tuple(tuple(known[gold, said] or 0.0 for said in labels) for gold in labels)
+        return tuple(tuple(costs[gold, predicted] or 0.0 for predicted in labels) for gold in labels)
 
 
 class CalibrationConfig(Section):
@@ -99,7 +99,7 @@ class SlicesConfig(Section):
     @field_validator("length_edges")
     @classmethod
     def _rising(cls, edges: tuple[int, ...]) -> tuple[int, ...]:
-        if any(one >= other for one, other in pairwise(edges)):
+        if any(lower >= upper for lower, upper in pairwise(edges)):
             raise ValueError(f"length_edges must rise; found {list(edges)}")
         return edges
 
