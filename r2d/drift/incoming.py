@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -34,8 +35,7 @@ MIN_TEXTS_TO_SHOW = 20
 MAX_SHOWN_WORDS = 12
 
 
-@dataclass(frozen=True)
-class ChangedWord:
+class ChangedWord(NamedTuple):
     """A word and the share of texts that hold it, in the reference and in the calls (`found`)."""
 
     word: str

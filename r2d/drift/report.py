@@ -93,7 +93,7 @@ class DriftReport:
             "reference": {"num_texts": self.reference.num_texts, "num_decided": self.reference.num_decided},
             "limits": self.limits.model_dump(),
             "checks": {name: asdict(check) for name, check in self.checks.items()},
-            "changed_words": [asdict(word) for word in self.changed_words],
+            "changed_words": [word._asdict() for word in self.changed_words],
         }
 
 
@@ -181,7 +181,7 @@ def measure_drift(reference: DriftReference, calls: IncomingCalls, limits: Drift
 
 def render_drift_report(report: DriftReport, *, title: str = "Drift report") -> str:
     """The page as HTML text: counts, shares, labels and frequent words; no call is quoted."""
-    return render("r2d.drift", "drift.html.j2", title=title, report=report, titles=TITLES, why=DEFERRAL_REASONS)
+    return render("r2d.drift", "report.html.j2", title=title, report=report, titles=TITLES, why=DEFERRAL_REASONS)
 
 
 NO_CALLS = DriftCheck("not measured", "The calls themselves were not given, and the predictions hold no text.")

@@ -2,26 +2,85 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
 from r2d.config.data import DataConfig
 from r2d.data.examples import SPLITS, split_of
-from r2d.evaluation import report_sections
-from r2d.evaluation.metrics import WHY_NO_CLASSES, Metrics
+from r2d.evaluation.metrics import (
+    WHY_NO_CLASSES,
+    Comparator,
+    CurvePoint,
+    IntervalEstimate,
+    LabelIntervals,
+    LabelMetrics,
+    Metrics,
+    SafetyMetrics,
+    SelectiveMetrics,
+)  # fmt: skip
+from r2d.evaluation.plots import reliability_diagram, risk_coverage_curve
 from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.run import EvaluationRun
 from r2d.files import order_by_hash
-from r2d.reports.formatting import plural
+from r2d.reports.formatting import Unit, plural
 from r2d.reports.templates import render
 
 MAX_SAMPLES = 20
 MAX_WRONG_SAMPLES = 10
 MAX_MATRIX_LABELS = 30
 """A confusion matrix of more labels cannot be read in a table and is left out."""
+
+
+Tone = Literal["bad", "plain", "aside"]
+"""How a flag looks."""
+
+FLAGS: Mapping[str, tuple[str, Tone]] = {
+    "empty": ("nothing written", "bad"),
+    "cut": ("cut at the limit of tokens", "bad"),
+    "ungrounded_numbers": ("a number that is not in the note", "bad"),
+    "ungrounded_findings": ("a finding that is not in the note", "bad"),
+    "names_other_label": ("names another label", "bad"),
+    "copies_text": ("copied from the note", "bad"),
+    "same_as_another": ("word for word as for another note", "bad"),
+    "repeats_itself": ("repeats itself", "bad"),
+    "names_own_label": ("names its own label", "plain"),
+    "deferred": ("confidence too low to show: goes to a person", "aside"),
+}
+"""Key -> its words and tone. All but the last are faults of a rationale."""
+
+
+class Caption(NamedTuple):
+    """How a metric of labels is shown."""
+
+    key: str
+    name: str
+    unit: Unit
+    difference_unit: Unit
+    better: int
+    """Sign of a difference that is an improvement."""
+
+
+UNDER_TRIAGE = Caption("under_triage_rate", "Under-triage", "share", "points", -1)
+ACCURACY = Caption("accuracy", "Accuracy", "share", "points", 1)
+MACRO_F1 = Caption("macro_f1", "Macro-F1", "decimal", "signed", 1)
+OVER_TRIAGE = Caption("over_triage_rate", "Over-triage", "share", "points", -1)
+
+RATIONALE_CAPTIONS: Mapping[str, tuple[str, str, Unit]] = {
+    "bleu": ("sacreBLEU", "0 to 100", "score"),
+    "paper_bleu": ("Paper BLEU", "0 to 1", "decimal"),
+    "rouge_l": ("ROUGE-L", "0 to 1", "decimal"),
+    "chrf": ("chrF, all rows at once", "0 to 100", "score"),
+    "sentence_chrf": ("chrF, mean of the rows", "0 to 100", "score"),
+    "bertscore_f1": ("BERTScore F1", "", "decimal"),
+    "bertscore_precision": ("BERTScore precision", "", "decimal"),
+    "bertscore_recall": ("BERTScore recall", "", "decimal"),
+}
+"""Metric of rationales -> name, scale and unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +102,7 @@ class Sample:
     gold_rationale: str
     predicted_rationale: str
     flags: Sequence[str] = ()
-    """Keys of `report_sections.FLAGS`."""
+    """Keys of `FLAGS`."""
 
     @property
     def verdict(self) -> str:
@@ -143,7 +202,7 @@ def choose_samples(test: pa.Table, predictions: Predictions, table: pa.Table, *,
 def render_report(facts: ReportFacts) -> str:
     """The page as HTML text, with style and charts inside; every text of `facts` is escaped."""
     metrics, per_row = facts.metrics, not facts.labels
-    intervals = metrics.intervals
+    compared = compared_systems(metrics)
     return render(
         "r2d.evaluation",
         "report.html.j2",
@@ -151,9 +210,140 @@ def render_report(facts: ReportFacts) -> str:
         facts=facts,
         metrics=metrics,
         per_row=per_row,
-        confidence=f"{100 * intervals.confidence:g} %" if intervals else None,
+        confidence=f"{100 * metrics.intervals.confidence:g} %" if metrics.intervals else None,
         why_no_classes=WHY_NO_CLASSES,
         max_matrix_labels=MAX_MATRIX_LABELS,
-        missing=report_sections.why_missing(metrics, per_row=per_row, ordered=facts.ordered),
-        sections=report_sections,
+        missing=why_missing(metrics, per_row=per_row, ordered=facts.ordered),
+        flags=FLAGS,
+        rationale_captions=RATIONALE_CAPTIONS,
+        slice_captions=(UNDER_TRIAGE, ACCURACY, MACRO_F1, OVER_TRIAGE),
+        slice_groups=[
+            (by.removeprefix("attributes."), list(rows))
+            for by, rows in groupby(metrics.slices.slices if metrics.slices else (), lambda row: row.by)
+        ],
+        slices_to_champion={(row.by, row.value): row.difference for row in metrics.champion_slices or ()},
+        systems=systems(metrics),
+        compared=compared,
+        differences=differences(compared),
+        levels_apart=levels_apart,
+        curve_points=curve_points,
+        verdict_of=verdict_of,
+        judged=judged,
+        reliability_diagram=reliability_diagram,
+        risk_coverage_curve=risk_coverage_curve,
     )
+
+
+def why_missing(metrics: Metrics, *, per_row: bool, ordered: bool) -> Mapping[str, str]:
+    """Section -> why it was not measured, as a sentence; empty for a section that was."""
+    reasons: defaultdict[str, str] = defaultdict(str)
+    if per_row:
+        reasons |= dict.fromkeys(
+            ("safety", "differences", "decisions", "calibration", "selective", "slices"),
+            "Not measured: each row has options of its own, so that there is no set of labels to count by.",
+        )
+    elif not ordered:
+        reasons["safety"] = (
+            "Not measured: the labels have no declared order of urgency (data.labels.ordered), so that no error is "
+            "more harmful than another as far as this page knows."
+        )
+    if metrics.calibration is None and not per_row:
+        reasons["calibration"] = reasons["selective"] = (
+            "Not measured: temperature and threshold are chosen on validation notes, and there are none."
+        )
+    if metrics.rationale is None:
+        reasons |= dict.fromkeys(
+            ("rationale", "alignment", "flip"), f"Not measured: the method {metrics.method} writes no rationale."
+        )
+    elif not metrics.flip_test.num_rows:
+        reasons["flip"] = (
+            f"Not measured: no decision of the {metrics.flip_test.num_without_other_label} has another label to be "
+            "flipped to."
+            if metrics.flip_test.num_without_other_label
+            else f"Not measured: the method {metrics.method} does not write its rationale for a label."
+        )
+    return reasons
+
+
+def verdict(difference: IntervalEstimate, better: int) -> str:
+    """`better` or `worse`; `not told apart` where the interval holds 0, `no interval` where there is none."""
+    if difference.value is None or difference.low is None:
+        return "no interval"
+    if not difference.excludes_zero:
+        return "not told apart"
+    return "better" if difference.value * better > 0 else "worse"
+
+
+def verdict_of(difference: IntervalEstimate, better: int) -> str:
+    """`better` or `worse`; `not told apart` where the interval holds 0, `no interval` where there is none."""
+    if difference.value is None or difference.low is None:
+        return "no interval"
+    if not difference.excludes_zero:
+        return "not told apart"
+    return "better" if difference.value * better > 0 else "worse"
+
+
+def levels_apart(safety: SafetyMetrics) -> list[tuple[int, int, int]]:
+    """(levels, rows that many levels too low, rows that many too high), up to the largest error."""
+    under, over = safety.under_triage.by_levels or {}, safety.over_triage.by_levels or {}
+    return [(step, under.get(step, 0), over.get(step, 0)) for step in range(1, max([0, *under, *over]) + 1)]
+
+
+class System(NamedTuple):
+    """A model or baseline on the test rows."""
+
+    name: str
+    label: LabelMetrics
+    is_model: bool = False
+
+    @property
+    def under_triage_rate(self) -> float:
+        """Share right of the diagonal of the confusion matrix, answers that are no label included."""
+        under = sum(sum(row[gold + 1 :]) for gold, row in enumerate(self.label.confusion_matrix))
+        return under / self.label.num_rows
+
+
+def systems(metrics: Metrics) -> list[System]:
+    """The model under both decodings, the champion where it was compared, and the baselines."""
+    rows = [System(f"This model, {metrics.decoding} decoding", metrics.label, is_model=True)]
+    if other := metrics.other_decoding:
+        rows.append(System(f"This model, {other.decoding} decoding", other.label, is_model=True))
+    if metrics.champion is not None and metrics.champion.label is not None:
+        rows.append(System(f"Champion {metrics.champion.reference}", metrics.champion.label))
+    return rows + [System(baseline.caption, label) for baseline, label in metrics.baselines.items()]
+
+
+def compared_systems(metrics: Metrics) -> list[tuple[str, LabelIntervals]]:
+    """(name, difference of this model to it) of each other system, the champion first."""
+    rows = [(other.caption, row) for other, row in metrics.differences.items() if other != Comparator.CHAMPION]
+    champion = metrics.differences.get(Comparator.CHAMPION)
+    if champion is None or metrics.champion is None:
+        return rows
+    return [(f"champion {metrics.champion.reference}", champion), *rows]
+
+
+def differences(
+    compared: Sequence[tuple[str, LabelIntervals]],
+) -> list[tuple[Caption, float, list[tuple[str, IntervalEstimate]]]]:
+    """(metric, largest distance from 0 for the axis, difference to each other system), metric by metric."""
+    groups = []
+    for caption in (UNDER_TRIAGE, MACRO_F1, ACCURACY):
+        estimates = [(name, getattr(difference, caption.key)) for name, difference in compared]
+        rows = [(name, estimate) for name, estimate in estimates if estimate and estimate.value is not None]
+        if rows:
+            ends = [abs(end or 0.0) for _, row in rows for end in (row.value, row.low, row.high)]
+            groups.append((caption, max(*ends, 0.01), rows))
+    return groups
+
+
+def curve_points(selective: SelectiveMetrics) -> list[CurvePoint]:
+    """The points of the risk-coverage curve nearest to a quarter, half, three quarters, nine tenths and all."""
+    points = selective.curve.points
+    nearest = (min(points, key=lambda point: abs(point.coverage - share)) for share in (0.25, 0.5, 0.75, 0.9, 1.0))
+    return list({point.coverage: point for point in nearest}.values())
+
+
+def judged(values: Mapping[str, float | None] | None) -> IntervalEstimate:
+    """A score of the judge with its interval; the judge's part of the metrics is plain JSON."""
+    values = values or {}
+    return IntervalEstimate(values.get("value"), values.get("low"), values.get("high"))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from r2d.gate.decision import COLD_START, NO_RULES, GateDecision, Verdict
 from r2d.reports.plots import AMBER, BLUE, INK, QUIET, VERMILION, new_figure, style_axes, to_image, to_svg
@@ -34,16 +33,10 @@ def gate_page(decision: GateDecision, *, model_name: str, version: str, next_ste
         verdict_title=TITLES[decision.outcome],
         next_step=next_step,
         words=WORDS,
-        rules=[_declared(verdict.rule) for verdict in decision.verdicts],
         cold_start=COLD_START,
         no_rules=NO_RULES,
         plot=plot if decision.verdicts else None,
     )
-
-
-def _declared(rule: Mapping[str, Any]) -> str:
-    """The rule as it stands in the YAML, on one line."""
-    return "{" + ", ".join(f"{name}: {value}" for name, value in rule.items()) + "}"
 
 
 def gate_picture(decision: GateDecision) -> Image:

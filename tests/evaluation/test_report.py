@@ -15,8 +15,15 @@ from jinja2 import UndefinedError
 from r2d.evaluation.label_metrics import label_metrics
 from r2d.evaluation.metrics import IntervalEstimate, OverlapMetrics, ThresholdOnTest
 from r2d.evaluation.predictions import Predictions, predictions_table
-from r2d.evaluation.report import MAX_SAMPLES, MAX_WRONG_SAMPLES, ReportFacts, choose_samples, render_report
-from r2d.evaluation.report_sections import FLAGS, RATIONALE_CAPTIONS
+from r2d.evaluation.report import (
+    FLAGS,
+    MAX_SAMPLES,
+    MAX_WRONG_SAMPLES,
+    RATIONALE_CAPTIONS,
+    ReportFacts,
+    choose_samples,
+    render_report,
+)  # fmt: skip
 from tests.evaluation.report_cases import CASES, LABELS, declared_case, invent_notes, invent_predictions
 from tests.reports.pages import Page, assert_accessible, assert_expected_page, assert_self_contained
 

@@ -92,7 +92,7 @@ def test_the_code_of_a_model_changes_with_a_loss_and_not_with_a_gate_or_a_page(c
     before = model_code_hash()
     edit(copied / "r2d" / "config" / "gate.py", '"macro-F1"', '"Macro-F1"')
     edit(copied / "r2d" / "evaluation" / "report.html.j2", "<", " <")
-    edit(copied / "r2d" / "evaluation" / "report_sections.py", '"nothing written"', '"not a word"')
+    edit(copied / "r2d" / "evaluation" / "report.py", '"nothing written"', '"not a word"')
     assert model_code_hash() == before
     edit(copied / "r2d" / "training" / "stage1.py", 'num_tokens["rationale"]', '2 * num_tokens["rationale"]')
     assert model_code_hash() != before
