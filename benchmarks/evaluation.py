@@ -25,8 +25,7 @@ from r2d.config.evaluation import EvaluationConfig
 from r2d.config.model import ModelConfig
 from r2d.config.training import Stage2Config
 from r2d.data.examples import Example, to_table
-from r2d.evaluation.champion import Champion
-from r2d.evaluation.evaluate import evaluate
+from r2d.evaluation.evaluate import Champion, evaluate
 from r2d.evaluation.run import MODEL_PARTS, PARTS
 from r2d.modeling.model_folder import finish_model_folder
 

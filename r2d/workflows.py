@@ -26,8 +26,7 @@ from r2d.modeling.load import count_tokens
 from r2d.rationales.ingest import Ingestion, ingest
 
 if TYPE_CHECKING:
-    from r2d.evaluation.champion import Champion
-    from r2d.evaluation.evaluate import Evaluation
+    from r2d.evaluation.evaluate import Champion, Evaluation
 
 
 def validate_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None = None) -> Validation:

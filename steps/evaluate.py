@@ -47,7 +47,7 @@ def evaluate(
         champion: `name/version` of the champion, measured on the same rows.
     """
     from mlops.registry.versions import download
-    from r2d.evaluation.champion import Champion
+    from r2d.evaluation.evaluate import Champion
     from r2d.evaluation.evaluate import evaluate as measure
     from r2d.evaluation.plots import decisions_picture
 

@@ -82,7 +82,7 @@ def evaluate(
     compare_with: Annotated[str | None, typer.Option(help="Another model, measured on the same rows.")] = None,
 ) -> None:
     """Measure a model: labels, safety, calibration, rationales; metrics.json, predictions.parquet, report.html."""
-    from r2d.evaluation.champion import Champion
+    from r2d.evaluation.evaluate import Champion
     from r2d.workflows import evaluate_to_folder
 
     champion = None if compare_with is None else Champion(compare_with, model_folder(compare_with))

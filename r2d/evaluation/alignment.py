@@ -44,18 +44,33 @@ _TOKEN = re.compile(r"[^\W_]+|[^\w\s-]")
 """Words, and signs that can set labels apart (A+, C#); spaces, hyphens and underscores do not count."""
 
 
-def alignment_metrics(predict_labels: PredictLabels, predictions: Predictions) -> AlignmentMetrics:
+class LabelReader:
+    """The label that the model comes to from a text alone; each text is read once for the same options."""
+
+    def __init__(self, predict_labels: PredictLabels) -> None:
+        self._predict_labels = predict_labels
+        self._labels: dict[tuple[str, tuple[str, ...]], str] = {}
+
+    def __call__(self, texts: Sequence[str], options: Sequence[Sequence[str]]) -> IntArray:
+        """[texts]: index of each label, as `label_indices`; an empty text leads to none. Long texts are read first."""
+        rows = list(zip(texts, map(tuple, options), strict=True))
+        new = {row for row in rows if row[0].strip()} - self._labels.keys()
+        if new:
+            longest_first = sorted(new, key=lambda row: (-len(row[0]), row))
+            self._labels |= zip(longest_first, self._predict_labels(*zip(*longest_first, strict=True)), strict=True)
+        return label_indices([self._labels.get(row) for row in rows], options)
+
+
+def alignment_metrics(read_label: LabelReader, predictions: Predictions) -> AlignmentMetrics:
     """Predict once more from the rationales alone, and compare.
 
     A label outside the row's set agrees with nothing, not even with itself. So does an empty rationale: what the model
     makes of no text at all says nothing of a rationale (our departure; the papers do not treat it).
-
-    Args:
-        predict_labels: the model's own `predict: {text}`, in the decoding of the headline.
     """
     num_rows = len(predictions)
-    texts = [*predictions.rationales, *predictions.gold_rationales]
-    from_texts = _predict_from(predict_labels, texts, [*predictions.options, *predictions.options])
+    from_texts = read_label(
+        [*predictions.rationales, *predictions.gold_rationales], [*predictions.options, *predictions.options]
+    )
     from_own, from_gold = from_texts[:num_rows], from_texts[num_rows:]
     has_gold = np.array([bool(text.strip()) for text in predictions.gold_rationales])
     return AlignmentMetrics(
@@ -68,35 +83,7 @@ def alignment_metrics(predict_labels: PredictLabels, predictions: Predictions) -
     )
 
 
-def _predict_from(predict_labels: PredictLabels, texts: Sequence[str], options: Sequence[Sequence[str]]) -> IntArray:
-    """[texts]: index of the label that each text leads to, as `label_indices`; an empty text leads to none. Each
-    distinct text is predicted once for the same options, long ones first."""
-    rows = list(zip(texts, map(tuple, options), strict=True))
-    distinct = sorted({row for row in rows if row[0].strip()}, key=lambda row: (-len(row[0]), row))
-    labels = predict_labels([text for text, _ in distinct], [labels for _, labels in distinct])
-    predicted = dict(zip(distinct, labels, strict=True))
-    return label_indices([predicted.get(row) for row in rows], options)
-
-
-def memoized(predict_labels: PredictLabels) -> PredictLabels:
-    """The same function, which predicts no text twice for the same options: masked rationales are mostly unchanged."""
-    labels_of: dict[tuple[str, tuple[str, ...]], str] = {}
-
-    def predict(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
-        rows = [(text, tuple(labels)) for text, labels in zip(texts, options, strict=True)]
-        new = [row for row in dict.fromkeys(rows) if row not in labels_of]
-        if new:
-            labels = predict_labels([text for text, _ in new], [options for _, options in new])
-            labels_of.update(zip(new, labels, strict=True))
-        return [labels_of[row] for row in rows]
-
-    return predict
-
-
-# --- masked labels ---
-
-
-def masked_alignment(predict_labels: PredictLabels, predictions: Predictions) -> MaskedAlignment:
+def masked_alignment(read_label: LabelReader, predictions: Predictions) -> MaskedAlignment:
     """`alignment_metrics` of rationales in which every label of the row is masked.
 
     A rationale of which only masks and signs remain is empty, and like every empty one agrees with nothing;
@@ -104,20 +91,19 @@ def masked_alignment(predict_labels: PredictLabels, predictions: Predictions) ->
     """
 
     def masked(texts: Sequence[str]) -> list[str]:
-        rows = zip(texts, predictions.options, strict=True)
-        new = [(text, mask_labels(text, labels)) for text, labels in rows]
+        rows = [(text, mask_labels(text, labels)) for text, labels in zip(texts, predictions.options, strict=True)]
         return [
-            rest if rest == text or any(sign.isalnum() for sign in rest.replace(MASK, "")) else "" for text, rest in new
+            rest if rest == text or any(sign.isalnum() for sign in rest.replace(MASK, "")) else ""
+            for text, rest in rows
         ]
 
     rationales = masked(predictions.rationales)
-    gold_rationales = masked(predictions.gold_rationales)
-    alignment = alignment_metrics(
-        predict_labels, replace(predictions, rationales=rationales, gold_rationales=gold_rationales)
-    )
     changed = [rest for text, rest in zip(predictions.rationales, rationales, strict=True) if text != rest]
+    without_labels = replace(predictions, rationales=rationales, gold_rationales=masked(predictions.gold_rationales))
     return MaskedAlignment(
-        **asdict(alignment), num_masked=len(changed), num_nothing_left=sum(not rest for rest in changed)
+        **asdict(alignment_metrics(read_label, without_labels)),
+        num_masked=len(changed),
+        num_nothing_left=sum(not rest for rest in changed),
     )
 
 
@@ -152,12 +138,9 @@ def _stem(word: str) -> str:
     return f"{stem[:-1]}t" if len(stem) > 4 and stem.endswith(("anc", "enc")) else stem
 
 
-# --- another label ---
-
-
 def flip_test(
     explain: Explain,
-    predict_labels: PredictLabels,
+    read_label: LabelReader,
     predictions: Predictions,
     texts: Sequence[str],
     *,
@@ -182,9 +165,8 @@ def flip_test(
 
     columns = (predictions.predicted_labels, predictions.label_probabilities, predictions.options)
     other_labels = [other_label(*row) for row in zip(*columns, strict=True)]
-    rows = [row for row, label in enumerate(other_labels) if label is not None]
-    num_without = len(other_labels) - len(rows)
-    by_hash = [rows[index] for index in order_by_hash([predictions.ids[row] for row in rows])]
+    by_hash = [row for row in order_by_hash(predictions.ids) if other_labels[row] is not None]
+    num_without = len(predictions) - len(by_hash)
     rows = sorted(by_hash[:max_rows])
     if not rows:
         return FlipTest(num_without_other_label=num_without)
@@ -198,8 +180,7 @@ def flip_test(
         for first, second, same in zip(before, after, identical, strict=True)
     ]
     own, other = predictions.predicted[rows], label_indices(asked, options)
-    from_before = _predict_from(predict_labels, before, options)
-    from_after = _predict_from(predict_labels, after, options)
+    from_before, from_after = read_label(before, options), read_label(after, options)
     return FlipTest(
         num_rows=len(rows),
         num_without_other_label=num_without,

@@ -11,8 +11,8 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from r2d.errors import DataError
@@ -44,13 +44,11 @@ def evaluate_baselines(
         return {}, {}
     train_labels = train["label"].to_pylist()
     if not predictions.labels:
-        chances = {
-            Comparator.RANDOM_OPTION: random_option_chances(predictions.options),
-            Comparator.FREQUENT_OPTION: frequent_option_chances(
-                train_labels, predictions.gold_labels, predictions.options
-            ),
-        }
-        return {name: without_classes(of_rows) for name, of_rows in chances.items()}, {}
+        known = {Comparator.RANDOM_OPTION: [], Comparator.FREQUENT_OPTION: train_labels}
+        return {
+            name: without_classes(frequent_option_chances(labels, predictions.gold_labels, predictions.options))
+            for name, labels in known.items()
+        }, {}
     labels = {
         Comparator.MAJORITY_CLASS: majority_baseline(train_labels, len(test)),
         Comparator.LINEAR_MODEL: linear_baseline(train["text"].to_pylist(), train_labels, test["text"].to_pylist()),
@@ -77,6 +75,9 @@ def linear_baseline(
     for sparse text is tens of times faster than the multinomial fit, and as good.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+    from sklearn.multiclass import OneVsRestClassifier
 
     if len(set(train_labels)) < 2:
         return majority_baseline(train_labels, len(test_texts))
@@ -90,15 +91,30 @@ def linear_baseline(
     except ValueError:  # no word occurs twice
         vectorizer.set_params(min_df=1)
         train = vectorizer.fit_transform(train_texts)
-    strength = _choose_strength(train, train_labels, seed)
-    logger.info("linear baseline: %d rows, %d terms, C = %g", train.shape[0], train.shape[1], strength)
-    model = _classifier(strength, seed).fit(train, list(train_labels))
-    return [str(label) for label in model.predict(vectorizer.transform(test_texts))]
-
-
-def random_option_chances(options: Sequence[Sequence[str]]) -> list[float]:
-    """Probability of each row of being right when one of its options is drawn: exact, nothing is drawn."""
-    return [1 / len(set(map(normalise_label, row_options))) for row_options in options]
+    # C is chosen by cross-validation, unless too few rows are labelled to tell.
+    classifier = OneVsRestClassifier(
+        LogisticRegression(
+            C=REGULARISATION_GRID[len(REGULARISATION_GRID) // 2], class_weight="balanced", solver="liblinear",
+            dual=True, tol=1e-2, max_iter=1000, random_state=seed,
+        )
+    )  # fmt: skip
+    rows = np.random.default_rng(seed).permutation(train.shape[0])[:MAX_SEARCH_ROWS]
+    searched = [train_labels[row] for row in rows]
+    if sum(count >= NUM_FOLDS for count in Counter(searched).values()) >= 2:
+        search = GridSearchCV(
+            classifier,
+            {"estimator__C": REGULARISATION_GRID},
+            scoring="f1_macro",
+            cv=StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed),
+            refit=False,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a rare class may be missing from a fold
+            search.fit(train[rows], searched)
+        classifier.set_params(**search.best_params_)
+    classifier.fit(train, list(train_labels))
+    logger.info("linear baseline: %d rows, %d terms, C = %g", *train.shape, classifier.estimator.C)
+    return [str(label) for label in classifier.predict(vectorizer.transform(test_texts))]
 
 
 def frequent_option_chances(
@@ -106,8 +122,8 @@ def frequent_option_chances(
 ) -> list[float]:
     """Probability of each row of being right when its option is taken that most training rows have as their label.
 
-    Of equally frequent options each is taken equally often; where training knows none of them, that is a draw among
-    all.
+    Of equally frequent options each is taken equally often; where training knows none of them, or there is no training
+    label, that is a draw among all.
     """
     counts = Counter(normalise_label(label) for label in train_labels)
     chances = []
@@ -117,35 +133,3 @@ def frequent_option_chances(
         best = [option for option, count in frequencies.items() if count == highest]
         chances.append((normalise_label(label) in best) / len(best))
     return chances
-
-
-def _classifier(strength: float, seed: int) -> Any:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.multiclass import OneVsRestClassifier
-
-    model = LogisticRegression(
-        C=strength, class_weight="balanced", solver="liblinear", dual=True, tol=1e-2, max_iter=1000, random_state=seed
-    )
-    return OneVsRestClassifier(model)
-
-
-def _choose_strength(train: Any, labels: Sequence[str], seed: int) -> float:
-    """C with the best cross-validated macro-F1; the middle one where too few rows are labelled to tell."""
-    import numpy as np
-    from sklearn.model_selection import GridSearchCV, StratifiedKFold
-
-    rows = np.random.default_rng(seed).permutation(train.shape[0])[:MAX_SEARCH_ROWS]
-    searched = [labels[row] for row in rows]
-    if sum(count >= NUM_FOLDS for count in Counter(searched).values()) < 2:
-        return REGULARISATION_GRID[len(REGULARISATION_GRID) // 2]
-    search = GridSearchCV(
-        _classifier(1.0, seed),
-        {"estimator__C": REGULARISATION_GRID},
-        scoring="f1_macro",
-        cv=StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed),
-        refit=False,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a rare class may be missing from a fold
-        search.fit(train[rows], searched)
-    return float(search.best_params_["estimator__C"])

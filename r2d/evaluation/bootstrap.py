@@ -11,7 +11,7 @@ group at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -42,15 +42,26 @@ def bootstrap_intervals(
         sums: [groups, columns].
         trials: name of each metric that is a proportion -> groups that have a row in its denominator.
     """
+    return bootstrap_blocks([sums], statistics, config, [trials or {}])[0]
+
+
+def bootstrap_blocks(
+    blocks: Sequence[FloatArray], statistics: Statistics, config: IntervalsConfig, trials: Sequence[Mapping[str, int]]
+) -> list[dict[str, IntervalEstimate]]:
+    """`bootstrap_intervals` of several sums of the same groups, each with its trials, all from one draw."""
+    sums = np.stack(blocks, axis=1)  # [groups, blocks, columns]
     total = sums.sum(axis=0)
-    values, resampled, jackknife = (
-        statistics(total), statistics(resampled_sums(sums, config)), statistics(total - sums)
-    )  # fmt: skip
-    trials = trials or {}
-    return {
-        name: _estimate(float(values[name]), resampled[name], jackknife[name], config.confidence, trials.get(name))
-        for name in values
-    }
+    values, jackknife = statistics(total), statistics(total - sums)
+    resampled = statistics(resampled_sums(sums, config))
+    return [
+        {
+            name: _estimate(
+                float(values[name][i]), resampled[name][:, i], jackknife[name][:, i], config.confidence, known.get(name)
+            )
+            for name in values
+        }
+        for i, known in enumerate(trials)
+    ]
 
 
 def bootstrap_differences(
@@ -73,17 +84,21 @@ def bootstrap_differences(
 
 
 def resampled_sums(sums: FloatArray, config: IntervalsConfig) -> FloatArray:
-    """[resamples, columns]: in each resample as many groups as there are, drawn with replacement."""
-    num_groups = len(sums)
+    """[resamples, ...]: in each resample as many groups as there are, drawn with replacement.
+
+    Args:
+        sums: [groups, ...].
+    """
+    num_groups, columns = len(sums), sums.reshape(len(sums), -1)
     generator = np.random.default_rng(config.seed)
-    resampled = np.empty((config.num_resamples, sums.shape[1]))
+    portions = []
     at_a_time = max(1, DRAWS_AT_A_TIME // num_groups)
     for start in range(0, config.num_resamples, at_a_time):
-        end = min(start + at_a_time, config.num_resamples)
-        draws = generator.integers(num_groups, size=(end - start, num_groups), dtype=np.int32)
+        num_resamples = min(at_a_time, config.num_resamples - start)
+        draws = generator.integers(num_groups, size=(num_resamples, num_groups), dtype=np.int32)
         counts = np.stack([np.bincount(draw, minlength=num_groups) for draw in draws])
-        resampled[start:end] = counts.astype(np.float64) @ sums
-    return resampled
+        portions.append(counts.astype(np.float64) @ columns)
+    return np.concatenate(portions).reshape(-1, *sums.shape[1:])
 
 
 def mcnemar(first_correct: BoolArray, second_correct: BoolArray, groups: IntArray) -> McNemarTest:
@@ -122,33 +137,27 @@ def upper_bound(num_events: int, num_rows: int, confidence: float) -> float:
 def _estimate(
     value: float, resampled: FloatArray, jackknife: FloatArray, confidence: float, trials: int | None
 ) -> IntervalEstimate:
+    from scipy.special import ndtr, ndtri  # type: ignore[import-untyped]
+
     if np.isnan(value):
         return IntervalEstimate(None)
     defined = resampled[np.isfinite(resampled)]
     if len(defined) < MIN_DEFINED_SHARE * len(resampled):
         return IntervalEstimate(value)
-    if np.ptp(defined) > 1e-12:
-        low, high = np.quantile(defined, _bca_levels(value, defined, jackknife, confidence))
-        return IntervalEstimate(value, float(low), float(high), "bca")
-    if trials and value in (0.0, 1.0):
+    if np.ptp(defined) <= 1e-12:
+        if not trials or value not in (0.0, 1.0):
+            return IntervalEstimate(value)
         bound = upper_bound(0, trials, (1 + confidence) / 2)
-        low, high = (0.0, bound) if value == 0.0 else (1 - bound, 1.0)
-        return IntervalEstimate(value, low, high, "exact")
-    return IntervalEstimate(value)
-
-
-def _bca_levels(value: float, resampled: FloatArray, jackknife: FloatArray, confidence: float) -> FloatArray:
-    """The quantiles of the resamples that are the ends of the interval (Efron 1987, eq. 2.3 and 6.6)."""
-    from scipy.special import ndtr, ndtri  # type: ignore[import-untyped]
-
-    equal = np.isclose(resampled, value, rtol=1e-12, atol=1e-12)
-    below = ((resampled < value) & ~equal).mean() + equal.mean() / 2  # rates are steps: half of the ties lie below
-    bias = ndtri(np.clip(below, 0.5 / len(resampled), 1 - 0.5 / len(resampled)))
-    defined = jackknife[np.isfinite(jackknife)]
-    distance = defined.mean() - defined if len(defined) else np.zeros(1)
+        return IntervalEstimate(value, *((0.0, bound) if value == 0.0 else (1 - bound, 1.0)), "exact")
+    # The quantiles of the resamples that are the ends of the interval (Efron 1987, eq. 2.3 and 6.6).
+    equal = np.isclose(defined, value, rtol=1e-12, atol=1e-12)
+    below = ((defined < value) & ~equal).mean() + equal.mean() / 2  # rates are steps: half of the ties lie below
+    bias = ndtri(np.clip(below, 0.5 / len(defined), 1 - 0.5 / len(defined)))
+    left_out = jackknife[np.isfinite(jackknife)]
+    distance = left_out.mean() - left_out if len(left_out) else np.zeros(1)
     spread = float((distance**2).sum())
     acceleration = float((distance**3).sum()) / (6 * spread**1.5) if spread > 1e-24 else 0.0
     ends = bias + ndtri(np.array([(1 - confidence) / 2, (1 + confidence) / 2]))
     # The acceleration is at most 1/6 in size, so the denominator stays positive but for extreme confidences.
-    levels: FloatArray = ndtr(bias + ends / np.maximum(1 - acceleration * ends, 1e-3))
-    return levels
+    low, high = np.quantile(defined, ndtr(bias + ends / np.maximum(1 - acceleration * ends, 1e-3)))
+    return IntervalEstimate(value, float(low), float(high), "bca")

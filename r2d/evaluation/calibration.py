@@ -164,32 +164,34 @@ def select_threshold(validation: Predictions, *, ordered: bool, config: Selectiv
     ranks = np.ceil(np.arange(NUM_COVERAGES, 0, -1) / NUM_COVERAGES * len(falling)).astype(int) - 1
     # Above 0, rising: about 100 %, 95 %, ... 5 % of the rows, chosen without looking at the errors.
     tried = np.unique(np.concatenate([falling[falling > 0][-1:], falling[ranks[falling[ranks] > 0]]]))
-    threshold, lowest = None, np.inf
-    reason: str | None = "no validation row has a declared label"
+    accepted = confidence >= tried[:, None]
+    num_accepted, num_errors = accepted.sum(axis=1), (accepted & is_error).sum(axis=1)
+    risks, bounds = num_errors / num_accepted, None
+    if config.bound_confidence is not None:
+        each = 1 - (1 - config.bound_confidence) / max(1, len(tried))
+        bounds = np.array([upper_bound(*counts, each) for counts in zip(num_errors, num_accepted, strict=True)])
+    limited = risks if bounds is None else bounds
+    threshold, reason = None, None
     on_validation = ThresholdOnValidation(
         num_rows=len(validation), rows_share_groups=rows_share_groups(validation.groups)
     )
-    for value in tried:
-        accepted = confidence >= value
-        num_accepted, num_errors = int(accepted.sum()), int((accepted & is_error).sum())
-        limited, bound = num_errors / num_accepted, None
-        if config.bound_confidence is not None:
-            each = 1 - (1 - config.bound_confidence) / len(tried)
-            limited = bound = upper_bound(num_errors, num_accepted, each)
-        if limited <= config.max_risk:
-            threshold, reason = float(value), None
-            on_validation = replace(
-                on_validation,
-                coverage=num_accepted / len(confidence),
-                risk=num_errors / num_accepted,
-                upper_bound=bound,
-            )
-            break
-        lowest = min(lowest, limited)
-        reason = (
-            f"no threshold reaches it: the lowest {'share' if bound is None else 'upper bound'} among {len(tried)} "
-            f"coverages is {lowest:.4f}, max_risk is {config.max_risk:g}; more validation rows make a bound tighter"
+    if (limited <= config.max_risk).any():
+        first = int(np.argmax(limited <= config.max_risk))
+        threshold = float(tried[first])
+        on_validation = replace(
+            on_validation,
+            coverage=int(num_accepted[first]) / len(confidence),
+            risk=float(risks[first]),
+            upper_bound=None if bounds is None else float(bounds[first]),
         )
+    elif len(tried):
+        reason = (
+            f"no threshold reaches it: the lowest {'share' if bounds is None else 'upper bound'} among {len(tried)} "
+            f"coverages is {limited.min():.4f}, max_risk is {config.max_risk:g}; more validation rows make a bound "
+            "tighter"
+        )
+    else:
+        reason = "no validation row has a declared label"
     return ThresholdChoice(
         risk=risk,
         max_risk=config.max_risk,
@@ -219,8 +221,7 @@ def evaluate_threshold(test: Predictions, choice: ThresholdChoice, interval: Int
         on_test = ThresholdOnTest(
             num_rows=len(test), **estimates, held=None if value is None else value <= choice.max_risk
         )
-    chosen = {column.name: getattr(choice, column.name) for column in fields(ThresholdChoice)}
-    return SelectiveMetrics(**chosen, test=on_test, curve=risk_coverage_curve(test.confidence, is_error))
+    return SelectiveMetrics(**vars(choice), test=on_test, curve=risk_coverage_curve(test.confidence, is_error))
 
 
 def is_risky_error(predictions: Predictions, risk: Risk) -> BoolArray:
@@ -266,7 +267,7 @@ class FittedCalibration:
     def fit(cls, validation: Predictions, *, ordered: bool, config: SelectiveConfig) -> FittedCalibration:
         """Fit the temperature, and choose the threshold on the scaled probabilities."""
         temperature = fit_temperature(validation.probabilities, validation.gold)
-        scaled = replace(validation, probabilities=scale_probabilities(validation.probabilities, temperature.value))
+        scaled = scale(validation, temperature)
         return cls(temperature, select_threshold(scaled, ordered=ordered, config=config))
 
     @classmethod
@@ -277,20 +278,18 @@ class FittedCalibration:
             TypeAdapter(ThresholdChoice).validate_python(stored.facts["selective"]),
         )
 
-    def scale(self, predictions: Predictions) -> Predictions:
-        """The predictions with scaled probabilities."""
-        return replace(
-            predictions, probabilities=scale_probabilities(predictions.probabilities, self.temperature.value)
-        )
 
-    def for_model(self) -> Calibration:
-        """The content of `calibration.json` in the model folder."""
-        return Calibration.of(asdict(self.temperature), asdict(self.threshold))
+def scale(predictions: Predictions, temperature: TemperatureFit) -> Predictions:
+    """The predictions with scaled probabilities."""
+    return replace(predictions, probabilities=scale_probabilities(predictions.probabilities, temperature.value))
 
 
 def calibration_of(metrics: Metrics) -> Calibration | None:
-    """The content of `calibration.json` from the metrics of a model; None where nothing was calibrated."""
+    """The content of `calibration.json` in the model folder; None where nothing was calibrated."""
     if metrics.calibration is None or metrics.selective is None:
         return None
-    chosen = {column.name: getattr(metrics.selective, column.name) for column in fields(ThresholdChoice)}
-    return FittedCalibration(metrics.calibration.temperature, ThresholdChoice(**chosen)).for_model()
+    selective = asdict(metrics.selective)
+    return Calibration.of(
+        asdict(metrics.calibration.temperature),
+        {column.name: selective[column.name] for column in fields(ThresholdChoice)},
+    )

@@ -16,10 +16,15 @@ from r2d.config.evaluation import EvaluationConfig
 from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import split_of
 from r2d.errors import ConfigError
-from r2d.evaluation.alignment import alignment_metrics, flip_test, masked_alignment, memoized
+from r2d.evaluation.alignment import LabelReader, PredictLabels, alignment_metrics, flip_test, masked_alignment
 from r2d.evaluation.baselines import evaluate_baselines
-from r2d.evaluation.calibration import FittedCalibration, calibration_metrics, evaluate_threshold
-from r2d.evaluation.champion import Champion, evaluate_champion
+from r2d.evaluation.calibration import (
+    FittedCalibration,
+    calibration_metrics,
+    calibration_of,
+    evaluate_threshold,
+    scale,
+)
 from r2d.evaluation.judge.judge import Judgement, judge_rationales, not_judged
 from r2d.evaluation.judge.questions import judged_rows
 from r2d.evaluation.judge.rubric import load_rubric
@@ -29,20 +34,42 @@ from r2d.evaluation.label_metrics import (
     label_intervals,
     label_metrics,
     ranking_metrics,
+    safety_metrics,
 )
-from r2d.evaluation.metrics import CalibrationResult, Comparator, FlipTest, Metrics, OtherDecoding
+from r2d.evaluation.metrics import (
+    CalibrationResult,
+    ChampionMetrics,
+    Comparator,
+    FlipTest,
+    Metrics,
+    OtherDecoding,
+)
 from r2d.evaluation.predictions import Predictions, predictions_table
-from r2d.evaluation.rationale_metrics import TABLE_SCORES, rationale_intervals, rationale_metrics, rationale_scores
+from r2d.evaluation.rationale_metrics import (
+    TABLE_SCORES,
+    overlap_metrics,
+    rationale_intervals,
+    rationale_metrics,
+    rationale_scores,
+)
 from r2d.evaluation.rationale_quality_metrics import rationale_quality
 from r2d.evaluation.report import render_report, report_facts
 from r2d.evaluation.run import EvaluationRun
-from r2d.evaluation.safety import safety_metrics
 from r2d.evaluation.slices import divide_rows, slice_differences, slice_metrics
 from r2d.modeling.calibration_file import Calibration, read_calibration
 from r2d.modeling.predictor import Predictor
 from r2d.reports.progress import Progress
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The current champion, as a folder: what a new model is compared with."""
+
+    reference: str
+    """`name/version`"""
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -138,7 +165,7 @@ def evaluate(
         metrics = evaluate_labels(run, metrics, predictions, others, fitted)
     with timer("rationale_metrics"):
         metrics, flags, scores = evaluate_rationales(run, metrics, predictor, predictions)
-    calibration = None if fitted is None else fitted.for_model()
+    calibration = calibration_of(metrics)
     table = predictions_table(predictions, test, calibration=calibration, flags=flags, scores=scores)
     with timer("judge"):
         judgement = _judge(table, run, privacy, work_dir)
@@ -146,6 +173,43 @@ def evaluate(
     with timer("report"):
         report = render_report(report_facts(run, metrics, predictions, table, data, predictor.config.name))
     return Evaluation(metrics, table, report, calibration, judgement, timer.seconds())
+
+
+def evaluate_champion(champion: Champion, run: EvaluationRun) -> tuple[ChampionMetrics, Predictions | None]:
+    """Let the champion predict and explain the test rows, and measure it as the model is measured.
+
+    A champion that decides between other labels is not compared: the metrics say why, there are no predictions, and the
+    gate decides what that means.
+
+    Raises:
+        ModelError: its folder holds no model that can decide.
+    """
+    predictor, labels, batch_size = Predictor(champion.folder), run.labels, run.config.batch_size
+    declared = predictor.labels.declared
+    if (declared is None) != labels.per_row or (declared is not None and set(declared.names) != set(labels.names)):
+        its_labels = "options of the rows" if declared is None else ", ".join(declared.names)
+        reason = f"it decides between other labels ({its_labels})"
+        logger.warning("champion %s is not compared: %s", champion.reference, reason)
+        return ChampionMetrics(reference=champion.reference, not_compared=reason), None
+    logger.info("evaluation: champion %s decides the same %d rows", champion.reference, len(run.test))
+    decisions = predictor.decide(run.texts, run.options, batch_size=batch_size)
+    predictions = Predictions.of_decisions(run.test, decisions, labels)
+    metrics = ChampionMetrics(
+        reference=champion.reference,
+        label=label_metrics(predictions),
+        under_triage_rate=float((predictions.levels > 0).mean()) if labels.ordered else None,
+        over_triage_rate=float((predictions.levels < 0).mean()) if labels.ordered else None,
+    )
+    if predictor.method.explains:
+        scores = rationale_scores(predictions.gold_rationales, predictions.rationales, run.config)
+        alignment = alignment_metrics(LabelReader(_label_decoder(predictor, batch_size)), predictions)
+        metrics = replace(metrics, rationale=overlap_metrics(scores), alignment=alignment)
+    return metrics, predictions
+
+
+def _label_decoder(predictor: Predictor, batch_size: int) -> PredictLabels:
+    """Texts and their options -> labels, in the decoding of the headline."""
+    return partial(predictor.decode_labels, decoding=predictor.config.label_decoding, batch_size=batch_size)
 
 
 def _fit_calibration(run: EvaluationRun, predictor: Predictor, stored: Calibration | None) -> FittedCalibration | None:
@@ -183,7 +247,7 @@ def evaluate_labels(
         return replace(metrics, intervals=label_intervals(predictions, LabelStatistics.of(labels), config.intervals))
     scaled, calibration, selective = predictions, None, None
     if fitted is not None:
-        scaled, num_bins = fitted.scale(predictions), config.calibration.num_bins
+        scaled, num_bins = scale(predictions, fitted.temperature), config.calibration.num_bins
         calibration = CalibrationResult(
             temperature=fitted.temperature,
             before=calibration_metrics(predictions.probabilities, predictions.gold, num_bins),
@@ -243,16 +307,15 @@ def evaluate_rationales(
     quality_of_references, _ = rationale_quality(references, run.texts, count_tokens=count_tokens)
 
     # Beside the label, by asking the model again
-    decode = partial(predictor.decode_labels, decoding=predictor.config.label_decoding, batch_size=config.batch_size)
-    predict_labels = memoized(run.timer.timed("labels_of_rationales", decode))
-    explain = run.timer.timed("flipped_rationales", partial(predictor.explain, batch_size=config.batch_size))
+    read_label = LabelReader(run.timer("labels_of_rationales")(_label_decoder(predictor, config.batch_size)))
+    explain = run.timer("flipped_rationales")(partial(predictor.explain, batch_size=config.batch_size))
     metrics = replace(
         metrics,
         rationale=rationale,
         written_quality={"model": quality, "reference": quality_of_references},
-        alignment=alignment_metrics(predict_labels, predictions),
-        masked_alignment=masked_alignment(predict_labels, predictions),
-        flip_test=flip_test(explain, predict_labels, predictions, run.texts, max_rows=config.flip_test_rows)
+        alignment=alignment_metrics(read_label, predictions),
+        masked_alignment=masked_alignment(read_label, predictions),
+        flip_test=flip_test(explain, read_label, predictions, run.texts, max_rows=config.flip_test_rows)
         if method.explains_the_label
         else FlipTest(),
     )

@@ -204,9 +204,8 @@ class Predictions:
 
 def group_numbers(ids: Sequence[str], groups: Sequence[str | None]) -> IntArray:
     """[rows]: the patient or caller of each row, numbered from 0; a row without one is a group of its own."""
-    keys = [("row", id_) if group is None else ("group", group) for id_, group in zip(ids, groups, strict=True)]
-    number = {key: index for index, key in enumerate(sorted(set(keys)))}
-    return np.array([number[key] for key in keys], dtype=np.int64)
+    keys = [f"row {id_}" if group is None else f"group {group}" for id_, group in zip(ids, groups, strict=True)]
+    return np.unique(keys, return_inverse=True)[1]
 
 
 def predictions_table(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ParamSpec, TypeVar
 
 import pyarrow as pa
 
@@ -24,12 +23,12 @@ PARTS = (
     *MODEL_PARTS, "champion", "baselines", "label_metrics", "bertscore", "rationale_metrics", "judge", "report",
 )  # fmt: skip
 
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
-
 
 class Timer:
-    """Wall time by part; while an inner part runs, the outer one stands still."""
+    """Wall time by part; while an inner part runs, the outer one stands still.
+
+    `timer(part)` is a context, and a decorator of a function whose calls belong to the part.
+    """
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
@@ -45,15 +44,6 @@ class Timer:
             spent = time.perf_counter() - started
             self._parts[part] += spent - self._inner
             self._inner = outer + spent
-
-    def timed(self, part: str, function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-        """The function, with its time counted for a part."""
-
-        def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-            with self(part):
-                return function(*args, **kwargs)
-
-        return call
 
     def seconds(self) -> dict[str, float]:
         """Seconds of each part, and `total` until now."""

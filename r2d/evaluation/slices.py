@@ -8,15 +8,15 @@ chance alone. Slices by label are not counted there: labels differ by nature.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pyarrow as pa
 
 from r2d.config.evaluation import IntervalsConfig, SlicesConfig
-from r2d.evaluation.bootstrap import bootstrap_intervals
+from r2d.evaluation.bootstrap import bootstrap_blocks, bootstrap_intervals
 from r2d.evaluation.label_metrics import LabelStatistics
 from r2d.evaluation.metrics import IntervalEstimate, MultipleLooks, SliceDifference, SliceMetrics, SlicesResult
 from r2d.evaluation.predictions import Predictions
@@ -91,53 +91,30 @@ def slice_metrics(
     A gap has no interval where the slice's own metric has none by bootstrap: of five rows without an error the
     resamples would make a certainty.
     """
-    whole_sums = statistics.sums(predictions)
-    whole = bootstrap_intervals(
-        whole_sums, lambda sums: _selected(statistics(sums)), interval, statistics.trials(whole_sums)
-    )
+    sums = statistics.sums(predictions)
+    whole = bootstrap_intervals(sums, lambda some: _selected(statistics(some)), interval, statistics.trials(sums))
     gold_labels = set(np.unique(predictions.gold))
-    measured: list[SliceMetrics] = []
-    for portion in _portions(slices, whole_sums.shape[1]):
-        sums_of_parts = [statistics.sums(predictions, part.where) for part in portion]
-        has_all_labels = [set(np.unique(predictions.gold[part.where])) == gold_labels for part in portion]
-
-        def metrics_and_gaps(
-            sums: FloatArray, has_all_labels: Sequence[bool] = has_all_labels
-        ) -> dict[str, FloatArray]:
-            blocks = np.split(sums, len(has_all_labels) + 1, axis=-1)
-            of_whole, *of_slices = (_selected(statistics(block)) for block in blocks)
-            named: dict[str, FloatArray] = {}
-            for index, metrics in enumerate(of_slices):
-                if not has_all_labels[index]:
-                    metrics["macro_f1"] = np.full_like(metrics["macro_f1"], np.nan)
-                named |= {f"{index}/{name}": value for name, value in metrics.items()}
-                named |= {f"{index}/gap/{name}": value - of_whole[name] for name, value in metrics.items()}
-            return named
-
-        trials = {
-            f"{i}/{name}": groups
-            for i, sums in enumerate(sums_of_parts)
-            for name, groups in statistics.trials(sums).items()
-        }
-        estimates = bootstrap_intervals(np.hstack([whole_sums, *sums_of_parts]), metrics_and_gaps, interval, trials)
-        for index, part in enumerate(portion):
-            figures = {name: estimates[f"{index}/{name}"] for name in whole}
-            gaps = {name: estimates[f"{index}/gap/{name}"] for name in whole}
-            num_rows = int(part.where.sum())
-            measured.append(
-                SliceMetrics(
-                    by=part.by,
-                    value=part.value,
-                    num_rows=num_rows,
-                    num_groups=len(np.unique(predictions.groups[part.where])),
-                    small=num_rows < config.min_rows,
-                    figures=figures,
-                    gaps={
-                        name: gap if figures[name].method == "bca" else IntervalEstimate(gap.value)
-                        for name, gap in gaps.items()
-                    },
-                )
+    pairs = ((statistics.sums(predictions, part.where), sums) for part in slices)
+    measured = []
+    for part, estimates in zip(slices, _paired_estimates(pairs, statistics, interval), strict=True):
+        if set(np.unique(predictions.gold[part.where])) != gold_labels:
+            estimates |= dict.fromkeys(("macro_f1", "gap/macro_f1"), IntervalEstimate(None))
+        figures = {name: estimates[name] for name in whole}
+        num_rows = int(part.where.sum())
+        measured.append(
+            SliceMetrics(
+                by=part.by,
+                value=part.value,
+                num_rows=num_rows,
+                num_groups=len(np.unique(predictions.groups[part.where])),
+                small=num_rows < config.min_rows,
+                figures=figures,
+                gaps={
+                    name: gap if figures[name].method == "bca" else IntervalEstimate(gap.value)
+                    for name, gap in _gaps(estimates).items()
+                },
             )
+        )
     looks = [gap for part in measured if part.by != BY_LABEL for gap in part.gaps.values() if gap.low is not None]
     return SlicesResult(
         confidence=interval.confidence,
@@ -162,38 +139,38 @@ def slice_differences(
     interval: IntervalsConfig,
 ) -> tuple[SliceDifference, ...]:
     """`predictions` minus `other` in every slice: two models on the same rows, paired, on the same draws of groups."""
-    differences: list[SliceDifference] = []
-    for portion in _portions(slices, 2 * statistics.sums(predictions).shape[1]):
-        blocks = [statistics.sums(model, part.where) for part in portion for model in (predictions, other)]
+    pairs = ((statistics.sums(predictions, part.where), statistics.sums(other, part.where)) for part in slices)
+    return tuple(
+        SliceDifference(
+            by=part.by,
+            value=part.value,
+            num_rows=int(part.where.sum()),
+            small=int(part.where.sum()) < config.min_rows,
+            difference=_gaps(estimates),
+        )
+        for part, estimates in zip(slices, _paired_estimates(pairs, statistics, interval), strict=True)
+    )
 
-        def paired(sums: FloatArray, num_blocks: int = len(blocks)) -> dict[str, FloatArray]:
-            metrics = [_selected(statistics(block)) for block in np.split(sums, num_blocks, axis=-1)]
-            pairs = zip(metrics[::2], metrics[1::2], strict=True)
-            return {
-                f"{index}/{name}": ours[name] - theirs[name]
-                for index, (ours, theirs) in enumerate(pairs)
-                for name in ours
-            }
 
-        estimates = bootstrap_intervals(np.hstack(blocks), paired, interval)
-        for index, part in enumerate(portion):
-            num_rows = int(part.where.sum())
-            of_slice = {
-                name.split("/")[1]: estimate for name, estimate in estimates.items() if name.startswith(f"{index}/")
-            }
-            small = num_rows < config.min_rows
-            differences.append(
-                SliceDifference(by=part.by, value=part.value, num_rows=num_rows, small=small, difference=of_slice)
-            )
-    return tuple(differences)
+def _paired_estimates(
+    pairs: Iterable[tuple[FloatArray, FloatArray]], statistics: LabelStatistics, interval: IntervalsConfig
+) -> Iterator[dict[str, IntervalEstimate]]:
+    """For each pair of sums the metrics of the first, and as `gap/{name}` the first minus the second. As many pairs at
+    a time as fit into `MAX_COLUMNS`, or one that does not."""
+
+    def metrics_and_gaps(sums: FloatArray) -> dict[str, FloatArray]:
+        first, second = (_selected(statistics(half)) for half in np.split(sums, 2, axis=-1))
+        return first | {f"gap/{name}": value - second[name] for name, value in first.items()}
+
+    remaining = iter(pairs)
+    while portion := list(islice(remaining, max(1, MAX_COLUMNS // (2 * statistics.num_columns)))):
+        trials = [statistics.trials(first) for first, _ in portion]
+        yield from bootstrap_blocks([np.hstack(pair) for pair in portion], metrics_and_gaps, interval, trials)
 
 
 def _selected(metrics: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
     return {name: metrics[name] for name in METRICS if name in metrics}
 
 
-def _portions(slices: Sequence[Slice], num_columns: int) -> Iterator[Sequence[Slice]]:
-    """As many slices at a time as fit into `MAX_COLUMNS`, or one that does not."""
-    at_a_time = max(1, MAX_COLUMNS // num_columns)
-    for start in range(0, len(slices), at_a_time):
-        yield slices[start : start + at_a_time]
+def _gaps(estimates: Mapping[str, IntervalEstimate]) -> dict[str, IntervalEstimate]:
+    return {name.removeprefix("gap/"): estimate for name, estimate in estimates.items() if name.startswith("gap/")}

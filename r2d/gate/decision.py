@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -27,11 +27,11 @@ class ComparedSlice:
     """This model minus the champion."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """The outcome of one rule."""
 
-    rule: Mapping[str, Any]
+    rule: Mapping[str, Any] = field(default_factory=dict)
     """As declared."""
     status: Status
     """`waiting`: a person is asked. `not_applicable`: there is nothing to compare with."""
@@ -94,19 +94,15 @@ class GateDecision:
     def approved(self, approval: Approval) -> GateDecision:
         """The same decision once a person has said yes."""
         reason = f"approved by {approval.by}: {approval.reason}"
-        return replace(
-            self,
-            verdicts=tuple(
-                replace(verdict, status="passed", reason=reason) if verdict.status == "waiting" else verdict
-                for verdict in self.verdicts
-            ),
+        verdicts = (
+            replace(verdict, status="passed", reason=reason) if verdict.status == "waiting" else verdict
+            for verdict in self.verdicts
         )
+        return replace(self, verdicts=tuple(verdicts))
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; `from_json` reads them."""
-        verdicts = [
-            asdict(verdict) | {"details": [asdict(part) for part in verdict.details]} for verdict in self.verdicts
-        ]
+        verdicts = TypeAdapter(tuple[Verdict, ...]).dump_python(self.verdicts, mode="json")
         return {"outcome": self.outcome, "champion": self.champion, "reasons": self.reasons(), "verdicts": verdicts}
 
     @classmethod

@@ -6,7 +6,6 @@ A rule whose metric was not measured is not met.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from r2d.config.gate import (
     GATE_METRICS,
@@ -20,7 +19,7 @@ from r2d.config.gate import (
     WithinLimit,
 )
 from r2d.evaluation.metrics import HEADLINES, ChampionMetrics, Comparator, IntervalEstimate, Metrics
-from r2d.gate.decision import Approval, ComparedSlice, GateDecision, Status, Verdict
+from r2d.gate.decision import Approval, ComparedSlice, GateDecision, Verdict
 
 BASELINES = {
     ("macro_f1", "simple"): Comparator.MAJORITY_CLASS,
@@ -38,112 +37,115 @@ def evaluate_rules(metrics: Metrics, config: GateConfig, approval: Approval | No
         approval: what a person has said of this version; it counts only for the champion it was given against.
     """
     reference = None if metrics.champion is None else metrics.champion.reference
-    decision = GateDecision(tuple(_verdict(rule, metrics) for rule in config.rules), reference)
+    verdicts = tuple(
+        replace(_verdict(rule, metrics), rule={"rule": rule.rule} | rule.model_dump(mode="json", exclude_none=True))
+        for rule in config.rules
+    )
+    decision = GateDecision(verdicts, reference)
     return decision if approval is None or approval.champion != reference else decision.approved(approval)
 
 
 def _verdict(rule: AnyRule, metrics: Metrics) -> Verdict:
     if isinstance(rule, HumanApproval):
-        return Verdict(_declared(rule), "waiting", "waits for the approval of a person (r2d approve)")
+        return Verdict(status="waiting", reason="waits for the approval of a person (r2d approve)")
     if isinstance(rule, BetterThanBaseline):
         return _better_than_baseline(rule, metrics)
+    metric, label, champion = GATE_METRICS[rule.figure], getattr(rule, "label", None), metrics.champion
+    title = metric.name if label is None else f"{metric.name} of {label}"
     if isinstance(rule, WithinLimit):
-        return _within_limit(rule, metrics)
-    champion, title = metrics.champion, _title(rule)
+        estimate = estimate_of(rule.figure, metrics, label)
+        if estimate is None or estimate.value is None:
+            return _not_met(title, "was not measured, so the limit cannot be kept")
+        return _within_limit(rule, metrics, estimate, rule.limit, title, title)
     if champion is None:
-        return Verdict(_declared(rule), "not_applicable", f"{title}: there is no champion to compare with", title)
+        reason = f"{title}: there is no champion to compare with"
+        return Verdict(status="not_applicable", reason=reason, figure=title)
     if champion.not_compared:
-        return _not_met(rule, title, f"cannot be compared with {champion.reference}: {champion.not_compared}")
-    if isinstance(rule, NotWorseThanChampion):
-        return _not_worse(rule, metrics, champion)
-    return _no_slice_worse(rule, metrics, champion)
+        return _not_met(title, f"cannot be compared with {champion.reference}: {champion.not_compared}")
+    if isinstance(rule, NoSliceWorseThanChampion):
+        return _no_slice_worse(rule, metrics, champion)
+    difference = _difference_to_champion(rule, metrics, champion)
+    if difference is None or difference.value is None:
+        return _not_met(title, f"was not measured for both this model and {champion.reference}")
+    limit = 0.0 - rule.margin if metric.higher_is_better else rule.margin
+    compared = f"{title} minus that of {champion.reference}"
+    return _within_limit(rule, metrics, difference, limit, f"{title} minus champion's", compared, signed=True)
 
 
 def _better_than_baseline(rule: BetterThanBaseline, metrics: Metrics) -> Verdict:
     headline = metrics.label.headline
     baseline, title = BASELINES[headline, rule.baseline], HEADLINES[headline]
     if baseline not in metrics.baselines:
-        return _not_met(rule, title, f"that of {baseline.caption} was not measured: there are no training rows")
+        return _not_met(title, f"that of {baseline.caption} was not measured: there are no training rows")
     if rule.by == "value":
         value, limit = metrics.label.headline_value, metrics.baselines[baseline].headline_value
-        met = value > limit
-        ours, theirs = format_comparably(value, limit)
-        reason = f"{title} {ours} is {_not(met)}above that of {baseline.caption}, {theirs}"
-        title = f"{title}, limit: {baseline.caption}"
-        return Verdict(_declared(rule), _status(met), reason, title, value=value, limit=limit)
+        (ours, theirs), met = format_comparably(value, limit), value > limit
+        reason = f"{title} {ours} is {'' if met else 'NOT '}above that of {baseline.caption}, {theirs}"
+        return _compared(
+            met, reason, f"{title}, limit: {baseline.caption}", IntervalEstimate(value), limit, GATE_METRICS[headline]
+        )
     differences = metrics.differences.get(baseline)
     difference = None if differences is None else _with_bounds(getattr(differences, headline))
     if difference is None or difference.low is None:
-        return _not_met(rule, title, f"the difference to {baseline.caption} has no interval")
-    met = difference.low > 0
-    reason = f"{title} minus that of {baseline.caption}: {difference.text()}; its lower bound is {_not(met)}above 0"
-    return Verdict(
-        _declared(rule), _status(met), reason, f"{title} minus {baseline.caption}",
-        value=difference.value, low=difference.low, high=difference.high, limit=0.0,
-    )  # fmt: skip
+        return _not_met(title, f"the difference to {baseline.caption} has no interval")
+    met, compared = difference.low > 0, f"minus that of {baseline.caption}: {difference.text()}"
+    reason = f"{title} {compared}; its lower bound is {'' if met else 'NOT '}above 0"
+    return _compared(met, reason, f"{title} minus {baseline.caption}", difference, 0.0, GATE_METRICS[headline])
 
 
-def _within_limit(rule: WithinLimit, metrics: Metrics) -> Verdict:
-    metric, title = GATE_METRICS[rule.figure], _title(rule)
-    estimate = estimate_of(rule.figure, metrics, rule.label)
-    if estimate is None or estimate.value is None:
-        return _not_met(rule, title, "was not measured, so the limit cannot be kept")
-    compared = _compared_bound(rule, estimate, metrics)
-    if compared is None:
-        return _not_met(rule, title, f"{estimate.value:.3f} has no interval to hold against the limit")
-    met, side, worse_end = _keeps_limit(metric, compared, rule.limit)
-    ours, limit = format_comparably(compared, rule.limit)
-    what = "" if compared == estimate.value else f"{worse_end} bound "
-    reason = f"{title} {estimate.text()}: {what}{ours} is {_not(met)}{side} {limit}"
-    return _measured(rule, metric, title, met, reason, estimate, rule.limit)
-
-
-def _not_worse(rule: NotWorseThanChampion, metrics: Metrics, champion: ChampionMetrics) -> Verdict:
-    metric, title = GATE_METRICS[rule.figure], _title(rule)
-    difference = _difference_to_champion(rule, metrics, champion)
-    if difference is None or difference.value is None:
-        return _not_met(rule, title, f"was not measured for both this model and {champion.reference}")
-    compared = _compared_bound(rule, difference, metrics)
-    if compared is None:
-        return _not_met(rule, title, f"the difference to {champion.reference} has no interval")
-    limit = 0.0 - rule.margin if metric.higher_is_better else rule.margin
-    met, side, worse_end = _keeps_limit(metric, compared, limit)
-    ours, limit_text = format_comparably(compared, limit, signed=True)
-    what = "it" if compared == difference.value else f"{worse_end} bound {ours}"
-    reason = (
-        f"{title} minus that of {champion.reference}: {difference.text(signed=True)}; {what} is {_not(met)}{side} "
-        f"{limit_text}"
-    )
-    return _measured(rule, metric, f"{title} minus champion's", met, reason, difference, limit)
+def _within_limit(
+    rule: WithinLimit | NotWorseThanChampion,
+    metrics: Metrics,
+    estimate: IntervalEstimate,
+    limit: float,
+    title: str,
+    compared: str,
+    *,
+    signed: bool = False,
+) -> Verdict:
+    """Hold a metric, or a difference to the champion, against a limit: its value, or the worse bound; by default the
+    bound, where this run measures intervals of the metric."""
+    metric = GATE_METRICS[rule.figure]
+    by_interval = rule.by == "interval"
+    if rule.by is None and not (isinstance(rule, NotWorseThanChampion) and metric.section == "rationale"):
+        by_interval = metric.has_interval and (metric.section == "rationale" or metrics.intervals is not None)
+    worse_end, side = ("low", "at least") if metric.higher_is_better else ("high", "at most")
+    value = getattr(estimate, worse_end) if by_interval else estimate.value
+    if value is None:
+        return _not_met(compared, f"{estimate.value:.3f} has no interval to hold against the limit")
+    met = value >= limit if metric.higher_is_better else value <= limit
+    ours, theirs = format_comparably(value, limit, signed=signed)
+    bound = "" if value == estimate.value else f"{'lower' if worse_end == 'low' else 'upper'} bound "
+    reason = f"{compared} {estimate.text(signed=signed)}: {bound}{ours} is {'' if met else 'NOT '}{side} {theirs}"
+    return _compared(met, reason, title, estimate, limit, metric)
 
 
 def _no_slice_worse(rule: NoSliceWorseThanChampion, metrics: Metrics, champion: ChampionMetrics) -> Verdict:
     metric = GATE_METRICS[rule.figure]
     title = f"worst slice, {metric.name} minus champion's"
     if metrics.champion_slices is None:
-        return _not_met(rule, title, "no slice was measured")
+        return _not_met(title, "no slice was measured")
     sign = 1 if metric.higher_is_better else -1
     compared = []
     for part in metrics.champion_slices:
         difference = part.difference.get(rule.figure)
         if part.num_rows >= rule.min_rows and difference is not None and difference.value is not None:
-            compared.append((sign * difference.value, part, difference))
+            compared.append((sign * difference.value, ComparedSlice(part.by, part.value, part.num_rows, difference)))
     if not compared:
         reason = f"no slice of {rule.min_rows} rows or more has {metric.name} of both models"
-        return Verdict(_declared(rule), "not_applicable", reason, title)
+        return Verdict(status="not_applicable", reason=reason, figure=title)
     compared.sort(key=lambda row: row[0])
-    worse = [row for row in compared if row[0] < -rule.margin]
-    _, worst, difference = compared[0]
-    estimate = _with_bounds(difference)
+    worse = [part for gap, part in compared if gap < -rule.margin]
+    worst = compared[0][1]
+    estimate = _with_bounds(worst.difference)
     reason = (
         f"of {len(compared)} slices of {rule.min_rows} rows or more {len(worse) or 'none'} "
         f"{'is' if len(worse) < 2 else 'are'} worse than {champion.reference} by more than {rule.margin:.3f} in "
         f"{metric.name}; the worst is {worst.by} = {worst.value} ({worst.num_rows:,} rows): "
         f"{estimate.text(signed=True)}"
     )
-    verdict = _measured(rule, metric, title, not worse, reason, estimate, 0.0 - sign * rule.margin)
-    slices = (ComparedSlice(part.by, part.value, part.num_rows, gap) for _, part, gap in worse or compared[:1])
-    return replace(verdict, details=tuple(slices))
+    verdict = _compared(not worse, reason, title, estimate, 0.0 - sign * rule.margin, metric)
+    return replace(verdict, details=tuple(worse or [worst]))
 
 
 def estimate_of(name: str, metrics: Metrics, label: str | None = None) -> IntervalEstimate | None:
@@ -198,53 +200,25 @@ def _with_bounds(estimate: IntervalEstimate) -> IntervalEstimate:
     return estimate if estimate.low is not None else replace(estimate, low=estimate.value, high=estimate.value)
 
 
-def _compared_bound(
-    rule: WithinLimit | NotWorseThanChampion, estimate: IntervalEstimate, metrics: Metrics
-) -> float | None:
-    """What is held against the limit: the value, or the worse bound; by default the bound, where this run measures
-    intervals of the metric. None where there is no interval."""
-    metric = GATE_METRICS[rule.figure]
-    by_interval = rule.by == "interval"
-    if rule.by is None and not (isinstance(rule, NotWorseThanChampion) and metric.section == "rationale"):
-        by_interval = metric.has_interval and (metric.section == "rationale" or metrics.intervals is not None)
-    if not by_interval:
-        return estimate.value
-    return estimate.low if metric.higher_is_better else estimate.high
+def _not_met(title: str, why: str) -> Verdict:
+    return Verdict(status="failed", reason=f"{title} {why}", figure=title)
 
 
-def _measured(
-    rule: AnyRule, metric: GateMetric, title: str, met: bool, reason: str, estimate: IntervalEstimate, limit: float
+def _compared(
+    met: bool, reason: str, title: str, estimate: IntervalEstimate, limit: float, metric: GateMetric
 ) -> Verdict:
+    """The verdict on a metric that was measured; `metric` tells its direction and unit."""
     return Verdict(
-        _declared(rule), _status(met), reason, title, estimate.value, estimate.low, estimate.high, limit,
-        metric.higher_is_better, metric.full,
-    )  # fmt: skip
-
-
-def _keeps_limit(metric: GateMetric, value: float, limit: float) -> tuple[bool, str, str]:
-    """Whether a value keeps a limit, how the limit is called, and which end of an interval is the worse one."""
-    return (value >= limit, "at least", "lower") if metric.higher_is_better else (value <= limit, "at most", "upper")
-
-
-def _not_met(rule: AnyRule, title: str, why: str) -> Verdict:
-    return Verdict(_declared(rule), "failed", f"{title} {why}", title)
-
-
-def _declared(rule: AnyRule) -> dict[str, Any]:
-    return {"rule": rule.rule} | rule.model_dump(mode="json", exclude_none=True)
-
-
-def _title(rule: AnyRule) -> str:
-    metric, label = GATE_METRICS[getattr(rule, "figure", "macro_f1")], getattr(rule, "label", None)
-    return metric.name if label is None else f"{metric.name} of {label}"
-
-
-def _status(met: bool) -> Status:
-    return "passed" if met else "failed"
-
-
-def _not(met: bool) -> str:
-    return "" if met else "NOT "
+        status="passed" if met else "failed",
+        reason=reason,
+        figure=title,
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        limit=limit,
+        higher_is_better=metric.higher_is_better,
+        full=metric.full,
+    )
 
 
 def format_comparably(value: float, other: float, *, signed: bool = False) -> tuple[str, str]:

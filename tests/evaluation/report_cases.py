@@ -19,9 +19,9 @@ import pyarrow as pa
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig
 from r2d.data.examples import Example, to_table
-from r2d.evaluation.alignment import alignment_metrics, flip_test, masked_alignment
+from r2d.evaluation.alignment import LabelReader, alignment_metrics, flip_test, masked_alignment
 from r2d.evaluation.baselines import evaluate_baselines
-from r2d.evaluation.calibration import FittedCalibration
+from r2d.evaluation.calibration import FittedCalibration, calibration_of
 from r2d.evaluation.evaluate import evaluate_labels
 from r2d.evaluation.judge.agreement import HumanScore, human_agreement
 from r2d.evaluation.judge.judge import Judgement, JudgeMetrics, RequestCounts, not_judged
@@ -152,15 +152,16 @@ def measure_rationales(predictions: Predictions, texts: Sequence[str]) -> Writte
     intervals = rationale_intervals(scores, predictions.correct, predictions.groups, CONFIG.intervals)
     quality, flags = rationale_quality(predictions, texts, count_tokens=num_tokens, max_tokens=60)
     references = replace(predictions, predicted_labels=predictions.gold_labels, rationales=predictions.gold_rationales)
+    read_label = LabelReader(predict_labels)
     sections = {
         "rationale": replace(rationale_metrics(scores, predictions.correct), intervals=intervals),
         "written_quality": {
             "model": quality,
             "reference": rationale_quality(references, texts, count_tokens=num_tokens)[0],
         },
-        "alignment": alignment_metrics(predict_labels, predictions),
-        "masked_alignment": masked_alignment(predict_labels, predictions),
-        "flip_test": flip_test(explain, predict_labels, predictions, texts, max_rows=100),
+        "alignment": alignment_metrics(read_label, predictions),
+        "masked_alignment": masked_alignment(read_label, predictions),
+        "flip_test": flip_test(explain, read_label, predictions, texts, max_rows=100),
     }
     return sections, flags
 
@@ -256,7 +257,7 @@ def declared_case(
         fitted = FittedCalibration.fit(on_validation, ordered=ordered, config=config.selective)
     metrics = evaluate_labels(run, metrics, predictions, others, fitted)
     shown = predictions if explains else replace(predictions, rationales=[""] * len(predictions))
-    calibration = fitted.for_model() if fitted else None
+    calibration = calibration_of(metrics)
     scores = dict.fromkeys(("paper_bleu", "rouge_l", "bertscore_f1"), [None] * len(predictions))
     table = predictions_table(shown, run.test, calibration=calibration, flags=flags, scores=scores)
     return ReportFacts(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from sacrebleu.metrics import CHRF
@@ -15,11 +17,11 @@ from r2d.config.data import DataConfig, LabelsConfig
 from r2d.config.evaluation import EvaluationConfig
 from r2d.data.examples import split_of
 from r2d.evaluation.alignment import (
+    LabelReader,
     alignment_metrics,
     flip_test,
     mask_labels,
     masked_alignment,
-    memoized,
     other_label,
 )
 from r2d.evaluation.evaluate import evaluate
@@ -36,10 +38,10 @@ class Model:
 
     def __init__(self, answers: dict[str, str]) -> None:
         self.answers = answers
-        self.asked: list[list[str]] = []
+        self.asked: list[tuple[str, ...]] = []
 
     def __call__(self, texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
-        self.asked.append(list(texts))
+        self.asked.append(tuple(texts))
         return [self.answers[text.strip()] for text in texts]
 
 
@@ -55,68 +57,59 @@ ANSWERS = {
 }  # fmt: skip
 
 
-def measured(model: Model, **changed: Any) -> AlignmentMetrics:
-    return alignment_metrics(model, replace(ROWS, **changed))
+def measured(answers: dict[str, str] = ANSWERS, **changed: Any) -> AlignmentMetrics:
+    return alignment_metrics(LabelReader(Model(answers)), replace(ROWS, **changed))
 
 
 def test_the_three_metrics_of_four_rows_counted_by_hand() -> None:
-    metrics = measured(Model(ANSWERS))
-    assert metrics.consistency == 2 / 4  # a and b lead back to what had been predicted
-    assert metrics.sufficiency == 1 / 4  # only a leads to the gold label
-    assert metrics.gold_robustness == 2 / 3  # ga and gd, of the three rows that have a gold rationale
-    assert (metrics.num_rows, metrics.num_with_gold_rationale, metrics.num_empty_rationales) == (4, 3, 0)
+    assert measured() == AlignmentMetrics(
+        num_rows=4,
+        num_with_gold_rationale=3,
+        consistency=2 / 4,  # a and b lead back to what had been predicted
+        sufficiency=1 / 4,  # only a leads to the gold label
+        gold_robustness=2 / 3,  # ga and gd, of the three rows that have a gold rationale
+    )
 
 
 def test_a_wrong_prediction_can_be_consistent() -> None:
-    metrics = measured(Model(ANSWERS | {"c": "Clinic", "d": "Home"}))
+    metrics = measured(ANSWERS | {"c": "Clinic", "d": "Home"})
     assert (metrics.consistency, metrics.sufficiency) == (1.0, 3 / 4)
 
 
 def test_case_and_spaces_do_not_count_and_an_unknown_label_agrees_with_nothing_not_even_itself() -> None:
-    model = Model(ANSWERS | {"a": " emergency ", "b": "nonsense"})
-    assert measured(model, predicted_labels=["EMERGENCY", "nonsense", "Clinic", "Home"]).consistency == 1 / 4
+    answers = ANSWERS | {"a": " emergency ", "b": "nonsense"}
+    assert measured(answers, predicted_labels=["EMERGENCY", "nonsense", "Clinic", "Home"]).consistency == 1 / 4
 
 
-def test_an_empty_rationale_is_not_read_and_agrees_with_nothing() -> None:
-    model = Model(ANSWERS)
-    metrics = measured(model, rationales=["a", "", " ", "d"])
-    assert metrics.num_empty_rationales == 2
-    assert (metrics.consistency, metrics.sufficiency) == (1 / 4, 1 / 4)
-    assert {"", " "}.isdisjoint(model.asked[0])
+def test_an_empty_rationale_agrees_with_nothing_and_without_a_gold_one_gold_robustness_is_not_measured() -> None:
+    metrics = measured(rationales=["a", "", " ", "d"], gold_rationales=["", "", " ", ""])
+    assert metrics == AlignmentMetrics(num_rows=4, num_empty_rationales=2, consistency=1 / 4, sufficiency=1 / 4)
 
 
-def test_each_distinct_rationale_is_predicted_once() -> None:
-    model = Model(ANSWERS)
-    measured(model, rationales=["a", "a", "b", "b"], gold_rationales=["a", "ga", "ga", "b"])
-    assert [sorted(texts) for texts in model.asked] == [["a", "b", "ga"]]
-
-
-def test_a_rationale_leads_to_an_option_of_its_own_row_and_each_pair_is_predicted_once() -> None:
+def test_each_text_is_read_once_for_the_same_options_long_ones_first_and_empty_ones_never() -> None:
     asked: list[tuple[str, tuple[str, ...]]] = []
 
-    def first_option(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
+    def predict(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
         asked.extend(zip(texts, map(tuple, options), strict=True))
-        return [labels[0] for labels in options]
+        return [labels[len(text) % len(labels)] for text, labels in zip(texts, options, strict=True)]
 
+    read_label, few, many = LabelReader(predict), ("x", "y"), ("p", "q", "r")
+    assert read_label(["a", "bb", "a", " ", "bb"], [few, few, few, few, many]).tolist() == [1, 0, 1, 3, 2]
+    assert asked == [("bb", many), ("bb", few), ("a", few)]
+    assert read_label(["bb", "ccc", "a"], [few, few, few]).tolist() == [0, 1, 1]
+    assert asked[3:] == [("ccc", few)]
+
+
+def test_a_rationale_leads_to_an_option_of_its_own_row() -> None:
     metrics = alignment_metrics(
-        first_option,
+        LabelReader(lambda texts, options: [labels[0] for labels in options]),
         predictions_with_options(
             ["oven", "sea", "sea"], ["oven", "roof", "roof"], [["oven", "car"], ["sea", "roof"], ["sea", "roof"]],
             rationales=["because", "because", "because"], gold_rationales=["because", "", "why"],
         ),
     )  # fmt: skip
-    assert sorted(asked) == [
-        ("because", ("oven", "car")),
-        ("because", ("sea", "roof")),
-        ("why", ("sea", "roof")),
-    ]
     # From `because`: oven in the first row, sea in the others.
     assert (metrics.consistency, metrics.sufficiency, metrics.gold_robustness) == (1 / 3, 1.0, 1.0)
-
-
-def test_without_a_gold_rationale_gold_robustness_is_not_measured() -> None:
-    metrics = measured(Model(ANSWERS), gold_rationales=["", "", " ", ""])
-    assert (metrics.gold_robustness, metrics.num_with_gold_rationale, metrics.consistency) == (None, 0, 2 / 4)
 
 
 def test_a_real_model_is_read_through_its_own_label_prompt(
@@ -124,36 +117,19 @@ def test_a_real_model_is_read_through_its_own_label_prompt(
 ) -> None:
     data = DataConfig(format="csv", path="notes.csv", labels=labels)
     evaluation = evaluate(examples, stage2_model, config=EvaluationConfig(), data=data)
-    metrics, test, predictor = evaluation.metrics.alignment, split_of(examples, "test"), Predictor(stage2_model)
+    metrics, predictor = evaluation.metrics.alignment, Predictor(stage2_model)
     gold, first, written, reference = (
-        evaluation.predictions[name].to_pylist()
+        np.array(evaluation.predictions[name].to_pylist())
         for name in ("label", "predicted_label", "predicted_rationale", "rationale")
     )
-    second = [
-        decision.label if text else None for text, decision in zip(written, predictor.decide(written), strict=True)
-    ]
-    from_gold = predictor.decode_labels(reference, decoding="constrained")
-    assert metrics.num_rows == len(test)
-    assert metrics.consistency == sum(a == b for a, b in zip(first, second, strict=True)) / len(test)
-    assert metrics.sufficiency == sum(a == b for a, b in zip(gold, second, strict=True)) / len(test)
-    with_gold = [(y, p) for y, p, text in zip(gold, from_gold, reference, strict=True) if text]
-    assert metrics.num_with_gold_rationale == len(with_gold) < len(test)
-    assert metrics.gold_robustness == pytest.approx(sum(a == b for a, b in with_gold) / len(with_gold))
+    second = np.array([decision.label for decision in predictor.decide(written.tolist())])
+    from_gold = np.array(predictor.decode_labels(reference.tolist(), decoding="constrained"))
+    has_text, has_gold = written != "", reference != ""
+    assert metrics.consistency == ((first == second) & has_text).mean()
+    assert metrics.sufficiency == ((gold == second) & has_text).mean()
+    assert metrics.num_with_gold_rationale == has_gold.sum() < len(gold) == metrics.num_rows
+    assert metrics.gold_robustness == pytest.approx((gold == from_gold)[has_gold].mean())
     assert evaluation.seconds["total"] > evaluation.seconds["generation"] > 0
-
-
-def test_what_is_memoized_is_not_asked_again_unless_the_options_differ() -> None:
-    asked: list[tuple[str, ...]] = []
-
-    def predict(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
-        asked.append(tuple(texts))
-        return [labels[len(text) % len(labels)] for text, labels in zip(texts, options, strict=True)]
-
-    ask = memoized(predict)
-    first = ask(["a", "bb", "a"], [("x", "y")] * 3)
-    assert first == predict(["a", "bb", "a"], [("x", "y")] * 3)
-    assert ask(["bb", "ccc", "a"], [("x", "y"), ("x", "y"), ("p", "q", "r")]) == ["x", "y", "q"]
-    assert asked == [("a", "bb"), ("a", "bb", "a"), ("ccc", "a")]
 
 
 # --- masked labels ---
@@ -184,12 +160,10 @@ def test_labels_and_their_close_forms_are_masked(text: str, labels: Sequence[str
 
 def read_label(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
     """The label that a text names; chest pain is an emergency, anything else is for home."""
+    otherwise = ("Emergency" if "chest" in text else "Home" for text in texts)
     return [
-        next(
-            (label for label in labels if label.casefold() in text.casefold()),
-            "Emergency" if "chest" in text else "Home",
-        )
-        for text, labels in zip(texts, options, strict=True)
+        next((label for label in labels if label.casefold() in text.casefold()), default)
+        for text, labels, default in zip(texts, options, otherwise, strict=True)
     ]
 
 
@@ -203,8 +177,8 @@ NAMING = predictions_of(
 
 
 def test_what_is_left_when_the_label_is_gone() -> None:
-    assert alignment_metrics(read_label, NAMING).sufficiency == 4 / 4
-    metrics = masked_alignment(read_label, NAMING)
+    assert alignment_metrics(LabelReader(read_label), NAMING).sufficiency == 4 / 4
+    metrics = masked_alignment(LabelReader(read_label), NAMING)
     # The chest pain still argues, "I say" does not, and of "Urgent!" nothing is left.
     assert (metrics.sufficiency, metrics.consistency) == (2 / 4, 2 / 4)
     assert (metrics.num_masked, metrics.num_nothing_left, metrics.num_empty_rationales) == (3, 1, 1)
@@ -213,7 +187,8 @@ def test_what_is_left_when_the_label_is_gone() -> None:
 
 def test_rationales_without_a_label_have_the_same_metrics() -> None:
     rows = replace(NAMING, rationales=["chest pain", "cough", "?!", ""])
-    unmasked, masked = alignment_metrics(read_label, rows), masked_alignment(read_label, rows)
+    reader = LabelReader(read_label)
+    unmasked, masked = alignment_metrics(reader, rows), masked_alignment(reader, rows)
     assert (masked.num_masked, masked.num_nothing_left) == (0, 0)
     assert masked.sufficiency == unmasked.sufficiency
 
@@ -223,7 +198,7 @@ def test_each_row_is_masked_by_its_own_options() -> None:
     rows = replace(
         NAMING, labels=(), row_options=options, probabilities=ROWS.probabilities[:0], rationales=["aspirin"] * 4
     )
-    assert masked_alignment(read_label, rows).num_masked == 1
+    assert masked_alignment(LabelReader(read_label), rows).num_masked == 1
 
 
 # --- another label ---
@@ -246,32 +221,32 @@ FLIPPED = predictions_of(
 )
 
 
-class Explainer:
-    """Writes what it was told for a note and a label, and records what it was asked."""
+def flipped(
+    rows: Predictions = FLIPPED, texts: Sequence[str] = TEXTS, **more: Any
+) -> tuple[FlipTest, list[tuple[str, str]]]:
+    """The metrics, and the notes and labels that a rationale was asked for."""
+    asked: list[tuple[str, str]] = []
 
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
-
-    def __call__(self, texts: Sequence[str], labels: Sequence[str]) -> list[str]:
-        self.asked += list(zip(texts, labels, strict=True))
+    def explain(texts: Sequence[str], labels: Sequence[str]) -> list[str]:
+        asked.extend(zip(texts, labels, strict=True))
         return [WRITTEN[row] for row in zip(texts, labels, strict=True)]
 
-
-def flipped(rows: Predictions = FLIPPED, **more: Any) -> tuple[FlipTest, list[tuple[str, str]]]:
-    explainer = Explainer()
-    return flip_test(explainer, Model(LEADS_TO), rows, TEXTS, **more), explainer.asked
+    return flip_test(explain, LabelReader(Model(LEADS_TO)), rows, texts, **more), asked
 
 
 def test_the_flip_test_of_four_rows_counted_by_hand() -> None:
     metrics, asked = flipped()
     assert asked == list(WRITTEN)
-    assert (metrics.num_rows, metrics.num_without_other_label) == (4, 0)
-    assert (metrics.identical, metrics.identical_ids) == (2 / 4, ("r1", "r2"))
-    assert metrics.argues_for_own == 4 / 4
-    assert metrics.argues_for_other == 1 / 4  # the first
-    assert metrics.stays_with_own == 2 / 4  # those that did not change; the empty one argues for nothing
     likeness = CHRF().sentence_score("cough", ["pain"]).score
-    assert metrics.mean_chrf == pytest.approx((likeness + 100 + 100 + 0) / 4)
+    assert metrics == FlipTest(
+        num_rows=4,
+        identical=2 / 4,
+        identical_ids=("r1", "r2"),
+        argues_for_own=4 / 4,
+        argues_for_other=1 / 4,  # the first
+        stays_with_own=2 / 4,  # those that did not change; the empty one argues for nothing
+        mean_chrf=pytest.approx((likeness + 100 + 100 + 0) / 4),
+    )
 
 
 def test_the_other_label_is_the_most_probable_of_the_rest() -> None:
@@ -294,15 +269,12 @@ def test_rows_that_cannot_be_flipped_are_left_out_and_counted() -> None:
 
 
 def test_a_limit_keeps_the_same_rows_whatever_their_order() -> None:
-    backwards = replace(
-        FLIPPED, **{name: getattr(FLIPPED, name)[::-1] for name in ("ids", "predicted_labels", "rationales")},
-        label_probabilities=FLIPPED.label_probabilities[::-1],
-    )  # fmt: skip
+    columns = ("ids", "predicted_labels", "rationales", "label_probabilities")
+    backwards = replace(FLIPPED, **{name: getattr(FLIPPED, name)[::-1] for name in columns})
     for limit in (1, 2, 3):
-        explainer, other = Explainer(), Explainer()
-        assert flip_test(explainer, Model(LEADS_TO), FLIPPED, TEXTS, max_rows=limit).num_rows == limit
-        flip_test(other, Model(LEADS_TO), backwards, TEXTS[::-1], max_rows=limit)
-        assert other.asked == explainer.asked[::-1]
+        metrics, asked = flipped(max_rows=limit)
+        assert metrics.num_rows == limit
+        assert flipped(backwards, TEXTS[::-1], max_rows=limit)[1] == asked[::-1]
 
 
 def test_a_real_model_explains_any_label_and_its_own_as_it_decided(
@@ -316,7 +288,7 @@ def test_a_real_model_explains_any_label_and_its_own_as_it_decided(
     ]
     metrics = flip_test(
         predictor.explain,
-        lambda some, options: predictor.decode_labels(some, options, decoding="constrained"),
+        LabelReader(partial(predictor.decode_labels, decoding="constrained")),
         Predictions.of_decisions(test, decisions, labels),
         texts,
         max_rows=5,

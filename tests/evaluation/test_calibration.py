@@ -3,7 +3,6 @@ which did not choose them."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +16,6 @@ from r2d.config.evaluation import SelectiveConfig
 from r2d.errors import ConfigError
 from r2d.evaluation.calibration import (
     MIN_TEMPERATURE,
-    FittedCalibration,
     calibration_metrics,
     evaluate_threshold,
     fit_temperature,
@@ -28,8 +26,7 @@ from r2d.evaluation.calibration import (
 from r2d.evaluation.metrics import SelectiveMetrics, ThresholdChoice
 from r2d.evaluation.predictions import Predictions
 from r2d.label_scores import BoolArray, FloatArray, IntArray
-from r2d.modeling.calibration_file import Calibration
-from tests.evaluation.predicted import QUICK, predictions_of, random_predictions
+from tests.evaluation.predicted import QUICK, predictions_of
 
 
 def drawn(seed: int, num_rows: int, num_labels: int = 4, *, temperature: float = 1.0) -> tuple[FloatArray, IntArray]:
@@ -325,13 +322,3 @@ def test_it_is_said_where_rows_share_patients() -> None:
     names = [str(row // 2) for row in range(30)]
     rows = two_labels(np.linspace(0.6, 1, 30), np.zeros(30, bool), group_names=names)
     assert selected(rows, rows).validation.rows_share_groups
-
-
-def test_what_was_fitted_is_kept_with_the_model_and_read_again() -> None:
-    fitted = FittedCalibration.fit(random_predictions(1, 200), ordered=True, config=SelectiveConfig(max_risk=0.5))
-    stored = Calibration(json.loads(json.dumps(fitted.for_model().facts, allow_nan=False)))
-    assert FittedCalibration.from_model(stored) == fitted
-    assert stored.threshold == fitted.threshold.threshold
-    test = random_predictions(2, 50)
-    scaled = fitted.scale(test)
-    assert np.array_equal(scaled.probabilities, scale_probabilities(test.probabilities, stored.temperature))

@@ -20,8 +20,7 @@ from r2d.data.examples import EXAMPLES_SCHEMA, split_of
 from r2d.errors import ConfigError
 from r2d.evaluation import evaluate as module
 from r2d.evaluation.calibration import calibration_of
-from r2d.evaluation.champion import Champion, evaluate_champion
-from r2d.evaluation.evaluate import Evaluation, evaluate
+from r2d.evaluation.evaluate import Champion, Evaluation, evaluate, evaluate_champion
 from r2d.evaluation.metrics import ChampionMetrics, Comparator, Metrics
 from r2d.evaluation.run import EvaluationRun
 from r2d.modeling.calibration_file import read_calibration, write_calibration

@@ -16,7 +16,7 @@ import pytest
 from r2d.config.data import LabelsConfig
 from r2d.data.examples import Example, split_of, to_table
 from r2d.errors import DataError
-from r2d.evaluation.champion import Champion
+from r2d.evaluation.evaluate import Champion
 from r2d.evaluation.predictions import PREDICTIONS_SCHEMA, Predictions, predictions_table
 from r2d.modeling.calibration_file import Calibration
 from r2d.modeling.predictor import Predictor

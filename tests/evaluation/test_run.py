@@ -38,7 +38,7 @@ def test_an_inner_part_is_not_counted_for_the_outer_one(monkeypatch: pytest.Monk
             pass_seconds(10)
             with timer("bertscore"):
                 pass_seconds(100)
-        assert timer.timed("labels_of_rationales", pass_seconds)(20) == 20
+        assert timer("labels_of_rationales")(pass_seconds)(20) == 20
         pass_seconds(2)
 
     def fail() -> None:
@@ -46,7 +46,7 @@ def test_an_inner_part_is_not_counted_for_the_outer_one(monkeypatch: pytest.Monk
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        timer.timed("report", fail)()
+        timer("report")(fail)()
     pass_seconds(1000)
     counted = {part: seconds for part, seconds in timer.seconds().items() if seconds}
     assert counted == {"rationale_metrics": 3, "labels_of_rationales": 30, "bertscore": 100, "report": 5, "total": 1138}

@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from r2d.config.evaluation import SafetyConfig
+from r2d.evaluation.label_metrics import safety_metrics, worst_cases
 from r2d.evaluation.metrics import TriageErrors, TriageRates, WorstCase
-from r2d.evaluation.safety import safety_metrics, worst_cases
 from tests.evaluation.predicted import LABELS, predictions_of, random_predictions
 
 GOLD = ["emergency", "emergency", "today", "clinic", "home", "home"]

@@ -23,12 +23,11 @@ from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
 from r2d.errors import ConfigError, DataError
 from r2d.evaluation.comparison.models import ZeroShotFacts
-from r2d.evaluation.label_metrics import label_metrics
+from r2d.evaluation.label_metrics import label_metrics, safety_metrics
 from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.predictions import Predictions, predictions_table
 from r2d.evaluation.rationale_metrics import TABLE_SCORES, rationale_metrics, rationale_scores
 from r2d.evaluation.run import evaluated_rows
-from r2d.evaluation.safety import safety_metrics
 from r2d.rationales.generation import load_prompt
 
 MEASURED = ("num_rows", "decoding", "method", "label", "safety", "baselines", "rationale", "alignment")

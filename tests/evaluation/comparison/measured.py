@@ -10,7 +10,7 @@ import pyarrow as pa
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
 from r2d.evaluation.comparison.models import MeasuredModel, VariantFacts
-from r2d.evaluation.label_metrics import label_metrics
+from r2d.evaluation.label_metrics import label_metrics, safety_metrics
 from r2d.evaluation.metrics import (
     AlignmentMetrics,
     BertScoreModel,
@@ -22,7 +22,6 @@ from r2d.evaluation.metrics import (
     RationaleMetrics,
 )  # fmt: skip
 from r2d.evaluation.predictions import PREDICTIONS_SCHEMA, Predictions
-from r2d.evaluation.safety import safety_metrics
 
 LABELS = LabelsConfig(names=("now", "soon", "later"), ordered=True)
 QUICK = IntervalsConfig(num_resamples=1_000)
