@@ -71,18 +71,33 @@ class Answer:
         return Tokens(int(spent.get("prompt", 0)), int(spent.get("output", 0)))
 
 
-class Answers:
-    """The one writer of an answers file; a context, within which the file is locked."""
+@dataclass
+class BudgetSpent(Exception):  # noqa: N818 -- it ends a run cleanly
+    """Nothing more may be sent."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    key: str
+    limit: int
+    spent: int
+
+
+class Answers:
+    """The one writer of an answers file and of the count of requests; a context, within which the file is locked.
+
+    Each request is counted before it is sent, so that no crash can lose one. Tokens are counted from the answers, which
+    hold them: those in flight are known only on arrival, so their budget may be overshot by at most `max_concurrency`
+    answers.
+    """
+
+    def __init__(self, path: Path, source: EndpointConfig) -> None:
+        self.path, self.source = path, source
+        self.ledger_path = path.with_name(path.name + ".ledger.json")
         self.lock = FileLock(path.with_name(path.name + ".lock"))
         self.settled: dict[tuple[str, str], bool] = {}
         """Key of each settled request -> whether it has an answer; all others are still to be sent."""
         self.tokens = Tokens()
         """Of all lines, those of earlier prompts included."""
-        self.num_attempts = 0
-        """Requests that the lines tell of, retries included."""
+        self.num_requests = 0
+        """Sent over all runs, retries included."""
         self._file = -1
 
     def __enter__(self) -> Answers:
@@ -90,7 +105,7 @@ class Answers:
 
         Raises:
             GenerationError: another process is writing this file.
-            DataError: a line within the file is no answer.
+            DataError: a line within the file is no answer, or the count of requests is none.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -105,10 +120,20 @@ class Answers:
             end = 0
             for answer in read_answers(self.path):
                 self._count(answer)
+                self.num_requests += int(answer.values.get("attempts") or 0)
                 end = answer.offset + answer.num_bytes
             if half := os.fstat(self._file).st_size - end:
                 os.ftruncate(self._file, end)
                 logger.warning("%s: cut off %d bytes of a half-written last line; it is asked again", self.path, half)
+            if self.ledger_path.exists():  # where it is lost, the attempts that the answers tell of count
+                try:
+                    counted = int(json.loads(self.ledger_path.read_text(encoding="utf-8"))["requests"])
+                except (ValueError, KeyError, TypeError):
+                    raise DataError(
+                        f'{self.ledger_path}: expected {{"requests": a number}}, the requests sent so far. Delete the '
+                        "file: they are then counted from the answers"
+                    ) from None
+                self.num_requests = max(self.num_requests, counted)
         except BaseException:
             self.__exit__()
             raise
@@ -141,19 +166,35 @@ class Answers:
             ) from None
         self._count(Answer(offset, len(content), json.loads(line)))
 
+    def count_request(self) -> None:
+        """Count one request that is about to be sent.
+
+        Raises:
+            BudgetSpent: it must not be sent.
+        """
+        for key, limit, spent in (
+            ("max_requests", self.source.max_requests, self.num_requests),
+            ("max_total_tokens", self.source.max_total_tokens, self.tokens.total),
+        ):
+            if limit is not None and spent >= limit:
+                raise BudgetSpent(key, limit, spent)
+        self.num_requests += 1
+        write_json(self.ledger_path, {"requests": self.num_requests}, indent=None)
+
     def _count(self, answer: Answer) -> None:
         self.tokens += answer.tokens
-        self.num_attempts += int(answer.values.get("attempts") or 0)
         if answer.is_settled:
             self.settled[answer.key] = answer.is_answered
 
 
 def read_answers(path: Path) -> Iterator[Answer]:
-    """Yield the whole lines of an answers file, in order; a half-written last one is passed over.
+    """Yield the whole lines of an answers file, in order; none where it is missing, a half-written last one neither.
 
     Raises:
         DataError: a line is no answer.
     """
+    if not path.exists():
+        return
     offset = 0
     with path.open("rb") as file:
         for number, content in enumerate(file, 1):
@@ -185,10 +226,7 @@ def write_current_answers(requests: RequestList, answers: Path, path: Path) -> i
     """
     keys = list(requests.hashes())
     wanted = set(keys)
-    places = {}
-    for answer in read_answers(answers) if answers.exists() else ():
-        if answer.key in wanted:
-            places[answer.key] = (answer.offset, answer.num_bytes)
+    places = {answer.key: (answer.offset, answer.num_bytes) for answer in read_answers(answers) if answer.key in wanted}
     current = [places[key] for key in keys if key in places]
     with partial_file(path) as partial, partial.open("wb") as clean:
         if current:
@@ -197,58 +235,3 @@ def write_current_answers(requests: RequestList, answers: Path, path: Path) -> i
                     file.seek(offset)
                     clean.write(file.read(num_bytes))
     return len(current)
-
-
-@dataclass
-class BudgetSpent(Exception):  # noqa: N818 -- it ends a run cleanly
-    """Nothing more may be sent."""
-
-    key: str
-    limit: int
-    spent: int
-
-
-class CostLedger:
-    """Counts each request before it is sent, in a file beside the answers, so that no crash can lose one.
-
-    Tokens are counted from the answers, which hold them: those of answers in flight are known only on arrival, so the
-    budget of tokens may be overshot by what is in flight, at most `max_concurrency` answers.
-    """
-
-    def __init__(self, answers: Answers, source: EndpointConfig) -> None:
-        """Read the count of earlier runs; where its file is lost, take the attempts that the answers tell of.
-
-        Raises:
-            DataError: the file is no ledger.
-        """
-        self.answers, self.source = answers, source
-        self.path = answers.path.with_name(answers.path.name + ".ledger.json")
-        self.num_requests = answers.num_attempts
-        if self.path.exists():
-            try:
-                counted = int(json.loads(self.path.read_text(encoding="utf-8"))["requests"])
-            except (ValueError, KeyError, TypeError):
-                raise DataError(
-                    f'{self.path}: expected {{"requests": a number}}, the requests sent so far. Delete the file: they '
-                    "are then counted from the answers"
-                ) from None
-            self.num_requests = max(counted, answers.num_attempts)
-
-    def take(self) -> None:
-        """Count one request that is about to be sent.
-
-        Raises:
-            BudgetSpent: it must not be sent.
-        """
-        for key, limit, spent in (
-            ("max_requests", self.source.max_requests, self.num_requests),
-            ("max_total_tokens", self.source.max_total_tokens, self.answers.tokens.total),
-        ):
-            if limit is not None and spent >= limit:
-                raise BudgetSpent(key, limit, spent)
-        self.num_requests += 1
-        write_json(self.path, {"requests": self.num_requests}, indent=None)
-
-    def cost(self) -> float:
-        """Cost of all tokens so far, at the configured prices."""
-        return self.answers.tokens.cost(self.source)

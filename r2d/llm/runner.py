@@ -18,7 +18,7 @@ from typing import Any
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from r2d.errors import GenerationError
-from r2d.llm.answers import Answers, BudgetSpent, CostLedger
+from r2d.llm.answers import Answers, BudgetSpent
 from r2d.llm.endpoint import Endpoint, Reply, TransientFault
 from r2d.llm.requests import Request, RequestList, request_hash
 from r2d.reports.progress import Progress
@@ -93,7 +93,7 @@ def run_requests(requests: RequestList, answers: Path) -> RunCounts:
     """
     counts = RunCounts(len(requests))
     stop_reason = None
-    with Answers(answers) as file:
+    with Answers(answers, requests.source) as file:
         missing = []
         for place, key in enumerate(requests.hashes()):  # makes every prompt, so that a faulty one shows unpaid
             is_answered = file.settled.get(key)
@@ -132,7 +132,6 @@ class RequestRunner:
     def __init__(self, requests: RequestList, answers: Answers, counts: RunCounts) -> None:
         self.requests, self.answers, self.counts = requests, answers, counts
         self.source = requests.source
-        self.ledger = CostLedger(answers, self.source)
         self.endpoint = Endpoint(self.source)
         self.progress = Progress(
             self.source.model,
@@ -147,7 +146,7 @@ class RequestRunner:
         self.open_at = 0.0
         """No request is sent before this time: a server's Retry-After holds for all workers."""
         self.gave_up_in_a_row = 0
-        self.first_cost, self.first_answered = self.ledger.cost(), counts.num_answered
+        self.first_cost, self.first_answered = answers.tokens.cost(self.source), counts.num_answered
 
     async def run(self, places: Sequence[int]) -> Exception | None:
         """Ask the requests at these places; return why the run ended early, or None."""
@@ -217,7 +216,7 @@ class RequestRunner:
                         await self._pause(seconds * random.uniform(1.0, 1.1))
                     if self.stopping.is_set():
                         raise Stopped
-                    self.ledger.take()
+                    self.answers.count_request()
                     self.counts.num_sent += 1
                     self.counts.num_retries += num_attempts > 1
                     try:
@@ -285,7 +284,8 @@ class RequestRunner:
         self.answers.append(self.endpoint.without_key(json.dumps(line)))
 
     def _show_progress(self, *, always: bool = False) -> None:
-        tokens, cost = self.answers.tokens, self.ledger.cost()
+        tokens = self.answers.tokens
+        cost = tokens.cost(self.source)
         facts = [f"{tokens.prompt:,} + {tokens.output:,} tokens"]
         if cost:
             num_answered = self.counts.num_answered - self.first_answered

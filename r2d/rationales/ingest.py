@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -179,9 +180,10 @@ def ingest(
     by_id = {example.id: example for example in iterate_examples(examples)}
     if len(by_id) != len(examples):
         raise DataError("examples share an id, so no rationale can be joined to one of them; validate them first")
-    delivered = [examples] if quarantined is None else [examples, quarantined]
-    rows = [pair for table in delivered for pair in zip(table["row"].to_pylist(), table["id"].to_pylist(), strict=True)]
-    ids_by_row = [row_id for _, row_id in sorted(rows)]
+    delivered = pa.concat_tables(
+        table.select(["row", "id"]) for table in (examples, quarantined) if table is not None
+    ).sort_by([("row", "ascending"), ("id", "ascending")])
+    ids_by_row = delivered["id"].to_pylist()
     as_it_is = ColumnSource(format="column", quality=QualityConfig(too_short="flag"))
     in_data = {name for example in by_id.values() for name in example.rationales}
     sources = config.sources | dict.fromkeys(sorted(in_data - config.sources.keys()), as_it_is)
@@ -194,26 +196,21 @@ def ingest(
         num_taken = sum(candidate.accepted for candidate in candidates[name])
         logger.info("%s: %d records, %d rationales taken", name, len(records), num_taken)
 
-    origins = {
-        candidate.record.record_id: name
-        for name, of_source in candidates.items()
-        for candidate in of_source
-        if candidate.record.record_id
-    }
+    all_candidates = [(name, candidate) for name, of_source in candidates.items() for candidate in of_source]
+    origins = {candidate.record.record_id: name for name, candidate in all_candidates if candidate.record.record_id}
     rationales: dict[str, list[tuple[str, str]]] = {}
     provenance, rejected = [], []
-    for name, of_source in candidates.items():
-        for candidate in of_source:
-            if not candidate.accepted:
-                rejected.append(rejected_row(name, candidate))
-                continue
-            edits, edited_from = candidate.record.edits, None
-            if edits:
-                edited_from = f"{origins.get(edits, 'unknown')}: {edits}"
-                if edits not in origins:
-                    candidate.flags.append("edited form of a record that is not there")
-            rationales.setdefault(str(candidate.example_id), []).append((name, candidate.rationale))
-            provenance.append(provenance_row(name, candidate, edited_from))
+    for name, candidate in all_candidates:
+        if not candidate.accepted:
+            rejected.append(rejected_row(name, candidate))
+            continue
+        edits, edited_from = candidate.record.edits, None
+        if edits:
+            edited_from = f"{origins.get(edits, 'unknown')}: {edits}"
+            if edits not in origins:
+                candidate.flags.append("edited form of a record that is not there")
+        rationales.setdefault(str(candidate.example_id), []).append((name, candidate.rationale))
+        provenance.append(provenance_row(name, candidate, edited_from))
     return Ingestion(
         examples=_with_column(examples, "rationales", [rationales.get(example_id, []) for example_id in by_id]),
         provenance=pa.Table.from_pylist(provenance, schema=PROVENANCE_SCHEMA),
@@ -246,20 +243,15 @@ def _join_and_parse(
         )
     delivered_ids = set(ids_by_row)
     parse_config = getattr(source, "parse", ParseConfig())
-    seen: set[tuple[str | None, ...]] = set()
+    seen: set[tuple[str, ...]] = set()
     candidates = []
     for record in records:
         example_id = record.example_id if record.order is None else ids_by_row[record.order]
         example = by_id.get(example_id or "")
         candidate = Candidate(record, example_id, example)
         candidates.append(candidate)
-        identity = (
-            record.record_id,
-            example_id or "",
-            record.content or "",
-            record.rationale or "",
-            record.label or "",
-        )
+        texts = (record.record_id, example_id, record.content, record.rationale, record.label)
+        identity = tuple(text or "" for text in texts)
         is_repeated = record.order is None and identity in seen
         seen.add(identity)
         if record.reason is not None:
@@ -309,7 +301,7 @@ def _check(candidates: Sequence[Candidate], source: AnySource, privacy: PrivacyC
         checks.apply(candidate)
 
     by_id = {candidate.record.record_id: candidate for candidate in candidates if candidate.record.record_id}
-    for candidate in candidates:  # an edited form wins over what it edits
+    for candidate in readable:  # an edited form wins over what it edits
         original = by_id.get(candidate.record.edits or "")
         if original is not None and original is not candidate and candidate.accepted:
             original.reject("superseded")
@@ -359,12 +351,8 @@ def select_rationales(examples: pa.Table, selection: Selection, *, seed: int = 4
         if isinstance(selection, dict):
             digest = hashlib.blake2b(f"{seed}:{example_id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
             left = int.from_bytes(digest, "big") / 2**64 * sum(selection[name] for name in available)
-            source = ""
-            for name in available:
-                left -= selection[name]
-                if left < 0:
-                    source = name
-                    break
+            bounds = accumulate(selection[name] for name in available)
+            source = next((name for name, bound in zip(available, bounds, strict=True) if left < bound), "")
         rationales.append(texts.get(source, ""))
         sources.append(source)
     absent = [name for name in names if not num_rows[name]]

@@ -12,42 +12,22 @@ import pyarrow as pa
 from r2d.rationales.records import Candidate
 
 PROVENANCE_SCHEMA = pa.schema(
-    [
-        ("example_id", pa.string()),
-        ("split", pa.string()),
-        ("source", pa.string()),
-        ("rationale_sha256", pa.string()),
-        ("file", pa.string()),
-        ("row", pa.int64()),
-        ("record_id", pa.string()),
-        ("author", pa.string()),
-        ("prompt_hash", pa.string()),
-        ("created_at", pa.string()),
-        ("parser", pa.string()),
-        ("label", pa.string()),
-        ("edited_from", pa.string()),
-        ("edits", pa.list_(pa.string())),
-        ("checks_passed", pa.list_(pa.string())),
-        ("flags", pa.list_(pa.string())),
-    ]
+    {
+        **dict.fromkeys(("example_id", "split", "source", "rationale_sha256", "file"), pa.string()),
+        "row": pa.int64(),
+        **dict.fromkeys(("record_id", "author", "prompt_hash", "created_at", "parser", "label"), pa.string()),
+        "edited_from": pa.string(),
+        **dict.fromkeys(("edits", "checks_passed", "flags"), pa.list_(pa.string())),
+    }
 )
 """One row for each rationale that was taken: its origin and what was done to it. It holds no clinical text."""
 
-
 REJECTED_SCHEMA = pa.schema(
-    [
-        ("source", pa.string()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("file", pa.string()),
-        ("row", pa.int64()),
-        ("record_id", pa.string()),
-        ("example_id", pa.string()),
-        ("label", pa.string()),
-        ("gold_label", pa.string()),
-        ("rationale", pa.string()),
-        ("content", pa.string()),
-    ]
+    {
+        **dict.fromkeys(("source", "reason", "detail", "file"), pa.string()),
+        "row": pa.int64(),
+        **dict.fromkeys(("record_id", "example_id", "label", "gold_label", "rationale", "content"), pa.string()),
+    }
 )
 """One row for each record that became no rationale. It holds what the record says: treat it as clinical data."""
 

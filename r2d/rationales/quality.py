@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, TypeAlias
+
+from pydantic import BeforeValidator, Field, model_validator
 
 from r2d.config.rationales import QualityConfig
-from r2d.errors import ConfigError
+from r2d.config.section import Section, parse_section
 from r2d.files import read_yaml
 from r2d.rationales.records import Candidate, Reason
 from r2d.text import normalise_label
@@ -48,18 +50,18 @@ class QualityChecks:
     def apply(self, candidate: Candidate) -> None:
         """Record which checks a candidate passes; drop, flag or mask the rationale as configured where it does not."""
         config, rationale, text = self.config, candidate.rationale, candidate.text
-        has_label = candidate.label is not None or candidate.stated_label
         # A label may hold a number of its own ("within three days"); that it is named is no claim about the patient.
         beyond = ungrounded(mask_label(rationale, candidate.gold), text, self.findings)
-        unknown = [(len(beyond.numbers), "number"), (len(beyond.findings), "finding")]
         copied = copied_share(rationale, text)
         num_texts = self.num_texts[normalise_label(rationale)]
-        disagrees = has_label and normalise_label(candidate.label or "") != normalise_label(candidate.gold)
-        too_short, too_long = len(rationale) < config.min_characters, len(rationale) > config.max_characters
-        failed: dict[Reason, tuple[bool, str]] = {  # and a detail that quotes nothing
-            "disagrees_with_gold": (disagrees, ""),
-            "too_short": (too_short, f"{len(rationale)} characters"),
-            "too_long": (too_long, f"{len(rationale)} characters"),
+        unknown = [(len(beyond.numbers), "number"), (len(beyond.findings), "finding")]
+        failed: dict[Reason, tuple[bool, str]] = {}  # and a detail that quotes nothing
+        if candidate.label is not None or candidate.stated_label:
+            agrees = normalise_label(candidate.label or "") == normalise_label(candidate.gold)
+            failed["disagrees_with_gold"] = (not agrees, "")
+        failed |= {
+            "too_short": (len(rationale) < config.min_characters, f"{len(rationale)} characters"),
+            "too_long": (len(rationale) > config.max_characters, f"{len(rationale)} characters"),
             "copies_text": (copied > config.max_copied_share, f"{copied:.0%}"),
             "repeated": (num_texts > config.max_repeats, f"{num_texts} texts"),
             "ungrounded": (
@@ -70,20 +72,17 @@ class QualityChecks:
         }
         for check, (has_failed, detail) in failed.items():
             action = getattr(config, check)
-            if check == "disagrees_with_gold" and not has_label:
-                continue
             if not has_failed:
                 candidate.checks_passed.append(check)
-                continue
-            if action == "drop":
+            elif action == "drop":
                 candidate.reject(check, detail)
-                continue
-            candidate.faults.append(check)
-            if action == "mask":
-                candidate.rationale = mask_label(rationale, candidate.gold)
-                candidate.edits.append("label masked")
-            elif action == "flag":
-                candidate.flags.append(f"{check}: {detail}" if detail else check)
+            else:
+                candidate.faults.append(check)
+                if action == "mask":
+                    candidate.rationale = mask_label(rationale, candidate.gold)
+                    candidate.edits.append("label masked")
+                elif action == "flag":
+                    candidate.flags.append(f"{check}: {detail}" if detail else check)
 
 
 # --- the label, and copied words ---
@@ -119,13 +118,9 @@ def copied_share(rationale: str, text: str) -> float:
     size = min(3, len(words))
     if size == 0:
         return 0.0
-    known = set(_runs(source, size))
-    runs = list(_runs(words, size))
+    known = {source[start : start + size] for start in range(len(source) - size + 1)}
+    runs = [words[start : start + size] for start in range(len(words) - size + 1)]
     return sum(run in known for run in runs) / len(runs)
-
-
-def _runs(words: Words, size: int) -> Iterator[Words]:
-    return zip(*(words[start:] for start in range(size)), strict=False)
 
 
 # --- numbers and findings ---
@@ -256,18 +251,16 @@ def load_findings(source: Path | Traversable) -> Findings:
     Raises:
         ConfigError: lists every fault of the file: entry, what was found, what is allowed, the fix.
     """
-    content = read_yaml(source)
-    faults = list(_lexicon_faults(content))
-    if faults:
-        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        raise ConfigError("\n".join([f"{source}: {count} in the findings", *faults]))
-    forms_of = {forms[0]: forms for forms in content["names"]}
+    lexicon = parse_section(_Lexicon, read_yaml(source), where=str(source))
+    forms_of = {forms[0]: forms for forms in lexicon.names}
     names = [(form, name) for name, forms in forms_of.items() for form in forms]
-    shown_by = content.get("shown_by") or {}
-    signs = [
-        (form, name) for name, several in shown_by.items() for sign in several for form in forms_of.get(sign, [sign])
+    evidence = [
+        (form, name)
+        for name, signs in (lexicon.shown_by or {}).items()
+        for sign in signs
+        for form in forms_of.get(sign, [sign])
     ]
-    return Findings(_index(names), _index(names + signs))
+    return Findings(_index(names), _index(names + evidence))
 
 
 def _index(forms: Sequence[tuple[str, str]]) -> Index:
@@ -281,33 +274,32 @@ def _index(forms: Sequence[tuple[str, str]]) -> Index:
     return index
 
 
-def _lexicon_faults(content: Any) -> Iterator[str]:
-    """Yield one line for each fault of a lexicon."""
-    if not isinstance(content, dict) or not set(content) <= {"names", "shown_by"} or not content.get("names"):
-        found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        yield f"  (the whole): found {found}; allowed: `names`, and if wanted `shown_by`; see findings.yaml of r2d"
-        return
-    entries, shown_by = content["names"], content.get("shown_by") or {}
-    if not isinstance(entries, list) or not isinstance(shown_by, dict):
-        yield "  names must be a list of lists of forms, shown_by a mapping from a first form to a list of signs"
-        return
-    first_forms: set[str] = set()
-    for at, forms in enumerate(entries):
-        yield from _faults_of_forms(f"names.{at}", forms)
-        first = forms[0] if isinstance(forms, list) and forms else None
-        if isinstance(first, str) and first in first_forms:
-            yield f"  names.{at}: a list before it begins with {first!r} too; put the two together"
-        first_forms.add(str(first))
-    for name, signs in shown_by.items():
-        yield from _faults_of_forms(f"shown_by.{name}", signs)
-        if name not in first_forms:
-            yield f"  shown_by.{name}: no list of names begins with it; allowed: the first form of a list"
-
-
-def _faults_of_forms(entry: str, forms: Any) -> Iterator[str]:
+def _check_forms(forms: object) -> object:
     if not isinstance(forms, list) or not forms:
-        yield f"  {entry}: found {forms!r}; allowed: a list of at least one form, such as [fever, febrile]"
-    elif bad := [form for form in forms if not isinstance(form, str) or not _words(form)]:
-        yield f'  {entry}: found {bad!r}; allowed: words; put yes, no, on, off and numbers in quotes ("no")'
-    elif twice := sorted({form for form in forms if forms.count(form) > 1}):
-        yield f"  {entry}: found {twice!r} more than once; remove the copies"
+        raise ValueError(f"found {forms!r}; allowed: a list of at least one form, such as [fever, febrile]")
+    if bad := [form for form in forms if not isinstance(form, str) or not _words(form)]:
+        raise ValueError(f'found {bad!r}; allowed: words; put yes, no, on, off and numbers in quotes ("no")')
+    if twice := sorted({form for form in forms if forms.count(form) > 1}):
+        raise ValueError(f"found {twice!r} more than once; remove the copies")
+    return forms
+
+
+_Forms = Annotated[list[str], BeforeValidator(_check_forms)]
+
+
+class _Lexicon(Section):
+    """A file of findings."""
+
+    names: Annotated[list[_Forms], Field(min_length=1)]
+    """Each finding as a list of its forms; the first form is its name."""
+    shown_by: dict[str, _Forms] | None = None
+    """Name of a finding -> what else in a note shows it: names of findings, or any words."""
+
+    @model_validator(mode="after")
+    def _names_are_unique_and_known(self) -> _Lexicon:
+        names = [forms[0] for forms in self.names]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"names: more than one list begins with {', '.join(twice)}; put them together")
+        if unknown := sorted((self.shown_by or {}).keys() - set(names)):
+            raise ValueError(f"shown_by: no list of names begins with {', '.join(unknown)}")
+        return self

@@ -54,7 +54,7 @@ PHASES: dict[str, dict[Reason, str]] = {
 }
 """Where on its way a record is lost -> each reason in words."""
 
-REASONS: dict[Reason, str] = {reason: words for reasons in PHASES.values() for reason, words in reasons.items()}
+REASONS: dict[str, str] = {reason: words for reasons in PHASES.values() for reason, words in reasons.items()}
 """Each reason in words."""
 
 
@@ -129,6 +129,11 @@ class Candidate:
     @property
     def gold(self) -> str:
         return self.example.label if self.example else ""
+
+    def details_of(self, flag: str) -> str | None:
+        """The details of a flag; empty where it has none, None where the rationale does not have the flag."""
+        details = [detail.strip() for name, _, detail in (full.partition(":") for full in self.flags) if name == flag]
+        return "; ".join(filter(None, details)) if details else None
 
     def failed(self, check: Reason) -> bool:
         """Whether the rationale does not pass a check, whatever the policy made of that."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,13 @@ from r2d.data.examples import iterate_examples
 from r2d.llm.answers import write_current_answers
 from r2d.llm.runner import run_requests
 from r2d.rationales.generation import RationaleRequests
-from r2d.rationales.readers.annotations import read_argilla, read_label_studio
-from r2d.rationales.readers.batch import read_batch, read_batch_source
-from r2d.rationales.readers.items import only_unicode
-from r2d.rationales.readers.table import read_table
-from r2d.rationales.readers.text import read_text_source
+from r2d.rationales.readers.outputs import read_batch, read_batch_source, read_texts
+from r2d.rationales.readers.written import read_argilla, read_label_studio, read_table
 from r2d.rationales.records import Record
 from r2d.synthetic.llm_batch import write_llm_batch
 
 READERS: dict[str, Callable[[str, Any], list[Record]]] = {
-    "text": read_text_source,
+    "text": read_texts,
     "openai_batch": read_batch_source,
     "vllm_batch": read_batch_source,
     "label_studio": read_label_studio,
@@ -47,9 +45,7 @@ def read_source(name: str, source: AnySource, examples: pa.Table, *, data: DataC
     """
     if isinstance(source, ColumnSource):
         return [
-            Record(
-                name, file=row.place.split(": ")[0], row=row.row + 1, example_id=row.id, rationale=row.rationales[name]
-            )
+            Record(name, row.place.split(": ")[0], row.row + 1, example_id=row.id, rationale=row.rationales[name])
             for row in iterate_examples(examples)
             if name in row.rationales
         ]
@@ -58,12 +54,14 @@ def read_source(name: str, source: AnySource, examples: pa.Table, *, data: DataC
         return read_batch(name, [str(output)], [str(errors)])
     if isinstance(source, EndpointSource):
         requests = RationaleRequests(examples, source, data.labels.names)
-        answers = answers_path(name, source, work_dir)
+        # One file for each source, endpoint and model.
+        asked = hashlib.sha256(f"{source.base_url} {source.model}".encode()).hexdigest()[:12]
+        answers = work_dir / "answers" / f"{name}-{asked}.jsonl"
         run_requests(requests, answers)
         # The file keeps answers to earlier prompts and failures that were mended since; they are not this run's.
         current = answers.with_suffix(".current.jsonl")
         num_current = write_current_answers(requests, answers, current)
-        return read_batch(name, [str(current)]) if num_current else []
+        return _only_unicode(read_batch(name, [str(current)])) if num_current else []
     return read_records(name, source)
 
 
@@ -73,23 +71,30 @@ def read_records(name: str, source: AnySource) -> list[Record]:
     Raises:
         DataError: a file is missing, empty, no such format or wrongly encoded, or lacks a declared column.
     """
-    return only_unicode(READERS[source.format](name, source))
+    return _only_unicode(READERS[source.format](name, source))
 
 
-def answers_path(name: str, source: EndpointSource, work_dir: Path) -> Path:
-    """Where the answers of an endpoint are kept: one file for each source, endpoint and model."""
-    asked = hashlib.sha256(f"{source.base_url} {source.model}".encode()).hexdigest()[:12]
-    return work_dir / "answers" / f"{name}-{asked}.jsonl"
+def _only_unicode(records: list[Record]) -> list[Record]:
+    """The records, without the texts of those that hold half a surrogate pair, which no file can hold."""
+    for place, record in enumerate(records):
+        values = {field.name: getattr(record, field.name) for field in fields(record)}
+        try:
+            "".join(value for value in values.values() if isinstance(value, str)).encode()
+        except UnicodeEncodeError:
+            kept = {name: values[name] for name in ("source", "file", "row", "order")}
+            records[place] = Record(**kept, reason="malformed_record", detail="half a surrogate pair")
+    return records
 
 
 def source_files(sources: Mapping[str, AnySource]) -> list[tuple[str, str]]:
     """Config key and path of every file that the sources read, prompts and findings too: for the key of a cache."""
     files = []
     for name, source in sources.items():
+        key = f"rationales.sources.{name}"
         for field in ("paths", "error_paths", "input_paths"):
-            files += [(f"rationales.sources.{name}.{field}", path) for path in getattr(source, field, ())]
+            files += [(f"{key}.{field}", path) for path in getattr(source, field, ())]
         if isinstance(source, EndpointSource):
-            files.append((f"rationales.sources.{name}.prompt", source.prompt))
+            files.append((f"{key}.prompt", source.prompt))
         if source.quality.findings_file is not None:
-            files.append((f"rationales.sources.{name}.quality.findings_file", source.quality.findings_file))
+            files.append((f"{key}.quality.findings_file", source.quality.findings_file))
     return files

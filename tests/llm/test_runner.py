@@ -216,5 +216,5 @@ def test_a_full_disk_stops_the_run_and_leaves_whole_lines(
 
 
 def test_two_processes_cannot_write_one_file(toy: ToyRun) -> None:
-    with Answers(toy.answers), pytest.raises(GenerationError, match="another process is writing"):
+    with Answers(toy.answers, toy.source()), pytest.raises(GenerationError, match="another process is writing"):
         toy.run(4)

@@ -153,14 +153,14 @@ def test_a_lexicon_of_ones_own_replaces_the_packaged_one(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("- [fever]", "found list; allowed: `names`, and if wanted `shown_by`"),
-        ("names: fever", "names must be a list of lists"),
+        ("- [fever]", "expected a mapping of sections ['names', 'shown_by'], found"),
+        ("names: fever", "names: found 'fever'; input should be a valid list"),
         ("names: [fever]", "names.0: found 'fever'; allowed: a list of at least one form"),
         ("names: [[fever, no]]", "names.0: found [False]; allowed: words; put yes, no, on, off and numbers in quotes"),
         ("names: [[fever, '--']]", "names.0: found ['--']; allowed: words"),
         ("names: [[fever, hot, hot]]", "names.0: found ['hot'] more than once; remove the copies"),
-        ("names: [[fever], [fever, hot]]", "names.1: a list before it begins with 'fever' too; put the two together"),
-        ("names: [[fever]]\nshown_by: {fewer: [temp]}", "shown_by.fewer: no list of names begins with it"),
+        ("names: [[fever], [fever, hot]]", "names: more than one list begins with fever; put them together"),
+        ("names: [[fever]]\nshown_by: {fewer: [temp]}", "shown_by: no list of names begins with fewer"),
         ("names: [[fever]]\nshown_by: {fever: temp}", "shown_by.fever: found 'temp'; allowed: a list"),
         ("names: [[", "is no YAML in UTF-8"),
     ],
@@ -177,7 +177,7 @@ def test_a_faulty_lexicon_says_file_entry_and_fix(content: str, message: str, tm
 def test_all_faults_come_at_once_and_a_missing_file_is_one(tmp_path: Path) -> None:
     path = tmp_path / "findings.yaml"
     path.write_text("names: [[fever], [], [on]]", encoding="utf-8")
-    with pytest.raises(ConfigError, match="2 faults in the findings"):
+    with pytest.raises(ConfigError, match="2 faults"):
         load_findings(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         load_findings(tmp_path / "none.yaml")

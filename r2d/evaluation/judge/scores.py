@@ -69,7 +69,7 @@ def read_votes(questions: Questions, answers: Path) -> list[Vote]:
     """
     places = {key: place for place, key in enumerate(questions.hashes())}
     votes = [_vote(question, None, ()) for question in questions.all]
-    for answer in read_answers(answers) if answers.exists() else ():
+    for answer in read_answers(answers):
         place = places.get(answer.key)
         if place is not None:
             votes[place] = _vote(questions.all[place], answer, questions.source.reasoning_tags)
