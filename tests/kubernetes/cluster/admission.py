@@ -1,4 +1,4 @@
-"""Admission: defaults, schema, rules that no schema states, PodSecurity, limit ranges and quotas."""
+"""Admission: defaults, schema, rules that no schema states, PodSecurity and quotas."""
 
 from __future__ import annotations
 
@@ -41,20 +41,23 @@ def admit(store: Store, address: Address, item: Object, *, is_new: bool = True) 
     if not faults:
         faults = list(_metadata_faults(address, metadata))
         if address.plural == "jobs":
-            _set_job_defaults(item["spec"])
-            faults += _job_faults(item)
+            defaults = {"parallelism": 1, "completions": item["spec"].get("parallelism", 1)}
+            item["spec"] = {**defaults, "backoffLimit": 6, "completionMode": "NonIndexed", **item["spec"]}
+            for rule in item["spec"].get("podFailurePolicy", {}).get("rules", []):
+                for condition in rule.get("onPodConditions", []):
+                    condition.setdefault("status", "True")  # without it the client cannot read the job
+            faults += _job_faults(item["spec"])
         if address.plural == "pods":
-            item["spec"] = {"restartPolicy": "Always", "serviceAccountName": "default", **item["spec"]}
-            item["spec"].setdefault("terminationGracePeriodSeconds", 30)
+            defaults = {"restartPolicy": "Always", "serviceAccountName": "default", "terminationGracePeriodSeconds": 30}
+            item["spec"] = {**defaults, **item["spec"]}
             faults += _pod_faults(item["spec"], "spec")
     name = metadata.get("name") or metadata.get("generateName", "")
     if faults:
         raise RefusedError(422, "Invalid", f'{item["kind"]} "{name}" is invalid: {", ".join(faults)}')
     if is_new and address.plural in ("pods", "jobs"):
         item["status"] = {"phase": "Pending"} if address.plural == "pods" else {}
-        refusals = list(_pod_refusals(store, item)) if address.plural == "pods" else []
-        if refusals := refusals or list(_quota_refusals(store, address.plural, item)):
-            raise RefusedError(403, "Forbidden", f'{address.qualified} "{name}" is forbidden: {", ".join(refusals)}')
+    if is_new and address.plural == "pods" and (refusals := list(_pod_refusals(store, item))):
+        raise RefusedError(403, "Forbidden", f'pods "{name}" is forbidden: {", ".join(refusals)}')
     return item
 
 
@@ -88,24 +91,14 @@ def _metadata_faults(address: Address, metadata: Object) -> Iterator[str]:
             yield f'metadata.labels: Invalid value: "{value}": of {label}: at most 63 of letters, digits, -_.'
 
 
-def _set_job_defaults(spec: Object) -> None:
-    spec.setdefault("parallelism", 1)
-    spec.setdefault("completions", spec["parallelism"])
-    spec.setdefault("backoffLimit", 6)
-    spec.setdefault("completionMode", "NonIndexed")
-    for rule in spec.get("podFailurePolicy", {}).get("rules", []):
-        for condition in rule.get("onPodConditions", []):
-            condition.setdefault("status", "True")
-
-
-def _job_faults(job: Object) -> Iterator[str]:
+def _job_faults(spec: Object) -> Iterator[str]:
     """What is wrong with a job and the pods that it would make, beyond what the schema states."""
-    template, policy = job["spec"]["template"]["spec"], job["spec"].get("podFailurePolicy", {})
+    template = spec["template"]["spec"]
     if template.get("restartPolicy", "Always") not in ("Never", "OnFailure"):
         yield 'spec.template.spec.restartPolicy: valid values: "OnFailure", "Never"'
-    if job["spec"].get("suspend"):
+    if spec.get("suspend"):
         yield "spec.suspend: the test cluster does not know it"
-    for number, rule in enumerate(policy.get("rules", [])):
+    for number, rule in enumerate(spec.get("podFailurePolicy", {}).get("rules", [])):
         where = f"spec.podFailurePolicy.rules[{number}]"
         if ("onExitCodes" in rule) == bool(rule.get("onPodConditions")):
             yield f"{where}: exactly one of onExitCodes and onPodConditions is required"
@@ -152,37 +145,41 @@ def amounts(quantities: Object | None) -> dict[str, Decimal]:
 
 
 def _pod_refusals(store: Store, pod: Object) -> Iterator[str]:
-    """Why a new pod may not be in its namespace; gives its containers the defaults of the limit ranges on the way."""
+    """Why a new pod may not be in its namespace: account, priority, standard, quota."""
     spec, namespace = pod["spec"], pod["metadata"]["namespace"]
     account, priority = spec["serviceAccountName"], spec.get("priorityClassName")
     if account != "default" and store.find("serviceaccounts", account, namespace) is None:
         yield f'error looking up service account {namespace}/{account}: serviceaccount "{account}" not found'
     if priority and store.find("priorityclasses", priority) is None:
         yield f"no PriorityClass with name {priority} was found"
-    limits = [
-        limit
-        for limit_range in store.list("limitranges", namespace)
-        for limit in limit_range["spec"]["limits"]
-        if limit["type"] == "Container"
-    ]
-    for container in spec["containers"]:
-        resources = container.setdefault("resources", {})
-        for limit in limits:
-            resources["limits"] = {**limit.get("default", {}), **resources.get("limits", {})}
-            resources["requests"] = {**limit.get("defaultRequest", {}), **resources.get("requests", {})}
-        if "limits" in resources:  # a request that nobody named is the limit
-            resources["requests"] = {**resources["limits"], **resources.get("requests", {})}
-        allowed = amounts(resources.get("limits"))
-        for limit in limits:
-            for name, most in amounts(limit.get("max")).items():
-                if allowed.get(name, most + 1) > most:
-                    yield f"maximum {name} usage per Container is {most}, but limit is {allowed.get(name, 'not set')}"
-    labels = (store.find("namespaces", namespace) or {"metadata": {}})["metadata"].get("labels", {})
+    labels = store.get(Address("namespaces", name=namespace))["metadata"].get("labels", {})
     level = labels.get(_ENFORCE, "privileged")
     if level not in ("privileged", "restricted"):
         raise ValueError(f"{_ENFORCE}={level}: the test cluster knows 'privileged' and 'restricted'")
     if level == "restricted" and (violations := list(restricted_violations(spec))):
         yield f'violates PodSecurity "restricted:latest": {", ".join(violations)}'
+    charge = quota_charge(pod)
+    running = [other for other in store.list("pods", namespace) if not is_finished(other)]
+    used = sum(map(quota_charge, running), Counter())
+    for quota in store.list("resourcequotas", namespace):
+        name, hard = quota["metadata"]["name"], amounts(quota["spec"].get("hard"))
+        compute = {f"{part}.{resource}" for part in ("requests", "limits") for resource in ("cpu", "memory")}
+        if unnamed := sorted(compute & {*hard} - {*charge}):
+            yield f"failed quota: {name}: must specify {','.join(unnamed)}"
+        for resource in sorted({*charge} & {*hard}):
+            if used[resource] + charge[resource] > hard[resource]:
+                asked = f"requested: {resource}={charge[resource]}, used: {resource}={used[resource]}"
+                yield f"exceeded quota: {name}, {asked}, limited: {resource}={hard[resource]}"
+
+
+def quota_charge(pod: Object) -> Counter[str]:
+    """What a pod takes from a quota: `pods`, `limits.memory`, `requests.nvidia.com/gpu`, ..."""
+    charge: Counter[str] = Counter({"pods": 1})
+    for container in pod["spec"]["containers"]:
+        for part in ("requests", "limits"):
+            quantities = amounts(container.get("resources", {}).get(part))
+            charge.update({f"{part}.{name}": amount for name, amount in quantities.items()})
+    return charge
 
 
 def restricted_violations(spec: Object) -> Iterator[str]:
@@ -209,32 +206,3 @@ def restricted_violations(spec: Object) -> Iterator[str]:
                 yield f'container "{container["name"]}" must set securityContext.{setting}'
         if any(port.get("hostPort") for port in container.get("ports", [])):
             yield f'container "{container["name"]}" uses a host port'
-
-
-def _quota_refusals(store: Store, plural: str, item: Object) -> Iterator[str]:
-    """What a new pod or job lacks, or has too much of, for the quotas of its namespace."""
-    namespace = item["metadata"]["namespace"]
-    charge = _charge(plural, item)
-    for quota in store.list("resourcequotas", namespace):
-        name, hard = quota["metadata"]["name"], amounts(quota["spec"].get("hard"))
-        compute = {f"{part}.{resource}" for part in ("requests", "limits") for resource in ("cpu", "memory")}
-        if plural == "pods" and (unnamed := sorted(compute & {*hard} - {*charge})):
-            yield f"failed quota: {name}: must specify {','.join(unnamed)}"
-        counted = [other for other in store.list(plural, namespace) if plural != "pods" or not is_finished(other)]
-        used = sum((_charge(plural, other) for other in counted), Counter())
-        for resource in sorted({*charge} & {*hard}):
-            if used[resource] + charge[resource] > hard[resource]:
-                amounts_shown = f"requested: {resource}={charge[resource]}, used: {resource}={used[resource]}"
-                yield f"exceeded quota: {name}, {amounts_shown}, limited: {resource}={hard[resource]}"
-
-
-def _charge(plural: str, item: Object) -> Counter[str]:
-    """What a pod or a job takes from a quota: `pods`, `limits.memory`, `count/jobs.batch`, ..."""
-    if plural == "jobs":
-        return Counter({"count/jobs.batch": 1})
-    charge: Counter[str] = Counter({"pods": 1})
-    for container in item["spec"]["containers"]:
-        for part in ("requests", "limits"):
-            quantities = amounts(container["resources"].get(part))
-            charge.update({f"{part}.{name}": amount for name, amount in quantities.items()})
-    return charge

@@ -39,11 +39,22 @@ class AuditEntry(NamedTuple):
     code: int
 
 
-class Access:
-    """Authentication by bearer tokens, and authorisation by the Roles and RoleBindings in the store."""
+def service_account(namespace: str, name: str) -> str:
+    """The user name of a service account; of the administrator, where none is named."""
+    return f"system:serviceaccount:{namespace}:{name}" if name else ADMIN
 
-    def __init__(self, store: Store) -> None:
+
+class Api:
+    """Answers requests: bearer tokens say who asks, the Roles and RoleBindings in the store what they may do.
+
+    Args:
+        read_log: the output of the pod of a namespace and name.
+    """
+
+    def __init__(self, store: Store, read_log: Callable[[str, str], str]) -> None:
         self.store = store
+        self.read_log = read_log
+        self.audit: list[AuditEntry] = []
         self._users: dict[str, str] = {}
 
     def token(self, user: str) -> str:
@@ -51,17 +62,6 @@ class Access:
         token = secrets.token_urlsafe(24)
         self._users[token] = user
         return token
-
-    def user(self, authorization: str) -> str:
-        """The user of an `Authorization` header. The in-cluster client writes `bearer` in lower case.
-
-        Raises:
-            RefusedError: 401, the header is missing or its token unknown.
-        """
-        user = self._users.get(re.sub(r"(?i)^bearer\s+", "", authorization).strip())
-        if user is None:
-            raise RefusedError(401, "Unauthorized", "Unauthorized")
-        return user
 
     def allows(self, user: str, verb: str, address: Address) -> bool:
         """Whether a role that is bound to the user has a rule for this."""
@@ -76,38 +76,22 @@ class Access:
                     return True
         return False
 
-
-def service_account(namespace: str, name: str) -> str:
-    """The user name of a service account."""
-    return f"system:serviceaccount:{namespace}:{name}"
-
-
-class Api:
-    """Answers requests.
-
-    Args:
-        read_log: the output of the pod of a namespace and name.
-    """
-
-    def __init__(self, store: Store, access: Access, read_log: Callable[[str, str], str]) -> None:
-        self.store = store
-        self.access = access
-        self.read_log = read_log
-        self.audit: list[AuditEntry] = []
-
     def answer(self, request: Request, body: bytes) -> tuple[int, Object | str]:
         """Status code and content: an object, or the text of a log."""
         if request.url.path.rstrip("/") == "/version":
             return 200, _version()
-        try:
-            user = self.access.user(request.headers.get("Authorization", ""))
-            address = Address.from_path(request.url.path)
-            verb = "list" if request.method == "GET" and not address.name else VERBS[request.method]
-        except RefusedError as refusal:
-            return refusal.code, refusal.status()
+        # The in-cluster client writes `bearer` in lower case.
+        token = re.sub(r"(?i)^bearer\s+", "", request.headers.get("Authorization", "")).strip()
         with self.store.lock:
             try:
-                if not self.access.allows(user, verb, address):
+                if (user := self._users.get(token)) is None:
+                    raise RefusedError(401, "Unauthorized", "Unauthorized")
+                address = Address.from_path(request.url.path)
+            except RefusedError as refusal:
+                return refusal.code, refusal.status()
+            verb = "list" if request.method == "GET" and not address.name else VERBS[request.method]
+            try:
+                if not self.allows(user, verb, address):
                     raise RefusedError(403, "Forbidden", _refusal(user, verb, address))
                 # What goes out is a copy: the cluster goes on changing its own object.
                 code, content = copy.deepcopy(self._serve(user, verb, address, request, json.loads(body or b"{}")))
@@ -121,7 +105,7 @@ class Api:
             case "create", "" if address.plural == "selfsubjectaccessreviews":
                 asked = body["spec"]["resourceAttributes"]
                 target = Address(asked["resource"], asked["namespace"], subresource=asked.get("subresource", ""))
-                return 201, body | {"status": {"allowed": self.access.allows(user, asked["verb"], target)}}
+                return 201, body | {"status": {"allowed": self.allows(user, asked["verb"], target)}}
             case "create", "" if not address.name:
                 return 201, self.store.create(address, admit(self.store, address, body))
             case "list", "" if "watch" not in request.query_params:
@@ -140,13 +124,12 @@ class Api:
 
     def _list(self, address: Address, query: Mapping[str, str]) -> Object:
         labels, fields = (_parsed_selector(query.get(name)) for name in ("labelSelector", "fieldSelector"))
-        if not set(fields) <= {"metadata.name", "status.phase"}:
+        if not set(fields) <= {"status.phase"}:
             raise RefusedError(400, "BadRequest", f"field label not supported: {query['fieldSelector']}")
         items = [
             item
             for item in self.store.list(address.plural, address.namespace)
             if labels.items() <= item["metadata"].get("labels", {}).items()
-            and fields.get("metadata.name") in (None, item["metadata"]["name"])
             and fields.get("status.phase") in (None, item.get("status", {}).get("phase"))
         ]
         return {"kind": f"{address.kind.name}List", "apiVersion": "v1", "metadata": {}, "items": items}
@@ -202,7 +185,7 @@ class Certificate(NamedTuple):
 
     @classmethod
     def made(cls, folder: Path) -> Certificate:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True)
         return cls(*map(Path, make_ssl_devcert(str(folder / "server"), cn="localhost")))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import copy
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import yaml
 
 from tests.kubernetes.cluster.admission import admit
-from tests.kubernetes.cluster.api import ADMIN, Access, Api, AuditEntry, Certificate, HttpsServer, service_account
+from tests.kubernetes.cluster.api import Api, AuditEntry, Certificate, HttpsServer, service_account
 from tests.kubernetes.cluster.containers import start_sandbox
 from tests.kubernetes.cluster.controllers import JobController, schedule
 from tests.kubernetes.cluster.kubelet import Image, Kubelet, Launch
@@ -56,9 +55,8 @@ class BaseCluster:
 
     def kubeconfig(self, account: str = "", namespace: str = "") -> Path:
         """A kubeconfig for a service account; for the administrator, where none is named."""
-        user = service_account(namespace, account) if account else ADMIN
-        path = self.folder / f"kubeconfig-{account or ADMIN}.yaml"
-        token = self.token(namespace, account)
+        user, token = service_account(namespace, account), self.token(namespace, account)
+        path = self.folder / f"kubeconfig-{account or user}.yaml"
         return write_kubeconfig(path, self.port, self.certificate.path, user, token, namespace)
 
     def log(self, pod: Object) -> str:
@@ -97,7 +95,6 @@ class Cluster(BaseCluster):
         folder, images: as of `BaseCluster`.
         backoff_seconds: a job's wait after its first failed pod; 10 on a real cluster, then doubled each time.
         start: what starts a container.
-        now: the clock, in seconds since 1970.
     """
 
     def __init__(
@@ -107,15 +104,13 @@ class Cluster(BaseCluster):
         *,
         backoff_seconds: float = 10.0,
         start: Callable[[Launch], Any] = start_sandbox,
-        now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(folder, images)
-        self.store = Store(self.lock, now)
-        self.access = Access(self.store)
+        self.store = Store(self.lock)
         self.server = HttpsServer(self.certificate)
         self.port = self.server.port
         self.kubelet = Kubelet(self.store, self, start)
-        self.api = Api(self.store, self.access, self.kubelet.read_log)
+        self.api = Api(self.store, self.kubelet.read_log)
         self.jobs = JobController(self.store, backoff_seconds)
 
     def __enter__(self) -> Cluster:
@@ -142,7 +137,7 @@ class Cluster(BaseCluster):
 
     def token(self, namespace: str, account: str) -> str:
         """A bearer token for a service account; for the administrator, where none is named."""
-        return self.access.token(service_account(namespace, account) if account else ADMIN)
+        return self.api.token(service_account(namespace, account))
 
     @property
     def audit(self) -> list[AuditEntry]:
@@ -157,8 +152,7 @@ class Cluster(BaseCluster):
     def pods(self, **labels: str) -> list[Object]:
         """Copies of the pods with these labels, those that are gone included."""
         with self.lock:
-            removed = [item for item in self.store.removed if item["kind"] == "Pod"]
-            return copy.deepcopy(with_labels([*removed, *self.store.list("pods")], labels))
+            return copy.deepcopy(with_labels([*self.store.removed_pods, *self.store.list("pods")], labels))
 
     def evict(self, pod: Object) -> None:
         """Take a pod away from its node, as a drain does: SIGTERM, its grace period, SIGKILL."""

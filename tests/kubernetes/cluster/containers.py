@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.kubernetes.cluster.kubelet import Launch
 
@@ -82,11 +83,7 @@ def sandbox_obstacle() -> str:
     """Why no process can be sandboxed on this machine; empty if it can."""
     if shutil.which("bwrap") is None:
         return "the command `bwrap` is missing: install the Debian package `bubblewrap` (apt-get install bubblewrap)"
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
-        if start_sandbox(_trial(log)).process.wait() == 0:
-            return ""
-        return f"bubblewrap cannot make its namespaces on this machine: {log.read_text(encoding='utf-8').strip()}"
+    return _failure("bubblewrap cannot make its namespaces on this machine", start_sandbox)
 
 
 def start_podman(launch: Launch) -> RunningContainer:
@@ -120,20 +117,18 @@ def podman_obstacle() -> str:
         return "containers on the network of this machine, as other users, need root"
     if subprocess.run([*PODMAN, "image", "exists", BUILT_IMAGE], capture_output=True, check=False).returncode:
         return f"there is no image {BUILT_IMAGE}: `sh k8s/local-image.sh` builds it; R2D_BUILT_IMAGE names another"
+    return _failure("podman cannot start a container on this machine", start_podman)
+
+
+def _failure(what: str, start: Callable[[Launch], RunningContainer]) -> str:
+    """What went wrong when a container that does nothing was started; empty if nothing did."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        if start_podman(_trial(log)).process.wait() == 0:
-            return ""
-        return f"podman cannot start a container on this machine: {log.read_text(encoding='utf-8').strip()[-300:]}"
+        trial = Launch(["/usr/bin/true"], {}, [], "/", "trial", 10001, 10001, read_only_root=True, log=log)
+        return "" if start(trial).process.wait() == 0 else f"{what}: {log.read_text('utf-8').strip()[-300:]}"
 
 
-def _trial(log: Path) -> Launch:
-    return Launch(["/usr/bin/true"], {}, [], "/", "trial", 10001, 10001, read_only_root=True, log=log)
-
-
-def _started(words: list[str], log: Path, pass_fds: tuple[int, ...] | list[int] = ()) -> subprocess.Popen[bytes]:
+def _started(words: list[str], log: Path, **options: Any) -> subprocess.Popen[bytes]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
-        return subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, pass_fds=pass_fds
-        )
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, **options)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import logging
 import secrets
+import time
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
-from tests.kubernetes.cluster.admission import admit, amounts
-from tests.kubernetes.cluster.objects import Address, Object, RefusedError, Store, is_finished
+from tests.kubernetes.cluster.admission import admit, amounts, quota_charge
+from tests.kubernetes.cluster.objects import Address, Object, RefusedError, Store, is_finished, timestamp
 
+logger = logging.getLogger(__name__)
 INDEX = "batch.kubernetes.io/job-completion-index"
-LONGEST_BACKOFF_SECONDS = 360
 
 
 class JobController:
@@ -31,14 +34,20 @@ class JobController:
     def _advance(self, job: Object) -> None:
         spec, status = job["spec"], job["status"]
         if "startTime" not in status:
-            status |= {"startTime": self.store.timestamp(), "active": 0, "succeeded": 0, "failed": 0}
-        pods = [pod for pod in self.store.list("pods", job["metadata"]["namespace"]) if _is_owned(pod, job)]
+            status |= {"startTime": timestamp(), "active": 0, "succeeded": 0, "failed": 0}
+        uid, namespace = job["metadata"]["uid"], job["metadata"]["namespace"]
+        pods = [
+            pod
+            for pod in self.store.list("pods", namespace)
+            if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences", []))
+        ]
         failed_by = self._count_ended(job, pods)
+        seconds = time.time() - datetime.fromisoformat(status["startTime"]).timestamp()
         # A pod that is being stopped is still active: the one in its place waits until it has ended.
         active = [pod for pod in pods if pod["metadata"]["uid"] not in self._counted]
         if failed_by:
             self._end(job, active, "Failed", "PodFailurePolicy", failed_by)
-        elif self.store.seconds_since(status["startTime"]) >= spec.get("activeDeadlineSeconds", float("inf")):
+        elif seconds >= spec.get("activeDeadlineSeconds", float("inf")):
             self._end(job, active, "Failed", "DeadlineExceeded", "Job was active longer than specified deadline")
         elif status["failed"] > spec["backoffLimit"]:
             self._end(job, active, "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
@@ -66,8 +75,8 @@ class JobController:
                 return f"Container {name} failed with exit code {code} matching FailJob rule at index {number}"
             if action == "Count":
                 status["failed"] += 1
-                wait = min(self.backoff_seconds * 2 ** (status["failed"] - 1), LONGEST_BACKOFF_SECONDS)
-                self._retry_at[job["metadata"]["uid"]] = self.store.now() + wait
+                wait = self.backoff_seconds * 2 ** (status["failed"] - 1)
+                self._retry_at[job["metadata"]["uid"]] = time.time() + wait
         return ""
 
     def _make_pods(self, job: Object, active: list[Object]) -> None:
@@ -79,13 +88,13 @@ class JobController:
         else:
             missing = [""] * num_missing
         status["active"] = len(active)
-        for index in missing if self.store.now() >= self._retry_at.get(uid, 0) else []:
+        for index in missing if time.time() >= self._retry_at.get(uid, 0) else []:
             try:
                 self._make_pod(job, index)
                 status["active"] += 1
             except RefusedError as refusal:
-                self.store.event(job, "FailedCreate", f"Error creating: {refusal}")
-                self._retry_at[uid] = self.store.now() + self.backoff_seconds
+                logger.warning("job %s: no pod can be made: %s", job["metadata"]["name"], refusal)
+                self._retry_at[uid] = time.time() + self.backoff_seconds
                 break
 
     def _make_pod(self, job: Object, index: str) -> None:
@@ -112,7 +121,7 @@ class JobController:
         for pod in active:
             self.store.delete(Address.of(pod))
         condition = {"type": kind, "status": "True", "reason": reason, "message": message}
-        job["status"] |= {"conditions": [condition | {"lastTransitionTime": self.store.timestamp()}], "active": 0}
+        job["status"] |= {"conditions": [condition | {"lastTransitionTime": timestamp()}], "active": 0}
 
 
 def matching_rule(policy: Object, pod: Object) -> tuple[int, str]:
@@ -121,9 +130,10 @@ def matching_rule(policy: Object, pod: Object) -> tuple[int, str]:
     for number, rule in enumerate(policy.get("rules", [])):
         if exits := rule.get("onExitCodes"):
             codes = [code for name, code in _exit_codes(pod) if exits.get("containerName", name) == name and code]
-            if any((code in exits["values"]) == (exits["operator"] == "In") for code in codes):
-                return number, rule["action"]
-        elif conditions & {(condition["type"], condition["status"]) for condition in rule["onPodConditions"]}:
+            fits = any((code in exits["values"]) == (exits["operator"] == "In") for code in codes)
+        else:
+            fits = any((pattern["type"], pattern["status"]) in conditions for pattern in rule["onPodConditions"])
+        if fits:
             return number, rule["action"]
     return -1, "Count"
 
@@ -132,10 +142,6 @@ def _exit_codes(pod: Object) -> list[tuple[str, int]]:
     """Name and exit code of each container that has ended."""
     statuses = pod["status"].get("containerStatuses", [])
     return [(s["name"], s["state"]["terminated"]["exitCode"]) for s in statuses if "terminated" in s["state"]]
-
-
-def _is_owned(pod: Object, job: Object) -> bool:
-    return any(owner["uid"] == job["metadata"]["uid"] for owner in pod["metadata"].get("ownerReferences", []))
 
 
 def _completed(status: Object) -> set[str]:
@@ -159,7 +165,6 @@ def schedule(store: Store) -> None:
             detail = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
             message = f"0/{len(store.list('nodes'))} nodes are available: {detail}."
             condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
-            store.event(pod, "FailedScheduling", message)
         pod["status"]["conditions"] = [condition]
 
 
@@ -179,19 +184,12 @@ def _obstacles(store: Store, pod: Object, node: Object) -> list[str]:
         all(_matches(labels, expression) for expression in term["matchExpressions"]) for term in terms
     ):
         return ["node(s) didn't match Pod's node affinity/selector"]
-    free = Counter(amounts(node["status"]["allocatable"]))
+    free = Counter({f"requests.{name}": amount for name, amount in amounts(node["status"]["allocatable"]).items()})
     for other in store.list("pods"):
         if other["spec"].get("nodeName") == node["metadata"]["name"] and not is_finished(other):
-            free.subtract(_requests(other))
-    return [f"Insufficient {name}" for name, amount in _requests(pod).items() if amount > free[name]]
-
-
-def _requests(pod: Object) -> Counter[str]:
-    """Resource -> what the containers of a pod request together."""
-    total: Counter[str] = Counter()
-    for container in pod["spec"]["containers"]:
-        total.update(amounts(container["resources"].get("requests")))
-    return total
+            free.subtract(quota_charge(other))
+    scarce = [name for name, amount in quota_charge(pod).items() if amount > free[name]]
+    return [f"Insufficient {name.removeprefix('requests.')}" for name in scarce if name.startswith("requests.")]
 
 
 def _tolerates(toleration: dict[str, str], taint: dict[str, str]) -> bool:

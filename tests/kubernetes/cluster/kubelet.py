@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from tests.kubernetes.cluster.objects import Object, is_finished
+from tests.kubernetes.cluster.objects import Object, is_finished, timestamp
 
 TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 CONTAINER_FIELDS = {
@@ -28,8 +29,7 @@ class Image:
     user: int = 10001
 
 
-@dataclass(frozen=True)
-class Mount:
+class Mount(NamedTuple):
     """A folder or file of this machine at a path in the container."""
 
     source: Path
@@ -37,8 +37,7 @@ class Mount:
     read_only: bool
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(NamedTuple):
     """One container, ready to start."""
 
     command: list[str]
@@ -101,6 +100,7 @@ class Kubelet:
         return self.cluster.folder / "logs" / namespace / f"{pod}.log"
 
     def read_log(self, namespace: str, pod: str) -> str:
+        """The output of a pod; empty where it has not started."""
         path = self.log(namespace, pod)
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
@@ -121,8 +121,8 @@ class Kubelet:
             self._set_state(pod, "Pending", {"waiting": {"reason": error.reason, "message": str(error)}})
             return
         self._running[pod["metadata"]["uid"]] = Running(container, folder)
-        pod["status"] |= {"startTime": self.store.timestamp(), "podIP": "127.0.0.1", "hostIP": "127.0.0.1"}
-        self._set_state(pod, "Running", {"running": {"startedAt": self.store.timestamp()}})
+        pod["status"] |= {"startTime": timestamp(), "podIP": "127.0.0.1", "hostIP": "127.0.0.1"}
+        self._set_state(pod, "Running", {"running": {"startedAt": timestamp()}})
 
     def _watch(self, pod: Object, running: Running) -> None:
         code = running.container.poll()
@@ -130,13 +130,13 @@ class Kubelet:
             del self._running[pod["metadata"]["uid"]]
             shutil.rmtree(running.folder, ignore_errors=True)
             phase, reason = ("Failed", "Error") if code else ("Succeeded", "Completed")
-            ended = {"exitCode": code, "reason": reason, "finishedAt": self.store.timestamp()}
+            ended = {"exitCode": code, "reason": reason, "finishedAt": timestamp()}
             self._set_state(pod, phase, {"terminated": ended})
         elif "deletionTimestamp" in pod["metadata"]:
             if running.kill_at is None:
                 running.container.terminate()
-                running.kill_at = self.store.now() + pod["metadata"]["deletionGracePeriodSeconds"]
-            elif self.store.now() >= running.kill_at:
+                running.kill_at = time.time() + pod["metadata"]["deletionGracePeriodSeconds"]
+            elif time.time() >= running.kill_at:
                 running.container.kill()
 
     def _set_state(self, pod: Object, phase: str, state: Object) -> None:
@@ -172,7 +172,16 @@ class Kubelet:
         api = {"KUBERNETES_SERVICE_HOST": "localhost", "KUBERNETES_SERVICE_PORT": str(self.cluster.port)}
         environment = {**image.environment, **api}
         for variable in container.get("env", []):
-            environment[variable["name"]] = self._value(variable, namespace)
+            value = variable.get("value", "")
+            match variable.get("valueFrom"):
+                case {"secretKeyRef": {"name": secret, "key": key}}:
+                    contents = self._secret(secret, namespace)
+                    if key not in contents:
+                        raise StartError(f"couldn't find key {key} in Secret {namespace}/{secret}")
+                    value = contents[key].decode()
+                case source if source is not None:
+                    raise StartError(f"the test cluster does not know the source of the variable {variable['name']}")
+            environment[variable["name"]] = value
         return Launch(
             command=[*container.get("command", []), *container.get("args", [])],
             environment=environment,
@@ -184,18 +193,6 @@ class Kubelet:
             read_only_root=security.get("readOnlyRootFilesystem", False),
             log=self.log(namespace, pod["metadata"]["name"]),
         )
-
-    def _value(self, variable: Object, namespace: str) -> str:
-        """The value of an environment variable."""
-        if "valueFrom" not in variable:
-            return variable.get("value", "")
-        if "secretKeyRef" not in variable["valueFrom"]:
-            raise StartError(f"the test cluster does not know the source of the variable {variable['name']}")
-        reference = variable["valueFrom"]["secretKeyRef"]
-        contents = self._secret(reference["name"], namespace)
-        if reference["key"] not in contents:
-            raise StartError(f"couldn't find key {reference['key']} in Secret {namespace}/{reference['name']}")
-        return contents[reference["key"]].decode()
 
     def _secret(self, name: str, namespace: str) -> dict[str, bytes]:
         secret = self.store.find("secrets", name, namespace)
@@ -209,17 +206,17 @@ class Kubelet:
         mounts = [Mount(source, path, read_only=True) for path, source in image.folders.items()]
         volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", [])}
         for mount in container.get("volumeMounts", []):
-            volume, source = volumes[mount["name"]], folder / "volumes" / mount["name"]
-            claim = volume.get("persistentVolumeClaim", {})
-            contents: dict[str, bytes] = {}
-            if claim:
-                source = self.cluster.volume(claim["claimName"], namespace)
-            elif "secret" in volume:
-                contents = self._secret(volume["secret"]["secretName"], namespace)
-            elif "emptyDir" not in volume:
-                raise StartError(f"the test cluster does not know the volume {volume}")
+            volume, source, contents = volumes[mount["name"]], folder / "volumes" / mount["name"], {}
+            read_only = mount.get("readOnly", False)
+            match volume:
+                case {"persistentVolumeClaim": claim}:
+                    source = self.cluster.volume(claim["claimName"], namespace)
+                    read_only = read_only or claim.get("readOnly", False)
+                case {"secret": secret}:
+                    contents, read_only = self._secret(secret["secretName"], namespace), True
+                case _ if "emptyDir" not in volume:
+                    raise StartError(f"the test cluster does not know the volume {volume}")
             _write(source, contents)
-            read_only = mount.get("readOnly", False) or claim.get("readOnly", False) or "secret" in volume
             mounts.append(Mount(source, mount["mountPath"], read_only))
         account: Object = self.store.find("serviceaccounts", account_name, namespace) or {}
         mounts_token = account.get("automountServiceAccountToken", True)

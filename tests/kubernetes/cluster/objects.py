@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
+import re
 import secrets
 import threading
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -33,7 +33,6 @@ KINDS = {
     "services": Kind("", "Service"),
     "secrets": Kind("", "Secret"),
     "serviceaccounts": Kind("", "ServiceAccount"),
-    "events": Kind("", "Event"),
     "persistentvolumeclaims": Kind("", "PersistentVolumeClaim"),
     "resourcequotas": Kind("", "ResourceQuota"),
     "limitranges": Kind("", "LimitRange"),
@@ -46,6 +45,7 @@ KINDS = {
     "selfsubjectaccessreviews": Kind("authorization.k8s.io", "SelfSubjectAccessReview", namespaced=False),
 }
 """Plural name -> kind: everything that the API server knows."""
+_PATH = re.compile(r"/(?:api|apis/([^/]+))/v1(?:/namespaces/([^/]+)(?=/))?/([^/]+)(?:/([^/]+))?(?:/([^/]+))?")
 
 
 class RefusedError(Exception):
@@ -91,20 +91,11 @@ class Address(NamedTuple):
         Raises:
             RefusedError: 404, the API has no such path.
         """
-        match path.strip("/").split("/"):
-            case ["api", "v1", *rest]:
-                group = ""
-            case ["apis", group, "v1", *rest]:
-                pass
-            case _:
-                raise RefusedError(404, "NotFound", f"{path} not found")
-        namespace = ""
-        if rest[:1] == ["namespaces"] and len(rest) > 2:
-            namespace, rest = rest[1], rest[2:]
-        address = cls(rest[0], namespace, *rest[1:3]) if 0 < len(rest) <= 3 else cls("")
-        if address.plural not in KINDS or KINDS[address.plural].group != group:
-            raise RefusedError(404, "NotFound", f"{path} not found")
-        return address
+        if match := _PATH.fullmatch(path):
+            group, namespace, plural, name, subresource = (part or "" for part in match.groups())
+            if plural in KINDS and KINDS[plural].group == group:
+                return cls(plural, namespace, name, subresource)
+        raise RefusedError(404, "NotFound", f"{path} not found")
 
     @property
     def kind(self) -> Kind:
@@ -133,35 +124,25 @@ class Store:
 
     Args:
         lock: held by whoever reads and then writes.
-        now: the clock, in seconds since 1970.
     """
 
-    def __init__(self, lock: threading.RLock, now: Callable[[], float]) -> None:
+    def __init__(self, lock: threading.RLock) -> None:
         self.lock = lock
-        self.now = now
-        self.removed: list[Object] = []
+        self.removed_pods: list[Object] = []
         self._objects: dict[Address, Object] = {}
-
-    def timestamp(self) -> str:
-        """The present time as Kubernetes writes it."""
-        return datetime.fromtimestamp(self.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-    def seconds_since(self, timestamp: str) -> float:
-        return self.now() - datetime.fromisoformat(timestamp).timestamp()
 
     def create(self, address: Address, item: Object) -> Object:
         """Keep a new object under the name in its metadata, or one made from `generateName`."""
         metadata = item["metadata"]
         if not metadata.get("name"):
             metadata["name"] = metadata["generateName"] + secrets.token_hex(3)[:5]
-        if address.namespace and Address("namespaces", name=address.namespace) not in self._objects:
-            raise RefusedError(404, "NotFound", f'namespaces "{address.namespace}" not found')
+        if address.namespace:
+            self.get(Address("namespaces", name=address.namespace))
         address = Address(address.plural, address.namespace, metadata["name"])
         if address in self._objects:
             raise RefusedError(409, "AlreadyExists", f'{address.qualified} "{address.name}" already exists')
-        metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": self.timestamp()}
-        self._objects[address] = item
-        return item
+        metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamp()}
+        return self.replace(address, item)
 
     def get(self, address: Address) -> Object:
         """The object at an address.
@@ -187,7 +168,7 @@ class Store:
         ]
 
     def replace(self, address: Address, item: Object) -> Object:
-        """Put a changed object in the place of the old one."""
+        """Put an object in the place of the old one."""
         self._objects[address] = item
         return item
 
@@ -197,7 +178,7 @@ class Store:
     def delete(self, address: Address) -> Object:
         """Mark an object for removal; `sweep` removes it, a running pod only when its container has ended."""
         item = self.get(address)
-        item["metadata"].setdefault("deletionTimestamp", self.timestamp())
+        item["metadata"].setdefault("deletionTimestamp", timestamp())
         if address.plural == "pods":
             item["metadata"]["deletionGracePeriodSeconds"] = item["spec"]["terminationGracePeriodSeconds"]
         return item
@@ -206,22 +187,19 @@ class Store:
         """The garbage collector: deletes objects whose owner is gone, and removes marked objects."""
         alive = {item["metadata"]["uid"] for item in self._objects.values()}
         for address, item in list(self._objects.items()):
+            is_pod = address.plural == "pods"
             owners = {owner["uid"] for owner in item["metadata"].get("ownerReferences") or []}
             if owners and not owners & alive:
                 self.delete(address)
-            runs = address.plural == "pods" and "nodeName" in item["spec"] and not is_finished(item)
+            runs = is_pod and "nodeName" in item["spec"] and not is_finished(item)
             if "deletionTimestamp" in item["metadata"] and not runs:
-                self.removed.append(copy.deepcopy(self._objects.pop(address)))
+                del self._objects[address]
+                self.removed_pods += [copy.deepcopy(item)] if is_pod else []
 
-    def event(self, about: Object, reason: str, message: str) -> None:
-        """Record an event on an object, once, as `kubectl describe` shows it."""
-        metadata = about["metadata"]
-        reference = {"kind": about["kind"], **{name: metadata[name] for name in ("name", "namespace", "uid")}}
-        event = {"involvedObject": reference, "reason": reason, "message": message, "type": "Warning"}
-        address = Address("events", metadata["namespace"])
-        if not any(event.items() <= other.items() for other in self.list(*address[:2])):
-            names = {"generateName": metadata["name"] + ".", "namespace": metadata["namespace"]}
-            self.create(address, {"apiVersion": "v1", "kind": "Event", "metadata": names, **event})
+
+def timestamp() -> str:
+    """The present time as Kubernetes writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def is_finished(pod: Object) -> bool:

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from base64 import b64encode
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -77,18 +78,9 @@ def nodes() -> list[Object]:
 # The services: a ZenML server, an object store and an MLflow server, each a process on 127.0.0.1.
 
 
-@dataclass(frozen=True)
-class Services:
-    """Addresses of the running services."""
-
-    zenml: str
-    s3: str
-    mlflow: str
-
-
 @contextmanager
-def running_services(folder: Path) -> Iterator[Services]:
-    """Start all services, and stop them at the end. What they print is kept in `folder`."""
+def running_services(folder: Path) -> Iterator[dict[str, str]]:
+    """The addresses of `zenml`, `s3` and `mlflow`, which stop at the end. What they print is kept in `folder`."""
     folder.mkdir(parents=True)
     environment = {
         "ZENML_CONFIG_PATH": str(folder / "zenml-server"),
@@ -105,16 +97,15 @@ def running_services(folder: Path) -> Iterator[Services]:
         "s3": ("moto.server", "moto-api/"),
         "mlflow": (f"{mlflow} --artifacts-destination {folder}/mlflow", "health"),
     }
-    ports = dict(zip(commands, free_ports(len(commands)), strict=True))
-    services = Services(**{name: f"http://127.0.0.1:{port}" for name, port in ports.items()})
     with ExitStack() as stack:
-        processes = {}
-        for name, (command, _) in commands.items():
-            words = [sys.executable, "-m", *command.split(), "--host", "127.0.0.1", "--port", str(ports[name])]
+        services, processes = {}, {}
+        for (name, (command, _)), port in zip(commands.items(), free_ports(len(commands)), strict=True):
+            words = [sys.executable, "-m", *command.split(), "--host", "127.0.0.1", "--port", str(port)]
             processes[name] = stack.enter_context(running_process(words, folder / f"{name}.log", environment))
+            services[name] = f"http://127.0.0.1:{port}"
         for name, (_, page) in commands.items():
-            wait_for(f"{getattr(services, name)}/{page}", processes[name], folder / f"{name}.log")
-        bucket = urllib.request.Request(f"{services.s3}/{BUCKET}", method="PUT")
+            wait_for(f"{services[name]}/{page}", processes[name], folder / f"{name}.log")
+        bucket = urllib.request.Request(f"{services['s3']}/{BUCKET}", method="PUT")
         urllib.request.urlopen(bucket, timeout=30).close()
         yield services
 
@@ -202,7 +193,7 @@ class Site:
     """
 
     cluster: BaseCluster
-    services: Services
+    services: Mapping[str, str]
     place: Workplace
     app: Path
 
@@ -218,17 +209,14 @@ class Site:
         (client,) = spec["template"]["spec"]["containers"]
         client["image"] = IMAGE
         client["command"] = [word.replace("kubernetes.yaml", f"{name}.yaml") for word in client["command"]]
-        values = {"R2D_IMAGE": IMAGE, "ZENML_STORE_URL": self.services.zenml}
+        values = {"R2D_IMAGE": IMAGE, "ZENML_STORE_URL": self.services["zenml"]}
         for variable in client["env"]:
-            if variable["name"] in values:
-                variable["value"] = values[variable["name"]]
-        metadata = {"name": name, "namespace": NAMESPACE}
+            variable |= {"value": values[variable["name"]]} if variable["name"] in values else {}
         key = b64encode(self.place.python(MAKE_API_KEY).encode()).decode()
-        secret = {"metadata": {"name": "zenml-client", "namespace": NAMESPACE}, "data": {"api-key": key}}
-        self.cluster.apply(
-            {"apiVersion": "v1", "kind": "Secret", **secret},
-            {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec},
-        )
+        secret = {"apiVersion": "v1", "kind": "Secret", "data": {"api-key": key}}
+        job = {"apiVersion": "batch/v1", "kind": "Job", "spec": spec}
+        for item_name, item in (("zenml-client", secret), (name, job)):
+            self.cluster.apply(item | {"metadata": {"name": item_name, "namespace": NAMESPACE}})
 
     def pods(self, run: str, step: str = "") -> list[Object]:
         """The pods of a run, or of one of its steps, those that are gone included, in the order they were made."""
@@ -240,10 +228,10 @@ class Site:
 
     def nodes_of_steps(self, run: str) -> dict[str, list[str]]:
         """Step -> the node of each of its pods."""
-        nodes: dict[str, list[str]] = {}
+        nodes = defaultdict(list)
         for pod in self.pods(run):
             if step := pod["metadata"]["labels"].get("step_name"):
-                nodes.setdefault(step, []).append(pod["spec"].get("nodeName", ""))
+                nodes[step].append(pod["spec"].get("nodeName", ""))
         return nodes
 
 
@@ -265,15 +253,15 @@ def running_site(folder: Path, make_cluster: Callable[..., BaseCluster] = SHORT_
         cluster.apply(BASE / "namespace.yaml", *nodes(), *(BASE / name for name in base if name != "namespace.yaml"))
         place.environment |= {
             "KUBECONFIG": str(cluster.kubeconfig("submitter", NAMESPACE)),
-            "ZENML_STORE_URL": services.zenml,
+            "ZENML_STORE_URL": services["zenml"],
             "ZENML_STORE_USERNAME": USER,
             "ZENML_STORE_PASSWORD": PASSWORD,
             "R2D_IMAGE": IMAGE,
             "R2D_KUBE_CONTEXT": CONTEXT,
             "R2D_BUCKET": BUCKET,
-            "R2D_S3_ENDPOINT": services.s3,
+            "R2D_S3_ENDPOINT": services["s3"],
             "R2D_REGISTRY": IMAGE.split("/")[0],
-            "R2D_MLFLOW_URL": services.mlflow,
+            "R2D_MLFLOW_URL": services["mlflow"],
         }
         place.python(APPLY_STACK)
         yield Site(cluster, services, place, app)
@@ -282,14 +270,15 @@ def running_site(folder: Path, make_cluster: Callable[..., BaseCluster] = SHORT_
 
 
 def image_of(app: Path) -> Image:
-    """The image of k8s/Dockerfile, read from that file; its packages are those of this environment."""
-    lines = (ROOT / "k8s" / "Dockerfile").read_text("utf-8").split("\nFROM ")[-1].replace("\\\n", " ").splitlines()
-    variables = dict(pair.split("=", 1) for line in lines if line.startswith("ENV ") for pair in line.split()[1:])
-    (working_dir,) = (line.split()[1] for line in lines if line.startswith("WORKDIR "))
-    (user,) = (line.split()[1] for line in lines if line.startswith("USER "))
+    """The image of k8s/Dockerfile, read from its last stage; its packages are those of this environment."""
+    stage = (ROOT / "k8s" / "Dockerfile").read_text("utf-8").split("\nFROM ")[-1].replace("\\\n", " ").splitlines()
+    (working_dir,) = (line.split()[1] for line in stage if line.startswith("WORKDIR "))
+    (user,) = (line.split()[1] for line in stage if line.startswith("USER "))
+    variables = dict(pair.split("=", 1) for line in stage if line.startswith("ENV ") for pair in line.split()[1:])
     variables["PATH"] = variables["PATH"].replace("$PATH", "/usr/bin:/bin")
     # In the image the code is installed from where it lies. One thread, as in every test: it fixes the last bits.
     variables |= {"PYTHONPATH": working_dir, "OMP_NUM_THREADS": os.environ["OMP_NUM_THREADS"]}
     python = {path: Path(path) for path in {sys.prefix, sys.base_prefix} if not path.startswith("/usr")}
-    folders = {working_dir: app, "/opt/venv": Path(sys.prefix), **python}
-    return Image(folders, variables, working_dir, int(user.split(":")[0]))
+    return Image(
+        {working_dir: app, "/opt/venv": Path(sys.prefix), **python}, variables, working_dir, int(user.split(":")[0])
+    )

@@ -7,10 +7,8 @@ import json
 import os
 import secrets
 import ssl
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from tests.kubernetes.cluster.api import ADMIN, AuditEntry, Certificate, HttpsSe
 from tests.kubernetes.cluster.cluster import BaseCluster, with_labels, write_kubeconfig
 from tests.kubernetes.cluster.containers import sandbox_obstacle, start_sandbox
 from tests.kubernetes.cluster.kubelet import Image, Kubelet
-from tests.kubernetes.cluster.objects import Address, Object, is_finished
+from tests.kubernetes.cluster.objects import Address, Object, is_finished, timestamp
 from tests.kubernetes.cluster.site import free_ports, running_process, wait_for
 
 PROGRAMS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "reason2decide", "control-plane", "bin")
@@ -30,8 +28,30 @@ NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 TOKEN_SECONDS = 7200
 KUBELET_STATUS = ("phase", "startTime", "podIP", "hostIP", "containerStatuses")
 """What a kubelet writes of a pod's status; the rest is the scheduler's."""
-# Controllers that need a cloud or a network, and the one that would wait for the heartbeats of nodes.
-LEFT_OUT = ("cloud-node-lifecycle", "nodeipam", "nodelifecycle", "route", "service")
+# TaintNodesByCondition: its taint on new nodes is taken away by a controller that is left out. Left out are those
+# that need a cloud or a network, and the one that would wait for the heartbeats of nodes.
+OPTIONS = {
+    "etcd": """
+        --data-dir={folder}/etcd --unsafe-no-fsync
+        --listen-client-urls=http://127.0.0.1:{etcd} --advertise-client-urls=http://127.0.0.1:{etcd}
+        --listen-peer-urls=http://127.0.0.1:{peer} --initial-advertise-peer-urls=http://127.0.0.1:{peer}
+        --initial-cluster=default=http://127.0.0.1:{peer}
+    """,
+    "kube-apiserver": """
+        --etcd-servers=http://127.0.0.1:{etcd} --bind-address=127.0.0.1 --secure-port={api}
+        --tls-cert-file={path} --tls-private-key-file={key} --endpoint-reconciler-type=none
+        --token-auth-file={folder}/tokens.csv --authorization-mode=RBAC
+        --service-account-issuer=https://kubernetes.default.svc
+        --service-account-signing-key-file={key} --service-account-key-file={key}
+        --service-cluster-ip-range=10.0.0.0/24 --kubelet-preferred-address-types=InternalIP
+        --disable-admission-plugins=TaintNodesByCondition
+        --audit-policy-file={folder}/audit-policy.yaml --audit-log-path={folder}/audit.log
+    """,
+    "kube-controller-manager": """
+        --service-account-private-key-file={key} --root-ca-file={path} --use-service-account-credentials
+        --controllers=*,-cloud-node-lifecycle,-nodeipam,-nodelifecycle,-route,-service
+    """,
+}
 # Only the requests of pods and clients; the controllers are service accounts too.
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
@@ -96,23 +116,19 @@ class RealControlPlane(BaseCluster):
 
     def apply_object(self, item: Object) -> None:
         """Create or change an object, as `kubectl apply --server-side` does; note a kind that is not served."""
-        address = Address.of(item)
-        try:
-            group = self.store.call("GET", Address(address.plural).path.rpartition("/")[0])
-        except LookupError:
-            group = {"resources": []}
-        if address.plural not in {resource["name"] for resource in group["resources"]}:
-            self.not_served.append(f"{item['kind']} {address.name}")
-            return
-        status = item.pop("status", None)
+        address, status = Address.of(item), item.pop("status", None)
         if address.plural == "persistentvolumeclaims":
             self._provide_volume(item)
-        # The content type says YAML, and JSON is YAML.
-        options = "fieldManager=administrator&force=true"
-        self.store.call("PATCH", f"{address.path}?{options}", item, "application/apply-patch+yaml")
+        try:
+            # The content type says YAML, and JSON is YAML.
+            path = f"{address.path}?fieldManager=administrator&force=true"
+            self.store.call("PATCH", path, item, "application/apply-patch+yaml")
+        except LookupError:
+            self.not_served.append(f"{item['kind']} {address.name}")
+            return
         if status is not None:  # of a node
             ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "ready"}
-            times = dict.fromkeys(("lastHeartbeatTime", "lastTransitionTime"), self.store.timestamp())
+            times = dict.fromkeys(("lastHeartbeatTime", "lastTransitionTime"), timestamp())
             status |= {
                 "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
                 "daemonEndpoints": {"kubeletEndpoint": {"Port": self.logs.port}},
@@ -122,19 +138,14 @@ class RealControlPlane(BaseCluster):
 
     def _provide_volume(self, claim: Object) -> None:
         """Do what the provisioner of a storage class does: make a volume for this claim."""
-        spec, names = claim["spec"], {key: claim["metadata"][key] for key in ("name", "namespace")}
-        folder = str(self.volume(names["name"], names["namespace"]))
-        volume = {
-            "apiVersion": "v1",
-            "kind": "PersistentVolume",
-            "metadata": {"name": names["name"]},
-            "spec": {
-                "capacity": spec["resources"]["requests"],
-                "accessModes": spec["accessModes"],
-                "hostPath": {"path": folder},
-                "claimRef": names,
-            },
+        names = {key: claim["metadata"][key] for key in ("name", "namespace")}
+        spec = {
+            "capacity": claim["spec"]["resources"]["requests"],
+            "accessModes": claim["spec"]["accessModes"],
+            "hostPath": {"path": str(self.volume(names["name"], names["namespace"]))},
+            "claimRef": names,
         }
+        volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": names["name"]}, "spec": spec}
         self.store.call("POST", "/api/v1/persistentvolumes", volume)
 
     def token(self, namespace: str, account: str) -> str:
@@ -146,8 +157,14 @@ class RealControlPlane(BaseCluster):
 
     @property
     def audit(self) -> list[AuditEntry]:
-        lines = (self.folder / "audit.log").read_text("utf-8").splitlines()
-        return [_audit_entry(json.loads(line)) for line in lines if '"objectRef"' in line]
+        entries = []
+        for line in (self.folder / "audit.log").read_text("utf-8").splitlines():
+            event = json.loads(line)
+            if target := event.get("objectRef"):
+                resource = "/".join(filter(None, (target.get("resource"), target.get("subresource"))))
+                user, code = event["user"]["username"], event["responseStatus"]["code"]
+                entries.append(AuditEntry(user, event["verb"], resource, target.get("name", ""), code))
+        return entries
 
     def objects(self, plural: str, **labels: str) -> list[Object]:
         return with_labels(self.store.list(plural), labels)
@@ -167,13 +184,6 @@ class RealControlPlane(BaseCluster):
         _, kind, namespace, pod, *_ = request.url.path.split("/")
         is_known = kind == "containerLogs" and self.kubelet.log(namespace, pod).exists()
         return (200, self.kubelet.read_log(namespace, pod)) if is_known else (404, f"no {request.url.path}")
-
-
-def _audit_entry(event: Object) -> AuditEntry:
-    target = event["objectRef"]
-    resource = "/".join(filter(None, (target.get("resource"), target.get("subresource"))))
-    code = event["responseStatus"]["code"]
-    return AuditEntry(event["user"]["username"], event["verb"], resource, target.get("name", ""), code)
 
 
 class RemoteStore:
@@ -234,73 +244,30 @@ class RemoteStore:
         except LookupError:
             return
 
-    def now(self) -> float:
-        return time.time()
-
-    def timestamp(self) -> str:
-        return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
 
 @contextmanager
 def _running_processes(folder: Path, certificate: Certificate) -> Iterator[tuple[int, str]]:
     """Start all four programs; the API server's port and the administrator's token. Their logs are in `folder`."""
-    etcd_port, peer_port, port, manager_port, scheduler_port = free_ports(5)
-    etcd, peer = f"http://127.0.0.1:{etcd_port}", f"http://127.0.0.1:{peer_port}"
-    users = {"kube-controller-manager": "", "kube-scheduler": "", ADMIN: "system:masters"}
-    tokens = {user: secrets.token_urlsafe(24) for user in users}
-    names = {user: user if user == ADMIN else f"system:{user}" for user in users}
-    lines = [f"{tokens[user]},{names[user]},{names[user]},{group}\n" for user, group in users.items()]
+    etcd, peer, api, *health_ports = free_ports(5)
+    groups = {"kube-controller-manager": "", "kube-scheduler": "", ADMIN: "system:masters"}
+    tokens = {user: secrets.token_urlsafe(24) for user in groups}
+    names = {user: user if user == ADMIN else f"system:{user}" for user in groups}
+    lines = [f"{tokens[user]},{names[user]},{names[user]},{group}\n" for user, group in groups.items()]
     (folder / "tokens.csv").write_text("".join(lines), encoding="utf-8")
     (folder / "audit-policy.yaml").write_text(json.dumps(AUDIT_POLICY), encoding="utf-8")
-    commands = {
-        "etcd": [
-            f"--data-dir={folder / 'etcd'}",
-            f"--listen-client-urls={etcd}",
-            f"--advertise-client-urls={etcd}",
-            f"--listen-peer-urls={peer}",
-            f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster=default={peer}",
-            "--unsafe-no-fsync",
-        ],
-        "kube-apiserver": [
-            f"--etcd-servers={etcd}",
-            "--bind-address=127.0.0.1",
-            f"--secure-port={port}",
-            "--endpoint-reconciler-type=none",
-            f"--tls-cert-file={certificate.path}",
-            f"--tls-private-key-file={certificate.key}",
-            f"--token-auth-file={folder / 'tokens.csv'}",
-            "--authorization-mode=RBAC",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-signing-key-file={certificate.key}",
-            f"--service-account-key-file={certificate.key}",
-            "--service-cluster-ip-range=10.0.0.0/24",
-            "--kubelet-preferred-address-types=InternalIP",
-            # Its taint on new nodes is taken away by the controller that is left out.
-            "--disable-admission-plugins=TaintNodesByCondition",
-            f"--audit-policy-file={folder / 'audit-policy.yaml'}",
-            f"--audit-log-path={folder / 'audit.log'}",
-        ],
-        "kube-controller-manager": [
-            f"--service-account-private-key-file={certificate.key}",
-            f"--root-ca-file={certificate.path}",
-            "--use-service-account-credentials",
-            f"--controllers=*,{','.join(f'-{name}' for name in LEFT_OUT)}",
-        ],
-        "kube-scheduler": [],
-    }
-    pages = {"etcd": f"{etcd}/health", "kube-apiserver": f"https://localhost:{port}/readyz"}
-    for name, health_port in (("kube-controller-manager", manager_port), ("kube-scheduler", scheduler_port)):
+    pages = {"etcd": f"http://127.0.0.1:{etcd}/health", "kube-apiserver": f"https://localhost:{api}/readyz"}
+    options = dict.fromkeys(NAMES, "")
+    for name, port in zip(("kube-controller-manager", "kube-scheduler"), health_ports, strict=True):
         path = folder / f"{name}.kubeconfig"
-        write_kubeconfig(path, port, certificate.path, names[name], tokens[name], "")
+        write_kubeconfig(path, api, certificate.path, names[name], tokens[name], "")
         # `--port` is its page without encryption; it is bound to 127.0.0.1 and shows health and metrics.
-        ports = [f"--port={health_port}", "--address=127.0.0.1", "--secure-port=0", "--leader-elect=false"]
-        commands[name] += [f"--kubeconfig={path}", *ports]
-        pages[name] = f"http://127.0.0.1:{health_port}/healthz"
+        options[name] = f"--kubeconfig={path} --port={port} --address=127.0.0.1 --secure-port=0 --leader-elect=false "
+        pages[name] = f"http://127.0.0.1:{port}/healthz"
+    facts = {"folder": folder, "etcd": etcd, "peer": peer, "api": api, "path": certificate.path, "key": certificate.key}
     context = ssl.create_default_context(cafile=str(certificate.path))
     with ExitStack() as stack:
-        for name, options in commands.items():
-            log = folder / f"{name}.log"
-            process = stack.enter_context(running_process([str(PROGRAMS / name), *options], log, {}))
+        for name in NAMES:
+            words, log = (options[name] + OPTIONS.get(name, "").format(**facts)).split(), folder / f"{name}.log"
+            process = stack.enter_context(running_process([str(PROGRAMS / name), *words], log, {}))
             wait_for(pages[name], process, log, context if pages[name].startswith("https") else None)
-        yield port, tokens[ADMIN]
+        yield api, tokens[ADMIN]
