@@ -1,8 +1,8 @@
 #!/bin/sh
-# The image of k8s/Dockerfile on a machine without a container engine and without a registry to pull a base from: a bare
-# Debian by debootstrap, then buildah. For the test of the image, as root; elsewhere `buildah build` is enough.
+# Builds the image of k8s/Dockerfile, as root, where no base image can be pulled: the base is a bare Debian, made by
+# debootstrap. With a registry, the `buildah build` of k8s/Dockerfile is enough. test_image_runs.py uses the image.
 #     apt-get install debootstrap buildah podman runc && sh k8s/local-image.sh [TAG]
-# UV_FIND_LINKS, where it is set, is a folder of wheels; the certificates of this machine are shown to the build alone.
+# UV_FIND_LINKS may name a folder of wheels. The build sees the certificates of this machine, and the image does not.
 set -eu
 cd "$(dirname "$0")/.."
 tag=${1:-reason2decide:test}
