@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from mlops.doctor import (
+    CLAIMS,
+    COMPARED_PACKAGES,
     Finding,
     check_gpus,
     check_image,
@@ -24,34 +25,23 @@ from tests.kubernetes.cluster.cluster import Cluster, node
 from tests.kubernetes.cluster.kubelet import Image, Launch
 from tests.kubernetes.manifests import IMAGE, K8S, manifests, read_yaml, run_session
 
-CLAIMS = ("checkpoints", "model-cache", "data")
+GPU = "nvidia.com/gpu"
 LABELS = {"nvidia.com/gpu.present": "true"}
+QUOTA = {"spec": {"hard": {"requests.nvidia.com/gpu": "1", "pods": "30"}}}
 
 
 def gpu_node(name: str, gpus: int, **metadata: Any) -> dict[str, Any]:
-    return {
-        "metadata": {"name": name, "labels": LABELS, **metadata},
-        "status": {"allocatable": {"nvidia.com/gpu": gpus}},
-    }
+    return {"metadata": {"name": name, "labels": LABELS, **metadata}, "status": {"allocatable": {GPU: gpus}}}
 
 
-def gpu_pod(node_name: str, gpus: int, phase: str = "Running") -> dict[str, Any]:
-    container = {"resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}
+def gpu_pod(node_name: str, phase: str = "Running") -> dict[str, Any]:
+    container = {"resources": {"limits": {GPU: "1"}}}
     return {"spec": {"nodeName": node_name, "containers": [container, {}]}, "status": {"phase": phase}}
-
-
-def claim(name: str, phase: str = "Bound") -> dict[str, Any]:
-    return {"metadata": {"name": name}, "status": {"phase": phase}}
-
-
-def storage_class(name: str, *, default: bool, mode: str) -> dict[str, Any]:
-    annotations = {"storageclass.kubernetes.io/is-default-class": "true"} if default else None
-    return {"metadata": {"name": name, "annotations": annotations}, "volumeBindingMode": mode}
 
 
 def test_free_gpus_are_those_that_unfinished_pods_have_not_asked_for() -> None:
     nodes = [gpu_node("a", 2), gpu_node("b", 1), {"metadata": {"name": "c"}, "status": {"allocatable": {"cpu": "4"}}}]
-    pods = [gpu_pod("a", 1), gpu_pod("b", 1, "Succeeded"), {"spec": {"containers": [{}]}, "status": {}}]
+    pods = [gpu_pod("a"), gpu_pod("b", "Succeeded"), {"spec": {"containers": [{}]}, "status": {}}]
     assert check_gpus(nodes, pods, wanted=1) == Finding("gpu nodes", True, "2 with 3 GPUs, 2 free")
 
 
@@ -59,7 +49,7 @@ def test_free_gpus_are_those_that_unfinished_pods_have_not_asked_for() -> None:
     ("nodes", "pods", "wanted", "detail"),
     [
         ([{"metadata": {"name": "c"}, "status": {}}], [], 1, "none of 1 nodes offers nvidia.com/gpu"),
-        ([gpu_node("a", 1)], [gpu_pod("a", 1)], 1, "1 with 1 GPUs, 0 free; no node has 1 free"),
+        ([gpu_node("a", 1)], [gpu_pod("a")], 1, "1 with 1 GPUs, 0 free; no node has 1 free"),
         ([gpu_node("a", 1), gpu_node("b", 1)], [], 2, "no node has the 2 that one step asks for"),
         ([gpu_node("a", 1, labels={})], [], 1, "steps would not find a"),
         ([{**gpu_node("a", 1), "spec": {"unschedulable": True}}], [], 1, "none of 1 nodes"),
@@ -73,21 +63,23 @@ def test_a_step_that_would_wait_is_told_why(nodes: list[Any], pods: list[Any], w
 
 
 def test_a_step_that_asks_for_more_than_the_quota_is_refused_before_it_waits() -> None:
-    quota = {"spec": {"hard": {"requests.nvidia.com/gpu": "1", "pods": "30"}}}
     assert most_gpus(read_yaml("configs/kubernetes.yaml")) == 1
-    finding = check_gpus([gpu_node("a", 4)], [], wanted=2, quotas=[quota])
+    finding = check_gpus([gpu_node("a", 4)], [], wanted=2, quotas=[QUOTA])
     assert finding.detail == "the quota allows 1 GPUs; one step asks for 2"
-    assert check_gpus([gpu_node("a", 4)], [], wanted=1, quotas=[quota, {"spec": {"hard": {"pods": "3"}}}]).ok
+    assert check_gpus([gpu_node("a", 4)], [], wanted=1, quotas=[QUOTA, {"spec": {"hard": {"pods": "3"}}}]).ok
 
 
 def test_volumes_are_there_or_bound_on_first_use() -> None:
-    bound = [claim(name) for name in CLAIMS]
-    waiting = [*bound[:2], claim("data", "Pending")]
-    lazy = storage_class("lazy", default=True, mode="WaitForFirstConsumer")
-    eager = storage_class("eager", default=True, mode="Immediate")
+    def default_class(mode: str) -> dict[str, Any]:
+        annotations = {"storageclass.kubernetes.io/is-default-class": "true"}
+        return {"metadata": {"name": mode, "annotations": annotations}, "volumeBindingMode": mode}
+
+    bound = [{"metadata": {"name": name}, "status": {"phase": "Bound"}} for name in CLAIMS]
+    waiting = [*bound[:2], {"metadata": {"name": "data"}, "status": {"phase": "Pending"}}]
+    lazy, eager = default_class("WaitForFirstConsumer"), default_class("Immediate")
     assert check_volumes(bound, [], "ns").ok
     assert check_volumes(waiting, [lazy], "ns").detail.endswith("data will be bound on first use")
-    assert check_volumes(waiting, [eager], "ns").detail == "data not bound; default storage class eager"
+    assert check_volumes(waiting, [eager], "ns").detail == "data not bound; default storage class Immediate"
     assert check_volumes(waiting, [{**lazy, "metadata": {"name": "lazy"}}], "ns").detail.endswith("class none")
     assert check_volumes(bound[:1], [lazy], "ns").detail == "no claim model-cache, data in ns"
 
@@ -123,28 +115,11 @@ class PrintsItsVersions:
     """A container that has run the doctor's command as soon as it is started."""
 
     def __init__(self, launch: Launch) -> None:
-        packages = ("zenml", "mlflow", "torch", "transformers")
         launch.log.parent.mkdir(parents=True, exist_ok=True)
-        launch.log.write_text(json.dumps({name: version(name) for name in packages}) + "\n", encoding="utf-8")
+        launch.log.write_text(json.dumps({name: version(name) for name in COMPARED_PACKAGES}), encoding="utf-8")
 
     def poll(self) -> int:
         return 0
-
-    def terminate(self) -> None: ...
-
-    def kill(self) -> None: ...
-
-
-def kubeconfig_of_both(cluster: Cluster, folder: Path) -> Path:
-    """Contexts `admin`, and `step`, the account without any right."""
-    config = yaml.safe_load(cluster.kubeconfig().read_text(encoding="utf-8"))
-    step = yaml.safe_load(cluster.kubeconfig("step", "reason2decide").read_text(encoding="utf-8"))
-    config["users"] += step["users"]
-    contexts = {"admin": config["contexts"][0], "step": step["contexts"][0]}
-    config["contexts"] = [context | {"name": name} for name, context in contexts.items()]
-    path = folder / "kubeconfig.yaml"
-    path.write_text(yaml.safe_dump(config | {"current-context": "admin"}), encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -157,11 +132,18 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         claims = [m for m in manifests() if m["kind"] == "PersistentVolumeClaim" and m["metadata"]["name"] in CLAIMS]
         cluster.apply(*({**claim, "status": {"phase": "Bound"}} for claim in claims))
         cpu = {"cpu": "8", "memory": "32Gi", "pods": "110"}
-        cluster.apply(node("cpu-0", cpu, {}), node("gpu-0", cpu | {"nvidia.com/gpu": "2"}, LABELS))
+        cluster.apply(node("cpu-0", cpu, {}), node("gpu-0", cpu | {GPU: "2"}, LABELS))
+        # One kubeconfig of two contexts: `admin`, and `step`, the account without any right.
+        admin, step = (
+            yaml.safe_load(cluster.kubeconfig(account, "reason2decide").read_text("utf-8")) for account in ("", "step")
+        )
+        contexts = [admin["contexts"][0] | {"name": "admin"}, step["contexts"][0] | {"name": "step"}]
+        both = {"contexts": contexts, "users": admin["users"] + step["users"], "current-context": "admin"}
+        (folder / "kubeconfig.yaml").write_text(yaml.safe_dump(admin | both), encoding="utf-8")
         answer = run_session(
             "doctor",
             folder,
-            KUBECONFIG=str(kubeconfig_of_both(cluster, folder)),
+            KUBECONFIG=str(folder / "kubeconfig.yaml"),
             R2D_KUBE_CONTEXT="admin",
             R2D_S3_ENDPOINT="http://127.0.0.1:9",
             R2D_MLFLOW_URL="http://127.0.0.1:9",

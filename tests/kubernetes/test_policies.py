@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from kubernetes.utils.quantity import parse_quantity
 
 from r2d.config.loading import read_parameters
 from tests.kubernetes.cluster.admission import restricted_violations
@@ -48,17 +49,19 @@ def test_every_pod_meets_the_standard_restricted_and_cannot_write_its_root() -> 
 
 
 def test_our_image_runs_as_the_user_that_it_was_made_for() -> None:
-    dockerfile = (K8S / "Dockerfile").read_text(encoding="utf-8")
-    (user,) = re.findall(r"^USER (\d+):\d+$", dockerfile, flags=re.MULTILINE)
+    (user,) = re.findall(r"^USER (\d+):\d+$", (K8S / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
     ours = [pod for pod in every_pod() if pod.containers[0]["image"] in OUR_IMAGES]
     assert len(ours) > 8
     assert {pod.spec["securityContext"]["runAsUser"] for pod in ours} == {int(user)}
 
 
-def test_every_container_has_requests_and_limits_and_memory_is_not_overcommitted() -> None:
+def test_every_container_has_requests_and_limits_that_are_allowed_and_memory_is_not_overcommitted() -> None:
+    (allowed,) = named(manifests(), "LimitRange")["reason2decide"]["spec"]["limits"]
     for workload, container in every_container():
         requests, limits = container["resources"]["requests"], container["resources"]["limits"]
-        assert {"cpu", "memory"} <= set(requests) & set(limits), workload
+        for name in ("cpu", "memory"):
+            most = parse_quantity(allowed["max"][name])
+            assert parse_quantity(requests[name]) <= parse_quantity(limits[name]) <= most, workload
         assert requests["memory"] == limits["memory"], workload
 
 
@@ -98,9 +101,8 @@ def test_gpus_are_requested_as_they_are_limited_and_only_on_gpu_nodes() -> None:
         requests, limits = container["resources"]["requests"], container["resources"]["limits"]
         assert requests.get("nvidia.com/gpu") == limits.get("nvidia.com/gpu"), name
         affinity = pod.spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-        operator = "In" if pod.gpus else "NotIn"
-        expression = {"key": "nvidia.com/gpu.present", "operator": operator, "values": ["true"]}
-        assert affinity == {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}, name
+        label = {"key": "nvidia.com/gpu.present", "operator": "In" if pod.gpus else "NotIn", "values": ["true"]}
+        assert affinity == {"nodeSelectorTerms": [{"matchExpressions": [label]}]}, name
         assert bool(pod.spec.get("tolerations")) == bool(pod.gpus), name
 
 
@@ -162,13 +164,12 @@ def test_a_pod_of_several_nodes_is_given_what_a_training_step_is_given() -> None
 
 
 def test_a_token_is_mounted_only_where_the_api_is_called() -> None:
-    with_token = {"submitter", "orchestrator"}
     accounts = [m for m in manifests() if m["kind"] == "ServiceAccount"]
     mounted = {m["metadata"]["name"] for m in accounts if m.get("automountServiceAccountToken", True)}
-    assert mounted == with_token
+    assert mounted == {"submitter", "orchestrator"}
     for pod in every_pod():
-        account = pod.spec.get("serviceAccountName", "default")
-        assert pod.spec.get("automountServiceAccountToken", account in mounted) == (account in with_token), pod.workload
+        has_token = pod.spec.get("serviceAccountName", "default") in mounted
+        assert pod.spec.get("automountServiceAccountToken", has_token) == has_token, pod.workload
 
 
 def test_nobody_has_a_right_beyond_those_that_a_run_was_seen_to_use() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,23 +14,29 @@ from tests.kubernetes.manifests import ROOT, stack_session
 STACK = ROOT / "k8s" / "stack.yaml"
 
 
-@pytest.fixture
-def stack(monkeypatch: pytest.MonkeyPatch) -> StackFile:
+@pytest.fixture(autouse=True)
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("R2D_REGISTRY", "registry.invalid")
+
+
+@pytest.fixture
+def stack() -> StackFile:
     return read_stack(STACK)
+
+
+@pytest.fixture
+def registered(stack: StackFile) -> dict[tuple[str, str], Registered]:
+    """The components of the file as the server has them."""
+    return {
+        (type_, component.name): Registered(component.name, component.flavor, dict(component.configuration))
+        for type_, component in stack.components.items()
+    }
 
 
 @pytest.fixture(scope="module")
 def applied() -> dict[str, list[str]]:
     """What `apply_stack` said to a real ZenML, in one situation after another."""
     return stack_session()["applied"]
-
-
-def as_registered(stack: StackFile) -> dict[tuple[str, str], Registered]:
-    return {
-        (type_, component.name): Registered(component.name, component.flavor, dict(component.configuration))
-        for type_, component in stack.components.items()
-    }
 
 
 def test_our_stack_has_every_part(stack: StackFile) -> None:
@@ -46,7 +53,7 @@ def test_our_stack_has_every_part(stack: StackFile) -> None:
 
 
 def test_what_the_environment_lacks_is_named_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("R2D_REGISTRY", raising=False)
+    monkeypatch.delenv("R2D_REGISTRY")
     path = tmp_path / "stack.yaml"
     path.write_text(STACK.read_text().replace("${R2D_BUCKET:-reason2decide}", "${R2D_BUCKET_NAME}"))
     with pytest.raises(ConfigError, match="not set in the environment: R2D_BUCKET_NAME, R2D_REGISTRY"):
@@ -63,8 +70,7 @@ def test_a_faulty_file_is_refused_with_the_key(tmp_path: Path) -> None:
     assert "name: found 'Not Allowed'" in str(caught.value)
 
 
-def test_pods_without_a_tracking_server_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("R2D_REGISTRY", "registry.invalid")
+def test_pods_without_a_tracking_server_are_refused(tmp_path: Path) -> None:
     text, path = STACK.read_text(encoding="utf-8"), tmp_path / "stack.yaml"
     path.write_text(text[: text.index("  experiment_tracker:")], encoding="utf-8")
     with pytest.raises(ConfigError, match="experiment_tracker: found none; needed: 'mlflow' with a tracking_uri"):
@@ -73,20 +79,16 @@ def test_pods_without_a_tracking_server_are_refused(monkeypatch: pytest.MonkeyPa
     assert read_stack(path).name == "here"
 
 
-def test_a_stack_that_is_registered_needs_no_change(stack: StackFile) -> None:
-    assert changes(stack, as_registered(stack)) == []
-
-
-def test_a_key_that_the_file_no_longer_has_is_taken_away(stack: StackFile) -> None:
-    registered = as_registered(stack)
-    registered["orchestrator", "kubernetes"].configuration["local"] = True  # type: ignore[index]
+def test_only_what_differs_from_the_server_is_changed(stack: StackFile, registered: Any) -> None:
+    assert changes(stack, registered) == []
+    registered["orchestrator", "kubernetes"].configuration["local"] = True
     (change,) = changes(stack, registered)
     assert change.updates == {"local": None}
     assert change.lines() == ["~ orchestrator kubernetes (kubernetes)", "    - local: True"]
 
 
-def test_another_flavour_of_that_name_is_refused(stack: StackFile) -> None:
-    registered = as_registered(stack) | {("artifact_store", "object-store"): Registered("object-store", "local")}
+def test_another_flavour_of_that_name_is_refused(stack: StackFile, registered: Any) -> None:
+    registered["artifact_store", "object-store"] = Registered("object-store", "local")
     with pytest.raises(ConfigError, match="found 's3', but 'object-store' is registered as 'local'"):
         changes(stack, registered)
 
@@ -98,10 +100,8 @@ def test_a_dry_run_shows_everything_and_changes_nothing(applied: dict[str, list[
 
 
 def test_a_missing_secret_stops_before_anything_is_made_and_says_how_to_make_it(applied: dict[str, list[str]]) -> None:
-    assert (
-        "  no secret 'mlflow'; make it: zenml secret create mlflow --password=... --username=..."
-        in (applied["without secrets"])
-    )
+    command = "zenml secret create mlflow --password=... --username=..."
+    assert f"  no secret 'mlflow'; make it: {command}" in applied["without secrets"]
     assert any("zenml secret create object-store" in line for line in applied["without secrets"])
 
 
