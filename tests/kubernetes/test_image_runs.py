@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cluster
 def podman_cluster(folder: Path, images: Mapping[str, Image]) -> Cluster:
     """The test cluster with podman; a container takes from the built image what is not named here."""
     built = Image(folders={}, environment={"OMP_NUM_THREADS": "1"}, working_dir="/app")
-    return Cluster(folder, dict.fromkeys(images, built), backoff_seconds=0.5, start=start_podman)
+    return Cluster(folder, dict.fromkeys(images, built), start=start_podman)
 
 
 @pytest.fixture(scope="module")

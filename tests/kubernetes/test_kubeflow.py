@@ -24,24 +24,20 @@ STEPS = {
 }  # fmt: skip
 
 
-def make_environment(folder: Path) -> Path:
-    """The commands of docs/kubernetes.md; the environment's Python."""
-    uv = Path(sys.executable).parent / "uv"
-    wheels = os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS", "")
-    for words in (
-        ["venv", "--python", sys.executable, str(folder)],
-        ["pip", "sync", "--python", str(folder), "requirements.lock"],
-        ["pip", "install", "--python", str(folder), "--no-deps", "--requirements", "k8s/kubeflow/requirements.txt"],
-    ):
-        environment = os.environ | ({"UV_FIND_LINKS": wheels} if wheels else {})
-        done = subprocess.run([uv, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-    return folder / "bin" / "python"
-
-
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_environment(tmp_path_factory.mktemp("environment") / "venv")
+    """The Python of the environment that the commands of docs/kubernetes.md make."""
+    folder, wheels = tmp_path_factory.mktemp("environment") / "venv", os.environ.get("PIP_FIND_LINKS")
+    environment = ({"UV_FIND_LINKS": wheels} if wheels else {}) | os.environ
+    for words in (
+        f"venv --python {sys.executable} {folder}",
+        f"pip sync --python {folder} requirements.lock",
+        f"pip install --python {folder} --no-deps --requirements k8s/kubeflow/requirements.txt",
+    ):
+        command = [Path(sys.executable).parent / "uv", *words.split()]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+    return folder / "bin" / "python"
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +46,16 @@ def compiled(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return yaml.safe_load(run_session("kubeflow", tmp_path_factory.mktemp("kubeflow"), python))
 
 
+@pytest.fixture(scope="module")
 def containers(compiled: dict[str, Any]) -> dict[str, Any]:
     """Step -> its container."""
     executors = compiled["deploymentSpec"]["executors"].items()
     return {name.removeprefix("exec-"): executor["container"] for name, executor in executors}
 
 
-def test_every_step_is_a_container_of_our_image(compiled: dict[str, Any]) -> None:
-    assert set(containers(compiled)) == STEPS
-    for name, container in containers(compiled).items():
+def test_every_step_is_a_container_of_our_image(containers: dict[str, Any]) -> None:
+    assert set(containers) == STEPS
+    for name, container in containers.items():
         assert container["image"] == IMAGE
         assert container["command"] == ["python", "-m", "zenml.entrypoints.entrypoint"]
         assert container["args"][-1] == name.replace("-", "_")
@@ -75,9 +72,11 @@ def test_steps_wait_for_those_whose_artifacts_they_read(compiled: dict[str, Any]
     assert after["register-model"] >= {"evaluate", "train-stage2"}
 
 
-def test_what_kubeflow_is_not_told_is_what_the_documentation_says(compiled: dict[str, Any]) -> None:
+def test_what_kubeflow_is_not_told_is_what_the_documentation_says(
+    compiled: dict[str, Any], containers: dict[str, Any]
+) -> None:
     """CPUs, and else nothing: when a newer ZenML tells more, docs/kubernetes.md and the config are out of date."""
-    for container in containers(compiled).values():
+    for container in containers.values():
         assert container["resources"] == {"cpuLimit": 2.0, "resourceCpuLimit": "2.0"}
     assert "platforms" not in compiled
     text = yaml.safe_dump(compiled)

@@ -21,14 +21,15 @@ from r2d.training.work import StageResult, read_result, write_work
 from tests.kubernetes.cluster.cluster import Cluster
 from tests.kubernetes.cluster.containers import sandbox_obstacle
 from tests.kubernetes.cluster.kubelet import Image
-from tests.kubernetes.cluster.site import BASE, NAMESPACE, ROOT, SHORT_BACKOFF, Site, nodes, running_site
+from tests.kubernetes.cluster.site import BASE, NAMESPACE, Site, nodes, running_site
+from tests.kubernetes.manifests import K8S, read_yaml
 from tests.kubernetes.test_cluster_runs import wait_during
 from tests.training.conftest import ranks_work
 from tests.training.test_distributed import LOSS_ATOL, WEIGHTS_ATOL
 
 pytestmark = pytest.mark.cluster
 
-COMPONENT = ROOT / "k8s" / "components" / "several-nodes"
+COMPONENT = K8S / "components" / "several-nodes"
 # The commands of docs/kubernetes.md, "Several nodes", by ZenML's own client.
 REGISTER = """
 from zenml.client import Client
@@ -55,13 +56,9 @@ def site(hosts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
         pytest.skip(obstacle)
 
     def cluster_with_hosts(folder: Path, images: Mapping[str, Image]) -> Cluster:
-        return SHORT_BACKOFF(
-            folder,
-            {
-                name: dataclasses.replace(image, folders={**image.folders, "/etc/hosts": hosts})
-                for name, image in images.items()
-            },
-        )
+        (image,) = images.values()
+        image = dataclasses.replace(image, folders={**image.folders, "/etc/hosts": hosts})
+        return Cluster(folder, dict.fromkeys(images, image))
 
     _, second = nodes()
     second["metadata"]["name"] = second["metadata"]["labels"]["kubernetes.io/hostname"] = "gpu-1"
@@ -77,7 +74,7 @@ def site(hosts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
 @pytest.fixture(scope="module")
 def result_of_two_pods(site: Site, hosts: Path) -> StageResult:
     """What two pods left on the volume of checkpoints."""
-    run = yaml.safe_load((ROOT / "configs" / "cluster" / "multi_node.yaml").read_text(encoding="utf-8"))
+    run = read_yaml("configs/cluster/multi_node.yaml")
     run["settings"]["orchestrator"]["job_monitoring_interval"] = 1
     run["parameters"]["work_dir"] = "/checkpoints/toy"
     path = site.place.folder / "multi_node.yaml"
@@ -112,7 +109,6 @@ def test_two_pods_train_to_the_weights_of_one_process(
     single = train_stage2(ranks_work(tmp_path))
     assert result_of_two_pods.selected_step == single.selected_step
     assert result_of_two_pods.best_value == pytest.approx(single.best_value, abs=LOSS_ATOL)
-    best = site.cluster.volume("checkpoints", NAMESPACE) / "toy" / "best" / "model.safetensors"
-    theirs = load_file(best)
+    theirs = load_file(site.cluster.volume("checkpoints", NAMESPACE) / "toy" / "best" / "model.safetensors")
     for name, weight in load_file(single.model_folder / "model.safetensors").items():
         torch.testing.assert_close(theirs[name], weight, rtol=0.0, atol=WEIGHTS_ATOL)

@@ -93,7 +93,7 @@ class Cluster(BaseCluster):
 
     Args:
         folder, images: as of `BaseCluster`.
-        backoff_seconds: a job's wait after its first failed pod; 10 on a real cluster, then doubled each time.
+        backoff_seconds: a job's wait after its first failed pod, doubled each time; 10 on a real cluster.
         start: what starts a container.
     """
 
@@ -102,7 +102,7 @@ class Cluster(BaseCluster):
         folder: Path,
         images: Mapping[str, Image],
         *,
-        backoff_seconds: float = 10.0,
+        backoff_seconds: float = 0.5,
         start: Callable[[Launch], Any] = start_sandbox,
     ) -> None:
         super().__init__(folder, images)

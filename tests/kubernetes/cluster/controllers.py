@@ -32,19 +32,15 @@ class JobController:
                 self._advance(job)
 
     def _advance(self, job: Object) -> None:
-        spec, status = job["spec"], job["status"]
-        if "startTime" not in status:
-            status |= {"startTime": timestamp(), "active": 0, "succeeded": 0, "failed": 0}
-        uid, namespace = job["metadata"]["uid"], job["metadata"]["namespace"]
-        pods = [
-            pod
-            for pod in self.store.list("pods", namespace)
-            if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences", []))
-        ]
+        spec, uid = job["spec"], job["metadata"]["uid"]
+        pods = self.store.list("pods", job["metadata"]["namespace"])
+        pods = [pod for pod in pods if pod["metadata"].get("labels", {}).get("controller-uid") == uid]
+        status = job["status"] = {"startTime": timestamp(), "succeeded": 0, "failed": 0, **job["status"]}
         failed_by = self._count_ended(job, pods)
-        seconds = time.time() - datetime.fromisoformat(status["startTime"]).timestamp()
         # A pod that is being stopped is still active: the one in its place waits until it has ended.
         active = [pod for pod in pods if pod["metadata"]["uid"] not in self._counted]
+        status["active"] = len(active)
+        seconds = time.time() - datetime.fromisoformat(status["startTime"]).timestamp()
         if failed_by:
             self._end(job, active, "Failed", "PodFailurePolicy", failed_by)
         elif seconds >= spec.get("activeDeadlineSeconds", float("inf")):
@@ -53,12 +49,24 @@ class JobController:
             self._end(job, active, "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
         elif status["succeeded"] >= spec["completions"]:
             self._end(job, active, "Complete", "CompletionsReached", "Reached expected number of succeeded pods")
-        else:
-            self._make_pods(job, active)
+        elif time.time() >= self._retry_at.get(uid, 0):
+            missing = [""] * spec["completions"]
+            if spec["completionMode"] == "Indexed":
+                succeeded = [pod for pod in pods if pod["status"]["phase"] == "Succeeded"]
+                taken = {pod["metadata"]["annotations"][INDEX] for pod in active + succeeded}
+                missing = [str(index) for index in range(spec["completions"]) if str(index) not in taken]
+            num_missing = min(spec["parallelism"], spec["completions"] - status["succeeded"]) - len(active)
+            try:
+                for index in missing[: max(0, num_missing)]:
+                    self._make_pod(job, index)
+                    status["active"] += 1
+            except RefusedError as refusal:
+                logger.warning("job %s: no pod can be made: %s", job["metadata"]["name"], refusal)
+                self._retry_at[uid] = time.time() + self.backoff_seconds
 
     def _count_ended(self, job: Object, pods: list[Object]) -> str:
         """Count the pods that have ended since the last step; a message, where one of them ends the job."""
-        status, policy = job["status"], job["spec"].get("podFailurePolicy", {})
+        status = job["status"]
         for pod in pods:
             never_ran = "deletionTimestamp" in pod["metadata"] and "nodeName" not in pod["spec"]
             if pod["metadata"]["uid"] in self._counted or not (is_finished(pod) or never_ran):
@@ -66,10 +74,8 @@ class JobController:
             self._counted.add(pod["metadata"]["uid"])
             if pod["status"]["phase"] == "Succeeded":
                 status["succeeded"] += 1
-                if index := pod["metadata"].get("annotations", {}).get(INDEX):
-                    status["completedIndexes"] = ",".join(sorted({*_completed(status), index}, key=int))
                 continue
-            number, action = matching_rule(policy, pod)
+            number, action = matching_rule(job["spec"].get("podFailurePolicy", {}), pod)
             if action == "FailJob":
                 name, code = _exit_codes(pod)[0]
                 return f"Container {name} failed with exit code {code} matching FailJob rule at index {number}"
@@ -78,24 +84,6 @@ class JobController:
                 wait = self.backoff_seconds * 2 ** (status["failed"] - 1)
                 self._retry_at[job["metadata"]["uid"]] = time.time() + wait
         return ""
-
-    def _make_pods(self, job: Object, active: list[Object]) -> None:
-        spec, status, uid = job["spec"], job["status"], job["metadata"]["uid"]
-        num_missing = min(spec["parallelism"], spec["completions"] - status["succeeded"]) - len(active)
-        if spec["completionMode"] == "Indexed":
-            taken = {pod["metadata"]["annotations"][INDEX] for pod in active} | _completed(status)
-            missing = [str(index) for index in range(spec["completions"]) if str(index) not in taken][:num_missing]
-        else:
-            missing = [""] * num_missing
-        status["active"] = len(active)
-        for index in missing if time.time() >= self._retry_at.get(uid, 0) else []:
-            try:
-                self._make_pod(job, index)
-                status["active"] += 1
-            except RefusedError as refusal:
-                logger.warning("job %s: no pod can be made: %s", job["metadata"]["name"], refusal)
-                self._retry_at[uid] = time.time() + self.backoff_seconds
-                break
 
     def _make_pod(self, job: Object, index: str) -> None:
         template = copy.deepcopy(job["spec"]["template"])
@@ -142,10 +130,6 @@ def _exit_codes(pod: Object) -> list[tuple[str, int]]:
     """Name and exit code of each container that has ended."""
     statuses = pod["status"].get("containerStatuses", [])
     return [(s["name"], s["state"]["terminated"]["exitCode"]) for s in statuses if "terminated" in s["state"]]
-
-
-def _completed(status: Object) -> set[str]:
-    return set(filter(None, status.get("completedIndexes", "").split(",")))
 
 
 def schedule(store: Store) -> None:

@@ -17,7 +17,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import yaml
@@ -26,18 +25,16 @@ from tests.kubernetes.cluster.api import merged
 from tests.kubernetes.cluster.cluster import CONTEXT, BaseCluster, Cluster, node
 from tests.kubernetes.cluster.kubelet import Image
 from tests.kubernetes.cluster.objects import Object
+from tests.kubernetes.manifests import K8S, read_yaml
 from tests.pipelines.conftest import Workplace
 
-ROOT = Path(__file__).resolve().parents[3]
-BASE = ROOT / "k8s" / "base"
+BASE = K8S / "base"
 NAMESPACE = "reason2decide"
 IMAGE = "registry.invalid/reason2decide:test"
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 USER, PASSWORD = "default", "Long-enough-1"
 BUCKET = "artifacts"
 START_SECONDS = 300
-SHORT_BACKOFF = partial(Cluster, backoff_seconds=0.5)
-"""Makes the test cluster, with a shorter wait after a failed pod than a real one has."""
 
 READ_RUN = """
 from zenml.client import Client
@@ -62,7 +59,7 @@ from zenml.client import Client
 from mlops.stack import apply_stack
 Client().create_secret("object-store", {{"key": "test", "secret": "test-secret"}})
 Client().create_secret("mlflow", {{"username": "test", "password": "test-secret"}})
-answer = apply_stack(Path({str(ROOT / "k8s" / "stack.yaml")!r}))
+answer = apply_stack(Path({str(K8S / "stack.yaml")!r}))
 """
 
 
@@ -167,7 +164,7 @@ class Outcome:
 
 def run_file(config: Object, steps: Mapping[str, Object]) -> Object:
     """configs/kubernetes.yaml with another `config`, with changes to some steps, and with shorter waits."""
-    run: Object = yaml.safe_load((ROOT / "configs" / "kubernetes.yaml").read_text("utf-8"))
+    run: Object = read_yaml("configs/kubernetes.yaml")
     waits = {"orchestrator": {"job_monitoring_interval": 1, "pod_stop_grace_period": 20}}
     return merged({**run, "parameters": {"config": config}}, {"settings": waits, "steps": dict(steps)})
 
@@ -236,7 +233,7 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path, make_cluster: Callable[..., BaseCluster] = SHORT_BACKOFF) -> Iterator[Site]:
+def running_site(folder: Path, make_cluster: Callable[..., BaseCluster] = Cluster) -> Iterator[Site]:
     """A cluster with k8s/base applied, the services beside it, and the stack of k8s/stack.yaml active.
 
     Args:
@@ -249,7 +246,7 @@ def running_site(folder: Path, make_cluster: Callable[..., BaseCluster] = SHORT_
         running_services(folder / "services") as services,
         make_cluster(folder / "cluster", {IMAGE: image_of(app)}) as cluster,
     ):
-        base = yaml.safe_load((BASE / "kustomization.yaml").read_text("utf-8"))["resources"]
+        base = read_yaml("k8s/base/kustomization.yaml")["resources"]
         cluster.apply(BASE / "namespace.yaml", *nodes(), *(BASE / name for name in base if name != "namespace.yaml"))
         place.environment |= {
             "KUBECONFIG": str(cluster.kubeconfig("submitter", NAMESPACE)),
@@ -271,7 +268,7 @@ def running_site(folder: Path, make_cluster: Callable[..., BaseCluster] = SHORT_
 
 def image_of(app: Path) -> Image:
     """The image of k8s/Dockerfile, read from its last stage; its packages are those of this environment."""
-    stage = (ROOT / "k8s" / "Dockerfile").read_text("utf-8").split("\nFROM ")[-1].replace("\\\n", " ").splitlines()
+    stage = (K8S / "Dockerfile").read_text("utf-8").split("\nFROM ")[-1].replace("\\\n", " ").splitlines()
     (working_dir,) = (line.split()[1] for line in stage if line.startswith("WORKDIR "))
     (user,) = (line.split()[1] for line in stage if line.startswith("USER "))
     variables = dict(pair.split("=", 1) for line in stage if line.startswith("ENV ") for pair in line.split()[1:])
