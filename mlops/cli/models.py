@@ -156,6 +156,6 @@ def drift(
     for result in report.checks.values():
         typer.echo(f"{result.outcome:<12}  {result.sentence}")
     outcome = "drift" if report.drifted else "no drift"
-    typer.echo(f"{outcome} among {report.calls.num_rows:,} calls; read {out / 'drift.html'}")
+    typer.echo(f"{outcome} among {report.num_rows:,} calls; read {out / 'drift.html'}")
     if exit_code and report.drifted:
         raise typer.Exit(DRIFTED)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -119,26 +118,21 @@ def incoming_calls(predictions: Path, calls: str | None, reference: DriftReferen
     confidences, lengths = [], []
     with pq.ParquetFile(predictions) as file:
         for batch in file.iter_batches(columns=["label", "label_probability", "why", "text_characters"]):
-            reasons.update(_value_counts(batch.column("why")))
+            reasons.update(batch.column("why").drop_null().to_pylist())
             read = batch.filter(batch.column("label").is_valid())
             undeclared = pc.equal(read.column("why"), "no_declared_label").fill_null(False)
-            labels.update(_value_counts(read.filter(pc.invert(undeclared)).column("label")))
-            labels[NO_DECLARED_LABEL] += pc.sum(undeclared).as_py() or 0
+            labels.update(pc.if_else(undeclared, NO_DECLARED_LABEL, read.column("label")).to_pylist())
             confidences.append(read.column("label_probability").drop_null().to_numpy())
             lengths.append(read.column("text_characters").to_numpy())
     return IncomingCalls(
         num_rows=plan.input.num_rows,
         model=plan.model,
-        labels=dict(sorted((+labels).items())),
+        labels=dict(sorted(labels.items())),
         confidences=round_values(np.concatenate(confidences)),
         lengths=np.concatenate(lengths).astype(np.float64),
         deferral_reasons=dict(reasons.most_common()),
         words=None if calls is None else _count_words(predictions, calls, plan, reference, max_texts),
     )
-
-
-def _value_counts(column: pa.Array) -> dict[str, int]:
-    return {entry["values"]: entry["counts"] for entry in column.drop_null().value_counts().to_pylist()}
 
 
 def _count_words(predictions: Path, path: str, plan: Plan, reference: DriftReference, max_texts: int) -> WordCounts:

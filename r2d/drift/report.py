@@ -50,75 +50,54 @@ class DriftCheck:
     """(name, share in the reference, share in the calls), for the page."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DriftReport:
-    """The calls compared with the reference."""
+    """The calls compared with the reference; the fields are those of `drift.json`."""
 
-    calls: IncomingCalls
-    reference: DriftReference
-    limits: DriftLimits
+    format_version: int = FORMAT_VERSION
+    drifted: bool
+    reasons: Sequence[str]
+    """A sentence for each measure that drifted."""
+    num_rows: int
+    num_decided: int
+    num_handed_over: int
+    why_handed_over: Mapping[str, int]
+    """Value of `why` -> calls deferred to a person for it."""
+    model: InferenceModel
+    reference: Mapping[str, int]
+    """num_texts and num_decided of the reference."""
+    limits: Mapping[str, float]
     checks: Mapping[str, DriftCheck]
     """Key of `TITLES` -> check."""
     changed_words: Sequence[ChangedWord]
 
-    @property
-    def num_decided(self) -> int:
-        return sum(self.calls.labels.values())
-
-    @property
-    def num_deferred(self) -> int:
-        return sum(self.calls.deferral_reasons.values())
-
-    @property
-    def drifted(self) -> bool:
-        return bool(self.reasons)
-
-    @property
-    def reasons(self) -> list[str]:
-        """A sentence for each measure that drifted."""
-        return [check.sentence for check in self.checks.values() if check.outcome == "drifted"]
-
     def to_json(self) -> dict[str, Any]:
-        """format_version, drifted, reasons, num_rows, num_decided, num_handed_over, why_handed_over, model, reference
-        (num_texts, num_decided), limits, checks: name -> the fields of `DriftCheck`, changed_words."""
-        return {
-            "format_version": FORMAT_VERSION,
-            "drifted": self.drifted,
-            "reasons": self.reasons,
-            "num_rows": self.calls.num_rows,
-            "num_decided": self.num_decided,
-            "num_handed_over": self.num_deferred,
-            "why_handed_over": dict(self.calls.deferral_reasons),
-            "model": asdict(self.calls.model),
-            "reference": {"num_texts": self.reference.num_texts, "num_decided": self.reference.num_decided},
-            "limits": self.limits.model_dump(),
-            "checks": {name: asdict(check) for name, check in self.checks.items()},
-            "changed_words": [word._asdict() for word in self.changed_words],
-        }
+        """The fields, as JSON values."""
+        return asdict(self) | {"changed_words": [word._asdict() for word in self.changed_words]}
 
 
 class ValueMeasure(NamedTuple):
     """A measure with one number for each call."""
 
+    summary: Callable[[FloatArray], Any]
     sentence: str
     """Of `now` and `before`, the summaries of the calls and of the reference."""
-    summary: Callable[[FloatArray], Any]
     bucket_edge: str
     """How an edge of a bucket is written."""
 
 
 TEXT_LENGTH = ValueMeasure(
-    "Half of the calls have more than {now:,.0f} characters; of the training texts, more than {before:,.0f}.",
     np.median,
+    "Half of the calls have more than {now:,.0f} characters; of the training texts, more than {before:,.0f}.",
     "{:,.0f} characters",
 )
 UNFAMILIAR_WORDS = ValueMeasure(
-    "{now:.1%} of the words of a call were unknown in training; of a test text, {before:.1%}.",
     np.mean,
+    "{now:.1%} of the words of a call were unknown in training; of a test text, {before:.1%}.",
     "{:.1%} of the words",
 )
 CONFIDENCE = ValueMeasure(
-    "The mean probability of the label is {now:.3f}; on the test rows, {before:.3f}.", np.mean, "{:.3f}"
+    np.mean, "The mean probability of the label is {now:.3f}; on the test rows, {before:.3f}.", "{:.3f}"
 )
 
 
@@ -175,8 +154,20 @@ def measure_drift(reference: DriftReference, calls: IncomingCalls, limits: Drift
         "predicted_label": _check_labels(reference, calls, limits),
         "confidence": _check_values(CONFIDENCE, reference.confidences, calls.confidences, limits),
     }
-    changed = calls.words.changed(reference.num_texts) if calls.words and reference.num_texts else []
-    return DriftReport(calls, reference, limits, checks, changed)
+    reasons = [check.sentence for check in checks.values() if check.outcome == "drifted"]
+    return DriftReport(
+        drifted=bool(reasons),
+        reasons=reasons,
+        num_rows=calls.num_rows,
+        num_decided=sum(calls.labels.values()),
+        num_handed_over=sum(calls.deferral_reasons.values()),
+        why_handed_over=calls.deferral_reasons,
+        model=calls.model,
+        reference={"num_texts": reference.num_texts, "num_decided": reference.num_decided},
+        limits=limits.model_dump(),
+        checks=checks,
+        changed_words=calls.words.changed(reference.num_texts) if calls.words and reference.num_texts else [],
+    )
 
 
 def render_drift_report(report: DriftReport, *, title: str = "Drift report") -> str:
@@ -231,7 +222,7 @@ def _check_labels(reference: DriftReference, calls: IncomingCalls, limits: Drift
         return too_few
     names = list(dict.fromkeys([*before, *now]))
     counts = np.array([[side.get(name, 0) for name in names] for side in (before, now)])
-    shares = [(row / row.sum()).tolist() for row in counts]
+    shares = (counts / counts.sum(axis=1, keepdims=True)).tolist()
     buckets = list(zip(names, *shares, strict=True))
     index = population_stability_index(*shares)
     # The index has the distribution of the test up to a factor (Yurdakul and Naranjo 2020): so a large index of a small
@@ -280,7 +271,5 @@ def _too_few(num_reference: int, num_calls: int, limits: DriftLimits) -> DriftCh
     """A check that concludes nothing, where either side has too few rows."""
     if min(num_reference, num_calls) >= limits.min_rows:
         return None
-    sentence = (
-        f"{num_calls:,} calls against {num_reference:,} rows of the reference; {limits.min_rows:,} each are needed."
-    )
-    return DriftCheck("not measured", sentence)
+    sizes = f"{num_calls:,} calls against {num_reference:,} rows of the reference"
+    return DriftCheck("not measured", f"{sizes}; {limits.min_rows:,} each are needed.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from r2d.gate.decision import COLD_START, NO_RULES, GateDecision, Verdict
+from r2d.gate.decision import COLD_START, NO_RULES, GateDecision
 from r2d.reports.plots import AMBER, BLUE, INK, QUIET, VERMILION, new_figure, style_axes, to_image, to_svg
 from r2d.reports.templates import render
 
@@ -51,19 +51,25 @@ def _figure(decision: GateDecision) -> Figure:
     compared = f", compared with {decision.champion}" if decision.champion else ", no champion to compare with"
     figure = new_figure(8.6, 1.7 + 0.62 * num_rows, TITLES[decision.outcome] + compared)
     axes = figure.subplots()
-    distances = [_distances(verdict) for verdict in verdicts]
+    # Value, low and high of each metric as distances to its limit, shares of a whole; above 0 is better.
+    distances: list[list[float]] = []
+    for verdict in verdicts:
+        ends = (verdict.value, verdict.low, verdict.high) if verdict.value is not None else ()
+        scale = (1 if verdict.higher_is_better else -1) / verdict.full
+        limit = verdict.limit
+        distances.append([scale * (end - limit) for end in ends if end is not None and limit is not None])
     reach = 1.12 * max([0.02, *(abs(distance) for row in distances for distance in row)])
     axes.set_xlim(-reach, reach)
     axes.set_ylim(num_rows - 0.4, -0.6)
     axes.axvspan(0, reach, color=BLUE, alpha=0.07, linewidth=0, zorder=0)
     axes.axvline(0, color=INK, linewidth=1.2)
-    for row, (verdict, ends) in enumerate(zip(verdicts, distances, strict=True)):
+    for row, (verdict, places) in enumerate(zip(verdicts, distances, strict=True)):
         colour = COLOURS[verdict.status]
-        if not ends:
+        if places:
+            axes.plot(places[1:], [row] * len(places[1:]), color=colour, linewidth=2.4, solid_capstyle="butt")
+            axes.plot(places[0], row, "o", color=colour, markersize=7)
+        else:
             axes.text(0.02 * reach, row, "no metric", color=QUIET, va="center", fontsize=9)
-            continue
-        axes.plot(ends[1:], [row] * len(ends[1:]), color=colour, linewidth=2.4, solid_capstyle="butt")
-        axes.plot(ends[0], row, "o", color=colour, markersize=7)
     names = [textwrap.fill(verdict.figure or str(verdict.rule["rule"]).replace("_", " "), 34) for verdict in verdicts]
     axes.set_yticks(range(len(verdicts)), names)
     axes.xaxis.set_major_formatter(lambda place, _: f"{100 * place:+.3g}" if place else "limit")
@@ -77,12 +83,3 @@ def _figure(decision: GateDecision) -> Figure:
         label.set_color(COLOURS[verdict.status])
         label.set_fontweight("bold")
     return figure
-
-
-def _distances(verdict: Verdict) -> list[float]:
-    """Value, low and high as distances to the limit, shares of a whole; above 0 is better. Empty without a metric."""
-    if verdict.value is None or verdict.limit is None:
-        return []
-    sign = 1 if verdict.higher_is_better else -1
-    known = [end for end in (verdict.value, verdict.low, verdict.high) if end is not None]
-    return [sign * (end - verdict.limit) / verdict.full for end in known]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import pyarrow as pa
 
@@ -12,29 +11,13 @@ from r2d.inference.calls import Call
 from r2d.inference.output import DECISIONS_SCHEMA
 from r2d.modeling.calibration_file import Calibration
 from r2d.modeling.labels import LabelSets
-from r2d.modeling.predictor import Decision
+from r2d.modeling.predictor import Decision, Predictor
 from r2d.text import normalise_label
-
-
-class LabelPredictor(Protocol):
-    """What is needed of `r2d.modeling.predictor.Predictor`."""
-
-    calibration: Calibration | None
-    labels: LabelSets
-
-    def decide(
-        self,
-        texts: Sequence[str],
-        options: Sequence[Sequence[str]] | None = None,
-        *,
-        batch_size: int = 32,
-        on_progress: Callable[[int, int], None] | None = None,
-    ) -> list[Decision]: ...
 
 
 def decide_calls(
     calls: Sequence[Call],
-    predictor: LabelPredictor,
+    predictor: Predictor,
     *,
     first_row: int,
     model_name: str,

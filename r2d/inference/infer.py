@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from r2d.config.jobs import InferenceConfig
 from r2d.errors import DataError, ModelError
 from r2d.inference.calls import read_calls, scan_calls
-from r2d.inference.decide import LabelPredictor, decide_calls
+from r2d.inference.decide import decide_calls
 from r2d.inference.output import InferenceModel, Parts, Plan
 from r2d.modeling.model_folder import read_model_facts
 from r2d.modeling.predictor import Predictor
@@ -71,7 +71,7 @@ def infer_file(config: InferenceConfig, folder: Path) -> InferenceResult:
     return infer(config, InferenceModel.of(config.model, folder), lambda: Predictor(folder))
 
 
-def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], LabelPredictor]) -> InferenceResult:
+def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Predictor]) -> InferenceResult:
     """`infer_file` with any predictor.
 
     Args:
@@ -92,16 +92,14 @@ def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Lab
         with parts.locked():
             _decide_parts(config, parts, load)
             parts.join()
-    num_rows, reasons = 0, Counter[str]()
     with pq.ParquetFile(parts.output) as file:
+        reasons = Counter[str]()
         for batch in file.iter_batches(columns=["why"]):
-            num_rows += batch.num_rows
-            counts = batch.column("why").drop_null().value_counts().to_pylist()
-            reasons.update({entry["values"]: entry["counts"] for entry in counts})
-    return InferenceResult(str(parts.output), model.name, num_rows, dict(reasons.most_common()))
+            reasons.update(batch.column("why").drop_null().to_pylist())
+        return InferenceResult(str(parts.output), model.name, file.metadata.num_rows, dict(reasons.most_common()))
 
 
-def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], LabelPredictor]) -> None:
+def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Predictor]) -> None:
     """Decide every part that is missing, in order.
 
     Raises:
@@ -120,14 +118,11 @@ def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Labe
             if len(part) < end - start:
                 break
             if start in missing:
+                model_name, on_progress = plan.model.name, progress.after(done)
                 table = decide_calls(
-                    part,
-                    predictor,
-                    first_row=start,
-                    model_name=plan.model.name,
-                    batch_size=config.batch_size,
-                    on_progress=progress.after(done),
-                )
+                    part, predictor, first_row=start, model_name=model_name, batch_size=config.batch_size,
+                    on_progress=on_progress,
+                )  # fmt: skip
                 parts.write(start, table)
                 done += len(part)
                 progress.update(done)

@@ -125,8 +125,7 @@ class Plan:
     def bounds(self) -> Iterator[tuple[int, int]]:
         """First row and end of each part, in order."""
         num_rows, step = self.input.num_rows, self.settings["rows_per_part"]
-        for start in range(0, num_rows, step):
-            yield start, min(start + step, num_rows)
+        return ((start, min(start + step, num_rows)) for start in range(0, num_rows, step))
 
     def differences(self, other: Plan) -> str:
         """Lines that name each value in which the other, earlier plan differs."""

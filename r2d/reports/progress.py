@@ -64,7 +64,19 @@ class Progress:
         self.seconds_between_lines, self.last_line = seconds_between_lines, last_line
         self._started = self._last_line = time.monotonic()
         self._ended = False
-        self._bar = _live_bar(name, total, already_done) if _live_bars else None
+        self._bar: Bar | None = None
+        if _live_bars:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            console = Console(stderr=True)
+            if console.is_terminal:
+                columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+                detail = TextColumn("{task.fields[detail]}")
+                self._bar = Bar(*columns, detail, console=console, transient=True)
+                self._bar.add_task(name, total=total, completed=already_done, detail="")
+                self._bar.start()
 
     def update(self, done: int, *, detail: str = "", left: str | None = None, always: bool = False) -> None:
         """Show that `done` units are done, those of an earlier run included; writes a line when one is due.
@@ -108,18 +120,3 @@ def track(items: Sequence[T], name: str, *, unit: str, seconds_between_lines: fl
         for number, item in enumerate(items):
             yield item
             progress.update(number + 1)
-
-
-def _live_bar(name: str, total: int, already_done: int) -> Bar | None:
-    """A started bar on standard error; None where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return None
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, TextColumn("{task.fields[detail]}"), console=console, transient=True)
-    bar.add_task(name, total=total, completed=already_done, detail="")
-    bar.start()
-    return bar

@@ -1,4 +1,4 @@
-"""Fills the template of a page. Each page extends `reports/page.html.j2`, and every value is escaped."""
+"""Fills templates: pages, which extend `reports/page.html.j2` and escape every value, and Markdown (`.md.j2`)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def render(package: str, template: str, **values: Any) -> str:
-    """The page as HTML text, with its style and pictures inside.
+    """The page, with its style and pictures inside, or the Markdown text.
 
     Args:
         package: package that holds the template, e.g. `r2d.evaluation`.
-        values: variables of the template; `title` always. A missing one is an error.
+        values: variables of the template; of a page `title` always. A missing one is an error.
     """
     return str(_environment(package).get_template(template).render(**values))
 
@@ -29,7 +29,7 @@ def _environment(package: str) -> Environment:
     shared = PrefixLoader({"reports": PackageLoader("r2d.reports", package_path=".")})
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, package_path="."), shared]),
-        autoescape=True,
+        autoescape=lambda name: not (name or "").endswith(".md.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -39,44 +39,30 @@ class Panel(NamedTuple):
 FRACTION = "fraction"
 """Unit of a panel whose axis runs from 0 to 1."""
 PANELS = (
-    Panel(
-        "Loss",
-        "nats per token",
-        (
-            Line("loss", "train", QUIET, width=1.2),
-            Line("label_loss", "train, label", BLUE, width=1.2),
-            Line("rationale_loss", "train, rationale", VERMILION, width=1.2),
-            Line("eval_loss", "validation", INK, "--", "o"),
-            Line("eval_label_loss", "validation, label", BLUE, "--", "o"),
-            Line("eval_rationale_loss", "validation, rationale", VERMILION, "--", "s"),
-        ),
-    ),
-    Panel(
-        "Labels",
-        FRACTION,
-        (
-            Line("eval_macro_f1", "macro-F1", BLUE, "-", "o", 2.2),
-            Line("eval_accuracy", "accuracy", GREEN, "--", "s"),
-            Line("eval_invalid_label_rate", "no valid label", VERMILION, ":", "^"),
-            Line("decoded_label_accuracy", "decoded labels right, train", QUIET, "none", "."),
-        ),
-    ),
-    Panel(
-        "Rationales on validation",
-        "sacreBLEU, 0-100",
-        (Line("eval_rationale_bleu", "corpus BLEU", PURPLE, "-", "o", 2.2),),
-    ),
-    Panel(
-        "Schedule",
-        FRACTION,
-        (
-            Line("alpha", "alpha: weight of the label loss", BLUE),
-            Line("pi", "pi: chance of the predicted label", VERMILION, "--"),
-            Line("predicted_label_fraction", "predicted labels used", QUIET, "none", "."),
-        ),
-    ),
+    Panel("Loss", "nats per token", (
+        Line("loss", "train", QUIET, width=1.2),
+        Line("label_loss", "train, label", BLUE, width=1.2),
+        Line("rationale_loss", "train, rationale", VERMILION, width=1.2),
+        Line("eval_loss", "validation", INK, "--", "o"),
+        Line("eval_label_loss", "validation, label", BLUE, "--", "o"),
+        Line("eval_rationale_loss", "validation, rationale", VERMILION, "--", "s"),
+    )),
+    Panel("Labels", FRACTION, (
+        Line("eval_macro_f1", "macro-F1", BLUE, "-", "o", 2.2),
+        Line("eval_accuracy", "accuracy", GREEN, "--", "s"),
+        Line("eval_invalid_label_rate", "no valid label", VERMILION, ":", "^"),
+        Line("decoded_label_accuracy", "decoded labels right, train", QUIET, "none", "."),
+    )),
+    Panel("Rationales on validation", "sacreBLEU, 0-100", (
+        Line("eval_rationale_bleu", "corpus BLEU", PURPLE, "-", "o", 2.2),
+    )),
+    Panel("Schedule", FRACTION, (
+        Line("alpha", "alpha: weight of the label loss", BLUE),
+        Line("pi", "pi: chance of the predicted label", VERMILION, "--"),
+        Line("predicted_label_fraction", "predicted labels used", QUIET, "none", "."),
+    )),
     Panel("Speed", "training rows/s", (Line("num_examples_per_second", "without evaluations", GREEN),)),
-)
+)  # fmt: skip
 
 
 def training_curves(
@@ -94,18 +80,14 @@ def training_curves(
         selected_step: step whose weights are the output of the stage; marked.
         armed_from_step: step from which selection and early stopping count; shaded from there on.
     """
+    import pandas as pd
+
+    frame = pd.DataFrame(history).replace([math.inf, -math.inf], math.nan)
     shown = []
     for panel in PANELS:
-        points = {
-            line: [
-                (record["step"], value)
-                for record in history
-                if (value := record.get(line.key)) is not None and math.isfinite(value)
-            ]
-            for line in panel.lines
-        }
-        if any(points.values()):
-            shown.append((panel, {line: values for line, values in points.items() if values}))
+        lines = {line: frame[["step", line.key]].dropna() for line in panel.lines if line.key in frame}
+        if points := {line: values for line, values in lines.items() if len(values)}:
+            shown.append((panel, points))
     figure = new_figure(WIDTH_INCHES, HEAD_INCHES + PANEL_INCHES * max(1, len(shown)), title)
     if not shown:
         figure.text(0.5, 0.45, "nothing was recorded", ha="center", color=QUIET, fontsize=12)
@@ -115,15 +97,11 @@ def training_curves(
     all_axes = list(figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0])
     for axes, (panel, points) in zip(all_axes, shown, strict=True):
         for line, values in points.items():
+            marker = line.marker or ("o" if len(values) == 1 else None)
             axes.plot(
-                *zip(*values, strict=True),
-                color=line.colour,
-                linestyle=line.style,
-                marker=line.marker or ("o" if len(values) == 1 else None),
-                markersize=4,
-                linewidth=line.width,
-                label=line.name,
-            )
+                *values.T.to_numpy(), color=line.colour, linestyle=line.style, marker=marker, markersize=4,
+                linewidth=line.width, label=line.name,
+            )  # fmt: skip
         style_axes(axes, title=panel.title, grid="y", spines=("left", "bottom"))
         axes.set_ylabel(panel.unit)
         axes.set_ylim(*((-0.03, 1.03) if panel.unit == FRACTION else (0.0, None)))

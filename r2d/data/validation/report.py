@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from r2d.config.validation import PrivacyConfig, Recogniser
 from r2d.data.examples import SPLITS
 from r2d.data.validation.expectations import CHECKS, Check
-from r2d.data.validation.measures import DatasetMetric
 from r2d.data.validation.plots import label_shares_plot, text_lengths_plot
 from r2d.data.validation.validate import Validation
 from r2d.errors import DataError
+from r2d.reports.formatting import plural
 from r2d.reports.templates import render
 
 SHOWN_QUARANTINED = 20
@@ -51,19 +50,6 @@ _POLICIES = {
 }
 
 
-class Gauge(NamedTuple):
-    """A metric drawn as a bar beside its limit."""
-
-    name: str
-    value: str
-    limit: str
-    met: bool
-    bar: float
-    """Length of the bar, as a share of the track."""
-    mark: float
-    """Position of the limit, as a share of the track."""
-
-
 def render_data_report(
     validation: Validation,
     *,
@@ -84,9 +70,8 @@ def render_data_report(
     try:
         validation.raise_for_errors()
     except DataError as error:
-        broken = len(validation.errors)
-        broken_text = "1 expectation is broken" if broken == 1 else f"{broken} expectations are broken"
-        stopped = broken_text if broken else str(error)
+        broken = plural(len(validation.errors), "expectation is", "expectations are") + " broken"
+        stopped = broken if validation.errors else str(error)
 
     groups: dict[str, list[Check]] = {group: [] for group in _GROUPS}
     for check in validation.checks:
@@ -113,7 +98,7 @@ def render_data_report(
         passed=[check for check in validation.checks if check.passed],
         not_asked=[name for name in CHECKS if name not in asked],
         dataset_checks={metric.check for metric in validation.metrics},
-        gauges=[_gauge(metric, metric.value) for metric in validation.metrics if metric.value is not None],
+        shares=_SHARES,
         label_columns=columns,
         label_rows=label_rows,
         label_totals=[sum(rows) for rows in zip(*(rows for _, rows, _ in label_rows), strict=True)],
@@ -128,25 +113,6 @@ def render_data_report(
         notes=notes,
         label_shares=label_shares_plot(validation) if validation.profile["labels"] else None,
         text_lengths=text_lengths_plot(validation),
-    )
-
-
-def _gauge(metric: DatasetMetric, value: float) -> Gauge:
-    """The track of an `at least` runs from 0 to 1, that of an `at most` to twice the limit."""
-
-    def shown(number: float) -> str:
-        return f"{100 * number:.4g} %" if metric.check in _SHARES else f"{round(number, 4):.6g}"
-
-    is_minimum = metric.low is not None
-    limit = metric.low if metric.low is not None else metric.high or 0.0
-    end = 1.0 if is_minimum else 2 * limit or 1.0
-    return Gauge(
-        name=metric.name,
-        value=shown(value),
-        limit=f"{'at least' if is_minimum else 'at most'} {shown(limit)}",
-        met=value >= limit if is_minimum else value <= limit,
-        bar=min(1.0, max(0.0, value / end)),
-        mark=min(1.0, limit / end),
     )
 
 

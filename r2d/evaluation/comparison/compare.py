@@ -25,6 +25,8 @@ from r2d.evaluation.metrics import Comparator, HeadlineName, IntervalEstimate
 from r2d.evaluation.predictions import Predictions
 from r2d.label_scores import FloatArray, IntArray
 
+JsonObject = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class SeedSummary:
@@ -58,25 +60,19 @@ class VariantResult:
     """The same minus the first variant; marked where the interval excludes 0. Empty for the first variant itself, and
     without `ROW_SCORES` where the two have different reference rationales: the difference would be one of those too."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """variant, method, source, references, n, figures (mean, std, n), intervals, differences (with `marked`)."""
-        facts = self.facts
-        return {
-            "variant": facts.variant,
-            "method": facts.method,
-            "source": facts.source,
-            "references": facts.references,
-            "n": self.num_models,
-            "figures": {
-                key: {"mean": summary.mean, "std": summary.std, "n": len(summary.values)}
-                for key, summary in self.metrics.items()
-            },
-            "intervals": {key: asdict(estimate) for key, estimate in self.intervals.items()},
-            "differences": {
-                key: asdict(difference) | {"marked": difference.excludes_zero}
-                for key, difference in self.differences.items()
-            },
+        facts = asdict(self.facts)
+        del facts["seed"]
+        figures = {
+            key: {"mean": summary.mean, "std": summary.std, "n": len(summary.values)}
+            for key, summary in self.metrics.items()
         }
+        intervals = {key: asdict(estimate) for key, estimate in self.intervals.items()}
+        differences = {key: asdict(row) | {"marked": row.excludes_zero} for key, row in self.differences.items()}
+        return facts | {
+            "n": self.num_models, "figures": figures, "intervals": intervals, "differences": differences,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,13 +81,23 @@ class SourceGroup:
 
     method: str
     variants: Sequence[VariantResult]
-    spread: Mapping[str, float | None]
-    """Key of a column -> largest minus smallest mean over the sources; None where a source has none."""
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def spread(self) -> dict[str, float | None]:
+        """Key of a column -> largest minus smallest mean over the sources; None where a source has none."""
+        spread: dict[str, float | None] = {}
+        for column in COLUMNS:
+            if not column.is_cost:
+                means = [variant.metrics[column.key].mean for variant in self.variants]
+                known = [mean for mean in means if mean is not None]
+                spread[column.key] = max(known) - min(known) if len(known) == len(means) else None
+        return spread
+
+    def to_json(self) -> JsonObject:
+        """method, rows (variant, source, references), spread."""
         names = ("variant", "source", "references")
         rows = [{name: getattr(variant.facts, name) for name in names} for variant in self.variants]
-        return {"method": self.method, "rows": rows, "spread": dict(self.spread)}
+        return {"method": self.method, "rows": rows, "spread": self.spread}
 
 
 @dataclass(frozen=True)
@@ -127,23 +133,16 @@ class Comparison:
         """Differences whose interval excludes 0."""
         return sum(difference.excludes_zero for difference in self.with_interval)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The fields, and reference, num_differences (with an interval), num_marked."""
-        return {
-            "seeds": list(self.seeds),
-            "num_rows": self.num_rows,
-            "num_groups": self.num_groups,
-            "decoding": self.decoding,
-            "bertscore_model": self.bertscore_model,
-            "confidence": self.confidence,
+        return vars(self) | {
             "reference": self.reference,
-            "headline": self.headline,
             "baselines": {baseline.value: value for baseline, value in self.baselines.items()},
             "num_differences": len(self.with_interval),
             "num_marked": self.num_marked,
             "variants": [variant.to_json() for variant in self.variants],
             "sources": [group.to_json() for group in self.sources],
-            "zero_shot": None if self.zero_shot is None else asdict(self.zero_shot),
+            "zero_shot": self.zero_shot and asdict(self.zero_shot),
         }
 
 
@@ -157,9 +156,8 @@ def compare(
     """
     tables = same_rows(models)
     measure = VariantStatistics.of(tables[0], labels)
-    by_variant: dict[str, list[int]] = {}
-    for index, model in enumerate(models):
-        by_variant.setdefault(model.facts.variant, []).append(index)
+    names = [model.facts.variant for model in models]
+    by_variant = {name: [index for index, other in enumerate(names) if other == name] for name in dict.fromkeys(names)}
     sums = {name: np.hstack([measure.sums(tables[index]) for index in own]) for name, own in by_variant.items()}
     reference, *_ = by_variant
     references = {name: tables[own[-1]]["rationale"] for name, own in by_variant.items()}
@@ -174,6 +172,10 @@ def compare(
             differences = {key: value for key, value in differences.items() if key not in ROW_SCORES}
         intervals = bootstrap_intervals(sums[name], measure, config, measure.trials)
         variants.append(VariantResult(models[own[0]].facts, len(own), metrics, intervals, differences))
+    groups = [
+        SourceGroup(method, [row for row in variants if row.facts.method == method and row.facts.source is not None])
+        for method in dict.fromkeys(row.facts.method for row in variants)
+    ]
     first = models[0].metrics
     scorers = {model.metrics.rationale.bertscore for model in models if model.metrics.rationale is not None}
     return Comparison(
@@ -186,7 +188,7 @@ def compare(
         headline=first.label.headline,
         baselines={baseline: getattr(label, first.label.headline) for baseline, label in first.baselines.items()},
         variants=variants,
-        sources=_group_by_sources(variants),
+        sources=[group for group in groups if len(group.variants) > 1],
         zero_shot=next((model.zero_shot for model in models if model.zero_shot is not None), None),
     )
 
@@ -263,20 +265,3 @@ class VariantStatistics:
             for place, name in enumerate(ROW_SCORES):
                 metrics[name] = scores[..., 2 * place] / scores[..., 2 * place + 1]
         return {name: values.mean(axis=-1) for name, values in metrics.items()}
-
-
-def _group_by_sources(variants: Sequence[VariantResult]) -> list[SourceGroup]:
-    """The methods that were trained on several sources."""
-    groups = []
-    trained = [variant for variant in variants if variant.facts.source is not None]
-    for method in dict.fromkeys(variant.facts.method for variant in trained):
-        own = [variant for variant in trained if variant.facts.method == method]
-        if len(own) > 1:
-            spread: dict[str, float | None] = {}
-            for column in COLUMNS:
-                if not column.is_cost:
-                    means = [variant.metrics[column.key].mean for variant in own]
-                    known = [mean for mean in means if mean is not None]
-                    spread[column.key] = max(known) - min(known) if len(known) == len(means) else None
-            groups.append(SourceGroup(method, own, spread))
-    return groups

@@ -31,29 +31,21 @@ SPREAD = 0.17
 
 def comparison_picture(comparison: Comparison) -> Image:
     """All variants in their order; a second part where methods have several sources. Axes do not start at 0."""
+    import numpy as np
     from PIL import Image
 
-    measured = {key for variant in comparison.variants for key in PANELS if variant.metrics[key].values}
+    variants, groups = comparison.variants, comparison.sources
+    measured = {key for variant in variants for key in PANELS if variant.metrics[key].values}
     left_out = {"accuracy" if "macro_f1" in measured else "macro_f1", *({"under_triage_rate"} - measured)}
     panels = {key: title for key, title in PANELS.items() if key not in left_out}
     label = f"{comparison.confidence:.0%} interval of the mean"
-    parts = [
-        _part(
-            f"Variants on the test split; * differs from {comparison.reference} (axes do not start at 0)",
-            panels,
-            [variant.facts.variant for variant in comparison.variants],
-            lambda axes, key: _draw_variants(axes, key, comparison.variants, label),
-        )
-    ]
-    if groups := comparison.sources:
+    title = f"Variants on the test split; * differs from {comparison.reference} (axes do not start at 0)"
+    names = [variant.facts.variant for variant in variants]
+    parts = [_part(title, panels, names, lambda axes, key: _draw_variants(axes, key, variants, label))]
+    if groups:
         title, methods = "Sources of rationales: the nearer, the more robust", [group.method for group in groups]
         parts.append(_part(title, panels, methods, lambda axes, key: _draw_sources(axes, key, groups)))
-    whole = Image.new("RGB", (max(part.width for part in parts), sum(part.height for part in parts)), "white")
-    top = 0
-    for part in parts:
-        whole.paste(part, (0, top))
-        top += part.height
-    return whole
+    return Image.fromarray(np.vstack([np.asarray(part) for part in parts]))
 
 
 def _part(title: str, panels: Mapping[str, str], names: Sequence[str], draw: Callable[[Axes, str], None]) -> Image:
@@ -79,7 +71,7 @@ def _draw_variants(axes: Axes, key: str, variants: Sequence[VariantResult], inte
     dots: list[tuple[float, float]] = []
     means: list[tuple[float, float]] = []
     for line, variant in enumerate(variants):
-        summary = variant.metrics[key]
+        summary, difference = variant.metrics[key], variant.differences.get(key)
         if summary.mean is None:
             place = axes.get_yaxis_transform()
             axes.text(0.5, line, "none", transform=place, color=QUIET, fontsize=9, ha="center", va="center_baseline")
@@ -87,7 +79,6 @@ def _draw_variants(axes: Axes, key: str, variants: Sequence[VariantResult], inte
         dots += zip(summary.values, _heights(line, len(summary.values)), strict=True)
         means.append((summary.mean, line))
         _draw_interval(axes, variant.intervals.get(key), line, QUIET, None if axes.lines else interval_label)
-        difference = variant.differences.get(key)
         if difference is not None and difference.excludes_zero:
             axes.annotate("*", means[-1], (0, 5), textcoords="offset points", ha="center", fontsize=13)
     _draw_points(axes, means, marker="|", markersize=18, markeredgewidth=2.6, color=INK, label="mean of the seeds")

@@ -9,8 +9,9 @@ decision: it counts as wrong and is never guessed.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -151,33 +152,23 @@ class StatedAnswer:
 
 
 def stated_answers(test: pa.Table, provenance: pa.Table, rejected: pa.Table, source: str) -> list[StatedAnswer]:
-    """The answer to each row: the first of its records, in the order of the files, that states an allowed label; the
-    first record where none does."""
+    """The answer to each row: the first of its records, in the natural order of the files (`_2` before `_10`), that
+    states an allowed label; the first record where none does."""
     rationales = dict(zip(test["id"].to_pylist(), map(dict, test["rationales"].to_pylist()), strict=True))
-    records: dict[str, list[tuple[Place, StatedAnswer]]] = {id_: [] for id_ in rationales}
+    records = defaultdict(list)
     for table in (rejected, provenance):
-        of_source = table.filter(pc.equal(table["source"], source))
-        for row in of_source.to_pylist():
-            id_ = row["example_id"]
-            if id_ not in records:
+        for row in table.filter(pc.equal(table["source"], source)).to_pylist():
+            if (id_ := row["example_id"]) not in rationales:
                 continue
             if table is rejected:
                 answer = StatedAnswer(row["label"], row["rationale"], row["reason"])
             else:
                 answer = StatedAnswer(row["label"], rationales[id_].get(source, ""), "no label stated")
-            records[id_].append((_place(row["file"], row["row"]), answer))
+            parts = re.split(r"(\d+)", row["file"] or "")
+            file = [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+            records[id_].append(((file, row["row"] or 0), answer))
     answers = []
-    for of_row in records.values():
-        in_order = [answer for _, answer in sorted(of_row, key=lambda record: record[0])]
-        labelled = (answer for answer in in_order if answer.label is not None)
-        answers.append(next(labelled, in_order[0] if in_order else StatedAnswer()))
+    for id_ in rationales:
+        in_order = [answer for _, answer in sorted(records[id_], key=itemgetter(0))] or [StatedAnswer()]
+        answers.append(next((answer for answer in in_order if answer.label is not None), in_order[0]))
     return answers
-
-
-Place = tuple[list[tuple[int, str]], int]
-
-
-def _place(file: str | None, row: int | None) -> Place:
-    """Sorts records by file, in natural order (`_2` before `_10`), and row."""
-    parts = re.split(r"(\d+)", file or "")
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts], row or 0
