@@ -19,7 +19,7 @@ from r2d.rationales.generation import RationaleRequests
 from r2d.rationales.readers.outputs import read_batch, read_batch_source, read_texts
 from r2d.rationales.readers.written import read_argilla, read_label_studio, read_table
 from r2d.rationales.records import Record
-from r2d.synthetic.llm_batch import write_llm_batch
+from r2d.synthetic.calls import write_llm_batch
 
 READERS: dict[str, Callable[[str, Any], list[Record]]] = {
     "text": read_texts,

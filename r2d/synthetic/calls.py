@@ -1,15 +1,38 @@
-"""Invented nurse-line triage calls: from a configuration to rows with notes, labels and rationales."""
+"""Invented calls: from a configuration to rows with notes, labels and rationales, or to the raw output of an LLM batch.
+
+Labels follow from the text by a readable rule (`facts.decide`), and keywords alone do not predict them: a finding is a
+warning in one complaint and harmless in another, and is denied about as often as it is asserted.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 from r2d.config.data import SyntheticTriageConfig
+from r2d.files import write_text
 from r2d.synthetic.facts import Facts, Reason, age_band, decide, facts_of, neighbour, patient_of
 from r2d.synthetic.vocabulary import FAMILIES
 from r2d.synthetic.wording import add_typos, write_note, write_rationales
+
+FAULTS = {
+    "failed": 0.006,
+    "expired": 0.004,
+    "refused": 0.003,
+    "empty": 0.004,
+    "truncated": 0.008,
+    "no_label": 0.006,
+    "invented_label": 0.006,
+    "other_level": 0.03,
+    "reasoning": 0.1,
+    "run_on": 0.1,
+    "odd_spelling": 0.05,
+}
+"""Kind of fault -> share (invented) of the answers of a batch that have it; an answer has at most one."""
+INVENTED_LABELS = ("see a pharmacist", "urgent", "call back later", "level 3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +43,7 @@ class Call:
     text: str
     label: str
     group: str
-    """The caller, who may call up to three times."""
+    """The caller."""
     attributes: Mapping[str, str]
     """`age_band`, `sex`, `family`."""
     rationales: Mapping[str, str]
@@ -60,3 +83,78 @@ def generate_call(config: SyntheticTriageConfig, index: int) -> Call:
         disposition=disposition,
         reasons=reasons,
     )
+
+
+def write_llm_batch(config: SyntheticTriageConfig, folder: Path) -> tuple[Path, Path]:
+    """Write `output.jsonl` and `errors.jsonl` for the calls of `generate_calls`, in the format of an OpenAI batch.
+
+    The same config gives the same bytes, out of order and with the faults of real batch files: one answer in 300
+    appears twice, three belong to no call, and `FAULTS`.
+    """
+    answers: list[str] = []
+    errors: list[str] = []
+    for index in range(config.num_calls):
+        random = Random(f"{config.seed} llm {index}")
+        remaining = random.random()
+        fault = ""
+        for kind, share in FAULTS.items():
+            remaining -= share
+            if remaining < 0:
+                fault = kind
+                break
+        line = _batch_line(generate_call(config, index), index, fault, random)
+        (errors if fault in ("failed", "expired") else answers).append(line)
+    random = Random(f"{config.seed} order")
+    answers += random.sample(answers, len(answers) // 300)
+    stray = json.loads(answers[0])
+    answers += [json.dumps(stray | {"custom_id": f"call-of-another-batch-{number}"}) for number in range(3)]
+    random.shuffle(answers)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = folder / "output.jsonl", folder / "errors.jsonl"
+    for path, lines in zip(paths, (answers, errors), strict=True):
+        write_text(path, "".join(f"{line}\n" for line in lines))
+    return paths
+
+
+def _batch_line(call: Call, index: int, fault: str, random: Random) -> str:
+    """The JSON line of a request: its answer, or its failure."""
+    level, rationale = call.disposition, call.rationales["llm"]
+    if fault == "other_level":
+        level = neighbour(level, random)
+        rationale = write_rationales(call.facts, level, call.reasons, random)["llm"]
+    whole = f"{rationale} So the answer is {level}."
+    contents = {
+        "empty": " \n",
+        "truncated": " ".join(rationale.split()[: random.randint(4, 9)]),
+        "no_label": rationale,
+        "invented_label": f"{rationale} So the answer is {random.choice(INVENTED_LABELS)}.",
+        "reasoning": f"<think>Red flags first. Then onset, age and vitals.</think>\n{whole}",
+        "run_on": f"{whole}\n\nNote: 33 yo with a sprained ankle.\nThe pain is mild and so the answer is",
+        "odd_spelling": f"{rationale} So the answer is **{level.upper()}**.",
+    }
+    is_refused = fault == "refused"
+    message = {
+        "role": "assistant",
+        "content": None if is_refused else contents.get(fault, whole),
+        "refusal": "I cannot help with that." if is_refused else None,
+    }
+    finish_reason = "length" if fault in ("truncated", "run_on") else "stop"
+    body: dict[str, object] = {
+        "id": f"chatcmpl-{index:06d}",
+        "object": "chat.completion",
+        "created": 1_750_000_000 + index,
+        "model": "invented-llm",
+        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
+    }
+    if fault == "failed":
+        failure = {"message": "The server had an error.", "type": "server_error", "param": None, "code": None}
+        body = {"error": failure}
+    response = {"status_code": 500 if fault == "failed" else 200, "request_id": f"req_{index:06d}", "body": body}
+    expired = "This request could not be executed before the completion window expired."
+    line = {
+        "id": f"batch_req_{index:06d}",
+        "custom_id": call.id,
+        "response": None if fault == "expired" else response,
+        "error": {"code": "batch_expired", "message": expired} if fault == "expired" else None,
+    }
+    return json.dumps(line, ensure_ascii=False)

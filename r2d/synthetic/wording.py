@@ -6,16 +6,22 @@ negation word heads its list, and `but` ends it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
+from typing import get_args
 
-from r2d.synthetic.facts import Facts, Reason
+from r2d.synthetic.facts import Facts, Reason, ReasonKind
 from r2d.synthetic.vocabulary import CONDITIONS, FAMILIES, FINDINGS, VITALS
 
 TYPO_SHARE = 0.012
 """Share of the words of a note with a typo."""
-
 MIN_NOTE_WORDS = 24
+MIN_RATIONALE_WORDS = 12
+"""Of an LLM's rationale."""
+REPEATED_NEGATION_SHARE = 0.3
+"""Share of denied lists that repeat their head for each finding (`no fever, no rash`)."""
+LABEL_SHARE = 0.6
+"""Share of LLM-style rationales that contain the disposition word for word."""
 
 IRRELEVANT: tuple[str, ...] = (
     "Pharmacy on file.", "Lives with family.", "Address confirmed.", "Took tylenol with some relief.",
@@ -25,25 +31,12 @@ IRRELEVANT: tuple[str, ...] = (
     "Call back number confirmed.", "Second call this week.", "Language line used.", "Neighbor can drive.",
 )  # fmt: skip
 """Sentences that say nothing about danger."""
-
 IRRELEVANT_OF_ADULTS: tuple[str, ...] = (
     "Lives alone.", "Works night shifts.", "Non smoker.", "Smokes daily.", "Asks for a work note.",
     "Partner is at home.", "Uses herbal tea.", "Had a flu shot last fall.", "Drives own car.",
     "Ate breakfast as usual.",
 )  # fmt: skip
-
 SINCE = ("since this morning", "since last night", "since noon", "for a few hours", "off and on", "today")
-ASSERT_HEADS = ("Reports", "C/o", "Now has", "With")
-DENY_HEADS = ("Denies", "No", "Without", "Neg for")
-
-REPEATED_NEGATION_SHARE = 0.3
-"""Share of denied lists that repeat their head for each finding (`no fever, no rash`)."""
-
-
-LABEL_SHARE = 0.6
-"""Share of LLM-style rationales that contain the disposition word for word."""
-
-MIN_RATIONALE_WORDS = 12
 
 CONSEQUENCES: dict[str, tuple[str, ...]] = {
     "emergency now": (
@@ -74,7 +67,7 @@ CONSEQUENCES: dict[str, tuple[str, ...]] = {
 }
 """Wording of a disposition's consequence that does not name it."""
 
-SHORT_DISPOSITIONS: dict[str, tuple[str, ...]] = {
+SHORT_DISPOSITIONS = {
     "emergency now": ("911", "ambulance now"),
     "emergency department": ("ED", "to ED"),
     "same day": ("seen today", "same day"),
@@ -167,15 +160,16 @@ def _finding_sentences(facts: Facts, random: Random) -> list[str]:
             f"Reports {has}, denies {has_not}.",
             f"Neg for {has_not} but c/o {has}.",
         )))  # fmt: skip
-    for findings, heads, conjunction in ((asserted, ASSERT_HEADS, "and"), (denied, DENY_HEADS, "or")):
+    for findings, heads, conjunction in (
+        (asserted, ("Reports", "C/o", "Now has", "With"), "and"),
+        (denied, ("Denies", "No", "Without", "Neg for"), "or"),
+    ):
         cut = random.randint(1, len(findings)) if len(findings) > 2 else len(findings)
         for part in filter(None, (findings[:cut], findings[cut:])):
             since = f" {random.choice(SINCE)}" if conjunction == "and" and random.random() < 0.3 else ""
             head = random.choice(heads)
             if conjunction == "or" and random.random() < REPEATED_NEGATION_SHARE:
-                sentences.append(
-                    ", ".join([f"{head} {part[0]}", *(f"{head.lower()} {name}" for name in part[1:])]) + "."
-                )
+                sentences.append(f"{head} {f', {head.lower()} '.join(part)}.")
             else:
                 sentences.append(f"{head} {_listed(part, conjunction)}{since}.")
     return sentences
@@ -198,49 +192,48 @@ def write_rationales(facts: Facts, disposition: str, reasons: Sequence[Reason], 
     They mention only what the note mentions.
     """
     family = FAMILIES[facts.family].names[0]
-    flags, denied = _names(reasons, "red_flag"), _names(reasons, "denied_red_flag")
-    is_stable = any(reason.kind == "stable" for reason in reasons)
-    llm = _llm_rationale(facts, disposition, reasons, random)
+    names: dict[str, list[str]] = {kind: [] for kind in get_args(ReasonKind)}
+    for reason in reasons:
+        names[reason.kind].append(reason.name)
+    # What raised the urgency, most important first: as a nurse writes it, and as noun phrases.
+    vitals = [(reason.name, reason.value) for reason in reasons if reason.kind == "vital"]
+    raising = [VITALS[name].phrase.format(value=value) for name, value in vitals]
+    raising += [CONDITIONS[name].name for name in names["risk"][:1]] + ["a sudden onset"] * len(names["sudden"])
+    flags = [FINDINGS[name].surfaces[0] for name in names["red_flag"]]
+    llm = _llm_rationale(facts, disposition, names, _listed(flags[:2] + raising, "and"), random)
 
-    pieces = [FINDINGS[name].short for name in flags[:1]]
-    pieces += [f"{reason.name} {reason.value}" for reason in reasons if reason.kind == "vital"]
-    pieces += [CONDITIONS[name].short for name in _names(reasons, "risk")[:1]]
-    pieces += ["sudden onset" for reason in reasons if reason.kind == "sudden"]
-    pieces += [f"stable x{_duration(facts.duration_hours, short=True)}"] if is_stable else []
+    pieces = [FINDINGS[name].short for name in names["red_flag"][:1]]
+    pieces += [f"{name} {value}" for name, value in vitals]
+    pieces += [CONDITIONS[name].short for name in names["risk"][:1]] + ["sudden onset"] * len(names["sudden"])
+    pieces += [f"stable x{_duration(facts.duration_hours, short=True)}" for _ in names["stable"]]
     if not flags and len(pieces) < 2:
-        pieces += [f"no {FINDINGS[name].short}" for name in denied[:1]]
+        pieces += [f"no {FINDINGS[name].short}" for name in names["denied_red_flag"][:1]]
     short = f"{family} w/ {', '.join(pieces[:3] or ['no red flags'])}"
     nurse = f"{short} - {random.choice(SHORT_DISPOSITIONS[disposition])}"
 
-    pieces = _raising(reasons, num_flags=1)
-    pieces += [f"a stable course over {_duration(facts.duration_hours)}"] if is_stable else []
+    pieces = flags[:1] + raising
+    pieces += [f"a stable course over {_duration(facts.duration_hours)}" for _ in names["stable"]]
     if not flags:
-        pieces += [f"no {FINDINGS[name].surfaces[0]}" for name in denied[:1]]
+        pieces += [f"no {FINDINGS[name].surfaces[0]}" for name in names["denied_red_flag"][:1]]
     with_what = _listed(pieces[:3] or ["no red flags"], "and")
     sentence = f"{family} with {with_what} means that the right level is {disposition}."
     return {"llm": llm, "nurse": nurse, "nurse_post_processed": _capitalised(sentence)}
 
 
-def _names(reasons: Sequence[Reason], kind: str) -> list[str]:
-    return [reason.name for reason in reasons if reason.kind == kind]
+def _llm_rationale(
+    facts: Facts, disposition: str, names: Mapping[str, Sequence[str]], raising: str, random: Random
+) -> str:
+    """One to three sentences of at least `MIN_RATIONALE_WORDS` words.
 
-
-def _raising(reasons: Sequence[Reason], num_flags: int) -> list[str]:
-    """What raised the urgency, most important first, as noun phrases."""
-    phrases = [FINDINGS[name].surfaces[0] for name in _names(reasons, "red_flag")[:num_flags]]
-    phrases += [VITALS[reason.name].phrase.format(value=reason.value) for reason in reasons if reason.kind == "vital"]
-    phrases += [CONDITIONS[name].name for name in _names(reasons, "risk")[:1]]
-    phrases += ["a sudden onset" for reason in reasons if reason.kind == "sudden"]
-    return phrases
-
-
-def _llm_rationale(facts: Facts, disposition: str, reasons: Sequence[Reason], random: Random) -> str:
-    """One to three sentences of at least `MIN_RATIONALE_WORDS` words."""
-
-    def findings(kind: str, conjunction: str) -> str:
-        return _listed([FINDINGS[name].surfaces[0] for name in _names(reasons, kind)[:2]], conjunction)
-
+    Args:
+        names: kind of reason -> the names of its reasons.
+        raising: what raised the urgency, in words.
+    """
     family = FAMILIES[facts.family].names[0]
+    denied, benign = (
+        _listed([FINDINGS[name].surfaces[0] for name in names[kind][:2]], conjunction)
+        for kind, conjunction in (("denied_red_flag", "or"), ("benign", "and"))
+    )
     consequence = random.choice(CONSEQUENCES[disposition])
     if random.random() < LABEL_SHARE:
         consequence = random.choice((
@@ -249,23 +242,20 @@ def _llm_rationale(facts: Facts, disposition: str, reasons: Sequence[Reason], ra
             f"the disposition is {disposition}",
             f"the findings support the level {disposition}",
         ))  # fmt: skip
-    raising = _listed(_raising(reasons, num_flags=2), "and")
-    has_flags = bool(_names(reasons, "red_flag"))
-    denied, benign = findings("denied_red_flag", "or"), findings("benign", "and")
     further = []
     if raising:
-        concern = "a red flag" if has_flags else "a reason for more caution"
+        concern = "a red flag" if names["red_flag"] else "a reason for more caution"
         text = random.choice((
             f"{family} together with {raising} is {concern}, so {consequence}.",
             f"in a patient with {family}, {raising} means {concern}; {consequence}.",
             f"because {raising} accompanies {family}, there is {concern} and {consequence}.",
             f"the combination of {family} and {raising} is {concern}, therefore {consequence}.",
         ))  # fmt: skip
-        if denied and not has_flags:
+        if denied and not names["red_flag"]:
             further.append(f"There is no {denied}, which keeps it from going higher.")
     else:
         absent = f"without {denied}" if denied else "without a warning sign"
-        if _names(reasons, "stable"):
+        if names["stable"]:
             absent += f" and unchanged for {_duration(facts.duration_hours)}"
         text = random.choice((
             f"{family} {absent} shows no red flag, so {consequence}.",
@@ -273,7 +263,7 @@ def _llm_rationale(facts: Facts, disposition: str, reasons: Sequence[Reason], ra
             f"since this is {family} {absent}, no red flag is found and {consequence}.",
         ))  # fmt: skip
     if benign:
-        verb = "fits" if len(_names(reasons, "benign")) == 1 else "fit"
+        verb = "fits" if len(names["benign"]) == 1 else "fit"
         further.append(f"The {benign} {verb} {family} and would not change this.")
     further.append(f"Nothing else in the note about {family} points higher or lower.")
     text = _capitalised(text)
@@ -293,9 +283,7 @@ def _duration(hours: int, *, short: bool = False) -> str:
 
 def _listed(items: Sequence[str], conjunction: str) -> str:
     """`a`, `a or b`, `a, b or c`."""
-    if len(items) < 2:
-        return "".join(items)
-    return f"{', '.join(items[:-1])} {conjunction} {items[-1]}"
+    return f" {conjunction} ".join(filter(None, (", ".join(items[:-1]), *items[-1:])))
 
 
 def _capitalised(text: str) -> str:

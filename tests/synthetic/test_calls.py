@@ -16,9 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
 from r2d.config.data import SyntheticTriageConfig
-from r2d.synthetic.calls import Call, generate_calls
+from r2d.synthetic.calls import FAULTS, Call, generate_calls, write_llm_batch
 from r2d.synthetic.facts import DISPOSITIONS, Facts, decide, facts_of
-from r2d.synthetic.llm_batch import FAULTS, write_llm_batch
 from r2d.synthetic.vocabulary import CONDITIONS, FAMILIES, FINDINGS, VITALS
 from r2d.synthetic.wording import add_typos, write_note
 
