@@ -62,14 +62,11 @@ def file_hashes(config: DataConfig, auxiliary_files: Iterable[tuple[str, str]]) 
         DataError: a file is missing, or a glob matches none.
     """
     files = [file for _, group in _files_read(config) for file in group]
-    for key, path in auxiliary_files:
-        files += find_files([path], key)
-    if len(files) > MAX_FILES:
-        return {}
+    files += [file for key, path in auxiliary_files for file in find_files([path], key)]
     here = Path.cwd()
     return {
         str(file.relative_to(here) if file.is_relative_to(here) else file): file_sha256(file)
-        for file in dict.fromkeys(files)
+        for file in dict.fromkeys(files if len(files) <= MAX_FILES else [])
     }
 
 

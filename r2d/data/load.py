@@ -49,12 +49,12 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     num_rows = source.columns.num_rows
     if not num_rows:
         raise DataError(f"{source.source}: has columns but no rows; give a file with data")
-    ids = [value.strip() for value in _texts(source, "id")]
-    labels = _declared_labels([value.strip() for value in _texts(source, "label")], config.labels.names)
-    groups = [value.strip() or None for value in _texts(source, "group")]
+    ids, raw_labels, raw_groups, raw_splits = (_trimmed(source, key) for key in ("id", "label", "group", "split"))
+    labels = _declared_labels(raw_labels, config.labels.names)
+    groups = [group or None for group in raw_groups]
     given = None
     if "split" in source.columns.column_names:
-        given = [SPLIT_NAMES.get(value.strip().casefold(), value.strip()) for value in _texts(source, "split")]
+        given = [SPLIT_NAMES.get(split.casefold(), split) for split in raw_splits]
     test_ids, test_source = None, "data.split.test_ids"
     if config.split.test_ids is not None:
         test_source = str(existing_path(config.split.test_ids, test_source))
@@ -76,14 +76,14 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
         "split": splits,
         "text": source.columns["text"].fill_null(""),
         "label": labels,
-        "rationale": pa.repeat(pa.scalar("", pa.string()), num_rows),
-        "rationale_source": pa.repeat(pa.scalar("", pa.string()), num_rows),
+        "rationale": [""] * num_rows,
+        "rationale_source": [""] * num_rows,
         "group": groups,
         "attributes": _map_column(source, "attributes."),
         "rationales": _map_column(source, "rationales."),
         "options": source.columns["options"].combine_chunks() if has_options else [[]] * num_rows,
         "row": np.arange(num_rows),
-        "place": [f"{Path(source.source).name}: {source.place(row)}" for row in range(num_rows)],
+        "place": [f"{Path(source.source).name}: {place}" for place in source.places()],
     }
     return pa.table(columns, schema=EXAMPLES_SCHEMA)
 
@@ -121,19 +121,19 @@ def load_labelled_file(path: Path, labels: LabelsConfig) -> tuple[pa.Table, Data
         ),
     )
     examples = load_examples(config, divide=False)
-    for place, text in zip(examples["place"].to_pylist(), examples["text"].to_pylist(), strict=True):
-        if not text.strip():
-            raise DataError(f"{place}: has no text; remove the row or give its note")
-    rationales = [dict(pairs).get(REFERENCE_SOURCE, "") for pairs in examples["rationales"].to_pylist()]
-    sources = [REFERENCE_SOURCE if rationale else "" for rationale in rationales]
+    has_no_text = pc.equal(pc.utf8_trim_whitespace(examples["text"]), "")
+    for place in examples["place"].filter(has_no_text):
+        raise DataError(f"{place}: has no text; remove the row or give its note")
+    rationales = pc.fill_null(pc.map_lookup(examples["rationales"], pa.scalar(REFERENCE_SOURCE), "first"), "")
+    sources = pc.if_else(pc.equal(rationales, ""), "", REFERENCE_SOURCE)
     return with_columns(examples, rationale=rationales, rationale_source=sources), config
 
 
-def _texts(source: SourceTable, key: str) -> list[str]:
-    """A column as Python texts, empty for null or where the column is not declared."""
+def _trimmed(source: SourceTable, key: str) -> list[str]:
+    """A column without outer spaces, empty for null or where the column is not declared."""
     if key not in source.columns.column_names:
         return [""] * source.columns.num_rows
-    texts: list[str] = source.columns[key].fill_null("").to_pylist()
+    texts: list[str] = pc.utf8_trim_whitespace(source.columns[key].fill_null("")).to_pylist()
     return texts
 
 

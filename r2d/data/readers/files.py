@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import glob
+import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -136,8 +137,8 @@ def open_text(
         fixed_encoding: whether the section has no key `encoding`, so that only the file can be changed.
 
     Raises:
-        DataError: the file is binary, the encoding is unknown or does not fit (names the byte, the line and a likely
-            fix). Raised while the block reads, too.
+        DataError: the file is binary, the encoding is unknown or does not fit (names the byte, the line
+            and a likely fix). Raised while the block reads, too.
     """
     start = _first_bytes(file)
     for magic, meaning in BINARY_FORMATS.items():
@@ -154,31 +155,19 @@ def open_text(
     if bom == "utf-16" and not name.startswith("utf-16"):
         fix = "save the file as UTF-8" if fixed_encoding else f"set {key}.encoding: utf-16"
         raise DataError(f"{file}: begins with a UTF-16 byte order mark at byte 0; {fix}")
-    try:
-        with file.open(encoding="utf-8-sig" if name == "utf-8" else name, newline="") as stream:
+    with file.open("rb") as raw, io.TextIOWrapper(raw, "utf-8-sig" if name == "utf-8" else name, newline="") as stream:
+        try:
             yield stream
-    except UnicodeError:
-        offset, line = _first_undecodable_byte(file, name)
-        likely = bom or ("cp1252" if name in ("utf-8", "ascii") else "utf-8")
-        fix = f"set {key}.encoding to the file's own, e.g. {likely}, or save the file as UTF-8"
-        if fixed_encoding:
-            fix = f"it may be {likely}: save the file as UTF-8"
-        raise DataError(f"{file}: is not {encoding}: byte {offset}, on line {line}, cannot be decoded; {fix}") from None
-
-
-def _first_undecodable_byte(file: Path, encoding: str) -> tuple[int, int]:
-    """Offset from 0 and line from 1 of the first byte that does not fit the encoding."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    line, offset = 1, 0
-    with file.open("rb") as stream:
-        for raw in stream:
-            num_pending = len(decoder.getstate()[0])
-            try:
-                decoder.decode(raw)
-            except UnicodeDecodeError as error:
-                return offset - num_pending + error.start, line
-            except UnicodeError:
-                return offset, line
-            offset += len(raw)
-            line += 1
-    return offset, max(line - 1, 1)
+        except UnicodeError as error:
+            offset = 0
+            if isinstance(error, UnicodeDecodeError):  # `error.object` ends where the file was read to
+                offset = raw.tell() - len(error.object) + error.start
+            raw.seek(0)
+            line = raw.read(offset).count(b"\n") + 1
+            likely = bom or ("cp1252" if name in ("utf-8", "ascii") else "utf-8")
+            fix = f"set {key}.encoding to the file's own, e.g. {likely}, or save the file as UTF-8"
+            if fixed_encoding:
+                fix = f"it may be {likely}: save the file as UTF-8"
+            raise DataError(
+                f"{file}: is not {encoding}: byte {offset}, on line {line}, cannot be decoded; {fix}"
+            ) from None

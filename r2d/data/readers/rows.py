@@ -198,8 +198,14 @@ def _json_rows(file: Path, columns: Mapping[str, str], encoding: str) -> Iterato
             names.update(dict.fromkeys(value))
             values: list[Any] = []
             for key, column in columns.items():
+                field = value.get(column)
                 try:
-                    values.append(list_text(value.get(column)) if key == "options" else scalar_text(value.get(column)))
+                    if key != "options" or field is None:
+                        values.append(json_text(field))
+                    elif isinstance(field, list) and None not in field:
+                        values.append([json_text(item) or "" for item in field])
+                    else:
+                        raise TypeError("list with null" if isinstance(field, list) else type(field).__name__)
                 except TypeError as error:
                     nested.add(f"line {line}, column {column!r} (data.columns.{key}) holds a {error}")
             if len(values) == len(columns):
@@ -237,10 +243,7 @@ def parquet_tables(file: Path, columns: Mapping[str, str], batch_rows: int | Non
 
 
 def column_names(file: Path, format: Format) -> list[str]:
-    """Names of the columns: the header of a CSV, the keys of the first JSON object, the schema of a Parquet file.
-
-    Returns:
-        an empty list where the file has no such head.
+    """Header of a CSV, keys of the first JSON object or schema of a Parquet file; empty where it cannot be read.
 
     Raises:
         DataError: a text file is wrongly encoded.
@@ -251,8 +254,7 @@ def column_names(file: Path, format: Format) -> list[str]:
         except (pa.ArrowException, OSError):
             return []
     with open_text(file) as stream:
-        records = csv_records(stream) if format == "csv" else json_records(stream)
-        head = next(records, Record(1, None)).value
+        head = next(csv_records(stream) if format == "csv" else json_records(stream), Record(1, None)).value
         return list(head) if isinstance(head, list if format == "csv" else dict) else []
 
 
@@ -281,34 +283,19 @@ def check_columns(
         raise DataError(f"{where}: two columns bear the same name ({', '.join(twice)}); rename one of them")
 
 
-def scalar_text(value: Any) -> str | None:
-    """A JSON number or boolean as text, written as Arrow writes it, so that formats agree.
+def json_text(value: Any) -> str | None:
+    """A JSON scalar as text, numbers and booleans as Arrow writes them, so that formats agree.
 
     Raises:
         TypeError: it is a list or an object; holds the name of its type.
     """
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
+    if not isinstance(value, bool | int | float):
+        raise TypeError(type(value).__name__)
     if isinstance(value, float):
         return None if value != value else str(pa.scalar(value).cast(pa.string()))
-    raise TypeError(type(value).__name__)
-
-
-def list_text(value: Any) -> list[str] | None:
-    """The options of a row, a JSON list of scalars, as texts; None where there is none.
-
-    Raises:
-        TypeError: it is no list, or holds a list, an object or null.
-    """
-    if value is None:
-        return None
-    if not isinstance(value, list) or any(item is None for item in value):
-        raise TypeError("list with null" if isinstance(value, list) else type(value).__name__)
-    return [scalar_text(item) or "" for item in value]
+    return str(value).lower()
 
 
 def declared_columns(table: pa.Table, columns: Mapping[str, str], where: str) -> pa.Table:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from r2d.config.data import ColumnsConfig, DataConfig
 from r2d.data.readers.files import check_content, existing_file, existing_path, files_below, parquet_files
@@ -38,16 +39,12 @@ class SourceTable:
     has_own_split: bool = False
     """Whether `split` holds the data set's own division and not a column that the config names."""
 
-    def place(self, index: int) -> str:
-        """Where row `index` stands, counted from 1 without any header: `row 3 (line 4)`."""
-        row, part = index, ""
-        for name, num_rows in self.parts:
-            if row < num_rows:
-                part = f"{name}: "
-                break
-            row -= num_rows
-        line = f" (line {self.lines[index]})" if self.lines is not None else ""
-        return f"{part}row {row + 1}{line}"
+    def places(self) -> list[str]:
+        """Where each row stands, counted from 1 without any header: `row 3 (line 4)` or `part.parquet: row 3`."""
+        if self.lines is not None:
+            return [f"row {row} (line {line})" for row, line in enumerate(self.lines, 1)]
+        parts = self.parts or [("", self.columns.num_rows)]
+        return [f"{name and f'{name}: '}row {row}" for name, num_rows in parts for row in range(1, num_rows + 1)]
 
 
 def read_source(config: DataConfig) -> SourceTable:
@@ -57,19 +54,18 @@ def read_source(config: DataConfig) -> SourceTable:
         DataError: a file is missing, empty, of another format, wrongly encoded, lacks a declared column or has faulty
             rows; or a data set cannot be built or fetched.
     """
-    match config.format:
-        case "csv" | "jsonl":
-            table = read_text_rows(config)
-        case "parquet":
-            table = read_parquet(config)
-        case "huggingface":
-            table = read_huggingface(config)
-        case "pubmedqa":
-            table = read_pubmedqa(config)
-        case "synthetic_triage":
-            table = read_synthetic_triage(config)
+    readers = {
+        "csv": read_text_rows,
+        "jsonl": read_text_rows,
+        "parquet": read_parquet,
+        "huggingface": read_huggingface,
+        "pubmedqa": read_pubmedqa,
+        "synthetic_triage": read_synthetic_triage,
+    }
+    table = readers[config.format](config)
     if "options" in table.columns.column_names and table.columns["options"].null_count:
-        missing = [f"{table.place(row)}" for row, value in enumerate(table.columns["options"]) if not value.is_valid]
+        is_null = table.columns["options"].is_null().to_pylist()
+        missing = [place for place, null in zip(table.places(), is_null, strict=True) if null]
         raise DataError(
             f"{table.source}: {len(missing)} row(s) have no list in column {config.columns.options!r} "
             f"(data.columns.options): {first_of(missing)}; give each row its options"
@@ -85,21 +81,27 @@ def _wanted_columns(columns: ColumnsConfig) -> dict[str, str]:
     return {key: column for key, column in wanted.items() if column is not None}
 
 
-def _text_column(values: Sequence[str | None], where: str, name: str) -> pa.ChunkedArray:
-    """Texts as a nullable string column.
+def _text_table(columns: Mapping[str, str], rows: Sequence[Sequence[Any]], where: str) -> pa.Table:
+    """Rows of texts (`options` of lists of texts) as nullable columns.
+
+    Args:
+        columns: config key -> name of the column, in the order of the values of a row.
 
     Raises:
         DataError: a text holds half a surrogate pair and is no Unicode.
     """
-    try:
-        array = pa.array(values, pa.string())
-    except UnicodeEncodeError:
-        broken = [f"row {row}" for row, text in enumerate(values, 1) if re.search("[\ud800-\udfff]", text or "")]
-        raise DataError(
-            f"{where}: column {name!r} holds half a surrogate pair (\\ud800 to \\udfff alone) in {len(broken)} "
-            f"row(s): {first_of(broken)}; write the whole character or remove it"
-        ) from None
-    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+    arrays = {}
+    for place, (key, name) in enumerate(columns.items()):
+        values = [row[place] for row in rows]
+        try:
+            arrays[key] = pa.array(values, pa.list_(pa.string()) if key == "options" else pa.string())
+        except UnicodeEncodeError:
+            broken = [f"row {row}" for row, text in enumerate(values, 1) if re.search("[\ud800-\udfff]", str(text))]
+            raise DataError(
+                f"{where}: column {name!r} holds half a surrogate pair (\\ud800 to \\udfff alone) in {len(broken)} "
+                f"row(s): {first_of(broken)}; write the whole character or remove it"
+            ) from None
+    return pa.table(arrays)
 
 
 def read_text_rows(config: DataConfig) -> SourceTable:
@@ -108,12 +110,8 @@ def read_text_rows(config: DataConfig) -> SourceTable:
     wanted = _wanted_columns(config.columns)
     kind: Format = "csv" if config.format == "csv" else "jsonl"
     rows = list(stream_rows(file, wanted, kind, delimiter=config.delimiter, encoding=config.encoding))
-    columns: dict[str, pa.ChunkedArray | pa.Array] = {}
-    for place, (key, name) in enumerate(wanted.items()):
-        values = [row.values[place] for row in rows]
-        is_list = key == "options"
-        columns[key] = pa.array(values, pa.list_(pa.string())) if is_list else _text_column(values, str(file), name)
-    return SourceTable(pa.table(columns), str(file), lines=[row.line or 0 for row in rows])
+    table = _text_table(wanted, [row.values for row in rows], str(file))
+    return SourceTable(table, str(file), lines=[row.line or 0 for row in rows])
 
 
 def read_parquet(config: DataConfig) -> SourceTable:
@@ -129,15 +127,12 @@ def read_synthetic_triage(config: DataConfig) -> SourceTable:
     """The generated calls with the nurses' rationales; the LLM's come as raw batch output, from the rationale source
     `synthetic_triage_batch`."""
     calls = generate_calls(config.synthetic)
-    columns: dict[str, list[str | None]] = {
-        key: [getattr(call, key) for call in calls] for key in ("id", "text", "label", "group")
-    }
-    for source in sorted({source for call in calls for source in call.rationales} - {"llm"}):
-        columns[f"rationales.{source}"] = [call.rationales.get(source) for call in calls]
-    for name in sorted({name for call in calls for name in call.attributes}):
-        columns[f"attributes.{name}"] = [call.attributes.get(name) for call in calls]
-    table = pa.table({key: pa.array(values, pa.string()) for key, values in columns.items()})
-    return SourceTable(table, "synthetic triage calls")
+    columns = {key: [getattr(call, key) for call in calls] for key in ("id", "text", "label", "group")}
+    for source in ("nurse", "nurse_post_processed"):
+        columns[f"rationales.{source}"] = [call.rationales[source] for call in calls]
+    for name in ("age_band", "family", "sex"):
+        columns[f"attributes.{name}"] = [call.attributes[name] for call in calls]
+    return SourceTable(pa.table(columns), "synthetic triage calls")
 
 
 def read_pubmedqa(config: DataConfig) -> SourceTable:
@@ -166,11 +161,7 @@ def read_pubmedqa(config: DataConfig) -> SourceTable:
         raise DataError(
             f"{file}: {len(faults)} entries are faulty: {first_of(faults)}; download the published file again"
         )
-    columns = {
-        key: _text_column([row[place] for row in rows], str(file), name)
-        for place, (key, name) in enumerate(names.items())
-    }
-    return SourceTable(pa.table(columns), str(file))
+    return SourceTable(_text_table(names, rows, str(file)), str(file))
 
 
 def local_dataset_folder(config: DataConfig) -> Path | None:
@@ -204,7 +195,7 @@ def read_huggingface(config: DataConfig) -> SourceTable:
     ClassLabel numbers become their names. Where `data.columns.split` is not declared, a data set of several splits
     keeps its own, as the column `split`.
     """
-    from datasets import Dataset
+    from datasets import ClassLabel, Dataset
 
     folder = local_dataset_folder(config)
     source = str(folder or f"{config.path}@{config.revision}")
@@ -218,10 +209,10 @@ def read_huggingface(config: DataConfig) -> SourceTable:
             check_columns(wanted, split.column_names, where)
             table = split.select_columns(list(dict.fromkeys(wanted.values()))).with_format("arrow")[:]
             for place, column in enumerate(table.column_names):
-                if type(split.features[column]).__name__ == "ClassLabel":
-                    labels = split.features[column].names
-                    texts = [None if n in (None, -1) else labels[n] for n in table[column].to_pylist()]
-                    table = table.set_column(place, column, _text_column(texts, where, column))
+                if isinstance(split.features[column], ClassLabel):
+                    numbers = pc.if_else(pc.greater_equal(table[column], 0), table[column], None)
+                    names = pa.array(split.features[column].names, pa.string())
+                    table = table.set_column(place, column, pc.take(names, numbers))
             tables[name] = declared_columns(table, wanted, where)
     parts = [(name, table.num_rows) for name, table in tables.items() if name]
     has_own_split = len(tables) > 1 and config.columns.split is None

@@ -29,59 +29,41 @@ if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
     from great_expectations.expectations.expectation import Expectation
 
+_NEARER = "give the rows one data.columns.group, or quarantine them: the row nearer to training is then taken out"
+_DRIFTED = "find out what changed before training on it"
 CHECKS: dict[str, tuple[str, str]] = {
     "id_present": ("every row has an id", "give each row its own id, or correct data.columns.id"),
     "id_unique": ("every id is there once", "give each row its own id, or correct data.columns.id"),
-    "split_known": (
-        "every split is train, validation or test",
-        "correct the rows (val, valid and dev are understood), or remove data.columns.split to have them divided",
-    ),
+    "split_known": ("every split is train, validation or test",
+        "correct the rows (val, valid and dev are understood), or remove data.columns.split to have them divided"),
     "text_length": ("texts have a usual length", "look for cut or joined notes; the limits are in validation"),
-    "rationale_length": (
-        "rationales have a usual length",
-        "look for cut or joined cells; the limits are in validation",
-    ),
+    "rationale_length": ("rationales have a usual length",
+        "look for cut or joined cells; the limits are in validation"),
     "text_present": ("every text has a word", "fill in or remove these rows, or correct data.columns.text"),
     "label_declared": ("every label is allowed", "correct the rows, or declare the label in data.labels.names"),
-    "control_characters": (
-        "texts hold no control characters",
-        "export the notes as UTF-8 again; they come from terminals, fonts or failed decoding",
-    ),
-    "mojibake": (
-        "texts were decoded with their own encoding",
-        "set data.encoding to that of the file, or export it as UTF-8 again",
-    ),
+    "control_characters": ("texts hold no control characters",
+        "export the notes as UTF-8 again; they come from terminals, fonts or failed decoding"),
+    "mojibake": ("texts were decoded with their own encoding",
+        "set data.encoding to that of the file, or export it as UTF-8 again"),
     "rationale_equals_text": ("no rationale is the text itself", "correct data.columns.rationales"),
     "exact_duplicate": ("no text stands twice in a split", "remove the repeats; they count twice in training"),
     "near_duplicate": ("no text is nearly another of its split", "look whether they are copies or edits of one note"),
     "label_conflict": ("equal texts have equal labels", "decide which label is right; no model can learn both"),
-    "text_across_splits": (
-        "no text stands in two splits",
-        "give the rows one data.columns.group, or quarantine them: the row nearer to training is then taken out",
-    ),
-    "near_duplicate_across_splits": (
-        "no text is nearly one of another split",
-        "give the rows one data.columns.group, or quarantine them: the row nearer to training is then taken out",
-    ),
-    "group_across_splits": (
-        "no patient or caller stands in two splits",
-        "give all rows of a group the same split, or remove data.columns.split to have them divided",
-    ),
-    "privacy": (
-        "texts and rationales identify nobody",
-        "de-identify the source; or set validation.privacy.policy to redact or quarantine",
-    ),
-    "token_limit": (
-        "the token limits cut few texts",
-        "raise model.max_input_tokens or model.max_rationale_tokens, or shorten the notes",
-    ),
+    "text_across_splits": ("no text stands in two splits", _NEARER),
+    "near_duplicate_across_splits": ("no text is nearly one of another split", _NEARER),
+    "group_across_splits": ("no patient or caller stands in two splits",
+        "give all rows of a group the same split, or remove data.columns.split to have them divided"),
+    "privacy": ("texts and rationales identify nobody",
+        "de-identify the source; or set validation.privacy.policy to redact or quarantine"),
+    "token_limit": ("the token limits cut few texts",
+        "raise model.max_input_tokens or model.max_rationale_tokens, or shorten the notes"),
     "language": ("the texts are in the declared language", "set validation.language, or look for a wrong column"),
     "labels_in_every_split": ("every label occurs in every split", "bring more rows of it, or other splits"),
     "label_balance": ("the splits have the labels of the whole", "let data.split divide the rows, by label"),
     "rationale_coverage": ("sources cover the rows they should", "deliver the missing rationales, or lower the limit"),
-    "label_drift": ("labels are distributed as in the reference", "find out what changed before training on it"),
-    "length_drift": ("text lengths are distributed as in the reference", "find out what changed before training on it"),
-}
+    "label_drift": ("labels are distributed as in the reference", _DRIFTED),
+    "length_drift": ("text lengths are distributed as in the reference", _DRIFTED),
+}  # fmt: skip
 """Expectation -> what it asks, and what to do when it is not met."""
 
 SHOWN_ROWS = 5
@@ -183,35 +165,25 @@ def check_examples(
     """
     severities = {name: config.severity(name) for name in config.checks()} | {"privacy": privacy}
     is_on = {name for name, severity in severities.items() if severity != "off"}
-    row_expectations = [pair for pair in _row_expectations(frame, labels, config) if pair[0] in is_on]
-    dataset_expectations = [
-        (metric, expectation)
-        for metric, expectation in _dataset_expectations(frame, metrics, labels, config)
-        if metric.check in is_on
-    ]
-    aggregates, of_metrics = (
-        [
-            (metric.check, expectation)
-            for metric, expectation in dataset_expectations
-            if expectation and (metric.value is None) == is_aggregate
-        ]
-        for is_aggregate in (True, False)
-    )
-    suites = [_run_suite("rows", frame, [*row_expectations, *aggregates], severities)]
-    if of_metrics:
+    of_rows = [pair for pair in _row_expectations(frame, labels, config) if pair[0] in is_on]
+    of_dataset = [pair for pair in _dataset_expectations(frame, metrics, labels, config) if pair[0].check in is_on]
+    aggregates = [(metric.check, expected) for metric, expected in of_dataset if expected and metric.value is None]
+    measured = [(metric.check, expected) for metric, expected in of_dataset if expected and metric.value is not None]
+    suites = [_run_suite("rows", frame, [*of_rows, *aggregates], severities)]
+    if measured:
         values = pd.DataFrame([{metric.name: metric.value for metric in metrics}])
-        suites.append(_run_suite("metrics", values, of_metrics, severities))
+        suites.append(_run_suite("metrics", values, measured, severities))
 
     unexpected: dict[str, set[int]] = {name: set() for name in CHECKS if name in ROW_CHECKS & is_on}
-    for (name, _), rows in zip(row_expectations, suites[0].unexpected_rows, strict=False):
+    for (name, _), rows in zip(of_rows, suites[0].unexpected_rows, strict=False):
         unexpected[name].update(rows)
     checks = [_row_check(name, severities[name], sorted(rows), examples, labels) for name, rows in unexpected.items()]
 
-    aggregate_results = iter(suites[0].result.results[len(row_expectations) :])
+    aggregate_results = iter(suites[0].result.results[len(of_rows) :])
     metric_results = iter(suites[-1].result.results)
     observed: list[DatasetMetric] = []
-    unmet: dict[str, list[str]] = {metric.check: [] for metric, _ in dataset_expectations}
-    for metric, expectation in dataset_expectations:
+    unmet: dict[str, list[str]] = {metric.check: [] for metric, _ in of_dataset}
+    for metric, expectation in of_dataset:
         if expectation:
             result = next(aggregate_results if metric.value is None else metric_results)
             num_absent = result.result.get("missing_count")  # labels that are absent from a split
@@ -296,17 +268,13 @@ def _dataset_expectations(
             for column in frame.columns:
                 if column.startswith(RATIONALE_CHARACTERS):
                     name = f"rows with a rationale of source {column.removeprefix(RATIONALE_CHARACTERS)!r}"
-                    metric = DatasetMetric(check, name, low=config.min_rationale_coverage)
-                    expectation = gxe.ExpectColumnProportionOfNonNullValuesToBeBetween(
-                        column=column, min_value=metric.low
-                    )
-                    yield metric, expectation
-        for metric in metrics:
-            if metric.check == check and metric.value is None:
-                yield metric, None
-            elif metric.check == check:
-                low, high = metric.low, metric.high
-                yield metric, gxe.ExpectColumnMaxToBeBetween(column=metric.name, min_value=low, max_value=high)
+                    low = config.min_rationale_coverage
+                    share = gxe.ExpectColumnProportionOfNonNullValuesToBeBetween(column=column, min_value=low)
+                    yield DatasetMetric(check, name, low=low), share
+        for metric in (metric for metric in metrics if metric.check == check):
+            limits = {"min_value": metric.low, "max_value": metric.high}
+            is_measured = metric.value is not None
+            yield metric, gxe.ExpectColumnMaxToBeBetween(column=metric.name, **limits) if is_measured else None
 
 
 def _run_suite(
@@ -351,19 +319,15 @@ def _run_suite(
 
 def _row_check(name: str, severity: Severity, rows: Sequence[int], examples: pa.Table, labels: LabelsConfig) -> Check:
     """The check of an expectation about rows, which names the first rows that do not meet it."""
-    first = examples.take(pa.array(rows[:SHOWN_ROWS], pa.int64()))
     found = []
-    for place, row_id, text, label, split in zip(
-        *(first[column].to_pylist() for column in ("place", "id", "text", "label", "split")),
-        strict=True,
-    ):
+    for row in examples.take(pa.array(rows[:SHOWN_ROWS], pa.int64())).to_pylist():
         what = ""
         if name in ("label_declared", "split_known"):
-            value = label if name == "label_declared" else split
+            value = row["label" if name == "label_declared" else "split"]
             what = f" holds {show_name(value) if value else '(empty)'}"
         elif name == "text_length":
-            what = f": {len(text):,} characters"
-        found.append(f"{place}, id {show_name(row_id)}{what}")
+            what = f": {len(row['text']):,} characters"
+        found.append(f"{row['place']}, id {show_name(row['id'])}{what}")
     listed = {"label_declared": labels.names, "split_known": SPLITS}.get(name, ())
     more = f" and {len(listed) - MAX_LISTED} more" if len(listed) > MAX_LISTED else ""
     allowed = ", ".join(map(repr, listed[:MAX_LISTED])) + more

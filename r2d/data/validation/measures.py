@@ -145,22 +145,14 @@ def _splits_to_copy(clusters: pd.Series, splits: pd.Series) -> pd.Series:
 
 def _rationale_measures(examples: pa.Table) -> pd.DataFrame:
     """Length of the rationale of each source, and how many rationales of a row are its text itself."""
-    column = examples["rationales"].combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-    offsets = column.offsets.to_numpy()
-    rows = np.repeat(np.arange(len(column)), np.diff(offsets))
-    sources = column.keys.slice(offsets[0], len(rows)).to_numpy(zero_copy_only=False)
-    rationales = column.items.slice(offsets[0], len(rows))
-    lengths = pc.utf8_length(rationales).to_numpy(zero_copy_only=False)
-    frame = pd.DataFrame(index=range(len(examples)))
-    for source in sorted(set(sources)):
-        of_source = pd.Series(lengths[sources == source], index=rows[sources == source], dtype="Int64")
-        frame[f"{RATIONALE_CHARACTERS}{source}"] = of_source.reindex(frame.index)
+    pairs = examples["rationales"].cast(pa.list_(pa.struct([("key", pa.string()), ("value", pa.string())])))
+    rows = pc.list_parent_indices(pairs).to_numpy()
+    sources, rationales = (pc.struct_field(pc.list_flatten(pairs), name) for name in ("key", "value"))
+    lengths = pd.DataFrame({"row": rows, "source": sources, "length": pc.utf8_length(rationales)})
+    frame = lengths.pivot(index="row", columns="source", values="length").reindex(range(len(examples))).astype("Int64")
     equal = pc.equal(_normalise(rationales), _normalise(examples["text"]).take(pa.array(rows)))
-    is_equal = pc.fill_null(equal, False).to_numpy(zero_copy_only=False).astype(bool)
-    frame["rationales_equal_to_text"] = np.bincount(rows[is_equal], minlength=len(examples))
-    return frame
+    num_equal = np.bincount(rows[pc.fill_null(equal, False).to_numpy()], minlength=len(examples))
+    return frame.add_prefix(RATIONALE_CHARACTERS).assign(rationales_equal_to_text=num_equal)
 
 
 def _normalise(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

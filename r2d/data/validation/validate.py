@@ -13,14 +13,7 @@ from r2d.config.validation import Severity, ValidationConfig
 from r2d.data.deidentify import deidentify_examples
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS
 from r2d.data.validation.expectations import Check, CheckedSuite, check_examples
-from r2d.data.validation.measures import (
-    CountTokens,
-    DatasetMetric,
-    Profile,
-    measure_dataset,
-    measure_rows,
-    profile_of,
-)
+from r2d.data.validation.measures import CountTokens, DatasetMetric, Profile, measure_dataset, measure_rows, profile_of
 from r2d.errors import DataError
 
 QUARANTINE_SCHEMA = EXAMPLES_SCHEMA.append(pa.field("reasons", pa.list_(pa.string()), nullable=False))
@@ -103,15 +96,8 @@ class Validation:
                 for metric in self.metrics
             ],
             "checks": [
-                {
-                    "name": check.name,
-                    "title": check.title,
-                    "severity": check.severity,
-                    "outcome": check.outcome,
-                    "num_unexpected": check.num_unexpected,
-                    "found": list(check.found),
-                    "not_measured": check.not_measured,
-                }
+                {key: getattr(check, key) for key in ("name", "title", "severity", "outcome", "num_unexpected")}
+                | {"found": list(check.found), "not_measured": check.not_measured}
                 for check in self.checks
             ],
             "profile": self.profile,
