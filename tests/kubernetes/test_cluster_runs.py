@@ -23,14 +23,10 @@ from tests.kubernetes.conftest import CONFIG, CPU_STEPS, GPU_STEPS
 pytestmark = pytest.mark.cluster
 
 BROKEN = {**CONFIG, "validation": {"severities": {"text_length": "error"}, "min_text_characters": 5000}}
+ABSENT = {"node_selectors": {"nvidia.com/gpu.product": "absent"}}
 NO_NODE: dict[str, Any] = {
     "enable_cache": False,
-    "settings": {
-        "orchestrator": {
-            "pod_settings": {"node_selectors": {"nvidia.com/gpu.product": "absent"}},
-            "active_deadline_seconds": 6,
-        }
-    },
+    "settings": {"orchestrator": {"pod_settings": ABSENT, "active_deadline_seconds": 6}},
 }
 """For a step: a GPU that no node has, and a short wait for it."""
 
@@ -139,13 +135,9 @@ def test_what_is_cached_makes_no_pod(disturbed_run: Outcome, site: Site) -> None
 @pytest.fixture(scope="module")
 def failed_runs(disturbed_run: Outcome, site: Site, executor: ThreadPoolExecutor) -> dict[str, Outcome]:
     """Two runs that fail, side by side: no node has the GPU that is asked for; a step stops on its data."""
-    runs = {
-        "no-node": executor.submit(site.run, "no-node", CONFIG, train_stage2=NO_NODE),
-        "broken-data": executor.submit(
-            site.run, "broken-data", BROKEN, validate_examples={"retry": {"max_retries": 1}}
-        ),
-    }
-    return {name: run.result() for name, run in runs.items()}
+    no_node = executor.submit(site.run, "no-node", CONFIG, train_stage2=NO_NODE)
+    broken_data = site.run("broken-data", BROKEN, validate_examples={"retry": {"max_retries": 1}})
+    return {"no-node": no_node.result(), "broken-data": broken_data}
 
 
 def test_a_gpu_that_no_node_has_fails_the_run_at_its_deadline_with_the_reason(
@@ -153,6 +145,7 @@ def test_a_gpu_that_no_node_has_fails_the_run_at_its_deadline_with_the_reason(
 ) -> None:
     failed = failed_runs["no-node"]
     assert failed.status == "failed"
+    assert failed.exit_code != 0, failed.output[-2000:]
     # ZenML leaves the step as `retrying`: it had tries left, but no node.
     assert failed.steps["train_stage2"] in ("failed", "retrying")
     assert "Unschedulable" in failed.output
@@ -161,17 +154,16 @@ def test_a_gpu_that_no_node_has_fails_the_run_at_its_deadline_with_the_reason(
     assert "evaluate" not in site.nodes_of_steps("no-node")
 
 
-def test_a_failing_step_is_tried_again_and_then_fails_the_run(failed_runs: dict[str, Outcome], site: Site) -> None:
-    assert failed_runs["broken-data"].status == "failed"
+def test_a_failing_step_is_tried_again_and_then_fails_the_run_and_its_command(
+    failed_runs: dict[str, Outcome], site: Site
+) -> None:
+    failed = failed_runs["broken-data"]
+    assert failed.status == "failed"
+    assert failed.exit_code != 0, failed.output[-2000:]
     logs = [site.cluster.log(pod) for pod in site.pods("broken-data", "validate_examples")]
     # One pod more than tries, for `backoff_limit_margin`; the server does not let it begin the step again.
     assert ["text_length" in log for log in logs] == [True, True, False]
     assert set(site.nodes_of_steps("broken-data")) == {"validate_examples"}
-
-
-def test_the_command_of_a_failed_run_exits_with_an_error(failed_runs: dict[str, Outcome]) -> None:
-    for name, failed in failed_runs.items():
-        assert failed.exit_code != 0, (name, failed.output[-2000:])
 
 
 def test_the_job_of_the_cronjob_fails_with_its_run(failed_runs: dict[str, Outcome], site: Site) -> None:
@@ -192,13 +184,9 @@ def test_the_job_of_the_cronjob_fails_with_its_run(failed_runs: dict[str, Outcom
 
 
 def test_a_client_without_rights_is_told_which_rule_is_missing(disturbed_run: Outcome, site: Site) -> None:
-    environment = site.place.environment
-    allowed = environment["KUBECONFIG"]
-    environment["KUBECONFIG"] = str(site.cluster.kubeconfig("step", NAMESPACE))
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(site.place.environment, "KUBECONFIG", str(site.cluster.kubeconfig("step", NAMESPACE)))
         refused = site.run("refused", CONFIG)
-    finally:
-        environment["KUBECONFIG"] = allowed
     assert refused.exit_code != 0
     missing = 'cannot create resource "secrets" in API group "" in the namespace "reason2decide"'
     assert missing in " ".join(refused.output.split())

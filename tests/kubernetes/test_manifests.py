@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.kubernetes.manifests import (
     OVERLAYS,
     ROOT,
     Manifest,
+    Pod,
     build,
     manifests,
     named,
@@ -32,8 +34,10 @@ QUEUE = "kueue.x-k8s.io/queue-name"
 KUEUE_KINDS = {"ClusterQueue", "LocalQueue", "ResourceFlavor"}
 """They have no schema among Kubernetes' own."""
 
-needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl, which has kustomize, is missing")
-for_each_overlay = pytest.mark.parametrize("name", OVERLAYS)
+
+@pytest.fixture(params=OVERLAYS)
+def built(request: pytest.FixtureRequest) -> list[Manifest]:
+    return overlay(request.param)
 
 
 def require_valid(manifest: Manifest, version: str) -> None:
@@ -59,18 +63,14 @@ def test_the_validation_sees_a_misspelt_field() -> None:
         require_valid({**job, "spec": {**job["spec"], "backofLimit": 3}}, VERSIONS[-1])
 
 
-@needs_kubectl
-@for_each_overlay
-def test_an_overlay_builds_and_is_valid(name: str) -> None:
-    items = overlay(name)
-    keys = {(m["kind"], m["metadata"].get("namespace"), m["metadata"]["name"]) for m in items}
-    assert len(keys) == len(items) > 20
-    for item in items:
+def test_an_overlay_builds_and_is_valid(built: list[Manifest]) -> None:
+    keys = {(m["kind"], m["metadata"].get("namespace"), m["metadata"]["name"]) for m in built}
+    assert len(keys) == len(built) > 20
+    for item in built:
         require_valid(item, VERSIONS[-1])
 
 
-@needs_kubectl
-@for_each_overlay
+@pytest.mark.parametrize("name", OVERLAYS)
 def test_the_image_is_set_in_one_place(name: str, tmp_path: Path) -> None:
     """The client, MLflow and, through R2D_IMAGE, the steps all follow it."""
     shutil.copytree(K8S, tmp_path / "k8s")
@@ -86,7 +86,6 @@ def test_the_image_is_set_in_one_place(name: str, tmp_path: Path) -> None:
     assert {"name": "R2D_IMAGE", "value": "other.invalid/r2d:abc"} in client["env"]
 
 
-@needs_kubectl
 def test_overlays_differ_in_what_they_are_for() -> None:
     quotas = {name: named(overlay(name), "ResourceQuota")["reason2decide"]["spec"]["hard"] for name in OVERLAYS}
     gpus = {name: hard["requests.nvidia.com/gpu"] for name, hard in quotas.items()}
@@ -97,40 +96,33 @@ def test_overlays_differ_in_what_they_are_for() -> None:
     assert [flavor["name"] for flavor in queue["spec"]["resourceGroups"][0]["flavors"]] == ["gpu-spot", "gpu"]
 
 
-@needs_kubectl
-@for_each_overlay
-def test_every_claim_account_and_priority_that_a_pod_names_exists(name: str) -> None:
+def test_every_claim_account_and_priority_that_a_pod_names_exists(built: list[Manifest]) -> None:
     accounts, priorities, claims = (
-        set(named(overlay(name), kind)) for kind in ("ServiceAccount", "PriorityClass", "PersistentVolumeClaim")
+        set(named(built, kind)) for kind in ("ServiceAccount", "PriorityClass", "PersistentVolumeClaim")
     )
-    for pod in pods([*overlay(name), *zenml_jobs().values()]):
+    for pod in pods([*built, *zenml_jobs().values()]):
         assert pod.spec.get("serviceAccountName", "default") in accounts, pod.workload
         assert pod.spec.get("priorityClassName") in {None, *priorities}, pod.workload
         volumes = [v["persistentVolumeClaim"] for v in pod.spec.get("volumes", ()) if "persistentVolumeClaim" in v]
         assert {volume["claimName"] for volume in volumes} <= claims, pod.workload
 
 
-@needs_kubectl
 def test_the_steps_on_a_gpu_and_no_others_name_the_queue_of_kueue() -> None:
     (queue,) = named(overlay("spot"), "LocalQueue")
     for name, pod in step_pods().items():
         assert pod.labels.get(QUEUE) == (queue if pod.gpus else None), name
 
 
-@needs_kubectl
-@for_each_overlay
-def test_one_run_fits_into_the_quota(name: str) -> None:
+def test_one_run_fits_into_the_quota(built: list[Manifest]) -> None:
     """The largest step beside the client, the orchestrator and the services."""
-    quota = named(overlay(name), "ResourceQuota")["reason2decide"]["spec"]["hard"]
-    services = pods([m for m in overlay(name) if m["metadata"].get("namespace") == "reason2decide"])
-    memory = {
-        pod.workload: sum(parse_quantity(container["resources"]["limits"]["memory"]) for container in pod.containers)
-        for pod in [*services, *pods(zenml_jobs().values())]
-    }
-    steps = {f"Job {name.replace('_', '-')}" for name in step_pods()}
-    largest = max(memory[step] for step in steps)
-    others = sum(amount for workload, amount in memory.items() if workload not in steps)
-    assert largest + others <= parse_quantity(quota["limits.memory"])
+
+    def memory(pod: Pod) -> Decimal:
+        return sum(parse_quantity(container["resources"]["limits"]["memory"]) for container in pod.containers)
+
+    quota = named(built, "ResourceQuota")["reason2decide"]["spec"]["hard"]
+    services = pods([m for m in built if m["metadata"].get("namespace") == "reason2decide"])
+    beside = sum(map(memory, [*services, *pods([zenml_jobs()["orchestrator"]])]))
+    assert max(map(memory, step_pods().values())) + beside <= parse_quantity(quota["limits.memory"])
     assert max(pod.gpus for pod in step_pods().values()) <= int(quota["requests.nvidia.com/gpu"])
 
 
