@@ -1,4 +1,4 @@
-"""Imports all that the pods import, so that its bytecode is in the image: see k8s/Dockerfile."""
+"""Imports every module that a pod imports, so that its bytecode is in the image (k8s/Dockerfile)."""
 
 from __future__ import annotations
 

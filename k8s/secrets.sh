@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the secrets that the pods and the stack refer to. What exists is kept, and no value is printed.
+# Makes the secrets that the pods and the stack refer to. Existing secrets are kept, and no value is printed.
 #     sh k8s/secrets.sh cluster   # random passwords, before the pods can start
 #     sh k8s/secrets.sh zenml     # the same values for ZenML, and a key for the client in the cluster
 set -eu
