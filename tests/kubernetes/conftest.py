@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.kubernetes.cluster.api import merged
 from tests.kubernetes.cluster.site import Outcome, Site, submit
@@ -15,32 +16,25 @@ from tests.pipelines.conftest import Workplace
 
 CPU_STEPS = {"load_examples", "validate_examples", "ingest_rationales", "register_model"}
 GPU_STEPS = {"train_stage1", "train_stage2", "evaluate"}
-CONFIG: dict[str, Any] = merged(
-    read_yaml("configs/demo.yaml")["parameters"]["config"],
-    {
-        "data": {
-            "split": {"validation_fraction": 0.1, "test_fraction": 0.2},
-            "synthetic": {"num_calls": 240},
-        },
-        "model": {
-            "scratch": {"vocab_size": 300, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 2},
-            "max_input_tokens": 96,
-            "max_rationale_tokens": 16,
-        },
-        "stage1": {"max_steps": 6, "eval_every_steps": 3, "save_every_steps": 3, "warmup_steps": 0, "batch_size": 8},
-        "stage2": {
-            "max_steps": 100,
-            "eval_every_steps": 50,
-            "save_every_steps": 10,
-            "batch_size": 8,
-            "validation_rationales": 4,
-        },
+CHANGES = """
+data:
+  split: {validation_fraction: 0.1, test_fraction: 0.2}
+  synthetic: {num_calls: 240}
+model:
+  scratch: {vocab_size: 300, d_model: 32, d_kv: 8, d_ff: 64, num_layers: 1, num_heads: 2}
+  max_input_tokens: 96
+  max_rationale_tokens: 16
+stage1: {max_steps: 6, eval_every_steps: 3, save_every_steps: 3, warmup_steps: 0, batch_size: 8}
+stage2: {max_steps: 100, eval_every_steps: 50, save_every_steps: 10, batch_size: 8, validation_rationales: 4}
+"""
+CONFIG: dict[str, Any] = {
+    **merged(read_yaml("configs/demo.yaml")["parameters"]["config"], yaml.safe_load(CHANGES)),
+    "registration": {
+        "model_name": "toy-triage",
+        "gate": {"rules": [{"rule": "better_than_baseline", "baseline": "simple"}]},
     },
-)
-CONFIG["registration"] = {
-    "model_name": "toy-triage",
-    "gate": {"rules": [{"rule": "better_than_baseline", "baseline": "simple"}]},
 }
+"""The demo's config with a model and stages that take seconds."""
 
 
 @pytest.fixture(scope="module")
