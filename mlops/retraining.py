@@ -6,20 +6,20 @@ A decision compares what a run would be made of now with what the champion was m
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from mlops.code import ROOT, lock_hash, model_code_hash
 from mlops.registry.aliases import RUN_KEY_TAG, champion_of
-from mlops.registry.versions import pin_start_model, registered_file, registry_client, search_versions
+from mlops.registry.versions import pin_start_model, registered_file, registry_client, tagged_versions
 from mlops.run_record import RunRecord, auxiliary_files
 from r2d.config.jobs import RetrainingConfig
 from r2d.config.loading import extended, parse_config, read_parameters
@@ -29,19 +29,16 @@ from r2d.config.section import parse_section
 from r2d.data.fingerprint import data_fingerprint, files_fingerprint
 from r2d.errors import ConfigError, DataError, TrainingError
 from r2d.files import write_json, write_text
-from r2d.lineage.version_tree import flat
-
-if TYPE_CHECKING:
-    from zenml.models import PipelineRunResponse
+from r2d.lineage.difference import flatten
 
 JUDGING_SECTIONS = {"registration", "comparison", "retraining"}
 """Sections that neither weights nor metrics depend on."""
-KEYS_WITH_OWN_FACT = ("data.path", "model.name", "model.revision")
+KEYS_COMPARED_APART = ("data.path", "model.name", "model.revision")
 """The data have a hash, wherever they lie, and the start is a fact of its own."""
 SECONDS_BETWEEN_POLLS = 10.0
 MAX_KEYS_SHOWN = 5
 HASH_DIGITS_SHOWN = 12
-ROWS_COUNTED = "counted, because the data changed"
+UNREADABLE_CONFIG = "the code of today cannot read the champion's configuration"
 
 
 def retrain(
@@ -68,15 +65,8 @@ def retrain(
     now = facts_of_run(run)
     if triggers.min_new_rows and champion is not None and data_changed(now, champion.facts):
         now = replace(now, num_rows=count_rows(run))
-    decision = decide(
-        triggers,
-        now,
-        champion,
-        time=datetime.now(UTC),
-        drift=read_drift(triggers.drift),
-        force=force,
-        made_already=lambda: version_made_by(run),
-    )
+    comparison = Comparison(now, champion, datetime.now(UTC), read_drift(triggers.drift))
+    decision = decide(triggers, comparison, force=force, made_already=lambda: version_made_by(run))
     result = RetrainingResult(decision)
     write_result(result, out)
     if decision.train and not dry_run:
@@ -117,9 +107,6 @@ class ChampionFacts:
     model_sha256: str
     facts: TrainingFacts
 
-    def age_days(self, time: datetime) -> float:
-        return (time - self.made_at).total_seconds() / 86_400
-
 
 def facts_of_run(run: RunConfig) -> TrainingFacts:
     """What a run would be made of now. Its rows are not counted, because that takes reading the data.
@@ -158,10 +145,10 @@ def facts_of_version(config: Any, origin: Mapping[str, Any]) -> TrainingFacts:
 
 def _comparable_config(run: RunConfig) -> dict[str, Any]:
     """Dotted key -> value of everything that weights and metrics depend on."""
-    values = flat(run.model_dump(mode="json", exclude=JUDGING_SECTIONS))
+    values = flatten(run.model_dump(mode="json", exclude=JUDGING_SECTIONS))
     if run.stage2.alpha is None:
         values["stage2.alpha"] = run.method.default_alpha
-    return {key: value for key, value in values.items() if key not in KEYS_WITH_OWN_FACT}
+    return {key: value for key, value in values.items() if key not in KEYS_COMPARED_APART}
 
 
 def count_rows(run: RunConfig) -> int:
@@ -170,16 +157,9 @@ def count_rows(run: RunConfig) -> int:
     Raises:
         DataError: the data cannot be read, or break their contract, so that no run could use them.
     """
-    from r2d.data.load import load_examples
-    from r2d.data.validation.validate import validate
-    from r2d.modeling.load import count_tokens
+    from r2d.workflows import validated
 
-    validation = validate(
-        load_examples(run.data),
-        run.validation,
-        labels=run.data.labels,
-        count_tokens=partial(count_tokens, model=run.model),
-    )
+    validation = validated(run)
     validation.raise_for_errors()
     return len(validation.examples)
 
@@ -209,9 +189,8 @@ def version_made_by(run: RunConfig) -> str | None:
     """The newest version that an equal run has registered, as `name/version`; None where there is none."""
     name, key = run.registration.model_name, RunRecord.of(pin_start_model(run)).key
     with registry_client(f"looking for versions of {name!r}") as client:
-        versions = search_versions(client, f"name = '{name}' and tags.`{RUN_KEY_TAG}` = '{key}'")
-    number = max((int(version.version) for version in versions), default=None)
-    return None if number is None else f"{name}/{number}"
+        versions = tagged_versions(client, name, RUN_KEY_TAG, key)
+    return f"{name}/{versions[-1].version}" if versions else None
 
 
 def read_drift(path: str | None) -> dict[str, Any] | None:
@@ -258,14 +237,6 @@ class RetrainingDecision:
     compared: tuple[ComparedFact, ...]
     champion: str | None
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "train": self.train,
-            "reasons": list(self.reasons),
-            "champion": self.champion,
-            "compared": [asdict(fact) for fact in self.compared],
-        }
-
     def lines(self) -> list[str]:
         """The decision for people: the reasons, then a line for each fact."""
         head = "training: " if self.train else "nothing to do: "
@@ -273,43 +244,49 @@ class RetrainingDecision:
         return [head + "; ".join(self.reasons), *facts]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What a run would be made of now, beside what the champion was made of."""
+
+    now: TrainingFacts
+    champion: ChampionFacts | None
+    """None where there is none; then there is nothing to compare."""
+    time: datetime
+    """The present, with a time zone."""
+    drift: Mapping[str, Any] | None = None
+    """The content of a `drift.json`."""
+
+
 def decide(
     config: RetrainingConfig,
-    now: TrainingFacts,
-    champion: ChampionFacts | None,
+    comparison: Comparison,
     *,
-    time: datetime,
-    drift: Mapping[str, Any] | None = None,
     force: str | None = None,
     made_already: Callable[[], str | None] = lambda: None,
 ) -> RetrainingDecision:
-    """Compare the facts of now with those of the champion, and see which triggers fire.
+    """See which triggers fire; without a champion it trains.
 
     Args:
-        champion: None where there is none; then there is nothing to compare, and it trains.
-        time: the present, with a time zone.
-        drift: the content of a `drift.json`.
         force: why to train whatever the triggers say.
         made_already: returns the version that an equal run has registered before, whatever the gate said of it: the
             run would make it again, so only a person starts it. It takes seconds, and is called only where a trigger
             fired.
     """
+    champion = comparison.champion
     reasons = [] if force is None else [f"forced: {force}"]
-    compared: list[ComparedFact] = []
     if champion is None:
-        compared.append(ComparedFact("champion", "none", "none", "there is none yet"))
+        reference, compared = None, [ComparedFact("champion", "none", "none", "there is none yet")]
         reasons.append("there is no champion yet")
     else:
-        compared += _compared_facts(now, champion, time, drift)
-        reasons += _fired_triggers(config, now, champion, time, drift)
-    reference = None if champion is None else champion.reference
-    if reasons and force is None and (made := made_already()) is not None:
-        reason = f"{made} was made of just this configuration, data and code ({'; '.join(reasons)})"
-        return RetrainingDecision(False, (reason,), tuple(compared), reference)
+        reference, compared = champion.reference, list(_compared_facts(comparison, champion))
+        reasons += _fired_triggers(config, comparison, champion)
     train = bool(reasons)
-    return RetrainingDecision(
-        train, tuple(reasons or [f"no trigger fired; {reference} stays champion"]), tuple(compared), reference
-    )
+    if not train:
+        reasons = [f"no trigger fired; {reference} stays champion"]
+    elif force is None and (made := made_already()) is not None:
+        train = False
+        reasons = [f"{made} was made of just this configuration, data and code ({'; '.join(reasons)})"]
+    return RetrainingDecision(train, tuple(reasons), tuple(compared), reference)
 
 
 def data_changed(now: TrainingFacts, then: TrainingFacts) -> bool:
@@ -321,15 +298,9 @@ def _differ(now: str | None, then: str | None) -> bool:
     return now is not None and then is not None and now != then
 
 
-def _fired_triggers(
-    config: RetrainingConfig,
-    now: TrainingFacts,
-    champion: ChampionFacts,
-    time: datetime,
-    drift: Mapping[str, Any] | None,
-) -> Iterator[str]:
+def _fired_triggers(config: RetrainingConfig, comparison: Comparison, champion: ChampionFacts) -> Iterator[str]:
     """A reason for each trigger that fires."""
-    then = champion.facts
+    now, then, drift = comparison.now, champion.facts, comparison.drift
     if config.min_new_rows is not None and data_changed(now, then):
         if config.min_new_rows == 0:
             yield "the data or the files with rationales changed"
@@ -338,7 +309,7 @@ def _fired_triggers(
         elif now.num_rows - then.num_rows >= config.min_new_rows:
             yield f"{now.num_rows - then.num_rows:,} new rows, at least {config.min_new_rows:,} are asked for"
     changed = _changed_keys(now, then)
-    if not config.warm_start and then.start is not None and not _is_same_start(now.start, then.start):
+    if not config.warm_start and then.start is not None and _model(now.start) != _model(then.start):
         changed.append("model.name")
     if config.on_config_change and changed:
         yield f"the configuration changed: {_first_keys(changed)}"
@@ -346,71 +317,69 @@ def _fired_triggers(
         yield "the code that weights and metrics depend on changed"
     if config.on_code_change and _differ(now.lock_sha256, then.lock_sha256):
         yield "a locked version of a library changed"
-    age = champion.age_days(time)
+    age = _age_days(comparison, champion)
     if config.max_age_days is not None and age >= config.max_age_days:
         yield f"{champion.reference} is {age:.1f} days old, at most {config.max_age_days:g} are allowed"
     # A report on an older champion says nothing about this one, and would start a run again and again.
-    if config.drift is not None and drift is not None and drift["drifted"] and _is_of(drift, champion):
+    is_of_champion = drift is not None and drift["model"]["hash"] == champion.model_sha256
+    if config.drift is not None and drift is not None and drift["drifted"] and is_of_champion:
         yield "the calls drifted: " + " ".join(drift["reasons"])
 
 
-def _compared_facts(
-    now: TrainingFacts, champion: ChampionFacts, time: datetime, drift: Mapping[str, Any] | None
-) -> Iterator[ComparedFact]:
-    then = champion.facts
-    hashes = {
-        "data": (then.data_sha256, now.data_sha256),
-        "files with rationales": (then.files_sha256, now.files_sha256),
-        "code": (then.sources_sha256, now.sources_sha256),
-        "locked libraries": (then.lock_sha256, now.lock_sha256),
-    }
-    for name, pair in hashes.items():
-        finding = "not known" if None in pair else "same" if pair[0] == pair[1] else "changed"
-        old, new = ((value or "not known")[:HASH_DIGITS_SHOWN] for value in pair)
-        yield ComparedFact(name, old, new, finding)
+def _compared_facts(comparison: Comparison, champion: ChampionFacts) -> Iterator[ComparedFact]:
+    now, then, drift = comparison.now, champion.facts, comparison.drift
+    unknown = "not known"
+    for name, key in {
+        "data": "data_sha256",
+        "files with rationales": "files_sha256",
+        "code": "sources_sha256",
+        "locked libraries": "lock_sha256",
+    }.items():
+        old, new = getattr(then, key), getattr(now, key)
+        finding = unknown if None in (old, new) else "same" if old == new else "changed"
+        yield ComparedFact(name, (old or unknown)[:HASH_DIGITS_SHOWN], (new or unknown)[:HASH_DIGITS_SHOWN], finding)
     if now.num_rows is not None:
-        known = "not known" if then.num_rows is None else f"{then.num_rows:,}"
         is_fewer = then.num_rows is not None and now.num_rows < then.num_rows
-        finding = "fewer than the champion knew: see that the delivery is whole" if is_fewer else ROWS_COUNTED
+        finding = (
+            "fewer than the champion knew: see that the delivery is whole"
+            if is_fewer
+            else "counted, because the data changed"
+        )
+        known = unknown if then.num_rows is None else f"{then.num_rows:,}"
         yield ComparedFact("valid rows", known, f"{now.num_rows:,}", finding)
     keys = _changed_keys(now, then)
     old = "not readable" if then.config is None else f"{len(then.config)} keys"
     new = f"{len(now.config or {})} keys" + (f": {_first_keys(keys)}" if keys else "")
     yield ComparedFact("configuration", old, new, "changed" if keys else "same")
     is_warm = (now.start or "").startswith(f"{REGISTERED}{champion.reference.split('/')[0]}")
-    is_same = "same" if _is_same_start(now.start, then.start) else "changed"
-    finding = "warm, from the champion" if is_warm else is_same
-    yield ComparedFact("start", then.start or "not known", now.start or "not known", finding)
-    old, new = (moment.isoformat(timespec="seconds") for moment in (champion.made_at, time))
-    yield ComparedFact("champion", old, new, f"{champion.age_days(time):.1f} days old")
+    finding = "same" if _model(now.start) == _model(then.start) else "changed"
+    yield ComparedFact(
+        "start", then.start or unknown, now.start or unknown, "warm, from the champion" if is_warm else finding
+    )
+    old, new = (moment.isoformat(timespec="seconds") for moment in (champion.made_at, comparison.time))
+    yield ComparedFact("champion", old, new, f"{_age_days(comparison, champion):.1f} days old")
     if drift is not None:
-        whose = "of the champion" if _is_of(drift, champion) else "of another model, so it does not count"
+        is_of_champion = drift["model"]["hash"] == champion.model_sha256
+        whose = "of the champion" if is_of_champion else "of another model, so it does not count"
         finding = f"{'drift' if drift['drifted'] else 'no drift'}, {whose}"
         yield ComparedFact("calls", champion.reference, drift["model"]["name"], finding)
+
+
+def _age_days(comparison: Comparison, champion: ChampionFacts) -> float:
+    return (comparison.time - champion.made_at).total_seconds() / 86_400
 
 
 def _changed_keys(now: TrainingFacts, then: TrainingFacts) -> list[str]:
     """Keys whose values differ; one line in their place where today's code cannot read the champion's configuration."""
     if then.config is None or now.config is None:
-        return ["the code of today cannot read the champion's configuration"]
-    keys = sorted({*now.config, *then.config})
-    return [key for key in keys if now.config.get(key) != then.config.get(key)]
+        return [UNREADABLE_CONFIG]
+    return [key for key in sorted({*now.config, *then.config}) if now.config.get(key) != then.config.get(key)]
 
 
-def _is_same_start(now: str | None, then: str | None) -> bool:
-    """Whether two starts are one: versions and aliases of one registered model are, because a run pins its alias."""
-
-    def model(start: str | None) -> str | None:
-        if start is None or not start.startswith(REGISTERED):
-            return start
-        return start.split("@")[0].removeprefix(REGISTERED).split("/")[0]
-
-    return model(now) == model(then)
-
-
-def _is_of(drift: Mapping[str, Any], champion: ChampionFacts) -> bool:
-    """Whether a drift report is of this champion."""
-    return bool(drift["model"]["hash"] == champion.model_sha256)
+def _model(start: str | None) -> str | None:
+    """A start without version and alias: those of one registered model count as one, because a run pins its alias."""
+    is_registered = start is not None and start.startswith(REGISTERED)
+    return re.split("[@/]", start.removeprefix(REGISTERED))[0] if is_registered and start else start
 
 
 def _first_keys(keys: list[str]) -> str:
@@ -448,13 +417,12 @@ class RetrainingResult:
 
     def markdown(self) -> str:
         """The result for the summary of a CI job and for a comment."""
-        title = self.decision.lines()[0]
-        text = [f"### Retraining: {_escape(title)}", "", "| fact | then | now | finding |", "|---|---|---|---|"]
-        for fact in self.decision.compared:
-            text.append(
-                "| " + " | ".join(_escape(cell) for cell in (fact.name, fact.then, fact.now, fact.finding)) + " |"
-            )
-        return "\n".join([*text, "", *(f"- {_escape(line.strip())}" for line in self._registration_lines())]) + "\n"
+        title = _escape(self.decision.lines()[0])
+        rows = [(fact.name, fact.then, fact.now, fact.finding) for fact in self.decision.compared]
+        table = ["| " + " | ".join(map(_escape, row)) + " |" for row in rows]
+        made = [f"- {_escape(line.strip())}" for line in self._registration_lines()]
+        head = [f"### Retraining: {title}", "", "| fact | then | now | finding |", "|---|---|---|---|"]
+        return "\n".join([*head, *table, "", *made]) + "\n"
 
 
 def _escape(text: str) -> str:
@@ -469,7 +437,7 @@ def write_result(result: RetrainingResult, out: Path | None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name, text in {**result.pages, "summary.md": result.markdown()}.items():
         write_text(out / name, text)
-    write_json(out / "decision.json", result.decision.as_json() | {"registration": result.registration})
+    write_json(out / "decision.json", asdict(result.decision) | {"registration": result.registration})
 
 
 def train_and_register(decision: RetrainingDecision, file: Path, values: dict[str, Any]) -> RetrainingResult:
@@ -478,13 +446,29 @@ def train_and_register(decision: RetrainingDecision, file: Path, values: dict[st
     Raises:
         TrainingError: the run failed, or was stopped; names the steps.
     """
+    from zenml.client import Client
+
     from pipelines.training import reason2decide  # its steps import PyTorch, which no decision needs
 
     with TemporaryDirectory() as folder:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
         config = Path(folder) / file.name
         config.write_text(yaml.safe_dump({**content, "parameters": {"config": values}}), encoding="utf-8")
-        run = _finished_run(reason2decide, config)
+        try:
+            started = reason2decide.with_options(config_path=str(config))()
+        except RuntimeError as error:
+            raise TrainingError(f"{error}. Mend what the log above says, then start the same command again") from error
+    if started is None:
+        raise TrainingError("ZenML started no run; look at the stack with `zenml stack describe`")
+    # On a cluster the client gets no error of a failed run: the status counts.
+    while not (run := Client().get_pipeline_run(started.id)).status.is_finished:
+        time.sleep(SECONDS_BETWEEN_POLLS)
+    if not run.status.is_successful:
+        failed = [name for name, step in run.steps.items() if not step.status.is_successful]
+        raise TrainingError(
+            f"the run {run.name} ended as {run.status.value}; steps that did not succeed: "
+            f"{', '.join(failed) or 'none began'}. Read their logs in the dashboard, then start the same command again"
+        )
 
     def output(step: str, name: str) -> Any:
         return run.steps[step].outputs[name][0].load()
@@ -494,25 +478,3 @@ def train_and_register(decision: RetrainingDecision, file: Path, values: dict[st
         "gate.html": str(output("register_model", "r2d_gate_page")),
     }
     return RetrainingResult(decision, output("register_model", "r2d_registration"), pages)
-
-
-def _finished_run(pipeline: Any, config_path: Path) -> PipelineRunResponse:
-    """Start a pipeline, wait for its end, and return the run; its status counts, because on a cluster the client gets
-    no error of a failed run."""
-    from zenml.client import Client
-
-    try:
-        started = pipeline.with_options(config_path=str(config_path))()
-    except RuntimeError as error:
-        raise TrainingError(f"{error}. Mend what the log above says, then start the same command again") from error
-    if started is None:
-        raise TrainingError("ZenML started no run; look at the stack with `zenml stack describe`")
-    while not (run := Client().get_pipeline_run(started.id)).status.is_finished:
-        time.sleep(SECONDS_BETWEEN_POLLS)
-    if not run.status.is_successful:
-        bad = [name for name, step in run.steps.items() if not step.status.is_successful]
-        raise TrainingError(
-            f"the run {run.name} ended as {run.status.value}; steps that did not succeed: "
-            f"{', '.join(bad) or 'none began'}. Read their logs in the dashboard, then start the same command again"
-        )
-    return run

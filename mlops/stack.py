@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import yaml
 from pydantic import Field
 
 from r2d.config.section import Name, Section, parse_section
 from r2d.errors import ConfigError, RegistryError
+from r2d.files import read_yaml
 
 if TYPE_CHECKING:
     from zenml.client import Client
@@ -61,12 +61,7 @@ def read_stack(path: Path) -> StackFile:
     Raises:
         ConfigError: names every fault of the file, or every variable that is not set.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is no YAML in UTF-8: {error}") from None
+    content = read_yaml(path)
     required = set(re.findall(r"\$\{(\w+)\}", json.dumps(content, default=str)))
     unset = sorted(name for name in required if not os.environ.get(name))
     if unset:

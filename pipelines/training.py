@@ -49,18 +49,7 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
     metrics, predictions, report, *_ = evaluate(
         stage2_examples, stage2_model, run.evaluation, run.data, run.validation.privacy, champion
     )
-    register_model(
-        stage2_model,
-        metrics,
-        report,
-        predictions,
-        stage2_examples,
-        provenance,
-        run,
-        record.data_sha256,
-        record.files_read,
-        record.key,
-    )
+    register_model(stage2_model, metrics, report, predictions, stage2_examples, provenance, record)
 
 
 def validated_examples(run: RunConfig) -> tuple[StepArtifact, StepArtifact]:

@@ -1,8 +1,10 @@
-"""The doors beside the steps: from a run configuration to a folder of results, without an orchestrator."""
+"""The workflows of the command line: from a run configuration to a folder of results, without an orchestrator.
+
+Each writes its result last, and removes an older one first, so that a result fits the files beside it.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,7 +23,7 @@ from r2d.data.validation.expectations import write_data_docs
 from r2d.data.validation.report import render_data_report
 from r2d.data.validation.validate import Validation, validate
 from r2d.errors import ConfigError
-from r2d.files import write_json, write_parquet
+from r2d.files import write_json, write_parquet, write_text
 from r2d.modeling.load import count_tokens
 from r2d.rationales.ingest import Ingestion, ingest
 
@@ -37,12 +39,7 @@ def validate_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None =
     Raises:
         DataError: the data cannot be read.
     """
-    validation = _validated(run, start_folder)
-    tables = {
-        "examples": validation.examples,
-        "quarantine": validation.quarantined,
-        "findings": validation.findings,
-    }
+    validation = validated(run, start_folder)
     report = render_data_report(
         validation,
         privacy=run.validation.privacy,
@@ -54,6 +51,11 @@ def validate_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None =
     write_json(out / "expectation_suites.json", validation.expectation_suites())
     write_json(out / "expectation_results.json", validation.expectation_results())
     write_data_docs(validation.suites, out / "data_docs")
+    tables = {
+        "examples": validation.examples,
+        "quarantine": validation.quarantined,
+        "findings": validation.findings,
+    }
     _write(out, tables, report, validation.result())
     return validation
 
@@ -77,11 +79,9 @@ def ingest_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None = N
         tables |= {"examples": chosen.stage2, "provenance": chosen.provenance}
         stages = chosen.coverage
     finally:
+        is_synthetic = run.data.format == "synthetic_triage"
         report = render_ingestion_report(
-            ingestion,
-            stages=stages,
-            privacy=run.validation.privacy,
-            synthetic=run.data.format == "synthetic_triage",
+            ingestion, stages=stages, privacy=run.validation.privacy, synthetic=is_synthetic
         )
         _write(out, tables, report, ingestion.result() | {"stages": stages})
     return ingestion
@@ -115,23 +115,25 @@ def evaluate_to_folder(
         run = load_config(data)
         if run.data.labels != labels:
             raise ConfigError(
-                f"{data}: data.labels are {_labels_shown(run.data.labels)}, the model decides between "
-                f"{_labels_shown(labels)}; give data with the labels of the model"
+                f"{data}: data.labels are {_label_text(run.data.labels)}, the model decides between "
+                f"{_label_text(labels)}; give data with the labels of the model"
             )
         examples = _ingested(run, out, start_folder(run)).select(run.rationales).stage2
         config, settings, privacy = run.data, run.evaluation, run.validation.privacy
     else:
         examples, config = load_labelled_file(data, labels)
         settings, privacy = EvaluationConfig(), PrivacyConfig()
-    found = evaluate(
+    evaluation = evaluate(
         examples, model_folder, config=settings, data=config, champion=champion, privacy=privacy, work_dir=out
     )
     out.mkdir(parents=True, exist_ok=True)
-    if found.calibration is not None:
-        write_calibration(out, found.calibration)
-    tables = {"predictions": found.predictions} | ({"judge_scores": found.judgement.scores} if settings.judge else {})
-    _write(out, tables, found.report, found.metrics.to_json(), name="metrics.json")
-    return found
+    if evaluation.calibration is not None:
+        write_calibration(out, evaluation.calibration)
+    tables = {"predictions": evaluation.predictions}
+    if settings.judge:
+        tables["judge_scores"] = evaluation.judgement.scores
+    _write(out, tables, evaluation.report, evaluation.metrics.to_json(), name="metrics.json")
+    return evaluation
 
 
 def write_batch_requests(run: RunConfig, source_name: str, path: Path, *, start_folder: Path | None = None) -> int:
@@ -145,18 +147,35 @@ def write_batch_requests(run: RunConfig, source_name: str, path: Path, *, start_
 
     source = run.rationales.sources.get(source_name)
     if not isinstance(source, EndpointSource):
-        endpoints = [name for name, one in run.rationales.sources.items() if isinstance(one, EndpointSource)]
+        endpoints = [name for name, other in run.rationales.sources.items() if isinstance(other, EndpointSource)]
         raise ConfigError(
             f"rationales.sources has no endpoint source {source_name!r}; found {endpoints or 'none'}: "
             "declare one with format: endpoint, or name it"
         )
-    validation = _validated(run, start_folder)
+    validation = validated(run, start_folder)
     validation.raise_for_errors()
     return write_batch_input(validation.examples, source, run.data.labels.names, path)
 
 
+def validated(run: RunConfig, start_folder: Path | None = None) -> Validation:
+    """Load and validate the data of a run.
+
+    Args:
+        start_folder: of a registered start model, which brings its tokenizer.
+
+    Raises:
+        DataError: the data cannot be read.
+    """
+    return validate(
+        load_examples(run.data),
+        run.validation,
+        labels=run.data.labels,
+        count_tokens=partial(count_tokens, model=run.model, start_folder=start_folder),
+    )
+
+
 def _ingested(run: RunConfig, out: Path, start_folder: Path | None) -> Ingestion:
-    validation = _validated(run, start_folder)
+    validation = validated(run, start_folder)
     validation.raise_for_errors()
     return ingest(
         validation.examples,
@@ -168,30 +187,18 @@ def _ingested(run: RunConfig, out: Path, start_folder: Path | None) -> Ingestion
     )
 
 
-def _labels_shown(labels: LabelsConfig) -> str:
+def _label_text(labels: LabelsConfig) -> str:
     if labels.per_row:
         return "options of the rows"
     return ", ".join(labels.names) + (" (ordered)" if labels.ordered else "")
 
 
-def _validated(run: RunConfig, start_folder: Path | None) -> Validation:
-    return validate(
-        load_examples(run.data),
-        run.validation,
-        labels=run.data.labels,
-        count_tokens=partial(count_tokens, model=run.model, start_folder=start_folder),
-    )
-
-
 def _write(
     out: Path, tables: Mapping[str, pa.Table], report: str, result: Mapping[str, Any], *, name: str = "result.json"
 ) -> None:
-    """Each file aside and renamed; an older result goes first, so that one that is there fits its neighbours."""
     out.mkdir(parents=True, exist_ok=True)
     (out / name).unlink(missing_ok=True)
     for table_name, table in tables.items():
         write_parquet(out / f"{table_name}.parquet", table)
-    for file, text in (("report.html", report), (name, json.dumps(result, indent=2, ensure_ascii=False))):
-        aside = out / f"{file}.partial"
-        aside.write_text(text + "\n", encoding="utf-8")
-        aside.replace(out / file)
+    write_text(out / "report.html", report + "\n")
+    write_json(out / name, result)

@@ -7,7 +7,7 @@ from PIL.Image import Image
 from zenml import get_step_context, log_metadata, step
 from zenml.types import MarkdownString
 
-from mlops.lineage.zenml_lineage import measured_seconds
+from mlops.lineage import measured_seconds
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
 from steps.cache import by_code

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from html import escape
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from zenml.enums import ArtifactType, VisualizationType
 from zenml.io import fileio
 from zenml.materializers.base_materializer import BaseMaterializer
 
-from r2d.data.examples import content_hash
+from r2d.data.examples import SPLITS, content_hash
 from r2d.files import folder_hash
 
 
@@ -35,11 +33,18 @@ class TableMaterializer(BaseMaterializer):
 
     def save_visualizations(self, data: pa.Table) -> dict[str, VisualizationType]:
         """Rows for each split and label. No note and no rationale is shown."""
+        import pandas as pd
+
         if not {"split", "label"} <= set(data.column_names):
             return {}
+        rows = data.select(["split", "label"]).to_pandas()
+        counts = pd.crosstab(rows["label"], rows["split"])
+        counts = counts[[split for split in SPLITS if split in counts]]
         path = os.path.join(self.uri, "counts.html")
         with fileio.open(path, "w") as file:
-            file.write(_counts_html(data))
+            file.write(
+                f"<style>* {{font-family: system-ui}}</style><p>{len(data):,} rows</p>{counts.to_html(border=0)}"
+            )
         return {path: VisualizationType.HTML}
 
     def extract_metadata(self, data: pa.Table) -> dict[str, Any]:
@@ -73,19 +78,3 @@ class ModelFolderMaterializer(BaseMaterializer):
 
     def compute_content_hash(self, data: Path) -> str:
         return folder_hash(data)
-
-
-def _counts_html(table: pa.Table) -> str:
-    counts = pa.TableGroupBy(table.select(["split", "label"]), ["split", "label"]).aggregate([([], "count_all")])
-    by_place = {(row["split"], row["label"]): row["count_all"] for row in counts.to_pylist()}
-    labels = sorted(label for label in pc.unique(table["label"]).to_pylist() if label is not None)
-    splits = [s for s in ("train", "validation", "test") if any(split == s for split, _ in by_place)]
-    head = "".join(f"<th scope=col>{escape(split)}</th>" for split in splits)
-    lines = "".join(
-        f"<tr><th scope=row style='text-align:left'>{escape(label)}</th>"
-        + "".join(f"<td style='text-align:right'>{by_place.get((split, label), 0):,}</td>" for split in splits)
-        + "</tr>"
-        for label in labels
-    )
-    style = "font-family:system-ui;border-spacing:1rem .3rem"
-    return f"<table style='{style}'><caption>{len(table):,} rows</caption><tr><th></th>{head}</tr>{lines}</table>"

@@ -8,7 +8,7 @@ from PIL.Image import Image
 from zenml import get_step_context, log_metadata, step
 from zenml.types import HTMLString, MarkdownString
 
-from r2d.config.run import RunConfig
+from mlops.run_record import RunRecord
 from r2d.evaluation.metrics import Metrics
 
 
@@ -20,10 +20,7 @@ def register_model(
     predictions: pa.Table,
     examples: pa.Table,
     provenance: pa.Table,
-    run: RunConfig,
-    data_sha256: str,
-    files_read: dict[str, str],
-    run_key: str,
+    record: RunRecord,
 ) -> tuple[
     Annotated[dict[str, Any], "r2d_registration"],
     Annotated[dict[str, Any], "r2d_gate_decision"],
@@ -34,36 +31,20 @@ def register_model(
     """The version of the model in the registry, new or found, and the decision of the gate as data, page and picture.
 
     Never cached: it checks that the registry still holds what this run stands for, and repairs what is missing.
-
-    Args:
-        run: the whole configuration; it is stored with the model.
-        data_sha256: of what the run read.
-        files_read: of each file that it read.
-        run_key: what a repeated run has in common with this one.
     """
-    from mlops.registry.registration import register
+    from mlops.registry.package import TrainedModel
+    from mlops.registry.registration import link_zenml_version, register
     from mlops.registry.summary import summary
-    from mlops.registry.zenml_versions import link_zenml_version
 
-    registered = register(
-        model,
-        run,
-        metrics,
-        examples=examples,
-        provenance=provenance,
-        predictions=predictions,
-        data_sha256=data_sha256,
-        files_read=files_read,
-        run_key=run_key,
-    )
-    context = get_step_context()
+    measured, context = Metrics.from_json(metrics), get_step_context()
+    registered = register(TrainedModel(model, record, measured, examples, provenance, predictions))
     link_zenml_version(
         registered,
         pipeline_run=context.pipeline_run.id,
         artifacts=[artifact.id for several in context.inputs.values() for artifact in several],
     )
-    facts = registered.as_facts()
-    log_metadata(facts)
+    registration = registered.to_json()
+    log_metadata(registration)
     log_metadata(
         metadata={
             "model": f"{registered.name}/{registered.version}",
@@ -72,11 +53,12 @@ def register_model(
         },
         run_id_name_or_prefix=context.pipeline_run.id,
     )
-    print(summary(facts, Metrics.from_json(metrics), report_uri=context.inputs["report"][0].uri))
+    print(summary(registered, measured, report_uri=context.inputs["report"][0].uri))
+    card_body = registered.card.split("---\n", 2)[2]  # without its metadata, which Markdown would show as text
     return (
-        facts,
+        registration,
         registered.decision.to_json(),
         HTMLString(registered.page),
         registered.picture,
-        MarkdownString(registered.card.split("---\n", 2)[2]),  # without the head, which Markdown would show as text
+        MarkdownString(card_body),
     )

@@ -16,6 +16,9 @@ from mlops.code import step_code_hash
 from r2d.config.training import StageConfig
 from r2d.training.work import stage_identity
 
+SECONDS_KEPT = 3600
+"""Of the folder of a stage that has ended: its result has been stored as an artifact since."""
+
 
 def stage_work_dir(step_name: str, config: StageConfig, *parts: BaseModel | str) -> Path:
     """A folder in `work_root` for the work of a stage, named by data, start weights, method, model and code.
@@ -26,7 +29,10 @@ def stage_work_dir(step_name: str, config: StageConfig, *parts: BaseModel | str)
     Args:
         parts: hashes of data and start weights, and the sections that decide the weights.
     """
-    _remove_finished(work_root())
+    for folder in work_root().glob("train_stage*-*"):
+        is_finished = (folder / "best").is_dir() and not (folder / "checkpoints").exists()
+        if is_finished and time.time() - folder.stat().st_mtime > SECONDS_KEPT:
+            shutil.rmtree(folder, ignore_errors=True)
     values: list[Any] = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
     return work_dir(step_name, *values, stage_identity(config), step_code_hash(step_name))
 
@@ -43,11 +49,3 @@ def work_root() -> Path:
     """`R2D_WORK_DIR` (on a cluster: a mounted volume), by default a folder in the user's cache folder."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("R2D_WORK_DIR") or Path(cache) / "reason2decide")
-
-
-def _remove_finished(root: Path) -> None:
-    """Remove folders whose stage ended more than an hour ago: their result has been stored as an artifact since."""
-    for folder in root.glob("train_stage*-*"):
-        ended = (folder / "best").is_dir() and not (folder / "checkpoints").exists()
-        if ended and time.time() - folder.stat().st_mtime > 3600:
-            shutil.rmtree(folder, ignore_errors=True)

@@ -13,9 +13,8 @@ from huggingface_hub import ModelCard
 from mlops.code import COMMIT_VARIABLE, code_state
 from r2d.config.run import RunConfig
 from r2d.evaluation.metrics import Metrics
-from r2d.lineage.origin import Origin
-from r2d.model_card import CardFacts, model_card
-from r2d.model_card.card import plain
+from r2d.lineage.records import Origin
+from r2d.model_card import CardFacts, model_card, plain
 from tests.gate.measured import decisions, metrics_of
 from tests.mlops.conftest import run_config
 

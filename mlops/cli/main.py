@@ -1,4 +1,5 @@
-"""The command line `r2d`: checks of a run and its data here, the other commands in the modules beside this one.
+"""The command line `r2d`: checks of a run and its data, retraining and the cluster here; the commands about models in
+the modules beside this one.
 
 `r2d check` answers in a second: a module that loads pyarrow, pandas or torch is imported inside a command.
 """
@@ -12,8 +13,10 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import models, operations, registry
+from mlops.cli import models, registry
+from mlops.doctor import examine
 from mlops.registry.versions import start_folder
+from mlops.stack import apply_stack
 from r2d.config.loading import load_config
 from r2d.errors import R2DError
 from r2d.reports.progress import show_live_bars
@@ -25,6 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+stack_app = typer.Typer(help="The ZenML stack of a cluster.", no_args_is_help=True)
 
 
 @app.command()
@@ -101,9 +105,51 @@ def batch_input(
     typer.echo(f"{out}: {num_requests:,} requests")
 
 
-for commands in (models.app, registry.app, operations.app):
+@app.command()
+def retrain(
+    config: Annotated[Path, typer.Option(help="A run configuration; its section `retraining` declares the triggers.")],
+    force: Annotated[
+        str | None, typer.Option(help="Train whatever the triggers say; the reason.", metavar="REASON")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and why.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for decision.json, summary.md and the pages of the run.")
+    ] = None,
+) -> None:
+    """Train again where a trigger fires: new data, drift, age, other code or configuration; else say why not.
+
+    Exits 0 where there is nothing to do, and where a model was trained, whether or not it passed the gate.
+    """
+    if force is not None and not force.strip():
+        raise R2DError("--force is empty; say why")
+    from mlops import retraining
+
+    result = retraining.retrain(config, force=force and " ".join(force.split()), dry_run=dry_run, out=out)
+    typer.echo("\n".join(result.lines()))
+
+
+@app.command()
+def doctor(stack: Annotated[str, typer.Option(help="Name of the ZenML stack.")] = "reason2decide") -> None:
+    """Check whether a run could start on a stack; exits 1 where a check fails."""
+    is_ok = True
+    for finding in examine(stack):
+        typer.echo(str(finding))
+        is_ok &= finding.ok
+    raise typer.Exit(0 if is_ok else 1)
+
+
+@stack_app.command("apply")
+def stack_apply(
+    file: Annotated[Path, typer.Argument(help="A stack, such as k8s/stack.yaml.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the difference.")] = False,
+) -> None:
+    """Bring the ZenML server to the stack of a file, and show the difference."""
+    typer.echo("\n".join(apply_stack(file, dry_run=dry_run)) or f"{file}: nothing to do")
+
+
+for commands in (models.app, registry.app):
     app.add_typer(commands)
-app.add_typer(operations.stack_app, name="stack")
+app.add_typer(stack_app, name="stack")
 
 
 def main() -> None:

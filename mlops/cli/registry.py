@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mlops.registry import aliases
+from mlops.registry.versions import Reference
 from r2d.errors import R2DError
 
 app = typer.Typer()
@@ -35,7 +36,7 @@ def approve(
 ) -> None:
     """Approve a version that met every other rule of its gate: it becomes the champion."""
     done = aliases.approve(model, by=_person(by), reason=_checked_reason(reason))
-    typer.echo(f"{done.name} version {done.version} is the champion{_in_place_of(done.before)}")
+    typer.echo(f"{Reference.parse(model).name} version {done.version} is the champion{_in_place_of(done.before)}")
 
 
 @app.command()
@@ -58,7 +59,13 @@ def history(
     """List every change of champion and challenger: when, what, by whom and why."""
     changes = aliases.history(name)
     for change in changes:
-        typer.echo(json.dumps(asdict(change), ensure_ascii=False) if as_json else _line(change))
+        what = f"version {change.version} {ACTIONS[change.action]}"
+        if change.version is None:
+            what = f"version {change.before} was rolled back, and no version is champion"
+        elif change.action != "challenged" and change.before != change.version:
+            what += _in_place_of(change.before)
+        line = f"{change.at}  {what}; by {change.by}: {change.reason}"
+        typer.echo(json.dumps(asdict(change), ensure_ascii=False) if as_json else line)
     if not changes and not as_json:
         typer.echo(f"{name}: no version has had an alias")
 
@@ -83,16 +90,6 @@ def _in_place_of(before: str | None) -> str:
     return "" if before is None else f", in place of version {before}"
 
 
-def _line(change: aliases.AliasChange) -> str:
-    """A change as a line for people."""
-    what = f"version {change.version} {ACTIONS[change.action]}"
-    if change.version is None:
-        what = f"version {change.before} was rolled back, and no version is champion"
-    elif change.action != "challenged" and change.before != change.version:
-        what += _in_place_of(change.before)
-    return f"{change.at}  {what}; by {change.by}: {change.reason}"
-
-
 @app.command()
 def lineage(
     model: Annotated[
@@ -105,17 +102,16 @@ def lineage(
     as_json: AsJson = False,
 ) -> None:
     """Trace a registered version back to its files, or a row to the versions that saw it."""
-    from mlops.lineage.facts import lineage_facts, row_facts
-    from r2d.lineage.rows import row_tree
-    from r2d.lineage.tree import drawn
-    from r2d.lineage.version_tree import version_tree
+    from mlops.lineage import row_lineage, version_lineage
+    from r2d.lineage.rendering import render, row_tree, version_tree
 
     if row is not None:
-        seen = row_facts(row, model)
-        typer.echo(_json({"row": row, "seen_by": seen}) if as_json else drawn(row_tree(row, seen)))
+        seen = row_lineage(row, model)
+        content = {"row": row, "seen_by": [version.to_json() for version in seen]}
+        typer.echo(_json(content) if as_json else render(row_tree(row, seen)))
     elif model is not None:
-        facts = lineage_facts(model)
-        typer.echo(_json(facts) if as_json else drawn(version_tree(facts)))
+        version = version_lineage(model)
+        typer.echo(_json(version.to_json()) if as_json else render(version_tree(version)))
     else:
         raise R2DError("no model is named; give one, such as reason2decide@champion, or a row with --row ID")
 
@@ -123,12 +119,12 @@ def lineage(
 @app.command()
 def diff(before: Version, after: Version, as_json: AsJson = False) -> None:
     """Show what changed between two versions, and by how much their metrics moved."""
-    from mlops.lineage.facts import lineage_facts
-    from r2d.lineage.difference import difference_of, difference_tree
-    from r2d.lineage.tree import drawn
+    from mlops.lineage import version_lineage
+    from r2d.lineage.difference import difference_of
+    from r2d.lineage.rendering import difference_tree, render
 
-    found = difference_of(lineage_facts(before), lineage_facts(after))
-    typer.echo(_json(found) if as_json else drawn(difference_tree(found)))
+    difference = difference_of(version_lineage(before), version_lineage(after))
+    typer.echo(_json(difference.to_json()) if as_json else render(difference_tree(difference)))
 
 
 def _json(value: Any) -> str:

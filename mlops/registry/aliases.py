@@ -27,6 +27,7 @@ from mlops.registry.versions import (
     registry_client,
     require_model,
     search_versions,
+    tagged_versions,
     version_numbers,
 )
 from r2d.config.gate import HISTORY_SUFFIX
@@ -148,8 +149,8 @@ def history(name: str) -> list[AliasChange]:
         return list(reconcile_aliases(client, name).changes)
 
 
-def append_change(client: MlflowClient, name: str, change: AliasChange) -> None:
-    """Write a change, and set the aliases.
+def append_change(client: MlflowClient, name: str, change: AliasChange) -> AliasChange:
+    """Write a change, set the aliases, and return the change.
 
     Raises:
         AliasesMovedError: another process wrote a change first; then this one does not count, and moved nothing.
@@ -161,6 +162,7 @@ def append_change(client: MlflowClient, name: str, change: AliasChange) -> None:
             f"{name}: the aliases were moved by another process at the same moment (its champion is now "
             f"{now.champion or 'none'}), so this change was not made; look at `r2d history {name}` and start again"
         )
+    return change
 
 
 def reconcile_aliases(client: MlflowClient, name: str) -> AliasHistory:
@@ -270,8 +272,8 @@ def champion_to_compare(name: str, run_key: str) -> str | None:
             return None
         promotion = seen.promotion_of(champion)
         if promotion is not None and promotion.run_key == run_key:
-            same_run = search_versions(client, f"name = '{name}' and tags.`{RUN_KEY_TAG}` = '{run_key}'")
-            is_newest = max((int(version.version) for version in same_run), default=0) <= int(champion)
+            same_run = tagged_versions(client, name, RUN_KEY_TAG, run_key)
+            is_newest = not same_run or int(same_run[-1].version) <= int(champion)
             if is_newest and promotion.before is None:
                 return None
             if is_newest and promotion.before in version_numbers(client, name):
@@ -337,18 +339,7 @@ def move_aliases(
 # --- the decisions of people ---
 
 
-@dataclass(frozen=True)
-class ChampionChange:
-    """What an approval or a rollback did."""
-
-    name: str
-    version: str | None
-    """The champion now; None: there is none any more."""
-    before: str | None
-    """The champion before."""
-
-
-def rollback(name: str, *, by: str, reason: str) -> ChampionChange:
+def rollback(name: str, *, by: str, reason: str) -> AliasChange:
     """Make the champion before the present one the champion again, of those that are still registered.
 
     Raises:
@@ -361,11 +352,10 @@ def rollback(name: str, *, by: str, reason: str) -> ChampionChange:
         if seen.champion is None:
             raise RegistryError(f"{name} has no champion to go back from; look at `r2d history {name}`")
         previous = seen.previous_champion(version_numbers(client, name))
-        append_change(client, name, seen.change("rolled_back", previous, by=by, reason=reason))
-        return ChampionChange(name, previous, seen.champion)
+        return append_change(client, name, seen.change("rolled_back", previous, by=by, reason=reason))
 
 
-def approve(text: str, *, by: str, reason: str) -> ChampionChange:
+def approve(text: str, *, by: str, reason: str) -> AliasChange:
     """Approve a version that met every other rule of its gate, and make it the champion.
 
     Args:
@@ -403,7 +393,7 @@ def approve(text: str, *, by: str, reason: str) -> ChampionChange:
         change = seen.change("approved", number, by=by, reason=reason, run_key=version.tags.get(RUN_KEY_TAG))
         append_change(client, name, change)
         store_decision(client, version, decision.approved(approval), f"approved by {by}: it is the champion")
-        return ChampionChange(name, number, seen.champion)
+        return change
 
 
 def _look_first(name: str) -> str:

@@ -1,38 +1,61 @@
-"""Everything that is registered of a model, as one folder."""
+"""Everything that is registered of a model, written as one folder, and what it needs to load elsewhere."""
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
+import yaml
 
-from mlops.code import code_state, lock_hash
-from mlops.run_record import auxiliary_files
-from r2d.config.run import RunConfig
+from mlops.code import ROOT, code_state, lock_hash, model_code_hash
+from mlops.run_record import RunRecord
 from r2d.data.examples import SPLITS, content_hash, split_of
-from r2d.data.fingerprint import files_fingerprint
+from r2d.drift.reference import reference_of, write_reference
 from r2d.evaluation.calibration import calibration_of
 from r2d.evaluation.metrics import Metrics
-from r2d.files import file_hashes, folder_hash, write_parquet
-from r2d.lineage.origin import Origin
+from r2d.files import file_hashes, folder_hash, write_json, write_parquet, write_text
+from r2d.lineage.records import Origin
 from r2d.model_card import CardFacts, model_card
 from r2d.modeling.calibration_file import write_calibration
 from r2d.rationales.provenance import trained_on
 
 MODEL, PROVENANCE = "model", "rationale_provenance.parquet"
 METRICS, CONFIG, ORIGIN, CARD = "metrics.json", "config.yaml", "origin.json", "README.md"
+REQUIREMENTS = (
+    "torch", "transformers", "tokenizers", "sentencepiece", "safetensors", "pydantic", "pyyaml", "pyarrow", "pandas",
+    "mlflow",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained and evaluated model, as a run hands it to the registry."""
+
+    folder: Path
+    record: RunRecord
+    metrics: Metrics
+    """Those of the champion on the same rows among them."""
+    examples: pa.Table
+    """Of Stage 2, all splits."""
+    provenance: pa.Table
+    """Where every rationale comes from, with the column `stages`."""
+    predictions: pa.Table | None = None
+    """Of the test rows; the reference of `r2d drift` is made of them."""
 
 
 @dataclass(frozen=True)
 class Package:
     """A folder of what is registered: weights, tokenizer, label set and calibration in `model/`, and beside it the
-    configuration, the metrics, the card, the origin, and where every rationale comes from."""
+    configuration, the metrics, the card, the origin, and the provenance of the rationales."""
 
     folder: Path
     origin: Origin
@@ -43,91 +66,80 @@ class Package:
         return {path.stem if path.is_file() else path.name: path for path in sorted(self.folder.iterdir())}
 
 
-def make_package(
-    folder: Path,
-    *,
-    model_folder: Path,
-    run: RunConfig,
-    metrics: Mapping[str, Any],
-    examples: pa.Table,
-    provenance: pa.Table,
-    predictions: pa.Table | None = None,
-    data_sha256: str,
-    files_read: Mapping[str, str] | None = None,
-    code_root: Path,
-    code_sha256: str,
-) -> Package:
-    """Fill an empty folder.
-
-    Args:
-        examples: those of Stage 2, whose rows the card counts.
-        predictions: of the evaluation; with them goes what later calls are held against (`r2d drift`).
-        data_sha256: of what the run read, `r2d.data.fingerprint.data_fingerprint`.
-        files_read: path -> SHA-256 of each file that the run read, `r2d.data.fingerprint.file_hashes`.
-        code_root: the folder of this project's code.
-        code_sha256: of the code that weights and figures depend on.
-    """
-    shutil.copytree(model_folder, folder / MODEL, copy_function=_link)
-    measured = Metrics.from_json(metrics)
-    calibration = calibration_of(measured)
+def write_package(folder: Path, trained: TrainedModel) -> Package:
+    """Fill an empty folder."""
+    record, metrics, examples = trained.record, trained.metrics, trained.examples
+    run, model = record.run, folder / MODEL
+    shutil.copytree(trained.folder, model, copy_function=_link)
+    calibration = calibration_of(metrics)
     if calibration is not None:
-        write_calibration(folder / MODEL, calibration)
-    if predictions is not None:
-        from r2d.drift.reference import reference_of, write_reference
-
-        write_reference(folder / MODEL, reference_of(examples, predictions, per_row=run.data.labels.per_row))
-    commit, dirty = code_state(code_root)
+        write_calibration(model, calibration)
+    if trained.predictions is not None:
+        write_reference(model, reference_of(examples, trained.predictions, per_row=run.data.labels.per_row))
+    seeds = {"split": run.data.split.seed, "stage2": run.stage2.seed, "intervals": run.evaluation.intervals.seed}
+    commit, dirty = code_state(ROOT)
     origin = Origin(
         code_commit=commit,
         code_dirty=dirty,
-        lock_sha256=lock_hash(code_root),
-        data_sha256=data_sha256,
-        rationales_sha256=content_hash(provenance),
-        model_sha256=folder_hash(folder / MODEL),
-        seeds=_seeds(run),
-        files_sha256=files_fingerprint(auxiliary_files(run)),
-        sources_sha256=code_sha256,
+        lock_sha256=lock_hash(ROOT),
+        data_sha256=record.data_sha256,
+        rationales_sha256=content_hash(trained.provenance),
+        model_sha256=folder_hash(model),
+        seeds=seeds | ({"stage1": run.stage1.seed} if run.method.has_stage1 else {}),
+        files_sha256=record.files_sha256,
+        sources_sha256=model_code_hash(),
         num_rows=len(examples),
-        files_read=None if files_read is None else dict(files_read),
-        model_files=file_hashes(folder / MODEL),
+        files_read=record.files_read,
+        model_files=file_hashes(model),
     )
     rows = {split: len(split_of(examples, split)) for split in SPLITS}
-    card = model_card(CardFacts(run, measured, origin, rows, trained_on(provenance)))
-    write_parquet(folder / PROVENANCE, provenance)
-    (folder / METRICS).write_text(_json(metrics), encoding="utf-8")
-    (folder / CONFIG).write_text(_yaml(run), encoding="utf-8")
-    (folder / ORIGIN).write_text(_json(origin.as_facts()), encoding="utf-8")
-    (folder / CARD).write_text(card, encoding="utf-8")
+    card = model_card(CardFacts(run, metrics, origin, rows, trained_on(trained.provenance)))
+    # As a file that runs it again; an endpoint is stored with the variable of its key, never with the key.
+    config = {"parameters": {"config": run.model_dump(mode="json", exclude_none=True)}}
+    write_parquet(folder / PROVENANCE, trained.provenance)
+    write_json(folder / METRICS, metrics.to_json())
+    write_text(folder / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    write_json(folder / ORIGIN, asdict(origin))
+    write_text(folder / CARD, card)
     return Package(folder, origin, card)
 
 
-def without_champion(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of the model itself: the same whatever champion it was compared with."""
-    own = {name: value for name, value in metrics.items() if name not in ("champion", "champion_slices")}
-    differences = metrics.get("differences") or {}
-    return own | {"differences": {name: found for name, found in differences.items() if name != "champion"}}
-
-
-def _seeds(run: RunConfig) -> dict[str, int]:
-    seeds = {"split": run.data.split.seed, "stage2": run.stage2.seed, "intervals": run.evaluation.intervals.seed}
-    return seeds | ({"stage1": run.stage1.seed} if run.method.has_stage1 else {})
-
-
 def _link(source: str, target: str) -> None:
-    """Weights are gigabytes: a second name for them where the file system allows it. Nobody writes into either."""
+    """Link a file where the file system allows it, because weights are gigabytes; nobody writes into either."""
     try:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
 
 
-def _json(facts: Mapping[str, Any]) -> str:
-    return json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+@contextmanager
+def pinned_requirements() -> Iterator[list[str]]:
+    """Yield the requirements of a registered model as MLflow takes them: each pinned, and all that they pull in
+    constrained to the installed versions by a file that exists until the context ends."""
+    with TemporaryDirectory() as folder:
+        installed = installed_versions(REQUIREMENTS)
+        constraints = Path(folder) / "constraints.txt"
+        constraints.write_text("".join(f"{name}=={installed[name]}\n" for name in sorted(installed)), encoding="utf-8")
+        yield [*(f"{name}=={installed[name]}" for name in REQUIREMENTS), f"-c {constraints}"]
 
 
-def _yaml(run: RunConfig) -> str:
-    """What the run was, as a file that runs it again; endpoints name the variable of their key, never the key."""
-    import yaml
+@cache
+def installed_versions(names: tuple[str, ...]) -> dict[str, str]:
+    """Name -> version of each installed package that the named ones need, directly or through others.
 
-    config = run.model_dump(mode="json", exclude_none=True)
-    return yaml.safe_dump({"parameters": {"config": config}}, sort_keys=False, allow_unicode=True)
+    Without the local part of a version, as in `2.13.0+cpu`: an index has only the public one. Extras are left out.
+    """
+    versions: dict[str, str] = {}
+    waiting = list(names)
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name in versions:
+            continue
+        try:
+            package = distribution(name)
+        except PackageNotFoundError:  # of another platform
+            continue
+        versions[name] = package.version.split("+")[0]
+        needed = [line for line in package.requires or () if not re.search(r"\bextra\b", line)]
+        waiting += [match.group() for line in needed if (match := re.match(r"[A-Za-z0-9._-]+", line))]
+    return versions

@@ -1,32 +1,25 @@
-"""Register a model once, let the gate decide, and move the alias that follows from its decision."""
+"""Registers a model once, lets the gate decide, moves the aliases that follow, and links ZenML's version of it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-import pyarrow as pa
-
-from mlops.code import ROOT, model_code_hash
-from mlops.registry.aliases import (
-    RUN_KEY_TAG,
-    AliasTransition,
-    approval_of,
-    move_aliases,
-    store_decision,
-)
-from mlops.registry.package import Package, make_package, without_champion
-from mlops.registry.requirements import requirements
-from mlops.registry.versions import aliases_of, ensure_model, registry_client, search_versions
+from mlops.code import ROOT
+from mlops.registry.aliases import RUN_KEY_TAG, AliasTransition, approval_of, move_aliases, store_decision
+from mlops.registry.package import Package, TrainedModel, pinned_requirements, write_package
+from mlops.registry.versions import aliases_of, ensure_model, registry_client, tagged_versions
 from mlops.tracking import start_run
-from r2d.config.run import RunConfig
-from r2d.evaluation.metrics import Metrics
+from r2d.evaluation.metrics import Comparator, Metrics
 from r2d.gate.decision import GateDecision
 from r2d.gate.rules import evaluate_rules
 from r2d.modeling.model_folder import read_model_facts
@@ -35,18 +28,22 @@ from r2d.rationales.provenance import trained_on
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from PIL.Image import Image
+    from zenml.models import ModelVersionResponse
+
+logger = logging.getLogger(__name__)
 
 CONTENT_TAG = "r2d.content_hash"
 TOO_LONG_FOR_A_TAG = ("files_read", "model_files")
+ZENML_RUN_ID, ZENML_URI = "mlflow_run_id", "mlflow_uri"
+"""Metadata of the ZenML version, which names MLflow's."""
 EXAMPLE_NOTE = "62 yo with chest pain since 1h, denies fever."
 EXAMPLE_QUESTION = {"text": "Where do you bake bread?", "options": ["oven", "car"]}
-ON_AGAIN = "then start the same run again: it goes on from what is registered, and puts the aliases right"
-NewRun = Callable[["MlflowClient"], str]
+START_AGAIN = "then start the same run again: it goes on from what is registered, and puts the aliases right"
 
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """A version in the registry, what the gate said of it, and what came of that."""
+    """A version in the registry, the decision of the gate, and what followed from it."""
 
     name: str
     version: str
@@ -57,16 +54,19 @@ class RegisteredModel:
     decision: GateDecision
     transition: AliasTransition
     card: str
+    """Markdown."""
     page: str
+    """HTML of the decision."""
     picture: Image
+    """Of the decision."""
 
     @property
     def reference(self) -> str:
         """What `r2d predict --model` takes."""
         return f"{self.name}@{self.aliases[0]}" if self.aliases else f"{self.name}/{self.version}"
 
-    def as_facts(self) -> dict[str, Any]:
-        """What the registration step leaves."""
+    def to_json(self) -> dict[str, Any]:
+        """The artifact `r2d_registration`."""
         return {
             "name": self.name,
             "version": self.version,
@@ -81,98 +81,78 @@ class RegisteredModel:
 
 
 def register(
-    model_folder: Path,
-    run: RunConfig,
-    metrics: Mapping[str, Any],
+    trained: TrainedModel,
     *,
-    examples: pa.Table,
-    provenance: pa.Table,
-    predictions: pa.Table | None = None,
-    data_sha256: str,
-    files_read: Mapping[str, str] | None = None,
-    run_key: str,
-    new_run: NewRun = partial(start_run, step_name="register_model"),
+    new_run: Callable[[MlflowClient], str] = partial(start_run, step_name="register_model"),
 ) -> RegisteredModel:
-    """Register a model folder as a version, hold it against the gate, and give it the alias that follows.
+    """Register a model as a version, evaluate the rules of its gate, and give it the alias that follows.
 
-    The same weights with the same figures, configuration of the model and provenance are registered once: a second
-    call finds the version, and does what an earlier one has left undone. An alias moves only away from the champion
-    that the model was compared with.
+    The same weights with the same metrics and provenance are registered once: a second call finds the version, and
+    completes what an earlier one has left undone. An alias moves only away from the champion that the model was
+    compared with.
 
     Args:
-        metrics: those of `r2d.evaluation.evaluate`, the champion's figures among them.
-        examples, provenance: of Stage 2, and where every rationale comes from.
-        predictions: of the evaluation, for what later calls are held against.
-        files_read: path -> SHA-256 of each file that the run read, `r2d.data.fingerprint.file_hashes`.
-        run_key: what a repeated run has in common with this one; see `champion_to_compare`.
-        new_run: makes the MLflow run that a new version belongs to.
+        new_run: creates the MLflow run that a new version belongs to, and returns its id.
 
     Raises:
         RegistryError: the registry does not answer or refuses; a repeated call goes on from what is there.
     """
-    name = run.registration.model_name
-    with TemporaryDirectory() as folder, registry_client(f"registering {name!r}", then=ON_AGAIN) as client:
-        package = make_package(
-            Path(folder), model_folder=model_folder, run=run, metrics=metrics, examples=examples,
-            provenance=provenance, predictions=predictions, data_sha256=data_sha256, files_read=files_read,
-            code_root=ROOT, code_sha256=model_code_hash(),
-        )  # fmt: skip
-        content = _content_hash(package, metrics)
-        found = _versions_of(client, name, content)
-        is_new = not found
-        version = found[0] if found else _new_version(client, name, content, package, metrics, provenance, new_run)
-        client.set_model_version_tag(name, version.version, RUN_KEY_TAG, run_key)
-        decision = evaluate_rules(Metrics.from_json(metrics), run.registration.gate, approval_of(version))
-        transition = move_aliases(client, name, str(version.version), decision, run_key)
+    registration, key = trained.record.run.registration, trained.record.key
+    name = registration.model_name
+    with TemporaryDirectory() as folder, registry_client(f"registering {name!r}", then=START_AGAIN) as client:
+        package = write_package(Path(folder), trained)
+        content = content_hash_of(package, trained.metrics)
+        versions = tagged_versions(client, name, CONTENT_TAG, content)
+        version = versions[0] if versions else _new_version(client, content, package, trained, new_run(client))
+        number = str(version.version)
+        client.set_model_version_tag(name, number, RUN_KEY_TAG, key)
+        decision = evaluate_rules(trained.metrics, registration.gate, approval_of(version))
+        transition = move_aliases(client, name, number, decision, key)
         page, picture = store_decision(client, version, decision, transition.reason)
-        aliases = aliases_of(client, name, version.version)
         return RegisteredModel(
-            name,
-            str(version.version),
-            version.run_id,
-            aliases,
-            is_new,
-            decision,
-            transition,
-            package.card,
-            page,
-            picture,
+            name=name,
+            version=number,
+            run_id=version.run_id,
+            aliases=aliases_of(client, name, number),
+            is_new=not versions,
+            decision=decision,
+            transition=transition,
+            card=package.card,
+            page=page,
+            picture=picture,
         )
 
 
-def _new_version(
-    client: MlflowClient,
-    name: str,
-    content: str,
-    package: Package,
-    metrics: Mapping[str, Any],
-    provenance: pa.Table,
-    new_run: NewRun,
-) -> Any:
-    """A new version with everything that belongs to it; the one of another process that was quicker by a moment."""
+def content_hash_of(package: Package, metrics: Metrics) -> str:
+    """SHA-256 over weights, provenance and the metrics of the model itself, whatever champion it was compared with."""
+    own = {name: value for name, value in metrics.to_json().items() if name not in ("champion", "champion_slices")}
+    own["differences"].pop(Comparator.CHAMPION.value, None)
+    values = {"model": package.origin.model_sha256, "provenance": package.origin.rationales_sha256, "metrics": own}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _new_version(client: MlflowClient, content: str, package: Package, trained: TrainedModel, run_id: str) -> Any:
+    """Create a version with everything that belongs to it; where another process was quicker, return its version."""
     import mlflow
 
-    files = package.files()
+    name, files = trained.record.run.registration.model_name, package.files()
     options_per_row = read_model_facts(files["model"]).labels.per_row
-    with mlflow.start_run(run_id=new_run(client)) as run, requirements() as needed:
-        mlflow.log_metrics({f"test_{figure}": value for figure, value in headline(Metrics.from_json(metrics)).items()})
+    with mlflow.start_run(run_id=run_id) as run, pinned_requirements() as requirements:
+        mlflow.log_metrics({f"test_{name}": value for name, value in headline_metrics(trained.metrics).items()})
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(ROOT / "mlops" / "pyfunc.py"),
             model_config={"options_per_row": options_per_row},
             artifacts={file: str(path) for file, path in files.items()},
             code_paths=[str(ROOT / "r2d")],
-            pip_requirements=needed,
+            pip_requirements=requirements,
             input_example=[EXAMPLE_QUESTION if options_per_row else EXAMPLE_NOTE],
         )
     ensure_model(client, name, "Decides and explains; decision support for professionals, not a medical device.")
-    origin = package.origin.as_facts()
-    tags = {CONTENT_TAG: content, "r2d.rationales": json.dumps(trained_on(provenance))}
-    tags |= {
-        f"r2d.{key}": value if isinstance(value, str) else json.dumps(value)
-        for key, value in origin.items()
-        if key not in TOO_LONG_FOR_A_TAG
-    }
+    tags = {CONTENT_TAG: content, "r2d.rationales": json.dumps(trained_on(trained.provenance))}
+    for key, value in asdict(package.origin).items():
+        if key not in TOO_LONG_FOR_A_TAG:
+            tags[f"r2d.{key}"] = value if isinstance(value, str) else json.dumps(value)
     created = client.create_model_version(
         name,
         info.model_uri,
@@ -180,30 +160,70 @@ def _new_version(
         tags=tags,
         model_id=info.model_id,  # a server refuses one without it
     )
-    first = _versions_of(client, name, content)[0]
+    first = tagged_versions(client, name, CONTENT_TAG, content)[0]
     if str(first.version) != str(created.version):
         client.delete_model_version(name, created.version)
     return first
 
 
-def _versions_of(client: MlflowClient, name: str, content: str) -> list[Any]:
-    """Versions with that content, oldest first."""
-    found = search_versions(client, f"name = '{name}' and tags.`{CONTENT_TAG}` = '{content}'")
-    return sorted(found, key=lambda one: int(one.version))
-
-
-def _content_hash(package: Package, metrics: Mapping[str, Any]) -> str:
-    facts = {
-        "model": package.origin.model_sha256,
-        "provenance": package.origin.rationales_sha256,
-        "metrics": without_champion(metrics),
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def headline(metrics: Metrics) -> dict[str, float]:
+def headline_metrics(metrics: Metrics) -> dict[str, float]:
     """The few metrics that stand in every overview."""
     overlap = None if metrics.rationale is None else metrics.rationale.populations.all
     values = {name: getattr(metrics.label, name) for name in ("accuracy", "macro_f1", "invalid_label_rate")}
     values |= {name: getattr(overlap, name, None) for name in ("bleu", "paper_bleu", "bertscore_f1")}
     return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def link_zenml_version(registered: RegisteredModel, *, pipeline_run: UUID, artifacts: list[UUID]) -> None:
+    """Make or find the ZenML version of a registered version, link it to the pipeline run and its artifacts, and let
+    the two versions name each other.
+
+    Its name is the number of the registered version, unless another MLflow has taken that number before. A second call
+    finds it, and completes what an earlier one has left undone.
+    """
+    from zenml import log_metadata
+    from zenml.client import Client
+    from zenml.models import ModelVersionArtifactRequest, ModelVersionPipelineRunRequest
+
+    version, store = _zenml_version(registered), Client().zen_store
+    store.create_model_version_pipeline_run_link(
+        ModelVersionPipelineRunRequest(pipeline_run=pipeline_run, model_version=version.id)
+    )
+    for artifact in artifacts:
+        store.create_model_version_artifact_link(
+            ModelVersionArtifactRequest(artifact_version=artifact, model_version=version.id)
+        )
+    name, number = registered.name, registered.version
+    if version.run_metadata.get(ZENML_RUN_ID) != registered.run_id:
+        metadata = {ZENML_RUN_ID: registered.run_id, ZENML_URI: f"models:/{name}/{number}"}
+        log_metadata(metadata, model_version_id=version.id)
+    tags = {"id": str(version.id), "number": str(version.number), "pipeline_run": str(pipeline_run)}
+    with registry_client(f"linking {name}/{number}") as client:
+        for key, value in tags.items():
+            client.set_model_version_tag(name, number, f"zenml.{key}", value)
+
+
+def _zenml_version(registered: RegisteredModel) -> ModelVersionResponse:
+    """The ZenML version of that number. ZenML numbers by itself, so versions are made until there is one of it."""
+    from zenml.client import Client
+    from zenml.exceptions import EntityExistsError
+
+    client, name, number = Client(), registered.name, int(registered.version)
+
+    def find(version: int | str) -> ModelVersionResponse | None:
+        try:
+            found: ModelVersionResponse = client.get_model_version(name, version)
+        except KeyError:
+            return None
+        return found
+
+    with suppress(EntityExistsError):
+        client.create_model(name, description="Decides and explains; versions carry MLflow's numbers.")
+    while (version := find(number)) is None:
+        client.create_model_version(name)
+    if version.run_metadata.get(ZENML_RUN_ID) in (None, registered.run_id):
+        return version
+    # Two registries under one ZenML: the number belongs to a version of the other one.
+    own_name = f"{number}-{registered.run_id[:8]}"
+    logger.warning("ZenML's %s version %d belongs to another MLflow; this one is named %s", name, number, own_name)
+    return find(own_name) or client.create_model_version(name, name=own_name)

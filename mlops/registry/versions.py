@@ -139,6 +139,12 @@ def search_versions(client: MlflowClient, condition: str) -> list[Any]:
             return versions
 
 
+def tagged_versions(client: MlflowClient, name: str, tag: str, value: str) -> list[Any]:
+    """The versions of a model whose tag has that value, the oldest first."""
+    versions = search_versions(client, f"name = '{name}' and tags.`{tag}` = '{value}'")
+    return sorted(versions, key=lambda version: int(version.version))
+
+
 def aliases_of(client: MlflowClient, name: str, version: str) -> tuple[str, ...]:
     """Aliases of a version; `search_model_versions` leaves them empty, so they are read from the model."""
     aliases = client.get_registered_model(name).aliases

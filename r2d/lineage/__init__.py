@@ -1,1 +1,1 @@
-"""Lineage: from a registered version back to its files, from a row to the models that saw it, and between versions."""
+"""Where registered versions come from, which versions saw a row, and what changed between two versions."""

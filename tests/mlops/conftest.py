@@ -9,10 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from mlops.registry.package import TrainedModel
+from mlops.run_record import RunRecord
 from r2d.config.run import RunConfig
 from r2d.data.examples import split_of
+from r2d.evaluation.metrics import Metrics
 from r2d.rationales.provenance import PROVENANCE_SCHEMA
-from tests.gate.measured import examples
+from tests.gate.measured import examples, measured
 
 Register = Callable[..., Any]
 
@@ -43,9 +46,20 @@ def run_config(model_name: str, rules: Sequence[dict[str, Any]] | None = None, *
     )
 
 
-def provenance(text: str = "a") -> pa.Table:
+def run_record(run: RunConfig, key: str = "key") -> RunRecord:
+    """The record of a run whose files are not read."""
+    return RunRecord(run=run, data_sha256="d" * 64, files_sha256="f" * 64, files_read={}, key=key)
+
+
+def metrics(predicted: Sequence[str], champion: Sequence[str] | None = None, **more: Any) -> Metrics:
+    """Those of predicted labels (`tests.gate.measured.decisions`), maybe compared with the champion's."""
+    return measured(tuple(predicted), None if champion is None else tuple(champion), **more)
+
+
+def provenance(digit: str = "a") -> pa.Table:
+    """One rationale, whose hash repeats a digit."""
     row = dict.fromkeys(PROVENANCE_SCHEMA.names) | {
-        "example_id": "row-1", "split": "train", "source": "llm", "rationale_sha256": text * 64, "edits": [],
+        "example_id": "row-1", "split": "train", "source": "llm", "rationale_sha256": digit * 64, "edits": [],
         "checks_passed": [], "flags": [], "stages": ["stage1", "stage2"],
     }  # fmt: skip
     schema = PROVENANCE_SCHEMA.append(pa.field("stages", pa.list_(pa.string())))
@@ -59,28 +73,26 @@ def test_rows() -> pa.Table:
 
 @pytest.fixture(scope="package")
 def packaged(store: str, stage2_model: Path, test_rows: pa.Table) -> Register:
-    """Registers the trained toy model under invented metrics."""
+    """Registers the trained toy model, or another folder, under invented metrics."""
     from mlops.registry.registration import register
     from mlops.tracking import experiment_id
 
-    def do(run: RunConfig, metrics: dict[str, Any], *, run_key: str = "key") -> Any:
-        return register(
-            stage2_model, run, metrics, examples=test_rows, provenance=provenance(), data_sha256="d" * 64,
-            run_key=run_key, new_run=lambda client: str(client.create_run(experiment_id(client)).info.run_id),
-        )  # fmt: skip
+    def do(run: RunConfig, metrics: Metrics, *, key: str = "key", folder: Path = stage2_model, digit: str = "a") -> Any:
+        trained = TrainedModel(folder, run_record(run, key), metrics, test_rows, provenance(digit))
+        return register(trained, new_run=lambda client: str(client.create_run(experiment_id(client)).info.run_id))
 
     return do
 
 
 @pytest.fixture(scope="package")
-def packaged_once(store: str) -> dict[str, Any]:
+def cache() -> dict[str, Any]:
     return {}
 
 
 @pytest.fixture
-def register(packaged: Register, packaged_once: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Register:
-    """The same, but that MLflow packs the files of a configuration once and all its versions share them, and that one
-    picture stands for all: for tests of what happens around them, at a tenth of the time."""
+def register(packaged: Register, cache: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Register:
+    """The same at a tenth of the time, for tests of what happens around it: MLflow packs the files of a configuration
+    once and all its versions share them, and one picture stands for all."""
     import mlflow
 
     from mlops.registry import aliases
@@ -88,17 +100,17 @@ def register(packaged: Register, packaged_once: dict[str, Any], monkeypatch: pyt
     pack, draw = mlflow.pyfunc.log_model, aliases.gate_picture
 
     def draw_once(decision: Any) -> Any:
-        if "picture" not in packaged_once:
-            packaged_once["picture"] = draw(decision)
-        return packaged_once["picture"]
+        if "picture" not in cache:
+            cache["picture"] = draw(decision)
+        return cache["picture"]
 
-    def do(run: RunConfig, metrics: dict[str, Any], **more: Any) -> Any:
+    def do(run: RunConfig, metrics: Metrics, **more: Any) -> Any:
         made_of = run.model_dump_json(exclude={"registration": True, "data": {"path"}})
 
-        def pack_once(**given: Any) -> Any:
-            if made_of not in packaged_once:
-                packaged_once[made_of] = pack(**given)
-            return packaged_once[made_of]
+        def pack_once(**arguments: Any) -> Any:
+            if made_of not in cache:
+                cache[made_of] = pack(**arguments)
+            return cache[made_of]
 
         monkeypatch.setattr(mlflow.pyfunc, "log_model", pack_once)
         return packaged(run, metrics, **more)

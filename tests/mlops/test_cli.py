@@ -1,4 +1,4 @@
-"""The command line, in processes of its own."""
+"""The command line: `check` in a process of its own, and `predict` for people and for machines."""
 
 from __future__ import annotations
 
@@ -6,53 +6,80 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner, Result
+
+from mlops.cli.main import app
+from r2d.errors import R2DError
 
 ROOT = Path(__file__).resolve().parents[2]
-R2D = Path(sys.executable).parent / "r2d"
+NOTE = "pt denies fever for 2 days"
 
 
-def r2d(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(R2D), *arguments], cwd=ROOT, input=stdin, capture_output=True, text=True, check=False)
+def check(*configs: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).parent / "r2d"), "check", *configs]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def predict(*arguments: str, stdin: str = "") -> Result:
+    return CliRunner().invoke(app, ["predict", *arguments], input=stdin)
 
 
 def test_check_says_ok_for_each_right_config() -> None:
-    done = r2d("check", "configs/demo.yaml", "configs/paper.yaml", "configs/cqa.yaml")
+    done = check("configs/demo.yaml", "configs/paper.yaml", "configs/cqa.yaml")
     assert done.returncode == 0
     assert [line.split(":")[1].split()[0] for line in done.stdout.splitlines()] == ["ok", "ok", "ok"]
     assert "5 labels" in done.stdout.splitlines()[0]
     assert "labels in each row" in done.stdout.splitlines()[2]
 
 
-def test_check_names_the_faults_of_wrong_ones_and_fails(tmp_path: Path) -> None:
-    wrong = tmp_path / "wrong.yaml"
-    wrong.write_text("parameters: {config: {data: {format: csv}}}")
-    done = r2d("check", "configs/demo.yaml", str(wrong), str(tmp_path / "missing.yaml"))
+def test_check_names_the_faults_of_wrong_ones_that_of_a_rubric_among_them_and_fails(tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_text("parameters: {config: {data: {format: csv}}}")
+    values = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text(encoding="utf-8"))
+    for name, rubric in {"judged": "configs/rubrics/rationale.yaml", "unjudged": "nowhere.yaml"}.items():
+        judge = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "rubric": rubric}
+        values["parameters"]["config"]["evaluation"]["judge"] = judge
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    done = check(*(str(tmp_path / f"{name}.yaml") for name in ("judged", "wrong", "unjudged", "missing")))
     assert done.returncode == 2
-    assert "configs/demo.yaml: ok" in done.stdout
-    assert "data.labels: missing" in done.stderr
-    assert "missing.yaml: cannot be read" in done.stderr
+    assert done.stdout.startswith(f"{tmp_path / 'judged.yaml'}: ok")
+    for text in ("data.labels: missing", "nowhere.yaml: cannot be read", "missing.yaml: cannot be read"):
+        assert text in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_predict_decides_from_a_folder_for_people_and_for_machines(stage2_model: Path) -> None:
-    note = "pt denies fever for 2 days"
-    shown = r2d("predict", "--model", str(stage2_model), note)
-    assert shown.returncode == 0, shown.stderr
-    machine = r2d("predict", "--model", str(stage2_model), "--json", "-", stdin=f"{note}\n\npt reports cough\n")
-    decisions = [json.loads(line) for line in machine.stdout.splitlines()]
+    for_people = predict("--model", str(stage2_model), NOTE)
+    for_machines = predict("--model", str(stage2_model), "--json", "-", stdin=f"{NOTE}\n\npt reports cough\n")
+    decisions = [json.loads(line) for line in for_machines.stdout.splitlines() if line.startswith("{")]
     fields = {"label", "valid", "label_probabilities", "rationale", "handed_over"}
     assert [set(decision) for decision in decisions] == [fields] * 2
     assert decisions[0]["handed_over"] is None, "no evaluation has left a threshold in this folder"
-    assert shown.stdout.startswith(f"{decisions[0]['label']} (")
+    assert f"{decisions[0]['label']} (" in for_people.stdout
 
 
 def test_predict_refuses_options_where_the_labels_are_declared(stage2_model: Path) -> None:
-    done = r2d("predict", "--model", str(stage2_model), "--option", "yes", "--option", "no", "pt denies fever")
-    assert done.returncode == 2
-    assert "error: --option: this model decides between emergency now, self care; leave --option out" in done.stderr
+    error = predict("--model", str(stage2_model), "--option", "yes", "--option", "no", NOTE).exception
+    assert isinstance(error, R2DError)
+    assert str(error) == "--option: this model decides between emergency now, self care; leave --option out"
+
+
+@pytest.mark.parametrize("options", [(), ("--option", "oven", "--option", "Oven")])
+def test_predict_without_options_to_choose_from_says_what_to_type(
+    options: tuple[str, ...], stage2_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predictor_of_options(_: Any) -> Any:
+        return SimpleNamespace(labels=SimpleNamespace(declared=None))
+
+    monkeypatch.setattr("r2d.modeling.predictor.Predictor", predictor_of_options)
+    error = predict("--model", str(stage2_model), *options, NOTE).exception
+    assert isinstance(error, R2DError)
+    assert "this model chooses among options that come with each note" in str(error)
+    assert "--option yes --option no" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -60,20 +87,4 @@ def test_predict_refuses_options_where_the_labels_are_declared(stage2_model: Pat
     [(["-"], "\n", "standard input held no note"), ([" "], "", "a note is empty")],
 )
 def test_predict_refuses_emptiness(arguments: list[str], stdin: str, message: str) -> None:
-    done = r2d("predict", *arguments, stdin=stdin)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_check_reads_the_rubric_of_a_judge(tmp_path: Path) -> None:
-    values = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text(encoding="utf-8"))
-    judge = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "rubric": "configs/rubrics/rationale.yaml"}
-    values["parameters"]["config"]["evaluation"]["judge"] = judge
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    assert r2d("check", str(tmp_path / "run.yaml")).returncode == 0
-    judge["rubric"] = "nowhere.yaml"
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    done = r2d("check", str(tmp_path / "run.yaml"))
-    assert done.returncode == 2
-    assert "nowhere.yaml: this rubric cannot be read" in done.stderr
+    assert message in str(predict(*arguments, stdin=stdin).exception)

@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 
 from mlops.cli.main import app
 from r2d.errors import R2DError, RegistryError
-from tests.gate.measured import decisions, metrics_of
-from tests.mlops.conftest import Register, run_config
+from tests.gate.measured import decisions
+from tests.mlops.conftest import Register, metrics, run_config
 
 GOOD, BETTER = decisions(0.8), decisions(0.9, seed=2)
 
@@ -22,7 +22,7 @@ def typed(*words: str) -> Result:
 
 @pytest.fixture(scope="module")
 def two_champions(packaged: Register) -> str:
-    packaged(run_config("typed", [{"rule": "human_approval"}]), metrics_of(GOOD))
+    packaged(run_config("typed", [{"rule": "human_approval"}]), metrics(GOOD))
     return "typed"
 
 
@@ -43,8 +43,8 @@ def test_a_story_of_approval_and_rollback_is_told_by_the_history(two_champions: 
 
 
 def test_a_rollback_says_which_version_it_went_back_to(register: Register) -> None:
-    register(run_config("stepped"), metrics_of(GOOD))
-    register(run_config("stepped"), metrics_of(BETTER, GOOD, reference="stepped/1"))
+    register(run_config("stepped"), metrics(GOOD))
+    register(run_config("stepped"), metrics(BETTER, GOOD, reference="stepped/1"))
     done = typed("rollback", "stepped", "--reason", "complaints")
     assert done.output == "stepped version 1 is the champion again, in place of version 2\n"
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +13,34 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from mlops.registry.package import without_champion
-from mlops.registry.registration import register
-from mlops.registry.versions import download
-from mlops.tracking import experiment_id
+from mlops.registry.versions import download, pin_start_model
 from r2d.config.data import LabelsConfig
 from r2d.config.loading import parse_config
 from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage2Config
 from r2d.data.examples import Example, to_table
+from r2d.errors import ModelError, RegistryError
 from r2d.modeling.calibration_file import read_calibration
 from r2d.modeling.predictor import Predictor
-from tests.gate.measured import decisions, metrics_of
-from tests.mlops.conftest import Register, provenance, run_config
+from tests.gate.measured import decisions
+from tests.mlops.conftest import Register, metrics, run_config
 
 NOTE = "pt denies fever for 2 days"
 
 
-@pytest.fixture(scope="module")
-def metrics() -> dict[str, Any]:
-    return metrics_of(decisions(0.8))
+GOOD = decisions(0.8)
 
 
 @pytest.fixture(scope="module")
-def registered(packaged: Register, metrics: dict[str, Any]) -> Any:
-    return packaged(run_config("whole"), metrics)
+def registered(packaged: Register) -> Any:
+    return packaged(run_config("whole"), metrics(GOOD))
 
 
 def stored(reference: str) -> Path:
     return download(reference).parent
 
 
-def test_the_files_of_a_version_are_weights_tokenizer_labels_temperature_config_figures_card_and_origins(
-    registered: Any, metrics: dict[str, Any]
-) -> None:
+def test_a_version_has_weights_tokenizer_labels_calibration_config_metrics_card_and_origin(registered: Any) -> None:
     folder = stored("whole/1")
     assert {path.name for path in folder.iterdir()} == {
         "model", "metrics.json", "config.yaml", "origin.json", "README.md", "rationale_provenance.parquet",
@@ -55,18 +48,19 @@ def test_the_files_of_a_version_are_weights_tokenizer_labels_temperature_config_
     assert {"model.safetensors", "tokenizer.json", "reason2decide.json", "calibration.json"} <= {
         path.name for path in (folder / "model").iterdir()
     }
-    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    assert json.loads((folder / "metrics.json").read_text()) == metrics(GOOD).to_json()
     run = parse_config(yaml.safe_load((folder / "config.yaml").read_text())["parameters"]["config"])
     assert run == run_config("whole")
     assert (folder / "README.md").read_text() == registered.card
 
 
 def test_the_temperature_goes_with_the_model_and_the_folder_it_came_from_is_left_as_it_was(
-    registered: Any, metrics: dict[str, Any], stage2_model: Path
+    registered: Any, stage2_model: Path
 ) -> None:
-    kept = read_calibration(stored("whole/1") / "model")
+    kept, measured = read_calibration(stored("whole/1") / "model"), metrics(GOOD).calibration
     assert kept is not None
-    assert kept.temperature == metrics["calibration"]["temperature"]["value"]
+    assert measured is not None
+    assert kept.temperature == measured.temperature.value
     assert not (stage2_model / "calibration.json").exists()
 
 
@@ -75,18 +69,7 @@ def test_the_tags_of_a_version_say_what_it_was_made_of(registered: Any) -> None:
 
     tags = MlflowClient().get_model_version("whole", "1").tags
     origin = json.loads((stored("whole/1") / "origin.json").read_text())
-    for name in (
-        "code_commit",
-        "code_dirty",
-        "lock_sha256",
-        "data_sha256",
-        "rationales_sha256",
-        "model_sha256",
-        "seeds",
-        "files_sha256",
-        "sources_sha256",
-        "num_rows",
-    ):
+    for name in origin.keys() - {"files_read", "model_files"}:  # too long for a tag
         value = tags[f"r2d.{name}"]
         assert (value if isinstance(origin[name], str) else json.loads(value)) == origin[name], name
     assert origin["seeds"] == {"split": 42, "stage1": 42, "stage2": 42, "intervals": 42}
@@ -102,23 +85,35 @@ def test_the_signature_and_the_input_example_are_stored(registered: Any) -> None
     assert model.input_example == ["62 yo with chest pain since 1h, denies fever."]
 
 
-def test_the_same_model_with_the_same_figures_is_registered_once_whatever_it_was_compared_with(
-    packaged: Register, registered: Any, metrics: dict[str, Any]
+def test_the_same_model_with_the_same_metrics_is_registered_once_whatever_it_was_compared_with(
+    packaged: Register, registered: Any
 ) -> None:
-    compared = metrics_of(decisions(0.8), decisions(0.7, seed=4), reference="whole/1")
-    assert compared["champion"] is not None
-    assert without_champion(compared) == without_champion(metrics)
-    again = packaged(run_config("whole"), compared)
+    again = packaged(run_config("whole"), metrics(GOOD, decisions(0.7, seed=4), reference="whole/1"))
     assert (again.version, again.is_new) == ("1", False)
 
 
-def test_another_provenance_or_another_figure_is_another_version(
-    register: Register, registered: Any, monkeypatch: pytest.MonkeyPatch
+def test_another_provenance_or_another_metric_is_another_version(register: Register, registered: Any) -> None:
+    assert register(run_config("whole"), metrics(GOOD, consistency=0.9)).version == "2"
+    assert register(run_config("whole"), metrics(GOOD), digit="b").version == "3"
+
+
+def test_a_start_that_is_not_registered_or_has_other_labels_is_refused_on_the_client(
+    registered: Any, labels: LabelsConfig
 ) -> None:
-    other = register(run_config("whole"), metrics_of(decisions(0.8), consistency=0.9))
-    assert other.version == "2"
-    monkeypatch.setattr("tests.mlops.conftest.provenance", partial(provenance, "b"))
-    assert register(run_config("whole"), metrics_of(decisions(0.8))).version == "3"
+    def pinned(name: str, labels: LabelsConfig) -> str:
+        run = run_config("other", name=name)
+        return pin_start_model(
+            run.model_copy(update={"data": run.data.model_copy(update={"labels": labels})})
+        ).model.name
+
+    assert pinned("models:/whole@champion", labels) == "models:/whole/1"
+    with pytest.raises(RegistryError, match="'whole@nobody' is not in the registry"):
+        pinned("models:/whole@nobody", labels)
+    other = LabelsConfig(names=("emergency now", "self-care"), ordered=True)
+    with pytest.raises(
+        ModelError, match=r"only the model has \['self care'\], only data.labels.names has \['self-care'"
+    ):
+        pinned("models:/whole@champion", other)
 
 
 QUESTIONS = [{"text": "where do you bake bread at 7", "options": ["oven", "car"]}]
@@ -137,8 +132,8 @@ def trained(examples: pa.Table, labels: LabelsConfig, model: ModelConfig, folder
 
 @pytest.fixture
 def versions(
-    registered: Any, metrics: dict[str, Any], examples: pa.Table, test_rows: pa.Table, labels: LabelsConfig,
-    model_config: ModelConfig, tmp_path: Path,
+    packaged: Register, registered: Any, examples: pa.Table, labels: LabelsConfig, model_config: ModelConfig,
+    tmp_path: Path,
 ) -> dict[str, Any]:  # fmt: skip
     """Registered version -> what it is asked: one explains, one decides only, one has options in its rows."""
     choices = to_table(
@@ -150,10 +145,7 @@ def versions(
         "chooses": trained(choices, LabelsConfig(per_row=True), model_config, tmp_path / "options"),
     }
     for name, folder in models.items():
-        register(
-            folder, run_config(name), metrics, examples=test_rows, provenance=provenance(), data_sha256="d" * 64,
-            run_key="key", new_run=lambda client: str(client.create_run(experiment_id(client)).info.run_id),
-        )  # fmt: skip
+        packaged(run_config(name), metrics(GOOD), folder=folder)
     return {"whole/1": [NOTE], "decides/1": [NOTE], "chooses/1": QUESTIONS}
 
 

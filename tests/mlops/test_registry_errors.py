@@ -22,8 +22,8 @@ from mlops.run_record import RunRecord
 from mlops.tracking import configure_mlflow
 from r2d.config.run import RunConfig
 from r2d.errors import RegistryError
-from tests.gate.measured import decisions, metrics_of
-from tests.mlops.conftest import Register, run_config
+from tests.gate.measured import decisions
+from tests.mlops.conftest import Register, metrics, run_config
 
 GOOD, BETTER = decisions(0.8), decisions(0.9, seed=2)
 SPLITS = ("train", "train", "train", "validation", "test")
@@ -40,7 +40,7 @@ def champion(name: str) -> str:
     return str(MlflowClient().get_registered_model(name).aliases["champion"])
 
 
-class Desk:
+class CommandLine:
     """A folder with a run configuration, at which commands are typed. None of them may start a run."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,46 +73,52 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store: str) -> Desk:
-    return Desk(tmp_path, monkeypatch, capsys)
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store: str) -> CommandLine:
+    return CommandLine(tmp_path, monkeypatch, capsys)
 
 
-def test_old_data_that_a_version_was_made_of_already_make_no_new_one(desk: Desk, register: Register) -> None:
-    old = desk.run_of("old-data", rows(30))
-    register(old, metrics_of(GOOD), run_key=RunRecord.of(old).key)
-    register(old, metrics_of(BETTER, GOOD, reference="old-data/1"), run_key="of newer data")
-    code, said = desk.retrain(old)
+def test_old_data_that_a_version_was_made_of_already_make_no_new_one(cli: CommandLine, register: Register) -> None:
+    old = cli.run_of("old-data", rows(30))
+    register(old, metrics(GOOD), key=RunRecord.of(old).key)
+    register(old, metrics(BETTER, GOOD, reference="old-data/1"), key="of newer data")
+    code, output = cli.retrain(old)
     assert (code, champion("old-data")) == (0, "2")
-    assert "nothing to do: old-data/1 was made of just this configuration, data and code" in said
+    assert "nothing to do: old-data/1 was made of just this configuration, data and code" in output
 
 
-def test_fewer_rows_start_nothing_where_new_rows_are_asked_for_and_are_named(desk: Desk, register: Register) -> None:
-    run = desk.run_of("fewer", rows(30))
-    register(run, metrics_of(GOOD))
-    code, said = desk.retrain(desk.run_of("fewer", rows(20)), min_new_rows=5)
+def test_fewer_rows_start_nothing_where_new_rows_are_asked_for_and_are_named(
+    cli: CommandLine, register: Register
+) -> None:
+    run = cli.run_of("fewer", rows(30))
+    register(run, metrics(GOOD))
+    code, output = cli.retrain(cli.run_of("fewer", rows(20)), min_new_rows=5)
     assert (code, champion("fewer")) == (0, "1")
-    assert "valid rows: fewer than the champion knew: see that the delivery is whole (then 240, now 20)" in said
+    assert "valid rows: fewer than the champion knew: see that the delivery is whole (then 240, now 20)" in output
 
 
 def test_a_label_that_is_not_declared_is_named_with_its_rows_before_anything_starts(
-    desk: Desk, register: Register
+    cli: CommandLine, register: Register
 ) -> None:
-    run = desk.run_of("new-label", rows(30))
-    register(run, metrics_of(GOOD))
-    code, said = desk.retrain(desk.run_of("new-label", rows(30, "x1,a note,call back,why,train")), min_new_rows=1)
+    run = cli.run_of("new-label", rows(30))
+    register(run, metrics(GOOD))
+    code, output = cli.retrain(cli.run_of("new-label", rows(30, "x1,a note,call back,why,train")), min_new_rows=1)
     assert (code, champion("new-label")) == (2, "1")
-    assert "label_declared (every label is allowed): 1 row(s): notes.csv: row 31 (line 32), id 'x1' holds 'call" in said
-    assert "correct the rows, or declare the label in data.labels.names" in said
+    assert (
+        "label_declared (every label is allowed): 1 row(s): notes.csv: row 31 (line 32), id 'x1' holds 'call" in output
+    )
+    assert "correct the rows, or declare the label in data.labels.names" in output
 
 
-def test_files_of_the_champion_that_are_missing_are_named_and_the_way_back(desk: Desk, packaged: Register) -> None:
-    run = desk.run_of("gone", rows(30))
-    packaged(run, metrics_of(GOOD))
+def test_files_of_the_champion_that_are_missing_are_named_and_the_way_back(
+    cli: CommandLine, packaged: Register
+) -> None:
+    run = cli.run_of("gone", rows(30))
+    packaged(run, metrics(GOOD))
     shutil.rmtree(download("gone@champion").parent)
-    code, said = desk.retrain(run)
+    code, output = cli.retrain(run)
     assert (code, champion("gone")) == (2, "1")
-    assert "gone/1 is registered, but its files are missing or cannot be read" in said
-    assert "restore them, or go back with `r2d rollback gone --reason ...`" in said
+    assert "gone/1 is registered, but its files are missing or cannot be read" in output
+    assert "restore them, or go back with `r2d rollback gone --reason ...`" in output
     with pytest.raises(RegistryError, match=r"gone/1 is registered, but its files are missing .*r2d rollback gone"):
         download("gone@champion")
 
@@ -143,15 +149,15 @@ def silent_port(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_registry_whose_port_is_closed_is_an_error_within_seconds_whatever_was_asked(
-    desk: Desk, register: Register, request: pytest.FixtureRequest
+    cli: CommandLine, register: Register, request: pytest.FixtureRequest
 ) -> None:
-    run = desk.run_of("asleep", rows(30))
-    register(run, metrics_of(GOOD))
+    run = cli.run_of("asleep", rows(30))
+    register(run, metrics(GOOD))
     address = request.getfixturevalue("closed_port")
     start = time.monotonic()
-    for code, said in (desk.retrain(run), desk.type("rollback", "asleep", "--reason", "why")):
+    for code, output in (cli.retrain(run), cli.type("rollback", "asleep", "--reason", "why")):
         assert code == 2
-        assert f"the registry at {address} did not do it" in said
+        assert f"the registry at {address} did not do it" in output
     assert time.monotonic() - start < 45
 
 
@@ -164,23 +170,23 @@ def test_a_registry_whose_port_is_closed_is_an_error_within_seconds_whatever_was
     ],
 )
 def test_after_a_failed_change_a_person_is_told_to_look_first_and_after_a_question_is_not(
-    words: tuple[str, ...], then: str, desk: Desk, closed_port: str, monkeypatch: pytest.MonkeyPatch
+    words: tuple[str, ...], then: str, cli: CommandLine, closed_port: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    code, said = desk.type(*words)
+    code, output = cli.type(*words)
     assert code == 2
-    assert then in said
+    assert then in output
 
 
 def test_a_registry_that_takes_the_connection_and_is_silent_is_an_error_too(
-    desk: Desk, silent_port: str, monkeypatch: pytest.MonkeyPatch
+    cli: CommandLine, silent_port: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}.items():
         monkeypatch.setenv(name, value)
-    code, said = desk.retrain(desk.run_of("silent", rows(30)))
+    code, output = cli.retrain(cli.run_of("silent", rows(30)))
     assert code == 2
-    assert f"looking for the champion of 'silent': the registry at {silent_port} did not do it" in said
-    assert "timed out" in said
+    assert f"looking for the champion of 'silent': the registry at {silent_port} did not do it" in output
+    assert "timed out" in output
 
 
 def test_by_default_a_question_is_given_up_within_the_minute_and_a_setting_of_the_user_stays(

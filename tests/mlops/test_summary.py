@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from PIL import Image
 
+from mlops.registry.aliases import AliasTransition
+from mlops.registry.registration import RegisteredModel
 from mlops.registry.summary import summary
 from r2d.evaluation.metrics import Comparator, LabelMetrics, Metrics
+from r2d.gate.decision import GateDecision, Verdict
 
 
 def label(macro_f1: float | None) -> LabelMetrics:
@@ -22,35 +27,33 @@ OF_OPTIONS = replace(METRICS, label=label(None), baselines={Comparator.RANDOM_OP
 
 
 @pytest.mark.parametrize(
-    ("aliases", "outcome", "state"),
+    ("aliases", "status", "state"),
     [
-        (["champion"], "passed", "registered; champion)"),
-        ([], "failed", "no alias: it did not pass the gate"),
-        (["challenger"], "waiting", "registered; challenger)"),
+        (("champion",), "met", "registered; champion)"),
+        ((), "failed", "no alias: it did not pass the gate"),
+        (("challenger",), "waiting", "registered; challenger)"),
     ],
 )
 def test_the_last_screen_fits_a_terminal_and_says_whether_the_model_may_be_used(
-    aliases: list[str], outcome: str, state: str
+    aliases: tuple[str, ...], status: Any, state: str
 ) -> None:
-    registration = {
-        "name": "triage",
-        "version": "3",
-        "reference": "triage@champion",
-        "aliases": aliases,
-        "is_new": True,
-        "gate_outcome": outcome,
-        "gate_reasons": ["a reason " * 40],
-        "what_follows": "it is the champion already; nothing moves",
-    }
-    screen = summary(registration, METRICS, report_uri="/store/report")
-    of_options = summary(registration, OF_OPTIONS, report_uri="/store/report")
+    registered = RegisteredModel(
+        name="triage", version="3", run_id="run", aliases=aliases, is_new=True,
+        decision=GateDecision((Verdict(rule={}, status=status, reason="a reason " * 40),), "triage/1"),
+        transition=AliasTransition("none", "it is the champion already; nothing moves"),
+        card="", page="", picture=Image.new("L", (1, 1)),
+    )  # fmt: skip
+    screen = summary(registered, METRICS, report_uri="/store/report")
+    of_options = summary(registered, OF_OPTIONS, report_uri="/store/report")
     assert "macro-F1 to average over" in of_options
     assert "\n  accuracy\n    an option at random " in of_options
-    assert "--model triage@champion --option" in of_options
-    assert max(len(line) for line in of_options.splitlines()) <= 130
-    assert state in screen
-    assert "0.600  ██████████████████" in screen
-    assert "--model triage@champion" in screen
-    assert "/store/report/output.html" in screen
-    assert "so: it is the champion already" in screen
-    assert max(len(line) for line in screen.splitlines()) <= 130
+    assert f"--model {registered.reference} --option" in of_options
+    for text in (
+        state,
+        "0.600  ██████████████████",
+        f"--model {registered.reference}",
+        "/store/report/output.html",
+        "so: it is the champion already",
+    ):
+        assert text in screen
+    assert max(len(line) for line in [*screen.splitlines(), *of_options.splitlines()]) <= 130

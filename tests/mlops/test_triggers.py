@@ -12,6 +12,7 @@ import pytest
 
 from mlops.retraining import (
     ChampionFacts,
+    Comparison,
     RetrainingResult,
     TrainingFacts,
     decide,
@@ -38,14 +39,14 @@ def fired(now: TrainingFacts = SAME, champion: ChampionFacts = CHAMPION, **given
     """The reasons to train; empty where it does not."""
     outside = {key: given.pop(key) for key in ("drift_facts", "force", "made_already") if key in given}
     drift = outside.pop("drift_facts", None)
-    done = decide(RetrainingConfig(**given), now, champion, time=NOW, drift=drift, **outside)
+    done = decide(RetrainingConfig(**given), Comparison(now, champion, NOW, drift), **outside)
     return done.reasons if done.train else ()
 
 
 def test_nothing_changed_and_nothing_is_done_and_the_facts_are_named() -> None:
-    done = decide(RetrainingConfig(), SAME, CHAMPION, time=NOW)
+    done = decide(RetrainingConfig(), Comparison(SAME, CHAMPION, NOW))
     assert (done.train, done.reasons) == (False, ("no trigger fired; triage/3 stays champion",))
-    assert {one.name: one.finding for one in done.compared} == {
+    assert {fact.name: fact.finding for fact in done.compared} == {
         "data": "same", "files with rationales": "same", "code": "same", "locked libraries": "same",
         "configuration": "same", "start": "same", "champion": "10.0 days old",
     }  # fmt: skip
@@ -53,7 +54,7 @@ def test_nothing_changed_and_nothing_is_done_and_the_facts_are_named() -> None:
 
 
 def test_without_a_champion_it_trains() -> None:
-    done = decide(RetrainingConfig(), SAME, None, time=NOW)
+    done = decide(RetrainingConfig(), Comparison(SAME, None, NOW))
     assert (done.train, done.reasons, done.champion) == (True, ("there is no champion yet",), None)
 
 
@@ -109,7 +110,7 @@ def test_several_triggers_are_all_named() -> None:
 
 def test_what_a_run_has_made_before_is_not_made_again_unless_forced() -> None:
     now = replace(SAME, data_sha256="x")
-    done = decide(RetrainingConfig(), now, CHAMPION, time=NOW, made_already=lambda: "triage/4")
+    done = decide(RetrainingConfig(), Comparison(now, CHAMPION, NOW), made_already=lambda: "triage/4")
     assert not done.train
     assert done.reasons[0].startswith("triage/4 was made of just this configuration, data and code")
     assert fired(now, made_already=lambda: "triage/4", force="once more")
@@ -118,8 +119,8 @@ def test_what_a_run_has_made_before_is_not_made_again_unless_forced() -> None:
 def test_a_version_that_kept_no_such_facts_is_not_called_changed_and_says_so() -> None:
     old = replace(CHAMPION, facts=replace(FACTS, files_sha256=None, sources_sha256=None, num_rows=None))
     assert fired(champion=old) == ()
-    found = {one.name: one.finding for one in decide(RetrainingConfig(), SAME, old, time=NOW).compared}
-    assert (found["code"], found["files with rationales"]) == ("not known", "not known")
+    findings = {fact.name: fact.finding for fact in decide(RetrainingConfig(), Comparison(SAME, old, NOW)).compared}
+    assert (findings["code"], findings["files with rationales"]) == ("not known", "not known")
     new_data = replace(SAME, data_sha256="x", num_rows=1_001)
     assert fired(new_data, old, min_new_rows=500) == (
         "the data changed, and how many rows the champion knew was not recorded",
@@ -150,7 +151,7 @@ def test_facts_of_a_run_and_of_the_version_that_it_made_are_the_same_wherever_it
 
 
 def test_the_result_is_written_for_people_and_for_machines(tmp_path: Path) -> None:
-    done = decide(RetrainingConfig(), replace(SAME, data_sha256="x"), CHAMPION, time=NOW, force="@all | <b>")
+    done = decide(RetrainingConfig(), Comparison(replace(SAME, data_sha256="x"), CHAMPION, NOW), force="@all | <b>")
     registration = {
         "name": "triage", "version": "4", "is_new": True, "compared_with": "triage/3", "gate_reasons": ["better"],
         "what_follows": "it is the champion",

@@ -1,4 +1,4 @@
-"""A copy of the project with a ZenML of its own, in which the literal commands are typed."""
+"""Copies of the project with a ZenML and an MLflow of their own, in which the literal commands run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,17 @@ BIN = Path(sys.executable).parent
 PARTS = ("r2d", "steps", "pipelines", "mlops", "configs", "reason2decide.py")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Run:
-    """What a command printed, and which steps it ran."""
+    """A pipeline run by its command: what it printed, and which steps ran."""
 
     output: str
+    returncode: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of the run in ZenML."""
+        return re.findall(r"reason2decide-\d{4}_[\w]+", self.output)[0]
 
     @property
     def executed(self) -> list[str]:
@@ -36,6 +44,11 @@ class Run:
     @property
     def cached(self) -> list[str]:
         return re.findall(r"Using cached version of step `?(\w+)`?\.", self.output)
+
+
+def run_named(run: Run) -> str:
+    """Program text that finds a run in ZenML."""
+    return f"from zenml.client import Client\nrun = Client().get_pipeline_run('{run.name}')\n"
 
 
 class Workplace:
@@ -73,7 +86,7 @@ class Workplace:
     def type(
         self, *command: str, check: bool = True, stdin: str = "", anew: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        """What a command of `.venv/bin` says.
+        """Run a command of `.venv/bin`.
 
         Args:
             check: fail where the command does.
@@ -90,12 +103,31 @@ class Workplace:
             assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
-    def run(self, config: dict[str, Any], *, anew: bool = False) -> Run:
-        """`zenml pipeline run reason2decide --config ...`"""
-        path = self.folder / "run.yaml"
-        path.write_text(yaml.safe_dump({"parameters": {"config": config}}), encoding="utf-8")
-        done = self.type("zenml", "pipeline", "run", "reason2decide", "--config", str(path), anew=anew)
-        return Run(re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr))
+    def write_config(self, name: str, config: dict[str, Any], **zenml: Any) -> str:
+        """Write a run configuration, with other settings of ZenML, and return its path."""
+        path = self.folder / name
+        path.write_text(yaml.safe_dump({**zenml, "parameters": {"config": config}}), encoding="utf-8")
+        return str(path)
+
+    def run(
+        self, config: dict[str, Any], *, pipeline: str = "reason2decide", check: bool = True, anew: bool = False
+    ) -> Run:
+        """`zenml pipeline run PIPELINE --config ...`"""
+        path = self.write_config("run.yaml", config)
+        done = self.type("zenml", "pipeline", "run", pipeline, "--config", path, check=check, anew=anew)
+        return Run(re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr), done.returncode)
+
+    @contextmanager
+    def edited(self, file: str, old: str, new: str) -> Iterator[None]:
+        """The file with other text, until the context ends."""
+        path = self.folder / file
+        content = path.read_text(encoding="utf-8")
+        assert old in content, f"{file} no longer holds {old!r}"
+        path.write_text(content.replace(old, new, 1), encoding="utf-8")
+        try:
+            yield
+        finally:
+            path.write_text(content, encoding="utf-8")
 
     def write_csv(self, name: str, num_rows: int = 120) -> Path:
         """The toy task as a user's CSV."""
@@ -146,8 +178,16 @@ def tiny_config() -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """One for all modules that leave it as they found it: they register models under names of their own, and take back
+    what they edit."""
     place = Workplace(tmp_path_factory.mktemp("workplace"), warm=True)
     place.write_csv("notes.csv")
     return place
+
+
+@pytest.fixture(scope="package")
+def first_run(workplace: Workplace, tiny_config: dict[str, Any]) -> Run:
+    """The first run of the main job, which registers version 1 of `toy-triage`; in a process of its own."""
+    return workplace.run(tiny_config, anew=True)

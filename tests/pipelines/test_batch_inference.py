@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from r2d.drift.reference import reference_of, write_reference
 from r2d.modeling.calibration_file import Calibration, write_calibration
 from r2d.modeling.predictor import Predictor
 from tests.conftest import toy_examples
-from tests.pipelines.conftest import Run, Workplace
+from tests.pipelines.conftest import Workplace
 
 pytestmark = pytest.mark.slow
 
@@ -33,14 +31,6 @@ for run in Client().list_pipeline_runs(size=2).items:
             "metadata": sorted(step.run_metadata),
         }
 """
-
-
-def run_pipeline(workplace: Workplace, name: str, config: dict[str, Any]) -> Run:
-    """`zenml pipeline run pipelines.<name>.<name> --config ...`"""
-    path = workplace.folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump({"parameters": {"config": config}}), encoding="utf-8")
-    done = workplace.type("zenml", "pipeline", "run", f"pipelines.{name}.{name}", "--config", str(path))
-    return Run(re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr))
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +68,13 @@ def stored(workplace: Workplace, model: Path, calls: Path) -> dict[str, Any]:
         "data": {"path": calls.name}, "model": model.name, "output": "decided.parquet", "rows_per_part": 128,
         "batch_size": 64,
     }  # fmt: skip
-    assert run_pipeline(workplace, "batch_inference", inference).executed == ["infer_batch"]
-    held = {
+    assert workplace.run(inference, pipeline="pipelines.batch_inference").executed == ["infer_batch"]
+    compared = {
         "predictions": "decided.parquet", "calls": calls.name, "model": model.name, "output": "drift",
         "limits": {"min_rows": 100},
     }  # fmt: skip
-    assert run_pipeline(workplace, "drift", held).executed == ["report_drift"]
-    found: dict[str, Any] = workplace.python(STORED)
-    return found
+    assert workplace.run(compared, pipeline="pipelines.drift").executed == ["report_drift"]
+    return workplace.python(STORED)
 
 
 def test_calls_are_decided_by_the_model_and_the_run_says_what_became_of_them(

@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -24,7 +23,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, sync_playwright
 
-from tests.pipelines.conftest import BIN, Workplace
+from tests.pipelines.conftest import BIN, Run, Workplace
 from tests.pipelines.test_training import STEPS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -47,23 +46,22 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def address(workplace: Workplace, tiny_config: dict[str, Any]) -> Iterator[str]:
+def address(workplace: Workplace, first_run: Run) -> Iterator[str]:
     """Of the dashboard, started as `make dashboard` does, but in the foreground, after a run."""
-    workplace.run(tiny_config)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    address, said = f"http://127.0.0.1:{port}", workplace.folder.parent / "dashboard.log"
+    address, log_file = f"http://127.0.0.1:{port}", workplace.folder.parent / "dashboard.log"
     command = [str(BIN / "zenml"), "login", "--local", "--blocking", "--port", str(port)]
-    with said.open("w") as log:
+    with log_file.open("w") as log:
         server = subprocess.Popen(
             command, cwd=workplace.folder, env=workplace.environment, stdout=log, stderr=subprocess.STDOUT
         )
     try:
         give_up_at = time.monotonic() + PATIENCE
         while not answers(f"{address}/health"):
-            assert server.poll() is None, said.read_text()[-3000:]
-            assert time.monotonic() < give_up_at, said.read_text()[-3000:]
+            assert server.poll() is None, log_file.read_text()[-3000:]
+            assert time.monotonic() < give_up_at, log_file.read_text()[-3000:]
             time.sleep(0.3)
         yield address
     finally:
@@ -106,11 +104,11 @@ def page(address: str) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def dag(page: Page, address: str, pictures: Path) -> Page:
-    """The DAG of the run, reached as a person reaches it: pipelines, the pipeline, its last run."""
+def dag(page: Page, address: str, pictures: Path, first_run: Run) -> Page:
+    """The DAG of the run, reached as a person reaches it: pipelines, the pipeline, the run."""
     page.goto(f"{address}/projects/default/pipelines")
     page.get_by_role("link", name="reason2decide", exact=True).first.click()
-    page.get_by_text(re.compile(r"reason2decide-\d{4}_")).first.click()
+    page.get_by_text(first_run.name).first.click()
     page.locator(".react-flow__node").first.wait_for()
     page.get_by_role("button", name="Fit view").click()
     node(page, "r2d_gate_page").wait_for()
@@ -194,7 +192,7 @@ def test_a_picture_can_be_seen_in_the_dashboard(dag: Page, pictures: Path, name:
 
 
 @WITH_BROWSER
-def test_the_model_card_and_the_decision_of_the_gate_stand_in_the_dashboard(dag: Page, pictures: Path) -> None:
+def test_the_dashboard_shows_the_model_card_and_the_decision_of_the_gate(dag: Page, pictures: Path) -> None:
     card = shown(dag, "r2d_model_card")
     card.get_by_role("heading", name="toy-triage").wait_for()
     dag.screenshot(path=pictures / "r2d_model_card.png")
@@ -203,6 +201,6 @@ def test_the_model_card_and_the_decision_of_the_gate_stand_in_the_dashboard(dag:
     step.get_by_role("tab", name="Metadata").click()
     step.get_by_text("gate_outcome", exact=True).wait_for()
     dag.screenshot(path=pictures / "register_model.png")
-    said = step.inner_text()
+    metadata = step.inner_text()
     for text in ("gate_reasons", "toy-triage", "what_follows"):
-        assert text in said, text
+        assert text in metadata, text

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 
 from tests.llm.server import RunningServer
 from tests.pipelines.conftest import Workplace
@@ -36,6 +35,7 @@ def test_the_key_comes_from_a_zenml_secret_and_is_seen_by_the_endpoint_alone(
     notes.to_csv(workplace.folder / "marked.csv", index=False)
     (workplace.folder / "prompt.yaml").write_text("system: Explain.\nuser: '{{ text }}'\n", encoding="utf-8")
     config = copy.deepcopy(tiny_config)
+    config["registration"]["model_name"] = "toy-endpoint"
     config["data"] |= {"path": "marked.csv", "columns": {"split": "split"}}
     config["rationales"] = {
         "stage1_source": "asked",
@@ -51,9 +51,8 @@ def test_the_key_comes_from_a_zenml_secret_and_is_seen_by_the_endpoint_alone(
         },
     }
     workplace.type("zenml", "secret", "create", "asked", f"--ASKED_KEY={KEY}")
-    content = {"secrets": ["asked"], "parameters": {"config": config}}
-    (workplace.folder / "asked.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    done = workplace.type("zenml", "pipeline", "run", "reason2decide", "--config", "asked.yaml")
+    path = workplace.write_config("asked.yaml", config, secrets=["asked"])
+    done = workplace.type("zenml", "pipeline", "run", "reason2decide", "--config", path)
     assert {request["authorization"] for request in server.requests()} == {f"Bearer {KEY}"}
     assert server.asked().total() == len(notes)
     assert KEY not in done.stdout + done.stderr

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.pipelines.conftest import Run, Workplace
+from tests.pipelines.conftest import Run, Workplace, run_named
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,6 @@ PLACES = {
     "clothes": "drawer",
 }
 QUESTION = "where do you keep milk at 7"
-LAST_RUN = "from zenml.client import Client\nrun = Client().list_pipeline_runs(size=1).items[0]\n"
 
 
 def questions(num_rows: int = 120) -> str:
@@ -64,12 +63,12 @@ def config(workplace: Workplace, tiny_config: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def first_run(workplace: Workplace, config: dict[str, Any]) -> Run:
+def options_run(workplace: Workplace, config: dict[str, Any]) -> Run:
     return workplace.run(config)
 
 
-def test_the_run_is_registered_and_judged_by_accuracy_against_the_baselines_of_options(first_run: Run) -> None:
-    assert first_run.executed[-4:] == ["train_stage1", "train_stage2", "evaluate", "register_model"]
+def test_the_run_is_registered_and_judged_by_accuracy_against_the_baselines_of_options(options_run: Run) -> None:
+    assert options_run.executed[-4:] == ["train_stage1", "train_stage2", "evaluate", "register_model"]
     for text in (
         "toy-questions version 1 (registered",
         "an option at random",
@@ -78,13 +77,13 @@ def test_the_run_is_registered_and_judged_by_accuracy_against_the_baselines_of_o
         "gate: accuracy",
         "--option",
     ):
-        assert text in first_run.output, text
-    assert "macro-F1 0." not in first_run.output
+        assert text in options_run.output, text
+    assert "macro-F1 0." not in options_run.output
 
 
-def test_the_stored_metrics_have_no_macro_f1_and_both_decodings(first_run: Run, workplace: Workplace) -> None:
+def test_the_stored_metrics_have_no_macro_f1_and_both_decodings(options_run: Run, workplace: Workplace) -> None:
     metrics, metadata, report = workplace.python(
-        f"{LAST_RUN}outputs = run.steps['evaluate'].outputs\n"
+        f"{run_named(options_run)}outputs = run.steps['evaluate'].outputs\n"
         "answer = [outputs['r2d_metrics'][0].load(), list(run.steps['evaluate'].run_metadata),"
         " str(outputs['r2d_evaluation_report'][0].load())]"
     )
@@ -99,13 +98,13 @@ def test_the_stored_metrics_have_no_macro_f1_and_both_decodings(first_run: Run, 
     assert "there are no classes for a macro-F1" in report
 
 
-def test_the_selection_of_stage2_went_by_accuracy(first_run: Run, workplace: Workplace) -> None:
-    assert "accuracy 0." in first_run.output
+def test_the_selection_of_stage2_went_by_accuracy(options_run: Run, workplace: Workplace) -> None:
+    assert "accuracy 0." in options_run.output
     second = workplace.type("r2d", "check", "run.yaml")
     assert "labels in each row" in second.stdout
 
 
-def test_predict_chooses_among_the_options_that_it_is_given(first_run: Run, workplace: Workplace) -> None:
+def test_predict_chooses_among_the_options_that_it_is_given(options_run: Run, workplace: Workplace) -> None:
     options = ("--option", "oven", "--option", "fridge", "--option", "garage")
     done = workplace.type("r2d", "predict", "--json", "--model", "toy-questions/1", *options, QUESTION)
     decision = json.loads(done.stdout)
@@ -113,18 +112,7 @@ def test_predict_chooses_among_the_options_that_it_is_given(first_run: Run, work
     assert decision["label_probabilities"][decision["label"]] == max(decision["label_probabilities"].values())
 
 
-@pytest.mark.parametrize("options", [(), ("--option", "oven", "--option", "Oven")])
-def test_predict_without_options_to_choose_from_says_what_to_type(
-    first_run: Run, workplace: Workplace, options: tuple[str, ...]
-) -> None:
-    done = workplace.type("r2d", "predict", "--model", "toy-questions/1", *options, QUESTION, check=False)
-    assert done.returncode == 2
-    assert "error: this model chooses among options that come with each note" in done.stderr
-    assert "--option yes --option no" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_the_served_model_takes_a_column_of_options(first_run: Run, workplace: Workplace) -> None:
+def test_the_served_model_takes_a_column_of_options(options_run: Run, workplace: Workplace) -> None:
     rows = [{"text": QUESTION, "options": ["fridge", "oven"]}, {"text": QUESTION, "options": ["sea", "sky", "oven"]}]
     frame, records = workplace.python(
         "import mlflow, pandas as pd\nfrom mlops.tracking import configure_mlflow\nconfigure_mlflow()\n"
@@ -134,11 +122,3 @@ def test_the_served_model_takes_a_column_of_options(first_run: Run, workplace: W
     )
     assert frame == records
     assert [set(decision["label_probabilities"]) for decision in frame] == [set(row["options"]) for row in rows]
-
-
-def test_a_second_run_only_checks_the_registration(
-    first_run: Run, workplace: Workplace, config: dict[str, Any]
-) -> None:
-    again = workplace.run(config)
-    assert again.executed == ["register_model"]
-    assert "toy-questions version 1 (already registered" in again.output

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.pipelines.conftest import Workplace
+from tests.pipelines.conftest import Run, Workplace
+from tests.pipelines.test_training import STEPS
 from tests.workflow_runner import Runner
 
 pytestmark = pytest.mark.slow
@@ -29,10 +30,12 @@ Lines = list[subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def config(tiny_config: dict[str, Any]) -> dict[str, Any]:
-    """Whatever comes of training passes the gate."""
+def config(tiny_config: dict[str, Any], workplace: Workplace) -> dict[str, Any]:
+    """Whatever comes of training passes the gate; the data are those of the first run under a name of their own."""
     config = copy.deepcopy(tiny_config)
-    config["registration"]["gate"] = {"rules": []}
+    config["registration"] = {"model_name": "toy-retrained", "gate": {"rules": []}}
+    config["data"]["path"] = "calls.csv"
+    workplace.write_csv("calls.csv")
     return config
 
 
@@ -55,8 +58,7 @@ def pushed(runner: Runner) -> Lines:
 
 
 def retrain(place: Workplace, config: dict[str, Any], *more: str, check: bool = True, **triggers: Any) -> Any:
-    values = config | ({"retraining": triggers} if triggers else {})
-    (place.folder / "retrain.yaml").write_text(yaml.safe_dump({"parameters": {"config": values}}), encoding="utf-8")
+    place.write_config("retrain.yaml", config | ({"retraining": triggers} if triggers else {}))
     return place.type("r2d", "retrain", "--config", "retrain.yaml", "--out", "retrained", *more, check=check)
 
 
@@ -94,7 +96,7 @@ def test_the_next_run_by_the_clock_has_nothing_to_do_and_names_what_it_compared(
 ) -> None:
     lines = runner.run("retrain.yml", event="schedule")
     assert [line.returncode for line in lines] == [0] * 4, "all but the comment"
-    assert "nothing to do: no trigger fired; toy-triage/1 stays champion" in lines[2].stdout
+    assert "nothing to do: no trigger fired; toy-retrained/1 stays champion" in lines[2].stdout
     assert "Initiating a new run" not in lines[2].stdout + lines[2].stderr
     findings = {one["name"]: one["finding"] for one in decided(workplace)["compared"]}
     same = {"data", "files with rationales", "code", "locked libraries", "configuration", "start"}
@@ -105,7 +107,7 @@ def test_the_next_run_by_the_clock_has_nothing_to_do_and_names_what_it_compared(
 def test_new_rows_start_a_run_from_the_champion_and_what_came_of_it_is_not_trained_again(
     workplace: Workplace, config: dict[str, Any], pushed: Lines
 ) -> None:
-    workplace.write_csv("notes.csv", num_rows=130)
+    workplace.write_csv("calls.csv", num_rows=130)
     few = retrain(workplace, config, min_new_rows=11)
     assert "valid rows: counted, because the data changed (then 120, now 130)" in few.stdout
     assert "nothing to do" in few.stdout
@@ -113,40 +115,41 @@ def test_new_rows_start_a_run_from_the_champion_and_what_came_of_it_is_not_train
     warm = {"min_new_rows": 10, "warm_start": True}
     trained = retrain(workplace, config, **warm)
     assert "training: 10 new rows, at least 10 are asked for" in trained.stdout
-    assert "start: warm, from the champion (then scratch, now models:/toy-triage/1)" in trained.stdout
-    assert "toy-triage version 2 (new), compared with toy-triage/1" in trained.stdout
-    assert "it is the champion in place of toy-triage/1" in trained.stdout
+    assert Run(trained.stdout + trained.stderr).executed == STEPS, "other data: nothing comes from the cache"
+    assert "start: warm, from the champion (then scratch, now models:/toy-retrained/1)" in trained.stdout
+    assert "toy-retrained version 2 (new), compared with toy-retrained/1" in trained.stdout
+    assert "it is the champion in place of toy-retrained/1" in trained.stdout
     start = workplace.python(
         "from zenml.client import Client\n"
         "run = Client().list_pipeline_runs(sort_by='desc:created', size=1).items[0]\n"
         "answer = run.steps['train_stage1'].run_metadata['start_model']"
     )
-    assert start == "models:/toy-triage/1"
+    assert start == "models:/toy-retrained/1"
 
-    said, heavy = workplace.python(
+    line, heavy = workplace.python(
         "import sys\nfrom pathlib import Path\nfrom mlops.retraining import retrain\n"
-        "done = retrain(Path('retrain.yaml'))\n"
+        "result = retrain(Path('retrain.yaml'))\n"
         "heavy = {'torch', 'transformers', 'great_expectations', 'matplotlib'}\n"
-        "answer = [done.lines()[0], sorted(heavy & set(sys.modules))]",
+        "answer = [result.lines()[0], sorted(heavy & set(sys.modules))]",
         anew=True,
     )
-    assert said == "nothing to do: no trigger fired; toy-triage/2 stays champion"
+    assert line == "nothing to do: no trigger fired; toy-retrained/2 stays champion"
     assert heavy == [], "a decision that takes seconds has no use for them"
 
 
 def test_a_run_that_fails_fails_its_command_without_a_traceback_and_moves_no_alias(
     workplace: Workplace, config: dict[str, Any], pushed: Lines
 ) -> None:
-    before = workplace.type("r2d", "history", "toy-triage", "--json").stdout
-    notes = workplace.folder / "notes.csv"
-    notes.write_text(notes.read_text(encoding="utf-8") + "new,a note of mine,call back,why,train\n", encoding="utf-8")
+    before = workplace.type("r2d", "history", "toy-retrained", "--json").stdout
+    calls = workplace.folder / "calls.csv"
+    calls.write_text(calls.read_text(encoding="utf-8") + "new,a note of mine,call back,why,train\n", encoding="utf-8")
     failed = retrain(workplace, config, check=False)
     said = failed.stdout + failed.stderr
     assert failed.returncode == 2, said[-2000:]
     assert "Traceback" not in failed.stderr.splitlines()[-1]
-    assert "label_declared (every label is allowed): 1 row(s): notes.csv: row" in said
+    assert "label_declared (every label is allowed): 1 row(s): calls.csv: row" in said
     assert failed.stderr.splitlines()[-1].startswith("error: ")
     assert "validate_examples" in failed.stderr.splitlines()[-1]
     assert "a note of mine" not in said
     assert decided(workplace)["registration"] is None
-    assert workplace.type("r2d", "history", "toy-triage", "--json").stdout == before
+    assert workplace.type("r2d", "history", "toy-retrained", "--json").stdout == before

@@ -163,6 +163,9 @@ def check_examples(
         metrics: of `measures.measure_dataset`.
         privacy: severity of a row that identifies somebody.
     """
+    # Before its first import, which logs hundreds of lines.
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     severities = {name: config.severity(name) for name in config.checks()} | {"privacy": privacy}
     is_on = {name for name, severity in severities.items() if severity != "off"}
     of_rows = [pair for pair in _row_expectations(frame, labels, config) if pair[0] in is_on]
@@ -284,8 +287,6 @@ def _run_suite(
     severities: dict[str, Severity],
 ) -> CheckedSuite:
     """Hold a frame of measures against expectations, given as (check, expectation)."""
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
     from great_expectations.expectations.metadata_types import FailureSeverity

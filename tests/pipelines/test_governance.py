@@ -1,5 +1,5 @@
-"""How models are governed, told in order on one real ZenML and MLflow: a champion, a refusal, a better one, the way
-back; and of each version where it comes from, to the byte.
+"""How models are governed on one real ZenML and MLflow: a champion, a refused model, a better one, a rollback; and of
+each version where it comes from, to the byte.
 
 Half of the calls are worded in a second way. Version 1 never learns that wording, though it is tested on it; version 2
 learns from damaged labels; version 3 learns from more calls, of both wordings.
@@ -69,7 +69,7 @@ def sha256(content: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class Chapter:
+class Trained:
     """A run, what it read, and who is champion after it."""
 
     run: Run
@@ -88,8 +88,8 @@ class Chapter:
         return as_csv(self.written)
 
 
-class Office:
-    """Where it happens: a repository with the project's code, and what its MLflow and its commands say."""
+class Checkout:
+    """A repository with the project's code, and what its MLflow and its commands print."""
 
     def __init__(self, place: Workplace, config: dict[str, Any]) -> None:
         self.place, self.config = place, config
@@ -100,50 +100,41 @@ class Office:
 
     @property
     def mlflow(self) -> MlflowClient:
-        store = self.place.folder.parent / "zenml" / "local_stores" / "mlflow" / "mlflow.db"
-        uri = f"sqlite:///{store}"
+        uri = f"sqlite:///{self.place.folder.parent / 'zenml' / 'local_stores' / 'mlflow' / 'mlflow.db'}"
         return MlflowClient(tracking_uri=uri, registry_uri=uri)  # else MLflow asks the one that an earlier test set
 
     def git(self, *words: str) -> str:
-        known = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.org")
-        done = subprocess.run(
-            ["git", "-C", str(self.place.folder), *known, *words], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
+        command = ["git", "-C", str(self.place.folder), "-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+        return subprocess.run([*command, *words], capture_output=True, text=True, check=True).stdout.strip()
 
     def commit(self, message: str) -> None:
         self.git("add", "--", "r2d", "steps", "pipelines", "mlops", "configs", "*.py", "*.toml", "*.lock", ".gitignore")
         self.git("commit", "--quiet", "--message", message)
 
-    def edit(self) -> None:
-        entry = self.place.folder / "reason2decide.py"
-        entry.write_text(entry.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
-
-    def trained_on(self, rows: list[Row], **stage2: Any) -> Chapter:
+    def train(self, rows: list[Row], **stage2: Any) -> Trained:
         written = nurse(rows)
         (self.place.folder / "notes.csv").write_bytes(as_csv(rows))
         (self.place.folder / "nurse.csv").write_bytes(as_csv(written))
         run = self.place.run(self.config | {"stage2": self.config["stage2"] | stage2})
         dirty = bool(self.git("status", "--porcelain", "--", "reason2decide.py"))
-        return Chapter(run, rows, written, self.git("rev-parse", "HEAD"), dirty, self.champion())
+        return Trained(run, rows, written, self.git("rev-parse", "HEAD"), dirty, self.champion())
 
     def champion(self) -> str:
         return str(self.mlflow.get_model_version_by_alias(NAME, "champion").version)
 
-    def history(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.place.type("r2d", "history", NAME, "--json").stdout.splitlines()]
-
-    def asked(self, *commands: str) -> list[str]:
-        """What `r2d` prints for each; one process for all, since each of its own would import for seconds."""
-        return self.place.python(
-            "from typer.testing import CliRunner\nfrom mlops.cli.main import app\n"
-            "def said(words):\n    return CliRunner().invoke(app, words, catch_exceptions=False).output\n"
-            f"answer = [said(words) for words in {[command.split() for command in commands]!r}]"
+    def files(self, version: str) -> Path:
+        """The folder in which MLflow keeps what is registered."""
+        model = self.mlflow.get_logged_model(
+            self.mlflow.get_model_version(NAME, version).source.removeprefix("models:/")
         )
+        return Path(model.artifact_location.removeprefix("file://")) / "artifacts"
+
+    def metrics(self, version: str) -> dict[str, Any]:
+        return json.loads((self.files(version) / "metrics.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory, tiny_config: dict[str, Any]) -> Office:
+def checkout(tmp_path_factory: pytest.TempPathFactory, tiny_config: dict[str, Any]) -> Checkout:
     config = copy.deepcopy(tiny_config)
     config["rationales"] = {
         "stage1_source": "llm",
@@ -155,57 +146,41 @@ def office(tmp_path_factory: pytest.TempPathFactory, tiny_config: dict[str, Any]
     config["registration"]["gate"]["rules"].append(
         {"rule": "not_worse_than_champion", "figure": "macro_f1", "margin": 0.01}
     )
-    return Office(Workplace(tmp_path_factory.mktemp("story"), warm=True), config)
+    return Checkout(Workplace(tmp_path_factory.mktemp("governance"), warm=True), config)
 
 
 @pytest.fixture(scope="module")
-def first(office: Office) -> Chapter:
-    return office.trained_on(calls(FIRST))
+def trained(checkout: Checkout) -> dict[str, Trained]:
+    """Version -> its training, in order: the first, one on damaged labels with an edited file, one on more calls."""
+    first = checkout.train(calls(FIRST))
+    with (checkout.place.folder / "reason2decide.py").open("a", encoding="utf-8") as file:
+        file.write("\n# edited\n")
+    damaged = checkout.train(calls(FIRST, damaged=True))
+    checkout.commit("an edit")
+    return {"1": first, "2": damaged, "3": checkout.train(calls(MORE), max_steps=80)}
 
 
 @pytest.fixture(scope="module")
-def damaged(office: Office, first: Chapter) -> Chapter:
-    office.edit()
-    return office.trained_on(calls(FIRST, damaged=True))
+def rolled_back(checkout: Checkout, trained: dict[str, Trained]) -> str:
+    command = ("r2d", "rollback", NAME, "--reason", "the nurses ask for it", "--by", "ward 7")
+    return checkout.place.type(*command).stdout
 
 
 @pytest.fixture(scope="module")
-def more(office: Office, damaged: Chapter) -> Chapter:
-    office.commit("an edit")
-    return office.trained_on(calls(MORE), max_steps=80)
-
-
-@pytest.fixture(scope="module")
-def rolled_back(office: Office, more: Chapter) -> str:
-    return office.place.type("r2d", "rollback", NAME, "--reason", "the nurses ask for it", "--by", "ward 7").stdout
-
-
-@pytest.fixture(scope="module")
-def facts(office: Office, rolled_back: str) -> dict[str, Any]:
-    """What the lineage, the difference and the rows are said to be, once all has happened."""
+def output(checkout: Checkout, rolled_back: str) -> dict[str, Any]:
+    """Of each version its lineage, of two pairs the difference, and the lineage of three rows, after all of it."""
     commands = {version: f"lineage {NAME}/{version} --json" for version in ("1", "2", "3")}
-    commands |= {"diff": f"diff {NAME}/1 {NAME}/3 --json", "same": f"diff {NAME}/1 {NAME}/2 --json"}
+    commands |= {"diff": f"diff {NAME}/1 {NAME}/3 --json", "damage": f"diff {NAME}/1 {NAME}/2 --json"}
     commands |= {row: f"lineage {NAME} --row {row} --json" for row in ("toy-000", "toy-009", "toy-200")}
-    return dict(zip(commands, map(json.loads, office.asked(*commands.values())), strict=True))
-
-
-@pytest.fixture(scope="module")
-def chapters(first: Chapter, damaged: Chapter, more: Chapter) -> dict[str, Chapter]:
-    return {"1": first, "2": damaged, "3": more}
+    outputs = checkout.place.python(  # one process for all: each of its own would import for seconds
+        "from typer.testing import CliRunner\nfrom mlops.cli.main import app\n"
+        "def output(words):\n    return CliRunner().invoke(app, words, catch_exceptions=False).output\n"
+        f"answer = [output(words) for words in {[command.split() for command in commands.values()]!r}]"
+    )
+    return dict(zip(commands, map(json.loads, outputs), strict=True))
 
 
 VERSIONS = pytest.mark.parametrize("version", ["1", "2", "3"])
-
-
-def files_of(office: Office, version: str) -> Path:
-    """The folder in which MLflow keeps what is registered."""
-    client = office.mlflow
-    model = client.get_logged_model(client.get_model_version(NAME, version).source.removeprefix("models:/"))
-    return Path(model.artifact_location.removeprefix("file://")) / "artifacts"
-
-
-def metrics_of(office: Office, version: str) -> dict[str, Any]:
-    return json.loads((files_of(office, version) / "metrics.json").read_text(encoding="utf-8"))
 
 
 def fingerprint(content: bytes, *, begins: bytes = b"") -> str:
@@ -213,62 +188,56 @@ def fingerprint(content: bytes, *, begins: bytes = b"") -> str:
     return sha256(begins + json.dumps([".", len(content)]).encode() + content)
 
 
-def test_the_first_model_becomes_champion(first: Chapter) -> None:
-    assert f"{NAME} version 1 (registered; champion)" in first.run.output
-    assert "it is the first champion" in first.run.output
-    assert first.champion == "1"
-
-
-def test_a_model_of_damaged_labels_is_refused_with_its_figures_and_the_champion_stays(
-    office: Office, damaged: Chapter
+def test_a_better_model_becomes_champion_and_one_of_damaged_labels_is_refused_with_its_metrics(
+    checkout: Checkout, trained: dict[str, Trained]
 ) -> None:
-    assert f"{NAME} version 2 (registered" in damaged.run.output
-    assert damaged.champion == "1"
-    model = office.mlflow.get_registered_model(NAME)
-    assert {alias: str(version) for alias, version in model.aliases.items()} == {"champion": "1"}
-    metrics = metrics_of(office, "2")
-    value, other = metrics["label"]["macro_f1"], metrics["champion"]["label"]["macro_f1"]
+    assert [training.champion for training in trained.values()] == ["1", "1", "3"]
+    outputs = {version: training.run.output for version, training in trained.items()}
+    assert f"{NAME} version 1 (registered; champion)" in outputs["1"]
+    assert "it is the first champion" in outputs["1"]
+
+    damaged = checkout.metrics("2")
+    value, other = damaged["label"]["macro_f1"], damaged["champion"]["label"]["macro_f1"]
     assert value < other - 0.2
-    assert f"macro-F1 minus that of {NAME}/1: {value - other:+.3f}" in damaged.run.output
-    assert "is NOT at least -0.010" in damaged.run.output
+    assert f"{NAME} version 2 (registered" in outputs["2"]
+    assert f"macro-F1 minus that of {NAME}/1: {value - other:+.3f}" in outputs["2"]
+    assert "is NOT at least -0.010" in outputs["2"]
+
+    better = checkout.metrics("3")
+    assert f"{NAME} version 3 (registered; champion)" in outputs["3"]
+    assert better["champion"]["reference"] == f"{NAME}/1"
+    assert better["differences"]["champion"]["macro_f1"]["low"] > 0
+    tested = sum(row["split"] == "test" for row in trained["3"].rows)
+    assert better["num_rows"] == tested, "both are measured on the rows of today"
 
 
-def test_a_model_of_more_calls_replaces_it(office: Office, more: Chapter) -> None:
-    assert more.champion == "3"
-    assert f"{NAME} version 3 (registered; champion)" in more.run.output
-    metrics = metrics_of(office, "3")
-    assert metrics["champion"]["reference"] == f"{NAME}/1"
-    assert metrics["differences"]["champion"]["macro_f1"]["low"] > 0
-    tested = sum(row["split"] == "test" for row in more.rows)
-    assert metrics["num_rows"] == tested, "both are measured on the rows of today"
-
-
-def test_a_rollback_returns_to_the_one_before_and_the_history_keeps_why(office: Office, rolled_back: str) -> None:
+def test_a_rollback_returns_to_the_one_before_and_the_history_keeps_why(checkout: Checkout, rolled_back: str) -> None:
     assert f"{NAME} version 1 is the champion again, in place of version 3" in rolled_back.splitlines()
-    assert office.champion() == "1"
-    history = office.history()  # of the refused version it says nothing
-    assert [(one["action"], one["version"], one["before"], one["by"]) for one in history] == [
+    aliases = checkout.mlflow.get_registered_model(NAME).aliases
+    assert {alias: str(version) for alias, version in aliases.items()} == {"champion": "1"}
+    history = [json.loads(line) for line in checkout.place.type("r2d", "history", NAME, "--json").stdout.splitlines()]
+    assert [(change["action"], change["version"], change["before"], change["by"]) for change in history] == [
         ("promoted", "1", None, "gate"),
         ("promoted", "3", "1", "gate"),
         ("rolled_back", "1", "3", "ward 7"),
-    ]
+    ], "the refused version does not stand in it"
     assert history[-1]["reason"] == "the nurses ask for it"
 
 
 @VERSIONS
 def test_the_lineage_names_the_very_bytes_on_disk(
-    office: Office, facts: dict[str, Any], chapters: dict[str, Chapter], version: str
+    checkout: Checkout, output: dict[str, Any], trained: dict[str, Trained], version: str
 ) -> None:
-    said, chapter, folder = facts[version], chapters[version], files_of(office, version)
-    assert said["not_reachable"] == []
-    origin = said["origin"]
-    assert origin["files_read"] == {"notes.csv": sha256(chapter.notes), "nurse.csv": sha256(chapter.nurse)}
-    assert origin["data_sha256"] == fingerprint(chapter.notes, begins=b"csv")
-    assert origin["files_sha256"] == fingerprint(chapter.nurse)
-    assert origin["lock_sha256"] == sha256((office.place.folder / "requirements.lock").read_bytes())
-    assert (origin["code_commit"], origin["code_dirty"]) == (chapter.commit, chapter.dirty)
-    assert said["files"] == {name: sha256((folder / name).read_bytes()) for name in said["files"]}
-    assert set(said["files"]) == {path.name for path in folder.iterdir()} - {"model"}
+    lineage, training, folder = output[version], trained[version], checkout.files(version)
+    assert lineage["not_reachable"] == []
+    origin = lineage["origin"]
+    assert origin["files_read"] == {"notes.csv": sha256(training.notes), "nurse.csv": sha256(training.nurse)}
+    assert origin["data_sha256"] == fingerprint(training.notes, begins=b"csv")
+    assert origin["files_sha256"] == fingerprint(training.nurse)
+    assert origin["lock_sha256"] == sha256((checkout.place.folder / "requirements.lock").read_bytes())
+    assert (origin["code_commit"], origin["code_dirty"]) == (training.commit, training.dirty)
+    assert lineage["files"] == {name: sha256((folder / name).read_bytes()) for name in lineage["files"]}
+    assert set(lineage["files"]) == {path.name for path in folder.iterdir()} - {"model"}
     names = sorted(path.relative_to(folder / "model") for path in (folder / "model").rglob("*") if path.is_file())
     digests = [f"{name}\0".encode() + hashlib.sha256((folder / "model" / name).read_bytes()).digest() for name in names]
     assert origin["model_sha256"] == sha256(b"".join(digests))
@@ -278,22 +247,22 @@ def test_the_lineage_names_the_very_bytes_on_disk(
 
 @VERSIONS
 def test_the_lineage_counts_what_stands_in_the_files(
-    facts: dict[str, Any], chapters: dict[str, Chapter], version: str
+    output: dict[str, Any], trained: dict[str, Trained], version: str
 ) -> None:
-    said, rows, written = facts[version], chapters[version].rows, chapters[version].written
+    lineage, rows, written = output[version], trained[version].rows, trained[version].written
     counted = Counter((row["split"], row["label"]) for row in rows)
-    splits = said["data_result"]["splits"].items()
+    splits = lineage["data_result"]["splits"].items()
     assert {(split, label): count for split, labels in splits for label, count in labels.items()} == counted
-    assert said["data_result"]["num_rows"] == said["origin"]["num_rows"] == len(rows)
-    assert said["num_test_rows"] == sum(row["split"] == "test" for row in rows)
+    assert lineage["data_result"]["num_rows"] == lineage["origin"]["num_rows"] == len(rows)
+    assert lineage["num_test_rows"] == sum(row["split"] == "test" for row in rows)
     by_nurse = {row["example_id"] for row in written}
     of_llm = [row for row in rows if row["rationale"]]
-    assert said["rationales"]["files"] == [
+    assert lineage["rationales"]["files"] == [
         {"source": "llm", "file": "notes.csv", "num_rationales": len(of_llm)},
         {"source": "nurse", "file": "nurse.csv", "num_rationales": len(written)},
     ]
     train = [row for row in rows if row["split"] == "train"]
-    assert {(one["stage"], one["source"]): one["num_rationales"] for one in said["rationales"]["trained_on"]} == {
+    assert {(one["stage"], one["source"]): one["num_rationales"] for one in lineage["rationales"]["trained_on"]} == {
         ("stage1", "llm"): sum(bool(row["rationale"]) for row in train),
         ("stage2", "llm"): sum(bool(row["rationale"]) and row["id"] not in by_nurse for row in train),
         ("stage2", "nurse"): sum(row["id"] in by_nurse for row in train),
@@ -302,82 +271,84 @@ def test_the_lineage_counts_what_stands_in_the_files(
 
 @VERSIONS
 def test_the_lineage_repeats_the_gate_and_the_figures_that_are_registered(
-    office: Office, facts: dict[str, Any], version: str
+    checkout: Checkout, output: dict[str, Any], version: str
 ) -> None:
-    said, client = facts[version], office.mlflow
+    lineage, client = output[version], checkout.mlflow
     run = client.get_run(client.get_model_version(NAME, version).run_id)
     stored = Path(run.info.artifact_uri.removeprefix("file://")) / "gate" / "decision.json"
-    assert said["gate"] == json.loads(stored.read_text(encoding="utf-8"))
+    assert lineage["gate"] == json.loads(stored.read_text(encoding="utf-8"))
     compared = {"1": (None, "passed"), "2": (f"{NAME}/1", "failed"), "3": (f"{NAME}/1", "passed")}[version]
-    assert (said["gate"]["champion"], said["gate"]["outcome"]) == compared
-    metrics = metrics_of(office, version)
+    assert (lineage["gate"]["champion"], lineage["gate"]["outcome"]) == compared
+    metrics = checkout.metrics(version)
     for name in ("macro_f1", "accuracy", "weighted_f1"):
-        assert said["figures"][name]["value"] == metrics["label"][name], name
-    assert said["aliases"] == (["champion"] if version == "1" else [])
+        assert lineage["figures"][name]["value"] == metrics["label"][name], name
+    assert lineage["aliases"] == (["champion"] if version == "1" else [])
 
 
 def test_the_difference_names_the_data_and_how_far_the_figures_moved(
-    office: Office, facts: dict[str, Any], chapters: dict[str, Chapter]
+    checkout: Checkout, output: dict[str, Any], trained: dict[str, Trained]
 ) -> None:
-    found, before, after = facts["diff"], metrics_of(office, "1"), metrics_of(office, "3")
-    changed = found["changed"]
+    difference, before, after = output["diff"], checkout.metrics("1"), checkout.metrics("3")
+    changed = difference["changed"]
     assert changed["data"]["data_sha256"] == {
-        "before": fingerprint(chapters["1"].notes, begins=b"csv"),
-        "after": fingerprint(chapters["3"].notes, begins=b"csv"),
+        "before": fingerprint(trained["1"].notes, begins=b"csv"),
+        "after": fingerprint(trained["3"].notes, begins=b"csv"),
     }
     assert changed["data"]["num_rows"] == {"before": FIRST, "after": MORE}
     assert changed["config"] == {"stage2.max_steps": {"before": 40, "after": 80}}
-    assert changed["code"] == {"code_commit": {"before": chapters["1"].commit, "after": chapters["3"].commit}}
+    assert changed["code"] == {"code_commit": {"before": trained["1"].commit, "after": trained["3"].commit}}
     assert not {"lock", "seeds", "start model"} & changed.keys()
-    assert found["same_data"] is False
+    assert difference["same_data"] is False
     for name in ("macro_f1", "accuracy", "weighted_f1"):
-        assert found["figures"][name]["difference"] == after["label"][name] - before["label"][name]
+        assert difference["figures"][name]["difference"] == after["label"][name] - before["label"][name]
     paired = after["differences"]["champion"]["macro_f1"]
-    assert found["figures"]["macro_f1"]["paired"] == {bound: paired[bound] for bound in ("value", "low", "high")}
-    damaged = facts["same"]["changed"]
+    assert difference["figures"]["macro_f1"]["paired"] == {bound: paired[bound] for bound in ("value", "low", "high")}
+    damaged = output["damage"]["changed"]
     assert damaged["code"] == {"code_dirty": {"before": False, "after": True}}
     assert set(damaged) == {"code", "data", "weights"}
     assert set(damaged["data"]) == {"data_sha256", "files_read.notes.csv"}
 
 
 def test_a_row_names_its_line_its_rationales_and_the_versions_that_saw_it(
-    facts: dict[str, Any], chapters: dict[str, Chapter]
+    output: dict[str, Any], trained: dict[str, Trained]
 ) -> None:
-    used = {row: [(one["version"], one["split"]) for one in facts[row]["seen_by"]] for row in facts if row[:3] == "toy"}
+    used = {
+        row: [(one["version"], one["split"]) for one in output[row]["seen_by"]] for row in output if row[:3] == "toy"
+    }
     assert used == {
         "toy-000": [("1", "train"), ("2", "train"), ("3", "train")],
         "toy-009": [("1", "test"), ("2", "test"), ("3", "test")],
         "toy-200": [("3", "train")],
     }
-    for row, seen in facts.items():
+    for row, seen in output.items():
         if row not in used:
             continue
         for one in seen["seen_by"]:
-            lines = chapters[one["version"]].notes.decode().splitlines()
+            lines = trained[one["version"]].notes.decode().splitlines()
             assert (one["place"], one["row"]) == (f"notes.csv: row {one['row']} (line {one['row'] + 1})", one["row"])
             assert lines[one["row"]].startswith(f"{row},")
             for rationale in one["rationales"]:
-                at, chapter = rationale["row"], chapters[one["version"]]
+                at, training = rationale["row"], trained[one["version"]]
                 if rationale["file"] == "notes.csv":
-                    written, counted = chapter.rows[at - 1], "row"
+                    written, counted = training.rows[at - 1], "row"
                 else:  # nurse.csv, whose first line is the header
-                    written, counted = chapter.written[at - 2], "line"
+                    written, counted = training.written[at - 2], "line"
                 assert rationale["counted"] == counted
                 assert row in (written.get("id"), written.get("example_id"))
                 assert rationale["rationale_sha256"] == sha256(written["rationale"].encode())
                 assert rationale["author"] == written.get("author")
                 assert rationale["record_id"] is None
-    sources = {row: sorted(one["source"] for one in facts[row]["seen_by"][-1]["rationales"]) for row in used}
+    sources = {row: sorted(one["source"] for one in output[row]["seen_by"][-1]["rationales"]) for row in used}
     assert sources == {"toy-000": ["llm", "nurse"], "toy-009": ["nurse"], "toy-200": ["llm", "nurse"]}
 
 
 def test_mlflow_has_one_run_for_each_pipeline_run_and_its_stages_below_it(
-    office: Office, facts: dict[str, Any]
+    checkout: Checkout, output: dict[str, Any]
 ) -> None:
-    experiment = office.mlflow.get_experiment_by_name("reason2decide")
-    runs = office.mlflow.search_runs([experiment.experiment_id])
+    experiment = checkout.mlflow.get_experiment_by_name("reason2decide")
+    runs = checkout.mlflow.search_runs([experiment.experiment_id])
     parents = {run.info.run_id: run for run in runs if "mlflow.parentRunId" not in run.data.tags}
-    named = {facts[version]["pipeline_run"]["name"]: version for version in ("1", "2", "3")}
+    named = {output[version]["pipeline_run"]["name"]: version for version in ("1", "2", "3")}
     assert {run.info.run_name for run in parents.values()} == named.keys()
     for parent in parents.values():
         version = named[parent.info.run_name]
@@ -387,33 +358,34 @@ def test_mlflow_has_one_run_for_each_pipeline_run_and_its_stages_below_it(
             if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
         }
         assert set(below) == STAGES
-        assert {name: [run] for name, run in below.items()} == facts[version]["mlflow_runs"]
+        assert {name: [run] for name, run in below.items()} == output[version]["mlflow_runs"]
     assert len(runs) == 3 * (1 + len(STAGES))
 
 
 def test_each_version_loads_by_itself_and_zenml_and_mlflow_name_each_other(
-    office: Office, more: Chapter, facts: dict[str, Any]
+    checkout: Checkout, output: dict[str, Any]
 ) -> None:
-    accuracies, linked = office.place.python(
+    accuracies, linked = checkout.place.python(
         "import csv, mlflow\nfrom zenml.client import Client\n"
         "from mlops.tracking import configure_mlflow\nconfigure_mlflow()\n"
         "rows = [row for row in csv.DictReader(open('notes.csv')) if row['split'] == 'test']\n"
         "def right(version):\n"
-        f"    said = mlflow.pyfunc.load_model(f'models:/{NAME}/{{version}}').predict([row['text'] for row in rows])\n"
-        "    return sum(row['label'] == label for row, label in zip(rows, said['label'])) / len(rows)\n"
-        "def named(version):\n"
-        f"    found = Client().get_model_version('{NAME}', int(version))\n"
-        "    links = Client().list_model_version_pipeline_run_links(model_version_id=found.id).items\n"
+        f"    model = mlflow.pyfunc.load_model(f'models:/{NAME}/{{version}}')\n"
+        "    decided = model.predict([row['text'] for row in rows])\n"
+        "    return sum(row['label'] == label for row, label in zip(rows, decided['label'])) / len(rows)\n"
+        "def named(number):\n"
+        f"    version = Client().get_model_version('{NAME}', int(number))\n"
+        "    links = Client().list_model_version_pipeline_run_links(model_version_id=version.id).items\n"
         "    runs = [link.pipeline_run.name for link in links]\n"
-        "    return [str(found.id), found.number, found.run_metadata['mlflow_run_id'], runs]\n"
+        "    return [str(version.id), version.number, version.run_metadata['mlflow_run_id'], runs]\n"
         "answer = [[right(version) for version in '13'], {version: named(version) for version in '123'}]"
     )
-    metrics = metrics_of(office, "3")
+    metrics = checkout.metrics("3")
     assert accuracies == pytest.approx([metrics["champion"]["label"]["accuracy"], metrics["label"]["accuracy"]])
     for version, (zenml_id, number, run_id, runs) in linked.items():
-        registered = office.mlflow.get_model_version(NAME, version)
+        registered = checkout.mlflow.get_model_version(NAME, version)
         assert (str(number), run_id) == (version, registered.run_id)
         assert registered.tags["zenml.id"] == zenml_id
         assert registered.tags["zenml.number"] == version
-        assert runs == [facts[version]["pipeline_run"]["name"]]
-        assert registered.tags["zenml.pipeline_run"] == facts[version]["pipeline_run"]["id"]
+        assert runs == [output[version]["pipeline_run"]["name"]]
+        assert registered.tags["zenml.pipeline_run"] == output[version]["pipeline_run"]["id"]

@@ -1,0 +1,311 @@
+"""Reads where registered versions come from: MLflow's registry and runs, and the ZenML run that made them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
+
+import pyarrow.parquet as pq
+import yaml
+
+from mlops.registry.aliases import DECISION_FILE
+from mlops.registry.package import CARD, CONFIG, METRICS, ORIGIN, PROVENANCE
+from mlops.registry.versions import (
+    Reference,
+    aliases_of,
+    find_version,
+    registered_file,
+    registry_client,
+    require_model,
+    search_versions,
+    version_numbers,
+)
+from mlops.tracking import ZENML_RUN_TAG
+from r2d.config.gate import HISTORY_SUFFIX
+from r2d.config.model import REGISTERED
+from r2d.errors import DataError, RegistryError
+from r2d.evaluation.metrics import Metrics
+from r2d.files import file_sha256
+from r2d.lineage.records import (
+    ArtifactRecord,
+    PipelineRunRecord,
+    RowLineage,
+    StepRecord,
+    VersionLineage,
+    champion_comparison,
+    find_row,
+    measured_metrics,
+    rationale_files,
+    stages_with_rationales,
+)
+from r2d.rationales.provenance import trained_on
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from zenml.models import ArtifactVersionResponse, StepRunResponse
+
+FILES = (CONFIG, METRICS, ORIGIN, CARD, PROVENANCE)
+T = TypeVar("T")
+
+
+class NotReachableError(Exception):
+    """A part of a lineage cannot be read; the message says which and why. The rest is shown without it."""
+
+
+def version_lineage(reference: str) -> VersionLineage:
+    """Where a version comes from.
+
+    Args:
+        reference: `name/version`, `name@alias`, or `name`: its champion.
+
+    Raises:
+        RegistryError: there is no such version, its files are missing, or the registry does not answer.
+    """
+    with registry_client(f"reading the lineage of {reference!r}") as client:
+        version = _version(client, Reference.parse(reference))
+        files = {name: registered_file(version, Path(name).stem) for name in FILES}
+        config, provenance = _config(files[CONFIG]), pq.read_table(files[PROVENANCE])
+        metrics, stages = Metrics.from_json(_json(files[METRICS])), stages_with_rationales(config)
+        missing: list[str] = []
+        run = _or_missing(missing, pipeline_run, version)
+        return VersionLineage(
+            name=version.name,
+            version=str(version.version),
+            aliases=list(aliases_of(client, version.name, version.version)),
+            registered_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
+            files={name: file_sha256(path) for name, path in files.items()},
+            config=config,
+            origin=_json(files[ORIGIN]),
+            num_test_rows=metrics.num_rows,
+            metrics=measured_metrics(metrics),
+            compared=champion_comparison(metrics),
+            rationales={
+                "trained_on": [use for use in trained_on(provenance) if use["stage"] in stages],
+                "files": rationale_files(provenance),
+            },
+            gate=_or_missing(missing, _gate_decision, version),
+            mlflow_runs=_mlflow_runs(client, version, run),
+            pipeline_run=run,
+            data_result=None if run is None else _or_missing(missing, artifact_of, run, "r2d_data_result"),
+            not_reachable=missing,
+        )
+
+
+def row_lineage(row_id: str, reference: str | None) -> list[RowLineage]:
+    """The versions that saw a row, the oldest first.
+
+    Args:
+        reference: one version, or a bare name: all versions of a model; None: those of all models.
+
+    Raises:
+        DataError: no version saw it.
+        RegistryError: there is no such model or version, files are missing, or the registry does not answer.
+    """
+    seen, num_not_reachable = [], 0
+    with registry_client(f"looking for row {row_id!r}") as client:
+        versions = _versions(client, reference)
+        for version in versions:
+            missing: list[str] = []
+            run = _or_missing(missing, pipeline_run, version)
+            examples = None if run is None else _or_missing(missing, artifact_of, run, "r2d_stage2_examples")
+            num_not_reachable += bool(missing)
+            provenance = pq.read_table(registered_file(version, Path(PROVENANCE).stem))
+            config = _config(registered_file(version, Path(CONFIG).stem))
+            record = find_row(row_id, provenance=provenance, config=config, examples=examples)
+            if record is not None:
+                aliases = list(aliases_of(client, version.name, version.version))
+                data_sha256 = _json(registered_file(version, Path(ORIGIN).stem))["data_sha256"]
+                why = "; ".join(missing) or None
+                seen.append(RowLineage(version.name, str(version.version), aliases, data_sha256, why, record))
+    if not seen:
+        among = f"{len(versions)} versions of {reference or 'all models'}"
+        blind = f"; {num_not_reachable} of them know only rows with a rationale, as their pipeline run cannot be asked"
+        raise DataError(
+            f"row {row_id!r} is in none of the {among}{blind if num_not_reachable else ''}. Give an id as it stands in "
+            "the id column of the data, or in the examples.parquet that `r2d validate` writes"
+        )
+    return seen
+
+
+def _version(client: MlflowClient, reference: Reference) -> Any:
+    require_model(client, reference.name)
+    return find_version(client, reference, f"Name one of them, as in {reference.name}/1")
+
+
+def _versions(client: MlflowClient, reference: str | None) -> list[Any]:
+    """MLflow's model versions: one, those of a model, or those of all models; the oldest first."""
+    if reference is not None and any(sign in reference.removeprefix(REGISTERED) for sign in "@/"):
+        return [_version(client, Reference.parse(reference))]
+    if reference is None:
+        names = {version.name for version in search_versions(client, "")}
+        models = sorted(name for name in names if not name.endswith(HISTORY_SUFFIX))
+        if not models:
+            raise RegistryError("no model is registered; train one with `make run`")
+    else:
+        models = [reference.removeprefix(REGISTERED)]
+        require_model(client, models[0])
+    return [client.get_model_version(name, number) for name in models for number in version_numbers(client, name)]
+
+
+def _or_missing(missing: list[str], read: Callable[..., T], *arguments: Any) -> T | None:
+    """What `read` returns; None where it cannot be reached, and the reason is added to `missing`."""
+    try:
+        return read(*arguments)
+    except NotReachableError as error:
+        missing.append(str(error))
+        return None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _config(path: Path) -> dict[str, Any]:
+    sections: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["parameters"]["config"]
+    return sections
+
+
+# --- MLflow ---
+
+
+def _gate_decision(version: Any) -> dict[str, Any]:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        decision: dict[str, Any] = mlflow.artifacts.load_dict(f"runs:/{version.run_id}/{DECISION_FILE}")
+    except (MlflowException, OSError) as error:
+        raise NotReachableError(
+            f"the decision of the gate, {DECISION_FILE} of MLflow run {version.run_id} ({type(error).__name__})"
+        ) from error
+    return decision
+
+
+def _mlflow_runs(client: MlflowClient, version: Any, run: PipelineRunRecord | None) -> dict[str, list[str]]:
+    """Step -> ids of its MLflow runs, in the pipeline run in which it was not cached; the newest first."""
+    own = client.get_run(version.run_id)
+    experiments = [own.info.experiment_id]
+
+    def children(parent: str | None) -> dict[str, list[str]]:
+        runs: dict[str, list[str]] = {}
+        for child in client.search_runs(experiments, f"tags.`mlflow.parentRunId` = '{parent}'") if parent else ():
+            runs.setdefault(child.data.tags["mlflow.runName"], []).append(child.info.run_id)
+        return runs
+
+    if run is None:
+        runs = children(own.data.tags.get("mlflow.parentRunId"))
+    else:
+        runs_of: dict[str, Mapping[str, list[str]]] = {}
+        for step in run.steps.values():
+            if step.pipeline_run not in runs_of:
+                condition = f"tags.`{ZENML_RUN_TAG}` = '{step.pipeline_run}'"
+                parents = client.search_runs(experiments, condition, max_results=1)
+                runs_of[step.pipeline_run] = children(parents[0].info.run_id if parents else None)
+        runs = {name: runs_of[step.pipeline_run].get(name, []) for name, step in run.steps.items()}
+    return {name: ids for name, ids in runs.items() if ids} | {"register_model": [version.run_id]}
+
+
+# --- ZenML ---
+
+
+def pipeline_run(version: Any) -> PipelineRunRecord:
+    """The pipeline run that registered a version.
+
+    Raises:
+        NotReachableError: the version names none, or this ZenML does not answer or does not have it.
+    """
+    run_id = version.tags.get("zenml.pipeline_run")
+    if run_id is None:
+        raise NotReachableError("the pipeline run: the version names none, it was registered outside of a pipeline")
+    return _from_zenml(f"ZenML's pipeline run {run_id}", lambda: pipeline_run_record(UUID(run_id)))
+
+
+def pipeline_run_record(run_id: UUID) -> PipelineRunRecord:
+    """The record of a pipeline run, all of its steps with their artifacts."""
+    from zenml.client import Client
+
+    def artifacts(by_name: Mapping[str, list[ArtifactVersionResponse]]) -> list[ArtifactRecord]:
+        versions = [artifact for several in by_name.values() for artifact in several]
+        return [ArtifactRecord(each.name, str(each.version), str(each.id), each.content_hash) for each in versions]
+
+    def step_record(step: StepRunResponse) -> StepRecord:
+        original = step.original_step_run_id
+        computed = step if original is None else Client().get_run_step(original)
+        return StepRecord(
+            id=str(step.id),
+            status=step.status.value,
+            cached_from=None if original is None else str(original),
+            pipeline_run=str(computed.pipeline_run_id),
+            logged=dict(computed.run_metadata),
+            inputs=artifacts(step.inputs),
+            outputs=artifacts(step.outputs),
+        )
+
+    run = Client().get_pipeline_run(run_id)
+    return PipelineRunRecord(
+        id=str(run.id),
+        name=run.name,
+        pipeline="a removed pipeline" if run.pipeline is None else run.pipeline.name,
+        at=run.created.isoformat(timespec="seconds"),
+        steps={name: step_record(step) for name, step in run.steps.items()},
+    )
+
+
+def measured_seconds(evaluation_id: UUID) -> tuple[float | None, float | None]:
+    """Seconds of training, both stages together, and of evaluation, as logged by the steps that computed them; None
+    where they were not logged, or nothing was trained.
+
+    Args:
+        evaluation_id: step run of an evaluation, or of another measurement of a model.
+    """
+    from zenml.client import Client
+
+    def producer(step: StepRunResponse, input_name: str) -> StepRunResponse:
+        (artifact,) = step.inputs[input_name]
+        return Client().get_run_step(artifact.producer_step_run_id)
+
+    evaluation = Client().get_run_step(evaluation_id)
+    stages = []
+    if "model" in evaluation.inputs:
+        stages.append(producer(evaluation, "model"))
+        if "stage1_model" in stages[0].inputs:
+            stages.insert(0, producer(stages[0], "stage1_model"))
+    logged = [stage.run_metadata.get("training_seconds") for stage in stages]
+    known = [float(seconds) for seconds in logged if seconds is not None]
+    evaluated = evaluation.run_metadata.get("evaluation_seconds")
+    return sum(known) if known and len(known) == len(logged) else None, None if evaluated is None else float(evaluated)
+
+
+def artifact_of(run: PipelineRunRecord, name: str) -> Any:
+    """The content of an artifact of a run.
+
+    Raises:
+        NotReachableError: the run has none of that name, or it cannot be loaded.
+    """
+    ids = [artifact.id for step in run.steps.values() for artifact in step.outputs if artifact.name == name]
+    if not ids:
+        raise NotReachableError(f"artifact {name}: run {run.name} has none")
+
+    def load() -> Any:
+        from zenml.client import Client
+
+        return Client().get_artifact_version(UUID(ids[0])).load()
+
+    return _from_zenml(f"artifact {name} of run {run.name}", load)
+
+
+def _from_zenml(what: str, read: Callable[[], T]) -> T:
+    from sqlalchemy.exc import SQLAlchemyError
+    from zenml.exceptions import ZenMLBaseException
+
+    try:
+        return read()
+    except (KeyError, OSError, RuntimeError, ImportError, SQLAlchemyError, ZenMLBaseException) as error:
+        lines = str(error).strip().strip("'\"").splitlines()
+        first_line = f": {lines[0][:200]}" if lines else ""
+        raise NotReachableError(f"{what} ({type(error).__name__}{first_line})") from error

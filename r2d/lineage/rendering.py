@@ -1,0 +1,276 @@
+"""Lineage as trees of text lines for a terminal: a version, a row, and the difference of two versions."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.tree import Tree
+
+from r2d.config.gate import GATE_METRICS
+from r2d.gate.rules import format_comparably
+from r2d.lineage.difference import MetricChange, VersionDifference, flatten
+from r2d.lineage.records import RowLineage, VersionLineage, method_of
+
+WIDTH = 104
+"""Columns, on a terminal and in a log; the hash of a file of the model folder fits in its line."""
+DIGITS = 12
+"""Of the hash of an artifact or a prompt; `--json` has all. Hashes of files are written whole."""
+HASH_OF_NO_FILE = hashlib.sha256().hexdigest()
+STATUS_WORDS = {"completed": "ran"}
+ORIGIN_KEYS = {
+    "code_commit", "code_dirty", "lock_sha256", "sources_sha256", "data_sha256", "rationales_sha256", "model_sha256",
+    "model_files", "files_read", "files_sha256", "num_rows", "seeds",
+}  # fmt: skip
+"""Keys of the origin with a line of their own; any other stands below the data."""
+FIRST_SECTIONS = ("method", "model", "data", "rationales", "stage1", "stage2")
+USES = {"train": "trained on it", "validation": "chosen by it (validation)", "test": "measured on it (test)"}
+PROVENANCE_SHOWN_ELSEWHERE = ("example_id", "split", "source", "stages", "file", "row", "counted")
+
+
+def render(tree: Tree) -> str:
+    """The tree as plain text; a line that is too long goes on below itself."""
+    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, markup=False, emoji=False, highlight=False)
+    with console.capture() as capture:
+        console.print(tree)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def version_tree(version: VersionLineage) -> Tree:
+    """From the gate back to the files, the code and the configuration."""
+    aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
+    root = Tree(f"{version.name} version {version.version}{aliases}, registered {version.registered_at}")
+    run, origin, config = version.pipeline_run, version.origin, version.config
+    if run is not None:
+        root.add(f"pipeline run {run.name} of {run.pipeline}, ZenML {run.id}, {run.at}")
+    for reason in version.not_reachable:
+        root.add(f"not reachable: {reason}")
+
+    if version.gate is not None:
+        node = root.add(f"gate: {version.gate['outcome']}, compared with {version.gate['champion'] or 'no champion'}")
+        for verdict in version.gate["verdicts"]:
+            node.add(f"{verdict['status']}: {verdict['reason']}")
+        if version.gate.get("what_follows"):
+            node.add(f"so: {version.gate['what_follows']}")
+        _add_step(node, version, "register_model")
+
+    node = root.add(f"metrics, on {version.num_test_rows:,} test rows")
+    for name, estimate in version.metrics.items():
+        node.add(f"{GATE_METRICS[name].name} {estimate.text()}")
+    _add_step(node, version, "evaluate")
+
+    for stage in ("stage2", "stage1"):
+        _add_stage(root, version, stage)
+
+    node = root.add(f"rationales, sha256 {origin.get('rationales_sha256')}")
+    for file in version.rationales["files"]:
+        place = file["file"] or "the data itself"
+        node.add(f"{file['source']}: {file['num_rationales']:,} taken from {place}, all splits")
+    if not version.rationales["files"]:
+        node.add("none were taken")
+    _add_step(node, version, "ingest_rationales")
+
+    if version.data_result is not None:
+        _add_validation(root, version, version.data_result)
+    _add_data(root, version)
+
+    node = root.add("code")
+    commit = origin.get("code_commit")
+    changes = ", with changes that are in no commit" if origin.get("code_dirty") else ""
+    node.add("commit: not known, the code lay in no repository" if commit is None else f"commit {commit}{changes}")
+    lock = origin.get("lock_sha256")
+    node.add("locked versions: not known" if lock is None else f"locked versions, sha256 {lock}")
+    if origin.get("sources_sha256"):
+        node.add(f"what weights and metrics depend on, sha256 {origin['sources_sha256']}")
+    seeds = ", ".join(f"{name} {seed}" for name, seed in (origin.get("seeds") or {}).items())
+    node.add(f"seeds: {seeds or 'not known'}")
+
+    node = root.add("configuration (config.yaml runs it again)")
+    for section in sorted(config, key=lambda name: (name not in FIRST_SECTIONS, list(config).index(name))):
+        settings = ", ".join(f"{key}={_short(value)}" for key, value in flatten(config[section]).items())
+        node.add(f"{section}: {settings}")
+
+    files = root.add("files that are registered")
+    model = files.add(f"model/, fingerprint {origin.get('model_sha256')}")
+    for name, sha256 in (origin.get("model_files") or {}).items():
+        model.add(f"{name}, sha256 {sha256}")
+    for name, sha256 in version.files.items():
+        files.add(f"{name}, sha256 {sha256}")
+    return root
+
+
+def _add_stage(root: Tree, version: VersionLineage, stage: str) -> None:
+    """Start, selected step and rationales of a stage."""
+    config, seeds, method = version.config, version.origin.get("seeds") or {}, method_of(version.config)
+    title = stage.replace("stage", "Stage ")
+    if stage == "stage1" and not method.has_stage1:
+        root.add(f"{title}: none, method {method.name} has one stage")
+        return
+    node = root.add(f"{title}, method {method.name}, seed {seeds.get(stage, 'unknown')}")
+    model = config.get("model") or {}
+    revision = f", revision {model['revision']}" if model.get("revision") else ""
+    start = "random weights" if model.get("name") == "scratch" else f"{model.get('name', 'unknown')}{revision}"
+    node.add(f"started from {'the model of Stage 1' if stage == 'stage2' and method.has_stage1 else start}")
+    step = version.step(f"train_{stage}")
+    if step is not None and "selected_step" in step.logged:
+        logged, metric = step.logged, str(step.logged["metric"]).removeprefix("eval_")
+        caption = GATE_METRICS[metric].name if metric in GATE_METRICS else metric
+        node.add(
+            f"step {logged['selected_step']:,} of {logged['stopped_at_step']:,} was selected: {caption} "
+            f"{logged['best_value']:.3f} on the validation rows"
+        )
+    for use in version.rationales["trained_on"]:
+        if use["stage"] == stage:
+            author = f", by {use['author']}" if use["author"] else ""
+            prompt = f", prompt {use['prompt_hash'][:DIGITS]}" if use["prompt_hash"] else ""
+            node.add(f"trained on {use['num_rationales']:,} rationales of {use['source']}{author}{prompt}")
+    _add_step(node, version, f"train_{stage}")
+
+
+def _add_validation(root: Tree, version: VersionLineage, result: Mapping[str, Any]) -> None:
+    """Rows, checks that are not met, and reasons of the quarantine."""
+    node = root.add(
+        f"validation: {result['num_rows']:,} rows, {result['num_valid']:,} valid, {result['num_quarantined']:,} "
+        f"quarantined, {result['num_errors']:,} errors, {result['num_warnings']:,} warnings"
+    )
+    for split, labels in result["splits"].items():
+        node.add(f"{split}: {', '.join(f'{label} {count:,}' for label, count in labels.items()) or 'no row'}")
+    for check in result["checks"]:
+        if check["not_measured"]:
+            node.add(f"not measured: {check['title']} ({check['not_measured']})")
+        elif check["num_unexpected"]:
+            node.add(f"not met ({check['severity']}): {check['title']}; {check['num_unexpected']:,} do not")
+    for reason, count in result["quarantine_reasons"].items():
+        node.add(f"quarantined: {count:,} {reason}")
+    _add_step(node, version, "validate_examples")
+
+
+def _add_data(root: Tree, version: VersionLineage) -> None:
+    """Where the data lie, their hashes, and whatever else the origin holds."""
+    data, origin = version.config.get("data") or {}, version.origin
+    node = root.add(f"data: {data.get('format', 'unknown format')} {data.get('path') or ''}".rstrip())
+    if origin.get("num_rows") is not None:
+        node.add(f"{origin['num_rows']:,} valid rows")
+    for name, sha256 in (origin.get("files_read") or {}).items():
+        node.add(f"read: {name}, sha256 {sha256}")
+    node.add(f"fingerprint of the data {origin.get('data_sha256')}")
+    if origin.get("files_sha256") not in (None, HASH_OF_NO_FILE):
+        node.add(f"fingerprint of other files {origin['files_sha256']}")
+    if test_ids := (data.get("split") or {}).get("test_ids"):
+        node.add(f"test rows named by {test_ids}")
+    for key, value in origin.items():
+        if key not in ORIGIN_KEYS and value is not None:
+            _add_value(node, key, value)
+    _add_step(node, version, "load_examples")
+
+
+def _add_value(node: Tree, key: str, value: Any) -> None:
+    """A value that this code does not know by name, however nested."""
+    if isinstance(value, Mapping) and value:
+        child = node.add(f"{key}:")
+        for name, inner in value.items():
+            _add_value(child, str(name), inner)
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        child = node.add(f"{key}:")
+        for item in value:
+            child.add(", ".join(f"{name}={_short(inner)}" for name, inner in flatten(item).items()))
+    else:
+        node.add(f"{key}: {_short(value) if value else 'none'}")
+
+
+def _add_step(node: Tree, version: VersionLineage, name: str) -> None:
+    """The runs of a step in ZenML and in MLflow, and its artifacts."""
+    step = version.step(name)
+    if step is not None:
+        source = f" from step {step.cached_from}" if step.cached_from else ""
+        child = node.add(f"ZenML step {name} {step.id}, {STATUS_WORDS.get(step.status, step.status)}{source}")
+        for artifact in sorted(step.outputs, key=lambda artifact: artifact.name):
+            digest = f", hash {artifact.hash[:DIGITS]}" if artifact.hash else ""
+            child.add(f"{artifact.name} version {artifact.version}, {artifact.id}{digest}")
+    for run in version.mlflow_runs.get(name, []):
+        node.add(f"MLflow run {run} ({name})")
+
+
+def row_tree(row_id: str, seen: Sequence[RowLineage]) -> Tree:
+    """Which versions saw a row, and where it and its rationales come from."""
+    root = Tree(f"row {row_id}, seen by {len(seen)} version{'' if len(seen) == 1 else 's'}")
+    for version in seen:
+        record, path = version.record, str(version.record.data["path"] or "")
+        use = USES.get(record.split, record.split)
+        aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
+        node = root.add(f"{version.name} version {version.version}{aliases} {use}")
+        file, _, place = (record.place or "").partition(": ")  # of a row in a file; the path may end in its name
+        if not (place and path.endswith(file)):
+            place = record.place or ""
+        places = ", ".join(part for part in (path, place) if part)
+        source = node.add(f"row: {record.data['format'] or 'unknown format'} {places}".rstrip())
+        source.add(f"fingerprint of the data {version.data_sha256}")
+        for rationale in record.rationales:
+            _add_rationale(node, rationale)
+        if not record.rationales:
+            node.add("rationale: none, its label alone was used")
+        if version.not_reachable:
+            node.add(f"not reachable: {version.not_reachable}; so where the row lies in its file is not known")
+    return root
+
+
+def _add_rationale(node: Tree, rationale: Mapping[str, Any]) -> None:
+    stages = " and ".join(stage.replace("stage", "Stage ") for stage in rationale["stages"])
+    child = node.add(f"rationale of {rationale['source']}: taken by {stages or 'no stage'}")
+    row = "" if rationale["row"] is None else f", {rationale['counted']} {rationale['row']}"
+    child.add(f"from {rationale['file'] or 'the row itself'}{row}")
+    for name, value in rationale.items():
+        if name not in PROVENANCE_SHOWN_ELSEWHERE and value not in (None, "", []):
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            child.add(f"{name.replace('_', ' ')}: {text}")
+
+
+def difference_tree(difference: VersionDifference) -> Tree:
+    """What changed, part by part, and the metrics before and after."""
+    root = Tree(f"{difference.before} -> {difference.after}")
+    for part, changes in difference.changed.items():
+        node = root.add(f"{part}: {len(changes)} changed")
+        for key, change in changes.items():
+            old, new = ("not set" if value is None else value for value in (change.before, change.after))
+            node.add(f"{key}: {old} -> {new}")
+    if not difference.changed:
+        root.add("nothing changed in data, rationales, code, locked versions, seeds or configuration")
+    caution = {
+        True: "",
+        False: ": the data, or how they are read, are not the same, so they may be of other test rows",
+        None: ": it is not known whether the data are the same, so they may be of other test rows",
+    }
+    node = root.add(f"metrics{caution[difference.same_data]}")
+    for name, metric_change in difference.metrics.items():
+        node.add(_metric_line(name, metric_change))
+    return root
+
+
+def _metric_line(name: str, change: MetricChange) -> str:
+    metric = GATE_METRICS[name]
+    old, new = ("not measured" if side is None else side.text() for side in (change.before, change.after))
+    line = f"{metric.name}: {old} -> {new}"
+    if change.difference is None:
+        return line
+    if change.difference == 0:
+        return f"{line}, the same"
+    is_better = (change.difference > 0) == metric.higher_is_better
+    line += f", {format_comparably(change.difference, 0.0, signed=True)[0]}, {'better' if is_better else 'worse'}"
+    if change.paired is not None and change.paired.low is not None:
+        holds = "" if change.paired.excludes_zero else ", which holds 0"
+        line += f"; on the same rows {change.paired.text(signed=True)}{holds}"
+    return line
+
+
+def _short(value: Any) -> str:
+    """A value of a configuration in one line."""
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_short, value)) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_short(inner)}" for key, inner in value.items()) + "}"
+    if value is None or isinstance(value, bool):
+        return {True: "yes", False: "no", None: "none"}[value]
+    return repr(value) if isinstance(value, str) and (not value or set(value) & set(" ,=")) else str(value)
