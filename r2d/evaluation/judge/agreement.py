@@ -90,14 +90,16 @@ def read_human_scores(path: Path, rubric: Rubric) -> list[HumanScore]:
     for number, line in lines:
         values = {name: (line[name] or "").strip() for name in COLUMNS}
         criterion, score = values["criterion"], values["score"]
+        allowed = anchors.get(criterion, list(anchors))
+        fault = ""
         if empty := [name for name in COLUMNS if not values[name]]:
-            faults.append(f"  line {number}: {', '.join(empty)} is empty")
+            fault = f"{', '.join(empty)} is empty"
         elif criterion not in anchors:
-            allowed = ", ".join(anchors)
-            faults.append(f"  line {number}: criterion {_show(criterion)} is not in the rubric; allowed: {allowed}")
-        elif score not in anchors[criterion]:
-            allowed = ", ".join(anchors[criterion])
-            faults.append(f"  line {number}: score {_show(score)} is no anchor of {criterion}; allowed: {allowed}")
+            fault = f"criterion {_show(criterion)} is not in the rubric; allowed: {', '.join(allowed)}"
+        elif score not in allowed:
+            fault = f"score {_show(score)} is no anchor of {criterion}; allowed: {', '.join(allowed)}"
+        if fault:
+            faults.append(f"  line {number}: {fault}")
         else:
             scores.append(HumanScore(values["id"], criterion, int(score), values["rater"], line.get("rationale")))
     counts = Counter((score.id, score.criterion, score.rater) for score in scores)
@@ -136,28 +138,26 @@ def _criterion_agreement(
     criterion: Criterion, human: Sequence[HumanScore], scored: Sequence[RowScores], config: IntervalsConfig
 ) -> CriterionAgreement:
     by_row: dict[str, list[int]] = defaultdict(list)
-    for score in human:
-        if score.criterion == criterion.id:
-            by_row[score.id].append(score.score)
+    for score in (score for score in human if score.criterion == criterion.id):
+        by_row[score.id].append(score.score)
     judged = [item for item in scored if item.criterion.id == criterion.id and item.numbers]
     pairs = [item for item in judged if item.row.id in by_row]
-    estimates: dict[str, IntervalEstimate | None] = {}
-    undefined = dict.fromkeys(METRICS, "no rationale has both scores")
+    estimates: dict[str, IntervalEstimate] = {}
+    why = "no rationale has both scores"
     if pairs:
         judge = [float(item.median or 0.0) for item in pairs]
         people = [float(median(by_row[item.row.id])) for item in pairs]
-        found = agreement_metrics(judge, people, group_of_rows([item.row for item in pairs]), config)
+        estimates = agreement_metrics(judge, people, group_of_rows([item.row for item in pairs]), config)
         constant = [who for who, values in (("the judge", judge), ("the people", people)) if len(set(values)) == 1]
         why = f"{' and '.join(constant)} gave one score to all"
-        undefined = {name: why for name, estimate in found.items() if estimate.value is None}
-        estimates = {name: estimate for name, estimate in found.items() if name not in undefined}
+    defined = {name: estimate for name, estimate in estimates.items() if estimate.value is not None}
     return CriterionAgreement(
         id=criterion.id,
         num_pairs=len(pairs),
         num_only_judge=len(judged) - len(pairs),
         num_only_human=len(by_row) - len(pairs),
-        undefined=undefined,
-        **estimates,
+        undefined={name: why for name in METRICS if name not in defined},
+        **defined,
     )
 
 

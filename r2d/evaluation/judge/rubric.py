@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, get_args
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from r2d.config.section import Name, Section, fault_lines
-from r2d.errors import ConfigError
+from r2d.config.section import Name, Section, parse_section
 from r2d.files import read_yaml
 
 Input = Literal["note", "decision", "rationale", "reference"]
@@ -87,9 +85,12 @@ class Rubric(Section):
 
     @field_validator("criteria")
     @classmethod
-    def _asks_something(cls, criteria: tuple[Criterion, ...]) -> tuple[Criterion, ...]:
+    def _are_told_apart(cls, criteria: tuple[Criterion, ...]) -> tuple[Criterion, ...]:
         if not criteria:
             raise ValueError("found none; name at least one criterion")
+        ids = [criterion.id for criterion in criteria]
+        if twice := sorted({name for name in ids if ids.count(name) > 1}):
+            raise ValueError(f"id {', '.join(map(repr, twice))} occurs more than once; name each once")
         return criteria
 
     @property
@@ -111,22 +112,4 @@ def load_rubric(path: Path) -> Rubric:
     Raises:
         ConfigError: the file cannot be read; or names every fault with its key, what was found and what is allowed.
     """
-    values = read_yaml(path)
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected the keys {', '.join(Rubric.model_fields)}; found {type(values).__name__}")
-    # Looked for in the raw values, so that repeated ids are named beside the faults of the criteria.
-    criteria = values.get("criteria")
-    ids = [str(item.get("id")) for item in criteria if isinstance(item, dict)] if isinstance(criteria, list) else []
-    faults = [
-        f"  criteria: id {name!r} occurs {count} times; name each once"
-        for name, count in Counter(ids).items()
-        if count > 1 and name != "None"
-    ]
-    try:
-        rubric = Rubric.model_validate(values)
-    except ValidationError as error:
-        faults = [*fault_lines(error, Rubric), *faults]
-    if faults:
-        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        raise ConfigError("\n".join([f"{path}: {count}", *faults]))
-    return rubric
+    return parse_section(Rubric, read_yaml(path), where=str(path))

@@ -104,19 +104,17 @@ def parse_scores(text: str, criteria: Sequence[Criterion], reasoning_tags: tuple
                 stated[key].add(value if isinstance(value, int | float) and not isinstance(value, bool) else None)
         if any(stated.values()):
             break
-    if not has_object:
-        return {criterion.id: "no_json" for criterion in criteria}
     scores: dict[str, Score] = {}
     for criterion in criteria:
-        numbers = stated[criterion.id]
+        numbers = list(stated[criterion.id])
         if not numbers:
-            scores[criterion.id] = "not_in_answer"
+            scores[criterion.id] = "not_in_answer" if has_object else "no_json"
         elif len(numbers) > 1:
             scores[criterion.id] = "ambiguous"
-        elif (number := numbers.pop()) is None:
+        elif numbers[0] is None:
             scores[criterion.id] = "no_number"
         else:
-            scores[criterion.id] = int(number) if number in criterion.anchors else "out_of_scale"
+            scores[criterion.id] = int(numbers[0]) if numbers[0] in criterion.anchors else "out_of_scale"
     return scores
 
 
@@ -159,31 +157,29 @@ def row_scores(
     for vote in votes:
         for name, score in vote.scores.items():
             given[vote.row_id, name].append(score)
-    scored = []
-    for row in rows:
-        for criterion in rubric.criteria:
-            scores = tuple(given[row.id, criterion.id])
-            scored.append(RowScores(row, criterion, scores, None if scores else not_sent.get(row.id, "no_reference")))
-    return scored
+    return [
+        RowScores(row, criterion, scores, None if scores else not_sent.get(row.id, "no_reference"))
+        for row in rows
+        for criterion in rubric.criteria
+        for scores in [tuple(given[row.id, criterion.id])]
+    ]
 
 
 def scores_table(scored: Sequence[RowScores]) -> pa.Table:
     """Table of `SCORES_SCHEMA`."""
-    rows = []
-    for item in scored:
-        reasons: set[str] = {*item.missing, *([item.why_not_asked] if item.why_not_asked else [])}
-        rows.append(
-            {
-                "id": item.row.id,
-                "criterion": item.criterion.id,
-                "median": item.median,
-                "mean": item.mean,
-                "num_votes": len(item.numbers),
-                "num_missing": len(item.missing),
-                "votes": [score if isinstance(score, int) else None for score in item.scores],
-                "why_missing": sorted(reasons),
-            }
-        )
+    rows = [
+        {
+            "id": item.row.id,
+            "criterion": item.criterion.id,
+            "median": item.median,
+            "mean": item.mean,
+            "num_votes": len(item.numbers),
+            "num_missing": len(item.missing),
+            "votes": [score if isinstance(score, int) else None for score in item.scores],
+            "why_missing": sorted({*item.missing, *filter(None, [item.why_not_asked])}),
+        }
+        for item in scored
+    ]
     return pa.Table.from_pylist(rows, schema=SCORES_SCHEMA)
 
 
@@ -264,9 +260,9 @@ def criterion_metrics(
     estimates = _estimates(scored, rubric, config)
     metrics = []
     for criterion in rubric.criteria:
-        own = [item for item in scored if item.criterion.id == criterion.id]
-        with_score = [item for item in own if item.numbers]
-        numbers = [number for item in own for number in item.numbers]
+        of_criterion = [item for item in scored if item.criterion.id == criterion.id]
+        with_score = [item for item in of_criterion if item.numbers]
+        numbers = [number for item in of_criterion for number in item.numbers]
         metrics.append(
             CriterionMetrics(
                 id=criterion.id,
@@ -276,12 +272,12 @@ def criterion_metrics(
                 high=criterion.high,
                 passes_from=criterion.passes_from,
                 num_rows=len(with_score),
-                num_rows_without=len(own) - len(with_score),
-                not_asked=dict(Counter(item.why_not_asked for item in own if item.why_not_asked)),
-                missing=dict(Counter(str(reason) for item in own for reason in item.missing)),
+                num_rows_without=len(of_criterion) - len(with_score),
+                not_asked=dict(Counter(item.why_not_asked for item in of_criterion if item.why_not_asked)),
+                missing=dict(Counter(str(reason) for item in of_criterion for reason in item.missing)),
                 num_votes=len(numbers),
                 votes={str(score): numbers.count(score) for score in criterion.anchors},
-                parse=ParseRate.of(own),
+                parse=ParseRate.of(of_criterion),
                 vote_agreement=VoteAgreement.of(with_score),
                 mean=estimates[f"mean/{criterion.id}"] if with_score else None,
                 passing=estimates[f"passing/{criterion.id}"] if with_score else None,

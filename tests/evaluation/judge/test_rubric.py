@@ -40,12 +40,11 @@ def test_every_fault_is_named_at_once_with_key_found_and_allowed(tmp_path: Path)
         tmp_path,
         criterion("Not a key", sees=["note", "refrence"], anchors={1: "a", 3: "b"}),
         criterion("unseen", sees=["note"], passes_from=1),
-        criterion("twice", queston="?"),
-        criterion("twice"),
+        criterion("asked", queston="?"),
         criterion("score", anchors={1: "a", 2: ""}, passes_from=2),
     )
     path.write_text(path.read_text().replace("name: toy", "title: toy"))
-    with pytest.raises(ConfigError, match=r"rubric.yaml: 11 faults") as caught:
+    with pytest.raises(ConfigError, match=r"rubric.yaml: 10 faults") as caught:
         load_rubric(path)
     for part in (
         "  name: missing; add it",
@@ -56,27 +55,32 @@ def test_every_fault_is_named_at_once_with_key_found_and_allowed(tmp_path: Path)
         "  criteria.1.sees: found ['note']; allowed: each of note, decision, rationale, reference once, and rationale",
         "  criteria.1.passes_from: found 1; allowed: 2 to 5",
         "  criteria.2.queston: unknown key (did you mean 'question'?)",
-        "  criteria.4.id: found 'score'; allowed: any other name",
-        "  criteria.4.anchors.2: found ''",
-        "  criteria: id 'twice' occurs 2 times; name each once",
+        "  criteria.3.id: found 'score'; allowed: any other name",
+        "  criteria.3.anchors.2: found ''",
     ):
         assert part in str(caught.value)
 
 
+def test_two_criteria_of_one_id_are_refused(tmp_path: Path) -> None:
+    path = write_rubric(tmp_path, criterion("twice"), criterion("once"), criterion("twice"))
+    with pytest.raises(ConfigError, match=r"criteria: .*id 'twice' occurs more than once; name each once"):
+        load_rubric(path)
+
+
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "cannot be read (No such file"),
         (b"criteria: [", "no YAML in UTF-8, faulty on line 1"),
         (b"\xff", "no YAML in UTF-8"),
-        (b"- a", "expected the keys name, instructions, criteria; found list"),
+        (b"- a", "expected a mapping of sections ['name', 'instructions', 'criteria'], found"),
         (b"name: a\ninstructions: b\ncriteria: []", "criteria: found none; name at least one criterion"),
     ],
 )
-def test_a_file_that_is_no_rubric_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_a_file_that_is_no_rubric_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "rubric.yaml"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"rubric\.yaml") as caught:
         load_rubric(path)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
