@@ -91,18 +91,13 @@ def run_requests(requests: RequestList, answers: Path) -> RunCounts:
         GenerationError: another process writes this file, a budget is spent, or the endpoint fails.
         KeyboardInterrupt, SystemExit: SIGINT or SIGTERM, once the requests in flight are answered.
     """
-    counts = RunCounts(len(requests))
     stop_reason = None
     with Answers(answers, requests.source) as file:
-        missing = []
-        for place, key in enumerate(requests.hashes()):  # makes every prompt, so that a faulty one shows unpaid
-            is_answered = file.settled.get(key)
-            if is_answered is None:
-                missing.append(place)
-            else:
-                counts.num_reused += 1
-                counts.num_answered += is_answered
-                counts.num_failed += not is_answered
+        settled = [file.settled.get(key) for key in requests.hashes()]  # makes every prompt: a faulty one shows unpaid
+        missing = [place for place, is_answered in enumerate(settled) if is_answered is None]
+        counts = RunCounts(
+            len(settled), len(settled) - len(missing), num_answered=settled.count(True), num_failed=settled.count(False)
+        )
         if counts.num_reused:
             logger.info("%s: %d of %d are settled already", answers, counts.num_reused, counts.total)
         if missing:
@@ -259,16 +254,17 @@ class RequestRunner:
             raise Stopped
 
     def _append(self, request: Request, reply: Reply, num_attempts: int, *, is_final: bool = True) -> None:
-        prompt_tokens = output_tokens = 0
-        error = None
+        tokens, error = {"prompt": 0, "output": 0}, None
         if reply.body is None:
             message = "refused; not asked again" if is_final else "out of retries; the next run asks again"
             error = {"code": reply.code, "message": message}
         else:
             usage = reply.body.get("usage")
             usage = usage if isinstance(usage, dict) else {}
-            prompt_tokens = _token_count(usage.get("prompt_tokens"), request.body["messages"])
-            output_tokens = _token_count(usage.get("completion_tokens"), reply.body["choices"])
+            tokens = {
+                "prompt": _token_count(usage.get("prompt_tokens"), request.body["messages"]),
+                "output": _token_count(usage.get("completion_tokens"), reply.body["choices"]),
+            }
         response = {"status_code": reply.status, "request_id": reply.request_id, "body": reply.body}
         line = {
             "id": f"r2d-{uuid.uuid4().hex}",
@@ -279,7 +275,7 @@ class RequestRunner:
             "request_hash": request_hash(request.body),
             "attempts": num_attempts,
             "final": is_final,
-            "tokens": {"prompt": prompt_tokens, "output": output_tokens},
+            "tokens": tokens,
         }
         self.answers.append(self.endpoint.without_key(json.dumps(line)))
 

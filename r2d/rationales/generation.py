@@ -163,8 +163,8 @@ class FewShot:
                 "itself, its group and copies of its note are left out; lower few_shot"
             )
         return [
-            {"text": one.text, "label": one.label, "rationale": one.rationales[self.rationale_source].strip()}
-            for one in drawn.values()
+            {"text": row.text, "label": row.label, "rationale": row.rationales[self.rationale_source].strip()}
+            for row in drawn.values()
         ]
 
     def _point(self, *parts: object) -> int:

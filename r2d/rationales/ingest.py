@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
 import pyarrow as pa
 
@@ -32,13 +32,7 @@ from r2d.data.examples import EXAMPLES_SCHEMA, Example, iterate_examples
 from r2d.errors import DataError
 from r2d.privacy.deidentify import deidentify_texts
 from r2d.rationales.parsing import parse
-from r2d.rationales.provenance import (
-    PROVENANCE_SCHEMA,
-    REJECTED_SCHEMA,
-    provenance_row,
-    rejected_row,
-    with_stages,
-)
+from r2d.rationales.provenance import PROVENANCE_SCHEMA, REJECTED_SCHEMA, provenance_row, rejected_row, with_stages
 from r2d.rationales.quality import QualityChecks
 from r2d.rationales.records import Candidate, Record
 from r2d.rationales.sources import read_source
@@ -46,8 +40,18 @@ from r2d.text import match_label
 
 logger = logging.getLogger(__name__)
 
-Coverage: TypeAlias = dict[str, Any]
-"""Rows with a rationale by split, as JSON: `{train: {num_rows, num_with_rationale, sources: {llm: 7}}, ...}`."""
+
+class SplitCoverage(TypedDict):
+    """How many rows of a split have a rationale."""
+
+    num_rows: int
+    num_with_rationale: int
+    sources: dict[str, int]
+    """Source -> rows that have its rationale."""
+
+
+Coverage: TypeAlias = dict[str, SplitCoverage]
+"""Split -> its coverage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,10 +314,9 @@ def _check(candidates: Sequence[Candidate], source: AnySource, privacy: PrivacyC
         if candidate.accepted:
             rivals.setdefault(str(candidate.example_id), []).append(candidate)
     for of_example in rivals.values():
+        taken = of_example[-1] if source.several == "last" else of_example[0]
         if source.several == "longest":
             taken = max(of_example, key=lambda candidate: len(candidate.rationale))
-        else:
-            taken = of_example[0 if source.several == "first" else -1]
         for candidate in of_example:
             if candidate is not taken:
                 candidate.reject("not_chosen")
@@ -340,8 +343,7 @@ def select_rationales(examples: pa.Table, selection: Selection, *, seed: int = 4
     Raises:
         DataError: no row has a rationale of a selected source.
     """
-    names = names_of(selection)
-    rationales, sources = [], []
+    names, rationales, sources = names_of(selection), [], []
     num_rows = Counter[str]()
     for example_id, pairs in zip(examples["id"].to_pylist(), examples["rationales"].to_pylist(), strict=True):
         texts = {name: text.strip() for name, text in pairs if text.strip()}
@@ -355,8 +357,7 @@ def select_rationales(examples: pa.Table, selection: Selection, *, seed: int = 4
             source = next((name for name, bound in zip(available, bounds, strict=True) if left < bound), "")
         rationales.append(texts.get(source, ""))
         sources.append(source)
-    absent = [name for name in names if not num_rows[name]]
-    if absent:
+    if absent := [name for name in names if not num_rows[name]]:
         raise DataError(
             f"no row has a rationale of source {absent[0]!r}; found sources {sorted(num_rows)}. "
             "Set rationales.stage1_source / stage2_source to one of them, or declare it in data.columns.rationales or "
@@ -367,10 +368,12 @@ def select_rationales(examples: pa.Table, selection: Selection, *, seed: int = 4
 
 def coverage(examples: pa.Table) -> Coverage:
     """Count the rows with a rationale by split and source."""
-    counts = Counter(zip(examples["split"].to_pylist(), examples["rationale_source"].to_pylist(), strict=True))
-    report: Coverage = {}
-    for split in sorted({split for split, _ in counts}):
-        sources = {source: count for (where, source), count in sorted(counts.items()) if where == split and source}
-        num_rows = sum(count for (where, _), count in counts.items() if where == split)
-        report[split] = {"num_rows": num_rows, "num_with_rationale": sum(sources.values()), "sources": sources}
-    return report
+    result: Coverage = {}
+    pairs = zip(examples["split"].to_pylist(), examples["rationale_source"].to_pylist(), strict=True)
+    for (split, source), count in sorted(Counter(pairs).items()):
+        of_split = result.setdefault(split, {"num_rows": 0, "num_with_rationale": 0, "sources": {}})
+        of_split["num_rows"] += count
+        if source:
+            of_split["num_with_rationale"] += count
+            of_split["sources"][source] = count
+    return result

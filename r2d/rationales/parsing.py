@@ -12,11 +12,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from r2d.config.rationales import ParseConfig
 from r2d.rationales.records import Reason
 from r2d.text import normalise_label
+
+JsonObject: TypeAlias = dict[str, Any]
 
 LONGEST_TEXT = 100_000
 """Characters that are read, reasoning not counted: no answer is as long, and a user's pattern may be slow."""
@@ -73,7 +75,7 @@ class _Text:
     def rejected(self, reason: Reason, parser: str = "", detail: str = "") -> Parsed:
         return Parsed(parser=parser, edits=self.edits, reason=reason, detail=detail)
 
-    def accepted(self, rationale: str, label: StatedLabel | None, parser: str, edits: tuple[str, ...] = ()) -> Parsed:
+    def accepted(self, rationale: str, edits: tuple[str, ...], label: StatedLabel | None, parser: str) -> Parsed:
         """The rationale and the label, or the reason where the rationale has no words."""
         if not _has_words(rationale):
             return self.rejected("truncated" if self.stopped else "no_rationale", parser)
@@ -97,14 +99,12 @@ def parse(content: str, options: Sequence[str], config: ParseConfig, *, stopped_
         return _parse_json(_Text(text, stopped_at_limit, edits), options, config)
     if fence := _FENCE.fullmatch(text):
         text = fence.group("inside").strip()
-    before = text
     first_word = re.search(r"\w", text)
     position = first_word.start() if first_word else 0
     run_ons = [
         match.start() for pattern in config.run_on_patterns if (match := _compiled(pattern).search(text, position))
     ]
-    if run_ons:
-        before = text[: min(run_ons)].rstrip()
+    before = text[: min(run_ons)].rstrip() if run_ons else text
     is_cut = len(before) < len(text)
     part = _Text(before, stopped_at_limit and not is_cut, (*edits, "run-on cut") if is_cut else edits)
 
@@ -115,19 +115,15 @@ def parse(content: str, options: Sequence[str], config: ParseConfig, *, stopped_
         if stated.label is not None:
             if part.stopped and not part.text[end:].strip() and not stated.whole:
                 return part.rejected("truncated", parser)
-            rationale, edits = _rationale(part, match, end)
-            return part.accepted(rationale, stated, parser, edits)
+            return part.accepted(*_rationale(part, match, end), stated, parser)
         refused = refused or (parser, match, stated)
     if not config.require_label:
-        parser = "as written"
         if refused:  # the text is the rationale, but for an answer that names no option
             parser, match, _ = refused
-            rationale, edits = _rationale(part, match, match.end("label"))
-        else:
-            rationale, edits = _without_cut_sentence(part)
-            rationale, heading = _without_heading(rationale)
-            edits += heading
-        return part.accepted(rationale, None, parser, edits)
+            return part.accepted(*_rationale(part, match, match.end("label")), None, parser)
+        rationale, edits = _without_cut_sentence(part.text, part.stopped)
+        rationale, heading = _without_heading(rationale)
+        return part.accepted(rationale, edits + heading, None, "as written")
     if refused:
         parser, match, stated = refused
         if part.stopped and not part.text[match.end() :].strip():
@@ -165,8 +161,7 @@ def _stated_answers(text: str, patterns: Sequence[str]) -> Iterator[tuple[str, r
     for number, pattern in enumerate(patterns):
         position = 0
         for _ in range(MOST_MATCHES):
-            match = _compiled(pattern).search(text, position)
-            if match is None:
+            if (match := _compiled(pattern).search(text, position)) is None:
                 break
             if match.group("label"):
                 yield f"answer_patterns[{number}]", match
@@ -190,7 +185,7 @@ def _rationale(part: _Text, match: re.Match[str], end: int) -> tuple[str, tuple[
     before, after = part.text[: match.start()], part.text[end:]
     headed = _HEADED_LINE.search(after)
     if headed and not _HEADED_LINE.search(before):
-        rationale, edits = _without_cut_sentence(_Text(after[headed.end() :], part.stopped, ()))
+        rationale, edits = _without_cut_sentence(after[headed.end() :], part.stopped)
         return rationale, ("heading removed", *edits)
     if _has_words(before):
         rationale = before[: _sentence_start(before)]
@@ -199,14 +194,13 @@ def _rationale(part: _Text, match: re.Match[str], end: int) -> tuple[str, tuple[
         if _has_words(rationale):
             return _without_heading(_without_marks(rationale))
     rationale, heading = _without_heading(_END_TAG.sub("", after).lstrip(_LEADING))
-    rationale, edits = _without_cut_sentence(_Text(rationale, part.stopped, ()))
-    return rationale, (*heading, *edits)
+    rationale, edits = _without_cut_sentence(rationale, part.stopped)
+    return rationale, heading + edits
 
 
 def _sentence_start(before: str) -> int:
     """Where the last sentence of a text begins; a small letter or a digit begins none."""
-    offset = max(0, len(before) - 2_000)
-    ends = [match.end() for match in _SENTENCE.finditer(before, offset)]
+    ends = [match.end() for match in _SENTENCE.finditer(before, max(0, len(before) - 2_000))]
     for end in reversed(ends):
         first = before[end : end + 1]
         if before[end - 1] == "\n" or not (first.islower() or first.isdigit()):
@@ -231,10 +225,10 @@ def _without_marks(text: str) -> str:
     return "\n".join(lines).strip()
 
 
-def _without_cut_sentence(part: _Text) -> tuple[str, tuple[str, ...]]:
+def _without_cut_sentence(text: str, stopped: bool) -> tuple[str, tuple[str, ...]]:
     """The text without its last sentence where the token limit cut it."""
-    text = _without_marks(part.text)
-    if not part.stopped or text.endswith((".", "!", "?", "。", '."', ".)")):
+    text = _without_marks(text)
+    if not stopped or text.endswith((".", "!", "?", "。", '."', ".)")):
         return text, ()
     return _without_marks(text[: _sentence_start(text)]), ("unfinished sentence cut",)
 
@@ -408,25 +402,23 @@ _TRAILING_COMMA = re.compile(r",(?=\s{0,50}[}\]])")
 def _parse_json(part: _Text, options: Sequence[str], config: ParseConfig) -> Parsed:
     """The answer of the first object that has one of the two keys; case of keys does not count."""
     detail = "no JSON object"
-    for objects, edits in json_forms(part.text):
-        for item in objects:
-            detail = "neither key in the object"
-            fields = {key.casefold(): value for key, value in reversed(item.items())}
-            label = _field_text(fields.get(config.json_label_key.casefold()), ", ")
-            rationale = _field_text(fields.get(config.json_rationale_key.casefold()), "\n")
-            if label is None and rationale is None:
-                continue
+    for item, edits in ((item, edits) for objects, edits in json_forms(part.text) for item in objects):
+        detail = "neither key in the object"
+        fields = {key.casefold(): value for key, value in reversed(item.items())}
+        label = _field_text(fields.get(config.json_label_key.casefold()), ", ")
+        rationale = _field_text(fields.get(config.json_rationale_key.casefold()), "\n")
+        if label is not None or rationale is not None:
             part = _Text(part.text, False, (*part.edits, *edits))
             stated = find_label(label, options) if label is not None else None
             if config.require_label and stated is None:
                 return part.rejected("no_answer", "json", "no label in the object")
             if config.require_label and stated is not None and stated.label is None:
                 return part.rejected("not_a_label", "json", stated.detail)
-            return part.accepted((rationale or "").strip(), stated, "json")
+            return part.accepted((rationale or "").strip(), (), stated, "json")
     return part.rejected("truncated" if part.stopped else "bad_json", detail=detail)
 
 
-def json_forms(text: str) -> Iterator[tuple[list[dict[str, Any]], tuple[str, ...]]]:
+def json_forms(text: str) -> Iterator[tuple[list[JsonObject], tuple[str, ...]]]:
     """Yield the JSON objects of a text as written, then without the commas before a closing bracket, which models
     write and JSON forbids; with each, what was done."""
     if "{" in text:
@@ -436,20 +428,19 @@ def json_forms(text: str) -> Iterator[tuple[list[dict[str, Any]], tuple[str, ...
             yield json_objects(mended), ("trailing comma removed",)
 
 
-def json_objects(text: str) -> list[dict[str, Any]]:
+def json_objects(text: str) -> list[JsonObject]:
     """The whole JSON objects of a text, in order; objects within another are not listed."""
-    objects: list[dict[str, Any]] = []
-    position = text.find("{")
+    objects: list[JsonObject] = []
+    end = 0
     for _ in range(MOST_OBJECTS):
+        position = text.find("{", end)
         if position < 0:
             break
         try:
             item, end = _DECODER.raw_decode(text, position)
+            objects.append(item)
         except (ValueError, RecursionError):
             end = position + 1
-        else:
-            objects.append(item)
-        position = text.find("{", end)
     return objects
 
 

@@ -32,7 +32,7 @@ REJECTED_SCHEMA = pa.schema(
 """One row for each record that became no rationale. It holds what the record says: treat it as clinical data."""
 
 
-def provenance_row(source: str, candidate: Candidate, edited_from: str | None) -> dict[str, Any]:
+def provenance_row(source: str, candidate: Candidate, edited_from: str | None) -> dict[str, object]:
     """The row of a rationale that was taken; `edited_from` names source and id of the record that it edits."""
     record, example = candidate.record, candidate.example
     return {
@@ -46,7 +46,7 @@ def provenance_row(source: str, candidate: Candidate, edited_from: str | None) -
     }
 
 
-def rejected_row(source: str, candidate: Candidate) -> dict[str, Any]:
+def rejected_row(source: str, candidate: Candidate) -> dict[str, object]:
     """The row of a record that became no rationale."""
     return {
         "source": source,

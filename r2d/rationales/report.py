@@ -92,12 +92,12 @@ def render_ingestion_report(
             if lost:
                 losses.append((phase, lost, left))
         rejected = [
-            _quoted_reason(reason, [one for one in candidates if one.reason == reason], privacy)
+            _quoted_reason(reason, [candidate for candidate in candidates if candidate.reason == reason], privacy)
             for reason in counts.rejected
         ]
         taken = [candidate for candidate in candidates if candidate.accepted]
         flagged = [
-            _quoted_reason(flag, [one for one in taken if one.details_of(flag) is not None], privacy)
+            _quoted_reason(flag, [candidate for candidate in taken if candidate.details_of(flag) is not None], privacy)
             for flag in counts.flagged
         ]
         num_flagged = sum(bool(candidate.flags) for candidate in taken)
@@ -126,8 +126,8 @@ def _quoted_reason(name: str, candidates: Sequence[Candidate], privacy: PrivacyC
         return hashlib.blake2b(place.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
     sample = heapq.nsmallest(MAX_EXAMPLES, candidates, key=draw)
-    texts = [shown.rationale or shown.record.content or shown.record.rationale or "" for shown in sample]
-    labels = [shown.label or shown.record.label or "" for shown in sample]
+    texts = [item.rationale or item.record.content or item.record.rationale or "" for item in sample]
+    labels = [item.label or item.record.label or "" for item in sample]
     # Identifying text is replaced before a text is cut: half a number would not be found.
     policy = privacy.model_copy(update={"policy": "off" if privacy.policy == "off" else "redact"})
     safe_texts, safe_labels = ([text for text, _ in deidentify_texts(values, policy)] for values in (texts, labels))

@@ -75,10 +75,7 @@ def test_an_empty_system_message_is_left_out(tmp_path: Path) -> None:
         ("system:\nuser: '{{ text }}'", "each a text"),
         ("- a list", "found list"),
         ("system: 'a: [", "is no YAML"),
-        (
-            "system: ''\nuser: '{{ note }} {{ text }}'",
-            "unknown variables note; allowed are text, label,",
-        ),
+        ("system: ''\nuser: '{{ note }} {{ text }}'", "unknown variables note; allowed are text, label,"),
         ("system: ''\nuser: |\n  {{ text }}\n  {% for x in labels %}", "user, line 2 of the template is no Jinja"),
         ("system: 'be brief'\nuser: 'hello'", "neither template uses text"),
     ],

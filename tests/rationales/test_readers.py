@@ -395,15 +395,9 @@ class TestCsv:
         (b"version https://git-lfs.github.com/spec/v1\noid", "Git-LFS pointer"),
         (b"PAR1\x00\x01", "is a Parquet file"),
         (b"\x1f\x8b\x08", "is a gzip file: decompress it"),
-        (
-            json.dumps([SECRET]).encode("utf-16"),
-            "UTF-16 byte order mark at byte 0; set rationales.sources.src.",
-        ),
+        (json.dumps([SECRET]).encode("utf-16"), "UTF-16 byte order mark at byte 0; set rationales.sources.src."),
         (json.dumps([SECRET]).encode("utf-16-le"), "holds NUL characters"),
-        (
-            f'["{SECRET}"]'.encode("latin-1"),
-            "byte 7, on line 1, cannot be decoded; set rationales.sources",
-        ),
+        (f'["{SECRET}"]'.encode("latin-1"), "byte 7, on line 1, cannot be decoded; set rationales.sources"),
         (f"{SECRET}\n{SECRET}".encode(), "none of its 2 lines is JSON"),
         (f'["{SECRET}", '.encode(), "is no whole JSON list, broken on line 1"),
     ],

@@ -171,7 +171,8 @@ def messages(question: Question, rubric: Rubric) -> list[dict[str, str]]:
     for number, criterion in enumerate(question.criteria, 1):
         anchors = "\n".join(f"  {score}: {meaning.strip()}" for score, meaning in criterion.anchors.items())
         parts.append(f"Criterion {number}, {criterion.id}: {criterion.question.strip()}\n{anchors}")
-    form = ", ".join(f'"{one.id}": {{"why": "one sentence", "score": <number>}}' for one in question.criteria)
+    ids = [criterion.id for criterion in question.criteria]
+    form = ", ".join(f'"{name}": {{"why": "one sentence", "score": <number>}}' for name in ids)
     parts.append(
         f"Answer with one JSON object and nothing else; each score is one of the listed whole numbers:\n{{{form}}}"
     )

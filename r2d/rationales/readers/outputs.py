@@ -10,15 +10,7 @@ from typing import Any
 from r2d.config.rationales import BatchSource, TextSource
 from r2d.errors import DataError
 from r2d.llm.requests import request_hash
-from r2d.rationales.readers.items import (
-    Item,
-    id_text,
-    joined_text,
-    listed_names,
-    nearest_name,
-    read_items,
-    time_text,
-)
+from r2d.rationales.readers.items import Item, id_text, joined_text, listed_names, nearest_name, read_items, time_text
 from r2d.rationales.records import Record
 
 
