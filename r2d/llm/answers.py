@@ -167,11 +167,7 @@ class Answers:
         self._count(Answer(offset, len(content), json.loads(line)))
 
     def count_request(self) -> None:
-        """Count one request that is about to be sent.
-
-        Raises:
-            BudgetSpent: it must not be sent.
-        """
+        """Count one request that is about to be sent."""
         for key, limit, spent in (
             ("max_requests", self.source.max_requests, self.num_requests),
             ("max_total_tokens", self.source.max_total_tokens, self.tokens.total),
@@ -220,9 +216,6 @@ def write_current_answers(requests: RequestList, answers: Path, path: Path) -> i
 
     Returns:
         Number of lines; below the number of requests while some were never asked.
-
-    Raises:
-        ConfigError, DataError: a request cannot be made, or a line of `answers` is no answer.
     """
     keys = list(requests.hashes())
     wanted = set(keys)

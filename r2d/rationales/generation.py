@@ -51,9 +51,6 @@ class Prompt:
 
         Args:
             row: id of the example, for messages of errors only.
-
-        Raises:
-            ConfigError: a template fails on this row, or gives no user message.
         """
         values = {"text": text, "label": label, "labels": list(labels), "examples": list(map(dict, examples))}
         messages = []
@@ -117,11 +114,7 @@ class FewShot:
     """
 
     def __init__(self, examples: pa.Table, source: EndpointSource) -> None:
-        """Collect the training rows that have a rationale of `few_shot_source`.
-
-        Raises:
-            DataError: there are fewer of them than `few_shot`.
-        """
+        """Collect the training rows that have a rationale of `few_shot_source`."""
         self.source = source
         self.ring: list[tuple[int, Example]] = []
         """Point and training example, by point."""
@@ -143,9 +136,6 @@ class FewShot:
         """The solved examples for one note, in the order drawn: text, label and rationale of each.
 
         The row itself, rows of its group (patient or caller) and copies of its note are left out.
-
-        Raises:
-            DataError: too few rows are left.
         """
         drawn: dict[int, Example] = {}
         for draw in range(self.source.few_shot):
@@ -181,12 +171,11 @@ class RationaleRequests(RequestList):
         """Read the prompt and collect the solved examples.
 
         Args:
-            examples: table of `EXAMPLES_SCHEMA`, with the training split even where it is not asked: it solves
-                examples.
+            examples: table of `EXAMPLES_SCHEMA`; the training split gives the solved examples.
             labels: all labels, in order.
 
         Raises:
-            ConfigError: the prompt file is faulty.
+            ConfigError: the prompt file is faulty, or a template fails on an example (then when it is asked for).
             DataError: ids are not unique, or there are too few solved examples.
         """
         self.source, self.labels = source, list(labels)
@@ -208,12 +197,7 @@ class RationaleRequests(RequestList):
         return len(self.rows)
 
     def __getitem__(self, place: int, /) -> Request:
-        """The request for one example of the splits.
-
-        Raises:
-            ConfigError: a template fails on this example.
-            DataError: there are too few solved examples for it.
-        """
+        """The request for one example of the splits."""
         row_id, text, label, group = (self.rows[name][place].as_py() for name in ("id", "text", "label", "group"))
         solved = self.few_shot.draw(row_id, group, text)
         messages = self.prompt.messages(row_id, text=text, label=label, labels=self.labels, examples=solved)
@@ -227,8 +211,7 @@ def write_batch_input(examples: pa.Table, source: EndpointSource, labels: Sequen
         Number of requests: one for each example of the source's splits.
 
     Raises:
-        ConfigError: the prompt file is faulty.
-        DataError: ids are not unique, or there are too few solved examples.
+        ConfigError, DataError: as `RationaleRequests`.
     """
     requests = RationaleRequests(examples, source, labels)
     with partial_file(path) as partial, partial.open("w", encoding="utf-8") as file:

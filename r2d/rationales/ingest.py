@@ -235,9 +235,6 @@ def _join_and_parse(
 
     Args:
         ids_by_row: id of every row of the data as delivered, quarantined ones too: what the order refers to.
-
-    Raises:
-        DataError: records are joined by order and their number is not that of the rows.
     """
     num_ordered = sum(record.order is not None for record in records)
     if num_ordered and num_ordered != len(ids_by_row):

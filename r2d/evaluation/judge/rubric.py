@@ -66,14 +66,6 @@ class Criterion(Section):
             )
         return score
 
-    @property
-    def low(self) -> int:
-        return min(self.anchors)
-
-    @property
-    def high(self) -> int:
-        return max(self.anchors)
-
 
 class Rubric(Section):
     """What a judge is asked."""

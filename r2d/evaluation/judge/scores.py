@@ -62,11 +62,7 @@ class Vote:
 
 
 def read_votes(questions: Questions, answers: Path) -> list[Vote]:
-    """One vote for each question, in order; of several lines for one question the last counts.
-
-    Raises:
-        DataError: a line of the file is no answer.
-    """
+    """One vote for each question, in order; of several lines for one question the last counts."""
     places = {key: place for place, key in enumerate(questions.hashes())}
     votes = [_vote(question, None, ()) for question in questions.all]
     for answer in read_answers(answers):
@@ -268,8 +264,8 @@ def criterion_metrics(
                 id=criterion.id,
                 question=criterion.question.strip(),
                 sees=criterion.sees,
-                low=criterion.low,
-                high=criterion.high,
+                low=min(criterion.anchors),
+                high=max(criterion.anchors),
                 passes_from=criterion.passes_from,
                 num_rows=len(with_score),
                 num_rows_without=len(of_criterion) - len(with_score),

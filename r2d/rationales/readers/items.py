@@ -121,9 +121,6 @@ def read_text(file: Path, section: str, encoding: str | None = None, *, may_be_e
     Args:
         section: config section of the source, for messages.
         encoding: None where the format has no key for it: UTF-8.
-
-    Raises:
-        DataError: it is missing, a folder, empty, a Git-LFS pointer or no text, or its encoding is another.
     """
     if not (may_be_empty and file.is_file() and file.stat().st_size == 0):
         existing_file(str(file), f"{section}.paths")

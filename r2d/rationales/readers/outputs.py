@@ -18,10 +18,6 @@ def read_texts(name: str, source: TextSource) -> list[Record]:
     """One record for each output; a broken one keeps its place in the order.
 
     An object's `finish_reason` and `model` are read where they stand beside its text.
-
-    Raises:
-        DataError: a file is neither list nor lines; ids are wanted and no output has one; outputs are to be joined by
-            order although they have ids; or no object has the text field.
     """
     items = read_items(name, source.paths, encoding=source.encoding)
     _check_fields(name, source, items)
@@ -93,9 +89,6 @@ def read_batch(
         error_paths: error files; an empty one is one without errors.
         input_paths: input files; with them each answer gets its `prompt_hash`, and a request that is mentioned in
             no other file becomes a record too. A line's own key `prompt_hash` comes first.
-
-    Raises:
-        DataError: a file is no text, or holds no JSON at all.
     """
     requests = read_items(name, input_paths, key="input_paths", form="lines")
     lines = read_items(name, paths, form="lines")

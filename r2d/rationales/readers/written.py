@@ -29,9 +29,6 @@ def read_label_studio(name: str, source: LabelStudioSource) -> list[Record]:
     """One record for each annotation and each draft of a JSON export: tasks with annotations, or the flat JSON-MIN.
 
     Predictions are a model's and give none, nor does a task that is not annotated.
-
-    Raises:
-        DataError: a file is no JSON list.
     """
     items = read_items(name, source.paths, form="list")
     return [record for item in items for record in _label_studio_records(source, item)]
@@ -121,9 +118,6 @@ def read_argilla(name: str, source: ArgillaSource) -> list[Record]:
     """One record for each user who responded, in an export of either major version or in flat rows.
 
     Suggestions are a model's and give none, nor does a record without responses.
-
-    Raises:
-        DataError: a file is neither a JSON list nor JSON Lines.
     """
     return [record for item in read_items(name, source.paths) for record in _argilla_records(source, item)]
 
@@ -209,11 +203,7 @@ COLUMNS = {
 
 
 def read_table(name: str, source: CsvSource) -> list[Record]:
-    """One record for each row that is not blank; a row of another length than the header is malformed.
-
-    Raises:
-        DataError: a file is no text, lacks a declared column or has it twice, or a quote never closes.
-    """
+    """One record for each row that is not blank; a row of another length than the header is malformed."""
     section = f"rationales.sources.{name}"
     records = []
     for file in find_files(source.paths, f"{section}.paths"):
