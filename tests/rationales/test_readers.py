@@ -375,8 +375,8 @@ class TestCsv:
             ("", "is empty; give a file with data"),
             (f'{HEADER}\nr1,c1,"{SECRET}\nr2,c2,x,,,,\n', "line 2 opens a quote that never closes"),
             (f'"{SECRET}\n', "line 1 opens a quote that never closes"),
-            (HEADER + ",who\n", "two columns bear the name of author_column"),
-            (HEADER.replace(",", ";") + "\n", "missing at delimiter ','"),
+            (HEADER + ",who\n", "two columns bear the same name (rationales.sources.src.author_column 'who')"),
+            (HEADER.replace(",", ";") + "\n", "at delimiter ',': none of the 1 field(s)"),
         ],
     )  # fmt: skip
     def test_a_table_that_cannot_be_read_says_why(self, content: str, message: str, read: Reader) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,6 @@ from r2d.data.readers.files import existing_file, find_files, open_text
 from r2d.data.readers.rows import json_records
 from r2d.errors import DataError
 from r2d.rationales.records import Record
-from r2d.text import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,15 +167,7 @@ def time_text(value: Any) -> str | None:
     return None
 
 
-def nearest_name(wanted: str, names: Sequence[str]) -> str:
-    """A hint at the name that was probably meant. Where a line break is lost, a longer one may end in a text."""
-    return did_you_mean(wanted, [name for name in names if abs(len(name) - len(wanted)) < 4])
-
-
-def listed_names(names: Sequence[str]) -> str:
-    """The names of columns or fields; of what is no plain name, and may be a text, only the length."""
-    shown = [
-        repr(name) if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}", name) else f"({len(name)} characters)"
-        for name in names[:30]
-    ]
-    return ", ".join([*shown, *(["..."] if len(names) > 30 else [])]) or "(none)"
+def plain_names(names: Sequence[str], declared: Collection[str]) -> list[str]:
+    """Names of columns or fields for a message; of what is no plain name, and may be a text, only the length."""
+    plain = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
+    return [name if name in declared or plain.fullmatch(name) else f"({len(name)} characters)" for name in names]

@@ -10,8 +10,9 @@ from typing import Any
 from r2d.config.rationales import BatchSource, TextSource
 from r2d.errors import DataError
 from r2d.llm.requests import request_hash
-from r2d.rationales.readers.items import Item, id_text, joined_text, listed_names, nearest_name, read_items, time_text
+from r2d.rationales.readers.items import Item, id_text, joined_text, plain_names, read_items, time_text
 from r2d.rationales.records import Record
+from r2d.text import did_you_mean
 
 
 def read_texts(name: str, source: TextSource) -> list[Record]:
@@ -49,7 +50,8 @@ def _check_fields(name: str, source: TextSource, items: Sequence[Item]) -> None:
     key = f"rationales.sources.{name}"
     objects = [item.value for item in items if isinstance(item.value, dict)]
     with_id = sum(id_text(value.get(source.id_field)) is not None for value in objects)
-    names = list(dict.fromkeys(field for value in objects[:100] for field in value))
+    names = plain_names(list(dict.fromkeys(field for value in objects[:100] for field in value)), ())
+    found = f"found {', '.join(map(repr, names[:30])) or '(none)'}"
     if source.join == "order" and with_id:
         raise DataError(
             f"{key}: join is `order`, but {with_id} of {len(items)} outputs have an id in {source.id_field!r}, and an "
@@ -59,9 +61,8 @@ def _check_fields(name: str, source: TextSource, items: Sequence[Item]) -> None:
         if objects:
             raise DataError(
                 f"{key}.id_field: none of {len(items)} outputs has an id in {source.id_field!r}"
-                f"{nearest_name(source.id_field, names)}; found {listed_names(names)}; set it to the field of the "
-                "example's id, or, where the outputs stand in the order of the examples and there is one for each, set "
-                "join: order"
+                f"{did_you_mean(source.id_field, names)}; {found}; set it to the field of the example's id, or, where "
+                "the outputs stand in the order of the examples and there is one for each, set join: order"
             )
         raise DataError(
             f"{key}: join is `id`, but the {len(items)} outputs are plain texts without an id; where they stand in the "
@@ -70,8 +71,8 @@ def _check_fields(name: str, source: TextSource, items: Sequence[Item]) -> None:
         )
     if objects and len(objects) == len(items) and not any(source.text_field in value for value in objects):
         raise DataError(
-            f"{key}.text_field: no output has a field {source.text_field!r}{nearest_name(source.text_field, names)}; "
-            f"found {listed_names(names)}; set it to the field of the LLM's text"
+            f"{key}.text_field: no output has a field {source.text_field!r}{did_you_mean(source.text_field, names)}; "
+            f"{found}; set it to the field of the LLM's text"
         )
 
 

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 
 from r2d.config.rationales import ArgillaSource, CsvSource, LabelStudioSource
 from r2d.data.readers.files import find_files
-from r2d.data.readers.rows import csv_records
+from r2d.data.readers.rows import check_columns, csv_records
 from r2d.errors import DataError
 from r2d.rationales.readers.items import (
     Item,
     id_text,
     joined_text,
-    listed_names,
-    nearest_name,
+    plain_names,
     read_items,
     read_text,
     time_text,
@@ -238,20 +237,11 @@ def read_table(name: str, source: CsvSource) -> list[Record]:
 def _column_places(source: CsvSource, header: Sequence[str], file: Path, section: str) -> dict[str, int]:
     """Field of the record -> place of its column."""
     columns = {key: column.strip() for key in COLUMNS if (column := getattr(source, key)) is not None}
-    absent = [
-        f"  {section}.{key}: no column {column!r}{nearest_name(column, header)}"
-        for key, column in columns.items()
-        if column not in header
-    ]
-    if absent:
-        shown = f"  found: {listed_names(header)}; set these keys to columns of the file"
-        if not any(column in header or nearest_name(column, header) for column in columns.values()):
-            shown = (  # the first line may be a row of texts: only its length is shown
-                f"  none of the {len(header)} field(s) of the first line is like them; set these keys to columns of "
-                "the file, or, where that line is data, put a header line before it"
-            )
-        first = f"{file}: {len(absent)} declared column(s) missing at delimiter {source.delimiter!r}"
-        raise DataError("\n".join([first, *absent, shown]))
-    if twice := [key for key, column in columns.items() if header.count(column) > 1]:
-        raise DataError(f"{file}: two columns bear the name of {', '.join(twice)}; rename one of them")
+    where, names = f"{file} at delimiter {source.delimiter!r}", plain_names(header, columns.values())
+    if set(header).isdisjoint(names):
+        raise DataError(
+            f"{where}: none of the {len(header)} field(s) of the first line is like a column's name; set the keys of "
+            f"{section} to columns of the file, or, where that line is data, put a header line before it"
+        )
+    check_columns(columns, names, where, section=f"{section}.")
     return {COLUMNS[key]: header.index(column) for key, column in columns.items()}
