@@ -42,14 +42,17 @@ def bootstrap_intervals(
         sums: [groups, columns].
         trials: name of each metric that is a proportion -> groups that have a row in its denominator.
     """
-    return bootstrap_blocks([sums], statistics, config, [trials or {}])[0]
+    return bootstrap_blocks(sums[:, None], statistics, config, [trials or {}])[0]
 
 
 def bootstrap_blocks(
-    blocks: Sequence[FloatArray], statistics: Statistics, config: IntervalsConfig, trials: Sequence[Mapping[str, int]]
+    sums: FloatArray, statistics: Statistics, config: IntervalsConfig, trials: Sequence[Mapping[str, int]]
 ) -> list[dict[str, IntervalEstimate]]:
-    """`bootstrap_intervals` of several sums of the same groups, each with its trials, all from one draw."""
-    sums = np.stack(blocks, axis=1)  # [groups, blocks, columns]
+    """`bootstrap_intervals` of several blocks of sums of the same groups, all from one draw.
+
+    Args:
+        sums: [groups, blocks, columns]; trials: of each block.
+    """
     total = sums.sum(axis=0)
     values, jackknife = statistics(total), statistics(total - sums)
     resampled = statistics(resampled_sums(sums, config))

@@ -30,7 +30,6 @@ from r2d.evaluation.judge.questions import judged_rows
 from r2d.evaluation.judge.rubric import load_rubric
 from r2d.evaluation.label_metrics import (
     LabelStatistics,
-    label_differences,
     label_intervals,
     label_metrics,
     ranking_metrics,
@@ -263,7 +262,7 @@ def evaluate_labels(
         metrics,
         intervals=label_intervals(scaled, statistics, config.intervals),
         differences={
-            name: label_differences(scaled, other, statistics, config.intervals) for name, other in others.items()
+            name: label_intervals(scaled, statistics, config.intervals, minus=other) for name, other in others.items()
         },
         ranking=ranking_metrics(scaled, ordered=labels.ordered),
         safety=safety_metrics(scaled, costs=costs, num_worst_cases=num_worst_cases) if labels.ordered else None,

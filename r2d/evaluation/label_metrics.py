@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,8 @@ from r2d.evaluation.bootstrap import bootstrap_differences, bootstrap_intervals,
 from r2d.evaluation.metrics import (
     Auroc,
     ClassMetrics,
-    IntervalEstimate,
     LabelIntervals,
     LabelMetrics,
-    McNemarTest,
     RankingMetrics,
     SafetyMetrics,
     TriageErrors,
@@ -156,34 +154,27 @@ def row_costs(predictions: Predictions, costs: FloatArray | None) -> FloatArray:
     return of_rows
 
 
-def label_intervals(predictions: Predictions, statistics: LabelStatistics, config: IntervalsConfig) -> LabelIntervals:
-    """Every label metric with its interval."""
-    sums = statistics.sums(predictions)
-    estimates = bootstrap_intervals(sums, statistics, config, statistics.trials(sums))
-    return _label_intervals(predictions, estimates, config)
-
-
-def label_differences(
-    predictions: Predictions, other: Predictions, statistics: LabelStatistics, config: IntervalsConfig
+def label_intervals(
+    predictions: Predictions, statistics: LabelStatistics, config: IntervalsConfig, *, minus: Predictions | None = None
 ) -> LabelIntervals:
-    """Every label metric of `predictions` minus that of `other`: two systems on the same rows, with McNemar's test.
+    """Every label metric with its interval; or its difference to that of another system, with McNemar's test.
+
+    Args:
+        minus: the same rows as that system predicted them.
 
     Raises:
         ValueError: the rows are not the same.
     """
-    if list(predictions.ids) != list(other.ids) or not np.array_equal(predictions.gold, other.gold):
-        raise ValueError("two models are compared on the same rows in the same order; the ids or gold labels differ")
-    estimates = bootstrap_differences(statistics.sums(predictions), statistics.sums(other), statistics, config)
-    test = mcnemar(predictions.correct, other.correct, predictions.groups)
-    return _label_intervals(predictions, estimates, config, test)
-
-
-def _label_intervals(
-    predictions: Predictions,
-    estimates: Mapping[str, IntervalEstimate],
-    config: IntervalsConfig,
-    mcnemar_test: McNemarTest | None = None,
-) -> LabelIntervals:
+    sums, test = statistics.sums(predictions), None
+    if minus is None:
+        estimates = bootstrap_intervals(sums, statistics, config, statistics.trials(sums))
+    else:
+        if list(predictions.ids) != list(minus.ids) or not np.array_equal(predictions.gold, minus.gold):
+            raise ValueError(
+                "two models are compared on the same rows in the same order; the ids or gold labels differ"
+            )
+        estimates = bootstrap_differences(sums, statistics.sums(minus), statistics, config)
+        test = mcnemar(predictions.correct, minus.correct, predictions.groups)
     return LabelIntervals(
         confidence=config.confidence,
         num_resamples=config.num_resamples,
@@ -193,7 +184,7 @@ def _label_intervals(
             label: {name: estimates[f"{name}/{index}"] for name in ("recall", "precision")}
             for index, label in enumerate(predictions.labels)
         },
-        mcnemar=mcnemar_test,
+        mcnemar=test,
     )
 
 

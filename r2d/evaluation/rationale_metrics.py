@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig
 from r2d.errors import ModelError
-from r2d.evaluation.bootstrap import bootstrap_intervals
+from r2d.evaluation.bootstrap import bootstrap_blocks
 from r2d.evaluation.metrics import BertScoreModel, Intervals, OverlapMetrics, Populations, RationaleMetrics
 from r2d.label_scores import BoolArray, FloatArray, IntArray
 
@@ -132,10 +132,11 @@ def overlap_metrics(
     """
     from sacrebleu.metrics import BLEU, CHRF
 
-    rows = np.flatnonzero(scores.has_reference if among is None else scores.has_reference & among).tolist()
+    everything = np.ones(len(scores.references), dtype=np.bool_)
+    rows = np.flatnonzero(scores.has_reference & (everything if among is None else among)).tolist()
     if not rows:
         return OverlapMetrics(num_rows=0)
-    is_counted = np.ones(len(scores.references), dtype=np.bool_) if counted is None else counted
+    is_counted = everything if counted is None else counted
     references = [scores.references[row] for row in rows]
     candidates = [scores.candidates[row] if is_counted[row] else "" for row in rows]
     means = (scores.values[rows] * is_counted[rows, None]).mean(axis=0).tolist()
@@ -159,24 +160,22 @@ def rationale_intervals(
     rows = np.flatnonzero(scores.has_reference)
     if not len(rows):
         return {population: {} for population in POPULATIONS}
-    is_correct = np.asarray(correct, dtype=np.float64)[rows, None]
-    values, ones = scores.values[rows], np.ones((len(rows), 1))
-    # Sums and number of rows of each population.
-    columns = np.hstack([values, ones, values * is_correct, is_correct, values * is_correct, ones])
+    values, among, counted = scores.values[rows], np.ones((len(rows), 1)), correct[rows, None].astype(np.float64)
+    # [rows, populations, scores and number of rows]
+    columns = np.stack(
+        [np.hstack([values, among]), np.hstack([values * counted, counted]), np.hstack([values * counted, among])],
+        axis=1,
+    )
     _, group = np.unique(groups[rows], return_inverse=True)
-    sums = np.zeros((int(group.max()) + 1, columns.shape[1]))
+    sums = np.zeros((int(group.max()) + 1, *columns.shape[1:]))
     np.add.at(sums, group, columns)
 
-    def means(sums: FloatArray) -> Mapping[str, FloatArray]:
-        named: dict[str, FloatArray] = {}
-        for population, part in zip(POPULATIONS, np.split(sums, len(POPULATIONS), axis=-1), strict=True):
-            with np.errstate(invalid="ignore"):
-                averages = part[..., :-1] / part[..., -1:]
-            named |= {f"{population}.{name}": averages[..., index] for index, name in enumerate(ROW_METRICS)}
-        return named
+    def means(sums: FloatArray) -> dict[str, FloatArray]:
+        with np.errstate(invalid="ignore"):
+            averages = sums[..., :-1] / sums[..., -1:]
+        return {name: averages[..., index] for index, name in enumerate(ROW_METRICS)}
 
-    estimates = bootstrap_intervals(sums, means, config)
-    return {population: {name: estimates[f"{population}.{name}"] for name in ROW_METRICS} for population in POPULATIONS}
+    return dict(zip(POPULATIONS, bootstrap_blocks(sums, means, config, [{}] * len(POPULATIONS)), strict=True))
 
 
 # --- wording ---
@@ -312,27 +311,22 @@ def _score_pairs(pairs: Sequence[tuple[str, str]], model: Any, tokenizer: Any, b
 
     device = next(model.parameters()).device
     token_weights: dict[int, float] = defaultdict(lambda: 1.0, {tokenizer.sep_token_id: 0, tokenizer.cls_token_id: 0})
-    texts = sorted(
-        dict.fromkeys([reference for reference, _ in pairs] + [candidate for _, candidate in pairs]),
-        key=lambda text: -len(text.split(" ")),
-    )
+    references, candidates = zip(*pairs, strict=True)
+    texts = sorted(dict.fromkeys(references + candidates), key=lambda text: -len(text.split(" ")))
     encoded: dict[str, tuple[Any, Any]] = {}
     for start in range(0, len(texts), batch_size):
         batch = texts[start : start + batch_size]
         states, mask, weights = get_bert_embedding(batch, model, tokenizer, token_weights, device=device)
-        lengths = mask.sum(dim=1).tolist()
-        for row, text in enumerate(batch):
-            encoded[text] = (states[row, : lengths[row]].cpu(), weights[row, : lengths[row]].cpu())
+        for row, (text, length) in enumerate(zip(batch, mask.sum(dim=1).tolist(), strict=True)):
+            encoded[text] = (states[row, :length].cpu(), weights[row, :length].cpu())
     scores = []
     for start in range(0, len(pairs), batch_size):
         sides = []
         for texts_of_side in zip(*pairs[start : start + batch_size], strict=True):
-            states = [encoded[text][0] for text in texts_of_side]
-            weights = [encoded[text][1] for text in texts_of_side]
-            padded = pad_sequence(states, batch_first=True, padding_value=2.0).to(device)
-            lengths = torch.tensor([len(row) for row in weights])
-            mask = torch.arange(int(lengths.max())) < lengths[:, None]
-            sides += [padded, mask.to(device), pad_sequence(weights, batch_first=True).to(device)]
+            states, weights = map(list, zip(*(encoded[text] for text in texts_of_side), strict=True))
+            is_token = [torch.ones(len(row), dtype=torch.bool) for row in weights]
+            sides.append(pad_sequence(states, batch_first=True, padding_value=2.0))
+            sides += [pad_sequence(columns, batch_first=True) for columns in (is_token, weights)]
         with torch.no_grad():
-            scores.append(torch.stack(greedy_cos_idf(*sides), dim=-1).cpu())
+            scores.append(torch.stack(greedy_cos_idf(*(side.to(device) for side in sides)), dim=-1).cpu())
     return np.asarray(torch.cat(scores).numpy(), dtype=np.float64)

@@ -165,7 +165,8 @@ def _paired_estimates(
     remaining = iter(pairs)
     while portion := list(islice(remaining, max(1, MAX_COLUMNS // (2 * statistics.num_columns)))):
         trials = [statistics.trials(first) for first, _ in portion]
-        yield from bootstrap_blocks([np.hstack(pair) for pair in portion], metrics_and_gaps, interval, trials)
+        sums = np.stack([np.hstack(pair) for pair in portion], axis=1)
+        yield from bootstrap_blocks(sums, metrics_and_gaps, interval, trials)
 
 
 def _selected(metrics: Mapping[str, FloatArray]) -> dict[str, FloatArray]:

@@ -40,15 +40,15 @@ def drawn(seed: int, num_rows: int, num_labels: int = 4, *, temperature: float =
 
 def test_four_rows_worked_by_hand() -> None:
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
-    found = calibration_metrics(probabilities, np.array([0, 1, 1, 1]), num_bins=2)
+    metrics = calibration_metrics(probabilities, np.array([0, 1, 1, 1]), num_bins=2)
     # Equal width: all four lie in (0.5, 1]: confidence 0.8, accuracy 3/4.
-    assert found.ece_equal_width == pytest.approx(0.05)
+    assert metrics.ece_equal_width == pytest.approx(0.05)
     # Equal mass: the median is 0.85: {0.6, 0.8} are right twice, {0.9, 0.9} once.
-    assert found.ece_equal_mass == pytest.approx((2 * abs(0.7 - 1) + 2 * abs(0.9 - 0.5)) / 4)
-    assert found.brier == pytest.approx((2 * 0.01 + 2 * 0.81 + 2 * 0.16 + 2 * 0.04) / 4)
-    assert found.nll == pytest.approx(-np.log([0.9, 0.1, 0.6, 0.8]).mean())
-    assert (found.accuracy, found.mean_confidence) == (3 / 4, pytest.approx(0.8))
-    assert [(one.lower, one.upper, one.num_rows) for one in found.reliability["equal_mass"]] == [
+    assert metrics.ece_equal_mass == pytest.approx((2 * abs(0.7 - 1) + 2 * abs(0.9 - 0.5)) / 4)
+    assert metrics.brier == pytest.approx((2 * 0.01 + 2 * 0.81 + 2 * 0.16 + 2 * 0.04) / 4)
+    assert metrics.nll == pytest.approx(-np.log([0.9, 0.1, 0.6, 0.8]).mean())
+    assert (metrics.accuracy, metrics.mean_confidence) == (3 / 4, pytest.approx(0.8))
+    assert [(bin_.lower, bin_.upper, bin_.num_rows) for bin_ in metrics.reliability["equal_mass"]] == [
         (0.0, pytest.approx(0.85), 2), (pytest.approx(0.85), 1.0, 2),
     ]  # fmt: skip
 
@@ -57,17 +57,17 @@ def test_four_rows_worked_by_hand() -> None:
 def test_scores_and_reliability_equal_scikit_learn(seed: int) -> None:
     num_labels = 2 + seed % 4
     probabilities, gold = drawn(seed, 200, num_labels, temperature=1.5)
-    found = calibration_metrics(probabilities, gold, num_bins=10)
+    metrics = calibration_metrics(probabilities, gold, num_bins=10)
     labels = list(range(num_labels))
-    assert found.nll == pytest.approx(reference.log_loss(gold, probabilities, labels=labels))
-    assert found.brier == pytest.approx(((probabilities - np.eye(num_labels)[gold]) ** 2).sum(axis=1).mean())
+    assert metrics.nll == pytest.approx(reference.log_loss(gold, probabilities, labels=labels))
+    assert metrics.brier == pytest.approx(((probabilities - np.eye(num_labels)[gold]) ** 2).sum(axis=1).mean())
     right = probabilities.argmax(axis=1) == gold
     for ours, theirs in (("equal_width", "uniform"), ("equal_mass", "quantile")):
         accuracy, confidence = calibration_curve(right, probabilities.max(axis=1), n_bins=10, strategy=theirs)
-        bins = found.reliability[ours]
-        assert [one.confidence for one in bins] == pytest.approx(confidence.tolist())
-        assert [one.accuracy for one in bins] == pytest.approx(accuracy.tolist())
-        assert sum(one.num_rows for one in bins) == 200
+        bins = metrics.reliability[ours]
+        assert [bin_.confidence for bin_ in bins] == pytest.approx(confidence.tolist())
+        assert [bin_.accuracy for bin_ in bins] == pytest.approx(accuracy.tolist())
+        assert sum(bin_.num_rows for bin_ in bins) == 200
 
 
 def test_a_label_that_no_row_has_changes_nothing() -> None:
@@ -78,42 +78,35 @@ def test_a_label_that_no_row_has_changes_nothing() -> None:
 
 def test_a_sure_and_right_model_has_no_error_and_a_sure_and_wrong_one_all_of_it() -> None:
     gold = np.array([0, 1, 2, 0])
-    best = calibration_metrics(np.eye(3)[gold], gold)
-    assert [getattr(best, name) for name in ("ece_equal_width", "ece_equal_mass", "brier", "nll")] == [0, 0, 0, 0]
-    worst = calibration_metrics(np.eye(3)[(gold + 1) % 3], gold)
-    assert [getattr(worst, name) for name in ("ece_equal_width", "ece_equal_mass", "brier")] == [1, 1, 2]
+    best, worst = calibration_metrics(np.eye(3)[gold], gold), calibration_metrics(np.eye(3)[(gold + 1) % 3], gold)
+    assert (best.ece_equal_width, best.ece_equal_mass, best.brier, best.nll) == (0, 0, 0, 0)
+    assert (worst.ece_equal_width, worst.ece_equal_mass, worst.brier) == (1, 1, 2)
     assert 60 < worst.nll < 100, "a probability of 0 is bounded, but not made harmless"
 
 
-def test_equal_confidences_share_a_bin_whatever_the_order_of_rows() -> None:
-    probabilities = np.array([[0.7, 0.3], [0.6, 0.4]] * 5)
-    gold = np.array([0, 1, 0, 1, 0, 0, 0, 0, 1, 0])
-    found = calibration_metrics(probabilities, gold, num_bins=5)
+def test_equal_confidences_share_a_bin_whatever_the_order_of_rows_and_a_bin_holds_its_upper_edge() -> None:
+    probabilities, gold = np.array([[0.7, 0.3], [0.6, 0.4]] * 5), np.array([0, 1, 0, 1, 0, 0, 0, 0, 1, 0])
+    metrics = calibration_metrics(probabilities, gold, num_bins=5)
     turned = calibration_metrics(probabilities[::-1], gold[::-1], num_bins=5)
-    assert found.ece_equal_mass == pytest.approx(turned.ece_equal_mass)
-    assert [one.num_rows for one in found.reliability["equal_mass"]] == [5, 5]
-
-
-def test_a_bin_holds_its_upper_edge_and_not_its_lower_one() -> None:
+    assert metrics.ece_equal_mass == pytest.approx(turned.ece_equal_mass)
+    assert [bin_.num_rows for bin_ in metrics.reliability["equal_mass"]] == [5, 5]
     table = calibration_metrics(np.array([[0.75, 0.25], [0.5, 0.5]]), np.array([0, 0]), num_bins=4).reliability
-    assert [(one.lower, one.upper) for one in table["equal_width"]] == [(0.25, 0.5), (0.5, 0.75)]
+    assert [(bin_.lower, bin_.upper) for bin_ in table["equal_width"]] == [(0.25, 0.5), (0.5, 0.75)]
 
 
 def test_a_calibrated_model_has_little_calibration_error_and_a_bold_one_much() -> None:
-    calibrated = calibration_metrics(*drawn(3, 5_000))
-    bold = calibration_metrics(*drawn(3, 5_000, temperature=3.0))
+    calibrated, bold = (calibration_metrics(*drawn(3, 5_000, temperature=value)) for value in (1.0, 3.0))
     assert calibrated.ece_equal_mass < 0.03 < 0.1 < bold.ece_equal_mass
-    assert calibrated.accuracy == bold.accuracy
-    assert bold.mean_confidence > bold.accuracy + 0.1
+    assert bold.mean_confidence - 0.1 > bold.accuracy == calibrated.accuracy
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 def test_the_temperature_of_a_simulation_is_found_again(temperature: float) -> None:
     probabilities, gold = drawn(4, 4_000, temperature=temperature)
-    found = fit_temperature(probabilities, gold)
-    assert found.value == pytest.approx(temperature, rel=0.08)
-    assert found.nll_after <= found.nll_before
-    assert (found.num_rows, found.at_limit) == (4_000, False)
+    metrics = fit_temperature(probabilities, gold)
+    assert metrics.value == pytest.approx(temperature, rel=0.08)
+    assert metrics.nll_after <= metrics.nll_before
+    assert (metrics.num_rows, metrics.at_limit) == (4_000, False)
 
 
 def test_scaling_helps_on_other_rows_and_changes_no_decision() -> None:
@@ -129,26 +122,17 @@ def test_scaling_helps_on_other_rows_and_changes_no_decision() -> None:
 
 def test_a_factor_that_all_labels_of_a_row_share_does_not_change_the_temperature() -> None:
     probabilities, gold = drawn(7, 500, temperature=1.7)
-    scores = probabilities * np.random.default_rng(0).uniform(
-        0.01, 1, (500, 1)
-    )  # not normalised sequence probabilities
+    scores = probabilities * np.random.default_rng(0).uniform(0.01, 1, (500, 1))  # sequence probabilities
     again = fit_temperature(scores / scores.sum(axis=1, keepdims=True), gold)
     assert again.value == pytest.approx(fit_temperature(probabilities, gold).value)
 
 
-def test_rows_that_are_all_right_give_the_limit_and_say_so() -> None:
-    found = fit_temperature(np.array([[0.7, 0.3], [0.4, 0.6]]), np.array([0, 1]))
-    assert found.at_limit
-    assert found.value == pytest.approx(MIN_TEMPERATURE, rel=0.01)
-
-
-def test_a_bold_error_keeps_a_temperature_finite() -> None:
-    found = fit_temperature(np.array([[1.0, 0.0]] * 10), np.array([0] * 9 + [1]))
-    assert found.value > 1
-    assert np.isfinite(found.nll_after)
-
-
-def test_a_temperature_needs_rows() -> None:
+def test_rows_without_error_give_the_limit_and_say_so_and_a_bold_error_keeps_a_temperature_finite() -> None:
+    fit = fit_temperature(np.array([[0.7, 0.3], [0.4, 0.6]]), np.array([0, 1]))
+    assert (fit.at_limit, fit.value) == (True, pytest.approx(MIN_TEMPERATURE, rel=0.01))
+    bold = fit_temperature(np.array([[1.0, 0.0]] * 10), np.array([0] * 9 + [1]))
+    assert bold.value > 1
+    assert np.isfinite(bold.nll_after)
     with pytest.raises(ValueError, match="validation split"):
         fit_temperature(np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
 
@@ -164,9 +148,8 @@ def lost(pattern: str) -> BoolArray:
 
 def two_labels(confidence: FloatArray, harm: BoolArray, **more: Any) -> Predictions:
     """Every row is `urgent`; a harmed one was called `later`, with that confidence."""
-    predicted = np.where(harm, "later", "urgent").tolist()
-    shares = np.where(harm[:, None], np.column_stack([1 - confidence, confidence]), 0.0)
-    shares = np.where(harm[:, None], shares, np.column_stack([confidence, 1 - confidence]))
+    predicted, shares = np.where(harm, "later", "urgent").tolist(), np.column_stack([confidence, 1 - confidence])
+    shares[harm] = shares[harm, ::-1]
     return predictions_of(["urgent"] * len(harm), predicted, labels=("urgent", "later"), probabilities=shares, **more)
 
 
@@ -178,34 +161,30 @@ def simulated(seed: int, num_rows: int) -> tuple[FloatArray, BoolArray]:
 
 
 def test_a_curve_of_four_rows_worked_by_hand() -> None:
-    found = risk_coverage_curve(np.array([0.9, 0.8, 0.7, 0.6]), lost(".x.x"))
-    assert [(point.coverage, point.risk) for point in found.points] == [
+    metrics = risk_coverage_curve(np.array([0.9, 0.8, 0.7, 0.6]), lost(".x.x"))
+    assert [(point.coverage, point.risk) for point in metrics.points] == [
         (1 / 4, 0), (2 / 4, 1 / 2), (3 / 4, pytest.approx(1 / 3)), (1, 2 / 4),
     ]  # fmt: skip
-    assert found.aurc == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
-    assert found.aurc_of_perfect_order == pytest.approx((0 + 0 + 1 / 3 + 2 / 4) / 4)
-    assert found.risk == 2 / 4
+    assert metrics.aurc == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
+    assert metrics.aurc_of_perfect_order == pytest.approx((0 + 0 + 1 / 3 + 2 / 4) / 4)
+    assert metrics.risk == 2 / 4
 
 
 def test_rows_of_equal_confidence_are_shown_together_whatever_their_order() -> None:
-    one, other = (risk_coverage_curve(np.array([0.9, 0.5, 0.5, 0.5]), lost(pattern)) for pattern in (".xx.", "..xx"))
-    assert one == other
-    assert [point.coverage for point in one.points] == [1 / 4, 1]
+    first, other = (risk_coverage_curve(np.array([0.9, 0.5, 0.5, 0.5]), lost(pattern)) for pattern in (".xx.", "..xx"))
+    assert first == other
+    assert [point.coverage for point in first.points] == [1 / 4, 1]
     equal = risk_coverage_curve(np.full(4, 0.5), lost("x..."))
     assert (equal.num_rows, equal.risk, equal.aurc, equal.aurc_of_perfect_order) == (4, 1 / 4, 1 / 4, 1 / 16)
 
 
-def test_a_perfect_order_reaches_the_least_area_and_a_reversed_one_the_most() -> None:
+def test_a_perfect_order_reaches_the_least_area_a_reversed_one_the_most_and_a_long_curve_is_thinned() -> None:
     confidence, errors = np.linspace(1, 0.5, 10), lost(".......xxx")
     best, worst = risk_coverage_curve(confidence, errors), risk_coverage_curve(confidence, errors[::-1])
     assert best.aurc == pytest.approx(best.aurc_of_perfect_order)
     assert worst.aurc > worst.risk > best.aurc
-
-
-def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:
     points = risk_coverage_curve(*simulated(0, 5_000)).points
-    assert len(points) == 100
-    assert (points[0].coverage, points[-1].coverage) == (1 / 5_000, 1)
+    assert (len(points), points[0].coverage, points[-1].coverage) == (100, 1 / 5_000, 1), "the ends are kept"
 
 
 # --- the threshold ---
@@ -237,15 +216,14 @@ def test_a_bound_needs_rows_and_is_clopper_pearson_held_for_all_coverages_at_onc
 def test_no_threshold_is_a_result_with_a_reason() -> None:
     choice = chosen(np.linspace(0.5, 1, 100), np.ones(100, bool))
     assert (choice.threshold, choice.validation.coverage, choice.validation.risk) == (None, 0, None)
-    assert choice.reason is not None
-    assert "the lowest share among 20 coverages is 1.0000, max_risk is 0.05" in choice.reason
-    config = SelectiveConfig(risk="error", max_risk=0.001)
-    bounded = chosen(np.linspace(0.5, 1, 100), lost("." * 99 + "x"), config)
-    assert bounded.reason is not None
-    assert "the lowest upper bound" in bounded.reason
-    nothing = predictions_of(["home"] * 10, [None] * 10)
-    reason = select_threshold(nothing, ordered=True, config=BARE).reason
-    assert reason == "no validation row has a declared label"
+    bounded = chosen(np.linspace(0.5, 1, 100), lost("." * 99 + "x"), SelectiveConfig(risk="error", max_risk=0.001))
+    nothing = select_threshold(predictions_of(["home"] * 10, [None] * 10), ordered=True, config=BARE)
+    for reason, words in (
+        (choice.reason, "the lowest share among 20 coverages is 1.0000, max_risk is 0.05"),
+        (bounded.reason, "the lowest upper bound"),
+        (nothing.reason, "no validation row has a declared label"),
+    ):
+        assert words in str(reason)
 
 
 def test_without_errors_everything_is_shown_but_never_what_is_no_label() -> None:
@@ -294,16 +272,10 @@ def test_the_threshold_is_validations_and_the_metrics_are_the_tests() -> None:
     assert metrics.curve.num_rows == 400
 
 
-def test_no_threshold_on_validation_means_no_test_metric_but_a_curve() -> None:
+def test_without_a_threshold_or_a_test_row_that_it_shows_there_is_no_risk_but_a_curve() -> None:
     bad = two_labels(np.linspace(0.6, 1, 50), np.ones(50, bool))
     metrics = selected(bad, bad)
-    assert (metrics.threshold, metrics.test) == (None, None)
-    assert metrics.reason is not None
-    assert "no threshold reaches it" in metrics.reason
-    assert metrics.curve.risk == 1
-
-
-def test_a_threshold_that_shows_no_test_row_has_no_risk_there() -> None:
+    assert (metrics.threshold, metrics.test, metrics.curve.risk) == (None, None, 1)
     validation = two_labels(np.full(400, 0.99), np.zeros(400, bool))
     test = selected(validation, two_labels(np.full(40, 0.7), np.zeros(40, bool))).test
     assert test is not None
@@ -311,14 +283,10 @@ def test_a_threshold_that_shows_no_test_row_has_no_risk_there() -> None:
 
 
 def test_under_triage_needs_an_order_and_is_the_default_where_there_is_one() -> None:
-    rows = two_labels(np.linspace(0.6, 1, 30), np.zeros(30, bool))
+    names = [str(row // 2) for row in range(30)]
+    rows = two_labels(np.linspace(0.6, 1, 30), np.zeros(30, bool), group_names=names)
     with pytest.raises(ConfigError, match=r"data\.labels\.ordered"):
         selected(rows, rows, SelectiveConfig(risk="under_triage"), ordered=False)
     assert selected(rows, rows, ordered=False).risk == "error"
-    assert selected(rows, rows).risk == "under_triage"
-
-
-def test_it_is_said_where_rows_share_patients() -> None:
-    names = [str(row // 2) for row in range(30)]
-    rows = two_labels(np.linspace(0.6, 1, 30), np.zeros(30, bool), group_names=names)
-    assert selected(rows, rows).validation.rows_share_groups
+    ordered = selected(rows, rows)
+    assert (ordered.risk, ordered.validation.rows_share_groups) == ("under_triage", True)

@@ -17,7 +17,7 @@ from mlops.cli.main import app
 from r2d.config.data import DataConfig, LabelsConfig
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig
 from r2d.data.examples import EXAMPLES_SCHEMA, split_of
-from r2d.errors import ConfigError
+from r2d.errors import ConfigError, DataError
 from r2d.evaluation import evaluate as module
 from r2d.evaluation.calibration import calibration_of
 from r2d.evaluation.evaluate import Champion, Evaluation, evaluate, evaluate_champion
@@ -25,6 +25,7 @@ from r2d.evaluation.metrics import ChampionMetrics, Comparator, Metrics
 from r2d.evaluation.run import EvaluationRun
 from r2d.modeling.calibration_file import read_calibration, write_calibration
 from r2d.modeling.predictor import Predictor
+from r2d.workflows import evaluate_to_folder
 from tests.conftest import TOY_LABELS
 from tests.evaluation.judge.judged import SHIPPED, answer, judge_config
 from tests.llm.server import RunningServer
@@ -78,7 +79,7 @@ def test_metrics_keep_to_the_schema_and_agree_with_each_other(evaluation: Evalua
     assert intervals.under_triage_rate.value == metrics.safety.under_triage.rate
     assert intervals.mean_cost.value == pytest.approx(metrics.safety.mean_cost)
     assert metrics.slices.whole["accuracy"].value == label.accuracy
-    assert {one.by for one in metrics.slices.slices} >= {"label", "length", "attributes.site"}
+    assert {part.by for part in metrics.slices.slices} >= {"label", "length", "attributes.site"}
     assert intervals.num_groups < metrics.num_rows, "callers are drawn, not rows"
     assert set(metrics.differences) == {"majority class", "TF-IDF + logistic regression", "champion"}
     assert metrics.judge == {"status": "not judged", "reason": "no judge is configured"}
@@ -88,14 +89,17 @@ def test_metrics_keep_to_the_schema_and_agree_with_each_other(evaluation: Evalua
 
 def test_a_model_differs_from_itself_as_champion_in_nothing(evaluation: Evaluation) -> None:
     metrics = evaluation.metrics
-    assert metrics.champion.reference == "toy/1"
-    assert metrics.champion.label == metrics.label
-    assert metrics.champion.alignment == metrics.alignment
-    assert metrics.champion.rationale == metrics.rationale.populations.all
-    assert metrics.champion.under_triage_rate == metrics.safety.under_triage.rate
+    assert metrics.champion == ChampionMetrics(
+        reference="toy/1",
+        label=metrics.label,
+        under_triage_rate=metrics.safety.under_triage.rate,
+        over_triage_rate=metrics.safety.over_triage.rate,
+        rationale=metrics.rationale.populations.all,
+        alignment=metrics.alignment,
+    )
     difference = metrics.differences[Comparator.CHAMPION]
     assert (difference.macro_f1.value, difference.mcnemar.p_value) == (0, 1)
-    assert {one.difference["accuracy"].value for one in metrics.champion_slices} == {0}
+    assert {part.difference["accuracy"].value for part in metrics.champion_slices} == {0}
 
 
 def test_a_champion_of_other_labels_is_named_and_not_compared(described: pa.Table, stage2_model: Path) -> None:
@@ -108,24 +112,7 @@ def test_a_champion_of_other_labels_is_named_and_not_compared(described: pa.Tabl
     assert predictions is None
 
 
-def test_the_model_with_its_calibration_shows_what_the_predictions_say(
-    evaluation: Evaluation, described: pa.Table, stage2_model: Path, tmp_path: Path
-) -> None:
-    kept = calibration_of(evaluation.metrics)
-    assert kept is not None
-    assert kept == evaluation.calibration
-    folder = tmp_path / "model"
-    shutil.copytree(stage2_model, folder)
-    write_calibration(folder, kept)
-    assert read_calibration(folder) == kept
-    decisions = Predictor(folder).decide(split_of(described, "test")["text"].to_pylist())
-    for decision, row in zip(decisions, evaluation.predictions.to_pylist(), strict=True):
-        assert (decision.label, decision.rationale) == (row["predicted_label"], row["predicted_rationale"])
-        assert decision.label_probabilities == pytest.approx(dict(row["label_probabilities"]), abs=1e-6)
-        assert decision.deferred is row["handed_over"]
-
-
-def test_without_validation_rows_the_stored_temperature_and_threshold_are_measured(
+def test_the_model_with_its_calibration_shows_what_the_predictions_say_and_is_measured_by_it_again(
     evaluation: Evaluation, described: pa.Table, stage2_model: Path, tmp_path: Path
 ) -> None:
     folder, test = tmp_path / "model", split_of(described, "test")
@@ -136,12 +123,20 @@ def test_without_validation_rows_the_stored_temperature_and_threshold_are_measur
     assert set(bare.predictions["handed_over"].to_pylist()) == {None}
 
     assert evaluation.calibration is not None
+    assert evaluation.calibration == calibration_of(evaluation.metrics)
     write_calibration(folder, evaluation.calibration)
-    again = evaluate(test, folder, config=QUICK, data=DATA)
+    assert read_calibration(folder) == evaluation.calibration
+    decisions = Predictor(folder).decide(test["text"].to_pylist())
+    for decision, row in zip(decisions, evaluation.predictions.to_pylist(), strict=True):
+        assert (decision.label, decision.rationale) == (row["predicted_label"], row["predicted_rationale"])
+        assert decision.label_probabilities == pytest.approx(dict(row["label_probabilities"]), abs=1e-6)
+        assert decision.deferred is row["handed_over"]
+
+    again = evaluate(test, folder, config=QUICK, data=DATA)  # without validation rows
     assert checked(again.metrics).calibration == evaluation.metrics.calibration
     assert again.metrics.selective == evaluation.metrics.selective
-    for one, other in zip(again.predictions.to_pylist(), evaluation.predictions.to_pylist(), strict=True):
-        assert dict(one["label_probabilities"]) == pytest.approx(dict(other["label_probabilities"]))
+    for row, other in zip(again.predictions.to_pylist(), evaluation.predictions.to_pylist(), strict=True):
+        assert dict(row["label_probabilities"]) == pytest.approx(dict(other["label_probabilities"]))
 
 
 @pytest.fixture
@@ -162,11 +157,11 @@ def test_a_configured_judge_is_asked_once_and_its_scores_stand_in_the_metrics(
     with pytest.raises(ConfigError, match="work_dir"):
         evaluate(described, stage2_model, config=config, data=DATA)
     for _ in range(2):
-        found = evaluate(described, stage2_model, config=config, data=DATA, work_dir=tmp_path)
-        judged = checked(found.metrics).judge
+        evaluation = evaluate(described, stage2_model, config=config, data=DATA, work_dir=tmp_path)
+        judged = checked(evaluation.metrics).judge
         assert (judged["status"], judged["num_chosen"]) == ("judged", 4)
-        assert {one["mean"]["value"] for one in judged["criteria"] if one["num_rows"]} == {5}
-        assert set(found.judgement.scores["id"].to_pylist()) <= set(found.predictions["id"].to_pylist())
+        assert {row["mean"]["value"] for row in judged["criteria"] if row["num_rows"]} == {5}
+        assert set(evaluation.judgement.scores["id"].to_pylist()) <= set(evaluation.predictions["id"].to_pylist())
     assert sum(server.asked().values()) == judged["requests"]["num"], "the second evaluation asked nothing"
 
 
@@ -186,7 +181,7 @@ def test_the_command_measures_a_file_of_labelled_rows(stage2_model: Path, exampl
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("notes.txt", "id,text,label\n", "ends in .csv, .jsonl, .parquet"),
         ("notes.csv", "id,text,label\nr1,pt denies cough,maybe\n", "not declared"),
@@ -195,12 +190,9 @@ def test_the_command_measures_a_file_of_labelled_rows(stage2_model: Path, exampl
     ],
 )
 def test_a_file_that_cannot_be_measured_is_refused(
-    name: str, content: str, said: str, stage2_model: Path, tmp_path: Path
+    name: str, content: str, message: str, stage2_model: Path, tmp_path: Path
 ) -> None:
-    from r2d.errors import DataError
-    from r2d.workflows import evaluate_to_folder
-
     (tmp_path / name).write_text(content, encoding="utf-8")
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         evaluate_to_folder(stage2_model, tmp_path / name, tmp_path / "out")
     assert not (tmp_path / "out" / "metrics.json").exists()

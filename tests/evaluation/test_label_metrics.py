@@ -1,20 +1,22 @@
-"""Label metrics by hand, differences of two systems on the same rows, and agreement and ranking by scikit-learn."""
+"""Label metrics and safety by hand, two systems on the same rows, agreement and ranking by scikit-learn."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from sklearn import metrics as reference
 
+from r2d.config.evaluation import SafetyConfig
 from r2d.evaluation.label_metrics import (
     LabelStatistics,
-    label_differences,
     label_intervals,
     label_metrics,
     ranking_metrics,
+    safety_metrics,
     without_classes,
 )
-from r2d.evaluation.metrics import ClassMetrics, LabelMetrics
+from r2d.evaluation.metrics import Auroc, ClassMetrics, LabelMetrics, TriageErrors, TriageRates, WorstCase
 from r2d.evaluation.predictions import Predictions
 from tests.evaluation.predicted import LABELS, QUICK, predictions_of, predictions_with_options, random_predictions
 
@@ -46,17 +48,12 @@ def test_a_case_worked_by_hand_with_an_invalid_label() -> None:
     assert metrics.per_class["Emergency"] == emergency
 
 
-def test_misspelt_labels_do_not_become_classes_of_their_own() -> None:
+def test_misspelt_labels_do_not_become_classes_of_their_own_nor_a_label_called_invalid_an_invalid_one() -> None:
     gold = list(TRIAGE) * 20
     one_way = measured(gold, ["Emergency"] + ["x"] * 59)
-    many_ways = measured(gold, ["Emergency"] + [f"x{row}" for row in range(59)])
-    assert one_way == many_ways
-
-
-def test_a_declared_label_called_invalid_is_not_taken_for_one() -> None:
+    assert one_way == measured(gold, ["Emergency"] + [f"x{row}" for row in range(59)])
     metrics = measured(["invalid", "valid"], ["invalid", "nonsense"], ("invalid", "valid"))
-    assert metrics.confusion_matrix == ((1, 0, 0), (0, 0, 1))
-    assert metrics.invalid_label_rate == 0.5
+    assert (metrics.confusion_matrix, metrics.invalid_label_rate) == (((1, 0, 0), (0, 0, 1)), 0.5)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -74,33 +71,111 @@ def test_random_rows_equal_scikit_learn_and_the_statistics_that_are_resampled(se
             assert value == getattr(of_class, name) if denominator else np.isnan(value)
 
 
+# --- safety ---
+
+COSTS = {
+    "emergency": {"today": 10.0, "clinic": 50.0, "home": 100.0},
+    "today": {"emergency": 1.0, "clinic": 5.0, "home": 20.0},
+    "clinic": {"emergency": 2.0, "today": 1.0, "home": 2.0},
+    "home": {"emergency": 3.0, "today": 2.0, "clinic": 1.0},
+}
+
+
 @pytest.mark.parametrize(
-    ("predicted", "expected"),
-    [
-        (GOLD, {"accuracy": 1, "macro_f1": 1, "weighted_f1": 1, "under_triage_rate": 0, "over_triage_rate": 0}),
-        (["emergency"] * 40, {"macro_f1": 0.4 / 4, "under_triage_rate": 0, "over_triage_rate": 3 / 4}),
-        (["home"] * 40, {"accuracy": 1 / 4, "under_triage_rate": 3 / 4, "over_triage_rate": 0}),
-        ([None] * 40, {"accuracy": 0, "macro_f1": 0, "under_triage_rate": 1, "invalid_label_rate": 1}),
-    ],
-    ids=["perfect", "always most urgent", "always least urgent", "silent"],
+    ("predicted", "accuracy", "macro_f1", "under", "over"),
+    [(GOLD, 1, 1, 0, 0), (["emergency"] * 40, 1 / 4, 0.4 / 4, 0, 3 / 4), (["home"] * 40, 1 / 4, 0.4 / 4, 3 / 4, 0),
+     (["today"] * 40, 1 / 4, 0.4 / 4, 1 / 4, 2 / 4), ([None] * 40, 0, 0, 1, 0)],
+    ids=["perfect", "always most urgent", "always least urgent", "always between", "silent"],
 )  # fmt: skip
-def test_simple_predictors_get_the_metrics_they_must(predicted: list[str | None], expected: dict[str, float]) -> None:
-    found = values(predictions_of(GOLD, predicted))
-    assert {name: found[name] for name in expected} == pytest.approx(expected)
+def test_simple_predictors_get_the_metrics_they_must(
+    predicted: list[str | None], accuracy: float, macro_f1: float, under: float, over: float
+) -> None:
+    rows = predictions_of(GOLD, predicted)
+    metrics, safety = values(rows), safety_metrics(rows, costs=np.ones((4, 4)) - np.eye(4))
+    assert [metrics["accuracy"], metrics["macro_f1"]] == pytest.approx([accuracy, macro_f1])
+    assert (safety.under_triage.rate, safety.over_triage.rate) == (under, over)
+    assert safety.mean_cost == 1 - accuracy
+    assert bool(safety.worst_cases) is (under > 0)
+    if predicted[0] is None:
+        assert safety.num_invalid == 40
+        assert safety.under_triage.by_levels == dict.fromkeys((1, 2, 3, 4), 10), "further the more urgent the reference"
 
 
-def test_triage_metrics_of_five_rows_counted_by_hand() -> None:
+def test_six_rows_counted_by_hand() -> None:
+    costs = np.array(SafetyConfig(costs=COSTS).cost_matrix(LABELS))
     rows = predictions_of(
-        ["emergency", "emergency", "today", "clinic", "home"], ["today", "home", "emergency", "clinic", "no idea"]
+        ["emergency", "emergency", "today", "clinic", "home", "home"],
+        ["emergency", "clinic", "clinic", "emergency", "today", None],
     )
-    costs = np.array([[0, 4, 9, 20.0], [1, 0, 2, 5], [2, 1, 0, 1], [3, 2, 1, 0]])
-    found = values(rows, LabelStatistics(4, ordered=True, costs=costs))
-    assert found["accuracy"] == 1 / 5
-    assert found["under_triage_rate"] == 3 / 5  # one by one level, one by three, and the text that is no label
-    assert found["severe_under_triage_rate"] == 1 / 5
-    assert found["over_triage_rate"] == 1 / 5
-    assert found["mean_cost"] == (4 + 20 + 1 + 0 + 3) / 5  # no label costs what the worst prediction on `home` costs
+    metrics = safety_metrics(rows, costs=costs)
+    assert (metrics.num_rows, metrics.num_invalid) == (6, 1)
+    assert metrics.under_triage == TriageErrors(num_rows=3, rate=3 / 6, by_levels={1: 2, 2: 1})
+    assert metrics.over_triage == TriageErrors(num_rows=2, rate=2 / 6, by_levels={2: 2})
+    assert metrics.severe_under_triage == TriageErrors(num_rows=1, rate=1 / 6, min_levels=2)
+    rates = metrics.by_gold_label
+    assert rates["emergency"] == TriageRates(num_rows=2, under_triage_rate=1 / 2, over_triage_rate=0)
+    assert rates["home"] == TriageRates(num_rows=2, under_triage_rate=1 / 2, over_triage_rate=1 / 2)
+    assert metrics.mean_cost == (0 + 50 + 5 + 2 + 2 + 3) / 6  # no label for `home`: its worst cost, 3
+    resampled = values(rows, LabelStatistics(4, ordered=True, costs=costs))
+    for name in ("under_triage", "over_triage", "severe_under_triage"):
+        assert resampled[f"{name}_rate"] == getattr(metrics, name).rate
+    assert resampled["mean_cost"] == pytest.approx(metrics.mean_cost)
     assert not [name for name in values(rows, LabelStatistics(4)) if "triage" in name], "labels without order"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_errors_add_up_and_a_level_without_a_row_has_no_rate(seed: int) -> None:
+    predictions = random_predictions(seed, 200)
+    metrics = safety_metrics(predictions)
+    assert metrics.under_triage.num_rows + metrics.over_triage.num_rows == (~predictions.correct).sum()
+    for side in ("under_triage", "over_triage"):
+        errors = getattr(metrics, side)
+        assert sum(errors.by_levels.values()) == errors.num_rows
+        by_label = sum(rates.num_rows * getattr(rates, f"{side}_rate") for rates in metrics.by_gold_label.values())
+        assert by_label == pytest.approx(errors.num_rows)
+    assert metrics.mean_cost is None
+    without = safety_metrics(predictions_of(["home"], ["home"])).by_gold_label["clinic"]
+    assert without == TriageRates(num_rows=0, under_triage_rate=None, over_triage_rate=None)
+
+
+def test_worst_cases_come_by_levels_then_confidence_then_id_and_hold_no_text() -> None:
+    sure, unsure = [0.1, 0.7, 0.1, 0.1], [0.2, 0.4, 0.2, 0.2]
+    predictions = predictions_of(
+        ["emergency", "emergency", "today", "emergency", "emergency", "home"],
+        ["today", "today", None, "today", "home", "emergency"],
+        probabilities=np.array([unsure, sure, sure, sure, unsure, unsure]),
+    )
+    cases = safety_metrics(predictions, num_worst_cases=10).worst_cases
+    assert [case.id for case in cases] == ["r4", "r2", "r1", "r3", "r0"]
+    assert cases[0] == WorstCase(id="r4", gold_label="emergency", predicted_label="home", levels=3, confidence=0.2)
+    assert (cases[1].predicted_label, cases[1].confidence) == (None, 0)
+    assert safety_metrics(predictions, num_worst_cases=2).worst_cases == cases[:2]
+
+
+def test_a_cost_matrix_follows_the_order_of_the_labels_and_a_right_decision_is_free() -> None:
+    shuffled = {gold.upper(): dict(reversed(row.items())) for gold, row in reversed(COSTS.items())}
+    matrix = SafetyConfig(costs=shuffled).cost_matrix(LABELS)
+    assert matrix is not None
+    assert matrix[0] == (0, 10, 50, 100)
+    assert [row[place] for place, row in enumerate(matrix)] == [0, 0, 0, 0]
+    assert SafetyConfig().cost_matrix(LABELS) is None
+
+
+def test_every_fault_of_a_cost_matrix_is_named_at_once() -> None:
+    wrong = {**COSTS, "clinic": {"clinic": 1.0, "emergency": 2.0, "home": 2.0}, "ambulance": {"home": 1.0}}
+    with pytest.raises(ValueError, match="costs: ") as caught:
+        SafetyConfig(costs=wrong).cost_matrix(LABELS)
+    message = str(caught.value)
+    assert "'ambulance' is not declared" in message
+    assert "'clinic' for 'clinic' is right and must cost 0, found 1" in message
+    assert "'today' for 'clinic' is missing" in message
+    assert message.endswith("allowed labels: emergency, today, clinic, home")
+
+
+@pytest.mark.parametrize("cost", [-1.0, float("nan"), float("inf")])
+def test_a_cost_is_a_number_of_at_least_0(cost: float) -> None:
+    with pytest.raises(ValidationError):
+        SafetyConfig(costs={"home": {"clinic": cost}})
 
 
 # --- options per row ---
@@ -148,7 +223,7 @@ def test_a_paired_difference_is_tighter_than_two_intervals_and_signed_first_minu
     first = random_predictions(4, 400)
     better = [first.gold_labels[row] if row % 20 == 0 else label for row, label in enumerate(first.predicted_labels)]
     second = first.with_labels(better)
-    difference = label_differences(first, second, STATISTICS, QUICK)
+    difference = label_intervals(first, STATISTICS, QUICK, minus=second)
     alone, gap = label_intervals(first, STATISTICS, QUICK).accuracy, difference.accuracy
     assert gap.value == pytest.approx(first.correct.mean() - second.correct.mean())
     assert gap.low < gap.value < gap.high < 0
@@ -159,14 +234,15 @@ def test_a_paired_difference_is_tighter_than_two_intervals_and_signed_first_minu
 
 def test_a_model_beside_itself_differs_in_nothing() -> None:
     predictions = random_predictions(5, 50)
-    difference = label_differences(predictions, predictions, STATISTICS, QUICK)
+    difference = label_intervals(predictions, STATISTICS, QUICK, minus=predictions)
     assert (difference.macro_f1.value, difference.macro_f1.method) == (0, None)
     assert difference.mcnemar.p_value == 1.0
 
 
 def test_two_models_on_different_rows_are_not_compared() -> None:
+    home = predictions_of(["home"], ["home"])
     with pytest.raises(ValueError, match="same rows"):
-        label_differences(predictions_of(["home"], ["home"]), predictions_of(["clinic"], ["home"]), STATISTICS, QUICK)
+        label_intervals(home, STATISTICS, QUICK, minus=predictions_of(["clinic"], ["home"]))
 
 
 # --- agreement and ranking ---
@@ -218,15 +294,11 @@ def test_a_near_miss_costs_kappa_less_than_a_far_one_and_no_label_most() -> None
     assert none < far < near < 1
 
 
-def test_a_label_without_a_gold_row_has_no_auroc_and_is_left_out_of_the_mean() -> None:
+def test_what_is_undefined_is_left_out_of_the_mean_and_says_why() -> None:
     rows = predictions_of(["home", "clinic"], ["home", "clinic"], probabilities=ONE_HOT[[3, 2]])
     metrics = ranking_metrics(rows, ordered=True)
-    assert metrics.auroc.per_class == {"emergency": None, "today": None, "clinic": 1, "home": 1}
-    assert metrics.auroc.macro == 1
+    assert metrics.auroc == Auroc(macro=1, per_class={"emergency": None, "today": None, "clinic": 1, "home": 1})
     assert metrics.undefined == dict.fromkeys(("auroc emergency", "auroc today"), "no gold row has this label")
-
-
-def test_what_is_undefined_says_why() -> None:
     one_label = ranking_metrics(predictions_of(["home", "home"], ["home", "clinic"]), ordered=True)
     assert (one_label.mcc, one_label.quadratic_weighted_kappa, one_label.auroc.macro) == (None, None, None)
     assert one_label.undefined["mcc"] == "all gold rows have one label"

@@ -54,16 +54,15 @@ def test_a_row_without_a_group_is_a_group_of_its_own() -> None:
 
 
 def test_rows_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(DataError, match="no rows"):
-        predictions_of([], [])
-    with pytest.raises(DataError, match="'ambulance' of row 1 is not declared; allowed: emergency"):
-        predictions_of(["home", "ambulance"], ["home", "home"])
-    with pytest.raises(ValueError, match="one entry for each row"):
-        predictions_of(["home"], ["home", "home"])
-    with pytest.raises(ValueError, match="sum to 1"):
-        predictions_of(["home"], ["home"], probabilities=np.array([[0.2, 0.2, 0.2, 0.2]]))
-    with pytest.raises(ValueError, match="finite"):
-        predictions_of(["home"], ["home"], probabilities=np.array([[np.nan, 0.5, 0.5, 0.0]]))
+    for gold, shares, error, message in (
+        ([], [], DataError, "no rows"),
+        (["ambulance"], [0.1, 0.2, 0.3, 0.4], DataError, "'ambulance' of row 0 is not declared; allowed: emergency"),
+        (["home", "home"], [0.1, 0.2, 0.3, 0.4], ValueError, "one entry for each row"),
+        (["home"], [0.2, 0.2, 0.2, 0.2], ValueError, "sum to 1"),
+        (["home"], [np.nan, 0.5, 0.5, 0.0], ValueError, "finite"),
+    ):
+        with pytest.raises(error, match=message):
+            predictions_of(gold, ["home"] * len(shares[:1]), probabilities=np.array(shares).reshape(-1, 4))
     with pytest.raises(DataError, match="gold label of row 1 is not among its 3 options") as refused:
         predictions_with_options(["oven", "secret"], [None, None], [["oven"], ["sea", "desk", "roof"]])
     assert "secret" not in str(refused.value)

