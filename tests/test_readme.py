@@ -70,9 +70,3 @@ def test_the_example_config_of_the_readme_is_right() -> None:
     sections = yaml.safe_load(block)["parameters"]["config"]
     DataConfig.model_validate(sections["data"])
     RationalesConfig.model_validate(sections["rationales"])
-
-
-def test_every_file_that_the_readme_links_to_is_there() -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if not link.startswith("http")]
-    assert len(links) > 5
-    assert [link for link in links if not (ROOT / link).exists()] == []
