@@ -17,6 +17,7 @@ from r2d.drift.incoming import IncomingCalls, WordCounts, incoming_calls
 from r2d.drift.reference import DriftReference, read_reference, reference_of, vocabulary_of, words_of, write_reference
 from r2d.drift.report import DriftReport, measure_drift, render_drift_report, report_drift
 from r2d.errors import DataError, ModelError
+from r2d.evaluation.predictions import PREDICTIONS_SCHEMA
 from r2d.inference.infer import infer
 from r2d.inference.output import InferenceModel
 from tests.inference.keyword_predictor import LABELS, KeywordPredictor, write_calls
@@ -26,44 +27,32 @@ EXPECTED = Path(__file__).parent
 LIMITS = DriftLimits()
 MODEL = InferenceModel("toy/1", "a" * 64)
 WORDS = [a + b for a in ("ba", "re", "to", "mi", "lu", "ka", "ne", "so", "di", "pa") for b in "bcdfghklmnprstvz"]
+PREDICTED = pa.schema([PREDICTIONS_SCHEMA.field(n) for n in ("predicted_label", "valid", "label_probabilities")])
 OTHER_WORDS = [word[::-1] for word in WORDS]
 
 
 def texts_of(num: int, seed: int, words: list[str] = WORDS, more_words: int = 0) -> list[str]:
     """Calls whose words follow Zipf's law; one in three speaks of pain."""
-    drawn = np.random.default_rng(seed)
+    draw = np.random.default_rng(seed)
     chances = 1 / np.arange(1, len(words) + 1)
     texts = []
     for number in range(num):
-        chosen = drawn.choice(words, size=drawn.integers(8, 25) + more_words, p=chances / chances.sum())
+        chosen = draw.choice(words, size=draw.integers(8, 25) + more_words, p=chances / chances.sum())
         texts.append(" ".join([*chosen, "pain" if number % 3 == 0 else "well"]))
     return texts
 
 
-def predictions_of(texts: list[str]) -> pa.Table:
-    """As an evaluation gives them."""
-    decisions = KeywordPredictor().decide(texts)
-    return pa.table(
-        {
-            "predicted_label": [decision.label for decision in decisions],
-            "valid": [decision.valid for decision in decisions],
-            "label_probabilities": pa.array(
-                [list(decision.label_probabilities.items()) for decision in decisions],
-                pa.map_(pa.string(), pa.float64()),
-            ),
-        }
-    )
-
-
 @cache
 def reference() -> DriftReference:
-    texts = texts_of(3000, seed=1)
     examples = [
         Example(id=str(n), text=text, label=LABELS.names[0], split="test" if n % 5 == 0 else "train")
-        for n, text in enumerate(texts)
+        for n, text in enumerate(texts_of(3000, seed=1))
     ]
-    held_out = [text for n, text in enumerate(texts_of(3000, seed=2)) if n < 1000]
-    return reference_of(to_table(examples), predictions_of(held_out))
+    decisions = KeywordPredictor().decide(texts_of(3000, seed=2)[:1000])
+    names = ("predicted_label", "valid", "label_probabilities")
+    values = [(each.label, each.valid, list(each.label_probabilities.items())) for each in decisions]
+    predictions = pa.table(dict(zip(names, map(list, zip(*values, strict=True)), strict=True)), PREDICTED)
+    return reference_of(to_table(examples), predictions)
 
 
 def incoming(texts: list[str], *, with_words: bool = True) -> IncomingCalls:
@@ -98,22 +87,25 @@ def test_calls_like_those_of_training_never_alarm(seed: int, num: int) -> None:
     assert set(outcomes(report).values()) == {"steady"}
 
 
-def test_longer_calls_drift_in_length_and_not_in_their_words() -> None:
-    found = outcomes(drift(incoming(texts_of(600, seed=5, more_words=15))))
-    assert found["text_length"] == "drifted"
-    assert found["words"] == found["unfamiliar_words"] == "steady"
-
-
-def test_other_words_drift_and_are_named() -> None:
-    report = drift(incoming(texts_of(600, seed=6, words=OTHER_WORDS)))
-    assert {"words", "unfamiliar_words"} <= {name for name, out in outcomes(report).items() if out == "drifted"}
+@pytest.mark.parametrize(
+    ("texts", "drifted", "steady", "change_of_a_word"),
+    [
+        (texts_of(600, seed=5, more_words=15), {"text_length"}, {"words", "unfamiliar_words"}, 0.0),
+        (texts_of(600, seed=6, words=OTHER_WORDS), {"words", "unfamiliar_words"}, set(), 0.3),
+        (texts_of(600, seed=7, words=WORDS[::-1]), {"words"}, set(), 0.0),
+    ],
+    ids=["longer calls", "other words", "known words used otherwise"],
+)
+def test_what_changed_drifts_and_is_named(
+    texts: list[str], drifted: set[str], steady: set[str], change_of_a_word: float
+) -> None:
+    report = drift(incoming(texts))
+    by_outcome = {out: {name for name, own in outcomes(report).items() if own == out} for out in ("drifted", "steady")}
+    assert drifted <= by_outcome["drifted"]
+    assert steady <= by_outcome["steady"]
     (changed, *_) = report.changed_words
     assert changed.word in {*WORDS, *OTHER_WORDS}
-    assert abs(changed.reference - changed.found) > 0.3
-
-
-def test_known_words_used_otherwise_drift_though_none_is_unfamiliar() -> None:
-    assert outcomes(drift(incoming(texts_of(600, seed=7, words=WORDS[::-1]))))["words"] == "drifted"
+    assert abs(changed.reference - changed.found) > change_of_a_word
 
 
 def test_another_mix_of_labels_and_a_less_sure_model_drift_and_the_facts_are_json() -> None:
@@ -135,12 +127,9 @@ def test_another_mix_of_labels_and_a_less_sure_model_drift_and_the_facts_are_jso
     assert list(facts["changed_words"][0]) == ["word", "reference", "found"]
 
 
-def test_a_label_that_is_new_counts() -> None:
+def test_a_label_that_is_new_counts_and_a_model_that_knows_one_label_cannot_drift_in_labels() -> None:
     labels = {"emergency now": 250, "self care": 500, "(no declared label)": 150}
     assert outcomes(drift(replace(incoming(texts_of(900, seed=8)), labels=labels)))["predicted_label"] == "drifted"
-
-
-def test_a_model_that_knows_one_label_cannot_drift_in_labels() -> None:
     calls = replace(incoming(texts_of(300, seed=8)), labels={"self care": 300, "emergency now": 0})
     check = measure_drift(replace(reference(), labels={"self care": 500}), calls, LIMITS).checks["predicted_label"]
     assert (check.outcome, check.measures["p_value"]) == ("steady", 1.0)
@@ -157,7 +146,6 @@ def test_a_large_index_of_few_calls_may_be_chance_and_is_no_drift() -> None:
     limits = LIMITS.model_copy(update={"min_rows": 30})
     few = replace(incoming(texts_of(30, seed=10)), labels={"emergency now": 17, "self care": 13})
     check = drift(few, limits).checks["predicted_label"]
-    assert check.value is not None
     assert check.value > limits.max_psi
     assert check.measures["p_value"] > limits.significance / 5
     assert check.outcome == "steady"
@@ -215,35 +203,25 @@ def batch(tmp_path: Path) -> tuple[Path, Path]:
     """Calls and what a batch inference made of them."""
     rows = [{"nr": f"c{n}", "note": text} for n, text in enumerate(texts_of(400, seed=11))]
     calls = write_calls(tmp_path / "calls.csv", [*rows, {"nr": "empty", "note": ""}])
-    config = InferenceConfig.model_validate(
-        {
-            "data": {"path": str(calls), "columns": {"id": "nr", "text": "note"}},
-            "output": str(tmp_path / "out.parquet"),
-            "rows_per_part": 64,
-        }
-    )
-    infer(config, MODEL, KeywordPredictor)
+    data = {"path": str(calls), "columns": {"id": "nr", "text": "note"}}
+    config = {"data": data, "output": str(tmp_path / "out.parquet"), "rows_per_part": 64}
+    infer(InferenceConfig.model_validate(config), MODEL, KeywordPredictor)
     return calls, tmp_path / "out.parquet"
 
 
-def test_the_output_of_a_batch_is_counted_with_and_without_its_calls(batch: tuple[Path, Path]) -> None:
+def test_a_batch_is_counted_with_its_calls_or_without_and_other_calls_are_refused(
+    batch: tuple[Path, Path],
+) -> None:
     calls, predictions = batch
     found = incoming_calls(predictions, str(calls), reference(), max_texts=20_000)
     same = incoming(texts_of(400, seed=11))
     assert (found.num_rows, found.labels, found.deferral_reasons["no_text"]) == (401, same.labels, 1)
-    assert found.words is not None
-    assert same.words is not None
     assert found.words.halves == same.words.halves
     assert sorted(found.lengths) == sorted(same.lengths)
     assert sorted(found.confidences) == sorted(same.confidences)
     assert incoming_calls(predictions, None, reference(), max_texts=9).words is None
     sampled = incoming_calls(predictions, str(calls), reference(), max_texts=100).words
-    assert sampled is not None
     assert 70 < sampled.num_texts < 130
-
-
-def test_calls_that_were_not_those_decided_are_refused(batch: tuple[Path, Path]) -> None:
-    calls, predictions = batch
     calls.write_text(calls.read_text(encoding="utf-8") + "x,pain\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"is not what .* was made from"):
         incoming_calls(predictions, str(calls), reference(), max_texts=9)

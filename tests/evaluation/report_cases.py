@@ -169,20 +169,18 @@ def measure_rationales(predictions: Predictions, texts: Sequence[str]) -> Writte
 @cache
 def rationales_of(seed: int, accuracy: float) -> Written:
     """`measure_rationales` of `invent_predictions`."""
-    return measure_rationales(
-        invent_predictions(seed, accuracy=accuracy), invent_notes(240, "test")["text"].to_pylist()
-    )
+    texts = invent_notes(240, "test")["text"].to_pylist()
+    return measure_rationales(invent_predictions(seed, accuracy=accuracy), texts)
 
 
 def judged(notes: pa.Table, predictions: Predictions) -> dict[str, Any]:
     """The metrics of a judge that now and then wrote no score, beside a person who never scored safety."""
     rubric, draw = load_rubric(SHIPPED), np.random.default_rng(3)
     columns = [notes[name].to_pylist() for name in ("id", "text", "rationale", "group")]
+    written = zip(*columns, predictions.predicted_labels, predictions.rationales, strict=True)
     rows = [
         JudgedRow(id_, text, label, rationale, reference, group)
-        for id_, text, reference, group, label, rationale in zip(
-            *columns, predictions.predicted_labels, predictions.rationales, strict=True
-        )
+        for id_, text, reference, group, label, rationale in written
         if rationale
     ][:38]
     votes, people = [], []
@@ -325,45 +323,33 @@ def rare_case() -> ReportFacts:
     """What a page rarely says: no error seen, no threshold, no comparison, an undefined metric, a judge that failed."""
     facts = declared_case()
     metrics = facts.metrics
-    assert metrics.safety
-    assert metrics.intervals
-    assert metrics.ranking
-    assert metrics.selective
-    assert metrics.slices
-    assert metrics.calibration
     nothing = TriageErrors(num_rows=0, rate=0.0, by_levels={})
-    safety = replace(metrics.safety, under_triage=nothing, worst_cases=(), num_invalid=0, mean_cost=None)
-    reason = "all gold rows have one label"
-    undefined = {"mcc": reason, "quadratic_weighted_kappa": reason, "auroc macro": reason}
-    ranking = replace(metrics.ranking, mcc=None, quadratic_weighted_kappa=None, undefined=undefined)
-    ranking = replace(ranking, auroc=replace(ranking.auroc, macro=None))
+    names = ("mcc", "quadratic_weighted_kappa", "auroc macro")
     no_threshold = "no threshold reaches it: the lowest upper bound among 20 coverages is 0.1200, max_risk is 0.05"
-    champion = ChampionMetrics(reference="r2d/7", not_compared="it decides between other labels (a, b)")
     linear = metrics.differences[Comparator.LINEAR_MODEL]
-    differences = {
-        Comparator.MAJORITY_CLASS: replace(linear, under_triage_rate=IntervalEstimate(0.1, 0.05, 0.2, "bca")),
-        Comparator.LINEAR_MODEL: replace(linear, under_triage_rate=IntervalEstimate(0.1, -0.1, 0.2, "bca")),
-    }
     ward = {"attributes.ward": "31 values, evaluation.slices.max_values is 30"}
     temperature = replace(metrics.calibration.temperature, value=0.7, at_limit=True)
-    return replace(
-        facts,
-        samples=(),
-        metrics=replace(
-            metrics,
-            safety=safety,
-            intervals=replace(metrics.intervals, under_triage_rate=IntervalEstimate(0.0, 0.0, 0.088, "exact")),
-            ranking=ranking,
-            calibration=replace(metrics.calibration, temperature=temperature),
-            selective=replace(metrics.selective, threshold=None, reason=no_threshold, test=None),
-            champion=champion,
-            champion_slices=None,
-            differences=differences,
-            slices=replace(metrics.slices, left_out=ward),
-            flip_test=FlipTest(num_without_other_label=240),
-            judge=not_judged("the endpoint is down").to_json(),
+    metrics = replace(
+        metrics,
+        safety=replace(metrics.safety, under_triage=nothing, worst_cases=(), num_invalid=0, mean_cost=None),
+        intervals=replace(metrics.intervals, under_triage_rate=IntervalEstimate(0.0, 0.0, 0.088, "exact")),
+        ranking=replace(
+            metrics.ranking, mcc=None, quadratic_weighted_kappa=None, auroc=replace(metrics.ranking.auroc, macro=None),
+            undefined=dict.fromkeys(names, "all gold rows have one label"),
         ),
-    )
+        calibration=replace(metrics.calibration, temperature=temperature),
+        selective=replace(metrics.selective, threshold=None, reason=no_threshold, test=None),
+        champion=ChampionMetrics(reference="r2d/7", not_compared="it decides between other labels (a, b)"),
+        champion_slices=None,
+        differences={
+            Comparator.MAJORITY_CLASS: replace(linear, under_triage_rate=IntervalEstimate(0.1, 0.05, 0.2, "bca")),
+            Comparator.LINEAR_MODEL: replace(linear, under_triage_rate=IntervalEstimate(0.1, -0.1, 0.2, "bca")),
+        },
+        slices=replace(metrics.slices, left_out=ward),
+        flip_test=FlipTest(num_without_other_label=240),
+        judge=not_judged("the endpoint is down").to_json(),
+    )  # fmt: skip
+    return replace(facts, samples=(), metrics=metrics)
 
 
 CASES = {

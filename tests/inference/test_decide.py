@@ -44,11 +44,10 @@ def test_a_call_without_a_text_does_not_fail_the_others_and_the_model_never_sees
 
 
 def test_without_a_threshold_everything_is_handed_over() -> None:
-    call = [Call("a", "chest pain")]
-    assert decided(call, KeywordPredictor(None))[0]["why"] == "no_threshold"
-    assert decided(call, KeywordPredictor(evaluated=False))[0]["why"] == "never_evaluated"
-    assert decided(call, KeywordPredictor(None))[0]["handed_over"]
-    assert decided(call, KeywordPredictor(evaluated=False))[0]["handed_over"]
+    predictors = {"no_threshold": KeywordPredictor(None), "never_evaluated": KeywordPredictor(evaluated=False)}
+    for why, predictor in predictors.items():
+        (row,) = decided([Call("a", "chest pain")], predictor)
+        assert (row["why"], row["handed_over"]) == (why, True)
 
 
 def test_what_is_no_declared_label_has_no_probability_and_goes_to_a_person() -> None:

@@ -65,7 +65,7 @@ def test_every_call_has_a_row_in_order_and_a_row_group_is_a_part(tmp_path: Path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["calls.csv", "out.parquet"]
 
 
-def test_a_stopped_run_leaves_no_output_goes_on_where_it_was_and_ends_with_the_same_bytes(
+def test_a_stopped_run_leaves_no_output_goes_on_though_the_input_moved_and_ends_with_the_same_bytes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls = calls_of(tmp_path)
@@ -77,21 +77,14 @@ def test_a_stopped_run_leaves_no_output_goes_on_where_it_was_and_ends_with_the_s
     assert len(list((tmp_path / "out.parquet.parts").glob("part-*.parquet"))) == 3
 
     rest = KeywordPredictor()
+    moved = calls.rename(tmp_path / "moved.csv")
     with caplog.at_level(logging.INFO, logger="r2d"):
-        decided(config, rest)
+        decided(config_of(moved, tmp_path / "out.parquet"), rest)
     assert len(rest.asked) == NUM_ROWS - 24
     assert "50 rows; 24 are decided already" in caplog.text
     assert "50 of 50 rows" in caplog.text
     assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert not (tmp_path / "out.parquet.parts").exists()
-
-
-def test_a_moved_input_resumes_too(tmp_path: Path) -> None:
-    calls = calls_of(tmp_path)
-    with pytest.raises(StoppedError):
-        decided(config_of(calls, tmp_path / "out.parquet"), StoppingPredictor())
-    moved = calls.rename(tmp_path / "moved.csv")
-    assert decided(config_of(moved, tmp_path / "out.parquet")).num_rows == NUM_ROWS
 
 
 @pytest.mark.parametrize(

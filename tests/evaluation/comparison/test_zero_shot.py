@@ -35,19 +35,10 @@ def notes(*rows: tuple[str, str, str], reference: str = "nurse") -> pa.Table:
     """Test rows `a`, `b` and so on: gold label, rationale of `llm`, rationale of `nurse`."""
     examples = []
     for place, (label, llm, nurse) in enumerate(rows):
-        known = {"llm": llm, "nurse": nurse}
-        examples.append(
-            Example(
-                id="abcdefgh"[place],
-                text=f"note {place}",
-                label=label,
-                rationale=known[reference],
-                rationale_source=reference if known[reference] else "",
-                rationales={name: text for name, text in known.items() if text},
-                split="test",
-                row=place,
-            )
-        )
+        known = {name: text for name, text in (("llm", llm), ("nurse", nurse)) if text}
+        chosen = {"rationale": known.get(reference, ""), "rationale_source": reference if reference in known else ""}
+        note = Example("abcdefgh"[place], f"note {place}", label, rationales=known, split="test", row=place)
+        examples.append(replace(note, **chosen))
     return to_table(examples)
 
 
@@ -105,17 +96,19 @@ def test_the_gold_label_does_not_choose_among_several_answers() -> None:
     assert predictions["predicted_rationale"].to_pylist()[0] == "looks harmless"
 
 
-def test_files_are_in_their_natural_order() -> None:
-    rejected = set_aside(("a", "later", "disagrees_with_gold", "looks harmless"), file="out_2.jsonl")
-    _, first = measure(FOUR, taken(("a", "now"), file="out_10.jsonl"), rejected)
-    _, second = measure(FOUR, taken(("a", "now"), file="out_1.jsonl"), rejected)
-    assert [table["predicted_label"].to_pylist()[0] for table in (first, second)] == ["later", "now"]
-
-
-def test_a_failed_request_that_was_answered_later_is_an_answer() -> None:
-    rejected = set_aside(("a", None, "request_failed", ""))
-    _, predictions = measure(FOUR, taken(("a", "now")), rejected)
-    assert predictions["predicted_label"].to_pylist()[0] == "now"
+@pytest.mark.parametrize(
+    ("taken_file", "record", "label"),
+    [
+        ("out_10.jsonl", ("a", "later", "disagrees_with_gold", "looks harmless"), "later"),
+        ("out_1.jsonl", ("a", "later", "disagrees_with_gold", "looks harmless"), "now"),
+        ("out_10.jsonl", ("a", None, "request_failed", ""), "now"),
+    ],
+)
+def test_files_are_in_natural_order_and_a_failed_request_that_was_answered_later_is_an_answer(
+    taken_file: str, record: tuple[str, str | None, str, str], label: str
+) -> None:
+    _, table = measure(FOUR, taken(("a", "now"), file=taken_file), set_aside(record, file="out_2.jsonl"))
+    assert table["predicted_label"].to_pylist()[0] == label
 
 
 def test_rationales_are_measured_as_any_models_and_an_unwritten_one_scores_nothing() -> None:
@@ -137,21 +130,14 @@ def test_a_rationale_is_never_measured_against_itself() -> None:
 
 
 def test_a_source_without_any_label_for_the_test_rows_is_refused() -> None:
-    with pytest.raises(
-        DataError, match=r"zero_shot 'llm': no record states an allowed label for any of the 4 test rows"
-    ):
+    with pytest.raises(DataError, match=r"'llm': no record states an allowed label for any of the 4 test rows"):
         measure(FOUR, taken(("a", None)), set_aside())
 
 
 def test_the_demos_raw_batch_gives_a_row_offline_with_every_fault_counted(tmp_path: Path) -> None:
-    data = DataConfig(
-        format="synthetic_triage",
-        labels={
-            "names": ["emergency now", "emergency department", "same day", "within three days", "self care"],
-            "ordered": True,
-        },
-        synthetic={"num_calls": 400},
-    )
+    names = ["emergency now", "emergency department", "same day", "within three days", "self care"]
+    labels = {"names": names, "ordered": True}
+    data = DataConfig(format="synthetic_triage", labels=labels, synthetic={"num_calls": 400})
     rationales = RationalesConfig(stage1_source="nurse", sources={"llm": {"format": "synthetic_triage_batch"}})
     examples = load_examples(data)
     ingestion = ingest(examples, rationales, data=data, privacy=PrivacyConfig(policy="off"), work_dir=tmp_path)
@@ -162,10 +148,9 @@ def test_the_demos_raw_batch_gives_a_row_offline_with_every_fault_counted(tmp_pa
     )
     assert metrics["num_rows"] == len(predictions) == 40
     assert set(predictions["id"].to_pylist()) <= set(split_of(examples, "test")["id"].to_pylist())
-    without = metrics["zero_shot"]["num_without_label"]
-    assert (
-        without == predictions["valid"].to_pylist().count(False) == sum(metrics["zero_shot"]["without_label"].values())
-    )
+    asked = metrics["zero_shot"]
+    without = asked["num_without_label"]
+    assert without == predictions["valid"].to_pylist().count(False) == sum(asked["without_label"].values())
     assert metrics["label"]["invalid_label_rate"] == without / 40
     assert 0.8 < metrics["label"]["accuracy"] < 1
     assert 0.3 < metrics["rationale"]["populations"]["all"]["bertscore_f1"] < 0.99
@@ -186,11 +171,12 @@ def test_the_answers_are_compared_with_a_trained_model() -> None:
 
 
 def run(zero_shot: str, **sources: Any) -> RunConfig:
+    labels = {"names": list(LABELS.names), "ordered": True}
     values = {
         "data": {
             "format": "jsonl",
             "path": "notes.jsonl",
-            "labels": {"names": list(LABELS.names), "ordered": True},
+            "labels": labels,
             "columns": {"rationales": {"nurse": "why"}},
         },
         "rationales": {"stage1_source": "nurse", "sources": sources},
@@ -206,10 +192,6 @@ def endpoint(**changes: Any) -> dict[str, Any]:
     return common | changes
 
 
-def test_an_endpoint_that_decides_for_itself_is_taken() -> None:
-    assert zero_shot_source(run("llm", llm=endpoint())) == "llm"
-
-
 @pytest.mark.parametrize(
     ("name", "source", "message"),
     [
@@ -220,8 +202,7 @@ def test_an_endpoint_that_decides_for_itself_is_taken() -> None:
         ("llm", {"format": "csv", "paths": ["a.csv"]}, r"allowed: none is declared"),
     ],
 )
-def test_a_source_that_is_not_zero_shot_is_refused_before_anything_runs(
-    name: str, source: dict[str, Any], message: str
-) -> None:
+def test_only_an_endpoint_that_decides_for_itself_is_taken(name: str, source: dict[str, Any], message: str) -> None:
+    assert zero_shot_source(run("llm", llm=endpoint())) == "llm"
     with pytest.raises(ConfigError, match=rf"comparison\.zero_shot '{name}'.*{message}"):
         zero_shot_source(run(name, llm=source))
