@@ -134,3 +134,14 @@ def check_r2d(words: list[str]) -> None:
     assert {word for word in rest if word.startswith("--")} <= options, words
     files = [word for word in rest if word.startswith(("configs/", "docs/", "k8s/"))]
     assert [file for file in files if not (ROOT / file).exists()] == []
+
+
+def test_every_departure_that_a_docstring_cites_has_its_row() -> None:
+    cited = {
+        number
+        for text in SOURCES.values()
+        for numbers in re.findall(r"\bdepartures? (\d+(?: and \d+)*)", text)
+        for number in numbers.split(" and ")
+    }
+    rows = re.findall(r"^\| ([\d, ]+) \|", (ROOT / "docs/method.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert cited <= {number for row in rows for number in row.split(", ")}
