@@ -72,8 +72,7 @@ def file_sha256(path: Path) -> str:
 
 def file_hashes(folder: Path) -> dict[str, str]:
     """Relative path -> SHA-256 of each file below a folder, in order of their names."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): file_sha256(path) for path in files}
+    return {str(path.relative_to(folder)): file_sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def folder_hash(folder: Path) -> str:

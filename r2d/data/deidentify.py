@@ -15,14 +15,13 @@ from r2d.privacy.findings import Finding
 
 FINDINGS_SCHEMA = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("field", pa.string(), nullable=False),
-        pa.field("recogniser", pa.string(), nullable=False),
-        pa.field("start", pa.int64(), nullable=False),
-        pa.field("end", pa.int64(), nullable=False),
-        pa.field("score", pa.float64(), nullable=False),
+        pa.field(name, kind, nullable=False)
+        for kind, names in (
+            (pa.string(), ("id", "field", "recogniser")), (pa.int64(), ("start", "end")), (pa.float64(), ("score",))
+        )
+        for name in names
     ]
-)
+)  # fmt: skip
 """One row per finding: `field` is `text` or `rationales.<source>`, offsets count its characters as delivered."""
 
 

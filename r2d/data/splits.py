@@ -32,10 +32,8 @@ def assign_splits(
         ids: unique ids.
         labels: a group's stratum is the label of its first row in order of id.
         groups: patient or caller; a row without one is a group of its own.
-        config: fractions and seed.
         test_ids: exactly these rows are test; `validation_fraction` is then a fraction of the others.
-        source: the data, for messages.
-        test_source: what names the test rows, for messages.
+        source: the data, for messages; `test_source`: what names the test rows.
 
     Raises:
         DataError: `test_ids` divide a group or hold an unknown id, or no row is left for train or validation.
@@ -87,15 +85,13 @@ def _divide(
     The first split is taken from the front of each stratum's hash order, the second from its end, so that a moved
     border moves rows between one of them and train only.
     """
+
+    def digest(key: str) -> bytes:
+        return hashlib.blake2b(f"{seed}:{key}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
     strata: dict[str, list[str]] = defaultdict(list)
-    for key, rows in members.items():
-        strata[labels[min(rows, key=ids.__getitem__)]].append(key)
-    digests = {
-        key: hashlib.blake2b(f"{seed}:{key}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        for key in members
-    }
-    for keys in strata.values():
-        keys.sort(key=lambda key: (digests[key], key))
+    for key in sorted(members, key=lambda key: (digest(key), key)):
+        strata[labels[min(members[key], key=ids.__getitem__)]].append(key)
     num_left = {label: sum(len(members[key]) for key in strata[label]) for label in sorted(strata)}
     sizes = dict(num_left)
     splits = ["train"] * len(ids)

@@ -21,13 +21,11 @@ from r2d.errors import ConfigError
 Texts: TypeAlias = pa.Array | pa.ChunkedArray
 
 CONTROL_CHARACTERS = (
-    r"["
-    r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"  # C0 but for tab, newline and carriage return
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f"  # C0 but for tab, newline and carriage return
     r"\x{80}-\x{9f}"  # C1
     r"\x{ad}\x{200b}\x{2060}\x{feff}"  # soft hyphen and zero-width spaces
     r"\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}"  # direction of writing
-    r"\x{fff9}-\x{fffd}\x{fffe}\x{ffff}"  # annotations, the replacement character, what is no character
-    r"]"
+    r"\x{fff9}-\x{fffd}\x{fffe}\x{ffff}]"  # annotations, the replacement character, what is no character
 )
 """Zero-width joiners (U+200C, U+200D) are left out: Persian, Hindi and emoji need them."""
 
@@ -55,8 +53,8 @@ def num_control_characters(texts: Texts) -> NDArray[np.int64]:
 def num_mojibake(texts: Texts) -> NDArray[np.int64]:
     """Number of places in each text where UTF-8 was read as another encoding, such as `Ã©` for an e with accent.
 
-    The heuristic is that of `ftfy`, which takes 0.3 ms a text, so only texts with `_MAY_BE_MOJIBAKE` are given to it, a
-    small share in languages of Latin letters. Real accents, Greek letters and signs such as the degree do not count.
+    The heuristic is that of `ftfy`, which takes 0.3 ms a text, so only the few with `_MAY_BE_MOJIBAKE` are given to it.
+    Real accents, Greek letters and signs such as the degree do not count.
     """
     may_be_damaged = pc.fill_null(pc.match_substring_regex(texts, _MAY_BE_MOJIBAKE), False)
     rows = pc.indices_nonzero(may_be_damaged)
@@ -95,20 +93,17 @@ def in_language(texts: Texts, language: str, max_rows: int = MAX_ROWS) -> pa.Boo
     is_determined = np.zeros(len(texts), bool)
     beginnings = pc.utf8_slice_codeunits(texts.take(pa.array(sample)), 0, MAX_CHARACTERS)
     is_long_enough = pc.greater_equal(pc.count_substring_regex(beginnings, r"\pL"), MIN_LETTERS)
-    for row, text, can_be_read in zip(sample, beginnings.to_pylist(), is_long_enough.to_pylist(), strict=True):
-        if can_be_read:
-            best, confidence = identifier.classify(text)
-            is_determined[row] = confidence >= MIN_CONFIDENCE and best != NO_LANGUAGE
-            is_in_language[row] = best == language
+    is_long_enough = pc.fill_null(is_long_enough, False).to_numpy(zero_copy_only=False)
+    for row, text in zip(sample[is_long_enough], beginnings.filter(is_long_enough).to_pylist(), strict=True):
+        best, confidence = identifier.classify(text)
+        is_determined[row] = confidence >= MIN_CONFIDENCE and best != NO_LANGUAGE
+        is_in_language[row] = best == language
     return pa.array(is_in_language, mask=~is_determined)
 
 
 @functools.cache
 def _language_identifier() -> LanguageIdentifier:
-    """The model of `py3langid`, restricted to the languages with an ISO 639-1 code.
-
-    Without this, notes of clipped English are taken for Nigerian Pidgin, and short ones for a creole.
-    """
+    """The model, restricted to ISO 639-1: otherwise clipped English is taken for Nigerian Pidgin or a creole."""
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     identifier.set_languages([label for label in identifier.labels if len(label) == 2 or label == NO_LANGUAGE])
     return identifier

@@ -114,19 +114,11 @@ _BLANK = "[ \u00a0]"
 _UK = rf"[A-Z]{{1,2}}\d[A-Z\d]?{_BLANK}?\d[ABD-HJLNP-UW-Z]{{2}}"
 _CANADA = "[ABCEGHJ-NPRSTVXY]\\d[ABCEGHJ-NPRSTV-Z][ \\-\u00a0]?\\d[ABCEGHJ-NPRSTV-Z]\\d"
 
-_STATES = {
-    "0": "CT MA ME NH NJ PR RI VT",
-    "1": "DE NY PA",
-    "2": "DC MD NC SC VA WV",
-    "3": "AL FL GA MS TN",
-    "4": "IN KY MI OH",
-    "5": "IA MN MT ND SD WI",
-    "6": "IL KS MO NE",
-    "7": "AR LA OK TX",
-    "8": "AZ CO ID NM NV UT WY",
-    "9": "AK CA HI OR WA",
-}
-"""First digit of a ZIP code -> the states it serves."""
+_STATES = (
+    "CT MA ME NH NJ PR RI VT", "DE NY PA", "DC MD NC SC VA WV", "AL FL GA MS TN", "IN KY MI OH", "IA MN MT ND SD WI",
+    "IL KS MO NE", "AR LA OK TX", "AZ CO ID NM NV UT WY", "AK CA HI OR WA",
+)  # fmt: skip
+"""The states that ZIP codes serve, by their first digit."""
 _STATE_NAMES = (
     "Alabama|Alaska|Arizona|Arkansas|California|Colorado|Connecticut|Delaware|Florida|Georgia|Hawaii|Idaho|Illinois|"
     "Indiana|Iowa|Kansas|Kentucky|Louisiana|Maine|Maryland|Massachusetts|Michigan|Minnesota|Mississippi|Missouri|"
@@ -136,13 +128,13 @@ _STATE_NAMES = (
 )
 _ZIP = r"\d{5}(?:-\d{4})?"
 _AFTER_ZIP = r"(?![\w/%]|[-.,]\d)"
-_WORD_BEFORE = r"(?i:\b(?:zip(?:[ -]?code)?|postal code|mailing code)(?: (?:is|of|was))?[\s:#=]{1,3})"
-_STATE_BEFORE = r"\b(?P<state>[A-Z]{2})[,.]?[ \n]{1,2}"
-_STATE_NAME_BEFORE = rf"\b(?:{_STATE_NAMES}),?[ \n]{{1,2}}"
+_ZIP_WORD = r"(?i:\b(?:zip(?:[ -]?code)?|postal code|mailing code)(?: (?:is|of|was))?[\s:#=]{1,3})"
+_STATE = r"\b(?P<state>[A-Z]{2})[,.]?[ \n]{1,2}"
+_STATE_NAME = rf"\b(?:{_STATE_NAMES}),?[ \n]{{1,2}}"
 _CITY_BEFORE = re.compile(r"[A-Za-z]\.?,?[ ]{1,2}$", re.ASCII)
-_ZIP_LABELLED = re.compile(rf"{_WORD_BEFORE}(?P<zip>{_ZIP}){_AFTER_ZIP}", re.ASCII)
-_ZIP_STATE = re.compile(rf"{_STATE_BEFORE}(?P<zip>{_ZIP}){_AFTER_ZIP}", re.ASCII)
-_ZIP_STATE_NAME = re.compile(rf"{_STATE_NAME_BEFORE}(?P<zip>{_ZIP}){_AFTER_ZIP}", re.ASCII)
+_ZIP_BEHIND_WORD, _ZIP_BEHIND_STATE, _ZIP_BEHIND_STATE_NAME = (
+    re.compile(rf"{before}(?P<zip>{_ZIP}){_AFTER_ZIP}", re.ASCII) for before in (_ZIP_WORD, _STATE, _STATE_NAME)
+)
 _ZIP_PLUS_4 = re.compile(rf"(?<![\w.,/\-])\d{{5}}-\d{{4}}{_AFTER_ZIP}", re.ASCII)
 
 _ADDRESS = re.compile(
@@ -167,15 +159,14 @@ def _lettered_code_detector(shape: str, is_code: Callable[[str], bool], score_to
     return postal_code
 
 
-@detector(rf"(?:{_WORD_BEFORE}|{_STATE_BEFORE}|{_STATE_NAME_BEFORE})\d{{5}}\b|\b\d{{5}}-\d{{4}}\b")
+@detector(rf"(?:{_ZIP_WORD}|{_STATE}|{_STATE_NAME})\d{{5}}\b|\b\d{{5}}-\d{{4}}\b")
 def zip_code(text: str) -> Iterator[Finding]:
     """ZIP codes, by the word, the state or the four further digits beside them."""
-    for match in _ZIP_LABELLED.finditer(text):
-        yield Finding("postal_code", *match.span("zip"), 0.9)
-    for match in _ZIP_STATE_NAME.finditer(text):
-        yield Finding("postal_code", *match.span("zip"), 0.8)
-    for match in _ZIP_STATE.finditer(text):
-        if match["state"] in _STATES[match["zip"][0]].split():
+    for pattern, score in ((_ZIP_BEHIND_WORD, 0.9), (_ZIP_BEHIND_STATE_NAME, 0.8)):
+        for match in pattern.finditer(text):
+            yield Finding("postal_code", *match.span("zip"), score)
+    for match in _ZIP_BEHIND_STATE.finditer(text):
+        if match["state"] in _STATES[int(match["zip"][0])].split():
             city = _CITY_BEFORE.search(text[max(0, match.start() - 5) : match.start()])
             yield Finding("postal_code", *match.span("zip"), 0.85 if city else 0.5)
     for match in _ZIP_PLUS_4.finditer(text):

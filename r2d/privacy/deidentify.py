@@ -1,8 +1,4 @@
-"""Identifiers in texts: find them, and replace them by placeholders such as `[PHONE_1]`.
-
-`find_identifiers` searches a column; `redact_together` redacts the texts of one example, with the same placeholder for
-the same value; `deidentify_texts` applies the privacy policy to texts that belong to no example.
-"""
+"""Identifiers in texts: find them, and replace them by placeholders such as `[PHONE_1]`."""
 
 from __future__ import annotations
 
@@ -94,21 +90,19 @@ def candidate_rows(texts: pa.Array, detector: Detector) -> pa.Array:
 
 def deidentify_texts(texts: Sequence[str], config: PrivacyConfig) -> list[DeidentifiedText]:
     """Each text after the policy: redacted where it is `redact`, else unchanged; with its number of findings."""
-    if config.policy == "off":
-        return [DeidentifiedText(text, 0) for text in texts]
-    findings = find_identifiers(pa.array(texts, pa.string()), config)
-    is_redacted = config.policy == "redact"
-    return [
-        DeidentifiedText(redact(text, findings.get(row, ())) if is_redacted else text, len(findings.get(row, ())))
-        for row, text in enumerate(texts)
-    ]
+    by_row = {} if config.policy == "off" else find_identifiers(pa.array(texts, pa.string()), config)
+    deidentified = []
+    for row, text in enumerate(texts):
+        findings = by_row.get(row, [])
+        redacted = redact(text, findings) if config.policy == "redact" else text
+        deidentified.append(DeidentifiedText(redacted, len(findings)))
+    return deidentified
 
 
 class Placeholders:
     """Gives `[PHONE_1]`, `[PHONE_2]` ... to the values of one example; numbers that its texts already use stay free."""
 
     def __init__(self, texts: Sequence[str] = ()) -> None:
-        """`texts` are those of the example, which may have been redacted before."""
         self._by_value: dict[tuple[str, str], str] = {}
         self._last: dict[str, int] = {}
         for text in texts:
@@ -141,13 +135,12 @@ def redact(text: str, findings: Sequence[Finding], placeholders: Placeholders | 
     if not findings:
         return text
     placeholders = placeholders or Placeholders([text])
-    pieces: list[str] = []
-    position = 0
+    redacted, position = "", 0
     for finding in without_overlaps(findings):
-        value = text[finding.start : finding.end]
-        pieces += [text[position : finding.start], placeholders.of(finding.recogniser, value)]
+        placeholder = placeholders.of(finding.recogniser, text[finding.start : finding.end])
+        redacted += text[position : finding.start] + placeholder
         position = finding.end
-    return "".join([*pieces, text[position:]])
+    return redacted + text[position:]
 
 
 def redact_together(texts: Sequence[str], findings: Sequence[Sequence[Finding]]) -> list[str]:
