@@ -18,16 +18,18 @@ BIN = Path(sys.executable).parent
 pytestmark = pytest.mark.slow
 
 
-def typed(command: str, out: Path) -> tuple[subprocess.CompletedProcess[str], Path]:
+def r2d(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([BIN / "r2d", *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def typed(command: str, out: Path) -> subprocess.CompletedProcess[str]:
     """A command of the page, its output folder moved to a temporary one."""
     (line,) = [line for line in PAGE.splitlines() if line.startswith(f".venv/bin/r2d {command} ")]
-    words = line.split("#")[0].split()
-    words[0], words[-1] = str(BIN / "r2d"), str(out)
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False), out
+    return r2d(*line.split("#")[0].split()[1:-1], out)
 
 
 def test_the_delivery_is_validated_as_the_page_says(tmp_path: Path) -> None:
-    done, out = typed("validate", tmp_path / "checked")
+    done, out = typed("validate", tmp_path), tmp_path
     assert done.returncode == 0, done.stderr
     assert "24 rows: 24 valid, 0 quarantined, 0 errors" in done.stdout
     assert {path.name for path in out.iterdir()} == {
@@ -38,7 +40,7 @@ def test_the_delivery_is_validated_as_the_page_says(tmp_path: Path) -> None:
 
 
 def test_the_delivery_is_ingested_as_the_page_says(tmp_path: Path) -> None:
-    done, out = typed("ingest", tmp_path / "ingested")
+    done, out = typed("ingest", tmp_path), tmp_path
     assert done.returncode == 0, done.stderr
     assert "llm: 23 records, 22 rationales, 1 rejected" in done.stdout
     assert "edited: 4 records, 3 rationales, 1 rejected" in done.stdout
@@ -78,10 +80,7 @@ def test_a_broken_delivery_exits_with_2_and_leaves_the_report(tmp_path: Path) ->
         config.replace("docs/delivery/notes.csv", str(tmp_path / "notes.csv")), encoding="utf-8"
     )
     out = tmp_path / "checked"
-    done = subprocess.run(
-        [str(BIN / "r2d"), "validate", str(tmp_path / "delivery.yaml"), "--out", str(out)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = r2d("validate", tmp_path / "delivery.yaml", "--out", out)
     assert done.returncode == 2
     assert re.search(r"error: the data contract is broken .*\n +label_declared .*holds 'go home'", done.stderr)
     assert "Traceback" not in done.stderr

@@ -53,33 +53,30 @@ def test_the_table_is_the_one_that_the_same_examples_make(tmp_path: Path) -> Non
     assert (dict(fifth.rationales), fifth.group) == ({"llm": "so 5", "none": "F"}, None)
 
 
-def test_labels_are_matched_but_for_case_and_spaces_and_stored_as_declared(tmp_path: Path) -> None:
-    rows = rows_of()
-    for row in rows[::2]:
-        row["label"] = " emergency   NOW "
-    assert load_examples(config_of(tmp_path, rows))["label"].to_pylist() == [LABELS[n % 2] for n in range(40)]
+@pytest.mark.parametrize(
+    ("values", "names", "declared"),
+    [
+        ((" emergency   NOW ", "Same Day"), LABELS, LABELS),  # case and spaces do not count
+        ((0, 1), LABELS, LABELS),  # numbers mean positions
+        (("0", "1"), LABELS, LABELS),
+        ((1, 2), ("2", "1", "3"), ("1", "2")),  # numbers that are labels themselves
+    ],
+)
+def test_labels_are_stored_as_declared(
+    tmp_path: Path, values: tuple[Any, Any], names: tuple[str, ...], declared: tuple[str, str]
+) -> None:
+    rows = [row | {"label": values[n % 2]} for n, row in enumerate(rows_of())]
+    table = load_examples(config_of(tmp_path, rows, labels={"names": names}))
+    assert table["label"].to_pylist() == [declared[n % 2] for n in range(40)]
 
 
-@pytest.mark.parametrize("number", [int, str])
-def test_numbers_mean_positions_in_the_declared_labels(tmp_path: Path, number: type) -> None:
-    rows = [row | {"label": number(order % 2)} for order, row in enumerate(rows_of())]
-    assert load_examples(config_of(tmp_path, rows))["label"].to_pylist() == [LABELS[n % 2] for n in range(40)]
-
-
-def test_numbers_that_are_labels_themselves_are_no_positions(tmp_path: Path) -> None:
-    rows = [row | {"label": 1 + order % 2} for order, row in enumerate(rows_of())]
-    labels = {"names": ["2", "1", "3"]}
-    table = load_examples(config_of(tmp_path, rows, labels=labels))
-    assert table["label"].to_pylist() == [str(1 + order % 2) for order in range(40)]
-    rows[7]["label"] = 0
-    assert "calls.jsonl: row 8 (line 8), id 'c7' holds '0'" in message_of(config_of(tmp_path, rows, labels=labels))
-
-
-@pytest.mark.parametrize("odd", [2, -1, "Same Day"])
-def test_numbers_mixed_with_anything_else_are_no_positions(tmp_path: Path, odd: Any) -> None:
-    rows = [row | {"label": order % 2} for order, row in enumerate(rows_of())]
+@pytest.mark.parametrize(
+    ("odd", "names"), [(2, LABELS), (-1, LABELS), ("Same Day", LABELS), (0, ("2", "1", "3"))]
+)  # fmt: skip
+def test_numbers_beside_anything_else_are_no_positions(tmp_path: Path, odd: Any, names: tuple[str, ...]) -> None:
+    rows = [row | {"label": n % 2 + (names != LABELS)} for n, row in enumerate(rows_of())]
     rows[7]["label"] = odd
-    assert "every label is allowed" in message_of(config_of(tmp_path, rows))
+    assert "every label is allowed" in message_of(config_of(tmp_path, rows, labels={"names": names}))
 
 
 LONG = {"label": f"{NOTE} and once more in the morning"}
@@ -142,29 +139,21 @@ def test_rare_answers_stand_in_every_split_where_rows_have_options_of_their_own(
         assert 0.3 < found.count("the usual one") / len(found) < 0.7
 
 
-def test_given_splits_are_kept_under_their_usual_names(tmp_path: Path) -> None:
+def test_given_splits_are_kept_under_their_usual_names_and_others_are_named(tmp_path: Path) -> None:
     names = ["Train", "dev", "val", "valid", "validation", "TEST", " test "]
     rows = [row | {"part": name} for row, name in zip(rows_of(7), names, strict=True)]
-    table = load_examples(config_of(tmp_path, rows, columns={"split": "part"}))
-    assert table["split"].to_pylist() == ["train", *["validation"] * 4, "test", "test"]
-
-
-def test_unknown_split_values_are_named(tmp_path: Path) -> None:
-    rows = [row | {"part": "train"} for row in rows_of()]
+    config = config_of(tmp_path, rows, columns={"split": "part"})
+    assert load_examples(config)["split"].to_pylist() == ["train", *["validation"] * 4, "test", "test"]
     rows[4]["part"], rows[5]["part"] = "holdout", None
     message = message_of(config_of(tmp_path, rows, columns={"split": "part"}))
     assert "split_known (every split is train, validation or test): 2 row(s)" in message
     assert "row 5 (line 5), id 'c4' holds 'holdout'; calls.jsonl: row 6 (line 6), id 'c5' holds (empty)" in message
 
 
-def test_a_group_in_two_given_splits_is_refused(tmp_path: Path) -> None:
-    rows = [row | {"part": SPLITS[order % 3], "caller": f"p{order // 2}"} for order, row in enumerate(rows_of())]
+def test_groups_are_one_whatever_their_outer_spaces_and_stand_in_one_split(tmp_path: Path) -> None:
+    rows = [row | {"part": SPLITS[n % 3], "caller": f"p{n // 2}{' ' * (n % 2)}"} for n, row in enumerate(rows_of())]
     message = message_of(config_of(tmp_path, rows, columns={"split": "part", "group": "caller"}))
     assert "group_across_splits (no patient or caller stands in two splits): 40 row(s)" in message
-
-
-def test_groups_that_differ_by_outer_spaces_are_one(tmp_path: Path) -> None:
-    rows = [row | {"caller": f"p{order // 2}{' ' * (order % 2)}"} for order, row in enumerate(rows_of())]
     table = load_examples(config_of(tmp_path, rows, columns={"group": "caller"}))
     assert all(len(set(table["split"].to_pylist()[start : start + 2])) == 1 for start in range(0, 40, 2))
 
@@ -193,14 +182,11 @@ def test_a_faulty_file_of_test_ids_is_named(tmp_path: Path, content: str, part: 
     assert part.format(file=tmp_path / "test.json") in message
 
 
-def test_a_missing_file_of_test_ids_names_its_key(tmp_path: Path) -> None:
+def test_a_missing_file_of_test_ids_and_two_authorities_on_the_test_split_are_refused(tmp_path: Path) -> None:
     config = config_of(tmp_path, rows_of(), split={"test_ids": str(tmp_path / "gone.json")})
     assert f"{tmp_path / 'gone.json'}: no such file or folder (data.split.test_ids is" in message_of(config)
     with pytest.raises(DataError, match=r"no such file or folder \(data\.split\.test_ids is"):
         data_fingerprint(config)
-
-
-def test_two_authorities_on_the_test_split_are_refused(tmp_path: Path) -> None:
     config = config_of(tmp_path, rows_of(), columns={"split": "part"}, split={"test_ids": "x.json"})
     assert "remove one of them" in message_of(config)
 
@@ -280,63 +266,51 @@ def test_a_folder_of_json_lines_keeps_its_own_splits() -> None:
     assert Counter(load_examples(config)["split"].to_pylist()) == {"train": 96, "validation": 32, "test": 32}
 
 
-def test_a_fingerprint_changes_with_one_byte_and_not_when_the_file_moves(tmp_path: Path) -> None:
-    config = config_of(tmp_path, rows_of())
-    before = data_fingerprint(config)
-    moved = shutil.copy(str(config.path), tmp_path / "elsewhere.jsonl")
-    assert data_fingerprint(config.model_copy(update={"path": str(moved)})) == before
-    raw = bytearray(Path(moved).read_bytes())
+def fingerprint_of(kind: str, path: Path | str | None = None, **values: Any) -> str:
+    where = {} if path is None else {"path": str(path)}
+    return data_fingerprint(DataConfig(format=kind, labels={"names": LABELS}, **where, **values))
+
+
+def test_a_fingerprint_changes_with_a_byte_or_the_test_ids_and_not_when_the_file_moves(tmp_path: Path) -> None:
+    path, test_ids = Path(str(config_of(tmp_path, rows_of()).path)), tmp_path / "test.json"
+    before = fingerprint_of("jsonl", path)
+    assert fingerprint_of("jsonl", shutil.copy(path, tmp_path / "elsewhere.jsonl")) == before
+    raw = bytearray(path.read_bytes())
     raw[-5] ^= 1
-    Path(moved).write_bytes(raw)
-    assert data_fingerprint(config.model_copy(update={"path": str(moved)})) != before
+    path.write_bytes(raw)
+    assert fingerprint_of("jsonl", path) != before
+    test_ids.write_text('["c1"]')
+    before = fingerprint_of("jsonl", path, split={"test_ids": str(test_ids)})
+    test_ids.write_text('["c2"]')
+    assert fingerprint_of("jsonl", path, split={"test_ids": str(test_ids)}) != before
 
 
 @pytest.mark.parametrize("kind", ["parquet", "huggingface"])
 def test_the_fingerprint_of_a_folder_knows_contents_and_names_but_not_its_place(tmp_path: Path, kind: str) -> None:
-    def of(folder: Path) -> str:
-        return data_fingerprint(DataConfig(format=kind, path=str(folder), labels={"names": LABELS}))
-
     (tmp_path / "a" / "deep").mkdir(parents=True)
     (tmp_path / "a" / "deep" / "1.parquet").write_bytes(b"first")
-    (tmp_path / "a" / "2.parquet").write_bytes(b"second")
-    (tmp_path / "a" / "2.parquet").rename(tmp_path / "a" / "3.parquet")
-    before = of(tmp_path / "a")
+    (tmp_path / "a" / "3.parquet").write_bytes(b"second")
+    before = fingerprint_of(kind, tmp_path / "a")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    assert of(tmp_path / "b") == before
+    assert fingerprint_of(kind, tmp_path / "b") == before
     (tmp_path / "b" / "3.parquet").rename(tmp_path / "b" / "4.parquet")
-    assert of(tmp_path / "b") != before
+    assert fingerprint_of(kind, tmp_path / "b") != before
     (tmp_path / "a" / "deep" / "1.parquet").write_bytes(b"firsT")
-    assert of(tmp_path / "a") != before
-
-
-def test_the_fingerprint_covers_the_test_ids(tmp_path: Path) -> None:
-    (tmp_path / "test.json").write_text('["c1"]')
-    config = config_of(tmp_path, rows_of(), split={"test_ids": str(tmp_path / "test.json")})
-    before = data_fingerprint(config)
-    (tmp_path / "test.json").write_text('["c2"]')
-    assert data_fingerprint(config) != before
+    assert fingerprint_of(kind, tmp_path / "a") != before
 
 
 def test_the_fingerprint_of_what_is_no_file_is_its_revision_or_its_parameters() -> None:
-    def hub(revision: str) -> str:
-        return data_fingerprint(
-            DataConfig(format="huggingface", path="nurses/calls", revision=revision, labels={"names": LABELS})
-        )
-
-    def synthetic(seed: int) -> str:
-        return data_fingerprint(
-            DataConfig(format="synthetic_triage", labels={"names": LABELS}, synthetic={"seed": seed})
-        )
-
-    assert hub("0123") == hub("0123") != hub("4567")
-    assert synthetic(1) == synthetic(1) != synthetic(2)
+    first, again, other = (fingerprint_of("huggingface", "nurses/calls", revision=r) for r in ("0123", "0123", "4567"))
+    assert first == again != other
+    first, again, other = (fingerprint_of("synthetic_triage", synthetic={"seed": seed}) for seed in (1, 1, 2))
+    assert first == again != other
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "pubmedqa"])
 def test_the_fingerprint_of_a_missing_file_is_the_same_fault_as_reading_it(tmp_path: Path, kind: str) -> None:
-    config = DataConfig(format=kind, path=str(tmp_path / "gone"), labels={"names": LABELS})
     with pytest.raises(DataError) as caught:
-        data_fingerprint(config)
+        fingerprint_of(kind, tmp_path / "gone")
+    config = DataConfig(format=kind, path=str(tmp_path / "gone"), labels={"names": LABELS})
     assert str(caught.value) == message_of(config)
 
 

@@ -16,11 +16,20 @@ from r2d.data.splits import assign_splits
 from r2d.errors import DataError
 
 Row = tuple[str, str, str | None]
+"""Id, label, group."""
 
 
 def split_by_id(rows: list[Row], config: SplitConfig, **known: Any) -> dict[str, str]:
     ids, labels, groups = zip(*rows, strict=True)
     return dict(zip(ids, assign_splits(ids, labels, groups, config, **known), strict=True))
+
+
+def plain_rows(num_rows: int, labels: str = "ab", group_size: int = 0) -> list[Row]:
+    """Rows whose labels take turns, in groups of a size."""
+    return [
+        (f"row-{n}", labels[n % len(labels)], f"caller-{n // group_size}" if group_size else None)
+        for n in range(num_rows)
+    ]
 
 
 def make_rows(seed: int, num_groups: int, largest: int, num_labels: int) -> list[Row]:
@@ -79,18 +88,15 @@ def test_rows_without_groups_are_divided_exactly_and_alike_for_every_label(label
         assert abs(num_test - config.test_fraction * size) < 1 + 1e-9
 
 
-def test_five_hundred_rows_at_a_tenth_are_exactly_fifty_and_fifty() -> None:
-    rows: list[Row] = [(f"row-{number}", "abc"[number % 7 % 3], None) for number in range(500)]
-    assert Counter(split_by_id(rows, SplitConfig()).values()) == {"train": 400, "validation": 50, "test": 50}
-
-
-def test_another_seed_gives_another_division() -> None:
-    rows: list[Row] = [(f"row-{number}", "ab"[number % 2], None) for number in range(200)]
-    assert split_by_id(rows, SplitConfig(seed=1)) != split_by_id(rows, SplitConfig(seed=2))
+def test_five_hundred_rows_at_a_tenth_are_exactly_fifty_and_fifty_and_another_seed_divides_them_otherwise() -> None:
+    rows = plain_rows(500, "abcabca")
+    splits = split_by_id(rows, SplitConfig(seed=1))
+    assert Counter(splits.values()) == {"train": 400, "validation": 50, "test": 50}
+    assert split_by_id(rows, SplitConfig(seed=2)) != splits
 
 
 def test_data_that_grow_keep_nearly_all_rows_in_their_split_and_none_goes_from_test_to_validation() -> None:
-    rows: list[Row] = [(f"row-{number}", "abc"[number % 3], None) for number in range(2200)]
+    rows = plain_rows(2200, "abc")
     before, after = split_by_id(rows[:2000], SplitConfig()), split_by_id(rows, SplitConfig())
     moved = [(before[row_id], after[row_id]) for row_id in before if before[row_id] != after[row_id]]
     assert len(moved) < 100
@@ -98,37 +104,32 @@ def test_data_that_grow_keep_nearly_all_rows_in_their_split_and_none_goes_from_t
 
 
 def test_labels_too_rare_for_a_share_of_their_own_still_fill_the_splits() -> None:
-    rows: list[Row] = [(f"row-{number}", f"label-{number}", f"caller-{number // 2}") for number in range(200)]
+    rows: list[Row] = [(row_id, f"label of {row_id}", group) for row_id, _, group in plain_rows(200, group_size=2)]
     counts = Counter(split_by_id(rows, SplitConfig()).values())
     assert abs(counts["test"] - 20) <= 2
     assert abs(counts["validation"] - 20) <= 2
 
 
 def test_named_test_rows_are_test_and_the_fraction_is_one_of_the_others() -> None:
-    rows: list[Row] = [(f"row-{number}", "ab"[number % 2], None) for number in range(1000)]
     test_ids = {f"row-{number}" for number in range(500)}
-    splits = split_by_id(rows, SplitConfig(test_fraction=0.3), test_ids=test_ids)
+    splits = split_by_id(plain_rows(1000), SplitConfig(test_fraction=0.3), test_ids=test_ids)
     assert {row_id for row_id, split in splits.items() if split == "test"} == test_ids
     assert Counter(splits.values()) == {"train": 450, "validation": 50, "test": 500}
 
 
-def test_named_test_rows_that_do_not_exist_are_counted_and_named() -> None:
-    rows: list[Row] = [(f"row-{number}", "ab"[number % 2], None) for number in range(100)]
-    test_ids = {"row-1", *(f"ghost-{number}" for number in range(7))}
-    with pytest.raises(DataError) as caught:
-        split_by_id(rows, SplitConfig(), test_ids=test_ids, source="calls.csv", test_source="test.json")
-    assert "calls.csv: 7 of the 8 ids in test.json are ids of no row: 'ghost-0'; 'ghost-1'" in str(caught.value)
-    assert "and 2 more" in str(caught.value)
-    assert "data.columns.id" in str(caught.value)
+GHOSTS = {"row-1", *(f"ghost-{number}" for number in range(7))}
 
 
-def test_a_group_partly_in_the_named_test_rows_is_refused() -> None:
-    rows: list[Row] = [(f"row-{number}", "ab"[number % 2], f"caller-{number // 2}") for number in range(100)]
-    with pytest.raises(DataError, match=r"1 group\(s\).*'caller-2' in rest and test; name all rows of a group in ids"):
-        split_by_id(rows, SplitConfig(), test_ids={"row-4"}, test_source="ids")
-
-
-def test_too_few_rows_for_a_validation_split_say_so() -> None:
-    rows: list[Row] = [(f"row-{number}", "a", None) for number in range(4)]
-    with pytest.raises(DataError, match=r"no row in split validation .*bring more rows or groups.*data\.split"):
-        split_by_id(rows, SplitConfig())
+@pytest.mark.parametrize(
+    ("rows", "test_ids", "message"),
+    [
+        (plain_rows(100), GHOSTS,
+         "data: 7 of the 8 ids in test.json are ids of no row: 'ghost-0'; 'ghost-1'.*and 2 more.*data.columns.id"),
+        (plain_rows(100, group_size=2), {"row-4"},
+         r"1 group\(s\).*'caller-2' in rest and test; name all rows of a group in test.json"),
+        (plain_rows(4), None, r"no row in split validation .*bring more rows or groups.*data\.split"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_divided_says_why(rows: list[Row], test_ids: set[str] | None, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        split_by_id(rows, SplitConfig(), test_ids=test_ids, test_source="test.json")

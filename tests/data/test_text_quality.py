@@ -27,26 +27,23 @@ SOUND = [
 ]
 
 
-@pytest.mark.parametrize("text", SOUND)
-def test_what_people_type_is_sound(text: str) -> None:
-    assert num_control_characters(pa.array([text]))[0] == 0
-    assert num_mojibake(pa.array([text]))[0] == 0
+def test_what_people_type_is_sound() -> None:
+    assert num_control_characters(pa.array(SOUND)).tolist() == [0] * len(SOUND)
+    assert num_mojibake(pa.array(SOUND)).tolist() == [0] * len(SOUND)
 
 
-@pytest.mark.parametrize("character", list("\x00\x07\x1b\x7f\x85\x9f\u00ad\u200b\u202e\u2066\ufeff\ufffd\uffff"))
-def test_characters_that_nobody_types_are_found_anywhere(character: str) -> None:
-    texts = pa.array([f"chest{character}pain", character, "chest pain", f"{character} pain{character}"])
-    assert num_control_characters(texts).tolist() == [1, 1, 0, 2]
+def test_characters_that_nobody_types_are_found_anywhere() -> None:
+    for character in "\x00\x07\x1b\x7f\x85\x9f\u00ad\u200b\u202e\u2066\ufeff\ufffd\uffff":
+        texts = pa.array([f"chest{character}pain", character, "chest pain", f"{character} pain{character}"])
+        assert num_control_characters(texts).tolist() == [1, 1, 0, 2], hex(ord(character))
 
 
-@pytest.mark.parametrize(
-    "sound", ["fièvre élevée", "it’s sharp", "Müdigkeit", "temp 38°C – hot", "“worse” at night", "5 µg", "à jeun"]
-)
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
-def test_utf8_read_in_another_encoding_is_found(sound: str, encoding: str) -> None:
-    damaged = sound.encode().decode(encoding, errors="replace")
-    counts = num_mojibake(pa.array([sound, damaged]))
-    assert counts[0] == 0 < counts[1]
+def test_utf8_read_in_another_encoding_is_found(encoding: str) -> None:
+    sound = ["fièvre élevée", "it’s sharp", "Müdigkeit", "temp 38°C – hot", "“worse” at night", "5 µg", "à jeun"]
+    damaged = [text.encode().decode(encoding, errors="replace") for text in sound]
+    assert num_mojibake(pa.array(sound)).tolist() == [0] * len(sound)
+    assert num_mojibake(pa.array(damaged)).min() > 0
 
 
 @given(st.lists(st.text(alphabet="aZ .,-éÃÂ©â€™œŒ°ØÙВГРСΒΓà²€\u00a0\u0080", max_size=8), min_size=1, max_size=8))
@@ -92,14 +89,11 @@ def test_notes_of_invented_calls_are_english() -> None:
     assert False not in in_language(pa.array(nurses), "en").to_pylist()
 
 
-def test_sentences_of_another_language_are_found() -> None:
+def test_sentences_of_another_language_are_found_and_what_cannot_be_told_is_left_open() -> None:
     assert in_language(pa.array([*FOREIGN, ENGLISH]), "en").to_pylist() == [False] * len(FOREIGN) + [True]
     assert in_language(pa.array([FOREIGN[0], ENGLISH]), "fr").to_pylist() == [True, False]
-
-
-@pytest.mark.parametrize("text", ["", None, "ok", "12", "BP 120/80, 98%", "chest pain", "+++ --- 1234567890 :::"])
-def test_what_cannot_be_told_is_left_open(text: str | None) -> None:
-    assert in_language(pa.array([text], pa.string()), "en").to_pylist() == [None]
+    unclear = ["", None, "ok", "12", "BP 120/80, 98%", "chest pain", "+++ --- 1234567890 :::"]
+    assert set(in_language(pa.array(unclear, pa.string()), "en").to_pylist()) == {None}
 
 
 def test_of_many_rows_the_same_sample_is_read_each_time() -> None:
