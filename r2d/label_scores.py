@@ -34,14 +34,14 @@ class LabelScores(NamedTuple):
 def label_indices(texts: Sequence[str | None], options: Sequence[Sequence[str]]) -> IntArray:
     """[rows]: index of each text among the labels of its row, or the largest number of labels of any row where it is
     None or none of them. Case and outer or repeated spaces do not count (departure 8)."""
-    known: dict[tuple[str, ...], dict[str, int]] = {}
+    indices_of: dict[tuple[str, ...], dict[str, int]] = {}
     num_labels = max(map(len, options), default=0)
     indices = []
     for text, labels in zip(texts, map(tuple, options), strict=True):
-        if labels not in known:
+        if labels not in indices_of:
             # Of labels that differ by case or spaces alone, the first stands for all.
-            known[labels] = {normalise_label(label): index for index, label in reversed(list(enumerate(labels)))}
-        indices.append(num_labels if text is None else known[labels].get(normalise_label(text), num_labels))
+            indices_of[labels] = {normalise_label(label): index for index, label in reversed(list(enumerate(labels)))}
+        indices.append(num_labels if text is None else indices_of[labels].get(normalise_label(text), num_labels))
     return np.array(indices, dtype=np.int64)
 
 

@@ -44,10 +44,10 @@ def evaluate_baselines(
         return {}, {}
     train_labels = train["label"].to_pylist()
     if not predictions.labels:
-        known = {Comparator.RANDOM_OPTION: [], Comparator.FREQUENT_OPTION: train_labels}
+        seen_labels = {Comparator.RANDOM_OPTION: [], Comparator.FREQUENT_OPTION: train_labels}
         return {
             name: without_classes(frequent_option_chances(labels, predictions.gold_labels, predictions.options))
-            for name, labels in known.items()
+            for name, labels in seen_labels.items()
         }, {}
     labels = {
         Comparator.MAJORITY_CLASS: majority_baseline(train_labels, len(test)),
@@ -81,8 +81,6 @@ def linear_baseline(
 
     if len(set(train_labels)) < 2:
         return majority_baseline(train_labels, len(test_texts))
-    if not test_texts:
-        return []
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=MAX_TERMS, token_pattern=r"(?u)\b\w+\b"
     )

@@ -59,11 +59,15 @@ def bootstrap_blocks(
     return [
         {
             name: _estimate(
-                float(values[name][i]), resampled[name][:, i], jackknife[name][:, i], config.confidence, known.get(name)
+                float(values[name][block]),
+                resampled[name][:, block],
+                jackknife[name][:, block],
+                config.confidence,
+                trials_of.get(name),
             )
             for name in values
         }
-        for i, known in enumerate(trials)
+        for block, trials_of in enumerate(trials)
     ]
 
 

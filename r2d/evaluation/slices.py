@@ -91,10 +91,11 @@ def slice_metrics(
     A gap has no interval where the slice's own metric has none by bootstrap: of five rows without an error the
     resamples would make a certainty.
     """
-    sums = statistics.sums(predictions)
-    whole = bootstrap_intervals(sums, lambda some: _selected(statistics(some)), interval, statistics.trials(sums))
+    all_rows = statistics.sums(predictions)
+    trials = statistics.trials(all_rows)
+    whole = bootstrap_intervals(all_rows, lambda sums: _selected(statistics(sums)), interval, trials)
     gold_labels = set(np.unique(predictions.gold))
-    pairs = ((statistics.sums(predictions, part.where), sums) for part in slices)
+    pairs = ((statistics.sums(predictions, part.where), all_rows) for part in slices)
     measured = []
     for part, estimates in zip(slices, _paired_estimates(pairs, statistics, interval), strict=True):
         if set(np.unique(predictions.gold[part.where])) != gold_labels:

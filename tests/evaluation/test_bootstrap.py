@@ -25,7 +25,7 @@ NO_INTERVAL = (None, None, None)
 def mean_interval(values: Sequence[float], groups: IntArray, config: IntervalsConfig) -> IntervalEstimate:
     """The mean over rows, of which each has a value."""
     sums = np.column_stack([np.bincount(groups, weights=values), np.bincount(groups)]).astype(np.float64)
-    return bootstrap_intervals(sums, lambda some: {"mean": some[..., 0] / some[..., 1]}, config)["mean"]
+    return bootstrap_intervals(sums, lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, config)["mean"]
 
 
 def intervals_of(predictions: Predictions) -> LabelIntervals:
@@ -162,7 +162,7 @@ def test_one_row_has_an_interval_that_says_how_little_that_is_and_a_constant_mea
 
 def test_any_function_of_sums_can_be_resampled() -> None:
     sums = np.column_stack([np.arange(1.0, 51), np.full(50, 2.0)])
-    ratio = bootstrap_intervals(sums, lambda some: {"ratio": some[..., 0] / some[..., 1]}, QUICK)["ratio"]
+    ratio = bootstrap_intervals(sums, lambda sums: {"ratio": sums[..., 0] / sums[..., 1]}, QUICK)["ratio"]
     assert ratio.low < ratio.value == 25.5 / 2 < ratio.high
 
 

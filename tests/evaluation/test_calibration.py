@@ -34,8 +34,8 @@ def drawn(seed: int, num_rows: int, num_labels: int = 4, *, temperature: float =
     draw = np.random.default_rng(seed)
     true = draw.dirichlet(np.full(num_labels, 0.7), num_rows)
     gold = np.array([draw.choice(num_labels, p=row) for row in true])
-    said = np.maximum(true, 1e-12) ** temperature
-    return said / said.sum(axis=1, keepdims=True), gold
+    scaled = np.maximum(true, 1e-12) ** temperature
+    return scaled / scaled.sum(axis=1, keepdims=True), gold
 
 
 def test_four_rows_worked_by_hand() -> None:

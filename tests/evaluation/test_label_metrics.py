@@ -203,7 +203,7 @@ def test_of_options_accuracy_and_the_invalid_share_have_the_intervals_of_their_g
     draw = np.random.default_rng(0)
     options = [OPTIONS[row % 4] for row in range(120)]
     gold = [ANSWERS[row % 4] for row in range(120)]
-    predicted = [str(draw.choice([*some, "nonsense"])) for some in options]
+    predicted = [str(draw.choice([*row_options, "nonsense"])) for row_options in options]
     groups = [f"p{row // 3}" for row in range(120)]
     of_options = predictions_with_options(gold, predicted, options, group_names=groups)
     # The same rows as two declared labels and what is none: right, wrong, invalid.

@@ -186,7 +186,7 @@ def test_intervals_are_those_of_the_mean_by_group(metrics: RationaleMetrics) -> 
     rouge_l = scores.values[:, ROW_METRICS.index("rouge_l")]
     for population, of_rows in (("all", rouge_l), ("zero_if_wrong", rouge_l * CORRECT)):
         sums = np.column_stack([np.bincount(groups, weights=of_rows), np.bincount(groups)]).astype(np.float64)
-        direct = bootstrap_intervals(sums, lambda some: {"mean": some[..., 0] / some[..., 1]}, QUICK)["mean"]
+        direct = bootstrap_intervals(sums, lambda sums: {"mean": sums[..., 0] / sums[..., 1]}, QUICK)["mean"]
         estimate = intervals[population]["rouge_l"]
         assert (estimate.value, estimate.low, estimate.high) == pytest.approx((direct.value, direct.low, direct.high))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -37,10 +38,9 @@ NUM_ROWS = 240
 
 def examples() -> pa.Table:
     """Test rows of two sites, two rows of a caller."""
-    gold = [LABELS.names[(number * 7) % 3] for number in range(NUM_ROWS)]
     return to_table(
         Example(
-            id=f"row-{number}", text=" ".join(["word"] * (5 + number % 40)), label=gold[number],
+            id=f"row-{number}", text=" ".join(["word"] * (5 + number % 40)), label=LABELS.names[number * 7 % 3],
             rationale="because", rationale_source="llm", group=f"caller {number // 2}", split="test",
             attributes={"site": "north" if number % 4 else "south"},
         )
@@ -55,13 +55,11 @@ def decisions(share_right: float, *, seed: int = 0, wrong_in: Mapping[str, float
     Args:
         wrong_in: site -> share right there instead.
     """
-    generator = random.Random(seed)
-    rows = examples().to_pylist()
-    labels = []
-    for row in rows:
+    generator, labels = random.Random(seed), []
+    for row in examples().to_pylist():
         share = (wrong_in or {}).get(dict(row["attributes"])["site"], share_right)
         place = LABELS.names.index(row["label"])
-        near = [other for other in (place - 1, place - 1, place + 1) if 0 <= other < 3]
+        near = [level for level in (place - 1, place - 1, place + 1) if 0 <= level < 3]
         labels.append(row["label"] if generator.random() < share else LABELS.names[generator.choice(near)])
     return labels
 
@@ -88,13 +86,8 @@ def measured(
         Comparator.LINEAR_MODEL: predictions.with_labels(decisions(linear_right, seed=5)),
     }
     baselines = {name: label_metrics(other) for name, other in others.items()}
-    alignment = AlignmentMetrics(
-        num_rows=NUM_ROWS, num_with_gold_rationale=NUM_ROWS,
-        consistency=consistency, sufficiency=0.6, gold_robustness=0.7,
-    )  # fmt: skip
-    overlap = OverlapMetrics(
-        num_rows=NUM_ROWS, bleu=25.0, chrf=50.0, paper_bleu=0.2, rouge_l=0.4, sentence_chrf=50.0, bertscore_f1=0.8
-    )
+    alignment = AlignmentMetrics(num_rows=NUM_ROWS, consistency=consistency, sufficiency=0.6, gold_robustness=0.7)
+    overlap = OverlapMetrics(num_rows=NUM_ROWS, bleu=25.0, chrf=50.0, rouge_l=0.4, bertscore_f1=0.8)
     of_champion = None
     if champion is not None:
         others[Comparator.CHAMPION] = predictions.with_labels(champion)
@@ -103,8 +96,8 @@ def measured(
             label=label_metrics(others[Comparator.CHAMPION]),
             under_triage_rate=0.1,
             over_triage_rate=0.2,
-            rationale=OverlapMetrics(num_rows=NUM_ROWS, bleu=25.0, chrf=50.0, rouge_l=0.4, bertscore_f1=0.7),
-            alignment=AlignmentMetrics(num_rows=NUM_ROWS, consistency=0.8, sufficiency=0.6, gold_robustness=0.7),
+            rationale=replace(overlap, bertscore_f1=0.7),
+            alignment=replace(alignment, consistency=0.8),
         )
     metrics = Metrics(
         num_rows=NUM_ROWS,

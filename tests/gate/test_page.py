@@ -25,8 +25,8 @@ RULES: list[dict[str, Any]] = [
 
 
 def decided(rules: list[dict[str, Any]], *, champion: bool = True) -> GateDecision:
-    found = measured(tuple(decisions(0.7, seed=3)), tuple(decisions(0.8)) if champion else None)
-    return evaluate_rules(found, GateConfig.model_validate({"rules": rules}))
+    metrics = measured(tuple(decisions(0.7, seed=3)), tuple(decisions(0.8)) if champion else None)
+    return evaluate_rules(metrics, GateConfig.model_validate({"rules": rules}))
 
 
 def page_of(decision: GateDecision) -> str:
@@ -60,8 +60,8 @@ def test_the_slices_that_are_worse_are_listed_with_their_rows() -> None:
     (verdict,) = decision.verdicts
     text = Page(page_of(decision)).text
     assert len(verdict.details) > 1
-    for one in verdict.details:
-        assert f"{one.by} = {one.value}" in text
+    for part in verdict.details:
+        assert f"{part.by} = {part.value}" in text
 
 
 def test_in_the_picture_a_rule_that_is_met_lies_right_of_the_limit_and_one_that_is_not_left_of_it() -> None:

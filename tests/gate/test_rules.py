@@ -27,7 +27,7 @@ def label(macro_f1: float | None, accuracy: float = 0.6) -> LabelMetrics:
     )
 
 
-def metrics(macro_f1: float, majority: float = 0.1, linear: float = 0.5) -> Metrics:
+def few_metrics(macro_f1: float, majority: float = 0.1, linear: float = 0.5) -> Metrics:
     """The few metrics that the default rules read."""
     return Metrics(
         num_rows=100, decoding="constrained", method="r2d", label=label(macro_f1),
@@ -38,7 +38,7 @@ def metrics(macro_f1: float, majority: float = 0.1, linear: float = 0.5) -> Metr
 def options_metrics(accuracy: float, at_random: float = 0.2, frequent: float = 0.3) -> Metrics:
     """The same where each row has options of its own."""
     return replace(
-        metrics(0.0), label=label(None, accuracy),
+        few_metrics(0.0), label=label(None, accuracy),
         baselines={Comparator.RANDOM_OPTION: label(None, at_random), Comparator.FREQUENT_OPTION: label(None, frequent)},
     )  # fmt: skip
 
@@ -47,23 +47,23 @@ def gate(*rules: dict[str, Any]) -> GateConfig:
     return GateConfig.model_validate({"rules": rules})
 
 
-def verdict(rule: dict[str, Any], found: Metrics) -> Verdict:
-    (only,) = evaluate_rules(found, gate(rule)).verdicts
+def verdict(rule: dict[str, Any], metrics: Metrics) -> Verdict:
+    (only,) = evaluate_rules(metrics, gate(rule)).verdicts
     return only
 
 
 @pytest.mark.parametrize(
-    ("found", "passed"),
-    [*((metrics(macro_f1), macro_f1 > 0.5) for macro_f1 in (0.6, 0.5, 0.3, 0.05)),
+    ("metrics", "passed"),
+    [*((few_metrics(macro_f1), macro_f1 > 0.5) for macro_f1 in (0.6, 0.5, 0.3, 0.05)),
      *((options_metrics(accuracy), accuracy > 0.3) for accuracy in (0.31, 0.3, 0.25, 0.1))],
 )  # fmt: skip
-def test_by_default_a_model_must_be_better_than_both_baselines_not_as_good(found: Metrics, passed: bool) -> None:
+def test_by_default_a_model_must_be_better_than_both_baselines_not_as_good(metrics: Metrics, passed: bool) -> None:
     """By macro-F1; by accuracy where each row has options of its own."""
-    assert evaluate_rules(found, GateConfig()).passed is passed
+    assert evaluate_rules(metrics, GateConfig()).passed is passed
 
 
 def test_every_rule_gives_its_figures_as_a_reason_and_a_cold_start_is_named() -> None:
-    assert evaluate_rules(metrics(0.3), GateConfig()).reasons() == [
+    assert evaluate_rules(few_metrics(0.3), GateConfig()).reasons() == [
         "macro-F1 0.300 is above that of majority class, 0.100",
         "macro-F1 0.300 is NOT above that of TF-IDF + logistic regression, 0.500",
         "there is no champion: this is the first model, and it is compared with none",
@@ -72,13 +72,13 @@ def test_every_rule_gives_its_figures_as_a_reason_and_a_cold_start_is_named() ->
         "accuracy 0.250 is above that of an option at random, 0.200",
         "accuracy 0.250 is NOT above that of the option most often right in training, 0.300",
     ]
-    without_rules = evaluate_rules(metrics(0.0), gate())
+    without_rules = evaluate_rules(few_metrics(0.0), gate())
     assert (without_rules.passed, without_rules.reasons()[0]) == (True, "no rule was asked for")
 
 
 def test_figures_that_round_alike_are_shown_with_the_digits_that_tell_them_apart() -> None:
-    found = metrics(0.50004, linear=0.50012)
-    assert evaluate_rules(found, GateConfig()).reasons()[1] == (
+    metrics = few_metrics(0.50004, linear=0.50012)
+    assert evaluate_rules(metrics, GateConfig()).reasons()[1] == (
         "macro-F1 0.5000 is NOT above that of TF-IDF + logistic regression, 0.5001"
     )
 
@@ -95,27 +95,27 @@ def test_at_a_cold_start_the_rules_of_comparison_do_not_apply_and_hold_no_figure
 def test_not_worse_than_the_champion_is_held_by_the_lower_bound_of_the_paired_difference(
     margin: float, met: bool
 ) -> None:
-    found = measured(WORSE, GOOD)
+    metrics = measured(WORSE, GOOD)
     rule = {"rule": "not_worse_than_champion", "figure": "macro_f1", "margin": margin}
-    paired = found.differences[Comparator.CHAMPION].macro_f1
-    result = verdict(rule, found)
+    paired = metrics.differences[Comparator.CHAMPION].macro_f1
+    result = verdict(rule, metrics)
     assert (result.status == "passed") is met
     assert (result.value, result.low, result.high, result.limit) == (paired.value, paired.low, paired.high, -margin)
     assert (paired.low >= -margin) is met
-    bare = verdict(rule | {"by": "value"}, found)
+    bare = verdict(rule | {"by": "value"}, metrics)
     assert (bare.status == "passed") is (paired.value >= -margin)
 
 
 def test_of_a_figure_that_should_be_low_the_upper_bound_is_held() -> None:
-    found = measured(WORSE, GOOD)
-    rate = found.intervals.under_triage_rate
+    metrics = measured(WORSE, GOOD)
+    rate = metrics.intervals.under_triage_rate
     between = (rate.value + rate.high) / 2
     rule = {"rule": "within_limit", "figure": "under_triage_rate", "at_most": between}
-    assert verdict(rule, found).status == "failed"
-    assert "upper bound" in verdict(rule, found).reason
-    assert verdict(rule | {"by": "value"}, found).status == "passed"
-    assert verdict(rule | {"at_most": rate.high}, found).status == "passed"
-    worse = verdict({"rule": "not_worse_than_champion", "figure": "under_triage_rate", "margin": 0.5}, found)
+    assert verdict(rule, metrics).status == "failed"
+    assert "upper bound" in verdict(rule, metrics).reason
+    assert verdict(rule | {"by": "value"}, metrics).status == "passed"
+    assert verdict(rule | {"at_most": rate.high}, metrics).status == "passed"
+    worse = verdict({"rule": "not_worse_than_champion", "figure": "under_triage_rate", "margin": 0.5}, metrics)
     assert (worse.status, worse.limit, worse.higher_is_better) == ("passed", 0.5, False)
 
 
@@ -131,40 +131,40 @@ def test_of_a_figure_that_should_be_low_the_upper_bound_is_held() -> None:
 def test_a_limit_may_be_set_on_alignment_on_rationales_and_on_one_label(
     figure: dict[str, Any], limit: float, value: float | None
 ) -> None:
-    found = measured(GOOD)
-    result = verdict({"rule": "within_limit", "at_least": limit, **figure}, found)
-    expected = found.intervals.per_class["emergency now"]["recall"].value if value is None else value
+    metrics = measured(GOOD)
+    result = verdict({"rule": "within_limit", "at_least": limit, **figure}, metrics)
+    expected = metrics.intervals.per_class["emergency now"]["recall"].value if value is None else value
     assert (result.status, result.value) == ("passed", expected)
     beyond = {"rule": "within_limit", "at_least": 38.0 if limit > 1 else 0.999, **figure}
-    assert verdict(beyond, found).status == "failed"
+    assert verdict(beyond, metrics).status == "failed"
 
 
 def test_no_slice_of_enough_rows_may_be_worse_than_the_champion_there() -> None:
-    found = measured(tuple(decisions(0.9, seed=1, wrong_in={"south": 0.5})), tuple(decisions(0.85, seed=3)))
+    metrics = measured(tuple(decisions(0.9, seed=1, wrong_in={"south": 0.5})), tuple(decisions(0.85, seed=3)))
     rule = {"rule": "no_slice_worse_than_champion", "figure": "accuracy", "margin": 0.03, "min_rows": 60}
-    result = verdict(rule, found)
+    result = verdict(rule, metrics)
     assert result.status == "failed"
     assert ("attributes.site", "south") in {(part.by, part.value) for part in result.details}
     assert all(part.difference.value < -0.03 and part.num_rows >= 60 for part in result.details)
     assert "is worse" in result.reason or "are worse" in result.reason
-    assert verdict(rule | {"margin": 1.0}, found).status == "passed"
-    small = verdict(rule | {"min_rows": 10_000}, found)
+    assert verdict(rule | {"margin": 1.0}, metrics).status == "passed"
+    small = verdict(rule | {"min_rows": 10_000}, metrics)
     reason = "no slice of 10000 rows or more has accuracy of both models"
     assert (small.status, small.reason) == ("not_applicable", reason)
 
 
 def test_two_models_that_decide_alike_are_not_worse_than_each_other() -> None:
-    found = measured(GOOD, GOOD)
-    assert found.differences[Comparator.CHAMPION].macro_f1.low is None
-    result = verdict({"rule": "not_worse_than_champion", "figure": "macro_f1"}, found)
+    metrics = measured(GOOD, GOOD)
+    assert metrics.differences[Comparator.CHAMPION].macro_f1.low is None
+    result = verdict({"rule": "not_worse_than_champion", "figure": "macro_f1"}, metrics)
     assert (result.status, result.low) == ("passed", 0.0)
     assert "the same in every resample" in result.reason
 
 
 def test_a_figure_that_was_not_measured_does_not_let_a_model_pass() -> None:
-    found = measured(GOOD, WORSE)
-    alignment = replace(found.alignment, consistency=None)
-    found = replace(found, alignment=alignment, calibration=None, baselines={}, champion_slices=None)
+    metrics = measured(GOOD, WORSE)
+    alignment = replace(metrics.alignment, consistency=None)
+    metrics = replace(metrics, alignment=alignment, calibration=None, baselines={}, champion_slices=None)
     for rule in (
         {"rule": "within_limit", "figure": "consistency", "at_least": 0.0},
         {"rule": "not_worse_than_champion", "figure": "consistency", "margin": 1.0},
@@ -172,37 +172,39 @@ def test_a_figure_that_was_not_measured_does_not_let_a_model_pass() -> None:
         {"rule": "better_than_baseline", "baseline": "learnt"},
         {"rule": "no_slice_worse_than_champion"},
     ):
-        result = verdict(rule, found)
+        result = verdict(rule, metrics)
         assert result.status == "failed", rule
         assert result.value is None
 
 
 def test_a_recall_of_too_few_rows_has_no_interval_and_does_not_pass_by_it() -> None:
-    found = measured(GOOD)
-    recall = found.intervals.per_class["self care"]["recall"]
+    metrics = measured(GOOD)
+    recall = metrics.intervals.per_class["self care"]["recall"]
     per_class = {"self care": {"recall": IntervalEstimate(recall.value)}}
-    found = replace(found, intervals=replace(found.intervals, per_class=per_class))
+    metrics = replace(metrics, intervals=replace(metrics.intervals, per_class=per_class))
     rule = {"rule": "within_limit", "figure": "recall", "label": "self care", "at_least": 0.1}
-    assert verdict(rule, found).status == "failed"
-    assert verdict(rule | {"by": "value"}, found).status == "passed"
+    assert verdict(rule, metrics).status == "failed"
+    assert verdict(rule | {"by": "value"}, metrics).status == "passed"
 
 
 def test_a_champion_of_other_labels_cannot_be_compared_and_the_gate_stays_shut() -> None:
-    found = measured(GOOD, WORSE)
-    found = replace(found, champion=replace(found.champion, not_compared="it decides between other labels", label=None))
-    result = verdict({"rule": "not_worse_than_champion", "figure": "accuracy"}, found)
+    metrics = measured(GOOD, WORSE)
+    metrics = replace(
+        metrics, champion=replace(metrics.champion, not_compared="it decides between other labels", label=None)
+    )
+    result = verdict({"rule": "not_worse_than_champion", "figure": "accuracy"}, metrics)
     assert result.reason == "accuracy cannot be compared with triage/1: it decides between other labels"
     assert result.status == "failed"
 
 
 def test_a_person_is_asked_by_a_rule_and_a_yes_holds_for_the_champion_it_was_given_against() -> None:
-    found, rules = measured(GOOD, WORSE), gate({"rule": "human_approval"})
-    of_another = replace(found, champion=replace(found.champion, reference="triage/2"))
+    metrics, rules = measured(GOOD, WORSE), gate({"rule": "human_approval"})
+    of_another = replace(metrics, champion=replace(metrics.champion, reference="triage/2"))
     yes = Approval("Dr. Who", "read fifty", "2030-01-01T00:00:00+00:00", "triage/1")
-    assert evaluate_rules(found, rules).outcome == evaluate_rules(of_another, rules, yes).outcome == "waiting"
-    assert evaluate_rules(found, rules, yes).reasons() == ["approved by Dr. Who: read fifty"]
+    assert evaluate_rules(metrics, rules).outcome == evaluate_rules(of_another, rules, yes).outcome == "waiting"
+    assert evaluate_rules(metrics, rules, yes).reasons() == ["approved by Dr. Who: read fifty"]
     never = gate({"rule": "human_approval"}, {"rule": "within_limit", "figure": "accuracy", "at_least": 1.0})
-    assert evaluate_rules(found, never, yes).outcome == "failed"
+    assert evaluate_rules(metrics, never, yes).outcome == "failed"
 
 
 def test_a_decision_survives_a_round_through_json() -> None:
@@ -268,12 +270,12 @@ def test_what_a_run_does_not_measure_is_found_before_it_starts(
 
 
 def test_with_options_in_the_rows_the_bare_figures_are_compared() -> None:
-    found = options_metrics(0.5)
-    found = replace(found, champion=ChampionMetrics(reference="quiz/1", label=label(None, 0.52)))
+    metrics = options_metrics(0.5)
+    metrics = replace(metrics, champion=ChampionMetrics(reference="quiz/1", label=label(None, 0.52)))
     rule = {"rule": "not_worse_than_champion", "figure": "accuracy", "margin": 0.01}
-    result = verdict(rule, found)
+    result = verdict(rule, metrics)
     assert (result.status, result.value, result.low) == ("failed", pytest.approx(-0.02), None)
-    assert verdict(rule | {"margin": 0.03}, found).status == "passed"
+    assert verdict(rule | {"margin": 0.03}, metrics).status == "passed"
 
 
 def test_the_name_of_a_history_is_no_name_for_a_model() -> None:
@@ -300,8 +302,8 @@ def test_all_faults_of_a_gate_are_told_in_one_message() -> None:
 
 
 def test_every_metric_that_a_rule_may_name_is_found_in_the_metrics_of_a_run() -> None:
-    found = measured(GOOD, WORSE)
+    metrics = measured(GOOD, WORSE)
     for name, metric in GATE_METRICS.items():
-        estimate = estimate_of(name, found, "self care" if metric.section == "class" else None)
+        estimate = estimate_of(name, metrics, "self care" if metric.section == "class" else None)
         assert estimate is not None, name
         assert estimate.value is not None, name
