@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import SPLITS
+from r2d.files import order_by_hash
 from r2d.privacy.deidentify import deidentify_texts
 from r2d.rationales.ingest import Coverage, Ingestion, SourceCounts
 from r2d.rationales.records import PHASES, REASONS, Candidate
@@ -119,13 +118,9 @@ def render_ingestion_report(
 
 def _quoted_reason(name: str, candidates: Sequence[Candidate], privacy: PrivacyConfig) -> QuotedReason:
     """A reason or flag with the first records by a hash of their place, so that nobody picks them."""
-
-    def draw(candidate: Candidate) -> bytes:
-        record = candidate.record
-        place = f"{record.source}\n{record.file}\n{record.row}\n{record.record_id}"
-        return hashlib.blake2b(place.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-
-    sample = heapq.nsmallest(MAX_EXAMPLES, candidates, key=draw)
+    records = [candidate.record for candidate in candidates]
+    places = [f"{record.source}\n{record.file}\n{record.row}\n{record.record_id}" for record in records]
+    sample = [candidates[place] for place in order_by_hash(places)[:MAX_EXAMPLES]]
     texts = [item.rationale or item.record.content or item.record.rationale or "" for item in sample]
     labels = [item.label or item.record.label or "" for item in sample]
     # Identifying text is replaced before a text is cut: half a number would not be found.

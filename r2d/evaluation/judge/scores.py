@@ -181,7 +181,7 @@ def scores_table(scored: Sequence[RowScores]) -> pa.Table:
 
 @dataclass(frozen=True, kw_only=True)
 class ParseRate:
-    """How many of the scores that the answers should hold could be read; `rate` is None without an answer."""
+    """How many scores of the answers could be read; `rate` is None without an answer."""
 
     num_answered: int
     num_read: int
@@ -197,10 +197,7 @@ class ParseRate:
 
 @dataclass(frozen=True, kw_only=True)
 class VoteAgreement:
-    """How far the votes on one rationale differ, which is what the order of the criteria does to them.
-
-    The shares and the mean are None without a row.
-    """
+    """How far the votes on one rationale differ: what the order of the criteria does. Shares are None without a row."""
 
     num_rows: int
     """Rows with two votes or more."""
@@ -253,12 +250,18 @@ def criterion_metrics(
     scored: Sequence[RowScores], rubric: Rubric, config: IntervalsConfig
 ) -> tuple[CriterionMetrics, ...]:
     """The metrics of each criterion; all intervals are from the same draws of groups."""
-    estimates = _estimates(scored, rubric, config)
+    groups = group_of_rows([item.row for item in scored])
     metrics = []
     for criterion in rubric.criteria:
         of_criterion = [item for item in scored if item.criterion.id == criterion.id]
         with_score = [item for item in of_criterion if item.numbers]
         numbers = [number for item in of_criterion for number in item.numbers]
+        sums = np.zeros((int(groups.max()) + 1, 3))  # of means, of rows that pass, of rows
+        for group, item in zip(groups, scored, strict=True):
+            if item.criterion.id == criterion.id and item.mean is not None and item.median is not None:
+                sums[group] += (item.mean, item.median >= criterion.passes_from, 1)
+        with np.errstate(invalid="ignore"):  # draws without a score
+            estimates = bootstrap_intervals(sums, _over_rows, config, {"passing": int((sums[:, 2] > 0).sum())})
         metrics.append(
             CriterionMetrics(
                 id=criterion.id,
@@ -275,8 +278,8 @@ def criterion_metrics(
                 votes={str(score): numbers.count(score) for score in criterion.anchors},
                 parse=ParseRate.of(of_criterion),
                 vote_agreement=VoteAgreement.of(with_score),
-                mean=estimates[f"mean/{criterion.id}"] if with_score else None,
-                passing=estimates[f"passing/{criterion.id}"] if with_score else None,
+                mean=estimates["mean"] if with_score else None,
+                passing=estimates["passing"] if with_score else None,
             )
         )
     return tuple(metrics)
@@ -287,24 +290,6 @@ def group_of_rows(rows: Sequence[JudgedRow]) -> IntArray:
     return group_numbers([row.id for row in rows], [row.group for row in rows])
 
 
-def _estimates(scored: Sequence[RowScores], rubric: Rubric, config: IntervalsConfig) -> dict[str, IntervalEstimate]:
-    """`mean/<criterion>` and `passing/<criterion>` over rows, undefined where no row has a score."""
-    groups = group_of_rows([item.row for item in scored])
-    places = {criterion.id: place for place, criterion in enumerate(rubric.criteria)}
-    sums = np.zeros((int(groups.max()) + 1, len(places), 3))  # of means, of rows that pass, of rows
-    for group, item in zip(groups, scored, strict=True):
-        if item.mean is not None and item.median is not None:
-            passes = item.median >= item.criterion.passes_from
-            sums[group, places[item.criterion.id]] += (item.mean, passes, 1)
-
-    def over_rows(flat: FloatArray) -> dict[str, FloatArray]:
-        by_criterion = flat.reshape(*flat.shape[:-1], len(places), 3)
-        return {
-            f"{name}/{id_}": by_criterion[..., place, column] / by_criterion[..., place, 2]
-            for id_, place in places.items()
-            for column, name in enumerate(("mean", "passing"))
-        }
-
-    trials = {f"passing/{id_}": int((sums[:, place, 2] > 0).sum()) for id_, place in places.items()}
-    with np.errstate(invalid="ignore"):  # a criterion without a score, or a single group left out
-        return bootstrap_intervals(sums.reshape(len(sums), -1), over_rows, config, trials)
+def _over_rows(sums: FloatArray) -> dict[str, FloatArray]:
+    """From [..., 3] sums to the mean score and the share of rows that pass, both [...]."""
+    return {"mean": sums[..., 0] / sums[..., 2], "passing": sums[..., 1] / sums[..., 2]}
