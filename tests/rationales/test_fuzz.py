@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
-from r2d.config.rationales import ArgillaSource, BatchSource, CsvSource, LabelStudioSource, ParseConfig, TextSource
+from r2d.config.rationales import AnySource, ParseConfig
 from r2d.errors import DataError
 from r2d.rationales.parsing import parse
 from r2d.rationales.records import REASONS, Record
@@ -71,17 +72,16 @@ def as_csv(values: list[Any]) -> str:
     return stream.getvalue()
 
 
-Kind = tuple[Callable[[list[Any]], str], Callable[[int], dict[str, Any]], Callable[[str], Any]]
-
-KINDS: dict[str, Kind] = {
-    "openai_batch": (as_lines, batch_line, lambda path: BatchSource(format="openai_batch", paths=(path,))),
-    "label_studio": (as_list, label_studio_task, lambda path: LabelStudioSource(format="label_studio", paths=(path,))),
-    "argilla": (as_list, argilla_record, lambda path: ArgillaSource(format="argilla", paths=(path,))),
-    "argilla_flat": (as_lines, argilla_row, lambda path: ArgillaSource(format="argilla", paths=(path,))),
-    "text_lines": (as_lines, text_object, lambda path: TextSource(format="text", paths=(path,))),
-    "text_list": (as_list, text_object, lambda path: TextSource(format="text", paths=(path,))),
-    "csv": (as_csv, text_object, lambda path: CsvSource(format="csv", paths=(path,))),
+KINDS: dict[str, tuple[Callable[[list[Any]], str], Callable[[int], dict[str, Any]], str]] = {
+    "openai_batch": (as_lines, batch_line, "openai_batch"),
+    "label_studio": (as_list, label_studio_task, "label_studio"),
+    "argilla": (as_list, argilla_record, "argilla"),
+    "argilla_flat": (as_lines, argilla_row, "argilla"),
+    "text_lines": (as_lines, text_object, "text"),
+    "text_list": (as_list, text_object, "text"),
+    "csv": (as_csv, text_object, "csv"),
 }
+"""Kind of file -> how records are written, one record by its number, and the format of the source."""
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -92,7 +92,8 @@ def read(kind: str, content: bytes | str, folder: Path) -> list[Record] | None:
     refusal = ""
     records: list[Record] = []
     try:
-        records = read_records("fuzzed", KINDS[kind][2](str(path)))
+        source = {"format": KINDS[kind][2], "paths": [str(path)]}
+        records = read_records("fuzzed", TypeAdapter(AnySource).validate_python(source))
     except DataError as error:
         refusal = "".join(traceback.format_exception(error))
     if refusal:

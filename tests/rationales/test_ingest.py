@@ -13,10 +13,11 @@ import pytest
 
 from r2d.config.data import DataConfig
 from r2d.config.rationales import RationalesConfig
-from r2d.data.examples import Example, iterate_examples, to_table
+from r2d.config.validation import PrivacyConfig
+from r2d.data.examples import Example, content_hash, iterate_examples, to_table
 from r2d.data.validation.validate import QUARANTINE_SCHEMA
 from r2d.errors import DataError
-from r2d.rationales.ingest import Ingestion, ingest
+from r2d.rationales.ingest import Ingestion, coverage, ingest, select_rationales
 from r2d.rationales.provenance import trained_on
 
 LABELS = ("emergency now", "same day", "self care")
@@ -31,19 +32,11 @@ NOTES = (
 
 
 def examples_of(rationales: Mapping[str, Mapping[str, str]] | None = None) -> pa.Table:
-    rows = [
-        Example(
-            i,
-            text,
-            label,
-            split=split,
-            row=n,
-            place=f"notes.csv: row {n + 1}",
-            rationales=(rationales or {}).get(i, {}),
-        )
+    place, beside = "notes.csv: row {}", rationales or {}
+    return to_table(
+        Example(i, text, label, split=split, row=n, place=place.format(n + 1), rationales=beside.get(i, {}))
         for n, (i, text, label, split) in enumerate(NOTES)
-    ]
-    return to_table(rows)
+    )
 
 
 def run(
@@ -59,7 +52,7 @@ def run(
         examples_of() if examples is None else examples,
         config,
         data=DATA,
-        privacy=_privacy(policy),
+        privacy=PrivacyConfig.model_validate({"policy": policy}),
         work_dir=tmp_path,
         quarantined=quarantined,
     )
@@ -67,12 +60,6 @@ def run(
         taken = ingestion.provenance["source"].to_pylist().count(name)
         assert taken + ingestion.rejected["source"].to_pylist().count(name) == len(candidates)
     return ingestion
-
-
-def _privacy(policy: str) -> Any:
-    from r2d.config.validation import PrivacyConfig
-
-    return PrivacyConfig(policy=policy)
 
 
 def texts(path: Path, outputs: list[Any]) -> dict[str, Any]:
@@ -238,7 +225,7 @@ def test_provenance_says_what_each_stage_was_trained_on_and_holds_no_text(tmp_pa
     config = RationalesConfig(
         stage1_source="llm", stage2_source=("nurse", "llm"), sources={"llm": texts(tmp_path / "out.jsonl", outputs)}
     )
-    ingestion = ingest(examples_of(beside), config, data=DATA, privacy=_privacy("warn"), work_dir=tmp_path)
+    ingestion = ingest(examples_of(beside), config, data=DATA, privacy=PrivacyConfig(policy="warn"), work_dir=tmp_path)
     chosen = ingestion.select(config)
     assert chosen.stage1["rationale_source"].to_pylist() == ["llm", "", "llm", "llm", "llm"]
     assert chosen.stage2["rationale_source"].to_pylist() == ["nurse", "nurse", "nurse", "llm", "llm"]
@@ -250,7 +237,7 @@ def test_provenance_says_what_each_stage_was_trained_on_and_holds_no_text(tmp_pa
 def test_where_every_record_is_rejected_the_reasons_are_named(tmp_path: Path) -> None:
     source = texts(tmp_path / "out.jsonl", [{"id": "a", "text": "No answer."}, {"id": "zz", "text": "None."}])
     config = RationalesConfig(stage1_source="llm", sources={"llm": source})
-    ingestion = ingest(examples_of(), config, data=DATA, privacy=_privacy("off"), work_dir=tmp_path)
+    ingestion = ingest(examples_of(), config, data=DATA, privacy=PrivacyConfig(policy="off"), work_dir=tmp_path)
     with pytest.raises(
         DataError, match=r"none of the 2 records of source 'llm' became .*\(no_answer 1, unknown_id 1\)"
     ):
@@ -267,3 +254,62 @@ def test_the_result_adds_up_and_holds_no_text(tmp_path: Path) -> None:
     assert (counts["num_stated_labels"], counts["num_disagreeing"]) == (5, 3)
     assert counts["rejected"] == {"malformed_record": 1}
     assert "entinel" not in json.dumps(ingestion.result())
+
+
+# --- which source each stage trains on ---
+
+ROWS = to_table(
+    [
+        Example("a", "text a", "x", split="train", rationales={"llm": " because a ", "nurse": "a!"}),
+        Example("b", "text b", "x", split="train", rationales={"nurse": "b!"}),
+        Example("c", "text c", "x", split="test", rationales={"llm": "because c"}),
+    ]
+)
+
+
+def test_each_row_gets_the_rationale_of_the_source_and_its_name_or_neither() -> None:
+    chosen = [(row.rationale, row.rationale_source) for row in iterate_examples(select_rationales(ROWS, "llm"))]
+    assert chosen == [("because a", "llm"), ("", ""), ("because c", "llm")]
+
+
+def test_no_row_is_lost_and_everything_else_stays() -> None:
+    chosen = select_rationales(ROWS, "nurse")
+    others = [name for name in ROWS.column_names if not name.startswith("rationale")]
+    assert content_hash(chosen.select(others)) == content_hash(ROWS.select(others))
+
+
+def test_coverage_counts_rows_with_a_rationale_by_split() -> None:
+    assert coverage(select_rationales(ROWS, "llm")) == {
+        "test": {"num_rows": 1, "num_with_rationale": 1, "sources": {"llm": 1}},
+        "train": {"num_rows": 2, "num_with_rationale": 1, "sources": {"llm": 1}},
+    }
+
+
+def test_of_several_sources_the_first_that_the_row_has_is_taken() -> None:
+    def sources(*order: str) -> list[str]:
+        return select_rationales(ROWS, order)["rationale_source"].to_pylist()
+
+    assert sources("llm", "nurse") == ["llm", "nurse", "llm"]
+    assert sources("nurse", "llm") == ["nurse", "nurse", "llm"]
+
+
+def test_a_mixture_draws_by_weight_and_by_the_id_alone() -> None:
+    rows = to_table(
+        [Example(f"e{n}", "t", "x", rationales={"llm": "l", "nurse": "n"}, split="train") for n in range(4000)]
+    )
+    chosen = select_rationales(rows, {"llm": 3.0, "nurse": 1.0}, seed=7)["rationale_source"].to_pylist()
+    # Three standard deviations of 4,000 draws are 2 points.
+    assert abs(chosen.count("llm") / 4000 - 0.75) < 0.02
+    backwards = rows.take(list(range(4000))[::-1])
+    assert (
+        select_rationales(backwards, {"llm": 3.0, "nurse": 1.0}, seed=7)["rationale_source"].to_pylist() == chosen[::-1]
+    )
+    assert select_rationales(rows, {"llm": 3.0, "nurse": 1.0}, seed=8)["rationale_source"].to_pylist() != chosen
+    # A row that has but one of them gets that one; a weight of nothing is never drawn.
+    assert select_rationales(ROWS, {"llm": 1.0, "nurse": 1.0})["rationale_source"].to_pylist()[1:] == ["nurse", "llm"]
+    assert select_rationales(ROWS, {"llm": 1.0, "nurse": 0.0})["rationale_source"].to_pylist() == ["llm", "", "llm"]
+
+
+def test_a_source_that_no_row_has_is_refused_with_those_that_are_there() -> None:
+    with pytest.raises(DataError, match=r"source 'expert'; found sources \['llm', 'nurse'\]"):
+        select_rationales(ROWS, "expert")
