@@ -135,8 +135,9 @@ class RequestRunner:
             already_done=counts.num_done,
             seconds_between_lines=SECONDS_BETWEEN_LINES,
         )
-        self.stopping, self.hurry = asyncio.Event(), asyncio.Event()
-        """Set by a stop: no more is sent; set by a second signal: requests in flight are given up."""
+        self.workers: list[asyncio.Task[None]] = []
+        self.stopping = asyncio.Event()
+        """Set by a stop: no more is sent."""
         self.stop_reason: Exception | None = None
         self.open_at = 0.0
         """No request is sent before this time: a server's Retry-After holds for all workers."""
@@ -154,45 +155,42 @@ class RequestRunner:
         with self.progress, signals_caught(stop_on_signal):
             async with self.endpoint:
                 num_workers = min(self.source.max_concurrency, len(places))
-                workers = [asyncio.create_task(self._work(queue)) for _ in range(num_workers)]
-                working = asyncio.gather(*workers)
-                stopping, hurry = (asyncio.create_task(event.wait()) for event in (self.stopping, self.hurry))
-                try:
-                    await _first(working, stopping)
-                    if self.stopping.is_set() and not working.done():
-                        seconds = self.source.timeout_seconds + 1.0  # requests in flight are paid for, and end by then
-                        if isinstance(self.stop_reason, Interrupted):
-                            seconds = min(seconds, DRAIN_SECONDS)
-                        logger.warning("stopping: waiting at most %.0f s for requests in flight", seconds)
-                        await _first(working, hurry, timeout=seconds)
-                    else:
-                        working.result()
-                finally:
-                    for task in (*workers, stopping, hurry):
-                        task.cancel()
-                    await asyncio.gather(*workers, stopping, hurry, return_exceptions=True)
+                self.workers = [asyncio.create_task(self._work(queue)) for _ in range(num_workers)]
+                await asyncio.wait(self.workers)
             self._show_progress(always=self.counts.num_left > 0)
         return self.stop_reason
 
     def stop(self, reason: Exception) -> None:
-        """Send nothing more; the first reason counts."""
+        """Send nothing more, and wait a while for requests in flight, but not on a second signal.
+
+        The first reason counts.
+        """
         if not self.stopping.is_set():
             self.stop_reason = reason
             self.stopping.set()
+            seconds = self.source.timeout_seconds + 1.0  # requests in flight are paid for, and end by then
+            if isinstance(reason, Interrupted):
+                seconds = min(seconds, DRAIN_SECONDS)
+            logger.warning("stopping: waiting at most %.0f s for requests in flight", seconds)
+            asyncio.get_running_loop().call_later(seconds, self._give_up)
         elif isinstance(reason, Interrupted):
-            self.hurry.set()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        for worker in self.workers:
+            worker.cancel()
 
     async def _work(self, queue: Iterator[int]) -> None:
-        for place in queue:
-            try:
+        try:
+            for place in queue:
                 await self._settle(self.requests[place])
-            except Stopped:
-                return
-            except Exception as error:  # whatever one worker cannot go on from stops them all, and is raised at the end
-                self.stop(error)
-            self._show_progress()
-            if self.stopping.is_set():
-                return
+                self._show_progress()
+                if self.stopping.is_set():
+                    return
+        except Stopped:
+            return
+        except Exception as error:  # whatever one worker cannot go on from stops them all, and is raised at the end
+            self.stop(error)
 
     async def _settle(self, request: Request) -> None:
         """Send a request until it is answered, refused or out of retries; write which."""
@@ -290,11 +288,6 @@ class RequestRunner:
         num_failures = self.counts.num_failed + self.counts.num_gave_up
         facts.append(f"{self.counts.num_retries} retries, {num_failures} failures")
         self.progress.update(self.counts.num_done, detail=", ".join(facts), always=always)
-
-
-async def _first(*futures: asyncio.Future[Any], timeout: float | None = None) -> None:
-    """Wait for the first of the futures."""
-    await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _token_count(counted: Any, content: Any) -> int:
