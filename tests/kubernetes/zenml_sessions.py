@@ -45,12 +45,7 @@ def make_stack(name: str, **components: str) -> None:
 
 
 def stack(target: Path) -> None:
-    """Write `applied` (what `apply_stack` said in several situations) and `jobs` (what ZenML makes of our config)."""
-    target.write_text(json.dumps({"applied": apply_in_turn(target.parent), "jobs": compiled_jobs()}), encoding="utf-8")
-
-
-def apply_in_turn(folder: Path) -> dict[str, list[str]]:
-    """Name of a situation -> the lines of `apply_stack` in it, or its error; in the end the stack is applied."""
+    """Write `applied` (situation -> lines or error of `apply_stack`) and `jobs` (what ZenML makes of our config)."""
 
     def applied(path: Path = STACK, *, dry_run: bool = False) -> list[str]:
         try:
@@ -66,12 +61,13 @@ def apply_in_turn(folder: Path) -> dict[str, list[str]]:
     os.environ["R2D_BUCKET"] = "other"
     lines |= {"moved, dry run": applied(dry_run=True), "moved": applied(), "moved, again": applied()}
 
-    text, path = STACK.read_text(encoding="utf-8"), folder / "stack.yaml"
+    text, path = STACK.read_text(encoding="utf-8"), target.parent / "stack.yaml"
     wrong = text.replace('secret: "{{object-store.secret}}"', "secret: abc").replace("incluster", "in_cluster")
     path.write_text(wrong, encoding="utf-8")
     lines["wrong"] = applied(path)
     path.write_text(text[: text.index("  model_registry:")], encoding="utf-8")
-    return lines | {"smaller": applied(path), "smaller, again": applied(path), "restored": applied()}
+    lines |= {"smaller": applied(path), "smaller, again": applied(path), "restored": applied()}
+    target.write_text(json.dumps({"applied": lines, "jobs": compiled_jobs()}), encoding="utf-8")
 
 
 def compiled_jobs() -> dict[str, Any]:
@@ -115,9 +111,9 @@ def _job(settings: Any, snapshot: Any, name: str, retry: Any = None) -> dict[str
         pod_failure_policy=settings.pod_failure_policy,
     )
     manifest: dict[str, Any] = ApiClient().sanitize_for_serialization(job)
-    context = manifest["spec"]["template"]["spec"]["containers"][0]["securityContext"]
-    for key in [key for key, value in context.items() if value is None]:
-        del context[key]  # ZenML sends these empty, under names that no API server knows: it drops them with a warning
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    # ZenML sends some empty, under names that no API server knows: it drops them with a warning.
+    container["securityContext"] = {key: v for key, v in container["securityContext"].items() if v is not None}
     return {"apiVersion": "batch/v1", "kind": "Job", **manifest}
 
 
