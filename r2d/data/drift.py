@@ -27,13 +27,10 @@ class LengthProfile(TypedDict):
 def population_stability_index(expected_shares: Sequence[float], found_shares: Sequence[float]) -> float:
     """Sum over buckets of (found - expected) * ln(found / expected): 0 for equal shares, above 0.2 a marked change.
 
-    Args:
-        expected_shares: of each bucket; counts will do, both are brought to the sum 1. Shares below `MIN_SHARE` are
-            raised to it.
-        found_shares: of the same buckets, in the same order.
+    Counts will do for shares. Shares below `MIN_SHARE` are raised to it.
 
     Raises:
-        ValueError: the two cannot be compared.
+        ValueError: the two are not of the same buckets, or are no shares.
     """
     expected, found = (np.maximum(shares, MIN_SHARE) for shares in _shares(expected_shares, found_shares))
     expected, found = expected / expected.sum(), found / found.sum()
@@ -41,14 +38,10 @@ def population_stability_index(expected_shares: Sequence[float], found_shares: S
 
 
 def jensen_shannon_divergence(p: Sequence[float], q: Sequence[float]) -> float:
-    """Divergence of two distributions in bits: 0 for equal ones, 1 for ones that share no bucket.
-
-    Args:
-        p: share of each bucket; counts will do, both are brought to the sum 1.
-        q: of the same buckets, in the same order.
+    """Divergence of two distributions in bits: 0 for equal ones, 1 for ones that share no bucket. Counts will do.
 
     Raises:
-        ValueError: the two cannot be compared.
+        ValueError: the two are not of the same buckets, or are no shares.
     """
     first, second = _shares(p, q)
     middle = (first + second) / 2

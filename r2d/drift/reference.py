@@ -81,9 +81,9 @@ def reference_of(examples: pa.Table, predictions: pa.Table, *, per_row: bool = F
     """The reference of a model.
 
     Args:
-        examples: table of `EXAMPLES_SCHEMA` that the model was trained on.
-        predictions: of `r2d.evaluation.evaluate` on its test rows, with probabilities as inference gives them: columns
-            predicted_label, valid, label_probabilities.
+        examples: that the model was trained on.
+        predictions: on its test rows, with probabilities as inference gives them: columns predicted_label, valid,
+            label_probabilities.
         per_row: whether each row has labels of its own.
     """
     train = split_of(examples, "train")
@@ -104,9 +104,8 @@ def reference_of(examples: pa.Table, predictions: pa.Table, *, per_row: bool = F
 
 def write_reference(folder: Path, reference: DriftReference) -> Path:
     """Write the reference into a model folder."""
-    path = folder / REFERENCE_FILE
-    write_json(path, {"format_version": FORMAT_VERSION, **asdict(reference)}, indent=None)
-    return path
+    write_json(folder / REFERENCE_FILE, {"format_version": FORMAT_VERSION, **asdict(reference)}, indent=None)
+    return folder / REFERENCE_FILE
 
 
 def read_reference(path: Path) -> DriftReference:
@@ -127,9 +126,8 @@ def read_reference(path: Path) -> DriftReference:
             "again, or give the reference of another run"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"{path}: is damaged ({type(error).__name__}); evaluate and register the model again"
-        ) from None
+        fault = f"is damaged ({type(error).__name__})"
+        raise ModelError(f"{path}: {fault}; evaluate and register the model again") from None
 
 
 def round_values(values: Sequence[float] | FloatArray) -> FloatArray:

@@ -7,7 +7,7 @@ Only calls with a reference label can tell whether decisions became worse.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -191,24 +191,13 @@ def _check_values(
     expected = np.asarray(reference, dtype=np.float64)
     before = length_profile(expected)
     now = length_profile(values, before["edges"])
-    index = population_stability_index(before["shares"], now["shares"])
     # Asymptotic; with ties it errs on the side of chance.
     test = ks_2samp(expected, values, method="asymp")
     edges = [measure.bucket_edge.format(edge) for edge in before["edges"]]
     names = [*(f"up to {edge}" for edge in edges), f"more than {edges[-1]}"]
-    return DriftCheck(
-        _outcome(index, float(test.pvalue), limits),
-        measure.sentence.format(now=measure.summary(values), before=measure.summary(expected)),
-        index,
-        limits.max_psi,
-        {
-            "psi": index,
-            "jensen_shannon": jensen_shannon_divergence(before["shares"], now["shares"]),
-            "kolmogorov_smirnov": float(test.statistic),
-            "p_value": float(test.pvalue),
-        },
-        list(zip(names, before["shares"], now["shares"], strict=True)),
-    )
+    sentence = measure.sentence.format(now=measure.summary(values), before=measure.summary(expected))
+    check = _judge(names, before["shares"], now["shares"], float(test.pvalue), limits, sentence)
+    return replace(check, measures={"kolmogorov_smirnov": float(test.statistic), **check.measures})
 
 
 def _check_labels(reference: DriftReference, calls: IncomingCalls, limits: DriftLimits) -> DriftCheck:
@@ -222,24 +211,16 @@ def _check_labels(reference: DriftReference, calls: IncomingCalls, limits: Drift
         return too_few
     names = list(dict.fromkeys([*before, *now]))
     counts = np.array([[side.get(name, 0) for name in names] for side in (before, now)])
-    shares = (counts / counts.sum(axis=1, keepdims=True)).tolist()
-    buckets = list(zip(names, *shares, strict=True))
-    index = population_stability_index(*shares)
+    old_shares, new_shares = (counts / counts.sum(axis=1, keepdims=True)).tolist()
     # The index has the distribution of the test up to a factor (Yurdakul and Naranjo 2020): so a large index of a small
     # file is told from a change. One label alone cannot change.
     filled = counts[:, counts.any(axis=0)]
     p_value = float(chi2_contingency(filled, correction=False).pvalue) if filled.shape[1] > 1 else 1.0
-    outcome = _outcome(index, p_value, limits)
-    most, old, new = max(buckets, key=lambda bucket: (round(abs(bucket[2] - bucket[1]), 6), bucket[2]))
-    often = "about as often" if outcome == "steady" else "more often" if new > old else "less often"
-    return DriftCheck(
-        outcome,
-        f"The model says {most!r} {often}: {new:.1%} of the calls, {old:.1%} of the test rows.",
-        index,
-        limits.max_psi,
-        {"psi": index, "jensen_shannon": jensen_shannon_divergence(*shares), "p_value": p_value},
-        buckets,
-    )
+    check = _judge(names, old_shares, new_shares, p_value, limits, "")
+    most, old, new = max(check.buckets, key=lambda bucket: (round(abs(bucket[2] - bucket[1]), 6), bucket[2]))
+    often = "about as often" if check.outcome == "steady" else "more often" if new > old else "less often"
+    sentence = f"The model says {most!r} {often}: {new:.1%} of the calls, {old:.1%} of the test rows."
+    return replace(check, sentence=sentence)
 
 
 def _check_words(reference: DriftReference, calls: IncomingCalls, limits: DriftLimits) -> DriftCheck:
@@ -263,8 +244,20 @@ def _check_words(reference: DriftReference, calls: IncomingCalls, limits: DriftL
     )
 
 
-def _outcome(index: float, p_value: float, limits: DriftLimits) -> Literal["steady", "drifted"]:
-    return "drifted" if index > limits.max_psi and p_value < limits.significance / NUM_MEASURES else "steady"
+def _judge(
+    names: Sequence[str],
+    before: Sequence[float],
+    now: Sequence[float],
+    p_value: float,
+    limits: DriftLimits,
+    sentence: str,
+) -> DriftCheck:
+    """A check of shares: drifted where the change is large and no chance."""
+    index = population_stability_index(before, now)
+    drifted = index > limits.max_psi and p_value < limits.significance / NUM_MEASURES
+    measures = {"psi": index, "jensen_shannon": jensen_shannon_divergence(before, now), "p_value": p_value}
+    buckets = list(zip(names, before, now, strict=True))
+    return DriftCheck("drifted" if drifted else "steady", sentence, index, limits.max_psi, measures, buckets)
 
 
 def _too_few(num_reference: int, num_calls: int, limits: DriftLimits) -> DriftCheck | None:

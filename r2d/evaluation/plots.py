@@ -27,10 +27,8 @@ def decisions_picture(metrics: Metrics, labels: Sequence[str]) -> Image:
 
 
 def confusion_matrix_picture(metrics: LabelMetrics, labels: Sequence[str]) -> Image:
-    """The confusion matrix as a picture: rows gold, columns predicted, shaded by share of the row.
-
-    Each cell holds its number of rows; shading by the row's share makes a rare label as readable as a frequent one.
-    """
+    """The confusion matrix: rows gold, columns predicted. Each cell holds its number of rows and is shaded by its share
+    of the row, so that a rare label is as readable as a frequent one."""
     import numpy as np
 
     counts = np.asarray(metrics.confusion_matrix, dtype=int)
@@ -84,9 +82,6 @@ def reliability_diagram(bins: Sequence[ReliabilityBin], name: str, title: str) -
     """Accuracy against confidence, a point for each bin; on the diagonal the two are equal.
 
     The line from a point to the diagonal is the gap that the calibration error averages.
-
-    Args:
-        name: distinguishes the diagram within its page.
     """
     confidences, accuracies = [one.confidence for one in bins], [one.accuracy for one in bins]
     figure = new_figure(300 / 72, 300 / 72)
@@ -103,13 +98,8 @@ def reliability_diagram(bins: Sequence[ReliabilityBin], name: str, title: str) -
 
 
 def risk_coverage_curve(selective: SelectiveMetrics, risk_name: str, name: str, title: str) -> Markup:
-    """Risk among the labels shown against the share of notes whose label is shown, with the limit and the threshold.
-
-    Args:
-        selective: without a threshold the curve stands alone.
-        risk_name: what the risk is a share of, such as `under-triage`.
-        name: distinguishes the diagram within its page.
-    """
+    """Risk among the labels shown against the share of notes whose label is shown, with the limit and, where there is
+    one, the threshold. `risk_name` is what the risk is a share of, such as `under-triage`."""
     points, test, limit = selective.curve.points, selective.test, selective.max_risk
     threshold = None if test is None or test.risk.value is None else (test.coverage.value or 0.0, test.risk.value)
     risks = [limit, *(point.risk for point in points)]

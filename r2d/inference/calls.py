@@ -36,11 +36,7 @@ class CallsSummary:
 
 
 def call_files(config: CallsConfig) -> list[Path]:
-    """The file itself, or the Parquet files of a folder.
-
-    Raises:
-        DataError: there is none, or one has no content.
-    """
+    """The file itself, or the Parquet files of a folder; a DataError where there is none or one has no content."""
     return parquet_files(config.path) if config.resolved_format == "parquet" else [existing_file(config.path)]
 
 
@@ -58,11 +54,7 @@ def scan_calls(config: CallsConfig) -> CallsSummary:
 
 
 def read_calls(config: CallsConfig) -> Iterator[Call]:
-    """The calls in the order of the file.
-
-    Raises:
-        DataError: as `scan_calls`; faults that are counted come at the end.
-    """
+    """The calls in the order of the file. Raises what `scan_calls` raises; faults that are counted come at the end."""
     columns = {"id": config.columns.id, "text": config.columns.text}
     if config.columns.options is not None:
         columns["options"] = config.columns.options

@@ -1,26 +1,30 @@
-"""Decides and explains a file of calls: Parquet, CSV or JSON Lines in, Parquet out."""
+"""Decides and explains a file of calls, or says why a call is deferred to a person; Parquet, CSV or JSON Lines in,
+Parquet out."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r2d.config.jobs import InferenceConfig
 from r2d.errors import DataError, ModelError
-from r2d.inference.calls import read_calls, scan_calls
-from r2d.inference.decide import decide_calls
-from r2d.inference.output import InferenceModel, Parts, Plan
+from r2d.inference.calls import Call, read_calls, scan_calls
+from r2d.inference.output import DECISIONS_SCHEMA, InferenceModel, Parts, Plan
+from r2d.modeling.calibration_file import Calibration
+from r2d.modeling.labels import LabelSets
 from r2d.modeling.model_folder import read_model_facts
-from r2d.modeling.predictor import Predictor
+from r2d.modeling.predictor import Decision, Predictor
 from r2d.reports.progress import Progress
+from r2d.text import normalise_label
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +44,7 @@ class InferenceResult:
         return sum(self.deferral_reasons.values())
 
     def as_facts(self) -> dict[str, Any]:
-        """output, model, num_rows, num_handed_over and why_handed_over, for JSON."""
+        """The result for JSON."""
         return {
             "output": self.output,
             "model": self.model,
@@ -72,11 +76,7 @@ def infer_file(config: InferenceConfig, folder: Path) -> InferenceResult:
 
 
 def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Predictor]) -> InferenceResult:
-    """`infer_file` with any predictor.
-
-    Args:
-        load: makes the predictor; called only when there is something to decide.
-    """
+    """`infer_file` with any predictor; `load` makes it, and is called only when there is something to decide."""
     settings = {
         **config.data.model_dump(mode="json", exclude={"path", "format"}),
         "format": config.data.resolved_format,
@@ -100,11 +100,7 @@ def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Pre
 
 
 def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Predictor]) -> None:
-    """Decide every part that is missing, in order.
-
-    Raises:
-        DataError: the input has another number of rows than when it was scanned.
-    """
+    """Decide every part that is missing, in order; a DataError where the input has changed since it was scanned."""
     plan = parts.plan
     missing = {start: end for start, end in plan.bounds() if not parts.has(start, end)}
     if not missing:
@@ -130,3 +126,65 @@ def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Pred
             if next(calls, None) is None:
                 return
     raise DataError(f"{config.data.path}: changed while it was read; run again on a file that nobody writes to")
+
+
+def decide_calls(
+    calls: Sequence[Call],
+    predictor: Predictor,
+    *,
+    first_row: int,
+    model_name: str,
+    batch_size: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> pa.Table:
+    """A table of `DECISIONS_SCHEMA`, a row for each call, counted from `first_row`. A call that the model cannot read
+    is deferred and does not fail the others."""
+    reasons = [_reason_unreadable(call, predictor.labels) for call in calls]
+    readable = [call for call, reason in zip(calls, reasons, strict=True) if reason is None]
+    texts = [call.text or "" for call in readable]
+    options = None if predictor.labels.declared is not None else [call.options or () for call in readable]
+    decisions = predictor.decide(texts, options, batch_size=batch_size, on_progress=on_progress) if readable else []
+    in_order = iter(decisions)
+    rows = []
+    for row, (call, reason) in enumerate(zip(calls, reasons, strict=True), first_row):
+        values: dict[str, object] = {"row": row, "id": call.id, "label_probabilities": [], "model": model_name}
+        values["text_characters"] = None if call.text is None else len(call.text)
+        if reason is None:
+            decision = next(in_order)
+            reason = _reason_deferred(decision, predictor.calibration)
+            values["label"], values["rationale"] = decision.label, decision.rationale
+            values["label_probability"] = decision.confidence if decision.valid else None
+            values["label_probabilities"] = list(decision.label_probabilities.items())
+        rows.append(values | {"handed_over": reason is not None, "why": reason})
+    return pa.Table.from_pylist(rows, schema=DECISIONS_SCHEMA)
+
+
+def _reason_unreadable(call: Call, labels: LabelSets) -> str | None:
+    """Why the model cannot read this call; None where it can."""
+    if call.text is None or not call.text.strip():
+        return "no_text"
+    try:
+        call.text.encode()
+    except UnicodeEncodeError:
+        return "damaged_text"
+    if labels.declared is not None:
+        return None
+    options = call.options or ()
+    if len({normalise_label(option) for option in options if option} - {""}) < 2:
+        return "no_options"
+    try:
+        labels.of(options)
+    except ModelError:
+        return "unusable_options"
+    return None
+
+
+def _reason_deferred(decision: Decision, calibration: Calibration | None) -> str | None:
+    """Why a decision goes to a person; None where its label is shown."""
+    if not decision.valid:
+        return "no_declared_label"
+    if calibration is None:
+        return "never_evaluated"
+    if not decision.deferred:
+        return None
+    return "no_threshold" if calibration.threshold is None else "below_threshold"

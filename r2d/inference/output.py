@@ -86,19 +86,14 @@ class InferenceModel:
 
     @classmethod
     def of(cls, reference: str, folder: Path) -> InferenceModel:
-        """The model that a reference means at this moment.
-
-        Args:
-            reference: a registered version, `name/version` or `name@alias`, or the folder itself.
-            folder: where its files lie.
-        """
+        """The model that `name/version`, `name@alias` or a folder means at this moment; its files lie in `folder`."""
         digest = folder_hash(folder)
-        short = f"sha256:{digest[:SHOWN_HASH_CHARACTERS]}"
+        name, short = reference.removeprefix(REGISTERED), f"sha256:{digest[:SHOWN_HASH_CHARACTERS]}"
         if Path(reference).is_dir():
-            return cls(short, digest)
-        name = reference.removeprefix(REGISTERED)
-        is_version = re.fullmatch(r"[^/@]+/\d+", name) is not None
-        return cls(name if is_version else f"{name} {short}", digest)
+            name = short
+        elif not re.fullmatch(r"[^/@]+/\d+", name):
+            name = f"{name} {short}"
+        return cls(name, digest)
 
 
 @dataclass(frozen=True)

@@ -85,13 +85,8 @@ def to_image(figure: Figure) -> Image:
 def to_svg(figure: Figure, name: str, title: str, description: str) -> Markup:
     """The figure as an inline SVG, with the same bytes each time.
 
-    Texts stay texts, and colours become those of `PAGE_COLOURS`. An artist's `gid` becomes its class.
-
-    Args:
-        figure: one unit of its view box is a point, 1/72 inch.
-        name: distinguishes the plot within its page.
-        title: what the plot is, for a screen reader.
-        description: what the plot shows, in words.
+    Texts stay texts, and colours become those of `PAGE_COLOURS`. An artist's `gid` becomes its class. `name`
+    distinguishes the plot within its page; `title` and `description` tell a screen reader what it is and shows.
     """
     import matplotlib as mpl
 

@@ -1,12 +1,5 @@
 """How far long work is: a live bar on a terminal, or a plain log line every few seconds.
 
-    with Progress("batch inference", num_rows) as progress:
-        for done in work():
-            progress.update(done)
-
-    for batch in track(batches, "validation", unit="batches"):
-        ...
-
 Lines go to `logging` and look like `batch inference: 1,024 of 50,000 rows, 310 rows/s, 2:38 left`. The bar is for
 commands that a person runs: they call `show_live_bars()` first. In a ZenML step it stays off, because the step's log is
 stored and shown in the dashboard.
@@ -51,14 +44,8 @@ class Progress:
         seconds_between_lines: float = SECONDS_BETWEEN_LINES,
         last_line: bool = True,
     ) -> None:
-        """Shows the bar, where there is one; lines come with the updates.
-
-        Args:
-            name: what is done, at the start of each line.
-            total: units of work in all.
-            already_done: of them, done by an earlier run; they do not count for speed and time left.
-            last_line: whether the end has a line, due or not.
-        """
+        """`already_done` units of an earlier run do not count for speed and time left; with `last_line` the end has a
+        line, due or not."""
         self.name, self.total, self.unit = name, total, unit
         self.already_done = already_done
         self.seconds_between_lines, self.last_line = seconds_between_lines, last_line
@@ -79,12 +66,10 @@ class Progress:
                 self._bar.start()
 
     def update(self, done: int, *, detail: str = "", left: str | None = None, always: bool = False) -> None:
-        """Show that `done` units are done, those of an earlier run included; writes a line when one is due.
+        """Show that `done` units are done, those of an earlier run included; writes a line when one is due, or always.
 
-        Args:
-            detail: further facts for the line, such as `loss 0.312`.
-            left: time left in words, where the caller knows better than the mean speed.
-            always: write a line now.
+        `detail` adds facts to the line, such as `loss 0.312`; `left` is the time left in words, where the caller knows
+        better than the mean speed.
         """
         now = time.monotonic()
         ends = done >= self.total and not self._ended

@@ -76,7 +76,6 @@ def training_curves(
 
     Args:
         history: records with `step` and any of the keys of `PANELS`; a key may be missing and a value be NaN.
-        title: of the whole picture, e.g. `Stage 2: joint training`.
         selected_step: step whose weights are the output of the stage; marked.
         armed_from_step: step from which selection and early stopping count; shaded from there on.
     """

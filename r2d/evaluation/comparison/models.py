@@ -61,12 +61,8 @@ class MeasuredModel:
     def from_json(
         cls, facts: Mapping[str, Any], metrics: Mapping[str, Any], predictions: pa.Table, *seconds: float | None
     ) -> MeasuredModel:
-        """A model from what the steps of a comparison stored.
-
-        Args:
-            facts: `Variant.facts` or `zero_shot_facts`; metrics: of `evaluate` or of `measure_zero_shot`.
-            seconds: of training and of evaluation.
-        """
+        """A model from what the steps of a comparison stored: its `VariantFacts`, its metrics (of `evaluate` or
+        `measure_zero_shot`), its predictions, and the seconds of training and of evaluation."""
         zero_shot = ZeroShotFacts(**metrics["zero_shot"]) if "zero_shot" in metrics else None
         return cls(VariantFacts(**facts), Metrics.from_json(metrics), predictions, zero_shot, *seconds)
 

@@ -52,24 +52,24 @@ def zero_shot_source(run: RunConfig) -> str | None:
             f"{where} is no source of rationales.sources that a language model answered (formats text, openai_batch, "
             f"vllm_batch, synthetic_triage_batch, endpoint); allowed: {', '.join(answered) or 'none is declared'}"
         )
-    source, key = sources[name], f"rationales.sources.{name}"
+    source = sources[name]
     if not isinstance(source, EndpointSource):
         return name
+    fault = ""
     if "label" in load_prompt(Path(source.prompt)).variables:
-        raise ConfigError(
-            f"{where}: {key}.prompt {source.prompt} shows the model the gold label (it uses `label`), so its label is "
-            "no decision of its own; declare a source whose prompt asks for the label, such as "
-            "configs/prompts/triage_rationale.yaml"
+        fault = (
+            f"prompt {source.prompt} shows the model the gold label (it uses `label`), so its label is no decision of "
+            "its own; declare a source whose prompt asks for the label, such as configs/prompts/triage_rationale.yaml"
         )
-    if source.few_shot:
-        raise ConfigError(
-            f"{where}: {key}.few_shot is {source.few_shot}, so the prompt shows solved examples, which is not "
-            "zero-shot; declare a source with few_shot: 0"
+    elif source.few_shot:
+        fault = (
+            f"few_shot is {source.few_shot}, so the prompt shows solved examples, which is not zero-shot; declare a "
+            "source with few_shot: 0"
         )
-    if "test" not in source.splits:
-        raise ConfigError(
-            f"{where}: {key}.splits is {list(source.splits)}, so the model is not asked about the test rows; add test"
-        )
+    elif "test" not in source.splits:
+        fault = f"splits is {list(source.splits)}, so the model is not asked about the test rows; add test"
+    if fault:
+        raise ConfigError(f"{where}: rationales.sources.{name}.{fault}")
     return name
 
 
