@@ -18,13 +18,7 @@ from r2d.data.examples import split_of
 from r2d.errors import ConfigError
 from r2d.evaluation.alignment import LabelReader, PredictLabels, alignment_metrics, flip_test, masked_alignment
 from r2d.evaluation.baselines import evaluate_baselines
-from r2d.evaluation.calibration import (
-    FittedCalibration,
-    calibration_metrics,
-    calibration_of,
-    evaluate_threshold,
-    scale,
-)
+from r2d.evaluation.calibration import FittedCalibration, calibration_metrics, calibration_of, evaluate_threshold, scale
 from r2d.evaluation.judge.judge import Judgement, judge_rationales, not_judged
 from r2d.evaluation.judge.questions import judged_rows
 from r2d.evaluation.judge.rubric import load_rubric
@@ -35,14 +29,7 @@ from r2d.evaluation.label_metrics import (
     ranking_metrics,
     safety_metrics,
 )
-from r2d.evaluation.metrics import (
-    CalibrationResult,
-    ChampionMetrics,
-    Comparator,
-    FlipTest,
-    Metrics,
-    OtherDecoding,
-)
+from r2d.evaluation.metrics import CalibrationResult, ChampionMetrics, Comparator, FlipTest, Metrics, OtherDecoding
 from r2d.evaluation.predictions import Predictions, predictions_table
 from r2d.evaluation.rationale_metrics import (
     TABLE_SCORES,

@@ -203,6 +203,9 @@ def safety_metrics(
     levels = predictions.levels
     severe = levels >= SEVERE_LEVELS
     of_label = {label: levels[predictions.gold == index] for index, label in enumerate(predictions.labels)}
+    confidence, labels = predictions.confidence, [*predictions.labels, None]
+    under = np.flatnonzero(levels > 0).tolist()
+    worst_first = sorted(under, key=lambda row: (-levels[row], -confidence[row], predictions.ids[row]))
     return SafetyMetrics(
         num_rows=len(predictions),
         num_invalid=int((~predictions.valid).sum()),
@@ -220,25 +223,16 @@ def safety_metrics(
             for label, of_rows in of_label.items()
         },
         mean_cost=None if costs is None else float(row_costs(predictions, costs).mean()),
-        worst_cases=worst_cases(predictions, num_worst_cases),
-    )
-
-
-def worst_cases(predictions: Predictions, number: int) -> tuple[WorstCase, ...]:
-    """The first under-triaged rows by levels, then by confidence, then by id. They hold ids and labels, no texts."""
-    levels, confidence = predictions.levels, predictions.confidence
-    under = np.flatnonzero(levels > 0).tolist()
-    order = sorted(under, key=lambda row: (-levels[row], -confidence[row], predictions.ids[row]))
-    names = [*predictions.labels, None]
-    return tuple(
-        WorstCase(
-            id=predictions.ids[row],
-            gold_label=predictions.labels[int(predictions.gold[row])],
-            predicted_label=names[predictions.predicted[row]],
-            levels=int(levels[row]),
-            confidence=float(confidence[row]),
-        )
-        for row in order[:number]
+        worst_cases=tuple(
+            WorstCase(
+                id=predictions.ids[row],
+                gold_label=predictions.labels[int(predictions.gold[row])],
+                predicted_label=labels[predictions.predicted[row]],
+                levels=int(levels[row]),
+                confidence=float(confidence[row]),
+            )
+            for row in worst_first[:num_worst_cases]
+        ),
     )
 
 

