@@ -69,7 +69,7 @@ def _verdict(rule: AnyRule, metrics: Metrics) -> Verdict:
         return _not_met(title, f"was not measured for both this model and {champion.reference}")
     limit = 0.0 - rule.margin if metric.higher_is_better else rule.margin
     compared = f"{title} minus that of {champion.reference}"
-    return _within_limit(rule, metrics, difference, limit, f"{title} minus champion's", compared, signed=True)
+    return _within_limit(rule, metrics, difference, limit, f"{title} minus champion's", compared)
 
 
 def _better_than_baseline(rule: BetterThanBaseline, metrics: Metrics) -> Verdict:
@@ -100,23 +100,27 @@ def _within_limit(
     limit: float,
     title: str,
     compared: str,
-    *,
-    signed: bool = False,
 ) -> Verdict:
     """Hold a metric, or a difference to the champion, against a limit: its value, or the worse bound; by default the
-    bound, where this run measures intervals of the metric."""
-    metric = GATE_METRICS[rule.figure]
+    bound, where this run measures intervals of the metric.
+
+    Args:
+        title: of the verdict; compared: what the estimate is of, in its reason.
+    """
+    metric, is_difference = GATE_METRICS[rule.figure], isinstance(rule, NotWorseThanChampion)
     by_interval = rule.by == "interval"
-    if rule.by is None and not (isinstance(rule, NotWorseThanChampion) and metric.section == "rationale"):
+    if rule.by is None and not (is_difference and metric.section == "rationale"):
         by_interval = metric.has_interval and (metric.section == "rationale" or metrics.intervals is not None)
     worse_end, side = ("low", "at least") if metric.higher_is_better else ("high", "at most")
     value = getattr(estimate, worse_end) if by_interval else estimate.value
     if value is None:
         return _not_met(compared, f"{estimate.value:.3f} has no interval to hold against the limit")
     met = value >= limit if metric.higher_is_better else value <= limit
-    ours, theirs = format_comparably(value, limit, signed=signed)
+    ours, theirs = format_comparably(value, limit, signed=is_difference)
     bound = "" if value == estimate.value else f"{'lower' if worse_end == 'low' else 'upper'} bound "
-    reason = f"{compared} {estimate.text(signed=signed)}: {bound}{ours} is {'' if met else 'NOT '}{side} {theirs}"
+    reason = (
+        f"{compared} {estimate.text(signed=is_difference)}: {bound}{ours} is {'' if met else 'NOT '}{side} {theirs}"
+    )
     return _compared(met, reason, title, estimate, limit, metric)
 
 
