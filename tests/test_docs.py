@@ -20,6 +20,7 @@ PAGES = [
     *sorted((ROOT / "tests/kubernetes").glob("*/README.md")),
 ]
 PACKAGES = ("r2d", "steps", "pipelines", "mlops", "benchmarks", "tests")
+NOT_OURS = ("None", "MLFLOW_TRACKING_URI")
 FOLDERS = (*PACKAGES, "configs", "docs", "k8s", ".github")
 SOURCES = {path: path.read_text(encoding="utf-8") for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
 
@@ -93,6 +94,19 @@ def test_every_function_in_backticks_is_defined(page: Path) -> None:
             files = [file for path in files_named(line) for file in found(path)] if line.startswith("|") else SOURCES
             defined = rf"\b(def|class) {name}\b"
             assert any(re.search(defined, SOURCES.get(file, "")) for file in files), f"{name}: {line}"
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/tour.md", "docs/decisions.md"])
+def test_every_class_and_constant_in_backticks_is_defined(page: str) -> None:
+    for line in lines(ROOT / page):
+        for name in quoted(line):
+            if name in NOT_OURS:
+                continue
+            if re.fullmatch(r"[A-Z][A-Za-z0-9]+(_[A-Z0-9]+)*(\.[a-z_]+)?", name) and not (ROOT / name).exists():
+                first, _, attribute = name.partition(".")
+                defined = rf"(?m)^(class {first}\b|{first}\b[^=\n]*=)"
+                files = [text for text in SOURCES.values() if re.search(defined, text)]
+                assert any(re.search(rf"\b{attribute or first}\b", text) for text in files), name
 
 
 @of_every_page
