@@ -18,12 +18,11 @@ from r2d.config.training import MethodConfig, Stage1Config, Stage2Config
 from r2d.data.examples import Example, to_table
 from r2d.modeling.backends.backend import Encoded
 from r2d.modeling.decoding import LabelDecoding
-from r2d.modeling.labels import LabelSets
-from r2d.modeling.model_folder import finish_model_folder
+from r2d.modeling.model_folder import ModelFacts, finish_model_folder
 from r2d.modeling.predictor import Predictor
-from r2d.modeling.prompts import PromptEncoder
+from r2d.modeling.prompts import LabelSets, PromptEncoder
 from r2d.training.data import Batch, LengthGroupedSampler, collate
-from r2d.training.schedules import Stage2Schedule, uniform_draw
+from r2d.training.methods import Stage2Schedule, uniform_draw
 from r2d.training.stage1 import Stage1Trainer, stage1_rows
 from r2d.training.stage2 import Stage2Trainer, stage2_rows
 from r2d.training.trainer import StageInputs
@@ -132,14 +131,8 @@ class Engine:
         if not hasattr(self, "_ready"):
             folder = Path(self.folder.name) / "model"
             self.model.save_pretrained(folder)
-            finish_model_folder(
-                folder,
-                tokenizer=self.tokenizer,
-                model=self.config,
-                labels=self.declared,
-                stage="stage 2",
-                training=self.stage2.config,
-            )
+            facts = ModelFacts(self.declared, self.config, "stage 2", MethodConfig())
+            finish_model_folder(folder, self.tokenizer, facts, self.stage2.config)
             self._ready = Predictor(folder, device="cpu")
         return self._ready
 

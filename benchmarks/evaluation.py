@@ -23,11 +23,11 @@ from benchmarks.pairs import Table, facts, say, write_results
 from r2d.config.data import DataConfig, LabelsConfig
 from r2d.config.evaluation import EvaluationConfig
 from r2d.config.model import ModelConfig
-from r2d.config.training import Stage2Config
+from r2d.config.training import MethodConfig, Stage2Config
 from r2d.data.examples import Example, to_table
 from r2d.evaluation.evaluate import Champion, evaluate
 from r2d.evaluation.run import MODEL_PARTS, PARTS
-from r2d.modeling.model_folder import finish_model_folder
+from r2d.modeling.model_folder import ModelFacts, finish_model_folder
 
 NUM_TRAIN, NUM_VALIDATION = 4000, 500
 
@@ -83,14 +83,8 @@ def _trained(size: str, num_steps: int, labels: LabelsConfig, folder: Path) -> P
     model = new_model(size)
     train_briefly(model, size, num_steps, explaining=True)
     model.save_pretrained(folder)
-    finish_model_folder(
-        folder,
-        tokenizer=benchmark_tokenizer(),
-        model=ModelConfig(name="scratch"),
-        labels=labels,
-        stage="stage 2",
-        training=Stage2Config(),
-    )
+    facts = ModelFacts(labels, ModelConfig(name="scratch"), "stage 2", MethodConfig())
+    finish_model_folder(folder, benchmark_tokenizer(), facts, Stage2Config())
     return folder
 
 

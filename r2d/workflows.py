@@ -107,8 +107,7 @@ def evaluate_to_folder(
         ConfigError, DataError, ModelError: the configuration, the data or the model cannot be used.
     """
     from r2d.evaluation.evaluate import evaluate
-    from r2d.modeling.calibration_file import write_calibration
-    from r2d.modeling.model_folder import read_model_facts
+    from r2d.modeling.model_folder import read_model_facts, write_calibration
 
     labels = read_model_facts(model_folder).labels
     if data.suffix.lower() in (".yaml", ".yml"):

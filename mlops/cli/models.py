@@ -16,8 +16,8 @@ from r2d.errors import R2DError
 from r2d.text import normalise_label
 
 if TYPE_CHECKING:
-    from r2d.modeling.labels import LabelSet
     from r2d.modeling.predictor import Decision
+    from r2d.modeling.prompts import LabelSet
 
 app = typer.Typer()
 Model = Annotated[str, typer.Option(help="Registered model (name@alias or name/version) or a model folder.")]

@@ -25,7 +25,7 @@ from r2d.evaluation.metrics import Metrics
 from r2d.files import file_hashes, folder_hash, write_json, write_parquet, write_text
 from r2d.lineage.records import Origin
 from r2d.model_card import CardFacts, model_card
-from r2d.modeling.calibration_file import write_calibration
+from r2d.modeling.model_folder import write_calibration
 from r2d.rationales.provenance import trained_on
 
 MODEL, PROVENANCE = "model", "rationale_provenance.parquet"

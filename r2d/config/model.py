@@ -64,7 +64,7 @@ class ModelConfig(Section):
 
     name: Name = "google-t5/t5-large"
     """A checkpoint by hub name or local folder, a registered version (`models:/reason2decide@champion`,
-    `models:/reason2decide/3`), or `scratch`. Allowed types: `r2d.modeling.architectures`."""
+    `models:/reason2decide/3`), or `scratch`. Allowed types: `r2d.modeling.load`."""
     revision: str | None = None
     """Commit of a hub checkpoint; a branch name is accepted but the run can then not be repeated exactly. Of a folder
     or a registered version it is set by the run itself, to what identifies the weights."""

@@ -30,7 +30,7 @@ from r2d.evaluation.metrics import (
 )
 from r2d.evaluation.predictions import Predictions
 from r2d.label_scores import BoolArray, FloatArray, IntArray
-from r2d.modeling.calibration_file import SMALLEST_PROBABILITY, Calibration
+from r2d.modeling.model_folder import SMALLEST_PROBABILITY, Calibration
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 NUM_COVERAGES = 20

@@ -42,7 +42,7 @@ from r2d.evaluation.rationale_quality_metrics import rationale_quality
 from r2d.evaluation.report import render_report, report_facts
 from r2d.evaluation.run import EvaluationRun
 from r2d.evaluation.slices import divide_rows, slice_differences, slice_metrics
-from r2d.modeling.calibration_file import Calibration, read_calibration
+from r2d.modeling.model_folder import Calibration, read_calibration
 from r2d.modeling.predictor import Predictor
 from r2d.reports.progress import Progress
 

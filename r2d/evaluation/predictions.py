@@ -13,7 +13,7 @@ import pyarrow as pa
 from r2d.config.data import LabelsConfig
 from r2d.errors import DataError
 from r2d.label_scores import BoolArray, FloatArray, IntArray, label_indices
-from r2d.modeling.calibration_file import Calibration, scaled_probabilities
+from r2d.modeling.model_folder import Calibration, scaled_probabilities
 
 if TYPE_CHECKING:  # imports torch
     from r2d.modeling.predictor import Decision

@@ -19,10 +19,9 @@ from r2d.config.jobs import InferenceConfig
 from r2d.errors import DataError, ModelError
 from r2d.inference.calls import Call, read_calls, scan_calls
 from r2d.inference.output import DECISIONS_SCHEMA, InferenceModel, Parts, Plan
-from r2d.modeling.calibration_file import Calibration
-from r2d.modeling.labels import LabelSets
-from r2d.modeling.model_folder import read_model_facts
+from r2d.modeling.model_folder import Calibration, read_model_facts
 from r2d.modeling.predictor import Decision, Predictor
+from r2d.modeling.prompts import LabelSets
 from r2d.reports.progress import Progress
 from r2d.text import normalise_label
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from r2d.config.model import ModelConfig
 from r2d.modeling.backends.backend import Encoded, Seq2SeqBackend, TokenIds
-from r2d.modeling.labels import LabelSet
+from r2d.modeling.prompts import LabelSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,8 +28,7 @@ PREFIXES_AT_A_TIME = 8
 """Prefixes of a row in one decoder pass."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredLabel:
+class ScoredLabel(NamedTuple):
     """The most probable label of a row."""
 
     name: str
@@ -46,23 +45,15 @@ class Decoder:
     """Decodes labels and rationales with the current weights of a model."""
 
     def __init__(self, backend: Seq2SeqBackend[Any], tokenizer: PreTrainedTokenizerBase, config: ModelConfig) -> None:
-        self.backend = backend
-        self.tokenizer = tokenizer
-        self.config = config
+        self.backend, self.tokenizer, self.config = backend, tokenizer, config
 
     def labels(
-        self,
-        prompts: Encoded | Sequence[TokenIds],
-        sets: Sequence[LabelSet],
-        decoding: LabelDecoding | None = None,
+        self, prompts: Encoded | Sequence[TokenIds], sets: Sequence[LabelSet], decoding: LabelDecoding | None = None
     ) -> list[str]:
-        """`y_hat` for each label prompt.
+        """`y_hat` for each label prompt, given as token ids or as the encoder output for them.
 
-        Args:
-            prompts: token ids, or the encoder output for them.
-            sets: the labels that each row can have.
-            decoding: `constrained`: the label of the row's set with the highest probability. `free`: the greedy text,
-                which may be no label. By default as `model.label_decoding` says.
+        `constrained` decoding gives the label of the row's set with the highest probability, `free` decoding the greedy
+        text, which may be no label; the default is `model.label_decoding`.
         """
         if not sets:
             return []
@@ -89,9 +80,17 @@ def label_log_probabilities(backend: Seq2SeqBackend[Any], encoded: Encoded, sets
 
     These are the model's own sequence probabilities, not normalised over the set.
     """
+    portions: list[list[int]] = []  # rows that are scored together: at most `LABEL_TOKENS_AT_A_TIME`, or one row
+    total = 0
+    for row, num_tokens in enumerate(sum(map(len, labels.token_ids)) for labels in sets):
+        if not portions or total + num_tokens > LABEL_TOKENS_AT_A_TIME:
+            portions.append([])
+            total = 0
+        portions[-1].append(row)
+        total += num_tokens
     scores: list[Tensor] = []
     with backend.evaluating():
-        for rows in _portions([sum(map(len, labels.token_ids)) for labels in sets]):
+        for rows in portions:
             targets = [ids for row in rows for ids in sets[row].token_ids]
             row_of_target = [row for row in rows for _ in sets[row].token_ids]
             losses = backend.token_losses(encoded, targets, row_of_target).split([len(target) for target in targets])
@@ -100,25 +99,10 @@ def label_log_probabilities(backend: Seq2SeqBackend[Any], encoded: Encoded, sets
     return scores
 
 
-def _portions(num_tokens: Sequence[int]) -> Iterator[list[int]]:
-    """Row numbers in portions of at most `LABEL_TOKENS_AT_A_TIME` tokens, or of one row that has more."""
-    rows: list[int] = []
-    total = 0
-    for row, tokens in enumerate(num_tokens):
-        if rows and total + tokens > LABEL_TOKENS_AT_A_TIME:
-            yield rows
-            rows, total = [], 0
-        rows.append(row)
-        total += tokens
-    if rows:
-        yield rows
-
-
 # --- The most probable label of a set, by a best-first search in the tree of the labels' tokens ---
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class _Prefix:
+class _Prefix(NamedTuple):
     """Labels that share their first `depth` tokens; at depth -1 one label that was scored to its end."""
 
     cost: float
@@ -132,20 +116,13 @@ def most_probable_labels(backend: Seq2SeqBackend[Any], encoded: Encoded, sets: S
 
     The probability of a prefix bounds that of every label that begins with it. So the best prefix is always followed
     first, and the search ends when a whole label is more probable than every prefix that was not followed.
-
-    Args:
-        encoded: encoder output for the rows' label prompts.
-        sets: the labels that each row can have.
     """
     heaps = [[_Prefix(0.0, tuple(range(len(labels.names))), 0)] for labels in sets]
     while followed := [(row, prefix) for row, heap in enumerate(heaps) for prefix in _pop_promising(heap)]:
         for row, prefix in _follow(backend, encoded, followed, sets):
             heappush(heaps[row], prefix)
-    best = [(labels, heap[0]) for labels, heap in zip(sets, heaps, strict=True)]
-    return [
-        ScoredLabel(labels.names[prefix.labels[0]], -prefix.cost, len(labels.token_ids[prefix.labels[0]]))
-        for labels, prefix in best
-    ]
+    best = [(labels, heap[0].labels[0], heap[0].cost) for labels, heap in zip(sets, heaps, strict=True)]
+    return [ScoredLabel(labels.names[index], -cost, len(labels.token_ids[index])) for labels, index, cost in best]
 
 
 def _pop_promising(heap: list[_Prefix]) -> list[_Prefix]:
@@ -169,35 +146,31 @@ def _follow(
     positions: list[int] = []  # decoder positions whose logits are needed
     tokens: list[int] = []  # the tokens whose probabilities are needed, and for each its index in `positions`
     token_positions: list[int] = []
-    branches: list[dict[int, list[int]]] = []  # for each prefix of several labels: next token -> labels
+    longer: list[tuple[int, _Prefix, int]] = []  # row, prefix at the cost of the one before, its number of `tokens`
     num_inputs = 0
-    for row, prefix in followed:
+    for row, (cost, labels, depth) in followed:
         ids = sets[row].token_ids
-        first = ids[prefix.labels[0]]
-        next_tokens: dict[int, list[int]] = {}
-        if len(prefix.labels) == 1:
+        first = ids[labels[0]]
+        if len(labels) == 1:
             inputs.append([backend.start_id, *first[:-1]])
-            tokens += first[prefix.depth :]
-            num_positions = len(first) - prefix.depth
+            new_tokens = first[depth:]
+            num_positions = len(new_tokens)
             token_positions += range(len(positions), len(positions) + num_positions)
+            longer.append((row, _Prefix(cost, labels, -1), num_positions))
         else:
-            inputs.append([backend.start_id, *first[: prefix.depth]])
-            for label in prefix.labels:
-                next_tokens.setdefault(ids[label][prefix.depth], []).append(label)
-            tokens += next_tokens
-            num_positions = 1
-            token_positions += [len(positions)] * len(next_tokens)
-        branches.append(next_tokens)
+            inputs.append([backend.start_id, *first[:depth]])
+            branches: dict[int, list[int]] = {}  # next token -> labels
+            for label in labels:
+                branches.setdefault(ids[label][depth], []).append(label)
+            new_tokens, num_positions = tuple(branches), 1
+            token_positions += [len(positions)] * len(branches)
+            for branch in branches.values():
+                ended = len(branch) == 1 and len(ids[branch[0]]) == depth + 1
+                longer.append((row, _Prefix(cost, tuple(branch), -1 if ended else depth + 1), 1))
+        tokens += new_tokens
         num_inputs += len(inputs[-1])
         positions += range(num_inputs - num_positions, num_inputs)
     logits = backend.logits(encoded, inputs, [row for row, _ in followed], positions)
-    log_probabilities = logits.float().log_softmax(dim=-1)
-    costs = iter((-log_probabilities[token_positions, tokens]).tolist())
-    for (row, prefix), next_tokens in zip(followed, branches, strict=True):
-        ids = sets[row].token_ids
-        if not next_tokens:
-            rest = sum(next(costs) for _ in range(len(ids[prefix.labels[0]]) - prefix.depth))
-            yield row, _Prefix(prefix.cost + rest, prefix.labels, -1)
-        for labels in next_tokens.values():
-            ended = len(labels) == 1 and len(ids[labels[0]]) == prefix.depth + 1
-            yield row, _Prefix(prefix.cost + next(costs), tuple(labels), -1 if ended else prefix.depth + 1)
+    costs = iter((-logits.float().log_softmax(dim=-1)[token_positions, tokens]).tolist())
+    for row, prefix, num_tokens in longer:
+        yield row, prefix._replace(cost=prefix.cost + sum(islice(costs, num_tokens)))

@@ -1,26 +1,53 @@
 """Model and tokenizer from a hub name, a folder, a registered version, or scratch: safetensors only, no hub code.
 
-All families get the same start, end and padding, and decoding that no setting of a checkpoint changes.
+A model type is allowed when a test has trained it (`tests/modeling/test_load.py`): Stage 1, Stage 2, label
+scores, free decoding, saving and loading. All get the same start, end and padding tokens and plain greedy decoding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from r2d.config.data import LabelsConfig
-from r2d.config.model import REGISTERED, ModelConfig, ScratchConfig
+from r2d.config.model import REGISTERED, ModelConfig
 from r2d.data.examples import TokenCounts, split_of
 from r2d.errors import ModelError
-from r2d.modeling.architectures import ALLOWED, require_allowed
 from r2d.modeling.model_folder import require_same_labels
 from r2d.modeling.prompts import PromptEncoder
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+ALLOWED = (
+    "t5", "mt5", "umt5", "longt5", "t5gemma", "bart", "mvp", "blenderbot", "pegasus", "pegasus_x", "encoder-decoder",
+)  # fmt: skip
+"""Values of `model_type` in a checkpoint's config.json. Flan-T5 and T5 v1.1 are of type `t5`."""
+
+ALLOWED_PARTS = {"encoder": ("bert", "roberta", "modernbert"), "decoder": ("bert", "roberta")}
+"""Parts of type `encoder-decoder`, which joins two models. ModernBERT's decoder has no attention to an encoder."""
+
+_LANGUAGE_TOKENS = "its texts begin or end with a token of a language, which neither prompts nor labels have"
+_TWO_VOCABULARIES = "it translates between two vocabularies, so that prompts and labels need different tokenizers"
+_SPEECH = "it reads sound, not text"
+REFUSED = {
+    "switch_transformers": "its loss contains that of its routers, and transformers 5.23 gives its decoder no cache",
+    "nllb-moe": "its loss contains that of its routers, and " + _LANGUAGE_TOKENS,
+    **dict.fromkeys(("mbart", "m2m_100", "plbart", "seamless_m4t", "seamless_m4t_v2"), _LANGUAGE_TOKENS),
+    **dict.fromkeys(("marian", "fsmt"), _TWO_VOCABULARIES),
+    "bigbird_pegasus": "its attention draws random blocks, so that a decision would not be the same twice",
+    "led": "it wants a global attention mask, which the two tasks do not give; longt5 reads long notes",
+    "prophetnet": "its decoder takes one token at a time after a cache, so that labels cannot be scored together",
+    "blenderbot-small": "its tokenizer ends no text with end-of-sequence, so that decoding would not stop",
+    "t5gemma2": "it reads pictures too; t5gemma reads text alone",
+    **dict.fromkeys(("whisper", "speech_to_text", "moonshine"), _SPEECH),
+}
+"""Types that are encoder-decoders, but cannot do the two tasks as they are, and why."""
 
 
 def start_model(
@@ -34,8 +61,7 @@ def start_model(
     """The model that the first stage starts from, with its tokenizer.
 
     Args:
-        training_texts: texts of the training split; read only when `config.name` is `scratch`.
-        seed: of the random weights of a model from scratch.
+        training_texts, seed: for tokenizer and random weights of a model from scratch.
         labels: of this run; a model that was trained here before must have been trained on the same ones.
         folder: where `config.name` lies, if it is a registered version.
 
@@ -43,10 +69,20 @@ def start_model(
         ModelError: the checkpoint cannot be had, is of no allowed type, has no safetensors weights, has too few
             positions for the limits of `config`, or decides between other labels.
     """
-    _no_progress_bars()
     if config.name == "scratch":
+        from transformers import T5Config, T5ForConditionalGeneration, set_seed
+
+        _hide_progress_bars()
         tokenizer = start_tokenizer(config, training_texts)
-        return _scratch_model(config.scratch, tokenizer, seed), tokenizer
+        set_seed(seed)
+        t5_config = T5Config(
+            **config.scratch.model_dump(exclude={"vocab_size"}),
+            vocab_size=len(tokenizer),
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            decoder_start_token_id=tokenizer.pad_token_id,
+        )
+        return T5ForConditionalGeneration(t5_config), tokenizer
     name_or_folder, revision = _location(config, folder)
     if labels is not None:
         require_same_labels(Path(name_or_folder), labels, name=config.name)
@@ -66,20 +102,14 @@ def start_tokenizer(
     if config.name == "scratch":
         return train_tokenizer(training_texts, config.scratch.vocab_size)
     name_or_folder, revision = _location(config, folder)
-    try:
+    with _loading(name_or_folder, revision):
         return _load_tokenizer(name_or_folder, revision)
-    except (OSError, ValueError) as error:
-        raise ModelError(_cannot_load(name_or_folder, revision, error)) from error
 
 
 def count_tokens(examples: pa.Table, model: ModelConfig, start_folder: Path | None = None) -> list[TokenCounts]:
     """Numbers of tokens of the label prompts and of all rationales of some examples, beside the limits of `model`.
 
     A tokenizer from scratch is trained on these examples.
-
-    Args:
-        examples: table of `EXAMPLES_SCHEMA`.
-        start_folder: where `model.name` lies, if it is a registered version.
 
     Raises:
         ModelError: the tokenizer cannot be had.
@@ -111,11 +141,10 @@ def load_pretrained(
     import torch
     from transformers import AutoConfig, AutoModelForSeq2SeqLM, __version__
 
-    _no_progress_bars()
-    source = _source(name_or_folder, revision)
-    try:
+    _hide_progress_bars()
+    with _loading(name_or_folder, revision):
         try:
-            config = AutoConfig.from_pretrained(name_or_folder, **source)
+            config = AutoConfig.from_pretrained(name_or_folder, revision=revision, trust_remote_code=False)
         except ValueError as error:
             raise ModelError(
                 f"model.name {name_or_folder!r}: its config.json names no architecture that transformers {__version__} "
@@ -124,15 +153,13 @@ def load_pretrained(
         require_allowed(name_or_folder, config)
         tokenizer = _load_tokenizer(name_or_folder, revision)
         model = AutoModelForSeq2SeqLM.from_pretrained(
-            name_or_folder, use_safetensors=True, dtype=torch.float32, **source
+            name_or_folder, revision=revision, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
         )
-    except (OSError, ValueError) as error:
-        raise ModelError(_cannot_load(name_or_folder, revision, error)) from error
     normalise_special_tokens(name_or_folder, model, tokenizer)
     return model, tokenizer
 
 
-def _no_progress_bars() -> None:
+def _hide_progress_bars() -> None:
     """A bar for each file of weights, loaded or saved, adds nothing to our own progress lines."""
     from transformers.utils import logging as transformers_logging
 
@@ -148,45 +175,36 @@ def _location(config: ModelConfig, folder: Path | None) -> tuple[str, str | None
     return config.name, config.revision
 
 
-def _source(name_or_folder: str, revision: str | None) -> dict[str, Any]:
-    return {"trust_remote_code": False} | ({} if Path(name_or_folder).is_dir() else {"revision": revision})
+@contextmanager
+def _loading(name_or_folder: str, revision: str | None) -> Iterator[None]:
+    """Turn an error of the library into a `ModelError` that says what is missing and how to get it."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if Path(name_or_folder).is_dir():
+            files = sorted(path.name for path in Path(name_or_folder).iterdir())[:12]
+            raise ModelError(
+                f"model.name {name_or_folder!r} is a folder that does not hold a complete checkpoint: needed are "
+                f"config.json, model.safetensors and a tokenizer, found {files}. Weights in pickle files (*.bin) are "
+                f"not read: convert them to safetensors. ({type(error).__name__})"
+            ) from error
+        at, option = (f" at revision {revision!r}", f" --revision {revision}") if revision else ("", "")
+        raise ModelError(
+            f"model.name {name_or_folder!r}{at} is no folder here and could not be fetched from the Hugging Face hub "
+            f"({type(error).__name__}). Without a way to the hub: on a machine that has one, run `hf download "
+            f"{name_or_folder}{option} --local-dir models/{Path(name_or_folder).name}`, copy the folder here and set "
+            "model.name to its path; or set model.name to `scratch`"
+        ) from error
 
 
-def _load_tokenizer(name_or_folder: str, revision: str | None) -> PreTrainedTokenizerBase:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(name_or_folder, **_source(name_or_folder, revision))
-    ensure_eos(name_or_folder, tokenizer)
-    return tokenizer
-
-
-def _cannot_load(name_or_folder: str, revision: str | None, error: Exception) -> str:
-    if Path(name_or_folder).is_dir():
-        files = sorted(path.name for path in Path(name_or_folder).iterdir())[:12]
-        return (
-            f"model.name {name_or_folder!r} is a folder that does not hold a complete checkpoint: needed are "
-            f"config.json, model.safetensors and a tokenizer, found {files}. Weights in pickle files (*.bin) are not "
-            f"read: convert them to safetensors. ({type(error).__name__})"
-        )
-    at = f" at revision {revision!r}" if revision else ""
-    option = f" --revision {revision}" if revision else ""
-    folder = f"models/{Path(name_or_folder).name}"
-    return (
-        f"model.name {name_or_folder!r}{at} is no folder here and could not be fetched from the Hugging Face hub "
-        f"({type(error).__name__}). Without a way to the hub: on a machine that has one, run "
-        f"`hf download {name_or_folder}{option} --local-dir {folder}`, copy the folder here and set model.name to its "
-        "path; or set model.name to `scratch`"
-    )
-
-
-def ensure_eos(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Have the tokenizer end every text with end-of-sequence, as T5's does: decoding stops there.
+def _load_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerBase:
+    """Load a tokenizer that ends every text with end-of-sequence, as T5's does: decoding stops there.
 
     BERT's separator is its end-of-sequence; Gemma's tokenizer is asked to add its own.
-
-    Raises:
-        ModelError: it has no padding token, or ends texts otherwise.
     """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     if tokenizer.eos_token is None and tokenizer.sep_token is not None:
         tokenizer.eos_token = tokenizer.sep_token
     if tokenizer.pad_token_id is None:
@@ -200,6 +218,37 @@ def ensure_eos(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
             f"stops; the tokenizer ends it with {last[0] if last else 'nothing'!r}. Set eos_token and add_eos_token in "
             "tokenizer_config.json"
         )
+    return tokenizer
+
+
+def require_allowed(name: str, config: PreTrainedConfig) -> None:
+    """Refuse a checkpoint of a type that no test has trained, before its weights are read."""
+    from transformers.models.auto import modeling_auto
+
+    model_type, part_reasons = config.model_type, []
+    if model_type == "encoder-decoder":
+        types = {part: getattr(config, part).model_type for part in ALLOWED_PARTS}
+        part_reasons = [
+            f"its {part} is of type {types[part]!r}; tried were {', '.join(allowed)}"
+            for part, allowed in ALLOWED_PARTS.items()
+            if types[part] not in allowed
+        ]
+    if model_type in ALLOWED and not part_reasons:
+        return
+    if part_reasons:
+        reason = part_reasons[0]
+    elif model_type in REFUSED:
+        reason = REFUSED[model_type]
+    elif model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        reason = "it has no decoder, so it cannot write"
+    elif model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        reason = "it has no encoder, which both stages train"
+    else:
+        reason = "it was not tried with the two stages"
+    raise ModelError(
+        f"model.name {name!r} is of type {model_type!r}: {reason}. Allowed types are {', '.join(ALLOWED)} "
+        "(for example google-t5/t5-small)"
+    )
 
 
 def normalise_special_tokens(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -207,9 +256,6 @@ def normalise_special_tokens(name: str, model: PreTrainedModel, tokenizer: PreTr
 
     A checkpoint's own generation settings (forced tokens, a least length, beams, forbidden repetitions) are left out:
     they would change which label or rationale is decoded from the same probabilities.
-
-    Raises:
-        ModelError: the checkpoint has no start or padding token, or fewer embeddings than its tokenizer has tokens.
     """
     from transformers import GenerationConfig
 
@@ -239,25 +285,19 @@ def normalise_special_tokens(name: str, model: PreTrainedModel, tokenizer: PreTr
 
 
 def require_positions(model: PreTrainedModel, limits: ModelConfig) -> None:
-    """Refuse token limits beyond the positions a model has. T5 has no limit: its positions are relative.
-
-    Raises:
-        ModelError: names each limit of the config and what the checkpoint has.
-    """
-    # The decoder reads its start token besides, and generation writes end-of-sequence after the last token.
-    wanted = {
-        "max_input_tokens": ("encoder", limits.max_input_tokens, 0),
-        "max_rationale_tokens": ("decoder", limits.max_rationale_tokens, 1),
-        "max_label_tokens": ("decoder", limits.max_label_tokens, 1),
-    }
+    """Refuse token limits beyond the positions a model has. T5 has no limit: its positions are relative."""
     faults = []
-    for key, (part, tokens, extra) in wanted.items():
+    parts = {"max_input_tokens": "encoder", "max_rationale_tokens": "decoder", "max_label_tokens": "decoder"}
+    for key, part in parts.items():
         config = getattr(model.config, part, None) or model.config
         positions = getattr(config, "max_position_embeddings", None)
-        if positions is not None and config.model_type == "roberta":
+        if positions is None:
+            continue
+        if config.model_type == "roberta":
             positions -= config.pad_token_id + 1  # its positions begin behind the padding
-        if positions is not None and tokens + extra > positions:
-            most = positions - extra
+        # The decoder reads its start token besides, and generation writes end-of-sequence after the last token.
+        most, tokens = positions - (part == "decoder"), getattr(limits, key)
+        if tokens > most:
             faults.append(f"model.{key} is {tokens:,}, its {part} has {positions:,} positions: at most {most:,}")
     if faults:
         raise ModelError(
@@ -266,28 +306,11 @@ def require_positions(model: PreTrainedModel, limits: ModelConfig) -> None:
         )
 
 
-def _scratch_model(sizes: ScratchConfig, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
-    from transformers import T5Config, T5ForConditionalGeneration, set_seed
-
-    set_seed(seed)
-    config = T5Config(
-        **sizes.model_dump(exclude={"vocab_size"}),
-        vocab_size=len(tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        decoder_start_token_id=tokenizer.pad_token_id,
-    )
-    return T5ForConditionalGeneration(config)
-
-
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """Train a byte-pair tokenizer with T5's special tokens: `<pad>` = 0, `</s>` = 1 (ends every text), `<unk>` = 2.
 
     BPE and not T5's Unigram: on a few thousand notes the Unigram trainer keeps letters where BPE keeps whole words.
-
-    Args:
-        texts: training texts; only their words shape the vocabulary.
-        vocab_size: upper bound; small corpora give fewer tokens.
+    Small corpora give fewer tokens than `vocab_size`.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -298,16 +321,30 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
     tokenizer.decoder = decoders.Metaspace()
-    special = ["<pad>", "</s>", "<unk>"]
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False)
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=[*special.values()], show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="$A </s>", special_tokens=[("</s>", tokenizer.token_to_id("</s>"))]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        clean_up_tokenization_spaces=False,
+    tokenizer.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special)
+
+
+def embedding_scale(model: PreTrainedModel) -> float:
+    """Factor that a row of the embedding matrix is multiplied with before it can be used as `inputs_embeds`."""
+    return math.sqrt(model.config.d_model) if getattr(model.config, "scale_embedding", False) else 1.0
+
+
+def is_random_in_training(model: PreTrainedModel) -> bool:
+    """Whether the model's output differs between training and eval mode: dropout anywhere, or layers left out."""
+    from torch.nn import Dropout
+
+    has_dropout = any(isinstance(module, Dropout) and module.p > 0 for module in model.modules())
+    return has_dropout or _has_drop_rate(model.config.to_dict())
+
+
+def _has_drop_rate(settings: Mapping[str, object]) -> bool:
+    return any(
+        _has_drop_rate(value)
+        if isinstance(value, Mapping)
+        else isinstance(value, float) and "drop" in key and value > 0
+        for key, value in settings.items()
     )

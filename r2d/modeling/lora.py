@@ -1,6 +1,5 @@
-"""Low-rank adapters: put into a model before a stage, merged into plain weights whenever the stage keeps some.
+"""Low-rank adapters inside the model: losses, decoding and the Trainer's checkpoints see the model they know.
 
-The adapters are inside the model, so that losses, decoding and the Trainer's checkpoints see the model they know.
 A checkpoint holds base and adapters; a stage leaves a checkpoint of the base architecture that needs no peft.
 """
 
@@ -13,7 +12,6 @@ from r2d.config.model import LoraConfig
 from r2d.errors import ModelError
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedModel
 
 ADAPTER = "default"
@@ -42,40 +40,28 @@ def add_adapters(model: PreTrainedModel, config: LoraConfig | None, *, seed: int
             f"model.lora.target_modules: found {unknown}; the linear layers of a {model.config.model_type} are {layers}"
         )
     set_seed(seed)
+    targets = list(config.target_modules) or "all-linear"
     peft_config = PeftConfig(
-        r=config.rank,
-        lora_alpha=config.alpha,
-        lora_dropout=config.dropout,
-        target_modules=list(config.target_modules) or "all-linear",
+        r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=targets
     )
     return inject_adapter_in_model(peft_config, model, ADAPTER)
 
 
 def save_weights(model: PreTrainedModel, folder: Path) -> None:
-    """Save a model as a plain checkpoint, its adapters merged; the model itself keeps its bits.
+    """Save a model as a plain checkpoint, with `W + (alpha / rank) B A` where a layer has an adapter.
 
-    Merged matrices are computed aside: saving needs memory for a second copy of the adapted layers.
+    Merged matrices are computed aside, so that the model keeps its bits: saving needs memory for a second copy of the
+    adapted layers.
     """
-    has_adapters = hasattr(model, "peft_config")
-    model.save_pretrained(folder, state_dict=merged_weights(model) if has_adapters else None)
-
-
-def merged_weights(model: PreTrainedModel) -> dict[str, Tensor]:
-    """The state dict of the base architecture with `W + (alpha / rank) B A` where a layer has an adapter."""
-    import torch
-    from peft.tuners.lora.layer import Linear
-
-    adapted = {name: module for name, module in model.named_modules() if isinstance(module, Linear)}
-    merged: dict[str, Tensor] = {}
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            if ".lora_" in name:
-                continue
-            layer, _, parameter = name.rpartition(".base_layer.")
-            if not layer:
-                merged[name] = value
-            elif parameter == "weight":
-                merged[f"{layer}.weight"] = value + adapted[layer].get_delta_weight(ADAPTER).to(value.dtype)
-            else:
-                merged[f"{layer}.{parameter}"] = value
-    return merged
+    if not hasattr(model, "peft_config"):
+        model.save_pretrained(folder)
+        return
+    merged = {}
+    for name, value in model.state_dict().items():
+        layer, _, parameter = name.rpartition(".base_layer.")
+        if ".lora_" in name:
+            continue
+        if layer and parameter == "weight":
+            value = value + model.get_submodule(layer).get_delta_weight(ADAPTER).detach().to(value.dtype)
+        merged[f"{layer}.{parameter}" if layer else name] = value
+    model.save_pretrained(folder, state_dict=merged)

@@ -5,14 +5,17 @@
 | `model.safetensors`, `config.json`, `generation_config.json` | weights and architecture, as transformers writes them |
 | `tokenizer.json`, `tokenizer_config.json`, ... | the tokenizer, likewise |
 | `reason2decide.json` | label set, prompts, token limits and decoding, and the stage with its resolved config |
+| `calibration.json` | temperature and threshold, left by an evaluation; a model that was never evaluated has none |
 """
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -26,7 +29,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 FACTS_FILE = "reason2decide.json"
+CALIBRATION_FILE = "calibration.json"
 FORMAT_VERSION = 1
+"""Of both files."""
+SMALLEST_PROBABILITY = 1e-30
+"""Replaces a probability of 0, which 32-bit softmax makes of an improbable label and whose logarithm has no value."""
 
 
 @dataclass(frozen=True)
@@ -40,34 +47,19 @@ class ModelFacts:
 
 
 def finish_model_folder(
-    folder: Path,
-    *,
-    tokenizer: PreTrainedTokenizerBase,
-    model: ModelConfig,
-    labels: LabelsConfig,
-    stage: str,
-    training: StageConfig,
-    method: MethodConfig | None = None,
+    folder: Path, tokenizer: PreTrainedTokenizerBase, facts: ModelFacts, training: StageConfig
 ) -> None:
     """Add tokenizer, label set and resolved config to a folder that holds weights; the facts file comes last."""
+    if tokenizer.is_fast:
+        tokenizer.backend_tokenizer.no_truncation()  # else the limit of the last call would be saved with it
     tokenizer.save_pretrained(folder)
-    facts = {
-        "format_version": FORMAT_VERSION,
-        "stage": stage,
-        "labels": labels.model_dump(mode="json"),
-        "model": model.model_dump(mode="json"),
-        "training": training.model_dump(mode="json"),
-        "method": (method or MethodConfig()).model_dump(mode="json"),
-    }
-    write_json(folder / FACTS_FILE, facts)
+    sections = {"labels": facts.labels, "model": facts.model, "training": training, "method": facts.method}
+    dumped = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    write_json(folder / FACTS_FILE, {"format_version": FORMAT_VERSION, "stage": facts.stage, **dumped})
 
 
 def read_model_facts(folder: Path) -> ModelFacts:
-    """Label set, prompts and limits of a model folder.
-
-    Raises:
-        ModelError: the folder is no model folder, or one of another format.
-    """
+    """Label set, prompts and limits of a model folder; raises `ModelError` for any other folder or format."""
     try:
         facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
         if facts["format_version"] != FORMAT_VERSION:
@@ -88,15 +80,7 @@ def read_model_facts(folder: Path) -> ModelFacts:
 
 
 def require_same_labels(folder: Path, labels: LabelsConfig, *, name: str) -> None:
-    """Compare the labels that a start model was trained on with those of this run; any other checkpoint has none.
-
-    Args:
-        folder: a model folder or any other path.
-        name: what the config calls it.
-
-    Raises:
-        ModelError: names the labels that differ.
-    """
+    """Refuse a start model that was trained here on other labels than those of this run; `name` is its config's."""
     if not (folder / FACTS_FILE).exists():
         return
     model_labels = read_model_facts(folder).labels.names
@@ -108,3 +92,70 @@ def require_same_labels(folder: Path, labels: LabelsConfig, *, name: str) -> Non
             f"{only_model or 'none'}, only data.labels.names has {only_run or 'none'}. Train on the labels that the "
             "model knows, or start from a checkpoint that has learnt none (a pretrained one, or `scratch`)"
         )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The content of `calibration.json`: the temperature of the label probabilities, and the confidence below which a
+    person decides."""
+
+    facts: Mapping[str, Any]
+    """format_version, temperature (the fields of `r2d.evaluation.metrics.TemperatureFit`) and selective: risk,
+    max_risk, bound_confidence, threshold, reason, validation, as `r2d.evaluation.calibration` chose them."""
+
+    @classmethod
+    def of(cls, temperature: Mapping[str, object], selective: Mapping[str, object]) -> Calibration:
+        """From the facts of a fitted temperature and of a threshold that was chosen on scaled probabilities."""
+        return cls({"format_version": FORMAT_VERSION, "temperature": temperature, "selective": selective})
+
+    @property
+    def temperature(self) -> float:
+        return float(self.facts["temperature"]["value"])
+
+    @property
+    def threshold(self) -> float | None:
+        """The scaled probability from which on a label is shown; None: no threshold kept the risk low enough on the
+        validation rows."""
+        value = self.facts["selective"]["threshold"]
+        return None if value is None else float(value)
+
+    def defers(self, confidence: float) -> bool:
+        """Whether a person decides: the confidence is below the threshold, or there is no threshold."""
+        return self.threshold is None or confidence < self.threshold
+
+
+def scaled_probabilities(probabilities: Mapping[str, float], temperature: float) -> dict[str, float]:
+    """p ** (1 / temperature), normalised again."""
+    logs = {name: math.log(max(value, SMALLEST_PROBABILITY)) / temperature for name, value in probabilities.items()}
+    highest = max(logs.values())
+    weights = {name: math.exp(value - highest) for name, value in logs.items()}
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def write_calibration(folder: Path, calibration: Calibration) -> None:
+    """Add the file to a model folder."""
+    write_json(folder / CALIBRATION_FILE, calibration.facts)
+
+
+def read_calibration(folder: Path) -> Calibration | None:
+    """The calibration of a model folder, None where it holds none; raises `ModelError` for a damaged file."""
+    path = folder / CALIBRATION_FILE
+    if not path.exists():
+        return None
+    try:
+        calibration = Calibration(json.loads(path.read_text(encoding="utf-8")))
+        version = calibration.facts["format_version"]
+        if version != FORMAT_VERSION:
+            raise ModelError(
+                f"{path}: is of format {version}, this version reads {FORMAT_VERSION}; evaluate the model again"
+            )
+        threshold = calibration.threshold
+        if not (calibration.temperature > 0 and (threshold is None or 0 <= threshold <= 1)):
+            raise ValueError("out of range")
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{path}: is damaged ({type(error).__name__}); evaluate the model again, or remove the file to use its "
+            "probabilities as they are"
+        ) from None
+    return calibration

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from r2d.errors import ModelError
 from r2d.modeling.backends.packed import make_backend
-from r2d.modeling.calibration_file import read_calibration
 from r2d.modeling.decoding import Decoder, LabelDecoding, label_log_probabilities
-from r2d.modeling.labels import LabelSet, LabelSets
 from r2d.modeling.load import load_pretrained
-from r2d.modeling.model_folder import read_model_facts
-from r2d.modeling.prompts import PromptEncoder
+from r2d.modeling.model_folder import read_calibration, read_model_facts
+from r2d.modeling.prompts import LabelSet, LabelSets, PromptEncoder
 from r2d.text import match_label
 
 OnProgress = Callable[[int, int], None]
@@ -47,7 +44,7 @@ class Decision:
         """The probability of the label; 0 for one that is not declared."""
         return self.label_probabilities.get(self.label, 0.0)
 
-    def as_row(self) -> dict[str, Any]:
+    def as_row(self) -> dict[str, object]:
         """As JSON for a user: label, valid, label_probabilities, rationale, handed_over."""
         return {
             "label": self.label,
@@ -62,18 +59,13 @@ class Predictor:
     """A model folder, ready to decide and explain."""
 
     def __init__(self, folder: Path, *, device: str | None = None, calibrated: bool = True) -> None:
-        """Load the folder.
-
-        Args:
-            calibrated: whether the temperature and the threshold of the folder are used, where it holds them.
-        """
+        """`calibrated`: whether the temperature and the threshold of the folder are used, where it holds them."""
         facts = read_model_facts(folder)
         if not facts.stage.startswith("stage 2"):
             raise ModelError(
                 f"{folder}: holds the weights of {facts.stage}, which cannot decide; give those of stage 2"
             )
-        self.config = facts.model
-        self.method = facts.method
+        self.config, self.method = facts.model, facts.method
         self.calibration = read_calibration(folder) if calibrated else None
         self.model, self.tokenizer = load_pretrained(str(folder))
         self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
@@ -94,12 +86,10 @@ class Predictor:
     ) -> list[Decision]:
         """Labels, label probabilities and rationales for notes, in their order; computed in batches of similar length.
 
-        The label is decoded as `model.label_decoding` says.
-
         Args:
             options: the labels of each row, for a model that was trained on rows with options of their own.
             explain: whether rationales are written.
-            other_decoding: whether the other label decoding is tried too, from the same encoder output.
+            other_decoding: whether the label decoding that `model.label_decoding` does not name is tried too.
 
         Raises:
             ModelError: such a model was given no options.

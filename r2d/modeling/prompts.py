@@ -1,12 +1,18 @@
-"""The three prompts as token ids: one token limit for gold and sampled labels alike (departure 1)."""
+"""Prompts and labels as token ids: one limit for gold and sampled labels alike (departure 1), and the label set as the
+tokenizer sees it (departures 11 and 13).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig
+from r2d.errors import ModelError
+from r2d.text import normalise_label
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,10 +28,7 @@ class PromptEncoder:
         self, tokenizer: PreTrainedTokenizerBase, config: ModelConfig, *, label_in_prompt: bool = True
     ) -> None:
         """`label_in_prompt` is False for a method whose rationale is not written for a label (`dss`)."""
-        self.tokenizer = tokenizer
-        self.config = config
-        self.label_in_prompt = label_in_prompt
-        self._head_ids = lru_cache(maxsize=4096)(self._tokenize_head)
+        self.tokenizer, self.config, self.label_in_prompt = tokenizer, config, label_in_prompt
 
     def stage1_prompts(self, texts: Sequence[str]) -> list[list[int]]:
         """`explain: {x}`."""
@@ -37,49 +40,11 @@ class PromptEncoder:
 
     def rationale_prompts(self, texts: Sequence[str], labels: Sequence[str]) -> list[list[int]]:
         """`given label: {y}, explain: {x}`; `labels` are gold or the model's own, left out where the method does."""
-        prompts = [self._rationale_text(text, label) for text, label in zip(texts, labels, strict=True)]
-        return self._ids(prompts, self.config.max_input_tokens)
-
-    def compose_rationale_prompt(self, label_prompt: Sequence[int], label: str) -> list[int] | None:
-        """The rationale prompt from the token ids of the label prompt, which hold the same note: nothing is tokenized.
-
-        None where the ids cannot tell: the note was cut and the rationale prompt has more room for it. Whether the
-        tokens of a note may be joined to another prompt at all is for `can_compose` to say.
-        """
-        label_head = self._head_ids(self.config.prompts.label.format(text=""))
-        head = self._head_ids(self._rationale_text("", label))
-        limit = self.config.max_input_tokens
-        cut = len(label_prompt) == limit and len(head) < len(label_head)
-        if cut or len(head) >= limit - 1 or len(label_head) >= limit - 1:
-            return None
-        note = label_prompt[len(label_head) : -1][: limit - 1 - len(head)]
-        return [*head, *note, label_prompt[-1]]
-
-    def can_compose(
-        self, texts: Sequence[str], label_prompts: Sequence[Sequence[int]], labels: Sequence[str]
-    ) -> list[bool]:
-        """Whether each note's rationale prompt, composed of token ids, is what the tokenizer makes of its whole text.
-
-        It is not where the tokenizer puts something in front of every text, or where the beginning of the note
-        melts into the prompt (a combining character, a special token written out). The answer for `labels` holds
-        for every label: all tokens of the note are compared, also those that a long label would leave no room for.
-        """
-        # Words of the template and a space must keep the label from the note: else their tokens could melt.
-        between = self.config.prompts.rationale.rpartition("{label}")[2].removesuffix("{text}")
-        stands_apart = not self.label_in_prompt or (" " in between and not between.isspace())
-        if self.tokenizer("").input_ids != [self.tokenizer.eos_token_id] or not stands_apart:
-            return [False] * len(texts)
-        heads = [list(self._head_ids(self._rationale_text("", label))) for label in labels]
-        limit, start = self.config.max_input_tokens, len(self.label_prefix_ids())
-        tokenized = self._ids(
-            [self._rationale_text(text, label) for text, label in zip(texts, labels, strict=True)],
-            limit + max(map(len, heads), default=0),
-        )
-        return [
-            ids[: len(head) + len(prompt) - start - 1] == [*head, *prompt[start:-1]]
-            and (len(prompt) == limit or len(ids) == len(head) + len(prompt) - start)
-            for ids, head, prompt in zip(tokenized, heads, label_prompts, strict=True)
-        ]
+        if not self.label_in_prompt:
+            return self.stage1_prompts(texts)
+        template, limit = self.config.prompts.rationale, self.config.max_input_tokens
+        pairs = zip(texts, labels, strict=True)
+        return self._ids([template.format(text=text, label=label) for text, label in pairs], limit)
 
     def rationale_targets(self, rationales: Sequence[str]) -> list[list[int]]:
         """`r*`, cut at `max_rationale_tokens`; no tokens at all where there is no rationale."""
@@ -92,20 +57,79 @@ class PromptEncoder:
         return ids
 
     def label_prefix_ids(self) -> list[int]:
-        """Token ids before the note in a label prompt, `predict: `, without end-of-sequence."""
-        return list(self._head_ids(self.config.prompts.label.format(text="")))
+        """Token ids before the note in a label prompt, `predict: `, without end-of-sequence.
 
-    def _rationale_text(self, text: str, label: str) -> str:
-        if not self.label_in_prompt:
-            return self.config.prompts.stage1.format(text=text)
-        return self.config.prompts.rationale.format(text=text, label=label)
-
-    def _tokenize_head(self, head: str) -> tuple[int, ...]:
-        """Token ids of a prompt before the note. The space before the note belongs to the note's first token."""
-        return tuple(self.tokenizer(head.rstrip(" "), add_special_tokens=False).input_ids)
+        The space before the note belongs to the note's first token.
+        """
+        prefix = self.config.prompts.label.format(text="").rstrip(" ")
+        ids: list[int] = self.tokenizer(prefix, add_special_tokens=False).input_ids
+        return ids
 
     def _ids(self, texts: Sequence[str], limit: int) -> list[list[int]]:
         if not texts:
             return []
         ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=limit).input_ids
         return ids
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Labels with the token ids that the decoder must write for each, end-of-sequence included."""
+
+    names: tuple[str, ...]
+    token_ids: tuple[tuple[int, ...], ...]
+
+
+class LabelSets:
+    """The labels that each row can have: the declared set, or the row's own options."""
+
+    def __init__(self, config: LabelsConfig, tokenizer: PreTrainedTokenizerBase, *, max_label_tokens: int) -> None:
+        """Tokenize the declared labels.
+
+        Raises:
+            ModelError: names each label that the tokenizer garbles or that is too long to be decoded.
+        """
+        self.tokenizer, self.max_label_tokens = tokenizer, max_label_tokens
+        self.declared = None if config.per_row else self._tokenize(config.names)
+        self._of_options = lru_cache(maxsize=65_536)(self._options)
+        faults = []
+        for name, ids in zip(self.declared.names, self.declared.token_ids, strict=True) if self.declared else ():
+            decoded = tokenizer.decode(ids, skip_special_tokens=True)
+            if normalise_label(decoded) != normalise_label(name):
+                faults.append(f"label {name!r} comes back from the tokenizer as {decoded!r}")
+            if len(ids) - 1 > max_label_tokens:
+                faults.append(f"label {name!r} has {len(ids) - 1} tokens, model.max_label_tokens is {max_label_tokens}")
+        if faults:
+            raise ModelError(
+                f"the label set does not fit the tokenizer: {'; '.join(faults)}. Rename those labels, raise "
+                "model.max_label_tokens, or choose a model whose vocabulary has their characters"
+            )
+
+    def of(self, options: Sequence[str]) -> LabelSet:
+        """The declared set; without one, the set of a row that has these options.
+
+        Raises:
+            ModelError: the tokenizer cannot tell two options apart, or one is too long to be decoded.
+        """
+        return self.declared or self._of_options(tuple(options))
+
+    def of_all(self, options: Sequence[Sequence[str]]) -> list[LabelSet]:
+        """`of` for several rows."""
+        return [self.of(row_options) for row_options in options]
+
+    def _options(self, options: tuple[str, ...]) -> LabelSet:
+        labels = self._tokenize(tuple(dict.fromkeys(options)))  # an option that is written twice is one
+        num_distinct, longest = len(set(labels.token_ids)), max(map(len, labels.token_ids)) - 1
+        if num_distinct < len(labels.names):
+            raise ModelError(
+                f"{len(labels.names)} options of a row become {num_distinct} for the tokenizer; choose a model whose "
+                "vocabulary has their characters, or mend the options"
+            )
+        if longest > self.max_label_tokens:
+            raise ModelError(
+                f"an option of a row has {longest} tokens, model.max_label_tokens is {self.max_label_tokens}; raise it"
+            )
+        return labels
+
+    def _tokenize(self, names: tuple[str, ...]) -> LabelSet:
+        return LabelSet(names, tuple(tuple(self.tokenizer(name).input_ids) for name in names))

@@ -37,26 +37,24 @@ NUM_IDS_NAMED = 64
 CPU_MESSAGES = ("can't allocate memory", "not enough memory", "bad_alloc")
 """Messages of torch's CPU allocator in a plain RuntimeError (`std::bad_alloc` is one too)."""
 
-Part = tuple[Tensor, list[str]]
-"""Loss (scalar, on the device) and row ids of a micro-batch."""
 ConfigT = TypeVar("ConfigT", bound=StageConfig)
 
 
 class LossGuard(ResumableCallback):
-    """Stops a run whose loss is no number or explodes, at the step where that happens, and names the rows of the batch.
+    """Stops a run whose loss is no number or explodes, and names the step and its rows.
 
-    On a CPU at once. On a GPU reading a loss would hold up every step, so the losses stay there and are read together
-    where the Trainer logs, evaluates or saves: up to ten steps later, but always before anything is kept, and the
-    message names the very step.
+    On a CPU at once. On a GPU, where reading a loss would hold up every step, losses are read together where the
+    Trainer logs, evaluates or saves: up to ten steps later, but always before anything is kept.
     """
 
     kept = ("start", "recent", "num_exploded")
 
     def __init__(self, stage: str, *, max_loss_growth: float) -> None:
-        self.stage = stage
-        self.max_loss_growth = max_loss_growth
-        self.parts: list[Part] = []
-        self.unread: list[tuple[int, list[Part]]] = []
+        self.stage, self.max_loss_growth = stage, max_loss_growth
+        self.parts: list[tuple[Tensor, list[str]]] = []
+        """Loss (scalar, on the device) and row ids of each micro-batch of the step under way."""
+        self.unread: list[tuple[int, list[tuple[Tensor, list[str]]]]] = []
+        """Steps with their parts."""
         self.start: list[float] = []
         self.recent: list[float] = []
         self.num_exploded = 0
@@ -71,9 +69,9 @@ class LossGuard(ResumableCallback):
         is_kept_next = control.should_save or control.should_evaluate
         if args.device.type == "cpu" or control.should_log or is_kept_next or control.should_training_stop:
             unread, self.unread = self.unread, []
-            values = iter(torch.stack([loss.float() for _, parts in unread for loss, _ in parts]).tolist())
+            losses = iter(torch.stack([loss.float() for _, parts in unread for loss, _ in parts]).tolist())
             for step, parts in unread:
-                self._check(step, [next(values) for _ in parts], [ids for _, ids in parts], args)
+                self._check(step, [(next(losses), ids) for _, ids in parts], args)
         if not is_kept_next:
             return
         are_finite = torch.stack([parameter.detach().isfinite().all() for parameter in model.parameters()])
@@ -83,26 +81,26 @@ class LossGuard(ResumableCallback):
                 f"a gradient overflowed. {_advice(args)}"
             )
 
-    def _check(self, step: int, losses: list[float], ids: list[list[str]], args: Any) -> None:
-        loss = sum(losses)
+    def _check(self, step: int, parts: list[tuple[float, list[str]]], args: Any) -> None:
+        loss = sum(part for part, _ in parts)
+        ids = [row for _, rows in parts for row in rows]
         if not math.isfinite(loss):
-            spoilt = [row for part, rows in zip(losses, ids, strict=True) if not math.isfinite(part) for row in rows]
-            rows = _named(spoilt or [row for rows in ids for row in rows])
-            raise TrainingError(f"{self.stage}: the loss is {loss} at step {step}, on rows {rows}. {_advice(args)}")
-        exploded = self.recent and loss > self.max_loss_growth * median(self.recent) and loss > fmean(self.start)
-        if not exploded:
+            spoilt = [row for part, rows in parts if not math.isfinite(part) for row in rows]
+            raise TrainingError(
+                f"{self.stage}: the loss is {loss} at step {step}, on rows {_named(spoilt or ids)}. {_advice(args)}"
+            )
+        if not self.recent or loss <= self.max_loss_growth * median(self.recent) or loss <= fmean(self.start):
             self.num_exploded = 0
             self.recent = [*self.recent, loss][-STEPS_OF_MEDIAN:]
-            if len(self.start) < STEPS_OF_START:
-                self.start.append(loss)
+            self.start = [*self.start, loss][:STEPS_OF_START]
             return
         self.num_exploded += 1
         if self.num_exploded == STEPS_IN_A_ROW:
             raise TrainingError(
                 f"{self.stage}: the loss explodes: {loss:.3g} at step {step} is the last of {STEPS_IN_A_ROW} in a row "
                 f"above {self.max_loss_growth:g} times the median of the steps before ({median(self.recent):.3g}) and "
-                f"above the loss that training began with ({fmean(self.start):.3g}); rows "
-                f"{_named([row for rows in ids for row in rows])}. {_advice(args)}, or raise max_loss_growth"
+                f"above the loss that training began with ({fmean(self.start):.3g}); rows {_named(ids)}. "
+                f"{_advice(args)}, or raise max_loss_growth"
             )
 
 
@@ -124,12 +122,9 @@ def _advice(args: Any) -> str:
 class SaveOnSignal(TrainerCallback):
     """On SIGINT or SIGTERM: the step under way is finished, or the evaluation, and a checkpoint written; then it ends.
 
-    A second signal ends the process at once. Kubernetes grants a pod `pod_stop_grace_period` seconds for it; what takes
-    longer is killed and goes on from the last checkpoint of `save_every_steps`. With several ranks all save as soon as
-    one was told. It must be the first of the callbacks, since others look at what it asks for.
-
-    transformers' own `enable_jit_checkpoint` (5.23) does less: no SIGINT, nothing after an evaluation, no agreement
-    among ranks, and no `on_save`, without which a checkpoint is not marked as complete.
+    A second signal ends the process at once. With several ranks all save as soon as one was told. It must be the first
+    callback: others look at what it asks for. transformers' own `enable_jit_checkpoint` (5.23) does less: no SIGINT,
+    nothing after an evaluation, no agreement among ranks, and no `on_save`, which marks a checkpoint as complete.
     """
 
     def __init__(self, stage: str) -> None:
@@ -139,11 +134,7 @@ class SaveOnSignal(TrainerCallback):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Listen while training; afterwards end as the signal would have ended it, if one came.
-
-        Raises:
-            SystemExit: a signal came; or what the earlier handler raises, such as ZenML's.
-        """
+        """Listen while training; if a signal came, end as it would have: by `SystemExit` or the earlier handler."""
 
         def receive(number: int) -> None:
             self.received = number
@@ -193,8 +184,8 @@ def fit_micro_batches(
     """The config with the smallest `gradient_accumulation_steps` whose micro-batches fit into memory (`auto_batch`).
 
     Tries a forward and backward pass over the longest rows, with room kept for the optimiser's state, for one divisor
-    of `batch_size` after the other. Trainers made for it are thrown away; weights and random state stay as they were.
-    The decodes of Stage 2 and of validation are not tried: without gradients they need less.
+    of `batch_size` after the other; weights and random state stay as they were. Decodes are not tried: without
+    gradients they need less.
 
     Raises:
         TrainingError: not even one row fits, or there are several processes, which would have to try together.
@@ -206,17 +197,17 @@ def fit_micro_batches(
         )
     for parts in divisors(config.batch_size, at_least=config.gradient_accumulation_steps):
         candidate = config.model_copy(update={"gradient_accumulation_steps": parts})
-        num_rows = config.batch_size // parts
+        rows = _rows(config.batch_size // parts)
         try:
             _try_longest_rows(make_trainer(candidate))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if num_rows == 1:
+            if parts == config.batch_size:
                 raise TrainingError(_memory_advice(stage, candidate, model)) from error
-            logger.info("auto_batch: %s at once do not fit", _rows(num_rows))
+            logger.info("auto_batch: %s at once do not fit", rows)
         else:
-            logger.info("auto_batch: %s at once fit: gradient_accumulation_steps is %d", _rows(num_rows), parts)
+            logger.info("auto_batch: %s at once fit: gradient_accumulation_steps is %d", rows, parts)
             return candidate
         gc.collect()  # the trainer of a failed try lives in cycles
         if torch.cuda.is_available():
@@ -232,7 +223,7 @@ def divisors(number: int, *, at_least: int) -> list[int]:
 def _try_longest_rows(trainer: Trainer) -> None:
     """Two backward passes with the optimiser's state in memory: the second meets the gradients of the first."""
     dataset, device = trainer.train_dataset, trainer.args.device
-    longest = np.argsort(-np.asarray(dataset.lengths), kind="stable")[: trainer.args.train_batch_size]
+    longest = np.argsort(-dataset.lengths(), kind="stable")[: trainer.args.train_batch_size]
     inputs = trainer.data_collator([dataset[int(row)] for row in longest])
     trained = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -253,23 +244,20 @@ def _memory_advice(stage: str, config: StageConfig, model: ModelConfig) -> str:
     """The knobs in the order in which they change the result least, with their present values."""
     section, parts = stage.replace(" ", ""), config.gradient_accumulation_steps
     larger = divisors(config.batch_size, at_least=parts + 1)
-    advice = []
-    if larger:
-        automatic = "" if config.auto_batch else f", or {section}.auto_batch: true, which finds the value"
-        advice.append(
-            f"{section}.gradient_accumulation_steps from {parts} to {larger[0]}{automatic} (the same result, as "
-            f"batch_size stays {config.batch_size})"
-        )
+    automatic = "" if config.auto_batch else f", or {section}.auto_batch: true, which finds the value"
+    advice = [
+        f"model.max_input_tokens below {model.max_input_tokens} (cuts longer notes)",
+        f"model.max_rationale_tokens below {model.max_rationale_tokens} (cuts longer rationales)",
+        f"a smaller model than {model.name!r}",
+    ]
     if not config.activation_checkpointing:
-        advice.append(f"{section}.activation_checkpointing: true (the same losses, more time)")
-    advice.append(f"model.max_input_tokens below {model.max_input_tokens} (cuts longer notes)")
-    advice.append(f"model.max_rationale_tokens below {model.max_rationale_tokens} (cuts longer rationales)")
-    advice.append(f"a smaller model than {model.name!r}")
+        advice.insert(0, f"{section}.activation_checkpointing: true (the same losses, more time)")
+    if larger:
+        same = f"(the same result, as batch_size stays {config.batch_size})"
+        advice.insert(0, f"{section}.gradient_accumulation_steps from {parts} to {larger[0]}{automatic} {same}")
     numbered = "".join(f"\n  {number}. {knob}" for number, knob in enumerate(advice, start=1))
-    device = "this machine (no GPU is used)"
-    if torch.cuda.is_available():
-        gpu = torch.cuda.get_device_properties(torch.cuda.current_device())
-        device = f"{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)"
+    gpu = torch.cuda.get_device_properties(torch.cuda.current_device()) if torch.cuda.is_available() else None
+    device = f"{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)" if gpu else "this machine (no GPU is used)"
     return (
         f"{stage}: out of memory on {device}, with {_rows(config.batch_size // parts)} at once. What helps, in the "
         f"order in which it changes the result least:{numbered}\nAfter a change in `{section}` the same work_dir goes "

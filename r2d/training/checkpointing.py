@@ -1,9 +1,8 @@
 """Checkpoints from which a killed run resumes, and the weights that a stage selects.
 
-Only whole and undamaged checkpoints count, and only those of the same run. A checkpoint is the Trainer's folder
-(weights as safetensors, optimiser, scheduler, random states, step and the states of our callbacks) with tokenizer,
-label set and resolved config beside it. `complete.json` is written last: the run's fingerprint, and size and hash of
-every file. The order of the rows and all draws are functions of seed and step.
+A checkpoint is the Trainer's folder (weights, optimiser, scheduler, random states, step and the states of our
+callbacks) with tokenizer, label set and config beside it. `complete.json` is written last: the run's fingerprint, and
+size and hash of every file. Only whole and undamaged checkpoints of the same run count.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import wait_for_everyone
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from r2d.errors import TrainingError
 from r2d.files import PARTIAL, write_json
 from r2d.modeling.lora import save_weights
-from r2d.training.distributed import wait_for_all_ranks
 from r2d.training.work import Fingerprint, differences, is_resumable
 
 logger = logging.getLogger(__name__)
@@ -35,30 +34,27 @@ HASHED_BYTES = 1 << 20
 
 
 class ResumableCallback(TrainerCallback, ExportableState):
-    """A callback whose attributes named in `kept` travel in the Trainer's checkpoint, so that a resumed run goes on as
-    one that was never killed."""
+    """A callback whose state travels in the Trainer's checkpoint: a resumed run goes on as one never killed."""
 
     kept: tuple[str, ...] = ()
+    """Attributes that are the state; their values are JSON."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step:
-            self.restore(state.stateful_callbacks[type(self).__name__]["attributes"])
+            for name, value in state.stateful_callbacks[type(self).__name__]["attributes"].items():
+                setattr(self, name, value)
 
-    def restore(self, attributes: dict[str, Any]) -> None:
-        """Take up the attributes of a checkpoint."""
-        for name, value in attributes.items():
-            setattr(self, name, value)
-
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, dict[str, object]]:
         """For the Trainer's checkpoint: args (none), attributes."""
         return {"args": {}, "attributes": {name: getattr(self, name) for name in self.kept}}
 
 
 class SelectBest(ResumableCallback):
-    """Keeps the weights of the best evaluation in `folder` and stops after `patience` evaluations without a better one.
+    """Keeps the weights of the best evaluation in `folder`, the output of the stage, and stops after `patience`
+    evaluations without a better one.
 
     Nothing is selected or counted before `armed_from_step`: in Stage 2 a model that has not yet met its own labels
-    must not win (departure 4). The kept weights, not the last ones, are the output of the stage.
+    must not win (departure 4).
     """
 
     kept = ("best_value", "best_step", "evaluations_without_gain")
@@ -66,11 +62,8 @@ class SelectBest(ResumableCallback):
     def __init__(
         self, folder: Path, *, metric: str, greater_is_better: bool, patience: int, armed_from_step: float = 0
     ) -> None:
-        self.folder = folder
-        self.metric = metric
-        self.greater_is_better = greater_is_better
-        self.patience = patience
-        self.armed_from_step = armed_from_step
+        self.folder, self.metric, self.greater_is_better = folder, metric, greater_is_better
+        self.patience, self.armed_from_step = patience, armed_from_step
         self.best_value: float | None = None
         self.best_step: int | None = None
         self.evaluations_without_gain = 0
@@ -103,11 +96,10 @@ class CompleteCheckpoint(TrainerCallback):
     """Adds tokenizer, label set and config to a checkpoint of the Trainer, then the record that it is whole."""
 
     def __init__(self, finish: Callable[[Path], None], fingerprint: Fingerprint) -> None:
-        self.finish = finish
-        self.fingerprint = fingerprint
+        self.finish, self.fingerprint = finish, fingerprint
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        wait_for_all_ranks()  # each writes its random state
+        wait_for_everyone()  # each writes its random state
         if not state.is_world_process_zero:
             return
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
@@ -134,11 +126,7 @@ def latest_complete_checkpoint(folder: Path) -> Path | None:
 
 
 def checkpoint_to_resume(folder: Path, fingerprint: Fingerprint) -> Path | None:
-    """The `latest_complete_checkpoint`, if it belongs to this very run.
-
-    Raises:
-        TrainingError: it was written by another run; says what differs.
-    """
+    """The `latest_complete_checkpoint`; raises `TrainingError` where it was written by another run."""
     checkpoint = latest_complete_checkpoint(folder)
     if checkpoint is None:
         return None

@@ -7,47 +7,40 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from torch.utils.data import Dataset, Sampler
 
 Row = Mapping[str, Any]
 """Texts and token ids of a row by column."""
-
-
-class RaggedTokens:
-    """Token ids of many rows, 4 bytes each: the notes of a hospital do not fit into Python lists."""
-
-    def __init__(self, rows: Sequence[Sequence[int]]) -> None:
-        self.ends = np.cumsum([len(row) for row in rows])
-        self.flat = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=self.ends[-1])
-
-    def __getitem__(self, index: int) -> list[int]:
-        start = self.ends[index - 1] if index else 0
-        return self.flat[start : self.ends[index]].tolist()
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each row, [rows]."""
-        return np.diff(self.ends, prepend=0)
+Columns = Mapping[str, Sequence[Any]]
 
 
 class StageRows(Dataset[Row]):
-    """Rows of one split as a stage reads them: texts as given, token ids by column."""
+    """Rows of one split as a stage reads them: texts as given, token ids by column.
 
-    def __init__(self, texts: Mapping[str, Sequence[Any]], tokens: Mapping[str, RaggedTokens]) -> None:
+    Token ids lie in Arrow arrays, 4 bytes each: the notes of a hospital do not fit into Python lists.
+    """
+
+    def __init__(self, texts: Columns, tokens: Columns, tokens_made: Columns | None = None) -> None:
+        """`tokens_made` are made of other columns: they say nothing of how long a row is."""
         self.texts = texts
-        self.tokens = tokens
+        self.measured = tuple(tokens)
+        self.tokens = {
+            name: pa.array(rows, pa.large_list(pa.int32())) for name, rows in {**tokens, **(tokens_made or {})}.items()
+        }
 
     def __len__(self) -> int:
         return len(self.texts["id"])
 
     def __getitem__(self, index: int) -> Row:
         texts = {name: column[index] for name, column in self.texts.items()}
-        return texts | {name: column[index] for name, column in self.tokens.items()}
+        return texts | {name: column[index].as_py() for name, column in self.tokens.items()}
 
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each row over all its columns, [rows]: what a batch costs."""
-        return np.sum([column.lengths for column in self.tokens.values()], axis=0)
+    def lengths(self, *columns: str) -> np.ndarray:
+        """Tokens of each row over the columns, by default over all that are measured: [rows]."""
+        tokens = [self.tokens[name] for name in columns or self.measured]
+        return np.sum([pc.list_value_length(column).to_numpy() for column in tokens], axis=0)
 
 
 class Batch:
@@ -63,7 +56,7 @@ class Batch:
         return [row[column] for row in self.rows]
 
     def num_tokens(self, column: str) -> int:
-        return sum(len(row[column]) for row in self.rows)
+        return sum(map(len, self[column]))
 
     def take(self, rows: Sequence[int]) -> Batch:
         return Batch([self.rows[row] for row in rows])
@@ -98,9 +91,7 @@ class LengthGroupedSampler(Sampler[int]):
         weights: Sequence[float] | None = None,
     ) -> None:
         self.lengths = np.asarray(lengths)
-        self.batch_size = batch_size
-        self.num_batches = num_batches
-        self.seed = seed
+        self.batch_size, self.num_batches, self.seed = batch_size, num_batches, seed
         self.window = window_batches * batch_size
         self.probabilities = None if weights is None else np.asarray(weights) / np.sum(weights)
 

@@ -1,8 +1,7 @@
 """Training on several processes: how ranks are started, what they add up, and what they must agree on.
 
 There is a process for each GPU that a step sees; with one GPU, or none, nothing is started. The weights do not depend
-on the number, up to the order of sums. On several nodes `start_ranks` is called on each of them, with the same folder
-on a volume that all share: see `steps.train_on_nodes`.
+on the number, up to the order of sums. For several nodes see `steps.train_on_nodes`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
 from r2d import errors
@@ -48,11 +46,7 @@ class Node:
 
 
 def num_processes() -> int:
-    """`R2D_PROCESSES` where it is set, else a process for each GPU; at least one.
-
-    Raises:
-        ConfigError: the variable is no number from 1.
-    """
+    """`R2D_PROCESSES` where it is set, else a process for each GPU; at least one."""
     value = os.environ.get(PROCESSES_VARIABLE, "")
     if not value:
         return max(1, torch.cuda.device_count())
@@ -79,13 +73,12 @@ def train_on_ranks(work: StageWork[Any], on_log: OnLog | None) -> StageResult:
 
 
 def start_ranks(work_dir: Path, on_log: OnLog | None = None, node: Node | None = None) -> None:
-    """Start the ranks of this node on the work of a folder, log what they print, and wait for them.
+    """Start the ranks of this node, by default the only one, on the work of a folder, and wait for them.
 
     A SIGTERM is passed on to the ranks, which save a checkpoint and end; then this process ends by it too.
 
     Args:
-        on_log: receives the metrics of the first rank.
-        node: which of several nodes this is; by default it is the only one.
+        on_log: receives the metrics of the first rank; all other output is logged.
 
     Raises:
         TrainingError: or another of our errors, as a rank raised it; or a rank ended without a reason.
@@ -97,9 +90,8 @@ def start_ranks(work_dir: Path, on_log: OnLog | None = None, node: Node | None =
     if node is not None:
         meeting = [f"--nnodes={node.count}", f"--node-rank={node.rank}"]
         meeting += [f"--master-addr={node.main_address}", f"--master-port={node.main_port}"]
-    command = [sys.executable, "-m", "torch.distributed.run", *meeting]
-    command += ["--shutdown-timeout", str(SECONDS_TO_SAVE)]
-    command += ["--nproc-per-node", str(num_processes()), "-m", RANK_MODULE, str(work_dir)]
+    options = ["--shutdown-timeout", str(SECONDS_TO_SAVE), "--nproc-per-node", str(num_processes())]
+    command = [sys.executable, "-m", "torch.distributed.run", *meeting, *options, "-m", RANK_MODULE, str(work_dir)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
     )
@@ -155,22 +147,3 @@ def sum_over_ranks(counts: Mapping[str, float], device: torch.device) -> dict[st
 def any_rank(fact: bool, device: torch.device) -> bool:
     """Whether it is true on at least one rank; the same answer on all."""
     return sum_over_ranks({"fact": float(fact)}, device)["fact"] > 0
-
-
-def gather_over_ranks(metrics: Mapping[str, list[float]]) -> dict[str, list[float]]:
-    """The metrics of all ranks, each of which may have logged others."""
-    gathered = gather_object([dict(metrics)])
-    names = dict.fromkeys(name for rank in gathered for name in rank)
-    return {name: [value for rank in gathered for value in rank.get(name, [])] for name in names}
-
-
-def of_first_rank(metrics: dict[str, float]) -> dict[str, float]:
-    """The first rank's metrics on every rank, so that all select and stop alike."""
-    (first,) = broadcast_object_list([metrics])
-    return first
-
-
-def wait_for_all_ranks() -> None:
-    """Return when every rank has called this."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()

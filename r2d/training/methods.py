@@ -19,13 +19,67 @@ from torch.nn.functional import cross_entropy
 
 from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage2Config
-from r2d.modeling.architectures import embedding_scale, is_random_in_training
 from r2d.modeling.backends.backend import Encoded, Seq2SeqBackend, Task, TokenIds, flatten
 from r2d.modeling.decoding import Decoder, ScoredLabel, most_probable_labels
-from r2d.modeling.labels import LabelSets
-from r2d.modeling.prompts import PromptEncoder
+from r2d.modeling.load import embedding_scale, is_random_in_training
+from r2d.modeling.prompts import LabelSets, PromptEncoder
+from r2d.training.checkpointing import ResumableCallback
 from r2d.training.data import Batch
-from r2d.training.schedules import Stage2Schedule, uniform_draw
+
+
+@dataclass(frozen=True)
+class Stage2Schedule:
+    """alpha(t) and pi(t) of a method over `max_steps` = T optimiser steps, t counted from 0."""
+
+    config: Stage2Config
+    method: MethodConfig
+
+    @property
+    def alpha(self) -> float:
+        """Weight of the label loss after the warm-up, as configured or as published for the method."""
+        return self.method.default_alpha if self.config.alpha is None else self.config.alpha
+
+    @property
+    def warmup_steps(self) -> float:
+        """T_w = warmup_fraction * T; 0 for a method without a schedule."""
+        return self.config.warmup_fraction * self.config.max_steps if self.method.has_schedule else 0.0
+
+    @property
+    def armed_from_step(self) -> float:
+        """First step whose evaluation may be selected: T_w + sampling_fraction * T (departure 4); 0 for a method
+        without a schedule, which has nothing to wait for."""
+        if not self.method.has_schedule:
+            return 0.0
+        return self.warmup_steps + self.config.sampling_fraction * self.config.max_steps
+
+    def alpha_at(self, step: int) -> float:
+        """Weight of the label loss: linear from 0 to `alpha` over T_w, then constant."""
+        return self.alpha if step >= self.warmup_steps else self.alpha * step / self.warmup_steps
+
+    def pi_at(self, step: int) -> float:
+        """Probability that a rationale prompt carries the model's own label: 0 before T_w, then
+        min(cap, (t - T_w) / (sampling_fraction * T)); 0 throughout for a method that samples none."""
+        if step < self.warmup_steps or not self.method.samples_labels:
+            return 0.0
+        progress = (step - self.warmup_steps) / (self.config.sampling_fraction * self.config.max_steps)
+        return min(self.config.max_predicted_label_fraction, progress)
+
+
+def uniform_draw(seed: int, step: int, example_id: str) -> float:
+    """A uniform number in [0, 1) for one example at one optimiser step (departures 6 and 14).
+
+    It depends on those alone: not on batch size, accumulation, rank, or a generator. So a resumed run repeats it.
+    """
+    digest = hashlib.blake2b(f"{seed}:{step}:{example_id}".encode(), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> 11) / float(1 << 53)
+
+
+def gumbel_noise(shape: torch.Size, key: str) -> Tensor:
+    """Gumbel noise that depends on the key, (seed, step, example id), alone."""
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+    uniform = torch.rand(shape, generator=generator).clamp(min=1e-10, max=1 - 1e-7)
+    return -(-uniform.log()).log()
 
 
 class TwoTaskModel:
@@ -39,15 +93,11 @@ class TwoTaskModel:
 
     @cached_property
     def is_random(self) -> bool:
-        """Whether training drops something."""
         return is_random_in_training(self.backend.model)
 
     def encode_label_prompts(self, batch: Batch) -> Encoded | None:
-        """Encoder output for the label prompts, if a label may be decoded from it as well as learnt.
-
-        None where training drops something: the output would carry that into the label (departures 2 and 10), so the
-        encoder runs again in eval mode.
-        """
+        """Encoder output for the label prompts, from which a label may be decoded as well as learnt; None where
+        training drops something (departures 2 and 10): for the decode, the encoder runs in eval mode."""
         return None if self.is_random else self.backend.encode(batch["label_prompt"])
 
     def decode_labels(self, batch: Batch, encoded: Encoded | None = None) -> list[str]:
@@ -62,15 +112,13 @@ class TwoTaskModel:
             return most_probable_labels(self.backend, encoded, self.label_sets.of_all(batch["options"]))
 
     def rationale_prompts(self, batch: Batch, labels: Sequence[str]) -> list[list[int]]:
-        """`given label: {y}, explain: {x}` for each row: composed of token ids where that is the same."""
-        composed = [
-            self.prompts.compose_rationale_prompt(row["label_prompt"], label) if row["composable"] else None
-            for row, label in zip(batch.rows, labels, strict=True)
-        ]
-        missing = [row for row, ids in enumerate(composed) if ids is None]
-        texts = batch["text"]
-        tokenized = iter(self.prompts.rationale_prompts([texts[i] for i in missing], [labels[i] for i in missing]))
-        return [next(tokenized) if ids is None else ids for ids in composed]
+        """`given label: {y}, explain: {x}` for each row; for its gold label it is tokenized already."""
+        texts, prompts = batch["text"], batch["rationale_prompt"]
+        others = [row for row, gold in enumerate(batch["gold_label"]) if labels[row] != gold]
+        tokenized = self.prompts.rationale_prompts([texts[row] for row in others], [labels[row] for row in others])
+        for row, ids in zip(others, tokenized, strict=True):
+            prompts[row] = ids
+        return prompts
 
 
 @dataclass(frozen=True)
@@ -96,23 +144,15 @@ class BatchLoss:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-class Method(ABC):
-    """The losses of one method. It may keep a state; what it keeps travels in the checkpoint."""
+class Method(ResumableCallback, ABC):
+    """The losses of one method."""
 
     target_columns: tuple[str, ...] = ("label", "rationale")
     """Columns that are learnt."""
-    kept: tuple[str, ...] = ()
-    """Attributes that a resumed run needs besides weights and step; their values are JSON."""
 
     def __init__(self, config: MethodConfig, stage2: Stage2Config) -> None:
-        self.config = config
-        self.seed = stage2.seed
+        self.config, self.seed = config, stage2.seed
         self.schedule = Stage2Schedule(stage2, config)
-
-    @property
-    def label_weight(self) -> float:
-        """Weight of the label loss in the validation loss."""
-        return self.schedule.alpha
 
     @abstractmethod
     def loss(self, model: TwoTaskModel, batch: Batch, step: Step) -> BatchLoss:
@@ -138,30 +178,20 @@ def joint_loss(
     """`alpha L_label + (1 - alpha) L_rationale`, with the rationale prompts given."""
     rationale: Task[Any] = Task(prompts, batch["rationale"], step.num_tokens["rationale"], 1 - alpha)
     losses = model.backend.losses([label_task(batch, step, weight=alpha, encoded=encoded), rationale])
-    label_loss, rationale_loss = losses.of_tasks
-    return BatchLoss(losses.total, {"label_loss": label_loss, "rationale_loss": rationale_loss}, metrics)
+    return BatchLoss(losses.total, dict(zip(("label_loss", "rationale_loss"), losses.of_tasks, strict=True)), metrics)
 
 
-def labels_in_prompts(batch: Batch, predicted: Mapping[int, str]) -> list[str]:
-    """The label in each row's rationale prompt: the model's own for the rows in `predicted`, gold for the others."""
-    return [predicted.get(row, label) for row, label in enumerate(batch["gold_label"])]
+def put_into_prompts(batch: Batch, predicted: Mapping[int, str], metrics: dict[str, float]) -> list[str]:
+    """The label in each row's rationale prompt: the model's own for the rows in `predicted`, gold for the others.
 
-
-def sampling_metrics(batch: Batch, predicted: Mapping[int, str]) -> dict[str, float]:
-    """predicted_label_fraction, and decoded_label_accuracy where any label was decoded."""
-    metrics = {"predicted_label_fraction": len(predicted) / len(batch)}
+    Adds to `metrics` predicted_label_fraction, and decoded_label_accuracy where any label was decoded.
+    """
+    gold = batch["gold_label"]
+    metrics["predicted_label_fraction"] = len(predicted) / len(batch)
     if predicted:
-        gold = batch["gold_label"]
-        metrics["decoded_label_accuracy"] = sum(label == gold[row] for row, label in predicted.items()) / len(predicted)
-    return metrics
-
-
-def gumbel_noise(shape: torch.Size, key: str) -> Tensor:
-    """Gumbel noise that depends on the key, (seed, step, example id), alone."""
-    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
-    uniform = torch.rand(shape, generator=generator).clamp(min=1e-10, max=1 - 1e-7)
-    return -(-uniform.log()).log()
+        num_correct = sum(label == gold[row] for row, label in predicted.items())
+        metrics["decoded_label_accuracy"] = num_correct / len(predicted)
+    return [predicted.get(row, label) for row, label in enumerate(gold)]
 
 
 class R2D(Method):
@@ -176,17 +206,16 @@ class R2D(Method):
         drawn = [row for row, id_ in enumerate(batch["id"]) if uniform_draw(self.seed, step.number, id_) < pi]
         encoded = model.encode_label_prompts(batch) if drawn else None
         decoded = model.decode_labels(batch.take(drawn), encoded and encoded.take(drawn)) if drawn else []
-        predicted = dict(zip(drawn, decoded, strict=True))
-        prompts = model.rationale_prompts(batch, labels_in_prompts(batch, predicted))
-        metrics = sampling_metrics(batch, predicted) | {"alpha": alpha, "pi": pi}
+        metrics = {"alpha": alpha, "pi": pi}
+        labels = put_into_prompts(batch, dict(zip(drawn, decoded, strict=True)), metrics)
+        prompts = model.rationale_prompts(batch, labels)
         return joint_loss(model, batch, step, prompts=prompts, alpha=alpha, encoded=encoded, metrics=metrics)
 
 
 class R2DC(Method):
     """`r2d_c` (Reason2Decide-C): `r2d`, with confidence-adaptive sampling and a cycle from the rationale to its label.
 
-    `L = alpha L_label + (1 - alpha) L_rationale + lambda L_cycle`; the cycle joins at `T_w`. The model's own label is
-    used where it is surer than usual, and rationales are learnt from which the label can be told. Departures from the
+    `L = alpha L_label + (1 - alpha) L_rationale + lambda L_cycle`; the cycle joins at `T_w`. Departures from the
     published code: the confidence leaves padding out (7), and the cycle has an attention mask, tau is renewed by
     optimiser step and not by micro-batch, and nothing is decoded where nothing is drawn (15).
     """
@@ -203,13 +232,12 @@ class R2DC(Method):
         self.renewed_at = 0
 
     def loss(self, model: TwoTaskModel, batch: Batch, step: Step) -> BatchLoss:
-        alpha, pi = self.schedule.alpha_at(step.number), self.schedule.pi_at(step.number)
+        alpha = self.schedule.alpha_at(step.number)
         self.renew_tau(step.number)
-        metrics = {"alpha": alpha, "pi": pi, "tau": self.tau or 0.0}
+        metrics = {"alpha": alpha, "pi": self.schedule.pi_at(step.number), "tau": self.tau or 0.0}
         encoded = model.encode_label_prompts(batch)
-        predicted = self._predicted_labels(model, batch, step.number, pi, encoded, metrics)
-        metrics |= sampling_metrics(batch, predicted)
-        labels = labels_in_prompts(batch, predicted)
+        predicted = self._predicted_labels(model, batch, step.number, encoded, metrics)
+        labels = put_into_prompts(batch, predicted, metrics)
         if step.number < self.schedule.warmup_steps or not self.cycle.weight:
             prompts = model.rationale_prompts(batch, labels)
             return joint_loss(model, batch, step, prompts=prompts, alpha=alpha, encoded=encoded, metrics=metrics)
@@ -224,50 +252,43 @@ class R2DC(Method):
         return BatchLoss(total, losses, metrics)
 
     def _predicted_labels(
-        self,
-        model: TwoTaskModel,
-        batch: Batch,
-        step: int,
-        pi: float,
-        encoded: Encoded | None,
-        metrics: dict[str, float],
+        self, model: TwoTaskModel, batch: Batch, step: int, encoded: Encoded | None, metrics: dict[str, float]
     ) -> dict[int, str]:
         """Row -> own label, where `u1 < pi(t)` and `u2 < sigmoid(slope (confidence - tau))`.
 
-        In the warm-up all rows are decoded, for tau alone; afterwards only those that `u1` has drawn. Adds the mean
-        `confidence` to `metrics` where any is decoded.
+        In the warm-up all rows are decoded, for tau alone; afterwards those that `u1` has drawn. Their mean is
+        `confidence` in `metrics`.
         """
-        ids, is_warmup = batch["id"], step < self.schedule.warmup_steps
+        ids, is_warmup, pi = batch["id"], step < self.schedule.warmup_steps, metrics["pi"]
         drawn = [row for row, id_ in enumerate(ids) if is_warmup or uniform_draw(self.seed, step, id_) < pi]
         if not drawn:
             return {}
-        labels = model.most_probable_labels(batch.take(drawn), None if encoded is None else encoded.take(drawn))
-        confidences = [math.exp(label.mean_log_probability) for label in labels]
+        decoded = model.most_probable_labels(batch.take(drawn), encoded and encoded.take(drawn))
+        confidences = [math.exp(label.mean_log_probability) for label in decoded]
         self.sum, self.count = self.sum + sum(confidences), self.count + len(confidences)
         metrics["confidence"] = sum(confidences) / len(confidences)
         if is_warmup:
             return {}
         tau = self.sum / self.count if self.tau is None else self.tau
-        slope = self.cycle.confidence_slope
+        used = [1 / (1 + math.exp(-self.cycle.confidence_slope * (confidence - tau))) for confidence in confidences]
         return {
             row: label.name
-            for row, label, confidence in zip(drawn, labels, confidences, strict=True)
-            if uniform_draw(self.seed, step, f"{ids[row]} confidence") < 1 / (1 + math.exp(-slope * (confidence - tau)))
+            for row, label, probability in zip(drawn, decoded, used, strict=True)
+            if uniform_draw(self.seed, step, f"{ids[row]} confidence") < probability
         }
 
     def renew_tau(self, step: int) -> None:
         """Renew tau after the warm-up, then every `tau_every_steps` steps: the mean confidence met since."""
-        first = self.tau is None and step >= self.schedule.warmup_steps
-        due = self.tau is not None and step - self.renewed_at >= self.cycle.tau_every_steps
-        if (first or due) and self.count:
+        since = self.schedule.warmup_steps if self.tau is None else self.renewed_at + self.cycle.tau_every_steps
+        if step >= since and self.count:
             self.tau, self.renewed_at = self.sum / self.count, step
             self.sum, self.count = 0.0, 0
 
     def _explain(self, model: TwoTaskModel, batch: Batch, labels: Sequence[str], step: Step) -> tuple[Tensor, Tensor]:
         """The rationale loss, and the cycle's, of rows that have a rationale; the latter is a mean over labels.
 
-        The cycle reads `predict: r` and is to give the label that stood in the rationale's prompt. r are the
-        rationale's teacher-forced logits through a Gumbel-softmax, times the embedding matrix.
+        The cycle reads `predict: r` and learns the label of the rationale's prompt; r are the rationale's
+        teacher-forced logits through a Gumbel-softmax, times the embedding matrix.
         """
         backend, targets = model.backend, batch["rationale"]
         encoded = backend.encode(model.rationale_prompts(batch, labels))
@@ -311,7 +332,6 @@ class SFT(Method):
     """`sft`: supervised fine-tuning on the label alone, `predict: x -> y*`. Writes no rationale."""
 
     target_columns = ("label",)
-    label_weight = 1.0
 
     def loss(self, model: TwoTaskModel, batch: Batch, step: Step) -> BatchLoss:
         losses = model.backend.losses([label_task(batch, step)])
@@ -319,12 +339,10 @@ class SFT(Method):
 
 
 METHODS: dict[str, type[Method]] = {
-    "r2d": R2D,
+    **dict.fromkeys(("r2d", "stage2_only", "no_sampling"), R2D),
     "r2d_c": R2DC,
-    "sft": SFT,
     "dss": DSS,
-    "stage2_only": R2D,
-    "no_sampling": R2D,
+    "sft": SFT,
 }
 """The method of each `method.name`."""
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -36,57 +37,21 @@ SHOWN = {
 }
 
 
-class StepTimer:
-    """Seconds of one session in the training loop. All but evaluations and checkpoints counts as steps."""
-
-    def __init__(self) -> None:
-        self.started_at: float | None = None
-        self.stopped_at: float | None = None
-        self.paused_at: float | None = None
-        self.pauses: dict[str, list[float]] = defaultdict(list)
-        """Seconds of each `evaluation` and of each `checkpoint`."""
-
-    def start(self) -> None:
-        self.started_at = time.monotonic()
-
-    def stop(self) -> None:
-        self.stopped_at = time.monotonic()
-
-    def pause(self) -> None:
-        """An evaluation or a checkpoint begins."""
-        self.paused_at = time.monotonic()
-
-    def resume(self, pause: str) -> None:
-        """It has ended, and the steps go on."""
-        if self.paused_at is not None:
-            self.pauses[pause].append(time.monotonic() - self.paused_at)
-            self.paused_at = None
-
-    @property
-    def total_seconds(self) -> float:
-        return 0.0 if self.started_at is None else (self.stopped_at or time.monotonic()) - self.started_at
-
-    @property
-    def step_seconds(self) -> float:
-        current = 0.0 if self.paused_at is None else time.monotonic() - self.paused_at
-        return self.total_seconds - sum(map(sum, self.pauses.values())) - current
-
-    def mean_seconds(self, pause: str) -> float | None:
-        """Mean of one evaluation or checkpoint; None before the first."""
-        return sum(self.pauses[pause]) / len(self.pauses[pause]) if self.pauses[pause] else None
-
-
 class Progress(TrainerCallback, ExportableState):
     """Logs step, metrics, speed and time left, and passes each metric to `on_log`.
 
-    Its times travel in the Trainer's checkpoint: those of a resumed run are the sums over its sessions, without the
-    work that was lost between the last checkpoint and the end of a session.
+    All but evaluations and checkpoints counts as training steps. Times travel in the Trainer's checkpoint: those of a
+    resumed run are the sums over its sessions, without the work that was lost at the end of a session.
     """
 
     def __init__(self, stage: str, on_log: OnLog | None) -> None:
         self.stage = stage
         self.tracker = on_log
-        self.timer = StepTimer()
+        self.started_at: float | None = None
+        self.stopped_at: float | None = None
+        self.paused_at: float | None = None
+        self.pauses: dict[str, list[float]] = defaultdict(list)
+        """Seconds of each `evaluation` and of each `checkpoint` of this session."""
         self.last_line_at = 0.0
         self.first_step = 0
         self.num_examples = self.num_target_tokens = 0
@@ -97,14 +62,24 @@ class Progress(TrainerCallback, ExportableState):
         """Of the sessions before this one; `num_examples` of this one too."""
 
     @property
+    def session_seconds(self) -> float:
+        return 0.0 if self.started_at is None else (self.stopped_at or time.monotonic()) - self.started_at
+
+    @property
+    def step_seconds(self) -> float:
+        """Of this session, without evaluations and checkpoints."""
+        pause = 0.0 if self.paused_at is None else time.monotonic() - self.paused_at
+        return self.session_seconds - sum(map(sum, self.pauses.values())) - pause
+
+    @property
     def training_seconds(self) -> float:
         """Wall seconds in the training loop, with its evaluations and checkpoints."""
-        return self.sums["training_seconds"] + self.timer.total_seconds
+        return self.sums["training_seconds"] + self.session_seconds
 
     @property
     def num_examples_per_second(self) -> float:
         """Training rows in a second of training steps, without evaluations and checkpoints."""
-        seconds = self.sums["step_seconds"] + self.timer.step_seconds
+        seconds = self.sums["step_seconds"] + self.step_seconds
         return self.sums["num_examples"] / seconds if seconds else 0.0
 
     def add(self, batch: Batch, target_columns: Sequence[str]) -> None:
@@ -115,8 +90,7 @@ class Progress(TrainerCallback, ExportableState):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step:
             self.sums = dict(state.stateful_callbacks[type(self).__name__]["attributes"])
-        self.timer.start()
-        self.last_line_at = time.monotonic()
+        self.started_at = self.last_line_at = time.monotonic()
         self.first_step = state.global_step
         resumed = f"; goes on from step {self.first_step:,}" if self.first_step else ""
         num_rows = len(kwargs["train_dataloader"].dataset)
@@ -124,35 +98,39 @@ class Progress(TrainerCallback, ExportableState):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if control.should_evaluate or control.should_save:
-            self.timer.pause()
+            self.paused_at = time.monotonic()
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.timer.resume("evaluation")
+        self._end_pause("evaluation")
         if control.should_save:
-            self.timer.pause()
+            self.paused_at = time.monotonic()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.timer.resume("checkpoint")
+        self._end_pause("checkpoint")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.timer.stop()
+        self.stopped_at = time.monotonic()
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
+    def _end_pause(self, name: str) -> None:
+        if self.paused_at is not None:
+            self.pauses[name].append(time.monotonic() - self.paused_at)
+            self.paused_at = None
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
         if "train_runtime" in logs:
             return  # the Trainer's own last record counts this session alone, its evaluations as training
         if "loss" in logs:
-            seconds = self.timer.step_seconds - self.recorded_seconds
+            seconds = self.step_seconds - self.recorded_seconds
             num_examples = self.num_examples * args.world_size
-            num_target_tokens = self.num_target_tokens * args.world_size
             logs["num_examples_per_second"] = num_examples / seconds
-            logs["num_target_tokens_per_second"] = num_target_tokens / seconds
+            logs["num_target_tokens_per_second"] = self.num_target_tokens * args.world_size / seconds
             state.log_history[-1].update(logs)
             self.sums["num_examples"] += num_examples
             self.num_examples = self.num_target_tokens = 0
             self.recorded_seconds += seconds
-        metrics = {name: value for name, value in logs.items() if isinstance(value, int | float) and name != "epoch"}
         if not state.is_world_process_zero:
             return
+        metrics = {name: value for name, value in logs.items() if isinstance(value, int | float) and name != "epoch"}
         if self.tracker is not None:
             self.tracker(state.global_step, metrics)
         is_evaluation = any(name.startswith("eval_") for name in logs)
@@ -161,28 +139,31 @@ class Progress(TrainerCallback, ExportableState):
         self.last_line_at = time.monotonic()
         shown = [text.format(metrics[name]) for name, text in SHOWN.items() if name in metrics]
         if shown:
-            shown += [] if is_evaluation else self._time_left(args, state)
-            logger.info("%s: step %d/%d, %s", self.stage, state.global_step, state.max_steps, ", ".join(shown))
+            left = "" if is_evaluation else self._time_left(args, state)
+            line = ", ".join(shown) + left
+            logger.info("%s: step %d/%d, %s", self.stage, state.global_step, state.max_steps, line)
 
-    def _time_left(self, args: Any, state: Any) -> list[str]:
+    def _time_left(self, args: Any, state: Any) -> str:
         """Of training steps, evaluations and checkpoints; an evaluation not seen yet is named, not guessed."""
         done, to_come = state.global_step - self.first_step, state.max_steps - state.global_step
         if not done or not to_come:
-            return []
-        num_evaluations = state.max_steps // args.eval_steps - state.global_step // args.eval_steps
-        num_saves = state.max_steps // args.save_steps - state.global_step // args.save_steps
-        evaluation = self.timer.mean_seconds("evaluation")
-        seconds = to_come * self.timer.step_seconds / done + num_saves * (self.timer.mean_seconds("checkpoint") or 0.0)
-        if evaluation is None and num_evaluations:
-            evaluations = f"{num_evaluations} evaluation{'s' if num_evaluations > 1 else ''}"
-            return [f"at most {duration(seconds)} and {evaluations} left"]
-        return [f"at most {duration(seconds + num_evaluations * (evaluation or 0.0))} left"]
+            return ""
+        num_evaluations, num_saves = (
+            state.max_steps // every - state.global_step // every for every in (args.eval_steps, args.save_steps)
+        )
+        means = {name: fmean(seconds) for name, seconds in self.pauses.items()}
+        seconds = to_come * self.step_seconds / done
+        seconds += num_evaluations * means.get("evaluation", 0.0) + num_saves * means.get("checkpoint", 0.0)
+        unknown = ""
+        if num_evaluations and "evaluation" not in means:
+            unknown = f" and {num_evaluations} evaluation{'s' if num_evaluations > 1 else ''}"
+        return f", at most {duration(seconds)}{unknown} left"
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, dict[str, float]]:
         """For the Trainer's checkpoint: args (none), attributes."""
         sums = {
             "training_seconds": self.training_seconds,
-            "step_seconds": self.sums["step_seconds"] + self.timer.step_seconds,
+            "step_seconds": self.sums["step_seconds"] + self.step_seconds,
             "num_examples": self.sums["num_examples"] + self.num_examples * num_ranks(),
         }
         return {"args": {}, "attributes": sums}

@@ -10,19 +10,15 @@ from torch import Tensor
 
 from r2d.config.training import Stage1Config
 from r2d.modeling.backends.backend import Task
-from r2d.modeling.labels import LabelSets
-from r2d.modeling.prompts import PromptEncoder
+from r2d.modeling.prompts import LabelSets, PromptEncoder
 from r2d.training.checkpointing import SelectBest
-from r2d.training.data import Batch, RaggedTokens, StageRows
+from r2d.training.data import Batch, StageRows
 from r2d.training.trainer import StageInputs, StageTrainer, prepare_stage, train_stage
 from r2d.training.work import OnLog, StageResult, StageWork
 
 
 def train_stage1(work: StageWork[Stage1Config], on_log: OnLog | None = None) -> StageResult:
     """Train `explain: x -> r*`, selected by validation loss. Rows without a rationale take no part.
-
-    Args:
-        on_log: receives every metric as soon as it is known, for a tracker.
 
     Raises:
         ModelError: the start model cannot be had or does not fit the label set.
@@ -38,11 +34,9 @@ def prepare_stage1(work: StageWork[Stage1Config]) -> StageInputs[Stage1Config]:
 
 def stage1_rows(examples: pa.Table, prompts: PromptEncoder, labels: LabelSets) -> StageRows:
     """Column id; tokens of prompt and rationale."""
-    tokens = {
-        "prompt": RaggedTokens(prompts.stage1_prompts(examples["text"].to_pylist())),
-        "rationale": RaggedTokens(prompts.rationale_targets(examples["rationale"].to_pylist())),
-    }
-    return StageRows({"id": examples["id"].to_pylist()}, tokens)
+    ids, texts, rationales = (examples[name].to_pylist() for name in ("id", "text", "rationale"))
+    tokens = {"prompt": prompts.stage1_prompts(texts), "rationale": prompts.rationale_targets(rationales)}
+    return StageRows({"id": ids}, tokens)
 
 
 class Stage1Trainer(StageTrainer):
@@ -60,9 +54,8 @@ class Stage1Trainer(StageTrainer):
         return self.backend.losses([task]).total
 
     def validate(self) -> dict[str, float]:
-        loss, num_tokens = 0.0, 0
+        loss = 0.0
         for batch in self.validation_batches("prompt"):
             encoded = self.backend.encode(batch["prompt"])
             loss += float(self.backend.token_losses(encoded, batch["rationale"]).sum())
-            num_tokens += batch.num_tokens("rationale")
-        return {"loss": loss / num_tokens}
+        return {"loss": loss / int(self.validation.lengths("rationale").sum())}

@@ -6,19 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import pyarrow as pa
 from torch import Tensor
 
 from r2d.config.training import MethodConfig, Stage2Config
 from r2d.label_scores import label_counts, label_indices, label_scores
-from r2d.modeling.labels import LabelSets
-from r2d.modeling.prompts import PromptEncoder
-from r2d.training.checkpointing import ResumableCallback, SelectBest
-from r2d.training.data import Batch, RaggedTokens, StageRows
-from r2d.training.methods import Method, Step, TwoTaskModel, make_method
-from r2d.training.schedules import Stage2Schedule
+from r2d.modeling.prompts import LabelSets, PromptEncoder
+from r2d.training.checkpointing import SelectBest
+from r2d.training.data import Batch, StageRows
+from r2d.training.methods import Stage2Schedule, Step, TwoTaskModel, make_method
 from r2d.training.trainer import StageInputs, StageTrainer, prepare_stage, train_stage
 from r2d.training.work import OnLog, StageResult, StageWork
 
@@ -26,12 +23,8 @@ from r2d.training.work import OnLog, StageResult, StageWork
 def train_stage2(work: StageWork[Stage2Config], on_log: OnLog | None = None) -> StageResult:
     """Train label and rationale jointly, selected by validation macro-F1, or accuracy where rows have options.
 
-    Args:
-        on_log: receives every metric as soon as it is known, for a tracker.
-
     Raises:
-        ModelError: the start model cannot be had, or the label set does not fit it.
-        TrainingError: there is nothing to train or validate on, the loss is no number, or memory runs out.
+        ModelError, TrainingError: as `train_stage1`.
     """
     return train_stage(work, prepare_stage2, Stage2Trainer, on_log)
 
@@ -45,43 +38,19 @@ def prepare_stage2(work: StageWork[Stage2Config]) -> StageInputs[Stage2Config]:
 
 
 def stage2_rows(examples: pa.Table, prompts: PromptEncoder, labels: LabelSets) -> StageRows:
-    """Columns id, text, gold_label, gold_rationale, options, composable; tokens of label_prompt, label and rationale.
-
-    The rationale prompt depends on the label and is made at the step: from token ids where the row is `composable`.
-    """
-    texts, gold, rationales = (examples[name].to_pylist() for name in ("text", "label", "rationale"))
+    """Columns id, text, gold_label, gold_rationale and options; tokens of label_prompt, label, rationale, and of
+    rationale_prompt with the gold label."""
+    ids, texts, gold, rationales = (examples[name].to_pylist() for name in ("id", "text", "label", "rationale"))
     options = [row_options or () for row_options in examples["options"].to_pylist()]
     labels.of_all(options)  # refuses options that the tokenizer cannot tell apart
-    label_prompts = prompts.label_prompts(texts)
-    columns = {
-        "id": examples["id"].to_pylist(),
-        "text": texts,
-        "gold_label": gold,
-        "gold_rationale": rationales,
-        "options": options,
-        "composable": prompts.can_compose(texts, label_prompts, gold),
-    }
-    token_ids = {label: prompts.label_target(label) for label in set(gold)}
+    columns = {"id": ids, "text": texts, "gold_label": gold, "gold_rationale": rationales, "options": options}
+    label_ids = {label: prompts.label_target(label) for label in set(gold)}
     tokens = {
-        "label_prompt": RaggedTokens(label_prompts),
-        "label": RaggedTokens([token_ids[label] for label in gold]),
-        "rationale": RaggedTokens(prompts.rationale_targets(rationales)),
+        "label_prompt": prompts.label_prompts(texts),
+        "label": [label_ids[label] for label in gold],
+        "rationale": prompts.rationale_targets(rationales),
     }
-    return StageRows(columns, tokens)
-
-
-class MethodState(ResumableCallback):
-    """Carries the attributes that a method keeps in the Trainer's checkpoint."""
-
-    def __init__(self, method: Method) -> None:
-        self.method = method
-
-    def restore(self, attributes: dict[str, Any]) -> None:
-        for name, value in attributes.items():
-            setattr(self.method, name, value)
-
-    def state(self) -> dict[str, Any]:
-        return {"args": {}, "attributes": {name: getattr(self.method, name) for name in self.method.kept}}
+    return StageRows(columns, tokens, {"rationale_prompt": prompts.rationale_prompts(texts, gold)})
 
 
 class Stage2Trainer(StageTrainer):
@@ -102,7 +71,7 @@ class Stage2Trainer(StageTrainer):
         )
         super().__init__(inputs, config, select, on_log)
         self.tasks = TwoTaskModel(self.backend, inputs.prompts, inputs.labels, work.model)
-        self.add_callback(MethodState(self.method))
+        self.add_callback(self.method)
 
     def batch_loss(self, batch: Batch, num_tokens: Mapping[str, float]) -> Tensor:
         step = Step(self.state.global_step, num_tokens, self.row_weights("label", batch))
@@ -135,51 +104,47 @@ class Stage2Trainer(StageTrainer):
             rationale_bleu (where the method explains and a row has a gold rationale).
         """
         label_sum = rationale_sum = 0.0
-        num_label_tokens = num_rationale_tokens = 0
+        num_rationale_tokens = 0
         predicted: dict[str, str] = {}
         for batch in self.validation_batches("label_prompt"):
             encoded = self.backend.encode(batch["label_prompt"])
             labels = self.tasks.decode_labels(batch, encoded)
             predicted |= dict(zip(batch["id"], labels, strict=True))
             label_sum += float(self.backend.token_losses(encoded, batch["label"]).sum())
-            num_label_tokens += batch.num_tokens("label")
             rows = [row for row, target in enumerate(batch["rationale"]) if target]
-            if not self.method.config.explains or not rows:
-                continue
-            batch = batch.take(rows)
-            prompts = self.tasks.rationale_prompts(batch, [labels[row] for row in rows])
-            rationale_sum += float(self.backend.token_losses(self.backend.encode(prompts), batch["rationale"]).sum())
-            num_rationale_tokens += batch.num_tokens("rationale")
-        label_loss = label_sum / num_label_tokens
-        metrics = {"loss": label_loss, "label_loss": label_loss} | self._label_metrics(predicted)
-        if not num_rationale_tokens:
-            return metrics
-        rationale_loss, weight = rationale_sum / num_rationale_tokens, self.method.label_weight
-        metrics |= {"loss": weight * label_loss + (1 - weight) * rationale_loss, "rationale_loss": rationale_loss}
-        return metrics | self._rationale_bleu(predicted)
+            if self.method.config.explains and rows:
+                batch = batch.take(rows)
+                encoded = self.backend.encode(self.tasks.rationale_prompts(batch, [labels[row] for row in rows]))
+                rationale_sum += float(self.backend.token_losses(encoded, batch["rationale"]).sum())
+                num_rationale_tokens += batch.num_tokens("rationale")
+        label_loss = label_sum / int(self.validation.lengths("label").sum())
+        metrics = {"loss": label_loss, "label_loss": label_loss}
 
-    def _label_metrics(self, predicted: Mapping[str, str]) -> dict[str, float]:
-        """Accuracy, share of predicted texts that are no label of the row, and macro-F1 where labels are declared."""
         texts = self.validation.texts
         options = [labels.names for labels in self.inputs.labels.of_all(texts["options"])]
         gold = label_indices(list(texts["gold_label"]), options)
         indices = label_indices([predicted[row_id] for row_id in texts["id"]], options)
         scores = label_scores(label_counts(gold, indices, max(map(len, options)))[0])
-        metrics = {"accuracy": float(scores.accuracy), "invalid_label_rate": float(scores.invalid_label_rate)}
-        return metrics if self.inputs.labels.declared is None else metrics | {"macro_f1": float(scores.macro_f1)}
+        names = ["accuracy", "invalid_label_rate", *([] if self.inputs.labels.declared is None else ["macro_f1"])]
+        metrics |= {name: float(getattr(scores, name)) for name in names}
+
+        if num_rationale_tokens:
+            rationale_loss, weight = rationale_sum / num_rationale_tokens, self.method.schedule.alpha
+            metrics |= {"loss": weight * label_loss + (1 - weight) * rationale_loss, "rationale_loss": rationale_loss}
+            metrics |= self._rationale_bleu(predicted)
+        return metrics
 
     def _rationale_bleu(self, predicted: Mapping[str, str]) -> dict[str, float]:
         """sacreBLEU of generated rationales over the first `validation_rationales` rows that have a gold one."""
         import sacrebleu
 
-        gold = self.validation.texts["gold_rationale"]
+        gold, batch_size = self.validation.texts["gold_rationale"], self.micro_batch_size * 2
         rows = [row for row, rationale in enumerate(gold) if rationale][: self.config.validation_rationales]
         if not rows:
             return {}
         rationales: list[str] = []
-        for start in range(0, len(rows), self.micro_batch_size * 2):
-            batch = Batch([self.validation[row] for row in rows[start : start + self.micro_batch_size * 2]])
-            prompts = self.tasks.rationale_prompts(batch, [predicted[id_] for id_ in batch["id"]])
+        for start in range(0, len(rows), batch_size):
+            batch = Batch([self.validation[row] for row in rows[start : start + batch_size]])
+            prompts = self.tasks.rationale_prompts(batch, [predicted[row_id] for row_id in batch["id"]])
             rationales += self.tasks.decoder.rationales(prompts)
-        score = sacrebleu.corpus_bleu(rationales, [[gold[row] for row in rows]])
-        return {"rationale_bleu": float(score.score)}
+        return {"rationale_bleu": float(sacrebleu.corpus_bleu(rationales, [[gold[row] for row in rows]]).score)}

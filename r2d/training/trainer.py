@@ -19,20 +19,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from accelerate.utils import broadcast_object_list, gather_object, wait_for_everyone
 from torch import Tensor
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerControl, TrainingArguments
 
-from r2d.config.data import LabelsConfig
-from r2d.config.model import ModelConfig
-from r2d.config.training import StageConfig
+from r2d.config.training import MethodConfig, StageConfig
 from r2d.data.examples import split_of
 from r2d.errors import TrainingError
 from r2d.modeling.backends.packed import make_backend
-from r2d.modeling.labels import LabelSets
 from r2d.modeling.load import load_pretrained, start_model
 from r2d.modeling.lora import add_adapters
-from r2d.modeling.model_folder import finish_model_folder
-from r2d.modeling.prompts import PromptEncoder
+from r2d.modeling.model_folder import ModelFacts, finish_model_folder
+from r2d.modeling.prompts import LabelSets, PromptEncoder
 from r2d.reports.progress import track
 from r2d.training import distributed
 from r2d.training.callbacks import LossGuard, SaveOnSignal, fit_micro_batches, memory_explained
@@ -42,6 +40,11 @@ from r2d.training.progress import Progress
 from r2d.training.work import Fingerprint, OnLog, StageResult, StageWork, run_fingerprint
 
 LOGGED_EVERY_STEPS = 10
+SAME_NAMES = (
+    "max_steps", "gradient_accumulation_steps", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm",
+    "activation_checkpointing", "seed",
+)  # fmt: skip
+"""Keys of a stage that `TrainingArguments` calls the same."""
 
 ConfigT = TypeVar("ConfigT", bound=StageConfig)
 
@@ -53,7 +56,6 @@ class StageInputs(Generic[ConfigT]):
     work: StageWork[ConfigT]
     model: PreTrainedModel
     prompts: PromptEncoder
-    """With the tokenizer of the model."""
     labels: LabelSets
     train: StageRows
     validation: StageRows
@@ -61,7 +63,7 @@ class StageInputs(Generic[ConfigT]):
 
 
 class StageTrainer(Trainer):
-    """One stage. A subclass gives the loss of a batch, the columns whose tokens weigh it, and the validation metrics.
+    """One stage: a subclass gives the loss of a batch, the columns whose tokens weigh it, and the validation metrics.
 
     Losses are means over the target tokens of the whole optimiser step, however many micro-batches it is divided into.
     """
@@ -74,8 +76,7 @@ class StageTrainer(Trainer):
     ) -> None:
         """`config` is that of the work, or one that differs in `gradient_accumulation_steps`."""
         self.inputs, self.config, self.select = inputs, config, select
-        self.prompts = inputs.prompts
-        self.validation = inputs.validation
+        self.prompts, self.validation = inputs.prompts, inputs.validation
         self.logged: dict[str, list[float | Tensor]] = defaultdict(list)
         stage = inputs.work.stage
         self.guard = LossGuard(stage, max_loss_growth=config.max_loss_growth)
@@ -96,11 +97,10 @@ class StageTrainer(Trainer):
 
     @abstractmethod
     def batch_loss(self, batch: Batch, num_tokens: Mapping[str, float]) -> Tensor:
-        """The loss of a micro-batch, weighted by the tokens of the whole step: scalar, with gradient.
+        """The loss of a micro-batch: scalar, with gradient.
 
-        Args:
-            num_tokens: (weighted) target tokens of the whole optimiser step by column, and its rows with a rationale
-                as `num_rows`.
+        `num_tokens` are the (weighted) target tokens of the whole optimiser step by column, and its rows with a
+        rationale as `num_rows`.
         """
 
     @abstractmethod
@@ -118,30 +118,22 @@ class StageTrainer(Trainer):
     def finish(self, folder: Path) -> None:
         """Add tokenizer, label set and config to a folder with weights of this stage."""
         work = self.inputs.work
-        finish_model_folder(
-            folder,
-            tokenizer=self.prompts.tokenizer,
-            model=work.model,
-            labels=work.labels,
-            stage=work.stage,
-            training=work.config,
-            method=work.method,
-        )
+        facts = ModelFacts(work.labels, work.model, work.stage, work.method or MethodConfig())
+        finish_model_folder(folder, self.prompts.tokenizer, facts, work.config)
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self, model: Any, inputs: dict[str, Batch], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        batch: Batch = inputs["batch"]
-        loss = self.batch_loss(batch, num_items_in_batch)
-        self.guard.add(loss, batch)
-        self.progress.add(batch, self.target_columns)
+        loss = self.batch_loss(inputs["batch"], num_items_in_batch)
+        self.guard.add(loss, inputs["batch"])
+        self.progress.add(inputs["batch"], self.target_columns)
         return loss
 
-    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """As the Trainer's. Each rank's loss is its share of the step's loss, so gradients are added, not averaged.
+    def training_step(self, model: Any, inputs: dict[str, Batch], num_items_in_batch: Any = None) -> Tensor:
+        """As the Trainer's, but gradients are added over ranks, not averaged: a rank's loss is its share of the step's.
 
-        They are added here and not by DistributedDataParallel, whose forward pass ours does not go through: so ranks
-        may decode and explain different numbers of rows without waiting for each other.
+        Not by DistributedDataParallel, whose forward pass ours does not go through: so ranks may decode and explain
+        different numbers of rows without waiting for each other.
         """
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self.args.world_size > 1 and self.accelerator.sync_gradients:
@@ -161,18 +153,14 @@ class StageTrainer(Trainer):
         return samples, {name: count or 1.0 for name, count in counts.items()}
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
-        return LengthGroupedSampler(
-            self.train_dataset.lengths,
-            batch_size=self.config.batch_size,
-            num_batches=self.config.max_steps,
-            seed=self.config.seed,
-            weights=self.sampling_weights(),
-        )
+        config, lengths = self.config, self.inputs.train.lengths()
+        size = {"batch_size": config.batch_size, "num_batches": config.max_steps}
+        return LengthGroupedSampler(lengths, **size, seed=config.seed, weights=self.sampling_weights())
 
     def validation_batches(self, column: str) -> Iterator[Batch]:
         """All validation rows in batches of similar length, longest first, so that too large a batch fails at once."""
         batch_size, rows = self.micro_batch_size * 2, self.validation
-        order = np.argsort(-rows.tokens[column].lengths, kind="stable").tolist()
+        order = np.argsort(-rows.lengths(column), kind="stable").tolist()
         for start in track(range(0, len(order), batch_size), "validation", unit="batches"):
             yield Batch([rows[row] for row in order[start : start + batch_size]])
 
@@ -181,27 +169,28 @@ class StageTrainer(Trainer):
         return int(self.args.per_device_train_batch_size)
 
     def log_metrics_of_batch(self, metrics: Mapping[str, float], losses: Mapping[str, Tensor]) -> None:
-        """Keep metrics of a micro-batch; their means appear in the next log record.
+        """Keep metrics of a micro-batch, and its shares of the step's losses; their means are in the next record.
 
-        Args:
-            losses: shares of the step's losses, logged as those of the whole step. They stay on the device.
+        Losses are logged as those of the whole step; they stay on the device until then.
         """
         parts = self.args.gradient_accumulation_steps * self.args.world_size
-        for name, value in (*metrics.items(), *((name, loss * parts) for name, loss in losses.items())):
+        for name, value in {**metrics, **{name: loss * parts for name, loss in losses.items()}}.items():
             self.logged[name].append(value)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
             metrics = {name: [float(value) for value in values] for name, values in self.logged.items()}
-            for name, values in distributed.gather_over_ranks(metrics).items():
+            ranks = gather_object([metrics])  # each may have logged other metrics
+            for name in dict.fromkeys(name for rank in ranks for name in rank):
+                values = [value for rank in ranks for value in rank.get(name, [])]
                 logs[name] = sum(values) / len(values)
             self.logged.clear()
         super().log(logs, start_time)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         with self.backend.evaluating(), self.compute_loss_context_manager():
-            validated = distributed.of_first_rank(self.validate())
-        metrics = {f"eval_{name}": value for name, value in validated.items()}
+            (first,) = broadcast_object_list([self.validate()])  # the first rank's, so that all select and stop alike
+        metrics = {f"eval_{name}": value for name, value in first.items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -223,20 +212,13 @@ def training_arguments(config: StageConfig, output_dir: Path) -> TrainingArgumen
             f"gradient_accumulation_steps on {distributed.num_ranks()} processes; choose a multiple of {parts}"
         )
     return TrainingArguments(
+        **{name: getattr(config, name) for name in SAME_NAMES},
         output_dir=str(output_dir),
-        max_steps=config.max_steps,
         per_device_train_batch_size=config.batch_size // parts,
-        gradient_accumulation_steps=config.gradient_accumulation_steps,
-        learning_rate=config.learning_rate,
         lr_scheduler_type="linear",
-        warmup_steps=config.warmup_steps,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
         bf16=config.precision == "bf16",
-        activation_checkpointing=config.activation_checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False},
         use_cpu=not torch.cuda.is_available(),
-        seed=config.seed,
         data_seed=config.seed,
         eval_strategy="steps",
         eval_steps=config.eval_every_steps,
@@ -259,10 +241,9 @@ def prepare_stage(
     rows_with_rationale: bool = False,
     label_in_prompt: bool = True,
 ) -> StageInputs[ConfigT]:
-    """Load or make the start model, and tokenize the rows.
+    """Load or make the start model, and tokenize the rows of each split by `make_rows`.
 
     Args:
-        make_rows: tokenizes one split.
         rows_with_rationale: whether rows without a rationale take no part.
         label_in_prompt: as in `PromptEncoder`.
 
@@ -270,45 +251,39 @@ def prepare_stage(
         ModelError: the start model cannot be had or does not fit the label set.
         TrainingError: there is nothing to train or validate on.
     """
-    examples = {split: split_of(work.examples, split) for split in ("train", "validation")}
-    taking_part = dict(examples)
+    seed, model_config = work.config.seed, work.model
+    all_train, train, validation = (split_of(work.examples, split) for split in ("train", "train", "validation"))
+    which = ""
     if rows_with_rationale:
-        taking_part = {split: table.filter(pc.not_equal(table["rationale"], "")) for split, table in examples.items()}
-    for split, table in taking_part.items():
+        train, validation = (table.filter(pc.not_equal(table["rationale"], "")) for table in (train, validation))
+        which = " (rows with a rationale)"
+    for split, table in (("train", train), ("validation", validation)):
         if not len(table):
-            rows = " (rows with a rationale)" if rows_with_rationale else ""
             raise TrainingError(
-                f"{work.stage}{rows}: the {split} split is empty; check data.split and, for rationales, "
+                f"{work.stage}{which}: the {split} split is empty; check data.split and, for rationales, "
                 "rationales.stage1_source"
             )
-    seed, model_config = work.config.seed, work.model
+
+    def tokenizer_texts() -> Iterator[str]:
+        """Texts that a tokenizer from scratch learns from: the training split as both tasks will present it."""
+        yield from all_train["text"].to_pylist()
+        yield from all_train["rationale"].to_pylist()
+        for label in [*work.labels.names, *all_train["label"].to_pylist()]:
+            yield model_config.prompts.rationale.format(label=label, text="")
+            yield model_config.prompts.label.format(text="")
+
     if work.stage1_model is not None:
         model, tokenizer = load_pretrained(str(work.stage1_model))
     else:
-        texts = _tokenizer_texts(examples["train"], model_config, work.labels)
-        model, tokenizer = start_model(model_config, texts, seed=seed, labels=work.labels, folder=work.start_folder)
+        model, tokenizer = start_model(
+            model_config, tokenizer_texts(), seed=seed, labels=work.labels, folder=work.start_folder
+        )
     labels = LabelSets(work.labels, tokenizer, max_label_tokens=model_config.max_label_tokens)
     prompts = PromptEncoder(tokenizer, model_config, label_in_prompt=label_in_prompt)
-    train, validation = taking_part["train"], taking_part["validation"]
     fingerprint = run_fingerprint(work, train=train, validation=validation, model=model, tokenizer=tokenizer)
-    return StageInputs(
-        work,
-        add_adapters(model, model_config.lora, seed=seed),
-        prompts,
-        labels,
-        make_rows(train, prompts, labels),
-        make_rows(validation, prompts, labels),
-        fingerprint,
-    )
-
-
-def _tokenizer_texts(train: pa.Table, model: ModelConfig, labels: LabelsConfig) -> Iterator[str]:
-    """Texts that a tokenizer from scratch learns from: the training split as both tasks will present it."""
-    yield from train["text"].to_pylist()
-    yield from train["rationale"].to_pylist()
-    for label in [*labels.names, *train["label"].to_pylist()]:
-        yield model.prompts.rationale.format(label=label, text="")
-        yield model.prompts.label.format(text="")
+    model = add_adapters(model, model_config.lora, seed=seed)
+    train_rows, validation_rows = (make_rows(table, prompts, labels) for table in (train, validation))
+    return StageInputs(work, model, prompts, labels, train_rows, validation_rows, fingerprint)
 
 
 def train_stage(
@@ -338,7 +313,7 @@ def train_stage(
     if trainer.is_world_process_zero():
         trainer.finish(select.folder)
         shutil.rmtree(checkpoints, ignore_errors=True)
-    distributed.wait_for_all_ranks()
+    wait_for_everyone()
     return StageResult(
         model_folder=select.folder,
         history=list(trainer.state.log_history),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,14 +24,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 RESUMABLE_KEYS = (
-    "save_every_steps",  # where checkpoints fall
-    "patience",  # when training ends
-    "gradient_accumulation_steps",  # how a step is computed; the sums are the same up to rounding
-    "auto_batch",  # likewise
-    "activation_checkpointing",  # likewise
-    "max_loss_growth",  # when training is given up
-)
-"""Keys of a stage that may have changed since a checkpoint: up to it, the run would have gone the same way."""
+    "save_every_steps", "patience", "max_loss_growth",
+    "gradient_accumulation_steps", "auto_batch", "activation_checkpointing",
+)  # fmt: skip
+"""Keys of a stage that may have changed since a checkpoint: where checkpoints fall, when training ends, and how a step
+is computed (the sums are the same up to rounding). Up to the checkpoint, the run would have gone the same way."""
 PACKAGES = ("torch", "transformers", "reason2decide")
 HASH_CHARACTERS = 16
 
@@ -87,17 +84,15 @@ class StageResult:
     num_examples_per_second: float
     """Training rows in a second of training steps alone."""
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, float | str]:
         """All fields but `model_folder` and `history`, for a log or a card."""
-        names = [field.name for field in fields(self) if field.name not in ("model_folder", "history")]
-        return {name: getattr(self, name) for name in names}
+        return {name: value for name, value in vars(self).items() if name not in ("model_folder", "history")}
 
 
 # --- The fingerprint: a checkpoint may be resumed only where all of it is the same ---
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """A key whose value has changed."""
 
     key: str
@@ -112,16 +107,32 @@ def run_fingerprint(
     work: StageWork[Any], *, train: pa.Table, validation: pa.Table, model: nn.Module, tokenizer: PreTrainedTokenizerBase
 ) -> Fingerprint:
     """The fingerprint of a work that trains on `train` and starts from the weights in `model`."""
+    vocabulary = [sorted(tokenizer.get_vocab().items()), sorted(map(str, tokenizer.special_tokens_map.items()))]
+    tokenizer_hash = hashlib.sha256(repr(vocabulary).encode()).hexdigest()[:HASH_CHARACTERS]
     return {
-        "stage": work.stage,
-        "training": work.config.model_dump(mode="json"),
-        "model": work.model.model_dump(mode="json"),
-        "labels": work.labels.model_dump(mode="json"),
-        "method": None if work.method is None else work.method.model_dump(mode="json"),
+        **_settings(work),
         "data": {"train": content_hash(train), "validation": content_hash(validation)},
-        "start": {"weights": weights_hash(model), "tokenizer": tokenizer_hash(tokenizer)},
+        "start": {"weights": weights_hash(model), "tokenizer": tokenizer_hash},
         "versions": {package: version(package) for package in PACKAGES},
     }
+
+
+def _settings(work: StageWork[Any]) -> Fingerprint:
+    """All of a work but examples and paths, as JSON."""
+    sections = {"training": work.config, "model": work.model, "labels": work.labels, "method": work.method}
+    values = {name: section and section.model_dump(mode="json") for name, section in sections.items()}
+    return {"stage": work.stage, **values}
+
+
+def weights_hash(model: nn.Module) -> str:
+    """Hash over names, shapes and values of all parameters and buffers."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:HASH_CHARACTERS]
 
 
 def differences(theirs: Fingerprint, ours: Fingerprint) -> list[Difference]:
@@ -145,26 +156,9 @@ def is_resumable(key: str) -> bool:
     return section == "training" and name in RESUMABLE_KEYS
 
 
-def stage_identity(config: StageConfig) -> dict[str, Any]:
+def stage_identity(config: StageConfig) -> Fingerprint:
     """The values of a stage that a checkpoint must share: two runs that differ in no other key are one work."""
     return config.model_dump(mode="json", exclude=set(RESUMABLE_KEYS))
-
-
-def weights_hash(model: nn.Module) -> str:
-    """Hash over names, shapes and values of all parameters and buffers."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:HASH_CHARACTERS]
-
-
-def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hash over the vocabulary and the special tokens."""
-    described = [sorted(tokenizer.get_vocab().items()), sorted(map(str, tokenizer.special_tokens_map.items()))]
-    return hashlib.sha256(repr(described).encode()).hexdigest()[:HASH_CHARACTERS]
 
 
 # --- As files, for processes that share a folder ---
@@ -180,11 +174,8 @@ def write_work(work: StageWork[Any]) -> None:
     folder = ranks_folder(work.work_dir)
     folder.mkdir(parents=True, exist_ok=True)
     write_parquet(folder / "examples.parquet", work.examples)
-    sections = {"config": work.config, "model": work.model, "labels": work.labels, "method": work.method}
     paths = {"stage1_model": work.stage1_model, "start_folder": work.start_folder}
-    values = {name: section and section.model_dump(mode="json") for name, section in sections.items()}
-    values |= {name: path and str(path) for name, path in paths.items()}
-    write_json(folder / "work.json", {"stage": work.stage, **values})
+    write_json(folder / "work.json", {**_settings(work), **{name: path and str(path) for name, path in paths.items()}})
 
 
 def read_work(work_dir: Path) -> StageWork[Any]:
@@ -194,7 +185,7 @@ def read_work(work_dir: Path) -> StageWork[Any]:
     config_type = Stage1Config if values["stage"] == "stage 1" else Stage2Config
     return StageWork(
         examples=pq.read_table(folder / "examples.parquet"),
-        config=config_type.model_validate(values["config"]),
+        config=config_type.model_validate(values["training"]),
         model=ModelConfig.model_validate(values["model"]),
         labels=LabelsConfig.model_validate(values["labels"]),
         work_dir=work_dir,

@@ -23,7 +23,7 @@ from r2d.evaluation.calibration import calibration_of
 from r2d.evaluation.evaluate import Champion, Evaluation, evaluate, evaluate_champion
 from r2d.evaluation.metrics import ChampionMetrics, Comparator, Metrics
 from r2d.evaluation.run import EvaluationRun
-from r2d.modeling.calibration_file import read_calibration, write_calibration
+from r2d.modeling.model_folder import read_calibration, write_calibration
 from r2d.modeling.predictor import Predictor
 from r2d.workflows import evaluate_to_folder
 from tests.conftest import TOY_LABELS

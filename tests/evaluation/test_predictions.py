@@ -18,7 +18,7 @@ from r2d.data.examples import Example, split_of, to_table
 from r2d.errors import DataError
 from r2d.evaluation.evaluate import Champion
 from r2d.evaluation.predictions import PREDICTIONS_SCHEMA, Predictions, predictions_table
-from r2d.modeling.calibration_file import Calibration
+from r2d.modeling.model_folder import Calibration
 from r2d.modeling.predictor import Predictor
 from r2d.text import normalise_label
 from r2d.workflows import evaluate_to_folder

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from r2d.config.data import LabelsConfig
 from r2d.errors import ModelError
-from r2d.modeling.calibration_file import Calibration
-from r2d.modeling.labels import LabelSet
+from r2d.modeling.model_folder import Calibration
 from r2d.modeling.predictor import Decision
+from r2d.modeling.prompts import LabelSet
 
 LABELS = LabelsConfig(names=("emergency now", "self care"), ordered=True)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from r2d.modeling.calibration_file import Calibration, write_calibration
+from r2d.modeling.model_folder import Calibration, write_calibration
 from r2d.modeling.predictor import Predictor
 from tests.inference.keyword_predictor import write_calls
 

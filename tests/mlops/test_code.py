@@ -44,7 +44,7 @@ def edit(path: Path, old: str, new: str) -> None:
 def test_a_step_depends_on_what_it_imports_directly_inside_functions_and_through_others() -> None:
     found = names("train_stage2")
     assert {"steps/train_stage2.py", "r2d/training/trainer.py", "r2d/training/stage2.py"} <= found
-    assert {"r2d/training/schedules.py", "r2d/modeling/decoding.py", "r2d/config/training.py"} <= found
+    assert {"r2d/training/methods.py", "r2d/modeling/decoding.py", "r2d/config/training.py"} <= found
 
 
 def test_a_step_depends_on_its_own_sections_of_the_config_and_on_no_other() -> None:
@@ -80,11 +80,11 @@ def test_comments_docstrings_and_layout_do_not_count(copied: Path) -> None:
 
 def test_code_counts_for_the_steps_that_use_it_and_comes_back_with_its_key(copied: Path) -> None:
     before = {step: step_code_hash(step) for step in MODEL_STEPS}
-    schedules = copied / "r2d" / "training" / "schedules.py"
-    edit(schedules, "return 0.0", "return 0.1")
+    methods = copied / "r2d" / "training" / "methods.py"
+    edit(methods, "return 0.0", "return 0.1")
     changed = {step for step in MODEL_STEPS if step_code_hash(step) != before[step]}
     assert changed == {"train_stage2"}
-    edit(schedules, "return 0.1", "return 0.0")
+    edit(methods, "return 0.1", "return 0.0")
     assert {step: step_code_hash(step) for step in MODEL_STEPS} == before
 
 

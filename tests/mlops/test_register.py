@@ -20,7 +20,7 @@ from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage2Config
 from r2d.data.examples import Example, to_table
 from r2d.errors import ModelError, RegistryError
-from r2d.modeling.calibration_file import read_calibration
+from r2d.modeling.model_folder import read_calibration
 from r2d.modeling.predictor import Predictor
 from tests.gate.measured import decisions
 from tests.mlops.conftest import Register, metrics, run_config

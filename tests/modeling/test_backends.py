@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,19 +27,16 @@ def both(model: Any) -> tuple[PackedT5, PaddedBackend]:
     return PackedT5(model), PaddedBackend(model)
 
 
-def gradients(model: Any, compute: Callable[[], Tensor]) -> dict[str, Tensor | None]:
+def gradients(model: Any, total: Tensor) -> dict[str, Tensor]:
+    """Of a scalar, for every weight by name."""
     model.zero_grad(set_to_none=True)
-    compute().backward()
+    total.backward()
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
-def assert_same_gradients(ours: dict[str, Tensor | None], theirs: dict[str, Tensor | None]) -> None:
-    assert any(gradient is not None and bool(gradient.abs().max() > 1e-3) for gradient in theirs.values())
-    for name, gradient in ours.items():
-        other = theirs[name]
-        assert gradient is not None, name
-        assert other is not None, name
-        torch.testing.assert_close(gradient, other, rtol=1e-4, atol=GRADIENT_ATOL, msg=lambda text, at=name: at + text)
+def assert_same_gradients(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    assert any(bool(gradient.abs().max() > 1e-3) for gradient in theirs.values())
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=GRADIENT_ATOL)
 
 
 def several_tasks(backend: Seq2SeqBackend[Any]) -> list[Task[Any]]:
@@ -57,17 +53,12 @@ def test_losses_and_the_gradient_of_every_weight_are_the_padded_ones(shape: str)
     model = tiny_t5(shape)
     packed, padded = (backend.losses(several_tasks(backend)) for backend in both(model))
     assert packed.total.item() == pytest.approx(padded.total.item(), abs=LOSS_ATOL)
-    for ours, theirs in zip(packed.of_tasks, padded.of_tasks, strict=True):
-        assert ours.item() == pytest.approx(theirs.item(), abs=LOSS_ATOL)
-        assert not ours.requires_grad
+    torch.testing.assert_close(packed.of_tasks, padded.of_tasks, rtol=0.0, atol=LOSS_ATOL)
+    assert not any(loss.requires_grad for loss in packed.of_tasks)
     assert packed.of_tasks[2].item() == 0.0
     weighted = 0.7 * packed.of_tasks[0] + 0.3 * packed.of_tasks[1]
     assert packed.total.item() == pytest.approx(weighted.item(), abs=LOSS_ATOL)
-    ours, theirs = (
-        gradients(model, lambda backend=backend: backend.losses(several_tasks(backend)).total)
-        for backend in both(model)
-    )
-    assert_same_gradients(ours, theirs)
+    assert_same_gradients(gradients(model, packed.total), gradients(model, padded.total))
 
 
 def test_a_loss_is_the_weighted_mean_of_the_library_s_own() -> None:
@@ -96,14 +87,8 @@ def test_logits_of_several_decoder_inputs_for_some_of_the_encoded_rows(shape: st
     assert ours.shape == (sum(map(len, inputs)), model.config.vocab_size)
     torch.testing.assert_close(ours, theirs, rtol=0.0, atol=LOGIT_ATOL)
     weights = torch.randn(ours.shape) / ours.numel()
-    packed, padded = (
-        gradients(
-            model, lambda backend=backend: (backend.logits(backend.encode(PROMPTS), inputs, rows) * weights).sum()
-        )
-        for backend in both(model)
-    )
-    for name in packed:
-        torch.testing.assert_close(packed[name], padded[name], rtol=1e-4, atol=GRADIENT_ATOL)
+    packed, padded = (gradients(model, (logits * weights).sum()) for logits in (ours, theirs))
+    torch.testing.assert_close(packed, padded, rtol=1e-4, atol=GRADIENT_ATOL)
 
 
 def test_token_losses_are_the_padded_ones_and_leave_the_gradient_of_a_later_loss_alone() -> None:
@@ -120,7 +105,7 @@ def test_token_losses_are_the_padded_ones_and_leave_the_gradient_of_a_later_loss
             backend.token_losses(encoded, targets, rows)
         return backend.losses([Task(encoded, TARGETS, num_tokens=31.0)]).total
 
-    assert_same_gradients(gradients(model, lambda: loss(True)), gradients(model, lambda: loss(False)))
+    assert_same_gradients(gradients(model, loss(True)), gradients(model, loss(False)))
 
 
 def test_embeddings_stand_in_for_tokens_and_are_given_the_padded_gradient() -> None:
@@ -133,8 +118,7 @@ def test_embeddings_stand_in_for_tokens_and_are_given_the_padded_gradient() -> N
         backend.losses([Task(backend.encode_embeddings(rows), targets, num_tokens=20.0)]).total.backward()
         assert all(row.grad is not None and bool((row.grad != 0).any(dim=1).all()) for row in rows)
         row_gradients.append([row.grad for row in rows])
-    for ours, theirs in zip(*row_gradients, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=GRADIENT_ATOL)
+    torch.testing.assert_close(*row_gradients, rtol=1e-4, atol=GRADIENT_ATOL)
 
 
 def test_taken_rows_are_those_rows_in_that_order_without_gradient() -> None:
@@ -151,14 +135,12 @@ def test_the_groups_of_attention_change_nothing(at_a_time: int, monkeypatch: pyt
     model = tiny_t5("gated, untied")
     backend = PackedT5(model)
 
-    def loss() -> Tensor:
-        return backend.losses(several_tasks(backend)).total
-
-    by_default, gradients_by_default = loss().item(), gradients(model, loss)
+    by_default = backend.losses(several_tasks(backend)).total
     monkeypatch.setattr(kernels, "SCORES_AT_A_TIME", at_a_time)
     monkeypatch.setattr(kernels, "MOST_PADDING", 1.0)
-    assert loss().item() == pytest.approx(by_default, abs=1e-6)
-    assert_same_gradients(gradients(model, loss), gradients_by_default)
+    otherwise = backend.losses(several_tasks(backend)).total
+    assert otherwise.item() == pytest.approx(by_default.item(), abs=1e-6)
+    assert_same_gradients(gradients(model, otherwise), gradients(model, by_default))
 
 
 @pytest.fixture(scope="module")
@@ -169,35 +151,30 @@ def copier() -> Any:
     return learn(model, ((rows, rows) for rows in batches), learning_rate=5e-3)
 
 
-@pytest.mark.parametrize("limit", [1, 4, 20])
-def test_the_written_text_is_that_of_the_library_s_generate(copier: Any, limit: int) -> None:
-    prompts = random_rows(48, 9, seed=10_000)
-    packed, padded = both(copier)
+def generate_by_both(model: Any, prompts: list[list[int]], limit: int) -> list[list[int]]:
+    """The texts of the packed backend, which are those of the library's `generate`."""
+    packed, padded = both(model)
     with packed.evaluating():
         ours, theirs = (backend.generate(backend.encode(prompts), limit) for backend in (packed, padded))
     assert ours == theirs
-    lengths = [len(row) for row in ours]
-    assert max(lengths) <= limit
-    if limit == 20:
-        assert len(set(lengths)) >= 5, "rows end at different steps"
-        assert sum(length < limit for length in lengths) > 40, "and by themselves"
-    else:
-        assert lengths.count(limit) > 5, "the limit cuts"
+    assert max(map(len, ours)) <= limit
+    return ours
 
 
-def test_a_row_is_written_alone_as_among_others_and_one_that_never_ends_to_the_limit(copier: Any) -> None:
+def test_the_generated_text_is_that_of_the_library_s_generate(copier: Any) -> None:
+    prompts = random_rows(48, 9, seed=10_000)
+    lengths = [len(row) for row in generate_by_both(copier, prompts, 20)]
+    assert len(set(lengths)) >= 5, "rows end at different steps"
+    assert sum(length < 20 for length in lengths) > 40, "and by themselves"
+    for limit in (1, 4):
+        assert list(map(len, generate_by_both(copier, prompts, limit))).count(limit) > 5, "the limit cuts"
+
+
+def test_a_row_is_generated_alone_as_among_others_and_one_that_never_ends_to_the_limit(copier: Any) -> None:
     prompts = random_rows(12, 9, seed=20_000)
-    packed, padded = both(copier)
-    with packed.evaluating():
-        together = packed.generate(packed.encode(prompts), 20)
-        alone = [packed.generate(packed.encode([prompt]), 20)[0] for prompt in prompts]
-        by_library = [padded.generate(padded.encode([prompt]), 20)[0] for prompt in prompts]
-    assert together == alone == by_library
-    packed, padded = both(tiny_t5("gated, tied").eval())
-    with packed.evaluating():
-        ours, theirs = (backend.generate(backend.encode(PROMPTS), 15) for backend in (packed, padded))
-    assert ours == theirs
-    assert max(map(len, ours)) == 15
+    together = generate_by_both(copier, prompts, 20)
+    assert together == [generate_by_both(copier, [prompt], 20)[0] for prompt in prompts]
+    assert max(map(len, generate_by_both(tiny_t5("gated, tied").eval(), PROMPTS, 15))) == 15
 
 
 def test_dropout_is_on_in_training_and_off_while_evaluating() -> None:
@@ -212,31 +189,21 @@ def test_dropout_is_on_in_training_and_off_while_evaluating() -> None:
         assert model.training
 
 
-def test_the_same_seed_gives_the_same_training_pass() -> None:
-    backend = PackedT5(tiny_t5(dropout=0.2))
-    losses = []
-    for _ in range(2):
-        torch.manual_seed(7)
-        losses.append(backend.losses(several_tasks(backend)).total.item())
-    assert losses[0] == losses[1]
-
-
 @pytest.mark.parametrize("shape", SHAPES)
-def test_activations_computed_again_give_the_same_bits_with_dropout(shape: str) -> None:
-    def passes(again: bool) -> tuple[float, dict[str, Tensor | None]]:
+def test_the_same_seed_gives_the_same_bits_also_where_activations_are_computed_again(shape: str) -> None:
+    def training_pass(computed_again: bool) -> tuple[float, dict[str, Tensor]]:
         model = tiny_t5(shape, dropout=0.3)
-        if again:
+        if computed_again:
             model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         backend = PackedT5(model)
         torch.manual_seed(11)
         loss = backend.losses(several_tasks(backend)).total
-        return loss.item(), gradients(model, lambda: loss)
+        return loss.item(), gradients(model, loss)
 
-    (kept, kept_gradients), (again, gradients_again) = passes(False), passes(True)
-    assert kept == again
-    for name, gradient in kept_gradients.items():
-        assert gradient is not None
-        assert torch.equal(gradient, gradients_again[name]), name
+    (loss, expected), *others = (training_pass(again) for again in (False, False, True))
+    for other_loss, other in others:
+        assert other_loss == loss
+        assert [name for name in expected if not torch.equal(other[name], expected[name])] == []
 
 
 def test_t5_on_a_cpu_is_packed_and_everything_else_is_padded() -> None:
@@ -246,12 +213,8 @@ def test_t5_on_a_cpu_is_packed_and_everything_else_is_padded() -> None:
 
 
 def test_the_order_of_rows_does_not_change_a_loss() -> None:
-    backend = PackedT5(tiny_t5("relu, untied"))
-    order = random.Random(0).sample(range(6), 6)
-    sorted_, shuffled = (
-        backend.losses(
-            [Task([PROMPTS[i] for i in some], [TARGETS[i] for i in some], 31.0, 1.0, [ROW_WEIGHTS[i] for i in some])]
-        ).total.item()
-        for some in (range(6), order)
-    )
-    assert sorted_ == pytest.approx(shuffled, abs=1e-6)
+    backend, losses = PackedT5(tiny_t5("relu, untied")), []
+    for order in (range(6), random.Random(0).sample(range(6), 6)):
+        prompts, targets, weights = ([column[row] for row in order] for column in (PROMPTS, TARGETS, ROW_WEIGHTS))
+        losses.append(backend.losses([Task(prompts, targets, 31.0, 1.0, weights)]).total.item())
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)

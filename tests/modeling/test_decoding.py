@@ -11,12 +11,12 @@ import torch
 
 from r2d.config.data import LabelsConfig
 from r2d.errors import ModelError
-from r2d.modeling.backends.backend import Encoded, PaddedBackend, Seq2SeqBackend
+from r2d.modeling.backends.backend import PaddedBackend, Seq2SeqBackend
 from r2d.modeling.backends.packed import PackedT5, make_backend
 from r2d.modeling.decoding import Decoder, ScoredLabel, label_log_probabilities, most_probable_labels
-from r2d.modeling.labels import LabelSet, LabelSets
 from r2d.modeling.load import load_pretrained
 from r2d.modeling.predictor import Predictor
+from r2d.modeling.prompts import LabelSet, LabelSets
 from tests.conftest import TOY_MODEL
 from tests.modeling.tiny_models import END, SHAPES, VOCABULARY, learn, random_rows, tiny_t5
 
@@ -29,62 +29,39 @@ DECLARED = LabelSet(
 )
 
 
-def encode(backend: Seq2SeqBackend[Any], prompts: list[list[int]]) -> Encoded:
-    with backend.evaluating():
-        return backend.encode(prompts)
-
-
-def label_set(names: tuple[str, ...], tokenizer: Any) -> LabelSet:
-    return LabelSets(LabelsConfig(names=names), tokenizer, max_label_tokens=40).of(())
-
-
-def test_label_probabilities_equal_one_forward_pass_for_each_note_and_label(stage2_model: Path) -> None:
+@pytest.fixture
+def loaded(stage2_model: Path) -> tuple[Any, Any, LabelSet]:
+    """Model and tokenizer of a short Stage 2, and a set of labels."""
     model, tokenizer = load_pretrained(str(stage2_model))
-    labels = label_set(NAMES, tokenizer)
-    prompts = tokenizer([f"predict: {note}" for note in NOTES]).input_ids
-    backend = make_backend(model.eval())
-    ours = label_log_probabilities(backend, encode(backend, prompts), [labels] * len(prompts))
-    for row, prompt in enumerate(prompts):
-        for column, ids in enumerate(labels.token_ids):
-            with torch.no_grad():
-                loss = model(input_ids=torch.tensor([prompt]), labels=torch.tensor([ids])).loss
-            assert ours[row][column].item() == pytest.approx(-loss.item() * len(ids), rel=1e-4)
+    return model, tokenizer, LabelSets(LabelsConfig(names=NAMES), tokenizer, max_label_tokens=40).of(())
 
 
 def test_constrained_decoding_gives_only_declared_labels_and_free_decoding_need_not(stage1_model: Path) -> None:
+    """The weights of Stage 1 have never seen a label as target."""
     model, tokenizer = load_pretrained(str(stage1_model))
-    labels = label_set(NAMES[:2], tokenizer)
+    labels = LabelSets(LabelsConfig(names=NAMES[:2]), tokenizer, max_label_tokens=40).of(())
     prompts = tokenizer([f"predict: {note}" for note in NOTES]).input_ids
     decoder = Decoder(make_backend(model), tokenizer, TOY_MODEL)
     constrained, free = (decoder.labels(prompts, [labels] * len(prompts), how) for how in ("constrained", "free"))
     assert set(constrained) <= set(NAMES[:2])
-    # The weights of Stage 1 have never seen a label as target.
     assert not set(free) <= set(NAMES[:2])
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_mode_is_restored_after_decoding_and_after_an_error(stage2_model: Path, training: bool) -> None:
-    model, _ = load_pretrained(str(stage2_model))
-    model.train(training)
-    backend = make_backend(model)
-    with backend.evaluating():
-        assert not model.training
-        assert not torch.is_grad_enabled()
-    assert model.training is training
+def test_evaluating_has_no_dropout_and_the_mode_is_restored_also_after_an_error(loaded: Any, training: bool) -> None:
+    model, tokenizer, labels = loaded
+    assert model.config.dropout_rate > 0
+    backend, scores = make_backend(model.train(training)), []
+    for _ in range(2):
+        with backend.evaluating():
+            assert not torch.is_grad_enabled()
+            encoded = backend.encode(tokenizer(NOTES).input_ids)
+        scores.append(label_log_probabilities(backend, encoded, [labels] * len(NOTES)))
+        assert model.training is training
+    assert all(torch.equal(first, second) for first, second in zip(*scores, strict=True))
     with pytest.raises(ValueError, match="exactly one of input_ids"), backend.evaluating():
         model()
     assert model.training is training
-
-
-def test_the_label_decode_has_no_dropout(stage2_model: Path) -> None:
-    model, tokenizer = load_pretrained(str(stage2_model))
-    assert model.config.dropout_rate > 0
-    backend, labels = make_backend(model.train()), label_set(NAMES, tokenizer)
-    first, second = (
-        label_log_probabilities(backend, encode(backend, tokenizer(NOTES).input_ids), [labels] * len(NOTES))
-        for _ in range(2)
-    )
-    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
 def test_a_decision_does_not_depend_on_the_rows_beside_it_nor_on_their_order(stage2_model: Path) -> None:
@@ -175,34 +152,36 @@ def test_a_trained_model_s_label_is_found_in_few_passes_of_the_decoder(
     assert sum(right) / len(right) > 0.9
     assert {label.name for label in best} == set(DECLARED.names)
 
-    inputs_of_calls: list[int] = []
-    logits = backend.logits
-
-    def counted(encoded: Any, inputs: Any, *rest: Any) -> Any:
-        inputs_of_calls.append(len(inputs))
-        return logits(encoded, inputs, *rest)
-
-    monkeypatch.setattr(backend, "logits", counted)
+    calls = count_inputs(backend, monkeypatch)
     sure = [row for row, label in enumerate(best) if label.log_probability > -0.5]
     assert len(sure) > 20
     with backend.evaluating():
         most_probable_labels(backend, backend.encode([prompts[row] for row in sure]), [DECLARED] * len(sure))
     # The labels part after 0, 1 and 2 tokens: a pass for each, and one to the end of what is left.
-    assert len(inputs_of_calls) <= 4
-    assert inputs_of_calls == sorted(inputs_of_calls, reverse=True), "a row that is decided is not asked again"
+    assert len(calls) <= 4
+    assert calls == sorted(calls, reverse=True), "a row that is decided is not asked again"
+
+
+def count_inputs(backend: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of decoder inputs of each later pass."""
+    calls: list[int] = []
+    logits = backend.logits
+    monkeypatch.setattr(
+        backend, "logits", lambda encoded, inputs, *rest: calls.append(len(inputs)) or logits(encoded, inputs, *rest)
+    )
+    return calls
 
 
 @pytest.mark.parametrize("backend_type", BACKENDS)
 def test_a_single_label_costs_one_pass(
     backend_type: type[Seq2SeqBackend[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend, calls = backend_type(tiny_t5()), []
-    logits = backend.logits
-    monkeypatch.setattr(backend, "logits", lambda *arguments: calls.append(1) or logits(*arguments))
+    backend = backend_type(tiny_t5())
+    calls = count_inputs(backend, monkeypatch)
     sets = [random_labels(1, seed=seed) for seed in range(5)]
     best = most_probable_labels(backend, backend.encode(random_rows(5, 9, seed=1)), sets)
     assert [label.name for label in best] == ["label 0"] * 5
-    assert len(calls) == 1
+    assert calls == [5]
 
 
 @pytest.mark.parametrize("backend_type", BACKENDS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -64,34 +66,25 @@ def test_attention_over_rows_end_to_end_is_that_of_each_row(lengths: list[tuple[
     torch.testing.assert_close(ours, plain_attention(query, key, value, bias, spans))
 
 
-@pytest.mark.parametrize("drop", [0.0, 0.4])
-@pytest.mark.parametrize("of_rows", [[1], [3, 1, 4], [5, 5], [2, 7, 6, 1]])
-def test_the_gradient_of_self_attention_is_that_of_finite_differences(of_rows: list[int], drop: float) -> None:
-    groups = group_spans(self_spans(of_rows), HEADS, CPU)
-    inputs = [doubles(sum(of_rows), HEADS * SIZE, seed=seed).requires_grad_() for seed in range(3)]
-    longest = max(of_rows)
-    bias = doubles(HEADS, longest, longest, seed=3).requires_grad_()
-
-    def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        torch.manual_seed(5)
-        return packed_attention(query, key, value, causal(bias), groups, num_heads=HEADS, drop=drop)
-
-    assert torch.autograd.gradcheck(attend, (*inputs, bias))
+# Rows that attend to themselves, and to some of the other rows: without a bias, since no query is hidden.
+OTHERS = [Span((0, 3), (0, 4)), Span((3, 4), (6, 12))]
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.4])
-def test_the_gradient_of_attention_over_some_of_the_other_rows_is_that_of_finite_differences(drop: float) -> None:
-    keys = row_ranges([4, 2, 6])
-    spans = [Span((0, 3), keys[0]), Span((3, 4), keys[2])]
-    query = doubles(4, HEADS * SIZE, seed=0).requires_grad_()
-    key, value = (doubles(12, HEADS * SIZE, seed=seed).requires_grad_() for seed in (1, 2))
+@pytest.mark.parametrize("spans", [*map(self_spans, ([1], [3, 1, 4], [5, 5], [2, 7, 6, 1])), OTHERS])
+def test_the_gradient_of_attention_is_that_of_finite_differences(spans: list[Span], drop: float) -> None:
+    groups = group_spans(spans, HEADS, CPU)
+    num_queries, num_keys = spans[-1].query[1], spans[-1].key[1]
+    inputs = [doubles(rows, HEADS * SIZE, seed=seed) for seed, rows in enumerate((num_queries, num_keys, num_keys))]
+    if spans is not OTHERS:
+        inputs.append(doubles(HEADS, num_queries, num_queries, seed=3))
 
-    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
         torch.manual_seed(5)
-        groups = group_spans(spans, HEADS, CPU)
-        return packed_attention(query, key, value, None, groups, num_heads=HEADS, drop=drop)
+        mask = None if bias is None else causal(bias)
+        return packed_attention(query, key, value, mask, groups, num_heads=HEADS, drop=drop)
 
-    assert torch.autograd.gradcheck(attend, (query, key, value))
+    assert torch.autograd.gradcheck(attend, [tensor.requires_grad_() for tensor in inputs])
 
 
 def test_rows_of_very_unequal_length_are_each_attended_to_once() -> None:
@@ -133,35 +126,28 @@ def test_a_second_way_back_through_the_cross_entropy_is_refused_and_not_wrong() 
         total.backward()
 
 
+def mask_of(*shape: int, drop: float, seed: int = 0) -> Tensor:
+    torch.manual_seed(seed)
+    return drop_mask(torch.Size(shape), drop, CPU)
+
+
 @pytest.mark.parametrize("drop", [0.001, 0.1, 0.5, 0.9])
-def test_the_share_of_dropped_elements_is_the_wanted_one(drop: float) -> None:
-    torch.manual_seed(0)
+def test_the_share_of_dropped_elements_is_the_wanted_one_at_each_place_of_a_random_number(drop: float) -> None:
     # No multiple of four: a number of 64 bits serves four elements.
-    shapes = [torch.Size((1001,)), torch.Size((37, 101, 11)), torch.Size((1, 2))]
-    masks = [drop_mask(shape, drop, CPU) for shape in shapes]
-    assert [mask.shape for mask in masks] == shapes
-    flat = torch.cat([mask.flatten() for mask in masks])
-    assert binomtest(int(flat.sum()), len(flat), drop).pvalue > 0.001
-    for place in range(4):
-        quarter = masks[1].flatten()[place::4]
-        assert binomtest(int(quarter.sum()), len(quarter), drop).pvalue > 0.0001
+    for shape in ((1001,), (37, 101, 11), (1, 2)):
+        mask = mask_of(*shape, drop=drop)
+        assert mask.shape == shape
+        for part in (mask.flatten(), *(mask.flatten()[place::4] for place in range(4) if len(shape) == 3)):
+            assert binomtest(int(part.sum()), len(part), drop).pvalue > 0.0001
 
 
-def test_what_is_dropped_at_one_place_says_nothing_of_the_next() -> None:
-    torch.manual_seed(1)
-    mask = drop_mask(torch.Size((40_000,)), 0.5, CPU)
+def test_dropped_places_are_independent_and_follow_torch_s_own_generator() -> None:
+    mask = mask_of(40_000, drop=0.5, seed=1)
     for distance in (1, 2, 3, 4):
         both = int((mask[:-distance] & mask[distance:]).sum())
         assert binomtest(both, len(mask) - distance, 0.25).pvalue > 0.0001
-
-
-def test_the_mask_follows_torch_s_own_generator() -> None:
-    masks = []
-    for seed in (3, 3, 4):
-        torch.manual_seed(seed)
-        masks.append(drop_mask(torch.Size((500,)), 0.3, CPU))
-    assert torch.equal(masks[0], masks[1])
-    assert not torch.equal(masks[0], masks[2])
+    assert torch.equal(mask, mask_of(40_000, drop=0.5, seed=1))
+    assert not torch.equal(mask, mask_of(40_000, drop=0.5, seed=2))
 
 
 def test_what_is_kept_is_scaled_and_has_the_gradient_of_the_scale() -> None:
@@ -182,9 +168,7 @@ def test_attention_with_dropout_is_the_one_without_on_average() -> None:
     groups = group_spans(self_spans(of_rows), HEADS, CPU)
     query, key, value = (doubles(7, HEADS * SIZE, seed=seed) for seed in range(3))
     torch.manual_seed(0)
-    draws = torch.stack(
-        [packed_attention(query, key, value, None, groups, num_heads=HEADS, drop=drop) for _ in range(3_000)]
-    )
-    expected = packed_attention(query, key, value, None, groups, num_heads=HEADS, drop=0.0)
+    attend = partial(packed_attention, query, key, value, None, groups, num_heads=HEADS)
+    draws, expected = torch.stack([attend(drop=drop) for _ in range(3_000)]), attend(drop=0.0)
     errors = (draws.mean(dim=0) - expected).abs() / (draws.std(dim=0) / len(draws) ** 0.5)
     assert errors.max().item() < 5.0

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import transformers as families
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from r2d.config.model import ModelConfig
 from r2d.modeling.backends.backend import Task
@@ -60,12 +61,10 @@ def learn(model: Any, batches: Iterable[tuple[Sequence[Any], Sequence[Any]]], *,
     return model.eval()
 
 
-def padded_inputs(rows: Sequence[Sequence[int]], pad_id: int = 0) -> dict[str, Tensor]:
-    """`input_ids` and `attention_mask`, both [rows, longest]."""
-    longest = max(map(len, rows))
-    ids = torch.tensor([[*row, *[pad_id] * (longest - len(row))] for row in rows])
-    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
-    return {"input_ids": ids, "attention_mask": mask}
+def padded_inputs(rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+    """`input_ids` and `attention_mask`, both [rows, longest]; 0 pads."""
+    ids, ones = ([torch.tensor(row) for row in rows], [torch.ones(len(row), dtype=torch.long) for row in rows])
+    return {"input_ids": pad_sequence(ids, batch_first=True), "attention_mask": pad_sequence(ones, batch_first=True)}
 
 
 ModelAndTokenizer = tuple[Any, Any]

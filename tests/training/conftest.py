@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 
 from r2d.config.training import MethodConfig, Stage1Config, Stage2Config
 from r2d.training.data import Batch
-from r2d.training.schedules import Stage2Schedule
+from r2d.training.methods import Stage2Schedule
 from r2d.training.stage2 import Stage2Trainer, prepare_stage2
 from r2d.training.work import StageResult, StageWork
 from tests.conftest import TOY_MODEL, changed, toy_work
@@ -95,3 +96,17 @@ def token_losses(model: Any, tokenizer: Any, prompt: str, target: str) -> list[f
             logits = model(input_ids=prompt_ids, decoder_input_ids=before).logits[0, -1]
         losses.append(float(-torch.log_softmax(logits, dim=-1)[token]))
     return losses
+
+
+def slow_losses(
+    trainer: Stage2Trainer, batch: Batch, prompt: str, labels: Sequence[str] | None = None
+) -> tuple[float, float]:
+    """Label and rationale loss of a batch by `token_losses`; the rationale prompts hold `labels`, by default gold."""
+    model, tokenizer = trainer.model.eval(), trainer.prompts.tokenizer
+    label_losses, rationale_losses = [], []
+    for row, label in zip(batch.rows, labels or batch["gold_label"], strict=True):
+        label_losses += token_losses(model, tokenizer, f"predict: {row['text']}", row["gold_label"])
+        if row["gold_rationale"]:
+            text = prompt.format(label=label, text=row["text"])
+            rationale_losses += token_losses(model, tokenizer, text, row["gold_rationale"])
+    return fmean(label_losses), fmean(rationale_losses)

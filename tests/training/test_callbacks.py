@@ -17,7 +17,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import TrainerCallback
+from transformers import TrainerControl
 
 from r2d.config.training import MethodConfig, Stage2Config
 from r2d.errors import TrainingError
@@ -38,25 +38,21 @@ def spoilt_run(
     work: StageWork[Stage2Config], change: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[str, list[str]]:
     """Change the weights so that step `STEP` is the first to see it: the error, and the ids of the rows of the step."""
-    ids: list[tuple[int, list[str]]] = []
+    ids: list[str] = []
     original = StageTrainer.compute_loss
 
-    class ChangeWeights(TrainerCallback):
-        def on_step_begin(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> None:
-            if state.global_step + 1 >= STEP:
-                with torch.no_grad():
-                    change(model)
-
     def compute_loss(self: StageTrainer, model: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
-        if not ids:
-            self.add_callback(ChangeWeights())
-        ids.append((self.state.global_step + 1, inputs["batch"]["id"]))
+        step = self.state.global_step + 1
+        if step >= STEP:
+            with torch.no_grad():
+                change(model)
+        ids.extend(inputs["batch"]["id"] if step == STEP else [])
         return original(self, model, inputs, *rest, **named)
 
     monkeypatch.setattr(StageTrainer, "compute_loss", compute_loss)
     with pytest.raises(TrainingError) as raised:
         train_stage2(work)
-    return str(raised.value), [row for step, rows in ids if step == STEP for row in rows]
+    return str(raised.value), ids
 
 
 @pytest.mark.parametrize("parts", [1, 2])
@@ -78,8 +74,7 @@ def test_an_exploding_loss_stops_training_with_its_size(
     work: StageWork[Stage2Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     message, _ = spoilt_run(work, lambda model: model.lm_head.weight.normal_(0, 1000), monkeypatch)
-    last = STEP + 4
-    assert f"at step {last} is the last of 5 in a row above 10 times the median" in message
+    assert f"at step {STEP + 4} is the last of 5 in a row above 10 times the median" in message
     assert "raise max_loss_growth" in message
 
 
@@ -90,11 +85,10 @@ def step(
     """An optimiser step of micro-batches with these losses, as the Trainer reports it."""
     for part, loss in enumerate(losses):
         guard.add(torch.tensor(loss), {"id": [f"{number}-{part}-a", f"{number}-{part}-b"]})  # type: ignore[arg-type]
-    nothing = dict.fromkeys(("should_log", "should_save", "should_evaluate", "should_training_stop"), False)
     arguments = SimpleNamespace(
         device=torch.device(device), output_dir=str(output_dir), learning_rate=1e-3, max_grad_norm=1.0, bf16=False
     )
-    guard.on_step_end(arguments, SimpleNamespace(global_step=number), SimpleNamespace(**nothing | control), model=model)
+    guard.on_step_end(arguments, SimpleNamespace(global_step=number), TrainerControl(**control), model=model)
 
 
 def test_weights_that_are_no_numbers_are_never_written_to_a_checkpoint(tmp_path: Path) -> None:
@@ -164,13 +158,10 @@ def test_out_of_memory_names_what_to_change_in_order_with_present_values(
     lines = str(raised.value).splitlines()
     assert lines[0].startswith("stage 2: out of memory on ")
     assert "with 8 rows at once" in lines[0]
-    assert [line.split()[1] for line in lines[1:-1]] == [
-        "stage2.gradient_accumulation_steps",
-        "stage2.activation_checkpointing:",
-        "model.max_input_tokens",
-        "model.max_rationale_tokens",
-        "a",
-    ]
+    assert " ".join(line.split()[1] for line in lines[1:-1]) == (
+        "stage2.gradient_accumulation_steps stage2.activation_checkpointing: model.max_input_tokens "
+        "model.max_rationale_tokens a"
+    )
     assert "from 1 to 2, or stage2.auto_batch: true" in lines[1]
     assert "batch_size stays 8" in lines[1]
 
@@ -200,7 +191,7 @@ def test_auto_batch_gives_up_where_not_even_one_row_fits(
     assert "with 1 row at once" in str(raised.value)
 
 
-def test_what_torch_says_on_a_cpu_is_known() -> None:
+def test_what_torch_raises_on_a_cpu_is_known() -> None:
     with pytest.raises(RuntimeError) as raised:
         torch.empty(1 << 60)
     assert is_out_of_memory(raised.value)

@@ -13,14 +13,18 @@ from r2d.training.data import LengthGroupedSampler, collate
 from r2d.training.stage2 import Stage2Trainer
 from tests.training.conftest import fix_schedule, token_losses
 
+CLASSES = np.array([0] * 900 + [1] * 90 + [2] * 10)
+BALANCED = [1 / np.sum(label == CLASSES) for label in CLASSES]
 
-def order_of(num_rows: int, batch_size: int, num_batches: int, seed: int = 0) -> list[int]:
+
+def order_of(num_rows: int, num_batches: int, batch_size: int = 16, seed: int = 0, weights: Any = None) -> list[int]:
     lengths = np.random.default_rng(1).integers(5, 500, num_rows)
-    return list(LengthGroupedSampler(lengths, batch_size=batch_size, num_batches=num_batches, seed=seed))
+    sampler = LengthGroupedSampler(lengths, batch_size=batch_size, num_batches=num_batches, seed=seed, weights=weights)
+    return list(sampler)
 
 
 def test_every_epoch_shows_every_row_once_but_for_the_rest_of_a_batch() -> None:
-    order = order_of(num_rows=103, batch_size=8, num_batches=26)
+    order = order_of(103, num_batches=26, batch_size=8)
     assert len(order) == 26 * 8
     counts = Counter(order)
     assert len(counts) == 103
@@ -28,24 +32,11 @@ def test_every_epoch_shows_every_row_once_but_for_the_rest_of_a_batch() -> None:
     assert sum(count != 2 for count in counts.values()) <= 16
 
 
-CLASSES = np.array([0] * 900 + [1] * 90 + [2] * 10)
-BALANCED = [1 / np.sum(label == CLASSES) for label in CLASSES]
-
-
-def balanced_order(num_batches: int = 400, seed: int = 3) -> list[int]:
-    lengths = np.random.default_rng(1).integers(5, 500, len(CLASSES))
-    sampler = LengthGroupedSampler(lengths, batch_size=16, num_batches=num_batches, seed=seed, weights=BALANCED)
-    return list(sampler)
-
-
-@pytest.mark.parametrize(
-    "order", [lambda num, seed: order_of(103, 16, num, seed), balanced_order], ids=["by epochs", "by weights"]
-)
-def test_an_order_depends_on_the_seed_alone_and_a_shorter_run_saw_its_beginning(
-    order: Callable[[int, int], list[int]],
-) -> None:
-    assert order(40, 1) == order(40, 1) != order(40, 2)
-    assert order(11, 1) == order(40, 1)[: 16 * 11]
+@pytest.mark.parametrize("weights", [None, BALANCED], ids=["by epochs", "by weights"])
+def test_an_order_depends_on_the_seed_alone_and_a_shorter_run_saw_its_beginning(weights: Any) -> None:
+    order = order_of(1000, 40, seed=1, weights=weights)
+    assert order == order_of(1000, 40, seed=1, weights=weights) != order_of(1000, 40, seed=2, weights=weights)
+    assert order_of(1000, 11, seed=1, weights=weights) == order[: 16 * 11]
 
 
 def test_batches_hold_rows_of_similar_length() -> None:
@@ -57,11 +48,11 @@ def test_batches_hold_rows_of_similar_length() -> None:
 
 
 def test_fewer_rows_than_a_batch_still_fill_batches() -> None:
-    assert Counter(order_of(num_rows=3, batch_size=8, num_batches=3)) == {0: 8, 1: 8, 2: 8}
+    assert Counter(order_of(3, num_batches=3, batch_size=8)) == {0: 8, 1: 8, 2: 8}
 
 
 def test_by_weights_every_class_is_drawn_equally_often_and_every_row_of_a_class_too() -> None:
-    order = balanced_order()
+    order = order_of(1000, 400, seed=3, weights=BALANCED)
     assert chisquare(np.bincount(CLASSES[order], minlength=3)).pvalue > 0.001
     rarest = [row for row in order if CLASSES[row] == 2]
     assert chisquare(np.bincount(np.array(rarest) - 990, minlength=10)).pvalue > 0.001

@@ -56,18 +56,15 @@ def two_ranks(two_processes: Any, tmp_path_factory: pytest.TempPathFactory) -> S
 
 
 def assert_same_training(ours: StageResult, theirs: StageResult) -> None:
-    assert (ours.selected_step, ours.metric, ours.stopped_at_step) == (
-        theirs.selected_step, theirs.metric, theirs.stopped_at_step,
-    )  # fmt: skip
+    for name in ("selected_step", "metric", "stopped_at_step"):
+        assert getattr(ours, name) == getattr(theirs, name)
     assert ours.best_value == pytest.approx(theirs.best_value, abs=LOSS_ATOL)
     for mine, other in zip(ours.history, theirs.history, strict=True):
         assert mine.keys() == other.keys()
         for name in mine:
             if name in SAME_METRICS or name.startswith("eval_"):
                 assert mine[name] == pytest.approx(other[name], abs=LOSS_ATOL), (mine["step"], name)
-    weights = weights_of(ours)
-    for name, other_weight in weights_of(theirs).items():
-        torch.testing.assert_close(weights[name], other_weight, rtol=0.0, atol=WEIGHTS_ATOL)
+    torch.testing.assert_close(weights_of(ours), weights_of(theirs), rtol=0.0, atol=WEIGHTS_ATOL)
 
 
 @pytest.mark.slow
@@ -95,10 +92,7 @@ def test_the_first_rank_alone_writes_the_model_and_all_are_given_the_same_result
     assert "save_weights" in first["written"]
     assert first["written"][-1] == "finish_model_folder"
     assert second["written"] == []
-    times = ("training_seconds", "num_examples_per_second")
-    first, second = (
-        {name: value for name, value in report["summary"].items() if name not in times} for report in two_ranks.reports
-    )
+    first, second = ({k: v for k, v in report["summary"].items() if "second" not in k} for report in two_ranks.reports)
     assert first == second
     names = {path.name for path in two_ranks.work_dir.iterdir()}
     assert names == {"best", "work", "report-of-rank-0.json", "report-of-rank-1.json"}
@@ -119,9 +113,7 @@ def test_two_processes_killed_after_a_checkpoint_end_with_the_bits_of_a_run_neve
     monkeypatch.delenv("KILL_AT_STEP")
     resumed = train_stage2(ranks_work(tmp_path))
     assert_same_weights(resumed, two_ranks.result)
-    ours, theirs = (
-        [record for record in result.history if "eval_loss" in record] for result in (resumed, two_ranks.result)
-    )
+    ours, theirs = ([row for row in result.history if "eval_loss" in row] for result in (resumed, two_ranks.result))
     assert ours == theirs
 
 
@@ -162,17 +154,10 @@ def test_a_node_of_several_meets_the_others_at_the_first(tmp_path: Path, monkeyp
     monkeypatch.setenv("R2D_PROCESSES", "1")
     commands: list[list[str]] = []
 
-    class Process:
-        stdout = ()
+    def start(command: list[str], **options: Any) -> SimpleNamespace:
+        commands.append(command)
+        return SimpleNamespace(stdout=(), terminate=lambda: None, wait=lambda: 0)
 
-        def __init__(self, command: list[str], **options: Any) -> None:
-            commands.append(command)
-
-        def terminate(self) -> None: ...
-
-        def wait(self) -> int:
-            return 0
-
-    monkeypatch.setattr(distributed.subprocess, "Popen", Process)
+    monkeypatch.setattr(distributed.subprocess, "Popen", start)
     start_ranks(tmp_path, node=Node(rank=1, count=2, main_address="first.invalid", main_port=29500))
     assert {"--nnodes=2", "--node-rank=1", "--master-addr=first.invalid", "--master-port=29500"} <= set(commands[0])

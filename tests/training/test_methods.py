@@ -1,29 +1,99 @@
-"""The methods of the papers: each loss against a slow computation of its own, and what each leaves alone."""
+"""The methods of the papers: schedules and draws, each loss against a slow computation, what each leaves alone."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from statistics import fmean
 from typing import Any, get_args
 
-import pyarrow as pa
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kstest
 from torch.nn.functional import cross_entropy
 
 from r2d.config.loading import parse_config
 from r2d.config.training import MethodConfig, MethodName, Stage2Config
-from r2d.data.examples import split_of
 from r2d.errors import ConfigError
 from r2d.modeling.predictor import Predictor
-from r2d.training.methods import METHODS, R2DC, TwoTaskModel, gumbel_noise, make_method
+from r2d.training.methods import (
+    METHODS,
+    R2DC,
+    Stage2Schedule,
+    TwoTaskModel,
+    gumbel_noise,
+    make_method,
+    uniform_draw,
+)
 from r2d.training.stage2 import Stage2Trainer, train_stage2
 from r2d.training.work import StageWork
 from tests.config.test_config import demo
-from tests.training.conftest import first_rows, fix_schedule, token_counts, token_losses
+from tests.conftest import changed
+from tests.training.conftest import first_rows, fix_schedule, slow_losses, token_counts
 
 Make = Callable[..., Stage2Trainer]
+GIVEN_LABEL = "given label: {label}, explain: {text}"
+PAPER = Stage2Schedule(Stage2Config(), MethodConfig())  # T = 30,000, T_w = 1,500, sampling over 18,000
+
+
+@pytest.mark.parametrize(
+    ("step", "alpha", "pi"),
+    [(0, 0.0, 0.0), (750, 0.35, 0.0), (1_499, 0.7 * 1_499 / 1_500, 0.0), (1_500, 0.7, 0.0), (10_500, 0.7, 0.5),
+     (1_500 + 16_200, 0.7, 0.9), (19_500, 0.7, 0.9), (29_999, 0.7, 0.9)],
+)  # fmt: skip
+def test_alpha_rises_over_the_warm_up_and_pi_after_it_to_its_cap(step: int, alpha: float, pi: float) -> None:
+    assert (PAPER.alpha_at(step), PAPER.pi_at(step)) == pytest.approx((alpha, pi))
+
+
+def test_without_a_warm_up_alpha_has_its_full_weight_from_the_first_step() -> None:
+    schedule = Stage2Schedule(Stage2Config(warmup_fraction=0.0), MethodConfig())
+    assert (schedule.alpha_at(0), schedule.pi_at(0)) == (0.7, 0.0)
+
+
+@given(st.integers(0, 29_999), st.floats(0, 1), st.floats(0.01, 1), st.floats(0, 1))
+def test_both_schedules_never_fall_and_stay_in_bounds(step: int, warmup: float, sampling: float, cap: float) -> None:
+    config = Stage2Config(warmup_fraction=warmup, sampling_fraction=sampling, max_predicted_label_fraction=cap)
+    schedule = Stage2Schedule(config, MethodConfig())
+    assert 0 <= schedule.alpha_at(step) <= schedule.alpha_at(step + 1) <= 0.7 + 1e-12
+    assert 0 <= schedule.pi_at(step) <= schedule.pi_at(step + 1) <= cap
+
+
+@pytest.mark.parametrize("name", get_args(MethodName))
+def test_each_method_has_the_published_alpha_and_waits_for_its_schedule_before_it_selects(name: Any) -> None:
+    schedule = Stage2Schedule(Stage2Config(), MethodConfig(name=name))
+    assert schedule.alpha == (0.5 if name == "dss" else 0.7)
+    assert Stage2Schedule(Stage2Config(alpha=0.25), schedule.method).alpha == 0.25
+    if name in ("sft", "dss"):
+        assert schedule.armed_from_step == 0.0
+        assert schedule.alpha_at(0) == schedule.alpha_at(29_999) == schedule.alpha
+    else:
+        assert schedule.armed_from_step == pytest.approx(0.65 * 30_000), "after warm-up and sampling phase"
+    samples = any(schedule.pi_at(step) for step in range(0, 30_000, 500))
+    assert samples == (name in ("r2d", "r2d_c", "stage2_only"))
+
+
+def test_a_draw_is_uniform_and_depends_on_seed_step_and_example() -> None:
+    draws = [uniform_draw(42, step, f"row-{row}") for step in range(100) for row in range(100)]
+    assert kstest(draws, "uniform").pvalue > 0.001
+    assert uniform_draw(1, 2, "a") == uniform_draw(1, 2, "a")
+    assert len({uniform_draw(*key) for key in ((1, 2, "a"), (2, 2, "a"), (1, 3, "a"), (1, 2, "b"))}) == 4
+
+
+def test_the_share_of_own_labels_in_a_run_follows_pi(work: StageWork[Stage2Config]) -> None:
+    work = changed(work, max_steps=30, eval_every_steps=15, batch_size=24)
+    schedule = Stage2Schedule(work.config, MethodConfig())
+    shares = [record["predicted_label_fraction"] for record in train_stage2(work).history if "pi" in record]
+    assert len(shares) == 3
+    for number, share in enumerate(shares):
+        # A record is the mean of the ten steps before it, which are counted from 0.
+        pi = np.array([schedule.pi_at(step) for step in range(10 * number, 10 * number + 10)])
+        standard_error = np.sqrt((pi * (1 - pi)).sum() * 24) / 240
+        assert abs(share - pi.mean()) < 4 * standard_error
+    assert shares == sorted(shares)
 
 
 def loss_at(trainer: Stage2Trainer, step: int = 0) -> torch.Tensor:
@@ -34,55 +104,38 @@ def loss_at(trainer: Stage2Trainer, step: int = 0) -> torch.Tensor:
     return trainer.batch_loss(batch, token_counts(trainer, batch))
 
 
-def mean(losses: list[float]) -> float:
-    return sum(losses) / len(losses)
-
-
-def slow_losses(trainer: Stage2Trainer, examples: pa.Table, prompt: str) -> tuple[float, float]:
-    """Label and rationale loss of the first nine rows, one forward pass a token."""
-    model, tokenizer = trainer.model.eval(), trainer.prompts.tokenizer
-    label_losses, rationale_losses = [], []
-    for row in split_of(examples, "train").slice(0, 9).to_pylist():
-        label_losses += token_losses(model, tokenizer, f"predict: {row['text']}", row["label"])
-        if row["rationale"]:
-            rationale_losses += token_losses(model, tokenizer, prompt.format(**row), row["rationale"])
-    return mean(label_losses), mean(rationale_losses)
-
-
 def test_there_is_a_method_for_every_name_of_the_schema() -> None:
     assert set(METHODS) == set(get_args(MethodName))
 
 
-def test_sft_learns_the_label_alone(make_trainer: Make, examples: pa.Table) -> None:
+def test_sft_learns_the_label_alone(make_trainer: Make) -> None:
     trainer = make_trainer(MethodConfig(name="sft"))
-    label_loss, _ = slow_losses(trainer, examples, "explain: {text}")
+    label_loss, _ = slow_losses(trainer, first_rows(trainer, 9), "explain: {text}")
     assert loss_at(trainer).item() == pytest.approx(label_loss, rel=1e-4)
     assert trainer.target_columns == ("label",)
     assert set(trainer.validate()) == {"loss", "label_loss", "accuracy", "macro_f1", "invalid_label_rate"}
 
 
-def test_dss_shows_no_label_in_the_rationale_prompt_and_weighs_by_a_fixed_alpha(
-    make_trainer: Make, examples: pa.Table
-) -> None:
+def test_dss_shows_no_label_in_the_rationale_prompt_and_weighs_by_a_fixed_alpha(make_trainer: Make) -> None:
     trainer = make_trainer(MethodConfig(name="dss"), alpha=0.25)
-    label_loss, rationale_loss = slow_losses(trainer, examples, "explain: {text}")
+    label_loss, rationale_loss = slow_losses(trainer, first_rows(trainer, 9), "explain: {text}")
     for step in (0, 19):
         assert loss_at(trainer, step).item() == pytest.approx(0.25 * label_loss + 0.75 * rationale_loss, rel=1e-4)
 
 
 def test_no_sampling_shows_gold_labels_at_every_step_and_decodes_nothing(
-    make_trainer: Make, examples: pa.Table, monkeypatch: pytest.MonkeyPatch
+    make_trainer: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = make_trainer(MethodConfig(name="no_sampling"))
     monkeypatch.setattr(TwoTaskModel, "decode_labels", None)
-    label_loss, rationale_loss = slow_losses(trainer, examples, "given label: {label}, explain: {text}")
+    label_loss, rationale_loss = slow_losses(trainer, first_rows(trainer, 9), GIVEN_LABEL)
     assert loss_at(trainer, 19).item() == pytest.approx(0.7 * label_loss + 0.3 * rationale_loss, rel=1e-4)
 
 
-def test_only_methods_with_a_schedule_wait_before_they_select(make_trainer: Make, stage2_config: Stage2Config) -> None:
-    armed = {name: make_trainer(MethodConfig(name=name)).select.armed_from_step for name in METHODS}
-    waiting = (stage2_config.warmup_fraction + stage2_config.sampling_fraction) * stage2_config.max_steps
-    assert armed == {name: 0.0 if name in ("sft", "dss") else pytest.approx(waiting) for name in METHODS}
+def test_the_trainer_selects_from_the_step_that_the_schedule_says(make_trainer: Make) -> None:
+    for name in METHODS:
+        trainer = make_trainer(MethodConfig(name=name))
+        assert trainer.select.armed_from_step == trainer.method.schedule.armed_from_step
 
 
 def cycle_trainer(make_trainer: Make, monkeypatch: pytest.MonkeyPatch, *, pi: float, weight: float = 1.0) -> Any:
@@ -91,18 +144,19 @@ def cycle_trainer(make_trainer: Make, monkeypatch: pytest.MonkeyPatch, *, pi: fl
 
 
 def test_the_cycle_loss_equals_a_slow_computation_row_by_row(
-    make_trainer: Make, examples: pa.Table, monkeypatch: pytest.MonkeyPatch
+    make_trainer: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = cycle_trainer(make_trainer, monkeypatch, pi=0.0)
-    label_loss, rationale_loss = slow_losses(trainer, examples, "given label: {label}, explain: {text}")
+    batch = first_rows(trainer, 9)
+    label_loss, rationale_loss = slow_losses(trainer, batch, GIVEN_LABEL)
     model, tokenizer = trainer.model, trainer.prompts.tokenizer
     temperature = math.exp(-math.log(2) * 10 / trainer.config.max_steps)
     losses = []
-    for row in split_of(examples, "train").slice(0, 9).to_pylist():
-        if not row["rationale"]:
+    for row in batch.rows:
+        if not row["gold_rationale"]:
             continue
-        prompt = tokenizer(f"given label: {row['label']}, explain: {row['text']}", return_tensors="pt")
-        target = tokenizer(row["rationale"], return_tensors="pt").input_ids
+        prompt = tokenizer(GIVEN_LABEL.format(label=row["gold_label"], text=row["text"]), return_tensors="pt")
+        target = tokenizer(row["gold_rationale"], return_tensors="pt").input_ids
         with torch.no_grad():
             logits = model(**prompt, labels=target).logits[0]
             noise = gumbel_noise(logits.shape, f"{trainer.config.seed}:10:{row['id']}")
@@ -110,10 +164,10 @@ def test_the_cycle_loss_equals_a_slow_computation_row_by_row(
             weight = model.get_input_embeddings().weight
             prefix = weight[tokenizer("predict:", add_special_tokens=False).input_ids]
             embedded = torch.cat([prefix, soft @ weight])[None]
-            label = tokenizer(row["label"], return_tensors="pt").input_ids
+            label = tokenizer(row["gold_label"], return_tensors="pt").input_ids
             logits = model(inputs_embeds=embedded, labels=label).logits[0]
             losses.append(float(cross_entropy(logits, label[0])))
-    expected = 0.5 * label_loss + 0.5 * rationale_loss + mean(losses)
+    expected = 0.5 * label_loss + 0.5 * rationale_loss + fmean(losses)
     assert loss_at(trainer, 10).item() == pytest.approx(expected, rel=1e-4)
 
 

@@ -18,31 +18,32 @@ from tests.conftest import changed
 LOADER = SimpleNamespace(dataset=range(72))
 
 
-class Clock:
-    """A wall clock that stands still until it is moved."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 100.0
-        monkeypatch.setattr(progress.time, "monotonic", lambda: self.now)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A wall clock that stands still until `now` is moved; the plan is not told."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(progress, "plan", lambda *_: "plan")
+    return clock
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     caplog.set_level(logging.INFO, logger="r2d")
     return caplog
 
 
 @pytest.fixture
-def trained(work: StageWork[Stage2Config], told: pytest.LogCaptureFixture) -> StageResult:
+def trained(work: StageWork[Stage2Config], logged: pytest.LogCaptureFixture) -> StageResult:
     return train_stage2(changed(work, gradient_accumulation_steps=2))
 
 
 def test_the_first_line_says_what_is_going_to_happen_and_the_others_how_it_goes(
-    trained: StageResult, told: pytest.LogCaptureFixture
+    trained: StageResult, logged: pytest.LogCaptureFixture
 ) -> None:
-    said = [record.getMessage() for record in told.get_records("setup")]
-    lines = [line for line in said if line.startswith("stage 2: ")]
+    messages = [record.getMessage() for record in logged.get_records("setup")]
+    lines = [line for line in messages if line.startswith("stage 2: ")]
     assert re.fullmatch(
         r"stage 2: [\d,]+ parameters, 72 training rows, at most 20 steps of 8 rows in 2 parts \(2\.2 epochs\), "
         r"evaluation every 4 steps, fp32 on cpu",
@@ -68,14 +69,10 @@ def test_speed_and_accuracy_of_the_decodes_stand_in_the_history(trained: StageRe
     assert 160 / summary["num_examples_per_second"] < summary["training_seconds"]
 
 
-def test_time_left_counts_the_evaluations_to_come(
-    monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
-) -> None:
-    clock = Clock(monkeypatch)
+def test_time_left_counts_the_evaluations_to_come(clock: SimpleNamespace, logged: pytest.LogCaptureFixture) -> None:
     shown = Progress("stage 2", None)
     state = SimpleNamespace(global_step=0, max_steps=40, log_history=[], is_world_process_zero=True)
     arguments = SimpleNamespace(world_size=1, eval_steps=10, save_steps=1000)
-    monkeypatch.setattr(progress, "plan", lambda *_: "plan")
     control = SimpleNamespace(should_evaluate=False, should_save=False)
     shown.on_train_begin(arguments, state, control, model=None, train_dataloader=LOADER)
 
@@ -93,7 +90,7 @@ def test_time_left_counts_the_evaluations_to_come(
             if control.should_evaluate:
                 clock.now += 30
                 shown.on_evaluate(arguments, state, control)
-        return told.records[-1].getMessage()
+        return logged.records[-1].getMessage()
 
     assert train_to(5).endswith("4 rows/s, 0 target tokens/s, at most 0:35 and 4 evaluations left")
     assert train_to(15).endswith("4 rows/s, 0 target tokens/s, at most 1:55 left"), "25 steps, 3 evaluations"
@@ -102,9 +99,7 @@ def test_time_left_counts_the_evaluations_to_come(
     assert shown.training_seconds == pytest.approx(39 + 3 * 30)
 
 
-def test_times_are_summed_over_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    monkeypatch.setattr(progress, "plan", lambda *_: "plan")
+def test_times_are_summed_over_sessions(clock: SimpleNamespace) -> None:
     kept = {"training_seconds": 50.0, "step_seconds": 20.0, "num_examples": 80.0}
     resumed = Progress("stage 2", None)
     state = SimpleNamespace(global_step=20, max_steps=40, stateful_callbacks={"Progress": {"attributes": kept}})

@@ -38,12 +38,13 @@ class KillableRun:
 
     def kill(self, when: int | str, by: signal.Signals = signal.SIGKILL) -> str:
         """Kill it at a step, or as soon as a file is there; the output of the process."""
-        command = ["python", "-m", "tests.training.killed_run", self.stage, str(self.start), str(self.work_dir)]
-        command += [str(when), self.method, str(self.lora_rank), by.name]
+        arguments = (self.stage, self.start, self.work_dir, self.method, self.lora_rank, when, by.name)
+        command = ["python", "-m", "tests.training.killed_run", *map(str, arguments)]
         finished = warm.run(command, cwd=ROOT, environment=os.environ | {"PYTHONPATH": str(ROOT)})
         assert finished.returncode == (-by if by is signal.SIGKILL else 128 + by), finished.stderr[-2000:]
         return finished.stdout
 
+    @property
     def checkpoint(self) -> Path:
         """The newest complete one."""
         checkpoint = latest_complete_checkpoint(self.work_dir / "checkpoints")
@@ -53,30 +54,22 @@ class KillableRun:
     def train(self, **config: Any) -> StageResult:
         """Train to the end, with other values in the config."""
         changed = STAGE2.model_copy(update=config) if config else None
-        return train(
-            self.stage, str(self.start), self.work_dir, method=self.method, lora_rank=self.lora_rank, config=changed
-        )
+        return train(self.stage, str(self.start), self.work_dir, self.method, self.lora_rank, config=changed)
 
     def assert_ends_as_if_undisturbed(self) -> None:
         resumed, expected = self.train(), self.undisturbed(self.stage, self.method, self.lora_rank)
         assert resumed.training_seconds > 0
-        summaries, evaluations = [], []
-        for result in (resumed, expected):
-            summaries.append({name: value for name, value in result.summary().items() if "second" not in name})
-            evaluations.append([record for record in result.history if "eval_loss" in record])
-        assert summaries[0] == summaries[1]
-        assert evaluations[0] == evaluations[1]
+        for part in (
+            lambda result: {name: value for name, value in result.summary().items() if "second" not in name},
+            lambda result: [record for record in result.history if "eval_loss" in record],
+        ):
+            assert part(resumed) == part(expected)
         assert_same_weights(resumed, expected)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(stage1_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., StageResult]:
-    @cache
-    def run(stage: str, method: str, lora_rank: int) -> StageResult:
-        work_dir = tmp_path_factory.mktemp("undisturbed")
-        return train(stage, str(stage1_model), work_dir, method=method, lora_rank=lora_rank)
-
-    return run
+    return cache(lambda stage, *rest: train(stage, str(stage1_model), tmp_path_factory.mktemp("undisturbed"), *rest))
 
 
 @pytest.fixture
@@ -100,7 +93,7 @@ def test_a_run_killed_twice_gives_the_weights_and_the_curve_of_one_never_killed(
     run.kill(first)
     run.kill(second)
     # Only the second kill leaves a later checkpoint: the run went on and did not begin anew.
-    assert first < int(run.checkpoint().name.split("-")[1]) < second
+    assert first < int(run.checkpoint.name.split("-")[1]) < second
     run.assert_ends_as_if_undisturbed()
 
 
@@ -119,8 +112,8 @@ def test_a_run_told_to_end_saves_a_checkpoint_first_and_goes_on_from_it(
     run.stage = stage
     output = run.kill(told_at, by=signal.SIGTERM)
     assert f"stage {stage}: SIGTERM; saves a checkpoint of step {saved} and ends\n" in output
-    assert run.checkpoint().name == f"checkpoint-{saved}"
-    names = {path.name for path in run.checkpoint().iterdir()}
+    assert run.checkpoint.name == f"checkpoint-{saved}"
+    names = {path.name for path in run.checkpoint.iterdir()}
     assert {"model.safetensors", "tokenizer.json", "reason2decide.json", "trainer_state.json"} <= names
     run.assert_ends_as_if_undisturbed()
 
@@ -129,8 +122,8 @@ def test_two_processes_told_to_end_save_a_checkpoint_of_both(run: KillableRun, m
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("R2D_PROCESSES", "2")
     output = run.kill(3, by=signal.SIGTERM)
-    assert f"SIGTERM; saves a checkpoint of step {run.checkpoint().name.split('-')[1]} and ends" in output
-    assert {"rng_state_0.pth", "rng_state_1.pth"} <= {path.name for path in run.checkpoint().iterdir()}
+    assert f"SIGTERM; saves a checkpoint of step {run.checkpoint.name.split('-')[1]} and ends" in output
+    assert {"rng_state_0.pth", "rng_state_1.pth"} <= {path.name for path in run.checkpoint.iterdir()}
 
 
 @pytest.mark.parametrize("written", ["model.safetensors", "optimizer.pt", "trainer_state.json", COMPLETE_MARKER])
@@ -160,7 +153,7 @@ def killed(run: KillableRun, killed_folder: Path) -> KillableRun:
 def test_a_checkpoint_whose_writing_was_cut_off_is_skipped_with_a_warning(
     killed: KillableRun, caplog: pytest.LogCaptureFixture
 ) -> None:
-    newest = killed.checkpoint()
+    newest = killed.checkpoint
     (newest / COMPLETE_MARKER).unlink()
     (newest / "model.safetensors").write_bytes(b"cut off")
     killed.assert_ends_as_if_undisturbed()

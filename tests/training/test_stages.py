@@ -5,55 +5,29 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
 import torch
 
+from r2d.config.data import ColumnsConfig, DataConfig, LabelsConfig
+from r2d.config.evaluation import EvaluationConfig
 from r2d.config.model import LoraConfig
 from r2d.config.training import Stage1Config, Stage2Config
-from r2d.data.examples import split_of
+from r2d.data.examples import EXAMPLES_SCHEMA, split_of
 from r2d.errors import TrainingError
+from r2d.evaluation.evaluate import evaluate
 from r2d.modeling.backends.backend import Encoded
 from r2d.modeling.decoding import Decoder
 from r2d.modeling.load import load_pretrained
 from r2d.training.data import Batch
-from r2d.training.schedules import uniform_draw
+from r2d.training.methods import uniform_draw
 from r2d.training.stage1 import prepare_stage1, train_stage1
 from r2d.training.stage2 import Stage2Trainer, train_stage2
 from r2d.training.work import StageWork
 from tests.conftest import changed
-from tests.training.conftest import (
-    assert_same_weights,
-    first_rows,
-    fix_schedule,
-    token_counts,
-    token_losses,
-    weights_of,
-)
-
-
-@pytest.mark.parametrize(("alpha", "pi"), [(0.7, 0.0), (0.3, 1.0), (0.0, 1.0), (1.0, 0.0)])
-def test_stage2_loss_equals_a_hand_computation(
-    trainer: Stage2Trainer, monkeypatch: pytest.MonkeyPatch, examples: pa.Table, alpha: float, pi: float
-) -> None:
-    fix_schedule(monkeypatch, alpha=alpha, pi=pi)
-    model, tokenizer = trainer.model.eval(), trainer.prompts.tokenizer
-    batch = first_rows(trainer, 9)
-    predicted = trainer.tasks.decode_labels(batch)
-    assert pi == 0 or predicted != batch["gold_label"], "the draw must change something"
-
-    label_losses, rationale_losses = [], []
-    for row, own_label in zip(split_of(examples, "train").slice(0, 9).to_pylist(), predicted, strict=True):
-        label_losses += token_losses(model, tokenizer, f"predict: {row['text']}", row["label"])
-        label = own_label if pi == 1 else row["label"]
-        if row["rationale"]:
-            prompt = f"given label: {label}, explain: {row['text']}"
-            rationale_losses += token_losses(model, tokenizer, prompt, row["rationale"])
-    label_loss, rationale_loss = (sum(losses) / len(losses) for losses in (label_losses, rationale_losses))
-    loss = trainer.batch_loss(batch, token_counts(trainer, batch))
-    assert loss.item() == pytest.approx(alpha * label_loss + (1 - alpha) * rationale_loss, rel=1e-5)
+from tests.training.conftest import assert_same_weights, first_rows, fix_schedule, token_counts, weights_of
 
 
 def test_micro_batches_add_up_to_the_loss_and_gradient_of_the_whole_batch(
@@ -76,65 +50,72 @@ def test_micro_batches_add_up_to_the_loss_and_gradient_of_the_whole_batch(
     torch.testing.assert_close(parts_gradient, gradient, rtol=1e-4, atol=1e-6)
 
 
-class DecodeSpy:
-    """Records the arguments and results of the label decode of a training step."""
+class Decode(NamedTuple):
+    """A label decode of a training step."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.num_rows: list[int] = []
-        self.from_encoded: list[bool] = []
-        self.training_afterwards: list[bool] = []
-        self.labels: list[list[str]] = []
-        original = Decoder.labels
+    labels: list[str]
+    is_from_encoded: bool
+    trains_afterwards: bool
 
-        def spy(decoder: Decoder, prompts: Any, sets: Any, decoding: Any = None) -> list[str]:
-            self.num_rows.append(len(sets))
-            self.from_encoded.append(isinstance(prompts, Encoded))
-            self.labels.append(original(decoder, prompts, sets, decoding))
-            self.training_afterwards.append(decoder.backend.model.training)
-            return self.labels[-1]
 
-        monkeypatch.setattr(Decoder, "labels", spy)
+@pytest.fixture
+def decodes(monkeypatch: pytest.MonkeyPatch) -> list[Decode]:
+    """Each label decode, as soon as it is done."""
+    done: list[Decode] = []
+    original = Decoder.labels
+
+    def labels(decoder: Decoder, prompts: Any, *rest: Any) -> list[str]:
+        decoded = original(decoder, prompts, *rest)
+        done.append(Decode(decoded, isinstance(prompts, Encoded), decoder.backend.model.training))
+        return decoded
+
+    monkeypatch.setattr(Decoder, "labels", labels)
+    return done
 
 
 def test_only_drawn_examples_are_decoded_in_eval_mode_without_gradient(
-    trainer: Stage2Trainer, monkeypatch: pytest.MonkeyPatch
+    trainer: Stage2Trainer, monkeypatch: pytest.MonkeyPatch, decodes: list[Decode]
 ) -> None:
     fix_schedule(monkeypatch, alpha=0.0, pi=0.5)
-    spy = DecodeSpy(monkeypatch)
     batch = first_rows(trainer, 40)
     trainer.model.train()
     trainer.batch_loss(batch, {"label": 1, "rationale": 1})
-    drawn = [uniform_draw(trainer.config.seed, 0, id_) < 0.5 for id_ in batch["id"]]
-    assert spy.num_rows == [sum(drawn)]
-    assert 0 < sum(drawn) < 40
-    assert spy.training_afterwards == [True], "the training mode must be restored after the decode"
+    num_drawn = sum(uniform_draw(trainer.config.seed, 0, id_) < 0.5 for id_ in batch["id"])
+    assert 0 < num_drawn < 40
+    assert [(len(decode.labels), decode.trains_afterwards) for decode in decodes] == [(num_drawn, True)]
 
 
-@pytest.mark.parametrize("pi", [0.0, 1.0])
-def test_the_gradient_is_that_of_the_losses_alone_and_none_comes_through_the_decoded_label(
-    trainer: Stage2Trainer, monkeypatch: pytest.MonkeyPatch, pi: float
+@pytest.mark.parametrize(("alpha", "pi"), [(0.7, 0.0), (0.3, 1.0), (0.0, 1.0), (1.0, 0.0)])
+def test_loss_and_gradient_are_the_library_s_row_by_row_and_none_comes_through_the_decoded_label(
+    trainer: Stage2Trainer, monkeypatch: pytest.MonkeyPatch, alpha: float, pi: float
 ) -> None:
-    fix_schedule(monkeypatch, alpha=0.3, pi=pi)
+    fix_schedule(monkeypatch, alpha=alpha, pi=pi)
     set_dropout(trainer, 0.0)
     model, tokenizer = trainer.model, trainer.prompts.tokenizer
     batch = first_rows(trainer, 12)
     in_prompt = trainer.tasks.decode_labels(batch) if pi else batch["gold_label"]
+    assert pi == 0 or in_prompt != batch["gold_label"], "the draw must change something"
     model.zero_grad()
-    trainer.batch_loss(batch, token_counts(trainer, batch)).backward()
+    total = trainer.batch_loss(batch, token_counts(trainer, batch))
+    total.backward()
     ours = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
     model.zero_grad()
+    expected = 0.0
     for row, label in zip(batch.rows, in_prompt, strict=True):
         for prompt, target, weight in (
-            (f"predict: {row['text']}", row["label"], 0.3 / batch.num_tokens("label")),
-            (f"given label: {label}, explain: {row['text']}", row["rationale"], 0.7 / batch.num_tokens("rationale")),
-        ):
+            (f"predict: {row['text']}", row["label"], alpha / batch.num_tokens("label")),
+            (f"given label: {label}, explain: {row['text']}", row["rationale"],
+             (1 - alpha) / batch.num_tokens("rationale")),
+        ):  # fmt: skip
             if target:
                 prompt_ids = torch.tensor([tokenizer(prompt).input_ids])
-                loss = model(input_ids=prompt_ids, labels=torch.tensor([target])).loss
-                (loss * len(target) * weight).backward()
-    for name, parameter in model.named_parameters():
-        torch.testing.assert_close(ours[name], parameter.grad, rtol=1e-4, atol=1e-6, msg=lambda text, n=name: n + text)
+                loss = model(input_ids=prompt_ids, labels=torch.tensor([target])).loss * len(target) * weight
+                loss.backward()
+                expected += loss.item()
+    assert total.item() == pytest.approx(expected, rel=1e-5)
+    theirs = {name: parameter.grad for name, parameter in model.named_parameters()}
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def set_dropout(trainer: Stage2Trainer, rate: float) -> None:
@@ -148,17 +129,15 @@ def set_dropout(trainer: Stage2Trainer, rate: float) -> None:
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 def test_the_encoder_runs_again_for_the_decode_only_where_training_drops_something(
-    trainer: Stage2Trainer, monkeypatch: pytest.MonkeyPatch, dropout: float
+    trainer: Stage2Trainer, monkeypatch: pytest.MonkeyPatch, decodes: list[Decode], dropout: float
 ) -> None:
     fix_schedule(monkeypatch, alpha=0.5, pi=1.0)
     set_dropout(trainer, dropout)
     batch = first_rows(trainer, 40)
     expected = trainer.tasks.decode_labels(batch)
-    spy = DecodeSpy(monkeypatch)
     trainer.model.train()
     trainer.batch_loss(batch, {"label": 1, "rationale": 1})
-    assert spy.from_encoded == [dropout == 0.0]
-    assert spy.labels == [expected]
+    assert decodes[1:] == [(expected, dropout == 0.0, True)]
 
 
 def test_sampled_prompts_are_cut_at_the_same_limit_as_gold_ones(trainer: Stage2Trainer) -> None:
@@ -239,3 +218,31 @@ def test_a_stage_without_rows_to_train_on_says_what_to_check(stage1_work: StageW
         match=r"stage 1 \(rows with a rationale\): the train split is empty; check data\.split .*stage1_source",
     ):
         train_stage1(only_test)
+
+
+def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
+    field = EXAMPLES_SCHEMA.field(name)
+    return table.set_column(EXAMPLES_SCHEMA.get_field_index(name), field, pa.array(values, field.type))
+
+
+@pytest.mark.parametrize("per_row", [False, True], ids=["declared labels", "options per row"])
+def test_validation_counts_labels_as_an_evaluation_of_the_same_rows_does_however_they_are_written(
+    per_row: bool, work: StageWork[Stage2Config]
+) -> None:
+    train, validation = (split_of(work.examples, split) for split in ("train", "validation"))
+    validation = with_column(validation, "label", [label.upper() for label in validation["label"].to_pylist()])
+    examples = pa.concat_tables([train, validation])
+    if per_row:
+        examples = with_column(examples, "options", [list(work.labels.names)] * len(examples))
+    labels = LabelsConfig(per_row=True) if per_row else work.labels
+    result = train_stage2(replace(work, examples=examples, labels=labels))
+
+    columns = ColumnsConfig(options="options" if per_row else None)
+    data = DataConfig(format="jsonl", path="notes.jsonl", labels=labels, columns=columns)
+    test = split_of(examples, "validation")
+    test = with_column(test, "split", ["test"] * len(test))
+    label = evaluate(test, result.model_folder, config=EvaluationConfig(), data=data).metrics.label
+    (selected,) = [row for row in result.history if row["step"] == result.selected_step and "eval_accuracy" in row]
+    assert selected["eval_accuracy"] == label.accuracy > 0
+    assert selected["eval_invalid_label_rate"] == label.invalid_label_rate
+    assert selected.get("eval_macro_f1") == label.macro_f1

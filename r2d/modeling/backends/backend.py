@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -45,9 +45,9 @@ class Task(Generic[EncodedT]):
     num_tokens: float
     """Divisor of the summed loss: the (weighted) target tokens of the whole optimiser step."""
     weight: float = 1.0
-    """Weight of this task in the total loss."""
+    """Of this task in the total loss."""
     row_weights: Sequence[float] | None = None
-    """Weight of each row in the task's loss; all 1 by default."""
+    """Of each row in the task's loss; all 1 by default."""
 
     def token_weights(self, device: torch.device) -> Tensor:
         """Weight of each target token in the task's loss, [target tokens]."""
@@ -97,7 +97,7 @@ class Seq2SeqBackend(ABC, Generic[EncodedT]):
 
         Args:
             inputs: token ids of each decoder input, the start token included.
-            rows: the encoded row that each decoder input belongs to, in ascending order; one each by default.
+            rows: the encoded row of each decoder input, in ascending order; one each by default.
             positions: the positions to return, counted through all decoder inputs; all by default.
         """
 
@@ -144,14 +144,12 @@ class PaddedStates(Encoded):
     def take(self, rows: Sequence[int]) -> PaddedStates:
         return PaddedStates(self.states[rows].detach(), self.attention_mask[rows])
 
-    def as_model_inputs(self) -> dict[str, Any]:
+    def as_model_inputs(self) -> dict[str, object]:
         """Arguments of the library's model in place of `input_ids`: encoder_outputs, attention_mask."""
         from transformers.modeling_outputs import BaseModelOutput
 
-        return {
-            "encoder_outputs": BaseModelOutput(last_hidden_state=self.states),
-            "attention_mask": self.attention_mask,
-        }
+        outputs = BaseModelOutput(last_hidden_state=self.states)
+        return {"encoder_outputs": outputs, "attention_mask": self.attention_mask}
 
 
 class PaddedBackend(Seq2SeqBackend[PaddedStates]):
@@ -159,14 +157,11 @@ class PaddedBackend(Seq2SeqBackend[PaddedStates]):
 
     def encode(self, prompts: Sequence[TokenIds]) -> PaddedStates:
         input_ids, mask = self._pad(prompts)
-        states = self.model.get_encoder()(input_ids=input_ids, attention_mask=mask).last_hidden_state
-        return PaddedStates(states, mask)
+        return PaddedStates(self.model.get_encoder()(input_ids=input_ids, attention_mask=mask)[0], mask)
 
     def encode_embeddings(self, rows: Sequence[Tensor]) -> PaddedStates:
-        embeddings = pad_sequence(list(rows), batch_first=True)
-        mask = self._mask([len(row) for row in rows])
-        states = self.model.get_encoder()(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state
-        return PaddedStates(states, mask)
+        embeddings, mask = pad_sequence(list(rows), batch_first=True), self._mask(rows)
+        return PaddedStates(self.model.get_encoder()(inputs_embeds=embeddings, attention_mask=mask)[0], mask)
 
     def logits(
         self, encoded: PaddedStates, inputs: Sequence[TokenIds], rows: Indices = None, positions: Indices = None
@@ -184,18 +179,16 @@ class PaddedBackend(Seq2SeqBackend[PaddedStates]):
     def losses(self, tasks: Sequence[Task[PaddedStates]]) -> Losses:
         total, of_tasks = torch.zeros((), device=self.device), []
         for task in tasks:
-            weights = task.token_weights(self.device)
-            if not len(weights):
-                of_tasks.append(torch.zeros((), device=self.device))
-                continue
             rows = [row for row, target in enumerate(task.targets) if target]
-            encoded = task.prompts
-            if not isinstance(encoded, PaddedStates):
-                encoded = self.encode([encoded[row] for row in rows])
-                rows = list(range(len(rows)))
-            tokens = self._cross_entropy(encoded, [target for target in task.targets if target], rows)
-            loss = (tokens * weights).sum()
-            total = total + task.weight * loss
+            loss = torch.zeros((), device=self.device)
+            if rows:
+                encoded = task.prompts
+                if not isinstance(encoded, PaddedStates):
+                    encoded = self.encode([encoded[row] for row in rows])
+                    rows = list(range(len(rows)))
+                tokens = self._cross_entropy(encoded, [target for target in task.targets if target], rows)
+                loss = (tokens * task.token_weights(self.device)).sum()
+                total = total + task.weight * loss
             of_tasks.append(loss.detach())
         return Losses(total, of_tasks)
 
@@ -214,11 +207,11 @@ class PaddedBackend(Seq2SeqBackend[PaddedStates]):
 
     def _pad(self, rows: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
         """Token ids and attention mask, both [rows, longest]."""
-        mask = self._mask([len(row) for row in rows])
+        mask = self._mask(rows)
         ids = torch.full_like(mask, self.model.config.pad_token_id)
         ids[mask.bool()] = flatten(rows, self.device)
         return ids, mask
 
-    def _mask(self, lengths: Sequence[int]) -> Tensor:
-        positions = torch.arange(max(lengths), device=self.device)
-        return (positions < torch.tensor(lengths, device=self.device)[:, None]).long()
+    def _mask(self, rows: Sequence[TokenIds | Tensor]) -> Tensor:
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        return (torch.arange(int(lengths.max()), device=self.device) < lengths[:, None]).long()

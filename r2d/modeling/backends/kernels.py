@@ -6,10 +6,9 @@ arithmetic. Tests hold them against finite differences and against the plain way
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import accumulate, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,24 +25,19 @@ DROPOUT_LEVELS = 1 << 16
 # --- Attention: rows of similar length are attended to together, in groups that fit the cache ---
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A range of query tokens and the range of key tokens it attends to: (start, end) in the packed tensors."""
 
     query: tuple[int, int]
     key: tuple[int, int]
 
     @property
-    def num_queries(self) -> int:
-        return self.query[1] - self.query[0]
-
-    @property
-    def num_keys(self) -> int:
-        return self.key[1] - self.key[0]
+    def size(self) -> tuple[int, int]:
+        """Number of query tokens and of key tokens."""
+        return self.query[1] - self.query[0], self.key[1] - self.key[0]
 
 
-@dataclass(frozen=True, slots=True)
-class PaddedRanges:
+class PaddedRanges(NamedTuple):
     """Ranges of tokens in the packed tensors, padded to the longest of them. All other layers see no padding."""
 
     positions: Tensor
@@ -56,8 +50,7 @@ class PaddedRanges:
     """Position of each token once, [tokens]."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttentionGroup:
+class AttentionGroup(NamedTuple):
     """Spans that are attended to in one piece."""
 
     query: PaddedRanges
@@ -71,27 +64,19 @@ def row_ranges(lengths: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def group_spans(spans: Sequence[Span], num_heads: int, device: torch.device) -> list[AttentionGroup]:
-    """Groups of spans of similar size. No key may be in two spans."""
-    return [
-        AttentionGroup(_pad([span.query for span in group], device), _pad([span.key for span in group], device))
-        for group in _similar_spans(spans, num_heads)
-    ]
-
-
-def _similar_spans(spans: Sequence[Span], num_heads: int) -> Iterator[list[Span]]:
-    """Spans by size, in groups within `SCORES_AT_A_TIME` and `MOST_PADDING`."""
-    group: list[Span] = []
-    area = longest_query = longest_key = 0
-    for span in sorted(spans, key=lambda span: (span.num_queries, span.num_keys)):
-        query, key = max(longest_query, span.num_queries), max(longest_key, span.num_keys)
-        padded, used = query * key * (len(group) + 1), area + span.num_queries * span.num_keys
-        if group and (padded * num_heads > SCORES_AT_A_TIME or used < (1 - MOST_PADDING) * padded):
-            yield group
-            group, area, query, key = [], 0, span.num_queries, span.num_keys
-        group.append(span)
-        area, longest_query, longest_key = area + span.num_queries * span.num_keys, query, key
-    if group:
-        yield group
+    """Groups of spans of similar size, within `SCORES_AT_A_TIME` and `MOST_PADDING`. No key may be in two spans."""
+    groups: list[list[Span]] = []
+    area = longest_key = 0
+    for span in sorted(spans, key=lambda span: span.size):
+        num_queries, num_keys = span.size  # in ascending order of queries: these are the most of the group
+        padded = num_queries * max(longest_key, num_keys) * (len(groups[-1]) + 1) if groups else 0
+        used = area + num_queries * num_keys
+        if not groups or padded * num_heads > SCORES_AT_A_TIME or used < (1 - MOST_PADDING) * padded:
+            groups.append([])
+            used, longest_key = num_queries * num_keys, 0
+        groups[-1].append(span)
+        area, longest_key = used, max(longest_key, num_keys)
+    return [AttentionGroup(*(_pad(ranges, device) for ranges in zip(*group, strict=True))) for group in groups]
 
 
 def _pad(ranges: Sequence[tuple[int, int]], device: torch.device) -> PaddedRanges:
@@ -261,18 +246,14 @@ class _LayerNorm(torch.autograd.Function):
 def vocabulary_cross_entropy(
     states: Tensor, vocabulary: Tensor, targets: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The weighted sum of the tokens' losses, and each token's loss in nats.
+    """The weighted sum of the tokens' losses (scalar), and each token's loss in nats ([tokens], without gradient).
 
     The gradient is computed together with the loss, while the slice is still in the processor's cache.
 
     Args:
         states: last decoder states, [tokens, d_model].
         vocabulary: weight of the output layer, [vocabulary, d_model].
-        targets: token ids, [tokens].
-        weights: weight of each token in the sum, [tokens].
-
-    Returns:
-        The sum (scalar, with gradient for `states` and `vocabulary`) and the losses ([tokens], without gradient).
+        targets, weights: token ids and their weights in the sum, [tokens].
     """
     total, losses = _VocabularyCrossEntropy.apply(states, vocabulary, targets, weights)
     return total, losses
@@ -292,8 +273,7 @@ class _VocabularyCrossEntropy(torch.autograd.Function):
             losses[part] = (log_sum - logits.gather(1, gold)).squeeze(1)
             if d_states is None and d_vocabulary is None:
                 continue
-            d_logits = logits.sub_(log_sum).exp_()
-            d_logits.scatter_add_(1, gold, torch.full_like(log_sum, -1.0))
+            d_logits = logits.sub_(log_sum).exp_().scatter_add_(1, gold, torch.full_like(log_sum, -1.0))
             d_logits.mul_(weights[part, None])
             if d_states is not None:
                 torch.mm(d_logits, vocabulary, out=d_states[part])

@@ -144,23 +144,19 @@ class PackedT5(Seq2SeqBackend[PackedStates]):
 
         Rows of tasks that are encoded already come first, then those that are encoded here in one pass.
         """
-        given = [task.prompts for task in tasks if isinstance(task.prompts, PackedStates)]
-        missing = [
-            task.prompts[row]
-            for task, rows in zip(tasks, rows_of_tasks, strict=True)
-            if not isinstance(task.prompts, PackedStates)
-            for row in rows
-        ]
-        parts = [*given, self.encode(missing)] if missing else given
+        parts = [task.prompts for task in tasks if isinstance(task.prompts, PackedStates)]
+        next_row, next_missing = 0, sum(len(part.lengths) for part in parts)
+        missing: list[TokenIds] = []
         encoded_rows: list[int] = []
-        next_given, next_missing = 0, sum(len(part.lengths) for part in given)
         for task, rows in zip(tasks, rows_of_tasks, strict=True):
             if isinstance(task.prompts, PackedStates):
-                encoded_rows += [next_given + row for row in rows]
-                next_given += len(task.prompts.lengths)
+                encoded_rows += [next_row + row for row in rows]
+                next_row += len(task.prompts.lengths)
             else:
-                encoded_rows += range(next_missing, next_missing + len(rows))
-                next_missing += len(rows)
+                encoded_rows += range(next_missing + len(missing), next_missing + len(missing) + len(rows))
+                missing += [task.prompts[row] for row in rows]
+        if missing:
+            parts.append(self.encode(missing))
         if len(parts) == 1:
             return parts[0], encoded_rows
         lengths = [length for part in parts for length in part.lengths]
@@ -237,9 +233,9 @@ def _block(
         attended = kernels.packed_attention(query, *memory, None, memory_groups, num_heads=attention.n_heads, drop=drop)
         hidden = hidden + kernels.dropout(attention.o(attended), drop)
     dense, states = block.layer[-1].DenseReluDense, kernels.layer_norm(hidden, block.layer[-1].layer_norm)
-    inner = (
-        dense.act(dense.wi_0(states)) * dense.wi_1(states) if hasattr(dense, "wi_0") else dense.act(dense.wi(states))
-    )
+    inner = dense.act(dense.wi_0(states) if hasattr(dense, "wi_0") else dense.wi(states))
+    if hasattr(dense, "wi_1"):
+        inner = inner * dense.wi_1(states)
     return hidden + kernels.dropout(dense.wo(kernels.dropout(inner, drop)), drop)
 
 

@@ -1,4 +1,4 @@
-"""The temperature and the threshold of a model folder: kept whole, refused when damaged, honest where there is none."""
+"""The files of a model folder: kept whole, refused when damaged; none where the model was never evaluated."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from r2d.errors import ModelError
-from r2d.evaluation.calibration import Temperature
-from r2d.modeling.calibration_file import (
+from r2d.evaluation.calibration import scale_probabilities
+from r2d.modeling.model_folder import (
     CALIBRATION_FILE,
     Calibration,
     read_calibration,
+    read_model_facts,
     scaled_probabilities,
     write_calibration,
 )
@@ -33,17 +34,17 @@ def test_it_comes_back_as_it_was_written_and_a_folder_without_it_has_none(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("threshold", "confidence", "handed_over"),
+    ("threshold", "confidence", "defers"),
     [(0.7, 0.7, False), (0.7, 0.69, True), (None, 1.0, True), (0.0, 0.0, False)],
 )
 def test_below_the_threshold_a_person_decides_and_without_one_always(
-    threshold: float | None, confidence: float, handed_over: bool
+    threshold: float | None, confidence: float, defers: bool
 ) -> None:
-    assert calibration(threshold).defers(confidence) is handed_over
+    assert calibration(threshold).defers(confidence) is defers
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"format_version": 2}, "is of format 2, this version reads 1"),
         ({"temperature": {"value": 0}}, "is damaged"),
@@ -51,10 +52,10 @@ def test_below_the_threshold_a_person_decides_and_without_one_always(
         ({"selective": {}}, "is damaged"),
     ],
 )
-def test_a_file_that_means_nothing_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_a_file_that_means_nothing_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     content = json.loads(json.dumps(calibration(0.7).facts)) | change
     (tmp_path / CALIBRATION_FILE).write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(ModelError, match=said):
+    with pytest.raises(ModelError, match=message):
         read_calibration(tmp_path)
     (tmp_path / CALIBRATION_FILE).write_text("{", encoding="utf-8")
     with pytest.raises(ModelError, match="is damaged"):
@@ -65,7 +66,16 @@ def test_a_file_that_means_nothing_is_refused(change: dict[str, Any], said: str,
 def test_one_row_is_scaled_as_the_table_of_the_evaluation_is(value: float) -> None:
     rows = np.random.default_rng(0).dirichlet(np.ones(4) / 3, 50)
     rows[0] = [1.0, 0.0, 0.0, 0.0]
-    table = Temperature(value, 50, 1.0, 1.0, False).apply(rows)
+    table = scale_probabilities(rows, value)
     for row, expected in zip(rows, table, strict=True):
         scaled = scaled_probabilities(dict(zip("abcd", row, strict=True)), value)
         assert list(scaled.values()) == pytest.approx(list(expected))
+
+
+def test_a_folder_that_is_no_model_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is no Reason2Decide model folder"):
+        read_model_facts(tmp_path)
+
+
+def test_the_tokenizer_of_a_model_folder_does_not_hold_the_limit_of_what_was_tokenized_last(stage2_model: Path) -> None:
+    assert json.loads((stage2_model / "tokenizer.json").read_text(encoding="utf-8"))["truncation"] is None
