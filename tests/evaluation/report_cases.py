@@ -209,6 +209,14 @@ def judged(notes: pa.Table, predictions: Predictions) -> dict[str, Any]:
     return Judgement(scores_table(scored), metrics).to_json()
 
 
+def published(
+    predictions: Predictions, test: pa.Table, flags: list[list[str]] | None = None, **values: Any
+) -> pa.Table:
+    """The table of `PREDICTIONS_SCHEMA`, without scores of rationales."""
+    scores = dict.fromkeys(("paper_bleu", "rouge_l", "bertscore_f1"), [None] * len(test))
+    return predictions_table(predictions, test, flags=flags or [[]] * len(test), scores=scores, **values)
+
+
 @cache
 def declared_case(
     *, ordered: bool = True, champion: bool = True, explains: bool = True, validation: bool = True
@@ -256,8 +264,6 @@ def declared_case(
     metrics = evaluate_labels(run, metrics, predictions, others, fitted)
     shown = predictions if explains else replace(predictions, rationales=[""] * len(predictions))
     calibration = calibration_of(metrics)
-    scores = dict.fromkeys(("paper_bleu", "rouge_l", "bertscore_f1"), [None] * len(predictions))
-    table = predictions_table(shown, run.test, calibration=calibration, flags=flags, scores=scores)
     return ReportFacts(
         labels=LABELS,
         ordered=ordered,
@@ -269,7 +275,9 @@ def declared_case(
             "train": dict.fromkeys(LABELS, 475),
             "test": {name: predictions.gold_labels.count(name) for name in LABELS},
         },
-        samples=choose_samples(run.test, predictions, table, ordered=ordered),
+        samples=choose_samples(
+            run.test, predictions, published(shown, run.test, flags, calibration=calibration), ordered=ordered
+        ),
         notes=["The champion was trained on the delivery before this one."],
     )
 
@@ -305,8 +313,6 @@ def per_row_case() -> ReportFacts:
         judge=not_judged().to_json(),
     )
     run = EvaluationRun(examples, LabelsConfig(per_row=True), CONFIG)
-    scores = dict.fromkeys(("paper_bleu", "rouge_l", "bertscore_f1"), [None] * 40)
-    table = predictions_table(predictions, examples, flags=flags, scores=scores)
     return ReportFacts(
         title="Options of the rows",
         labels=(),
@@ -314,7 +320,7 @@ def per_row_case() -> ReportFacts:
         metrics=evaluate_labels(run, metrics, predictions, {}, None),
         split_rows={"test": 40},
         synthetic=True,
-        samples=choose_samples(examples, predictions, table, ordered=False),
+        samples=choose_samples(examples, predictions, published(predictions, examples, flags), ordered=False),
     )
 
 

@@ -14,7 +14,7 @@ from jinja2 import UndefinedError
 
 from r2d.evaluation.label_metrics import label_metrics
 from r2d.evaluation.metrics import Comparator, IntervalEstimate, OverlapMetrics
-from r2d.evaluation.predictions import Predictions, predictions_table
+from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.report import (
     FLAGS,
     MAX_SAMPLES,
@@ -24,7 +24,7 @@ from r2d.evaluation.report import (
     choose_samples,
     render_report,
 )  # fmt: skip
-from tests.evaluation.report_cases import CASES, LABELS, declared_case, invent_notes, invent_predictions
+from tests.evaluation.report_cases import CASES, LABELS, declared_case, invent_notes, invent_predictions, published
 from tests.reports.pages import Page, assert_accessible, assert_expected_page, assert_self_contained
 
 EXPECTED = Path(__file__).parent / "expected_reports"
@@ -93,15 +93,17 @@ def test_texts_of_the_data_are_escaped_wherever_they_stand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "low", "high", "verdict"),
-    [(-0.1, -0.2, -0.05, "better"), (0.1, 0.05, 0.2, "worse"), (0.1, -0.1, 0.2, "not told apart"),
-     (0.1, None, None, "no interval")],
-)  # fmt: skip
-def test_less_under_triage_is_better_and_an_interval_with_0_tells_nothing(
-    value: float, low: float | None, high: float | None, verdict: str
-) -> None:
+    ("ends", "verdict"),
+    [
+        ((-0.1, -0.2, -0.05), "better"),
+        ((0.1, 0.05, 0.2), "worse"),
+        ((0.1, -0.1, 0.2), "not told apart"),
+        ((0.1, None, None), "no interval"),
+    ],
+)
+def test_less_under_triage_is_better_and_an_interval_with_0_tells_nothing(ends: tuple[Any, ...], verdict: str) -> None:
     champion = declared_case().metrics.differences[Comparator.CHAMPION]
-    champion = replace(champion, under_triage_rate=IntervalEstimate(value, low, high))
+    champion = replace(champion, under_triage_rate=IntervalEstimate(*ends))
     shown = section(changed(declared_case(), differences={Comparator.CHAMPION: champion}), "comparison")
     assert re.search(rf"Under-triage, lower is better Champion reason2decide/3 \S+ .*? {verdict} Macro-F1", shown)
 
@@ -174,8 +176,7 @@ def test_no_note_stands_among_the_worst_cases() -> None:
 
 def test_samples_are_ten_wrong_decisions_and_then_right_ones_whoever_delivers_the_rows() -> None:
     notes, predictions = invent_notes(240, "test"), invent_predictions(1, accuracy=0.8)
-    scores = dict.fromkeys(("paper_bleu", "rouge_l", "bertscore_f1"), [None] * 240)
-    table = predictions_table(predictions, notes, flags=[[]] * 240, scores=scores)
+    table = published(predictions, notes)
     samples = choose_samples(notes, predictions, table, ordered=True)
     assert [sample.correct for sample in samples] == [False] * MAX_WRONG_SAMPLES + [True] * MAX_WRONG_SAMPLES
     assert len(samples) == MAX_SAMPLES

@@ -39,30 +39,28 @@ def browser() -> Iterator[Browser]:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Case -> the page on disk."""
     folder = tmp_path_factory.mktemp("reports")
-    written = {name: folder / f"{name}.html" for name in CASES}
-    for name, path in written.items():
-        path.write_text(render_report(CASES[name]()), encoding="utf-8")
-    return written
+    for name, facts in CASES.items():
+        (folder / f"{name}.html").write_text(render_report(facts()), encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in CASES}
 
 
 def opened(browser: Browser, path: Path, width: int, scheme: Any, **context: Any) -> tuple[Page, list[str], list[str]]:
     """The page, every address that it asked for, and every complaint of the browser."""
     page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **context).new_page()
     asked: list[str] = []
-    said: list[str] = []
+    complaints: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: said.append(message.text))
+    page.on("console", lambda message: complaints.append(message.text))
     page.goto(path.as_uri())
-    return page, asked, said
+    return page, asked, complaints
 
 
 @pytest.mark.parametrize(("case", "width", "scheme"), VIEWS)
 def test_a_page_asks_for_nothing_and_fits_its_window(
     browser: Browser, pages: dict[str, Path], tmp_path: Path, case: str, width: int, scheme: str
 ) -> None:
-    page, asked, said = opened(browser, pages[case], width, scheme)
-    assert asked == [pages[case].as_uri()]
-    assert said == []
+    page, asked, complaints = opened(browser, pages[case], width, scheme)
+    assert (asked, complaints) == ([pages[case].as_uri()], [])
     assert page.evaluate("document.documentElement.scrollWidth") == width, "the page itself scrolls sideways"
     picture = tmp_path / f"{case}_{width}_{scheme}.png"
     page.screenshot(path=picture)
@@ -83,17 +81,12 @@ def test_axe_finds_no_violation(browser: Browser, pages: dict[str, Path], case: 
     page.context.close()
 
 
-def test_the_contents_lead_to_their_sections(browser: Browser, pages: dict[str, Path]) -> None:
-    page, _, _ = opened(browser, pages["whole"], PHONE, "light")
-    page.get_by_role("navigation").get_by_role("link", name="Examples").click()
-    assert page.evaluate("document.querySelector('#samples').getBoundingClientRect().top") < 100
-    page.context.close()
-
-
-def test_a_wide_table_scrolls_in_its_box_and_keeps_its_row_names_in_sight(
+def test_the_contents_lead_to_their_sections_and_a_wide_table_scrolls_with_its_row_names_in_sight(
     browser: Browser, pages: dict[str, Path]
 ) -> None:
     page, _, _ = opened(browser, pages["whole"], PHONE, "light")
+    page.get_by_role("navigation").get_by_role("link", name="Examples").click()
+    assert page.evaluate("document.querySelector('#samples').getBoundingClientRect().top") < 100
     box = page.get_by_role("region", name="Figures of slices")
     box.evaluate("box => { box.scrollLeft = 200 }")
     assert box.evaluate("box => box.scrollLeft") == 200
@@ -119,6 +112,6 @@ def test_on_paper_nothing_is_lost(browser: Browser, pages: dict[str, Path], tmp_
     if shutil.which("pdftotext"):
         text = subprocess.run(["pdftotext", paper, "-"], check=True, capture_output=True, text=True).stdout
         for row in CASES[case]().samples:
-            assert str(row["id"]) in text
+            assert row.id in text
         assert "What it is not for" in text
     page.context.close()
