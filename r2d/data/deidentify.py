@@ -29,12 +29,9 @@ FINDINGS_SCHEMA = pa.schema(
 class DeidentifiedExamples:
     """Examples after the policy. It holds notes: its repr never shows them."""
 
-    examples: pa.Table
-    """Identifying text replaced where the policy is `redact`, else unchanged."""
-    findings: pa.Table
-    """Table of `FINDINGS_SCHEMA`."""
-    num_findings: NDArray[np.int64]
-    """Number of findings in the note and the rationales of each row."""
+    examples: pa.Table  # identifying text replaced where the policy is `redact`, else unchanged
+    findings: pa.Table  # table of `FINDINGS_SCHEMA`
+    num_findings: NDArray[np.int64]  # number of findings in the note and the rationales of each row
 
 
 def deidentify_examples(examples: pa.Table, config: PrivacyConfig) -> DeidentifiedExamples:

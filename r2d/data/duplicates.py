@@ -40,14 +40,7 @@ _PUNCTUATION = ".,;:!?()[]{}<>\"'`*_-–—‘’“”…/|"
 
 
 def exact_duplicates(texts: Texts) -> Rows:
-    """Cluster of each row; case, repeated and outer white space do not count.
-
-    Args:
-        texts: strings; a null counts as empty.
-
-    Returns:
-        for each row the number of the first row with the same text.
-    """
+    """For each row the number of the first with the same text, whatever its case and white space; null is empty."""
     tidy = pa.chunked_array(list(_tidy_slices(texts)), pa.string())
     if len(tidy) == 0:
         return np.zeros(0, np.int64)
@@ -67,7 +60,7 @@ def near_duplicates(texts: Texts, similarity: float, exact: Rows | None = None) 
     Args:
         texts: strings; a null counts as empty.
         similarity: above 0 and below 1.
-        exact: the result of `exact_duplicates` for the same texts, where it is known already.
+        exact: of `exact_duplicates`, where it is known already.
 
     Returns:
         for each row the number of the first row of its cluster; exact duplicates always share one.
@@ -137,9 +130,7 @@ def _mix(left: Hashes, right: Hashes) -> Hashes:
 def _join(hashes: Hashes, starts: Rows, num_bands: int, num_slots: int, similarity: float) -> Rows:
     """First row of the cluster of each row, joined band by band where the exact similarity is above `similarity`.
 
-    Args:
-        hashes: triples of all rows, one row after the other.
-        starts: where each row begins in `hashes`, and the end.
+    The triples of row n are `hashes[starts[n]:starts[n + 1]]`.
     """
     # [bands, rows]: equal where the slots of the band are equal.
     bands = np.zeros((num_bands, len(starts) - 1), np.uint64)

@@ -56,8 +56,7 @@ class Example:
 class TokenCounts(NamedTuple):
     """Numbers of tokens of some texts, for a model that cuts them at a limit."""
 
-    what: str
-    """`texts` or `rationales`."""
+    what: str  # `texts` or `rationales`
     counts: Sequence[int]
     limit: int
 

@@ -12,8 +12,7 @@ from r2d.data.readers.files import existing_file, existing_path, files_below, fi
 from r2d.data.readers.tables import local_dataset_folder
 from r2d.files import file_sha256
 
-MAX_FILES = 1_000
-"""Up to this number of files, the hash of each is recorded."""
+MAX_FILES = 1_000  # up to this number, the hash of each is recorded
 
 
 def data_fingerprint(config: DataConfig) -> str:
@@ -55,8 +54,7 @@ def file_hashes(config: DataConfig, auxiliary_files: Iterable[tuple[str, str]]) 
         auxiliary_files: (config key, path or glob) of the other files.
 
     Returns:
-        path, relative where it lies below the working directory -> hexadecimal digest; empty where more than
-        `MAX_FILES` are read, of which only the fingerprints are recorded.
+        path, relative where it lies below the working directory -> digest; empty for more than `MAX_FILES` files.
 
     Raises:
         DataError: a file is missing, or a glob matches none.

@@ -1,7 +1,6 @@
 """From a `data` section, or a labelled file, to the table of examples: read, name every row, split.
 
-A source that cannot be read as declared stops here. Rows are not judged: a row without a text or with an unknown label
-stays as it is, and `r2d.data.validation` decides about it.
+Rows are not judged: one without a text or with an unknown label stays, and `r2d.data.validation` decides about it.
 """
 
 from __future__ import annotations

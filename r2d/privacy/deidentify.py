@@ -52,11 +52,8 @@ def detectors(recogniser: Recogniser, region: str) -> tuple[Detector, ...]:
 def find_identifiers(texts: pa.Array | pa.ChunkedArray, config: PrivacyConfig) -> dict[int, list[Finding]]:
     """The findings of each text that has some, ordered by row, then position; nulls have none.
 
-    Arrow's RE2 kernels select the candidate rows of a whole column, Python searches only those. Uses
-    `config.recognisers` and drops what scores below `config.min_score`; `config.policy` is not applied.
-
-    Args:
-        texts: any kind of string column.
+    Arrow's RE2 kernels select the candidate rows of a whole column, Python searches only those. Findings below
+    `config.min_score` are dropped; `config.policy` is not applied.
 
     Raises:
         DataError: the column holds no strings.

@@ -20,21 +20,17 @@ class Finding:
     """`text[start:end]` identifies someone. It never holds the identifier itself."""
 
     recogniser: Recogniser
-    start: int
-    """Offsets count characters, as Python does, not bytes."""
+    start: int  # offsets count characters, as Python does, not bytes
     end: int
-    score: float
-    """Certainty from 0 to 1: higher where a checksum passed or a telling word is near."""
+    score: float  # certainty from 0 to 1: higher where a checksum passed or a telling word is near
 
 
 @dataclass(frozen=True, slots=True)
 class Detector:
     """One kind of identifier: a cheap pattern for whole columns, then a careful search of the rows that match."""
 
-    hint: str
-    """RE2 pattern that matches wherever `detect` has a finding (a test holds it to that)."""
-    detect: Callable[[str], Iterator[Finding]]
-    """Findings in a text. They may overlap."""
+    hint: str  # RE2 pattern that matches wherever `detect` has a finding (a test holds it to that)
+    detect: Callable[[str], Iterator[Finding]]  # findings in a text. They may overlap
 
 
 def detector(hint: str) -> Callable[[Callable[[str], Iterator[Finding]]], Detector]:

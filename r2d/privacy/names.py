@@ -20,11 +20,9 @@ class Mark:
     """A pattern that ends where a name begins, and what the name must be."""
 
     pattern: str
-    min_words: int
-    """Number of capitalised words of two letters or more that the name needs."""
+    min_words: int  # number of capitalised words of two letters or more that the name needs
     score: float
-    surname_first: bool = False
-    """Whether `Smith, John` is read as one name."""
+    surname_first: bool = False  # whether `Smith, John` is read as one name
     capitals_only: bool = False
     """Whether the name must be in capitals: MR, MS and DR are also an imaging method and two diseases."""
 

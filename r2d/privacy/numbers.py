@@ -32,17 +32,13 @@ ANNOUNCED_BUT_INVALID = 0.7
 class Scheme:
     """One kind of number. A score of zero drops the candidate."""
 
-    shape: str
-    """Pattern that Python and RE2 read alike; no look-around."""
+    shape: str  # pattern that Python and RE2 read alike; no look-around
     is_valid: Callable[[str], bool] | None
     """Checksum or rule of assignment, given the letters and digits alone, in capitals; None where only the shape can
     be checked."""
-    words: str
-    """Pattern of the words that announce it."""
-    alone_grouped: float
-    """Score of a valid number, written in groups, that nothing announces."""
-    alone_plain: float
-    """Score of a valid number, written in one piece, that nothing announces."""
+    words: str  # pattern of the words that announce it
+    alone_grouped: float  # score of a valid number, written in groups, that nothing announces
+    alone_plain: float  # score of a valid number, written in one piece, that nothing announces
 
 
 def _scheme_detector(recogniser: Recogniser, scheme: Scheme) -> Detector:

@@ -42,15 +42,12 @@ class Call:
     id: str
     text: str
     label: str
-    group: str
-    """The caller."""
-    attributes: Mapping[str, str]
-    """`age_band`, `sex`, `family`."""
+    group: str  # the caller
+    attributes: Mapping[str, str]  # `age_band`, `sex`, `family`
     rationales: Mapping[str, str]
     """Source (`llm`, `nurse`, `nurse_post_processed`) -> text. They argue for `disposition`."""
     facts: Facts
-    disposition: str
-    """What the rule says; `label` is a neighbour of it in some calls."""
+    disposition: str  # what the rule says; `label` is a neighbour of it in some calls
     reasons: Sequence[Reason]
 
 

@@ -48,14 +48,10 @@ class Facts:
 
     age_months: int
     sex: Literal["F", "M"]
-    family: int
-    """Index into `FAMILIES`."""
-    asserted: tuple[str, ...]
-    """Findings that the caller has."""
-    denied: tuple[str, ...]
-    """Findings that the caller says are absent."""
-    vitals: tuple[tuple[str, str], ...]
-    """(name, value)."""
+    family: int  # index into `FAMILIES`
+    asserted: tuple[str, ...]  # findings that the caller has
+    denied: tuple[str, ...]  # findings that the caller says are absent
+    vitals: tuple[tuple[str, str], ...]  # (name, value)
     conditions: tuple[str, ...]
     denied_conditions: tuple[str, ...]
     duration_hours: int

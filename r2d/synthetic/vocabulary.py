@@ -14,26 +14,19 @@ from typing import Any
 class Finding:
     """Something the caller has or does not have."""
 
-    surfaces: tuple[str, ...]
-    """How notes write it; the first is also its plain name in rationales."""
-    short: str
-    """How a hurried nurse writes it in a rationale."""
-    grave: bool = False
-    """As a red flag it weighs more than others."""
-    min_age_years: int = 0
-    """Notes about younger children, who cannot report it, do not mention it."""
+    surfaces: tuple[str, ...]  # how notes write it; the first is also its plain name in rationales
+    short: str  # how a hurried nurse writes it in a rationale
+    grave: bool = False  # as a red flag it weighs more than others
+    min_age_years: int = 0  # notes about younger children, who cannot report it, do not mention it
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
     """A lasting condition of the patient that raises the risk in certain complaints only."""
 
-    present: tuple[str, ...]
-    """Whole phrases of a note that assert it."""
-    absent: tuple[str, ...]
-    """Whole phrases of a note that deny it."""
-    name: str
-    """Noun phrase for rationales."""
+    present: tuple[str, ...]  # whole phrases of a note that assert it
+    absent: tuple[str, ...]  # whole phrases of a note that deny it
+    name: str  # noun phrase for rationales
     short: str
     min_age_years: int
     max_age_years: int = 120
@@ -46,12 +39,10 @@ class Vital:
 
     normal: tuple[str, ...]
     abnormal: tuple[str, ...]
-    phrase: str
-    """Its wording in rationales; `{value}` is filled in."""
+    phrase: str  # its wording in rationales; `{value}` is filled in
     limit: float
     high_is_abnormal: bool
-    dangerous: bool = True
-    """Whether an abnormal value alone calls for the emergency department."""
+    dangerous: bool = True  # whether an abnormal value alone calls for the emergency department
 
     def is_abnormal(self, value: str) -> bool:
         """Whether the value lies beyond the threshold."""
@@ -63,21 +54,14 @@ class Vital:
 class Family:
     """One kind of complaint. `red_flags` and `benign` are disjoint names of `FINDINGS`."""
 
-    names: tuple[str, ...]
-    """How notes write it; the first is also its name in rationales."""
-    base: int
-    """Urgency by itself, from 0 (self care) to 3; 4 is emergency now."""
+    names: tuple[str, ...]  # how notes write it; the first is also its name in rationales
+    base: int  # urgency by itself, from 0 (self care) to 3; 4 is emergency now
     red_flags: tuple[str, ...]
-    benign: tuple[str, ...]
-    """Findings that are usual in the complaint and no sign of danger."""
-    risks: tuple[str, ...]
-    """The conditions that raise the urgency in this family."""
-    vitals: tuple[str, ...]
-    """Vitals that can be abnormal here."""
-    sudden_matters: bool = False
-    """Whether a sudden onset raises the urgency."""
-    can_be_long: bool = True
-    """Whether a caller may have had it for weeks."""
+    benign: tuple[str, ...]  # findings that are usual in the complaint and no sign of danger
+    risks: tuple[str, ...]  # the conditions that raise the urgency in this family
+    vitals: tuple[str, ...]  # vitals that can be abnormal here
+    sudden_matters: bool = False  # whether a sudden onset raises the urgency
+    can_be_long: bool = True  # whether a caller may have had it for weeks
     min_age_years: int = 2
     max_age_years: int = 120
     female_only: bool = False

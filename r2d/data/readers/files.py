@@ -56,10 +56,7 @@ def existing_file(path: str, key: str = "data.path") -> Path:
 
 
 def find_files(paths: Sequence[str], key: str) -> list[Path]:
-    """The files that paths and globs name, each once; those of a glob in natural order (`_2` before `_10`).
-
-    Args:
-        key: config key of the paths, for messages.
+    """The files that paths and globs of a config key name, each once; those of a glob in natural order (2 before 10).
 
     Raises:
         DataError: a path does not exist, or a glob matches no file.
@@ -133,7 +130,7 @@ def open_text(
     """Open a file as text, line ends untouched; a UTF-8 byte order mark, as Excel writes it, is skipped.
 
     Args:
-        key: config section that declares the file; messages name its `encoding` and `format`.
+        key: config section that declares the file.
         fixed_encoding: whether the section has no key `encoding`, so that only the file can be changed.
 
     Raises:

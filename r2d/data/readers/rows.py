@@ -1,9 +1,7 @@
 """Rows of CSV, JSON Lines and Parquet files, one at a time: memory does not grow with the file.
 
-`stream_rows` gives the values of declared columns and refuses a file with any faulty row: training data and calls to be
-decided need all of it. `csv_records` and `json_records` give every record with its line and, where it cannot be read,
-a `fault` in place of its value: rationales, where one bad record stops nothing, are read with them from the stream of
-`files.open_text`. `read_json` reads a whole JSON document.
+`stream_rows` gives the values of declared columns and refuses a file with any faulty row: for training data and calls.
+`csv_records` and `json_records` give every record, or its `fault`: for rationales, where a bad record stops nothing.
 """
 
 from __future__ import annotations
@@ -25,28 +23,22 @@ from r2d.text import FAULTS_SHOWN, LONGEST_NAME, did_you_mean, show_name
 
 Format = Literal["csv", "jsonl", "parquet"]
 DELIMITERS = {",": '","', ";": '";"', "\t": '"\\t"', "|": '"|"'}
-PARQUET_BATCH_ROWS = 1024
-"""Rows of a Parquet file that are decoded at once: a row group can be far larger."""
-PARQUET_BUFFER_BYTES = 1 << 16
-"""Bytes of a column that are read at once."""
+PARQUET_BATCH_ROWS = 1024  # decoded at once: a row group can be far larger
+PARQUET_BUFFER_BYTES = 1 << 16  # of a column, read at once
 
 
 class Record(NamedTuple):
     """One record of a file, whether it can be read or not."""
 
-    line: int
-    """The line it begins on, counted from 1."""
-    value: Any
-    """The fields of a CSV record, or any JSON value; None where there is a fault."""
-    fault: str = ""
-    """Why it cannot be read. It quotes nothing."""
+    line: int  # the line it begins on, counted from 1
+    value: Any  # the fields of a CSV record, or any JSON value; None where there is a fault
+    fault: str = ""  # why it cannot be read. It quotes nothing
 
 
 class Row(NamedTuple):
     """The values of the declared columns of one row."""
 
-    line: int | None
-    """The line it begins on; None in Parquet, which has none."""
+    line: int | None  # the line it begins on; None in Parquet, which has none
     values: Sequence[Any]
     """Texts in the order of the declared columns, None where the source has null; `options` is a list of texts."""
 
@@ -72,10 +64,7 @@ class Faults:
 
 
 def csv_records(stream: TextIO, delimiter: str = ",") -> Iterator[Record]:
-    """The records of a CSV, blank lines left out. The field size is unlimited while the generator runs.
-
-    The standard library's parser leaves every field the text it is ("None", "007") and knows its line.
-    """
+    """The records of a CSV, blank lines left out. The field size is unlimited while the generator runs."""
     reader = csv.reader(stream, delimiter=delimiter, strict=True)
     limit = csv.field_size_limit(sys.maxsize)
     try:
@@ -110,11 +99,8 @@ def json_records(stream: TextIO) -> Iterator[Record]:
 def read_json(file: Path, fix: str, encoding: str = "utf-8") -> Any:
     """The value of a whole JSON document.
 
-    Args:
-        fix: what to do when it is no JSON, for the message.
-
     Raises:
-        DataError: the file is no text (see `open_text`) or no JSON.
+        DataError: the file is no text (see `open_text`), or no JSON, with the `fix` in the message.
     """
     with open_text(file, encoding) as stream:
         try:
@@ -133,8 +119,6 @@ def stream_rows(
 
     Args:
         columns: config key below `data.columns` -> name of the column. The key `options` takes lists of texts.
-        delimiter: of CSV.
-        encoding: of CSV and JSON Lines.
 
     Raises:
         DataError: the file is wrongly encoded, lacks a declared column, or has faulty rows; faults that are counted
@@ -264,9 +248,8 @@ def check_columns(
     """Refuse a source that lacks a declared column, or has two of that name.
 
     Args:
-        columns: config key -> declared name.
+        columns: config key, without the `section` in front of it -> declared name.
         names: those of the source.
-        section: what stands before the keys in messages.
 
     Raises:
         DataError: names each absent column with its config key, the nearest name and the columns found.

@@ -30,10 +30,8 @@ class SourceTable:
     columns: pa.Table
     """Nullable string columns, named by config key: `id`, `text`, `label`, `group`, `split`, `rationales.<source>`,
     `attributes.<name>`; the undeclared ones are absent. `options` alone is a column of lists of strings."""
-    source: str
-    """The file, folder or data set, for messages."""
-    lines: Sequence[int] | None = None
-    """Line on which each row begins, where the source has lines."""
+    source: str  # the file, folder or data set, for messages
+    lines: Sequence[int] | None = None  # line on which each row begins, where the source has lines
     parts: Sequence[tuple[str, int]] = ()
     """Name and number of rows of each file or split, in order, where the source has several."""
     has_own_split: bool = False
@@ -124,8 +122,7 @@ def read_parquet(config: DataConfig) -> SourceTable:
 
 
 def read_synthetic_triage(config: DataConfig) -> SourceTable:
-    """The generated calls with the nurses' rationales; the LLM's come as raw batch output, from the rationale source
-    `synthetic_triage_batch`."""
+    """The generated calls; the LLM's rationales are left to the rationale source `synthetic_triage_batch`."""
     calls = generate_calls(config.synthetic)
     columns = {key: [getattr(call, key) for call in calls] for key in ("id", "text", "label", "group")}
     for source in ("nurse", "nurse_post_processed"):
@@ -165,7 +162,7 @@ def read_pubmedqa(config: DataConfig) -> SourceTable:
 
 
 def local_dataset_folder(config: DataConfig) -> Path | None:
-    """The folder that `data.path` names for format huggingface, or None where it names a data set of the hub.
+    """The folder that `data.path` names for format huggingface; None where it names a data set of the hub.
 
     Raises:
         DataError: a path that can only be local is missing, or is a file; or a hub name comes without a revision.

@@ -89,16 +89,12 @@ class Check:
 
     name: str
     severity: Severity
-    num_unexpected: int = 0
-    """Rows, or metrics of the data set, that do not meet it."""
+    num_unexpected: int = 0  # rows, or metrics of the data set, that do not meet it
     found: tuple[str, ...] = ()
     """The first of them: place and id of a row, or the metric beside its limit; never the text of a note."""
-    rows: tuple[int, ...] = field(default=(), repr=False)
-    """Indices of the rows in the table that was checked."""
-    allowed: str = ""
-    """What would meet it, where that is a list of the config."""
-    not_measured: str = ""
-    """Why there is no result, where there is none."""
+    rows: tuple[int, ...] = field(default=(), repr=False)  # indices of the rows in the table that was checked
+    allowed: str = ""  # what would meet it, where that is a list of the config
+    not_measured: str = ""  # why there is no result, where there is none
 
     @property
     def passed(self) -> bool:
@@ -134,15 +130,13 @@ class CheckedSuite(NamedTuple):
     suite: ExpectationSuite
     result: ExpectationSuiteValidationResult
     """One result for each expectation, in the order of the suite: counts and observed values."""
-    unexpected_rows: Sequence[Sequence[int]]
-    """Indices of the rows that do not meet each expectation."""
+    unexpected_rows: Sequence[Sequence[int]]  # indices of the rows that do not meet each expectation
 
 
 class Checked(NamedTuple):
     """How the examples met the data contract."""
 
-    checks: list[Check]
-    """Those about rows, then those about the data set."""
+    checks: list[Check]  # those about rows, then those about the data set
     metrics: list[DatasetMetric]
     suites: list[CheckedSuite]
 
@@ -159,8 +153,7 @@ def check_examples(
 
     Args:
         examples: the rows, for places and ids in messages.
-        frame: of `measures.measure_rows`.
-        metrics: of `measures.measure_dataset`.
+        frame, metrics: of `measures.measure_rows` and `measures.measure_dataset`.
         privacy: severity of a row that identifies somebody.
     """
     # Before its first import, which logs hundreds of lines.

@@ -39,8 +39,7 @@ CountTokens = Callable[[pa.Table], Sequence[TokenCounts]]
 class Profile(TypedDict):
     """What later data can be compared with; no row can be read from it."""
 
-    labels: dict[str, float]
-    """Declared label -> its share; empty where the rows bring their own options."""
+    labels: dict[str, float]  # declared label -> its share; empty where the rows bring their own options
     text_characters: LengthProfile
 
 
@@ -48,15 +47,12 @@ class Profile(TypedDict):
 class DatasetMetric:
     """One metric of the whole data set, and the limits it should keep to."""
 
-    check: str
-    """The expectation that it belongs to."""
-    name: str
-    """For readers: `texts cut at 1,024 tokens`."""
+    check: str  # the expectation that it belongs to
+    name: str  # for readers: `texts cut at 1,024 tokens`
     value: float | None = None
     low: float | None = None
     high: float | None = None
-    not_measured: str = ""
-    """Why there is no value, where there is none."""
+    not_measured: str = ""  # why there is no value, where there is none
 
     def line(self) -> str:
         """Value and limit for a message."""
@@ -67,9 +63,7 @@ class DatasetMetric:
 def measure_rows(
     examples: pa.Table, labels: LabelsConfig, config: ValidationConfig, num_identifiers: NDArray[np.int64]
 ) -> pd.DataFrame:
-    """A frame with one row per example. Checks that are switched off are not measured.
-
-    Undeclared labels and unknown splits are shown as in messages, without quoting a note in the wrong column.
+    """A frame with one row per example, without the measures of checks that are switched off.
 
     Args:
         num_identifiers: findings of identifying text in each row.
@@ -99,8 +93,9 @@ def measure_rows(
     )
     raw_labels = examples["label"].to_pandas()
     if labels.per_row:
-        options = zip(examples["label"].to_pylist(), examples["options"].to_pylist(), strict=True)
-        frame["options_equal_to_label"] = [row_options.count(label) for label, row_options in options]
+        rows = pc.list_parent_indices(examples["options"])
+        is_label = pc.equal(pc.list_flatten(examples["options"]), examples["label"].take(rows))
+        frame["options_equal_to_label"] = np.bincount(rows.filter(is_label), minlength=len(examples))
     else:
         frame["label"] = _without_notes(raw_labels, labels.names)
     if is_on["control_characters"]:

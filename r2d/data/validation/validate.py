@@ -24,17 +24,14 @@ QUARANTINE_SCHEMA = EXAMPLES_SCHEMA.append(pa.field("reasons", pa.list_(pa.strin
 class Validation:
     """The rows that go on, those that do not, and why. It holds notes: its repr never shows them."""
 
-    examples: pa.Table
-    """Table of `EXAMPLES_SCHEMA`, identifying text replaced where the policy is `redact`."""
-    quarantined: pa.Table
-    """Table of `QUARANTINE_SCHEMA`."""
+    examples: pa.Table  # table of `EXAMPLES_SCHEMA`, identifying text replaced where the policy is `redact`
+    quarantined: pa.Table  # table of `QUARANTINE_SCHEMA`
     findings: pa.Table
     """Identifying text, as a table of `r2d.data.deidentify.FINDINGS_SCHEMA`; it holds no text."""
     checks: tuple[Check, ...]
     metrics: tuple[DatasetMetric, ...]
     profile: Profile
-    num_redacted: int
-    """Rows in which something was replaced."""
+    num_redacted: int  # rows in which something was replaced
     suites: tuple[CheckedSuite, ...] = ()
     """The expectations as suites of Great Expectations, with their results."""
 
