@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from tests.llm.server import RunningServer
 
@@ -25,53 +23,42 @@ NUM_NOTES = 40
 IDS = [f"e{number:03d}" for number in range(NUM_NOTES)]
 
 
+CONFIG = """
+parameters:
+  config:
+    data:
+      format: csv
+      path: {folder}/notes.csv
+      labels: {{names: [same day, self care]}}
+      split: {{validation_fraction: 0.2, test_fraction: 0.2}}
+    validation: {{severities: {{language: "off", token_limit: "off"}}}}
+    rationales:
+      stage1_source: llm
+      sources:
+        llm:
+          {{format: endpoint, base_url: "{base_url}", model: toy, prompt: {folder}/prompt.yaml, api_key_env: TOY_KEY,
+          max_concurrency: 2, quality: {{too_short: keep}}}}
+"""
+
+
 def write_run(folder: Path, server: RunningServer) -> Path:
     """A user's CSV, prompt and configuration. The marker in each note is what the test server logs."""
-    with (folder / "notes.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "text", "label"])
-        for number, name in enumerate(IDS):
-            writer.writerow(
-                [name, f"Note {number * 37 % 101} of a caller <<{name}>>", ("self care", "same day")[number % 2]]
-            )
+    notes = [
+        f"{name},Note {number * 37 % 101} of a caller <<{name}>>,{('self care', 'same day')[number % 2]}\n"
+        for number, name in enumerate(IDS)
+    ]
+    (folder / "notes.csv").write_text("id,text,label\n" + "".join(notes), encoding="utf-8")
     (folder / "prompt.yaml").write_text("system: Explain.\nuser: '{{ text }}'\n", encoding="utf-8")
-    config = {
-        "data": {
-            "format": "csv",
-            "path": str(folder / "notes.csv"),
-            "labels": {"names": ["same day", "self care"]},
-            "split": {"validation_fraction": 0.2, "test_fraction": 0.2},
-        },
-        "validation": {"severities": {"language": "off", "token_limit": "off"}},
-        "rationales": {
-            "stage1_source": "llm",
-            "sources": {
-                "llm": {
-                    "format": "endpoint",
-                    "base_url": server.base_url,
-                    "model": "toy",
-                    "prompt": str(folder / "prompt.yaml"),
-                    "api_key_env": "TOY_KEY",
-                    "max_concurrency": 2,
-                    "quality": {"too_short": "keep"},
-                }
-            },
-        },
-    }
     path = folder / "run.yaml"
-    path.write_text(yaml.safe_dump({"parameters": {"config": config}}), encoding="utf-8")
+    path.write_text(CONFIG.format(folder=folder, base_url=server.base_url), encoding="utf-8")
     return path
 
 
 def start(folder: Path, config: Path, key: str | None = "sk-sentinel") -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if name != "TOY_KEY"}
-    return subprocess.Popen(
-        [R2D, "ingest", str(config), "--out", str(folder / "out")],
-        env=environment | ({} if key is None else {"TOY_KEY": key}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    environment |= {} if key is None else {"TOY_KEY": key}
+    command = [R2D, "ingest", str(config), "--out", str(folder / "out")]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_stopped_run_goes_on_asks_for_nothing_twice_and_keeps_what_was_refused(
@@ -84,15 +71,15 @@ def test_a_stopped_run_goes_on_asks_for_nothing_twice_and_keeps_what_was_refused
     while sum(server.asked().values()) < 8 and time.monotonic() < deadline:
         time.sleep(0.02)
     first.send_signal(signal.SIGTERM)
-    said = "".join(first.communicate(timeout=30))
-    assert first.returncode == 143, said
+    output = "".join(first.communicate(timeout=30))
+    assert first.returncode == 143, output
     assert not (tmp_path / "out" / "result.json").exists(), "half a result never looks whole"
     second = start(tmp_path, config)
-    said += "".join(second.communicate(timeout=60))
-    assert second.returncode == 0, said
+    output += "".join(second.communicate(timeout=60))
+    assert second.returncode == 0, output
     assert server.asked() == Counter(IDS) + Counter({"e005": 2})
-    assert "sk-sentinel" not in said + (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "of a caller" not in said
+    assert "sk-sentinel" not in output + (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "of a caller" not in output
     result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["sources"]["llm"]
     assert (result["num_records"], result["num_taken"]) == (NUM_NOTES, NUM_NOTES - 1)
     assert result["rejected"] == {"request_failed": 1}
@@ -109,27 +96,21 @@ def test_a_stopped_run_goes_on_asks_for_nothing_twice_and_keeps_what_was_refused
 def test_without_the_key_nothing_is_asked_and_the_variable_is_named(server: RunningServer, tmp_path: Path) -> None:
     server.start()
     run = start(tmp_path, write_run(tmp_path, server), key=None)
-    said = "".join(run.communicate(timeout=60))
+    output = "".join(run.communicate(timeout=60))
     assert run.returncode == 2
-    assert "TOY_KEY" in said
-    assert "Traceback" not in said
+    assert "TOY_KEY" in output
+    assert "Traceback" not in output
     assert server.asked() == Counter()
 
 
 def test_the_batch_input_holds_one_request_a_note(server: RunningServer, tmp_path: Path) -> None:
     config, out = write_run(tmp_path, server), tmp_path / "input.jsonl"
-    done = subprocess.run(
-        [R2D, "batch-input", str(config), "--out", str(out)], capture_output=True, text=True, check=True
-    )
+    command = [R2D, "batch-input", str(config), "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert f"{NUM_NOTES} requests" in done.stdout
     requests = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [request["custom_id"] for request in requests] == IDS
     assert {request["url"] for request in requests} == {"/v1/chat/completions"}
-    absent = subprocess.run(
-        [R2D, "batch-input", str(config), "--out", str(out), "--source", "nobody"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    absent = subprocess.run([*command, "--source", "nobody"], capture_output=True, text=True, check=False)
     assert absent.returncode == 2
     assert "no endpoint source 'nobody'; found ['llm']" in absent.stderr

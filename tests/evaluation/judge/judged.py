@@ -1,13 +1,8 @@
-"""What the tests of the judge share. It can judge in a process of its own, so that it can be killed.
-
-python -m tests.evaluation.judge.judged NUM_ROWS CONFIG_JSON WORK_DIR
-"""
+"""What the tests of the judge share."""
 
 from __future__ import annotations
 
 import json
-import logging
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,8 +59,3 @@ def judge_config(server: RunningServer | str, rubric: Path, **changes: Any) -> J
 def judge(rows: list[JudgedRow], config: JudgeConfig, work_dir: Path, **changes: Any) -> Judgement:
     rubric = load_rubric(Path(config.rubric))
     return judge_rationales(rows, rubric, config, work_dir, **{"interval": QUICK, **changes})
-
-
-if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO)
-    judge(judged_rows(int(sys.argv[1])), JudgeConfig.model_validate_json(sys.argv[2]), Path(sys.argv[3]))

@@ -37,26 +37,26 @@ def scored(rubric: Rubric, scores: list[tuple[int, ...]]) -> list[RowScores]:
 def test_kappa_of_four_pairs_by_hand() -> None:
     # Judge 1 2 3 3, people 1 2 3 1. Observed: (3 - 1)^2 / 4 = 1. Expected, the mean of (a - b)^2 over all 16 pairs:
     # a = 1 against 1 2 3 1 gives 0+1+4+0 = 5, a = 2 gives 1+0+1+1 = 3, and a = 3, twice, 4+1+0+4 = 9: 26 / 16.
-    found = agreement_metrics([1, 2, 3, 3], [1, 2, 3, 1], [0, 1, 2, 3], QUICK)
-    assert found["quadratic_weighted_kappa"].value == pytest.approx(1 - 16 / 26)
-    assert found["mean_difference"].value == pytest.approx(2 / 4)
+    metrics = agreement_metrics([1, 2, 3, 3], [1, 2, 3, 1], [0, 1, 2, 3], QUICK)
+    assert metrics["quadratic_weighted_kappa"].value == pytest.approx(1 - 16 / 26)
+    assert metrics["mean_difference"].value == pytest.approx(2 / 4)
     # Ranks 1 2 3.5 3.5 and 1.5 3 4 1.5, less their mean 2.5: 1.5 - 0.25 + 1.5 - 1, over the root of 4.5 x 4.5.
-    assert found["spearman"].value == pytest.approx(1.75 / 4.5)
-    assert found["spearman"].method is None, "four groups make no interval"
+    assert metrics["spearman"].value == pytest.approx(1.75 / 4.5)
+    assert metrics["spearman"].method is None, "four groups make no interval"
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_figures_are_those_of_the_libraries_half_steps_included(seed: int) -> None:
+def test_metrics_are_those_of_the_libraries_half_steps_included(seed: int) -> None:
     draw = np.random.default_rng(seed)
     judge = draw.integers(2, 11, 60) / 2
     people = np.clip(judge + draw.integers(-2, 3, 60), 1, 5)
-    found = agreement_metrics(judge, people, np.arange(60) // 2, QUICK)
+    metrics = agreement_metrics(judge, people, np.arange(60) // 2, QUICK)
     twice = [(2 * values).astype(int) for values in (judge, people)]
     kappa = cohen_kappa_score(*twice, labels=list(range(2, 11)), weights="quadratic")
-    assert found["quadratic_weighted_kappa"].value == pytest.approx(kappa)
-    assert found["spearman"].value == pytest.approx(spearmanr(judge, people).statistic)
-    for figure in found.values():
-        assert figure.low < figure.value < figure.high
+    assert metrics["quadratic_weighted_kappa"].value == pytest.approx(kappa)
+    assert metrics["spearman"].value == pytest.approx(spearmanr(judge, people).statistic)
+    for estimate in metrics.values():
+        assert estimate.low < estimate.value < estimate.high
 
 
 def test_perfect_reversed_and_constant_judges(rubric: Rubric) -> None:
