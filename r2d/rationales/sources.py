@@ -11,20 +11,20 @@ from typing import Any
 import pyarrow as pa
 
 from r2d.config.data import DataConfig
-from r2d.config.rationales import AnySource, ColumnSource, EndpointSource, SyntheticBatchSource
+from r2d.config.rationales import AnySource, BatchSource, ColumnSource, EndpointSource, SyntheticBatchSource
 from r2d.data.examples import iterate_examples
 from r2d.llm.answers import write_current_answers
 from r2d.llm.runner import run_requests
 from r2d.rationales.generation import RationaleRequests
-from r2d.rationales.readers.outputs import read_batch, read_batch_source, read_texts
+from r2d.rationales.readers.outputs import read_batch, read_texts
 from r2d.rationales.readers.written import read_argilla, read_label_studio, read_table
 from r2d.rationales.records import Record
 from r2d.synthetic.calls import write_llm_batch
 
 READERS: dict[str, Callable[[str, Any], list[Record]]] = {
     "text": read_texts,
-    "openai_batch": read_batch_source,
-    "vllm_batch": read_batch_source,
+    "openai_batch": read_batch,
+    "vllm_batch": read_batch,
     "label_studio": read_label_studio,
     "argilla": read_argilla,
     "csv": read_table,
@@ -51,7 +51,7 @@ def read_source(name: str, source: AnySource, examples: pa.Table, *, data: DataC
         ]
     if isinstance(source, SyntheticBatchSource):
         output, errors = write_llm_batch(data.synthetic, work_dir / "synthetic_batch")
-        return read_batch(name, [str(output)], [str(errors)])
+        return read_records(name, BatchSource(format="openai_batch", paths=(str(output),), error_paths=(str(errors),)))
     if isinstance(source, EndpointSource):
         requests = RationaleRequests(examples, source, data.labels.names)
         # One file for each source, endpoint and model.
@@ -61,7 +61,7 @@ def read_source(name: str, source: AnySource, examples: pa.Table, *, data: DataC
         # The file keeps answers to earlier prompts and failures that were mended since; they are not this run's.
         current = answers.with_suffix(".current.jsonl")
         num_current = write_current_answers(requests, answers, current)
-        return _only_unicode(read_batch(name, [str(current)])) if num_current else []
+        return read_records(name, BatchSource(format="openai_batch", paths=(str(current),))) if num_current else []
     return read_records(name, source)
 
 
@@ -71,16 +71,12 @@ def read_records(name: str, source: AnySource) -> list[Record]:
     Raises:
         DataError: a file is missing, empty, no such format or wrongly encoded, or lacks a declared column.
     """
-    return _only_unicode(READERS[source.format](name, source))
-
-
-def _only_unicode(records: list[Record]) -> list[Record]:
-    """The records, without the texts of those that hold half a surrogate pair, which no file can hold."""
+    records = READERS[source.format](name, source)
     for place, record in enumerate(records):
         values = {field.name: getattr(record, field.name) for field in fields(record)}
         try:
             "".join(value for value in values.values() if isinstance(value, str)).encode()
-        except UnicodeEncodeError:
+        except UnicodeEncodeError:  # no file can hold half a surrogate pair
             kept = {name: values[name] for name in ("source", "file", "row", "order")}
             records[place] = Record(**kept, reason="malformed_record", detail="half a surrogate pair")
     return records

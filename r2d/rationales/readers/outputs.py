@@ -76,24 +76,15 @@ def _check_fields(name: str, source: TextSource, items: Sequence[Item]) -> None:
         )
 
 
-def read_batch_source(name: str, source: BatchSource) -> list[Record]:
-    """Every answer and every failed request of a batch."""
-    return read_batch(name, source.paths, source.error_paths, source.input_paths)
+def read_batch(name: str, source: BatchSource) -> list[Record]:
+    """One record for each choice of each answer, and for each request that failed. An empty error file has no errors.
 
-
-def read_batch(
-    name: str, paths: Sequence[str], error_paths: Sequence[str] = (), input_paths: Sequence[str] = ()
-) -> list[Record]:
-    """One record for each choice of each answer, and for each request that failed.
-
-    Args:
-        error_paths: error files; an empty one is one without errors.
-        input_paths: input files; with them each answer gets its `prompt_hash`, and a request that is mentioned in
-            no other file becomes a record too. A line's own key `prompt_hash` comes first.
+    With the input files each answer gets its `prompt_hash`, unless its line has one, and a request that is mentioned in
+    no other file becomes a record too.
     """
-    requests = read_items(name, input_paths, key="input_paths", form="lines")
-    lines = read_items(name, paths, form="lines")
-    lines += read_items(name, error_paths, key="error_paths", form="lines", may_be_empty=True)
+    requests = read_items(name, source.input_paths, key="input_paths", form="lines")
+    lines = read_items(name, source.paths, form="lines")
+    lines += read_items(name, source.error_paths, key="error_paths", form="lines", may_be_empty=True)
     asked = {base.example_id: item for item in reversed(requests) if (base := _base_record(item)).example_id}
     hashes = {
         custom_id: request_hash(item.value["body"])
