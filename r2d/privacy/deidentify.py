@@ -64,25 +64,20 @@ def find_identifiers(texts: pa.Array | pa.ChunkedArray, config: PrivacyConfig) -
             f"the privacy search got a column of type {texts.type}; allowed: string, large_string, string_view, or a "
             "dictionary of them. Cast the column to string first"
         )
+    column = texts if texts.type in (pa.string(), pa.large_string()) else texts.cast(pa.string())
     by_row: defaultdict[int, list[Finding]] = defaultdict(list)
     used = [detector for recogniser in config.recognisers for detector in detectors(recogniser, config.region)]
-    offset = 0
-    for chunk in texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]:
-        if chunk.type not in (pa.string(), pa.large_string()):
-            chunk = chunk.cast(pa.string())
-        with ThreadPoolExecutor(pa.cpu_count()) as pool:
-            candidates = list(pool.map(partial(candidate_rows, chunk), used))
-        for detector, rows in zip(used, candidates, strict=True):
-            for row, text in zip(rows.to_pylist(), chunk.take(rows).to_pylist(), strict=True):
-                by_row[offset + row] += [found for found in detector.detect(text) if found.score >= config.min_score]
-        offset += len(chunk)
+    with ThreadPoolExecutor(pa.cpu_count()) as pool:
+        candidates = list(pool.map(partial(candidate_rows, column), used))
+    for detector, rows in zip(used, candidates, strict=True):
+        for row, text in zip(rows.to_pylist(), column.take(rows).to_pylist(), strict=True):
+            by_row[row] += [finding for finding in detector.detect(text) if finding.score >= config.min_score]
     return {row: without_overlaps(by_row[row]) for row in sorted(by_row) if by_row[row]}
 
 
-def candidate_rows(texts: pa.Array, detector: Detector) -> pa.Array:
+def candidate_rows(texts: pa.Array | pa.ChunkedArray, detector: Detector) -> pa.Array:
     """Indices of the rows that `detector` has to search; the others have no finding of it."""
-    is_candidate = pc.fill_null(pc.match_substring_regex(texts, detector.hint), False)
-    return pc.indices_nonzero(is_candidate).cast(pa.int64())
+    return pc.indices_nonzero(pc.fill_null(pc.match_substring_regex(texts, detector.hint), False))
 
 
 def deidentify_texts(texts: Sequence[str], config: PrivacyConfig) -> list[DeidentifiedText]:

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +86,10 @@ def write_dataset(path: Path, parts: list[dict[str, Any]] | dict[str, list[dict[
     return path
 
 
-def in_folder(write: Callable[..., Path], name: str) -> Callable[..., Path]:
-    def write_inside(path: Path, rows: list[dict[str, Any]]) -> Path:
-        path.mkdir()
-        write(path / name, rows)
-        return path
-
-    return write_inside
+def write_in_folder(path: Path, rows: list[dict[str, Any]], write: Callable[..., Path], name: str) -> Path:
+    path.mkdir()
+    write(path / name, rows)
+    return path
 
 
 WRITERS: dict[str, tuple[str, Callable[..., Path]]] = {
@@ -100,9 +98,9 @@ WRITERS: dict[str, tuple[str, Callable[..., Path]]] = {
     "parquet": ("parquet", write_parquet),
     "parquet_folder": ("parquet", write_parquet_folder),
     "saved_dataset": ("huggingface", write_dataset),
-    "folder_of_parquet": ("huggingface", in_folder(write_parquet, "train.parquet")),
-    "folder_of_jsonl": ("huggingface", in_folder(write_jsonl, "train.jsonl")),
-    "folder_of_csv": ("huggingface", in_folder(write_csv, "train.csv")),
+    "folder_of_parquet": ("huggingface", partial(write_in_folder, write=write_parquet, name="train.parquet")),
+    "folder_of_jsonl": ("huggingface", partial(write_in_folder, write=write_jsonl, name="train.jsonl")),
+    "folder_of_csv": ("huggingface", partial(write_in_folder, write=write_csv, name="train.csv")),
 }
 
 
@@ -152,20 +150,17 @@ def test_numbers_become_the_text_one_would_write_and_a_missing_number_none(tmp_p
     assert dict(missing.attributes) == {}
 
 
-def test_dictionary_columns_of_parquet_are_text(tmp_path: Path) -> None:
-    table = pa.Table.from_pylist(rows_of())
-    table = table.set_column(table.column_names.index("level"), "level", table["level"].dictionary_encode())
-    pq.write_table(table, tmp_path / "data")
-    assert {e.label for e in examples_of(config_of(tmp_path / "data", "parquet"))} == set(LABELS)
-
-
-def test_class_label_numbers_are_read_as_their_names(tmp_path: Path) -> None:
+def test_dictionary_columns_and_class_labels_are_read_as_their_names(tmp_path: Path) -> None:
     from datasets import ClassLabel, Dataset
 
+    expected = [row["level"] for row in rows_of()]
+    table = pa.Table.from_pylist(rows_of())
+    table = table.set_column(table.column_names.index("level"), "level", table["level"].dictionary_encode())
+    pq.write_table(table, tmp_path / "table")
+    assert [e.label for e in examples_of(config_of(tmp_path / "table", "parquet"))] == expected
     data = Dataset.from_list(rows_of()).cast_column("level", ClassLabel(names=["routine", "urgent"]))
     data.save_to_disk(tmp_path / "data")
-    labels = [example.label for example in examples_of(config_of(tmp_path / "data", "huggingface"))]
-    assert labels == [row["level"] for row in rows_of()]
+    assert [e.label for e in examples_of(config_of(tmp_path / "data", "huggingface"))] == expected
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -211,17 +206,15 @@ def test_the_options_of_a_row_are_read_from_a_list_and_a_row_without_is_named(tm
 
 
 @pytest.mark.parametrize("validation", ["validation", "val", "dev"])
-def test_a_dataset_keeps_its_own_splits(tmp_path: Path, validation: str) -> None:
+def test_a_dataset_keeps_its_own_splits_and_without_validation_the_rest_is_divided(
+    tmp_path: Path, validation: str
+) -> None:
     rows = rows_of()
     path = write_dataset(tmp_path / "data", {"test": rows[:6], "train": rows[6:20], validation: rows[20:]})
     examples = examples_of(config_of(path, "huggingface"))
     assert [e.split for e in examples] == ["test"] * 6 + ["train"] * 14 + ["validation"] * 10
     assert [e.id for e in examples] == [row["id"] for row in rows]
-
-
-def test_a_dataset_of_train_and_test_keeps_test_and_divides_the_rest(tmp_path: Path) -> None:
-    rows = rows_of()
-    path = write_dataset(tmp_path / "data", {"train": rows[10:], "test": rows[:10]})
+    path = write_dataset(tmp_path / "two", {"train": rows[10:], "test": rows[:10]})
     splits = [e.split for e in examples_of(config_of(path, "huggingface"))]
     assert splits[20:] == ["test"] * 10
     assert sorted(splits[:20]) == ["train"] * 18 + ["validation"] * 2
@@ -367,18 +360,14 @@ def test_what_cannot_be_read_says_why_where_and_the_fix(tmp_path: Path, kind: st
 
 
 @pytest.mark.parametrize("name", ["parquet", "saved_dataset"])
-def test_a_column_of_lists_where_texts_are_due_is_named(tmp_path: Path, name: str) -> None:
+def test_a_column_of_lists_where_texts_are_due_and_a_file_cut_off_are_named(tmp_path: Path, name: str) -> None:
     kind, write = WRITERS[name]
     path = write(tmp_path / "data", [row | {"note": [NOTE, WHY]} for row in rows_of()])
-    assert re.search(
-        "column 'note' holds list.*, which is no text; store it as a string", message_of(config_of(path, kind))
-    )
-
-
-def test_a_parquet_file_that_was_cut_off_is_a_named_fault(tmp_path: Path) -> None:
-    path = write_parquet(tmp_path / "data.parquet", rows_of())
-    path.write_bytes(path.read_bytes()[:-100])
-    assert f"{path}: is no whole Parquet file" in message_of(config_of(path, "parquet"))
+    message = message_of(config_of(path, kind))
+    assert re.search("column 'note' holds list.*, which is no text; store it as a string", message)
+    if kind == "parquet":
+        path.write_bytes(path.read_bytes()[:-100])
+        assert f"{path}: is no whole Parquet file" in message_of(config_of(path, kind))
 
 
 # Data sets of folders and of the hub
@@ -390,7 +379,7 @@ def test_reading_a_folder_leaves_no_copy_of_the_notes_in_the_cache(
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    path = in_folder(write_jsonl, "train.jsonl")(tmp_path / "data", rows_of())
+    path = WRITERS["folder_of_jsonl"][1](tmp_path / "data", rows_of())
     assert len(examples_of(config_of(path, "huggingface"))) == 30
     assert not [file for file in tmp_path.rglob("*") if file.suffix == ".arrow"]
 

@@ -184,9 +184,9 @@ def measure_dataset(
             of_split = frame.loc[frame["split"] == split, "label"]
             if len(of_split) and any(shares):
                 split_shares = [float((of_split == name).mean()) for name in labels.names]
-                divergence = jensen_shannon_divergence(split_shares, shares) if any(split_shares) else 1.0
+                value = jensen_shannon_divergence(split_shares, shares) if any(split_shares) else 1.0
                 name = f"Jensen-Shannon divergence of the labels of {split}"
-                metrics.append(DatasetMetric("label_balance", name, divergence, high=config.max_label_divergence))
+                metrics.append(DatasetMetric("label_balance", name, value, high=config.max_label_divergence))
     drift_checks = [check for check in ("label_drift", "length_drift") if config.severity(check) != "off"]
     if config.reference is None or not drift_checks:
         return metrics
@@ -204,17 +204,14 @@ def measure_dataset(
     names = sorted({*profile["labels"], *reference["labels"]})
     expected, found = ([float(side["labels"].get(name, 0.0)) for name in names] for side in (reference, profile))
     if "label_drift" in drift_checks and names:
-        index = population_stability_index(expected, found)
-        metrics.append(
-            DatasetMetric("label_drift", "population stability index of labels", index, high=config.max_drift)
-        )
+        name, value = "population stability index of labels", population_stability_index(expected, found)
+        metrics.append(DatasetMetric("label_drift", name, value, high=config.max_drift))
     if "length_drift" in drift_checks:
         earlier = reference["text_characters"]
         lengths = length_profile(frame["text_characters"].to_numpy(), earlier["edges"])
-        index = population_stability_index(earlier["shares"], lengths["shares"])
-        metrics.append(
-            DatasetMetric("length_drift", "population stability index of text lengths", index, high=config.max_drift)
-        )
+        name = "population stability index of text lengths"
+        value = population_stability_index(earlier["shares"], lengths["shares"])
+        metrics.append(DatasetMetric("length_drift", name, value, high=config.max_drift))
     return metrics
 
 
