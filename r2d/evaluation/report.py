@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -213,7 +213,6 @@ def render_report(facts: ReportFacts) -> str:
         confidence=f"{100 * metrics.intervals.confidence:g} %" if metrics.intervals else None,
         why_no_classes=WHY_NO_CLASSES,
         max_matrix_labels=MAX_MATRIX_LABELS,
-        missing=why_missing(metrics, per_row=per_row, ordered=facts.ordered),
         flags=FLAGS,
         rationale_captions=RATIONALE_CAPTIONS,
         slice_captions=(UNDER_TRIAGE, ACCURACY, MACRO_F1, OVER_TRIAGE),
@@ -232,46 +231,6 @@ def render_report(facts: ReportFacts) -> str:
         reliability_diagram=reliability_diagram,
         risk_coverage_curve=risk_coverage_curve,
     )
-
-
-def why_missing(metrics: Metrics, *, per_row: bool, ordered: bool) -> Mapping[str, str]:
-    """Section -> why it was not measured, as a sentence; empty for a section that was."""
-    reasons: defaultdict[str, str] = defaultdict(str)
-    if per_row:
-        reasons |= dict.fromkeys(
-            ("safety", "differences", "decisions", "calibration", "selective", "slices"),
-            "Not measured: each row has options of its own, so that there is no set of labels to count by.",
-        )
-    elif not ordered:
-        reasons["safety"] = (
-            "Not measured: the labels have no declared order of urgency (data.labels.ordered), so that no error is "
-            "more harmful than another as far as this page knows."
-        )
-    if metrics.calibration is None and not per_row:
-        reasons["calibration"] = reasons["selective"] = (
-            "Not measured: temperature and threshold are chosen on validation notes, and there are none."
-        )
-    if metrics.rationale is None:
-        reasons |= dict.fromkeys(
-            ("rationale", "alignment", "flip"), f"Not measured: the method {metrics.method} writes no rationale."
-        )
-    elif not metrics.flip_test.num_rows:
-        reasons["flip"] = (
-            f"Not measured: no decision of the {metrics.flip_test.num_without_other_label} has another label to be "
-            "flipped to."
-            if metrics.flip_test.num_without_other_label
-            else f"Not measured: the method {metrics.method} does not write its rationale for a label."
-        )
-    return reasons
-
-
-def verdict(difference: IntervalEstimate, better: int) -> str:
-    """`better` or `worse`; `not told apart` where the interval holds 0, `no interval` where there is none."""
-    if difference.value is None or difference.low is None:
-        return "no interval"
-    if not difference.excludes_zero:
-        return "not told apart"
-    return "better" if difference.value * better > 0 else "worse"
 
 
 def verdict_of(difference: IntervalEstimate, better: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from r2d.config.validation import PrivacyConfig, Recogniser
+from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import SPLITS
 from r2d.data.validation.expectations import CHECKS, Check
 from r2d.data.validation.plots import label_shares_plot, text_lengths_plot
@@ -20,34 +20,8 @@ MAX_LABELS = 40
 NO_SPLIT = "no known split"
 UNDECLARED = "(not declared)"
 
-_GROUPS = {
-    "error": ("Errors", "They stop the run until the data is mended."),
-    "quarantine": ("Quarantine", "The rows were set aside and are not trained on; the others go on."),
-    "warn": ("Warnings", "Nothing was stopped or set aside: look at them before you trust the model."),
-    "not measured": ("Not measured", "There is no result, neither good nor bad."),
-}
-"""Group of checks -> heading and consequence, in the order of the page; passed checks come last."""
-
 _SHARES = frozenset({"token_limit", "language", "rationale_coverage"})
 """Checks whose metrics are shares of rows, shown as percentages."""
-
-_RECOGNISED: dict[Recogniser, str] = {
-    "phone": "telephone numbers",
-    "email": "e-mail addresses",
-    "date_of_birth": "dates of birth",
-    "health_card": "health card numbers",
-    "national_id": "national identity numbers",
-    "postal_code": "postal codes",
-    "record_number": "record, account and policy numbers",
-    "person_name": "names of persons",
-}
-
-_POLICIES = {
-    "redact": "What was found was replaced by placeholders such as [PHONE_1] before anything else looked at the texts.",
-    "quarantine": "Rows in which something was found were set aside.",
-    "warn": "What was found is still in the texts: nothing was replaced or set aside.",
-    "off": "The search is switched off.",
-}
 
 
 def render_data_report(
@@ -73,7 +47,7 @@ def render_data_report(
         broken = plural(len(validation.errors), "expectation is", "expectations are") + " broken"
         stopped = broken if validation.errors else str(error)
 
-    groups: dict[str, list[Check]] = {group: [] for group in _GROUPS}
+    groups: dict[str, list[Check]] = {group: [] for group in ("error", "quarantine", "warn", "not measured")}
     for check in validation.checks:
         if not check.passed:
             # What must be known and could not be measured stops the run like an error.
@@ -94,7 +68,7 @@ def render_data_report(
         title=title,
         validation=validation,
         stopped=stopped,
-        groups=[(group, *_GROUPS[group], checks) for group, checks in groups.items()],
+        groups=groups,
         passed=[check for check in validation.checks if check.passed],
         not_asked=[name for name in CHECKS if name not in asked],
         dataset_checks={metric.check for metric in validation.metrics},
@@ -106,8 +80,8 @@ def render_data_report(
         quarantined=validation.quarantined.select(["id", "place", "reasons"]).slice(0, SHOWN_QUARANTINED).to_pylist(),
         titles={name: title for name, (title, _) in CHECKS.items()},
         privacy=privacy,
-        policy=_POLICIES[privacy.policy],
-        recognised=[(_RECOGNISED[name], num_findings[name], num_rows[name]) for name in privacy.recognisers],
+        num_findings=num_findings,
+        num_rows_with_findings=num_rows,
         source=source or {},
         synthetic=synthetic,
         notes=notes,
