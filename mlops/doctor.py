@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
 
@@ -82,23 +83,21 @@ def examine(stack_name: str, *, image_seconds: float = 300.0) -> Iterator[Findin
         )
     namespace = stack.orchestrator.config.kubernetes_namespace
     store_fix = "check path, endpoint and keys in k8s/stack.yaml"
-    yield _finding_of("artifact store", lambda: _use_artifact_store(stack), store_fix)
+    yield _finding_of("artifact store", partial(_use_artifact_store, stack), store_fix)
     mlflow_fix = "check tracking_uri and the secret `mlflow` in k8s/stack.yaml"
-    yield _finding_of("mlflow", lambda: _ask_mlflow(stack), mlflow_fix)
+    yield _finding_of("mlflow", partial(_ask_mlflow, stack), mlflow_fix)
     try:
-        api: ApiClient = stack.orchestrator.get_kube_client()
+        cluster = Cluster(stack.orchestrator.get_kube_client(), namespace)
     except Exception as error:
         fix = "set R2D_KUBE_CONTEXT to one of `kubectl config get-contexts` and apply the stack again"
         yield Finding("api server", False, _one_line(error), fix)
         return
-    api_fix = "check the context, the network and the account's key"
     admin_fix = "ask someone who may list nodes, pods and storage classes, or run this with such an account"
-    image_fix = f"kubectl -n {namespace} get events"
-    yield _finding_of("api server", lambda: _ask_api_server(api), api_fix)
-    yield _finding_of("rights", lambda: _ask_rights(api, namespace), "kubectl auth can-i --list")
-    yield _finding_of("gpu nodes", lambda: _ask_gpus(api, namespace), admin_fix)
-    yield _finding_of("volumes", lambda: _ask_volumes(api, namespace), admin_fix)
-    yield _finding_of("image", lambda: _run_image(api, namespace, image_seconds), image_fix)
+    yield _finding_of("api server", cluster.api_server, "check the context, the network and the account's key")
+    yield _finding_of("rights", cluster.rights, "kubectl auth can-i --list")
+    yield _finding_of("gpu nodes", cluster.gpu_nodes, admin_fix)
+    yield _finding_of("volumes", cluster.volumes, admin_fix)
+    yield _finding_of("image", partial(cluster.run_image, image_seconds), f"kubectl -n {namespace} get events")
 
 
 def _finding_of(name: str, check: Callable[[], Finding], fix: str) -> Finding:
@@ -172,31 +171,98 @@ def _ask_mlflow(stack: Stack) -> Finding:
     return Finding("mlflow", True, f"{uri}: answers, the registry too; client {mlflow.__version__}")
 
 
-def _ask_api_server(api: ApiClient) -> Finding:
-    from kubernetes.client import VersionApi
+# --- the cluster ---
 
-    version = VersionApi(api).get_code(_request_timeout=TIMEOUT_SECONDS)
-    detail = f"{api.configuration.host}, {version.git_version}"
-    if (int(version.major), int(version.minor.rstrip("+"))) < (1, 31):
-        return Finding("api server", False, detail, "upgrade to 1.31 or newer, where pod failure policies are final")
-    return Finding("api server", True, detail)
+
+@dataclass(frozen=True)
+class Cluster:
+    """The namespace in which the steps run, asked through the API server."""
+
+    api: ApiClient
+    namespace: str
+
+    def items(self, ask: Callable[..., Any], *arguments: str, **selection: str) -> list[dict[str, Any]]:
+        """The items of a list as the API server sends them."""
+        answer = ask(*arguments, **selection, _request_timeout=TIMEOUT_SECONDS)
+        items: list[dict[str, Any]] = self.api.sanitize_for_serialization(answer)["items"]
+        return items
+
+    def api_server(self) -> Finding:
+        from kubernetes.client import VersionApi
+
+        version = VersionApi(self.api).get_code(_request_timeout=TIMEOUT_SECONDS)
+        detail = f"{self.api.configuration.host}, {version.git_version}"
+        if (int(version.major), int(version.minor.rstrip("+"))) < (1, 31):
+            return Finding(
+                "api server", False, detail, "upgrade to 1.31 or newer, where pod failure policies are final"
+            )
+        return Finding("api server", True, detail)
+
+    def rights(self) -> Finding:
+        from kubernetes.client import AuthorizationV1Api
+
+        authorization, allowed = AuthorizationV1Api(self.api), {}
+        manifests = list(yaml.safe_load_all(RIGHTS.read_text(encoding="utf-8")))
+        for group, resource, verb in required_rights(manifests, "submitter"):
+            name, _, subresource = resource.partition("/")
+            attributes = {"namespace": self.namespace, "group": group, "resource": name, "verb": verb}
+            attributes |= {"subresource": subresource} if subresource else {}
+            review = {"spec": {"resourceAttributes": attributes}}
+            answer = authorization.create_self_subject_access_review(review, _request_timeout=TIMEOUT_SECONDS)
+            allowed[group, resource, verb] = bool(answer.status.allowed)
+        return check_rights(self.namespace, allowed)
+
+    def gpu_nodes(self) -> Finding:
+        from kubernetes.client import CoreV1Api
+
+        core = CoreV1Api(self.api)
+        nodes, pods = self.items(core.list_node), self.items(core.list_pod_for_all_namespaces)
+        quotas = self.items(core.list_namespaced_resource_quota, self.namespace)
+        wanted = most_gpus(yaml.safe_load(SETTINGS.read_text(encoding="utf-8")))
+        return check_gpus(nodes, pods, wanted=wanted, quotas=quotas)
+
+    def volumes(self) -> Finding:
+        from kubernetes.client import CoreV1Api, StorageV1Api
+
+        claims, classes = self.items(CoreV1Api(self.api).list_namespaced_persistent_volume_claim, self.namespace), []
+        if any(claim.get("status", {}).get("phase") != "Bound" for claim in claims):
+            classes = self.items(StorageV1Api(self.api).list_storage_class)
+        return check_volumes(claims, classes, self.namespace)
+
+    def run_image(self, seconds: float) -> Finding:
+        """Run one pod that prints its versions: it is pulled, admitted, scheduled and started, or not."""
+        from kubernetes.client import BatchV1Api, CoreV1Api
+
+        image = os.environ.get("R2D_IMAGE", "")
+        if not image:
+            fix = "set it to the image that configs/kubernetes.yaml runs"
+            return Finding("image", False, "R2D_IMAGE is not set", fix)
+        batch, core, name = BatchV1Api(self.api), CoreV1Api(self.api), f"r2d-doctor-{uuid.uuid4().hex[:8]}"
+        batch.create_namespaced_job(self.namespace, _version_job(name, image), _request_timeout=TIMEOUT_SECONDS)
+        try:
+            reason, deadline = "no pod was made for the job", time.monotonic() + seconds
+            while time.monotonic() < deadline:
+                for pod in self.items(core.list_namespaced_pod, self.namespace, label_selector=f"job-name={name}"):
+                    reason = _waiting_reason(pod)
+                    if pod["status"].get("phase") not in ("Succeeded", "Failed"):
+                        continue
+                    # As bytes: the client would read a line of JSON and give back Python's way of writing it.
+                    raw = core.read_namespaced_pod_log(pod["metadata"]["name"], self.namespace, _preload_content=False)
+                    log = raw.data.decode("utf-8", errors="replace").strip()
+                    if pod["status"]["phase"] == "Failed":
+                        fix = f"kubectl -n {self.namespace} describe job {name}"
+                        return Finding("image", False, f"{image} started and failed: {log[-200:]}", fix)
+                    installed = {package: installed_version(package) for package in COMPARED_PACKAGES}
+                    return check_image(image, installed, json.loads(log.splitlines()[-1]))
+                time.sleep(1.0)
+            events = f"kubectl -n {self.namespace} get events"
+            fix = f"{events}; is the name right, may the nodes pull it, is there room for a pod?"
+            return Finding("image", False, f"{image} did not run within {seconds:.0f} s: {reason}", fix)
+        finally:
+            batch.delete_namespaced_job(name, self.namespace, propagation_policy="Background")
 
 
 # --- the rights of this account ---
-
-
-def _ask_rights(api: ApiClient, namespace: str) -> Finding:
-    from kubernetes.client import AuthorizationV1Api
-
-    manifests = list(yaml.safe_load_all(RIGHTS.read_text(encoding="utf-8")))
-    allowed = {}
-    for group, resource, verb in required_rights(manifests, "submitter"):
-        resource_name, _, subresource = resource.partition("/")
-        attributes = {"namespace": namespace, "group": group, "resource": resource_name, "verb": verb}
-        review = {"spec": {"resourceAttributes": attributes | ({"subresource": subresource} if subresource else {})}}
-        answer = AuthorizationV1Api(api).create_self_subject_access_review(review, _request_timeout=TIMEOUT_SECONDS)
-        allowed[group, resource, verb] = bool(answer.status.allowed)
-    return check_rights(namespace, allowed)
 
 
 def required_rights(manifests: Iterable[Answer], role: str) -> list[tuple[str, str, str]]:
@@ -225,17 +291,6 @@ def check_rights(namespace: str, rights: Mapping[tuple[str, str, str], bool]) ->
 
 
 # --- GPUs ---
-
-
-def _ask_gpus(api: ApiClient, namespace: str) -> Finding:
-    from kubernetes.client import CoreV1Api
-
-    core = CoreV1Api(api)
-    nodes = _items(api, core.list_node(_request_timeout=TIMEOUT_SECONDS))
-    pods = _items(api, core.list_pod_for_all_namespaces(_request_timeout=TIMEOUT_SECONDS))
-    quotas = _items(api, core.list_namespaced_resource_quota(namespace, _request_timeout=TIMEOUT_SECONDS))
-    wanted = most_gpus(yaml.safe_load(SETTINGS.read_text(encoding="utf-8")))
-    return check_gpus(nodes, pods, wanted=wanted, quotas=quotas)
 
 
 def most_gpus(settings: Answer) -> int:
@@ -300,17 +355,6 @@ def _num_gpus(resources: Answer | None) -> int:
 # --- volumes ---
 
 
-def _ask_volumes(api: ApiClient, namespace: str) -> Finding:
-    from kubernetes.client import CoreV1Api, StorageV1Api
-
-    answer = CoreV1Api(api).list_namespaced_persistent_volume_claim(namespace, _request_timeout=TIMEOUT_SECONDS)
-    claims = _items(api, answer)
-    classes = []
-    if any(claim.get("status", {}).get("phase") != "Bound" for claim in claims):
-        classes = _items(api, StorageV1Api(api).list_storage_class(_request_timeout=TIMEOUT_SECONDS))
-    return check_volumes(claims, classes, namespace)
-
-
 def check_volumes(claims: Sequence[Answer], classes: Sequence[Answer], namespace: str) -> Finding:
     """Whether the volumes of the steps exist, and, where one is not bound, whether a storage class could make it."""
     phases = {claim["metadata"]["name"]: claim.get("status", {}).get("phase", "Pending") for claim in claims}
@@ -335,37 +379,6 @@ def check_volumes(claims: Sequence[Answer], classes: Sequence[Answer], namespace
 
 
 # --- the image ---
-
-
-def _run_image(api: ApiClient, namespace: str, seconds: float) -> Finding:
-    """Run one pod that prints its versions: it is pulled, admitted, scheduled and started, or not."""
-    from kubernetes.client import BatchV1Api, CoreV1Api
-
-    image = os.environ.get("R2D_IMAGE", "")
-    if not image:
-        return Finding("image", False, "R2D_IMAGE is not set", "set it to the image that configs/kubernetes.yaml runs")
-    batch, core, name = BatchV1Api(api), CoreV1Api(api), f"r2d-doctor-{uuid.uuid4().hex[:8]}"
-    batch.create_namespaced_job(namespace, _version_job(name, image), _request_timeout=TIMEOUT_SECONDS)
-    try:
-        reason, deadline = "no pod was made for the job", time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            for pod in _items(api, core.list_namespaced_pod(namespace, label_selector=f"job-name={name}")):
-                reason = _waiting_reason(pod)
-                if pod["status"].get("phase") not in ("Succeeded", "Failed"):
-                    continue
-                # As bytes: the client would read a line of JSON and give back Python's way of writing it.
-                raw = core.read_namespaced_pod_log(pod["metadata"]["name"], namespace, _preload_content=False)
-                log = raw.data.decode("utf-8", errors="replace").strip()
-                if pod["status"]["phase"] == "Failed":
-                    fix = f"kubectl -n {namespace} describe job {name}"
-                    return Finding("image", False, f"{image} started and failed: {log[-200:]}", fix)
-                installed = {package: installed_version(package) for package in COMPARED_PACKAGES}
-                return check_image(image, installed, json.loads(log.splitlines()[-1]))
-            time.sleep(1.0)
-        fix = f"kubectl -n {namespace} get events; is the name right, may the nodes pull it, is there room for a pod?"
-        return Finding("image", False, f"{image} did not run within {seconds:.0f} s: {reason}", fix)
-    finally:
-        batch.delete_namespaced_job(name, namespace, propagation_policy="Background")
 
 
 def check_image(image: str, installed: Mapping[str, str], in_image: Mapping[str, str]) -> Finding:
@@ -423,9 +436,3 @@ def _version_job(name: str, image: str) -> dict[str, Any]:
             "template": {"metadata": {"labels": {"app.kubernetes.io/name": "r2d-doctor"}}, "spec": pod},
         },
     }  # fmt: skip
-
-
-def _items(api: ApiClient, answer: Any) -> list[dict[str, Any]]:
-    """The items of a list as the API server sent them."""
-    items: list[dict[str, Any]] = api.sanitize_for_serialization(answer)["items"]
-    return items

@@ -18,11 +18,10 @@ from mlops.registry.versions import (
     Reference,
     aliases_of,
     find_version,
+    find_versions,
     registered_file,
     registry_client,
     require_model,
-    search_versions,
-    version_numbers,
 )
 from mlops.tracking import ZENML_RUN_TAG
 from r2d.config.gate import HISTORY_SUFFIX
@@ -57,14 +56,7 @@ class NotReachableError(Exception):
 
 
 def version_lineage(reference: str) -> VersionLineage:
-    """Where a version comes from.
-
-    Args:
-        reference: `name/version`, `name@alias`, or `name`: its champion.
-
-    Raises:
-        RegistryError: there is no such version, its files are missing, or the registry does not answer.
-    """
+    """Where a version comes from, given as `name/version`, `name@alias`, or `name`: its champion."""
     with registry_client(f"reading the lineage of {reference!r}") as client:
         version = _version(client, Reference.parse(reference))
         files = {name: registered_file(version, Path(name).stem) for name in FILES}
@@ -103,7 +95,6 @@ def row_lineage(row_id: str, reference: str | None) -> list[RowLineage]:
 
     Raises:
         DataError: no version saw it.
-        RegistryError: there is no such model or version, files are missing, or the registry does not answer.
     """
     seen, num_not_reachable = [], 0
     with registry_client(f"looking for row {row_id!r}") as client:
@@ -141,14 +132,13 @@ def _versions(client: MlflowClient, reference: str | None) -> list[Any]:
     if reference is not None and any(sign in reference.removeprefix(REGISTERED) for sign in "@/"):
         return [_version(client, Reference.parse(reference))]
     if reference is None:
-        names = {version.name for version in search_versions(client, "")}
-        models = sorted(name for name in names if not name.endswith(HISTORY_SUFFIX))
-        if not models:
+        versions = [version for version in find_versions(client, "") if not version.name.endswith(HISTORY_SUFFIX)]
+        if not versions:
             raise RegistryError("no model is registered; train one with `make run`")
-    else:
-        models = [reference.removeprefix(REGISTERED)]
-        require_model(client, models[0])
-    return [client.get_model_version(name, number) for name in models for number in version_numbers(client, name)]
+        return versions
+    name = reference.removeprefix(REGISTERED)
+    require_model(client, name)
+    return find_versions(client, f"name = '{name}'")
 
 
 def _or_missing(missing: list[str], read: Callable[..., T], *arguments: Any) -> T | None:

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from mlops.code import ROOT, lock_hash, model_code_hash
-from mlops.registry.aliases import RUN_KEY_TAG, champion_of
+from mlops.registry.aliases import RUN_KEY_TAG, existing_champion
 from mlops.registry.versions import pin_start_model, registered_file, registry_client, tagged_versions
 from mlops.run_record import RunRecord, auxiliary_files
 from r2d.config.jobs import RetrainingConfig
@@ -109,11 +109,7 @@ class ChampionFacts:
 
 
 def facts_of_run(run: RunConfig) -> TrainingFacts:
-    """What a run would be made of now. Its rows are not counted, because that takes reading the data.
-
-    Raises:
-        DataError: a file is missing.
-    """
+    """What a run would be made of now. Its rows are not counted, because that takes reading the data."""
     return TrainingFacts(
         config=_comparable_config(run),
         start=run.model.name,
@@ -152,11 +148,7 @@ def _comparable_config(run: RunConfig) -> dict[str, Any]:
 
 
 def count_rows(run: RunConfig) -> int:
-    """The number of valid rows in the data as they are now.
-
-    Raises:
-        DataError: the data cannot be read, or break their contract, so that no run could use them.
-    """
+    """The number of valid rows in the data as they are now; an error where a run could not use them."""
     from r2d.workflows import validated
 
     validation = validated(run)
@@ -165,13 +157,9 @@ def count_rows(run: RunConfig) -> int:
 
 
 def champion_facts(name: str) -> ChampionFacts | None:
-    """What the champion of a model was made of; None where there is no champion.
-
-    Raises:
-        RegistryError: the registry does not answer, or the champion or its files were removed from it.
-    """
+    """What the champion of a model was made of; None where there is no champion."""
     with registry_client(f"looking for the champion of {name!r}") as client:
-        _, number = champion_of(client, name)
+        number = existing_champion(client, name).champion
         if number is None:
             return None
         version = client.get_model_version(name, number)
@@ -194,11 +182,7 @@ def version_made_by(run: RunConfig) -> str | None:
 
 
 def read_drift(path: str | None) -> dict[str, Any] | None:
-    """The content of a `drift.json`; None where none is named.
-
-    Raises:
-        DataError: the file is missing or is no drift report.
-    """
+    """The content of a `drift.json`; None where none is named."""
     if path is None:
         return None
     fix = "give a drift.json that `r2d drift` wrote, or remove retraining.drift"

@@ -56,11 +56,7 @@ class StackFile(Section):
 
 
 def read_stack(path: Path) -> StackFile:
-    """Read and check the file of a stack; `${NAME}` and `${NAME:-default}` are filled in from the environment.
-
-    Raises:
-        ConfigError: names every fault of the file, or every variable that is not set.
-    """
+    """Read and check the file of a stack; `${NAME}` and `${NAME:-default}` are filled in from the environment."""
     content = read_yaml(path)
     required = set(re.findall(r"\$\{(\w+)\}", json.dumps(content, default=str)))
     unset = sorted(name for name in required if not os.environ.get(name))
@@ -116,10 +112,7 @@ class Change:
 
 
 def changes(stack: StackFile, registered: Mapping[tuple[str, str], Registered]) -> list[Change]:
-    """The components of the file that differ from the server's.
-
-    Args:
-        registered: (type, name) -> component on the server.
+    """The components of the file that differ from the server's, which are given by type and name.
 
     Raises:
         ConfigError: a component of that name has another flavour, which ZenML cannot change.
@@ -139,16 +132,12 @@ def changes(stack: StackFile, registered: Mapping[tuple[str, str], Registered]) 
 
 
 def apply_stack(path: Path, *, dry_run: bool = False) -> list[str]:
-    """Compare the stack of a file with the ZenML server, apply it there, and make it the active stack.
+    """Apply the stack of a file to the ZenML server, make it the active stack, and return the difference as lines.
 
-    A second call changes nothing. A component that the server's stack has and the file has not is removed from the
-    stack, and stays registered by itself.
+    A component that the server's stack has and the file has not is removed from the stack, and stays registered.
 
     Args:
         dry_run: only compare.
-
-    Returns:
-        The difference, a line each; empty where there is none.
 
     Raises:
         ConfigError: the file is wrong, holds a secret in plain text, or names one that the server has not.

@@ -39,9 +39,6 @@ def configure_mlflow() -> str:
 
     It is `MLFLOW_TRACKING_URI` where that is set, else the MLflow experiment tracker of the active ZenML stack, else a
     SQLite file beside ZenML's own database, which only a local stack can use.
-
-    Raises:
-        RegistryError: the ZenML server does not answer, or the stack runs in pods and has no MLflow tracker.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
@@ -182,8 +179,7 @@ class LiveCurves:
     """The curves of a training step in ZenML's dashboard while it trains.
 
     A step's outputs appear when it ends; an artifact that the step saves itself appears at once. So the curves so far
-    are saved as one, `r2d_stage1_curves_live` or `r2d_stage2_curves_live`, and its picture is then replaced in place:
-    loading the page again shows the newest. Nothing reads it; for lineage there are the curves that the step returns.
+    are saved as `r2d_stage1_curves_live` or `r2d_stage2_curves_live`, whose picture is then replaced in place.
     """
 
     def __init__(self, step_name: str) -> None:

@@ -1,10 +1,9 @@
 """The DAGs. Each reads like a paragraph; the work is in `steps/` and `r2d/`.
 
-The names here are pipelines, not the modules of the same name: `zenml pipeline run pipelines.comparison` looks here.
+`zenml pipeline run pipelines.comparison` looks for the name in this package: here it is the pipeline, not its module.
 """
 
-from pipelines.batch_inference import batch_inference
 from pipelines.comparison import comparison
-from pipelines.drift import drift
+from pipelines.inference import batch_inference, drift
 
 __all__ = ["batch_inference", "comparison", "drift"]

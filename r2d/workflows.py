@@ -157,14 +157,7 @@ def write_batch_requests(run: RunConfig, source_name: str, path: Path, *, start_
 
 
 def validated(run: RunConfig, start_folder: Path | None = None) -> Validation:
-    """Load and validate the data of a run.
-
-    Args:
-        start_folder: of a registered start model, which brings its tokenizer.
-
-    Raises:
-        DataError: the data cannot be read.
-    """
+    """Load and validate the data of a run, with the tokenizer of a registered start model where its folder is given."""
     return validate(
         load_examples(run.data),
         run.validation,

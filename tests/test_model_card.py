@@ -31,9 +31,9 @@ TRAINED_ON = [
 
 
 def facts(run: RunConfig | None = None, **changed: Any) -> CardFacts:
-    found = Metrics.from_json(metrics_of(decisions(0.8), decisions(0.7, seed=3)) | changed)
+    measured = Metrics.from_json(metrics_of(decisions(0.8), decisions(0.7, seed=3)) | changed)
     rows = {"train": 6_800, "validation": 400, "test": 240}
-    return CardFacts(run or run_config("triage"), found, ORIGIN, rows, TRAINED_ON)
+    return CardFacts(run or run_config("triage"), measured, ORIGIN, rows, TRAINED_ON)
 
 
 def test_the_card_as_a_whole() -> None:
@@ -44,10 +44,10 @@ def test_the_hub_reads_its_metadata_and_its_results() -> None:
     card = ModelCard(model_card(facts()), ignore_metadata_errors=False)
     assert card.data.library_name == "transformers"
     assert card.data.base_model is None
-    found = {one.metric_type: one.metric_value for one in card.data.eval_results}
+    results = {result.metric_type: result.metric_value for result in card.data.eval_results}
     metrics = facts().metrics
-    assert found["f1"] == pytest.approx(metrics.label.macro_f1, abs=1e-4)
-    assert found["sacrebleu"] == 25.0
+    assert results["f1"] == pytest.approx(metrics.label.macro_f1, abs=1e-4)
+    assert results["sacrebleu"] == 25.0
 
 
 def test_a_hub_model_is_named_as_the_base_and_a_folder_is_not(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def without_classes() -> CardFacts:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "expected"),
     [
         (lambda: facts(rationale=None), "It writes none: method r2d decides only"),
         (lambda: facts(calibration=None, selective=None), "Not calibrated"),
@@ -92,9 +92,11 @@ def without_classes() -> CardFacts:
         (lambda: dataclasses.replace(facts(), origin=NO_COMMIT), "commit not known"),
     ],
 )
-def test_whatever_was_not_measured_is_said_and_no_section_is_missing(given: Callable[[], CardFacts], said: str) -> None:
+def test_whatever_was_not_measured_is_named_and_no_section_is_missing(
+    given: Callable[[], CardFacts], expected: str
+) -> None:
     text = model_card(given())
-    assert said in text
+    assert expected in text
     assert [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")] == SECTIONS
     assert "None" not in text
     assert "\n\n\n" not in text

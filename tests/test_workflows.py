@@ -45,9 +45,9 @@ def test_every_workflow_follows_the_schema_of_github(path: Path) -> None:
     from jsonschema import Draft7Validator
 
     # YAML 1.1 reads the key `on` as true; GitHub does not.
-    found = {"on" if key is True else key: value for key, value in read(path.name).items()}
+    workflow = {"on" if key is True else key: value for key, value in read(path.name).items()}
     faults = [
-        error.message for error in Draft7Validator(get_builtin_schema("vendor.github-workflows")).iter_errors(found)
+        error.message for error in Draft7Validator(get_builtin_schema("vendor.github-workflows")).iter_errors(workflow)
     ]
     assert faults == []
 
@@ -60,7 +60,7 @@ def test_every_workflow_has_least_rights_a_guard_and_a_limit_and_pins_what_it_us
     assert all(job["timeout-minutes"] for job in workflow["jobs"].values())
     used = [step["uses"] for step in steps_of(path) if "uses" in step]
     assert used
-    assert [one for one in used if not re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", one)] == []
+    assert [action for action in used if not re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action)] == []
     checkouts = [step for step in steps_of(path) if step.get("uses", "").startswith("actions/checkout@")]
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
@@ -104,7 +104,7 @@ def test_the_report_which_quotes_notes_is_kept_only_where_the_repository_says_so
 
 def test_retraining_names_a_config_that_is_shipped_and_options_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("R2D_IMAGE", "reason2decide:test")
-    (command,) = [one for one in commands_of(ROOT / "retrain.yml") if "r2d retrain" in one]
+    (command,) = [line for line in commands_of(ROOT / "retrain.yml") if "r2d retrain" in line]
     load_config(ROOT / command.split("--config ")[1].split()[0])
     assert set(re.findall(r"--[a-z-]+", command)) <= options_of("retrain")
 
@@ -147,9 +147,9 @@ def test_the_line_of_ci_runs_as_it_stands_and_fails_for_a_fault_of_style_of_type
     }.items():
         code.write_text(content, encoding="utf-8")
         (done,) = runner.run("ci.yml", event="pull_request", job="test")
-        said = done.stdout + done.stderr
-        assert (done.returncode == 0) == (faulty is None), said
-        assert (faulty or "1 passed") in said
+        output = done.stdout + done.stderr
+        assert (done.returncode == 0) == (faulty is None), output
+        assert (faulty or "1 passed") in output
 
 
 def command_names() -> set[str]:

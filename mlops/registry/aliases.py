@@ -1,11 +1,10 @@
 """Champion and challenger of a registered model: which version each is, who made it so, when and why.
 
-MLflow can set an alias or a tag, but not on the condition that no other process has set it meanwhile: of two writers,
-the later one replaces what the earlier one wrote, and neither is told. What it does one at a time on every store is to
-number new versions. So each change of the aliases of NAME is a version of a second registered model,
-`NAME.alias-history`, which holds tags and no model. A change names the last change that its writer had read. Of two
-that name the same one, the first counts, and the writer of the second gets an error. The aliases in MLflow follow from
-this history: they are set after each change, and by the next run or command if a process died in between.
+MLflow cannot set an alias or a tag on the condition that nobody else has set it meanwhile, but every store numbers new
+versions one at a time. So each change of the aliases of NAME is a version of a second model, `NAME.alias-history`, with
+tags alone. A change names the last one that its writer had read; of two that name the same one, the first counts, and
+the writer of the second gets an error. MLflow's aliases are set from this history after each change, and by the next
+run or command if a process died in between.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from mlops.registry.versions import (
     Reference,
     ensure_model,
     find_version,
+    find_versions,
     is_missing,
     registry_client,
     require_model,
-    search_versions,
     tagged_versions,
     version_numbers,
 )
@@ -66,7 +65,7 @@ class AliasChange:
     """Number of the last change that its writer had read; 0 where there was none."""
     action: Action
     version: str | None
-    """The version that has the alias from now on; None: no version is champion any more."""
+    """The version that has the alias from now on; None where no version is champion any more."""
     before: str | None
     """The champion before the change."""
     by: str
@@ -82,15 +81,6 @@ class AliasHistory:
     """The changes that count, oldest first, and what follows from them."""
 
     changes: tuple[AliasChange, ...] = ()
-
-    @classmethod
-    def replay(cls, written: Iterable[AliasChange]) -> AliasHistory:
-        """Leave out each change whose writer had not read the change before it."""
-        counted: list[AliasChange] = []
-        for change in sorted(written, key=lambda change: change.number):
-            if change.after == (counted[-1].number if counted else 0):
-                counted.append(change)
-        return cls(tuple(counted))
 
     @property
     def last_number(self) -> int:
@@ -139,22 +129,14 @@ class AliasHistory:
 
 
 def history(name: str) -> list[AliasChange]:
-    """Every change of the aliases of a model, oldest first.
-
-    Raises:
-        RegistryError: there is no such model, or the registry does not answer.
-    """
+    """Every change of the aliases of a model, oldest first."""
     with registry_client(f"reading the history of {name!r}") as client:
         require_model(client, name)
         return list(reconcile_aliases(client, name).changes)
 
 
 def append_change(client: MlflowClient, name: str, change: AliasChange) -> AliasChange:
-    """Write a change, set the aliases, and return the change.
-
-    Raises:
-        AliasesMovedError: another process wrote a change first; then this one does not count, and moved nothing.
-    """
+    """Write a change, set the aliases, and return the change; where another process was first, `AliasesMovedError`."""
     number = _write_change(client, name, change)
     now = reconcile_aliases(client, name)
     if number not in {change.number for change in now.changes}:
@@ -168,8 +150,8 @@ def append_change(client: MlflowClient, name: str, change: AliasChange) -> Alias
 def reconcile_aliases(client: MlflowClient, name: str) -> AliasHistory:
     """Read the history, set the aliases in MLflow as it says, and return it.
 
-    Two processes may do so at once, and a slow one may set an old state over a new one. Each reads the history again
-    after setting the aliases, and repeats where it has changed; so the last one leaves the newest state.
+    A slow process may set an old state over a new one, so each reads the history again afterwards, and repeats where it
+    has changed.
     """
     seen = _read_history(client, name)
     if not seen.changes and (champion := _current_aliases(client, name).get(CHAMPION)) is not None:
@@ -184,13 +166,15 @@ def reconcile_aliases(client: MlflowClient, name: str) -> AliasHistory:
 
 
 def _read_history(client: MlflowClient, name: str) -> AliasHistory:
-    written = []
-    for version in search_versions(client, f"name = '{name}{HISTORY_SUFFIX}'"):
+    """The changes whose writers had read the change before theirs; the others do not count."""
+    history = AliasHistory()
+    for version in find_versions(client, f"name = '{name}{HISTORY_SUFFIX}'"):
         values: dict[str, Any] = dict.fromkeys(("version", "before", "run_key"))
         values |= {key.removeprefix(CHANGE_TAG): tag for key, tag in version.tags.items() if key.startswith(CHANGE_TAG)}
-        values |= {"number": int(version.version), "after": int(values["after"])}
-        written.append(AliasChange(**values))
-    return AliasHistory.replay(written)
+        if int(values["after"]) == history.last_number:
+            values |= {"number": int(version.version), "after": history.last_number}
+            history = AliasHistory((*history.changes, AliasChange(**values)))
+    return history
 
 
 def _write_change(client: MlflowClient, name: str, change: AliasChange) -> int:
@@ -237,8 +221,8 @@ def _current_aliases(client: MlflowClient, name: str) -> dict[str, str]:
 # --- the champion ---
 
 
-def champion_of(client: MlflowClient, name: str) -> tuple[AliasHistory, str | None]:
-    """The history of a model and the version that is its champion; None where there is no model or no champion.
+def existing_champion(client: MlflowClient, name: str) -> AliasHistory:
+    """The history of a model, empty where there is no model; its champion, where it has one, is registered.
 
     Raises:
         RegistryError: the champion was removed from the registry.
@@ -250,35 +234,28 @@ def champion_of(client: MlflowClient, name: str) -> tuple[AliasHistory, str | No
             f"{name}: its champion, version {seen.champion}, was removed from the registry; go back to the one before "
             f"it with `r2d rollback {name} --reason ...`"
         )
-    return seen, seen.champion
+    return seen
 
 
 def champion_to_compare(name: str, run_key: str) -> str | None:
     """The champion that a run is compared with, as `name/version`; None where there is none.
 
     A repeated run would find itself as champion, and be another run. So where a run of this key made the champion, it
-    is what that champion was compared with; unless a run of this key has since made another model, which then is to be
-    compared with the champion.
+    is what that champion was compared with; unless a run of this key has since made another model.
 
     Args:
-        run_key: hash of everything that the weights and metrics of a run depend on.
-
-    Raises:
-        RegistryError: the registry does not answer, or the champion was removed from it.
+        run_key: `mlops.run_record.RunRecord.key`.
     """
     with registry_client(f"looking for the champion of {name!r}") as client:
-        seen, champion = champion_of(client, name)
-        if champion is None:
-            return None
-        promotion = seen.promotion_of(champion)
-        if promotion is not None and promotion.run_key == run_key:
+        seen = existing_champion(client, name)
+        champion = seen.champion
+        promotion = None if champion is None else seen.promotion_of(champion)
+        if champion is not None and promotion is not None and promotion.run_key == run_key:
             same_run = tagged_versions(client, name, RUN_KEY_TAG, run_key)
             is_newest = not same_run or int(same_run[-1].version) <= int(champion)
-            if is_newest and promotion.before is None:
-                return None
-            if is_newest and promotion.before in version_numbers(client, name):
-                return f"{name}/{promotion.before}"
-        return f"{name}/{champion}"
+            if is_newest and promotion.before in (None, *version_numbers(client, name)):
+                champion = promotion.before
+        return None if champion is None else f"{name}/{champion}"
 
 
 @dataclass(frozen=True)
@@ -340,12 +317,7 @@ def move_aliases(
 
 
 def rollback(name: str, *, by: str, reason: str) -> AliasChange:
-    """Make the champion before the present one the champion again, of those that are still registered.
-
-    Raises:
-        RegistryError: there is no such model or no champion, the aliases were moved at the same moment, or the registry
-            does not answer.
-    """
+    """Make the champion before the present one the champion again, of those that are still registered."""
     with registry_client(f"rolling back {name!r}", then=_look_first(name)) as client:
         require_model(client, name)
         seen = reconcile_aliases(client, name)
@@ -362,8 +334,7 @@ def approve(text: str, *, by: str, reason: str) -> AliasChange:
         text: `name/version`, `name@alias`, or `name`: its challenger.
 
     Raises:
-        RegistryError: there is no such version, it failed a rule, it is the champion already or was compared with
-            another one, the aliases were moved at the same moment, or the registry does not answer.
+        RegistryError: it failed a rule, is the champion already, or was compared with another champion.
     """
     import mlflow
 
@@ -408,13 +379,10 @@ def approval_of(version: Any) -> Approval | None:
 
 
 def store_decision(client: MlflowClient, version: Any, decision: GateDecision, consequence: str) -> tuple[str, Image]:
-    """Store the decision of the gate with the run of a version, as JSON, page and picture.
+    """Store the decision of the gate with the run of a version as JSON, page and picture; return page and picture.
 
     Args:
         consequence: what the decision has done to the aliases, in a sentence.
-
-    Returns:
-        The page as HTML, and the picture.
     """
     name, number = version.name, str(version.version)
     picture = gate_picture(decision)

@@ -88,14 +88,10 @@ def register(
     """Register a model as a version, evaluate the rules of its gate, and give it the alias that follows.
 
     The same weights with the same metrics and provenance are registered once: a second call finds the version, and
-    completes what an earlier one has left undone. An alias moves only away from the champion that the model was
-    compared with.
+    completes what an earlier one has left undone.
 
     Args:
         new_run: creates the MLflow run that a new version belongs to, and returns its id.
-
-    Raises:
-        RegistryError: the registry does not answer or refuses; a repeated call goes on from what is there.
     """
     registration, key = trained.record.run.registration, trained.record.key
     name = registration.model_name
@@ -175,12 +171,8 @@ def headline_metrics(metrics: Metrics) -> dict[str, float]:
 
 
 def link_zenml_version(registered: RegisteredModel, *, pipeline_run: UUID, artifacts: list[UUID]) -> None:
-    """Make or find the ZenML version of a registered version, link it to the pipeline run and its artifacts, and let
-    the two versions name each other.
-
-    Its name is the number of the registered version, unless another MLflow has taken that number before. A second call
-    finds it, and completes what an earlier one has left undone.
-    """
+    """Link the ZenML version of the same number to the pipeline run and its artifacts, and let both versions name each
+    other. A second call completes what an earlier one has left undone."""
     from zenml import log_metadata
     from zenml.client import Client
     from zenml.models import ModelVersionArtifactRequest, ModelVersionPipelineRunRequest
@@ -204,7 +196,8 @@ def link_zenml_version(registered: RegisteredModel, *, pipeline_run: UUID, artif
 
 
 def _zenml_version(registered: RegisteredModel) -> ModelVersionResponse:
-    """The ZenML version of that number. ZenML numbers by itself, so versions are made until there is one of it."""
+    """The ZenML version of that number. ZenML numbers by itself, so versions are made until there is one of it; where
+    another MLflow has taken the number before, it has a name of its own."""
     from zenml.client import Client
     from zenml.exceptions import EntityExistsError
 
@@ -223,7 +216,6 @@ def _zenml_version(registered: RegisteredModel) -> ModelVersionResponse:
         client.create_model_version(name)
     if version.run_metadata.get(ZENML_RUN_ID) in (None, registered.run_id):
         return version
-    # Two registries under one ZenML: the number belongs to a version of the other one.
     own_name = f"{number}-{registered.run_id[:8]}"
     logger.warning("ZenML's %s version %d belongs to another MLflow; this one is named %s", name, number, own_name)
     return find(own_name) or client.create_model_version(name, name=own_name)

@@ -37,9 +37,6 @@ def registry_client(what: str, *, then: str = START_AGAIN) -> Iterator[MlflowCli
     Args:
         what: what is being done, for the message.
         then: what to do once the registry answers again.
-
-    Raises:
-        RegistryError: the registry does not answer, or refuses.
     """
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -124,25 +121,22 @@ def require_model(client: MlflowClient, name: str) -> None:
 
 def version_numbers(client: MlflowClient, name: str) -> list[str]:
     """Every registered version of a model, the oldest first; empty where there is no such model."""
-    versions = search_versions(client, f"name = '{name}'")
-    return [str(number) for number in sorted(int(version.version) for version in versions)]
-
-
-def search_versions(client: MlflowClient, condition: str) -> list[Any]:
-    """MLflow's model versions that meet a filter, over all pages."""
-    versions, token = [], None
-    while True:
-        page = client.search_model_versions(condition, max_results=1_000, page_token=token)
-        versions += list(page)
-        token = page.token
-        if not token:
-            return versions
+    return [str(version.version) for version in find_versions(client, f"name = '{name}'")]
 
 
 def tagged_versions(client: MlflowClient, name: str, tag: str, value: str) -> list[Any]:
     """The versions of a model whose tag has that value, the oldest first."""
-    versions = search_versions(client, f"name = '{name}' and tags.`{tag}` = '{value}'")
-    return sorted(versions, key=lambda version: int(version.version))
+    return find_versions(client, f"name = '{name}' and tags.`{tag}` = '{value}'")
+
+
+def find_versions(client: MlflowClient, condition: str) -> list[Any]:
+    """MLflow's model versions that meet a filter, over all pages, in order of name and number."""
+    page = client.search_model_versions(condition, max_results=1_000)
+    versions = list(page)
+    while page.token:
+        page = client.search_model_versions(condition, max_results=1_000, page_token=page.token)
+        versions += page
+    return sorted(versions, key=lambda version: (version.name, int(version.version)))
 
 
 def aliases_of(client: MlflowClient, name: str, version: str) -> tuple[str, ...]:
@@ -175,9 +169,6 @@ def download(reference: str, *, file: str = "") -> Path:
     Args:
         reference: with or without `models:/` before it.
         file: only this file of the folder.
-
-    Raises:
-        RegistryError: there is no such model, version or alias, its files are missing, or the registry does not answer.
     """
     with registry_client(f"looking for model {reference!r}") as client:
         advice = "Train one with `make run`, or give a model folder"
@@ -192,9 +183,6 @@ def registered_file(version: Any, artifact: str, file: str = "") -> Path:
         version: MLflow's model version.
         artifact: `model` (a folder), `config`, `metrics`, `origin`, `README` or `rationale_provenance`.
         file: only this file of the folder.
-
-    Raises:
-        RegistryError: it is missing or cannot be read.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -215,20 +203,12 @@ def registered_file(version: Any, artifact: str, file: str = "") -> Path:
 
 
 def model_folder(reference: str) -> Path:
-    """Path of a model folder: the folder itself, or that of a registered `name@alias` or `name/version`.
-
-    Raises:
-        RegistryError: it is no folder, and the registry has no such model.
-    """
+    """Path of a model folder: the folder itself, or that of a registered `name@alias` or `name/version`."""
     return Path(reference) if Path(reference).is_dir() else download(reference)
 
 
 def start_folder(model: ModelConfig) -> Path | None:
-    """Model folder of the registered version that `model.name` names; None for every other start.
-
-    Raises:
-        RegistryError: the registry has no such version.
-    """
+    """Model folder of the registered version that `model.name` names; None for every other start."""
     return download(model.name) if model.name.startswith(REGISTERED) else None
 
 

@@ -42,9 +42,9 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def test_a_step_depends_on_what_it_imports_directly_inside_functions_and_through_others() -> None:
-    found = names("train_stage2")
-    assert {"steps/train_stage2.py", "r2d/training/trainer.py", "r2d/training/stage2.py"} <= found
-    assert {"r2d/training/methods.py", "r2d/modeling/decoding.py", "r2d/config/training.py"} <= found
+    files = names("train_stage2")
+    assert {"steps/train_stage2.py", "r2d/training/trainer.py", "r2d/training/stage2.py"} <= files
+    assert {"r2d/training/methods.py", "r2d/modeling/decoding.py", "r2d/config/training.py"} <= files
 
 
 def test_a_step_depends_on_its_own_sections_of_the_config_and_on_no_other() -> None:
@@ -53,10 +53,10 @@ def test_a_step_depends_on_its_own_sections_of_the_config_and_on_no_other() -> N
 
 
 def test_training_depends_on_nothing_that_shows_stores_or_measures() -> None:
-    found = names("train_stage1") | names("train_stage2")
+    files = names("train_stage1") | names("train_stage2")
     unwanted = ("r2d/evaluation", "r2d/reports", "r2d/gate", "r2d/llm", "mlops")
-    assert not [name for name in found if name.startswith(unwanted)]
-    assert not {"r2d/training/progress.py", "r2d/training/curves.py"} & found
+    assert not [name for name in files if name.startswith(unwanted)]
+    assert not {"r2d/training/progress.py", "r2d/training/curves.py"} & files
     assert not any(name.startswith(("r2d/training", "r2d/modeling/pred")) for name in names("ingest_rationales"))
 
 

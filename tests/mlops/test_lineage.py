@@ -83,11 +83,11 @@ def test_from_a_version_back_to_its_files_with_their_hashes(model: str, version:
     assert version.origin == origin
     for name, sha256 in version.files.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha256, name
-    shown = "".join(line.lstrip("│├└─ ") for line in typed("lineage", "traced/2").output.splitlines())
+    output = "".join(line.lstrip("│├└─ ") for line in typed("lineage", "traced/2").output.splitlines())
     for key in ("data_sha256", "rationales_sha256", "model_sha256", "lock_sha256"):
-        assert origin[key] in shown, key
-    assert all(sha256 in shown for sha256 in version.files.values())
-    assert "commit" in shown
+        assert origin[key] in output, key
+    assert all(sha256 in output for sha256 in version.files.values())
+    assert "commit" in output
 
 
 def test_the_tree_names_gate_metrics_rationales_seeds_and_settings(model: str, version: VersionLineage) -> None:
@@ -226,11 +226,11 @@ def test_a_row_names_its_rationale_and_every_version_that_saw_it(model: str) -> 
     assert "rationale of llm: taken by Stage 1 and Stage 2" in output
     assert "fingerprint of the data " + "d" * 64 in output
     assert output.count("trained on it") == 2
-    (one,) = json.loads(typed("lineage", "traced/1", "--row", "row-1", "--json").output)["seen_by"]
-    assert (one["version"], one["split"]) == ("1", "train")
-    assert one["rationales"][0]["rationale_sha256"] == "a" * 64
+    (seen,) = json.loads(typed("lineage", "traced/1", "--row", "row-1", "--json").output)["seen_by"]
+    assert (seen["version"], seen["split"]) == ("1", "train")
+    assert seen["rationales"][0]["rationale_sha256"] == "a" * 64
     everywhere = json.loads(typed("lineage", "--row", "row-1", "--json").output)["seen_by"]
-    assert {"1", "2"} <= {one["version"] for one in everywhere if one["name"] == "traced"}
+    assert {"1", "2"} <= {seen["version"] for seen in everywhere if seen["name"] == "traced"}
 
 
 def test_a_row_without_a_rationale_is_found_in_the_examples_and_no_text_of_it_is_kept() -> None:
@@ -250,10 +250,10 @@ def test_a_row_without_a_rationale_is_found_in_the_examples_and_no_text_of_it_is
 
 
 def test_the_difference_of_two_versions_names_what_changed_and_how_far_figures_moved(model: str) -> None:
-    found = json.loads(typed("diff", "traced/1", "traced/2", "--json").output)
-    assert found["changed"] == {"config": {"model.max_input_tokens": {"before": 1024, "after": 768}}}
-    assert found["same_data"] is True
-    moved = found["figures"]["macro_f1"]
+    difference = json.loads(typed("diff", "traced/1", "traced/2", "--json").output)
+    assert difference["changed"] == {"config": {"model.max_input_tokens": {"before": 1024, "after": 768}}}
+    assert difference["same_data"] is True
+    moved = difference["figures"]["macro_f1"]
     assert moved["difference"] == pytest.approx(moved["after"]["value"] - moved["before"]["value"])
     assert moved["paired"]["value"] == pytest.approx(moved["difference"])
     output = typed("diff", "traced/1", "traced/2").output
@@ -297,7 +297,7 @@ def test_nested_mappings_differ_by_dotted_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "kind", "said"),
+    ("words", "kind", "message"),
     [
         (("lineage", "nobody"), RegistryError, "no model named 'nobody' is registered"),
         (("lineage", "traced/9"), RegistryError, "'traced' has versions 1, 2 and aliases champion"),
@@ -309,11 +309,11 @@ def test_nested_mappings_differ_by_dotted_keys() -> None:
     ],
 )
 def test_what_is_not_there_is_an_error_that_says_what_is(
-    model: str, words: tuple[str, ...], kind: type[Exception], said: str
+    model: str, words: tuple[str, ...], kind: type[Exception], message: str
 ) -> None:
     error = typed(*words).exception
     assert isinstance(error, kind)
-    assert said in str(error)
+    assert message in str(error)
 
 
 def test_a_zenml_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
@@ -325,11 +325,11 @@ def test_a_zenml_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) ->
         "from mlops.lineage import NotReachableError, pipeline_run\n"
         "version = SimpleNamespace(tags={'zenml.pipeline_run': str(UUID(int=7))})\n"
         "try:\n    pipeline_run(version)\n"
-        "except NotReachableError as error:\n    print('said', error)\n"
+        "except NotReachableError as error:\n    print('error', error)\n"
     )
     environment = os.environ | {"ZENML_CONFIG_PATH": str(tmp_path), "ZENML_STORE_URL": f"sqlite:///{store}"}
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=120
     )
-    said = "said ZenML's pipeline run 00000000-0000-0000-0000-000000000007 (DatabaseError: "
-    assert said in done.stdout, done.stderr[-2_000:]
+    message = "error ZenML's pipeline run 00000000-0000-0000-0000-000000000007 (DatabaseError: "
+    assert message in done.stdout, done.stderr[-2_000:]

@@ -53,9 +53,9 @@ class CommandLine:
         path = self.folder / "notes.csv"
         path.write_text(data, encoding="utf-8")
         run = run_config(name)
-        found = run.data.model_copy(update={"path": str(path)})
-        columns = found.columns.model_copy(update={"split": "split"})
-        return run.model_copy(update={"data": found.model_copy(update={"columns": columns})})
+        config = run.data.model_copy(update={"path": str(path)})
+        columns = config.columns.model_copy(update={"split": "split"})
+        return run.model_copy(update={"data": config.model_copy(update={"columns": columns})})
 
     def retrain(self, run: RunConfig, **triggers: Any) -> tuple[int, str]:
         values = run.model_dump(mode="json", exclude_none=True) | {"retraining": triggers}
@@ -68,8 +68,8 @@ class CommandLine:
         self.patch.setattr(sys, "argv", ["r2d", *words])
         with pytest.raises(SystemExit) as done:
             main()
-        shown = self.capsys.readouterr()
-        return int(done.value.code or 0), " ".join((shown.out + shown.err).split())
+        captured = self.capsys.readouterr()
+        return int(done.value.code or 0), " ".join((captured.out + captured.err).split())
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ def test_a_step_which_has_hours_behind_it_is_as_patient_as_mlflow(store: str) ->
 def test_name_and_password_of_an_address_are_in_no_message(closed_port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", closed_port.replace("//", "//ward:hunter2@"))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(RegistryError) as found:
+    with pytest.raises(RegistryError) as caught:
         champion_to_compare("whole", "key")
-    assert "hunter2" not in str(found.value)
-    assert f"the registry at {closed_port} did not do it" in str(found.value)
+    assert "hunter2" not in str(caught.value)
+    assert f"the registry at {closed_port} did not do it" in str(caught.value)

@@ -137,9 +137,9 @@ def test_facts_of_a_run_and_of_the_version_that_it_made_are_the_same_wherever_it
     def run(folder: str) -> Any:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "notes.csv").write_text("text,label\na,b\n", encoding="utf-8")
-        found = run_config("triage")
-        return found.model_copy(
-            update={"data": found.data.model_copy(update={"path": str(tmp_path / folder / "notes.csv")})}
+        config = run_config("triage")
+        return config.model_copy(
+            update={"data": config.data.model_copy(update={"path": str(tmp_path / folder / "notes.csv")})}
         )
 
     first, moved = (facts_of_run(run(folder)) for folder in ("here", "there"))

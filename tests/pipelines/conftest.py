@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,8 @@ class Run:
 
     output: str
     returncode: int = 0
-
-    @property
-    def name(self) -> str:
-        """Of the run in ZenML."""
-        return re.findall(r"reason2decide-\d{4}_[\w]+", self.output)[0]
+    name: str = ""
+    """Of the run in ZenML, where `Workplace.named` has asked for it."""
 
     @property
     def executed(self) -> list[str]:
@@ -117,6 +114,11 @@ class Workplace:
         done = self.type("zenml", "pipeline", "run", pipeline, "--config", path, check=check, anew=anew)
         return Run(re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr), done.returncode)
 
+    def named(self, run: Run) -> Run:
+        """The last run with its name in ZenML."""
+        last = "Client().list_pipeline_runs(sort_by='desc:created', size=1).items[0]"
+        return replace(run, name=self.python(f"from zenml.client import Client\nanswer = {last}.name"))
+
     @contextmanager
     def edited(self, file: str, old: str, new: str) -> Iterator[None]:
         """The file with other text, until the context ends."""
@@ -190,4 +192,4 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 @pytest.fixture(scope="package")
 def first_run(workplace: Workplace, tiny_config: dict[str, Any]) -> Run:
     """The first run of the main job, which registers version 1 of `toy-triage`; in a process of its own."""
-    return workplace.run(tiny_config, anew=True)
+    return workplace.named(workplace.run(tiny_config, anew=True))

@@ -98,9 +98,9 @@ def test_what_the_variants_share_runs_once_and_stage1_once_for_each_seed(first_r
 
 def test_the_table_has_a_row_for_each_variant_with_its_figures_over_the_seeds(stored: dict[str, Any]) -> None:
     table = stored["table"]
-    *trained, asked = table["variants"]
+    *trained, zero_shot = table["variants"]
     assert [(row["variant"], row["n"]) for row in trained] == [(method, len(SEEDS)) for method in METHODS]
-    assert (asked["variant"], asked["n"]) == (ZERO_SHOT, 1)
+    assert (zero_shot["variant"], zero_shot["n"]) == (ZERO_SHOT, 1)
     assert table["seeds"] == SEEDS
     for row in trained:
         assert 0 <= row["figures"]["macro_f1"]["mean"] <= 1
@@ -112,9 +112,9 @@ def test_each_variant_has_intervals_and_its_differences_to_the_first(first_run: 
     first, *others = stored["table"]["variants"]
     assert first["differences"] == {}
     for row in others:
-        for name, found in row["differences"].items():
-            values = [one["intervals"][name]["value"] for one in (row, first)]
-            assert found["value"] == (None if None in values else pytest.approx(values[0] - values[1]))
+        for name, difference in row["differences"].items():
+            values = [variant["intervals"][name]["value"] for variant in (row, first)]
+            assert difference["value"] == (None if None in values else pytest.approx(values[0] - values[1]))
     for row in (first, *others):
         accuracy = row["intervals"]["accuracy"]
         assert accuracy["value"] == pytest.approx(row["figures"]["accuracy"]["mean"])
@@ -122,14 +122,14 @@ def test_each_variant_has_intervals_and_its_differences_to_the_first(first_run: 
 
 
 def test_the_stated_labels_of_the_language_model_are_one_more_row(stored: dict[str, Any]) -> None:
-    asked = stored["table"]["variants"][-1]
+    zero_shot = stored["table"]["variants"][-1]
     facts = stored["table"]["zero_shot"]
     assert (facts["source"], facts["authors"], facts["num_without_label"]) == ("gpt", ["some-llm"], 1)
-    accuracy = asked["figures"]["accuracy"]["mean"]
+    accuracy = zero_shot["figures"]["accuracy"]["mean"]
     assert accuracy == stored["metrics"]["measure_zero_shot"]["label"]["accuracy"]
     assert 0.5 < accuracy < 1
-    assert asked["figures"]["bertscore_f1"]["n"] == 1, "its rationales are measured against those of the data"
-    assert asked["figures"]["consistency"]["n"] == asked["figures"]["training_seconds"]["n"] == 0
+    assert zero_shot["figures"]["bertscore_f1"]["n"] == 1, "its rationales are measured against those of the data"
+    assert zero_shot["figures"]["consistency"]["n"] == zero_shot["figures"]["training_seconds"]["n"] == 0
 
 
 def test_a_method_that_writes_no_rationale_has_no_alignment_rather_than_none_of_it(
@@ -144,9 +144,9 @@ def test_a_method_that_writes_no_rationale_has_no_alignment_rather_than_none_of_
 
 
 def test_each_model_of_the_table_is_the_one_of_its_method_and_seed(stored: dict[str, Any]) -> None:
-    *rows, asked = stored["rows"]
+    *rows, zero_shot = stored["rows"]
     assert [(row["variant"], row["seed"]) for row in rows] == [(m, s) for m in METHODS for s in SEEDS]
-    assert (asked["variant"], asked["seed"]) == (ZERO_SHOT, None)
+    assert (zero_shot["variant"], zero_shot["seed"]) == (ZERO_SHOT, None)
     for row in rows:
         metrics = stored["metrics"][f"evaluate_{row['variant']}_seed{row['seed']}"]
         assert metrics["method"] == row["variant"]
@@ -191,10 +191,10 @@ def test_several_sources_give_a_table_of_their_own_and_the_one_of_the_run_comes_
         "ingest_rationales_gpt", "train_stage1_gpt_seed7", "train_stage2_r2d_gpt_seed7", "evaluate_r2d_gpt_seed7",
         "compare",
     ]  # fmt: skip
-    shown = sources.output.split("## Sources of rationales")[1]
+    table = sources.output.split("## Sources of rationales")[1]
     for source in ("llm", "gpt"):
-        assert re.search(rf"^\| r2d \| {source} \| {source} \| [01]\.\d{{3}} \|", shown, flags=re.MULTILINE)
-    assert re.search(r"^\| r2d \| \*\*spread\*\* \|", shown, flags=re.MULTILINE)
+        assert re.search(rf"^\| r2d \| {source} \| {source} \| [01]\.\d{{3}} \|", table, flags=re.MULTILINE)
+    assert re.search(r"^\| r2d \| \*\*spread\*\* \|", table, flags=re.MULTILINE)
 
 
 def test_a_zero_shot_row_of_people_is_refused_before_anything_runs(workplace: Workplace, grid: dict[str, Any]) -> None:

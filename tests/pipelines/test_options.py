@@ -64,7 +64,7 @@ def config(workplace: Workplace, tiny_config: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def options_run(workplace: Workplace, config: dict[str, Any]) -> Run:
-    return workplace.run(config)
+    return workplace.named(workplace.run(config))
 
 
 def test_the_run_is_registered_and_judged_by_accuracy_against_the_baselines_of_options(options_run: Run) -> None:

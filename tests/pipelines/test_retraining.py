@@ -70,10 +70,10 @@ def test_every_line_of_the_workflow_runs_as_it_stands_and_a_model_comes_of_it(
     workplace: Workplace, runner: Runner, pushed: Lines
 ) -> None:
     assert [line.returncode for line in pushed] == [0] * 5, [line.stderr[-2000:] for line in pushed]
-    said = pushed[2].stdout
-    assert f"training: forced: {REASON}; there is no champion yet" in said
+    output = pushed[2].stdout
+    assert f"training: forced: {REASON}; there is no champion yet" in output
     assert not (workplace.folder / "started-by-a-stranger").exists()
-    assert "so: it passed the gate: it is the first champion" in said
+    assert "so: it passed the gate: it is the first champion" in output
     assert decided(workplace)["registration"]["version"] == "1"
     pages = {path.name for path in (workplace.folder / "retrained").iterdir()}
     assert pages == {"decision.json", "summary.md", "report.html", "gate.html"}
@@ -84,8 +84,8 @@ def test_the_summary_is_on_the_page_of_the_job_and_in_a_comment_of_the_pull_requ
 ) -> None:
     summary = runner.summary.read_text(encoding="utf-8")
     assert summary.startswith("### Retraining: training: forced: drift in ")
-    asked = runner.gh_calls.read_text(encoding="utf-8")
-    assert asked == (
+    calls = runner.gh_calls.read_text(encoding="utf-8")
+    assert calls == (
         f"api repos/ward/triage/commits/{'a' * 40}/pulls --jq .[0].number // empty\n"
         "pr comment 7 --repo ward/triage --body-file retrained/summary.md\n" + summary
     )
@@ -98,7 +98,7 @@ def test_the_next_run_by_the_clock_has_nothing_to_do_and_names_what_it_compared(
     assert [line.returncode for line in lines] == [0] * 4, "all but the comment"
     assert "nothing to do: no trigger fired; toy-retrained/1 stays champion" in lines[2].stdout
     assert "Initiating a new run" not in lines[2].stdout + lines[2].stderr
-    findings = {one["name"]: one["finding"] for one in decided(workplace)["compared"]}
+    findings = {fact["name"]: fact["finding"] for fact in decided(workplace)["compared"]}
     same = {"data", "files with rationales", "code", "locked libraries", "configuration", "start"}
     assert {findings[name] for name in same} == {"same"}
     assert runner.summary.read_text(encoding="utf-8").count("### Retraining: nothing to do") == 1
@@ -144,12 +144,12 @@ def test_a_run_that_fails_fails_its_command_without_a_traceback_and_moves_no_ali
     calls = workplace.folder / "calls.csv"
     calls.write_text(calls.read_text(encoding="utf-8") + "new,a note of mine,call back,why,train\n", encoding="utf-8")
     failed = retrain(workplace, config, check=False)
-    said = failed.stdout + failed.stderr
-    assert failed.returncode == 2, said[-2000:]
+    output = failed.stdout + failed.stderr
+    assert failed.returncode == 2, output[-2000:]
     assert "Traceback" not in failed.stderr.splitlines()[-1]
-    assert "label_declared (every label is allowed): 1 row(s): calls.csv: row" in said
+    assert "label_declared (every label is allowed): 1 row(s): calls.csv: row" in output
     assert failed.stderr.splitlines()[-1].startswith("error: ")
     assert "validate_examples" in failed.stderr.splitlines()[-1]
-    assert "a note of mine" not in said
+    assert "a note of mine" not in output
     assert decided(workplace)["registration"] is None
     assert workplace.type("r2d", "history", "toy-retrained", "--json").stdout == before

@@ -131,7 +131,7 @@ def test_a_changed_parser_and_another_alpha_run_what_follows_again_and_make_anot
     )
     config = copy.deepcopy(tiny_config)
     config["stage2"]["alpha"] = 0.5
-    with workplace.edited("r2d/rationales/parsing.py", "def ", "UNUSED = 1\n\n\ndef "):
+    with workplace.edited("r2d/rationales/parsing.py", "\n\n\n", "\n\n\nUNUSED = 1\n\n\n"):
         changed = workplace.run(config)
     assert changed.executed == ["ingest_rationales", "train_stage2", "evaluate", "register_model"]
     assert changed.cached == ["load_examples", "validate_examples", "train_stage1"]
