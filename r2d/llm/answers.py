@@ -1,6 +1,6 @@
 """The answers of an endpoint and what they cost: an append-only file in the shape of an OpenAI batch's output.
 
-Beside it stand a lock (`.lock`), since one process at a time may write, and a count of requests (`.ledger.json`).
+A lock (`.lock`), since one process at a time may write, and a count of requests (`.ledger.json`) are kept beside it.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Answers:
             if half := os.fstat(self._file).st_size - end:
                 os.ftruncate(self._file, end)
                 logger.warning("%s: cut off %d bytes of a half-written last line; it is asked again", self.path, half)
-            if self.ledger_path.exists():  # where it is lost, the attempts that the answers tell of count
+            if self.ledger_path.exists():  # where it is lost, the attempts of the answers count
                 try:
                     counted = int(json.loads(self.ledger_path.read_text(encoding="utf-8"))["requests"])
                 except (ValueError, KeyError, TypeError):

@@ -83,7 +83,7 @@ def run_requests(requests: RequestList, answers: Path) -> RunCounts:
     an earlier one costs nothing. Killed at any point, a run loses at most the requests in flight.
 
     Args:
-        answers: JSON Lines; beside it stand a lock and the count of requests, `.lock` and `.ledger.json`.
+        answers: JSON Lines; a lock (`.lock`) and the count of requests (`.ledger.json`) are kept beside it.
 
     Raises:
         ConfigError: prompt file, address or key are faulty; nothing was sent.

@@ -124,7 +124,7 @@ class Ingestion:
     rejected: pa.Table
     """Table of `REJECTED_SCHEMA`."""
     candidates: dict[str, list[Candidate]]
-    """Source, in order of precedence -> every record with what was decided about it."""
+    """Source, in order of precedence -> every record, with the results of parsing and of the checks."""
 
     def select(self, config: RationalesConfig) -> SelectedRationales:
         """The rationales that each stage is trained on.

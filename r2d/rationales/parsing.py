@@ -137,7 +137,7 @@ def parse(content: str, options: Sequence[str], config: ParseConfig, *, stopped_
 
 
 def without_reasoning(content: str, tags: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """The text outside the tags, and what was done. What stands before a lone end tag is reasoning too: its start tag
+    """The text outside the tags, and what was done. What precedes a lone end tag is reasoning too: its start tag
     was in the prompt."""
     outside: list[str] = []
     position, is_inside = 0, False
@@ -157,7 +157,7 @@ def without_reasoning(content: str, tags: tuple[str, ...]) -> tuple[str, tuple[s
 
 
 def _stated_answers(text: str, patterns: Sequence[str]) -> Iterator[tuple[str, re.Match[str]]]:
-    """Every stated answer, pattern by pattern; a second one may stand in the line of the first."""
+    """Every stated answer, pattern by pattern; the line of the first may hold a second."""
     for number, pattern in enumerate(patterns):
         position = 0
         for _ in range(MOST_MATCHES):
@@ -176,8 +176,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 def _rationale(part: _Text, match: re.Match[str], end: int) -> tuple[str, tuple[str, ...]]:
     """The rationale of an answer that ends at `end`, and what was done to it.
 
-    It is the group `rationale`; else what a heading behind the label calls so; else what stands before the answer;
-    else what follows it.
+    It is the group `rationale`; else what follows a heading of that name behind the label; else the text before the
+    answer; else the text after it.
     """
     named = match.groupdict().get("rationale")
     if named and named.strip():
@@ -260,7 +260,7 @@ _FOLLOWING = re.compile(
     r"therefore|this|until|when|which|with)\b)",
     re.I,
 )
-"""What may stand behind a label of one word: `no, ...` and `no because ...` state it, `no evidence of` does not."""
+"""What may follow a label of one word: `no, ...` and `no because ...` state it, `no evidence of` does not."""
 _TRAILING = " \t\r\n.,;:!?*_`\"'“”‘’«»$~)]}>\\"
 
 
@@ -273,7 +273,7 @@ class StatedLabel:
     repaired: bool = False
     """It was not written as the option is."""
     whole: bool = False
-    """It stands there in full, and no other option begins with it: the text does not end within one."""
+    """It is written in full and no other option begins with it: the text does not end within one."""
     detail: str = ""
     """Why there is none; never text of the answer."""
 
@@ -342,7 +342,7 @@ def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
 
 
 def _find_written(stated: str, starts: Sequence[int], options: Sequence[str]) -> StatedLabel | None:
-    """The option that stands in full at one of the places: alone, else before other text, the longest option first."""
+    """The option written in full at one of the places: alone, else before other text, the longest option first."""
     by_name = {normalise_label(option): option for option in reversed(options)}
     for start in starts:
         text = stated[start:]

@@ -28,7 +28,7 @@ MASK = "[LABEL]"
 
 Words: TypeAlias = tuple[str, ...]
 Index: TypeAlias = dict[str, list[tuple[Words, Words]]]
-"""First word of a form -> forms, longest first, each with the findings it stands for."""
+"""First word of a form -> forms, longest first, each with the findings that it names."""
 
 
 class QualityChecks:
@@ -110,9 +110,9 @@ def _label_pattern(label: str) -> re.Pattern[str]:
 
 
 def copied_share(rationale: str, text: str) -> float:
-    """Share of the rationale's word triples that stand in the text; 0 for a rationale without words.
+    """Share of the rationale's word triples that occur in the text; 0 for a rationale without words.
 
-    A rationale of one or two words counts as one item, copied where they stand in the text side by side.
+    A rationale of one or two words counts as one item, copied where they are adjacent in the text.
     """
     words, source = _plain_words(rationale), _plain_words(text)
     size = min(3, len(words))
@@ -137,7 +137,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Ungrounded:
-    """What stands in a rationale and nowhere in its note, each once, in the order of the rationale."""
+    """What a rationale holds and its note does not, each once, in the order of the rationale."""
 
     numbers: tuple[str, ...]
     """Without thousands separators and needless zeros."""

@@ -60,7 +60,7 @@ REASONS: dict[str, str] = {reason: words for reasons in PHASES.values() for reas
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One LLM output, annotation or written rationale, as it stands in its file."""
+    """One LLM output, annotation or written rationale, as its file holds it."""
 
     source: str
     file: str
@@ -76,7 +76,7 @@ class Record:
     content: str | None = None
     """Text of an LLM, still to be parsed."""
     rationale: str | None = None
-    """A rationale that stands for itself: written by a person, or in a field of its own."""
+    """A rationale that needs no parsing: written by a person, or in a separate field."""
     label: str | None = None
     """The label stated beside `rationale`."""
     author: str | None = None
@@ -96,7 +96,7 @@ class Record:
 
 @dataclass(slots=True)
 class Candidate:
-    """One record, its example and everything that was decided about it."""
+    """One record, its example, and the results of parsing and of the checks."""
 
     record: Record
     example_id: str | None = None

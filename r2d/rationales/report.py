@@ -117,7 +117,7 @@ def render_ingestion_report(
 
 
 def _quoted_reason(name: str, candidates: Sequence[Candidate], privacy: PrivacyConfig) -> QuotedReason:
-    """A reason or flag with the first records by a hash of their place, so that nobody picks them."""
+    """A reason or flag with a sample of its records, drawn by a hash of their place in the files."""
     records = [candidate.record for candidate in candidates]
     places = [f"{record.source}\n{record.file}\n{record.row}\n{record.record_id}" for record in records]
     sample = [candidates[place] for place in order_by_hash(places)[:MAX_EXAMPLES]]

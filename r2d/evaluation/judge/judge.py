@@ -105,8 +105,8 @@ def judge_rationales(
     """Score each rationale by each criterion, `votes` times, each time with the criteria in another order.
 
     An answer belongs to the row's id and the hash of the whole request: model, rubric, note, decision, rationale and
-    order. What stands in `work_dir` is not asked again, so a run that was killed goes on where it was, and a second one
-    with the same rows asks for nothing. Scores that cannot be read are missing; they are counted, never guessed.
+    order. What `work_dir` holds is not asked again: a run that was killed resumes, and a second one with the same rows
+    asks for nothing. Scores that cannot be read are missing; they are counted, never guessed.
 
     Args:
         privacy: the policy of the examples; by default identifying text is replaced before it is sent.

@@ -69,7 +69,7 @@ def judged_rows(predictions: pa.Table, examples: pa.Table) -> list[JudgedRow]:
 
 
 def sample_rows(rows: Sequence[JudgedRow], max_rows: int | None) -> list[JudgedRow]:
-    """All rows, or the first `max_rows` by hash of the id, in the given order: nobody picks them."""
+    """All rows, or the first `max_rows` by hash of the id, in the given order."""
     twice = [row_id for row_id, count in Counter(row.id for row in rows).items() if count > 1]
     if twice:
         raise DataError(

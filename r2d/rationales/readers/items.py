@@ -34,7 +34,7 @@ class Item:
         return Record(source=self.source, file=self.file, row=self.row, **values)
 
     def malformed(self, expected: str, **values: Any) -> Record:
-        """A record that says which other thing than the expected one stands here."""
+        """A record that names the type of the value in place of the expected one."""
         fault = f"a {type(self.value).__name__}, not {expected}" if self.is_json else "no JSON"
         return self.record(reason="malformed_record", detail=fault, **values)
 

@@ -18,7 +18,7 @@ from r2d.text import did_you_mean
 def read_texts(name: str, source: TextSource) -> list[Record]:
     """One record for each output; a broken one keeps its place in the order.
 
-    An object's `finish_reason` and `model` are read where they stand beside its text.
+    An object's `finish_reason` and `model` are read where it has them beside its text.
     """
     items = read_items(name, source.paths, encoding=source.encoding)
     _check_fields(name, source, items)
