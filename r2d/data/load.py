@@ -48,12 +48,16 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     num_rows = source.columns.num_rows
     if not num_rows:
         raise DataError(f"{source.source}: has columns but no rows; give a file with data")
-    ids, raw_labels, raw_groups, raw_splits = (_trimmed(source, key) for key in ("id", "label", "group", "split"))
-    labels = _declared_labels(raw_labels, config.labels.names)
-    groups = [group or None for group in raw_groups]
+    trimmed: dict[str, list[str]] = {}
+    for key in ("id", "label", "group", "split"):
+        is_declared = key in source.columns.column_names
+        column = source.columns[key].fill_null("") if is_declared else pa.repeat(pa.scalar(""), num_rows)
+        trimmed[key] = pc.utf8_trim_whitespace(column).to_pylist()
+    ids, labels = trimmed["id"], _declared_labels(trimmed["label"], config.labels.names)
+    groups = [group or None for group in trimmed["group"]]
     given = None
     if "split" in source.columns.column_names:
-        given = [SPLIT_NAMES.get(split.casefold(), split) for split in raw_splits]
+        given = [SPLIT_NAMES.get(split.casefold(), split) for split in trimmed["split"]]
     test_ids, test_source = None, "data.split.test_ids"
     if config.split.test_ids is not None:
         test_source = str(existing_path(config.split.test_ids, test_source))
@@ -126,14 +130,6 @@ def load_labelled_file(path: Path, labels: LabelsConfig) -> tuple[pa.Table, Data
     rationales = pc.fill_null(pc.map_lookup(examples["rationales"], pa.scalar(REFERENCE_SOURCE), "first"), "")
     sources = pc.if_else(pc.equal(rationales, ""), "", REFERENCE_SOURCE)
     return with_columns(examples, rationale=rationales, rationale_source=sources), config
-
-
-def _trimmed(source: SourceTable, key: str) -> list[str]:
-    """A column without outer spaces, empty for null or where the column is not declared."""
-    if key not in source.columns.column_names:
-        return [""] * source.columns.num_rows
-    texts: list[str] = pc.utf8_trim_whitespace(source.columns[key].fill_null("")).to_pylist()
-    return texts
 
 
 def _declared_labels(raw_labels: Sequence[str], names: Sequence[str]) -> list[str]:

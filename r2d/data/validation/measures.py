@@ -93,9 +93,9 @@ def measure_rows(
     )
     raw_labels = examples["label"].to_pandas()
     if labels.per_row:
-        rows = pc.list_parent_indices(examples["options"])
-        is_label = pc.equal(pc.list_flatten(examples["options"]), examples["label"].take(rows))
-        frame["options_equal_to_label"] = np.bincount(rows.filter(is_label), minlength=len(examples))
+        of_row = pc.list_parent_indices(examples["options"])
+        is_label = pc.equal(pc.list_flatten(examples["options"]), examples["label"].take(of_row))
+        frame["options_equal_to_label"] = np.bincount(of_row.filter(is_label), minlength=len(examples))
     else:
         frame["label"] = _without_notes(raw_labels, labels.names)
     if is_on["control_characters"]:
@@ -105,7 +105,15 @@ def measure_rows(
     if is_on["language"]:
         is_in_language = in_language(texts, config.language)
         frame["in_language"] = is_in_language.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    frame = frame.join(_rationale_measures(examples))
+
+    pairs = examples["rationales"].cast(pa.list_(pa.struct([("key", pa.string()), ("value", pa.string())])))
+    rows = pc.list_parent_indices(pairs).to_numpy()
+    sources, rationales = (pc.struct_field(pc.list_flatten(pairs), name) for name in ("key", "value"))
+    lengths = pd.DataFrame({"row": rows, "source": sources, "length": pc.utf8_length(rationales)})
+    lengths = lengths.pivot(index="row", columns="source", values="length").reindex(frame.index).astype("Int64")
+    frame = frame.join(lengths.add_prefix(RATIONALE_CHARACTERS))
+    is_text = pc.fill_null(pc.equal(_normalise(rationales), _normalise(texts).take(pa.array(rows))), False)
+    frame["rationales_equal_to_text"] = np.bincount(rows[is_text.to_numpy()], minlength=len(examples))
 
     groups = examples["group"].to_pandas()
     frame["splits_of_group"] = splits.groupby(groups.where(groups != "")).transform("nunique")
@@ -136,18 +144,6 @@ def _splits_to_copy(clusters: pd.Series, splits: pd.Series) -> pd.Series:
     """How many splits nearer to test the copy of a row stands that is nearest to it; 0 where none is nearer."""
     rank = splits.map({split: rank for rank, split in enumerate(SPLITS)}).fillna(0)
     return (rank.groupby(clusters).transform("max") - rank).astype(np.int64)
-
-
-def _rationale_measures(examples: pa.Table) -> pd.DataFrame:
-    """Length of the rationale of each source, and how many rationales of a row are its text itself."""
-    pairs = examples["rationales"].cast(pa.list_(pa.struct([("key", pa.string()), ("value", pa.string())])))
-    rows = pc.list_parent_indices(pairs).to_numpy()
-    sources, rationales = (pc.struct_field(pc.list_flatten(pairs), name) for name in ("key", "value"))
-    lengths = pd.DataFrame({"row": rows, "source": sources, "length": pc.utf8_length(rationales)})
-    frame = lengths.pivot(index="row", columns="source", values="length").reindex(range(len(examples))).astype("Int64")
-    equal = pc.equal(_normalise(rationales), _normalise(examples["text"]).take(pa.array(rows)))
-    num_equal = np.bincount(rows[pc.fill_null(equal, False).to_numpy()], minlength=len(examples))
-    return frame.add_prefix(RATIONALE_CHARACTERS).assign(rationales_equal_to_text=num_equal)
 
 
 def _normalise(texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
