@@ -14,7 +14,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ from torch import Tensor
 from r2d import errors
 from r2d.errors import ConfigError, TrainingError
 from r2d.signals import leave, signals_caught
-from r2d.training.work import OnLog, StageResult, StageWork, ranks_folder, read_result, write_work
+from r2d.training.work import OnLog, ranks_folder
 
 logger = logging.getLogger(__name__)
 
@@ -63,13 +62,6 @@ def is_rank() -> bool:
 def num_ranks() -> int:
     """Number of ranks that train together, on all nodes; 1 in a process that is no rank."""
     return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def train_on_ranks(work: StageWork[Any], on_log: OnLog | None) -> StageResult:
-    """Train on the ranks of this machine, as one process would."""
-    write_work(work)
-    start_ranks(work.work_dir, on_log)
-    return read_result(work.work_dir)
 
 
 def start_ranks(work_dir: Path, on_log: OnLog | None = None, node: Node | None = None) -> None:

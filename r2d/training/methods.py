@@ -345,8 +345,3 @@ METHODS: dict[str, type[Method]] = {
     "sft": SFT,
 }
 """The method of each `method.name`."""
-
-
-def make_method(config: MethodConfig, stage2: Stage2Config) -> Method:
-    """The method that `method.name` names."""
-    return METHODS[config.name](config, stage2)

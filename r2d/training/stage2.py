@@ -15,7 +15,7 @@ from r2d.label_scores import label_counts, label_indices, label_scores
 from r2d.modeling.prompts import LabelSets, PromptEncoder
 from r2d.training.checkpointing import SelectBest
 from r2d.training.data import Batch, StageRows
-from r2d.training.methods import Stage2Schedule, Step, TwoTaskModel, make_method
+from r2d.training.methods import METHODS, Stage2Schedule, Step, TwoTaskModel
 from r2d.training.trainer import StageInputs, StageTrainer, prepare_stage, train_stage
 from r2d.training.work import OnLog, StageResult, StageWork
 
@@ -60,7 +60,8 @@ class Stage2Trainer(StageTrainer):
 
     def __init__(self, inputs: StageInputs[Stage2Config], config: Stage2Config, on_log: OnLog | None = None) -> None:
         work = inputs.work
-        self.method = make_method(work.method or MethodConfig(), config)
+        method = work.method or MethodConfig()
+        self.method = METHODS[method.name](method, config)
         self.target_columns = self.method.target_columns
         select = SelectBest(
             work.work_dir / "best",

@@ -23,7 +23,7 @@ from r2d.config.training import MethodConfig, Stage2Config
 from r2d.errors import TrainingError
 from r2d.modeling.backends.backend import Losses, Task
 from r2d.modeling.backends.packed import PackedT5
-from r2d.training.callbacks import LossGuard, divisors, is_out_of_memory
+from r2d.training.callbacks import LossGuard, is_out_of_memory
 from r2d.training.stage2 import train_stage2
 from r2d.training.trainer import StageTrainer
 from r2d.training.work import StageWork
@@ -197,9 +197,3 @@ def test_what_torch_raises_on_a_cpu_is_known() -> None:
     assert is_out_of_memory(raised.value)
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not is_out_of_memory(ValueError("can't allocate memory"))
-
-
-@given(number=st.integers(1, 300), at_least=st.integers(1, 300))
-def test_divisors_are_all_and_only_those(number: int, at_least: int) -> None:
-    expected = [divisor for divisor in range(1, number + 1) if number % divisor == 0 and divisor >= at_least]
-    assert divisors(number, at_least=at_least) == expected

@@ -26,7 +26,6 @@ from r2d.training.methods import (
     Stage2Schedule,
     TwoTaskModel,
     gumbel_noise,
-    make_method,
     uniform_draw,
 )
 from r2d.training.stage2 import Stage2Trainer, train_stage2
@@ -202,8 +201,7 @@ def test_the_own_label_is_used_the_more_the_surer_the_model_is(
 
 
 def test_tau_is_the_mean_of_the_warm_up_then_renewed_by_optimiser_step(stage2_config: Stage2Config) -> None:
-    method = make_method(MethodConfig(name="r2d_c", cycle={"tau_every_steps": 5}), stage2_config)
-    assert isinstance(method, R2DC)
+    method = R2DC(MethodConfig(name="r2d_c", cycle={"tau_every_steps": 5}), stage2_config)
     method.sum, method.count = 3.0, 4
     method.renew_tau(0)
     assert method.tau is None, "the warm-up has one step"
@@ -217,8 +215,7 @@ def test_tau_is_the_mean_of_the_warm_up_then_renewed_by_optimiser_step(stage2_co
 
 
 def test_the_temperature_falls_from_one_to_a_half(stage2_config: Stage2Config) -> None:
-    method = make_method(MethodConfig(name="r2d_c"), stage2_config)
-    assert isinstance(method, R2DC)
+    method = R2DC(MethodConfig(name="r2d_c"), stage2_config)
     steps = stage2_config.max_steps
     assert [method.temperature_at(step) for step in (0, steps)] == [1.0, pytest.approx(0.5)]
     assert method.temperature_at(3 * steps) == 0.5

@@ -264,8 +264,7 @@ class _DecoderCache:
         self.memory = [(padded(keys), padded(values)) for keys, values in memory]
         longest = torch.arange(max(lengths), device=model.device)
         padding = longest >= torch.tensor(lengths, device=model.device)[:, None]
-        mask = torch.zeros(padding.shape, device=model.device).masked_fill(padding, float("-inf"))
-        self.memory_mask = mask[:, None, None]
+        self.memory_mask = torch.where(padding, float("-inf"), 0.0)[:, None, None]
         self.bias = self.stack.block[0].layer[0].SelfAttention.compute_bias(limit, limit)
 
     def keep(self, rows: Tensor) -> None:
