@@ -29,7 +29,7 @@ from r2d.config.section import parse_section
 from r2d.data.fingerprint import data_fingerprint, files_fingerprint
 from r2d.errors import ConfigError, DataError, TrainingError
 from r2d.files import write_json, write_text
-from r2d.lineage.difference import flatten
+from r2d.text import flatten
 
 JUDGING_SECTIONS = {"registration", "comparison", "retraining"}
 """Sections that neither weights nor metrics depend on."""

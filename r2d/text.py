@@ -1,9 +1,10 @@
-"""Short texts: labels compared, names suggested, values shown in a message without quoting a note."""
+"""Short texts: labels compared, names suggested, keys of nested values, values shown without quoting a note."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 LONGEST_NAME = 40
 MOST_WORDS_OF_NAME = 4
@@ -43,3 +44,14 @@ def first_of(faults: Sequence[str]) -> str:
     """The first faults of a kind, and how many more there are."""
     more = f"; and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
     return "; ".join(faults[:FAULTS_SHOWN]) + more
+
+
+def flatten(value: Any, separator: str = ".") -> dict[str, Any]:
+    """A nested mapping as `outer.inner` -> value; lists and empty mappings are values. What is no mapping has none."""
+    flat: dict[str, Any] = {}
+    for name, inner in value.items() if isinstance(value, Mapping) else ():
+        if isinstance(inner, Mapping) and inner:
+            flat |= {f"{name}{separator}{key}": leaf for key, leaf in flatten(inner, separator).items()}
+        else:
+            flat[str(name)] = inner
+    return flat

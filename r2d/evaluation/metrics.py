@@ -6,7 +6,7 @@ Rates and shares are fractions of 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from r2d.errors import DataError
+from r2d.text import flatten
 
 Decoding = Literal["constrained", "free", "as stated"]
 """How labels were decoded; `as stated` by a language model that was asked and not trained."""
@@ -600,17 +601,14 @@ class Metrics:
 
     def numbers(self) -> dict[str, float]:
         """Every number by its path, such as `label/per_class/self care/recall`; those in lists are left out."""
-        return dict(_numbers(self.to_json(), ""))
+        values = flatten(self.to_json(), "/").items()
+        return {
+            path: float(value)
+            for path, value in values
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        }
 
 
 @cache
 def _adapter() -> TypeAdapter[Metrics]:
     return TypeAdapter(Metrics)
-
-
-def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _numbers(inner, f"{path}/{name}" if path else str(name))
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield path, float(value)

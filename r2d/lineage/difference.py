@@ -10,6 +10,7 @@ from typing import Any
 from r2d.config.gate import GATE_METRICS
 from r2d.evaluation.metrics import IntervalEstimate
 from r2d.lineage.records import VersionLineage, bounds_of
+from r2d.text import flatten
 
 PARTS = {
     "code": ("code_commit", "code_dirty", "sources_sha256"),
@@ -117,13 +118,3 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Ch
     """Dotted key -> change of each value that differs between two nested mappings. A list is one value."""
     old, new = flatten(before), flatten(after)
     return {key: Change(old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
-
-
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as dotted key -> value; lists and empty mappings are values."""
-    if not isinstance(value, Mapping) or not value:
-        return {prefix: value} if prefix else {}
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        flat |= flatten(inner, f"{prefix}.{key}" if prefix else str(key))
-    return flat

@@ -12,8 +12,9 @@ from rich.tree import Tree
 
 from r2d.config.gate import GATE_METRICS
 from r2d.gate.rules import format_comparably
-from r2d.lineage.difference import MetricChange, VersionDifference, flatten
+from r2d.lineage.difference import MetricChange, VersionDifference
 from r2d.lineage.records import RowLineage, VersionLineage, method_of
+from r2d.text import flatten
 
 WIDTH = 104
 """Columns, on a terminal and in a log; the hash of a file of the model folder fits in its line."""

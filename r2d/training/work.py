@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage1Config, Stage2Config, StageConfig
 from r2d.data.examples import content_hash
 from r2d.files import write_json, write_parquet
+from r2d.text import flatten
 
 if TYPE_CHECKING:
     from torch import nn
@@ -137,17 +138,9 @@ def weights_hash(model: nn.Module) -> str:
 
 def differences(theirs: Fingerprint, ours: Fingerprint) -> list[Difference]:
     """Every key, by its dotted name, whose value differs or that only one of the two has."""
-    left, right = dict(_flatten(theirs)), dict(_flatten(ours))
+    left, right = flatten(theirs), flatten(ours)
     changes = [Difference(key, left.get(key, "absent"), right.get(key, "absent")) for key in {**left, **right}]
     return [change for change in changes if change.theirs != change.ours]
-
-
-def _flatten(values: Fingerprint, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def is_resumable(key: str) -> bool:
