@@ -1,8 +1,9 @@
 """The code that the result of a step depends on, and its hash: for cache keys, run keys and retraining.
 
 The code of a step is every source file of `r2d` and `steps` that its module imports, directly or through others, read
-as a syntax tree: comments, docstrings and formatting do not count. Left out is what cannot change a result: progress,
-tracking and the registry (`mlops`) always, pages and pictures where a step's result is weights.
+as a syntax tree: comments, docstrings and formatting do not count. The YAML files beside them, such as the shipped
+findings, count too. Left out is what cannot change a result: progress, tracking and the registry (`mlops`) always,
+pages and pictures where a step's result is weights.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def model_code_hash() -> str:
 
 
 def source_files(module_name: str, *, with_pages: bool = False) -> list[Path]:
-    """Our files that a module's results depend on, templates among them where pages are a result."""
+    """Our files that a module's results depend on: modules, the YAML files beside them, and the templates beside them
+    where pages are a result."""
     left_out = WITHOUT_EFFECT if with_pages else (*WITHOUT_EFFECT, *PRESENTATION)
     files: set[Path] = set()
     seen, waiting = {module_name}, [module_name]
@@ -72,9 +74,7 @@ def source_files(module_name: str, *, with_pages: bool = False) -> list[Path]:
         path = module_file(waiting.pop())
         if path is None or path in files:
             continue
-        files.add(path)
-        if with_pages:
-            files.update(path.parent.glob("*.j2"))
+        files |= {path, *path.parent.glob("*.yaml"), *(path.parent.glob("*.j2") if with_pages else ())}
         imported = {
             name
             for name in _imported_modules(path, path.stat().st_mtime_ns) - seen
@@ -93,7 +93,7 @@ def module_file(name: str) -> Path | None:
 
 @lru_cache(maxsize=1024)
 def _file_hash(path: Path, mtime_ns: int) -> str:
-    """SHA-256 of a template, or of a Python file's syntax tree without docstrings."""
+    """SHA-256 of a Python file's syntax tree without docstrings, or of another file's bytes."""
     content = path.read_bytes()
     if path.suffix == ".py":
         content = ast.dump(_WithoutDocstrings().visit(ast.parse(content))).encode()

@@ -88,6 +88,13 @@ def test_code_counts_for_the_steps_that_use_it_and_comes_back_with_its_key(copie
     assert {step: step_code_hash(step) for step in MODEL_STEPS} == before
 
 
+def test_data_of_the_library_count_for_the_steps_that_read_them(copied: Path) -> None:
+    before = {step: step_code_hash(step) for step in MODEL_STEPS}
+    edit(copied / "r2d" / "rationales" / "findings.yaml", "- [", "- [another finding, ")
+    changed = {step for step in MODEL_STEPS if step_code_hash(step) != before[step]}
+    assert changed == {"ingest_rationales", "evaluate"}
+
+
 def test_the_code_of_a_model_changes_with_a_loss_and_not_with_a_gate_or_a_page(copied: Path) -> None:
     before = model_code_hash()
     edit(copied / "r2d" / "config" / "gate.py", '"macro-F1"', '"Macro-F1"')
