@@ -120,7 +120,7 @@ def test_docstrings_plots_progress_and_other_sections_leave_both_stages_cached(
     assert "toy-triage version 1 (already registered" in edited.output
 
 
-def test_a_changed_parser_and_another_alpha_run_what_follows_again_and_make_another_version(
+def test_a_changed_parser_schedule_and_alpha_run_what_follows_again_and_make_another_version(
     first_run: Run, workplace: Workplace, tiny_config: dict[str, Any]
 ) -> None:
     """The parser gives the same rationales, so Stage 1, which learns from them, stays cached. The numbers of MLflow and
@@ -131,7 +131,10 @@ def test_a_changed_parser_and_another_alpha_run_what_follows_again_and_make_anot
     )
     config = copy.deepcopy(tiny_config)
     config["stage2"]["alpha"] = 0.5
-    with workplace.edited("r2d/rationales/parsing.py", "\n\n\n", "\n\n\nUNUSED = 1\n\n\n"):
+    with (
+        workplace.edited("r2d/rationales/parsing.py", "\n\n\n", "\n\n\nUNUSED = 1\n\n\n"),
+        workplace.edited("r2d/training/methods.py", "progress = (step", "progress = (1 + step"),
+    ):
         changed = workplace.run(config)
     assert changed.executed == ["ingest_rationales", "train_stage2", "evaluate", "register_model"]
     assert changed.cached == ["load_examples", "validate_examples", "train_stage1"]
@@ -139,6 +142,14 @@ def test_a_changed_parser_and_another_alpha_run_what_follows_again_and_make_anot
     version = zenml_version(workplace, int(number))
     assert (version["uri"], version["names_its_run"]) == (f"models:/toy-triage/{number}", True)
     assert zenml_version(workplace, int(number) - 1)["uri"] is None
+
+
+def test_a_changed_loss_of_stage1_trains_both_stages_again(
+    first_run: Run, workplace: Workplace, tiny_config: dict[str, Any]
+) -> None:
+    with workplace.edited("r2d/training/stage1.py", 'num_tokens["rationale"]', '2 * num_tokens["rationale"]'):
+        changed = workplace.run(tiny_config)
+    assert changed.executed == ["train_stage1", "train_stage2", "evaluate", "register_model"]
 
 
 def test_a_method_without_stage1_and_without_rationales_runs_and_is_registered(
