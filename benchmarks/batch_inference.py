@@ -98,7 +98,7 @@ def run(calls: str, output: str, kill_at_row: int) -> None:
     result = infer(config, InferenceModel("stand-in", "0" * 64), InstantPredictor)
     seconds = time.perf_counter() - started
     used = {"seconds": seconds, "early": early[0], "peak": resident_mib("VmHWM")}
-    print(json.dumps(used | {"handed_over": result.num_deferred}))
+    print(json.dumps(used | {"handed_over": result.num_handed_over}))
 
 
 def in_a_process(calls: Path, output: Path, kill_at_row: int = 0) -> dict[str, float] | None:

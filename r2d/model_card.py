@@ -47,7 +47,7 @@ def model_card(facts: CardFacts) -> str:
     run, metrics = facts.run, facts.metrics
     headline, champion, slices = metrics.label.headline, metrics.champion, metrics.slices
 
-    compared = {comparator.caption: (comparator, label) for comparator, label in metrics.baselines.items()}
+    compared = {comparator.value: (comparator, label) for comparator, label in metrics.baselines.items()}
     if champion is not None and champion.label is not None:
         compared[f"champion of that time, {champion.reference}"] = (Comparator.CHAMPION, champion.label)
     differences = {comparator: getattr(found, headline) for comparator, found in metrics.differences.items()}

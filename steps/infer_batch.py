@@ -1,5 +1,6 @@
 """Decide and explain a file of calls."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from zenml import log_metadata, step
@@ -17,6 +18,6 @@ def infer_batch(inference: InferenceConfig) -> Annotated[dict[str, Any], "r2d_ba
     from r2d.inference.infer import infer_file
 
     result = infer_file(inference, model_folder(inference.model))
-    facts = result.as_facts()
+    facts = asdict(result)
     log_metadata(facts)
     return facts

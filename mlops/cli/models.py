@@ -123,9 +123,9 @@ def predict_file(
     }
     job = parse_section(InferenceConfig, values, where="r2d predict-file")
     result = infer_file(job, model_folder(job.model))
-    reasons = "".join(f"\n  {count:,} {reason}" for reason, count in result.deferral_reasons.items())
+    reasons = "".join(f"\n  {count:,} {reason}" for reason, count in result.why_handed_over.items())
     typer.echo(
-        f"{result.output}: {result.num_rows:,} calls by {result.model}, {result.num_deferred:,} handed over to a "
+        f"{result.output}: {result.num_rows:,} calls by {result.model}, {result.num_handed_over:,} handed over to a "
         f"person{reasons}"
     )
 

@@ -26,7 +26,7 @@ def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str) -
         report_uri: folder of the evaluation report.
     """
     label, has_classes = metrics.label, metrics.label.headline == "macro_f1"
-    values = {comparator.caption: baseline.headline_value for comparator, baseline in metrics.baselines.items()}
+    values = {comparator.value: baseline.headline_value for comparator, baseline in metrics.baselines.items()}
     bars = [
         f"    {caption:<40} {value:.3f}  {'█' * round(value * BAR_WIDTH)}"
         for caption, value in {**values, "this model": label.headline_value}.items()

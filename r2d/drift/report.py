@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -76,31 +76,6 @@ class DriftReport:
         return asdict(self) | {"changed_words": [word._asdict() for word in self.changed_words]}
 
 
-class ValueMeasure(NamedTuple):
-    """A measure with one number for each call."""
-
-    summary: Callable[[FloatArray], Any]
-    sentence: str
-    """Of `now` and `before`, the summaries of the calls and of the reference."""
-    bucket_edge: str
-    """How an edge of a bucket is written."""
-
-
-TEXT_LENGTH = ValueMeasure(
-    np.median,
-    "Half of the calls have more than {now:,.0f} characters; of the training texts, more than {before:,.0f}.",
-    "{:,.0f} characters",
-)
-UNFAMILIAR_WORDS = ValueMeasure(
-    np.mean,
-    "{now:.1%} of the words of a call were unknown in training; of a test text, {before:.1%}.",
-    "{:.1%} of the words",
-)
-CONFIDENCE = ValueMeasure(
-    np.mean, "The mean probability of the label is {now:.3f}; on the test rows, {before:.3f}.", "{:.3f}"
-)
-
-
 def report_drift(config: DriftConfig, model_folder: Path | None) -> tuple[DriftReport, str]:
     """Compare a batch of decided calls with the reference of its model; write `drift.html` and, last, `drift.json`.
 
@@ -148,12 +123,21 @@ def measure_drift(reference: DriftReference, calls: IncomingCalls, limits: Drift
     """
     unfamiliar = None if calls.words is None else np.asarray(calls.words.unfamiliar)
     checks = {
-        "text_length": _check_values(TEXT_LENGTH, reference.lengths, calls.lengths, limits),
+        "text_length": _check_values(
+            reference.lengths, calls.lengths, limits, np.median, "{:,.0f} characters",
+            "Half of the calls have more than {now:,.0f} characters; of the training texts, more than {before:,.0f}.",
+        ),
         "words": _check_words(reference, calls, limits),
-        "unfamiliar_words": _check_values(UNFAMILIAR_WORDS, reference.unfamiliar, unfamiliar, limits),
+        "unfamiliar_words": _check_values(
+            reference.unfamiliar, unfamiliar, limits, np.mean, "{:.1%} of the words",
+            "{now:.1%} of the words of a call were unknown in training; of a test text, {before:.1%}.",
+        ),
         "predicted_label": _check_labels(reference, calls, limits),
-        "confidence": _check_values(CONFIDENCE, reference.confidences, calls.confidences, limits),
-    }
+        "confidence": _check_values(
+            reference.confidences, calls.confidences, limits, np.mean, "{:.3f}",
+            "The mean probability of the label is {now:.3f}; on the test rows, {before:.3f}.",
+        ),
+    }  # fmt: skip
     reasons = [check.sentence for check in checks.values() if check.outcome == "drifted"]
     return DriftReport(
         drifted=bool(reasons),
@@ -170,18 +154,29 @@ def measure_drift(reference: DriftReference, calls: IncomingCalls, limits: Drift
     )
 
 
-def render_drift_report(report: DriftReport, *, title: str = "Drift report") -> str:
+def render_drift_report(report: DriftReport) -> str:
     """The page as HTML text: counts, shares, labels and frequent words; no call is quoted."""
-    return render("r2d.drift", "report.html.j2", title=title, report=report, titles=TITLES, why=DEFERRAL_REASONS)
+    values = {"title": "Drift report", "titles": TITLES, "why": DEFERRAL_REASONS}
+    return render("r2d.drift", "report.html.j2", report=report, **values)
 
 
 NO_CALLS = DriftCheck("not measured", "The calls themselves were not given, and the predictions hold no text.")
 
 
 def _check_values(
-    measure: ValueMeasure, reference: Sequence[float], values: FloatArray | None, limits: DriftLimits
+    reference: Sequence[float],
+    values: FloatArray | None,
+    limits: DriftLimits,
+    summary: Callable[[FloatArray], Any],
+    bucket_edge: str,
+    sentence: str,
 ) -> DriftCheck:
-    """The stability index over deciles of the reference, and the Kolmogorov-Smirnov test of the values."""
+    """The stability index over deciles of the reference, and the Kolmogorov-Smirnov test of the values.
+
+    Args:
+        sentence: of `now` and `before`, the summaries of the values and of the reference.
+        bucket_edge: how an edge of a bucket is written.
+    """
     from scipy.stats import ks_2samp  # type: ignore[import-untyped]
 
     if values is None:
@@ -193,9 +188,9 @@ def _check_values(
     now = length_profile(values, before["edges"])
     # Asymptotic; with ties it errs on the side of chance.
     test = ks_2samp(expected, values, method="asymp")
-    edges = [measure.bucket_edge.format(edge) for edge in before["edges"]]
+    edges = [bucket_edge.format(edge) for edge in before["edges"]]
     names = [*(f"up to {edge}" for edge in edges), f"more than {edges[-1]}"]
-    sentence = measure.sentence.format(now=measure.summary(values), before=measure.summary(expected))
+    sentence = sentence.format(now=summary(values), before=summary(expected))
     check = _judge(names, before["shares"], now["shares"], float(test.pvalue), limits, sentence)
     return replace(check, measures={"kolmogorov_smirnov": float(test.statistic), **check.measures})
 

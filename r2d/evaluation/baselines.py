@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from r2d.errors import DataError
 from r2d.evaluation.label_metrics import label_metrics, without_classes
 from r2d.evaluation.metrics import Comparator, LabelMetrics
 from r2d.evaluation.predictions import Predictions
@@ -59,8 +58,6 @@ def evaluate_baselines(
 
 def majority_baseline(train_labels: Sequence[str], num_rows: int) -> list[str]:
     """The most frequent training label for every row; of equally frequent ones the first by name."""
-    if not train_labels:
-        raise DataError("the majority label cannot be found without training rows")
     counts = Counter(train_labels)
     return [min(counts, key=lambda label: (-counts[label], label))] * num_rows
 

@@ -107,14 +107,9 @@ def fit_temperature(probabilities: FloatArray, gold: IntArray) -> TemperatureFit
 
     Args:
         probabilities: [rows, labels]; gold: [rows].
-
-    Raises:
-        ValueError: there is no row.
     """
     from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 
-    if not len(gold):
-        raise ValueError("a temperature cannot be fitted on no rows; give the rows of the validation split")
     limits = np.log([MIN_TEMPERATURE, MAX_TEMPERATURE])
     best = minimize_scalar(
         lambda log_value: _nll(scale_probabilities(probabilities, float(np.exp(log_value))), gold),

@@ -154,8 +154,8 @@ def evaluate(
     calibration = calibration_of(metrics)
     table = predictions_table(predictions, test, calibration=calibration, flags=flags, scores=scores)
     with timer("judge"):
-        judgement = _judge(table, run, privacy, work_dir)
-    metrics = replace(metrics, judge=judgement.to_json())
+        judgement = _judge(predictions, run, privacy, work_dir)
+    metrics = replace(metrics, judge=judgement.metrics)
     with timer("report"):
         report = render_report(report_facts(run, metrics, predictions, table, data, predictor.config.name))
     return Evaluation(metrics, table, report, calibration, judgement, timer.seconds())
@@ -308,7 +308,7 @@ def evaluate_rationales(
     return metrics, flags, {name: scores.column(name) for name in TABLE_SCORES}
 
 
-def _judge(predictions: pa.Table, run: EvaluationRun, privacy: PrivacyConfig, work_dir: Path | None) -> Judgement:
+def _judge(predictions: Predictions, run: EvaluationRun, privacy: PrivacyConfig, work_dir: Path | None) -> Judgement:
     """Scores by the judge, where one is configured. Answers are kept, so a second call asks only for what is
     missing."""
     config = run.config
@@ -317,5 +317,5 @@ def _judge(predictions: pa.Table, run: EvaluationRun, privacy: PrivacyConfig, wo
     if work_dir is None:
         raise ConfigError("evaluation.judge: its answers need a folder to be kept in; give one as work_dir")
     rubric = load_rubric(Path(config.judge.rubric))
-    rows = judged_rows(predictions, run.test)
+    rows = judged_rows(predictions, run.texts)
     return judge_rationales(rows, rubric, config.judge, work_dir, privacy=privacy, interval=config.intervals)

@@ -28,18 +28,14 @@ IF_PRESENT = Field(exclude_if=lambda value: value is None)
 
 
 class Comparator(StrEnum):
-    """What a model is compared with on the same test rows. The value is its key in `metrics.json` and never changes."""
+    """What a model is compared with on the same test rows. The value is its name in a text, and its key in
+    `metrics.json`: it never changes."""
 
     CHAMPION = "champion"
     MAJORITY_CLASS = "majority class"
     LINEAR_MODEL = "TF-IDF + logistic regression"
     RANDOM_OPTION = "an option at random"
     FREQUENT_OPTION = "the option most often right in training"
-
-    @property
-    def caption(self) -> str:
-        """Its name in a table or a sentence."""
-        return self.value
 
 
 @dataclass(frozen=True)

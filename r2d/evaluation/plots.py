@@ -63,7 +63,7 @@ def confusion_matrix_picture(metrics: LabelMetrics, labels: Sequence[str]) -> Im
 
 def accuracy_picture(metrics: Metrics) -> Image:
     """Bars of accuracy of the baselines and the model, for rows with options of their own: they have no matrix."""
-    accuracies = {baseline.caption: label.accuracy for baseline, label in metrics.baselines.items()}
+    accuracies = {baseline.value: label.accuracy for baseline, label in metrics.baselines.items()}
     accuracies["this model"] = metrics.label.accuracy
     names = [textwrap.fill(name, 24) for name in accuracies]
     figure = new_figure(7.5, 1.6 + 0.55 * len(names), f"Decisions on {metrics.num_rows:,} rows")

@@ -66,12 +66,7 @@ def rationale_scores(
 
     Raises:
         ModelError: the BERTScore model cannot be had.
-        ValueError: the sequences differ in length.
     """
-    if len(references) != len(candidates):
-        raise ValueError(
-            f"{len(references)} references and {len(candidates)} candidates: give one of each for each row"
-        )
     has_reference = np.array([bool(reference.strip()) for reference in references], dtype=np.bool_)
     rows = np.flatnonzero(has_reference).tolist()
     values = np.full((len(references), len(ROW_METRICS)), np.nan)
@@ -95,8 +90,6 @@ def rationale_metrics(scores: RationaleScores, correct: BoolArray) -> RationaleM
     Args:
         correct: [rows]
     """
-    if len(correct) != len(scores.references):
-        raise ValueError(f"scores of {len(scores.references)} rows and {len(correct)} predictions: give one of each")
     from sacrebleu.metrics import BLEU, CHRF
 
     rows = np.flatnonzero(scores.has_reference).tolist()

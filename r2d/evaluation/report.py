@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -84,43 +84,9 @@ RATIONALE_CAPTIONS: Mapping[str, tuple[str, str, Unit]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
-    """A test row to read."""
-
-    id: str
-    text: str
-    options: Sequence[str]
-    """Where they are the row's own; else empty."""
-    gold_label: str
-    predicted_label: str | None
-    """None for an answer that is no label."""
-    correct: bool
-    levels: int
-    """Levels by which the predicted label is less urgent than the gold label; 0 where labels are not ordered."""
-    label_probability: float | None
-    """Of the predicted label, scaled by the temperature where there is one."""
-    gold_rationale: str
-    predicted_rationale: str
-    flags: Sequence[str] = ()
-    """Keys of `FLAGS`."""
-
-    @property
-    def verdict(self) -> str:
-        """Whether the decision is right; of a wrong one, how far off and in which direction."""
-        if self.correct:
-            return "Right decision"
-        if self.predicted_label is None:
-            return "Wrong decision: no valid label"
-        if not self.levels:
-            return "Wrong decision"
-        return f"Wrong decision: {plural(abs(self.levels), 'level')} {'less' if self.levels > 0 else 'more'} urgent"
-
-
-@dataclass(frozen=True, kw_only=True)
 class ReportFacts:
     """The content of a report. It quotes notes: treat the page as the data it was made from."""
 
-    title: str = "Reason2Decide: evaluation on the test split"
     labels: Sequence[str]
     """In the order of the confusion matrix, most urgent first where `ordered`; empty where each row has its own."""
     ordered: bool
@@ -136,9 +102,8 @@ class ReportFacts:
     """Split -> label -> rows."""
     synthetic: bool = False
     """Whether the texts are invented, of no real patients; the page says so at its top."""
-    samples: Sequence[Sample] = ()
-    """In the order of the page."""
-    notes: Sequence[str] = ()
+    samples: Sequence[Mapping[str, Any]] = ()
+    """`choose_samples`, in the order of the page."""
 
 
 def report_facts(
@@ -170,32 +135,36 @@ def report_facts(
     )
 
 
-def choose_samples(test: pa.Table, predictions: Predictions, table: pa.Table, *, ordered: bool) -> list[Sample]:
+def choose_samples(test: pa.Table, predictions: Predictions, table: pa.Table, *, ordered: bool) -> list[dict[str, Any]]:
     """At most ten wrong decisions, then right ones up to twenty rows: each the first by hash of the id, so that nobody
-    picks them."""
-    correct, levels = predictions.correct, predictions.levels
+    picks them.
+
+    Returns:
+        the columns of `PREDICTIONS_SCHEMA`, of `flags` the keys of `FLAGS`; and text, options (where they are the row's
+        own; else empty), correct, verdict (how far off a wrong decision is, and in which direction, where labels are
+        ordered), and label_probability (of the predicted label; None where it is no label).
+    """
+    correct, levels = predictions.correct, predictions.levels.tolist()
     order = order_by_hash(predictions.ids)
     rows = [row for row in order if not correct[row]][:MAX_WRONG_SAMPLES]
     rows += [row for row in order if correct[row]][: MAX_SAMPLES - len(rows)]
     samples = []
     for row in rows:
         (example,), (published,) = test.slice(row, 1).to_pylist(), table.slice(row, 1).to_pylist()
-        label = published["predicted_label"]
-        samples.append(
-            Sample(
-                id=example["id"],
-                text=example["text"],
-                options=() if predictions.labels else example["options"],
-                gold_label=example["label"],
-                predicted_label=label if published["valid"] else None,
-                correct=bool(correct[row]),
-                levels=int(levels[row]) if ordered else 0,
-                label_probability=dict(published["label_probabilities"]).get(label),
-                gold_rationale=example["rationale"],
-                predicted_rationale=published["predicted_rationale"],
-                flags=[*published["flags"], *(["deferred"] if published["handed_over"] else [])],
-            )
-        )
+        verdict = "Right decision" if correct[row] else "Wrong decision"
+        if not published["valid"]:
+            verdict += ": no valid label"
+        elif ordered and levels[row]:
+            verdict += f": {plural(abs(levels[row]), 'level')} {'less' if levels[row] > 0 else 'more'} urgent"
+        added = {
+            "text": example["text"],
+            "options": () if predictions.labels else example["options"],
+            "correct": bool(correct[row]),
+            "verdict": verdict,
+            "label_probability": dict(published["label_probabilities"]).get(published["predicted_label"]),
+            "flags": [*published["flags"], *(["deferred"] if published["handed_over"] else [])],
+        }
+        samples.append(published | added)
     return samples
 
 
@@ -206,7 +175,7 @@ def render_report(facts: ReportFacts) -> str:
     return render(
         "r2d.evaluation",
         "report.html.j2",
-        title=facts.title,
+        title="Reason2Decide: evaluation on the test split",
         facts=facts,
         metrics=metrics,
         per_row=per_row,
@@ -269,12 +238,12 @@ def systems(metrics: Metrics) -> list[System]:
         rows.append(System(f"This model, {other.decoding} decoding", other.label, is_model=True))
     if metrics.champion is not None and metrics.champion.label is not None:
         rows.append(System(f"Champion {metrics.champion.reference}", metrics.champion.label))
-    return rows + [System(baseline.caption, label) for baseline, label in metrics.baselines.items()]
+    return rows + [System(baseline.value, label) for baseline, label in metrics.baselines.items()]
 
 
 def compared_systems(metrics: Metrics) -> list[tuple[str, LabelIntervals]]:
     """(name, difference of this model to it) of each other system, the champion first."""
-    rows = [(other.caption, row) for other, row in metrics.differences.items() if other != Comparator.CHAMPION]
+    rows = [(other.value, row) for other, row in metrics.differences.items() if other != Comparator.CHAMPION]
     champion = metrics.differences.get(Comparator.CHAMPION)
     if champion is None or metrics.champion is None:
         return rows

@@ -62,11 +62,7 @@ class EvaluationRun:
 
     @cached_property
     def test(self) -> pa.Table:
-        """The test rows, or the first `config.max_rows` of them by hash of the id, in their order.
-
-        Raises:
-            DataError: there are none.
-        """
+        """`evaluated_rows` of this run."""
         return evaluated_rows(self.examples, self.config.max_rows)
 
     @cached_property

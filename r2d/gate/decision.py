@@ -82,10 +82,6 @@ class GateDecision:
             return "failed"
         return "passed" if all(verdict.met for verdict in self.verdicts) else "waiting"
 
-    @property
-    def passed(self) -> bool:
-        return self.outcome == "passed"
-
     def reasons(self) -> list[str]:
         """A sentence for each rule, and what a cold start means."""
         reasons = [verdict.reason for verdict in self.verdicts] or [NO_RULES]

@@ -76,21 +76,21 @@ def _better_than_baseline(rule: BetterThanBaseline, metrics: Metrics) -> Verdict
     headline = metrics.label.headline
     baseline, title = BASELINES[headline, rule.baseline], HEADLINES[headline]
     if baseline not in metrics.baselines:
-        return _not_met(title, f"that of {baseline.caption} was not measured: there are no training rows")
+        return _not_met(title, f"that of {baseline} was not measured: there are no training rows")
     if rule.by == "value":
         value, limit = metrics.label.headline_value, metrics.baselines[baseline].headline_value
         (ours, theirs), met = format_comparably(value, limit), value > limit
-        reason = f"{title} {ours} is {'' if met else 'NOT '}above that of {baseline.caption}, {theirs}"
+        reason = f"{title} {ours} is {'' if met else 'NOT '}above that of {baseline}, {theirs}"
         return _compared(
-            met, reason, f"{title}, limit: {baseline.caption}", IntervalEstimate(value), limit, GATE_METRICS[headline]
+            met, reason, f"{title}, limit: {baseline}", IntervalEstimate(value), limit, GATE_METRICS[headline]
         )
     differences = metrics.differences.get(baseline)
     difference = None if differences is None else _with_bounds(getattr(differences, headline))
     if difference is None or difference.low is None:
-        return _not_met(title, f"the difference to {baseline.caption} has no interval")
-    met, compared = difference.low > 0, f"minus that of {baseline.caption}: {difference.text()}"
+        return _not_met(title, f"the difference to {baseline} has no interval")
+    met, compared = difference.low > 0, f"minus that of {baseline}: {difference.text()}"
     reason = f"{title} {compared}; its lower bound is {'' if met else 'NOT '}above 0"
-    return _compared(met, reason, f"{title} minus {baseline.caption}", difference, 0.0, GATE_METRICS[headline])
+    return _compared(met, reason, f"{title} minus {baseline}", difference, 0.0, GATE_METRICS[headline])
 
 
 def _within_limit(

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,27 +29,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class InferenceResult:
-    """A finished output."""
+    """A finished output; the fields are the keys of its JSON."""
 
     output: str
     model: str
     num_rows: int
-    deferral_reasons: Mapping[str, int]
+    num_handed_over: int
+    """Deferred to a person."""
+    why_handed_over: dict[str, int]
     """Value of `why` -> rows deferred to a person for it, the most frequent first."""
-
-    @property
-    def num_deferred(self) -> int:
-        return sum(self.deferral_reasons.values())
-
-    def as_facts(self) -> dict[str, Any]:
-        """The result for JSON."""
-        return {
-            "output": self.output,
-            "model": self.model,
-            "num_rows": self.num_rows,
-            "num_handed_over": self.num_deferred,
-            "why_handed_over": dict(self.deferral_reasons),
-        }
 
 
 def infer_file(config: InferenceConfig, folder: Path) -> InferenceResult:
@@ -95,7 +82,8 @@ def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Pre
         reasons = Counter[str]()
         for batch in file.iter_batches(columns=["why"]):
             reasons.update(batch.column("why").drop_null().to_pylist())
-        return InferenceResult(str(parts.output), model.name, file.metadata.num_rows, dict(reasons.most_common()))
+        num_rows, why = file.metadata.num_rows, dict(reasons.most_common())
+    return InferenceResult(str(parts.output), model.name, num_rows, reasons.total(), why)
 
 
 def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Predictor]) -> None:

@@ -56,13 +56,13 @@ def test_a_variant_is_the_base_run_but_for_its_method_and_the_seeds_of_training(
 
 def test_each_source_is_a_variant_of_every_method_that_reads_rationales() -> None:
     models = grid({"methods": ["r2d", "dss", "sft"], "sources": ["llm", "nurse"], "seeds": [1]})
-    assert [model.name for model in models] == ["r2d, llm", "r2d, nurse", "dss, llm", "dss, nurse", "sft"]
+    assert [model.facts.variant for model in models] == ["r2d, llm", "r2d, nurse", "dss, llm", "dss, nurse", "sft"]
     assert [model.run.rationales.stage1_source for model in models] == ["llm", "nurse", "llm", "nurse", "llm"]
 
 
 def test_where_stage2_has_a_source_of_its_own_only_methods_with_a_stage1_vary() -> None:
     models = grid({"methods": ["r2d", "dss"], "sources": ["llm", "nurse"], "seeds": [1]}, stage2_source="nurse")
-    assert [model.name for model in models] == ["r2d, llm", "r2d, nurse", "dss"]
+    assert [model.facts.variant for model in models] == ["r2d, llm", "r2d, nurse", "dss"]
 
 
 def test_a_variant_says_what_it_is_and_against_which_references_it_is_measured() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ from r2d.evaluation.baselines import evaluate_baselines
 from r2d.evaluation.calibration import FittedCalibration, calibration_of
 from r2d.evaluation.evaluate import evaluate_labels
 from r2d.evaluation.judge.agreement import HumanScore, human_agreement
-from r2d.evaluation.judge.judge import Judgement, JudgeMetrics, RequestCounts, not_judged
-from r2d.evaluation.judge.questions import JudgedRow
+from r2d.evaluation.judge.judge import not_judged
+from r2d.evaluation.judge.questions import judged_rows
 from r2d.evaluation.judge.rubric import load_rubric
-from r2d.evaluation.judge.scores import ParseRate, Vote, criterion_metrics, row_scores, scores_table
+from r2d.evaluation.judge.scores import ParseRate, Vote, criterion_metrics, row_scores
 from r2d.evaluation.label_metrics import label_metrics
 from r2d.evaluation.metrics import (
     ChampionMetrics,
@@ -176,13 +176,7 @@ def rationales_of(seed: int, accuracy: float) -> Written:
 def judged(notes: pa.Table, predictions: Predictions) -> dict[str, Any]:
     """The metrics of a judge that now and then wrote no score, beside a person who never scored safety."""
     rubric, draw = load_rubric(SHIPPED), np.random.default_rng(3)
-    columns = [notes[name].to_pylist() for name in ("id", "text", "rationale", "group")]
-    written = zip(*columns, predictions.predicted_labels, predictions.rationales, strict=True)
-    rows = [
-        JudgedRow(id_, text, label, rationale, reference, group)
-        for id_, text, reference, group, label, rationale in written
-        if rationale
-    ][:38]
+    rows = [row for row in judged_rows(predictions, notes["text"].to_pylist()) if row.rationale][:38]
     votes, people = [], []
     for row in rows:
         for criterion in rubric.criteria:
@@ -196,17 +190,18 @@ def judged(notes: pa.Table, predictions: Predictions) -> dict[str, Any]:
                 people.append(HumanScore(row.id, criterion.id, score, "A", None))
     scored = row_scores(rows, {}, rubric, votes)
     num = len(votes)
-    metrics = JudgeMetrics(
-        model="toy-judge", temperature=0.0, seed=1, votes=3, rubric={"name": rubric.name, "hash": rubric.hash},
-        num_rows=len(predictions), num_chosen=len(rows), not_sent={"empty_rationale": 2},
-        requests=RequestCounts(
-            num=num, num_answered=num - 2, num_refused=1, num_without_answer=1, num_read_whole=num - 2,
-            prompt_tokens=1_234_567, output_tokens=65_432, cost=1.25,
-        ),
-        parse=ParseRate.of(scored), confidence=0.95, criteria=criterion_metrics(scored, rubric, CONFIG.intervals),
-        human_agreement=human_agreement(people, scored, rubric, CONFIG.intervals),
-    )  # fmt: skip
-    return Judgement(scores_table(scored), metrics).to_json()
+    return {
+        "status": "judged", "reason": None, "model": "toy-judge", "votes": 3,
+        "rubric": {"name": rubric.name, "hash": rubric.hash},
+        "num_rows": len(predictions), "num_chosen": len(rows), "not_sent": {"empty_rationale": 2},
+        "requests": {
+            "num": num, "num_answered": num - 2, "num_refused": 1, "num_without_answer": 1,
+            "prompt_tokens": 1_234_567, "output_tokens": 65_432, "cost": 1.25,
+        },
+        "parse": asdict(ParseRate.of(scored)),
+        "criteria": [asdict(criterion) for criterion in criterion_metrics(scored, rubric, CONFIG.intervals)],
+        "human_agreement": asdict(human_agreement(people, scored, rubric, CONFIG.intervals)),
+    }  # fmt: skip
 
 
 def published(
@@ -255,7 +250,7 @@ def declared_case(
         baselines=baselines,
         champion=of_champion,
         **written,
-        judge=(judged(run.test, predictions) if explains and champion else not_judged().to_json()),
+        judge=judged(run.test, predictions) if explains and champion else not_judged().metrics,
     )
     fitted = None
     if validation:
@@ -278,7 +273,6 @@ def declared_case(
         samples=choose_samples(
             run.test, predictions, published(shown, run.test, flags, calibration=calibration), ordered=ordered
         ),
-        notes=["The champion was trained on the delivery before this one."],
     )
 
 
@@ -310,11 +304,10 @@ def per_row_case() -> ReportFacts:
         other_decoding=OtherDecoding(decoding="free", label=label_metrics(predictions.with_labels(["wait"] * 40))),
         baselines=evaluate_baselines(examples, examples, predictions)[0],
         **written,
-        judge=not_judged().to_json(),
+        judge=not_judged().metrics,
     )
     run = EvaluationRun(examples, LabelsConfig(per_row=True), CONFIG)
     return ReportFacts(
-        title="Options of the rows",
         labels=(),
         ordered=False,
         metrics=evaluate_labels(run, metrics, predictions, {}, None),
@@ -353,7 +346,7 @@ def rare_case() -> ReportFacts:
         },
         slices=replace(metrics.slices, left_out=ward),
         flip_test=FlipTest(num_without_other_label=240),
-        judge=not_judged("the endpoint is down").to_json(),
+        judge=not_judged("the endpoint is down").metrics,
     )  # fmt: skip
     return replace(facts, samples=(), metrics=metrics)
 

@@ -239,12 +239,6 @@ def test_a_model_beside_itself_differs_in_nothing() -> None:
     assert difference.mcnemar.p_value == 1.0
 
 
-def test_two_models_on_different_rows_are_not_compared() -> None:
-    home = predictions_of(["home"], ["home"])
-    with pytest.raises(ValueError, match="same rows"):
-        label_intervals(home, STATISTICS, QUICK, minus=predictions_of(["clinic"], ["home"]))
-
-
 # --- agreement and ranking ---
 
 ONE_HOT = np.eye(4)

@@ -59,7 +59,7 @@ def verdict(rule: dict[str, Any], metrics: Metrics) -> Verdict:
 )  # fmt: skip
 def test_by_default_a_model_must_be_better_than_both_baselines_not_as_good(metrics: Metrics, passed: bool) -> None:
     """By macro-F1; by accuracy where each row has options of its own."""
-    assert evaluate_rules(metrics, GateConfig()).passed is passed
+    assert (evaluate_rules(metrics, GateConfig()).outcome == "passed") is passed
 
 
 def test_every_rule_gives_its_figures_as_a_reason_and_a_cold_start_is_named() -> None:
@@ -73,7 +73,7 @@ def test_every_rule_gives_its_figures_as_a_reason_and_a_cold_start_is_named() ->
         "accuracy 0.250 is NOT above that of the option most often right in training, 0.300",
     ]
     without_rules = evaluate_rules(few_metrics(0.0), gate())
-    assert (without_rules.passed, without_rules.reasons()[0]) == (True, "no rule was asked for")
+    assert (without_rules.outcome, without_rules.reasons()[0]) == ("passed", "no rule was asked for")
 
 
 def test_figures_that_round_alike_are_shown_with_the_digits_that_tell_them_apart() -> None:
@@ -86,7 +86,7 @@ def test_figures_that_round_alike_are_shown_with_the_digits_that_tell_them_apart
 def test_at_a_cold_start_the_rules_of_comparison_do_not_apply_and_hold_no_figure() -> None:
     rules = gate({"rule": "not_worse_than_champion", "figure": "macro_f1"}, {"rule": "no_slice_worse_than_champion"})
     decision = evaluate_rules(measured(GOOD), rules)
-    assert (decision.passed, decision.champion) == (True, None)
+    assert (decision.outcome, decision.champion) == ("passed", None)
     for result in decision.verdicts:
         assert (result.status, result.value, result.low, result.limit) == ("not_applicable", None, None, None)
 

@@ -64,8 +64,8 @@ def test_every_call_has_a_row_in_order_and_a_row_group_is_a_part(tmp_path: Path)
     assert table["id"].to_pylist() == [f"c{n}" for n in range(NUM_ROWS)]
     assert set(table["model"].to_pylist()) == {"toy/1"}
     assert pq.ParquetFile(out).num_row_groups == 7
-    assert (result.num_rows, result.num_deferred) == (NUM_ROWS, 26)
-    assert result.deferral_reasons == {"below_threshold": 25, "no_text": 1}
+    assert (result.num_rows, result.num_handed_over) == (NUM_ROWS, 26)
+    assert result.why_handed_over == {"below_threshold": 25, "no_text": 1}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["calls.csv", "out.parquet"]
 
 

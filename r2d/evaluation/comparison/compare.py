@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from r2d.evaluation.comparison.models import COLUMNS, ROW_SCORES, MeasuredModel,
 from r2d.evaluation.label_metrics import LabelStatistics
 from r2d.evaluation.metrics import Comparator, HeadlineName, IntervalEstimate
 from r2d.evaluation.predictions import Predictions
-from r2d.label_scores import FloatArray, IntArray
+from r2d.label_scores import FloatArray
 
 JsonObject = dict[str, Any]
 
@@ -155,11 +156,13 @@ def compare(
         DataError: two models were not evaluated on the same test rows.
     """
     tables = same_rows(models)
-    measure = VariantStatistics.of(tables[0], labels)
+    measure = VariantStatistics(labels)
     names = [model.facts.variant for model in models]
     by_variant = {name: [index for index, other in enumerate(names) if other == name] for name in dict.fromkeys(names)}
     sums = {name: np.hstack([measure.sums(tables[index]) for index in own]) for name, own in by_variant.items()}
     reference, *_ = by_variant
+    num_groups = len(sums[reference])
+    proportions = dict.fromkeys(("accuracy", "under_triage_rate"), num_groups)
     references = {name: tables[own[-1]]["rationale"] for name, own in by_variant.items()}
     variants = []
     for name, own in by_variant.items():
@@ -170,7 +173,7 @@ def compare(
         differences = {} if name == reference else bootstrap_differences(sums[name], sums[reference], measure, config)
         if not references[name].equals(references[reference]):
             differences = {key: value for key, value in differences.items() if key not in ROW_SCORES}
-        intervals = bootstrap_intervals(sums[name], measure, config, measure.trials)
+        intervals = bootstrap_intervals(sums[name], measure, config, proportions)
         variants.append(VariantResult(models[own[0]].facts, len(own), metrics, intervals, differences))
     groups = [
         SourceGroup(method, [row for row in variants if row.facts.method == method and row.facts.source is not None])
@@ -181,7 +184,7 @@ def compare(
     return Comparison(
         seeds=sorted({model.facts.seed for model in models if model.facts.seed is not None}),
         num_rows=first.num_rows,
-        num_groups=measure.num_groups,
+        num_groups=num_groups,
         decoding=first.decoding,
         bertscore_model=", ".join(sorted({scorer.model for scorer in scorers if scorer is not None})) or None,
         confidence=config.confidence,
@@ -224,31 +227,20 @@ class VariantStatistics:
     """The metrics of a variant from sums over rows, for the bootstrap: [..., seeds x columns] -> name -> [...]."""
 
     labels: LabelsConfig
-    of_labels: LabelStatistics
-    groups: IntArray
 
-    @classmethod
-    def of(cls, table: pa.Table, labels: LabelsConfig) -> VariantStatistics:
-        """For all models that were evaluated on the rows of this table."""
-        return cls(labels, LabelStatistics.of(labels), Predictions.from_table(table, labels).groups)
-
-    @property
-    def num_groups(self) -> int:
-        return int(self.groups.max()) + 1
-
-    @property
-    def trials(self) -> dict[str, int]:
-        """Groups behind each metric that is a proportion."""
-        return dict.fromkeys(("accuracy", "under_triage_rate"), self.num_groups)
+    @cached_property
+    def of_labels(self) -> LabelStatistics:
+        return LabelStatistics.of(self.labels)
 
     def sums(self, table: pa.Table) -> FloatArray:
         """[groups, columns] of one seed: those of the labels, then sum and number of rows of each of `ROW_SCORES`."""
-        columns = [self.of_labels.sums(Predictions.from_table(table, self.labels))]
+        predictions = Predictions.from_table(table, self.labels)
+        columns = [self.of_labels.sums(predictions)]
         for name in ROW_SCORES:
             values = np.array(table[name].to_pylist(), dtype=np.float64)  # null becomes NaN
             is_known = np.isfinite(values)
             for counted in (np.where(is_known, values, 0.0), is_known):
-                columns.append(np.bincount(self.groups, weights=counted).astype(np.float64)[:, None])
+                columns.append(np.bincount(predictions.groups, weights=counted).astype(np.float64)[:, None])
         return np.hstack(columns)
 
     def __call__(self, sums: FloatArray) -> dict[str, FloatArray]:

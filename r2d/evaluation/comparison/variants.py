@@ -22,11 +22,6 @@ class Variant:
     seed: int
 
     @property
-    def name(self) -> str:
-        """The name that the models of all seeds share."""
-        return self.run.method.name if self.source is None else f"{self.run.method.name}, {self.source}"
-
-    @property
     def references(self) -> str:
         """The sources of the rationales that its own are measured against."""
         rationales = self.run.rationales
@@ -35,7 +30,9 @@ class Variant:
     @property
     def facts(self) -> VariantFacts:
         """How the tables call it."""
-        return VariantFacts(self.name, self.run.method.name, self.source, self.seed, self.references)
+        method = self.run.method.name
+        variant = method if self.source is None else f"{method}, {self.source}"
+        return VariantFacts(variant, method, self.source, self.seed, self.references)
 
     @property
     def data_id(self) -> str:

@@ -12,13 +12,12 @@ import pyarrow as pa
 
 from r2d.config.evaluation import IntervalsConfig, JudgeConfig
 from r2d.config.validation import PrivacyConfig
-from r2d.errors import DataError, GenerationError
-from r2d.evaluation.judge.agreement import HumanAgreement, human_agreement, read_human_scores
+from r2d.errors import GenerationError
+from r2d.evaluation.judge.agreement import human_agreement, read_human_scores
 from r2d.evaluation.judge.questions import JudgedRow, Questions, deidentify_rows, sample_rows
 from r2d.evaluation.judge.rubric import Rubric
 from r2d.evaluation.judge.scores import (
     SCORES_SCHEMA,
-    CriterionMetrics,
     ParseRate,
     criterion_metrics,
     read_votes,
@@ -29,46 +28,6 @@ from r2d.llm.answers import Tokens
 from r2d.llm.runner import run_requests
 
 ANSWERS_NAME = "judge_answers.jsonl"
-NO_ENDPOINT = "no judge is configured"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RequestCounts:
-    """The questions that the scores rest on, whichever run asked them; failed tries cost nothing here."""
-
-    num: int
-    num_answered: int
-    num_refused: int
-    num_without_answer: int
-    num_read_whole: int
-    """Answers of which every score could be read."""
-    prompt_tokens: int
-    output_tokens: int
-    cost: float | None
-    """At the configured prices; None without prices."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgeMetrics:
-    """What the judge was asked and how it scored."""
-
-    model: str
-    temperature: float | None
-    seed: int
-    votes: int
-    rubric: Mapping[str, str]
-    """`name` and `hash`."""
-    num_rows: int
-    num_chosen: int
-    """Of them, in the sample."""
-    not_sent: Mapping[str, int]
-    """Reason -> rows of the sample."""
-    requests: RequestCounts
-    parse: ParseRate
-    confidence: float
-    criteria: tuple[CriterionMetrics, ...]
-    human_agreement: HumanAgreement | None
-    """None where no scores by people were given."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +36,14 @@ class Judgement:
 
     scores: pa.Table
     """Table of `SCORES_SCHEMA`."""
-    metrics: JudgeMetrics | None
-    reason: str | None = None
-    """Why nothing was judged."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The metrics as JSON values (key `judge` of metrics.json), without NaN and without text of a row."""
-        if self.metrics is None:
-            return {"status": "not judged", "reason": self.reason}
-        return {"status": "judged", "reason": None, **asdict(self.metrics)}
+    metrics: Mapping[str, Any]
+    """JSON values without text of a row, key `judge` of metrics.json: `status` (`judged` or `not judged`), `reason`
+    (why nothing was judged), and where rationales were judged what `judge_rationales` sums up."""
 
 
-def not_judged(reason: str = NO_ENDPOINT) -> Judgement:
+def not_judged(reason: str = "no judge is configured") -> Judgement:
     """The judgement where no endpoint was asked."""
-    return Judgement(SCORES_SCHEMA.empty_table(), None, reason)
+    return Judgement(SCORES_SCHEMA.empty_table(), {"status": "not judged", "reason": reason})
 
 
 def judge_rationales(
@@ -113,12 +66,10 @@ def judge_rationales(
 
     Raises:
         ConfigError: the address or the key is faulty; nothing was sent.
-        DataError: there is no row, an id occurs twice, or a file of answers or of human scores is faulty.
+        DataError: an id occurs twice, or a file of answers or of human scores is faulty.
         GenerationError: a budget is spent, another process writes the answers, or the endpoint fails or refuses every
             request. What was answered is kept.
     """
-    if not rows:
-        raise DataError("no rationale to judge: give at least one row")
     human = None if config.human_scores is None else read_human_scores(Path(config.human_scores), rubric)
     sample = sample_rows(rows, config.max_rows)
     sent, not_sent = deidentify_rows(sample, privacy)
@@ -137,28 +88,32 @@ def judge_rationales(
     tokens = sum((vote.tokens for vote in votes), Tokens())
     has_prices = bool(config.input_price_per_million or config.output_price_per_million)
     scored = row_scores(sample, not_sent, rubric, votes)
-    metrics = JudgeMetrics(
-        model=config.model,
-        temperature=config.temperature,
-        seed=config.seed,
-        votes=config.votes,
-        rubric={"name": rubric.name, "hash": rubric.hash},
-        num_rows=len(rows),
-        num_chosen=len(sample),
-        not_sent=dict(Counter(not_sent.values())),
-        requests=RequestCounts(
-            num=len(votes),
-            num_answered=outcomes["answered"],
-            num_refused=outcomes["refused"],
-            num_without_answer=outcomes["no_answer"],
-            num_read_whole=sum(all(isinstance(score, int) for score in vote.scores.values()) for vote in votes),
-            prompt_tokens=tokens.prompt,
-            output_tokens=tokens.output,
-            cost=tokens.cost(config) if has_prices else None,
-        ),
-        parse=ParseRate.of(scored),
-        confidence=interval.confidence,
-        criteria=criterion_metrics(scored, rubric, interval),
-        human_agreement=None if human is None else human_agreement(human, scored, rubric, interval),
-    )
+    agreement = None if human is None else human_agreement(human, scored, rubric, interval)
+    metrics = {
+        "status": "judged",
+        "reason": None,
+        "model": config.model,
+        "temperature": config.temperature,
+        "seed": config.seed,
+        "votes": config.votes,
+        "rubric": {"name": rubric.name, "hash": rubric.hash},
+        "num_rows": len(rows),
+        "num_chosen": len(sample),
+        "not_sent": dict(Counter(not_sent.values())),
+        # What the scores rest on, whichever run asked; failed tries cost nothing here, and there may be no prices.
+        "requests": {
+            "num": len(votes),
+            "num_answered": outcomes["answered"],
+            "num_refused": outcomes["refused"],
+            "num_without_answer": outcomes["no_answer"],
+            "num_read_whole": sum(all(isinstance(score, int) for score in vote.scores.values()) for vote in votes),
+            "prompt_tokens": tokens.prompt,
+            "output_tokens": tokens.output,
+            "cost": tokens.cost(config) if has_prices else None,
+        },
+        "parse": asdict(ParseRate.of(scored)),
+        "confidence": interval.confidence,
+        "criteria": [asdict(criterion) for criterion in criterion_metrics(scored, rubric, interval)],
+        "human_agreement": None if agreement is None else asdict(agreement),
+    }
     return Judgement(scores_table(scored), metrics)

@@ -11,14 +11,13 @@ from itertools import count
 from math import factorial
 from typing import Literal
 
-import pyarrow as pa
-
 from r2d.config.evaluation import JudgeConfig
 from r2d.config.validation import PrivacyConfig
 from r2d.data.deidentify import deidentify_examples
 from r2d.data.examples import Example, iterate_examples, to_table
 from r2d.errors import DataError
 from r2d.evaluation.judge.rubric import INPUTS, Criterion, Rubric, Sees
+from r2d.evaluation.predictions import Predictions
 from r2d.files import order_by_hash
 from r2d.llm.requests import Request, RequestList, chat_body
 
@@ -44,28 +43,13 @@ class JudgedRow:
     """Patient or caller; a row without one is a group of its own."""
 
 
-def judged_rows(predictions: pa.Table, examples: pa.Table) -> list[JudgedRow]:
-    """The predictions of an evaluation beside the notes of their examples, in the order of the predictions.
-
-    Args:
-        predictions: id, predicted_label, predicted_rationale, rationale (the reference); others are not read.
-        examples: table of `EXAMPLES_SCHEMA` with each of the ids.
-
-    Raises:
-        DataError: a prediction's example is missing.
-    """
-    notes = {row["id"]: (row["text"], row["group"]) for row in examples.select(["id", "text", "group"]).to_pylist()}
-    rows = []
-    for row in predictions.select(["id", "predicted_label", "predicted_rationale", "rationale"]).to_pylist():
-        row_id, decision, rationale, reference = row.values()
-        if row_id not in notes:
-            raise DataError(
-                f"prediction {row_id!r} has no example of that id among {len(notes)}; give the examples that the "
-                "model was evaluated on"
-            )
-        note, group = notes[row_id]
-        rows.append(JudgedRow(row_id, note, decision, rationale, reference, group))
-    return rows
+def judged_rows(predictions: Predictions, notes: Sequence[str]) -> list[JudgedRow]:
+    """The predictions of an evaluation, each beside its note."""
+    columns = (
+        predictions.ids, notes, [label or "" for label in predictions.predicted_labels],
+        predictions.rationales, predictions.gold_rationales, predictions.group_names,
+    )  # fmt: skip
+    return [JudgedRow(*row) for row in zip(*columns, strict=True)]
 
 
 def sample_rows(rows: Sequence[JudgedRow], max_rows: int | None) -> list[JudgedRow]:

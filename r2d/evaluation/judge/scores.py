@@ -22,7 +22,7 @@ from r2d.evaluation.judge.questions import JudgedRow, Question, Questions
 from r2d.evaluation.judge.rubric import Criterion, Rubric
 from r2d.evaluation.metrics import IntervalEstimate
 from r2d.evaluation.predictions import group_numbers
-from r2d.label_scores import FloatArray, IntArray
+from r2d.label_scores import IntArray
 from r2d.llm.answers import Answer, Tokens, read_answers
 from r2d.rationales.parsing import LONGEST_TEXT, json_forms, without_reasoning
 
@@ -261,7 +261,12 @@ def criterion_metrics(
             if item.criterion.id == criterion.id and item.mean is not None and item.median is not None:
                 sums[group] += (item.mean, item.median >= criterion.passes_from, 1)
         with np.errstate(invalid="ignore"):  # draws without a score
-            estimates = bootstrap_intervals(sums, _over_rows, config, {"passing": int((sums[:, 2] > 0).sum())})
+            estimates = bootstrap_intervals(
+                sums,
+                lambda sums: {"mean": sums[..., 0] / sums[..., 2], "passing": sums[..., 1] / sums[..., 2]},
+                config,
+                {"passing": int((sums[:, 2] > 0).sum())},
+            )
         metrics.append(
             CriterionMetrics(
                 id=criterion.id,
@@ -288,8 +293,3 @@ def criterion_metrics(
 def group_of_rows(rows: Sequence[JudgedRow]) -> IntArray:
     """[rows]: the patient or caller of each row, numbered from 0."""
     return group_numbers([row.id for row in rows], [row.group for row in rows])
-
-
-def _over_rows(sums: FloatArray) -> dict[str, FloatArray]:
-    """From [..., 3] sums to the mean score and the share of rows that pass, both [...]."""
-    return {"mean": sums[..., 0] / sums[..., 2], "passing": sums[..., 1] / sums[..., 2]}

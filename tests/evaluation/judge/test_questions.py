@@ -8,11 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from r2d.config.validation import PrivacyConfig
-from r2d.data.examples import Example, to_table
 from r2d.errors import DataError
 from r2d.evaluation.judge import questions as q
 from r2d.evaluation.judge.questions import JudgedRow, Questions, deidentify_rows, messages, sample_rows
@@ -20,6 +18,7 @@ from r2d.evaluation.judge.rubric import load_rubric
 from r2d.evaluation.judge.scores import RowScores, criterion_metrics, parse_scores
 from r2d.evaluation.metrics import IntervalEstimate
 from tests.evaluation.judge.judged import QUICK, SHIPPED, answer, criterion, judge_config, judged_rows, write_rubric
+from tests.evaluation.predicted import predictions_of
 
 ADDRESS = "http://127.0.0.1:9/v1"
 
@@ -203,10 +202,9 @@ def test_the_interval_draws_patients_and_not_rows() -> None:
 
 
 def test_predictions_are_judged_beside_the_note_of_their_example() -> None:
-    examples = to_table(Example(id_, f"note {id_}", "home", group=group) for id_, group in (("a", "g"), ("b", None)))
-    said = [{"id": id_, "predicted_label": "now", "predicted_rationale": "r", "rationale": "ref"} for id_ in ("b", "a")]
-    assert q.judged_rows(pa.Table.from_pylist(said), examples) == [
-        JudgedRow("b", "note b", "now", "r", "ref"), JudgedRow("a", "note a", "now", "r", "ref", "g"),
+    predictions = predictions_of(
+        ["home", "home"], ["home", None], group_names=["g", None], rationales=["r", ""], gold_rationales=["ref", ""]
+    )
+    assert q.judged_rows(predictions, ["note a", "note b"]) == [
+        JudgedRow("r0", "note a", "home", "r", "ref", "g"), JudgedRow("r1", "note b", "", "", ""),
     ]  # fmt: skip
-    with pytest.raises(DataError, match="prediction 'b' has no example of that id among 1"):
-        q.judged_rows(pa.Table.from_pylist(said), examples.slice(0, 1))
