@@ -39,6 +39,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name != "pipelines")
 
 
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data sets are not here: no folder {SHARED}")
+
 TOY_LABELS = LabelsConfig(names=("emergency now", "self care"), ordered=True)
 TOY_MODEL = ModelConfig(
     name="scratch",

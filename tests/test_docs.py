@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
+from typer.testing import CliRunner
 
 from mlops.cli.main import app
+from r2d.config.data import DataConfig
+from r2d.config.rationales import RationalesConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -148,6 +152,28 @@ def check_r2d(words: list[str]) -> None:
     assert {word for word in rest if word.startswith("--")} <= options, words
     files = [word for word in rest if word.startswith(("configs/", "docs/", "k8s/"))]
     assert [file for file in files if not (ROOT / file).exists()] == []
+
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_fits_a_sitting_and_its_commands_begin_as_known() -> None:
+    assert len(README.splitlines()) < 250
+    blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    programs = {line.split()[0] for block in blocks for line in block.splitlines() if line.strip()}
+    assert programs == {"make", ".venv/bin/r2d", ".venv/bin/zenml"}
+
+
+@pytest.mark.parametrize("config", sorted(set(re.findall(r"r2d check (configs/\S+\.yaml)", README))))
+def test_the_check_command_of_the_readme_runs_as_it_stands(config: str) -> None:
+    assert CliRunner().invoke(app, ["check", config]).exit_code == 0
+
+
+def test_the_example_config_of_the_readme_is_right() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    sections = yaml.safe_load(block)["parameters"]["config"]
+    DataConfig.model_validate(sections["data"])
+    RationalesConfig.model_validate(sections["rationales"])
 
 
 def test_every_departure_that_a_docstring_cites_has_its_row() -> None:

@@ -71,11 +71,31 @@ def test_nothing_unsafe_is_loaded(word: str) -> None:
     assert [path for path, text in code.items() if word in text] == []
 
 
-def test_importing_the_library_is_quick_and_light() -> None:
-    code = (
-        "import sys, r2d.config.run; print(sorted({'torch', 'transformers', 'pandas', 'sklearn'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+FINGERPRINT = """
+from r2d.config.data import DataConfig
+from r2d.data.fingerprint import data_fingerprint
+data_fingerprint(DataConfig(format="csv", path="README.md", labels={"names": ["a", "b"]}))
+"""
+CHECK = """
+from pathlib import Path
+import mlops.cli.main
+from r2d.config.loading import load_config
+load_config(Path("configs/demo.yaml"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        (CHECK, {"torch", "transformers", "zenml", "mlflow", "pandas", "pyarrow", "sklearn"}),
+        (FINGERPRINT, {"torch", "datasets", "pandas"}),
+        ("import r2d.reports.progress", {"rich", "matplotlib", "jinja2"}),
+    ],
+    ids=["check of a config", "fingerprint of a file", "progress"],
+)
+def test_what_is_quick_imports_nothing_heavy(code: str, heavy: set[str]) -> None:
+    command = [sys.executable, "-c", f"import sys\n{code}\nprint(sorted({heavy} & sys.modules.keys()))"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 

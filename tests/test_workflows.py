@@ -35,21 +35,20 @@ def commands_of(path: Path) -> list[str]:
     return [part.strip() for script in scripts for part in re.split(r"\n|\|\|", script) if part.strip()]
 
 
-def test_there_are_two() -> None:
-    assert [path.name for path in WORKFLOWS] == ["ci.yml", "retrain.yml"]
+def faults(values: dict[Any, Any], schema: str) -> list[str]:
+    """What the published schema of that name finds wrong."""
+    from check_jsonschema.builtin_schemas import get_builtin_schema
+    from jsonschema import Draft7Validator
+
+    return [fault.message for fault in Draft7Validator(get_builtin_schema(f"vendor.{schema}")).iter_errors(values)]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_every_workflow_follows_the_schema_of_github(path: Path) -> None:
-    from check_jsonschema.builtin_schemas import get_builtin_schema
-    from jsonschema import Draft7Validator
-
+    assert [path.name for path in WORKFLOWS] == ["ci.yml", "retrain.yml"]
     # YAML 1.1 reads the key `on` as true; GitHub does not.
     workflow = {"on" if key is True else key: value for key, value in read(path.name).items()}
-    faults = [
-        error.message for error in Draft7Validator(get_builtin_schema("vendor.github-workflows")).iter_errors(workflow)
-    ]
-    assert faults == []
+    assert faults(workflow, "github-workflows") == []
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -76,7 +75,7 @@ def test_every_command_exists_and_none_holds_an_expression(path: Path) -> None:
         if word == "make":
             assert rest[0] in targets, command
         elif word == ".venv/bin/r2d":
-            assert rest[0] in command_names(), command
+            assert rest[0] in _commands(), command
         elif word == ".venv/bin/zenml":
             assert rest[:2] == ["stack", "set"], command
         else:
@@ -110,14 +109,10 @@ def test_retraining_names_a_config_that_is_shipped_and_options_that_exist(monkey
 
 
 def test_the_job_for_gitlab_in_the_docs_follows_its_schema_and_runs_the_same_lines() -> None:
-    from check_jsonschema.builtin_schemas import get_builtin_schema
-    from jsonschema import Draft7Validator
-
     page = (ROOT / "docs" / "retraining.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"## GitLab\n```yaml\n(.*?)```", page, flags=re.DOTALL)
     job = yaml.safe_load(block)
-    faults = [error.message for error in Draft7Validator(get_builtin_schema("vendor.gitlab-ci")).iter_errors(job)]
-    assert faults == []
+    assert faults(job, "gitlab-ci") == []
     assert job["retrain"]["script"] == [
         line.replace('"${R2D_STACK:-reason2decide}"', "reason2decide")
         for line in commands_of(ROOT / "retrain.yml")
@@ -150,10 +145,6 @@ def test_the_line_of_ci_runs_as_it_stands_and_fails_for_a_fault_of_style_of_type
         output = done.stdout + done.stderr
         assert (done.returncode == 0) == (faulty is None), output
         assert (faulty or "1 passed") in output
-
-
-def command_names() -> set[str]:
-    return set(_commands())
 
 
 def options_of(name: str) -> set[str]:

@@ -110,19 +110,6 @@ def test_a_faulty_grid_is_named_with_what_is_allowed(comparison: dict[str, Any],
         run(comparison)
 
 
-def test_all_faults_of_a_grid_are_in_one_message() -> None:
-    with pytest.raises(ConfigError) as caught:
-        run({"methods": ["rd2", "sft"], "seeds": ["x"], "sorces": []})
-    assert str(caught.value).startswith("config: 3 faults\n")
-
-
-def test_r2d_c_in_the_grid_needs_constrained_decoding() -> None:
-    values = copy.deepcopy(read_parameters(CONFIGS / "demo.yaml")) | {"comparison": {}}
-    values["model"]["label_decoding"] = "free"
-    with pytest.raises(ConfigError, match=r"comparison\.methods 'r2d_c' needs model\.label_decoding 'constrained'"):
-        parse_config(values)
-
-
 def test_a_run_without_a_grid_says_how_to_declare_one() -> None:
     with pytest.raises(ConfigError, match=r"comparison: missing; declare .*methods: \[r2d, sft\]"):
         list(variants(run(None)))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,11 @@ from r2d.data.fingerprint import data_fingerprint
 from r2d.data.load import load_examples, load_labelled_file
 from r2d.errors import DataError
 from r2d.synthetic.calls import generate_calls
+from tests.conftest import SHARED, needs_shared
 from tests.data.messages import message_of
 
 NOTE = "Mme Dûrand rang at night"
 LABELS = ("Emergency Now", "Same Day")
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data sets are not here: no folder {SHARED}")
 
 
 def rows_of(num_rows: int = 40) -> list[dict[str, Any]]:
@@ -314,17 +311,6 @@ def test_the_fingerprint_of_a_missing_file_is_the_same_fault_as_reading_it(tmp_p
     assert str(caught.value) == message_of(config)
 
 
-def test_a_fingerprint_needs_neither_datasets_nor_pandas(tmp_path: Path) -> None:
-    config = config_of(tmp_path, rows_of())
-    program = (
-        "import sys\nfrom r2d.config.data import DataConfig\nfrom r2d.data.fingerprint import data_fingerprint\n"
-        f"print(data_fingerprint(DataConfig.model_validate_json({config.model_dump_json()!r})))\n"
-        "print(sorted({'datasets', 'pandas', 'torch'} & sys.modules.keys()))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [data_fingerprint(config), "[]"]
-
-
 def test_a_labelled_file_is_test_data_with_its_references(tmp_path: Path) -> None:
     path = tmp_path / "calls.csv"
     path.write_text(
@@ -346,8 +332,6 @@ def test_a_labelled_file_is_test_data_with_its_references(tmp_path: Path) -> Non
         ("gone.csv", None, "is no file; give a file with the columns id, text and label"),
         ("calls.csv", "id,note\n1,a\n", r"data\.columns\.text: no column 'text'"),
         ("calls.jsonl", '{"id": 1, "text": " ", "label": "x"}\n', r"row 1 \(line 1\): has no text; remove the row"),
-        ("calls.jsonl", "[1]\n", "hold no JSON object"),
-        ("calls.parquet", "PAR1 no more", "is no whole Parquet file"),
     ],
 )
 def test_a_labelled_file_that_cannot_be_used_says_why(

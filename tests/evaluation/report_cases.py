@@ -1,16 +1,11 @@
 """Invented evaluations for the tests of the report: notes, decisions and rationales of three systems, measured by the
-project's own metrics. Nothing is trained.
-
-python -m tests.evaluation.report_cases FOLDER writes the pages, to be looked at.
-"""
+project's own metrics. Nothing is trained."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +13,7 @@ import pyarrow as pa
 
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig
-from r2d.data.examples import Example, to_table
+from r2d.data.examples import Example, to_table, with_columns
 from r2d.evaluation.alignment import LabelReader, alignment_metrics, flip_test, masked_alignment
 from r2d.evaluation.baselines import evaluate_baselines
 from r2d.evaluation.calibration import FittedCalibration, calibration_of
@@ -41,7 +36,7 @@ from r2d.evaluation.metrics import (
 from r2d.evaluation.predictions import Predictions, predictions_table
 from r2d.evaluation.rationale_metrics import rationale_intervals, rationale_metrics, rationale_scores
 from r2d.evaluation.rationale_quality_metrics import rationale_quality
-from r2d.evaluation.report import ReportFacts, choose_samples, render_report
+from r2d.evaluation.report import ReportFacts, choose_samples
 from r2d.evaluation.run import EvaluationRun
 from r2d.llm.answers import Tokens
 from tests.evaluation.judge.judged import SHIPPED
@@ -282,7 +277,7 @@ def per_row_case() -> ReportFacts:
     examples = invent_notes(240, "test").slice(0, 40)
     gold = examples["label"].to_pylist()
     options = [[label, f"not {label} <b>", "wait"] for label in gold]
-    examples = examples.set_column(examples.schema.get_field_index("options"), "options", pa.array(options))
+    examples = with_columns(examples, options=options)
     invented = invent_predictions(1, accuracy=0.8)
     predictions = Predictions(
         ids=invented.ids[:40],
@@ -359,8 +354,3 @@ CASES = {
     "rare": rare_case,
 }
 """Name -> facts of a page that must be good to look at."""
-
-
-if __name__ == "__main__":
-    for case, facts in CASES.items():
-        Path(sys.argv[1], f"{case}.html").write_text(render_report(facts()), encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from r2d.evaluation.alignment import (
     other_label,
 )
 from r2d.evaluation.evaluate import evaluate
-from r2d.evaluation.metrics import AlignmentMetrics, FlipTest
+from r2d.evaluation.metrics import FlipTest
 from r2d.evaluation.predictions import Predictions
 from r2d.modeling.predictor import Predictor
 from tests.evaluation.predicted import predictions_of, predictions_with_options
@@ -57,33 +57,26 @@ ANSWERS = {
 }  # fmt: skip
 
 
-def measured(answers: dict[str, str] = ANSWERS, **changed: Any) -> AlignmentMetrics:
-    return alignment_metrics(LabelReader(Model(answers)), replace(ROWS, **changed))
-
-
-def test_the_three_metrics_of_four_rows_counted_by_hand() -> None:
-    assert measured() == AlignmentMetrics(
-        num_rows=4,
-        num_with_gold_rationale=3,
-        consistency=2 / 4,  # a and b lead back to what had been predicted
-        sufficiency=1 / 4,  # only a leads to the gold label
-        gold_robustness=2 / 3,  # ga and gd, of the three rows that have a gold rationale
-    )
-
-
-def test_a_wrong_prediction_can_be_consistent() -> None:
-    metrics = measured(ANSWERS | {"c": "Clinic", "d": "Home"})
-    assert (metrics.consistency, metrics.sufficiency) == (1.0, 3 / 4)
-
-
-def test_case_and_spaces_do_not_count_and_an_unknown_label_agrees_with_nothing_not_even_itself() -> None:
-    answers = ANSWERS | {"a": " emergency ", "b": "nonsense"}
-    assert measured(answers, predicted_labels=["EMERGENCY", "nonsense", "Clinic", "Home"]).consistency == 1 / 4
-
-
-def test_an_empty_rationale_agrees_with_nothing_and_without_a_gold_one_gold_robustness_is_not_measured() -> None:
-    metrics = measured(rationales=["a", "", " ", "d"], gold_rationales=["", "", " ", ""])
-    assert metrics == AlignmentMetrics(num_rows=4, num_empty_rationales=2, consistency=1 / 4, sufficiency=1 / 4)
+@pytest.mark.parametrize(
+    ("answers", "changed", "expected"),
+    [
+        # a and b lead back to what had been predicted, only a to the gold label; ga and gd are right, gc is not there.
+        ({}, {}, (0, 3, 2 / 4, 1 / 4, 2 / 3)),
+        # A wrong prediction can be consistent.
+        ({"c": "Clinic", "d": "Home"}, {}, (0, 3, 4 / 4, 3 / 4, 2 / 3)),
+        # Case and spaces do not count, and what is no label agrees with nothing, not even with itself.
+        ({"a": " emergency ", "b": "nonsense"}, {"predicted_labels": ["EMERGENCY", "nonsense", "Clinic", "Home"]},
+         (0, 3, 1 / 4, 1 / 4, 2 / 3)),
+        # An empty rationale agrees with nothing; without any gold one, gold robustness is not measured.
+        ({}, {"rationales": ["a", "", " ", "d"], "gold_rationales": ["", "", " ", ""]}, (2, 0, 1 / 4, 1 / 4, None)),
+    ],
+)  # fmt: skip
+def test_the_three_metrics_of_four_rows_counted_by_hand(
+    answers: dict[str, str], changed: dict[str, Any], expected: tuple[Any, ...]
+) -> None:
+    """Expected: rows with an empty and with a gold rationale, consistency, sufficiency, gold robustness."""
+    metrics = alignment_metrics(LabelReader(Model(ANSWERS | answers)), replace(ROWS, **changed))
+    assert astuple(metrics) == (4, *expected)
 
 
 def test_each_text_is_read_once_for_the_same_options_long_ones_first_and_empty_ones_never() -> None:

@@ -46,25 +46,17 @@ def test_the_linear_baseline_is_the_same_for_the_same_seed():
     assert linear_baseline(train, labels, test, seed=7) == linear_baseline(train, labels, test, seed=7)
 
 
-def test_the_linear_baseline_uses_word_pairs():
-    """`pain no fever` and `no pain fever` have the same words."""
-    train = ["pain no fever here", "no pain fever here"] * 20
-    assert linear_baseline(train, ["a", "b"] * 20, ["pain no fever", "no pain fever"]) == ["a", "b"]
-
-
 @pytest.mark.parametrize(
     ("texts", "labels"),
     [
         (["red spots", "blue lips"], ["rash", "cyanosis"]),  # too few rows to cross-validate, no word twice
         (["red spots"] * 9 + ["blue lips"], ["rash"] * 9 + ["cyanosis"]),  # a class of one row
+        (["pain no fever here", "no pain fever here"] * 20, ["a", "b"] * 20),  # only word pairs tell them apart
+        (["a b", "c d"], ["only", "only"]),  # one label to learn from
     ],
 )
-def test_the_linear_baseline_copes_with_hardly_any_rows(texts, labels):
-    assert linear_baseline(texts, labels, ["blue lips", "red spots"]) == ["cyanosis", "rash"]
-
-
-def test_with_one_label_to_learn_from_the_linear_baseline_says_it():
-    assert linear_baseline(["a b", "c d"], ["only", "only"], ["e", "f", "g"]) == ["only"] * 3
+def test_the_linear_baseline_learns_word_pairs_and_copes_with_hardly_any_rows(texts, labels):
+    assert linear_baseline(texts, labels, texts) == labels
 
 
 def test_the_option_most_often_right_in_training_worked_by_hand():

@@ -94,12 +94,6 @@ def test_equal_confidences_share_a_bin_whatever_the_order_of_rows_and_a_bin_hold
     assert [(bin_.lower, bin_.upper) for bin_ in table["equal_width"]] == [(0.25, 0.5), (0.5, 0.75)]
 
 
-def test_a_calibrated_model_has_little_calibration_error_and_a_bold_one_much() -> None:
-    calibrated, bold = (calibration_metrics(*drawn(3, 5_000, temperature=value)) for value in (1.0, 3.0))
-    assert calibrated.ece_equal_mass < 0.03 < 0.1 < bold.ece_equal_mass
-    assert bold.mean_confidence - 0.1 > bold.accuracy == calibrated.accuracy
-
-
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 def test_the_temperature_of_a_simulation_is_found_again(temperature: float) -> None:
     probabilities, gold = drawn(4, 4_000, temperature=temperature)
@@ -118,13 +112,6 @@ def test_scaling_helps_on_other_rows_and_changes_no_decision() -> None:
     before, after = calibration_metrics(probabilities, gold), calibration_metrics(scaled, gold)
     for name in ("nll", "brier", "ece_equal_width", "ece_equal_mass"):
         assert getattr(after, name) < getattr(before, name)
-
-
-def test_a_factor_that_all_labels_of_a_row_share_does_not_change_the_temperature() -> None:
-    probabilities, gold = drawn(7, 500, temperature=1.7)
-    scores = probabilities * np.random.default_rng(0).uniform(0.01, 1, (500, 1))  # sequence probabilities
-    again = fit_temperature(scores / scores.sum(axis=1, keepdims=True), gold)
-    assert again.value == pytest.approx(fit_temperature(probabilities, gold).value)
 
 
 def test_rows_without_error_give_the_limit_and_say_so_and_a_bold_error_keeps_a_temperature_finite() -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pyarrow as pa
@@ -16,8 +14,8 @@ from typer.testing import CliRunner
 from mlops.cli.main import app
 from r2d.config.data import DataConfig, LabelsConfig
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig
-from r2d.data.examples import EXAMPLES_SCHEMA, split_of
-from r2d.errors import ConfigError, DataError
+from r2d.data.examples import split_of, with_columns
+from r2d.errors import ConfigError
 from r2d.evaluation import evaluate as module
 from r2d.evaluation.calibration import calibration_of
 from r2d.evaluation.evaluate import Champion, Evaluation, evaluate, evaluate_champion
@@ -25,7 +23,6 @@ from r2d.evaluation.metrics import ChampionMetrics, Comparator, Metrics
 from r2d.evaluation.run import EvaluationRun
 from r2d.modeling.model_folder import read_calibration, write_calibration
 from r2d.modeling.predictor import Predictor
-from r2d.workflows import evaluate_to_folder
 from tests.conftest import TOY_LABELS
 from tests.evaluation.judge.judged import SHIPPED, answer, judge_config
 from tests.llm.server import RunningServer
@@ -45,13 +42,6 @@ def checked(metrics: Metrics) -> Metrics:
     jsonschema.validate(values, SCHEMA)
     assert Metrics.from_json(values).to_json() == values
     return metrics
-
-
-def with_columns(examples: pa.Table, **columns: list[Any]) -> pa.Table:
-    for name, values in columns.items():
-        field = EXAMPLES_SCHEMA.field(name)
-        examples = examples.set_column(EXAMPLES_SCHEMA.get_field_index(name), field, pa.array(values, field.type))
-    return examples
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +73,7 @@ def test_metrics_keep_to_the_schema_and_agree_with_each_other(evaluation: Evalua
     assert intervals.num_groups < metrics.num_rows, "callers are drawn, not rows"
     assert set(metrics.differences) == {"majority class", "TF-IDF + logistic regression", "champion"}
     assert metrics.judge == {"status": "not judged", "reason": "no judge is configured"}
+    assert len(evaluation.judgement.scores) == 0
     assert metrics.numbers()["label/per_class/self care/recall"] == label.per_class["self care"].recall
     assert evaluation.overview()["under_triage_rate"] == metrics.safety.under_triage.rate
 
@@ -97,8 +88,7 @@ def test_a_model_differs_from_itself_as_champion_in_nothing(evaluation: Evaluati
         rationale=metrics.rationale.populations.all,
         alignment=metrics.alignment,
     )
-    difference = metrics.differences[Comparator.CHAMPION]
-    assert (difference.macro_f1.value, difference.mcnemar.p_value) == (0, 1)
+    assert metrics.differences[Comparator.CHAMPION].macro_f1.value == 0
     assert {part.difference["accuracy"].value for part in metrics.champion_slices} == {0}
 
 
@@ -139,13 +129,6 @@ def test_the_model_with_its_calibration_shows_what_the_predictions_say_and_is_me
         assert dict(row["label_probabilities"]) == pytest.approx(dict(other["label_probabilities"]))
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
-    running = RunningServer(tmp_path)
-    yield running
-    running.kill()
-
-
 def test_a_configured_judge_is_asked_once_and_its_scores_stand_in_the_metrics(
     server: RunningServer, described: pa.Table, stage2_model: Path, tmp_path: Path
 ) -> None:
@@ -178,21 +161,3 @@ def test_the_command_measures_a_file_of_labelled_rows(stage2_model: Path, exampl
     assert metrics.rationale.num_without_reference == int((frame["rationale"] == "").sum())
     assert sorted(file.name for file in out.iterdir()) == ["metrics.json", "predictions.parquet", "report.html"]
     assert "<html" in (out / "report.html").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("notes.txt", "id,text,label\n", "ends in .csv, .jsonl, .parquet"),
-        ("notes.csv", "id,text,label\nr1,pt denies cough,maybe\n", "not declared"),
-        ("notes.csv", "id,text,label\nr1,  ,self care\n", "notes.csv: .*has no text"),
-        ("notes.csv", "id,note,label\nr1,pt denies cough,self care\n", "text"),
-    ],
-)
-def test_a_file_that_cannot_be_measured_is_refused(
-    name: str, content: str, message: str, stage2_model: Path, tmp_path: Path
-) -> None:
-    (tmp_path / name).write_text(content, encoding="utf-8")
-    with pytest.raises(DataError, match=message):
-        evaluate_to_folder(stage2_model, tmp_path / name, tmp_path / "out")
-    assert not (tmp_path / "out" / "metrics.json").exists()

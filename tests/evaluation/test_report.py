@@ -108,12 +108,13 @@ def test_less_under_triage_is_better_and_an_interval_with_0_tells_nothing(ends: 
     assert re.search(rf"Under-triage, lower is better Champion reason2decide/3 \S+ .*? {verdict} Macro-F1", shown)
 
 
-def test_an_answer_that_is_no_label_counts_as_under_triage_for_every_system() -> None:
+def test_an_answer_that_is_no_label_counts_as_under_triage_and_no_note_stands_among_the_worst_cases() -> None:
     metrics = declared_case().metrics
     shown = section(html("whole"), "comparison")
     assert metrics.safety.num_invalid > 0
     assert f"constrained decoding {100 * metrics.safety.under_triage.rate:.1f} %" in shown
     assert f"Champion reason2decide/3 {100 * metrics.champion.under_triage_rate:.1f} %" in shown
+    assert "Denies allergies" not in section(html("whole"), "safety"), "notes are looked up where they may be read"
 
 
 @pytest.mark.parametrize("num_labels", [30, 31])
@@ -168,10 +169,6 @@ def test_every_metric_of_rationales_has_a_caption_and_every_fault_its_words() ->
     assert set(FLAGS) == {*facts.metrics.written_quality["model"].faults, "deferred"}
     with pytest.raises(UndefinedError, match="no_such_flag"):
         render_report(replace(facts, samples=[{**facts.samples[0], "flags": ["no_such_flag"]}]))
-
-
-def test_no_note_stands_among_the_worst_cases() -> None:
-    assert "Denies allergies" not in section(html("whole"), "safety"), "notes are looked up where they may be read"
 
 
 def test_samples_are_ten_wrong_decisions_and_then_right_ones_whoever_delivers_the_rows() -> None:

@@ -52,12 +52,6 @@ def test_never_more_in_flight_than_allowed(server: RunningServer, toy: ToyRun, b
     assert max(request["in_flight"] for request in server.requests()) == bound
 
 
-def test_only_the_declared_splits_are_asked(server: RunningServer, toy: ToyRun) -> None:
-    server.start()
-    assert toy.run(9, splits=["validation"]).total == 3
-    assert set(server.asked()) == {"e001", "e004", "e007"}
-
-
 @pytest.mark.parametrize("fault", ["408", "409", "429", "500", "503", "half", "bad json", "no completion"])
 def test_what_may_pass_is_tried_again(server: RunningServer, toy: ToyRun, fault: str) -> None:
     server.start({"e001": [fault, fault]})

@@ -173,24 +173,24 @@ def redacted(*texts: str) -> list[str]:
     return redact_together(texts, [by_row.get(row, []) for row in range(len(texts))])
 
 
-def test_equal_values_get_equal_placeholders_in_every_text_and_writing() -> None:
-    note, rationale = redacted(
-        "Mrs Okafor, DOB 03/31/1975, call 415-555-2671 or 212-736-5000.",
-        "Mrs OKAFOR (born 31 March 1975) gave (415) 555-2671 and +1 212 736 5000.",
-    )
-    assert note == "Mrs [PERSON_NAME_1], DOB [DATE_OF_BIRTH_1], call [PHONE_1] or [PHONE_2]."
-    assert rationale == "Mrs [PERSON_NAME_1] (born [DATE_OF_BIRTH_1]) gave [PHONE_1] and [PHONE_2]."
-
-
-def test_a_value_found_once_is_replaced_wherever_it_stands_again() -> None:
-    note, first, second = redacted("Mrs Okafor has chest pain.", "Okafor's pain is cardiac.", "No name, Okaforish.")
-    assert note == "Mrs [PERSON_NAME_1] has chest pain."
-    assert first == "[PERSON_NAME_1]'s pain is cardiac."
-    assert second == "No name, Okaforish."
-
-
-def test_placeholders_already_in_a_text_are_not_given_to_other_values() -> None:
-    assert redacted("Mr [PERSON_NAME_1] and Mr Okafor") == ["Mr [PERSON_NAME_1] and Mr [PERSON_NAME_2]"]
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (  # equal values have equal placeholders in every text and writing
+            ["Mrs Okafor, DOB 03/31/1975, call 415-555-2671 or 212-736-5000.",
+             "Mrs OKAFOR (born 31 March 1975) gave (415) 555-2671 and +1 212 736 5000."],
+            ["Mrs [PERSON_NAME_1], DOB [DATE_OF_BIRTH_1], call [PHONE_1] or [PHONE_2].",
+             "Mrs [PERSON_NAME_1] (born [DATE_OF_BIRTH_1]) gave [PHONE_1] and [PHONE_2]."],
+        ),
+        (  # a value that is found once is replaced wherever it stands again
+            ["Mrs Okafor has chest pain.", "Okafor's pain is cardiac.", "No name, Okaforish."],
+            ["Mrs [PERSON_NAME_1] has chest pain.", "[PERSON_NAME_1]'s pain is cardiac.", "No name, Okaforish."],
+        ),
+        (["Mr [PERSON_NAME_1] and Mr Okafor"], ["Mr [PERSON_NAME_1] and Mr [PERSON_NAME_2]"]),
+    ],
+)  # fmt: skip
+def test_the_texts_of_an_example_share_their_placeholders(texts: list[str], expected: list[str]) -> None:
+    assert redacted(*texts) == expected
 
 
 def test_texts_redacted_one_by_one_share_the_placeholders_they_are_given() -> None:

@@ -24,6 +24,7 @@ from r2d.errors import DataError
 from r2d.rationales.parsing import parse
 from r2d.rationales.records import REASONS, Record
 from r2d.rationales.sources import read_records
+from tests.rationales.test_readers import annotation, batch_line, task
 
 SECRET = "Dûrand"
 """Stands in every text of the files, and in no message."""
@@ -31,17 +32,12 @@ NUM_RECORDS = 6
 LIGHT = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def batch_line(number: int) -> dict[str, Any]:
-    message = {"content": f"{SECRET} {number} aches. The answer is yes."}
-    body = {"id": f"chat-{number}", "created": 1, "model": "m", "choices": [{"message": message}]}
-    return {"id": f"line-{number}", "custom_id": f"case-{number}", "response": {"status_code": 200, "body": body}}
+def answered(number: int) -> dict[str, Any]:
+    return batch_line(f"case-{number}", f"{SECRET} {number} aches. The answer is yes.")
 
 
-def label_studio_task(number: int) -> dict[str, Any]:
-    results = [{"from_name": "label", "type": "choices", "value": {"choices": ["yes"]}},
-               {"from_name": "rationale", "type": "textarea", "value": {"text": [f"{SECRET} {number}"]}}]  # fmt: skip
-    annotation = {"id": 10 + number, "completed_by": 1, "result": results, "was_cancelled": False}
-    return {"id": number, "annotations": [annotation], "drafts": [], "data": {"id": f"case-{number}"}}
+def annotated(number: int) -> dict[str, Any]:
+    return task(number, annotation(10 + number, [f"{SECRET} {number}"]))
 
 
 def argilla_record(number: int) -> dict[str, Any]:
@@ -73,8 +69,8 @@ def as_csv(values: list[Any]) -> str:
 
 
 KINDS: dict[str, tuple[Callable[[list[Any]], str], Callable[[int], dict[str, Any]], str]] = {
-    "openai_batch": (as_lines, batch_line, "openai_batch"),
-    "label_studio": (as_list, label_studio_task, "label_studio"),
+    "openai_batch": (as_lines, answered, "openai_batch"),
+    "label_studio": (as_list, annotated, "label_studio"),
     "argilla": (as_list, argilla_record, "argilla"),
     "argilla_flat": (as_lines, argilla_row, "argilla"),
     "text_lines": (as_lines, text_object, "text"),

@@ -30,8 +30,8 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def rendered(path: Path, label: str, text: str = "a note") -> str:
-    messages = load_prompt(path).messages("e1", text=text, label=label, labels=LABELS, examples=SOLVED)
+def rendered(path: Path, label: str) -> str:
+    messages = load_prompt(path).messages("e1", text="a note", label=label, labels=LABELS, examples=SOLVED)
     return "\n".join(message["content"] for message in messages)
 
 
@@ -51,20 +51,11 @@ def test_the_shipped_prompts_tell_the_gold_label_only_where_they_say_so() -> Non
     assert rendered(told, "emergency now") != rendered(told, "self care")
 
 
-def test_the_hash_is_of_the_bytes(tmp_path: Path) -> None:
-    path = written(tmp_path, "system: ''\nuser: '{{ text }}'\n")
-    assert load_prompt(path).hash == hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def test_a_note_is_never_taken_for_a_template(tmp_path: Path) -> None:
-    path = written(tmp_path, "system: ''\nuser: '{{ text }}'\n")
-    assert rendered(path, "self care", text="{{ label }} {% raw %} <b> &") == "{{ label }} {% raw %} <b> &"
-
-
-def test_an_empty_system_message_is_left_out(tmp_path: Path) -> None:
-    path = written(tmp_path, "system: ''\nuser: '{{ text }}'\n")
-    messages = load_prompt(path).messages("e1", text="a note", label="", labels=LABELS, examples=[])
-    assert messages == [{"role": "user", "content": "a note"}]
+def test_a_note_is_no_template_an_empty_system_message_is_left_out_and_the_hash_is_of_the_bytes(tmp_path: Path) -> None:
+    prompt = load_prompt(written(tmp_path, "system: ''\nuser: '{{ text }}'\n"))
+    note = "{{ label }} {% raw %} <b> &"
+    assert prompt.messages("e1", text=note, label="", labels=LABELS, examples=[]) == [{"role": "user", "content": note}]
+    assert prompt.hash == hashlib.sha256((tmp_path / "prompt.yaml").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -83,11 +74,6 @@ def test_an_empty_system_message_is_left_out(tmp_path: Path) -> None:
 def test_a_faulty_prompt_is_refused_with_the_fix(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_prompt(written(tmp_path, content))
-
-
-def test_a_missing_prompt_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot be read \(No such file"):
-        load_prompt(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,8 @@ from r2d.errors import DataError
 from r2d.llm.requests import request_hash
 from r2d.rationales.records import Record
 from r2d.rationales.sources import read_records
+from tests.conftest import SHARED, needs_shared
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data sets are not here: no folder {SHARED}")
 SECRET = "Mme Dûrand has chest pain"
 SEPARATOR = "\u2028"
 """A line separator, which JSON may hold within a text."""
@@ -392,9 +391,7 @@ class TestCsv:
     [
         (b"", "is empty; give a file with data"),
         (b" \n\n", "is empty but for spaces"),
-        (b"version https://git-lfs.github.com/spec/v1\noid", "Git-LFS pointer"),
         (b"PAR1\x00\x01", "is a Parquet file"),
-        (b"\x1f\x8b\x08", "is a gzip file: decompress it"),
         (json.dumps([SECRET]).encode("utf-16"), "UTF-16 byte order mark at byte 0; set rationales.sources.src."),
         (json.dumps([SECRET]).encode("utf-16-le"), "holds NUL characters"),
         (f'["{SECRET}"]'.encode("latin-1"), "byte 7, on line 1, cannot be decoded; set rationales.sources"),

@@ -17,12 +17,12 @@ from r2d.rationales.ingest import Ingestion, ingest
 from r2d.rationales.parsing import Parsed, parse
 from r2d.rationales.sources import read_records
 from r2d.text import normalise_label
+from tests.conftest import SHARED, needs_shared
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 RAW = SHARED / "raw" / "dss_cqa"
 """10,962 outputs of a language model, whose prompts and styles the parser does not know."""
 FORMATS = SHARED / "formats"
-pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data sets are not here: no folder {SHARED}")
+pytestmark = needs_shared
 
 Row = tuple[list[str], dict[str, Any], Parsed]
 """Choices, the result of the reference rule, and ours."""
@@ -121,32 +121,6 @@ def ingested(tmp_path: Path, data: dict[str, Any], source: dict[str, Any]) -> In
     assert counts.num_rejected == ingestion.rejected["source"].to_pylist().count("src")
     assert counts.num_taken == ingestion.provenance["source"].to_pylist().count("src")
     return ingestion
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_raw_outputs_of_an_llm_are_joined_with_the_labels_of_the_reference(tmp_path: Path, part: str) -> None:
-    source = {"format": "text", "paths": [str(RAW / f"{part}_CoT_*.json")], "join": "order"}
-    ingestion = ingested(tmp_path, CQA | {"path": str(RAW / f"cqa_{part}.json")}, source)
-    labels = {row["id"]: row["llm_label"] for row in lines(f"expected_parse_{part}.jsonl")}
-    candidates = ingestion.candidates["src"]
-    assert len(candidates) == len(labels)
-    num_odd = num_disagreeing = 0
-    for candidate in candidates:
-        assert candidate.example is not None
-        expected = labels[candidate.example.id]
-        if expected in candidate.example.options:
-            assert candidate.label == expected
-            num_disagreeing += expected != candidate.gold
-        else:
-            num_odd += 1
-            assert candidate.label in candidate.example.options or candidate.reason is not None
-    counts = ingestion.counts()["src"]
-    # The odd answers that were repaired may disagree, too.
-    assert num_disagreeing <= counts.num_disagreeing <= num_disagreeing + num_odd
-    assert counts.num_stated_labels >= len(candidates) - num_odd
-    reasons = {"not_a_label", "no_answer", "empty", "truncated", "no_rationale", "too_short"}
-    assert counts.rejected.keys() <= reasons
 
 
 @pytest.mark.parametrize(

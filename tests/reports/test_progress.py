@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -85,8 +83,3 @@ def test_a_bar_that_was_asked_for_is_shown_on_a_terminal_and_its_log_has_only_th
     assert log.messages[-1] == "inference: 300 of 300 rows, 17 rows/s, 0:00 left"
     assert len(log.messages) == (1 if asked and terminal else 3)
     assert ("inference" in capsys.readouterr().err) is (asked and terminal)
-
-
-def test_importing_it_imports_nothing_heavy() -> None:
-    code = "import r2d.reports.progress, sys; sys.exit(any(n in sys.modules for n in ('rich', 'matplotlib', 'jinja2')))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -70,14 +70,6 @@ def test_a_weight_that_is_no_number_stops_training_at_its_step_with_the_rows_and
     assert not any(text in message for text in work.examples["text"].to_pylist())
 
 
-def test_an_exploding_loss_stops_training_with_its_size(
-    work: StageWork[Stage2Config], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    message, _ = spoilt_run(work, lambda model: model.lm_head.weight.normal_(0, 1000), monkeypatch)
-    assert f"at step {STEP + 4} is the last of 5 in a row above 10 times the median" in message
-    assert "raise max_loss_growth" in message
-
-
 def step(
     guard: LossGuard, number: int, losses: list[float], *, model: Any = None, output_dir: Path = Path("none"),
     device: str = "cpu", **control: bool,
@@ -127,7 +119,8 @@ def test_four_bad_steps_are_borne_and_five_are_not_also_across_a_resume(before: 
             guard = LossGuard("stage 2", max_loss_growth=10)
             guard.on_train_begin(None, SimpleNamespace(global_step=number - 1, stateful_callbacks=kept), None)
         if number == len(losses):
-            with pytest.raises(TrainingError, match="the loss explodes"):
+            message = f"50 at step {number} is the last of 5 in a row above 10 times the median.*raise max_loss_growth"
+            with pytest.raises(TrainingError, match=message):
                 step(guard, number, [loss])
         else:
             step(guard, number, [loss])

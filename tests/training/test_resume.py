@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -136,31 +135,8 @@ def test_a_run_killed_while_a_checkpoint_is_being_written_loses_no_bit(written: 
     run.assert_ends_as_if_undisturbed()
 
 
-@pytest.fixture(scope="module")
-def killed_folder(stage1_model: Path, undisturbed: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    killed = KillableRun(stage1_model, tmp_path_factory.mktemp("killed"), undisturbed)
-    killed.kill(9)
-    return killed.work_dir
-
-
-@pytest.fixture
-def killed(run: KillableRun, killed_folder: Path) -> KillableRun:
-    """A Stage 2 that was killed at step 9."""
-    shutil.copytree(killed_folder, run.work_dir)
-    return run
-
-
-def test_a_checkpoint_whose_writing_was_cut_off_is_skipped_with_a_warning(
-    killed: KillableRun, caplog: pytest.LogCaptureFixture
-) -> None:
-    newest = killed.checkpoint
-    (newest / COMPLETE_MARKER).unlink()
-    (newest / "model.safetensors").write_bytes(b"cut off")
-    killed.assert_ends_as_if_undisturbed()
-    assert f"checkpoint {newest} was not written to its end" in caplog.text
-
-
-def test_a_run_with_another_config_does_not_go_on_from_the_checkpoint(killed: KillableRun) -> None:
+def test_a_run_with_another_config_does_not_go_on_from_the_checkpoint(run: KillableRun) -> None:
+    run.kill(9)
     with pytest.raises(TrainingError, match=r"training\.learning_rate: 0\.005 in the checkpoint, 0\.0001 now\nRemove"):
-        killed.train(learning_rate=1e-4, patience=9)
-    assert killed.train(gradient_accumulation_steps=4).stopped_at_step == STAGE2.max_steps
+        run.train(learning_rate=1e-4, patience=9)
+    assert run.train(gradient_accumulation_steps=4).stopped_at_step == STAGE2.max_steps

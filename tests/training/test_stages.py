@@ -15,7 +15,7 @@ from r2d.config.data import ColumnsConfig, DataConfig, LabelsConfig
 from r2d.config.evaluation import EvaluationConfig
 from r2d.config.model import LoraConfig
 from r2d.config.training import Stage1Config, Stage2Config
-from r2d.data.examples import EXAMPLES_SCHEMA, split_of
+from r2d.data.examples import split_of, with_columns
 from r2d.errors import TrainingError
 from r2d.evaluation.evaluate import evaluate
 from r2d.modeling.backends.backend import Encoded
@@ -140,12 +140,6 @@ def test_the_encoder_runs_again_for_the_decode_only_where_training_drops_somethi
     assert decodes[1:] == [(expected, dropout == 0.0, True)]
 
 
-def test_sampled_prompts_are_cut_at_the_same_limit_as_gold_ones(trainer: Stage2Trainer) -> None:
-    long_text = "pt reports cough for 3 days " * 40
-    gold, sampled = trainer.prompts.rationale_prompts([long_text, long_text], ["self care", "emergency now"])
-    assert len(gold) == len(sampled) == trainer.inputs.work.model.max_input_tokens
-
-
 def test_every_trainable_parameter_moves_in_both_stages_and_stage2_starts_from_stage1(
     stage1_work: StageWork[Stage1Config], trainer: Stage2Trainer, stage1_model: Path, stage2_model: Path
 ) -> None:
@@ -220,27 +214,22 @@ def test_a_stage_without_rows_to_train_on_says_what_to_check(stage1_work: StageW
         train_stage1(only_test)
 
 
-def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
-    field = EXAMPLES_SCHEMA.field(name)
-    return table.set_column(EXAMPLES_SCHEMA.get_field_index(name), field, pa.array(values, field.type))
-
-
 @pytest.mark.parametrize("per_row", [False, True], ids=["declared labels", "options per row"])
 def test_validation_counts_labels_as_an_evaluation_of_the_same_rows_does_however_they_are_written(
     per_row: bool, work: StageWork[Stage2Config]
 ) -> None:
     train, validation = (split_of(work.examples, split) for split in ("train", "validation"))
-    validation = with_column(validation, "label", [label.upper() for label in validation["label"].to_pylist()])
+    validation = with_columns(validation, label=[label.upper() for label in validation["label"].to_pylist()])
     examples = pa.concat_tables([train, validation])
     if per_row:
-        examples = with_column(examples, "options", [list(work.labels.names)] * len(examples))
+        examples = with_columns(examples, options=[list(work.labels.names)] * len(examples))
     labels = LabelsConfig(per_row=True) if per_row else work.labels
     result = train_stage2(replace(work, examples=examples, labels=labels))
 
     columns = ColumnsConfig(options="options" if per_row else None)
     data = DataConfig(format="jsonl", path="notes.jsonl", labels=labels, columns=columns)
     test = split_of(examples, "validation")
-    test = with_column(test, "split", ["test"] * len(test))
+    test = with_columns(test, split=["test"] * len(test))
     label = evaluate(test, result.model_folder, config=EvaluationConfig(), data=data).metrics.label
     (selected,) = [row for row in result.history if row["step"] == result.selected_step and "eval_accuracy" in row]
     assert selected["eval_accuracy"] == label.accuracy > 0

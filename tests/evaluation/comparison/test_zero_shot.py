@@ -88,27 +88,21 @@ def test_stated_labels_are_the_decisions_and_a_missing_one_is_wrong_and_counted(
     assert facts["authors"] == ["some-llm"]
 
 
-def test_the_gold_label_does_not_choose_among_several_answers() -> None:
-    """The ingestion drops the first answer, which is wrong, and takes the second; as a decision, the first counts."""
-    rejected = set_aside(("a", "later", "disagrees_with_gold", "looks harmless"))
-    _, predictions = measure(FOUR, taken(("a", "now")), rejected)
-    assert predictions["predicted_label"].to_pylist()[0] == "later"
-    assert predictions["predicted_rationale"].to_pylist()[0] == "looks harmless"
-
-
 @pytest.mark.parametrize(
     ("taken_file", "record", "label"),
     [
+        # The ingestion drops the first answer, which is wrong, and takes the second; as a decision, the first counts.
         ("out_10.jsonl", ("a", "later", "disagrees_with_gold", "looks harmless"), "later"),
         ("out_1.jsonl", ("a", "later", "disagrees_with_gold", "looks harmless"), "now"),
         ("out_10.jsonl", ("a", None, "request_failed", ""), "now"),
     ],
 )
-def test_files_are_in_natural_order_and_a_failed_request_that_was_answered_later_is_an_answer(
+def test_the_first_answer_counts_in_the_natural_order_of_files_not_gold_ones_nor_failed_requests(
     taken_file: str, record: tuple[str, str | None, str, str], label: str
 ) -> None:
     _, table = measure(FOUR, taken(("a", "now"), file=taken_file), set_aside(record, file="out_2.jsonl"))
-    assert table["predicted_label"].to_pylist()[0] == label
+    rationale = {"later": "looks harmless", "now": "chest pain is present"}[label]
+    assert (table["predicted_label"][0].as_py(), table["predicted_rationale"][0].as_py()) == (label, rationale)
 
 
 def test_rationales_are_measured_as_any_models_and_an_unwritten_one_scores_nothing() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from r2d.errors import ConfigError, DataError, GenerationError
-from r2d.evaluation.judge.judge import Judgement, not_judged
+from r2d.evaluation.judge.judge import Judgement
 from tests.evaluation.judge.judged import SHIPPED, answer, criterion, judge, judge_config, judged_rows, write_rubric
 from tests.llm.server import RunningServer
 
@@ -159,12 +159,6 @@ def test_metrics_hold_no_text_and_the_log_none(
     shown = caplog.text + json.dumps(judgement.metrics) + str(judgement.scores.to_pylist())
     assert "SECRET-NOTE" not in shown
     assert "because of" not in shown
-
-
-def test_without_an_endpoint_nothing_is_judged() -> None:
-    judgement = not_judged()
-    assert judgement.metrics == {"status": "not judged", "reason": "no judge is configured"}
-    assert len(judgement.scores) == 0
 
 
 def test_what_is_faulty_is_refused_before_anything_is_sent(
