@@ -106,6 +106,7 @@ def evaluate_to_folder(
     Raises:
         ConfigError, DataError, ModelError: the configuration, the data or the model cannot be used.
     """
+    from r2d.evaluation.calibration import calibration_of
     from r2d.evaluation.evaluate import evaluate
     from r2d.modeling.model_folder import read_model_facts, write_calibration
 
@@ -126,8 +127,8 @@ def evaluate_to_folder(
         examples, model_folder, config=settings, data=config, champion=champion, privacy=privacy, work_dir=out
     )
     out.mkdir(parents=True, exist_ok=True)
-    if evaluation.calibration is not None:
-        write_calibration(out, evaluation.calibration)
+    if (calibration := calibration_of(evaluation.metrics)) is not None:
+        write_calibration(out, calibration)
     tables = {"predictions": evaluation.predictions}
     if settings.judge:
         tables["judge_scores"] = evaluation.judgement.scores

@@ -1,8 +1,4 @@
-"""Drift of a batch of calls: facts for a trigger and a page for people.
-
-None of it needs a label: a change says that the metrics of the evaluation may no longer hold, not that they do not.
-Only calls with a reference label can tell whether decisions became worse.
-"""
+"""Drift of a batch of calls, without labels: facts for a trigger and a page for people."""
 
 from __future__ import annotations
 

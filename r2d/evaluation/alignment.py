@@ -11,12 +11,9 @@ label prompt: the rationale stands where the note would stand.
 
 The same with every label masked in the rationales tells how much of it the label's own words carried.
 
-The flip test asks for `r' = explain(x, y')` for another label `y'`. A model that explains its prediction writes
-something else for `y'`, and from `r'` alone comes to `y'`; one that writes the same whatever the label describes the
-note. That label and rationale depend on each other is necessary for a faithful rationale, not sufficient (Wiegreffe et
-al. 2021, arXiv 2010.12762, who test it by noise and gradients). `y'` is the label that the model takes for the most
-probable after its own: the nearest case in which it would have decided otherwise, defined without an order and for
-options per row.
+The flip test asks for `r' = explain(x, y')` for another label `y'`, the most probable after the model's own. A model
+that explains its prediction writes something else, from which alone it comes to `y'`: necessary for a faithful
+rationale, not sufficient (Wiegreffe et al. 2021, arXiv 2010.12762, who test it by noise and gradients).
 """
 
 from __future__ import annotations
@@ -84,11 +81,8 @@ def alignment_metrics(read_label: LabelReader, predictions: Predictions) -> Alig
 
 
 def masked_alignment(read_label: LabelReader, predictions: Predictions) -> MaskedAlignment:
-    """`alignment_metrics` of rationales in which every label of the row is masked.
-
-    A rationale of which only masks and signs remain is empty, and like every empty one agrees with nothing;
-    `num_empty_rationales` counts it too.
-    """
+    """`alignment_metrics` of rationales in which every label of the row is masked. One of which only masks and signs
+    remain is empty, and counted so."""
 
     def masked(texts: Sequence[str]) -> list[str]:
         rows = [(text, mask_labels(text, labels)) for text, labels in zip(texts, predictions.options, strict=True)]
@@ -146,10 +140,8 @@ def flip_test(
     *,
     max_rows: int | None = None,
 ) -> FlipTest:
-    """Let the model explain another label for the same notes, and compare.
-
-    A row whose prediction is invalid, or that has no other label, cannot be flipped: it is left out and counted. An
-    empty rationale argues for nothing.
+    """Let the model explain another label for the same notes, and compare. A row whose prediction is invalid, or that
+    has no other label, is left out and counted. An empty rationale argues for nothing.
 
     Args:
         explain: the model's own `given label: {y}, explain: {x}`.

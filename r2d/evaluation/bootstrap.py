@@ -1,12 +1,8 @@
 """Confidence intervals by a bootstrap over groups, paired differences, McNemar's test and exact bounds.
 
-A patient's rows are alike, so groups are drawn, not rows. Every metric that is a function of sums over rows (a rate, an
-F1, a mean, a difference of two) is resampled from the sums of each group: the number of times that each group was
-drawn, times its sums, gives the sums of all resamples in one matrix product. All metrics share one draw.
-
-The intervals are BCa (Efron 1987, bias-corrected and accelerated): the metrics that matter most are small rates, such
-as under-triage, for which the interval of plain percentiles ends too low. The acceleration comes from leaving out one
-group at a time.
+Every metric that is a function of sums over rows (a rate, an F1, a mean, a difference of two) is resampled from the
+sums of each group: the number of times that each group was drawn, times its sums, gives the sums of all resamples in
+one matrix product. The intervals are BCa (Efron 1987); the acceleration comes from leaving out one group at a time.
 """
 
 from __future__ import annotations
@@ -32,11 +28,8 @@ DRAWS_AT_A_TIME = 2_500_000
 def bootstrap_intervals(
     sums: FloatArray, statistics: Statistics, config: IntervalsConfig, trials: Mapping[str, int] | None = None
 ) -> dict[str, IntervalEstimate]:
-    """The value of each metric with its interval.
-
-    Where every resample gives the same value the bootstrap knows no uncertainty, but no error among ten patients does
-    not mean that there is none. A proportion of 0 or 1 then has the exact (Clopper-Pearson) interval, with groups as
-    trials; any other metric has none.
+    """The value of each metric with its interval. Where every resample gives the same value, a proportion of 0 or 1 has
+    the exact (Clopper-Pearson) interval, with groups as trials; any other metric has none.
 
     Args:
         sums: [groups, columns].

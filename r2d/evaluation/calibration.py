@@ -1,9 +1,7 @@
 """Calibration of the label probabilities, temperature scaling, and the confidence from which on a label is shown.
 
-Calibration reads the probabilities alone; confidence there is that of the most probable label. In selective prediction
-a label is shown where its probability reaches a threshold, and the other notes go to a person. Risk is the share of
-harmful predictions (under-triage, or any error) among the labels shown, coverage the share of all rows whose label is
-shown. An invalid prediction has confidence 0 and is never shown.
+Risk is the share of harmful predictions (under-triage, or any error) among the labels shown, coverage the share of all
+rows whose label is shown. An invalid prediction has confidence 0 and is never shown.
 """
 
 from __future__ import annotations
@@ -39,12 +37,10 @@ MAX_CURVE_POINTS = 100
 
 
 def calibration_metrics(probabilities: FloatArray, gold: IntArray, num_bins: int = 10) -> CalibrationMetrics:
-    """Compare probabilities with what came true.
+    """Compare probabilities with what came true. Confidence is that of the most probable label.
 
-    Brier score: sum over the labels of (probability - 1 or 0) squared, mean over rows. NLL: mean of minus the natural
-    logarithm of the gold label's probability. ECE: mean gap between confidence and accuracy of a bin, weighted by its
-    rows (Guo et al. 2017), once with bins of equal width and once with bins of about equally many rows, which do not
-    hide most rows in one bin.
+    Brier score: sum over the labels of (probability - 1 or 0) squared, mean over rows. ECE: mean gap between confidence
+    and accuracy of a bin, weighted by its rows (Guo et al. 2017), with bins of equal width and of equally many rows.
 
     Args:
         probabilities: [rows, labels]; gold: [rows], indices of labels.
@@ -100,10 +96,7 @@ def _nll(probabilities: FloatArray, gold: IntArray) -> float:
 
 
 def fit_temperature(probabilities: FloatArray, gold: IntArray) -> TemperatureFit:
-    """The temperature with the lowest NLL on validation rows (Guo et al. 2017). Never fitted on test rows.
-
-    The probabilities may be those of the model's sequence scores normalised over the labels: a factor that all labels
-    of a row share has no influence.
+    """The temperature with the lowest NLL on validation rows (Guo et al. 2017).
 
     Args:
         probabilities: [rows, labels]; gold: [rows].
@@ -140,10 +133,7 @@ def scale_probabilities(probabilities: FloatArray, temperature: float) -> FloatA
 
 def select_threshold(validation: Predictions, *, ordered: bool, config: SelectiveConfig) -> ThresholdChoice:
     """The threshold that shows most labels of the validation rows while the risk, or its upper bound, stays at or below
-    `max_risk`.
-
-    The bound is Clopper-Pearson's. Several coverages are tried and the best is taken, which alone would make a bound
-    too low; so each bound has a confidence that holds for all of them at once (Bonferroni).
+    `max_risk`. The bound is Clopper-Pearson's, with a confidence that holds for all tried coverages (Bonferroni).
 
     Raises:
         ConfigError: under-triage is asked for, but the labels are not ordered.
@@ -225,11 +215,8 @@ def is_risky_error(predictions: Predictions, risk: Risk) -> BoolArray:
 
 
 def risk_coverage_curve(confidence: FloatArray, is_error: BoolArray) -> RiskCoverageCurve:
-    """The risk at every coverage, and its mean, the area under the curve (AURC; Geifman and El-Yaniv 2017).
-
-    Rows of equal confidence are shown together, so that their order does not count. At most `MAX_CURVE_POINTS` points
-    are kept.
-    """
+    """The risk at every coverage, and its mean, the area under the curve (AURC; Geifman and El-Yaniv 2017). Rows of
+    equal confidence are shown together. At most `MAX_CURVE_POINTS` points are kept."""
     values, block, counts = np.unique(-confidence, return_inverse=True, return_counts=True)
     num_accepted = np.cumsum(counts)
     risk = np.cumsum(np.bincount(block, weights=is_error)) / num_accepted

@@ -68,8 +68,6 @@ class Evaluation:
     """Table of `PREDICTIONS_SCHEMA`."""
     report: str
     """One self-contained HTML page."""
-    calibration: Calibration | None
-    """Temperature and threshold, to be kept with the model."""
     judgement: Judgement
     seconds: Mapping[str, float]
     """Wall time of each of `run.PARTS`, and of `total`. Not among `metrics`: those are the same each time, and are
@@ -101,10 +99,7 @@ def evaluate(
     privacy: PrivacyConfig = PrivacyConfig(),
     work_dir: Path | None = None,
 ) -> Evaluation:
-    """Decide and explain every test row, and measure both.
-
-    The headline is the model's own label decoding; the other one is measured too and never mixed with it. Temperature
-    and threshold come from the validation rows; where there are none, from the model folder, if it holds them.
+    """Decide and explain every test row, and measure both; the headline is the model's own label decoding.
 
     Args:
         examples: with a test split; baselines are learnt from the training rows, if there are any.
@@ -151,21 +146,18 @@ def evaluate(
         metrics = evaluate_labels(run, metrics, predictions, others, fitted)
     with timer("rationale_metrics"):
         metrics, flags, scores = evaluate_rationales(run, metrics, predictor, predictions)
-    calibration = calibration_of(metrics)
-    table = predictions_table(predictions, test, calibration=calibration, flags=flags, scores=scores)
+    table = predictions_table(predictions, test, calibration=calibration_of(metrics), flags=flags, scores=scores)
     with timer("judge"):
         judgement = _judge(predictions, run, privacy, work_dir)
     metrics = replace(metrics, judge=judgement.metrics)
     with timer("report"):
         report = render_report(report_facts(run, metrics, predictions, table, data, predictor.config.name))
-    return Evaluation(metrics, table, report, calibration, judgement, timer.seconds())
+    return Evaluation(metrics, table, report, judgement, timer.seconds())
 
 
 def evaluate_champion(champion: Champion, run: EvaluationRun) -> tuple[ChampionMetrics, Predictions | None]:
-    """Let the champion predict and explain the test rows, and measure it as the model is measured.
-
-    A champion that decides between other labels is not compared: the metrics say why, there are no predictions, and the
-    gate decides what that means.
+    """Let the champion predict and explain the test rows, and measure it as the model is measured. For one that decides
+    between other labels the metrics say why it is not compared, and there are no predictions.
 
     Raises:
         ModelError: its folder holds no model that can decide.
@@ -200,7 +192,7 @@ def _label_decoder(predictor: Predictor, batch_size: int) -> PredictLabels:
 
 def _fit_calibration(run: EvaluationRun, predictor: Predictor, stored: Calibration | None) -> FittedCalibration | None:
     """Temperature and threshold from the validation rows; where there are none, those of an earlier evaluation. None
-    for rows with options of their own, which have no set of labels to calibrate."""
+    for rows with options of their own."""
     if run.labels.per_row:
         return None
     validation = split_of(run.examples, "validation")
@@ -221,8 +213,8 @@ def evaluate_labels(
     others: Mapping[Comparator, Predictions],
     fitted: FittedCalibration | None,
 ) -> Metrics:
-    """Add intervals, differences, ranking, safety, calibration, threshold and slices to the metrics. Rows with options
-    of their own have no classes to count: the intervals alone.
+    """Add intervals, differences, ranking, safety, calibration, threshold and slices to the metrics; where rows have
+    options of their own, the intervals alone.
 
     Args:
         predictions: of the test rows, probabilities not scaled.
@@ -309,8 +301,7 @@ def evaluate_rationales(
 
 
 def _judge(predictions: Predictions, run: EvaluationRun, privacy: PrivacyConfig, work_dir: Path | None) -> Judgement:
-    """Scores by the judge, where one is configured. Answers are kept, so a second call asks only for what is
-    missing."""
+    """Scores by the judge, where one is configured."""
     config = run.config
     if config.judge is None:
         return not_judged()

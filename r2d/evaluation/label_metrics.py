@@ -30,11 +30,8 @@ ONE_GOLD_LABEL = "all gold rows have one label"
 
 
 def label_metrics(predictions: Predictions) -> LabelMetrics:
-    """Accuracy, F1 and the confusion matrix.
-
-    An invalid prediction is wrong: it is the last column of the confusion matrix and never a class of its own, as it is
-    in the published code.
-    """
+    """Accuracy, F1 and the confusion matrix. An invalid prediction is its last column, and never a class of its own, as
+    it is in the published code."""
     gold, predicted, num_labels = predictions.gold, predictions.predicted, predictions.num_labels
     counts = label_counts(gold, predicted, num_labels)[0]
     scores = label_scores(counts)
@@ -184,11 +181,8 @@ def label_intervals(
 def safety_metrics(
     predictions: Predictions, *, costs: FloatArray | None = None, num_worst_cases: int = 20
 ) -> SafetyMetrics:
-    """Safety, where labels are in order of urgency, the most urgent first: how often, how far and where a patient is
-    sent too low (under-triage: predicted less urgent than gold) or too high (over-triage), as shares of all rows.
-
-    An invalid prediction counts as under-triage to one level below the least urgent: nobody is told to hurry. So a
-    model cannot look safer by not answering.
+    """Under-triage (predicted less urgent than gold) and over-triage, as shares of all rows. An invalid prediction is
+    one level below the least urgent label.
 
     Args:
         costs: [gold label, predicted label]; an invalid prediction costs the most that one on that gold label can.
@@ -240,11 +234,8 @@ def _errors_by_levels(levels: IntArray) -> TriageErrors:
 
 
 def ranking_metrics(predictions: Predictions, *, ordered: bool) -> RankingMetrics:
-    """MCC, quadratic weighted kappa and AUROC, by scikit-learn.
-
-    An invalid prediction is a class of its own in MCC, and in kappa one level below the least urgent. AUROC reads the
-    probabilities alone: one label against the rest, and the mean over the labels that have one.
-    """
+    """MCC, quadratic weighted kappa and AUROC (one label against the rest), by scikit-learn. An invalid prediction is a
+    class of its own in MCC, and in kappa one level below the least urgent."""
     from sklearn.metrics import cohen_kappa_score, matthews_corrcoef, roc_auc_score
 
     gold, predicted, shares = predictions.gold, predictions.predicted, predictions.probabilities

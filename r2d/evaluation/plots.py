@@ -27,8 +27,7 @@ def decisions_picture(metrics: Metrics, labels: Sequence[str]) -> Image:
 
 
 def confusion_matrix_picture(metrics: LabelMetrics, labels: Sequence[str]) -> Image:
-    """The confusion matrix: rows gold, columns predicted. Each cell holds its number of rows and is shaded by its share
-    of the row, so that a rare label is as readable as a frequent one."""
+    """The confusion matrix: rows gold, columns predicted, each cell shaded by its share of the row."""
     import numpy as np
 
     counts = np.asarray(metrics.confusion_matrix, dtype=int)
@@ -79,10 +78,7 @@ def accuracy_picture(metrics: Metrics) -> Image:
 
 
 def reliability_diagram(bins: Sequence[ReliabilityBin], name: str, title: str) -> Markup:
-    """Accuracy against confidence, a point for each bin; on the diagonal the two are equal.
-
-    The line from a point to the diagonal is the gap that the calibration error averages.
-    """
+    """Accuracy against confidence, a point for each bin, and its gap to the diagonal, where the two are equal."""
     confidences, accuracies = [one.confidence for one in bins], [one.accuracy for one in bins]
     figure = new_figure(300 / 72, 300 / 72)
     axes = figure.subplots()

@@ -1,9 +1,7 @@
 """Metrics of parts of the rows: by attribute, gold label, rationale source and length of the note.
 
-The gap of a slice is its metric minus that of all rows, with an interval of its own: both are computed on the same
-draws of groups. The intervals are not corrected for the number of slices. A correction would hide a part that is served
-worse, which costs more here than a false alarm; instead the result says how many gaps stand out, and how many would by
-chance alone. Slices by label are not counted there: labels differ by nature.
+The gap of a slice is its metric minus that of all rows, on the same draws of groups. The intervals are not corrected
+for the number of slices; the result says how many gaps stand out, and how many would by chance.
 """
 
 from __future__ import annotations

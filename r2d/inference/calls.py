@@ -1,7 +1,6 @@
 """Calls as a stream of rows from CSV, JSON Lines or Parquet: memory does not grow with the file.
 
-A file that cannot be read as declared is refused as a whole, as training data is: behind a broken quote no row can be
-trusted. A row without a text is no fault of the file; `decide_calls` answers it with a reason.
+A file that cannot be read as declared is refused as a whole; a row without a text is answered by `decide_calls`.
 """
 
 from __future__ import annotations

@@ -108,14 +108,14 @@ def test_the_model_with_its_calibration_shows_what_the_predictions_say_and_is_me
     folder, test = tmp_path / "model", split_of(described, "test")
     shutil.copytree(stage2_model, folder)
     bare = evaluate(test, folder, config=QUICK, data=DATA)
-    assert checked(bare.metrics).calibration is bare.metrics.selective is bare.calibration is None
+    assert checked(bare.metrics).calibration is bare.metrics.selective is calibration_of(bare.metrics) is None
     assert bare.metrics.baselines == {}, "nothing to learn from"
     assert set(bare.predictions["handed_over"].to_pylist()) == {None}
 
-    assert evaluation.calibration is not None
-    assert evaluation.calibration == calibration_of(evaluation.metrics)
-    write_calibration(folder, evaluation.calibration)
-    assert read_calibration(folder) == evaluation.calibration
+    calibration = calibration_of(evaluation.metrics)
+    assert calibration is not None
+    write_calibration(folder, calibration)
+    assert read_calibration(folder) == calibration
     decisions = Predictor(folder).decide(test["text"].to_pylist())
     for decision, row in zip(decisions, evaluation.predictions.to_pylist(), strict=True):
         assert (decision.label, decision.rationale) == (row["predicted_label"], row["predicted_rationale"])

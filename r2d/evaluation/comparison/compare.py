@@ -1,8 +1,7 @@
 """Compares evaluated models: metrics over the seeds, intervals, differences to the first variant, spread over sources.
 
-A variant's metric is the mean of those of its seeds. Groups (patients, callers) are drawn, and every seed of every
-variant is measured on the same draws, so that differences are paired. The intervals cover the sampling of test rows
-only: the trained models are taken as they are, and other seeds could give others.
+A variant's metric is the mean of those of its seeds; every seed of every variant is measured on the same draws of
+groups. The intervals cover the sampling of test rows only, not that of seeds.
 """
 
 from __future__ import annotations

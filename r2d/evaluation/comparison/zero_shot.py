@@ -1,9 +1,7 @@
 """A language model that was asked and not trained, measured on the test rows as a trained model is.
 
-Its answers are the records of a rationale source: the label that a record states is the decision, whatever became of
-its rationale. A record that was set aside because it disagrees with the gold label, or names it, still decided; to
-leave it out would let the gold label choose among the answers. Where no record states an allowed label there is no
-decision: it counts as wrong and is never guessed.
+Its answers are the records of a rationale source: the label that a record states is the decision, also where the
+record was rejected; else the gold label would choose among the answers.
 """
 
 from __future__ import annotations

@@ -164,10 +164,8 @@ def _criterion_agreement(
 def agreement_metrics(
     judge: Sequence[float], people: Sequence[float], groups: Sequence[int] | np.ndarray, config: IntervalsConfig
 ) -> dict[str, IntervalEstimate]:
-    """Quadratic weighted kappa (Cohen 1968), Spearman's correlation and the mean difference of paired scores.
-
-    All three are functions of the table that counts how often each pair of scores occurs, so that the bootstrap over
-    groups computes them anew, ranks included, from the sums of each draw.
+    """Quadratic weighted kappa (Cohen 1968), Spearman's correlation and the mean difference of paired scores. All three
+    are functions of how often each pair of scores occurs, so that the bootstrap computes them from the sums of a draw.
 
     Args:
         judge, people: [pairs].

@@ -57,12 +57,10 @@ def judge_rationales(
 ) -> Judgement:
     """Score each rationale by each criterion, `votes` times, each time with the criteria in another order.
 
-    An answer belongs to the row's id and the hash of the whole request: model, rubric, note, decision, rationale and
-    order. What `work_dir` holds is not asked again: a run that was killed resumes, and a second one with the same rows
-    asks for nothing. Scores that cannot be read are missing; they are counted, never guessed.
+    An answer belongs to the row's id and the hash of the whole request; what `work_dir` holds is not asked again.
 
     Args:
-        privacy: the policy of the examples; by default identifying text is replaced before it is sent.
+        privacy: the policy of the examples.
 
     Raises:
         ConfigError: the address or the key is faulty; nothing was sent.

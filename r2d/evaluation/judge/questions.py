@@ -64,11 +64,8 @@ def sample_rows(rows: Sequence[JudgedRow], max_rows: int | None) -> list[JudgedR
 
 
 def deidentify_rows(rows: Sequence[JudgedRow], privacy: PrivacyConfig) -> tuple[list[JudgedRow], dict[str, WhyNotSent]]:
-    """The rows that may be sent, under the privacy policy of the examples, and id -> why not of the others.
-
-    With `redact`, equal values have equal placeholders in the note and in everything beside it, so that the judge can
-    still compare them. A row in which `quarantine` finds something is not sent.
-    """
+    """The rows that may be sent, under the privacy policy of the examples, and id -> why not of the others. With
+    `redact`, equal values have equal placeholders in the note and in everything beside it."""
     names = ("decision", "rationale", "reference")
     table = to_table(
         Example(row.id, row.note, label="", rationales={name: getattr(row, name) for name in names}) for row in rows
@@ -161,11 +158,8 @@ def messages(question: Question, rubric: Rubric) -> list[dict[str, str]]:
 
 
 def _draw_orders(criteria: Sequence[Criterion], row_id: str, num_votes: int, seed: int) -> list[tuple[Criterion, ...]]:
-    """An order of the criteria for each vote, drawn by hashes of (seed, row, vote, try, criterion).
-
-    None occurs twice while others are left. A vote's order does not depend on how many votes follow, so more votes ask
-    only what is new.
-    """
+    """An order of the criteria for each vote, drawn by hashes of (seed, row, vote, try, criterion). None occurs twice
+    while others are left; none depends on how many votes follow."""
 
     def draw(vote: int, attempt: int) -> tuple[Criterion, ...]:
         names = ["\0".join(map(str, (seed, row_id, vote, attempt, criterion.id))) for criterion in criteria]

@@ -1,7 +1,4 @@
-"""From the judge's answers to scores of each rationale and criterion, and to metrics over all of them.
-
-What cannot be read without guessing is a missing score with its reason.
-"""
+"""From the judge's answers to scores of each rationale and criterion, and to metrics over all of them."""
 
 from __future__ import annotations
 
@@ -83,10 +80,8 @@ def _vote(question: Question, answer: Answer | None, reasoning_tags: tuple[str, 
 
 
 def parse_scores(text: str, criteria: Sequence[Criterion], reasoning_tags: tuple[str, ...] = ()) -> dict[str, Score]:
-    """The scores that an answer states: `{"id": {"score": 4}}`, or in short `{"id": 4}`, wherever it stands.
-
-    Keys match without regard to case. A number written as a text counts, a fraction such as 4/5 does not.
-    """
+    """The scores that an answer states: `{"id": {"score": 4}}`, or in short `{"id": 4}`, wherever it stands. Keys match
+    without regard to case; a whole number written as a text counts."""
     text = without_reasoning(text, reasoning_tags)[0][:LONGEST_TEXT]
     has_object = False
     stated: dict[str, set[float | None]] = {criterion.id: set() for criterion in criteria}
