@@ -4,7 +4,7 @@ project's own metrics. Nothing is trained."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from r2d.evaluation.judge.agreement import HumanScore, human_agreement
 from r2d.evaluation.judge.judge import not_judged
 from r2d.evaluation.judge.questions import judged_rows
 from r2d.evaluation.judge.rubric import load_rubric
-from r2d.evaluation.judge.scores import ParseRate, Vote, criterion_metrics, row_scores
+from r2d.evaluation.judge.scores import Vote, criterion_metrics, parse_rate, row_scores
 from r2d.evaluation.label_metrics import label_metrics
 from r2d.evaluation.metrics import (
     ChampionMetrics,
@@ -193,9 +193,9 @@ def judged(notes: pa.Table, predictions: Predictions) -> dict[str, Any]:
             "num": num, "num_answered": num - 2, "num_refused": 1, "num_without_answer": 1,
             "prompt_tokens": 1_234_567, "output_tokens": 65_432, "cost": 1.25,
         },
-        "parse": asdict(ParseRate.of(scored)),
-        "criteria": [asdict(criterion) for criterion in criterion_metrics(scored, rubric, CONFIG.intervals)],
-        "human_agreement": asdict(human_agreement(people, scored, rubric, CONFIG.intervals)),
+        "parse": parse_rate(scored),
+        "criteria": criterion_metrics(scored, rubric, CONFIG.intervals),
+        "human_agreement": human_agreement(people, scored, rubric, CONFIG.intervals),
     }  # fmt: skip
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ MIN_GROUPS = 10
 """Fewer patients or callers than that make no interval: the draws would be of the same few again and again."""
 MAX_FAULTS = 20
 METRICS = ("quadratic_weighted_kappa", "spearman", "mean_difference")
+"""The last is that of the judge minus people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,36 +38,6 @@ class HumanScore:
     rater: str
     rationale: str | None = None
     """What was scored, where the file says so; a row whose rationale is another today is left out."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CriterionAgreement:
-    """The judge's median over votes beside the people's median over raters; rows without both are left out."""
-
-    id: str
-    num_pairs: int
-    num_only_judge: int
-    num_only_human: int
-    quadratic_weighted_kappa: IntervalEstimate | None = None
-    """These three are None where they are undefined."""
-    spearman: IntervalEstimate | None = None
-    mean_difference: IntervalEstimate | None = None
-    """Judge minus people."""
-    undefined: Mapping[str, str]
-    """Name of each metric that is None -> why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HumanAgreement:
-    """Scores of the judge beside those of people."""
-
-    num_scores: int
-    num_raters: int
-    num_unknown_ids: int
-    """Scored by people, not among the rows."""
-    num_other_rationale: int | None
-    """Scores of a rationale that the model no longer gives; None where the file does not say what was scored."""
-    criteria: tuple[CriterionAgreement, ...]
 
 
 def read_human_scores(path: Path, rubric: Rubric) -> list[HumanScore]:
@@ -119,24 +91,31 @@ def _show(value: str) -> str:
 
 def human_agreement(
     human: Sequence[HumanScore], scored: Sequence[RowScores], rubric: Rubric, config: IntervalsConfig
-) -> HumanAgreement:
-    """Compare the judge's scores with those of people, row by row."""
+) -> dict[str, Any]:
+    """Compare the judge's scores with those of people, row by row.
+
+    Returns:
+        JSON values: num_scores, num_raters, num_unknown_ids (scored by people, not among the rows), num_other_rationale
+        (scores of a rationale that the model no longer gives; None where the file does not say what was scored), and
+        criteria: the judge's median over votes beside the people's median over raters.
+    """
     rationales = {item.row.id: item.row.rationale.strip() for item in scored}
     known = [score for score in human if score.id in rationales]
     same = [score for score in known if score.rationale is None or score.rationale.strip() == rationales[score.id]]
     states_rationale = any(score.rationale is not None for score in human)
-    return HumanAgreement(
-        num_scores=len(human),
-        num_raters=len({score.rater for score in human}),
-        num_unknown_ids=len({score.id for score in human if score.id not in rationales}),
-        num_other_rationale=len(known) - len(same) if states_rationale else None,
-        criteria=tuple(_criterion_agreement(criterion, same, scored, config) for criterion in rubric.criteria),
-    )
+    return {
+        "num_scores": len(human),
+        "num_raters": len({score.rater for score in human}),
+        "num_unknown_ids": len({score.id for score in human if score.id not in rationales}),
+        "num_other_rationale": len(known) - len(same) if states_rationale else None,
+        "criteria": [_criterion_agreement(criterion, same, scored, config) for criterion in rubric.criteria],
+    }
 
 
 def _criterion_agreement(
     criterion: Criterion, human: Sequence[HumanScore], scored: Sequence[RowScores], config: IntervalsConfig
-) -> CriterionAgreement:
+) -> dict[str, Any]:
+    """The rows with both scores, and those with one; each of `METRICS`, None where it is undefined, and why."""
     by_row: dict[str, list[int]] = defaultdict(list)
     for score in (score for score in human if score.criterion == criterion.id):
         by_row[score.id].append(score.score)
@@ -150,15 +129,15 @@ def _criterion_agreement(
         estimates = agreement_metrics(judge, people, group_of_rows([item.row for item in pairs]), config)
         constant = [who for who, values in (("the judge", judge), ("the people", people)) if len(set(values)) == 1]
         why = f"{' and '.join(constant)} gave one score to all"
-    defined = {name: estimate for name, estimate in estimates.items() if estimate.value is not None}
-    return CriterionAgreement(
-        id=criterion.id,
-        num_pairs=len(pairs),
-        num_only_judge=len(judged) - len(pairs),
-        num_only_human=len(by_row) - len(pairs),
-        undefined={name: why for name in METRICS if name not in defined},
-        **defined,
-    )
+    defined = {name: asdict(estimate) for name, estimate in estimates.items() if estimate.value is not None}
+    return {
+        "id": criterion.id,
+        "num_pairs": len(pairs),
+        "num_only_judge": len(judged) - len(pairs),
+        "num_only_human": len(by_row) - len(pairs),
+        **{name: defined.get(name) for name in METRICS},
+        "undefined": {name: why for name in METRICS if name not in defined},
+    }
 
 
 def agreement_metrics(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from r2d.evaluation.judge.questions import JudgedRow, Questions, deidentify_rows
 from r2d.evaluation.judge.rubric import Rubric
 from r2d.evaluation.judge.scores import (
     SCORES_SCHEMA,
-    ParseRate,
     criterion_metrics,
+    parse_rate,
     read_votes,
     row_scores,
     scores_table,
@@ -86,7 +86,6 @@ def judge_rationales(
     tokens = sum((vote.tokens for vote in votes), Tokens())
     has_prices = bool(config.input_price_per_million or config.output_price_per_million)
     scored = row_scores(sample, not_sent, rubric, votes)
-    agreement = None if human is None else human_agreement(human, scored, rubric, interval)
     metrics = {
         "status": "judged",
         "reason": None,
@@ -109,9 +108,9 @@ def judge_rationales(
             "output_tokens": tokens.output,
             "cost": tokens.cost(config) if has_prices else None,
         },
-        "parse": asdict(ParseRate.of(scored)),
+        "parse": parse_rate(scored),
         "confidence": interval.confidence,
-        "criteria": [asdict(criterion) for criterion in criterion_metrics(scored, rubric, interval)],
-        "human_agreement": None if agreement is None else asdict(agreement),
+        "criteria": criterion_metrics(scored, rubric, interval),
+        "human_agreement": None if human is None else human_agreement(human, scored, rubric, interval),
     }
     return Judgement(scores_table(scored), metrics)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,6 @@ from r2d.config.evaluation import IntervalsConfig
 from r2d.evaluation.bootstrap import bootstrap_intervals
 from r2d.evaluation.judge.questions import JudgedRow, Question, Questions
 from r2d.evaluation.judge.rubric import Criterion, Rubric
-from r2d.evaluation.metrics import IntervalEstimate
 from r2d.evaluation.predictions import group_numbers
 from r2d.label_scores import IntArray
 from r2d.llm.answers import Answer, Tokens, read_answers
@@ -174,77 +173,34 @@ def scores_table(scored: Sequence[RowScores]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SCORES_SCHEMA)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ParseRate:
-    """How many scores of the answers could be read; `rate` is None without an answer."""
-
-    num_answered: int
-    num_read: int
-    rate: float | None
-
-    @classmethod
-    def of(cls, scored: Sequence[RowScores]) -> ParseRate:
-        num_read = sum(len(item.numbers) for item in scored)
-        scores = [score for item in scored for score in item.scores]
-        num_answered = sum(score not in ("refused", "no_answer") for score in scores)
-        return cls(num_answered=num_answered, num_read=num_read, rate=num_read / num_answered if num_answered else None)
+def parse_rate(scored: Sequence[RowScores]) -> dict[str, Any]:
+    """How many scores of the answers could be read: num_answered, num_read, and rate, None without an answer."""
+    num_read = sum(len(item.numbers) for item in scored)
+    num_answered = sum(score not in ("refused", "no_answer") for item in scored for score in item.scores)
+    return {
+        "num_answered": num_answered, "num_read": num_read, "rate": num_read / num_answered if num_answered else None,
+    }  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class VoteAgreement:
-    """How far the votes on one rationale differ: what the order of the criteria does. Shares are None without a row."""
-
-    num_rows: int
-    """Rows with two votes or more."""
-    all_equal: float | None
-    within_one: float | None
-    mean_range: float | None
-    """Highest minus lowest vote."""
-
-    @classmethod
-    def of(cls, scored: Sequence[RowScores]) -> VoteAgreement:
-        ranges = [max(item.numbers) - min(item.numbers) for item in scored if len(item.numbers) > 1]
-        return cls(
-            num_rows=len(ranges),
-            all_equal=fmean(width == 0 for width in ranges) if ranges else None,
-            within_one=fmean(width <= 1 for width in ranges) if ranges else None,
-            mean_range=fmean(ranges) if ranges else None,
-        )
+def vote_agreement(scored: Sequence[RowScores]) -> dict[str, Any]:
+    """How far the votes on one rationale differ, which is what the order of the criteria does: num_rows with two votes
+    or more; shares of them, all_equal and within_one, and mean_range (highest minus lowest vote), None without a row.
+    """
+    ranges = [max(item.numbers) - min(item.numbers) for item in scored if len(item.numbers) > 1]
+    return {
+        "num_rows": len(ranges),
+        "all_equal": fmean(width == 0 for width in ranges) if ranges else None,
+        "within_one": fmean(width <= 1 for width in ranges) if ranges else None,
+        "mean_range": fmean(ranges) if ranges else None,
+    }
 
 
-@dataclass(frozen=True, kw_only=True)
-class CriterionMetrics:
-    """The scores of all rationales by one criterion."""
+def criterion_metrics(scored: Sequence[RowScores], rubric: Rubric, config: IntervalsConfig) -> list[dict[str, Any]]:
+    """The scores of all rationales by each criterion, as JSON values; all intervals are from the same draws of groups.
 
-    id: str
-    question: str
-    sees: tuple[str, ...]
-    low: int
-    high: int
-    passes_from: int
-    num_rows: int
-    """Rows with a score."""
-    num_rows_without: int
-    not_asked: Mapping[str, int]
-    """Reason -> rows."""
-    missing: Mapping[str, int]
-    """Reason -> votes."""
-    num_votes: int
-    """Votes with a score."""
-    votes: Mapping[str, int]
-    """Score -> votes."""
-    parse: ParseRate
-    vote_agreement: VoteAgreement
-    mean: IntervalEstimate | None
-    """Over rows, of their mean over votes; None without a row."""
-    passing: IntervalEstimate | None
-    """Share of rows whose median is at least `passes_from`; None without a row."""
-
-
-def criterion_metrics(
-    scored: Sequence[RowScores], rubric: Rubric, config: IntervalsConfig
-) -> tuple[CriterionMetrics, ...]:
-    """The metrics of each criterion; all intervals are from the same draws of groups."""
+    `mean` (over rows, of their mean over votes) and `passing` (the share of rows whose median is at least
+    `passes_from`) are None without a row.
+    """
     groups = group_of_rows([item.row for item in scored])
     metrics = []
     for criterion in rubric.criteria:
@@ -263,26 +219,28 @@ def criterion_metrics(
                 {"passing": int((sums[:, 2] > 0).sum())},
             )
         metrics.append(
-            CriterionMetrics(
-                id=criterion.id,
-                question=criterion.question.strip(),
-                sees=criterion.sees,
-                low=min(criterion.anchors),
-                high=max(criterion.anchors),
-                passes_from=criterion.passes_from,
-                num_rows=len(with_score),
-                num_rows_without=len(of_criterion) - len(with_score),
-                not_asked=dict(Counter(item.why_not_asked for item in of_criterion if item.why_not_asked)),
-                missing=dict(Counter(str(reason) for item in of_criterion for reason in item.missing)),
-                num_votes=len(numbers),
-                votes={str(score): numbers.count(score) for score in criterion.anchors},
-                parse=ParseRate.of(of_criterion),
-                vote_agreement=VoteAgreement.of(with_score),
-                mean=estimates["mean"] if with_score else None,
-                passing=estimates["passing"] if with_score else None,
-            )
+            {
+                "id": criterion.id,
+                "question": criterion.question.strip(),
+                "sees": criterion.sees,
+                "low": min(criterion.anchors),
+                "high": max(criterion.anchors),
+                "passes_from": criterion.passes_from,
+                "num_rows": len(with_score),
+                "num_rows_without": len(of_criterion) - len(with_score),
+                # Reason -> rows, and reason -> votes
+                "not_asked": dict(Counter(item.why_not_asked for item in of_criterion if item.why_not_asked)),
+                "missing": dict(Counter(reason for item in of_criterion for reason in item.missing)),
+                # Those with a score, and score -> votes
+                "num_votes": len(numbers),
+                "votes": {str(score): numbers.count(score) for score in criterion.anchors},
+                "parse": parse_rate(of_criterion),
+                "vote_agreement": vote_agreement(with_score),
+                "mean": asdict(estimates["mean"]) if with_score else None,
+                "passing": asdict(estimates["passing"]) if with_score else None,
+            }
         )
-    return tuple(metrics)
+    return metrics
 
 
 def group_of_rows(rows: Sequence[JudgedRow]) -> IntArray:
