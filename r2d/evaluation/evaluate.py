@@ -39,7 +39,7 @@ from r2d.evaluation.rationale_metrics import (
     rationale_scores,
 )
 from r2d.evaluation.rationale_quality_metrics import rationale_quality
-from r2d.evaluation.report import render_report, report_facts
+from r2d.evaluation.report import choose_samples, render_report
 from r2d.evaluation.run import EvaluationRun
 from r2d.evaluation.slices import divide_rows, slice_differences, slice_metrics
 from r2d.modeling.model_folder import Calibration, read_calibration
@@ -151,7 +151,8 @@ def evaluate(
         judgement = _judge(predictions, run, privacy, work_dir)
     metrics = replace(metrics, judge=judgement.metrics)
     with timer("report"):
-        report = render_report(report_facts(run, metrics, predictions, table, data, predictor.config.name))
+        samples = choose_samples(test, predictions, table, ordered=data.labels.ordered)
+        report = render_report(run, metrics, samples, data, predictor.config.name)
     return Evaluation(metrics, table, report, judgement, timer.seconds())
 
 

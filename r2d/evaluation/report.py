@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
@@ -83,58 +82,6 @@ RATIONALE_CAPTIONS: Mapping[str, tuple[str, str, Unit]] = {
 """Metric of rationales -> name, scale and unit."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportFacts:
-    """The content of a report. It quotes notes: treat the page as the data it was made from."""
-
-    labels: Sequence[str]
-    """In the order of the confusion matrix, most urgent first where `ordered`; empty where each row has its own."""
-    ordered: bool
-    """Whether the labels are levels of urgency."""
-    metrics: Metrics
-    """For a section that was not measured the page says why."""
-    model: Mapping[str, object] = field(default_factory=dict)
-    """Facts to list, e.g. `{"start model": "google/flan-t5-base", "parameters": "247,577,856"}`."""
-    data: Mapping[str, object] = field(default_factory=dict)
-    """Facts to list."""
-    split_rows: Mapping[str, int] = field(default_factory=dict)
-    label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Split -> label -> rows."""
-    synthetic: bool = False
-    """Whether the texts are invented, of no real patients; the page says so at its top."""
-    samples: Sequence[Mapping[str, Any]] = ()
-    """`choose_samples`, in the order of the page."""
-
-
-def report_facts(
-    run: EvaluationRun, metrics: Metrics, predictions: Predictions, table: pa.Table, data: DataConfig, start_model: str
-) -> ReportFacts:
-    """The content of the report of a run.
-
-    Args:
-        predictions: of the test rows; `table`: the table of `PREDICTIONS_SCHEMA` that is published of them.
-        start_model: name of the model that training started from.
-    """
-    examples, names = run.examples, data.labels.names
-    counts = Counter(zip(examples["split"].to_pylist(), examples["label"].to_pylist(), strict=True))
-    synthetic = data.format == "synthetic_triage"
-    sources = sorted(set(run.test["rationale_source"].to_pylist()) - {""})
-    return ReportFacts(
-        labels=names,
-        ordered=data.labels.ordered,
-        metrics=metrics,
-        model={"method": metrics.method, "start model": start_model, "parameters": f"{metrics.num_parameters:,}"},
-        data={
-            "source": data.format if synthetic else f"{data.format}: {data.path}",
-            "rationales": ", ".join(sources) or "none",
-        },
-        split_rows={split: len(split_of(examples, split)) for split in SPLITS},
-        label_counts={split: {name: counts[split, name] for name in names} for split in SPLITS} if names else {},
-        synthetic=synthetic,
-        samples=choose_samples(run.test, predictions, table, ordered=data.labels.ordered),
-    )
-
-
 def choose_samples(test: pa.Table, predictions: Predictions, table: pa.Table, *, ordered: bool) -> list[dict[str, Any]]:
     """At most ten wrong decisions, then right ones up to twenty rows: each the first by hash of the id, so that nobody
     picks them.
@@ -168,17 +115,37 @@ def choose_samples(test: pa.Table, predictions: Predictions, table: pa.Table, *,
     return samples
 
 
-def render_report(facts: ReportFacts) -> str:
-    """The page as HTML text, with style and charts inside; every text of `facts` is escaped."""
-    metrics, per_row = facts.metrics, not facts.labels
+def render_report(
+    run: EvaluationRun, metrics: Metrics, samples: Sequence[Mapping[str, Any]], data: DataConfig, start_model: str
+) -> str:
+    """The page as HTML text, with style and charts inside; every text is escaped. It quotes notes, as the data do.
+
+    Args:
+        samples: `choose_samples`, in the order of the page.
+        start_model: name of the model that training started from.
+    """
+    names, examples = data.labels.names, run.examples
+    counts = Counter(zip(examples["split"].to_pylist(), examples["label"].to_pylist(), strict=True))
+    sources = sorted(set(run.test["rationale_source"].to_pylist()) - {""})
+    is_synthetic = data.format == "synthetic_triage"
     compared = compared_systems(metrics)
     return render(
         "r2d.evaluation",
         "report.html.j2",
         title="Reason2Decide: evaluation on the test split",
-        facts=facts,
         metrics=metrics,
-        per_row=per_row,
+        labels=names,
+        ordered=data.labels.ordered,
+        per_row=data.labels.per_row,
+        synthetic=is_synthetic,
+        samples=samples,
+        model={"method": metrics.method, "start model": start_model, "parameters": f"{metrics.num_parameters:,}"},
+        data={
+            "source": data.format if is_synthetic else f"{data.format}: {data.path}",
+            "rationales": ", ".join(sources) or "none",
+        },
+        split_rows={split: len(split_of(examples, split)) for split in SPLITS},
+        label_counts={split: {name: counts[split, name] for name in names} for split in SPLITS} if names else {},
         confidence=f"{100 * metrics.intervals.confidence:g} %" if metrics.intervals else None,
         why_no_classes=WHY_NO_CLASSES,
         max_matrix_labels=MAX_MATRIX_LABELS,

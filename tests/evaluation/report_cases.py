@@ -3,15 +3,15 @@ project's own metrics. Nothing is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from r2d.config.data import LabelsConfig
+from r2d.config.data import DataConfig, LabelsConfig
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig
 from r2d.data.examples import Example, to_table, with_columns
 from r2d.evaluation.alignment import LabelReader, alignment_metrics, flip_test, masked_alignment
@@ -36,7 +36,7 @@ from r2d.evaluation.metrics import (
 from r2d.evaluation.predictions import Predictions, predictions_table
 from r2d.evaluation.rationale_metrics import rationale_intervals, rationale_metrics, rationale_scores
 from r2d.evaluation.rationale_quality_metrics import rationale_quality
-from r2d.evaluation.report import ReportFacts, choose_samples
+from r2d.evaluation.report import choose_samples, render_report
 from r2d.evaluation.run import EvaluationRun
 from r2d.llm.answers import Tokens
 from tests.evaluation.judge.judged import SHIPPED
@@ -54,6 +54,21 @@ COSTS = {
     for i, gold in enumerate(LABELS)
 }
 CONFIG = EvaluationConfig(intervals=IntervalsConfig(num_resamples=1_000), safety=SafetyConfig(costs=COSTS))
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a report is made from."""
+
+    run: EvaluationRun
+    metrics: Metrics
+    samples: Sequence[Mapping[str, Any]]
+    data: DataConfig
+    start_model: str = "google/flan-t5-base"
+
+    def html(self) -> str:
+        return render_report(self.run, self.metrics, self.samples, self.data, self.start_model)
+
 
 Written = tuple[dict[str, Any], list[list[str]]]
 
@@ -210,11 +225,13 @@ def published(
 @cache
 def declared_case(
     *, ordered: bool = True, champion: bool = True, explains: bool = True, validation: bool = True
-) -> ReportFacts:
+) -> Case:
     """Labels declared for all rows; with a champion that is a little worse."""
-    labels = LabelsConfig(names=LABELS, ordered=ordered)
+    source = {"format": "csv", "path": "calls.csv"} if explains else {"format": "synthetic_triage"}
+    data = DataConfig.model_validate({**source, "labels": {"names": LABELS, "ordered": ordered}})
     config = CONFIG if ordered else CONFIG.model_copy(update={"safety": SafetyConfig()})
-    run = EvaluationRun(invent_notes(240, "test"), labels, config)
+    examples = pa.concat_tables([invent_notes(400, "validation"), invent_notes(240, "test")])
+    run = EvaluationRun(examples, data.labels, config)
     predictions, before = invent_predictions(1, accuracy=0.8), invent_predictions(2, accuracy=0.66)
     others = {
         Comparator.MAJORITY_CLASS: predictions.with_labels(["within three days"] * len(predictions)),
@@ -253,26 +270,12 @@ def declared_case(
         fitted = FittedCalibration.fit(on_validation, ordered=ordered, config=config.selective)
     metrics = evaluate_labels(run, metrics, predictions, others, fitted)
     shown = predictions if explains else replace(predictions, rationales=[""] * len(predictions))
-    calibration = calibration_of(metrics)
-    return ReportFacts(
-        labels=LABELS,
-        ordered=ordered,
-        metrics=metrics,
-        model={"method": metrics.method, "start model": "google/flan-t5-base", "parameters": 247_577_856},
-        data={"source": "csv: calls.csv", "rationales": "clinician, language model"},
-        split_rows={"train": 1900, "validation": 400, "test": 240},
-        label_counts={
-            "train": dict.fromkeys(LABELS, 475),
-            "test": {name: predictions.gold_labels.count(name) for name in LABELS},
-        },
-        samples=choose_samples(
-            run.test, predictions, published(shown, run.test, flags, calibration=calibration), ordered=ordered
-        ),
-    )
+    table = published(shown, run.test, flags, calibration=calibration_of(metrics))
+    return Case(run, metrics, choose_samples(run.test, predictions, table, ordered=ordered), data)
 
 
 @cache
-def per_row_case() -> ReportFacts:
+def per_row_case() -> Case:
     """Each row with options of its own, of which the first is always right in training."""
     examples = invent_notes(240, "test").slice(0, 40)
     gold = examples["label"].to_pylist()
@@ -301,22 +304,18 @@ def per_row_case() -> ReportFacts:
         **written,
         judge=not_judged().metrics,
     )
-    run = EvaluationRun(examples, LabelsConfig(per_row=True), CONFIG)
-    return ReportFacts(
-        labels=(),
-        ordered=False,
-        metrics=evaluate_labels(run, metrics, predictions, {}, None),
-        split_rows={"test": 40},
-        synthetic=True,
-        samples=choose_samples(examples, predictions, published(predictions, examples, flags), ordered=False),
-    )
+    columns = {"options": "options"}
+    data = DataConfig(format="jsonl", path="questions.jsonl", labels=LabelsConfig(per_row=True), columns=columns)
+    run = EvaluationRun(examples, data.labels, CONFIG)
+    samples = choose_samples(examples, predictions, published(predictions, examples, flags), ordered=False)
+    return Case(run, evaluate_labels(run, metrics, predictions, {}, None), samples, data)
 
 
 @cache
-def rare_case() -> ReportFacts:
+def rare_case() -> Case:
     """What a page rarely says: no error seen, no threshold, no comparison, an undefined metric, a judge that failed."""
-    facts = declared_case()
-    metrics = facts.metrics
+    case = declared_case()
+    metrics = case.metrics
     nothing = TriageErrors(num_rows=0, rate=0.0, by_levels={})
     names = ("mcc", "quadratic_weighted_kappa", "auroc macro")
     no_threshold = "no threshold reaches it: the lowest upper bound among 20 coverages is 0.1200, max_risk is 0.05"
@@ -343,7 +342,7 @@ def rare_case() -> ReportFacts:
         flip_test=FlipTest(num_without_other_label=240),
         judge=not_judged("the endpoint is down").metrics,
     )  # fmt: skip
-    return replace(facts, samples=(), metrics=metrics)
+    return replace(case, samples=(), metrics=metrics)
 
 
 CASES = {
@@ -353,4 +352,4 @@ CASES = {
     "unordered": partial(declared_case, ordered=False, champion=False, validation=False),
     "rare": rare_case,
 }
-"""Name -> facts of a page that must be good to look at."""
+"""Name -> a page that must be good to look at."""

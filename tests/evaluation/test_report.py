@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jinja2 import UndefinedError
 
+from r2d.config.data import LabelsConfig
 from r2d.evaluation.label_metrics import label_metrics
 from r2d.evaluation.metrics import Comparator, IntervalEstimate, OverlapMetrics
 from r2d.evaluation.predictions import Predictions
@@ -20,11 +21,10 @@ from r2d.evaluation.report import (
     MAX_SAMPLES,
     MAX_WRONG_SAMPLES,
     RATIONALE_CAPTIONS,
-    ReportFacts,
     choose_samples,
-    render_report,
 )  # fmt: skip
-from tests.evaluation.report_cases import CASES, LABELS, declared_case, invent_notes, invent_predictions, published
+from tests.evaluation import report_cases
+from tests.evaluation.report_cases import CASES, LABELS, Case, declared_case, invent_predictions, published
 from tests.reports.pages import Page, assert_accessible, assert_expected_page, assert_self_contained
 
 EXPECTED = Path(__file__).parent / "expected_reports"
@@ -36,7 +36,7 @@ SECTIONS = (
 
 @cache
 def html(case: str) -> str:
-    return render_report(CASES[case]())
+    return CASES[case]().html()
 
 
 def section(page: str, name: str) -> str:
@@ -46,8 +46,8 @@ def section(page: str, name: str) -> str:
     return Page(found.group()).text
 
 
-def changed(facts: ReportFacts, **metrics: Any) -> str:
-    return render_report(replace(facts, metrics=replace(facts.metrics, **metrics)))
+def changed(case: Case, **metrics: Any) -> str:
+    return replace(case, metrics=replace(case.metrics, **metrics)).html()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -75,14 +75,15 @@ def test_a_page_needs_nothing_can_be_followed_by_a_screen_reader_and_has_every_s
 
 def test_texts_of_the_data_are_escaped_wherever_they_stand() -> None:
     evil = "<script>alert('x')</script>"
-    facts = declared_case()
-    metrics = facts.metrics
-    sample = {**facts.samples[0], **dict.fromkeys(("id", "text", "rationale", "predicted_rationale"), evil)}
+    case = declared_case()
+    metrics = case.metrics
+    sample = {**case.samples[0], **dict.fromkeys(("id", "text", "rationale", "predicted_rationale"), evil)}
     cases = tuple(replace(case, id=evil) for case in metrics.safety.worst_cases)
     slices = tuple(replace(row, value=evil) for row in metrics.slices.slices)
-    facts = replace(facts, samples=[sample], model={evil: evil}, data={evil: evil})
+    data = case.data.model_copy(update={"path": evil})
+    case = replace(case, samples=[sample], start_model=evil, data=data)
     page = changed(
-        facts,
+        case,
         safety=replace(metrics.safety, worst_cases=cases),
         slices=replace(metrics.slices, slices=slices, left_out={evil: evil}),
         champion=replace(metrics.champion, reference=evil),
@@ -119,13 +120,13 @@ def test_an_answer_that_is_no_label_counts_as_under_triage_and_no_note_stands_am
 
 @pytest.mark.parametrize("num_labels", [30, 31])
 def test_a_matrix_too_large_to_read_is_left_out_and_that_is_said(num_labels: int) -> None:
-    facts = declared_case(ordered=False, champion=False, validation=False)
+    case = declared_case(ordered=False, champion=False, validation=False)
     names = [f"label {number}" for number in range(num_labels)]
     predictions = Predictions(ids=names, gold_labels=names, predicted_labels=names, labels=names)
-    metrics = facts.metrics
+    metrics = case.metrics
     whole = {"recall": IntervalEstimate(1.0), "precision": IntervalEstimate(1.0)}
     page = changed(
-        replace(facts, labels=names, label_counts={}, samples=()),
+        replace(case, data=case.data.model_copy(update={"labels": LabelsConfig(names=names)}), samples=()),
         label=label_metrics(predictions),
         intervals=replace(metrics.intervals, per_class=dict.fromkeys(names, whole)),
         ranking=replace(metrics.ranking, auroc=replace(metrics.ranking.auroc, per_class=dict.fromkeys(names, 1.0))),
@@ -149,10 +150,10 @@ def test_a_limit_that_did_not_hold_is_said(changes: dict[str, Any], sentence: st
 
 
 def test_a_judge_without_people_and_a_method_that_does_not_write_for_a_label_say_so() -> None:
-    facts = declared_case()
-    flip = replace(facts.metrics.flip_test, num_rows=0, num_without_other_label=0)
-    judge = {**facts.metrics.judge, "human_agreement": None}
-    page = changed(facts, flip_test=flip, method="dss", judge=judge)
+    case = declared_case()
+    flip = replace(case.metrics.flip_test, num_rows=0, num_without_other_label=0)
+    judge = {**case.metrics.judge, "human_agreement": None}
+    page = changed(case, flip_test=flip, method="dss", judge=judge)
     assert "method dss does not write its rationale for a label" in section(page, "alignment")
     assert "no scores by people were given" in section(page, "judge")
 
@@ -165,14 +166,14 @@ def test_where_labels_have_no_order_nothing_is_called_triage() -> None:
 
 def test_every_metric_of_rationales_has_a_caption_and_every_fault_its_words() -> None:
     assert set(RATIONALE_CAPTIONS) == {name for name in OverlapMetrics.__annotations__ if name != "num_rows"}
-    facts = declared_case()
-    assert set(FLAGS) == {*facts.metrics.written_quality["model"].faults, "deferred"}
+    case = declared_case()
+    assert set(FLAGS) == {*case.metrics.written_quality["model"].faults, "deferred"}
     with pytest.raises(UndefinedError, match="no_such_flag"):
-        render_report(replace(facts, samples=[{**facts.samples[0], "flags": ["no_such_flag"]}]))
+        replace(case, samples=[{**case.samples[0], "flags": ["no_such_flag"]}]).html()
 
 
 def test_samples_are_ten_wrong_decisions_and_then_right_ones_whoever_delivers_the_rows() -> None:
-    notes, predictions = invent_notes(240, "test"), invent_predictions(1, accuracy=0.8)
+    notes, predictions = report_cases.invent_notes(240, "test"), invent_predictions(1, accuracy=0.8)
     table = published(predictions, notes)
     samples = choose_samples(notes, predictions, table, ordered=True)
     assert [sample["correct"] for sample in samples] == [False] * MAX_WRONG_SAMPLES + [True] * MAX_WRONG_SAMPLES

@@ -13,7 +13,6 @@ import axe_playwright_python
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from r2d.evaluation.report import render_report
 from tests.evaluation.report_cases import CASES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -39,8 +38,8 @@ def browser() -> Iterator[Browser]:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Case -> the page on disk."""
     folder = tmp_path_factory.mktemp("reports")
-    for name, facts in CASES.items():
-        (folder / f"{name}.html").write_text(render_report(facts()), encoding="utf-8")
+    for name, case in CASES.items():
+        (folder / f"{name}.html").write_text(case().html(), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in CASES}
 
 
