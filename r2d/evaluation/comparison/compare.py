@@ -19,7 +19,7 @@ from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
 from r2d.errors import DataError
 from r2d.evaluation.bootstrap import bootstrap_differences, bootstrap_intervals
-from r2d.evaluation.comparison.models import COLUMNS, ROW_SCORES, MeasuredModel, VariantFacts, ZeroShotFacts
+from r2d.evaluation.comparison.models import COLUMNS, ROW_SCORES, MeasuredModel, VariantFacts
 from r2d.evaluation.label_metrics import LabelStatistics
 from r2d.evaluation.metrics import Comparator, HeadlineName, IntervalEstimate
 from r2d.evaluation.predictions import Predictions
@@ -75,29 +75,15 @@ class VariantResult:
         }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class SourceGroup:
-    """A method that was trained on several rationale sources."""
-
-    method: str
-    variants: Sequence[VariantResult]
-
-    @property
-    def spread(self) -> dict[str, float | None]:
-        """Key of a column -> largest minus smallest mean over the sources; None where a source has none."""
-        spread: dict[str, float | None] = {}
-        for column in COLUMNS:
-            if not column.is_cost:
-                means = [variant.metrics[column.key].mean for variant in self.variants]
-                known = [mean for mean in means if mean is not None]
-                spread[column.key] = max(known) - min(known) if len(known) == len(means) else None
-        return spread
-
-    def to_json(self) -> JsonObject:
-        """method, rows (variant, source, references), spread."""
-        names = ("variant", "source", "references")
-        rows = [{name: getattr(variant.facts, name) for name in names} for variant in self.variants]
-        return {"method": self.method, "rows": rows, "spread": self.spread}
+def source_spread(variants: Sequence[VariantResult]) -> dict[str, float | None]:
+    """Key of a column -> largest minus smallest mean over a method's sources; None where a source has none."""
+    spread: dict[str, float | None] = {}
+    for column in COLUMNS:
+        if not column.is_cost:
+            means = [variant.metrics[column.key].mean for variant in variants]
+            known = [mean for mean in means if mean is not None]
+            spread[column.key] = max(known) - min(known) if len(known) == len(means) else None
+    return spread
 
 
 @dataclass(frozen=True)
@@ -115,8 +101,10 @@ class Comparison:
     baselines: Mapping[Comparator, float]
     """Their headline metric."""
     variants: Sequence[VariantResult]
-    sources: Sequence[SourceGroup]
-    zero_shot: ZeroShotFacts | None
+    sources: Mapping[str, Sequence[VariantResult]]
+    """Method that was trained on several rationale sources -> its variants."""
+    zero_shot: JsonObject | None
+    """Of a model that was asked and not trained, `measure_zero_shot`."""
 
     @property
     def reference(self) -> str:
@@ -135,14 +123,21 @@ class Comparison:
 
     def to_json(self) -> JsonObject:
         """The fields, and reference, num_differences (with an interval), num_marked."""
+        names = ("variant", "source", "references")
         return vars(self) | {
             "reference": self.reference,
             "baselines": {baseline.value: value for baseline, value in self.baselines.items()},
             "num_differences": len(self.with_interval),
             "num_marked": self.num_marked,
             "variants": [variant.to_json() for variant in self.variants],
-            "sources": [group.to_json() for group in self.sources],
-            "zero_shot": self.zero_shot and asdict(self.zero_shot),
+            "sources": [
+                {
+                    "method": method,
+                    "rows": [{name: getattr(row.facts, name) for name in names} for row in rows],
+                    "spread": source_spread(rows),
+                }
+                for method, rows in self.sources.items()
+            ],
         }
 
 
@@ -174,10 +169,10 @@ def compare(
             differences = {key: value for key, value in differences.items() if key not in ROW_SCORES}
         intervals = bootstrap_intervals(sums[name], measure, config, proportions)
         variants.append(VariantResult(models[own[0]].facts, len(own), metrics, intervals, differences))
-    groups = [
-        SourceGroup(method, [row for row in variants if row.facts.method == method and row.facts.source is not None])
+    sources = {
+        method: [row for row in variants if row.facts.method == method and row.facts.source is not None]
         for method in dict.fromkeys(row.facts.method for row in variants)
-    ]
+    }
     first = models[0].metrics
     scorers = {model.metrics.rationale.bertscore for model in models if model.metrics.rationale is not None}
     return Comparison(
@@ -190,7 +185,7 @@ def compare(
         headline=first.label.headline,
         baselines={baseline: getattr(label, first.label.headline) for baseline, label in first.baselines.items()},
         variants=variants,
-        sources=[group for group in groups if len(group.variants) > 1],
+        sources={method: rows for method, rows in sources.items() if len(rows) > 1},
         zero_shot=next((model.zero_shot for model in models if model.zero_shot is not None), None),
     )
 

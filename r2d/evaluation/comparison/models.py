@@ -30,20 +30,6 @@ class VariantFacts:
 
 
 @dataclass(frozen=True)
-class ZeroShotFacts:
-    """A language model that was asked and not trained."""
-
-    source: str
-    authors: Sequence[str]
-    num_without_label: int
-    """Test rows for which no record states an allowed label."""
-    without_label: Mapping[str, int]
-    """Reason -> those rows, the most frequent first."""
-    num_own_references: int
-    """Reference rationales that are its own; it is not measured against them."""
-
-
-@dataclass(frozen=True)
 class MeasuredModel:
     """One model of a comparison: a variant trained with one seed, or a language model that was asked."""
 
@@ -51,8 +37,8 @@ class MeasuredModel:
     metrics: Metrics
     predictions: pa.Table
     """Table of `PREDICTIONS_SCHEMA`."""
-    zero_shot: ZeroShotFacts | None = None
-    """Of a model that was asked and not trained."""
+    zero_shot: dict[str, Any] | None = None
+    """Of a model that was asked and not trained, `measure_zero_shot`."""
     training_seconds: float | None = None
     """Stage 1 and Stage 2 with their validations; None where it was not recorded."""
     evaluation_seconds: float | None = None
@@ -63,8 +49,7 @@ class MeasuredModel:
     ) -> MeasuredModel:
         """A model from what the steps of a comparison stored: its `VariantFacts`, its metrics (of `evaluate` or
         `measure_zero_shot`), its predictions, and the seconds of training and of evaluation."""
-        zero_shot = ZeroShotFacts(**metrics["zero_shot"]) if "zero_shot" in metrics else None
-        return cls(VariantFacts(**facts), Metrics.from_json(metrics), predictions, zero_shot, *seconds)
+        return cls(VariantFacts(**facts), Metrics.from_json(metrics), predictions, metrics.get("zero_shot"), *seconds)
 
     @property
     def under_triage_rate(self) -> float | None:

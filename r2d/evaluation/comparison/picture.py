@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from r2d.evaluation.comparison.compare import Comparison, SourceGroup, VariantResult
+from r2d.evaluation.comparison.compare import Comparison, VariantResult
 from r2d.evaluation.metrics import IntervalEstimate
 from r2d.reports.plots import BLUE, INK, MARKERS, QUIET, SERIES, new_figure, style_axes, to_image
 
@@ -34,7 +34,7 @@ def comparison_picture(comparison: Comparison) -> Image:
     import numpy as np
     from PIL import Image
 
-    variants, groups = comparison.variants, comparison.sources
+    variants, sources = comparison.variants, comparison.sources
     measured = {key for variant in variants for key in PANELS if variant.metrics[key].values}
     left_out = {"accuracy" if "macro_f1" in measured else "macro_f1", *({"under_triage_rate"} - measured)}
     panels = {key: title for key, title in PANELS.items() if key not in left_out}
@@ -42,9 +42,9 @@ def comparison_picture(comparison: Comparison) -> Image:
     title = f"Variants on the test split; * differs from {comparison.reference} (axes do not start at 0)"
     names = [variant.facts.variant for variant in variants]
     parts = [_part(title, panels, names, lambda axes, key: _draw_variants(axes, key, variants, label))]
-    if groups:
-        title, methods = "Sources of rationales: the nearer, the more robust", [group.method for group in groups]
-        parts.append(_part(title, panels, methods, lambda axes, key: _draw_sources(axes, key, groups)))
+    if sources:
+        title = "Sources of rationales: the nearer, the more robust"
+        parts.append(_part(title, panels, list(sources), lambda axes, key: _draw_sources(axes, key, sources)))
     return Image.fromarray(np.vstack([np.asarray(part) for part in parts]))
 
 
@@ -85,15 +85,15 @@ def _draw_variants(axes: Axes, key: str, variants: Sequence[VariantResult], inte
     _draw_points(axes, dots, marker="o", markersize=5.5, markeredgecolor="white", color=BLUE, label="one seed")
 
 
-def _draw_sources(axes: Axes, key: str, groups: Sequence[SourceGroup]) -> None:
+def _draw_sources(axes: Axes, key: str, by_method: Mapping[str, Sequence[VariantResult]]) -> None:
     """A line for each method: its mean with each source, and the interval of that mean."""
-    sources = list(dict.fromkeys(variant.facts.source for group in groups for variant in group.variants))
+    sources = list(dict.fromkeys(variant.facts.source for rows in by_method.values() for variant in rows))
     for number, source in enumerate(sources):
         colour, marker = SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
         points = []
-        for line, group in enumerate(groups):
+        for line, variants in enumerate(by_method.values()):
             height = _heights(line, len(sources))[number]
-            for variant in group.variants:
+            for variant in variants:
                 mean = variant.metrics[key].mean
                 if variant.facts.source == source and mean is not None:
                     points.append((mean, height))

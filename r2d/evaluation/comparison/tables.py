@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r2d.evaluation.comparison.compare import Comparison, VariantResult
+from r2d.evaluation.comparison.compare import Comparison, VariantResult, source_spread
 from r2d.evaluation.comparison.models import COLUMNS, Column
 from r2d.evaluation.metrics import HEADLINES, WHY_NO_CLASSES
 from r2d.reports.formatting import MISSING, decimal, with_interval
@@ -27,13 +27,14 @@ def comparison_markdown(comparison: Comparison) -> str:
         return with_interval(variant.differences[column.key], "signed") + mark(variant, column)
 
     source_rows = []
-    for group in comparison.sources:
-        for variant in group.variants:
+    for method, rows in comparison.sources.items():
+        for variant in rows:
             facts = variant.facts
             cells = [_over_seeds(variant, column) for column in of_sources]
             source_rows.append([facts.method, facts.source, facts.references, *cells])
-        spread = [decimal(group.spread[column.key], column.digits) for column in of_sources]
-        source_rows.append([group.method, "**spread**", "", *spread])
+        spread = source_spread(rows)
+        cells = [decimal(spread[column.key], column.digits) for column in of_sources]
+        source_rows.append([method, "**spread**", "", *cells])
     return render(
         "r2d.evaluation.comparison",
         "tables.md.j2",
@@ -65,7 +66,7 @@ def comparison_markdown(comparison: Comparison) -> str:
         lacks_differences=any(variant.intervals.keys() != variant.differences.keys() for variant in variants[1:]),
         source_columns=[column.name for column in of_sources],
         source_rows=source_rows,
-        references={variant.facts.references for group in comparison.sources for variant in group.variants},
+        references={variant.facts.references for rows in comparison.sources.values() for variant in rows},
         rationale_columns=", ".join(column.name for column in COLUMNS if column.of_rationales),
     )
 

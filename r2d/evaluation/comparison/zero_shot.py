@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from r2d.config.evaluation import EvaluationConfig
 from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
 from r2d.errors import ConfigError, DataError
-from r2d.evaluation.comparison.models import ZeroShotFacts
 from r2d.evaluation.label_metrics import label_metrics, safety_metrics
 from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.predictions import Predictions, predictions_table
@@ -89,8 +88,9 @@ def measure_zero_shot(
         provenance: records that were taken, and `rejected`: those that were not, by the ingestion.
 
     Returns:
-        the keys `MEASURED` of `metrics.json` and zero_shot (the fields of `ZeroShotFacts`), and a table of
-        `PREDICTIONS_SCHEMA`.
+        the keys `MEASURED` of `metrics.json` and zero_shot, and a table of `PREDICTIONS_SCHEMA`. zero_shot: source,
+        authors, num_without_label (rows for which no record states an allowed label), without_label (reason -> those
+        rows, the most frequent first), and num_own_references (references that are its own).
 
     Raises:
         DataError: the test split is empty, or no record states a label for any of its rows.
@@ -126,17 +126,17 @@ def measure_zero_shot(
     ).to_json()
     authors = provenance.filter(pc.equal(provenance["source"], source))["author"].drop_null().unique().to_pylist()
     without_label = Counter(answer.reason for answer in answers if answer.label is None)
-    facts = ZeroShotFacts(
-        source=source,
-        authors=sorted(authors),
-        num_without_label=without_label.total(),
-        without_label=dict(without_label.most_common()),
-        num_own_references=sum(is_own),
-    )
+    facts = {
+        "source": source,
+        "authors": sorted(authors),
+        "num_without_label": without_label.total(),
+        "without_label": dict(without_label.most_common()),
+        "num_own_references": sum(is_own),
+    }
     table = predictions_table(
         predictions, test, flags=[[]] * len(test), scores={name: scores.column(name) for name in TABLE_SCORES}
     )
-    return {name: metrics[name] for name in MEASURED} | {"zero_shot": asdict(facts)}, table
+    return {name: metrics[name] for name in MEASURED} | {"zero_shot": facts}, table
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ import pytest
 
 from r2d.config.data import LabelsConfig
 from r2d.errors import DataError
-from r2d.evaluation.comparison.compare import Comparison, VariantResult, compare
-from r2d.evaluation.comparison.models import COLUMNS, MeasuredModel, VariantFacts, ZeroShotFacts, comparison_runs
+from r2d.evaluation.comparison.compare import Comparison, VariantResult, compare, source_spread
+from r2d.evaluation.comparison.models import COLUMNS, MeasuredModel, VariantFacts, comparison_runs
 from r2d.evaluation.comparison.picture import PANELS, comparison_picture
 from r2d.evaluation.comparison.tables import comparison_markdown
 from r2d.evaluation.metrics import Comparator
@@ -68,8 +68,11 @@ ZERO_SHOT = MeasuredModel(
     VariantFacts("zero-shot llm", "zero-shot", None, None, "llm"),
     measured("sft", 1, GOLD, [*GOLD[:6], None, None]).metrics,
     measured("sft", 1, GOLD, [*GOLD[:6], None, None]).predictions,
-    ZeroShotFacts("llm", ["some-llm"], 2, {"no record": 1, "not_a_label": 1}, 3),
-)
+    {
+        "source": "llm", "authors": ["some-llm"], "num_without_label": 2,
+        "without_label": {"no record": 1, "not_a_label": 1}, "num_own_references": 3,
+    },
+)  # fmt: skip
 
 
 def compared(models: Sequence[MeasuredModel], labels: LabelsConfig = LABELS) -> Comparison:
@@ -224,14 +227,15 @@ def test_variants_over_rows_with_options_of_their_own_are_judged_by_accuracy() -
 
 
 def test_the_spread_over_the_sources_is_the_largest_minus_the_smallest_mean_of_a_method() -> None:
-    r2d, dss = compared([*GRID, measured("sft", 1, GOLD, GOLD)]).sources
-    sources = [row.facts.source for row in r2d.variants]
-    assert (r2d.method, sources) == ("r2d", ["llm", "nurse", "nurse_post_processed"])
-    assert r2d.spread["accuracy"] == pytest.approx(0.25)
-    assert r2d.spread["bertscore_f1"] == pytest.approx(0.35)
-    assert (dss.spread["accuracy"], dss.spread["bertscore_f1"]) == (0.0, 0.0)
-    assert "training_seconds" not in r2d.spread
-    assert compared(MODELS).sources == []
+    by_method = compared([*GRID, measured("sft", 1, GOLD, GOLD)]).sources
+    assert list(by_method) == ["r2d", "dss"]
+    assert [row.facts.source for row in by_method["r2d"]] == ["llm", "nurse", "nurse_post_processed"]
+    r2d, dss = map(source_spread, by_method.values())
+    assert r2d["accuracy"] == pytest.approx(0.25)
+    assert r2d["bertscore_f1"] == pytest.approx(0.35)
+    assert (dss["accuracy"], dss["bertscore_f1"]) == (0.0, 0.0)
+    assert "training_seconds" not in r2d
+    assert compared(MODELS).sources == {}
 
 
 def test_metrics_of_rationales_are_not_subtracted_where_the_references_differ() -> None:

@@ -19,7 +19,7 @@ from r2d.data.examples import Example, split_of, to_table
 from r2d.data.load import load_examples
 from r2d.errors import ConfigError, DataError
 from r2d.evaluation.comparison.compare import compare
-from r2d.evaluation.comparison.models import MeasuredModel, ZeroShotFacts
+from r2d.evaluation.comparison.models import MeasuredModel
 from r2d.evaluation.comparison.zero_shot import measure_zero_shot, zero_shot_source
 from r2d.evaluation.predictions import PREDICTIONS_SCHEMA
 from r2d.rationales.ingest import ingest
@@ -161,7 +161,7 @@ def test_the_answers_are_compared_with_a_trained_model() -> None:
     assert (row.metrics["accuracy"].mean, row.metrics["training_seconds"].mean) == (0.25, None)
     assert row.differences["accuracy"].value == -0.5
     assert comparison.seeds == [1]
-    assert comparison.zero_shot == ZeroShotFacts("llm", ["some-llm"], 2, {"no record": 2}, 0)
+    assert list(comparison.zero_shot.values()) == ["llm", ["some-llm"], 2, {"no record": 2}, 0]
 
 
 def run(zero_shot: str, **sources: Any) -> RunConfig:
