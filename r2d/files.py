@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +47,7 @@ def write_parquet(path: Path, table: pa.Table) -> None:
         pq.write_table(table, aside)
 
 
-def read_yaml(path: Path | Traversable) -> Any:
+def read_yaml(path: Path) -> Any:
     """The content of a YAML file.
 
     Raises:

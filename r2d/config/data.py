@@ -22,15 +22,11 @@ class LabelsConfig(Section):
     """Whether the order of `names` means something (acuity)."""
 
     @model_validator(mode="after")
-    def _one_kind(self) -> LabelsConfig:
+    def _one_kind_and_distinct(self) -> LabelsConfig:
         if self.per_row and (self.names or self.ordered):
             raise ValueError("per_row labels stand in the rows; remove names and ordered, or per_row")
         if not self.per_row and len(self.names) < 2:
             raise ValueError(f"names needs at least two labels; found {len(self.names)}")
-        return self
-
-    @model_validator(mode="after")
-    def _distinct(self) -> LabelsConfig:
         seen: dict[str, str] = {}
         for name in self.names:
             key = normalise_label(name)
@@ -110,17 +106,13 @@ class DataConfig(Section):
     """Read only when `format` is `synthetic_triage`."""
 
     @model_validator(mode="after")
-    def _options_where_needed(self) -> DataConfig:
+    def _fits_format(self) -> DataConfig:
         if self.labels.per_row != (self.columns.options is not None):
             raise ValueError("labels.per_row and columns.options go together: give both or neither")
         if self.labels.per_row and self.format not in ("jsonl", "parquet", "huggingface"):
             raise ValueError(
                 f"columns.options is a list, which format {self.format!r} cannot hold; use jsonl or parquet"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _path_where_needed(self) -> DataConfig:
         if self.format != "synthetic_triage" and not self.path:
             raise ValueError(f"format {self.format!r} needs `path`; only 'synthetic_triage' makes its own data")
         if self.format == "synthetic_triage" and self.path:

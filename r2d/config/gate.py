@@ -162,8 +162,30 @@ class GateConfig(Section):
         """What the rules ask for and a run on these labels, by this method, does not measure."""
         faults = []
         for place, rule in enumerate(self.rules):
-            where = f"registration.gate.rules.{place}"
-            faults += [f"{where}: {fault}" for fault in _unmeasured(rule, labels, method)]
+            figure: str | None = getattr(rule, "figure", None)
+            section = None if figure is None else GATE_METRICS[figure].section
+            of_rationales = section in ("alignment", "rationale")
+            of_classes = figure is not None and not of_rationales and figure not in ("accuracy", "invalid_label_rate")
+            resampled = isinstance(rule, NoSliceWorseThanChampion) or getattr(rule, "by", None) == "interval"
+            label: str | None = getattr(rule, "label", None)
+            checks = {
+                f"figure {figure!r} is of declared labels, and data.labels.per_row has none": (
+                    labels.per_row and of_classes
+                ),
+                "there are no slices and no intervals of decisions where data.labels.per_row; use a rule by: value": (
+                    labels.per_row and resampled and not of_rationales
+                ),
+                f"figure {figure!r} needs data.labels.ordered: true, the most urgent label first": (
+                    section == "ordered" and not labels.ordered and not labels.per_row
+                ),
+                f"label {label!r} is not declared; allowed: {', '.join(labels.names)}": (
+                    section == "class" and not labels.per_row and match_label(label, labels.names) is None
+                ),
+                f"figure {figure!r} is of rationales, and method {method.name!r} writes none": (
+                    of_rationales and not method.explains
+                ),
+            }
+            faults += [f"registration.gate.rules.{place}: {fault}" for fault, is_there in checks.items() if is_there]
         return faults
 
 
@@ -178,28 +200,3 @@ class RegistrationConfig(Section):
         if self.model_name.endswith(HISTORY_SUFFIX):
             raise ValueError(f"model_name must not end in {HISTORY_SUFFIX!r}: the history of a model has such a name")
         return self
-
-
-def _unmeasured(rule: AnyRule, labels: LabelsConfig, method: MethodConfig) -> list[str]:
-    figure: str | None = getattr(rule, "figure", None)
-    section = None if figure is None else GATE_METRICS[figure].section
-    of_rationales = section in ("alignment", "rationale")
-    of_classes = figure is not None and not of_rationales and figure not in ("accuracy", "invalid_label_rate")
-    resampled = isinstance(rule, NoSliceWorseThanChampion) or getattr(rule, "by", None) == "interval"
-    label: str | None = getattr(rule, "label", None)
-    checks = {
-        f"figure {figure!r} is of declared labels, and data.labels.per_row has none": labels.per_row and of_classes,
-        "there are no slices and no intervals of decisions where data.labels.per_row; use a rule by: value": (
-            labels.per_row and resampled and not of_rationales
-        ),
-        f"figure {figure!r} needs data.labels.ordered: true, the most urgent label first": (
-            section == "ordered" and not labels.ordered and not labels.per_row
-        ),
-        f"label {label!r} is not declared; allowed: {', '.join(labels.names)}": (
-            section == "class" and not labels.per_row and match_label(label, labels.names) is None
-        ),
-        f"figure {figure!r} is of rationales, and method {method.name!r} writes none": (
-            of_rationales and not method.explains
-        ),
-    }
-    return [fault for fault, is_there in checks.items() if is_there]

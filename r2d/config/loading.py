@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from r2d.config.run import RunConfig
-from r2d.config.section import SectionT, field_names, parse_section, show_value
+from r2d.config.section import SectionT, parse_section, show_value
 from r2d.errors import ConfigError
 from r2d.text import did_you_mean
 
@@ -103,7 +103,7 @@ def read_parameters(path: Path) -> Any:
     parameters = content.get("parameters")
     if not isinstance(parameters, dict) or list(parameters) != ["config"]:
         raise ConfigError(
-            f"{path}: `parameters` must hold the one key `config` with the sections {field_names(RunConfig)}, "
+            f"{path}: `parameters` must hold the one key `config` with the sections {list(RunConfig.model_fields)}, "
             f"found {show_value(sorted(map(str, parameters)) if isinstance(parameters, dict) else parameters)}"
         )
     return parameters["config"]

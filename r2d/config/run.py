@@ -61,7 +61,7 @@ class RunConfig(Section):
             )
 
     @model_validator(mode="after")
-    def _evaluation_fits_labels(self) -> RunConfig:
+    def _evaluation_and_gate_fit_labels(self) -> RunConfig:
         labels, evaluation = self.data.labels, self.evaluation
         if labels.per_row and evaluation.safety.costs is not None:
             raise ValueError("evaluation.safety.costs are of declared labels, and labels.per_row has none; remove it")
@@ -74,11 +74,7 @@ class RunConfig(Section):
             evaluation.safety.cost_matrix(labels.names)
         except ValueError as error:
             raise ValueError(f"evaluation.safety.{error}") from None
-        return self
-
-    @model_validator(mode="after")
-    def _gate_can_see(self) -> RunConfig:
-        faults = self.registration.gate.faults(self.data.labels, self.method)
+        faults = self.registration.gate.faults(labels, self.method)
         if faults:
             raise ValueError("; ".join(faults))
         return self

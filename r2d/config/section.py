@@ -35,11 +35,12 @@ def parse_section(schema: type[SectionT], values: Any, *, where: str = "config")
         ConfigError: lists every fault with its key, what was found, what is allowed and the fix.
     """
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected a mapping of sections {field_names(schema)}, found {show_value(values)}")
+        allowed = list(schema.model_fields)
+        raise ConfigError(f"{where}: expected a mapping of sections {allowed}, found {show_value(values)}")
     try:
         return schema.model_validate(expand_environment(values))
     except ValidationError as error:
-        faults = fault_lines(error, schema)
+        faults = [_fault(item, schema) for item in error.errors()]
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise ConfigError("\n".join([f"{where}: {count}", *faults])) from None
 
@@ -64,18 +65,13 @@ def expand_environment(values: Any) -> Any:
     return "".join(parts)
 
 
-def fault_lines(error: ValidationError, schema: type[BaseModel]) -> list[str]:
-    """A line for each fault of a file that was held against the schema."""
-    return [_fault(item, schema) for item in error.errors()]
-
-
 def _fault(item: Any, schema: type[BaseModel]) -> str:
     """One line for one Pydantic error: key, found, allowed, nearest name, fix."""
     location = [part for part in item["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
     key = ".".join(str(part) for part in location) or "(the whole)"
     kind, context = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
-        names = field_names(_section_at(location[:-1], schema))
+        names = list(_section_at(location[:-1], schema).model_fields)
         return f"  {key}: unknown key{did_you_mean(str(location[-1]), names)}; allowed: {', '.join(names)}"
     if kind == "missing":
         return f"  {key}: missing; add it"
@@ -119,11 +115,6 @@ def _kinds(section: type[BaseModel]) -> set[Any]:
     """What a section may be called where several kinds stand in one place, as `format` calls a source."""
     annotations = [field.annotation for field in section.model_fields.values()]
     return {kind for annotation in annotations if get_origin(annotation) is Literal for kind in get_args(annotation)}
-
-
-def field_names(section: type[BaseModel]) -> list[str]:
-    """The keys that a section may have."""
-    return list(section.model_fields)
 
 
 def show_value(value: Any) -> str:

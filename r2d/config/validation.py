@@ -24,30 +24,12 @@ TableCheck = Literal[
 ]  # fmt: skip
 """Expectations about shares of a whole table: there is no row to set aside, so `quarantine` is not offered."""
 
+_ERRORS = (
+    "id_present", "id_unique", "split_known", "text_present", "label_declared", "text_across_splits",
+    "group_across_splits",
+)  # fmt: skip
 DEFAULT_SEVERITIES: dict[str, Severity] = {
-    "id_present": "error",
-    "id_unique": "error",
-    "split_known": "error",
-    "text_present": "error",
-    "label_declared": "error",
-    "text_length": "warn",
-    "rationale_length": "warn",
-    "control_characters": "warn",
-    "mojibake": "warn",
-    "rationale_equals_text": "warn",
-    "exact_duplicate": "warn",
-    "near_duplicate": "warn",
-    "label_conflict": "warn",
-    "text_across_splits": "error",
-    "near_duplicate_across_splits": "warn",
-    "group_across_splits": "error",
-    "token_limit": "warn",
-    "language": "warn",
-    "labels_in_every_split": "warn",
-    "label_balance": "warn",
-    "rationale_coverage": "warn",
-    "label_drift": "warn",
-    "length_drift": "warn",
+    check: "error" if check in _ERRORS else "warn" for check in (*get_args(RowCheck), *get_args(TableCheck))
 }
 
 Recogniser = Literal[

@@ -156,16 +156,12 @@ def _known_test_ids(config: DataConfig, ids: set[str]) -> set[str]:
     return {text if text in ids else prefix + text for text in (str(item).strip() for item in content)}
 
 
-def _map_column(source: SourceTable, prefix: str) -> pa.Array:
-    """A map for each row over the columns whose key begins with `prefix`; null and blank values are left out."""
-    keys = [key for key in source.columns.column_names if key.startswith(prefix)]
-    num_rows = source.columns.num_rows
-    columns = [source.columns[key].fill_null("").combine_chunks() for key in keys]
-    is_filled = np.zeros((num_rows, len(keys)), dtype=bool)
-    for place, column in enumerate(columns):
-        is_filled[:, place] = pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0)
-    rows, places = np.nonzero(is_filled)
-    values = pa.concat_arrays([*columns, pa.array([], pa.string())]).take(pa.array(places * num_rows + rows))
-    names = pa.array([key.removeprefix(prefix) for key in keys], pa.string()).take(pa.array(places))
-    offsets = np.concatenate([[0], np.cumsum(is_filled.sum(axis=1))]).astype(np.int32)
-    return pa.MapArray.from_arrays(pa.array(offsets), names, values)
+def _map_column(source: SourceTable, prefix: str) -> list[list[tuple[str, str]]]:
+    """(rest of the key, value) of each row in the columns whose key begins with `prefix`, without null and blank."""
+    rows: list[list[tuple[str, str]]] = [[] for _ in range(source.columns.num_rows)]
+    for key in source.columns.column_names:
+        if key.startswith(prefix):
+            for row, value in zip(rows, source.columns[key].to_pylist(), strict=True):
+                if value and value.strip():
+                    row.append((key.removeprefix(prefix), value))
+    return rows

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from pathlib import Path
 
 from phonenumbers import Leniency, PhoneMetadata, PhoneNumberMatcher
 
+from r2d.files import read_yaml
 from r2d.privacy.findings import REACH_AFTER, REACH_BEFORE, Detector, Finding, detector, is_announced
 
 _BETWEEN = "[ \t().\\-/\u00a0\u2010-\u2013]"
@@ -103,34 +105,17 @@ def email(text: str) -> Iterator[Finding]:
 
 # Postal codes of the United Kingdom, Canada and the United States. Five digits alone are never one.
 
-_UK_AREA_NAMES = """
-AB AL BA BB BD BH BL BN BR BS BT CA CB CF CH CM CO CR CT CV CW DA DD DE DG DH DL DN DT DY EC EH EN EX FK FY GL GU GY
-HA HD HG HP HR HS HU HX IG IM IP IV JE KA KT KW KY LA LD LE LL LN LS LU ME MK ML NE NG NN NP NR NW OL OX PA PE PH PL
-PO PR RG RH RM SA SE SG SK SL SM SN SO SP SR SS ST SW SY TA TD TF TN TQ TR TS TW UB WA WC WD WF WN WR WS WV YO ZE B
-E G L M N S W
-"""
-_UK_AREAS = frozenset(_UK_AREA_NAMES.split())
+_AREAS = read_yaml(Path(__file__).with_name("postal_areas.yaml"))
+_UK_AREAS = frozenset(_AREAS["uk_areas"].split())
 _BLANK = "[ \u00a0]"
 _UK = rf"[A-Z]{{1,2}}\d[A-Z\d]?{_BLANK}?\d[ABD-HJLNP-UW-Z]{{2}}"
 _CANADA = "[ABCEGHJ-NPRSTVXY]\\d[ABCEGHJ-NPRSTV-Z][ \\-\u00a0]?\\d[ABCEGHJ-NPRSTV-Z]\\d"
 
-_STATES = (
-    "CT MA ME NH NJ PR RI VT", "DE NY PA", "DC MD NC SC VA WV", "AL FL GA MS TN", "IN KY MI OH", "IA MN MT ND SD WI",
-    "IL KS MO NE", "AR LA OK TX", "AZ CO ID NM NV UT WY", "AK CA HI OR WA",
-)  # fmt: skip
-"""The states that ZIP codes serve, by their first digit."""
-_STATE_NAMES = (
-    "Alabama|Alaska|Arizona|Arkansas|California|Colorado|Connecticut|Delaware|Florida|Georgia|Hawaii|Idaho|Illinois|"
-    "Indiana|Iowa|Kansas|Kentucky|Louisiana|Maine|Maryland|Massachusetts|Michigan|Minnesota|Mississippi|Missouri|"
-    "Montana|Nebraska|Nevada|New Hampshire|New Jersey|New Mexico|New York|North Carolina|North Dakota|Ohio|Oklahoma|"
-    "Oregon|Pennsylvania|Rhode Island|South Carolina|South Dakota|Tennessee|Texas|Utah|Vermont|Virginia|Washington|"
-    "West Virginia|Wisconsin|Wyoming"
-)
 _ZIP = r"\d{5}(?:-\d{4})?"
 _AFTER_ZIP = r"(?![\w/%]|[-.,]\d)"
 _ZIP_WORD = r"(?i:\b(?:zip(?:[ -]?code)?|postal code|mailing code)(?: (?:is|of|was))?[\s:#=]{1,3})"
 _STATE = r"\b(?P<state>[A-Z]{2})[,.]?[ \n]{1,2}"
-_STATE_NAME = rf"\b(?:{_STATE_NAMES}),?[ \n]{{1,2}}"
+_STATE_NAME = rf"\b(?:{'|'.join(_AREAS['us_states'])}),?[ \n]{{1,2}}"
 _CITY_BEFORE = re.compile(r"[A-Za-z]\.?,?[ ]{1,2}$", re.ASCII)
 _ZIP_BEHIND_WORD, _ZIP_BEHIND_STATE, _ZIP_BEHIND_STATE_NAME = (
     re.compile(rf"{before}(?P<zip>{_ZIP}){_AFTER_ZIP}", re.ASCII) for before in (_ZIP_WORD, _STATE, _STATE_NAME)
@@ -166,7 +151,7 @@ def zip_code(text: str) -> Iterator[Finding]:
         for match in pattern.finditer(text):
             yield Finding("postal_code", *match.span("zip"), score)
     for match in _ZIP_BEHIND_STATE.finditer(text):
-        if match["state"] in _STATES[int(match["zip"][0])].split():
+        if match["state"] in _AREAS["us_states_by_digit"][int(match["zip"][0])].split():
             city = _CITY_BEFORE.search(text[max(0, match.start() - 5) : match.start()])
             yield Finding("postal_code", *match.span("zip"), 0.85 if city else 0.5)
     for match in _ZIP_PLUS_4.finditer(text):

@@ -9,7 +9,9 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from r2d.files import read_yaml
 from r2d.privacy.findings import Finding, detector
 
 BLANK = "[ \t\u00a0]"
@@ -73,51 +75,7 @@ NOT_A_PERSONS_NAME = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 
-_NOT_NAMES = """
-# Days, months, places in time
-monday tuesday wednesday thursday friday saturday sunday january february march april june july august september
-october november december today tomorrow yesterday spring summer autumn winter easter christmas
-# Small words that begin sentences
-a an the he she it they we i you his her their our my your its this that these those there here who whom which what
-when where why how if in on at as by for from to with without of off and or but not no nor yes so then than also
-after before during while since until because although however therefore both each all any some none other another
-is are was were be been being has have had do does did can could may might must shall should will would hi hello
-thanks thank please sorry ok okay dear hey
-# What follows `patient:` or begins a sentence in a note
-male female man woman boy girl child adult infant baby baseline elderly unknown anonymous none na nil self denied
-denies reports reported states stated says said presents presented presenting complains complaint complaints
-complaining describes admits appears feels looks requests requested calls called calling advised advises advice
-alert awake oriented stable unstable unwell well good bad better worse severe mild moderate acute chronic new old
-currently recently previously history hx pmh allergies allergy medications medication meds vitals vital signs temp
-temperature pulse bp hr rr spo2 pain fever cough age aged sex gender dob mrn id date time phone address name email
-notes note plan assessment impression diagnosis disposition symptoms symptom social family past surgical chief onset
-duration severity location review systems exam examination labs imaging results result summary
-# Headings of papers
-abstract background introduction objective objectives aim aims purpose design setting settings participants method
-methods materials patients subjects intervention interventions measurements main outcome outcomes measures findings
-conclusion conclusions discussion limitations implications interpretation context question rationale
-# People without their names
-patient pt client caller mother father mom mum dad wife husband son daughter sister brother parent parents guardian
-spouse partner friend neighbor neighbour doctor dr mr mrs ms miss prof professor nurse nurses physician physicians
-surgeon surgeons consultant registrar resident intern student staff clinician clinicians provider providers midwife
-practitioner practitioners specialist specialists manager managers assistant assistants aide aides leader leaders
-educator educators coordinator navigator researcher researchers anesthetist anaesthetist paramedic pharmacist team
-led line call triage service services station home homes unit ward department clinic hospital center centre office
-emergency ed er icu gp pcp primary care health healthcare medical medicine surgery cardiology neurology oncology
-radiology pediatrics paediatrics psychiatry urology orthopedics orthopaedics dermatology gynecology gynaecology
-obstetrics pathology anesthesia anaesthesia ethics committee institutional board association society university
-college school institute foundation trust council national international royal american british canadian european
-# Peoples and languages, after `mother` and the like
-african asian hispanic latino latina caucasian white black indian chinese japanese korean french german italian
-spanish english irish scottish welsh russian polish turkish arab arabic jewish muslim christian catholic hindu
-mexican filipino vietnamese somali nigerian pakistani native aboriginal indigenous maori greek dutch swedish danish
-# Instruments, theories and medicine that follow `this is` and the like
-phase grade stage type level group class score scale index test trial study part section table figure case series
-first second third one two three randomized randomised prospective retrospective covid covid-19 hiv aids dna rna mri
-mr ct ecg ekg us usa uk spectroscopy angiography elastography enterography urography cholangiography imaging image
-images scan scans mammography venography neurography who whose seuss strangelove
-"""
-NOT_NAMES = frozenset(" ".join(line for line in _NOT_NAMES.splitlines() if not line.startswith("#")).split())
+NOT_NAMES = frozenset(" ".join(read_yaml(Path(__file__).with_name("not_names.yaml")).values()).split())
 """Words in small letters that stand capitalised where a name could, and are none."""
 
 _LETTER = r"[^\W\d_]"

@@ -28,7 +28,7 @@ from r2d.config.rationales import (
     names_of,
 )
 from r2d.config.validation import PrivacyConfig
-from r2d.data.examples import EXAMPLES_SCHEMA, Example, iterate_examples
+from r2d.data.examples import Example, iterate_examples, with_columns
 from r2d.errors import DataError
 from r2d.privacy.deidentify import deidentify_texts
 from r2d.rationales.parsing import parse
@@ -216,7 +216,7 @@ def ingest(
         rationales.setdefault(str(candidate.example_id), []).append((name, candidate.rationale))
         provenance.append(provenance_row(name, candidate, edited_from))
     return Ingestion(
-        examples=_with_column(examples, "rationales", [rationales.get(example_id, []) for example_id in by_id]),
+        examples=with_columns(examples, rationales=[rationales.get(example_id, []) for example_id in by_id]),
         provenance=pa.Table.from_pylist(provenance, schema=PROVENANCE_SCHEMA),
         rejected=pa.Table.from_pylist(rejected, schema=REJECTED_SCHEMA),
         candidates=candidates,
@@ -324,11 +324,6 @@ def _count(names: Iterable[str]) -> dict[str, int]:
     return dict(Counter(names).most_common())
 
 
-def _with_column(examples: pa.Table, name: str, values: Sequence[Any]) -> pa.Table:
-    field = EXAMPLES_SCHEMA.field(name)
-    return examples.set_column(EXAMPLES_SCHEMA.get_field_index(name), field, pa.array(values, field.type))
-
-
 def select_rationales(examples: pa.Table, selection: Selection, *, seed: int = 42) -> pa.Table:
     """The examples with `rationale` and `rationale_source` set; both stay empty where no selected source has one.
 
@@ -360,7 +355,7 @@ def select_rationales(examples: pa.Table, selection: Selection, *, seed: int = 4
             "Set rationales.stage1_source / stage2_source to one of them, or declare it in data.columns.rationales or "
             "rationales.sources"
         )
-    return _with_column(_with_column(examples, "rationale", rationales), "rationale_source", sources)
+    return with_columns(examples, rationale=rationales, rationale_source=sources)
 
 
 def coverage(examples: pa.Table) -> Coverage:

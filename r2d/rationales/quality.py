@@ -11,8 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -242,10 +240,10 @@ def _singular(word: str) -> str:
 @functools.cache
 def shipped_findings() -> Findings:
     """The lexicon `findings.yaml` of this package, which shows the format."""
-    return load_findings(files("r2d.rationales").joinpath("findings.yaml"))
+    return load_findings(Path(__file__).with_name("findings.yaml"))
 
 
-def load_findings(source: Path | Traversable) -> Findings:
+def load_findings(source: Path) -> Findings:
     """The lexicon of a YAML file.
 
     Raises:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from r2d.data.examples import Example
+from r2d.files import read_yaml
 
 Reason = Literal[
     "malformed_record", "request_failed", "refused", "cancelled",
@@ -16,42 +18,7 @@ Reason = Literal[
 ]  # fmt: skip
 """Why a record became no rationale, in the order in which it is checked."""
 
-PHASES: dict[str, dict[Reason, str]] = {
-    "No usable record": {
-        "malformed_record": "the record does not have the shape of its format",
-        "request_failed": "the request failed, expired or was never answered",
-        "refused": "the model refused to answer",
-        "cancelled": "the annotation was cancelled, discarded or is a draft",
-    },
-    "No example for it": {
-        "no_id": "the record names no example",
-        "unknown_id": "no example has this id",
-        "quarantined": "the validation set its example aside",
-        "repeated_record": "the same record once more",
-    },
-    "No rationale in it": {
-        "empty": "nothing is left once spaces and reasoning are removed",
-        "truncated": "the output ends before an answer, at its token limit",
-        "no_answer": "no answer is stated in a configured style",
-        "not_a_label": "the stated answer is none of the labels",
-        "no_rationale": "there is an answer but no rationale",
-        "bad_json": "the output is not the JSON object that was asked for",
-    },
-    "Failed a check": {
-        "privacy": "identifies a person",
-        "disagrees_with_gold": "the source's own label is another than the gold one",
-        "too_short": "shorter than the configured minimum",
-        "too_long": "longer than the configured maximum",
-        "copies_text": "mostly copied from the text",
-        "repeated": "word for word the rationale of too many different texts",
-        "ungrounded": "names a number or a finding that stands nowhere in the text",
-        "leaks_label": "the gold label stands verbatim in the rationale",
-    },
-    "Another was taken": {
-        "not_chosen": "another rationale of this source was taken for the example",
-        "superseded": "a later, edited form of it was taken",
-    },
-}
+PHASES: dict[str, dict[Reason, str]] = read_yaml(Path(__file__).with_name("reasons.yaml"))
 """Where on its way a record is lost -> each reason in words."""
 
 REASONS: dict[str, str] = {reason: words for reasons in PHASES.values() for reason, words in reasons.items()}
@@ -130,9 +97,11 @@ class Candidate:
     def gold(self) -> str:
         return self.example.label if self.example else ""
 
-    def details_of(self, flag: str) -> str | None:
-        """The details of a flag; empty where it has none, None where the rationale does not have the flag."""
-        details = [detail.strip() for name, _, detail in (full.partition(":") for full in self.flags) if name == flag]
+    def details_of(self, name: str) -> str | None:
+        """The details of the reason it was rejected for, or of a flag it was taken with; None where it has neither."""
+        if not self.accepted:
+            return self.detail if self.reason == name else None
+        details = [detail.strip() for flag, _, detail in (full.partition(":") for full in self.flags) if flag == name]
         return "; ".join(filter(None, details)) if details else None
 
     def failed(self, check: Reason) -> bool:

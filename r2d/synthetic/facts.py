@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from r2d.synthetic.vocabulary import CONDITIONS, FAMILIES, FEVER_VALUES, FINDINGS, VITALS, Condition, Family
+from r2d.synthetic.vocabulary import CONDITIONS, FAMILIES, FINDINGS, VITALS, VOCABULARY, Condition, Family
 
 DISPOSITIONS = ("emergency now", "emergency department", "same day", "within three days", "self care")
 """Every disposition, most urgent first."""
@@ -125,7 +125,7 @@ def facts_of(seed: int, index: int) -> Facts:
     abnormal = random.choice(candidates) if candidates and random.random() < 0.22 else ""
     vitals: list[tuple[str, str]] = []
     for name in names:
-        normal = FEVER_VALUES if name == "temp" and "fever" in asserted else VITALS[name].normal
+        normal = VOCABULARY.fever_values if name == "temp" and "fever" in asserted else VITALS[name].normal
         vitals.append((name, random.choice(VITALS[name].abnormal if name == abnormal else normal)))
 
     # A pregnancy is neither denied where it is evident nor mentioned where it would be absurd.

@@ -11,7 +11,7 @@ from random import Random
 from typing import get_args
 
 from r2d.synthetic.facts import Facts, Reason, ReasonKind
-from r2d.synthetic.vocabulary import CONDITIONS, FAMILIES, FINDINGS, VITALS
+from r2d.synthetic.vocabulary import CONDITIONS, FAMILIES, FINDINGS, VITALS, VOCABULARY
 
 TYPO_SHARE = 0.012
 """Share of the words of a note with a typo."""
@@ -22,58 +22,6 @@ REPEATED_NEGATION_SHARE = 0.3
 """Share of denied lists that repeat their head for each finding (`no fever, no rash`)."""
 LABEL_SHARE = 0.6
 """Share of LLM-style rationales that contain the disposition word for word."""
-
-IRRELEVANT: tuple[str, ...] = (
-    "Pharmacy on file.", "Lives with family.", "Address confirmed.", "Took tylenol with some relief.",
-    "Took ibuprofen, no relief.", "Caller sounds anxious.", "Caller sounds calm.", "Slept poorly last night.",
-    "Slept well.", "No known allergies.", "Vaccines up to date.", "Recently back from a trip.", "Has a dog at home.",
-    "Insurance card updated.", "Has a clinic visit next month.", "Wants advice about diet.",
-    "Call back number confirmed.", "Second call this week.", "Language line used.", "Neighbor can drive.",
-)  # fmt: skip
-"""Sentences that say nothing about danger."""
-IRRELEVANT_OF_ADULTS: tuple[str, ...] = (
-    "Lives alone.", "Works night shifts.", "Non smoker.", "Smokes daily.", "Asks for a work note.",
-    "Partner is at home.", "Uses herbal tea.", "Had a flu shot last fall.", "Drives own car.",
-    "Ate breakfast as usual.",
-)  # fmt: skip
-SINCE = ("since this morning", "since last night", "since noon", "for a few hours", "off and on", "today")
-
-CONSEQUENCES: dict[str, tuple[str, ...]] = {
-    "emergency now": (
-        "an ambulance should be called at once",
-        "this may be life threatening and help cannot wait",
-        "immediate emergency help is needed",
-    ),
-    "emergency department": (
-        "hospital assessment is needed within hours",
-        "a clinic cannot rule out the danger and hospital care is needed",
-        "the patient should go to hospital now",
-    ),
-    "same day": (
-        "a clinician should examine the patient today",
-        "the patient should be seen today",
-        "an urgent visit today is the safe choice",
-    ),
-    "within three days": (
-        "a clinic visit in the next few days is enough",
-        "a visit soon is sensible but not urgent",
-        "the patient can wait a few days for a visit",
-    ),
-    "self care": (
-        "home treatment and watching are enough",
-        "the patient can safely stay at home",
-        "rest and home measures are enough for now",
-    ),
-}
-"""Wording of a disposition's consequence that does not name it."""
-
-SHORT_DISPOSITIONS = {
-    "emergency now": ("911", "ambulance now"),
-    "emergency department": ("ED", "to ED"),
-    "same day": ("seen today", "same day"),
-    "within three days": ("appt 3d", "clinic 72h"),
-    "self care": ("home care", "self care"),
-}
 
 
 def write_note(facts: Facts, random: Random) -> str:
@@ -90,7 +38,8 @@ def write_note(facts: Facts, random: Random) -> str:
     random.shuffle(sentences)
     opening = _opening(facts, random)
     is_adult = facts.age_months >= 12 * 18
-    fillers = random.sample(IRRELEVANT + IRRELEVANT_OF_ADULTS if is_adult else IRRELEVANT, 12)
+    possible = VOCABULARY.irrelevant + (VOCABULARY.irrelevant_of_adults if is_adult else ())
+    fillers = random.sample(possible, 12)
     num_words = len(" ".join([opening, *sentences]).split())
     num_fillers = 1
     while num_words + sum(len(text.split()) for text in fillers[:num_fillers]) < MIN_NOTE_WORDS:
@@ -152,7 +101,7 @@ def _finding_sentences(facts: Facts, random: Random) -> list[str]:
         has, has_not = _listed(asserted[:num_asserted], "and"), _listed(denied[:num_denied], "or")
         asserted, denied = asserted[num_asserted:], denied[num_denied:]
         sentences.append(random.choice((
-            f"No {has_not} but {has} {random.choice(SINCE)}.",
+            f"No {has_not} but {has} {random.choice(VOCABULARY.since)}.",
             f"Denies {has_not} but now has {has}.",
             f"Denies {has_not} but reports {has}.",
             f"Reports {has} but no {has_not}.",
@@ -166,7 +115,7 @@ def _finding_sentences(facts: Facts, random: Random) -> list[str]:
     ):
         cut = random.randint(1, len(findings)) if len(findings) > 2 else len(findings)
         for part in filter(None, (findings[:cut], findings[cut:])):
-            since = f" {random.choice(SINCE)}" if conjunction == "and" and random.random() < 0.3 else ""
+            since = f" {random.choice(VOCABULARY.since)}" if conjunction == "and" and random.random() < 0.3 else ""
             head = random.choice(heads)
             if conjunction == "or" and random.random() < REPEATED_NEGATION_SHARE:
                 sentences.append(f"{head} {f', {head.lower()} '.join(part)}.")
@@ -209,7 +158,7 @@ def write_rationales(facts: Facts, disposition: str, reasons: Sequence[Reason], 
     if not flags and len(pieces) < 2:
         pieces += [f"no {FINDINGS[name].short}" for name in names["denied_red_flag"][:1]]
     short = f"{family} w/ {', '.join(pieces[:3] or ['no red flags'])}"
-    nurse = f"{short} - {random.choice(SHORT_DISPOSITIONS[disposition])}"
+    nurse = f"{short} - {random.choice(VOCABULARY.short_dispositions[disposition])}"
 
     pieces = flags[:1] + raising
     pieces += [f"a stable course over {_duration(facts.duration_hours)}" for _ in names["stable"]]
@@ -234,7 +183,7 @@ def _llm_rationale(
         _listed([FINDINGS[name].surfaces[0] for name in names[kind][:2]], conjunction)
         for kind, conjunction in (("denied_red_flag", "or"), ("benign", "and"))
     )
-    consequence = random.choice(CONSEQUENCES[disposition])
+    consequence = random.choice(VOCABULARY.consequences[disposition])
     if random.random() < LABEL_SHARE:
         consequence = random.choice((
             f"the right level is {disposition}",

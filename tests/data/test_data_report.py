@@ -83,7 +83,7 @@ def page_of(validation: Validation, policy: str = "redact", **values: Any) -> st
 
 
 def usual() -> str:
-    return page_of(validation_of(), source={"file": "calls.csv"}, notes=["A plain note."])
+    return page_of(validation_of(), source={"file": "calls.csv"})
 
 
 def stopped() -> str:
@@ -99,7 +99,7 @@ def stopped() -> str:
         checks=(*checks, Check("language", "error", not_measured="texts are too short")),
         metrics=(replace(METRICS[0], name=EVIL),),
     )
-    return page_of(validation, "off", title=EVIL, source={EVIL: EVIL}, notes=[EVIL], synthetic=True)
+    return page_of(validation, "off", source={EVIL: EVIL}, synthetic=True)
 
 
 def own_labels() -> str:

@@ -122,7 +122,7 @@ def test_hostile_content_stays_text_wherever_it_stands() -> None:
     one.example = two.example = Example(evil, evil, evil, split="train")
     two.edits.append(evil)
     stages = {evil: {"train": {"num_rows": 1, "num_with_rationale": 1, "sources": {evil: 1}}}}
-    page = render({evil: [one, two]}, stages=stages, title=evil, notes=[evil])
+    page = render({evil: [one, two]}, stages=stages)
     assert Page(page).count("img") == 0
     assert "{{ 7*7 }}" in page
 

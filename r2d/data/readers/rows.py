@@ -96,13 +96,13 @@ def json_records(stream: TextIO) -> Iterator[Record]:
             yield Record(line, None, "no JSON (nested too deep or a number too long)")
 
 
-def read_json(file: Path, fix: str, encoding: str = "utf-8") -> Any:
+def read_json(file: Path, fix: str) -> Any:
     """The value of a whole JSON document.
 
     Raises:
         DataError: the file is no text (see `open_text`), or no JSON, with the `fix` in the message.
     """
-    with open_text(file, encoding) as stream:
+    with open_text(file) as stream:
         try:
             return json.load(stream)
         except (ValueError, RecursionError) as error:

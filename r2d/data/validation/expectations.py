@@ -22,49 +22,15 @@ from r2d.config.data import LabelsConfig
 from r2d.config.validation import RowCheck, Severity, ValidationConfig
 from r2d.data.examples import SPLITS
 from r2d.data.validation.measures import RATIONALE_CHARACTERS, DatasetMetric
-from r2d.files import write_text
+from r2d.files import read_yaml, write_text
 from r2d.text import show_name
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
     from great_expectations.expectations.expectation import Expectation
 
-_NEARER = "give the rows one data.columns.group, or quarantine them: the row nearer to training is then taken out"
-_DRIFTED = "find out what changed before training on it"
-CHECKS: dict[str, tuple[str, str]] = {
-    "id_present": ("every row has an id", "give each row its own id, or correct data.columns.id"),
-    "id_unique": ("every id is there once", "give each row its own id, or correct data.columns.id"),
-    "split_known": ("every split is train, validation or test",
-        "correct the rows (val, valid and dev are understood), or remove data.columns.split to have them divided"),
-    "text_length": ("texts have a usual length", "look for cut or joined notes; the limits are in validation"),
-    "rationale_length": ("rationales have a usual length",
-        "look for cut or joined cells; the limits are in validation"),
-    "text_present": ("every text has a word", "fill in or remove these rows, or correct data.columns.text"),
-    "label_declared": ("every label is allowed", "correct the rows, or declare the label in data.labels.names"),
-    "control_characters": ("texts hold no control characters",
-        "export the notes as UTF-8 again; they come from terminals, fonts or failed decoding"),
-    "mojibake": ("texts were decoded with their own encoding",
-        "set data.encoding to that of the file, or export it as UTF-8 again"),
-    "rationale_equals_text": ("no rationale is the text itself", "correct data.columns.rationales"),
-    "exact_duplicate": ("no text stands twice in a split", "remove the repeats; they count twice in training"),
-    "near_duplicate": ("no text is nearly another of its split", "look whether they are copies or edits of one note"),
-    "label_conflict": ("equal texts have equal labels", "decide which label is right; no model can learn both"),
-    "text_across_splits": ("no text stands in two splits", _NEARER),
-    "near_duplicate_across_splits": ("no text is nearly one of another split", _NEARER),
-    "group_across_splits": ("no patient or caller stands in two splits",
-        "give all rows of a group the same split, or remove data.columns.split to have them divided"),
-    "privacy": ("texts and rationales identify nobody",
-        "de-identify the source; or set validation.privacy.policy to redact or quarantine"),
-    "token_limit": ("the token limits cut few texts",
-        "raise model.max_input_tokens or model.max_rationale_tokens, or shorten the notes"),
-    "language": ("the texts are in the declared language", "set validation.language, or look for a wrong column"),
-    "labels_in_every_split": ("every label occurs in every split", "bring more rows of it, or other splits"),
-    "label_balance": ("the splits have the labels of the whole", "let data.split divide the rows, by label"),
-    "rationale_coverage": ("sources cover the rows they should", "deliver the missing rationales, or lower the limit"),
-    "label_drift": ("labels are distributed as in the reference", _DRIFTED),
-    "length_drift": ("text lengths are distributed as in the reference", _DRIFTED),
-}  # fmt: skip
-"""Expectation -> what it asks, and what to do when it is not met."""
+CHECKS: dict[str, dict[str, str]] = read_yaml(Path(__file__).with_name("checks.yaml"))
+"""Expectation -> `title`, what it asks, and `fix`, what to do when it is not met; in the order of reports."""
 
 SHOWN_ROWS = 5
 MAX_LISTED = 50
@@ -102,12 +68,12 @@ class Check:
 
     @property
     def title(self) -> str:
-        return CHECKS[self.name][0]
+        return CHECKS[self.name]["title"]
 
     @property
     def fix(self) -> str:
         """What to do about it."""
-        return f"allowed: {self.allowed}; {CHECKS[self.name][1]}" if self.allowed else CHECKS[self.name][1]
+        return (f"allowed: {self.allowed}; " if self.allowed else "") + CHECKS[self.name]["fix"]
 
     @property
     def outcome(self) -> str:
@@ -294,7 +260,7 @@ def _run_suite(
     suite = gx.ExpectationSuite(name=name)
     for number, (check, expectation) in enumerate(expectations):
         expectation.severity = FailureSeverity(GX_SEVERITIES[severities[check]])
-        expectation.meta = {"check": check, "title": CHECKS[check][0], "number": number}
+        expectation.meta = {"check": check, "title": CHECKS[check]["title"], "number": number}
         suite.add_expectation(expectation)
     result = batch.validate(suite, result_format={"result_format": "COMPLETE", "return_unexpected_index_query": False})
     result.results.sort(key=lambda each: each.expectation_config.meta["number"])

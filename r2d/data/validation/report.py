@@ -28,10 +28,8 @@ def render_data_report(
     validation: Validation,
     *,
     privacy: PrivacyConfig,
-    title: str = "Data report",
     source: Mapping[str, object] | None = None,
     synthetic: bool = False,
-    notes: Sequence[str] = (),
 ) -> str:
     """The page as HTML text. It holds counts, metrics, labels, and places and ids of rows; no text and no rationale.
 
@@ -65,7 +63,7 @@ def render_data_report(
     return render(
         "r2d.data.validation",
         "report.html.j2",
-        title=title,
+        title="Data report",
         validation=validation,
         stopped=stopped,
         groups=groups,
@@ -78,13 +76,12 @@ def render_data_report(
         label_totals=[sum(rows) for rows in zip(*(rows for _, rows, _ in label_rows), strict=True)],
         reasons=Counter(reason for row in validation.quarantined["reasons"].to_pylist() for reason in row),
         quarantined=validation.quarantined.select(["id", "place", "reasons"]).slice(0, SHOWN_QUARANTINED).to_pylist(),
-        titles={name: title for name, (title, _) in CHECKS.items()},
+        titles={name: check["title"] for name, check in CHECKS.items()},
         privacy=privacy,
         num_findings=num_findings,
         num_rows_with_findings=num_rows,
         source=source or {},
         synthetic=synthetic,
-        notes=notes,
         label_shares=label_shares_plot(validation) if validation.profile["labels"] else None,
         text_lengths=text_lengths_plot(validation),
     )
