@@ -72,9 +72,22 @@ class Vocabulary(Section):
     families: tuple[Family, ...]
     irrelevant: tuple[str, ...]
     irrelevant_of_adults: tuple[str, ...]
-    consequences: dict[str, tuple[str, ...]]
-    short_dispositions: dict[str, tuple[str, ...]]
+    # Templates of notes; all of a kind are equally frequent.
+    vitals_heads: tuple[str, ...]
+    durations: tuple[str, ...]
+    courses: dict[str, tuple[str, ...]]
+    openings_of_children: tuple[str, ...]
+    openings_of_adults: tuple[str, ...]
+    asserting_heads: tuple[str, ...]
+    denying_heads: tuple[str, ...]
+    contrasts: tuple[str, ...]
     since: tuple[str, ...]
+    # Templates of rationales.
+    consequences: dict[str, tuple[str, ...]]
+    named_consequences: tuple[str, ...]
+    short_dispositions: dict[str, tuple[str, ...]]
+    rationales_for_more: tuple[str, ...]
+    rationales_for_less: tuple[str, ...]
 
 
 VOCABULARY = parse_section(Vocabulary, read_yaml(Path(__file__).with_name("vocabulary.yaml")))

@@ -29,7 +29,7 @@ def write_note(facts: Facts, random: Random) -> str:
     sentences = _finding_sentences(facts, random)
     if facts.vitals:
         readings = ", ".join(f"{name} {value}" for name, value in facts.vitals)
-        sentences.append(f"{random.choice(('Vitals:', 'VS', 'Home vitals', 'Readings:'))} {readings}.")
+        sentences.append(f"{random.choice(VOCABULARY.vitals_heads)} {readings}.")
     history = [random.choice(CONDITIONS[name].present) for name in facts.conditions]
     history += [random.choice(CONDITIONS[name].absent) for name in facts.denied_conditions]
     random.shuffle(history)
@@ -55,34 +55,20 @@ def _opening(facts: Facts, random: Random) -> str:
     names = FAMILIES[facts.family].names
     family = names[0] if random.random() < 0.8 else random.choice(names[1:])
     duration = _duration(facts.duration_hours, short=random.random() < 0.4)
-    course = {
-        "sudden": ("sudden onset", "came on suddenly", "abrupt onset"),
-        "gradual": ("gradual onset", "came on slowly", "started slowly"),
-        "worse": ("getting worse", "worse now", "slowly worsening"),
-        "unchanged": ("unchanged", "stable, no change", "stays the same"),
-    }[facts.course]
-    when = random.choice((f"for {duration}, {{}}", f"x {duration}, {{}}", f"({{}}, {duration})", f"{duration}, {{}}"))
-    text = f"{family} {when.format(random.choice(course))}"
+    when = random.choice(VOCABULARY.durations)
+    when = when.format(duration=duration, course=random.choice(VOCABULARY.courses[facts.course]))
+    text = f"{family} {when}"
     if facts.age_months < 24:
         age = f"{facts.age_months} mo"
     else:
         age = f"{facts.age_months // 12} {random.choice(('y/o', 'yo', 'year old'))}"
+    values = {"age": age, "text": text, "Text": _capitalised(text)}
     if facts.age_months < 12 * 13:
-        child = {"F": ("girl", "daughter"), "M": ("boy", "son")}[facts.sex]
-        return random.choice((
-            f"Parent calling about {age} {child[0]}, {text}.",
-            f"{age} {child[0]}, {text}.",
-            f"Mom calls re {age} {child[1]}: {text}.",
-            f"{_capitalised(text)}, {age} {child[0]}.",
-        ))  # fmt: skip
+        child, kin = {"F": ("girl", "daughter"), "M": ("boy", "son")}[facts.sex]
+        return random.choice(VOCABULARY.openings_of_children).format(child=child, kin=kin, **values)
     adult = {"F": ("F", "female", "woman"), "M": ("M", "male", "man")}[facts.sex]
-    return random.choice((
-        f"{age} {random.choice(adult)} c/o {text}.",
-        f"{age} {random.choice(adult)} with {text}.",
-        f"Pt is {age} {random.choice(adult)} calling about {text}.",
-        f"Caller, {age} {random.choice(adult)}, reports {text}.",
-        f"{_capitalised(text)} in {age} {random.choice(adult)}.",
-    ))  # fmt: skip
+    openings = VOCABULARY.openings_of_adults
+    return random.choice([opening.format(adult=random.choice(adult), **values) for opening in openings])
 
 
 def _finding_sentences(facts: Facts, random: Random) -> list[str]:
@@ -100,18 +86,11 @@ def _finding_sentences(facts: Facts, random: Random) -> list[str]:
         num_denied = random.randint(1, min(3, len(denied)))
         has, has_not = _listed(asserted[:num_asserted], "and"), _listed(denied[:num_denied], "or")
         asserted, denied = asserted[num_asserted:], denied[num_denied:]
-        sentences.append(random.choice((
-            f"No {has_not} but {has} {random.choice(VOCABULARY.since)}.",
-            f"Denies {has_not} but now has {has}.",
-            f"Denies {has_not} but reports {has}.",
-            f"Reports {has} but no {has_not}.",
-            f"C/o {has} without {has_not}.",
-            f"Reports {has}, denies {has_not}.",
-            f"Neg for {has_not} but c/o {has}.",
-        )))  # fmt: skip
+        since = random.choice(VOCABULARY.since)
+        sentences.append(random.choice(VOCABULARY.contrasts).format(has=has, has_not=has_not, since=since))
     for findings, heads, conjunction in (
-        (asserted, ("Reports", "C/o", "Now has", "With"), "and"),
-        (denied, ("Denies", "No", "Without", "Neg for"), "or"),
+        (asserted, VOCABULARY.asserting_heads, "and"),
+        (denied, VOCABULARY.denying_heads, "or"),
     ):
         cut = random.randint(1, len(findings)) if len(findings) > 2 else len(findings)
         for part in filter(None, (findings[:cut], findings[cut:])):
@@ -185,32 +164,20 @@ def _llm_rationale(
     )
     consequence = random.choice(VOCABULARY.consequences[disposition])
     if random.random() < LABEL_SHARE:
-        consequence = random.choice((
-            f"the right level is {disposition}",
-            f"{disposition} is the safe disposition",
-            f"the disposition is {disposition}",
-            f"the findings support the level {disposition}",
-        ))  # fmt: skip
+        consequence = random.choice(VOCABULARY.named_consequences).format(disposition)
     further = []
     if raising:
         concern = "a red flag" if names["red_flag"] else "a reason for more caution"
-        text = random.choice((
-            f"{family} together with {raising} is {concern}, so {consequence}.",
-            f"in a patient with {family}, {raising} means {concern}; {consequence}.",
-            f"because {raising} accompanies {family}, there is {concern} and {consequence}.",
-            f"the combination of {family} and {raising} is {concern}, therefore {consequence}.",
-        ))  # fmt: skip
+        values = {"family": family, "raising": raising, "concern": concern, "consequence": consequence}
+        text = random.choice(VOCABULARY.rationales_for_more).format(**values)
         if denied and not names["red_flag"]:
             further.append(f"There is no {denied}, which keeps it from going higher.")
     else:
         absent = f"without {denied}" if denied else "without a warning sign"
         if names["stable"]:
             absent += f" and unchanged for {_duration(facts.duration_hours)}"
-        text = random.choice((
-            f"{family} {absent} shows no red flag, so {consequence}.",
-            f"the patient has {family} {absent}; no red flag is present and {consequence}.",
-            f"since this is {family} {absent}, no red flag is found and {consequence}.",
-        ))  # fmt: skip
+        values = {"family": family, "absent": absent, "consequence": consequence}
+        text = random.choice(VOCABULARY.rationales_for_less).format(**values)
     if benign:
         verb = "fits" if len(names["benign"]) == 1 else "fit"
         further.append(f"The {benign} {verb} {family} and would not change this.")
