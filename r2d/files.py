@@ -16,8 +16,7 @@ from r2d.errors import ConfigError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PARTIAL = ".partial"
-"""Ends the name of a file or folder that is being written."""
+PARTIAL = ".partial"  # ends the name of a file or folder that is being written
 
 
 @contextmanager

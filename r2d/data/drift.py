@@ -13,8 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.special import rel_entr  # type: ignore[import-untyped]
 
-MIN_SHARE = 1e-4
-"""An empty bucket counts as this share: one that fills up then weighs much, and not infinitely."""
+MIN_SHARE = 1e-4  # an empty bucket counts as this share: one that fills up then weighs much, and not infinitely
 
 
 class LengthProfile(TypedDict):

@@ -21,19 +21,15 @@ Rows = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 Texts: TypeAlias = pa.Array | pa.ChunkedArray
 
-NUM_SLOTS = 128
-"""Most slots of a MinHash signature; a whole number of bands is used."""
-MIN_RECALL = 0.995
-"""Probability with which a pair exactly at the wanted similarity must meet in a band of the LSH."""
+NUM_SLOTS = 128  # most slots of a MinHash signature; a whole number of bands is used
+MIN_RECALL = 0.995  # probability with which a pair exactly at the wanted similarity must meet in a band of the LSH
 WINDOW = 4
 """Rows of one bucket are compared with its first row and this many before them: all pairs of a bucket of `WINDOW + 2`,
 and a linear, never a quadratic, number in the bucket of a template that thousands of rows share."""
-SLICE_ROWS = 20_000
-"""Rows, or pairs, processed at a time: bounds the memory."""
+SLICE_ROWS = 20_000  # rows, or pairs, processed at a time: bounds the memory
 SEED = 42
 
-_NO_WORD = np.uint64(0)
-"""Hash in place of the words that a text of one or two does not have."""
+_NO_WORD = np.uint64(0)  # hash in place of the words that a text of one or two does not have
 _OTHER_SPACE = r"\t-\r\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
 _UNTIDY = rf"^ | $|  |[{_OTHER_SPACE}]"
 _PUNCTUATION = ".,;:!?()[]{}<>\"'`*_-–—‘’“”…/|"

@@ -24,8 +24,7 @@ from r2d.text import normalise_label
 SPLIT_NAMES = {name: name for name in SPLITS} | dict.fromkeys(("val", "valid", "dev"), "validation")
 LABELLED_FORMATS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 """Ending of a labelled file -> its format."""
-REFERENCE_SOURCE = "reference"
-"""Rationale source of the column `rationale` of a labelled file."""
+REFERENCE_SOURCE = "reference"  # rationale source of the column `rationale` of a labelled file
 
 
 def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:

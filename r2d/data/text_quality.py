@@ -34,14 +34,12 @@ _MAY_BE_MOJIBAKE = r"[^\x00-\x7f]{2}|[\x{80}-\x{9f}ÂÃØÙŒœΒΓΞΟВГРС]
 
 MIN_CONFIDENCE = 0.8
 """Probability of a language, as `py3langid` calibrates it, below which the language of a text is not determined."""
-MIN_LETTERS = 15
-"""With fewer letters, the language of a text is not determined."""
+MIN_LETTERS = 15  # with fewer letters, the language of a text is not determined
 MAX_ROWS = 2_000
 """Rows whose language is determined: enough for its share to within 0.5 percent points (one standard error)."""
 MAX_CHARACTERS = 300
 """Characters of a text that are read, from its beginning: time grows with them, certainty hardly does."""
-NO_LANGUAGE = "zxx"
-"""The model's name for numbers, markup and codes."""
+NO_LANGUAGE = "zxx"  # the model's name for numbers, markup and codes
 
 
 def num_control_characters(texts: Texts) -> NDArray[np.int64]:

@@ -46,8 +46,7 @@ class Tokens:
 class Answer:
     """One line of an answers file: an answer, a refusal, or that the retries ran out."""
 
-    offset: int
-    """Byte of the file where the line begins."""
+    offset: int  # byte of the file where the line begins
     num_bytes: int
     values: dict[str, Any]
 

@@ -22,8 +22,7 @@ from r2d.llm.requests import Body
 
 logger = logging.getLogger(__name__)
 
-TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
-"""Statuses that are retried, as is every 5xx."""
+TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})  # statuses that are retried, as is every 5xx
 MAX_RETRY_AFTER_SECONDS = 120.0
 MIN_SECRET_CHARACTERS = 8
 """A shorter key, such as `EMPTY`, is a placeholder; striking it out would change words of the answers."""

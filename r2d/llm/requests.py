@@ -19,8 +19,7 @@ Body: TypeAlias = dict[str, Any]
 class Request:
     """One chat completion. The repr does not show the body."""
 
-    custom_id: str
-    """Names the request within its list, such as the id of the example."""
+    custom_id: str  # names the request within its list, such as the id of the example
     body: Body
 
 
@@ -28,8 +27,7 @@ class RequestList(ABC):
     """The requests of a run. Each is made when it is needed; none is kept."""
 
     source: EndpointConfig
-    prompt_hash: str
-    """Hash of the file that words the questions."""
+    prompt_hash: str  # hash of the file that words the questions
 
     @abstractmethod
     def __len__(self) -> int: ...

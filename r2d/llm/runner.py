@@ -30,10 +30,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 """The pause before a retry is drawn from 0 to a bound that doubles from the first to the longest."""
 DRAIN_SECONDS = 20.0
 """How long requests in flight are waited for on a signal; below the 30 seconds that Kubernetes grants a pod."""
-SECONDS_BETWEEN_LINES = 5.0
-"""Of the progress in the log."""
-ACCOUNT_STATUSES = frozenset({401, 402, 407})
-"""They say nothing about the request: every other one would fail alike."""
+SECONDS_BETWEEN_LINES = 5.0  # of the progress in the log
+ACCOUNT_STATUSES = frozenset({401, 402, 407})  # they say nothing about the request: every other one would fail alike
 ADDRESS_STATUSES = frozenset({403, 404, 405})
 """So do these before the first answer; later they are taken to be about the request, such as a moderation's 403."""
 
@@ -55,16 +53,12 @@ class RunCounts:
     """How far a run of requests has come."""
 
     total: int
-    num_reused: int = 0
-    """Settled by earlier runs: not asked again."""
-    num_answered: int = 0
-    """With an answer, of this run or an earlier one."""
+    num_reused: int = 0  # settled by earlier runs: not asked again
+    num_answered: int = 0  # with an answer, of this run or an earlier one
     num_failed: int = 0
     """Refused by the endpoint for what they say (4xx), in this run or an earlier one: not asked again."""
-    num_gave_up: int = 0
-    """Out of retries in this run: the next run asks them again."""
-    num_sent: int = 0
-    """Of this run, retries included."""
+    num_gave_up: int = 0  # out of retries in this run: the next run asks them again
+    num_sent: int = 0  # of this run, retries included
     num_retries: int = 0
 
     @property

@@ -31,10 +31,8 @@ _DETECTORS: dict[Recogniser, tuple[Detector, ...]] = {
 }
 _PLACEHOLDER = re.compile(r"\[([A-Z_]+)_(\d+)\]")
 _EXTENSION = re.compile(r"(?:ext|x|#|;).*$", re.IGNORECASE | re.DOTALL)
-_PHONE_DIGITS = 9
-"""Last digits by which telephone numbers are compared: country code and trunk prefix do not count."""
-_MIN_REPEAT_CHARACTERS = 3
-"""Shorter values, such as initials, are not searched for again: they occur everywhere."""
+_PHONE_DIGITS = 9  # last digits by which telephone numbers are compared: country code and trunk prefix do not count
+_MIN_REPEAT_CHARACTERS = 3  # shorter values, such as initials, are not searched for again: they occur everywhere
 
 
 class DeidentifiedText(NamedTuple):

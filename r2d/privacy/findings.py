@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 from r2d.config.validation import Recogniser
 
-GAP = "[ \\-\u00a0\u2010-\u2013]"
-"""Character between groups of digits: blank, no-break blank, hyphen, dash."""
+GAP = "[ \\-\u00a0\u2010-\u2013]"  # character between groups of digits: blank, no-break blank, hyphen, dash
 
-REACH_BEFORE, REACH_AFTER = 45, 25
-"""Characters before and after a number in which an announcing word counts."""
+REACH_BEFORE, REACH_AFTER = 45, 25  # characters before and after a number in which an announcing word counts
 
 
 @dataclass(frozen=True, slots=True)

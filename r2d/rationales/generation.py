@@ -28,8 +28,7 @@ PARTS = ("system", "user")
 VARIABLES = ("text", "label", "labels", "examples")
 """What a template may use: the note, its gold label, all labels, and solved examples (each text, label, rationale)."""
 BATCH_MAX_REQUESTS = 50_000
-BATCH_MAX_BYTES = 200_000_000
-"""What OpenAI takes in one batch input file; vLLM's run-batch has no limit."""
+BATCH_MAX_BYTES = 200_000_000  # what OpenAI takes in one batch input file; vLLM's run-batch has no limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +36,10 @@ class Prompt:
     """The two Jinja templates of a prompt file."""
 
     path: Path
-    hash: str
-    """SHA-256 of the file's bytes, in hexadecimal."""
+    hash: str  # SHA-256 of the file's bytes, in hexadecimal
     variables: frozenset[str]
     """Which of `VARIABLES` the templates use; with `label` among them, the model is told the gold label."""
-    templates: Mapping[str, Any]
-    """Part -> Jinja template."""
+    templates: Mapping[str, Any]  # part -> Jinja template
 
     def messages(
         self, row: str, *, text: str, label: str, labels: Sequence[str], examples: Sequence[Mapping[str, str]]

@@ -46,12 +46,10 @@ class SplitCoverage(TypedDict):
 
     num_rows: int
     num_with_rationale: int
-    sources: dict[str, int]
-    """Source -> rows that have its rationale."""
+    sources: dict[str, int]  # source -> rows that have its rationale
 
 
-Coverage: TypeAlias = dict[str, SplitCoverage]
-"""Split -> its coverage."""
+Coverage: TypeAlias = dict[str, SplitCoverage]  # split -> its coverage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,23 +59,16 @@ class SourceCounts:
     num_records: int
     num_taken: int
     num_rejected: int
-    rejected: Mapping[str, int]
-    """Reason -> records; these three most first."""
-    flagged: Mapping[str, int]
-    """Flag without its detail -> rationales taken."""
-    edits: Mapping[str, int]
-    """What was done to a text -> rationales taken."""
-    splits: Mapping[str, int]
-    """Split -> rationales taken."""
+    rejected: Mapping[str, int]  # reason -> records; these three most first
+    flagged: Mapping[str, int]  # flag without its detail -> rationales taken
+    edits: Mapping[str, int]  # what was done to a text -> rationales taken
+    splits: Mapping[str, int]  # split -> rationales taken
     num_stated_labels: int
     """Rationales read whose source states a label; `num_disagreeing` of them state another than the gold one."""
     num_disagreeing: int
-    num_leaking: int
-    """Rationales read that name the gold label."""
-    num_read: int
-    """Rationales read, before any was dropped by a check."""
-    characters: Mapping[str, int]
-    """`p5`, `p50`, `p95` of the lengths of those taken; empty without one."""
+    num_leaking: int  # rationales read that name the gold label
+    num_read: int  # rationales read, before any was dropped by a check
+    characters: Mapping[str, int]  # `p5`, `p50`, `p95` of the lengths of those taken; empty without one
 
     @classmethod
     def of(cls, candidates: Sequence[Candidate]) -> SourceCounts:
@@ -109,20 +100,16 @@ class SelectedRationales:
     stage2: pa.Table
     provenance: pa.Table
     """Table of `PROVENANCE_SCHEMA` and `stages`: the stages that train or evaluate on the rationale."""
-    coverage: dict[str, Coverage]
-    """Of each stage."""
+    coverage: dict[str, Coverage]  # of each stage
 
 
 @dataclass(frozen=True)
 class Ingestion:
     """The rationales of all sources."""
 
-    examples: pa.Table
-    """The examples; `rationales` holds what was taken from each source."""
-    provenance: pa.Table
-    """Table of `PROVENANCE_SCHEMA`."""
-    rejected: pa.Table
-    """Table of `REJECTED_SCHEMA`."""
+    examples: pa.Table  # the examples; `rationales` holds what was taken from each source
+    provenance: pa.Table  # table of `PROVENANCE_SCHEMA`
+    rejected: pa.Table  # table of `REJECTED_SCHEMA`
     candidates: dict[str, list[Candidate]]
     """Source, in order of precedence -> every record, with the results of parsing and of the checks."""
 

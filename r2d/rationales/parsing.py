@@ -22,14 +22,11 @@ JsonObject: TypeAlias = dict[str, Any]
 
 LONGEST_TEXT = 100_000
 """Characters that are read, reasoning not counted: no answer is as long, and a user's pattern may be slow."""
-MOST_MATCHES = 50
-"""Matches of one pattern that are tried."""
-LONGEST_STATED = 1_000
-"""Characters of a stated answer in which the label is looked for."""
+MOST_MATCHES = 50  # matches of one pattern that are tried
+LONGEST_STATED = 1_000  # characters of a stated answer in which the label is looked for
 SIMILAR = 0.8
 """Likeness of a misspelt label to the option of its letter (`field` to `feild` is 0.8), from which it is that one."""
-MOST_OBJECTS = 20
-"""Opening braces that are tried; each may cost a pass over the text."""
+MOST_OBJECTS = 20  # opening braces that are tried; each may cost a pass over the text
 
 _FENCE = re.compile(r"```[\w-]{0,20}[ \t]{0,5}\n(?P<inside>.*?)(?:\n```\s*|\Z)", re.DOTALL)
 _SENTENCE = re.compile(r"[.!?。！？][\"'”’)\]*_]{0,4}\s+|\n")
@@ -52,14 +49,10 @@ class Parsed:
     """What the text of one record states."""
 
     rationale: str = ""
-    label: str | None = None
-    """One of the allowed labels; None where none is stated."""
-    parser: str = ""
-    """Which pattern or structure matched: `answer_patterns[0]`, `json`, `as written`."""
-    edits: tuple[str, ...] = ()
-    """What was done to the text: `reasoning removed`, `run-on cut`, `repaired label`."""
-    reason: Reason | None = None
-    """Why the text gives no rationale."""
+    label: str | None = None  # one of the allowed labels; None where none is stated
+    parser: str = ""  # which pattern or structure matched: `answer_patterns[0]`, `json`, `as written`
+    edits: tuple[str, ...] = ()  # what was done to the text: `reasoning removed`, `run-on cut`, `repaired label`
+    reason: Reason | None = None  # why the text gives no rationale
     detail: str = ""
 
 
@@ -68,8 +61,7 @@ class _Text:
     """The part of a text that is searched."""
 
     text: str
-    stopped: bool
-    """Whether it ends where the token limit cut it."""
+    stopped: bool  # whether it ends where the token limit cut it
     edits: tuple[str, ...]
 
     def rejected(self, reason: Reason, parser: str = "", detail: str = "") -> Parsed:
@@ -270,12 +262,9 @@ class StatedLabel:
 
     label: str | None = None
     end: int = 0
-    repaired: bool = False
-    """It was not written as the option is."""
-    whole: bool = False
-    """It is written in full and no other option begins with it: the text does not end within one."""
-    detail: str = ""
-    """Why there is none; never text of the answer."""
+    repaired: bool = False  # it was not written as the option is
+    whole: bool = False  # it is written in full and no other option begins with it: the text does not end within one
+    detail: str = ""  # why there is none; never text of the answer
 
 
 def find_label(stated: str, options: Sequence[str]) -> StatedLabel:

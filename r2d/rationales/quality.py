@@ -129,18 +129,15 @@ class Findings:
     """The lexicon of findings, ready for matching."""
 
     names: Index
-    evidence: Index
-    """As `names`, and what else in a note shows a finding."""
+    evidence: Index  # as `names`, and what else in a note shows a finding
 
 
 @dataclass(frozen=True, slots=True)
 class Ungrounded:
     """What a rationale holds and its note does not, each once, in the order of the rationale."""
 
-    numbers: tuple[str, ...]
-    """Without thousands separators and needless zeros."""
-    findings: tuple[str, ...]
-    """First forms of the lexicon, never the words of the rationale."""
+    numbers: tuple[str, ...]  # without thousands separators and needless zeros
+    findings: tuple[str, ...]  # first forms of the lexicon, never the words of the rationale
 
 
 def ungrounded(rationale: str, text: str, findings: Findings) -> Ungrounded:

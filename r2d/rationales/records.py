@@ -30,35 +30,23 @@ class Record:
     """One LLM output, annotation or written rationale, as its file holds it."""
 
     source: str
-    file: str
-    """Name of the file, without its folder."""
-    row: int
-    """Counted from 1: line of JSON Lines or of a CSV, place in a JSON list."""
+    file: str  # name of the file, without its folder
+    row: int  # counted from 1: line of JSON Lines or of a CSV, place in a JSON list
     record_id: str = ""
     """Its own id, to which an edit can point: request, annotation or rationale id; empty where it has none."""
     example_id: str | None = None
     """The example it says it belongs to; None where it is joined by order, or says nothing."""
-    order: int | None = None
-    """Place among the outputs of its source, from 0, where it is joined by order."""
-    content: str | None = None
-    """Text of an LLM, still to be parsed."""
-    rationale: str | None = None
-    """A rationale that needs no parsing: written by a person, or in a separate field."""
-    label: str | None = None
-    """The label stated beside `rationale`."""
-    author: str | None = None
-    """Model, or annotator's number or pseudonym."""
+    order: int | None = None  # place among the outputs of its source, from 0, where it is joined by order
+    content: str | None = None  # text of an LLM, still to be parsed
+    rationale: str | None = None  # a rationale that needs no parsing: written by a person, or in a separate field
+    label: str | None = None  # the label stated beside `rationale`
+    author: str | None = None  # model, or annotator's number or pseudonym
     prompt_hash: str | None = None
-    created_at: str | None = None
-    """ISO 8601, as far as the file says."""
-    stopped_at_limit: bool = False
-    """Whether the model was cut off by its token limit."""
-    edits: str | None = None
-    """`record_id` of the rationale that this one is the edited form of."""
-    reason: Reason | None = None
-    """Why it is unusable, where the file itself says so."""
-    detail: str = ""
-    """A status or error code, or what the shape lacks; never text of the record."""
+    created_at: str | None = None  # ISO 8601, as far as the file says
+    stopped_at_limit: bool = False  # whether the model was cut off by its token limit
+    edits: str | None = None  # `record_id` of the rationale that this one is the edited form of
+    reason: Reason | None = None  # why it is unusable, where the file itself says so
+    detail: str = ""  # a status or error code, or what the shape lacks; never text of the record
 
 
 @dataclass(slots=True)
@@ -66,23 +54,19 @@ class Candidate:
     """One record, its example, and the results of parsing and of the checks."""
 
     record: Record
-    example_id: str | None = None
-    """As the record says, or as its order says."""
+    example_id: str | None = None  # as the record says, or as its order says
     example: Example | None = None
     rationale: str = ""
     label: str | None = None
     """The source's own label, as declared; None where it states none, or one that is not allowed."""
-    stated_label: bool = False
-    """Whether the source states a label, allowed or not."""
+    stated_label: bool = False  # whether the source states a label, allowed or not
     parser: str = ""
     edits: list[str] = field(default_factory=list)
     checks_passed: list[str] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    """Checks that it did not pass, whatever the policy made of them."""
+    faults: list[str] = field(default_factory=list)  # checks that it did not pass, whatever the policy made of them
     flags: list[str] = field(default_factory=list)
     """Faults that the policy flags, each with a detail behind a colon, if there is one."""
-    reason: Reason | None = None
-    """Why it was rejected; None where its rationale is taken."""
+    reason: Reason | None = None  # why it was rejected; None where its rationale is taken
     detail: str = ""
 
     @property

@@ -14,11 +14,9 @@ from r2d.rationales.ingest import Coverage, Ingestion
 from r2d.rationales.records import PHASES, REASONS, Candidate
 from r2d.reports.templates import render
 
-MAX_EXAMPLES = 10
-"""Of each source and reason."""
+MAX_EXAMPLES = 10  # of each source and reason
 SHOWN_CHARACTERS = 600
-SHOWN_END = 180
-"""Of a text that is cut, how much of its end is shown: there an answer stands, or is missing."""
+SHOWN_END = 180  # of a text that is cut, how much of its end is shown: there an answer stands, or is missing
 STAGES = {
     "stage1": "Stage 1: the label and the rationale, apart",
     "stage2": "Stage 2: the label, then the rationale for it; also evaluated against",
@@ -29,11 +27,9 @@ class Quote(NamedTuple):
     """A record as it is shown."""
 
     candidate: Candidate
-    stated: str
-    """The source's own label; as it was written, where it is none of the allowed ones."""
+    stated: str  # the source's own label; as it was written, where it is none of the allowed ones
     detail: str
-    text: str
-    """The rationale, or the whole record where it holds none."""
+    text: str  # the rationale, or the whole record where it holds none
 
 
 def render_ingestion_report(

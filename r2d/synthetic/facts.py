@@ -16,10 +16,8 @@ from r2d.synthetic.vocabulary import CONDITIONS, FAMILIES, FINDINGS, VITALS, VOC
 
 DISPOSITIONS = ("emergency now", "emergency department", "same day", "within three days", "self care")
 """Every disposition, most urgent first."""
-EMERGENCY_DEPARTMENT = 3
-"""Its urgency, counted upwards from self care (0)."""
-LONG_DAYS = 14
-"""From this duration on, an unchanged course lowers the urgency."""
+EMERGENCY_DEPARTMENT = 3  # its urgency, counted upwards from self care (0)
+LONG_DAYS = 14  # from this duration on, an unchanged course lowers the urgency
 CALLS_PER_BLOCK = 10
 """Calls are assigned to callers within blocks of consecutive calls, so that a call depends on no call outside."""
 RED_FLAG_SHARES = (0.4, 0.45, 0.48, 0.5)

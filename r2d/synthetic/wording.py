@@ -13,15 +13,11 @@ from typing import get_args
 from r2d.synthetic.facts import Facts, Reason, ReasonKind
 from r2d.synthetic.vocabulary import CONDITIONS, FAMILIES, FINDINGS, VITALS, VOCABULARY
 
-TYPO_SHARE = 0.012
-"""Share of the words of a note with a typo."""
+TYPO_SHARE = 0.012  # share of the words of a note with a typo
 MIN_NOTE_WORDS = 24
-MIN_RATIONALE_WORDS = 12
-"""Of an LLM's rationale."""
-REPEATED_NEGATION_SHARE = 0.3
-"""Share of denied lists that repeat their head for each finding (`no fever, no rash`)."""
-LABEL_SHARE = 0.6
-"""Share of LLM-style rationales that contain the disposition word for word."""
+MIN_RATIONALE_WORDS = 12  # of an LLM's rationale
+REPEATED_NEGATION_SHARE = 0.3  # share of denied lists that repeat their head for each finding (`no fever, no rash`)
+LABEL_SHARE = 0.6  # share of LLM-style rationales that contain the disposition word for word
 
 
 def write_note(facts: Facts, random: Random) -> str:

@@ -19,8 +19,7 @@ from r2d.errors import DataError
 from r2d.synthetic.calls import generate_calls
 from r2d.text import first_of
 
-PUBMEDQA_PREFIX = "pubmedqa-"
-"""Stands before the PubMed id in the ids of examples."""
+PUBMEDQA_PREFIX = "pubmedqa-"  # stands before the PubMed id in the ids of examples
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,7 @@ CHECKS: dict[str, dict[str, str]] = read_yaml(Path(__file__).with_name("checks.y
 """Expectation -> `title`, what it asks, and `fix`, what to do when it is not met; in the order of reports."""
 
 SHOWN_ROWS = 5
-MAX_LISTED = 50
-"""Allowed names in a message; further ones are counted."""
+MAX_LISTED = 50  # allowed names in a message; further ones are counted
 ROW_CHECKS = {*get_args(RowCheck), "privacy"}
 GX_SEVERITIES = {"error": "critical", "quarantine": "warning", "warn": "info"}
 KEPT_RESULTS = (

@@ -29,8 +29,7 @@ from r2d.text import show_name
 
 TOKEN_SAMPLE = 2_000
 """Rows whose tokens are counted: the share that a limit would cut is then known to about two points."""
-RATIONALE_CHARACTERS = "rationale_characters."
-"""Begins the column with the rationale lengths of a source."""
+RATIONALE_CHARACTERS = "rationale_characters."  # begins the column with the rationale lengths of a source
 
 CountTokens = Callable[[pa.Table], Sequence[TokenCounts]]
 """Counts the tokens of a sample of examples, as `r2d.modeling.load.count_tokens` does for a model."""

@@ -27,8 +27,7 @@ OUTCOME_COLOURS = {
     "not measured": plots.QUIET,
     "ok": plots.GREEN,
 }
-MAX_LABELS = 12
-"""Of more labels, the most frequent are drawn."""
+MAX_LABELS = 12  # of more labels, the most frequent are drawn
 LONGEST_SHARE = 0.995
 """Texts beyond this quantile of the lengths share the last bar, so that one joined note does not squeeze the others."""
 NUM_BINS = 24

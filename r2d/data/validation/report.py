@@ -15,8 +15,7 @@ from r2d.reports.formatting import plural
 from r2d.reports.templates import render
 
 SHOWN_QUARANTINED = 20
-MAX_LABELS = 40
-"""Labels with a row of their own in the table; further ones share a row."""
+MAX_LABELS = 40  # labels with a row of their own in the table; further ones share a row
 NO_SPLIT = "no known split"
 UNDECLARED = "(not declared)"
 

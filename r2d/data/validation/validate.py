@@ -26,14 +26,12 @@ class Validation:
 
     examples: pa.Table  # table of `EXAMPLES_SCHEMA`, identifying text replaced where the policy is `redact`
     quarantined: pa.Table  # table of `QUARANTINE_SCHEMA`
-    findings: pa.Table
-    """Identifying text, as a table of `r2d.data.deidentify.FINDINGS_SCHEMA`; it holds no text."""
+    findings: pa.Table  # identifying text, as a table of `r2d.data.deidentify.FINDINGS_SCHEMA`; it holds no text
     checks: tuple[Check, ...]
     metrics: tuple[DatasetMetric, ...]
     profile: Profile
     num_redacted: int  # rows in which something was replaced
-    suites: tuple[CheckedSuite, ...] = ()
-    """The expectations as suites of Great Expectations, with their results."""
+    suites: tuple[CheckedSuite, ...] = ()  # the expectations as suites of Great Expectations, with their results
 
     @property
     def num_rows(self) -> int:

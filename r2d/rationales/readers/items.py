@@ -23,11 +23,9 @@ class Item:
 
     source: str
     file: str
-    row: int
-    """Counted from 1: the line, or the place in the list."""
+    row: int  # counted from 1: the line, or the place in the list
     value: Any
-    is_json: bool = True
-    """False for a line that is no JSON; its value is None."""
+    is_json: bool = True  # False for a line that is no JSON; its value is None
 
     def record(self, **values: Any) -> Record:
         """A record with these values, at the place of this item."""
