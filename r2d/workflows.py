@@ -51,11 +51,7 @@ def validate_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None =
     write_json(out / "expectation_suites.json", validation.expectation_suites())
     write_json(out / "expectation_results.json", validation.expectation_results())
     write_data_docs(validation.suites, out / "data_docs")
-    tables = {
-        "examples": validation.examples,
-        "quarantine": validation.quarantined,
-        "findings": validation.findings,
-    }
+    tables = {"examples": validation.examples, "quarantine": validation.quarantined, "findings": validation.findings}
     _write(out, tables, report, validation.result())
     return validation
 

@@ -17,10 +17,6 @@ from r2d.reports.templates import render
 MAX_EXAMPLES = 10  # of each source and reason
 SHOWN_CHARACTERS = 600
 SHOWN_END = 180  # of a text that is cut, how much of its end is shown: there an answer stands, or is missing
-STAGES = {
-    "stage1": "Stage 1: the label and the rationale, apart",
-    "stage2": "Stage 2: the label, then the rationale for it; also evaluated against",
-}
 
 
 class Quote(NamedTuple):
@@ -42,14 +38,6 @@ def render_ingestion_report(
         privacy: what it finds in a quoted text is shown as a placeholder whatever the policy, unless that is `off`.
         synthetic: invented text, no real patients; stated at the top.
     """
-    shown_stages = [
-        (
-            STAGES.get(stage, stage),
-            list(dict.fromkeys(name for rows in by_split.values() for name in rows["sources"])),
-            {split: by_split[split] for split in SPLITS if split in by_split},
-        )
-        for stage, by_split in stages.items()
-    ]
     return render(
         "r2d.rationales",
         "report.html.j2",
@@ -57,7 +45,7 @@ def render_ingestion_report(
         sources=ingestion.counts(),
         candidates=ingestion.candidates,
         quotes=partial(_quotes, privacy=privacy),
-        stages=shown_stages,
+        stages=stages,
         splits=SPLITS,
         reasons=REASONS,
         phases=PHASES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def read_records(name: str, source: AnySource) -> list[Record]:
     """
     records = READERS[source.format](name, source)
     for place, record in enumerate(records):
-        values = {field.name: getattr(record, field.name) for field in fields(record)}
+        values = asdict(record)
         try:
             "".join(value for value in values.values() if isinstance(value, str)).encode()
         except UnicodeEncodeError:  # no file can hold half a surrogate pair

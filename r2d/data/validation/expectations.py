@@ -239,10 +239,7 @@ def _dataset_expectations(
 
 
 def _run_suite(
-    name: str,
-    frame: pd.DataFrame,
-    expectations: Sequence[tuple[str, Expectation]],
-    severities: dict[str, Severity],
+    name: str, frame: pd.DataFrame, expectations: Sequence[tuple[str, Expectation]], severities: dict[str, Severity]
 ) -> CheckedSuite:
     """Hold a frame of measures against expectations, given as (check, expectation)."""
     import great_expectations as gx

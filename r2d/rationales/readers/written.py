@@ -12,15 +12,7 @@ from r2d.config.rationales import ArgillaSource, CsvSource, LabelStudioSource
 from r2d.data.readers.files import find_files
 from r2d.data.readers.rows import check_columns, csv_records
 from r2d.errors import DataError
-from r2d.rationales.readers.items import (
-    Item,
-    id_text,
-    joined_text,
-    plain_names,
-    read_items,
-    read_text,
-    time_text,
-)
+from r2d.rationales.readers.items import Item, id_text, joined_text, plain_names, read_items, read_text, time_text
 from r2d.rationales.records import Record
 
 
