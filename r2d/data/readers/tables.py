@@ -30,18 +30,17 @@ class SourceTable:
     """Nullable string columns, named by config key: `id`, `text`, `label`, `group`, `split`, `rationales.<source>`,
     `attributes.<name>`; the undeclared ones are absent. `options` alone is a column of lists of strings."""
     source: str  # the file, folder or data set, for messages
-    lines: Sequence[int] | None = None  # line on which each row begins, where the source has lines
-    parts: Sequence[tuple[str, int]] = ()
-    """Name and number of rows of each file or split, in order, where the source has several."""
+    places: Sequence[str]  # where each row stands, counted from 1 without any header
     has_own_split: bool = False
     """Whether `split` holds the data set's own division and not a column that the config names."""
 
-    def places(self) -> list[str]:
-        """Where each row stands, counted from 1 without any header: `row 3 (line 4)` or `part.parquet: row 3`."""
-        if self.lines is not None:
-            return [f"row {row} (line {line})" for row, line in enumerate(self.lines, 1)]
-        parts = self.parts or [("", self.columns.num_rows)]
-        return [f"{name and f'{name}: '}row {row}" for name, num_rows in parts for row in range(1, num_rows + 1)]
+
+def _table(tables: Mapping[str, pa.Table], source: str, *, has_own_split: bool = False) -> SourceTable:
+    """The tables of a source as one; their names, of files or splits, begin the places: `part.parquet: row 3`."""
+    places = [
+        f"{name and f'{name}: '}row {row}" for name, table in tables.items() for row in range(1, table.num_rows + 1)
+    ]
+    return SourceTable(pa.concat_tables(tables.values()), source, places, has_own_split)
 
 
 def read_source(config: DataConfig) -> SourceTable:
@@ -62,7 +61,7 @@ def read_source(config: DataConfig) -> SourceTable:
     table = readers[config.format](config)
     if "options" in table.columns.column_names and table.columns["options"].null_count:
         is_null = table.columns["options"].is_null().to_pylist()
-        missing = [place for place, null in zip(table.places(), is_null, strict=True) if null]
+        missing = [place for place, null in zip(table.places, is_null, strict=True) if null]
         raise DataError(
             f"{table.source}: {len(missing)} row(s) have no list in column {config.columns.options!r} "
             f"(data.columns.options): {first_of(missing)}; give each row its options"
@@ -108,16 +107,16 @@ def read_text_rows(config: DataConfig) -> SourceTable:
     kind: Format = "csv" if config.format == "csv" else "jsonl"
     rows = list(stream_rows(file, wanted, kind, delimiter=config.delimiter, encoding=config.encoding))
     table = _text_table(wanted, [row.values for row in rows], str(file))
-    return SourceTable(table, str(file), lines=[row.line or 0 for row in rows])
+    return SourceTable(table, str(file), [f"row {number} (line {row.line})" for number, row in enumerate(rows, 1)])
 
 
 def read_parquet(config: DataConfig) -> SourceTable:
     """A Parquet file or a folder of them."""
     files, folder = parquet_files(config.path or ""), existing_path(config.path or "")
-    tables = [table for file in files for table in parquet_tables(file, _wanted_columns(config.columns))]
-    names = [str(file.relative_to(folder)) for file in files]
-    parts = [(name, table.num_rows) for name, table in zip(names, tables, strict=True)] if len(files) > 1 else []
-    return SourceTable(pa.concat_tables(tables), str(folder), parts=parts)
+    wanted = _wanted_columns(config.columns)
+    names = [str(file.relative_to(folder)) if len(files) > 1 else "" for file in files]
+    tables = {name: next(parquet_tables(file, wanted)) for name, file in zip(names, files, strict=True)}
+    return _table(tables, str(folder))
 
 
 def read_synthetic_triage(config: DataConfig) -> SourceTable:
@@ -128,7 +127,7 @@ def read_synthetic_triage(config: DataConfig) -> SourceTable:
         columns[f"rationales.{source}"] = [call.rationales[source] for call in calls]
     for name in ("age_band", "family", "sex"):
         columns[f"attributes.{name}"] = [call.attributes[name] for call in calls]
-    return SourceTable(pa.table(columns), "synthetic triage calls")
+    return _table({"": pa.table(columns)}, "synthetic triage calls")
 
 
 def read_pubmedqa(config: DataConfig) -> SourceTable:
@@ -157,7 +156,7 @@ def read_pubmedqa(config: DataConfig) -> SourceTable:
         raise DataError(
             f"{file}: {len(faults)} entries are faulty: {first_of(faults)}; download the published file again"
         )
-    return SourceTable(_text_table(names, rows, str(file)), str(file))
+    return _table({"": _text_table(names, rows, str(file))}, str(file))
 
 
 def local_dataset_folder(config: DataConfig) -> Path | None:
@@ -210,12 +209,11 @@ def read_huggingface(config: DataConfig) -> SourceTable:
                     names = pa.array(split.features[column].names, pa.string())
                     table = table.set_column(place, column, pc.take(names, numbers))
             tables[name] = declared_columns(table, wanted, where)
-    parts = [(name, table.num_rows) for name, table in tables.items() if name]
     has_own_split = len(tables) > 1 and config.columns.split is None
     if has_own_split:
         for name, table in tables.items():
             tables[name] = table.append_column("split", pa.repeat(pa.scalar(name, pa.string()), table.num_rows))
-    return SourceTable(pa.concat_tables(tables.values()), source, parts=parts, has_own_split=has_own_split)
+    return _table(tables, source, has_own_split=has_own_split)
 
 
 def _load_dataset(folder: Path | None, config: DataConfig, wanted: Mapping[str, str], cache: str) -> Any:
