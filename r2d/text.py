@@ -55,3 +55,10 @@ def flatten(value: Any, separator: str = ".") -> dict[str, Any]:
         else:
             flat[str(name)] = inner
     return flat
+
+
+def changed_values(before: Any, after: Any, *, absent: object = None) -> dict[str, tuple[Any, Any]]:
+    """Dotted key -> both values, where two nested mappings differ; `absent` stands for a value that one has not."""
+    old, new = flatten(before), flatten(after)
+    pairs = {key: (old.get(key, absent), new.get(key, absent)) for key in {**old, **new}}
+    return {key: (left, right) for key, (left, right) in pairs.items() if left != right}

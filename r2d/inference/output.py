@@ -31,7 +31,7 @@ from r2d.config.model import REGISTERED
 from r2d.errors import DataError
 from r2d.files import folder_hash, partial_file
 from r2d.inference.calls import CallsSummary
-from r2d.training.work import differences
+from r2d.text import changed_values
 
 logger = logging.getLogger(__name__)
 
@@ -124,8 +124,8 @@ class Plan:
 
     def differences(self, other: Plan) -> str:
         """Lines that name each value in which the other, earlier plan differs."""
-        found = differences(asdict(other), asdict(self))
-        return "\n".join(f"  {one.key}: {one.theirs!r} then, {one.ours!r} now" for one in found)
+        changes = changed_values(asdict(other), asdict(self), absent="absent")
+        return "\n".join(f"  {key}: {then!r} then, {now!r} now" for key, (then, now) in changes.items())
 
 
 def read_plan(predictions: Path) -> Plan | None:

@@ -10,7 +10,7 @@ from typing import Any
 from r2d.config.gate import GATE_METRICS
 from r2d.evaluation.metrics import IntervalEstimate
 from r2d.lineage.records import VersionLineage, bounds_of
-from r2d.text import flatten
+from r2d.text import changed_values
 
 PARTS = {
     "code": ("code_commit", "code_dirty", "sources_sha256"),
@@ -116,5 +116,4 @@ def _rationale_counts(version: VersionLineage) -> dict[str, int]:
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Change]:
     """Dotted key -> change of each value that differs between two nested mappings. A list is one value."""
-    old, new = flatten(before), flatten(after)
-    return {key: Change(old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
+    return {key: Change(*values) for key, values in changed_values(before, after).items()}

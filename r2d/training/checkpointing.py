@@ -23,7 +23,8 @@ from transformers.trainer_callback import ExportableState
 from r2d.errors import TrainingError
 from r2d.files import PARTIAL, write_json
 from r2d.modeling.lora import save_weights
-from r2d.training.work import Fingerprint, differences, is_resumable
+from r2d.text import changed_values
+from r2d.training.work import Fingerprint, is_resumable
 
 logger = logging.getLogger(__name__)
 
@@ -131,15 +132,17 @@ def checkpoint_to_resume(folder: Path, fingerprint: Fingerprint) -> Path | None:
     if checkpoint is None:
         return None
     theirs = json.loads((checkpoint / COMPLETE_MARKER).read_text(encoding="utf-8"))["fingerprint"]
-    changes = differences(theirs, fingerprint)
-    forbidden = [change for change in changes if not is_resumable(change.key)]
-    if forbidden:
-        lines = "".join(f"\n  {change}" for change in forbidden)
+    changes = {
+        key: f"{key}: {old!r} in the checkpoint, {new!r} now"
+        for key, (old, new) in changed_values(theirs, fingerprint, absent="absent").items()
+    }
+    lines = "".join(f"\n  {change}" for key, change in changes.items() if not is_resumable(key))
+    if lines:
         raise TrainingError(
             f"{checkpoint} was written by another run, so this one cannot go on from it:{lines}\n"
             f"Remove {folder} to train anew, or use another work_dir"
         )
-    for change in changes:
+    for change in changes.values():
         logger.info("checkpoint %s: %s; goes on all the same", checkpoint, change)
     return checkpoint
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +18,6 @@ from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage1Config, Stage2Config, StageConfig
 from r2d.data.examples import content_hash
 from r2d.files import write_json, write_parquet
-from r2d.text import flatten
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,17 +92,6 @@ class StageResult:
 # --- The fingerprint: a checkpoint may be resumed only where all of it is the same ---
 
 
-class Difference(NamedTuple):
-    """A key whose value has changed."""
-
-    key: str
-    theirs: Any
-    ours: Any
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.theirs!r} in the checkpoint, {self.ours!r} now"
-
-
 def run_fingerprint(
     work: StageWork[Any], *, train: pa.Table, validation: pa.Table, model: nn.Module, tokenizer: PreTrainedTokenizerBase
 ) -> Fingerprint:
@@ -134,13 +122,6 @@ def weights_hash(model: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()[:HASH_CHARACTERS]
-
-
-def differences(theirs: Fingerprint, ours: Fingerprint) -> list[Difference]:
-    """Every key, by its dotted name, whose value differs or that only one of the two has."""
-    left, right = flatten(theirs), flatten(ours)
-    changes = [Difference(key, left.get(key, "absent"), right.get(key, "absent")) for key in {**left, **right}]
-    return [change for change in changes if change.theirs != change.ours]
 
 
 def is_resumable(key: str) -> bool:
