@@ -7,7 +7,7 @@ scores, free decoding, saving and loading. All get the same start, end and paddi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from r2d.data.examples import TokenCounts, split_of
 from r2d.errors import ModelError
 from r2d.modeling.model_folder import require_same_labels
 from r2d.modeling.prompts import PromptEncoder
+from r2d.text import flatten
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -338,13 +339,7 @@ def is_random_in_training(model: PreTrainedModel) -> bool:
     from torch.nn import Dropout
 
     has_dropout = any(isinstance(module, Dropout) and module.p > 0 for module in model.modules())
-    return has_dropout or _has_drop_rate(model.config.to_dict())
-
-
-def _has_drop_rate(settings: Mapping[str, object]) -> bool:
-    return any(
-        _has_drop_rate(value)
-        if isinstance(value, Mapping)
-        else isinstance(value, float) and "drop" in key and value > 0
-        for key, value in settings.items()
+    settings = flatten(model.config.to_dict()).items()
+    return has_dropout or any(
+        isinstance(value, float) and value > 0 and "drop" in key.rpartition(".")[2] for key, value in settings
     )

@@ -53,8 +53,7 @@ class PromptEncoder:
 
     def label_target(self, label: str) -> list[int]:
         """`y`."""
-        ids: list[int] = self.tokenizer(label).input_ids
-        return ids
+        return self.tokenizer(label).input_ids
 
     def label_prefix_ids(self) -> list[int]:
         """Token ids before the note in a label prompt, `predict: `, without end-of-sequence.
@@ -62,14 +61,12 @@ class PromptEncoder:
         The space before the note belongs to the note's first token.
         """
         prefix = self.config.prompts.label.format(text="").rstrip(" ")
-        ids: list[int] = self.tokenizer(prefix, add_special_tokens=False).input_ids
-        return ids
+        return self.tokenizer(prefix, add_special_tokens=False).input_ids
 
     def _ids(self, texts: Sequence[str], limit: int) -> list[list[int]]:
         if not texts:
             return []
-        ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=limit).input_ids
-        return ids
+        return self.tokenizer(list(texts), truncation=True, max_length=limit).input_ids
 
 
 @dataclass(frozen=True)

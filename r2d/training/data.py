@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, Sampler
 Row = Mapping[str, Any]
 """Texts and token ids of a row by column."""
 Columns = Mapping[str, Sequence[Any]]
+WINDOW_BATCHES = 50
 
 
 class StageRows(Dataset[Row]):
@@ -71,7 +72,7 @@ class LengthGroupedSampler(Sampler[int]):
     """Row indices for all `num_batches` batches of a run, epoch after epoch; the rows of a batch have similar lengths,
     so that little padding is computed.
 
-    Each epoch shuffles all rows, sorts windows of `window_batches` batches by length and shuffles the batches; rows
+    Each epoch shuffles all rows, sorts windows of `WINDOW_BATCHES` batches by length and shuffles the batches; rows
     that fill no whole batch come first in the next epoch. The order depends on the seed alone, and the run is one
     sequence: resuming at step t means skipping t batches.
 
@@ -87,12 +88,11 @@ class LengthGroupedSampler(Sampler[int]):
         batch_size: int,
         num_batches: int,
         seed: int,
-        window_batches: int = 50,
         weights: Sequence[float] | None = None,
     ) -> None:
         self.lengths = np.asarray(lengths)
         self.batch_size, self.num_batches, self.seed = batch_size, num_batches, seed
-        self.window = window_batches * batch_size
+        self.window = WINDOW_BATCHES * batch_size
         self.probabilities = None if weights is None else np.asarray(weights) / np.sum(weights)
 
     def __len__(self) -> int:

@@ -111,8 +111,7 @@ def packed_attention(
     Returns:
         [query tokens, heads * d_kv].
     """
-    output: Tensor = _PackedAttention.apply(query, key, value, bias, groups, num_heads, drop)
-    return output
+    return _PackedAttention.apply(query, key, value, bias, groups, num_heads, drop)
 
 
 class _PackedAttention(torch.autograd.Function):
@@ -195,8 +194,7 @@ def dropout(states: Tensor, drop: float) -> Tensor:
     """`states`, each element zeroed with probability `drop` and the others scaled by 1 / (1 - drop)."""
     if not drop:
         return states
-    result: Tensor = _Dropout.apply(states, drop)
-    return result
+    return _Dropout.apply(states, drop)
 
 
 class _Dropout(torch.autograd.Function):
@@ -218,8 +216,7 @@ class _Dropout(torch.autograd.Function):
 
 def layer_norm(states: Tensor, module: Any) -> Tensor:
     """The output of a `T5LayerNorm` for `states`, [tokens, d_model]."""
-    result: Tensor = _LayerNorm.apply(states, module.weight, module.variance_epsilon)
-    return result
+    return _LayerNorm.apply(states, module.weight, module.variance_epsilon)
 
 
 class _LayerNorm(torch.autograd.Function):

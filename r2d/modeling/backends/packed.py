@@ -74,8 +74,7 @@ class PackedT5(Seq2SeqBackend[PackedStates]):
         self, encoded: PackedStates, inputs: Sequence[TokenIds], rows: Indices = None, positions: Indices = None
     ) -> Tensor:
         states = self._decode(encoded, inputs, rows)
-        logits: Tensor = self.model.lm_head(states if positions is None else states[positions])
-        return logits
+        return self.model.lm_head(states if positions is None else states[positions])
 
     def token_losses(self, encoded: PackedStates, targets: Sequence[TokenIds], rows: Indices = None) -> Tensor:
         with torch.no_grad():
@@ -125,8 +124,7 @@ class PackedT5(Seq2SeqBackend[PackedStates]):
         return float(self.model.config.dropout_rate) if self.model.training else 0.0
 
     def _embed(self, rows: Sequence[TokenIds]) -> Tensor:
-        embedded: Tensor = self.model.get_input_embeddings()(flatten(rows, self.device))
-        return embedded
+        return self.model.get_input_embeddings()(flatten(rows, self.device))
 
     def _encode(self, embedded: Tensor, lengths: list[int]) -> PackedStates:
         stack = self.model.get_encoder()
@@ -208,8 +206,7 @@ class PackedT5(Seq2SeqBackend[PackedStates]):
 def _run_block(block: Any, *arguments: Any) -> Tensor:
     """`_block`, computed again in the backward pass where activation checkpointing is on."""
     if block.gradient_checkpointing and torch.is_grad_enabled():
-        result: Tensor = checkpoint(_block, block, *arguments, use_reentrant=False)
-        return result
+        return checkpoint(_block, block, *arguments, use_reentrant=False)
     return _block(block, *arguments)
 
 
@@ -293,11 +290,9 @@ class _DecoderCache:
         states = self.stack.final_layer_norm(hidden)
         if self.model.config.scale_decoder_outputs:
             states = states * self.model.model_dim**-0.5
-        most_probable: Tensor = self.model.lm_head(states).argmax(dim=-1)
-        return most_probable
+        return self.model.lm_head(states).argmax(dim=-1)
 
 
 def _attend(attention: Any, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
     weights = torch.softmax(query @ keys.transpose(2, 3) + bias, dim=-1)
-    attended: Tensor = attention.o((weights @ values).reshape(len(query), -1))
-    return attended
+    return attention.o((weights @ values).reshape(len(query), -1))
