@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,21 +75,12 @@ def read_stack(path: Path) -> StackFile:
 
 
 @dataclass(frozen=True)
-class Registered:
-    """A component as the server has it."""
-
-    name: str
-    flavor: str
-    configuration: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Change:
     """A component that differs from the server's; `old` is None where the server has none of that name."""
 
     type: str
     component: StackComponent
-    old: Registered | None
+    old: StackComponent | None
 
     @property
     def updates(self) -> dict[str, Any]:
@@ -111,7 +102,7 @@ class Change:
         return lines
 
 
-def changes(stack: StackFile, registered: Mapping[tuple[str, str], Registered]) -> list[Change]:
+def changes(stack: StackFile, registered: Mapping[tuple[str, str], StackComponent]) -> list[Change]:
     """The components of the file that differ from the server's, which are given by type and name.
 
     Raises:
@@ -150,10 +141,13 @@ def apply_stack(path: Path, *, dry_run: bool = False) -> list[str]:
     faults = [line for type_ in stack.components for line in _component_faults(stack, type_)]
     if faults:
         raise ConfigError("\n".join([f"{path}: {len(faults)} faults", *faults]))
-    registered = {}
-    for type_, component in stack.components.items():
-        for found in client.list_stack_components(type=type_, name=component.name).items:
-            registered[type_, component.name] = Registered(found.name, found.flavor_name, found.configuration)
+    registered = {
+        (type_, found.name): StackComponent(
+            name=found.name, flavor=found.flavor_name, configuration=found.configuration
+        )
+        for type_, component in stack.components.items()
+        for found in client.list_stack_components(type=type_, name=component.name).items
+    }
     changed = changes(stack, registered)
     old_stack = next(iter(client.list_stacks(name=stack.name).items), None)
     stack_lines = _stack_difference(stack, old_stack)

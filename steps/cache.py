@@ -6,6 +6,8 @@ arguments, and puts what it returns into the key.
 
 from __future__ import annotations
 
+from functools import partial
+
 from zenml.config.cache_policy import CachePolicy
 
 from mlops.code import step_code_hash
@@ -16,33 +18,11 @@ def by_code(module_name: str) -> CachePolicy:
     return CachePolicy(cache_func=f"{__name__}.{module_name.rsplit('.', 1)[-1]}")
 
 
-def load_examples() -> str:
-    return step_code_hash("load_examples")
-
-
-def validate_examples() -> str:
-    return step_code_hash("validate_examples", with_pages=True)
-
-
-def ingest_rationales() -> str:
-    return step_code_hash("ingest_rationales", with_pages=True)
-
-
-def train_stage1() -> str:
-    return step_code_hash("train_stage1")
-
-
-def train_stage2() -> str:
-    return step_code_hash("train_stage2")
-
-
-def evaluate() -> str:
-    return step_code_hash("evaluate", with_pages=True)
-
-
-def measure_zero_shot() -> str:
-    return step_code_hash("measure_zero_shot")
-
-
-def compare() -> str:
-    return step_code_hash("compare", with_pages=True)
+load_examples = partial(step_code_hash, "load_examples")
+validate_examples = partial(step_code_hash, "validate_examples", with_pages=True)
+ingest_rationales = partial(step_code_hash, "ingest_rationales", with_pages=True)
+train_stage1 = partial(step_code_hash, "train_stage1")
+train_stage2 = partial(step_code_hash, "train_stage2")
+evaluate = partial(step_code_hash, "evaluate", with_pages=True)
+measure_zero_shot = partial(step_code_hash, "measure_zero_shot")
+compare = partial(step_code_hash, "compare", with_pages=True)

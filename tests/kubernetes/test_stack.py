@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlops.stack import Registered, StackFile, changes, read_stack
+from mlops.stack import StackComponent, StackFile, changes, read_stack
 from r2d.errors import ConfigError
 from tests.kubernetes.manifests import ROOT, stack_session
 
@@ -25,12 +25,9 @@ def stack() -> StackFile:
 
 
 @pytest.fixture
-def registered(stack: StackFile) -> dict[tuple[str, str], Registered]:
+def registered(stack: StackFile) -> dict[tuple[str, str], StackComponent]:
     """The components of the file as the server has them."""
-    return {
-        (type_, component.name): Registered(component.name, component.flavor, dict(component.configuration))
-        for type_, component in stack.components.items()
-    }
+    return {(type_, component.name): component.model_copy(deep=True) for type_, component in stack.components.items()}
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +85,7 @@ def test_only_what_differs_from_the_server_is_changed(stack: StackFile, register
 
 
 def test_another_flavour_of_that_name_is_refused(stack: StackFile, registered: Any) -> None:
-    registered["artifact_store", "object-store"] = Registered("object-store", "local")
+    registered["artifact_store", "object-store"] = StackComponent(name="object-store", flavor="local")
     with pytest.raises(ConfigError, match="found 's3', but 'object-store' is registered as 'local'"):
         changes(stack, registered)
 
