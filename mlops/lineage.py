@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -106,12 +107,12 @@ def row_lineage(row_id: str, reference: str | None) -> list[RowLineage]:
             num_not_reachable += bool(missing)
             provenance = pq.read_table(registered_file(version, Path(PROVENANCE).stem))
             config = _config(registered_file(version, Path(CONFIG).stem))
-            record = find_row(row_id, provenance=provenance, config=config, examples=examples)
-            if record is not None:
+            row = find_row(row_id, provenance=provenance, config=config, examples=examples)
+            if row is not None:
                 aliases = list(aliases_of(client, version.name, version.version))
                 data_sha256 = _json(registered_file(version, Path(ORIGIN).stem))["data_sha256"]
                 why = "; ".join(missing) or None
-                seen.append(RowLineage(version.name, str(version.version), aliases, data_sha256, why, record))
+                seen.append(RowLineage(version.name, str(version.version), aliases, data_sha256, why, **row))
     if not seen:
         among = f"{len(versions)} versions of {reference or 'all models'}"
         blind = f"; {num_not_reachable} of them know only rows with a rationale, as their pipeline run cannot be asked"
@@ -151,13 +152,11 @@ def _or_missing(missing: list[str], read: Callable[..., T], *arguments: Any) -> 
 
 
 def _json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _config(path: Path) -> dict[str, Any]:
-    sections: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["parameters"]["config"]
-    return sections
+    return yaml.safe_load(path.read_text(encoding="utf-8"))["parameters"]["config"]
 
 
 # --- MLflow ---
@@ -165,15 +164,9 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _gate_decision(version: Any) -> dict[str, Any]:
     import mlflow
-    from mlflow.exceptions import MlflowException
 
-    try:
-        decision: dict[str, Any] = mlflow.artifacts.load_dict(f"runs:/{version.run_id}/{DECISION_FILE}")
-    except (MlflowException, OSError) as error:
-        raise NotReachableError(
-            f"the decision of the gate, {DECISION_FILE} of MLflow run {version.run_id} ({type(error).__name__})"
-        ) from error
-    return decision
+    with _reaching(f"the decision of the gate, {DECISION_FILE} of MLflow run {version.run_id}"):
+        return mlflow.artifacts.load_dict(f"runs:/{version.run_id}/{DECISION_FILE}")
 
 
 def _mlflow_runs(client: MlflowClient, version: Any, run: PipelineRunRecord | None) -> dict[str, list[str]]:
@@ -212,11 +205,11 @@ def pipeline_run(version: Any) -> PipelineRunRecord:
     run_id = version.tags.get("zenml.pipeline_run")
     if run_id is None:
         raise NotReachableError("the pipeline run: the version names none, it was registered outside of a pipeline")
-    return _from_zenml(f"ZenML's pipeline run {run_id}", lambda: pipeline_run_record(UUID(run_id)))
+    with _reaching(f"ZenML's pipeline run {run_id}"):
+        return _pipeline_run_record(UUID(run_id))
 
 
-def pipeline_run_record(run_id: UUID) -> PipelineRunRecord:
-    """The record of a pipeline run, all of its steps with their artifacts."""
+def _pipeline_run_record(run_id: UUID) -> PipelineRunRecord:
     from zenml.client import Client
 
     def artifacts(by_name: Mapping[str, list[ArtifactVersionResponse]]) -> list[ArtifactRecord]:
@@ -277,25 +270,26 @@ def artifact_of(run: PipelineRunRecord, name: str) -> Any:
     Raises:
         NotReachableError: the run has none of that name, or it cannot be loaded.
     """
+    from zenml.client import Client
+
     ids = [artifact.id for step in run.steps.values() for artifact in step.outputs if artifact.name == name]
     if not ids:
         raise NotReachableError(f"artifact {name}: run {run.name} has none")
-
-    def load() -> Any:
-        from zenml.client import Client
-
+    with _reaching(f"artifact {name} of run {run.name}"):
         return Client().get_artifact_version(UUID(ids[0])).load()
 
-    return _from_zenml(f"artifact {name} of run {run.name}", load)
 
-
-def _from_zenml(what: str, read: Callable[[], T]) -> T:
+@contextmanager
+def _reaching(what: str) -> Iterator[None]:
+    """Turn an error of MLflow or ZenML into a `NotReachableError` that begins with `what`."""
+    from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
     from zenml.exceptions import ZenMLBaseException
 
+    faults = (KeyError, OSError, RuntimeError, ImportError, SQLAlchemyError, ZenMLBaseException, MlflowException)
     try:
-        return read()
-    except (KeyError, OSError, RuntimeError, ImportError, SQLAlchemyError, ZenMLBaseException) as error:
+        yield
+    except faults as error:
         lines = str(error).strip().strip("'\"").splitlines()
         first_line = f": {lines[0][:200]}" if lines else ""
         raise NotReachableError(f"{what} ({type(error).__name__}{first_line})") from error

@@ -107,7 +107,7 @@ def lineage(
 
     if row is not None:
         seen = row_lineage(row, model)
-        content = {"row": row, "seen_by": [version.to_json() for version in seen]}
+        content = {"row": row, "seen_by": [asdict(version) for version in seen]}
         typer.echo(_json(content) if as_json else render(row_tree(row, seen)))
     elif model is not None:
         version = version_lineage(model)

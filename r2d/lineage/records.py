@@ -193,9 +193,15 @@ def rationale_files(provenance: pa.Table) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class RowRecord:
-    """A row as the examples and the provenance of a version have it."""
+class RowLineage:
+    """A version that saw a row, and the row as its examples and its provenance have it."""
 
+    name: str
+    version: str
+    aliases: Sequence[str]
+    data_sha256: str
+    not_reachable: str | None
+    """Why the examples of its pipeline run cannot be reached."""
     split: str
     place: str | None
     row: int | None
@@ -207,26 +213,8 @@ class RowRecord:
     counts from 1, `row` of the data, `line` or `record` of its file."""
 
 
-@dataclass(frozen=True)
-class RowLineage:
-    """A version that saw a row, and what it knows of it."""
-
-    name: str
-    version: str
-    aliases: Sequence[str]
-    data_sha256: str
-    not_reachable: str | None
-    """Why the examples of its pipeline run cannot be reached."""
-    record: RowRecord
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as JSON values, those of the record among them."""
-        values = asdict(self)
-        return values | values.pop("record")
-
-
-def find_row(row_id: str, *, provenance: pa.Table, config: Config, examples: pa.Table | None) -> RowRecord | None:
-    """What one version knows of a row; None where it did not see it.
+def find_row(row_id: str, *, provenance: pa.Table, config: Config, examples: pa.Table | None) -> dict[str, Any] | None:
+    """What one version knows of a row: the fields of `RowLineage` from `split` on; None where it did not see it.
 
     Args:
         provenance: of the version, with the column `stages`.
@@ -251,10 +239,10 @@ def find_row(row_id: str, *, provenance: pa.Table, config: Config, examples: pa.
         rationale["record_id"] = rationale["record_id"] or None  # a rationale in the row itself has none
     data = config.get("data") or {}
     row = rows[0] if rows else {"split": rationales[0]["split"], "place": None, "row": None}
-    return RowRecord(
-        split=row["split"],
-        place=row["place"],
-        row=None if row["row"] is None else row["row"] + 1,
-        data={"format": data.get("format"), "path": data.get("path")},
-        rationales=rationales,
-    )
+    return {
+        "split": row["split"],
+        "place": row["place"],
+        "row": None if row["row"] is None else row["row"] + 1,
+        "data": {"format": data.get("format"), "path": data.get("path")},
+        "rationales": rationales,
+    }

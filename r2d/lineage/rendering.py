@@ -199,19 +199,18 @@ def row_tree(row_id: str, seen: Sequence[RowLineage]) -> Tree:
     """Which versions saw a row, and where it and its rationales come from."""
     root = Tree(f"row {row_id}, seen by {len(seen)} version{'' if len(seen) == 1 else 's'}")
     for version in seen:
-        record, path = version.record, str(version.record.data["path"] or "")
-        use = USES.get(record.split, record.split)
+        path, use = str(version.data["path"] or ""), USES.get(version.split, version.split)
         aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
         node = root.add(f"{version.name} version {version.version}{aliases} {use}")
-        file, _, place = (record.place or "").partition(": ")  # of a row in a file; the path may end in its name
+        file, _, place = (version.place or "").partition(": ")  # of a row in a file; the path may end in its name
         if not (place and path.endswith(file)):
-            place = record.place or ""
+            place = version.place or ""
         places = ", ".join(part for part in (path, place) if part)
-        source = node.add(f"row: {record.data['format'] or 'unknown format'} {places}".rstrip())
+        source = node.add(f"row: {version.data['format'] or 'unknown format'} {places}".rstrip())
         source.add(f"fingerprint of the data {version.data_sha256}")
-        for rationale in record.rationales:
+        for rationale in version.rationales:
             _add_rationale(node, rationale)
-        if not record.rationales:
+        if not version.rationales:
             node.add("rationale: none, its label alone was used")
         if version.not_reachable:
             node.add(f"not reachable: {version.not_reachable}; so where the row lies in its file is not known")

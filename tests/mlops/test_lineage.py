@@ -26,7 +26,6 @@ from r2d.lineage.records import (
     ArtifactRecord,
     PipelineRunRecord,
     RowLineage,
-    RowRecord,
     StepRecord,
     VersionLineage,
     find_row,
@@ -170,9 +169,9 @@ def test_files_that_were_read_and_made_stand_with_their_hashes(version: VersionL
     assert difference_of(before, after).changed == {"data": {"files_read.nurse.csv": Change("2" * 64, "5" * 64)}}
 
 
-def rendered_row(record: RowRecord | None) -> str:
-    assert record is not None
-    return render(row_tree("row-1", [RowLineage("m", "1", [], "d", None, record)]))
+def rendered_row(row: dict[str, Any] | None) -> str:
+    assert row is not None
+    return render(row_tree("row-1", [RowLineage("m", "1", [], "d", None, **row)]))
 
 
 def test_rows_are_counted_from_1_and_a_rationale_in_its_row_has_no_id_of_its_own() -> None:
@@ -185,14 +184,14 @@ def test_rows_are_counted_from_1_and_a_rationale_in_its_row_has_no_id_of_its_own
         field = inline.schema.field(name)
         inline = inline.set_column(inline.column_names.index(name), field, pa.array([value], field.type))
     config = {"method": {"name": "r2d"}, "data": {"format": "csv", "path": "data/notes.csv"}}
-    record = find_row("row-1", provenance=inline, config=config, examples=table)
-    assert record is not None
-    assert (record.row, record.rationales[0]["row"], record.rationales[0]["record_id"]) == (2, 2, None)
-    assert "row: csv data/notes.csv, row 2 (line 3)\n" in rendered_row(record)
-    assert "from notes.csv, row 2\n" in rendered_row(record)
+    row = find_row("row-1", provenance=inline, config=config, examples=table)
+    assert row is not None
+    assert (row["row"], row["rationales"][0]["row"], row["rationales"][0]["record_id"]) == (2, 2, None)
+    assert "row: csv data/notes.csv, row 2 (line 3)\n" in rendered_row(row)
+    assert "from notes.csv, row 2\n" in rendered_row(row)
     from_file = config | {"rationales": {"sources": {"llm": {"format": "csv", "paths": ["nurse.csv"]}}}}
-    record = find_row("row-1", provenance=inline, config=from_file, examples=table)
-    assert "from notes.csv, line 2\n" in rendered_row(record)
+    row = find_row("row-1", provenance=inline, config=from_file, examples=table)
+    assert "from notes.csv, line 2\n" in rendered_row(row)
 
 
 def test_values_of_an_origin_that_this_code_does_not_know_are_shown(version: VersionLineage) -> None:
@@ -239,14 +238,14 @@ def test_a_row_without_a_rationale_is_found_in_the_examples_and_no_text_of_it_is
     for name, column in texts.items():
         table = table.set_column(table.column_names.index(name), name, column)
     config = {"method": {"name": "r2d"}, "data": {"format": "csv", "path": "notes.csv"}}
-    record = find_row("row-2", provenance=provenance(), config=config, examples=table)
-    assert record is not None
-    assert (record.split, record.rationales) == ("test", [])
+    row = find_row("row-2", provenance=provenance(), config=config, examples=table)
+    assert row is not None
+    assert (row["split"], row["rationales"]) == ("test", [])
     assert find_row("row-2", provenance=provenance(), config=config, examples=None) is None
-    output = rendered_row(record)
+    output = rendered_row(row)
     assert "measured on it (test)" in output
     assert "its label alone" in output
-    assert SECRET not in output + repr(record)
+    assert SECRET not in output + repr(row)
 
 
 def test_the_difference_of_two_versions_names_what_changed_and_how_far_figures_moved(model: str) -> None:
