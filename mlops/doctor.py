@@ -184,8 +184,7 @@ class Cluster:
     def items(self, ask: Callable[..., Any], *arguments: str, **selection: str) -> list[dict[str, Any]]:
         """The items of a list as the API server sends them."""
         answer = ask(*arguments, **selection, _request_timeout=TIMEOUT_SECONDS)
-        items: list[dict[str, Any]] = self.api.sanitize_for_serialization(answer)["items"]
-        return items
+        return self.api.sanitize_for_serialization(answer)["items"]
 
     def api_server(self) -> Finding:
         from kubernetes.client import VersionApi

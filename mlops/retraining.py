@@ -29,7 +29,7 @@ from r2d.config.section import parse_section
 from r2d.data.fingerprint import data_fingerprint, files_fingerprint
 from r2d.errors import ConfigError, DataError, TrainingError
 from r2d.files import write_json, write_text
-from r2d.text import flatten
+from r2d.text import changed_values, flatten
 
 JUDGING_SECTIONS = {"registration", "comparison", "retraining"}
 """Sections that neither weights nor metrics depend on."""
@@ -64,7 +64,11 @@ def retrain(
         run = run.model_copy(update={"model": run.model.model_copy(update=start)})
     now = facts_of_run(run)
     if triggers.min_new_rows and champion is not None and data_changed(now, champion.facts):
-        now = replace(now, num_rows=count_rows(run))
+        from r2d.workflows import validated
+
+        validation = validated(run)
+        validation.raise_for_errors()
+        now = replace(now, num_rows=len(validation.examples))
     comparison = Comparison(now, champion, datetime.now(UTC), read_drift(triggers.drift))
     decision = decide(triggers, comparison, force=force, made_already=lambda: version_made_by(run))
     result = RetrainingResult(decision)
@@ -129,14 +133,11 @@ def facts_of_version(config: Any, origin: Mapping[str, Any]) -> TrainingFacts:
     """
     try:
         run = parse_config(config)
+        known: dict[str, Any] = {"config": _comparable_config(run), "start": run.model.name}
     except ConfigError:
-        run = None
+        known = {"config": None, "start": None}
     kept = ("data_sha256", "files_sha256", "sources_sha256", "lock_sha256", "num_rows")
-    return TrainingFacts(
-        config=None if run is None else _comparable_config(run),
-        start=None if run is None else run.model.name,
-        **{name: origin.get(name) for name in kept},
-    )
+    return TrainingFacts(**known, **{name: origin.get(name) for name in kept})
 
 
 def _comparable_config(run: RunConfig) -> dict[str, Any]:
@@ -145,15 +146,6 @@ def _comparable_config(run: RunConfig) -> dict[str, Any]:
     if run.stage2.alpha is None:
         values["stage2.alpha"] = run.method.default_alpha
     return {key: value for key, value in values.items() if key not in KEYS_COMPARED_APART}
-
-
-def count_rows(run: RunConfig) -> int:
-    """The number of valid rows in the data as they are now; an error where a run could not use them."""
-    from r2d.workflows import validated
-
-    validation = validated(run)
-    validation.raise_for_errors()
-    return len(validation.examples)
 
 
 def champion_facts(name: str) -> ChampionFacts | None:
@@ -324,12 +316,9 @@ def _compared_facts(comparison: Comparison, champion: ChampionFacts) -> Iterator
         yield ComparedFact(name, (old or unknown)[:HASH_DIGITS_SHOWN], (new or unknown)[:HASH_DIGITS_SHOWN], finding)
     if now.num_rows is not None:
         is_fewer = then.num_rows is not None and now.num_rows < then.num_rows
-        finding = (
-            "fewer than the champion knew: see that the delivery is whole"
-            if is_fewer
-            else "counted, because the data changed"
-        )
+        fewer = "fewer than the champion knew: see that the delivery is whole"
         known = unknown if then.num_rows is None else f"{then.num_rows:,}"
+        finding = fewer if is_fewer else "counted, because the data changed"
         yield ComparedFact("valid rows", known, f"{now.num_rows:,}", finding)
     keys = _changed_keys(now, then)
     old = "not readable" if then.config is None else f"{len(then.config)} keys"
@@ -357,13 +346,13 @@ def _changed_keys(now: TrainingFacts, then: TrainingFacts) -> list[str]:
     """Keys whose values differ; one line in their place where today's code cannot read the champion's configuration."""
     if then.config is None or now.config is None:
         return [UNREADABLE_CONFIG]
-    return [key for key in sorted({*now.config, *then.config}) if now.config.get(key) != then.config.get(key)]
+    return sorted(changed_values(then.config, now.config))
 
 
 def _model(start: str | None) -> str | None:
     """A start without version and alias: those of one registered model count as one, because a run pins its alias."""
-    is_registered = start is not None and start.startswith(REGISTERED)
-    return re.split("[@/]", start.removeprefix(REGISTERED))[0] if is_registered and start else start
+    is_registered = (start or "").startswith(REGISTERED)
+    return re.split("[@/]", start.removeprefix(REGISTERED))[0] if start and is_registered else start
 
 
 def _first_keys(keys: list[str]) -> str:

@@ -106,43 +106,35 @@ def tracked(step_name: str, parameters: Mapping[str, Any]) -> Iterator[Callable[
 
     They are in MLflow at once, and soon afterwards in the picture in ZenML's dashboard.
     """
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param
+    import mlflow
 
     configure_mlflow()
-    client = MlflowClient()
-    run_id = start_run(client, step_name)
-    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in parameters.items()])
     curves = LiveCurves(step_name)
 
     def log(step: int, metrics: Mapping[str, float]) -> None:
-        now = int(time.time() * 1000)
-        client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in metrics.items()])
+        mlflow.log_metrics(dict(metrics), step=step)
         curves.add(step, metrics)
 
-    try:
-        yield log
-    except BaseException:
-        curves.draw()
-        client.set_terminated(run_id, "FAILED")
-        raise
-    client.set_terminated(run_id, "FINISHED")
+    with mlflow.start_run(run_id=start_run(mlflow.MlflowClient(), step_name)):
+        mlflow.log_params(dict(parameters))
+        try:
+            yield log
+        except BaseException:
+            curves.draw()
+            raise
 
 
 def log_metrics(step_name: str, metrics: Mapping[str, float], content: Mapping[str, Any]) -> None:
     """Log an MLflow run for this step with its metrics, and with `content` as its file `metrics.json`."""
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    import mlflow
 
     configure_mlflow()
-    client = MlflowClient()
-    run_id, now = start_run(client, step_name), int(time.time() * 1000)
     # MLflow allows letters, digits and a few signs in a name; labels may hold others.
-    values = [Metric(re.sub(r"[^\w./ -]", "_", name), value, now, 0) for name, value in metrics.items()]
-    for start in range(0, len(values), METRICS_PER_CALL):
-        client.log_batch(run_id, metrics=values[start : start + METRICS_PER_CALL])
-    client.log_dict(run_id, dict(content), "metrics.json")
-    client.set_terminated(run_id, "FINISHED")
+    values = [(re.sub(r"[^\w./ -]", "_", name), value) for name, value in metrics.items()]
+    with mlflow.start_run(run_id=start_run(mlflow.MlflowClient(), step_name)):
+        for start in range(0, len(values), METRICS_PER_CALL):
+            mlflow.log_metrics(dict(values[start : start + METRICS_PER_CALL]))
+        mlflow.log_dict(dict(content), "metrics.json")
 
 
 def start_run(client: MlflowClient, step_name: str) -> str:

@@ -262,7 +262,8 @@ def champion_to_compare(name: str, run_key: str) -> str | None:
 class AliasTransition:
     """What a decision of the gate means for the aliases of a version."""
 
-    action: Literal["promote", "challenge", "none"]
+    action: Action | None
+    """`promoted` or `challenged`; None where nothing moves."""
     reason: str
 
 
@@ -275,24 +276,24 @@ def next_alias(decision: GateDecision, seen: AliasHistory, *, name: str, version
     stays = "there is no champion" if champion is None else f"{champion} stays champion"
     withdrawal = seen.withdrawal_of(version)
     if seen.champion == version:
-        return AliasTransition("none", "it is the champion already; nothing moves")
+        return AliasTransition(None, "it is the champion already; nothing moves")
     if decision.outcome == "failed":
-        return AliasTransition("none", f"it did not pass the gate; {stays}")
+        return AliasTransition(None, f"it did not pass the gate; {stays}")
     if withdrawal is not None:
         return AliasTransition(
-            "none",
+            None,
             f"{withdrawal.by} rolled it back ({withdrawal.reason}); only a person brings it back, by r2d approve",
         )
     if decision.champion != champion:
         return AliasTransition(
-            "challenge",
+            "challenged",
             f"it was compared with {decision.champion or 'no champion'}, and the champion is now {champion or 'none'}: "
             "it is the challenger; run again to compare it",
         )
     if decision.outcome == "waiting":
-        return AliasTransition("challenge", f"it is the challenger until a person approves it; {stays}")
+        return AliasTransition("challenged", f"it is the challenger until a person approves it; {stays}")
     place = "it is the first champion" if champion is None else f"it is the champion in place of {champion}"
-    return AliasTransition("promote", f"it passed the gate: {place}")
+    return AliasTransition("promoted", f"it passed the gate: {place}")
 
 
 def move_aliases(
@@ -302,11 +303,10 @@ def move_aliases(
     while True:
         seen = reconcile_aliases(client, name)
         transition = next_alias(decision, seen, name=name, version=version)
-        if transition.action == "none" or (transition.action == "challenge" and seen.challenger == version):
+        if transition.action is None or (transition.action == "challenged" and seen.challenger == version):
             return transition
-        action: Action = "promoted" if transition.action == "promote" else "challenged"
+        change = seen.change(transition.action, version, by="gate", reason=transition.reason, run_key=run_key)
         try:
-            change = seen.change(action, version, by="gate", reason=transition.reason, run_key=run_key)
             append_change(client, name, change)
         except AliasesMovedError:
             continue

@@ -205,10 +205,9 @@ def _zenml_version(registered: RegisteredModel) -> ModelVersionResponse:
 
     def find(version: int | str) -> ModelVersionResponse | None:
         try:
-            found: ModelVersionResponse = client.get_model_version(name, version)
+            return client.get_model_version(name, version)
         except KeyError:
             return None
-        return found
 
     with suppress(EntityExistsError):
         client.create_model(name, description="Decides and explains; versions carry MLflow's numbers.")

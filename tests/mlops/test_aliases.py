@@ -102,7 +102,7 @@ def test_a_better_model_takes_the_alias_from_the_champion_it_was_compared_with(m
 def test_a_model_that_was_compared_with_an_older_champion_becomes_challenger(model: Model) -> None:
     model.register(GOOD)
     late = model.register(BETTER)
-    assert (late.aliases, late.transition.action) == (("challenger",), "challenge")
+    assert (late.aliases, late.transition.action) == (("challenger",), "challenged")
     assert f"compared with no champion, and the champion is now {model.name}/1" in late.transition.reason
     assert (model.alias(), model.alias("challenger")) == ("1", "2")
     model.register(BETTER, GOOD, 1)
@@ -117,7 +117,7 @@ def test_of_registrations_at_once_one_moves_the_alias_and_the_others_see_that_it
     metrics(BETTER, GOOD, reference=f"{model.name}/1")  # computed once, before they start
     registered = at_once([lambda c=c: model.register(BETTER, GOOD, 1, consistency=c) for c in (0.7, 0.8, 0.9)])
     assert sorted(each.version for each in registered) == ["2", "3", "4"]
-    (winner,) = [each for each in registered if each.transition.action == "promote"]
+    (winner,) = [each for each in registered if each.transition.action == "promoted"]
     assert model.alias() == winner.version
     assert [version for action, version in model.actions() if action == "promoted"] == ["1", winner.version]
     losers = [each for each in registered if each is not winner]
@@ -318,7 +318,7 @@ def test_what_was_rolled_back_does_not_come_back_by_itself_but_by_a_person(model
     model.register(BETTER, GOOD, 1)
     rollback(model.name, by="Dr. Who", reason="under-triage at night")
     again = model.register(BETTER, GOOD, 1)
-    assert (again.transition.action, model.alias()) == ("none", "1")
+    assert (again.transition.action, model.alias()) == (None, "1")
     assert "Dr. Who rolled it back (under-triage at night)" in again.transition.reason
     assert approve(f"{model.name}/2", by="Dr. Who", reason="the night rows were wrong").version == "2"
     assert model.alias() == "2"
@@ -335,7 +335,7 @@ def test_a_model_that_needs_a_person_is_challenger_until_one_says_yes(model: Mod
     approve(model.name, by="Dr. Who", reason="read fifty rationales")
     assert (model.alias(), model.alias("challenger")) == ("1", None)
     again = model.register(GOOD, rules=APPROVAL)
-    assert (again.decision.outcome, again.transition.action) == ("passed", "none")
+    assert (again.decision.outcome, again.transition.action) == ("passed", None)
     assert again.decision.reasons()[0] == "approved by Dr. Who: read fifty rationales"
 
 

@@ -40,7 +40,7 @@ def test_the_last_screen_fits_a_terminal_and_says_whether_the_model_may_be_used(
     registered = RegisteredModel(
         name="triage", version="3", run_id="run", aliases=aliases, is_new=True,
         decision=GateDecision((Verdict(rule={}, status=status, reason="a reason " * 40),), "triage/1"),
-        transition=AliasTransition("none", "it is the champion already; nothing moves"),
+        transition=AliasTransition(None, "it is the champion already; nothing moves"),
         card="", page="", picture=Image.new("L", (1, 1)),
     )  # fmt: skip
     screen = summary(registered, METRICS, report_uri="/store/report")
