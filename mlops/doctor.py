@@ -40,8 +40,6 @@ Answer = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check."""
-
     name: str
     ok: bool
     detail: str
@@ -182,7 +180,6 @@ class Cluster:
     namespace: str
 
     def items(self, ask: Callable[..., Any], *arguments: str, **selection: str) -> list[dict[str, Any]]:
-        """The items of a list as the API server sends them."""
         answer = ask(*arguments, **selection, _request_timeout=TIMEOUT_SECONDS)
         return self.api.sanitize_for_serialization(answer)["items"]
 
@@ -399,7 +396,6 @@ def check_image(image: str, installed: Mapping[str, str], in_image: Mapping[str,
 
 
 def _waiting_reason(pod: Answer) -> str:
-    """Why a pod does not run yet."""
     status = pod["status"]
     for container in status.get("containerStatuses") or []:
         if waiting := container.get("state", {}).get("waiting"):

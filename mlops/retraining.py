@@ -103,8 +103,6 @@ class TrainingFacts:
 
 @dataclass(frozen=True)
 class ChampionFacts:
-    """The champion of this moment."""
-
     reference: str
     """`name/version`."""
     made_at: datetime
@@ -206,8 +204,6 @@ class ComparedFact:
 
 @dataclass(frozen=True)
 class RetrainingDecision:
-    """Whether to train, why, and what was compared."""
-
     train: bool
     reasons: tuple[str, ...]
     compared: tuple[ComparedFact, ...]
@@ -374,7 +370,6 @@ class RetrainingResult:
     """File name -> HTML."""
 
     def lines(self) -> list[str]:
-        """The result as plain text."""
         return [*self.decision.lines(), *self._registration_lines()]
 
     def _registration_lines(self) -> list[str]:

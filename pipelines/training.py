@@ -41,7 +41,10 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
     champion = champion_to_compare(run.registration.model_name, record.key)
 
     valid_examples, quarantined = validated_examples(run)
-    stage1_examples, stage2_examples, provenance = rationalised_examples(run, valid_examples, quarantined)
+    sources = files_fingerprint(source_files(run.rationales.sources))
+    stage1_examples, stage2_examples, provenance, *_ = ingest_rationales(
+        valid_examples, quarantined, run.rationales, run.data, run.validation.privacy, sources
+    )
     stage1_model = None
     if run.method.has_stage1:
         stage1_model, _ = train_stage1(stage1_examples, run.stage1, run.model, labels)
@@ -59,18 +62,3 @@ def validated_examples(run: RunConfig) -> tuple[StepArtifact, StepArtifact]:
         examples, run.validation, run.data.labels, run.model, files_fingerprint(run.validation.files())
     )
     return valid_examples, quarantined
-
-
-def rationalised_examples(
-    run: RunConfig, valid_examples: StepArtifact, quarantined: StepArtifact
-) -> tuple[StepArtifact, StepArtifact, StepArtifact]:
-    """The examples of Stage 1 and of Stage 2, each with its rationales, and where every rationale comes from."""
-    stage1_examples, stage2_examples, provenance, *_ = ingest_rationales(
-        valid_examples,
-        quarantined,
-        run.rationales,
-        run.data,
-        run.validation.privacy,
-        files_fingerprint(source_files(run.rationales.sources)),
-    )
-    return stage1_examples, stage2_examples, provenance

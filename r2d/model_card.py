@@ -21,8 +21,6 @@ MAX_SLICES = 10
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card is made of."""
-
     run: RunConfig
     metrics: Metrics
     origin: Origin

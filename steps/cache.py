@@ -14,7 +14,6 @@ from mlops.code import step_code_hash
 
 
 def by_code(module_name: str) -> CachePolicy:
-    """The cache policy of the step in that module."""
     return CachePolicy(cache_func=f"{__name__}.{module_name.rsplit('.', 1)[-1]}")
 
 

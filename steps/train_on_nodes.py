@@ -36,7 +36,6 @@ def node_of_pod() -> Node:
 
 
 def main() -> None:
-    """Train, and end with an error where training does."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         start_ranks(Path(sys.argv[1]), node=node_of_pod())

@@ -57,8 +57,6 @@ class AliasesMovedError(RegistryError):
 
 @dataclass(frozen=True)
 class AliasChange:
-    """One change of an alias."""
-
     number: int
     """Given by the registry, rising; 0 until the change is written."""
     after: int
@@ -67,7 +65,6 @@ class AliasChange:
     version: str | None
     """The version that has the alias from now on; None where no version is champion any more."""
     before: str | None
-    """The champion before the change."""
     by: str
     reason: str
     at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))

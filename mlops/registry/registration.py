@@ -43,7 +43,7 @@ START_AGAIN = "then start the same run again: it goes on from what is registered
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """A version in the registry, the decision of the gate, and what followed from it."""
+    """A version in the registry, the decision of the gate with its HTML page and picture, and what followed from it."""
 
     name: str
     version: str
@@ -54,11 +54,8 @@ class RegisteredModel:
     decision: GateDecision
     transition: AliasTransition
     card: str
-    """Markdown."""
     page: str
-    """HTML of the decision."""
     picture: Image
-    """Of the decision."""
 
     @property
     def reference(self) -> str:

@@ -33,8 +33,6 @@ class Change:
 
 @dataclass(frozen=True)
 class MetricChange:
-    """A metric of both versions."""
-
     before: IntervalEstimate | None
     after: IntervalEstimate | None
     difference: float | None
@@ -69,7 +67,6 @@ class VersionDifference:
 
 
 def difference_of(before: VersionLineage, after: VersionLineage) -> VersionDifference:
-    """Compare two versions."""
     versions, origins = (before, after), (before.origin, after.origin)
     starts = [
         {key: (version.config.get("model") or {}).get(key) for key in ("name", "revision")} for version in versions

@@ -59,8 +59,6 @@ class Origin:
 
 @dataclass(frozen=True)
 class ArtifactRecord:
-    """A version of a ZenML artifact."""
-
     name: str
     version: str
     id: str
@@ -69,8 +67,6 @@ class ArtifactRecord:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """The run of a ZenML step."""
-
     id: str
     status: str
     cached_from: str | None
@@ -85,8 +81,6 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class PipelineRunRecord:
-    """A ZenML pipeline run."""
-
     id: str
     name: str
     pipeline: str

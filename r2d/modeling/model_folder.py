@@ -134,7 +134,6 @@ def scaled_probabilities(probabilities: Mapping[str, float], temperature: float)
 
 
 def write_calibration(folder: Path, calibration: Calibration) -> None:
-    """Add the file to a model folder."""
     write_json(folder / CALIBRATION_FILE, calibration.facts)
 
 

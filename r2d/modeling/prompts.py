@@ -52,7 +52,6 @@ class PromptEncoder:
         return [tokens if rationale else [] for tokens, rationale in zip(ids, rationales, strict=True)]
 
     def label_target(self, label: str) -> list[int]:
-        """`y`."""
         return self.tokenizer(label).input_ids
 
     def label_prefix_ids(self) -> list[int]:
@@ -111,7 +110,6 @@ class LabelSets:
         return self.declared or self._of_options(tuple(options))
 
     def of_all(self, options: Sequence[Sequence[str]]) -> list[LabelSet]:
-        """`of` for several rows."""
         return [self.of(row_options) for row_options in options]
 
     def _options(self, options: tuple[str, ...]) -> LabelSet:

@@ -17,8 +17,6 @@ HEAD_INCHES = 0.75
 
 
 class Line(NamedTuple):
-    """One line of a panel."""
-
     key: str
     """Of the records in the history."""
     name: str

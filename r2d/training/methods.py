@@ -145,10 +145,7 @@ class BatchLoss:
 
 
 class Method(ResumableCallback, ABC):
-    """The losses of one method."""
-
     target_columns: tuple[str, ...] = ("label", "rationale")
-    """Columns that are learnt."""
 
     def __init__(self, config: MethodConfig, stage2: Stage2Config) -> None:
         self.config, self.seed = config, stage2.seed
@@ -344,4 +341,3 @@ METHODS: dict[str, type[Method]] = {
     "dss": DSS,
     "sft": SFT,
 }
-"""The method of each `method.name`."""

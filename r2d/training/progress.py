@@ -83,7 +83,6 @@ class Progress(TrainerCallback, ExportableState):
         return self.sums["num_examples"] / seconds if seconds else 0.0
 
     def add(self, batch: Batch, target_columns: Sequence[str]) -> None:
-        """Count a micro-batch."""
         self.num_examples += len(batch)
         self.num_target_tokens += sum(batch.num_tokens(column) for column in target_columns)
 

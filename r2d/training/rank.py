@@ -21,7 +21,6 @@ from r2d.training.work import ranks_folder, read_work, write_result
 
 
 def main() -> None:
-    """Train the work of the folder in argv[1]."""
     work_dir, rank = Path(sys.argv[1]), int(os.environ["RANK"])
     logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, format="%(message)s")
 

@@ -65,8 +65,6 @@ class StageWork(Generic[ConfigT]):
 
 @dataclass(frozen=True)
 class StageResult:
-    """The result of a stage."""
-
     model_folder: Path
     """The selected weights (safetensors), tokenizer, label set and resolved config: see `r2d.modeling.model_folder`."""
     history: list[dict[str, float]]
@@ -170,7 +168,6 @@ def read_work(work_dir: Path) -> StageWork[Any]:
 
 
 def write_result(work_dir: Path, result: StageResult) -> None:
-    """Write the result of a work into its folder."""
     write_json(ranks_folder(work_dir) / "result.json", vars(result) | {"model_folder": str(result.model_folder)})
 
 

@@ -58,8 +58,6 @@ class Task(Generic[EncodedT]):
 
 @dataclass(frozen=True)
 class Losses:
-    """Losses of a list of tasks."""
-
     total: Tensor
     """Sum of weight x loss over the tasks: scalar, with gradient."""
     of_tasks: list[Tensor]
