@@ -17,12 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OUR_PACKAGES = ("r2d", "steps")
-WITHOUT_EFFECT = (
-    "r2d.training.progress",
-    "r2d.reports.progress",
-    "steps.cache",
-    "steps.work_dir",
-)
+WITHOUT_EFFECT = ("r2d.training.progress", "r2d.reports.progress", "steps.cache", "steps.work_dir")
 """Modules and packages that report, store or look up: no result depends on how they do it."""
 PRESENTATION = (
     "r2d.reports",
@@ -35,14 +30,7 @@ PRESENTATION = (
 COMMIT_VARIABLE = "R2D_CODE_COMMIT"
 """Names the commit where the code lies without its repository, as in an image; ends in `+dirty` for changed files."""
 CODE = ("r2d", "steps", "pipelines", "mlops", "reason2decide.py", "pyproject.toml", "requirements.lock")
-MODEL_STEPS = (
-    "load_examples",
-    "validate_examples",
-    "ingest_rationales",
-    "train_stage1",
-    "train_stage2",
-    "evaluate",
-)
+MODEL_STEPS = ("load_examples", "validate_examples", "ingest_rationales", "train_stage1", "train_stage2", "evaluate")
 """Every step of the main job that the weights and metrics of a model depend on."""
 
 

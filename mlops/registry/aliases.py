@@ -278,8 +278,7 @@ def next_alias(decision: GateDecision, seen: AliasHistory, *, name: str, version
         return AliasTransition(None, f"it did not pass the gate; {stays}")
     if withdrawal is not None:
         return AliasTransition(
-            None,
-            f"{withdrawal.by} rolled it back ({withdrawal.reason}); only a person brings it back, by r2d approve",
+            None, f"{withdrawal.by} rolled it back ({withdrawal.reason}); only a person brings it back, by r2d approve"
         )
     if decision.champion != champion:
         return AliasTransition(

@@ -78,9 +78,7 @@ class RegisteredModel:
 
 
 def register(
-    trained: TrainedModel,
-    *,
-    new_run: Callable[[MlflowClient], str] = partial(start_run, step_name="register_model"),
+    trained: TrainedModel, *, new_run: Callable[[MlflowClient], str] = partial(start_run, step_name="register_model")
 ) -> RegisteredModel:
     """Register a model as a version, evaluate the rules of its gate, and give it the alias that follows.
 
