@@ -71,7 +71,7 @@ OTHERS = [Span((0, 3), (0, 4)), Span((3, 4), (6, 12))]
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.4])
-@pytest.mark.parametrize("spans", [*map(self_spans, ([1], [3, 1, 4], [5, 5], [2, 7, 6, 1])), OTHERS])
+@pytest.mark.parametrize("spans", [*map(self_spans, ([1], [3, 1, 4], [5, 5], [2, 5, 4, 1])), OTHERS])
 def test_the_gradient_of_attention_is_that_of_finite_differences(spans: list[Span], drop: float) -> None:
     groups = group_spans(spans, HEADS, CPU)
     num_queries, num_keys = spans[-1].query[1], spans[-1].key[1]

@@ -18,6 +18,7 @@ from r2d.modeling.lora import add_adapters, save_weights
 from r2d.training.stage1 import train_stage1
 from r2d.training.stage2 import train_stage2
 from r2d.training.work import StageWork
+from tests.conftest import changed
 from tests.modeling.tiny_models import ARCHITECTURES, padded_inputs, save
 
 LORA = LoraConfig(rank=4, alpha=8, dropout=0.1)
@@ -72,14 +73,14 @@ def test_both_stages_leave_plain_checkpoints_in_which_only_adapted_layers_differ
 ) -> None:
     model = stage1_work.model.model_copy(update={"name": str(stage1_model), "lora": LORA})
     first = train_stage1(replace(stage1_work, model=model))
-    second = train_stage2(replace(work, model=model, stage1_model=first.model_folder))
+    second = train_stage2(changed(replace(work, model=model, stage1_model=first.model_folder), max_steps=8))
     start, *stages = (
         load_pretrained(str(folder))[0].state_dict()
         for folder in (stage1_model, first.model_folder, second.model_folder)
     )
     for before, after in ((start, stages[0]), (stages[0], stages[1])):
         assert set(before) == set(after)
-        changed = {name for name in before if not torch.equal(before[name], after[name])}
-        assert changed
-        assert all(name.split(".")[-2] in ("q", "k", "v", "o", "wi", "wo") for name in changed)
+        moved = {name for name in before if not torch.equal(before[name], after[name])}
+        assert moved
+        assert all(name.split(".")[-2] in ("q", "k", "v", "o", "wi", "wo") for name in moved)
     assert json.loads((second.model_folder / "reason2decide.json").read_text())["model"]["lora"]["rank"] == 4

@@ -163,7 +163,7 @@ def test_out_of_memory_names_what_to_change_in_order_with_present_values(
 def test_auto_batch_takes_the_largest_parts_that_fit_and_trains_as_if_they_had_been_configured(
     work: StageWork[Stage2Config], rows_seen: list[int], method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    work = replace(work, method=MethodConfig(name=method))
+    work = changed(replace(work, method=MethodConfig(name=method)), max_steps=8)
     configured = train_stage2(changed(work, gradient_accumulation_steps=4))
     rows_seen.clear()
     with caplog.at_level(logging.INFO, logger="r2d"):

@@ -181,12 +181,10 @@ def test_the_history_shows_schedule_losses_and_both_tasks_at_validation(work: St
 def test_losses_and_weights_are_the_same_with_and_without_activation_checkpointing(
     lora: LoraConfig | None, work: StageWork[Stage2Config]
 ) -> None:
-    results = []
+    work, results = replace(changed(work, max_steps=8), model=work.model.model_copy(update={"lora": lora})), []
     for value in (False, True):
-        folder, model = work.work_dir / str(value), work.model.model_copy(update={"lora": lora})
-        results.append(
-            train_stage2(changed(replace(work, work_dir=folder, model=model), activation_checkpointing=value))
-        )
+        again = replace(work, work_dir=work.work_dir / str(value))
+        results.append(train_stage2(changed(again, activation_checkpointing=value)))
     ours, theirs = (
         [{key: value for key, value in record.items() if key.endswith("loss")} for record in result.history]
         for result in results
@@ -224,7 +222,7 @@ def test_validation_counts_labels_as_an_evaluation_of_the_same_rows_does_however
     if per_row:
         examples = with_columns(examples, options=[list(work.labels.names)] * len(examples))
     labels = LabelsConfig(per_row=True) if per_row else work.labels
-    result = train_stage2(replace(work, examples=examples, labels=labels))
+    result = train_stage2(changed(replace(work, examples=examples, labels=labels), max_steps=8))
 
     columns = ColumnsConfig(options="options" if per_row else None)
     data = DataConfig(format="jsonl", path="notes.jsonl", labels=labels, columns=columns)
