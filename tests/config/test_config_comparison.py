@@ -54,15 +54,15 @@ def test_a_variant_is_the_base_run_but_for_its_method_and_the_seeds_of_training(
         assert ours == theirs
 
 
-def test_each_source_is_a_variant_of_every_method_that_reads_rationales() -> None:
-    models = grid({"methods": ["r2d", "dss", "sft"], "sources": ["llm", "nurse"], "seeds": [1]})
+def test_each_source_is_a_variant_of_every_method_that_reads_rationales_where_they_are_not_fixed() -> None:
+    sources = {"sources": ["llm", "nurse"], "seeds": [1]}
+    models = grid({"methods": ["r2d", "dss", "sft"], **sources})
     assert [model.facts.variant for model in models] == ["r2d, llm", "r2d, nurse", "dss, llm", "dss, nurse", "sft"]
     assert [model.run.rationales.stage1_source for model in models] == ["llm", "nurse", "llm", "nurse", "llm"]
-
-
-def test_where_stage2_has_a_source_of_its_own_only_methods_with_a_stage1_vary() -> None:
-    models = grid({"methods": ["r2d", "dss"], "sources": ["llm", "nurse"], "seeds": [1]}, stage2_source="nurse")
-    assert [model.facts.variant for model in models] == ["r2d, llm", "r2d, nurse", "dss"]
+    fixed = grid({"methods": ["r2d", "dss"], **sources}, stage2_source="nurse")
+    assert [model.facts.variant for model in fixed] == ["r2d, llm", "r2d, nurse", "dss"], (
+        "only methods with a Stage 1 vary"
+    )
 
 
 def test_a_variant_says_what_it_is_and_against_which_references_it_is_measured() -> None:

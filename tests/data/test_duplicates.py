@@ -50,7 +50,9 @@ def test_the_chunks_of_a_column_do_not_count() -> None:
     texts = ["one two three four", "five six seven", "One two three four", "five six seven."] * 3
     chunked = pa.chunked_array([texts[:3], [], texts[3:7], texts[7:]], pa.string())
     assert exact_duplicates(chunked).tolist() == exact_duplicates(pa.array(texts)).tolist()
-    assert near_duplicates(chunked, 0.9).tolist() == near_duplicates(pa.array(texts), 0.9).tolist()
+    near = near_duplicates(pa.array(texts), 0.9).tolist()
+    assert near_duplicates(chunked, 0.9).tolist() == near
+    assert near_duplicates(chunked, 0.9, exact_duplicates(chunked)).tolist() == near, "exact ones that are known"
     assert exact_duplicates(pa.chunked_array([], pa.string())).tolist() == []
     assert near_duplicates(pa.array([], pa.string()), 0.9).tolist() == []
 
@@ -104,13 +106,6 @@ def test_similarity_is_passed_on_through_others() -> None:
     while jaccard(chain[0], chain[-1]) > 0.6:
         chain.append(edited(chain[-1], random, 1))
     assert set(near_duplicates(pa.array(chain), 0.9).tolist()) == {0}
-
-
-def test_exact_duplicates_share_a_cluster_however_they_are_given() -> None:
-    random = Random(5)
-    texts = pa.array([note(random, 20) for _ in range(50)] * 2)
-    assert near_duplicates(texts, 0.9).tolist() == [*range(50), *range(50)]
-    assert near_duplicates(texts, 0.9, exact_duplicates(texts)).tolist() == [*range(50), *range(50)]
 
 
 def test_thousands_of_rows_from_five_templates_fall_into_five_clusters() -> None:

@@ -184,13 +184,10 @@ OPTIONS = [["oven", "car"], ["sea", "desk", "roof"], ["oven", "shelf", "bowl", "
 ANSWERS = ["oven", "roof", "bowl", "no"]
 
 
-def test_options_of_the_row_worked_by_hand() -> None:
+def test_options_of_the_row_by_hand_have_no_classes_and_no_macro_f1_which_is_not_a_macro_f1_of_zero() -> None:
     # Right but for case; wrong; an option of ANOTHER row, so none of its own; nothing said.
     metrics = label_metrics(predictions_with_options(ANSWERS, [" OVEN ", "desk", "car", None], OPTIONS))
     assert (metrics.num_rows, metrics.accuracy, metrics.invalid_label_rate) == (4, 1 / 4, 2 / 4)
-
-
-def test_without_classes_there_is_no_macro_f1_which_is_not_a_macro_f1_of_zero() -> None:
     predictions = predictions_with_options(ANSWERS, ANSWERS, OPTIONS)
     assert label_metrics(predictions) == without_classes([1, 1, 1, 1])
     assert label_metrics(predictions).macro_f1 is None

@@ -211,16 +211,21 @@ def test_a_call_without_a_text_does_not_fail_the_others_and_the_model_never_sees
     assert rows_of([Call("a", "")], predictor)[0]["why"] == "no_text"
 
 
-def test_without_a_threshold_everything_is_handed_over() -> None:
-    predictors = {"no_threshold": KeywordPredictor(None), "never_evaluated": KeywordPredictor(evaluated=False)}
-    for why, predictor in predictors.items():
-        (row,) = rows_of([Call("a", "chest pain")], predictor)
-        assert (row["why"], row["handed_over"]) == (why, True)
-
-
-def test_what_is_no_declared_label_has_no_probability_and_goes_to_a_person() -> None:
-    (row,) = rows_of([Call("a", "nonsense")], KeywordPredictor(0.0))
-    assert (row["label"], row["label_probability"], row["why"]) == ("nonsense", None, "no_declared_label")
+@pytest.mark.parametrize(
+    ("predictor", "text", "why"),
+    [
+        (KeywordPredictor(None), "chest pain", "no_threshold"),
+        (KeywordPredictor(evaluated=False), "chest pain", "never_evaluated"),
+        (KeywordPredictor(0.0), "nonsense", "no_declared_label"),
+    ],
+)
+def test_without_a_threshold_or_a_declared_label_a_person_decides(
+    predictor: KeywordPredictor, text: str, why: str
+) -> None:
+    (row,) = rows_of([Call("a", text)], predictor)
+    assert (row["why"], row["handed_over"]) == (why, True)
+    if text == "nonsense":
+        assert (row["label"], row["label_probability"]) == ("nonsense", None)
 
 
 def test_options_of_a_row_are_judged_one_by_one() -> None:

@@ -125,7 +125,7 @@ def test_one_more_training_row_changes_few_prompts() -> None:
     assert sum(before.draw(*one) != after.draw(*one) for one in asked) < 30
 
 
-def test_a_copy_of_the_note_is_no_solved_example() -> None:
+def test_a_copy_of_the_note_is_no_solved_example_and_too_few_are_refused() -> None:
     rows = [
         Example(id=f"e{place}", text="same note", label="self care", split="train", rationales={"nurse": "reason"})
         for place in range(3)
@@ -136,9 +136,6 @@ def test_a_copy_of_the_note_is_no_solved_example() -> None:
     assert len(shots.draw("e9", None, "other")) == 3
     with pytest.raises(DataError, match="example e0 can be shown 0 solved examples, not 3"):
         shots.draw("e0", None, "same note")
-
-
-def test_too_few_solved_examples_are_refused() -> None:
     with pytest.raises(DataError, match="2 training rows have a rationale of few_shot_source 'nurse'"):
         FewShot(notes(6), few_shot(PROMPTS[0]))
 
@@ -166,16 +163,13 @@ def test_the_batch_input_holds_one_request_for_each_example_of_the_splits(tmp_pa
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_batch_input_that_openai_would_refuse_warns(
+def test_a_batch_input_that_openai_would_refuse_and_few_shot_without_a_place_in_the_prompt_warn(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("r2d.rationales.generation.BATCH_MAX_REQUESTS", 10)
     write_batch_input(notes(12), source_with(PROMPTS[1]), LABELS, tmp_path / "batch.jsonl")
     assert "12 requests" in caplog.text
     assert "split it before uploading" in caplog.text
-
-
-def test_few_shot_without_a_place_in_the_prompt_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     RationaleRequests(notes(30), few_shot(written(tmp_path, "system: ''\nuser: '{{ text }}'\n")), LABELS)
     assert "few_shot 3 has no effect" in caplog.text
 
