@@ -52,7 +52,7 @@ def test_an_allowed_architecture_trains_decides_explains_and_comes_back(
     losses = [record["eval_loss"] for record in first.history if "eval_loss" in record]
     assert losses[-1] < losses[0]
 
-    stage2 = Stage2Config(max_steps=12, precision="fp32", validation_rationales=2, **often)
+    stage2 = Stage2Config(max_steps=8, precision="fp32", validation_rationales=2, **often)
     second = train_stage2(toy_work(tmp_path / "2", stage2, model=model, stage1_model=first.model_folder))
     predictor = Predictor(second.model_folder, device="cpu")
     for decision in predictor.decide(NOTES):

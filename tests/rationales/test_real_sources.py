@@ -7,13 +7,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from r2d.config.loading import parse_config
-from r2d.config.rationales import ParseConfig, TextSource
+from r2d.config.data import DataConfig
+from r2d.config.rationales import ParseConfig, RationalesConfig, TextSource
+from r2d.config.validation import PrivacyConfig
 from r2d.data.load import load_examples
-from r2d.data.validation.validate import validate
-from r2d.rationales.ingest import Ingestion, ingest
+from r2d.rationales.ingest import ingest
 from r2d.rationales.parsing import Parsed, parse
 from r2d.rationales.sources import read_records
 from r2d.text import normalise_label
@@ -85,42 +86,16 @@ def test_no_invented_question_is_left_in_a_rationale(rows: list[Row]) -> None:
     assert [row[1]["id"] for row in rows if "Answer Choices" in row[2].rationale or "\nQ:" in row[2].rationale] == []
 
 
-CQA = {
-    "format": "jsonl",
-    "labels": {"per_row": True},
-    "columns": {"text": "question", "label": "answer", "options": "choices"},
-}
-PUBMEDQA = {
-    "format": "pubmedqa",
-    "path": str(SHARED / "raw" / "pubmedqa" / "ori_pqal.json"),
-    "labels": {"names": ["yes", "no", "maybe"]},
-}
-
-
-def ingested(tmp_path: Path, data: dict[str, Any], source: dict[str, Any]) -> Ingestion:
-    checks = {"text_across_splits": "warn", "labels_in_every_split": "off", "language": "off", "token_limit": "off"}
-    run = parse_config(
-        {
-            "data": data,
-            "rationales": {"stage1_source": "src", "sources": {"src": source}},
-            "validation": {"privacy": {"policy": "warn"}, "severities": checks},
-        }
-    )
-    validation = validate(load_examples(run.data), run.validation, labels=run.data.labels)
-    validation.raise_for_errors()
-    ingestion = ingest(
-        validation.examples,
-        run.rationales,
-        data=run.data,
-        privacy=run.validation.privacy,
-        work_dir=tmp_path,
-        quarantined=validation.quarantined,
-    )
-    counts = ingestion.counts()["src"]
-    assert counts.num_records == counts.num_taken + counts.num_rejected == len(ingestion.candidates["src"])
-    assert counts.num_rejected == ingestion.rejected["source"].to_pylist().count("src")
-    assert counts.num_taken == ingestion.provenance["source"].to_pylist().count("src")
-    return ingestion
+@pytest.fixture(scope="module")
+def delivered() -> dict[bool, tuple[DataConfig, pa.Table]]:
+    """The examples that the documented exports are about, by whether they are batch outputs."""
+    columns = {"text": "question", "label": "answer", "options": "choices"}
+    pubmedqa, names = SHARED / "raw" / "pubmedqa" / "ori_pqal.json", ["yes", "no", "maybe"]
+    configs = {
+        True: DataConfig(format="jsonl", path=str(RAW / "cqa_test.json"), labels={"per_row": True}, columns=columns),
+        False: DataConfig(format="pubmedqa", path=str(pubmedqa), labels={"names": names}),
+    }
+    return {is_batch: (config, load_examples(config)) for is_batch, config in configs.items()}
 
 
 @pytest.mark.parametrize(
@@ -135,19 +110,22 @@ def ingested(tmp_path: Path, data: dict[str, Any], source: dict[str, Any]) -> In
     ],
 )
 def test_documented_exports_find_their_rows(
-    tmp_path: Path, format: str, file: str, num_records: int, num_taken: int
+    delivered: Any, tmp_path: Path, format: str, file: str, num_records: int, num_taken: int
 ) -> None:
     source: dict[str, Any] = {"format": format, "paths": [str(FORMATS / file)]}
     if format == "openai_batch":
         source |= {f"{kind}_paths": [str(FORMATS / f"openai_batch_{name}.jsonl")]
                    for kind, name in (("error", "errors"), ("input", "input"))}  # fmt: skip
     is_batch = format.endswith("batch")
-    data = CQA | {"path": str(RAW / "cqa_test.json")} if is_batch else PUBMEDQA
-    ingestion = ingested(tmp_path, data, source)
+    data, examples = delivered[is_batch]
+    config = RationalesConfig(stage1_source="src", sources={"src": source})
+    ingestion = ingest(examples, config, data=data, privacy=PrivacyConfig(policy="warn"), work_dir=tmp_path)
     counts = ingestion.counts()["src"]
     assert (counts.num_records, counts.num_taken) == (num_records, num_taken)
+    assert counts.num_rejected == num_records - num_taken == ingestion.rejected["source"].to_pylist().count("src")
     assert set(counts.rejected) <= {"request_failed", "cancelled"}
     rows = [row for row in ingestion.provenance.to_pylist() if row["source"] == "src"]
+    assert len(rows) == num_taken
     if is_batch:
         assert {row["author"] for row in rows} == {"example-model"}
         assert format != "openai_batch" or all(row["prompt_hash"] for row in rows)
