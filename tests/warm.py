@@ -17,11 +17,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 
 LIBRARIES = [
+    "great_expectations",  # before ZenML, which would print what it logs
     "zenml.cli", "zenml.zen_stores.sql_zen_store", "zenml.orchestrators.step_runner", "zenml.integrations.mlflow",
     "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store",
     "torch", "torch.distributed", "transformers.trainer", "transformers.models.t5.modeling_t5", "accelerate", "peft",
@@ -40,17 +42,25 @@ def _fork_server() -> ForkServerContext:
     return context
 
 
+def start(
+    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], folder: Path, stdin: str = ""
+) -> BaseProcess:
+    """A process of a script of Python's, or of `python` with a script, `-c` or `-m`; `in`, `out`, `err` in a folder."""
+    streams = [folder / name for name in STREAMS]
+    streams[0].write_text(stdin, encoding="utf-8")
+    arguments = (list(command), str(cwd), dict(environment), [str(stream) for stream in streams])
+    process = _fork_server().Process(target=_become, args=arguments)
+    process.start()
+    return process
+
+
 def run(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], stdin: str = "") -> CompletedProcess[str]:
-    """As `subprocess.run` with captured output, for a script of Python's, or `python` with a script, `-c` or `-m`."""
+    """As `subprocess.run` with captured output."""
     with TemporaryDirectory() as folder:
-        streams = [Path(folder) / name for name in STREAMS]
-        streams[0].write_text(stdin, encoding="utf-8")
-        arguments = (list(command), str(cwd), dict(environment), [str(stream) for stream in streams])
-        process = _fork_server().Process(target=_become, args=arguments)
-        process.start()
+        process = start(command, cwd=cwd, environment=environment, folder=Path(folder), stdin=stdin)
         process.join()
         assert process.exitcode is not None
-        out, err = (stream.read_text(encoding="utf-8") for stream in streams[1:])
+        out, err = ((Path(folder) / name).read_text(encoding="utf-8") for name in STREAMS[1:])
     return CompletedProcess(command, process.exitcode, out, err)
 
 

@@ -16,11 +16,11 @@ from tests.pipelines.conftest import Run, Workplace
 
 pytestmark = pytest.mark.slow
 
-METHODS, SEEDS = ["r2d", "sft"], [7, 8]
+METHODS, SEEDS, NUM_ROWS = ["r2d", "sft"], [7, 8], 125
 ZERO_SHOT = "zero-shot gpt"
 STORED = """
 from zenml.client import Client
-run = Client().list_pipeline_runs(size=1).items[0]
+run = Client().list_pipeline_runs(sort_by="desc:created", size=1).items[0]
 outputs = {name: artifact for name, (artifact, *_) in run.steps["compare"].outputs.items()}
 answer = {
     "table": outputs["r2d_comparison"].load(),
@@ -36,14 +36,6 @@ answer = {
 """
 
 
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """One of its own, in which no step is cached from elsewhere."""
-    place = Workplace(tmp_path_factory.mktemp("comparison"), warm=True)
-    place.write_csv("notes.csv")
-    return place
-
-
 def compare(workplace: Workplace, config: dict[str, Any], *, check: bool = True) -> Run:
     """`zenml pipeline run pipelines.comparison --config ...`"""
     return workplace.run(config, pipeline="pipelines.comparison", check=check)
@@ -51,15 +43,20 @@ def compare(workplace: Workplace, config: dict[str, Any], *, check: bool = True)
 
 @pytest.fixture(scope="module")
 def grid(tiny_config: dict[str, Any], workplace: Workplace) -> dict[str, Any]:
-    """The toy task with the answers of an invented language model besides, one in eight of them another label."""
+    """The toy task with the answers of an invented language model besides, one in eight of them another label.
+
+    There are more rows than in other tests, so that no step is cached from those.
+    """
+    workplace.write_csv("compared.csv", NUM_ROWS)
     lines = []
-    for number, example in enumerate(iterate_examples(toy_examples())):
+    for number, example in enumerate(iterate_examples(toy_examples(NUM_ROWS))):
         label = TOY_LABELS.names[number % 2] if number % 8 == 4 else example.label
         text = f"The finding decides here, as it always does in call {number}. So the answer is {label}."
         lines.append(json.dumps({"id": example.id, "text": text, "model": "some-llm"}))
     del lines[-1]  # of the test split
     (workplace.folder / "answers.jsonl").write_text("\n".join(lines), encoding="utf-8")
     config = copy.deepcopy(tiny_config)
+    config["data"]["path"] = "compared.csv"
     config["rationales"]["sources"] = {"gpt": {"format": "text", "paths": ["answers.jsonl"]}}
     return config | {"comparison": {"methods": METHODS, "seeds": SEEDS, "zero_shot": "gpt"}}
 
@@ -82,22 +79,19 @@ def lines_of(run: Run, variant: str) -> list[str]:
 
 def test_what_the_variants_share_runs_once_and_stage1_once_for_each_seed(first_run: Run) -> None:
     kinds = Counter(re.sub(r"_(r2d|sft)?_?seed\d+$", "", name) for name in first_run.executed)
-    assert kinds == {
-        "load_examples": 1,
-        "validate_examples": 1,
-        "ingest_rationales": 1,
-        "train_stage1": len(SEEDS),
-        "train_stage2": len(METHODS) * len(SEEDS),
-        "evaluate": len(METHODS) * len(SEEDS),
-        "measure_zero_shot": 1,
-        "compare": 1,
-    }
+    once = ("load_examples", "validate_examples", "ingest_rationales", "measure_zero_shot", "compare")
+    models = len(METHODS) * len(SEEDS)
+    assert kinds == dict.fromkeys(once, 1) | {"train_stage1": len(SEEDS), "train_stage2": models, "evaluate": models}
     assert first_run.executed[-1] == "compare"
     assert {"train_stage1_seed7", "train_stage2_sft_seed8", "evaluate_sft_seed7"} <= set(first_run.executed)
 
 
-def test_the_table_has_a_row_for_each_variant_with_its_figures_over_the_seeds(stored: dict[str, Any]) -> None:
-    table = stored["table"]
+def test_the_table_has_a_row_for_each_variant_with_its_figures_over_the_seeds_and_its_differences_to_the_first(
+    first_run: Run, stored: dict[str, Any]
+) -> None:
+    table, shown = stored["table"], stored["shown"]
+    assert shown["r2d_comparison_table"] + shown["r2d_comparison_picture"] == ["markdown", "image"]
+    assert "## Differences to r2d" in first_run.output
     *trained, zero_shot = table["variants"]
     assert [(row["variant"], row["n"]) for row in trained] == [(method, len(SEEDS)) for method in METHODS]
     assert (zero_shot["variant"], zero_shot["n"]) == (ZERO_SHOT, 1)
@@ -106,19 +100,7 @@ def test_the_table_has_a_row_for_each_variant_with_its_figures_over_the_seeds(st
         assert 0 <= row["figures"]["macro_f1"]["mean"] <= 1
         assert row["figures"]["macro_f1"]["n"] == len(SEEDS)
         assert row["figures"]["evaluation_seconds"]["mean"] > 0
-
-
-def test_each_variant_has_intervals_and_its_differences_to_the_first(first_run: Run, stored: dict[str, Any]) -> None:
-    first, *others = stored["table"]["variants"]
-    assert first["differences"] == {}
-    for row in others:
-        for name, difference in row["differences"].items():
-            values = [variant["intervals"][name]["value"] for variant in (row, first)]
-            assert difference["value"] == (None if None in values else pytest.approx(values[0] - values[1]))
-    for row in (first, *others):
-        accuracy = row["intervals"]["accuracy"]
-        assert accuracy["value"] == pytest.approx(row["figures"]["accuracy"]["mean"])
-    assert "## Differences to r2d" in first_run.output
+        assert bool(row["differences"]) == (row["variant"] != METHODS[0])
 
 
 def test_the_stated_labels_of_the_language_model_are_one_more_row(stored: dict[str, Any]) -> None:
@@ -163,46 +145,27 @@ def test_training_seconds_are_the_sum_of_what_its_stages_logged(stored: dict[str
         assert row["training_seconds"] == pytest.approx(sum(spent))
 
 
-def test_table_and_picture_can_be_seen_in_the_dashboard(stored: dict[str, Any]) -> None:
-    assert stored["shown"]["r2d_comparison_table"] == ["markdown"]
-    assert stored["shown"]["r2d_comparison_picture"] == ["image"]
-
-
 def test_a_second_run_executes_nothing(first_run: Run, workplace: Workplace, grid: dict[str, Any]) -> None:
     again = compare(workplace, grid)
     assert again.executed == []
     assert set(again.cached) == set(first_run.executed)
 
 
-def test_a_smaller_grid_takes_everything_from_the_cache_and_the_seconds_with_it(
-    first_run: Run, workplace: Workplace, grid: dict[str, Any]
-) -> None:
-    smaller = compare(workplace, grid | {"comparison": {"methods": METHODS[:1], "seeds": SEEDS}})
-    assert smaller.executed == ["compare"]
-    assert lines_of(smaller, METHODS[0]) == lines_of(first_run, METHODS[0]) != []
-    assert lines_of(smaller, METHODS[1]) == lines_of(smaller, ZERO_SHOT) == []
-
-
-def test_several_sources_give_a_table_of_their_own_and_the_one_of_the_run_comes_from_the_cache(
-    first_run: Run, workplace: Workplace, grid: dict[str, Any]
+def test_several_sources_give_a_table_of_their_own_and_the_one_of_the_run_comes_from_the_cache_with_its_seconds(
+    stored: dict[str, Any], workplace: Workplace, grid: dict[str, Any]
 ) -> None:
     sources = compare(workplace, grid | {"comparison": {"methods": ["r2d"], "sources": ["llm", "gpt"], "seeds": [7]}})
     assert sources.executed == [
         "ingest_rationales_gpt", "train_stage1_gpt_seed7", "train_stage2_r2d_gpt_seed7", "evaluate_r2d_gpt_seed7",
         "compare",
     ]  # fmt: skip
+    assert lines_of(sources, METHODS[1]) == lines_of(sources, ZERO_SHOT) == []
+    again = workplace.python(STORED)["rows"][0]
+    assert again | {"variant": "r2d", "source": None} == stored["rows"][0], "also the seconds"
     table = sources.output.split("## Sources of rationales")[1]
     for source in ("llm", "gpt"):
         assert re.search(rf"^\| r2d \| {source} \| {source} \| [01]\.\d{{3}} \|", table, flags=re.MULTILINE)
     assert re.search(r"^\| r2d \| \*\*spread\*\* \|", table, flags=re.MULTILINE)
-
-
-def test_a_zero_shot_row_of_people_is_refused_before_anything_runs(workplace: Workplace, grid: dict[str, Any]) -> None:
-    refused = compare(workplace, grid | {"comparison": {"methods": ["sft"], "zero_shot": "llm"}}, check=False)
-    assert "comparison.zero_shot 'llm' is no source of rationales.sources that a language model answered" in (
-        " ".join(refused.output.split())
-    )
-    assert refused.executed == []
 
 
 def test_a_variant_that_fails_is_named_and_there_is_no_table_without_it(
@@ -212,3 +175,4 @@ def test_a_variant_that_fails_is_named_and_there_is_no_table_without_it(
         done = compare(workplace, grid | {"comparison": {"methods": ["sft"], "seeds": SEEDS[:1]}}, check=False)
     assert re.search(r"train_stage2_sft_seed7`? failed", done.output)
     assert "compare" not in done.executed + done.cached
+    assert done.returncode != 0

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -23,6 +22,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, sync_playwright
 
+from tests import warm
 from tests.pipelines.conftest import BIN, Run, Workplace
 from tests.pipelines.test_training import STEPS
 
@@ -51,22 +51,19 @@ def address(workplace: Workplace, first_run: Run) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    address, log_file = f"http://127.0.0.1:{port}", workplace.folder.parent / "dashboard.log"
+    address, folder = f"http://127.0.0.1:{port}", workplace.folder
     command = [str(BIN / "zenml"), "login", "--local", "--blocking", "--port", str(port)]
-    with log_file.open("w") as log:
-        server = subprocess.Popen(
-            command, cwd=workplace.folder, env=workplace.environment, stdout=log, stderr=subprocess.STDOUT
-        )
+    server = warm.start(command, cwd=folder, environment=workplace.environment, folder=folder)
     try:
         give_up_at = time.monotonic() + PATIENCE
         while not answers(f"{address}/health"):
-            assert server.poll() is None, log_file.read_text()[-3000:]
-            assert time.monotonic() < give_up_at, log_file.read_text()[-3000:]
+            assert server.is_alive(), (folder / "err").read_text()[-3000:]
+            assert time.monotonic() < give_up_at, (folder / "err").read_text()[-3000:]
             time.sleep(0.3)
         yield address
     finally:
         server.terminate()
-        server.wait(timeout=60)
+        server.join(timeout=60)
 
 
 def answers(address: str) -> bool:

@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 import copy
-import os
-import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.pipelines.conftest import BIN, Workplace
+from tests import warm
+from tests.pipelines.conftest import BIN, Run, Workplace
 
 KILLED_AFTER_CHECKPOINT = 20
 
 
 def kill_in_stage2(workplace: Workplace, config: dict[str, Any]) -> None:
-    """Start the run in a process of its own and kill it once Stage 2 has kept a checkpoint."""
+    """Start the run and kill it once Stage 2 has kept a checkpoint."""
     command = [str(BIN / "zenml"), "pipeline", "run", "reason2decide", "--config"]
     command.append(workplace.write_config("killed.yaml", config))
-    with (workplace.folder / "killed.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=workplace.folder, env=workplace.environment, stdout=log, stderr=log, start_new_session=True
-        )
-        work = Path(workplace.environment["XDG_CACHE_HOME"]) / "reason2decide"
-        complete = f"train_stage2-*/checkpoints/checkpoint-{KILLED_AFTER_CHECKPOINT}/complete.json"
-        while process.poll() is None and not list(work.glob(complete)):
-            time.sleep(0.005)
-        assert process.poll() is None, (workplace.folder / "killed.log").read_text()[-2000:]
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    folder = workplace.folder
+    process = warm.start(command, cwd=folder, environment=workplace.environment, folder=folder)
+    work = Path(workplace.environment["XDG_CACHE_HOME"]) / "reason2decide"
+    complete = f"train_stage2-*/checkpoints/checkpoint-{KILLED_AFTER_CHECKPOINT}/complete.json"
+    while process.is_alive() and not list(work.glob(complete)):
+        time.sleep(0.005)
+    assert process.is_alive(), (folder / "err").read_text(encoding="utf-8")[-2000:]
+    process.kill()
+    process.join()
 
 
 @pytest.mark.slow
 def test_a_killed_stage_goes_on_with_what_helps_against_its_end(
-    workplace: Workplace, tiny_config: dict[str, Any]
+    first_run: Run, workplace: Workplace, tiny_config: dict[str, Any]
 ) -> None:
     config = copy.deepcopy(tiny_config)
     config["registration"]["model_name"] = "toy-killed"

@@ -30,7 +30,7 @@ Lines = list[subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def config(tiny_config: dict[str, Any], workplace: Workplace) -> dict[str, Any]:
+def config(tiny_config: dict[str, Any], workplace: Workplace, first_run: Run) -> dict[str, Any]:
     """Whatever comes of training passes the gate; the data are those of the first run under a name of their own."""
     config = copy.deepcopy(tiny_config)
     config["registration"] = {"model_name": "toy-retrained", "gate": {"rules": []}}
@@ -137,7 +137,7 @@ def test_new_rows_start_a_run_from_the_champion_and_what_came_of_it_is_not_train
     assert heavy == [], "a decision that takes seconds has no use for them"
 
 
-def test_a_run_that_fails_fails_its_command_without_a_traceback_and_moves_no_alias(
+def test_a_run_that_fails_fails_its_command_without_a_traceback_keeps_its_report_and_moves_no_alias(
     workplace: Workplace, config: dict[str, Any], pushed: Lines
 ) -> None:
     before = workplace.type("r2d", "history", "toy-retrained", "--json").stdout
@@ -150,6 +150,11 @@ def test_a_run_that_fails_fails_its_command_without_a_traceback_and_moves_no_ali
     assert "label_declared (every label is allowed): 1 row(s): calls.csv: row" in output
     assert failed.stderr.splitlines()[-1].startswith("error: ")
     assert "validate_examples" in failed.stderr.splitlines()[-1]
-    assert "a note of mine" not in output
+    report = workplace.python(
+        "from zenml.client import Client\n"
+        "answer = str(Client().get_artifact_version('r2d_data_report_of_a_stopped_run').load())"
+    )
+    assert "label_declared" in report
+    assert "a note of mine" not in output + report
     assert decided(workplace)["registration"] is None
     assert workplace.type("r2d", "history", "toy-retrained", "--json").stdout == before
