@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from tests import warm
 
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
@@ -71,8 +72,8 @@ def zenml_jobs() -> dict[str, Manifest]:
     return stack_session()["jobs"]
 
 
-def run_session(name: str, folder: Path, python: str | Path = sys.executable, **environment: str) -> str:
-    """What a session of `zenml_sessions.py` writes, in a process and with a ZenML of its own."""
+def run_session(name: str, folder: Path, python: Path | None = None, **environment: str) -> str:
+    """What a session of `zenml_sessions.py` writes, in a process with a ZenML of its own; maybe by another Python."""
     target = folder / "answers"
     variables = {
         **os.environ,
@@ -84,8 +85,11 @@ def run_session(name: str, folder: Path, python: str | Path = sys.executable, **
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
         **environment,
     }
-    command = [str(python), "-m", "tests.kubernetes.zenml_sessions", name, str(target)]
-    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    command = [str(python or "python"), "-m", "tests.kubernetes.zenml_sessions", name, str(target)]
+    if python is None:
+        done = warm.run(command, cwd=folder, environment=variables)
+    else:
+        done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return target.read_text(encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from mlops.cli.main import main
 from mlops.registry.package import TrainedModel
 from mlops.run_record import RunRecord
 from r2d.config.run import RunConfig
@@ -18,6 +20,7 @@ from r2d.rationales.provenance import PROVENANCE_SCHEMA
 from tests.gate.measured import examples, measured
 
 Register = Callable[..., Any]
+Typed = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="package")
@@ -80,6 +83,19 @@ def packaged(store: str, stage2_model: Path, test_rows: pa.Table) -> Register:
     def do(run: RunConfig, metrics: Metrics, *, key: str = "key", folder: Path = stage2_model, digit: str = "a") -> Any:
         trained = TrainedModel(folder, run_record(run, key), metrics, test_rows, provenance(digit))
         return register(trained, new_run=lambda client: str(client.create_run(experiment_id(client)).info.run_id))
+
+    return do
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
+    """Runs `r2d` with these words; returns its exit code, output and errors."""
+
+    def do(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["r2d", *words])
+        with pytest.raises(SystemExit) as done:
+            main()
+        return int(done.value.code or 0), *capsys.readouterr()
 
     return do
 

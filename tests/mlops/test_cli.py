@@ -1,10 +1,8 @@
-"""The command line: `check` in a process of its own, and `predict` for people and for machines."""
+"""The command line: `check`, and `predict` for people and for machines."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,41 +13,43 @@ from typer.testing import CliRunner, Result
 
 from mlops.cli.main import app
 from r2d.errors import R2DError
+from tests.mlops.conftest import Typed
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTE = "pt denies fever for 2 days"
-
-
-def check(*configs: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).parent / "r2d"), "check", *configs]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def predict(*arguments: str, stdin: str = "") -> Result:
     return CliRunner().invoke(app, ["predict", *arguments], input=stdin)
 
 
-def test_check_says_ok_for_each_right_config() -> None:
-    done = check("configs/demo.yaml", "configs/paper.yaml", "configs/cqa.yaml")
-    assert done.returncode == 0
-    assert [line.split(":")[1].split()[0] for line in done.stdout.splitlines()] == ["ok", "ok", "ok"]
-    assert "5 labels" in done.stdout.splitlines()[0]
-    assert "labels in each row" in done.stdout.splitlines()[2]
+def test_check_says_ok_for_each_right_config(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    code, output, _ = typed("check", "configs/demo.yaml", "configs/paper.yaml", "configs/cqa.yaml")
+    demo, paper, cqa = output.splitlines()
+    assert code == 0
+    assert [line.split(":")[1].split()[0] for line in (demo, paper, cqa)] == ["ok", "ok", "ok"]
+    assert "5 labels" in demo
+    assert "labels in each row" in cqa
 
 
-def test_check_names_the_faults_of_wrong_ones_that_of_a_rubric_among_them_and_fails(tmp_path: Path) -> None:
+def test_check_names_the_faults_of_wrong_ones_that_of_a_rubric_among_them_and_fails(
+    typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
     (tmp_path / "wrong.yaml").write_text("parameters: {config: {data: {format: csv}}}")
     values = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text(encoding="utf-8"))
     for name, rubric in {"judged": "configs/rubrics/rationale.yaml", "unjudged": "nowhere.yaml"}.items():
         judge = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "rubric": rubric}
         values["parameters"]["config"]["evaluation"]["judge"] = judge
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    done = check(*(str(tmp_path / f"{name}.yaml") for name in ("judged", "wrong", "unjudged", "missing")))
-    assert done.returncode == 2
-    assert done.stdout.startswith(f"{tmp_path / 'judged.yaml'}: ok")
+    names = ("judged", "wrong", "unjudged", "missing")
+    code, output, errors = typed("check", *(str(tmp_path / f"{name}.yaml") for name in names))
+    assert code == 2
+    assert output.startswith(f"{tmp_path / 'judged.yaml'}: ok")
     for text in ("data.labels: missing", "nowhere.yaml: cannot be read", "missing.yaml: cannot be read"):
-        assert text in done.stderr
-    assert "Traceback" not in done.stderr
+        assert text in errors
+    assert "Traceback" not in errors
 
 
 def test_predict_decides_from_a_folder_for_people_and_for_machines(stage2_model: Path) -> None:

@@ -20,13 +20,8 @@ def typed(*words: str) -> Result:
     return CliRunner().invoke(app, list(words))
 
 
-@pytest.fixture(scope="module")
-def two_champions(packaged: Register) -> str:
-    packaged(run_config("typed", [{"rule": "human_approval"}]), metrics(GOOD))
-    return "typed"
-
-
-def test_a_story_of_approval_and_rollback_is_told_by_the_history(two_champions: str) -> None:
+def test_approval_and_rollback_stand_in_the_history(register: Register) -> None:
+    register(run_config("typed", [{"rule": "human_approval"}]), metrics(GOOD))
     done = typed("approve", "typed", "--by", "Dr. Who", "--reason", "read fifty\nrationales")
     assert done.output == "typed version 1 is the champion\n"
     done = typed("rollback", "typed", "--reason", "complaints")

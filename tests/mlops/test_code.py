@@ -35,10 +35,8 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def edit(path: Path, old: str, new: str) -> None:
-    content = path.read_text(encoding="utf-8")
-    assert old in content, f"{path.name} no longer holds {old!r}"
-    path.write_text(content.replace(old, new, 1), encoding="utf-8")
+def hashes() -> dict[str, str]:
+    return {step: step_code_hash(step) for step in MODEL_STEPS}
 
 
 def test_a_step_depends_on_what_it_imports_directly_inside_functions_and_through_others() -> None:
@@ -47,12 +45,9 @@ def test_a_step_depends_on_what_it_imports_directly_inside_functions_and_through
     assert {"r2d/training/methods.py", "r2d/modeling/decoding.py", "r2d/config/training.py"} <= files
 
 
-def test_a_step_depends_on_its_own_sections_of_the_config_and_on_no_other() -> None:
+def test_training_depends_on_its_own_sections_of_the_config_and_on_nothing_that_shows_stores_or_measures() -> None:
     sections = {name for name in names("train_stage1") if name.startswith("r2d/config/")}
     assert sections <= {f"r2d/config/{name}.py" for name in ("__init__", "data", "model", "training", "section")}
-
-
-def test_training_depends_on_nothing_that_shows_stores_or_measures() -> None:
     files = names("train_stage1") | names("train_stage2")
     unwanted = ("r2d/evaluation", "r2d/reports", "r2d/gate", "r2d/llm", "mlops")
     assert not [name for name in files if name.startswith(unwanted)]
@@ -71,38 +66,32 @@ def test_a_template_counts_where_pages_are_a_result() -> None:
 
 
 def test_comments_docstrings_and_layout_do_not_count(copied: Path) -> None:
-    before = {step: step_code_hash(step) for step in MODEL_STEPS}
+    before = hashes()
     for path in copied.rglob("*.py"):
         lines = path.read_text(encoding="utf-8").replace('"""', '"""Reworded. ', 1)
         path.write_text(f"# a comment\n\n{lines}\n\n# and another\n", encoding="utf-8")
-    assert {step: step_code_hash(step) for step in MODEL_STEPS} == before
+    assert hashes() == before
 
 
-def test_code_counts_for_the_steps_that_use_it_and_comes_back_with_its_key(copied: Path) -> None:
-    before = {step: step_code_hash(step) for step in MODEL_STEPS}
-    methods = copied / "r2d" / "training" / "methods.py"
-    edit(methods, "return 0.0", "return 0.1")
-    changed = {step for step in MODEL_STEPS if step_code_hash(step) != before[step]}
-    assert changed == {"train_stage2"}
-    edit(methods, "return 0.1", "return 0.0")
-    assert {step: step_code_hash(step) for step in MODEL_STEPS} == before
-
-
-def test_data_of_the_library_count_for_the_steps_that_read_them(copied: Path) -> None:
-    before = {step: step_code_hash(step) for step in MODEL_STEPS}
-    edit(copied / "r2d" / "rationales" / "findings.yaml", "- [", "- [another finding, ")
-    changed = {step for step in MODEL_STEPS if step_code_hash(step) != before[step]}
-    assert changed == {"ingest_rationales", "evaluate"}
-
-
-def test_the_code_of_a_model_changes_with_a_loss_and_not_with_a_gate_or_a_page(copied: Path) -> None:
-    before = model_code_hash()
-    edit(copied / "r2d" / "config" / "gate.py", '"macro-F1"', '"Macro-F1"')
-    edit(copied / "r2d" / "evaluation" / "report.html.j2", "<", " <")
-    edit(copied / "r2d" / "evaluation" / "report.py", '"nothing written"', '"not a word"')
-    assert model_code_hash() == before
-    edit(copied / "r2d" / "training" / "stage1.py", 'num_tokens["rationale"]', '2 * num_tokens["rationale"]')
-    assert model_code_hash() != before
+def test_code_and_data_count_for_the_steps_that_use_them_and_come_back_with_their_keys(copied: Path) -> None:
+    before, of_model = hashes(), model_code_hash()
+    for file, old, new, expected in (
+        ("r2d/training/methods.py", "return 0.0", "return 0.1", {"train_stage2"}),
+        ("r2d/training/stage1.py", 'num_tokens["rationale"]', '2 * num_tokens["rationale"]', {"train_stage1"}),
+        ("r2d/rationales/findings.yaml", "- [", "- [another finding, ", {"ingest_rationales", "evaluate"}),
+        ("r2d/config/gate.py", '"macro-F1"', '"Macro-F1"', set()),
+        ("r2d/evaluation/report.html.j2", "<", " <", set()),
+        ("r2d/evaluation/report.py", '"nothing written"', '"not a word"', set()),
+    ):
+        path = copied / file
+        content = path.read_text(encoding="utf-8")
+        assert old in content, f"{file} no longer holds {old!r}"
+        path.write_text(content.replace(old, new, 1), encoding="utf-8")
+        after = hashes()
+        assert {step for step in MODEL_STEPS if after[step] != before[step]} == expected, file
+        assert (model_code_hash() == of_model) == (not expected), file
+        path.write_text(content, encoding="utf-8")
+        assert hashes() == before, file
 
 
 @pytest.mark.parametrize("step", [*MODEL_STEPS, "measure_zero_shot", "compare"])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,9 +30,11 @@ from r2d.lineage.records import (
     stages_with_rationales,
 )
 from r2d.lineage.rendering import WIDTH, difference_tree, render, row_tree, version_tree
+from tests import warm
 from tests.gate.measured import NUM_ROWS, decisions, examples
 from tests.mlops.conftest import Register, metrics, provenance, run_config
 
+ROOT = Path(__file__).resolve().parents[2]
 SECRET = "crushing chest pain"
 
 
@@ -326,9 +326,9 @@ def test_a_zenml_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) ->
         "try:\n    pipeline_run(version)\n"
         "except NotReachableError as error:\n    print('error', error)\n"
     )
-    environment = os.environ | {"ZENML_CONFIG_PATH": str(tmp_path), "ZENML_STORE_URL": f"sqlite:///{store}"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
+    variables = {
+        "PYTHONPATH": str(ROOT), "ZENML_CONFIG_PATH": str(tmp_path), "ZENML_STORE_URL": f"sqlite:///{store}",
+    }  # fmt: skip
+    done = warm.run(["python", "-c", program], cwd=tmp_path, environment=os.environ | variables)
     message = "error ZenML's pipeline run 00000000-0000-0000-0000-000000000007 (DatabaseError: "
     assert message in done.stdout, done.stderr[-2_000:]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,6 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from mlops.cli.main import main
 from mlops.registry.aliases import champion_to_compare
 from mlops.registry.versions import REGISTRY_TIMEOUTS, download, registry_client
 from mlops.run_record import RunRecord
@@ -23,7 +21,7 @@ from mlops.tracking import configure_mlflow
 from r2d.config.run import RunConfig
 from r2d.errors import RegistryError
 from tests.gate.measured import decisions
-from tests.mlops.conftest import Register, metrics, run_config
+from tests.mlops.conftest import Register, Typed, metrics, run_config
 
 GOOD, BETTER = decisions(0.8), decisions(0.9, seed=2)
 SPLITS = ("train", "train", "train", "validation", "test")
@@ -43,11 +41,8 @@ def champion(name: str) -> str:
 class CommandLine:
     """A folder with a run configuration, at which commands are typed. None of them may start a run."""
 
-    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder, self.patch, self.capsys = folder, patch, capsys
-        patch.setattr(
-            "mlops.retraining.train_and_register", lambda decision, *_: pytest.fail(f"a run started: {decision}")
-        )
+    def __init__(self, folder: Path, typed: Typed) -> None:
+        self.folder, self.typed = folder, typed
 
     def run_of(self, name: str, data: str) -> RunConfig:
         path = self.folder / "notes.csv"
@@ -65,16 +60,14 @@ class CommandLine:
 
     def type(self, *words: str) -> tuple[int, str]:
         """Exit code, and what is read on the screen in one line."""
-        self.patch.setattr(sys, "argv", ["r2d", *words])
-        with pytest.raises(SystemExit) as done:
-            main()
-        captured = self.capsys.readouterr()
-        return int(done.value.code or 0), " ".join((captured.out + captured.err).split())
+        code, output, errors = self.typed(*words)
+        return code, " ".join((output + errors).split())
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store: str) -> CommandLine:
-    return CommandLine(tmp_path, monkeypatch, capsys)
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Typed, store: str) -> CommandLine:
+    monkeypatch.setattr("mlops.retraining.train_and_register", lambda *_: pytest.fail("a run started"))
+    return CommandLine(tmp_path, typed)
 
 
 def test_old_data_that_a_version_was_made_of_already_make_no_new_one(cli: CommandLine, register: Register) -> None:
@@ -124,28 +117,27 @@ def test_files_of_the_champion_that_are_missing_are_named_and_the_way_back(
 
 
 @pytest.fixture
-def closed_port(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a port at which nobody listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    yield address
+def port(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The one of the registry: closed, and silent once a test listens at it."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
+        yield server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     configure_mlflow()
 
 
 @pytest.fixture
-def silent_port(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def closed_port(port: socket.socket) -> str:
+    """The address of a port at which nobody listens."""
+    return os.environ["MLFLOW_TRACKING_URI"]
+
+
+@pytest.fixture
+def silent_port(port: socket.socket) -> str:
     """The address of a server that takes connections and never says a word."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen()
-        address = f"http://127.0.0.1:{server.getsockname()[1]}"
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        yield address
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    configure_mlflow()
+    port.listen()
+    return os.environ["MLFLOW_TRACKING_URI"]
 
 
 def test_a_registry_whose_port_is_closed_is_an_error_within_seconds_whatever_was_asked(
