@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from zenml.steps.entrypoint_function_utils import StepArtifact
+
 from mlops.registry.versions import pin_start_model
 from pipelines.outcome import pipeline
 from pipelines.training import validated_examples
@@ -39,8 +41,8 @@ def comparison(config: dict[str, Any] | None = None) -> None:
 
     valid_examples, quarantined = validated_examples(base)
     fingerprint = files_fingerprint(source_files(base.rationales.sources))
-    rationalised: dict[str, Any] = {}
-    stage1_models: dict[str, Any] = {}
+    rationalised: dict[str, tuple[StepArtifact, ...]] = {}
+    stage1_models: dict[str, StepArtifact] = {}
     metrics, predictions, facts = [], [], []
     for model in models:
         run = model.run

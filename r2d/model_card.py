@@ -14,6 +14,7 @@ from r2d.config.model import REGISTERED
 from r2d.config.run import RunConfig
 from r2d.evaluation.metrics import HEADLINES, Comparator, IntervalEstimate, Metrics
 from r2d.lineage.records import Origin
+from r2d.rationales.provenance import RationaleUse
 
 MAX_SLICES = 10
 """Slices in the table: those that are furthest below the whole."""
@@ -26,8 +27,7 @@ class CardFacts:
     origin: Origin
     split_rows: Mapping[str, int]
     """Split -> rows that the model was trained, selected or measured on."""
-    trained_on: Sequence[Mapping[str, Any]]
-    """`r2d.rationales.provenance.trained_on`: stage, source, author, prompt_hash, num_rationales."""
+    trained_on: Sequence[RationaleUse]
 
 
 def model_card(facts: CardFacts) -> str:

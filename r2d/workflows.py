@@ -25,7 +25,7 @@ from r2d.data.validation.validate import Validation, validate
 from r2d.errors import ConfigError
 from r2d.files import write_json, write_parquet, write_text
 from r2d.modeling.load import count_tokens
-from r2d.rationales.ingest import Ingestion, ingest
+from r2d.rationales.ingest import Coverage, Ingestion, ingest
 
 if TYPE_CHECKING:
     from r2d.evaluation.evaluate import Champion, Evaluation
@@ -69,7 +69,7 @@ def ingest_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None = N
 
     ingestion = _ingested(run, out, start_folder)
     tables = {"examples": ingestion.examples, "rejected": ingestion.rejected, "provenance": ingestion.provenance}
-    stages: dict[str, Any] = {}
+    stages: dict[str, Coverage] = {}
     try:
         chosen = ingestion.select(run.rationales)
         tables |= {"examples": chosen.stage2, "provenance": chosen.provenance}

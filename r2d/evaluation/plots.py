@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -113,11 +114,11 @@ def risk_coverage_curve(selective: SelectiveMetrics, risk_name: str, name: str, 
     axes.plot(coverages, [point.risk for point in points], color=BLUE, linewidth=1.8, gid="curve")
     description = f"All labels shown: risk {100 * selective.curve.risk:.1f} %."
     if test and threshold:
-        style: dict[str, Any] = {"color": BLUE, "linewidth": 3, "solid_capstyle": "round", "gid": "interval"}
+        draw = partial(axes.plot, color=BLUE, linewidth=3, solid_capstyle="round", gid="interval")
         if test.coverage.low is not None and test.coverage.high is not None:
-            axes.plot((test.coverage.low, test.coverage.high), [threshold[1]] * 2, **style)
+            draw((test.coverage.low, test.coverage.high), [threshold[1]] * 2)
         if test.risk.low is not None and test.risk.high is not None:
-            axes.plot([threshold[0]] * 2, (test.risk.low, test.risk.high), **style)
+            draw([threshold[0]] * 2, (test.risk.low, test.risk.high))
         axes.plot(
             *threshold, "o", markersize=9, markerfacecolor=PAPER, markeredgecolor=BLUE, markeredgewidth=3,
             gid="threshold",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 
@@ -71,7 +71,17 @@ def with_stages(provenance: pa.Table, stage_examples: Mapping[str, pa.Table]) ->
     return provenance.append_column("stages", used)
 
 
-def trained_on(provenance: pa.Table) -> list[dict[str, Any]]:
+class RationaleUse(TypedDict):
+    """Rationales that one stage was trained on; a tag of the registered version as JSON."""
+
+    stage: str
+    source: str
+    author: str | None
+    prompt_hash: str | None
+    num_rationales: int
+
+
+def trained_on(provenance: pa.Table) -> list[RationaleUse]:
     """How many rationales of which source, author and prompt each stage was trained on, most first."""
     columns = [provenance[name].to_pylist() for name in ("split", "source", "author", "prompt_hash", "stages")]
     counts = Counter(
