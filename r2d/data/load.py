@@ -72,7 +72,7 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
         )
     else:
         splits = given or ["test"] * num_rows
-    has_options = "options" in source.columns.column_names
+    has_options, file_name = "options" in source.columns.column_names, Path(source.source).name
     columns = {
         "id": ids,
         "split": splits,
@@ -85,7 +85,7 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
         "rationales": _map_column(source, "rationales."),
         "options": source.columns["options"].combine_chunks() if has_options else [[]] * num_rows,
         "row": np.arange(num_rows),
-        "place": [f"{Path(source.source).name}: {place}" for place in source.places],
+        "place": [f"{file_name}: {place}" for place in source.places],
     }
     return pa.table(columns, schema=EXAMPLES_SCHEMA)
 
