@@ -90,8 +90,9 @@ load_config(Path("configs/demo.yaml"))
         (CHECK, {"torch", "transformers", "zenml", "mlflow", "pandas", "pyarrow", "sklearn"}),
         (FINGERPRINT, {"torch", "datasets", "pandas"}),
         ("import r2d.reports.progress", {"rich", "matplotlib", "jinja2"}),
+        ("import r2d.inference.infer", {"torch", "transformers", "pandas"}),
     ],
-    ids=["check of a config", "fingerprint of a file", "progress"],
+    ids=["check of a config", "fingerprint of a file", "progress", "batch inference before its model"],
 )
 def test_what_is_quick_imports_nothing_heavy(code: str, heavy: set[str]) -> None:
     command = [sys.executable, "-c", f"import sys\n{code}\nprint(sorted({heavy} & sys.modules.keys()))"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,10 +20,12 @@ from r2d.errors import DataError, ModelError
 from r2d.inference.calls import Call, read_calls, scan_calls
 from r2d.inference.output import DECISIONS_SCHEMA, InferenceModel, Parts, Plan
 from r2d.modeling.model_folder import Calibration, read_model_facts
-from r2d.modeling.predictor import Decision, Predictor
 from r2d.modeling.prompts import LabelSets
 from r2d.reports.progress import Progress
 from r2d.text import normalise_label
+
+if TYPE_CHECKING:
+    from r2d.modeling.predictor import Decision, Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +61,13 @@ def infer_file(config: InferenceConfig, folder: Path) -> InferenceResult:
             f"{config.model}: a model that was trained with data.labels.per_row needs data.columns.options, and no "
             "other takes it; add or remove that column"
         )
-    return infer(config, InferenceModel.of(config.model, folder), lambda: Predictor(folder))
+
+    def load() -> Predictor:
+        from r2d.modeling.predictor import Predictor  # torch: not for a finished output
+
+        return Predictor(folder)
+
+    return infer(config, InferenceModel.of(config.model, folder), load)
 
 
 def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Predictor]) -> InferenceResult:
