@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import socket
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import transformers
 from bert_score import BERTScorer
+from nltk.tokenize import word_tokenize
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF
@@ -56,7 +58,7 @@ CORRECT = np.array([True, True, True, False])
 PAIRS = [(reference, candidate) for reference, candidate in zip(REFERENCES, CANDIDATES, strict=True) if candidate]
 WORDS = [
     "chest", "pain", "cough", "fever", "mild", "severe", "rest", "at", "home", "since", "two", "days", "short", "of",
-    "breath", "ambulance", "now", "38.5", "left-sided,", "swelling.", "Won't", "wait;", "naïve", "fièvre",
+    "breath", "ambulance", "now", "38.5", "left-sided,", "swelling", "Won't", "wait;", "naïve", "fièvre",
 ]  # fmt: skip
 
 
@@ -132,16 +134,44 @@ def test_wording_of_random_rows_is_that_of_nltk_sacrebleu_and_rouge_score(num_se
         overlap = overlap_metrics(RationaleScores(gold, candidates, everything, nothing, None))
         assert overlap.bleu == pytest.approx(BLEU().corpus_score(candidates, [gold]).score)
         assert overlap.chrf == pytest.approx(CHRF().corpus_score(candidates, [gold]).score)
-        paper_bleu = [
-            sentence_bleu([r.lower().split()], c.lower().split(), smoothing_function=SmoothingFunction().method4)
-            for c, r in zip(candidates, gold, strict=True)
-        ]
+        paper_bleu = [published_bleu(r, c) for c, r in zip(candidates, gold, strict=True)]
         assert scores[:, OVERLAP_METRICS.index("paper_bleu")] == pytest.approx(paper_bleu)
         chrf = [CHRF().sentence_score(c, [r]).score for c, r in zip(candidates, gold, strict=True)]
         assert scores[:, OVERLAP_METRICS.index("sentence_chrf")] == pytest.approx(chrf)
         if "".join([*candidates, *gold]).isascii():  # rouge_score drops every other letter
             rouge_l = [ROUGE.score(r, c)["rougeL"].fmeasure for r, c in zip(gold, candidates, strict=True)]
             assert scores[:, OVERLAP_METRICS.index("rouge_l")] == pytest.approx(rouge_l)
+
+
+def published_bleu(reference: str, candidate: str) -> float:
+    """BLEU of two texts of one sentence each: of those, `nltk.word_tokenize` without its model of sentences."""
+    tokens = [word_tokenize(text.lower(), preserve_line=True) for text in (reference, candidate)]
+    return float(sentence_bleu([tokens[0]], tokens[1], smoothing_function=SmoothingFunction().method4))
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate", "expected"),
+    [
+        ("Rest.", "Rest. Drink.", 0.16821895003341453),
+        ("Chest pain that won't ease; call now. Rest (at home) isn't enough.",
+         "Chest pain won't ease, so call now. He can't rest.", 0.13300394231666798),
+        # In NLTK's English model no sentence ends at p.m., dr., nor at the abbreviations ct. and ill.
+        ("Seen at 3 p.m. with a CT. the scan was clear.", "Seen at 3 p.m. by dr. Lee; the CT was clear.",
+         0.2891784933232572),
+        ("The caller is ill. fever 38.5°C since Monday...", 'The caller has "fever" of 38.5°C. Ill since Monday.',
+         0.06925448261712436),
+    ],
+)  # fmt: skip
+def test_paper_bleu_is_the_published_script_s(reference: str, candidate: str, expected: float) -> None:
+    """Values of `nltk.word_tokenize` (3.9.1, with its Punkt data) and `sentence_bleu`, as that script calls them."""
+    assert score("paper_bleu", reference, candidate) == pytest.approx(expected, rel=1e-12)
+
+
+def test_paper_bleu_by_hand() -> None:
+    # "rest ." against "rest . drink .": of 4 words 2 are shared (the reference has one full stop), of 3 pairs 1, of 2
+    # triples and 1 quadruple none: method 4 puts 1 / (2^n ln(4) / 5) over their number, n = 1 and 2.
+    precisions = [2 / 4, 1 / 3, 1 / (2 * 5 / math.log(4)) / 2, 1 / (4 * 5 / math.log(4)) / 1]
+    assert score("paper_bleu", "Rest.", "Rest. Drink.") == pytest.approx(math.prod(precisions) ** (1 / 4))
 
 
 def score(name: str, reference: str, candidate: str) -> float:
