@@ -16,7 +16,8 @@ import numpy as np
 from r2d.config.rationales import QualityConfig
 from r2d.evaluation.metrics import CopiedWords, FaultCount, RationaleQuality, Spread
 from r2d.evaluation.predictions import Predictions
-from r2d.rationales.quality import contains_label, copied_share, mask_label, shipped_findings, ungrounded
+from r2d.rationales.findings import shipped_findings
+from r2d.rationales.quality import contains_label, copied_share, mask_label, ungrounded
 from r2d.text import match_label, normalise_label
 
 NUM_IDS = 5

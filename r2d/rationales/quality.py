@@ -9,24 +9,16 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
-
-from pydantic import BeforeValidator, Field, model_validator
 
 from r2d.config.rationales import QualityConfig
-from r2d.config.section import Section, parse_section
-from r2d.files import read_yaml
+from r2d.rationales.findings import Findings, Words, load_findings, matches, plain_words, shipped_findings, words_of
 from r2d.rationales.records import Candidate, Reason
 from r2d.text import normalise_label
 
 MASK = "[LABEL]"
-
-Words: TypeAlias = tuple[str, ...]
-Index: TypeAlias = dict[str, list[tuple[Words, Words]]]
-"""First word of a form -> forms, longest first, each with the findings that it names."""
 
 
 class QualityChecks:
@@ -112,7 +104,7 @@ def copied_share(rationale: str, text: str) -> float:
 
     A rationale of one or two words counts as one item, copied where they are adjacent in the text.
     """
-    words, source = _plain_words(rationale), _plain_words(text)
+    words, source = plain_words(rationale), plain_words(text)
     size = min(3, len(words))
     if size == 0:
         return 0.0
@@ -122,14 +114,6 @@ def copied_share(rationale: str, text: str) -> float:
 
 
 # --- numbers and findings ---
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """The lexicon of findings, ready for matching."""
-
-    names: Index
-    evidence: Index  # as `names`, and what else in a note shows a finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +144,13 @@ def ungrounded(rationale: str, text: str, findings: Findings) -> Ungrounded:
         in_note.update(value for value, pattern in (("1", _MEANS_ONE), ("2", _MEANS_TWO)) if pattern.search(note))
     numbers = [number for _, number in sorted(claimed) if number not in in_note]
     claims, position = list[Words](), 0
-    for start, end, names in _matches(_words(rationale), findings.names):
+    for start, end, names in matches(words_of(rationale), findings.names):
         if start >= position:
             position = end
             claims.append(names)
     missing: list[str] = []
     if claims:
-        known = {name for _, _, names in _matches(_words(text), findings.evidence) for name in names}
+        known = {name for _, _, names in matches(words_of(text), findings.evidence) for name in names}
         missing = [name for names in claims if known.isdisjoint(names) for name in names]
     return Ungrounded(tuple(dict.fromkeys(numbers)), tuple(dict.fromkeys(missing)))
 
@@ -198,103 +182,3 @@ def _canonical(digits: str) -> str:
     whole, _, fraction = digits.replace(",", "").partition(".")
     whole, fraction = whole.lstrip("0") or "0", fraction.rstrip("0")
     return f"{whole}.{fraction}" if fraction else whole
-
-
-def _matches(words: Words, index: Index) -> Iterator[tuple[int, int, Words]]:
-    """Start, end and findings of each form in a text, by start; the longest first where several start together."""
-    for start, word in enumerate(words):
-        for form, names in index.get(word, ()):
-            end = start + len(form)
-            if words[start:end] == form:
-                yield start, end, names
-
-
-_WORD = re.compile(r"[^\W_]+")
-_APOSTROPHE = re.compile(r"['’]")
-
-
-def _plain_words(text: str) -> Words:
-    return tuple(_WORD.findall(_APOSTROPHE.sub("", text.casefold())))
-
-
-def _words(text: str) -> Words:
-    """Words in the form in which findings are compared: without case, apostrophes, hyphens and plural."""
-    return tuple(map(_singular, _plain_words(text)))
-
-
-@functools.lru_cache(maxsize=65_536)
-def _singular(word: str) -> str:
-    if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
-        return word
-    if word.endswith("ies"):
-        return word[:-3] + "y"
-    return word[:-2] if word.endswith(("shes", "ches", "xes", "sses")) else word[:-1]
-
-
-# --- the lexicon ---
-
-
-@functools.cache
-def shipped_findings() -> Findings:
-    """The lexicon `findings.yaml` of this package, which shows the format."""
-    return load_findings(Path(__file__).with_name("findings.yaml"))
-
-
-def load_findings(source: Path) -> Findings:
-    """The lexicon of a YAML file.
-
-    Raises:
-        ConfigError: lists every fault of the file: entry, what was found, what is allowed, the fix.
-    """
-    lexicon = parse_section(_Lexicon, read_yaml(source), where=str(source))
-    forms_of = {forms[0]: forms for forms in lexicon.names}
-    names = [(form, name) for name, forms in forms_of.items() for form in forms]
-    evidence = [
-        (form, name)
-        for name, signs in (lexicon.shown_by or {}).items()
-        for sign in signs
-        for form in forms_of.get(sign, [sign])
-    ]
-    return Findings(_index(names), _index(names + evidence))
-
-
-def _index(forms: Sequence[tuple[str, str]]) -> Index:
-    """Index pairs of a form and a finding by the first word of the form."""
-    meanings: dict[Words, list[str]] = {}
-    for form, name in forms:
-        meanings.setdefault(_words(form), []).append(name)
-    index: Index = {}
-    for words in sorted(meanings, key=len, reverse=True):
-        index.setdefault(words[0], []).append((words, tuple(dict.fromkeys(meanings[words]))))
-    return index
-
-
-def _check_forms(forms: object) -> object:
-    if not isinstance(forms, list) or not forms:
-        raise ValueError(f"found {forms!r}; allowed: a list of at least one form, such as [fever, febrile]")
-    if bad := [form for form in forms if not isinstance(form, str) or not _words(form)]:
-        raise ValueError(f'found {bad!r}; allowed: words; put yes, no, on, off and numbers in quotes ("no")')
-    if twice := sorted({form for form in forms if forms.count(form) > 1}):
-        raise ValueError(f"found {twice!r} more than once; remove the copies")
-    return forms
-
-
-_Forms = Annotated[list[str], BeforeValidator(_check_forms)]
-
-
-class _Lexicon(Section):
-    """A file of findings."""
-
-    names: Annotated[list[_Forms], Field(min_length=1)]
-    """Each finding as a list of its forms; the first form is its name."""
-    shown_by: dict[str, _Forms] | None = None
-    """Name of a finding -> what else in a note shows it: names of findings, or any words."""
-
-    @model_validator(mode="after")
-    def _names_are_unique_and_known(self) -> _Lexicon:
-        names = [forms[0] for forms in self.names]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"names: more than one list begins with {', '.join(twice)}; put them together")
-        if unknown := sorted((self.shown_by or {}).keys() - set(names)):
-            raise ValueError(f"shown_by: no list of names begins with {', '.join(unknown)}")
-        return self

@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r2d.errors import ConfigError
-from r2d.rationales.quality import (
-    Findings,
-    contains_label,
-    copied_share,
-    load_findings,
-    mask_label,
-    shipped_findings,
-    ungrounded,
-)
+from r2d.rationales.findings import Findings, load_findings, shipped_findings
+from r2d.rationales.quality import contains_label, copied_share, mask_label, ungrounded
 from tests.conftest import SHARED, needs_shared
 
 NOTE = "62 yo w/ CP x1h, denies SOB. T 38.0, BP 90/60, 1,000 ml NS given, N/V x3d, hx DM2."

@@ -1,0 +1,131 @@
+"""The lexicon of findings: symptoms, signs and conditions, each with its forms, and where they stand in a text."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from r2d.config.section import Section, parse_section
+from r2d.files import read_yaml
+
+Words: TypeAlias = tuple[str, ...]
+Index: TypeAlias = dict[str, list[tuple[Words, Words]]]
+"""First word of a form -> forms, longest first, each with the findings that it names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The lexicon of findings, ready for matching."""
+
+    names: Index
+    evidence: Index  # as `names`, and what else in a note shows or denies a finding
+    denials: Index = field(default_factory=dict)  # words that deny a finding by themselves
+
+
+def matches(words: Words, index: Index) -> Iterator[tuple[int, int, Words]]:
+    """Start, end and findings of each form in a text, by start; the longest first where several start together."""
+    for start, word in enumerate(words):
+        for form, names in index.get(word, ()):
+            end = start + len(form)
+            if words[start:end] == form:
+                yield start, end, names
+
+
+_WORD = re.compile(r"[^\W_]+")
+APOSTROPHE = re.compile(r"['’]")
+
+
+def plain_words(text: str) -> Words:
+    """Words without case and apostrophes."""
+    return tuple(_WORD.findall(APOSTROPHE.sub("", text.casefold())))
+
+
+def words_of(text: str) -> Words:
+    """Words in the form in which findings are compared: without case, apostrophes, hyphens and plural."""
+    return tuple(map(singular, plain_words(text)))
+
+
+@functools.lru_cache(maxsize=65_536)
+def singular(word: str) -> str:
+    """A word without the ending of its plural; `has` and `chess` are none."""
+    if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+        return word
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    return word[:-2] if word.endswith(("shes", "ches", "xes", "sses")) else word[:-1]
+
+
+@functools.cache
+def shipped_findings() -> Findings:
+    """The lexicon `findings.yaml` of this package, which shows the format."""
+    return load_findings(Path(__file__).with_name("findings.yaml"))
+
+
+def load_findings(source: Path) -> Findings:
+    """The lexicon of a YAML file.
+
+    Raises:
+        ConfigError: lists every fault of the file: entry, what was found, what is allowed, the fix.
+    """
+    lexicon = parse_section(_Lexicon, read_yaml(source), where=str(source))
+    forms_of = {forms[0]: forms for forms in lexicon.names}
+    names = [(form, name) for name, forms in forms_of.items() for form in forms]
+    evidence = [
+        (form, name)
+        for name, signs in (lexicon.shown_by or {}).items()
+        for sign in signs
+        for form in forms_of.get(sign, [sign])
+    ]
+    denials = [(word, name) for name, words in (lexicon.denied_by or {}).items() for word in words]
+    return Findings(_index(names), _index(names + evidence + denials), _index(denials))
+
+
+def _index(forms: Sequence[tuple[str, str]]) -> Index:
+    """Index pairs of a form and a finding by the first word of the form."""
+    meanings: dict[Words, list[str]] = {}
+    for form, name in forms:
+        meanings.setdefault(words_of(form), []).append(name)
+    index: Index = {}
+    for words in sorted(meanings, key=len, reverse=True):
+        index.setdefault(words[0], []).append((words, tuple(dict.fromkeys(meanings[words]))))
+    return index
+
+
+def _check_forms(forms: object) -> object:
+    if not isinstance(forms, list) or not forms:
+        raise ValueError(f"found {forms!r}; allowed: a list of at least one form, such as [fever, febrile]")
+    if bad := [form for form in forms if not isinstance(form, str) or not words_of(form)]:
+        raise ValueError(f'found {bad!r}; allowed: words; put yes, no, on, off and numbers in quotes ("no")')
+    if twice := sorted({form for form in forms if forms.count(form) > 1}):
+        raise ValueError(f"found {twice!r} more than once; remove the copies")
+    return forms
+
+
+_Forms = Annotated[list[str], BeforeValidator(_check_forms)]
+
+
+class _Lexicon(Section):
+    """A file of findings."""
+
+    names: Annotated[list[_Forms], Field(min_length=1)]
+    """Each finding as a list of its forms; the first form is its name."""
+    shown_by: dict[str, _Forms] | None = None
+    """Name of a finding -> what else in a note shows it: names of findings, or any words."""
+    denied_by: dict[str, _Forms] | None = None
+    """Name of a finding -> words that deny it by themselves, such as `afebrile`."""
+
+    @model_validator(mode="after")
+    def _names_are_unique_and_known(self) -> _Lexicon:
+        names = [forms[0] for forms in self.names]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"names: more than one list begins with {', '.join(twice)}; put them together")
+        for key in ("shown_by", "denied_by"):
+            if unknown := sorted((getattr(self, key) or {}).keys() - set(names)):
+                raise ValueError(f"{key}: no list of names begins with {', '.join(unknown)}")
+        return self
