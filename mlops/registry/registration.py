@@ -71,7 +71,7 @@ class RegisteredModel:
             "aliases": list(self.aliases),
             "is_new": self.is_new,
             "gate_outcome": self.decision.outcome,
-            "gate_reasons": self.decision.reasons(),
+            "gate_reasons": self.decision.lines(),
             "compared_with": self.decision.champion or "none",
             "what_follows": self.transition.reason,
         }
@@ -97,7 +97,8 @@ def register(
         version = versions[0] if versions else _new_version(client, content, package, trained, new_run(client))
         number = str(version.version)
         client.set_model_version_tag(name, number, RUN_KEY_TAG, key)
-        decision = evaluate_rules(trained.metrics, registration.gate, approval_of(version))
+        rules = registration.gate.for_labels(trained.record.run.data.labels)
+        decision = evaluate_rules(trained.metrics, rules, approval_of(version))
         transition = move_aliases(client, name, number, decision, key)
         page, picture = store_decision(client, version, decision, transition.reason)
         return RegisteredModel(

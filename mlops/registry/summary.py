@@ -39,7 +39,7 @@ def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str) -
             f"{name} {'none' if value is None else format(value, '.1f' if name == 'sacreBLEU' else '.3f')}"
             for name, value in scores.items()
         )
-    reasons = [("gate: ", reason) for reason in registered.decision.reasons()]
+    reasons = [("gate: ", reason) for reason in registered.decision.lines()]
     sentences = [
         line
         for head, sentence in [*reasons, ("so: ", registered.transition.reason)]

@@ -53,6 +53,16 @@ if TYPE_CHECKING:
 else:
     MetricName = Literal[*GATE_METRICS]
 Bound: TypeAlias = Literal["interval", "value"]
+MACRO_F1_MARGIN = 0.02
+UNDER_TRIAGE_MARGIN = 0.02
+MOST_URGENT_RECALL_MARGIN = 0.05
+"""Margins of the default rules; `docs/retraining.md` says why these."""
+
+
+class Defaults(Section):
+    """The default rules for the labels of the run; further rules may stand beside it."""
+
+    rule: Literal["defaults"]
 
 
 class BetterThanBaseline(Section):
@@ -63,8 +73,9 @@ class BetterThanBaseline(Section):
     baseline: Literal["simple", "learnt"]
     """`simple`: the most frequent label (an option at random where `labels.per_row`). `learnt`: TF-IDF + logistic
     regression (the option most often right in training)."""
-    by: Bound = "value"
-    """`interval`: even the lower bound of the paired difference is above 0."""
+    by: Bound = "interval"
+    """`interval`: even the lower bound of the paired difference is above 0. `value`: the bare metrics, of which chance
+    alone decides where both are alike."""
 
 
 class _OfMetric(Section):
@@ -115,7 +126,7 @@ class WithinLimit(_OfMetric):
 
 class NotWorseThanChampion(_OfMetric):
     """A figure is not worse than the champion's on the same rows, but for a margin. By interval: the worse bound of
-    the paired difference keeps the margin."""
+    the paired difference keeps the margin, so that without a margin the model must be shown to be better."""
 
     rule: Literal["not_worse_than_champion"]
     margin: Annotated[float, Field(ge=0.0)] = 0.0
@@ -132,12 +143,15 @@ class NotWorseThanChampion(_OfMetric):
 
 
 class NoSliceWorseThanChampion(Section):
-    """In no slice of enough rows is a figure worse than the champion's there, but for a margin; by value."""
+    """In no slice of enough rows is a figure worse than the champion's there by more than a margin."""
 
     rule: Literal["no_slice_worse_than_champion"]
     figure: Literal["accuracy", "macro_f1", "under_triage_rate"] = "accuracy"
     margin: Annotated[float, Field(ge=0.0, le=1.0)] = 0.03
     min_rows: Annotated[int, Field(ge=1)] = 50
+    by: Bound = "interval"
+    """`interval`: no slice is shown to be worse; the intervals are widened to the number of slices (Bonferroni).
+    `value`: none is worse on these rows, which fails most models that are as good as the champion."""
 
 
 class HumanApproval(Section):
@@ -146,17 +160,59 @@ class HumanApproval(Section):
     rule: Literal["human_approval"]
 
 
-AnyRule: TypeAlias = BetterThanBaseline | WithinLimit | NotWorseThanChampion | NoSliceWorseThanChampion | HumanApproval
+Rule: TypeAlias = BetterThanBaseline | WithinLimit | NotWorseThanChampion | NoSliceWorseThanChampion | HumanApproval
+
+
+class RulesOfRun(NamedTuple):
+    """The rules of a gate, `defaults` spelt out."""
+
+    rules: tuple[Rule, ...]
+    left_out: tuple[str, ...] = ()
+    """A sentence for each default rule that these labels do not have."""
 
 
 class GateConfig(Section):
     """What a model must do to be given the alias `champion`; every rule must be met."""
 
-    rules: tuple[Annotated[AnyRule, Field(discriminator="rule")], ...] = (
-        BetterThanBaseline(rule="better_than_baseline", baseline="simple"),
-        BetterThanBaseline(rule="better_than_baseline", baseline="learnt"),
-    )
-    """By default: better than both baselines. An empty list lets every model pass."""
+    rules: tuple[Annotated[Defaults | Rule, Field(discriminator="rule")], ...] = (Defaults(rule="defaults"),)
+    """By default: shown to be above the learnt baseline; shown not to be worse than the champion in macro-F1 (accuracy
+    where `labels.per_row`) and, where labels are ordered, in under-triage and in the recall of the most urgent label.
+    An empty list lets every model pass."""
+
+    def for_labels(self, labels: LabelsConfig) -> RulesOfRun:
+        """The rules for a run on these labels, in their order."""
+        rules: list[Rule] = []
+        left_out: tuple[str, ...] = ()
+        for rule in self.rules:
+            if isinstance(rule, Defaults):
+                defaults = default_rules(labels)
+                rules, left_out = [*rules, *defaults.rules], defaults.left_out
+            else:
+                rules.append(rule)
+        return RulesOfRun(tuple(rules), left_out)
+
+    def advice(self, labels: LabelsConfig) -> list[str]:
+        """What a reader of the rules may take for granted, and they do not do: a sentence and a line to paste."""
+        rules, advice = self.for_labels(labels).rules, []
+        limited = {rule.figure for rule in rules if isinstance(rule, WithinLimit)}
+        if rules and labels.ordered and not limited & {"under_triage_rate", "severe_under_triage_rate"}:
+            limit = "{rule: within_limit, figure: under_triage_rate, at_most: 0.05}"
+            kept = "{rule: defaults}, " if any(isinstance(rule, Defaults) for rule in self.rules) else ""
+            advice.append(
+                "no limit on under-triage is declared: the gate compares it with the champion's, and the first model "
+                "may have any. What is tolerable is for clinicians to say; with their number in place of 0.05, add to "
+                f"registration.gate: rules: [{kept}{limit}]"
+            )
+        advice += [
+            f"{rule.rule} of {rule.figure} has margin 0, so by interval a model must be shown to be better than the "
+            "champion (superiority), and one that is as good passes in 2.5 %; give a margin, such as margin: 0.02"
+            for rule in rules
+            if isinstance(rule, NotWorseThanChampion)
+            and rule.margin == 0.0
+            and rule.by != "value"
+            and GATE_METRICS[rule.figure].section in ("label", "ordered", "class")
+        ]
+        return advice
 
     def faults(self, labels: LabelsConfig, method: MethodConfig) -> list[str]:
         """What the rules ask for and a run on these labels, by this method, does not measure."""
@@ -166,14 +222,13 @@ class GateConfig(Section):
             section = None if figure is None else GATE_METRICS[figure].section
             of_rationales = section in ("alignment", "rationale")
             of_classes = figure is not None and not of_rationales and figure not in ("accuracy", "invalid_label_rate")
-            resampled = isinstance(rule, NoSliceWorseThanChampion) or getattr(rule, "by", None) == "interval"
             label: str | None = getattr(rule, "label", None)
             checks = {
                 f"figure {figure!r} is of declared labels, and data.labels.per_row has none": (
                     labels.per_row and of_classes
                 ),
-                "there are no slices and no intervals of decisions where data.labels.per_row; use a rule by: value": (
-                    labels.per_row and resampled and not of_rationales
+                "there are no slices where data.labels.per_row; remove the rule": (
+                    labels.per_row and isinstance(rule, NoSliceWorseThanChampion)
                 ),
                 f"figure {figure!r} needs data.labels.ordered: true, the most urgent label first": (
                     section == "ordered" and not labels.ordered and not labels.per_row
@@ -187,6 +242,30 @@ class GateConfig(Section):
             }
             faults += [f"registration.gate.rules.{place}: {fault}" for fault, is_there in checks.items() if is_there]
         return faults
+
+
+def default_rules(labels: LabelsConfig) -> RulesOfRun:
+    """The rules that `defaults` stands for."""
+    worse: Literal["not_worse_than_champion"] = "not_worse_than_champion"
+    rules: tuple[Rule, ...] = (
+        BetterThanBaseline(rule="better_than_baseline", baseline="learnt", by="interval"),
+        NotWorseThanChampion(
+            rule=worse, figure="accuracy" if labels.per_row else "macro_f1", margin=MACRO_F1_MARGIN, by="interval"
+        ),
+    )
+    if not labels.ordered:
+        reason = "each row has options of its own" if labels.per_row else "the labels have no declared order"
+        return RulesOfRun(rules, (f"under-triage and the recall of the most urgent label are not compared: {reason}",))
+    urgent = labels.names[0]
+    return RulesOfRun(
+        (
+            *rules,
+            NotWorseThanChampion(rule=worse, figure="under_triage_rate", margin=UNDER_TRIAGE_MARGIN, by="interval"),
+            NotWorseThanChampion(
+                rule=worse, figure="recall", label=urgent, margin=MOST_URGENT_RECALL_MARGIN, by="interval"
+            ),
+        )
+    )
 
 
 class RegistrationConfig(Section):

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,30 +27,39 @@ same C in 2 to 3 times the time."""
 MAX_TERMS = 100_000
 
 
-def evaluate_baselines(
-    train: pa.Table, test: pa.Table, predictions: Predictions
-) -> tuple[dict[Comparator, LabelMetrics], dict[Comparator, Predictions]]:
-    """Metrics of the baselines that fit the labels, and their predictions, which baselines of options do not make.
+class Baselines(NamedTuple):
+    """The baselines that fit the labels; all empty without training rows."""
+
+    metrics: dict[Comparator, LabelMetrics]
+    predictions: dict[Comparator, Predictions]
+    """Of declared labels."""
+    chances: dict[Comparator, list[float]]
+    """Of options in the rows: probability of each test row that the baseline is right."""
+
+
+def evaluate_baselines(train: pa.Table, test: pa.Table, predictions: Predictions) -> Baselines:
+    """Measure the baselines on the test rows.
 
     Args:
         train: the training rows; without them there are no baselines.
         test: the test rows, and predictions of any model for them.
     """
     if not len(train):
-        return {}, {}
+        return Baselines({}, {}, {})
     train_labels = train["label"].to_pylist()
     if not predictions.labels:
         seen_labels = {Comparator.RANDOM_OPTION: [], Comparator.FREQUENT_OPTION: train_labels}
-        return {
-            name: without_classes(frequent_option_chances(labels, predictions.gold_labels, predictions.options))
+        chances = {
+            name: frequent_option_chances(labels, predictions.gold_labels, predictions.options)
             for name, labels in seen_labels.items()
-        }, {}
+        }
+        return Baselines({name: without_classes(of_rows) for name, of_rows in chances.items()}, {}, chances)
     labels = {
         Comparator.MAJORITY_CLASS: majority_baseline(train_labels, len(test)),
         Comparator.LINEAR_MODEL: linear_baseline(train["text"].to_pylist(), train_labels, test["text"].to_pylist()),
     }
     predicted = {name: predictions.with_labels(of_rows) for name, of_rows in labels.items()}
-    return {name: label_metrics(of_rows) for name, of_rows in predicted.items()}, predicted
+    return Baselines({name: label_metrics(of_rows) for name, of_rows in predicted.items()}, predicted, {})
 
 
 def majority_baseline(train_labels: Sequence[str], num_rows: int) -> list[str]:

@@ -24,6 +24,7 @@ from r2d.evaluation.judge.questions import judged_rows
 from r2d.evaluation.judge.rubric import load_rubric
 from r2d.evaluation.label_metrics import (
     LabelStatistics,
+    difference_to_chances,
     label_intervals,
     label_metrics,
     ranking_metrics,
@@ -124,7 +125,8 @@ def evaluate(
     with timer("champion"):
         of_champion, by_champion = (None, None) if champion is None else evaluate_champion(champion, run)
     with timer("baselines"):
-        baselines, others = evaluate_baselines(split_of(examples, "train"), test, predictions)
+        baselines = evaluate_baselines(split_of(examples, "train"), test, predictions)
+    others = dict(baselines.predictions)
     if by_champion is not None:
         others[Comparator.CHAMPION] = by_champion
     decoding = predictor.config.label_decoding
@@ -138,7 +140,11 @@ def evaluate(
             decoding="free" if decoding == "constrained" else "constrained",
             label=label_metrics(predictions.with_labels([decision.other_label for decision in decisions])),
         ),
-        baselines=baselines,
+        baselines=baselines.metrics,
+        differences={
+            name: difference_to_chances(predictions, chances, config.intervals)
+            for name, chances in baselines.chances.items()
+        },
         champion=of_champion,
     )
     with timer("label_metrics"):
@@ -215,7 +221,7 @@ def evaluate_labels(
     fitted: FittedCalibration | None,
 ) -> Metrics:
     """Add intervals, differences, ranking, safety, calibration, threshold and slices to the metrics; where rows have
-    options of their own, the intervals alone.
+    options of their own, the intervals and differences alone.
 
     Args:
         predictions: of the test rows, probabilities not scaled.
@@ -223,7 +229,16 @@ def evaluate_labels(
     """
     labels, config = run.labels, run.config
     if labels.per_row:
-        return replace(metrics, intervals=label_intervals(predictions, LabelStatistics.of(labels), config.intervals))
+        statistics = LabelStatistics.of(labels)
+        differences = {
+            name: label_intervals(predictions, statistics, config.intervals, minus=other)
+            for name, other in others.items()
+        }
+        return replace(
+            metrics,
+            intervals=label_intervals(predictions, statistics, config.intervals),
+            differences={**metrics.differences, **differences},
+        )
     scaled, calibration, selective = predictions, None, None
     if fitted is not None:
         scaled, num_bins = scale(predictions, fitted.temperature), config.calibration.num_bins

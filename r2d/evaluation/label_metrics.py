@@ -9,10 +9,11 @@ import numpy as np
 
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
-from r2d.evaluation.bootstrap import bootstrap_differences, bootstrap_intervals, mcnemar
+from r2d.evaluation.bootstrap import PairedGroups, bootstrap_differences, bootstrap_intervals, mcnemar
 from r2d.evaluation.metrics import (
     Auroc,
     ClassMetrics,
+    IntervalEstimate,
     LabelIntervals,
     LabelMetrics,
     RankingMetrics,
@@ -26,6 +27,8 @@ from r2d.label_scores import BoolArray, FloatArray, IntArray, label_counts, labe
 
 SEVERE_LEVELS = 2
 """An under-triage by at least that many levels is severe."""
+TRIAGE_RATES = ("under_triage_rate", "over_triage_rate", "severe_under_triage_rate")
+"""In the order of their columns among the sums."""
 ONE_GOLD_LABEL = "all gold rows have one label"
 
 
@@ -133,14 +136,43 @@ class LabelStatistics:
         return metrics
 
     def trials(self, sums: FloatArray) -> dict[str, int]:
-        """Name of each metric that is a proportion -> groups that have a row in its denominator."""
+        """Name of each metric that is a proportion -> groups that have a row in its denominator. An F1 is 1 just where
+        no row is wrong, so it counts as one."""
         gold, predicted = (sums[:, n * self.num_labels : (n + 1) * self.num_labels] > 0 for n in (1, 2))
-        rates = ("accuracy", "invalid_label_rate", "under_triage_rate", "over_triage_rate", "severe_under_triage_rate")
+        rates = ("accuracy", "macro_f1", "weighted_f1", "invalid_label_rate", *TRIAGE_RATES)
         trials = dict.fromkeys(rates, int(gold.any(axis=1).sum()))
         for index in range(self.num_labels):
             trials[f"recall/{index}"] = int(gold[:, index].sum())
             trials[f"precision/{index}"] = int(predicted[:, index].sum())
         return trials
+
+    def paired_groups(self, first: FloatArray, second: FloatArray) -> dict[str, PairedGroups]:
+        """Name of each metric but the cost -> the groups in which two models differ in what it counts.
+
+        Args:
+            first: `sums` of one model; second: of the other.
+        """
+        trials, other_trials = self.trials(first), self.trials(second)
+        counted, other_counted = self._counted(first), self._counted(second)
+        return {
+            name: PairedGroups(
+                more=int((counted[name] > other_counted[name]).sum()),
+                fewer=int((counted[name] < other_counted[name]).sum()),
+                total=min(trials[name], other_trials[name]),
+            )
+            for name in counted
+        }
+
+    def _counted(self, sums: FloatArray) -> dict[str, FloatArray]:
+        """Name -> [groups]: the rows in the numerator of the metric; of an F1, those that are right."""
+        correct, gold, predicted = np.split(sums[:, :-4], 3, axis=1)
+        right = correct.sum(axis=1)
+        counted = {"accuracy": right, "macro_f1": right, "weighted_f1": right}
+        counted["invalid_label_rate"] = gold.sum(axis=1) - predicted.sum(axis=1)
+        counted |= dict(zip(TRIAGE_RATES, sums[:, -4:-1].T, strict=True))
+        for index in range(self.num_labels):
+            counted |= dict.fromkeys((f"recall/{index}", f"precision/{index}"), correct[:, index])
+        return counted
 
 
 def row_costs(predictions: Predictions, costs: FloatArray | None) -> FloatArray:
@@ -163,7 +195,9 @@ def label_intervals(
     if minus is None:
         estimates = bootstrap_intervals(sums, statistics, config, statistics.trials(sums))
     else:
-        estimates = bootstrap_differences(sums, statistics.sums(minus), statistics, config)
+        other = statistics.sums(minus)
+        differing = statistics.paired_groups(sums, other)
+        estimates = bootstrap_differences(sums, other, statistics, config, differing)
         test = mcnemar(predictions.correct, minus.correct, predictions.groups)
     return LabelIntervals(
         confidence=config.confidence,
@@ -175,6 +209,32 @@ def label_intervals(
             for index, label in enumerate(predictions.labels)
         },
         mcnemar=test,
+    )
+
+
+def difference_to_chances(
+    predictions: Predictions, chances: Sequence[float], config: IntervalsConfig
+) -> LabelIntervals:
+    """Accuracy minus that of a baseline which is right by chance, where rows have options of their own.
+
+    Args:
+        chances: probability of each row that the baseline is right.
+    """
+    columns = (predictions.correct, np.array(chances), np.ones(len(predictions)))
+    sums = np.column_stack(
+        [np.bincount(predictions.groups, weights=column, minlength=predictions.num_groups) for column in columns]
+    ).astype(np.float64)
+    undefined = IntervalEstimate(None)
+    return LabelIntervals(
+        confidence=config.confidence,
+        num_resamples=config.num_resamples,
+        num_groups=predictions.num_groups,
+        accuracy=bootstrap_intervals(
+            sums, lambda sums: {"accuracy": (sums[..., 0] - sums[..., 1]) / sums[..., 2]}, config
+        )["accuracy"],
+        macro_f1=undefined,
+        weighted_f1=undefined,
+        invalid_label_rate=undefined,
     )
 
 

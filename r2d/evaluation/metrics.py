@@ -46,16 +46,15 @@ class IntervalEstimate:
     """None where it is undefined, as the recall of a label without a gold row is."""
     low: float | None = None
     high: float | None = None
-    method: Literal["bca", "exact"] | None = None
-    """Bootstrap (BCa) or Clopper-Pearson; None where there is no interval."""
+    method: Literal["bca", "exact", "score"] | None = None
+    """Bootstrap (BCa); Clopper-Pearson where nothing varies; Tango's score interval, or the bootstrap where that is
+    wider, where two models differ in few groups. None where there is no interval."""
 
     def text(self, *, signed: bool = False) -> str:
         """`0.520 (0.500 to 0.540)`, or the value alone where there is no interval."""
         sign = "+" if signed else ""
         if self.low is None or self.high is None:
             return f"{self.value:{sign}.3f}"
-        if self.low == self.high:
-            return f"{self.value:{sign}.3f} (the same in every resample)"
         return f"{self.value:{sign}.3f} ({self.low:{sign}.3f} to {self.high:{sign}.3f})"
 
     @property

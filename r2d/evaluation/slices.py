@@ -6,7 +6,7 @@ for the number of slices; the result says how many gaps stand out, and how many 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from r2d.config.evaluation import IntervalsConfig, SlicesConfig
-from r2d.evaluation.bootstrap import bootstrap_blocks, bootstrap_intervals
+from r2d.evaluation.bootstrap import Counts, bootstrap_blocks, bootstrap_intervals
 from r2d.evaluation.label_metrics import LabelStatistics
 from r2d.evaluation.metrics import IntervalEstimate, MultipleLooks, SliceDifference, SliceMetrics, SlicesResult
 from r2d.evaluation.predictions import Predictions
@@ -94,8 +94,12 @@ def slice_metrics(
     whole = bootstrap_intervals(all_rows, lambda sums: _selected(statistics(sums)), interval, trials)
     gold_labels = set(np.unique(predictions.gold))
     pairs = ((statistics.sums(predictions, part.where), all_rows) for part in slices)
+
+    def trials_of_slice(part: FloatArray, whole: FloatArray) -> Counts:
+        return statistics.trials(part)
+
     measured = []
-    for part, estimates in zip(slices, _paired_estimates(pairs, statistics, interval), strict=True):
+    for part, estimates in zip(slices, _paired_estimates(pairs, statistics, interval, trials_of_slice), strict=True):
         if set(np.unique(predictions.gold[part.where])) != gold_labels:
             estimates |= dict.fromkeys(("macro_f1", "gap/macro_f1"), IntervalEstimate(None))
         figures = {name: estimates[name] for name in whole}
@@ -139,6 +143,10 @@ def slice_differences(
 ) -> tuple[SliceDifference, ...]:
     """`predictions` minus `other` in every slice: two models on the same rows, paired, on the same draws of groups."""
     pairs = ((statistics.sums(predictions, part.where), statistics.sums(other, part.where)) for part in slices)
+
+    def differing_groups(first: FloatArray, second: FloatArray) -> Counts:
+        return {f"gap/{name}": groups for name, groups in statistics.paired_groups(first, second).items()}
+
     return tuple(
         SliceDifference(
             by=part.by,
@@ -147,15 +155,24 @@ def slice_differences(
             small=int(part.where.sum()) < config.min_rows,
             difference=_gaps(estimates),
         )
-        for part, estimates in zip(slices, _paired_estimates(pairs, statistics, interval), strict=True)
+        for part, estimates in zip(
+            slices, _paired_estimates(pairs, statistics, interval, differing_groups), strict=True
+        )
     )
 
 
 def _paired_estimates(
-    pairs: Iterable[tuple[FloatArray, FloatArray]], statistics: LabelStatistics, interval: IntervalsConfig
+    pairs: Iterable[tuple[FloatArray, FloatArray]],
+    statistics: LabelStatistics,
+    interval: IntervalsConfig,
+    count: Callable[[FloatArray, FloatArray], Counts],
 ) -> Iterator[dict[str, IntervalEstimate]]:
     """For each pair of sums the metrics of the first, and as `gap/{name}` the first minus the second. As many pairs at
-    a time as fit into `MAX_COLUMNS`, or one that does not."""
+    a time as fit into `MAX_COLUMNS`, or one that does not.
+
+    Args:
+        count: the counts of a pair.
+    """
 
     def metrics_and_gaps(sums: FloatArray) -> dict[str, FloatArray]:
         first, second = (_selected(statistics(half)) for half in np.split(sums, 2, axis=-1))
@@ -163,9 +180,8 @@ def _paired_estimates(
 
     remaining = iter(pairs)
     while portion := list(islice(remaining, max(1, MAX_COLUMNS // (2 * statistics.num_columns)))):
-        trials = [statistics.trials(first) for first, _ in portion]
         sums = np.stack([np.hstack(pair) for pair in portion], axis=1)
-        yield from bootstrap_blocks(sums, metrics_and_gaps, interval, trials)
+        yield from bootstrap_blocks(sums, metrics_and_gaps, interval, [count(*pair) for pair in portion])
 
 
 def _selected(metrics: Mapping[str, FloatArray]) -> dict[str, FloatArray]:

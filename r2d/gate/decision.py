@@ -9,11 +9,13 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from r2d.evaluation.metrics import IntervalEstimate
+from r2d.gate.power import Power
 
 Status = Literal["passed", "failed", "waiting", "not_applicable"]
 
 COLD_START = "there is no champion: this is the first model, and it is compared with none"
 NO_RULES = "no rule was asked for"
+NO_POWER = "there is no interval, so how often it passes or refuses by chance alone is not known"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Verdict:
     """`waiting`: a person is asked. `not_applicable`: there is nothing to compare with."""
     reason: str
     """One sentence with the numbers."""
+    tests: str = ""
+    """What the rule asks, in the words of statistics where it is a test."""
+    power: Power | None = None
+    """None where nothing was compared, or there is no interval."""
     figure: str = ""
     """Name of the metric; empty where the rule has none."""
     value: float | None = None
@@ -53,6 +59,13 @@ class Verdict:
     @property
     def met(self) -> bool:
         return self.status in ("passed", "not_applicable")
+
+    @property
+    def power_text(self) -> str:
+        """How sharp the rule is with these rows, as a sentence; empty where nothing was compared."""
+        if self.power is not None:
+            return self.power.sentence
+        return "" if self.value is None else NO_POWER
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,14 @@ class GateDecision:
         """A sentence for each rule, and what a cold start means."""
         reasons = [verdict.reason for verdict in self.verdicts] or [NO_RULES]
         return reasons if self.champion is not None else [*reasons, COLD_START]
+
+    def lines(self) -> list[str]:
+        """`reasons`, each with how sharp its rule is."""
+        lines = [
+            f"{verdict.reason} [{verdict.power_text}]" if verdict.power_text else verdict.reason
+            for verdict in self.verdicts
+        ]
+        return [*lines, *self.reasons()[len(lines) :]]
 
     def approved(self, approval: Approval) -> GateDecision:
         """The same decision once a person has said yes."""

@@ -5,21 +5,22 @@ A rule whose metric was not measured is not met.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from r2d.config.gate import (
     GATE_METRICS,
-    AnyRule,
     BetterThanBaseline,
-    GateConfig,
     GateMetric,
     HumanApproval,
     NoSliceWorseThanChampion,
     NotWorseThanChampion,
+    Rule,
+    RulesOfRun,
     WithinLimit,
 )
 from r2d.evaluation.metrics import HEADLINES, ChampionMetrics, Comparator, IntervalEstimate, Metrics
 from r2d.gate.decision import Approval, ComparedSlice, GateDecision, Verdict
+from r2d.gate.power import Decided, Power, power_of_difference, power_of_limit, power_of_slices, standard_error, z_of
 
 BASELINES = {
     ("macro_f1", "simple"): Comparator.MAJORITY_CLASS,
@@ -28,35 +29,81 @@ BASELINES = {
     ("accuracy", "learnt"): Comparator.FREQUENT_OPTION,
 }
 """Headline metric and `baseline` of a rule -> what it is."""
+NO_TEST = "compared on these rows alone, no test"
 
 
-def evaluate_rules(metrics: Metrics, config: GateConfig, approval: Approval | None = None) -> GateDecision:
-    """Hold the metrics of a model against the configured rules.
+def evaluate_rules(metrics: Metrics, rules: RulesOfRun, approval: Approval | None = None) -> GateDecision:
+    """Hold the metrics of a model against the rules of its gate.
 
     Args:
+        rules: `GateConfig.for_labels`.
         approval: what a person has said of this version; it counts only for the champion it was given against.
     """
     reference = None if metrics.champion is None else metrics.champion.reference
-    verdicts = tuple(
-        replace(_verdict(rule, metrics), rule={"rule": rule.rule} | rule.model_dump(mode="json", exclude_none=True))
-        for rule in config.rules
-    )
-    decision = GateDecision(verdicts, reference)
+    verdicts = [
+        replace(
+            _verdict(rule, metrics),
+            rule={"rule": rule.rule} | rule.model_dump(mode="json", exclude_none=True),
+            tests=_what_is_tested(rule, metrics),
+        )
+        for rule in rules.rules
+    ]
+    verdicts += [
+        Verdict(rule={"rule": "defaults"}, status="not_applicable", reason=reason, tests="default rules left out")
+        for reason in rules.left_out
+    ]
+    decision = GateDecision(tuple(verdicts), reference)
     return decision if approval is None or approval.champion != reference else decision.approved(approval)
 
 
-def _verdict(rule: AnyRule, metrics: Metrics) -> Verdict:
+def _what_is_tested(rule: Rule, metrics: Metrics) -> str:
+    """What a rule asks, in the words of statistics."""
+    if isinstance(rule, HumanApproval):
+        return "a person says yes"
+    if isinstance(rule, BetterThanBaseline):
+        asked = f"better than the {rule.baseline} baseline"
+        return f"shown {asked} (superiority)" if rule.by == "interval" else f"{asked} ({NO_TEST})"
+    if isinstance(rule, NoSliceWorseThanChampion):
+        asked = f"worse than the champion by more than {rule.margin:g} in {GATE_METRICS[rule.figure].name}"
+        return f"no slice shown {asked}" if rule.by == "interval" else f"no slice {asked} ({NO_TEST})"
+    name, by_interval = _name(rule), _is_by_interval(rule, metrics)
+    if isinstance(rule, WithinLimit):
+        return f"{name} shown to keep its limit" if by_interval else f"{name} keeps its limit ({NO_TEST})"
+    if rule.margin == 0.0:
+        asked = f"{name} shown better than the champion's (superiority, as the margin is 0)"
+        return asked if by_interval else f"{name} not worse than the champion's ({NO_TEST})"
+    asked = f"not worse than the champion's by more than {rule.margin:g}"
+    return f"{name} shown {asked} (non-inferiority)" if by_interval else f"{name} {asked} ({NO_TEST})"
+
+
+def _name(rule: WithinLimit | NotWorseThanChampion) -> str:
+    name = GATE_METRICS[rule.figure].name
+    return name if rule.label is None else f"{name} of {rule.label}"
+
+
+def _is_by_interval(rule: WithinLimit | NotWorseThanChampion, metrics: Metrics) -> bool:
+    """Whether the worse bound is held against the limit; by default, where this run measures intervals of the
+    metric."""
+    if rule.by is not None:
+        return rule.by == "interval"
+    metric = GATE_METRICS[rule.figure]
+    if metric.section == "rationale":
+        return metric.has_interval and isinstance(rule, WithinLimit)
+    return metric.has_interval and metrics.intervals is not None
+
+
+def _verdict(rule: Rule, metrics: Metrics) -> Verdict:
     if isinstance(rule, HumanApproval):
         return Verdict(status="waiting", reason="waits for the approval of a person (r2d approve)")
     if isinstance(rule, BetterThanBaseline):
         return _better_than_baseline(rule, metrics)
-    metric, label, champion = GATE_METRICS[rule.figure], getattr(rule, "label", None), metrics.champion
-    title = metric.name if label is None else f"{metric.name} of {label}"
+    metric, champion = GATE_METRICS[rule.figure], metrics.champion
+    title = metric.name if isinstance(rule, NoSliceWorseThanChampion) else _name(rule)
     if isinstance(rule, WithinLimit):
-        estimate = estimate_of(rule.figure, metrics, label)
+        estimate = estimate_of(rule.figure, metrics, rule.label)
         if estimate is None or estimate.value is None:
             return _not_met(title, "was not measured, so the limit cannot be kept")
-        return _within_limit(rule, metrics, estimate, rule.limit, title, title)
+        return _against_limit(rule, metrics, estimate, _Limit(rule.limit, title, title))
     if champion is None:
         reason = f"{title}: there is no champion to compare with"
         return Verdict(status="not_applicable", reason=reason, figure=title)
@@ -69,87 +116,147 @@ def _verdict(rule: AnyRule, metrics: Metrics) -> Verdict:
         return _not_met(title, f"was not measured for both this model and {champion.reference}")
     limit = 0.0 - rule.margin if metric.higher_is_better else rule.margin
     compared = f"{title} minus that of {champion.reference}"
-    return _within_limit(rule, metrics, difference, limit, f"{title} minus champion's", compared)
+    return _against_limit(rule, metrics, difference, _Limit(limit, f"{title} minus champion's", compared))
 
 
 def _better_than_baseline(rule: BetterThanBaseline, metrics: Metrics) -> Verdict:
     headline = metrics.label.headline
-    baseline, title = BASELINES[headline, rule.baseline], HEADLINES[headline]
+    baseline, title, metric = BASELINES[headline, rule.baseline], HEADLINES[headline], GATE_METRICS[headline]
     if baseline not in metrics.baselines:
         return _not_met(title, f"that of {baseline} was not measured: there are no training rows")
+    differences = metrics.differences.get(baseline)
+    difference = None if differences is None else getattr(differences, headline)
+    power = _power_of_difference(metrics, difference, Decided(0.0, True, _z(metrics) if rule.by == "interval" else 0.0))
     if rule.by == "value":
         value, limit = metrics.label.headline_value, metrics.baselines[baseline].headline_value
         (ours, theirs), met = format_comparably(value, limit), value > limit
         reason = f"{title} {ours} is {'' if met else 'NOT '}above that of {baseline}, {theirs}"
-        return _compared(
-            met, reason, f"{title}, limit: {baseline}", IntervalEstimate(value), limit, GATE_METRICS[headline]
-        )
-    differences = metrics.differences.get(baseline)
-    difference = None if differences is None else _with_bounds(getattr(differences, headline))
+        verdict = _compared(met, reason, f"{title}, limit: {baseline}", IntervalEstimate(value), limit, metric)
+        return replace(verdict, power=power)
     if difference is None or difference.low is None:
         return _not_met(title, f"the difference to {baseline} has no interval")
     met, compared = difference.low > 0, f"minus that of {baseline}: {difference.text()}"
     reason = f"{title} {compared}; its lower bound is {'' if met else 'NOT '}above 0"
-    return _compared(met, reason, f"{title} minus {baseline}", difference, 0.0, GATE_METRICS[headline])
+    return replace(_compared(met, reason, f"{title} minus {baseline}", difference, 0.0, metric), power=power)
 
 
-def _within_limit(
-    rule: WithinLimit | NotWorseThanChampion,
-    metrics: Metrics,
-    estimate: IntervalEstimate,
-    limit: float,
-    title: str,
-    compared: str,
+@dataclass(frozen=True)
+class _Limit:
+    value: float
+    title: str
+    """Of the verdict."""
+    compared: str
+    """What the estimate is of, in the reason."""
+
+
+def _against_limit(
+    rule: WithinLimit | NotWorseThanChampion, metrics: Metrics, estimate: IntervalEstimate, limit: _Limit
 ) -> Verdict:
-    """Hold a metric, or a difference to the champion, against a limit: its value, or the worse bound; by default the
-    bound, where this run measures intervals of the metric.
-
-    Args:
-        title: of the verdict; compared: what the estimate is of, in its reason.
-    """
+    """Hold a metric, or a difference to the champion, against a limit: its value, or the worse bound."""
     metric, is_difference = GATE_METRICS[rule.figure], isinstance(rule, NotWorseThanChampion)
-    by_interval = rule.by == "interval"
-    if rule.by is None and not (is_difference and metric.section == "rationale"):
-        by_interval = metric.has_interval and (metric.section == "rationale" or metrics.intervals is not None)
+    by_interval = _is_by_interval(rule, metrics)
     worse_end, side = ("low", "at least") if metric.higher_is_better else ("high", "at most")
     value = getattr(estimate, worse_end) if by_interval else estimate.value
-    if value is None:
-        return _not_met(compared, f"{estimate.value:.3f} has no interval to hold against the limit")
-    met = value >= limit if metric.higher_is_better else value <= limit
-    ours, theirs = format_comparably(value, limit, signed=is_difference)
-    bound = "" if value == estimate.value else f"{'lower' if worse_end == 'low' else 'upper'} bound "
-    reason = (
-        f"{compared} {estimate.text(signed=is_difference)}: {bound}{ours} is {'' if met else 'NOT '}{side} {theirs}"
-    )
-    return _compared(met, reason, title, estimate, limit, metric)
+    if value is None or estimate.value is None:
+        return _not_met(limit.compared, f"{estimate.value:.3f} has no interval to hold against the limit")
+    met = value >= limit.value if metric.higher_is_better else value <= limit.value
+    held, bound = format_comparably(value, limit.value, signed=is_difference)
+    name = {"low": "lower", "high": "upper"}[worse_end]
+    measured = f"{estimate.text(signed=is_difference)}, {name} bound {held}" if by_interval else held
+    wanted = f"{side} {bound}"
+    if isinstance(rule, NotWorseThanChampion) and rule.margin == 0.0 and by_interval:
+        wanted += " (margin 0: it must be shown to be better)"
+    reason = f"{limit.compared}: {measured} is {'' if met else 'NOT '}{wanted}"
+    decided = Decided(limit.value, metric.higher_is_better, _z(metrics) if by_interval else 0.0)
+    power = _power_of_difference(metrics, estimate, decided) if is_difference else None
+    if not is_difference and metrics.intervals is not None:
+        error = standard_error(estimate, metrics.intervals.confidence)
+        power = None if error is None else power_of_limit(decided, estimate.value, error, metrics.num_rows)
+    return replace(_compared(met, reason, limit.title, estimate, limit.value, metric), power=power)
+
+
+def _z(metrics: Metrics) -> float:
+    """Standard errors from a figure to a bound of its interval."""
+    return 0.0 if metrics.intervals is None else z_of(metrics.intervals.confidence)
+
+
+def _power_of_difference(metrics: Metrics, difference: IntervalEstimate | None, decided: Decided) -> Power | None:
+    if metrics.intervals is None or difference is None:
+        return None
+    error = standard_error(difference, metrics.intervals.confidence)
+    return None if error is None else power_of_difference(decided, error, metrics.num_rows)
+
+
+@dataclass(frozen=True)
+class _SliceTest:
+    slice: ComparedSlice
+    """With its corrected interval."""
+    room: float
+    """From what is held against the margin to the margin; negative where the slice is worse."""
+    error: float | None
+    """Standard error of the difference."""
 
 
 def _no_slice_worse(rule: NoSliceWorseThanChampion, metrics: Metrics, champion: ChampionMetrics) -> Verdict:
+    """By interval a slice fails where even the better bound of its difference is worse than the margin. The bounds hold
+    for all slices at once: each lies as many standard errors further out as Bonferroni asks for."""
     metric = GATE_METRICS[rule.figure]
     title = f"worst slice, {metric.name} minus champion's"
-    if metrics.champion_slices is None:
+    if metrics.champion_slices is None or metrics.intervals is None:
         return _not_met(title, "no slice was measured")
-    sign = 1 if metric.higher_is_better else -1
-    compared = []
-    for part in metrics.champion_slices:
-        difference = part.difference.get(rule.figure)
-        if part.num_rows >= rule.min_rows and difference is not None and difference.value is not None:
-            compared.append((sign * difference.value, ComparedSlice(part.by, part.value, part.num_rows, difference)))
-    if not compared:
+    by_interval, confidence = rule.by == "interval", metrics.intervals.confidence
+    parts = [
+        (part, part.difference[rule.figure])
+        for part in metrics.champion_slices
+        if part.num_rows >= rule.min_rows and part.difference.get(rule.figure, IntervalEstimate(None)).value is not None
+    ]
+    parts = [(part, found) for part, found in parts if found.low is not None or not by_interval]
+    if not parts:
         reason = f"no slice of {rule.min_rows} rows or more has {metric.name} of both models"
         return Verdict(status="not_applicable", reason=reason, figure=title)
-    compared.sort(key=lambda row: row[0])
-    worse = [part for gap, part in compared if gap < -rule.margin]
-    worst = compared[0][1]
-    estimate = _with_bounds(worst.difference)
+    z = z_of(1 - (1 - confidence) / len(parts))
+    widened = z / z_of(confidence) if by_interval else 1.0
+    decided = Decided(0.0 - rule.margin if metric.higher_is_better else rule.margin, metric.higher_is_better, z)
+    if not by_interval:
+        decided = replace(decided, z=0.0)
+    tests = []
+    for part, difference in parts:
+        estimate = _widened(difference, widened)
+        better_end = estimate.high if metric.higher_is_better else estimate.low
+        held = better_end if by_interval else estimate.value
+        tests.append(
+            _SliceTest(
+                ComparedSlice(part.by, part.value, part.num_rows, estimate),
+                decided.sign * ((held or 0.0) - decided.limit),
+                standard_error(difference, confidence),
+            )
+        )
+    tests.sort(key=lambda test: test.room)
+    worse, worst = [test.slice for test in tests if test.room < 0], tests[0].slice
+    shown = "shown to be " if by_interval else ""
     reason = (
-        f"of {len(compared)} slices of {rule.min_rows} rows or more {len(worse) or 'none'} "
-        f"{'is' if len(worse) < 2 else 'are'} worse than {champion.reference} by more than {rule.margin:.3f} in "
+        f"of {len(tests)} slices of {rule.min_rows} rows or more {len(worse) or 'none'} "
+        f"{'is' if len(worse) < 2 else 'are'} {shown}worse than {champion.reference} by more than {rule.margin:.3f} in "
         f"{metric.name}; the worst is {worst.by} = {worst.value} ({worst.num_rows:,} rows): "
-        f"{estimate.text(signed=True)}"
+        f"{worst.difference.text(signed=True)}"
     )
-    verdict = _compared(not worse, reason, title, estimate, 0.0 - sign * rule.margin, metric)
-    return replace(verdict, details=tuple(worse or [worst]))
+    if by_interval:
+        reason += f", interval widened to {len(tests)} looks (Bonferroni)"
+    errors = [test.error for test in tests if test.error is not None]
+    verdict = _compared(not worse, reason, title, worst.difference, decided.limit, metric)
+    return replace(
+        verdict,
+        details=tuple(worse or [worst]),
+        power=power_of_slices(decided, errors) if len(errors) == len(tests) else None,
+    )
+
+
+def _widened(estimate: IntervalEstimate, factor: float) -> IntervalEstimate:
+    """The estimate with each end of its interval that many times as far from the value."""
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if value is None or low is None or high is None:
+        return estimate
+    return replace(estimate, low=value - factor * (value - low), high=value + factor * (high - value))
 
 
 def estimate_of(name: str, metrics: Metrics, label: str | None = None) -> IntervalEstimate | None:
@@ -169,9 +276,8 @@ def estimate_of(name: str, metrics: Metrics, label: str | None = None) -> Interv
         if rationale is None:
             return None
         estimate = rationale.intervals.get("all", {}).get(name)
-        return _with_bounds(estimate) if estimate else IntervalEstimate(getattr(rationale.populations.all, name))
-    estimate = getattr(intervals, name, None)
-    return _with_bounds(estimate) if estimate else IntervalEstimate(getattr(metrics.label, name, None))
+        return estimate or IntervalEstimate(getattr(rationale.populations.all, name))
+    return getattr(intervals, name, None) or IntervalEstimate(getattr(metrics.label, name, None))
 
 
 def _difference_to_champion(
@@ -181,14 +287,10 @@ def _difference_to_champion(
     name, section = rule.figure, GATE_METRICS[rule.figure].section
     paired = metrics.differences.get(Comparator.CHAMPION)
     if section == "class":
-        difference = None if paired is None else paired.per_class.get(rule.label or "", {}).get(name)
-        estimate = estimate_of(name, metrics, rule.label)
-        # Few gold rows leave it undefined in many resamples, and without interval.
-        defined = estimate is not None and estimate.low is not None
-        return _with_bounds(difference) if difference is not None and defined else difference
+        return None if paired is None else paired.per_class.get(rule.label or "", {}).get(name)
     if paired is not None and section in ("label", "ordered"):
-        difference = getattr(paired, name)
-        return None if difference is None else _with_bounds(difference)
+        estimate: IntervalEstimate | None = getattr(paired, name)
+        return estimate
     overlap = None if metrics.rationale is None else metrics.rationale.populations.all
     ours, theirs = {
         "alignment": (metrics.alignment, champion.alignment),
@@ -196,12 +298,6 @@ def _difference_to_champion(
     }.get(section, (metrics.label, champion.label))
     value, other = getattr(ours, name, None), getattr(theirs, name, None)
     return None if value is None or other is None else IntervalEstimate(value - other)
-
-
-def _with_bounds(estimate: IntervalEstimate) -> IntervalEstimate:
-    """The estimate of a metric that every resample defines. If it still has no interval it was the same in all of them,
-    as the difference of two models that decide alike is: then both bounds are the value."""
-    return estimate if estimate.low is not None else replace(estimate, low=estimate.value, high=estimate.value)
 
 
 def _not_met(title: str, why: str) -> Verdict:

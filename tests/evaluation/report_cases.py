@@ -300,7 +300,7 @@ def per_row_case() -> Case:
         num_parameters=77_000_000,
         label=label_metrics(predictions),
         other_decoding=OtherDecoding(decoding="free", label=label_metrics(predictions.with_labels(["wait"] * 40))),
-        baselines=evaluate_baselines(examples, examples, predictions)[0],
+        baselines=evaluate_baselines(examples, examples, predictions).metrics,
         **written,
         judge=not_judged().metrics,
     )

@@ -32,12 +32,12 @@ def test_the_linear_baseline_beats_the_majority_on_separable_notes():
         for rows in (notes(300, seed=1), notes(100, seed=2))
     )
     model = predictions_of(test["label"].to_pylist(), ["Home"] * 100, labels=tuple(WORDS))
-    metrics, predictions = evaluate_baselines(train, test, model)
+    metrics, predictions, _ = evaluate_baselines(train, test, model)
     assert list(metrics) == list(predictions) == [Comparator.MAJORITY_CLASS, Comparator.LINEAR_MODEL]
     assert metrics[Comparator.LINEAR_MODEL].macro_f1 > 0.9
     assert metrics[Comparator.MAJORITY_CLASS].macro_f1 < 0.35
     assert predictions[Comparator.LINEAR_MODEL].correct.mean() == metrics[Comparator.LINEAR_MODEL].accuracy
-    assert evaluate_baselines(train.slice(0, 0), test, model) == ({}, {}), "nothing to learn from"
+    assert evaluate_baselines(train.slice(0, 0), test, model) == ({}, {}, {}), "nothing to learn from"
 
 
 def test_the_linear_baseline_is_the_same_for_the_same_seed():
@@ -70,7 +70,7 @@ def test_the_option_most_often_right_in_training_worked_by_hand():
 def test_the_baselines_of_options_are_expected_accuracies_and_have_no_macro_f1():
     train = to_table([Example(id="t", text="note", label="a")])
     model = predictions_with_options(["a", "b"], ["a", "a"], [["a", "b", "B"], ["a", "b", "c", "d"]])
-    metrics, predictions = evaluate_baselines(train, train, model)
+    metrics, predictions, _ = evaluate_baselines(train, train, model)
     assert metrics[Comparator.RANDOM_OPTION].accuracy == (1 / 2 + 1 / 4) / 2
     assert metrics[Comparator.FREQUENT_OPTION].accuracy == 1 / 2
     assert {of_one.macro_f1 for of_one in metrics.values()} == {None}

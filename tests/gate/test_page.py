@@ -12,7 +12,7 @@ from r2d.config.gate import GateConfig
 from r2d.gate.decision import GateDecision
 from r2d.gate.page import gate_page, gate_picture
 from r2d.gate.rules import evaluate_rules
-from tests.gate.measured import decisions, measured
+from tests.gate.measured import LABELS, decisions, measured
 from tests.reports.pages import assert_accessible, assert_expected_page, assert_self_contained
 
 RULES: list[dict[str, Any]] = [
@@ -26,7 +26,7 @@ RULES: list[dict[str, Any]] = [
 
 def decided(rules: list[dict[str, Any]], *, champion: bool = True) -> GateDecision:
     metrics = measured(tuple(decisions(0.7, seed=3)), tuple(decisions(0.8)) if champion else None)
-    return evaluate_rules(metrics, GateConfig.model_validate({"rules": rules}))
+    return evaluate_rules(metrics, GateConfig.model_validate({"rules": rules}).for_labels(LABELS))
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
+from scipy import stats
 
 from r2d.config.data import LabelsConfig
-from r2d.config.gate import GATE_METRICS, GateConfig, RegistrationConfig
+from r2d.config.gate import GATE_METRICS, GateConfig, RegistrationConfig, RulesOfRun
 from r2d.config.training import MethodConfig
 from r2d.errors import ConfigError
 from r2d.evaluation.metrics import ChampionMetrics, Comparator, IntervalEstimate, LabelMetrics, Metrics
 from r2d.gate.decision import Approval, GateDecision, Verdict
 from r2d.gate.rules import estimate_of, evaluate_rules
-from tests.gate.measured import LABELS, decisions, measured
+from tests.gate.measured import LABELS, decisions, examples, measured
 
 GOOD, WORSE = tuple(decisions(0.8)), tuple(decisions(0.7, seed=3))
 
@@ -43,8 +45,13 @@ def options_metrics(accuracy: float, at_random: float = 0.2, frequent: float = 0
     )  # fmt: skip
 
 
-def gate(*rules: dict[str, Any]) -> GateConfig:
-    return GateConfig.model_validate({"rules": rules})
+BY_VALUE: list[dict[str, Any]] = [
+    {"rule": "better_than_baseline", "baseline": baseline, "by": "value"} for baseline in ("simple", "learnt")
+]
+
+
+def gate(*rules: dict[str, Any]) -> RulesOfRun:
+    return GateConfig.model_validate({"rules": rules}).for_labels(LABELS)
 
 
 def verdict(rule: dict[str, Any], metrics: Metrics) -> Verdict:
@@ -57,18 +64,52 @@ def verdict(rule: dict[str, Any], metrics: Metrics) -> Verdict:
     [*((few_metrics(macro_f1), macro_f1 > 0.5) for macro_f1 in (0.6, 0.5, 0.3, 0.05)),
      *((options_metrics(accuracy), accuracy > 0.3) for accuracy in (0.31, 0.3, 0.25, 0.1))],
 )  # fmt: skip
-def test_by_default_a_model_must_be_better_than_both_baselines_not_as_good(metrics: Metrics, passed: bool) -> None:
+def test_by_value_a_model_must_be_better_than_the_baselines_not_as_good(metrics: Metrics, passed: bool) -> None:
     """By macro-F1; by accuracy where each row has options of its own."""
-    assert (evaluate_rules(metrics, GateConfig()).outcome == "passed") is passed
+    assert (evaluate_rules(metrics, gate(*BY_VALUE)).outcome == "passed") is passed
+
+
+def test_by_default_a_model_is_held_against_the_learnt_baseline_and_the_champion_by_interval() -> None:
+    defaults = gate({"rule": "defaults"})
+    assert GateConfig().for_labels(LABELS) == defaults
+    rules = [(rule.rule, getattr(rule, "figure", None), getattr(rule, "margin", None)) for rule in defaults.rules]
+    worse = "not_worse_than_champion"
+    assert rules == [
+        ("better_than_baseline", None, None), (worse, "macro_f1", 0.02), (worse, "under_triage_rate", 0.02),
+        (worse, "recall", 0.05),
+    ]  # fmt: skip
+    assert defaults.rules[-1].label == "emergency now"
+    assert all(rule.by == "interval" for rule in defaults.rules)
+    unordered = GateConfig().for_labels(LabelsConfig(names=("a", "b")))
+    assert unordered.rules == defaults.rules[:2]
+    (left_out,) = unordered.left_out
+    decision = evaluate_rules(measured(GOOD, GOOD), unordered)
+    assert (decision.verdicts[-1].status, decision.reasons()[-1]) == ("not_applicable", left_out)
+    of_options = GateConfig().for_labels(LabelsConfig(per_row=True))
+    assert [getattr(rule, "figure", None) for rule in of_options.rules] == [None, "accuracy"]
+    assert "each row has options of its own" in of_options.left_out[0]
+    extended = gate({"rule": "defaults"}, {"rule": "human_approval"})
+    assert extended.rules == (*defaults.rules, *gate({"rule": "human_approval"}).rules)
+
+
+def test_a_reader_is_told_of_a_missing_limit_and_of_a_margin_of_0() -> None:
+    """The line that is shown can be pasted, and then nothing is missing."""
+    (advice,) = GateConfig().advice(LABELS)
+    pasted = yaml.safe_load(advice.partition("registration.gate: ")[2])
+    assert GateConfig.model_validate(pasted).advice(LABELS) == []
+    assert GateConfig().advice(LabelsConfig(names=("a", "b"))) == []
+    margin = GateConfig.model_validate({"rules": [{"rule": "not_worse_than_champion", "figure": "macro_f1"}]})
+    (superiority,) = margin.advice(LabelsConfig(names=("a", "b")))
+    assert "(superiority)" in superiority
 
 
 def test_every_rule_gives_its_figures_as_a_reason_and_a_cold_start_is_named() -> None:
-    assert evaluate_rules(few_metrics(0.3), GateConfig()).reasons() == [
+    assert evaluate_rules(few_metrics(0.3), gate(*BY_VALUE)).reasons() == [
         "macro-F1 0.300 is above that of majority class, 0.100",
         "macro-F1 0.300 is NOT above that of TF-IDF + logistic regression, 0.500",
         "there is no champion: this is the first model, and it is compared with none",
     ]
-    assert evaluate_rules(options_metrics(0.25), GateConfig()).reasons()[:2] == [
+    assert evaluate_rules(options_metrics(0.25), gate(*BY_VALUE)).reasons()[:2] == [
         "accuracy 0.250 is above that of an option at random, 0.200",
         "accuracy 0.250 is NOT above that of the option most often right in training, 0.300",
     ]
@@ -78,7 +119,7 @@ def test_every_rule_gives_its_figures_as_a_reason_and_a_cold_start_is_named() ->
 
 def test_figures_that_round_alike_are_shown_with_the_digits_that_tell_them_apart() -> None:
     metrics = few_metrics(0.50004, linear=0.50012)
-    assert evaluate_rules(metrics, GateConfig()).reasons()[1] == (
+    assert evaluate_rules(metrics, gate(*BY_VALUE)).reasons()[1] == (
         "macro-F1 0.5000 is NOT above that of TF-IDF + logistic regression, 0.5001"
     )
 
@@ -140,25 +181,51 @@ def test_a_limit_may_be_set_on_alignment_on_rationales_and_on_one_label(
 
 
 def test_no_slice_of_enough_rows_may_be_worse_than_the_champion_there() -> None:
-    metrics = measured(tuple(decisions(0.9, seed=1, wrong_in={"south": 0.5})), tuple(decisions(0.85, seed=3)))
+    metrics = measured(tuple(decisions(0.9, seed=1, wrong_in={"south": 0.3})), tuple(decisions(0.85, seed=3)))
     rule = {"rule": "no_slice_worse_than_champion", "figure": "accuracy", "margin": 0.03, "min_rows": 60}
-    result = verdict(rule, metrics)
-    assert result.status == "failed"
-    assert ("attributes.site", "south") in {(part.by, part.value) for part in result.details}
-    assert all(part.difference.value < -0.03 and part.num_rows >= 60 for part in result.details)
-    assert "is worse" in result.reason or "are worse" in result.reason
+    result, by_value = verdict(rule, metrics), verdict(rule | {"by": "value"}, metrics)
+    assert result.status == by_value.status == "failed"
+    assert [(part.by, part.value) for part in result.details] == [("attributes.site", "south")]
+    assert result.details[0].difference.high < -0.03
+    assert "1 is shown to be worse" in result.reason
+    assert all(part.difference.value < -0.03 and part.num_rows >= 60 for part in by_value.details)
+    assert "are worse" in by_value.reason
     assert verdict(rule | {"margin": 1.0}, metrics).status == "passed"
     small = verdict(rule | {"min_rows": 10_000}, metrics)
     reason = "no slice of 10000 rows or more has accuracy of both models"
     assert (small.status, small.reason) == ("not_applicable", reason)
 
 
-def test_two_models_that_decide_alike_are_not_worse_than_each_other() -> None:
+def test_the_intervals_of_slices_are_widened_to_their_number() -> None:
+    metrics = measured(WORSE, GOOD)
+    part = verdict({"rule": "no_slice_worse_than_champion", "min_rows": 60}, metrics).details[0]
+    (bare,) = (s.difference["accuracy"] for s in metrics.champion_slices if (s.by, s.value) == (part.by, part.value))
+    factor = stats.norm.ppf(1 - 0.025 / 10) / stats.norm.ppf(0.975)
+    assert part.difference.high - bare.value == pytest.approx(factor * (bare.high - bare.value))
+
+
+def test_two_models_that_decide_alike_are_not_worse_by_a_margin_and_not_better() -> None:
+    """No difference in 120 groups is no certainty: the score bound is z^2 / (groups + z^2)."""
     metrics = measured(GOOD, GOOD)
-    assert metrics.differences[Comparator.CHAMPION].macro_f1.low is None
-    result = verdict({"rule": "not_worse_than_champion", "figure": "macro_f1"}, metrics)
-    assert (result.status, result.low) == ("passed", 0.0)
-    assert "the same in every resample" in result.reason
+    bound = 3.8415 / (120 + 3.8415)
+    for figure, better in (("macro_f1", 1), ("under_triage_rate", -1)):
+        rule = {"rule": "not_worse_than_champion", "figure": figure}
+        result = verdict(rule | {"margin": 0.04}, metrics)
+        assert (result.status, result.low, result.high) == (
+            "passed", pytest.approx(-bound, abs=1e-4), pytest.approx(bound, abs=1e-4),
+        )  # fmt: skip
+        assert "(non-inferiority)" in result.tests
+        assert verdict(rule | {"margin": 0.03}, metrics).status == "failed"
+        without_margin = verdict(rule, metrics)
+        assert (without_margin.status, "superiority" in without_margin.tests) == ("failed", True)
+        assert result.limit == -better * 0.04
+
+
+def test_a_perfect_score_is_no_certainty_either() -> None:
+    gold = tuple(examples()["label"].to_pylist())
+    result = verdict({"rule": "within_limit", "figure": "macro_f1", "at_least": 0.98}, measured(gold))
+    assert (result.value, result.low) == (1.0, pytest.approx(0.025 ** (1 / 120)))
+    assert result.status == "failed"
 
 
 def test_a_figure_that_was_not_measured_does_not_let_a_model_pass() -> None:
@@ -220,7 +287,7 @@ def test_a_decision_survives_a_round_through_json() -> None:
 @pytest.mark.parametrize(
     ("name", "keys", "message"),
     [
-        ("beat_everything", {}, "any of the expected tags: 'better_than_baseline', 'within_limit'"),
+        ("beat_everything", {}, "any of the expected tags: 'defaults', 'better_than_"),
         ("within_limit", {"figure": "accuracy"}, "more of 'accuracy' is better: give at_least, and no at_most"),
         ("within_limit", {"figure": "under_triage_rate", "at_least": 0.1},
          "less of 'under_triage_rate' is better: give at_most, and no at_least"),
@@ -256,13 +323,13 @@ def test_a_rule_that_cannot_be_judged_is_a_fault_of_the_configuration(
         ("within_limit", {"figure": "macro_f1", "at_least": 0.5},
          {"per_row": True}, "r2d", "is of declared labels, and data.labels.per_row has none"),
         ("no_slice_worse_than_champion", {},
-         {"per_row": True}, "r2d", "there are no slices and no intervals of decisions"),
+         {"per_row": True}, "r2d", "there are no slices where data.labels.per_row"),
     ],
 )  # fmt: skip
 def test_what_a_run_does_not_measure_is_found_before_it_starts(
     name: str, keys: dict[str, Any], labels: dict[str, Any], method: Any, message: str
 ) -> None:
-    config = gate({"rule": name} | keys)
+    config = GateConfig.model_validate({"rules": [{"rule": name} | keys]})
     (fault,) = config.faults(LabelsConfig(**labels), MethodConfig(name=method))
     assert fault.startswith("registration.gate.rules.0: ")
     assert message in fault

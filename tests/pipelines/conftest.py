@@ -175,7 +175,7 @@ def tiny_config() -> dict[str, Any]:
         },
         "registration": {
             "model_name": "toy-triage",
-            "gate": {"rules": [{"rule": "better_than_baseline", "baseline": "simple"}]},
+            "gate": {"rules": [{"rule": "better_than_baseline", "baseline": "simple", "by": "value"}]},
         },
     }
 
