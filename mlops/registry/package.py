@@ -18,7 +18,7 @@ import yaml
 
 from mlops.code import ROOT, code_state, lock_hash, model_code_hash
 from mlops.run_record import RunRecord
-from r2d.data.examples import SPLITS, content_hash, split_of
+from r2d.data.examples import content_hash, shown_splits, split_of
 from r2d.drift.reference import reference_of, write_reference
 from r2d.evaluation.calibration import calibration_of
 from r2d.evaluation.metrics import Metrics
@@ -92,7 +92,7 @@ def write_package(folder: Path, trained: TrainedModel) -> Package:
         files_read=record.files_read,
         model_files=file_hashes(model),
     )
-    rows = {split: len(split_of(examples, split)) for split in SPLITS}
+    rows = {split: len(split_of(examples, split)) for split in shown_splits(examples["split"].to_pylist())}
     card = model_card(CardFacts(run, metrics, origin, rows, trained_on(trained.provenance)))
     # As a file that runs it again; an endpoint is stored with the variable of its key, never with the key.
     config = {"parameters": {"config": run.model_dump(mode="json", exclude_none=True)}}

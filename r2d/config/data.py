@@ -47,7 +47,7 @@ class ColumnsConfig(Section):
     group: Name | None = None
     """Patient or caller: rows of one group never stand in different splits."""
     split: Name | None = None
-    """Column with `train`, `validation` or `test`; without it the split is made by `data.split`."""
+    """Column with `train`, `validation`, `calibration` or `test`; without it the split is made by `data.split`."""
     rationales: dict[Name, Name] = {}
     """Rationale source -> column, e.g. `{llm: rationale_llm, nurse: rationale_nurse}`."""
     attributes: dict[Name, Name] = {}
@@ -61,16 +61,19 @@ class SplitConfig(Section):
     validation_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     test_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     """Ignored when `test_ids` names the test rows."""
+    calibration_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Rows that choose temperature and threshold and nothing else. 0: the validation rows choose them, which have
+    chosen the weights as well; the report then says so. `r2d check` says how many rows a threshold needs."""
     test_ids: str | None = None
     """JSON file whose list (or whose object's keys) are the ids of the test split."""
     seed: int = 42
 
     @model_validator(mode="after")
     def _room_for_training(self) -> SplitConfig:
-        if self.validation_fraction + self.test_fraction >= 1.0:
+        if self.validation_fraction + self.test_fraction + self.calibration_fraction >= 1.0:
             raise ValueError(
-                f"validation_fraction {self.validation_fraction} + test_fraction {self.test_fraction} leave no row to "
-                "train on; their sum must be below 1"
+                f"validation_fraction {self.validation_fraction} + test_fraction {self.test_fraction} + "
+                f"calibration_fraction {self.calibration_fraction} leave no row to train on; their sum must be below 1"
             )
         return self
 

@@ -176,7 +176,8 @@ def _conditions(run: RunConfig) -> list[tuple[bool, str, tuple[str, ...]]]:
         (data.format == "synthetic_triage", source, ("data.synthetic",)),
         (data.format not in BROUGHT_SOURCES, f"{source}, whose columns are known", ("data.columns",)),
         (data.columns.split is None, "data.columns.split says the split of each row", (
-            "data.split.validation_fraction", "data.split.test_fraction", "data.split.seed", "data.split.test_ids",
+            "data.split.validation_fraction", "data.split.test_fraction", "data.split.calibration_fraction",
+            "data.split.seed", "data.split.test_ids",
         )),
         (data.split.test_ids is None, "data.split.test_ids names the test rows", ("data.split.test_fraction",)),
         (run.model.name == "scratch", "model.name is not 'scratch'", ("model.scratch",)),

@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-SPLITS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "calibration", "test")
+"""Their rows are learnt from, choose the weights, choose temperature and threshold, and measure; there may be no
+calibration rows."""
 
 EXAMPLES_SCHEMA = pa.schema(
     [
@@ -82,6 +84,11 @@ def iterate_examples(table: pa.Table) -> Iterator[Example]:
 def split_of(table: pa.Table, split: str) -> pa.Table:
     """The rows of one split, in order."""
     return table.filter(pc.equal(table["split"], split))
+
+
+def shown_splits(splits: Iterable[str]) -> list[str]:
+    """The splits that a table or page lists, in their order: all, `calibration` only where it occurs in `splits`."""
+    return [split for split in SPLITS if split != "calibration" or split in set(splits)]
 
 
 def with_columns(table: pa.Table, **columns: Sequence[Any] | pa.Array) -> pa.Table:

@@ -21,7 +21,9 @@ from r2d.data.splits import assign_splits
 from r2d.errors import DataError
 from r2d.text import normalise_label
 
-SPLIT_NAMES = {name: name for name in SPLITS} | dict.fromkeys(("val", "valid", "dev"), "validation")
+SPLIT_NAMES = (
+    {name: name for name in SPLITS} | dict.fromkeys(("val", "valid", "dev"), "validation") | {"cal": "calibration"}
+)
 LABELLED_FORMATS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 """Ending of a labelled file -> its format."""
 REFERENCE_SOURCE = "reference"  # rationale source of the column `rationale` of a labelled file
@@ -72,6 +74,17 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
         )
     else:
         splits = given or ["test"] * num_rows
+        if (
+            divide
+            and config.split.calibration_fraction
+            and "calibration" not in splits
+            and config.columns.split is None
+        ):
+            raise DataError(
+                f"{source.source}: brings its own splits ({', '.join(sorted(set(splits)))}), so that "
+                "data.split.calibration_fraction divides nothing; remove it, and the validation rows choose the "
+                "threshold, or name the test rows in data.split.test_ids, and all others are divided"
+            )
     has_options, file_name = "options" in source.columns.column_names, Path(source.source).name
     columns = {
         "id": ids,

@@ -1,4 +1,4 @@
-"""Division of rows into train, validation and test; no group ever stands in two of them.
+"""Division of rows into train, validation, calibration and test; no group ever stands in two of them.
 
 Rows are divided by hash, not by chance or order: a row's split depends on its group (else its id), the seed and,
 weakly, on the number of rows, so that a file that grows keeps nearly all rows where they were.
@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from r2d.config.data import SplitConfig
-from r2d.data.examples import SPLITS
+from r2d.data.examples import shown_splits
 from r2d.errors import DataError
 from r2d.text import first_of, show_name
 
@@ -32,18 +32,21 @@ def assign_splits(
         ids: unique ids.
         labels: a group's stratum is the label of its first row in order of id.
         groups: patient or caller; a row without one is a group of its own.
-        test_ids: exactly these rows are test; `validation_fraction` is then a fraction of the others.
+        test_ids: exactly these rows are test; the other fractions are then of the other rows.
         source: the data, for messages; `test_source`: what names the test rows.
 
     Raises:
-        DataError: `test_ids` divide a group or hold an unknown id, or no row is left for train or validation.
+        DataError: `test_ids` divide a group or hold an unknown id, or no row is left for train, validation, or a
+            calibration that is asked for.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for index, (row_id, group) in enumerate(zip(ids, groups, strict=True)):
         members[group if group is not None else row_id].append(index)
-    fractions = {"test": config.test_fraction, "validation": config.validation_fraction}
+    held_out = {"validation": config.validation_fraction}
+    if config.calibration_fraction:
+        held_out["calibration"] = config.calibration_fraction
     if test_ids is None:
-        splits = _divide(members, ids, labels, fractions, config.seed)
+        splits = _divide(members, ids, labels, {"test": config.test_fraction} | held_out, config.seed)
     else:
         wanted = set(test_ids)
         unknown = sorted(wanted.difference(ids))
@@ -60,12 +63,12 @@ def assign_splits(
                 f"{faults}; name all rows of a group in {test_source}, or none, or correct data.columns.group"
             )
         rest = {key: rows for key, rows in members.items() if ids[rows[0]] not in wanted}
-        splits = _divide(rest, ids, labels, {"validation": fractions["validation"]}, config.seed)
+        splits = _divide(rest, ids, labels, held_out, config.seed)
         splits = ["test" if row_id in wanted else split for row_id, split in zip(ids, splits, strict=True)]
     counts = Counter(splits)
-    empty = [split for split in ("train", "validation") if not counts[split]]
+    empty = [split for split in ("train", *held_out) if not counts[split]]
     if empty:
-        sizes = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
+        sizes = ", ".join(f"{counts[split]} {split}" for split in shown_splits(held_out))
         raise DataError(
             f"{source}: no row in split {' and '.join(empty)} ({len(splits)} rows, {len(members)} groups: {sizes}); "
             "bring more rows or groups, or change the fractions in data.split"
@@ -82,8 +85,8 @@ def _divide(
 ) -> list[str]:
     """A split for every row, train for all but the fractions; whole groups of `members` (group -> its rows) move.
 
-    The first split is taken from the front of each stratum's hash order, the second from its end, so that a moved
-    border moves rows between one of them and train only.
+    The first split is taken from the front of each stratum's hash order, the others from its end, so that a moved
+    border moves no row between the first and the others.
     """
 
     def digest(key: str) -> bytes:
@@ -95,12 +98,12 @@ def _divide(
     num_left = {label: sum(len(members[key]) for key in strata[label]) for label in sorted(strata)}
     sizes = dict(num_left)
     splits = ["train"] * len(ids)
-    for split, from_end in zip(fractions, (False, True), strict=False):
+    for place, split in enumerate(fractions):
         num_owed = 0
         for label, target in _allocate(sizes, num_left, fractions[split]).items():
             # Groups in their order until the target is met as nearly as whole groups allow.
             num_missing = num_wanted = target + num_owed
-            for key in strata[label][::-1] if from_end else strata[label]:
+            for key in strata[label][::-1] if place else strata[label]:
                 size = len(members[key])
                 if splits[members[key][0]] == "train" and size < 2 * num_missing:
                     num_missing -= size

@@ -16,6 +16,7 @@ from r2d.errors import ConfigError
 from r2d.evaluation.bootstrap import bootstrap_intervals, rows_share_groups, upper_bound
 from r2d.evaluation.metrics import (
     CalibrationMetrics,
+    ChoosingSplit,
     CurvePoint,
     Metrics,
     ReliabilityBin,
@@ -96,7 +97,7 @@ def _nll(probabilities: FloatArray, gold: IntArray) -> float:
 
 
 def fit_temperature(probabilities: FloatArray, gold: IntArray) -> TemperatureFit:
-    """The temperature with the lowest NLL on validation rows (Guo et al. 2017).
+    """The temperature with the lowest NLL on these rows (Guo et al. 2017).
 
     Args:
         probabilities: [rows, labels]; gold: [rows].
@@ -240,17 +241,23 @@ def risk_coverage_curve(confidence: FloatArray, is_error: BoolArray) -> RiskCove
 
 @dataclass(frozen=True)
 class FittedCalibration:
-    """Temperature and threshold, both from validation rows."""
+    """Temperature and threshold, both from calibration rows, or from validation rows where there are none."""
 
     temperature: TemperatureFit
     threshold: ThresholdChoice
 
     @classmethod
-    def fit(cls, validation: Predictions, *, ordered: bool, config: SelectiveConfig) -> FittedCalibration:
-        """Fit the temperature, and choose the threshold on the scaled probabilities."""
-        temperature = fit_temperature(validation.probabilities, validation.gold)
-        scaled = scale(validation, temperature)
-        return cls(temperature, select_threshold(scaled, ordered=ordered, config=config))
+    def fit(
+        cls, rows: Predictions, *, ordered: bool, config: SelectiveConfig, split: ChoosingSplit = "validation"
+    ) -> FittedCalibration:
+        """Fit the temperature, and choose the threshold on the scaled probabilities.
+
+        Args:
+            split: of the rows.
+        """
+        temperature = fit_temperature(rows.probabilities, rows.gold)
+        threshold = select_threshold(scale(rows, temperature), ordered=ordered, config=config)
+        return cls(temperature, replace(threshold, validation=replace(threshold.validation, split=split)))
 
     @classmethod
     def from_model(cls, stored: Calibration) -> FittedCalibration:

@@ -30,7 +30,15 @@ from r2d.evaluation.label_metrics import (
     ranking_metrics,
     safety_metrics,
 )
-from r2d.evaluation.metrics import CalibrationResult, ChampionMetrics, Comparator, FlipTest, Metrics, OtherDecoding
+from r2d.evaluation.metrics import (
+    CHOOSING_SPLITS,
+    CalibrationResult,
+    ChampionMetrics,
+    Comparator,
+    FlipTest,
+    Metrics,
+    OtherDecoding,
+)
 from r2d.evaluation.predictions import Predictions, predictions_table
 from r2d.evaluation.rationale_metrics import (
     TABLE_SCORES,
@@ -198,19 +206,20 @@ def _label_decoder(predictor: Predictor, batch_size: int) -> PredictLabels:
 
 
 def _fit_calibration(run: EvaluationRun, predictor: Predictor, stored: Calibration | None) -> FittedCalibration | None:
-    """Temperature and threshold from the validation rows; where there are none, those of an earlier evaluation. None
-    for rows with options of their own."""
+    """Temperature and threshold from the calibration rows, else from the validation rows, else those of an earlier
+    evaluation. None for rows with options of their own."""
     if run.labels.per_row:
         return None
-    validation = split_of(run.examples, "validation")
-    if not len(validation):
+    tables = {split: split_of(run.examples, split) for split in CHOOSING_SPLITS}
+    split = next((split for split, rows in tables.items() if len(rows)), None)
+    if split is None:
         return None if stored is None else FittedCalibration.from_model(stored)
-    logger.info("evaluation: %d validation rows choose temperature and threshold", len(validation))
+    rows = tables[split]
+    logger.info("evaluation: %d %s rows choose temperature and threshold", len(rows), split)
     with run.timer("validation_labels"):
-        texts = validation["text"].to_pylist()
-        decisions = predictor.decide(texts, batch_size=run.config.batch_size, explain=False)
-    predictions = Predictions.of_decisions(validation, decisions, run.labels)
-    return FittedCalibration.fit(predictions, ordered=run.labels.ordered, config=run.config.selective)
+        decisions = predictor.decide(rows["text"].to_pylist(), batch_size=run.config.batch_size, explain=False)
+    predictions = Predictions.of_decisions(rows, decisions, run.labels)
+    return FittedCalibration.fit(predictions, ordered=run.labels.ordered, config=run.config.selective, split=split)
 
 
 def evaluate_labels(

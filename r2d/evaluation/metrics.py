@@ -23,6 +23,9 @@ HeadlineName = Literal["macro_f1", "accuracy"]
 HEADLINES: Mapping[HeadlineName, str] = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
 """Metric that models are compared by -> its caption."""
 WHY_NO_CLASSES = "each row has options of its own, so there are no classes for a macro-F1 to average over"
+ChoosingSplit = Literal["calibration", "validation"]
+CHOOSING_SPLITS: tuple[ChoosingSplit, ...] = ("calibration", "validation")
+"""Splits that can choose temperature and threshold: the first that has rows does."""
 IF_PRESENT = Field(exclude_if=lambda value: value is None)
 """Marks a key that is absent from the JSON, not null, where it does not apply."""
 
@@ -221,14 +224,14 @@ class SafetyMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class TemperatureFit:
-    """The temperature that probabilities are scaled by, and the validation rows on which it was fitted."""
+    """The temperature that probabilities are scaled by, and the rows on which it was fitted, those of the threshold."""
 
     value: float
     num_rows: int
     nll_before: float
     nll_after: float
     at_limit: bool
-    """Whether it lies at a limit of the search: the validation rows are all right, or say nothing."""
+    """Whether it lies at a limit of the search: those rows are all right, or say nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,8 +273,10 @@ class CalibrationResult:
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdOnValidation:
-    """A threshold on the validation rows that chose it; coverage 0 and no risk where there is none."""
+    """A threshold on the rows that chose it; coverage 0 and no risk where there is none."""
 
+    split: ChoosingSplit = "validation"
+    """`validation` where there are no calibration rows: they chose the weights too, and look better than new rows."""
     num_rows: int
     coverage: float = 0.0
     risk: float | None = None

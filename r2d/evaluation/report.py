@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 
 from r2d.config.data import DataConfig
-from r2d.data.examples import SPLITS, split_of
+from r2d.data.examples import shown_splits, split_of
 from r2d.evaluation.metrics import (
     WHY_NO_CLASSES,
     Comparator,
@@ -126,6 +126,7 @@ def render_report(
     """
     names, examples = data.labels.names, run.examples
     counts = Counter(zip(examples["split"].to_pylist(), examples["label"].to_pylist(), strict=True))
+    splits = shown_splits(examples["split"].to_pylist())
     sources = sorted(set(run.test["rationale_source"].to_pylist()) - {""})
     is_synthetic = data.format == "synthetic_triage"
     compared = compared_systems(metrics)
@@ -144,8 +145,8 @@ def render_report(
             "source": data.format if is_synthetic else f"{data.format}: {data.path}",
             "rationales": ", ".join(sources) or "none",
         },
-        split_rows={split: len(split_of(examples, split)) for split in SPLITS},
-        label_counts={split: {name: counts[split, name] for name in names} for split in SPLITS} if names else {},
+        split_rows={split: len(split_of(examples, split)) for split in splits},
+        label_counts={split: {name: counts[split, name] for name in names} for split in splits} if names else {},
         confidence=f"{100 * metrics.intervals.confidence:g} %" if metrics.intervals else None,
         why_no_classes=WHY_NO_CLASSES,
         max_matrix_labels=MAX_MATRIX_LABELS,

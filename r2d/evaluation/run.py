@@ -18,7 +18,7 @@ from r2d.files import order_by_hash
 
 MODEL_PARTS = ("generation", "validation_labels", "labels_of_rationales", "flipped_rationales")
 """Parts in which the model is asked. `generation`: labels, under both decodings, and rationales of the test rows; then
-labels of the validation rows, labels from rationales alone, and rationales for another label."""
+labels of the calibration (else validation) rows, labels from rationales alone, and rationales for another label."""
 PARTS = (
     *MODEL_PARTS, "champion", "baselines", "label_metrics", "bertscore", "rationale_metrics", "judge", "report",
 )  # fmt: skip

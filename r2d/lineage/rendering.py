@@ -28,7 +28,10 @@ ORIGIN_KEYS = {
 }  # fmt: skip
 """Keys of the origin with a line of their own; any other stands below the data."""
 FIRST_SECTIONS = ("method", "model", "data", "rationales", "stage1", "stage2")
-USES = {"train": "trained on it", "validation": "chosen by it (validation)", "test": "measured on it (test)"}
+USES = {
+    "train": "trained on it", "validation": "chosen by it (validation)",
+    "calibration": "its threshold chosen by it (calibration)", "test": "measured on it (test)",
+}  # fmt: skip
 PROVENANCE_SHOWN_ELSEWHERE = ("example_id", "split", "source", "stages", "file", "row", "counted")
 
 

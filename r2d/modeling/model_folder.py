@@ -114,8 +114,7 @@ class Calibration:
 
     @property
     def threshold(self) -> float | None:
-        """The scaled probability from which on a label is shown; None: no threshold kept the risk low enough on the
-        validation rows."""
+        """The scaled probability from which on a label is shown; None: no threshold kept the risk low enough."""
         value = self.facts["selective"]["threshold"]
         return None if value is None else float(value)
 

@@ -13,7 +13,7 @@ import pytest
 
 from r2d.config.validation import PrivacyConfig, Recogniser
 from r2d.data.deidentify import FINDINGS_SCHEMA
-from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, Example, to_table
+from r2d.data.examples import EXAMPLES_SCHEMA, Example, shown_splits, to_table
 from r2d.data.validation.expectations import CHECKS, Check
 from r2d.data.validation.measures import DatasetMetric
 from r2d.data.validation.plots import data_picture
@@ -137,7 +137,7 @@ def test_data_without_rows_to_train_on_is_stopped_though_no_expectation_is_broke
 
 def test_of_very_many_labels_the_rest_shares_a_row() -> None:
     names = [f"label {number}" for number in range(MAX_LABELS + 5)]
-    rows = to_table(example(n, name, SPLITS[n % 3]) for n, name in enumerate(names))
+    rows = to_table(example(n, name, shown_splits(())[n % 3]) for n, name in enumerate(names))
     profile = {"labels": dict.fromkeys(names, 1 / len(names)), "text_characters": {}}
     text = Page(page_of(validation_of(examples=rows, profile=profile))).text
     assert "(5 further labels) 1 2 2 5 0 5 " in text

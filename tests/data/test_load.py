@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from r2d.config.data import DataConfig, LabelsConfig, SyntheticTriageConfig
-from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, content_hash, iterate_examples, to_table
+from r2d.config.data import DataConfig, LabelsConfig, SplitConfig, SyntheticTriageConfig
+from r2d.data.examples import EXAMPLES_SCHEMA, content_hash, iterate_examples, shown_splits, to_table
 from r2d.data.fingerprint import data_fingerprint
 from r2d.data.load import load_examples, load_labelled_file
 from r2d.errors import DataError
@@ -131,7 +131,7 @@ def test_rare_answers_stand_in_every_split_where_rows_have_options_of_their_own(
     ]
     config = config_of(tmp_path, rows, labels={"per_row": True}, columns={"options": "options"})
     table = load_examples(config)
-    for split in SPLITS:
+    for split in shown_splits(()):
         found = [a for a, s in zip(table["label"].to_pylist(), table["split"].to_pylist(), strict=True) if s == split]
         assert 0.3 < found.count("the usual one") / len(found) < 0.7
 
@@ -143,12 +143,15 @@ def test_given_splits_are_kept_under_their_usual_names_and_others_are_named(tmp_
     assert load_examples(config)["split"].to_pylist() == ["train", *["validation"] * 4, "test", "test"]
     rows[4]["part"], rows[5]["part"] = "holdout", None
     message = message_of(config_of(tmp_path, rows, columns={"split": "part"}))
-    assert "split_known (every split is train, validation or test): 2 row(s)" in message
+    assert "split_known (every split is train, validation, calibration or test): 2 row(s)" in message
     assert "row 5 (line 5), id 'c4' holds 'holdout'; calls.jsonl: row 6 (line 6), id 'c5' holds (empty)" in message
 
 
 def test_groups_are_one_whatever_their_outer_spaces_and_stand_in_one_split(tmp_path: Path) -> None:
-    rows = [row | {"part": SPLITS[n % 3], "caller": f"p{n // 2}{' ' * (n % 2)}"} for n, row in enumerate(rows_of())]
+    rows = [
+        row | {"part": shown_splits(())[n % 3], "caller": f"p{n // 2}{' ' * (n % 2)}"}
+        for n, row in enumerate(rows_of())
+    ]
     message = message_of(config_of(tmp_path, rows, columns={"split": "part", "group": "caller"}))
     assert "group_across_splits (no patient or caller stands in two splits): 40 row(s)" in message
     table = load_examples(config_of(tmp_path, rows, columns={"group": "caller"}))
@@ -198,7 +201,7 @@ def test_synthetic_calls_are_checked_and_divided_like_any_data() -> None:
         # The LLM's rationales come as raw batch output and are ingested.
         assert dict(example.rationales) == {name: text for name, text in call.rationales.items() if name != "llm"}
         assert example.attributes == call.attributes
-    assert {e.split for e in loaded} == set(SPLITS)
+    assert {e.split for e in loaded} == set(shown_splits(()))
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -232,7 +235,7 @@ def test_published_pubmedqa_has_its_official_test_rows_and_the_texts_known_elsew
     assert Counter(e.split for e in examples) == {"train": 450, "validation": 50, "test": 500}
     known = {
         row["id"]: (row["question"], row["label"], row["rationale"], split == "test")
-        for split in SPLITS
+        for split in shown_splits(())
         for row in lines_of(SHARED / "pubmedqa" / f"{split}.jsonl")
     }
     assert {e.id: (e.text, e.label, e.rationales["human"], e.split == "test") for e in examples} == known
@@ -261,6 +264,9 @@ def test_a_folder_of_json_lines_keeps_its_own_splits() -> None:
     folder = SHARED / "triage_nursesim_gpt"
     config = DataConfig(format="huggingface", path=str(folder), labels={"names": names}, columns={"text": "question"})
     assert Counter(load_examples(config)["split"].to_pylist()) == {"train": 96, "validation": 32, "test": 32}
+    apart = config.model_copy(update={"split": SplitConfig(calibration_fraction=0.1)})
+    with pytest.raises(DataError, match=r"brings its own splits \(test, train, validation\).*calibration_fraction"):
+        load_examples(apart)
 
 
 def fingerprint_of(kind: str, path: Path | str | None = None, **values: Any) -> str:

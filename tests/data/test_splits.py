@@ -47,7 +47,11 @@ grouped_rows = st.builds(
     make_rows, st.integers(0, 10_000), st.integers(60, 200), largest=st.integers(1, 6), num_labels=st.integers(1, 5)
 )
 configs = st.builds(
-    SplitConfig, validation_fraction=st.floats(0.1, 0.4), test_fraction=st.floats(0.1, 0.4), seed=st.integers(0, 99)
+    SplitConfig,
+    validation_fraction=st.floats(0.1, 0.3),
+    test_fraction=st.floats(0.1, 0.3),
+    calibration_fraction=st.just(0.0) | st.floats(0.1, 0.3),
+    seed=st.integers(0, 99),
 )
 
 
@@ -73,6 +77,7 @@ def test_groups_stay_whole_nothing_is_lost_order_is_nothing_and_fractions_are_ne
     counts = Counter(splits.values())
     assert abs(counts["test"] - config.test_fraction * len(rows)) <= largest + 1
     assert abs(counts["validation"] - config.validation_fraction * len(rows)) <= largest + 1
+    assert abs(counts["calibration"] - config.calibration_fraction * len(rows)) <= largest + 1
 
 
 @settings(max_examples=60, deadline=None)
@@ -83,6 +88,7 @@ def test_rows_without_groups_are_divided_exactly_and_alike_for_every_label(label
     counts = Counter(splits.values())
     assert counts["test"] == round(config.test_fraction * len(rows))
     assert counts["validation"] == round(config.validation_fraction * len(rows))
+    assert counts["calibration"] == round(config.calibration_fraction * len(rows))
     for label, size in Counter(labels).items():
         num_test = sum(splits[row_id] == "test" for row_id, of, _ in rows if of == label)
         assert abs(num_test - config.test_fraction * size) < 1 + 1e-9
@@ -101,6 +107,18 @@ def test_data_that_grow_keep_nearly_all_rows_in_their_split_and_none_goes_from_t
     moved = [(before[row_id], after[row_id]) for row_id in before if before[row_id] != after[row_id]]
     assert len(moved) < 100
     assert all("train" in move for move in moved)
+
+
+def test_a_calibration_split_is_taken_from_the_training_rows_alone() -> None:
+    rows = plain_rows(1000)
+    without, apart = split_by_id(rows, SplitConfig()), split_by_id(rows, SplitConfig(calibration_fraction=0.15))
+    assert Counter(apart.values()) == {"train": 650, "validation": 100, "calibration": 150, "test": 100}
+    moved = {(without[row_id], apart[row_id]) for row_id in without if without[row_id] != apart[row_id]}
+    assert moved == {("train", "calibration")}
+    named = split_by_id(rows, SplitConfig(calibration_fraction=0.15), test_ids={f"row-{n}" for n in range(500)})
+    assert Counter(named.values()) == {"train": 375, "validation": 50, "calibration": 75, "test": 500}
+    with pytest.raises(DataError, match=r"no row in split calibration .*8 train, 1 validation, 0 calibration, 1 test"):
+        split_by_id(plain_rows(10), SplitConfig(calibration_fraction=0.01))
 
 
 def test_labels_too_rare_for_a_share_of_their_own_still_fill_the_splits() -> None:

@@ -78,6 +78,24 @@ def test_metrics_keep_to_the_schema_and_agree_with_each_other(evaluation: Evalua
     assert evaluation.overview()["under_triage_rate"] == metrics.safety.under_triage.rate
 
 
+def test_calibration_rows_choose_the_threshold_and_without_them_the_page_says_that_validation_rows_did(
+    evaluation: Evaluation, described: pa.Table, stage2_model: Path
+) -> None:
+    splits = described["split"].to_pylist()
+    seen, num_apart = 0, splits.count("validation") // 2
+    for row, split in enumerate(splits):
+        if split == "validation" and seen < num_apart:
+            splits[row], seen = "calibration", seen + 1
+    apart = evaluate(with_columns(described, split=splits), stage2_model, config=QUICK, data=DATA)
+    metrics = checked(apart.metrics)
+    assert (metrics.selective.validation.split, metrics.selective.validation.num_rows) == ("calibration", num_apart)
+    assert metrics.calibration.temperature.num_rows == num_apart
+    assert metrics.label == evaluation.metrics.label
+    warning = "There are no calibration notes"
+    assert (warning in evaluation.report, warning in apart.report) == (True, False)
+    assert evaluation.metrics.selective.validation.split == "validation"
+
+
 def test_a_model_differs_from_itself_as_champion_in_nothing(evaluation: Evaluation) -> None:
     metrics = evaluation.metrics
     assert metrics.champion == ChampionMetrics(

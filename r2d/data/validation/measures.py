@@ -22,7 +22,7 @@ from r2d.config.data import LabelsConfig
 from r2d.config.validation import ValidationConfig
 from r2d.data.drift import LengthProfile, jensen_shannon_divergence, length_profile, population_stability_index
 from r2d.data.duplicates import exact_duplicates, near_duplicates
-from r2d.data.examples import SPLITS, TokenCounts
+from r2d.data.examples import SPLITS, TokenCounts, shown_splits
 from r2d.data.text_quality import in_language, num_control_characters, num_mojibake
 from r2d.errors import DataError, ModelError
 from r2d.text import show_name
@@ -141,7 +141,7 @@ def _without_notes(values: pd.Series, allowed: Sequence[str]) -> pd.Series:
 
 def _splits_to_copy(clusters: pd.Series, splits: pd.Series) -> pd.Series:
     """How many splits nearer to test the copy of a row stands that is nearest to it; 0 where none is nearer."""
-    rank = splits.map({split: rank for rank, split in enumerate(SPLITS)}).fillna(0)
+    rank = splits.map({split: rank for rank, split in enumerate(shown_splits(splits))}).fillna(0)
     return (rank.groupby(clusters).transform("max") - rank).astype(np.int64)
 
 

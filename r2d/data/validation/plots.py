@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 from markupsafe import Markup
 
-from r2d.data.examples import SPLITS, split_of
+from r2d.data.examples import SPLITS, shown_splits, split_of
 from r2d.data.validation.validate import Validation
 from r2d.reports import plots
 from r2d.reports.plots import new_figure, style_axes, to_image, to_svg
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL.Image import Image
 
-SPLIT_COLOURS = dict(zip(SPLITS, (plots.BLUE, plots.ORANGE, plots.GREEN), strict=True))
+SPLIT_COLOURS = dict(zip(SPLITS, (plots.BLUE, plots.ORANGE, plots.VERMILION, plots.GREEN), strict=True))
 OUTCOME_COLOURS = {
     "error": plots.VERMILION,
     "quarantine": plots.ORANGE,
@@ -80,8 +80,9 @@ def _draw_label_shares(axes: Axes, validation: Validation) -> None:
     if not labels:
         _draw_nothing(axes, "every row has labels of its own")
         return
-    thickness, offset = 0.8 / len(SPLITS), (len(SPLITS) - 1) / 2
-    for place, split in enumerate(SPLITS):
+    splits = shown_splits(validation.examples["split"].to_pylist())
+    thickness, offset = 0.8 / len(splits), (len(splits) - 1) / 2
+    for place, split in enumerate(splits):
         rows = split_of(validation.examples, split)["label"].to_pylist()
         counts = Counter(rows)
         shares = [100 * counts[label] / max(1, len(rows)) for label in labels]
@@ -124,7 +125,8 @@ def _draw_nothing(axes: Axes, reason: str) -> None:
 
 def _add_legend(axes: Axes) -> None:
     """A legend between title and plot, where it covers no data."""
+    splits = axes.get_legend_handles_labels()[1]
     axes.legend(
-        frameon=False, fontsize=9.5, labelcolor=plots.INK, ncols=len(SPLITS), loc="lower left",
+        frameon=False, fontsize=9.5, labelcolor=plots.INK, ncols=len(splits), loc="lower left",
         bbox_to_anchor=(-0.02, 0.985), borderpad=0.2, handlelength=1.2, columnspacing=1.2,
     )  # fmt: skip

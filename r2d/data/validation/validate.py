@@ -11,7 +11,7 @@ import pyarrow as pa
 from r2d.config.data import LabelsConfig
 from r2d.config.validation import Severity, ValidationConfig
 from r2d.data.deidentify import deidentify_examples
-from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS
+from r2d.data.examples import EXAMPLES_SCHEMA, shown_splits
 from r2d.data.validation.expectations import Check, CheckedSuite, check_examples
 from r2d.data.validation.measures import CountTokens, DatasetMetric, Profile, measure_dataset, measure_rows, profile_of
 from r2d.errors import DataError
@@ -82,7 +82,7 @@ class Validation:
             "num_warnings": len(self.warnings),
             "splits": {
                 split: {label: count for (of_split, label), count in sorted(counts.items()) if of_split == split}
-                for split in SPLITS
+                for split in shown_splits(split for split, _ in counts)
             },
             "quarantine_reasons": dict(reasons),
             "privacy_findings": dict(Counter(self.findings["recogniser"].to_pylist())),
