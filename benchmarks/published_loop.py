@@ -103,7 +103,7 @@ class PublishedLoop:
         ids = self.model.generate(
             input_ids=inputs.input_ids,
             attention_mask=inputs.attention_mask,
-            max_new_tokens=max_tokens,
+            max_length=max_tokens,  # the decoder's start token is one of them
             do_sample=False,
             num_beams=1,
         )

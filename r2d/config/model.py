@@ -76,8 +76,10 @@ class ModelConfig(Section):
     max_input_tokens: Annotated[int, Field(ge=8)] = 1024
     """Of every encoder text, gold or sampled label alike; the note is cut, never the prompt."""
     max_rationale_tokens: Annotated[int, Field(ge=2)] = 256
-    max_label_tokens: Annotated[int, Field(ge=1)] = 50
-    """Longest label that free decoding may write; longer declared labels are refused before training."""
+    """Of a rationale with its end-of-sequence: a longer target is cut, and a longer text is not written."""
+    max_label_tokens: Annotated[int, Field(ge=1)] = 49
+    """Longest label that free decoding may write, its end-of-sequence left out; longer declared labels are refused
+    before training. The published limit of 50 counts the decoder's start token."""
     label_decoding: Literal["constrained", "free"] = "constrained"
     """`constrained`: the most probable label of the declared set. `free`: greedy text, as published; it may be no
     label at all. Evaluation reports both; this one is used in training, in the headline and in the registered model."""

@@ -39,15 +39,8 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _method_fits(self) -> RunConfig:
         compared = () if self.comparison is None else self.comparison.methods
-        named = {"method.name": (self.method.name,), "comparison.methods": compared}
-        for key, methods in named.items():
-            if "r2d_c" in methods and self.model.label_decoding != "constrained":
-                raise ValueError(
-                    f"{key} 'r2d_c' needs model.label_decoding 'constrained': its confidence is that of a declared "
-                    f"label; found {self.model.label_decoding!r}"
-                )
-            if any(MethodConfig(name=method).has_schedule for method in methods):
-                self._require_armed_evaluation()
+        if any(MethodConfig(name=method).has_schedule for method in (self.method.name, *compared)):
+            self._require_armed_evaluation()
         return self
 
     def _require_armed_evaluation(self) -> None:

@@ -304,7 +304,7 @@ def evaluate_rationales(
         return [len(ids) for ids in predictor.tokenizer(list(texts)).input_ids]
 
     quality, flags = rationale_quality(
-        predictions, run.texts, count_tokens=count_tokens, max_tokens=predictor.config.max_rationale_tokens
+        predictions, run.texts, count_tokens=count_tokens, max_tokens=predictor.config.max_rationale_tokens - 1
     )
     references = replace(predictions, predicted_labels=predictions.gold_labels, rationales=predictions.gold_rationales)
     quality_of_references, _ = rationale_quality(references, run.texts, count_tokens=count_tokens)

@@ -29,11 +29,11 @@ PREFIXES_AT_A_TIME = 8
 
 
 class ScoredLabel(NamedTuple):
-    """The most probable label of a row."""
+    """The decoded label of a row."""
 
     name: str
     log_probability: float
-    """Of its whole token sequence, end-of-sequence included."""
+    """Of its whole token sequence, end-of-sequence included where it has one."""
     num_tokens: int
 
     @property
@@ -61,17 +61,31 @@ class Decoder:
             encoded = prompts if isinstance(prompts, Encoded) else self.backend.encode(prompts)
             if (decoding or self.config.label_decoding) == "constrained":
                 return [label.name for label in most_probable_labels(self.backend, encoded, sets)]
-            return self._texts(encoded, self.config.max_label_tokens)
+            return self._decode(self.backend.generate(encoded, self.config.max_label_tokens))
+
+    def scored_labels(self, prompts: Sequence[TokenIds], sets: Sequence[LabelSet]) -> list[ScoredLabel]:
+        """`y_hat` for each label prompt with its probability, by `model.label_decoding`."""
+        with self.backend.evaluating():
+            encoded = self.backend.encode(prompts)
+            if self.config.label_decoding == "constrained":
+                return most_probable_labels(self.backend, encoded, sets)
+            limit, end_id = self.config.max_label_tokens, self.tokenizer.eos_token_id
+            written = self.backend.generate(encoded, limit)
+            # A text that was cut at the limit has no end.
+            whole = [ids if len(ids) == limit else [*ids, end_id] for ids in written]
+            losses = self.backend.token_losses(encoded, whole).split([len(ids) for ids in whole])
+            scores = [(-float(loss.sum()), len(loss)) for loss in losses]
+            return [ScoredLabel(text, *score) for text, score in zip(self._decode(written), scores, strict=True)]
 
     def rationales(self, prompts: Sequence[TokenIds]) -> list[str]:
-        """The greedy rationale for each prompt, special tokens removed."""
+        """The greedy rationale for each prompt, special tokens removed; not longer than a target without its end."""
         if not prompts:
             return []
         with self.backend.evaluating():
-            return self._texts(self.backend.encode(prompts), self.config.max_rationale_tokens)
+            encoded = self.backend.encode(prompts)
+            return self._decode(self.backend.generate(encoded, self.config.max_rationale_tokens - 1))
 
-    def _texts(self, encoded: Encoded, max_new_tokens: int) -> list[str]:
-        token_ids = self.backend.generate(encoded, max_new_tokens)
+    def _decode(self, token_ids: Sequence[TokenIds]) -> list[str]:
         return [text.strip() for text in self.tokenizer.batch_decode(token_ids, skip_special_tokens=True)]
 
 

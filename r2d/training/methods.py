@@ -20,11 +20,12 @@ from torch.nn.functional import cross_entropy
 from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage2Config
 from r2d.modeling.backends.backend import Encoded, Seq2SeqBackend, Task, TokenIds, flatten
-from r2d.modeling.decoding import Decoder, ScoredLabel, most_probable_labels
+from r2d.modeling.decoding import Decoder, ScoredLabel
 from r2d.modeling.load import embedding_scale, is_random_in_training
 from r2d.modeling.prompts import LabelSets, PromptEncoder
 from r2d.training.checkpointing import ResumableCallback
 from r2d.training.data import Batch
+from r2d.training.distributed import sum_over_ranks
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,9 @@ class TwoTaskModel:
         prompts = batch["label_prompt"] if encoded is None else encoded
         return self.decoder.labels(prompts, self.label_sets.of_all(batch["options"]))
 
-    def most_probable_labels(self, batch: Batch, encoded: Encoded | None = None) -> list[ScoredLabel]:
-        """The most probable label of each row's set, with its probability."""
-        with self.backend.evaluating():
-            encoded = self.backend.encode(batch["label_prompt"]) if encoded is None else encoded
-            return most_probable_labels(self.backend, encoded, self.label_sets.of_all(batch["options"]))
+    def scored_labels(self, batch: Batch) -> list[ScoredLabel]:
+        """`y_hat` by the current weights, with its probability."""
+        return self.decoder.scored_labels(batch["label_prompt"], self.label_sets.of_all(batch["options"]))
 
     def rationale_prompts(self, batch: Batch, labels: Sequence[str]) -> list[list[int]]:
         """`given label: {y}, explain: {x}` for each row; for its gold label it is tokenized already."""
@@ -128,7 +127,7 @@ class Step:
     number: int
     """Counted from 0."""
     num_tokens: Mapping[str, float]
-    """(Weighted) target tokens of the whole step by column, and its rows with a rationale as `num_rows`."""
+    """(Weighted) target tokens of the whole step by column, and what the method's `prepare` counted."""
     label_weights: Sequence[float] | None = None
     """Weight of each row of the micro-batch in the label loss; None where all weigh the same."""
 
@@ -150,6 +149,10 @@ class Method(ResumableCallback, ABC):
     def __init__(self, config: MethodConfig, stage2: Stage2Config) -> None:
         self.config, self.seed = config, stage2.seed
         self.schedule = Stage2Schedule(stage2, config)
+
+    def prepare(self, model: TwoTaskModel, batches: Sequence[Batch], step: int) -> dict[str, float]:
+        """Look at all micro-batches of this rank before the first loss of a step; further counts for `num_tokens`."""
+        return {}
 
     @abstractmethod
     def loss(self, model: TwoTaskModel, batch: Batch, step: Step) -> BatchLoss:
@@ -212,9 +215,9 @@ class R2D(Method):
 class R2DC(Method):
     """`r2d_c` (Reason2Decide-C): `r2d`, with confidence-adaptive sampling and a cycle from the rationale to its label.
 
-    `L = alpha L_label + (1 - alpha) L_rationale + lambda L_cycle`; the cycle joins at `T_w`. Departures from the
+    `L = alpha L_label + (1 - alpha) L_rationale + lambda L_cycle`; the cycle joins after `T_w`. Departures from the
     published code: the confidence leaves padding out (7), and the cycle has an attention mask, tau is renewed by
-    optimiser step and not by micro-batch, and nothing is decoded where nothing is drawn (15).
+    optimiser step and not by micro-batch, for all ranks alike, and nothing is decoded where nothing is drawn (15).
     """
 
     kept = ("tau", "sum", "count", "renewed_at")
@@ -225,20 +228,74 @@ class R2DC(Method):
         self.tau: float | None = None
         """Mean confidence over the warm-up, then over the last `tau_every_steps`; None until it is known."""
         self.sum, self.count = 0.0, 0
-        """Of the confidences since tau was renewed."""
+        """Of the confidences since tau was renewed, on all ranks."""
         self.renewed_at = 0
+        self.own_labels: dict[str, str] = {}
+        """Id -> own label, of the rows of the step whose rationale prompt carries it."""
+        self.step_metrics: dict[str, float] = {}
+
+    def prepare(self, model: TwoTaskModel, batches: Sequence[Batch], step: int) -> dict[str, float]:
+        """Choose the labels of the step's rationale prompts, and add its confidences to those that make tau.
+
+        Returns:
+            `cycle`: tokens of these labels over the rows with a rationale, of all ranks.
+        """
+        self.renew_tau(step)
+        self.own_labels = {}
+        confidence = num_decoded = num_tokens = 0.0
+        for batch in batches:
+            confidences = self._draw_own_labels(model, batch, step)
+            confidence, num_decoded = confidence + sum(confidences), num_decoded + len(confidences)
+            labels = zip(batch["id"], batch["gold_label"], batch["rationale"], strict=True)
+            in_prompts = [self.own_labels.get(id_, gold) for id_, gold, rationale in labels if rationale]
+            num_tokens += sum(len(model.prompts.label_target(label)) for label in in_prompts)
+        sums = {"confidence": confidence, "num_decoded": num_decoded, "cycle": num_tokens}
+        sums = sum_over_ranks(sums, model.backend.device)
+        self.sum, self.count = self.sum + sums["confidence"], self.count + int(sums["num_decoded"])
+        self.step_metrics = {"tau": self.tau or 0.0}
+        if sums["num_decoded"]:
+            self.step_metrics["confidence"] = sums["confidence"] / sums["num_decoded"]
+        return {"cycle": sums["cycle"] or 1.0}
+
+    def _draw_own_labels(self, model: TwoTaskModel, batch: Batch, step: int) -> list[float]:
+        """Put into `own_labels` where `u1 < pi(t)` and `u2 < sigmoid(slope (confidence - tau))`; the confidences.
+
+        In the warm-up all rows are decoded, for tau alone; afterwards those that `u1` has drawn.
+        """
+        ids, pi = batch["id"], self.schedule.pi_at(step)
+        drawn = [row for row, id_ in enumerate(ids) if self.tau is None or uniform_draw(self.seed, step, id_) < pi]
+        if not drawn:
+            return []
+        decoded = model.scored_labels(batch.take(drawn))
+        confidences = [math.exp(label.mean_log_probability) for label in decoded]
+        for row, label, confidence in zip(drawn, decoded, confidences, strict=True):
+            if self.tau is None:
+                continue
+            probability = 1 / (1 + math.exp(-self.cycle.confidence_slope * (confidence - self.tau)))
+            if uniform_draw(self.seed, step, f"{ids[row]} confidence") < probability:
+                self.own_labels[ids[row]] = label.name
+        return confidences
+
+    def renew_tau(self, step: int) -> None:
+        """Renew tau before the first step after `T_w`, then every `tau_every_steps` steps: the mean confidence since.
+
+        Step `T_w` is the last of the warm-up, as published: its pi is still 0.
+        """
+        is_due = step > self.schedule.warmup_steps
+        if self.tau is not None:
+            is_due = step >= self.renewed_at + self.cycle.tau_every_steps
+        if is_due and self.count:
+            self.tau, self.renewed_at = self.sum / self.count, step
+            self.sum, self.count = 0.0, 0
 
     def loss(self, model: TwoTaskModel, batch: Batch, step: Step) -> BatchLoss:
-        alpha = self.schedule.alpha_at(step.number)
-        self.renew_tau(step.number)
-        metrics = {"alpha": alpha, "pi": self.schedule.pi_at(step.number), "tau": self.tau or 0.0}
-        encoded = model.encode_label_prompts(batch)
-        predicted = self._predicted_labels(model, batch, step.number, encoded, metrics)
-        labels = put_into_prompts(batch, predicted, metrics)
-        if step.number < self.schedule.warmup_steps or not self.cycle.weight:
+        alpha, own = self.schedule.alpha_at(step.number), self.own_labels
+        metrics = {"alpha": alpha, "pi": self.schedule.pi_at(step.number), **self.step_metrics}
+        labels = put_into_prompts(batch, {row: own[id_] for row, id_ in enumerate(batch["id"]) if id_ in own}, metrics)
+        if step.number <= self.schedule.warmup_steps or not self.cycle.weight:
             prompts = model.rationale_prompts(batch, labels)
-            return joint_loss(model, batch, step, prompts=prompts, alpha=alpha, encoded=encoded, metrics=metrics)
-        label_losses = model.backend.losses([label_task(batch, step, weight=alpha, encoded=encoded)])
+            return joint_loss(model, batch, step, prompts=prompts, alpha=alpha, metrics=metrics)
+        label_losses = model.backend.losses([label_task(batch, step, weight=alpha)])
         losses = {"label_loss": label_losses.of_tasks[0]}
         rows = [row for row, target in enumerate(batch["rationale"]) if target]
         if not rows:
@@ -248,44 +305,12 @@ class R2DC(Method):
         total = label_losses.total + (1 - alpha) * rationale_loss + self.cycle.weight * cycle_loss
         return BatchLoss(total, losses, metrics)
 
-    def _predicted_labels(
-        self, model: TwoTaskModel, batch: Batch, step: int, encoded: Encoded | None, metrics: dict[str, float]
-    ) -> dict[int, str]:
-        """Row -> own label, where `u1 < pi(t)` and `u2 < sigmoid(slope (confidence - tau))`.
-
-        In the warm-up all rows are decoded, for tau alone; afterwards those that `u1` has drawn. Their mean is
-        `confidence` in `metrics`.
-        """
-        ids, is_warmup, pi = batch["id"], step < self.schedule.warmup_steps, metrics["pi"]
-        drawn = [row for row, id_ in enumerate(ids) if is_warmup or uniform_draw(self.seed, step, id_) < pi]
-        if not drawn:
-            return {}
-        decoded = model.most_probable_labels(batch.take(drawn), encoded and encoded.take(drawn))
-        confidences = [math.exp(label.mean_log_probability) for label in decoded]
-        self.sum, self.count = self.sum + sum(confidences), self.count + len(confidences)
-        metrics["confidence"] = sum(confidences) / len(confidences)
-        if is_warmup:
-            return {}
-        tau = self.sum / self.count if self.tau is None else self.tau
-        used = [1 / (1 + math.exp(-self.cycle.confidence_slope * (confidence - tau))) for confidence in confidences]
-        return {
-            row: label.name
-            for row, label, probability in zip(drawn, decoded, used, strict=True)
-            if uniform_draw(self.seed, step, f"{ids[row]} confidence") < probability
-        }
-
-    def renew_tau(self, step: int) -> None:
-        """Renew tau after the warm-up, then every `tau_every_steps` steps: the mean confidence met since."""
-        since = self.schedule.warmup_steps if self.tau is None else self.renewed_at + self.cycle.tau_every_steps
-        if step >= since and self.count:
-            self.tau, self.renewed_at = self.sum / self.count, step
-            self.sum, self.count = 0.0, 0
-
     def _explain(self, model: TwoTaskModel, batch: Batch, labels: Sequence[str], step: Step) -> tuple[Tensor, Tensor]:
-        """The rationale loss, and the cycle's, of rows that have a rationale; the latter is a mean over labels.
+        """The rationale loss and the cycle's, both means over tokens, of rows that have a rationale.
 
         The cycle reads `predict: r` and learns the label of the rationale's prompt; r are the rationale's
-        teacher-forced logits through a Gumbel-softmax, times the embedding matrix.
+        teacher-forced logits through a Gumbel-softmax, times the embedding matrix. The embeddings of the prefix take no
+        gradient, as published.
         """
         backend, targets = model.backend, batch["rationale"]
         encoded = backend.encode(model.rationale_prompts(batch, labels))
@@ -295,16 +320,14 @@ class R2DC(Method):
         # Not through the embedding module: some families scale its output, but not what stands in its place.
         matrix = backend.model.get_input_embeddings().weight
         matrix = matrix[: logits.shape[-1]] * embedding_scale(backend.model)
-        prefix = matrix[torch.tensor(model.prompts.label_prefix_ids(), device=logits.device)]
+        prefix = matrix[torch.tensor(model.prompts.label_prefix_ids(), device=logits.device)].detach()
         embeddings = []
         for id_, row in zip(batch["id"], logits.split([len(target) for target in targets]), strict=True):
             noise = gumbel_noise(row.shape, f"{self.seed}:{step.number}:{id_}").to(row.device)
             soft = ((row + noise) / self.temperature_at(step.number)).softmax(dim=-1).to(matrix.dtype)
             embeddings.append(torch.cat([prefix, soft @ matrix]))
         label_ids = [model.prompts.label_target(label) for label in labels]
-        row_weights = [1 / len(ids) for ids in label_ids]
-        num_rows = step.num_tokens["num_rows"]
-        task = Task(backend.encode_embeddings(embeddings), label_ids, num_rows, row_weights=row_weights)
+        task = Task(backend.encode_embeddings(embeddings), label_ids, step.num_tokens["cycle"])
         return rationale_loss, backend.losses([task]).total
 
     def temperature_at(self, step: int) -> float:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 from torch import Tensor
@@ -73,6 +74,12 @@ class Stage2Trainer(StageTrainer):
         super().__init__(inputs, config, select, on_log)
         self.tasks = TwoTaskModel(self.backend, inputs.prompts, inputs.labels, work.model)
         self.add_callback(self.method)
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
+        samples, num_tokens = super().get_batch_samples(epoch_iterator, num_batches, device)
+        batches = [sample["batch"] for sample in samples]
+        with self.compute_loss_context_manager():
+            return samples, num_tokens | self.method.prepare(self.tasks, batches, self.state.global_step)
 
     def batch_loss(self, batch: Batch, num_tokens: Mapping[str, float]) -> Tensor:
         step = Step(self.state.global_step, num_tokens, self.row_weights("label", batch))

@@ -99,8 +99,8 @@ class StageTrainer(Trainer):
     def batch_loss(self, batch: Batch, num_tokens: Mapping[str, float]) -> Tensor:
         """The loss of a micro-batch: scalar, with gradient.
 
-        `num_tokens` are the (weighted) target tokens of the whole optimiser step by column, and its rows with a
-        rationale as `num_rows`.
+        `num_tokens` are the (weighted) target tokens of the whole optimiser step by column, as `get_batch_samples`
+        counts them.
         """
 
     @abstractmethod
@@ -143,12 +143,11 @@ class StageTrainer(Trainer):
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
         samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        counts = dict.fromkeys((*self.target_columns, "num_rows"), 0.0)
+        counts = dict.fromkeys(self.target_columns, 0.0)
         for batch in (sample["batch"] for sample in samples):
             for name in self.target_columns:
                 weights = self.row_weights(name, batch) or [1.0] * len(batch)
                 counts[name] += sum(weight * len(target) for weight, target in zip(weights, batch[name], strict=True))
-            counts["num_rows"] += sum(bool(tokens) for tokens in batch["rationale"])
         counts = distributed.sum_over_ranks(counts, device)
         return samples, {name: count or 1.0 for name, count in counts.items()}
 

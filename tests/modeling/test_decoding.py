@@ -80,6 +80,35 @@ def test_stage1_weights_are_refused_for_decisions(stage1_model: Path) -> None:
         Predictor(stage1_model)
 
 
+@pytest.mark.parametrize("limit", [3, 40])
+def test_free_labels_have_the_probability_that_the_library_generates_them_with(stage2_model: Path, limit: int) -> None:
+    """As the published `r2d_c` takes it, whose `max_length` counts the decoder's start token; a cut text has no end."""
+    model, tokenizer = load_pretrained(str(stage2_model))
+    config = TOY_MODEL.model_copy(update={"label_decoding": "free", "max_label_tokens": limit})
+    decoder = Decoder(make_backend(model), tokenizer, config)
+    prompts = tokenizer([f"explain: {note}" for note in NOTES]).input_ids
+    no_set = LabelSet((), ())
+    for prompt, label in zip(prompts, decoder.scored_labels(prompts, [no_set] * len(prompts)), strict=True):
+        output = model.generate(
+            torch.tensor([prompt]), max_length=limit + 1, output_scores=True, return_dict_in_generate=True
+        )
+        written = output.sequences[0, 1:]
+        scores = [step[0].log_softmax(dim=-1)[token] for step, token in zip(output.scores, written, strict=True)]
+        assert label.name == tokenizer.decode(written, skip_special_tokens=True)
+        assert label.num_tokens == len(written) <= limit
+        assert label.mean_log_probability == pytest.approx(float(torch.stack(scores).mean()), rel=1e-4)
+
+
+def test_a_rationale_is_no_longer_than_a_target_without_its_end(stage2_model: Path) -> None:
+    """As with the published `max_length`, which counts the decoder's start token."""
+    model, tokenizer = load_pretrained(str(stage2_model))
+    decoder = Decoder(make_backend(model), tokenizer, TOY_MODEL.model_copy(update={"max_rationale_tokens": 5}))
+    prompts = tokenizer([f"given label: self care, explain: {note}" for note in NOTES]).input_ids
+    for prompt, rationale in zip(prompts, decoder.rationales(prompts), strict=True):
+        ids = model.generate(torch.tensor([prompt]), max_length=5)[0]
+        assert rationale == tokenizer.decode(ids, skip_special_tokens=True)
+
+
 # --- The most probable label ---
 
 

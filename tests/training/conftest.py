@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from r2d.config.training import MethodConfig, Stage1Config, Stage2Config
+from r2d.config.training import CycleConfig, MethodConfig, MethodName, Stage1Config, Stage2Config
 from r2d.training.data import Batch
 from r2d.training.methods import Stage2Schedule
 from r2d.training.stage2 import Stage2Trainer, prepare_stage2
@@ -33,12 +33,13 @@ STAGE2_OF_RANKS = Stage2Config(
 )  # fmt: skip
 
 
-def ranks_work(work_dir: Path, parts: int = 1) -> StageWork[Stage2Config]:
-    """Stage 2 without Stage 1 and without dropout, in that many micro-batches a step."""
+def ranks_work(work_dir: Path, parts: int = 1, method: MethodName = "stage2_only") -> StageWork[Stage2Config]:
+    """Stage 2 of a method from the start model and without dropout, in that many micro-batches a step."""
     config = STAGE2_OF_RANKS.model_copy(update={"gradient_accumulation_steps": parts})
     sizes = TOY_MODEL.scratch.model_copy(update={"dropout_rate": 0.0})
     model = TOY_MODEL.model_copy(update={"scratch": sizes})
-    return toy_work(work_dir, config, model=model, method=MethodConfig(name="stage2_only"))
+    named = MethodConfig(name=method, cycle=CycleConfig(tau_every_steps=3, confidence_slope=100.0))
+    return toy_work(work_dir, config, model=model, method=named)
 
 
 def weights_of(result: StageResult | Path) -> dict[str, torch.Tensor]:
@@ -75,9 +76,10 @@ def first_rows(trainer: Stage2Trainer, size: int) -> Batch:
 
 
 def token_counts(trainer: Stage2Trainer, batch: Batch) -> dict[str, float]:
-    """As if the batch were the whole optimiser step."""
-    rows = sum(bool(tokens) for tokens in batch["rationale"])
-    return {name: batch.num_tokens(name) for name in trainer.target_columns} | {"num_rows": rows}
+    """As if the batch were the whole optimiser step, which the method prepares."""
+    _, counts = trainer.get_batch_samples(iter([{"batch": batch}]), 1, trainer.args.device)
+    assert counts | {name: batch.num_tokens(name) for name in trainer.target_columns} == counts
+    return counts
 
 
 def fix_schedule(monkeypatch: pytest.MonkeyPatch, *, alpha: float, pi: float) -> None:

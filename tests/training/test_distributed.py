@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
+from r2d.config.training import MethodName
 from r2d.data.examples import split_of
 from r2d.errors import ConfigError, TrainingError
 from r2d.training import distributed
@@ -25,7 +26,11 @@ from tests.training.watched_rank import report_file
 # Sums in another order differ in the last of float32's 7 digits; 12 steps of Adam at 1e-3 have kept that at 2.4e-7.
 WEIGHTS_ATOL = 1e-5
 LOSS_ATOL = 1e-5
-SAME_METRICS = ("loss", "label_loss", "rationale_loss", "predicted_label_fraction", "alpha", "pi", "grad_norm")
+SAME_METRICS = (
+    "loss", "label_loss", "rationale_loss", "cycle_loss", "predicted_label_fraction", "alpha", "pi", "tau",
+    "confidence", "grad_norm",
+)  # fmt: skip
+OTHER_METHODS = [name for name in get_args(MethodName) if name != "stage2_only"]
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +120,34 @@ def test_two_processes_killed_after_a_checkpoint_end_with_the_bits_of_a_run_neve
     assert_same_weights(resumed, two_ranks.result)
     ours, theirs = ([row for row in result.history if "eval_loss" in row] for result in (resumed, two_ranks.result))
     assert ours == theirs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", OTHER_METHODS)
+def test_every_method_begun_on_two_processes_and_resumed_on_one_trains_as_on_one_alone(
+    method: MethodName, two_processes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`r2d_c` renews tau at steps 2, 5 and 8 from the confidences of both, and has some of both at the checkpoint."""
+    monkeypatch.setenv("KILL_AT_STEP", "12")
+    logged: list[Mapping[str, float]] = []
+    with pytest.raises(TrainingError, match="a training process ended with exit code"):
+        train_stage2(ranks_work(tmp_path / "two", method=method), lambda step, metrics: logged.append(metrics))
+    checkpoint = latest_complete_checkpoint(tmp_path / "two" / "checkpoints")
+    assert checkpoint is not None
+    assert checkpoint.name == "checkpoint-8"
+    monkeypatch.setenv("R2D_PROCESSES", "1")
+    resumed, alone = (train_stage2(ranks_work(tmp_path / name, method=method)) for name in ("two", "one"))
+    torch.testing.assert_close(weights_of(resumed), weights_of(alone), rtol=0.0, atol=WEIGHTS_ATOL)
+    ours, theirs = ([row for row in result.history if "eval_loss" in row] for result in (resumed, alone))
+    assert [row["step"] for row in ours] == [3, 6, 9, 12]
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine == pytest.approx(other, abs=LOSS_ATOL)
+    (together,), (record,) = ([row for row in rows if "loss" in row] for rows in (logged, alone.history))
+    for name in record.keys() & SAME_METRICS:
+        assert together[name] == pytest.approx(record[name], abs=LOSS_ATOL), name
+    if method == "r2d_c":
+        assert 0 < record["tau"] < 1
+        assert 0 < record["predicted_label_fraction"] < record["pi"]
 
 
 @pytest.mark.slow
