@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,17 +13,81 @@ MOST_WORDS_OF_NAME = 4
 FAULTS_SHOWN = 5
 
 
+_ALIKE = (
+    dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63"), "-")  # dashes, the minus sign
+    | dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc"), "'")
+    | dict.fromkeys(map(ord, "\u201c\u201d\u201f"), '"')
+    | dict.fromkeys([0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF])
+    | {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width forms
+)
+"""Characters that look like another, or like nothing, beside what they are compared as."""
+_WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0+")
+_CODE = re.compile(r"[a-z]{1,2}|[a-z]{0,4}[ _-]?\d{1,2}(\.0+)?|yes|no|true|false|on|off", re.I)
+
+
 def normalise_label(text: str) -> str:
-    """The form in which labels are compared: outer and repeated spaces and case do not count (departure 8)."""
-    return " ".join(text.split()).casefold()
+    """The form in which labels are compared (departure 8).
+
+    Case, outer and repeated spaces, the kind of a dash or quotation mark, full width, characters without width, the
+    Unicode normal form, and `.0` behind a whole number do not count.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text).translate(_ALIKE)
+    text = " ".join(text.split()).casefold()
+    whole = _WHOLE_FLOAT.fullmatch(text) if text[-1:] == "0" else None
+    return whole.group(1) if whole else text
 
 
-def match_label(text: str | None, labels: Sequence[str]) -> str | None:
-    """The declared label that `text` stands for, or None when it stands for none."""
+def label_meanings(labels: Sequence[str], codes: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Normalised form -> the declared label: of each label, and of each code or synonym that is declared for one.
+
+    A last full stop does not make another label: the form without it, too, where that is no other label's.
+    """
+    meanings = {normalise_label(label): label for label in reversed(labels)}
+    meanings |= {normalise_label(code): label for code, label in (codes or {}).items()}
+    for form, label in list(meanings.items()):
+        if form.endswith(".") and form.rstrip(" ."):
+            meanings.setdefault(form.rstrip(" ."), label)
+    return meanings
+
+
+def find_meaning(text: str, meanings: Mapping[str, str]) -> str | None:
+    """The label that `text` stands for by `label_meanings`, or None."""
+    form = normalise_label(text)
+    return meanings.get(form) or meanings.get(form.rstrip(" ."))
+
+
+def match_label(text: str | None, labels: Sequence[str], codes: Mapping[str, str] | None = None) -> str | None:
+    """The declared label that `text` stands for, or None when it stands for none.
+
+    Args:
+        codes: code or synonym -> label (`data.labels.codes`).
+    """
     if text is None:
         return None
     wanted = normalise_label(text)
-    return next((label for label in labels if normalise_label(label) == wanted), None)
+    named = next((label for label in labels if normalise_label(label) == wanted), None)
+    if named is not None or not codes:
+        return named
+    return next((label for code, label in codes.items() if normalise_label(code) == wanted), None)
+
+
+def show_label(text: str, labels: Iterable[str] = ()) -> str:
+    """A cell of a label column for a message: itself where it is a code (`1`, `ESI 2`, `yes`), or nearly a label.
+
+    Of anything else, which may be a note or a name in the wrong column, only the length. Of what looks like a label
+    and is none, the characters that differ.
+    """
+    if not text:
+        return "(empty)"
+    if _CODE.fullmatch(text):
+        return repr(text)
+    near = [label for label in labels if difflib.SequenceMatcher(None, text.casefold(), label.casefold()).ratio() > 0.8]
+    if near:
+        odd = dict.fromkeys(c for c in text if not c.isascii() and c not in near[0])
+        shown = ", ".join(f"U+{ord(c):04X} {unicodedata.name(c, 'unnamed')}" for c in odd)
+        return repr(text) + (f" with {shown}" if shown else "")
+    return f"(a text of {len(text)} characters)"
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:

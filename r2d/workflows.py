@@ -109,7 +109,7 @@ def evaluate_to_folder(
     labels = read_model_facts(model_folder).labels
     if data.suffix.lower() in (".yaml", ".yml"):
         run = load_config(data)
-        if run.data.labels != labels:
+        if not run.data.labels.decide_alike(labels):
             raise ConfigError(
                 f"{data}: data.labels are {_label_text(run.data.labels)}, the model decides between "
                 f"{_label_text(labels)}; give data with the labels of the model"

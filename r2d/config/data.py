@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from r2d.config.section import Name, Section
-from r2d.text import normalise_label
+from r2d.text import match_label, normalise_label
+
+YAML_BOOLEANS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}
+"""What YAML reads as a boolean where it stands without quotes."""
 
 
 class LabelsConfig(Section):
@@ -20,6 +23,61 @@ class LabelsConfig(Section):
     is then left out. There are no classes then: models are selected and judged by accuracy."""
     ordered: bool = False
     """Whether the order of `names` means something (acuity)."""
+    codes: dict[Name, Name] = {}
+    """Code or synonym -> the name that it stands for, e.g. `{1: resuscitation, "ESI 2": emergent}`: in the label
+    column, and in what LLMs and annotators answer. A number is never taken for a position: without this, it is refused.
+    """
+
+    @field_validator("codes", mode="before")
+    @classmethod
+    def _codes_as_texts(cls, codes: Any) -> Any:
+        """Numbers and booleans, as YAML reads codes without quotes, as the texts that stand in a file."""
+        if not isinstance(codes, dict):
+            return codes
+        texts: dict[Any, Any] = {}
+        for code, label in codes.items():
+            forms = YAML_BOOLEANS[code] if isinstance(code, bool) else (normalise_label(str(code)),)
+            if not isinstance(code, bool | int | float):
+                forms = (code,)
+            for form in forms:
+                texts[form] = label
+        return texts | {form: label for form, label in codes.items() if isinstance(form, str)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _codes_stand_for_names_as_declared(cls, values: Any) -> Any:
+        """The declared spelling of each name; of `Y: yes`, read as true by YAML, the one name that YAML reads so."""
+        if not isinstance(values, dict) or not isinstance(values.get("codes"), dict):
+            return values
+        names = [name for name in values.get("names") or () if isinstance(name, str)]
+        codes = dict(values["codes"])
+        for code, label in codes.items():
+            if isinstance(label, bool):
+                meant = [name for name in names if normalise_label(name) in YAML_BOOLEANS[label]]
+                codes[code] = meant[0] if len(meant) == 1 else label
+            elif isinstance(label, str | int | float):
+                codes[code] = match_label(str(label), names) or label
+        return values | {"codes": codes}
+
+    @model_validator(mode="after")
+    def _codes_are_clear(self) -> LabelsConfig:
+        seen = {normalise_label(name): name for name in self.names}
+        faults = []
+        for code, label in self.codes.items():
+            form, declared = normalise_label(code), match_label(label, self.names)
+            if declared is None:
+                faults.append(f"codes: {code!r} stands for {label!r}, which is not among names {list(self.names)}")
+            elif seen.setdefault(form, declared) != declared:
+                faults.append(f"codes: {code!r} stands for {label!r} and for {seen[form]!r}; keep one")
+        if self.codes and self.per_row:
+            faults = ["codes stand for names, which per_row labels do not have; remove codes"]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def decide_alike(self, other: LabelsConfig) -> bool:
+        """Whether the other section decides between the same labels, however files write them."""
+        return (self.names, self.per_row, self.ordered) == (other.names, other.per_row, other.ordered)
 
     @model_validator(mode="after")
     def _one_kind_and_distinct(self) -> LabelsConfig:
@@ -31,7 +89,9 @@ class LabelsConfig(Section):
         for name in self.names:
             key = normalise_label(name)
             if key in seen:
-                raise ValueError(f"labels {seen[key]!r} and {name!r} are the same but for case or spaces; keep one")
+                raise ValueError(
+                    f"labels {seen[key]!r} and {name!r} are the same but for case, spaces or marks; keep one"
+                )
             seen[key] = name
         return self
 

@@ -5,7 +5,7 @@ Rows are not judged: one without a text or with an unknown label stays, and `r2d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,15 @@ import pyarrow.compute as pc
 
 from r2d.config.data import ColumnsConfig, DataConfig, LabelsConfig
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, with_columns
+from r2d.data.labels import declared_labels, undeclared_labels
 from r2d.data.readers.files import existing_file, existing_path
 from r2d.data.readers.rows import Format, column_names, read_json
 from r2d.data.readers.tables import PUBMEDQA_PREFIX, SourceTable, read_source
+from r2d.data.reading import Reading
 from r2d.data.splits import assign_splits
 from r2d.errors import DataError
-from r2d.text import normalise_label
+
+logger = logging.getLogger(__name__)
 
 SPLIT_NAMES = (
     {name: name for name in SPLITS} | dict.fromkeys(("val", "valid", "dev"), "validation") | {"cal": "calibration"}
@@ -32,10 +35,11 @@ REFERENCE_SOURCE = "reference"  # rationale source of the column `rationale` of 
 def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     """Every row of a data set with its split, in the order of the file: a table of `EXAMPLES_SCHEMA`.
 
-    Labels are stored as declared (an undeclared one as found), ids and groups without outer spaces, texts and
-    rationales unchanged. A Hugging Face data set that has its own train, validation and test keeps them; where it has
-    no validation, the rows beside test are divided; where it has one split only, or `data.split.test_ids` is given, its
-    own are ignored.
+    Labels are stored as declared, codes translated (an undeclared one as found; no number is a position), ids and
+    groups without outer spaces, texts and rationales unchanged. A Hugging Face data set that has its own train,
+    validation and test keeps them; where it has no validation, the rows beside test are divided; where it has one split
+    only, or `data.split.test_ids` is given, its own are ignored. What was done to the file while it was read is logged
+    and stands in the table's metadata (`Reading`).
 
     Args:
         divide: False leaves every row in the split that it comes with, and all rows of data without splits in test.
@@ -54,7 +58,13 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
         is_declared = key in source.columns.column_names
         column = source.columns[key].fill_null("") if is_declared else pa.repeat(pa.scalar(""), num_rows)
         trimmed[key] = pc.utf8_trim_whitespace(column).to_pylist()
-    ids, labels = trimmed["id"], _declared_labels(trimmed["label"], config.labels.names)
+    ids, has_options = trimmed["id"], "options" in source.columns.column_names
+    options = source.columns["options"].to_pylist() if has_options else ()
+    labels, translated = declared_labels(trimmed["label"], config.labels, options)
+    reading = Reading(list(source.notes))
+    reading.add_codes(translated)
+    for note in reading.notes:
+        logger.info("%s: %s", source.source, note)
     groups = [group or None for group in trimmed["group"]]
     given = None
     if "split" in source.columns.column_names:
@@ -85,7 +95,7 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
                 "data.split.calibration_fraction divides nothing; remove it, and the validation rows choose the "
                 "threshold, or name the test rows in data.split.test_ids, and all others are divided"
             )
-    has_options, file_name = "options" in source.columns.column_names, Path(source.source).name
+    file_name = Path(source.source).name
     columns = {
         "id": ids,
         "split": splits,
@@ -100,7 +110,7 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
         "row": np.arange(num_rows),
         "place": [f"{file_name}: {place}" for place in source.places],
     }
-    return pa.table(columns, schema=EXAMPLES_SCHEMA)
+    return reading.attached_to(pa.table(columns, schema=EXAMPLES_SCHEMA))
 
 
 def load_labelled_file(path: Path, labels: LabelsConfig) -> tuple[pa.Table, DataConfig]:
@@ -139,21 +149,17 @@ def load_labelled_file(path: Path, labels: LabelsConfig) -> tuple[pa.Table, Data
     has_no_text = pc.equal(pc.utf8_trim_whitespace(examples["text"]), "")
     for place in examples["place"].filter(has_no_text):
         raise DataError(f"{place}: has no text; remove the row or give its note")
+    found = examples["label"].to_pylist()
+    if not labels.per_row and not set(found) <= set(labels.names):
+        num_undeclared = sum(label not in labels.names for label in found)
+        raise DataError(
+            f"{path}: {num_undeclared:,} of {len(found):,} rows have no label of the model, allowed: "
+            f"{', '.join(map(repr, labels.names))}; {undeclared_labels(found, labels)}. Mend the rows, or declare the "
+            "file with its codes in a run configuration (.yaml), and give that"
+        )
     rationales = pc.fill_null(pc.map_lookup(examples["rationales"], pa.scalar(REFERENCE_SOURCE), "first"), "")
     sources = pc.if_else(pc.equal(rationales, ""), "", REFERENCE_SOURCE)
     return with_columns(examples, rationale=rationales, rationale_source=sources), config
-
-
-def _declared_labels(raw_labels: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The declared name of each label, or the label as found. Numbers 0 to n-1 mean positions in the declared names,
-    when there is nothing else in the column and no label is itself such a number."""
-    by_text = {normalise_label(name): name for name in names}
-    by_position = {str(position): name for position, name in enumerate(names)}
-    distinct = set(raw_labels)
-    if not by_position.keys() & by_text.keys() and distinct <= {*by_position, ""}:
-        by_text = by_position
-    meaning = {label: by_text.get(normalise_label(label), label) for label in distinct}
-    return [meaning[label] for label in raw_labels]
 
 
 def _known_test_ids(config: DataConfig, ids: set[str]) -> set[str]:

@@ -255,7 +255,7 @@ def _join_and_parse(
         options = example.options if labels.per_row else labels.names
         if record.content is None:
             candidate.rationale = (record.rationale or "").strip()
-            candidate.label = match_label(record.label, options)
+            candidate.label = match_label(record.label, options, labels.codes)
             candidate.stated_label = bool(record.label and record.label.strip())
             candidate.parser = "as written"
             if not candidate.rationale:

@@ -89,7 +89,7 @@ def test_an_unquoted_yes_is_told_to_be_quoted() -> None:
         ({"data": {"path": "notes.csv"}}, "remove `path`"),
         ({"data": {"format": "csv"}}, "needs `path`"),
         ({"data": {"split": {"validation_fraction": 0.6, "test_fraction": 0.5}}}, "leave no row to train on"),
-        ({"data": {"labels": {"names": ["urgent", "Urgent "]}}}, "are the same but for case or spaces"),
+        ({"data": {"labels": {"names": ["urgent", "Urgent "]}}}, "are the same but for case, spaces or marks"),
         ({"data": {"format": "csv", "path": "a.csv", "columns": {"rationales": {"nurse": "why"}}},
           "rationales": {"stage1_source": "llm", "sources": {}}}, r"stage1_source 'llm' is not among .*\['nurse'\]"),
         ({"model": {"prompts": {"label": "{text} predict:"}}}, "end with {text}"),

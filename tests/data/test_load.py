@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+import yaml
+from pydantic import ValidationError
 
 from r2d.config.data import DataConfig, LabelsConfig, SplitConfig, SyntheticTriageConfig
+from r2d.config.validation import PrivacyConfig, ValidationConfig
 from r2d.data.examples import EXAMPLES_SCHEMA, content_hash, iterate_examples, shown_splits, to_table
 from r2d.data.fingerprint import data_fingerprint
 from r2d.data.load import load_examples, load_labelled_file
+from r2d.data.reading import Reading
+from r2d.data.validation.report import render_data_report
+from r2d.data.validation.validate import validate
 from r2d.errors import DataError
 from r2d.synthetic.calls import generate_calls
 from tests.conftest import SHARED, needs_shared
@@ -53,10 +62,10 @@ def test_the_table_is_the_one_that_the_same_examples_make(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("values", "names", "declared"),
     [
-        ((" emergency   NOW ", "Same Day"), LABELS, LABELS),  # case and spaces do not count
-        ((0, 1), LABELS, LABELS),  # numbers mean positions
-        (("0", "1"), LABELS, LABELS),
-        ((1, 2), ("2", "1", "3"), ("1", "2")),  # numbers that are labels themselves
+        ((" emergency   NOW ", "Same Day."), LABELS, LABELS),  # case, spaces and a last full stop do not count
+        (("emergency now", "same\u200b day"), LABELS, LABELS),  # nor does what looks alike, or like nothing
+        (("Ｓame–day", "re\u0301a"), ("same-day", "réa"), ("same-day", "réa")),
+        ((1, 2.0), ("2", "1", "3"), ("1", "2")),  # numbers that are labels themselves
     ],
 )
 def test_labels_are_stored_as_declared(
@@ -67,13 +76,87 @@ def test_labels_are_stored_as_declared(
     assert table["label"].to_pylist() == [declared[n % 2] for n in range(40)]
 
 
+@pytest.mark.parametrize("values", [(1, 2), ("1", "2"), (1.0, 2.0), ("1.0", "2.00")])
+def test_declared_codes_are_translated_and_it_is_said(tmp_path: Path, values: tuple[Any, Any]) -> None:
+    rows = [row | {"label": values[n % 2]} for n, row in enumerate(rows_of())]
+    labels = {"names": LABELS, "codes": {1: LABELS[1], 2: "emergency now", "ESI 1": LABELS[0]}}
+    table = load_examples(config_of(tmp_path, rows, labels=labels))
+    assert table["label"].to_pylist() == [LABELS[1], LABELS[0]] * 20
+    reading = Reading.of(table)
+    assert reading.label_codes == {"1": {LABELS[1]: 20}, "2": {LABELS[0]: 20}}
+    (note,) = reading.notes
+    assert "'1' as 'Same Day' in 20, '2' as 'Emergency Now' in 20" in note
+    validation = validate(table, ValidationConfig(), labels=LabelsConfig.model_validate(labels))
+    assert validation.result()["reading"]["label_codes"] == reading.label_codes
+    assert note in html.unescape(render_data_report(validation, privacy=PrivacyConfig())).replace("L", "l")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("values", [(0, 1), (1, 2), (1.0, 2.0), (False, True)])
+def test_a_number_without_a_declared_meaning_is_refused_with_a_mapping_to_paste(
+    tmp_path: Path, kind: str, values: tuple[Any, Any]
+) -> None:
+    """ESI levels, REDCap's yes and no: a position from 0 would put every row one level off."""
+    rows = [{"id": f"c{n}", "text": f"{NOTE} {n}", "label": values[n % 2]} for n in range(40)]
+    path = tmp_path / f"calls.{kind}"
+    frame = pd.DataFrame(rows)
+    if kind == "csv":
+        frame.to_csv(path, index=False)
+    elif kind == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_parquet(path)
+    config = DataConfig(format=kind, path=str(path), labels={"names": LABELS})
+    first, second = (str(value).lower().removesuffix(".0") for value in values)
+    message = message_of(config)
+    assert f"found (rows): '{first}' 20, '{second}' 20; if these are codes" in message
+    mapping = re.search(r"data\.labels\.codes: (\{.*?\})", message)
+    assert mapping
+    assert {str(code).lower() for code in yaml.safe_load(mapping.group(1))} == {first, second}
+    with pytest.raises(DataError, match=r"40 of 40 rows have no label of the model.*data\.labels\.codes: \{"):
+        load_labelled_file(path, config.labels)
+    codes = {values[0]: LABELS[1], values[1]: LABELS[0]}
+    table = load_examples(DataConfig(format=kind, path=str(path), labels={"names": LABELS, "codes": codes}))
+    assert table["label"].to_pylist() == [LABELS[1], LABELS[0]] * 20
+
+
+def test_levels_of_an_ordered_scale_are_proposed_from_one(tmp_path: Path) -> None:
+    names = ("now", "soon", "today", "later", "never")
+    rows = [row | {"label": n % 4 + 1} for n, row in enumerate(rows_of())]
+    message = message_of(config_of(tmp_path, rows, labels={"names": names, "ordered": True}))
+    assert "once the code book agrees: data.labels.codes: {1: now, 2: soon, 3: today, 4: later}" in message
+    message = message_of(config_of(tmp_path, rows, labels={"names": names}))
+    assert 'with a label in place of each "?": data.labels.codes: {1: "?", 2: "?", 3: "?", 4: "?"}' in message
+
+
+def test_of_an_undeclared_label_only_codes_and_near_spellings_are_shown(tmp_path: Path) -> None:
+    values = ["Jane Doe", "Same Dаy", "ESI 3", "chest pain since noon", "Same Day"]
+    rows = [row | {"label": values[n % 5]} for n, row in enumerate(rows_of())]
+    message = message_of(config_of(tmp_path, rows))
+    assert "Jane" not in message
+    assert "chest" not in message
+    assert "(a text of 8 characters) 8" in message
+    assert "'Same Dаy' with U+0430 CYRILLIC SMALL LETTER A 8" in message
+    assert 'data.labels.codes: {esi 3: "?"}' in message
+
+
 @pytest.mark.parametrize(
-    ("odd", "names"), [(2, LABELS), (-1, LABELS), ("Same Day", LABELS), (0, ("2", "1", "3"))]
-)  # fmt: skip
-def test_numbers_beside_anything_else_are_no_positions(tmp_path: Path, odd: Any, names: tuple[str, ...]) -> None:
-    rows = [row | {"label": n % 2 + (names != LABELS)} for n, row in enumerate(rows_of())]
-    rows[7]["label"] = odd
-    assert "every label is allowed" in message_of(config_of(tmp_path, rows, labels={"names": names}))
+    ("codes", "part"),
+    [
+        ({1: "tomorrow"}, "'1' stands for 'tomorrow', which is not among names"),
+        ({"a": "Same Day", "A ": "Emergency Now"}, "stands for 'Emergency Now' and for 'Same Day'; keep one"),
+        ({"same day": "Emergency Now"}, "stands for 'Emergency Now' and for 'Same Day'; keep one"),
+    ],
+)
+def test_codes_that_are_unclear_are_refused(codes: dict[Any, str], part: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(part)):
+        LabelsConfig.model_validate({"names": LABELS, "codes": codes})
+
+
+def test_codes_are_what_yaml_makes_of_them() -> None:
+    values = yaml.safe_load('{names: ["yes", "no"], codes: {1: yes, Y: yes, off: no}}')
+    codes = LabelsConfig.model_validate(values).codes
+    assert codes == {"1": "yes", "Y": "yes", "false": "no", "no": "no", "off": "no"}
 
 
 LONG = {"label": f"{NOTE} and once more in the morning"}
@@ -87,7 +170,9 @@ LONG = {"label": f"{NOTE} and once more in the morning"}
             (
                 "the data contract is broken (40 rows, 1 expectation)",
                 "label_declared (every label is allowed): 8 row(s): calls.jsonl: row 11 (line 11), id 'c10' holds",
-                "row 15 (line 15), id 'c14' holds 'tomorrow'; and 3 more; allowed: 'Emergency Now', 'Same Day'",
+                "row 15 (line 15), id 'c14' holds (a text of 8 characters); and 3 more; ",
+                "allowed: 'Emergency Now', 'Same Day'",
+                "found (rows): (a text of 8 characters) 8; correct the rows",
                 "data.labels.names",
             ),
         ),
@@ -119,7 +204,7 @@ def test_rows_are_counted_without_the_header_and_lines_with_it(tmp_path: Path) -
     more = "".join(f"{number},note {number},Same Day\n" for number in range(3, 40))
     (tmp_path / "calls.csv").write_text(f'id,text,label\n1,"two\nlines",Same Day\n\n2,x,nil\n{more}', encoding="utf-8")
     config = DataConfig(format="csv", path=str(tmp_path / "calls.csv"), labels={"names": LABELS})
-    assert "row 2 (line 5), id '2' holds 'nil'" in message_of(config)
+    assert "row 2 (line 5), id '2' holds (a text of 3 characters)" in message_of(config)
 
 
 def test_rare_answers_stand_in_every_split_where_rows_have_options_of_their_own(tmp_path: Path) -> None:
@@ -144,7 +229,8 @@ def test_given_splits_are_kept_under_their_usual_names_and_others_are_named(tmp_
     rows[4]["part"], rows[5]["part"] = "holdout", None
     message = message_of(config_of(tmp_path, rows, columns={"split": "part"}))
     assert "split_known (every split is train, validation, calibration or test): 2 row(s)" in message
-    assert "row 5 (line 5), id 'c4' holds 'holdout'; calls.jsonl: row 6 (line 6), id 'c5' holds (empty)" in message
+    assert "row 5 (line 5), id 'c4' holds (a text of 7 characters); calls" in message
+    assert "row 6 (line 6), id 'c5' holds (empty)" in message
 
 
 def test_groups_are_one_whatever_their_outer_spaces_and_stand_in_one_split(tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ def test_a_row_is_named_by_its_split_or_its_file(tmp_path: Path) -> None:
     rows = rows_of()
     path = write_dataset(tmp_path / "data", {"train": rows[:20], "unsupervised": rows[20:]})
     message = message_of(config_of(path, "huggingface"))
-    assert "10 row(s): data: unsupervised: row 1, id '0020' holds 'unsupervised'" in message
+    assert "10 row(s): data: unsupervised: row 1, id '0020' holds (a text of 12 characters)" in message
     rows[15]["level"] = "urgnt"
     path = write_parquet_folder(tmp_path / "folder", rows)
     assert "deep/b.parquet: row 5, id '0015' holds 'urgnt'" in message_of(config_of(path, "parquet"))

@@ -33,6 +33,8 @@ class SourceTable:
     places: Sequence[str]  # where each row stands, counted from 1 without any header
     has_own_split: bool = False
     """Whether `split` holds the data set's own division and not a column that the config names."""
+    notes: Sequence[str] = ()
+    """What was left out or joined on the way, as `Reading.notes`."""
 
 
 def _table(tables: Mapping[str, pa.Table], source: str, *, has_own_split: bool = False) -> SourceTable:

@@ -21,9 +21,10 @@ import pyarrow as pa
 from r2d.config.data import LabelsConfig
 from r2d.config.validation import RowCheck, Severity, ValidationConfig
 from r2d.data.examples import SPLITS
+from r2d.data.labels import undeclared_labels
 from r2d.data.validation.measures import RATIONALE_CHARACTERS, DatasetMetric
 from r2d.files import read_yaml, write_text
-from r2d.text import show_name
+from r2d.text import show_label, show_name
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
@@ -59,6 +60,7 @@ class Check:
     """The first of them: place and id of a row, or the metric beside its limit; never the text of a note."""
     rows: tuple[int, ...] = field(default=(), repr=False)  # indices of the rows in the table that was checked
     allowed: str = ""  # what would meet it, where that is a list of the config
+    advice: str = ""  # what to do about it, in place of the general fix
     not_measured: str = ""  # why there is no result, where there is none
 
     @property
@@ -72,7 +74,7 @@ class Check:
     @property
     def fix(self) -> str:
         """What to do about it."""
-        return (f"allowed: {self.allowed}; " if self.allowed else "") + CHECKS[self.name]["fix"]
+        return (f"allowed: {self.allowed}; " if self.allowed else "") + (self.advice or CHECKS[self.name]["fix"])
 
     @property
     def outcome(self) -> str:
@@ -275,19 +277,24 @@ def _run_suite(
 
 def _row_check(name: str, severity: Severity, rows: Sequence[int], examples: pa.Table, labels: LabelsConfig) -> Check:
     """The check of an expectation about rows, which names the first rows that do not meet it."""
+    listed = {"label_declared": labels.names, "split_known": SPLITS}.get(name, ())
     found = []
     for row in examples.take(pa.array(rows[:SHOWN_ROWS], pa.int64())).to_pylist():
         what = ""
         if name in ("label_declared", "split_known"):
             value = row["label" if name == "label_declared" else "split"]
-            what = f" holds {show_name(value) if value else '(empty)'}"
+            what = f" holds {show_label(value, listed)}"
         elif name == "text_length":
             what = f": {len(row['text']):,} characters"
         found.append(f"{row['place']}, id {show_name(row['id'])}{what}")
-    listed = {"label_declared": labels.names, "split_known": SPLITS}.get(name, ())
     more = f" and {len(listed) - MAX_LISTED} more" if len(listed) > MAX_LISTED else ""
     allowed = ", ".join(map(repr, listed[:MAX_LISTED])) + more
-    return Check(name, severity, len(rows), tuple(found), tuple(rows), allowed)
+    advice = ""
+    if name == "label_declared" and labels.per_row:
+        advice = "write one of the row's own options (data.columns.options) as its label, never the number of one"
+    elif name == "label_declared" and rows:
+        advice = f"{undeclared_labels(examples['label'].to_pylist(), labels)}; {CHECKS[name]['fix']}".removeprefix("; ")
+    return Check(name, severity, len(rows), tuple(found), tuple(rows), allowed, advice)
 
 
 def write_data_docs(suites: Sequence[CheckedSuite], folder: Path) -> None:

@@ -25,7 +25,7 @@ from r2d.data.duplicates import exact_duplicates, near_duplicates
 from r2d.data.examples import SPLITS, TokenCounts, shown_splits
 from r2d.data.text_quality import in_language, num_control_characters, num_mojibake
 from r2d.errors import DataError, ModelError
-from r2d.text import show_name
+from r2d.text import show_label
 
 TOKEN_SAMPLE = 2_000
 """Rows whose tokens are counted: the share that a limit would cut is then known to about two points."""
@@ -135,7 +135,7 @@ def _without_notes(values: pd.Series, allowed: Sequence[str]) -> pd.Series:
     """The values, of which those that are not allowed are shown as in messages."""
     is_other = ~values.isin(allowed)
     values = values.copy()
-    values[is_other] = [show_name(value) if value else "(empty)" for value in values[is_other]]
+    values[is_other] = [show_label(value, allowed) for value in values[is_other]]
     return values
 
 

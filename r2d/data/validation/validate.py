@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ from r2d.config.data import LabelsConfig
 from r2d.config.validation import Severity, ValidationConfig
 from r2d.data.deidentify import deidentify_examples
 from r2d.data.examples import EXAMPLES_SCHEMA, shown_splits
+from r2d.data.reading import Reading
 from r2d.data.validation.expectations import Check, CheckedSuite, check_examples
 from r2d.data.validation.measures import CountTokens, DatasetMetric, Profile, measure_dataset, measure_rows, profile_of
 from r2d.errors import DataError
@@ -31,6 +32,7 @@ class Validation:
     metrics: tuple[DatasetMetric, ...]
     profile: Profile
     num_redacted: int  # rows in which something was replaced
+    reading: Reading = field(default_factory=Reading)  # what was done to the file while it was read
     suites: tuple[CheckedSuite, ...] = ()  # the expectations as suites of Great Expectations, with their results
 
     @property
@@ -78,6 +80,7 @@ class Validation:
             "num_valid": len(self.examples),
             "num_quarantined": len(self.quarantined),
             "num_redacted": self.num_redacted,
+            "reading": asdict(self.reading),
             "num_errors": len(self.errors),
             "num_warnings": len(self.warnings),
             "splits": {
@@ -121,6 +124,7 @@ def validate(
     """
     if not examples.schema.equals(EXAMPLES_SCHEMA):
         raise DataError(f"examples have columns {examples.column_names}, expected are {EXAMPLES_SCHEMA.names}")
+    reading = Reading.of(examples)
     deidentified = deidentify_examples(examples, config.privacy)
     examples, num_identifiers = deidentified.examples, deidentified.num_findings
     frame = measure_rows(examples, labels, config, num_identifiers)
@@ -145,5 +149,6 @@ def validate(
         metrics=tuple(checked.metrics),
         profile=profile,
         num_redacted=int((num_identifiers > 0).sum()) if config.privacy.policy == "redact" else 0,
+        reading=reading,
         suites=tuple(checked.suites),
     )

@@ -1,0 +1,92 @@
+"""Labels as files write them: what each value of a label column stands for, and what to say of values that stand for
+nothing declared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from r2d.config.data import LabelsConfig
+from r2d.text import find_meaning, label_meanings, normalise_label, show_label
+
+MAX_SHOWN = 20
+"""Different values of a label column that are listed with their counts; of more, most are counted only."""
+
+
+class DeclaredLabels(NamedTuple):
+    """The labels of all rows as they are declared, and how many were written in another way."""
+
+    labels: list[str]  # as declared; what stands for nothing declared, as found
+    translated: dict[tuple[str, str], int]
+    """(code or synonym as declared, label) -> rows; other spellings of the label itself are not listed."""
+
+
+def declared_labels(
+    raw_labels: Sequence[str], labels: LabelsConfig, options: Sequence[Sequence[str]] = ()
+) -> DeclaredLabels:
+    """The declared label that each value stands for. No number is taken for a position.
+
+    Args:
+        raw_labels: without outer spaces.
+        options: of each row, where `labels.per_row`.
+    """
+    if labels.per_row:
+        found = [
+            raw if raw in row_options else find_meaning(raw, label_meanings(row_options)) or raw
+            for raw, row_options in zip(raw_labels, options, strict=True)
+        ]
+        return DeclaredLabels(found, {})
+    meanings = label_meanings(labels.names, labels.codes)
+    counts = Counter(raw_labels)
+    meaning = {raw: find_meaning(raw, meanings) or raw for raw in counts}
+    names = {normalise_label(name) for name in labels.names}
+    codes = {normalise_label(code): code for code in labels.codes}
+    translated: Counter[tuple[str, str]] = Counter()
+    for raw, count in counts.items():
+        code = codes.get(normalise_label(raw)) if normalise_label(raw) not in names else None
+        if code is not None:
+            translated[code, meaning[raw]] += count
+    return DeclaredLabels([meaning[raw] for raw in raw_labels], dict(translated))
+
+
+def undeclared_labels(found: Sequence[str], labels: LabelsConfig) -> str:
+    """A sentence on values that stand for no declared label: each with its count, and the mapping to declare.
+
+    Args:
+        found: the label of each row, as `declared_labels` gives it; empty ones are passed over.
+    """
+    counts = Counter(value for value in found if value and value not in labels.names)
+    if not counts or labels.per_row:
+        return ""
+    shown, codes = Counter[str](), dict[str, None]()
+    for value, count in counts.items():
+        value = normalise_label(value) if value.isascii() else value
+        text = show_label(value, labels.names)
+        shown[text] += count
+        if text == repr(value):
+            codes[value] = None
+    listed = ", ".join(f"{text} {count:,}" for text, count in shown.most_common(MAX_SHOWN))
+    more = f" and {len(shown) - MAX_SHOWN} more" if len(shown) > MAX_SHOWN else ""
+    sentence = f"found (rows): {listed}{more}"
+    if not codes or len(codes) > MAX_SHOWN:
+        return sentence
+    ordered = sorted(codes, key=lambda code: (len(code), code))
+    meaning = _proposal(ordered, labels)
+    pairs = ", ".join(f"{_yaml_text(code)}: {_yaml_text(meaning.get(code, '?'))}" for code in ordered)
+    fix = "once the code book agrees" if meaning else 'with a label in place of each "?"'
+    return f"{sentence}; if these are codes, declare them, {fix}: data.labels.codes: {{{pairs}}}"
+
+
+def _proposal(codes: Sequence[str], labels: LabelsConfig) -> Mapping[str, str]:
+    """Label of each code, where the codes are levels counted from 1 of an ordered scale; else nothing: 0 and 1 may
+    mean either of two labels."""
+    levels = {str(level): name for level, name in enumerate(labels.names, 1)}
+    return levels if labels.ordered and set(codes) <= levels.keys() else {}
+
+
+def _yaml_text(text: str) -> str:
+    """A text as it can be written within a flow mapping of YAML."""
+    is_plain = text.replace(" ", "").replace("-", "").isalnum() and not text.startswith("-")
+    is_boolean = normalise_label(text) in ("yes", "no", "on", "off", "true", "false")
+    return text if is_plain and not is_boolean else f'"{text}"'
