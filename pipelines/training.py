@@ -59,6 +59,11 @@ def validated_examples(run: RunConfig) -> tuple[StepArtifact, StepArtifact]:
     """The rows that go on, and those set aside."""
     examples = load_examples(run.data, data_fingerprint(run.data))
     valid_examples, quarantined, *_ = validate_examples(
-        examples, run.validation, run.data.labels, run.model, files_fingerprint(run.validation.files())
+        examples,
+        run.validation,
+        run.data.labels,
+        run.model,
+        files_fingerprint(run.validation.files()),
+        run.evaluation.seen_rows == "refuse",
     )
     return valid_examples, quarantined

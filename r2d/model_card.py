@@ -15,6 +15,7 @@ from r2d.config.run import RunConfig
 from r2d.evaluation.metrics import HEADLINES, Comparator, IntervalEstimate, Metrics
 from r2d.lineage.records import Origin
 from r2d.rationales.provenance import RationaleUse
+from r2d.reports.formatting import sentence
 
 MAX_SLICES = 10
 """Slices in the table: those that are furthest below the whole."""
@@ -41,7 +42,9 @@ def model_card(facts: CardFacts) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"plain": plain, "share": share, "number": number, "with_interval": with_interval}
+    environment.filters |= {
+        "plain": plain, "share": share, "number": number, "with_interval": with_interval, "sentence": sentence,
+    }  # fmt: skip
     run, metrics = facts.run, facts.metrics
     headline, champion, slices = metrics.label.headline, metrics.champion, metrics.slices
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from r2d.config.data import LabelsConfig
-from r2d.config.evaluation import EvaluationConfig
+from r2d.config.evaluation import EvaluationConfig, SeenRowsPolicy
 from r2d.config.loading import load_config
 from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
@@ -25,6 +25,7 @@ from r2d.data.validation.validate import Validation, validate
 from r2d.errors import ConfigError
 from r2d.files import write_json, write_parquet, write_text
 from r2d.modeling.load import count_tokens
+from r2d.modeling.seen_rows import require_unseen_test
 from r2d.rationales.ingest import Coverage, Ingestion, ingest
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def evaluate_to_folder(
     out: Path,
     *,
     champion: Champion | None = None,
+    seen_rows: SeenRowsPolicy | None = None,
     start_folder: Callable[[RunConfig], Path | None] = lambda run: None,
 ) -> Evaluation:
     """Measure a model folder; write `predictions.parquet`, `report.html`, `judge_scores.parquet` where a judge is
@@ -98,6 +100,7 @@ def evaluate_to_folder(
         data: a file of labelled rows (`load_labelled_file`), or a run configuration (.yaml), whose data, rationales,
             validation and evaluation are taken.
         champion: another model, measured on the same rows.
+        seen_rows: in place of `evaluation.seen_rows`.
 
     Raises:
         ConfigError, DataError, ModelError: the configuration, the data or the model cannot be used.
@@ -119,6 +122,8 @@ def evaluate_to_folder(
     else:
         examples, config = load_labelled_file(data, labels)
         settings, privacy = EvaluationConfig(), PrivacyConfig()
+    if seen_rows is not None:
+        settings = settings.model_copy(update={"seen_rows": seen_rows})
     evaluation = evaluate(
         examples, model_folder, config=settings, data=config, champion=champion, privacy=privacy, work_dir=out
     )
@@ -155,12 +160,15 @@ def write_batch_requests(run: RunConfig, source_name: str, path: Path, *, start_
 
 def validated(run: RunConfig, start_folder: Path | None = None) -> Validation:
     """Load and validate the data of a run, with the tokenizer of a registered start model where its folder is given."""
-    return validate(
+    validation = validate(
         load_examples(run.data),
         run.validation,
         labels=run.data.labels,
         count_tokens=partial(count_tokens, model=run.model, start_folder=start_folder),
     )
+    refuse = run.evaluation.seen_rows == "refuse"
+    require_unseen_test(validation.examples, start_folder, name=run.model.name, refuse=refuse)
+    return validation
 
 
 def _ingested(run: RunConfig, out: Path, start_folder: Path | None) -> Ingestion:

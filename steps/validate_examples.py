@@ -30,6 +30,7 @@ def validate_examples(
     labels: LabelsConfig,
     model: ModelConfig,
     reference_fingerprint: str,
+    refuse_seen_rows: bool = True,
 ) -> tuple[
     Annotated[pa.Table, "r2d_valid_examples"],
     Annotated[pa.Table, "r2d_quarantine"],
@@ -45,14 +46,17 @@ def validate_examples(
 
     Args:
         reference_fingerprint: hash of the file `validation.reference`; not read here, but part of the cache key.
+        refuse_seen_rows: whether the run stops where the model that it starts from had seen test rows.
     """
     from mlops.registry.versions import start_folder
     from r2d.data.validation.plots import data_picture
     from r2d.data.validation.report import render_data_report
     from r2d.data.validation.validate import validate
     from r2d.modeling.load import count_tokens
+    from r2d.modeling.seen_rows import require_unseen_test
 
-    counter = partial(count_tokens, model=model, start_folder=start_folder(model))
+    start = start_folder(model)
+    counter = partial(count_tokens, model=model, start_folder=start)
     outcome = validate(examples, validation, labels=labels, count_tokens=counter)
     result, report = outcome.result(), HTMLString(render_data_report(outcome, privacy=validation.privacy))
     log_metadata({name: value for name, value in result.items() if name.startswith("num_")})
@@ -61,6 +65,7 @@ def validate_examples(
     except DataError:
         save_artifact(report, name="r2d_data_report_of_a_stopped_run")
         raise
+    require_unseen_test(outcome.examples, start, name=model.name, refuse=refuse_seen_rows)
     return (
         outcome.examples,
         outcome.quarantined,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlops.registry.versions import model_folder, start_folder
+from r2d.config.evaluation import SeenRowsPolicy
 from r2d.config.jobs import DriftConfig, InferenceConfig
 from r2d.config.section import parse_section
 from r2d.errors import R2DError
@@ -80,6 +81,10 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for metrics.json, predictions.parquet and report.html.")],
     model: Model = CHAMPION,
     compare_with: Annotated[str | None, typer.Option(help="Another model, measured on the same rows.")] = None,
+    seen_rows: Annotated[
+        SeenRowsPolicy | None,
+        typer.Option(help="Rows that the model was trained on, in place of evaluation.seen_rows."),
+    ] = None,
 ) -> None:
     """Measure a model: labels, safety, calibration, rationales; metrics.json, predictions.parquet, report.html."""
     from r2d.evaluation.evaluate import Champion
@@ -87,8 +92,15 @@ def evaluate(
 
     champion = None if compare_with is None else Champion(compare_with, model_folder(compare_with))
     evaluation = evaluate_to_folder(
-        model_folder(model), data, out, champion=champion, start_folder=lambda run: start_folder(run.model)
+        model_folder(model),
+        data,
+        out,
+        champion=champion,
+        seen_rows=seen_rows,
+        start_folder=lambda run: start_folder(run.model),
     )
+    for sentence in evaluation.metrics.seen_sentences():
+        typer.echo(sentence)
     overview = ", ".join(f"{name} {value:.3f}" for name, value in evaluation.overview().items())
     typer.echo(f"{evaluation.metrics.num_rows:,} rows: {overview}; read {out / 'report.html'}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 
 from mlops.registry.registration import RegisteredModel
 from r2d.evaluation.metrics import HEADLINES, WHY_NO_CLASSES, Metrics
@@ -39,13 +40,9 @@ def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str) -
             f"{name} {'none' if value is None else format(value, '.1f' if name == 'sacreBLEU' else '.3f')}"
             for name, value in scores.items()
         )
-    reasons = [("gate: ", reason) for reason in registered.decision.lines()]
     sentences = [
-        line
-        for head, sentence in [*reasons, ("so: ", registered.transition.reason)]
-        for line in textwrap.wrap(
-            sentence, WIDTH, initial_indent=f"  {head}", subsequent_indent="    ", break_long_words=False
-        )
+        *wrapped("  gate: ", registered.decision.lines()),
+        *wrapped("  so: ", [registered.transition.reason]),
     ]
     state = "registered" if registered.is_new else "already registered, nothing new"
     alias = ", ".join(registered.aliases) or WITHOUT_ALIAS[registered.decision.outcome]
@@ -54,6 +51,7 @@ def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str) -
         f"  {registered.name} version {registered.version} ({state}; {alias})",
         f"  {metrics.num_parameters:,} parameters, measured on {metrics.num_rows:,} test rows, "
         f"{metrics.decoding} label decoding",
+        *wrapped("  test rows: ", metrics.seen_sentences()),
         "",
         f"  {HEADLINES[label.headline]}",
         *bars,
@@ -71,3 +69,14 @@ def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str) -
         "",
     ]
     return "\n".join(lines)
+
+
+def wrapped(head: str, sentences: Iterable[str]) -> list[str]:
+    """The lines of some sentences, each behind the same head."""
+    return [
+        line
+        for sentence in sentences
+        for line in textwrap.wrap(
+            sentence, WIDTH, initial_indent=head, subsequent_indent="    ", break_long_words=False
+        )
+    ]

@@ -16,6 +16,7 @@ Confidence = Annotated[float, Field(ge=0.5, le=0.999)]
 Cost = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0.0, lt=1.0)]
 Risk = Literal["under_triage", "error"]
+SeenRowsPolicy = Literal["refuse", "drop", "allow"]
 
 
 class IntervalsConfig(Section):
@@ -133,6 +134,11 @@ class EvaluationConfig(Section):
     """Layer whose states are compared; by default bert-score's choice for a known model, 6 for `minilm`."""
     max_rows: Annotated[int, Field(ge=1)] | None = None
     """Evaluate only that many test rows (the first by hash of the id); all by default."""
+    seen_rows: SeenRowsPolicy = "refuse"
+    """Test rows whose text or group the model had seen in training. `refuse`: an error, before training where it starts
+    from a model of ours that had seen them. `drop`: they are not measured. `allow`: they are measured, and it is said.
+    Those that only the champion had seen are left out too, unless allowed; where this would leave less than half, the
+    champion is not compared, unless `drop` asks for it."""
     intervals: IntervalsConfig = IntervalsConfig()
     safety: SafetyConfig = SafetyConfig()
     calibration: CalibrationConfig = CalibrationConfig()

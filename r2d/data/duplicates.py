@@ -5,9 +5,6 @@ A cluster is named by the number of its first row, so that `clusters != np.arang
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TypeAlias
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -17,27 +14,25 @@ from rensa import RMinHash, RMinHashLSH  # type: ignore[import-untyped]
 from scipy.sparse import coo_array, csr_array  # type: ignore[import-untyped]
 from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
 
+from r2d.data.examples import SLICE_ROWS, Texts, tidy_texts
+
 Rows = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
-Texts: TypeAlias = pa.Array | pa.ChunkedArray
 
 NUM_SLOTS = 128  # most slots of a MinHash signature; a whole number of bands is used
 MIN_RECALL = 0.995  # probability with which a pair exactly at the wanted similarity must meet in a band of the LSH
 WINDOW = 4
 """Rows of one bucket are compared with its first row and this many before them: all pairs of a bucket of `WINDOW + 2`,
 and a linear, never a quadratic, number in the bucket of a template that thousands of rows share."""
-SLICE_ROWS = 20_000  # rows, or pairs, processed at a time: bounds the memory
 SEED = 42
 
 _NO_WORD = np.uint64(0)  # hash in place of the words that a text of one or two does not have
-_OTHER_SPACE = r"\t-\r\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
-_UNTIDY = rf"^ | $|  |[{_OTHER_SPACE}]"
 _PUNCTUATION = ".,;:!?()[]{}<>\"'`*_-–—‘’“”…/|"
 
 
 def exact_duplicates(texts: Texts) -> Rows:
     """For each row the number of the first with the same text, whatever its case and white space; null is empty."""
-    tidy = pa.chunked_array(list(_tidy_slices(texts)), pa.string())
+    tidy = pa.chunked_array(list(tidy_texts(texts)), pa.string())
     if len(tidy) == 0:
         return np.zeros(0, np.int64)
     codes = np.concatenate([chunk.indices.to_numpy() for chunk in tidy.dictionary_encode().chunks])
@@ -83,21 +78,10 @@ def near_duplicates(texts: Texts, similarity: float, exact: Rows | None = None) 
     return first_rows[clusters][members].astype(np.int64)
 
 
-def _tidy_slices(texts: Texts) -> Iterator[pa.Array]:
-    """The texts in lower case with single spaces, slice by slice; only rows that need it are split into words."""
-    for start in range(0, len(texts), SLICE_ROWS):
-        rows = texts.slice(start, SLICE_ROWS)
-        rows = pa.concat_arrays(rows.chunks) if isinstance(rows, pa.ChunkedArray) else rows
-        lowered = pc.utf8_lower(pc.fill_null(rows.cast(pa.string()), ""))
-        untidy = pc.match_substring_regex(lowered, _UNTIDY)
-        words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(lowered.filter(untidy)))
-        yield pc.replace_with_mask(lowered, untidy, pc.binary_join(words, " "))
-
-
 def _word_triples(texts: Texts) -> tuple[Hashes, Rows]:
     """64-bit hashes of the word triples of all texts, one text after the other, and where each text begins."""
     parts, counts = [], []
-    for rows in _tidy_slices(texts):
+    for rows in tidy_texts(texts):
         split = pc.split_pattern(rows, " ")
         encoded = split.flatten().dictionary_encode()
         vocabulary = pc.utf8_trim(encoded.dictionary, _PUNCTUATION).to_numpy(zero_copy_only=False)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,10 @@ import pyarrow.compute as pc
 SPLITS = ("train", "validation", "calibration", "test")
 """Their rows are learnt from, choose the weights, choose temperature and threshold, and measure; there may be no
 calibration rows."""
+Texts: TypeAlias = pa.Array | pa.ChunkedArray
+SLICE_ROWS = 20_000  # texts processed at a time: bounds the memory
+_OTHER_SPACE = r"\t-\r\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
+_UNTIDY = rf"^ | $|  |[{_OTHER_SPACE}]"
 
 EXAMPLES_SCHEMA = pa.schema(
     [
@@ -97,6 +101,20 @@ def with_columns(table: pa.Table, **columns: Sequence[Any] | pa.Array) -> pa.Tab
         field = EXAMPLES_SCHEMA.field(name)
         table = table.set_column(table.column_names.index(name), field, pa.array(values, field.type))
     return table
+
+
+def tidy_texts(texts: Texts) -> Iterator[pa.Array]:
+    """The form in which texts are compared, slice by slice: in lower case with single spaces; null is empty.
+
+    Only rows that need it are split into words.
+    """
+    for start in range(0, len(texts), SLICE_ROWS):
+        rows = texts.slice(start, SLICE_ROWS)
+        rows = pa.concat_arrays(rows.chunks) if isinstance(rows, pa.ChunkedArray) else rows
+        lowered = pc.utf8_lower(pc.fill_null(rows.cast(pa.string()), ""))
+        untidy = pc.match_substring_regex(lowered, _UNTIDY)
+        words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(lowered.filter(untidy)))
+        yield pc.replace_with_mask(lowered, untidy, pc.binary_join(words, " "))
 
 
 def content_hash(table: pa.Table) -> str:

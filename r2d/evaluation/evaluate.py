@@ -51,6 +51,7 @@ from r2d.evaluation.rationale_quality_metrics import rationale_quality
 from r2d.evaluation.report import choose_samples, render_report
 from r2d.evaluation.run import EvaluationRun
 from r2d.evaluation.slices import divide_rows, slice_differences, slice_metrics
+from r2d.evaluation.unseen import unseen_rows
 from r2d.modeling.model_folder import Calibration, read_calibration
 from r2d.modeling.predictor import Predictor
 from r2d.reports.progress import Progress
@@ -112,16 +113,18 @@ def evaluate(
 
     Args:
         examples: with a test split; baselines are learnt from the training rows, if there are any.
-        champion: measured on the same test rows.
+        champion: measured on the same test rows: those that neither had seen in training.
         privacy: what may be sent to a judge; work_dir: where its answers are kept.
 
     Raises:
         ConfigError: a judge is configured without a `work_dir`, or its rubric is faulty.
-        DataError: the test split is empty.
+        DataError: the test split is empty, or the model had seen rows of it (`evaluation.seen_rows`).
         GenerationError: the judge cannot be asked, or its budget is spent.
         ModelError: the folder holds no model that can decide, or the BERTScore model cannot be had.
     """
-    run = EvaluationRun(examples, data.labels, config)
+    given = None if champion is None else (champion.reference, champion.folder)
+    unseen = unseen_rows(examples, model_folder, given, config, privacy)
+    run = EvaluationRun(examples, data.labels, config, unseen.kept)
     timer, test = run.timer, run.test
     predictor = Predictor(model_folder, calibrated=False)
     with timer("generation"), Progress("evaluation: decisions and rationales", len(test)) as progress:
@@ -131,7 +134,12 @@ def evaluate(
         )  # fmt: skip
         predictions = Predictions.of_decisions(test, decisions, data.labels)
     with timer("champion"):
-        of_champion, by_champion = (None, None) if champion is None else evaluate_champion(champion, run)
+        of_champion, by_champion = None, None
+        if champion is not None and unseen.why_not_compared:
+            logger.warning("champion %s is not compared: %s", champion.reference, unseen.why_not_compared)
+            of_champion = ChampionMetrics(reference=champion.reference, not_compared=unseen.why_not_compared)
+        elif champion is not None:
+            of_champion, by_champion = evaluate_champion(champion, run)
     with timer("baselines"):
         baselines = evaluate_baselines(split_of(examples, "train"), test, predictions)
     others = dict(baselines.predictions)
@@ -143,6 +151,7 @@ def evaluate(
         decoding=decoding,
         method=predictor.method.name,
         num_parameters=predictor.model.num_parameters(),
+        seen_rows=unseen.counts,
         label=label_metrics(predictions),
         other_decoding=OtherDecoding(
             decoding="free" if decoding == "constrained" else "constrained",

@@ -14,7 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from r2d.config.evaluation import SeenRowsPolicy
 from r2d.errors import DataError
+from r2d.modeling.overlap import Overlap
 from r2d.text import flatten
 
 Decoding = Literal["constrained", "free", "as stated"]
@@ -534,6 +536,35 @@ class FlipTest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SeenRows:
+    """What is known of whether the test rows had been seen in training, and what was done about it."""
+
+    policy: SeenRowsPolicy
+    num_dropped: int
+    """Test rows that were not measured, because the model or the champion had seen them."""
+    model: Overlap | None
+    """Over all test rows, before any was dropped; None: unknown, because the model keeps no record of its rows."""
+    champion_reference: str | None = None
+    champion: Overlap | None = None
+    """None where there is no champion, or where it keeps no record."""
+
+    def sentences(self) -> list[str]:
+        """What a reader must know of it: of the model, of the champion, and of rows that were left out."""
+        whose = [("the model", self.model)]
+        if self.champion_reference is not None:
+            whose.append((f"champion {self.champion_reference}", self.champion))
+        sentences = [
+            overlap.sentence(who)
+            if overlap is not None
+            else f"whether {who} had seen test rows in training is unknown: it keeps no record of its rows"
+            for who, overlap in whose
+        ]
+        if self.num_dropped:
+            sentences.append(f"{self.num_dropped:,} test rows that had been seen were left out of all figures")
+        return sentences
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChampionMetrics:
     """The champion, `name/version`, on the same test rows; all None where it was not compared."""
 
@@ -556,6 +587,8 @@ class Metrics:
     decoding: Decoding
     method: str
     num_parameters: int = 0
+    seen_rows: SeenRows | None = None
+    """None where nothing was trained, and in the metrics of earlier versions."""
     label: LabelMetrics
     other_decoding: OtherDecoding | None = None
     baselines: Mapping[Comparator, LabelMetrics] = field(default_factory=dict)
@@ -578,6 +611,12 @@ class Metrics:
     flip_test: FlipTest = FlipTest()
     judge: Mapping[str, Any] = field(default_factory=dict)
     """`r2d.evaluation.judge`: status and reason, and the scores where rationales were judged."""
+
+    def seen_sentences(self) -> list[str]:
+        """Whether the test rows had been seen in training, as sentences without full stops."""
+        if self.seen_rows is None:
+            return ["whether the model had seen test rows in training is unknown: it was not looked up"]
+        return self.seen_rows.sentences()
 
     def to_json(self) -> dict[str, Any]:
         """The content of `metrics.json`: JSON values, keys as in `metrics.schema.json`."""

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import EvaluationConfig
@@ -58,12 +60,15 @@ class EvaluationRun:
     """Every split, table of `EXAMPLES_SCHEMA`."""
     labels: LabelsConfig
     config: EvaluationConfig
+    kept: NDArray[np.bool_] | None = None
+    """Whether each of the `evaluated_rows` is measured; all by default."""
     timer: Timer = field(default_factory=Timer)
 
     @cached_property
     def test(self) -> pa.Table:
-        """`evaluated_rows` of this run."""
-        return evaluated_rows(self.examples, self.config.max_rows)
+        """The rows that are measured."""
+        rows = evaluated_rows(self.examples, self.config.max_rows)
+        return rows if self.kept is None else rows.filter(pa.array(self.kept))
 
     @cached_property
     def texts(self) -> list[str]:

@@ -87,6 +87,8 @@ class GateDecision:
     verdicts: tuple[Verdict, ...]
     champion: str | None = None
     """What the model was compared with, `name/version`; None at a cold start."""
+    seen: tuple[str, ...] = ()
+    """What is known of whether the test rows had been seen in training, as sentences."""
 
     @property
     def outcome(self) -> Literal["passed", "failed", "waiting"]:
@@ -120,8 +122,15 @@ class GateDecision:
     def to_json(self) -> dict[str, Any]:
         """JSON values; `from_json` reads them."""
         verdicts = TypeAdapter(tuple[Verdict, ...]).dump_python(self.verdicts, mode="json")
-        return {"outcome": self.outcome, "champion": self.champion, "reasons": self.reasons(), "verdicts": verdicts}
+        return {
+            "outcome": self.outcome,
+            "champion": self.champion,
+            "seen": list(self.seen),
+            "reasons": self.reasons(),
+            "verdicts": verdicts,
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> GateDecision:
-        return cls(TypeAdapter(tuple[Verdict, ...]).validate_python(values["verdicts"]), values["champion"])
+        verdicts = TypeAdapter(tuple[Verdict, ...]).validate_python(values["verdicts"])
+        return cls(verdicts, values["champion"], tuple(values.get("seen", ())))

@@ -52,7 +52,7 @@ def evaluate_rules(metrics: Metrics, rules: RulesOfRun, approval: Approval | Non
         Verdict(rule={"rule": "defaults"}, status="not_applicable", reason=reason, tests="default rules left out")
         for reason in rules.left_out
     ]
-    decision = GateDecision(tuple(verdicts), reference)
+    decision = GateDecision(tuple(verdicts), reference, tuple(metrics.seen_sentences()))
     return decision if approval is None or approval.champion != reference else decision.approved(approval)
 
 

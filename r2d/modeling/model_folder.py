@@ -5,6 +5,7 @@
 | `model.safetensors`, `config.json`, `generation_config.json` | weights and architecture, as transformers writes them |
 | `tokenizer.json`, `tokenizer_config.json`, ... | the tokenizer, likewise |
 | `reason2decide.json` | label set, prompts, token limits and decoding, and the stage with its resolved config |
+| `trained_rows.safetensors` | keyed hashes of the rows that it was trained on: `r2d.modeling.trained_rows` |
 | `calibration.json` | temperature and threshold, left by an evaluation; a model that was never evaluated has none |
 """
 

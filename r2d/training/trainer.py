@@ -7,6 +7,7 @@ weights it would have given. Told to end (SIGTERM, Ctrl-C), it saves a checkpoin
 
 from __future__ import annotations
 
+import json
 import shutil
 from abc import abstractmethod
 from collections import defaultdict
@@ -31,6 +32,7 @@ from r2d.modeling.load import load_pretrained, start_model
 from r2d.modeling.lora import add_adapters
 from r2d.modeling.model_folder import ModelFacts, finish_model_folder
 from r2d.modeling.prompts import LabelSets, PromptEncoder
+from r2d.modeling.trained_rows import TrainedRows, write_trained_rows
 from r2d.reports.progress import track
 from r2d.training import distributed
 from r2d.training.callbacks import LossGuard, SaveOnSignal, fit_micro_batches, memory_explained
@@ -60,6 +62,8 @@ class StageInputs(Generic[ConfigT]):
     train: StageRows
     validation: StageRows
     fingerprint: Fingerprint
+    trained_rows: TrainedRows | None = None
+    """What this stage, and the models before it, learn from."""
 
 
 class StageTrainer(Trainer):
@@ -116,8 +120,10 @@ class StageTrainer(Trainer):
         return None
 
     def finish(self, folder: Path) -> None:
-        """Add tokenizer, label set and config to a folder with weights of this stage."""
+        """Add the record of rows, tokenizer, label set and config to a folder with weights of this stage."""
         work = self.inputs.work
+        if self.inputs.trained_rows is not None:
+            write_trained_rows(folder, self.inputs.trained_rows)
         facts = ModelFacts(work.labels, work.model, work.stage, work.method or MethodConfig())
         finish_model_folder(folder, self.prompts.tokenizer, facts, work.config)
 
@@ -282,7 +288,8 @@ def prepare_stage(
     fingerprint = run_fingerprint(work, train=train, validation=validation, model=model, tokenizer=tokenizer)
     model = add_adapters(model, model_config.lora, seed=seed)
     train_rows, validation_rows = (make_rows(table, prompts, labels) for table in (train, validation))
-    return StageInputs(work, model, prompts, labels, train_rows, validation_rows, fingerprint)
+    trained_rows = TrainedRows.of(work.examples, work.start, seed=json.dumps(fingerprint["data"]))
+    return StageInputs(work, model, prompts, labels, train_rows, validation_rows, fingerprint, trained_rows)
 
 
 def train_stage(

@@ -58,6 +58,12 @@ class StageWork(Generic[ConfigT]):
     """Where `model.name` lies, if it is a registered version."""
 
     @property
+    def start(self) -> Path | None:
+        """The model folder that training starts from; None for a hub name and for `scratch`."""
+        folder = self.stage1_model or self.start_folder or Path(self.model.name)
+        return folder if folder.is_dir() else None
+
+    @property
     def stage(self) -> str:
         """`stage 1` or `stage 2`."""
         return "stage 1" if isinstance(self.config, Stage1Config) else "stage 2"

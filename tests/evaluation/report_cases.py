@@ -31,6 +31,7 @@ from r2d.evaluation.metrics import (
     IntervalEstimate,
     Metrics,
     OtherDecoding,
+    SeenRows,
     TriageErrors,
 )  # fmt: skip
 from r2d.evaluation.predictions import Predictions, predictions_table
@@ -39,6 +40,7 @@ from r2d.evaluation.rationale_quality_metrics import rationale_quality
 from r2d.evaluation.report import choose_samples, render_report
 from r2d.evaluation.run import EvaluationRun
 from r2d.llm.answers import Tokens
+from r2d.modeling.overlap import Overlap
 from tests.evaluation.judge.judged import SHIPPED
 
 LABELS = ("emergency now", "same day", "within three days", "self care")
@@ -222,6 +224,17 @@ def published(
     return predictions_table(predictions, test, flags=flags or [[]] * len(test), scores=scores, **values)
 
 
+def seen_rows(*, champion: bool) -> SeenRows:
+    """250 test rows, of which the champion had seen ten."""
+    none = Overlap(num_rows=250, num_seen=0, num_same_row=0, num_same_text=0, num_same_group=0, num_with_group=250)
+    if not champion:
+        return SeenRows(policy="refuse", num_dropped=0, model=none)
+    ten = replace(none, num_seen=10, num_same_row=6, num_same_text=7, num_same_group=10)
+    return SeenRows(
+        policy="refuse", num_dropped=10, model=none, champion_reference="reason2decide/3", champion=ten
+    )  # fmt: skip
+
+
 @cache
 def declared_case(
     *, ordered: bool = True, champion: bool = True, explains: bool = True, validation: bool = True
@@ -257,6 +270,7 @@ def declared_case(
         decoding="constrained",
         method="r2d" if explains else "sft",
         num_parameters=247_577_856,
+        seen_rows=seen_rows(champion=champion),
         label=label_metrics(predictions),
         other_decoding=OtherDecoding(decoding="free", label=label_metrics(free)),
         baselines=baselines,
@@ -324,6 +338,7 @@ def rare_case() -> Case:
     temperature = replace(metrics.calibration.temperature, value=0.7, at_limit=True)
     metrics = replace(
         metrics,
+        seen_rows=SeenRows(policy="refuse", num_dropped=0, model=None),
         safety=replace(metrics.safety, under_triage=nothing, worst_cases=(), num_invalid=0, mean_cost=None),
         intervals=replace(metrics.intervals, under_triage_rate=IntervalEstimate(0.0, 0.0, 0.088, "exact")),
         ranking=replace(

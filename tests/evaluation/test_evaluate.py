@@ -33,6 +33,7 @@ QUICK = EvaluationConfig(
     intervals=IntervalsConfig(num_resamples=1_000),
     safety=SafetyConfig(costs={"emergency now": {"self care": 10.0}, "self care": {"emergency now": 1.0}}),
     flip_test_rows=5,
+    seen_rows="allow",  # the toy task has few texts, and most come back in the test
 )
 
 
@@ -171,6 +172,7 @@ def test_the_command_measures_a_file_of_labelled_rows(stage2_model: Path, exampl
     frame = split_of(examples, "test").select(["id", "text", "label", "rationale"]).to_pandas()
     frame.to_csv(path, index=False)
     command = ["evaluate", "--model", str(stage2_model), "--data", str(path), "--out", str(out)]
+    command += ["--seen-rows", "allow"]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 0
     metrics = checked(Metrics.from_json(json.loads((out / "metrics.json").read_text(encoding="utf-8"))))

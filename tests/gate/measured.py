@@ -27,13 +27,18 @@ from r2d.evaluation.metrics import (
     OverlapMetrics,
     Populations,
     RationaleMetrics,
+    SeenRows,
 )
 from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.run import EvaluationRun
+from r2d.modeling.overlap import Overlap
 
 LABELS = LabelsConfig(names=("emergency now", "same day", "self care"), ordered=True)
 QUICK = EvaluationConfig(intervals=IntervalsConfig(num_resamples=1_000), slices=SlicesConfig(min_rows=20))
 NUM_ROWS = 240
+UNSEEN = Overlap(
+    num_rows=NUM_ROWS, num_seen=0, num_same_row=0, num_same_text=0, num_same_group=0, num_with_group=NUM_ROWS
+)  # fmt: skip
 
 
 def examples() -> pa.Table:
@@ -104,6 +109,13 @@ def measured(
         decoding="constrained",
         method="r2d",
         num_parameters=514_048,
+        seen_rows=SeenRows(
+            policy="refuse",
+            num_dropped=0,
+            model=UNSEEN,
+            champion_reference=None if champion is None else reference,
+            champion=None if champion is None else UNSEEN,
+        ),
         label=label_metrics(predictions),
         other_decoding=OtherDecoding(decoding="free", label=label_metrics(predictions)),
         baselines=baselines,

@@ -157,6 +157,7 @@ def tiny_config() -> dict[str, Any]:
         "rationales": {"stage1_source": "llm"},
         # Notes of six words repeat themselves, in all splits.
         "validation": {"severities": {"text_across_splits": "warn"}},
+        "evaluation": {"seen_rows": "allow"},
         "model": {
             "name": "scratch",
             "scratch": {"vocab_size": 150, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 2},

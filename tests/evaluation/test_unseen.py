@@ -1,0 +1,239 @@
+"""That a model had not seen its test rows is looked up, said, and refused where it is not so."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+from mlops.cli.main import app
+from r2d.config.data import DataConfig
+from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SeenRowsPolicy
+from r2d.config.training import MethodConfig, Stage2Config
+from r2d.data.examples import Example, split_of, to_table, with_columns
+from r2d.errors import DataError, ModelError
+from r2d.evaluation.evaluate import Champion, evaluate
+from r2d.evaluation.metrics import Comparator, Metrics
+from r2d.modeling.seen_rows import require_unseen_test, seen_by
+from r2d.modeling.trained_rows import TRAINED_ROWS_FILE, read_trained_rows
+from r2d.training.stage2 import train_stage2
+from r2d.training.work import StageWork
+from tests.conftest import TOY_LABELS, TOY_MODEL
+
+DATA = DataConfig(format="csv", path="toy.csv", labels=TOY_LABELS)
+LABELS = TOY_LABELS.names
+
+
+def notes(num_rows: int, *, first: int = 0, seed: int = 0, split: str = "train", noise: float = 0.3) -> pa.Table:
+    """Notes that differ in their numbers, two of a caller; the label hangs on one word, and is wrong for some."""
+    generator, rows = np.random.default_rng(seed), []
+    for number in range(first, first + num_rows):
+        absent = bool(generator.random() < 0.5)
+        label = absent if generator.random() >= noise else not absent
+        text = f"pt {number} {'denies' if absent else 'reports'} fever"
+        group = f"caller {number // 2}"
+        rows.append(Example(f"n{number}", text, LABELS[label], "because", "llm", group, split, row=number))
+    return to_table(rows)
+
+
+def trained(folder: Path, train: pa.Table, validation: pa.Table, start: Path | None = None, steps: int = 30) -> Path:
+    """The folder of a model that was trained on those rows for a few steps."""
+    examples = pa.concat_tables([train, with_columns(validation, split=["validation"] * len(validation))])
+    config = Stage2Config(
+        max_steps=steps, eval_every_steps=steps, learning_rate=1e-2, batch_size=32, precision="fp32",
+        validation_rationales=0,
+    )  # fmt: skip
+    model = TOY_MODEL if start is None else TOY_MODEL.model_copy(update={"name": str(start)})
+    work = StageWork(
+        examples=examples,
+        config=config,
+        model=model,
+        labels=TOY_LABELS,
+        work_dir=folder,
+        method=MethodConfig(name="sft"),
+    )
+    return train_stage2(work).model_folder
+
+
+def config(policy: SeenRowsPolicy = "refuse") -> EvaluationConfig:
+    return EvaluationConfig(intervals=IntervalsConfig(num_resamples=1_000), seen_rows=policy)
+
+
+VALIDATION = notes(20, first=5_000, seed=1)
+TEST = notes(80, seed=2, split="test")
+"""The rows 0 to 79: `champion` is trained on the first 68 of them, `model` on none."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("model"), notes(60, first=1_000), VALIDATION)
+
+
+@pytest.fixture(scope="module")
+def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    seen = with_columns(TEST.slice(0, 68), split=["train"] * 68)
+    return trained(tmp_path_factory.mktemp("champion"), seen, VALIDATION)
+
+
+def test_a_model_is_said_not_to_have_seen_rows_that_it_has_not_seen(model: Path) -> None:
+    result = evaluate(TEST, model, config=config(), data=DATA)
+    sentence = (
+        "the model had seen none of the 80 test rows in training (compared by text and, for 80 of them, by patient or "
+        "caller)"
+    )
+    assert result.metrics.seen_sentences() == [sentence]
+    assert f"{sentence[:1].upper()}{sentence[1:]}." in result.report
+    assert result.metrics.num_rows == 80
+
+
+def test_rows_that_it_was_trained_on_or_selected_by_are_refused_dropped_or_measured_as_asked(champion: Path) -> None:
+    both = pa.concat_tables([TEST, with_columns(VALIDATION, split=["test"] * 20)])
+    with pytest.raises(DataError) as error:
+        evaluate(both, champion, config=config(), data=DATA)
+    assert "had seen 88 of the 100 test rows in training (88 by text, 88 of these with the same id; 88 by" in str(error)
+    assert "evaluation.seen_rows" in str(error.value)
+    assert "`drop`, which measures the other 12" in str(error.value)
+
+    dropped = evaluate(both, champion, config=config("drop"), data=DATA)
+    assert dropped.metrics.num_rows == 12
+    assert dropped.predictions["id"].to_pylist() == [f"n{number}" for number in range(68, 80)]
+    assert "88 test rows that had been seen were left out of all figures" in dropped.metrics.seen_sentences()
+    assert Metrics.from_json(json.loads(json.dumps(dropped.metrics.to_json()))) == dropped.metrics
+
+    allowed = evaluate(both, champion, config=config("allow"), data=DATA).metrics
+    assert allowed.num_rows == 100
+    assert allowed.seen_rows.model.num_seen == 88
+    with pytest.raises(DataError, match="leaves none"):
+        evaluate(TEST.slice(0, 10), champion, config=config("drop"), data=DATA)
+
+
+def test_a_champion_that_was_trained_on_most_test_rows_is_not_compared_on_them(model: Path, champion: Path) -> None:
+    """The audit's case: 680 of 800 test rows in the training of the champion."""
+    given = Champion("toy/1", champion)
+    refused = evaluate(TEST, model, config=config(), data=DATA, champion=given).metrics
+    assert refused.champion.label is None
+    assert "had seen 68 of the 80 test rows in training" in refused.champion.not_compared
+    assert "12 are new to both" in refused.champion.not_compared
+    assert Comparator.CHAMPION not in refused.differences
+    assert refused.num_rows == 80, "the model itself is measured on all"
+    assert any(sentence.startswith("champion toy/1 had seen 68 of") for sentence in refused.seen_sentences())
+
+    dropped = evaluate(TEST, model, config=config("drop"), data=DATA, champion=given).metrics
+    assert (dropped.num_rows, dropped.seen_rows.num_dropped) == (12, 68)
+    assert dropped.champion.label.num_rows == dropped.differences[Comparator.CHAMPION].num_groups * 2 == 12
+    allowed = evaluate(TEST, model, config=config("allow"), data=DATA, champion=given).metrics
+    assert allowed.num_rows == allowed.champion.label.num_rows == 80
+
+
+def test_a_champion_that_was_trained_on_few_test_rows_is_compared_on_the_others(model: Path, champion: Path) -> None:
+    test = pa.concat_tables([TEST.slice(60), notes(60, first=2_000, split="test")])
+    metrics = evaluate(test, model, config=config(), data=DATA, champion=Champion("toy/1", champion)).metrics
+    assert (metrics.num_rows, metrics.champion.label.num_rows, metrics.seen_rows.num_dropped) == (72, 72, 8)
+    assert set(metrics.differences) == {Comparator.CHAMPION}
+
+
+@pytest.mark.parametrize(
+    ("change", "by"),
+    [
+        (lambda text: text.upper().replace(" ", "  ") + "\n", "num_same_text"),
+        (lambda text: text + " and cough", "num_same_group"),
+    ],
+    ids=["case and spaces do not count", "a patient whose other note was trained on"],
+)
+def test_a_row_is_seen_by_its_text_or_its_patient(change: Callable[[str], str], by: str, champion: Path) -> None:
+    table = with_columns(TEST, text=[change(text) for text in TEST["text"].to_pylist()])
+    overlap = seen_by(champion, table).overlap
+    assert overlap.num_seen == getattr(overlap, by) == 68
+    without_groups = with_columns(table, group=[None] * 80, id=[f"other {row}" for row in range(80)])
+    overlap = seen_by(champion, without_groups).overlap
+    assert overlap.num_seen == overlap.num_same_text == (68 if by == "num_same_text" else 0)
+    assert overlap.num_same_row == overlap.num_with_group == 0
+
+
+def test_a_row_is_seen_although_the_privacy_policy_has_changed_its_text_before_training(tmp_path: Path) -> None:
+    raw = [f"pt {number} has fever, call 416-555-01{number:02d}" for number in range(40)]
+    train = with_columns(notes(40), group=[None] * 40, text=[text[:-12] + "[PHONE_1]" for text in raw])
+    folder = trained(tmp_path, train, VALIDATION, steps=2)
+    test = with_columns(train, text=raw, split=["test"] * 40)
+    assert seen_by(folder, test).overlap.num_seen == 0
+    with pytest.raises(DataError, match="had seen 40 of the 40 test rows"):
+        evaluate(test, folder, config=config(), data=DATA)
+
+
+def test_what_a_start_model_had_seen_is_inherited_and_refused_before_training(champion: Path, tmp_path: Path) -> None:
+    examples = pa.concat_tables([notes(60, first=1_000), TEST])
+    with pytest.raises(DataError) as error:
+        require_unseen_test(examples, None, name=str(champion), refuse=True)
+    assert "the model of this run will have seen 68 of the 80 test rows" in str(error.value)
+    assert f"68 of them by model.name {str(champion)!r}" in str(error.value)
+    require_unseen_test(examples, None, name=str(champion), refuse=False)
+    require_unseen_test(examples, None, name="google-t5/t5-small", refuse=True)
+    with pytest.raises(DataError, match="will have seen 80 of the 80 test rows"):
+        require_unseen_test(pa.concat_tables([notes(80, seed=2), TEST]), None, name="scratch", refuse=True)
+
+    warm = trained(tmp_path / "warm", notes(60, first=1_000), VALIDATION, start=champion, steps=2)
+    assert seen_by(warm, TEST).overlap.num_seen == 68
+    assert read_trained_rows(warm).key == read_trained_rows(champion).key
+    with pytest.raises(DataError, match="had seen 68 of the 80"):
+        evaluate(TEST, warm, config=config(), data=DATA)
+
+
+def test_a_model_without_a_record_is_unknown_and_so_is_part_of_what_starts_from_it(model: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(model, old)
+    (old / TRAINED_ROWS_FILE).unlink()
+    sentences = evaluate(
+        TEST, old, config=config(), data=DATA, champion=Champion("toy/1", old)
+    ).metrics.seen_sentences()
+    assert [sentence.split(":")[0] for sentence in sentences] == [
+        "whether the model had seen test rows in training is unknown",
+        "whether champion toy/1 had seen test rows in training is unknown",
+    ]
+    warm = trained(tmp_path / "warm", notes(60, first=1_000), VALIDATION, start=old, steps=2)
+    sentence = seen_by(warm, TEST).overlap.sentence("the model")
+    assert sentence.startswith("as far as is known, the model had seen none of the 80 test rows")
+    assert "keeps no record" in sentence
+    before = replace(evaluate(TEST, model, config=config(), data=DATA).metrics, seen_rows=None)
+    assert "unknown" in before.seen_sentences()[0]
+
+
+def test_the_record_is_small_names_nothing_is_the_same_each_time_and_damage_is_an_error(
+    model: Path, tmp_path: Path
+) -> None:
+    path = model / TRAINED_ROWS_FILE
+    assert path.stat().st_size < 80 * 2 * 8 + 40 * 8 + 600, "8 bytes for each row, text and caller"
+    assert {name: len(values) for name, values in load_file(path).items()} == {
+        "key": 16, "rows": 80, "texts": 80, "groups": 40, "is_complete": 1
+    }  # fmt: skip
+    content = path.read_bytes()
+    assert not any(word in content for word in (b"fever", b"caller", b"n1000"))
+    again = trained(tmp_path / "again", notes(60, first=1_000), VALIDATION, steps=2)
+    assert (again / TRAINED_ROWS_FILE).read_bytes() == content
+    other = trained(tmp_path / "other", notes(61, first=1_000), VALIDATION, steps=2)
+    assert not set(read_trained_rows(other).hashes.texts) & set(read_trained_rows(model).hashes.texts), "another key"
+
+    (again / TRAINED_ROWS_FILE).write_bytes(content[:40])
+    with pytest.raises(ModelError, match="is damaged"):
+        evaluate(TEST, again, config=config(), data=DATA)
+
+
+def test_the_command_refuses_seen_rows_of_any_labelled_file_and_measures_them_when_told(
+    champion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = tmp_path / "notes.csv", tmp_path / "out"
+    split_of(TEST, "test").select(["text", "label", "group", "id"]).to_pandas().to_csv(path, index=False)
+    command = ["evaluate", "--model", str(champion), "--data", str(path), "--out", str(out)]
+    with pytest.raises(DataError, match="had seen 68 of the 80 test rows"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    assert not out.exists()
+    done = CliRunner().invoke(app, [*command, "--seen-rows", "drop"], catch_exceptions=False)
+    assert "68 test rows that had been seen were left out of all figures" in done.output
+    assert "\n12 rows: " in done.output
