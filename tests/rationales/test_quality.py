@@ -120,7 +120,7 @@ def test_a_lexicon_of_ones_own_replaces_the_packaged_one(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("- [fever]", "expected a mapping of sections ['names', 'shown_by'], found"),
+        ("- [fever]", "expected a mapping of sections ['names', 'shown_by', 'denied_by'], found"),
         ("names: fever", "names: found 'fever'; input should be a valid list"),
         ("names: [fever]", "names.0: found 'fever'; allowed: a list of at least one form"),
         ("names: [[fever, no]]", "names.0: found [False]; allowed: words; put yes, no, on, off and numbers in quotes"),

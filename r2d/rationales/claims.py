@@ -1,0 +1,413 @@
+"""Claims of a rationale about findings, held against its note: supported, contradicted, unclear or absent.
+
+Negation is read as NegEx does (Chapman et al. 2001, with the contexts of ConText, Harkema et al. 2009): a phrase such
+as `denies` reaches over the findings behind it until the sentence ends or a word such as `but` ends it. The phrases are
+data (`negation.yaml`), the findings too (`findings.yaml`); a run can declare others of its own language or domain.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+from r2d.config.section import Section, parse_section
+from r2d.files import read_yaml
+from r2d.rationales.findings import (
+    APOSTROPHE,
+    Findings,
+    Index,
+    Words,
+    load_findings,
+    matches,
+    shipped_findings,
+    singular,
+)
+from r2d.rationales.quality import contains_label, mask_label
+
+State = Literal["asserted", "denied", "unsure", "somebody_else"]
+STATES: Mapping[str, State] = {state: state for state in get_args(State)}
+Verdict = Literal["supported", "contradicted", "unclear", "absent"]
+VERDICTS: tuple[Verdict, ...] = ("supported", "contradicted", "unclear", "absent")
+
+MAX_GAP = 4
+"""Words between a finding and a phrase behind it that is about it (`the rash on her arm has gone`)."""
+_TOKEN = re.compile(r"\(([+-])\)|[^\W_]+|\.(?!\w)|[;!?:,]|\n(?=\s*(?:[-*•\d\n]|[A-Z]|$))")
+MIN_MISSPELT = 6
+"""Letters of a phrase of one word from which on it is known too with a letter left out or moved (`deneis`)."""
+_OTHER_ROLES = ("ends", "ends_of_unsure", "open_after_comma", "ignored")
+_CONJUNCTIONS = frozenset({"and", "or", "nor"})
+_LIST_WORDS = _CONJUNCTIONS | {"both", "all"}
+
+
+class _Phrases(Section):
+    """Phrases of one state."""
+
+    before: tuple[str, ...] = ()
+    """Of the findings that follow."""
+    after: tuple[str, ...] = ()
+    """Of the finding that stands before it."""
+
+
+class _NegationFile(Section):
+    """A file of phrases."""
+
+    denied: _Phrases
+    unsure: _Phrases = _Phrases()
+    """Possible, feared, to be watched for: neither asserted nor denied."""
+    somebody_else: _Phrases = _Phrases()
+    ends: tuple[str, ...] = ()
+    """Where the reach of a phrase ends."""
+    ends_of_unsure: tuple[str, ...] = ()
+    """Where that of `unsure` ends besides."""
+    open_after_comma: tuple[str, ...] = ()
+    """Those of `denied` that leave open what follows a comma, unless an `and`, `or` or `nor` makes it a list."""
+    ignored: tuple[str, ...] = ()
+    """Phrases that hold another one and mean none (`not only`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Negation:
+    """The phrases, ready for matching."""
+
+    roles: dict[Words, frozenset[tuple[str, str]]]
+    """Phrase -> what it is: (state, `before` or `after`), or (one of the other keys of the file, empty)."""
+    longest: int
+
+
+@functools.cache
+def shipped_negation() -> Negation:
+    """The phrases `negation.yaml` of this package, English, which show the format."""
+    return load_negation(Path(__file__).with_name("negation.yaml"))
+
+
+def load_negation(source: Path) -> Negation:
+    """The phrases of a YAML file.
+
+    Raises:
+        ConfigError: lists every fault of the file: entry, what was found, what is allowed, the fix.
+    """
+    file = parse_section(_NegationFile, read_yaml(source), where=str(source))
+    phrases = [
+        (phrase, (state, side))
+        for state in ("denied", "unsure", "somebody_else")
+        for side in ("before", "after")
+        for phrase in getattr(getattr(file, state), side)
+    ]
+    phrases += [(phrase, (role, "")) for role in _OTHER_ROLES for phrase in getattr(file, role)]
+    roles: dict[Words, frozenset[tuple[str, str]]] = {}
+    for phrase, role in phrases:
+        words = _read(phrase).words
+        roles[words] = roles.get(words, frozenset()) | {role}
+    misspelt = {
+        _read(variant).words: roles[_read(phrase).words]
+        for phrase, role in phrases
+        if role not in _OTHER_ROLES and len(phrase) >= MIN_MISSPELT and phrase.isalpha()
+        for variant in _misspellings(phrase)
+    }
+    return Negation(misspelt | roles, max(map(len, roles)))
+
+
+def _misspellings(word: str) -> Iterator[str]:
+    """The word with one letter behind the first left out, or with two such letters changed over."""
+    for at in range(1, len(word) - 1):
+        yield word[:at] + word[at + 1 :]
+        yield word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+
+
+# --- mentions ---
+
+
+class _Tokens(NamedTuple):
+    """The words of a text as findings are compared, and what stands between them."""
+
+    words: Words
+    sentences: Sequence[int]
+    """Number of the sentence of each word."""
+    breaks: frozenset[int]
+    """Words that a comma, a colon or a sentence's end stands before; the number of words among them."""
+    colons: frozenset[int]
+    """Those that a colon stands before."""
+
+
+class Mention(NamedTuple):
+    """A finding in a text; words `start` to `end`."""
+
+    start: int
+    end: int
+    names: Words
+    state: State
+
+
+def _read(text: str) -> _Tokens:
+    words: list[str] = []
+    sentences: list[int] = []
+    breaks, colons, sentence = set[int](), set[int](), 0
+    for match in _TOKEN.finditer(APOSTROPHE.sub("", text)):
+        token, sign = match.group(), match.group(1)
+        if sign or token[0].isalnum():
+            words.append(f"({sign})" if sign else singular(token.casefold()))
+            sentences.append(sentence)
+            continue
+        breaks.add(len(words))
+        if token == ":":
+            colons.add(len(words))
+        elif token != ",":
+            sentence += 1
+    return _Tokens(tuple(words), sentences, frozenset(breaks | {len(words)}), frozenset(colons))
+
+
+def _mentions(tokens: _Tokens, index: Index, negation: Negation) -> list[Mention]:
+    """Every form of a finding in a text, those within longer ones too, and whether the text asserts it."""
+    spans = list(matches(tokens.words, index))
+    states = _states(tokens, [(start, end) for start, end, _ in spans], negation) if spans else {}
+    return [Mention(start, end, names, states[start, end]) for start, end, names in spans]
+
+
+class _Phrase(NamedTuple):
+    start: int
+    end: int
+    roles: frozenset[tuple[str, str]]
+
+
+def _phrases(tokens: _Tokens, negation: Negation) -> Iterator[_Phrase]:
+    """The phrases of a text from left to right, the longest where several start together."""
+    at, words = 0, tokens.words
+    while at < len(words):
+        size = min(negation.longest, len(words) - at)
+        while size and (
+            words[at : at + size] not in negation.roles or tokens.sentences[at + size - 1] != tokens.sentences[at]
+        ):
+            size -= 1
+        if size:
+            yield _Phrase(at, at + size, negation.roles[words[at : at + size]])
+        at += size or 1
+
+
+def _states(tokens: _Tokens, spans: Sequence[tuple[int, int]], negation: Negation) -> dict[tuple[int, int], State]:
+    """The state of each span of a finding; a phrase within a finding (`cannot breathe`) is part of it."""
+    inside = {word for start, end in spans for word in range(start, end)}
+    phrases = [
+        phrase for phrase in _phrases(tokens, negation) if not inside.issuperset(range(phrase.start, phrase.end))
+    ]
+    states: dict[tuple[int, int], State] = dict.fromkeys(spans, "asserted")
+
+    for number, phrase in enumerate(phrases):
+        for role, side in phrase.roles:
+            if role not in STATES:
+                continue
+            state, reached = STATES[role], list[tuple[int, int]]()
+            # `Fever: no, cough: yes`: with nothing behind it a phrase is about what stands before it.
+            answers = phrase.end in tokens.breaks and (phrase.start in tokens.colons or side == "after")
+            both = {(state, "before"), (state, "after")} <= phrase.roles
+            if side == "before" and not (both and answers):
+                first = min((start for start, _ in spans if start >= phrase.end), default=phrase.end)
+                end = _end_of_reach(tokens, phrase, phrases[number + 1 :], first, state)
+                reached = [span for span in spans if phrase.end <= span[0] < end]
+                if ("open_after_comma", "") in phrase.roles and not _CONJUNCTIONS & set(tokens.words[first:end]):
+                    comma = min((at for at in tokens.breaks if at > first), default=end)
+                    states |= {span: "unsure" for span in reached if span[0] >= comma and states[span] == "asserted"}
+                    reached = [span for span in reached if span[0] < comma]
+                if both and not reached:
+                    reached = _before(tokens, phrase, spans, phrases[:number])
+            elif side == "after" and (answers or not both):
+                reached = _before(tokens, phrase, spans, phrases[:number])
+            for span in reached:
+                if states[span] in ("asserted", "denied") or state == "somebody_else":
+                    states[span] = state
+    return states
+
+
+def _end_of_reach(tokens: _Tokens, phrase: _Phrase, later: Sequence[_Phrase], first: int, state: str) -> int:
+    """The word before which the reach of a phrase ends. A word such as `had` that follows at once, before the first
+    finding, does not end it (`never had`)."""
+    sentence, words = tokens.sentences[phrase.start], tokens.words
+    end = next((at for at in range(phrase.end, len(words)) if tokens.sentences[at] != sentence), len(words))
+    enders = {("ends", ""), (state, "before")}
+    if state == "unsure":
+        enders.add(("ends_of_unsure", ""))
+        if not _CONJUNCTIONS & set(words[phrase.end : end]):  # `possible UTI, burning urination`
+            end = min([end, *(at for at in tokens.breaks if at > first)])
+    for other in later:
+        follows = other.start <= min(phrase.end + 1, first - 1) and not tokens.breaks & set(
+            range(phrase.end, other.start + 1)
+        )
+        if other.roles & enders and not follows:
+            return min(end, other.start)
+    return end
+
+
+def _before(
+    tokens: _Tokens, phrase: _Phrase, spans: Sequence[tuple[int, int]], earlier: Sequence[_Phrase]
+) -> list[tuple[int, int]]:
+    """The finding before a phrase, with the list that ends in it: `fever, chills and rash are denied`."""
+    sentence = tokens.sentences[phrase.start]
+    floor = max([other.end for other in earlier if other.roles & {("ends", "")}], default=0)
+    candidates = [
+        span for span in spans if floor <= span[0] and span[1] <= phrase.start and tokens.sentences[span[0]] == sentence
+    ]
+    if not candidates:
+        return []
+    last = max(end for _, end in candidates)
+    is_apart = bool(set(range(last, phrase.start + 1)) & (tokens.breaks - tokens.colons))
+    if phrase.start - last > MAX_GAP or (is_apart and not (phrase.start == last and phrase.end in tokens.breaks)):
+        return []
+    reached = [span for span in candidates if span[1] == last]
+    start, is_list = min(start for start, _ in reached), False
+    while True:
+        previous = [span for span in candidates if span[1] <= start]
+        if not previous:
+            return reached
+        end = max(end for _, end in previous)
+        words = tokens.words[end:start]
+        is_list = is_list or bool(_LIST_WORDS.intersection(words))
+        if not is_list or not _LIST_WORDS.issuperset(words) or not (words or start in tokens.breaks):
+            return reached
+        reached += (joined := [span for span in previous if span[1] == end])
+        start = min(start for start, _ in joined)
+
+
+# --- claims ---
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a rationale says of one finding, and what its note says of it."""
+
+    finding: str
+    """Its name in the lexicon, never the words of the text."""
+    denied: bool
+    """Whether the rationale says that it is absent."""
+    verdict: Verdict
+
+    def sentence(self) -> str:
+        """In words for a reader of the rationale, such as `the rationale says "fainting", the note denies it`."""
+        said = f'there is no "{self.finding}"' if self.denied else f'"{self.finding}"'
+        note = {
+            "supported": "denies it too" if self.denied else "says so too",
+            "contradicted": "reports it" if self.denied else "denies it",
+            "unclear": "leaves it open",
+            "absent": "does not mention it",
+        }[self.verdict]
+        return f"the rationale says {said}, the note {note}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimChecker:
+    """Reads claims by one lexicon and one set of phrases."""
+
+    findings: Findings
+    negation: Negation
+
+    @classmethod
+    def of(cls, findings_file: str | Path | None = None, negation_file: str | Path | None = None) -> ClaimChecker:
+        """By these files; by the shipped ones where none is given.
+
+        Raises:
+            ConfigError: lists every fault of a file.
+        """
+        return cls(
+            load_findings(Path(findings_file)) if findings_file else shipped_findings(),
+            load_negation(Path(negation_file)) if negation_file else shipped_negation(),
+        )
+
+    def claims(self, rationale: str, note: str) -> list[Claim]:
+        """What the rationale asserts or denies, each once, in its order.
+
+        A contradiction needs like for like: a finding that the rationale asserts and the note nowhere asserts but
+        denies, or one that it denies and the note asserts. What the note holds only as a measurement, as a part or a
+        more special case of something else, or as a possibility leaves a claim `unclear`, if it does not support it.
+        """
+        claimed: dict[tuple[Words, bool], None] = {}
+        position = 0
+        for mention in _mentions(_read(rationale), self.findings.names, self.negation):
+            if mention.start < position:
+                continue  # of overlapping forms the rationale names only the longest
+            position = mention.end
+            if mention.state in ("asserted", "denied"):
+                claimed[mention.names, mention.state == "denied"] = None
+        if not claimed:
+            return []
+        evidence = _Evidence.of(note, self)
+        return [Claim(names[0], denied, evidence.verdict(names, denied)) for names, denied in claimed]
+
+    def contradictions(self, rationale: str, note: str) -> list[Claim]:
+        """The claims that the note contradicts."""
+        return [claim for claim in self.claims(rationale, note) if claim.verdict == "contradicted"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """Names of the findings that a note asserts, denies, shows (by a part, a special case) or leaves open."""
+
+    asserted: frozenset[str]
+    denied: frozenset[str]
+    shown: frozenset[str]
+    open: frozenset[str]
+
+    @classmethod
+    def of(cls, note: str, checker: ClaimChecker) -> _Evidence:
+        tokens, findings = _read(note), checker.findings
+        direct = {(start, end): set(names) for start, end, names in matches(tokens.words, findings.names)}
+        denials = {(start, end): set(names) for start, end, names in matches(tokens.words, findings.denials)}
+        names_in: dict[str, set[str]] = {"asserted": set(), "denied": set(), "shown": set(), "open": set()}
+        for start, end, names, state in _mentions(tokens, findings.evidence, checker.negation):
+            span = (start, end)
+            is_part = any(s <= start and end <= e and (s, e) != span for s, e in direct)
+            for name in names:
+                if name in denials.get(span, ()):
+                    opposite = {"asserted": "denied", "denied": "asserted"}.get(state, "open")
+                    names_in[opposite].add(name)
+                elif name not in direct.get(span, ()):  # shown by another finding, or by a measurement or drug
+                    names_in["shown" if span in direct and state == "asserted" else "open"].add(name)
+                elif is_part:
+                    names_in["shown" if state == "asserted" else "open"].add(name)
+                else:
+                    names_in[state if state in ("asserted", "denied") else "open"].add(name)
+        return cls(*(frozenset(names_in[key]) for key in ("asserted", "denied", "shown", "open")))
+
+    def verdict(self, names: Sequence[str], denied: bool) -> Verdict:
+        """On a claim of a finding; on one of a form of several findings, of which one is enough."""
+        of_each = {self._verdict(name, denied) for name in names}
+        return next(verdict for verdict in VERDICTS if verdict in of_each)
+
+    def _verdict(self, name: str, denied: bool) -> Verdict:
+        if name in (self.denied if denied else self.asserted | self.shown):
+            return "supported"
+        if name in (self.asserted if denied else self.denied):
+            return "contradicted"
+        return "unclear" if name in self.shown | self.open else "absent"
+
+
+# --- the label ---
+
+
+def labels_named(rationale: str, labels: Sequence[str]) -> set[str]:
+    """Labels that stand word for word in a rationale; where one is part of another, the longer one."""
+    named: set[str] = set()
+    for label in sorted(labels, key=len, reverse=True):
+        if contains_label(rationale, label):
+            named.add(label)
+            rationale = mask_label(rationale, label)
+    return named
+
+
+def labels_stated(rationale: str, labels: Sequence[str]) -> set[str]:
+    """Labels that a rationale names and does not set aside (`not self care`, `rather than same day`). One that is a
+    common word of sentences (`no`, `maybe`) counts only as an answer: `the answer is no`."""
+    return {label for label in labels_named(rationale, labels) if _statement(label).search(rationale) is not None}
+
+
+@functools.lru_cache(maxsize=1024)
+def _statement(label: str) -> re.Pattern[str]:
+    words = r"[\s_-]+".join(re.escape(word) for word in re.split(r"[\s_-]+", label) if word)
+    before = _ANSWER if label.casefold() in _COMMON_WORDS else _NOT_SET_ASIDE
+    return re.compile(rf"{before}(?<![\w-]){words}(?![\w-])", re.IGNORECASE)
+
+
+_COMMON_WORDS = frozenset({"yes", "no", "maybe", "none", "other", "true", "false", "a", "b", "c", "d", "e"})
+_ANSWER = r"\b(?:answer|label|level|decision|conclusion|category|choice|option)(?:\s+is|\s+would\s+be|\s*:)\s*[\"'(]?"
+_NOT_SET_ASIDE = r"(?<!\bnot )(?<!\bthan )(?<!\binstead of )(?<!\bno )(?<!\bneither )(?<!\bnor )"

@@ -1,0 +1,176 @@
+"""Claims of a rationale against its note: contradictions are found where a fact is turned round, and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from r2d.config.data import SyntheticTriageConfig
+from r2d.errors import ConfigError
+from r2d.files import read_yaml
+from r2d.rationales.claims import ClaimChecker, labels_named, labels_stated
+from r2d.synthetic.calls import generate_calls
+from r2d.synthetic.facts import decide
+from r2d.synthetic.vocabulary import FINDINGS
+from r2d.synthetic.wording import write_rationales
+
+CHECKER = ClaimChecker.of()
+SENTENCES = read_yaml(Path(__file__).with_name("negation_sentences.yaml"))
+
+
+def verdict(note: str, finding: str, *, denied: bool = False) -> str:
+    (claim,) = CHECKER.claims(f"No {finding}." if denied else f"There is {finding}.", note)
+    return claim.verdict
+
+
+def state(note: str, finding: str) -> str:
+    """What a note says of a finding, from the verdicts on both claims."""
+    both = verdict(note, finding), verdict(note, finding, denied=True)
+    return {("supported", "contradicted"): "asserted", ("contradicted", "supported"): "denied"}.get(both, "open")
+
+
+@pytest.mark.parametrize(
+    ("note", "finding", "expected"),
+    [
+        ("No fever, rash or cough.", "cough", "denied"),
+        ("Denies chest pain but has a cough.", "cough", "asserted"),
+        ("Denies chest pain but has a cough.", "chest pain", "denied"),
+        ("Headache without photophobia.", "light sensitivity", "denied"),
+        ("The rash has resolved.", "rash", "denied"),
+        ("The rash has not resolved.", "rash", "asserted"),
+        ("Not short of breath.", "shortness of breath", "denied"),
+        ("Chest pain is denied.", "chest pain", "denied"),
+        ("Fever and chills are absent.", "fever", "denied"),
+        ("Has cough, fever denied.", "cough", "asserted"),
+        ("Does not deny chest pain.", "chest pain", "asserted"),
+        ("No longer vomiting.", "vomiting", "denied"),
+        ("Return if fever develops.", "fever", "open"),
+        ("Family history of diabetes.", "diabetes", "open"),
+        ("Fever: no, cough: yes.", "fever", "denied"),
+        ("Fever: no, cough: yes.", "cough", "asserted"),
+        ("Never had a seizure.", "seizure", "denied"),
+        ("Deneis chest pain.", "chest pain", "denied"),
+        ("Afebrile.", "fever", "denied"),
+        ("Cannot breathe.", "shortness of breath", "asserted"),
+        ("Vomiting yesterday. No vomiting today.", "vomiting", "open"),
+    ],
+)
+def test_a_note_asserts_denies_or_leaves_open(note: str, finding: str, expected: str) -> None:
+    assert state(note, finding) == expected
+
+
+def test_sentences_of_another_style_are_read_right_in_at_least_19_of_20_findings() -> None:
+    expected = [
+        (row["text"], finding, key)
+        for row in SENTENCES
+        for key in ("asserted", "denied", "open")
+        for finding in row.get(key, [])
+    ]
+    wrong = [row for row in expected if state(row[0], row[1]) != row[2]]
+    assert len(SENTENCES) >= 80
+    assert len(wrong) <= 0.05 * len(expected), wrong
+    turned_round = [row for row in wrong if {row[2], state(row[0], row[1])} == {"asserted", "denied"}]
+    assert len(turned_round) <= 1, turned_round
+
+
+@pytest.mark.parametrize(
+    ("rationale", "note", "sentence"),
+    [
+        (
+            "Dizziness together with fainting calls for the emergency department.",
+            "Dizzy since noon. No fainting.",
+            'the rationale says "fainting", the note denies it',
+        ),
+        (
+            "Chest pain without sweating.",
+            "Chest pain, sweaty.",
+            'the rationale says there is no "sweating", the note reports it',
+        ),
+    ],
+)
+def test_a_contradiction_is_said_in_words(rationale: str, note: str, sentence: str) -> None:
+    assert [claim.sentence() for claim in CHECKER.contradictions(rationale, note)] == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("note", "finding", "denied", "expected"),
+    [
+        ("Sore throat.", "fever", False, "absent"),
+        ("Sore throat.", "fever", True, "absent"),
+        ("Temp 38.9.", "fever", False, "unclear"),  # a measurement is not read
+        ("Nosebleed.", "bleeding", False, "supported"),  # a special case shows it
+        ("Chest pain.", "pain", True, "unclear"),  # and leaves open whether there is other pain
+        ("No chest pain.", "pain", False, "unclear"),
+        ("No chest pain at rest. Chest pain on the stairs.", "chest pain", False, "supported"),
+        ("No chest pain at rest. Chest pain on the stairs.", "chest pain", True, "supported"),
+    ],
+)
+def test_only_like_for_like_contradicts(note: str, finding: str, denied: bool, expected: str) -> None:
+    assert verdict(note, finding, denied=denied) == expected
+
+
+def test_a_rationale_that_weighs_a_possibility_claims_nothing() -> None:
+    assert CHECKER.claims("Raises concern for meningitis; suggests flu rather than croup.", "No croup.") == []
+
+
+def test_facts_turned_round_are_found_and_true_rationales_are_left_alone() -> None:
+    """Known truth: the generator's facts, and rationales that it writes for one of them turned round."""
+    random, hits, missed, false_alarms, true_rationales = Random(5), 0, 0, 0, 0
+    for call in generate_calls(SyntheticTriageConfig(num_calls=400, seed=90)):
+        facts = call.facts
+        true_rationales += bool(CHECKER.contradictions(call.rationales["llm"], call.text))
+        asserts = bool(facts.denied) and (not facts.asserted or random.random() < 0.5)
+        name = random.choice(facts.denied if asserts else facts.asserted)
+        others = [other for other in (*facts.asserted, *facts.denied) if other != name]
+        turned = replace(
+            facts,
+            asserted=tuple(other for other in others if other in facts.asserted) + (name,) * asserts,
+            denied=tuple(other for other in others if other in facts.denied) + (name,) * (not asserts),
+        )
+        rationale = write_rationales(turned, *decide(turned), Random(7))["llm"]
+        found = CHECKER.contradictions(rationale, call.text)
+        if FINDINGS[name].surfaces[0].casefold() not in rationale.casefold():
+            false_alarms += len(found)
+        elif found:
+            hits, false_alarms = hits + 1, false_alarms + len(found) - 1
+        else:
+            missed += 1
+    assert hits > 100
+    assert hits / (hits + missed) > 0.95
+    assert hits / (hits + false_alarms) > 0.95
+    assert true_rationales <= 0.01 * 400
+
+
+def test_another_language_is_two_files(tmp_path: Path) -> None:
+    findings, negation = tmp_path / "befunde.yaml", tmp_path / "verneinung.yaml"
+    findings.write_text("names:\n  - [Fieber, fiebrig]\n", encoding="utf-8")
+    negation.write_text("denied: {before: [kein, ohne]}\nends: [aber]\n", encoding="utf-8")
+    checker = ClaimChecker.of(findings, negation)
+    assert [claim.verdict for claim in checker.claims("Ohne Fieber.", "Seit gestern fiebrig.")] == ["contradicted"]
+
+
+def test_a_faulty_file_of_phrases_says_entry_and_fix(tmp_path: Path) -> None:
+    path = tmp_path / "negation.yaml"
+    path.write_text("denied: {before: [no]}\nendings: [but]\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="endings"):
+        ClaimChecker.of(negation_file=path)
+
+
+@pytest.mark.parametrize(
+    ("rationale", "labels", "named", "stated"),
+    [
+        ("The right level is same day.", ["emergency department", "same day"], {"same day"}, {"same day"}),
+        ("Not self care but same day.", ["self care", "same day"], {"self care", "same day"}, {"same day"}),
+        ("No fever, no cough.", ["yes", "no"], {"no"}, set()),
+        ("So the answer is no.", ["yes", "no"], {"no"}, {"no"}),
+        ("Very urgent.", ["urgent", "very urgent"], {"very urgent"}, {"very urgent"}),
+    ],
+)
+def test_a_label_is_stated_where_it_is_named_and_not_set_aside(
+    rationale: str, labels: list[str], named: set[str], stated: set[str]
+) -> None:
+    assert labels_named(rationale, labels) == named
+    assert labels_stated(rationale, labels) == stated
