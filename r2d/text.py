@@ -11,6 +11,16 @@ from typing import Any
 LONGEST_NAME = 40
 MOST_WORDS_OF_NAME = 4
 FAULTS_SHOWN = 5
+MARKUP = (
+    r"\{\\rtf[0-9]"
+    r"|</?(?i:p|br|div|span|b|i|u|em|strong|ul|ol|li|table|tr|td|th|h[1-6]|a|font|html|body|head|pre|sup|sub|hr|img|style)"
+    r"(?:\s[^<>]{0,300})?/?>"
+    r"|&(?:nbsp|lt|gt|amp|quot|apos|[nm]dash|[rl][sd]quo|hellip|deg|szlig|[A-Za-z](?:acute|grave|circ|uml|tilde|cedil)"
+    r"|#[0-9]{2,5}|#x[0-9A-Fa-f]{2,4});"
+    r"|(?:[A-Za-z0-9+/]{4}){20,}"
+    r"|\A\s*(?:[A-Za-z0-9+/]{4}){6,}(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)\s*\z"
+)
+"""RTF, elements and entities of HTML, and base64, for RE2; `\\z` is `\\Z` of Python."""
 
 
 _ALIKE = (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from r2d.config.endpoint import EndpointConfig
 from r2d.config.section import Fraction, Name, Section
@@ -53,16 +53,31 @@ class ParseConfig(Section):
     structure: Literal["text", "json"] = "text"
     """`json`: the answer is a JSON object, perhaps within a code fence or other text."""
     answer_patterns: Paths = ANSWER_PATTERNS
-    """Regular expressions with a group `label`, tried in order; the rationale is a group `rationale`, else what stands
-    before the match, else what follows it."""
+    """Regular expressions with a group `label`. The last match counts that is neither conditional, nor reported, nor
+    taken back. The rationale is a group `rationale`, else what stands before the match, else what follows it. A list
+    replaces the shipped ones; `{extend: [...]}` is tried beside them."""
     run_on_patterns: tuple[Name, ...] = RUN_ON_PATTERNS
-    """Regular expressions: from the first match on, behind the answer, the text is cut."""
-    reasoning_tags: tuple[Name, ...] = ("think", "thinking")
-    """Tags whose content is removed, with its end tag or without."""
+    """Regular expressions: from the first match on, behind the answer, the text is cut. `{extend: [...]}` as above."""
+    reasoning_tags: tuple[Name, ...] = ()
+    """Names of tags whose content is removed, with its end tag or without, beside the marks that are shipped
+    (`r2d/rationales/marks.yaml`: `<think>`, `[THINK]`, channels and others)."""
+    reasoning_marks: tuple[tuple[Name, Name], ...] = ()
+    """Further marks of reasoning, each as its start and its end: `["[PONDER]", "[/PONDER]"]`."""
     json_label_key: Name = "label"
     json_rationale_key: Name = "rationale"
     require_label: bool = True
     """Whether an output that states no label is rejected; `false` where the model was asked for the rationale alone."""
+
+    @field_validator("answer_patterns", "run_on_patterns", mode="before")
+    @classmethod
+    def _extended(cls, value: Any, info: ValidationInfo) -> Any:
+        """The patterns of `{extend: [...]}` before the shipped ones."""
+        if not isinstance(value, dict):
+            return value
+        further = value.get("extend")
+        if set(value) != {"extend"} or not isinstance(further, list | tuple):
+            raise ValueError("found a mapping; allowed: a list, which replaces the shipped ones, or {extend: [...]}")
+        return (*further, *(ANSWER_PATTERNS if info.field_name == "answer_patterns" else RUN_ON_PATTERNS))
 
     @model_validator(mode="after")
     def _patterns_compile(self) -> ParseConfig:
@@ -77,6 +92,11 @@ class ParseConfig(Section):
         return self
 
 
+def parse_as_config(value: Any) -> Any:
+    """`parse: true` as the defaults, `parse: false` as none."""
+    return {} if value is True else None if value is False else value
+
+
 QualityAction = Literal["keep", "flag", "drop"]
 
 
@@ -85,6 +105,12 @@ class QualityConfig(Section):
 
     disagrees_with_gold: QualityAction = "flag"
     """The source's own label is another than the gold one."""
+    refusal: QualityAction = "drop"
+    """It refuses to answer, in the wording of `r2d/rationales/phrases.yaml`."""
+    loops: QualityAction = "drop"
+    """A sentence, or a run of words, stands in it again and again."""
+    markup: QualityAction = "flag"
+    """It holds RTF, HTML, entities or base64."""
     leaks_label: Literal["keep", "flag", "mask", "drop"] = "flag"
     """The gold label stands verbatim in the rationale; `mask` writes `[LABEL]` in its place."""
     too_short: QualityAction = "drop"
@@ -111,31 +137,69 @@ class SourceConfig(Section):
     """Which rationale is taken where one example has several that pass every check."""
 
 
+class FileSource(SourceConfig):
+    """What all sources share that are read from files."""
+
+    paths: Paths
+    """Files; a glob is filled in, in natural order (`_2` before `_10`)."""
+    id_pattern: Name | None = None
+    """Regular expression with one group: the example's id within that of the file (`request-(.+)`). It is searched, not
+    matched whole; where it is not found the record has no id."""
+    id_width: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Digits that ids have in the data: shorter ids of digits alone get the zeros that a spreadsheet took away."""
+
+    @field_validator("id_pattern")
+    @classmethod
+    def _has_one_group(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                num_groups = re.compile(value).groups
+            except re.error as error:
+                raise ValueError(f"{value!r} is no regular expression: {error}") from None
+            if num_groups != 1:
+                raise ValueError(
+                    f"{value!r} has {num_groups} groups; allowed: one, which is the example's id: case-(.+)"
+                )
+        return value
+
+
 class ColumnSource(SourceConfig):
     """Rationales that stand in the data: the key of the source is the one in `data.columns.rationales`."""
 
     format: Literal["column"]
+    parse: ParseConfig | None = None
+    """How raw answers of an LLM are parsed that stand in the column; `true`: as those of a file. Else the cells are
+    rationales as they are."""
+
+    _as_config = field_validator("parse", mode="before")(parse_as_config)
 
 
-class TextSource(SourceConfig):
-    """Raw LLM output in files: a JSON list, or JSON Lines, of texts or of objects."""
+class TextSource(FileSource):
+    """Raw LLM output in files: a JSON list, or JSON Lines, of texts or of objects.
 
-    format: Literal["text"]
-    paths: Paths
-    """Files; a glob is filled in, in natural order (`_2` before `_10`)."""
+    `messages` and `sharegpt` are conversations, of which the last turn of the model counts; `vllm_offline` what vLLM's
+    `LLM.generate` returned, with its `outputs`.
+    """
+
+    format: Literal["text", "messages", "sharegpt", "vllm_offline"]
     join: Literal["id", "order"] = "id"
     """`order`: the n-th output belongs to the n-th example; refused where an output has an id, or the counts differ."""
     id_field: Name = "id"
+    """Field of the example's id; `meta.case[0].id` for one within others."""
     text_field: Name = "text"
+    """Field of the text, of format `text` alone; `response.choices[0].text` for one within others."""
     encoding: Name = "utf-8"
     parse: ParseConfig = ParseConfig()
 
 
-class BatchSource(SourceConfig):
-    """Output of an OpenAI batch or of vLLM's run-batch (both shapes), joined by `custom_id`."""
+class BatchSource(FileSource):
+    """Output of a batch as it is downloaded. The shape of each line says whose it is: OpenAI, Azure, Mistral or vLLM
+    (`response`), Anthropic (`result`), Gemini (`response.candidates`), Bedrock (`modelOutput`)."""
 
-    format: Literal["openai_batch", "vllm_batch"]
-    paths: Paths
+    format: Literal["openai_batch", "azure_batch", "vllm_batch", "anthropic_batch", "gemini_batch", "bedrock_batch"]
+    id_field: Name | None = None
+    """Field of the example's id; by default `custom_id`, `key` or `recordId`. `request.contents[0].parts[0].text` with
+    an `id_pattern` for Vertex, which gives back the prompt and no id."""
     error_paths: tuple[Name, ...] = ()
     """Error files of the batch; their requests are counted as rejected."""
     input_paths: tuple[Name, ...] = ()
@@ -150,11 +214,10 @@ class SyntheticBatchSource(SourceConfig):
     parse: ParseConfig = ParseConfig()
 
 
-class LabelStudioSource(SourceConfig):
+class LabelStudioSource(FileSource):
     """A JSON export of Label Studio."""
 
     format: Literal["label_studio"]
-    paths: Paths
     id_field: Name = "id"
     """In `data` of a task; a task's own number is not an example's id."""
     label_field: Name = "label"
@@ -163,21 +226,19 @@ class LabelStudioSource(SourceConfig):
     """`from_name` of the text area."""
 
 
-class ArgillaSource(SourceConfig):
+class ArgillaSource(FileSource):
     """An export of Argilla: JSON records, or flat JSON Lines."""
 
     format: Literal["argilla"]
-    paths: Paths
     id_field: Name = "id"
     label_field: Name = "label"
     rationale_field: Name = "rationale"
 
 
-class CsvSource(SourceConfig):
-    """A table of written rationales, one a row, as nurses or editors deliver them."""
+class CsvSource(FileSource):
+    """A table of written rationales, one a row, as nurses or editors deliver them; or of raw answers of an LLM."""
 
     format: Literal["csv"]
-    paths: Paths
     example_column: Name = "example_id"
     rationale_column: Name = "rationale"
     id_column: Name | None = None
@@ -189,6 +250,16 @@ class CsvSource(SourceConfig):
     time_column: Name | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     encoding: Name = "utf-8"
+    parse: ParseConfig | None = None
+    """How raw answers of an LLM are parsed that stand in `rationale_column`; `true`: as those of a file."""
+
+    _as_config = field_validator("parse", mode="before")(parse_as_config)
+
+    @model_validator(mode="after")
+    def _one_label(self) -> CsvSource:
+        if self.parse is not None and self.label_column is not None:
+            raise ValueError("label_column has no effect with parse, which reads the label in the answer; remove one")
+        return self
 
 
 class EndpointSource(EndpointConfig, SourceConfig):

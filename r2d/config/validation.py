@@ -13,8 +13,8 @@ Severity = Literal["error", "quarantine", "warn", "off"]
 
 RowCheck = Literal[
     "id_present", "id_unique", "split_known", "text_present", "label_declared", "text_length", "rationale_length",
-    "control_characters", "mojibake", "rationale_equals_text", "exact_duplicate", "near_duplicate", "label_conflict",
-    "text_across_splits", "near_duplicate_across_splits", "group_across_splits",
+    "control_characters", "mojibake", "markup", "rationale_equals_text", "exact_duplicate", "near_duplicate",
+    "label_conflict", "text_across_splits", "near_duplicate_across_splits", "group_across_splits",
 ]  # fmt: skip
 """Expectations about one row."""
 

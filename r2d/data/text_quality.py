@@ -1,4 +1,4 @@
-"""Quality of texts: characters damaged on the way here, and the language they are written in.
+"""Quality of texts: characters damaged on the way here, markup, and the language they are written in.
 
 A damaged character is a token of its own to the model, and keeps a word from being recognised.
 """
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]
 
 from r2d.errors import ConfigError
+from r2d.text import MARKUP
 
 Texts: TypeAlias = pa.Array | pa.ChunkedArray
 
@@ -59,6 +60,12 @@ def num_mojibake(texts: Texts) -> NDArray[np.int64]:
     counts = np.zeros(len(texts), np.int64)
     counts[rows.to_numpy()] = [badness(text) for text in texts.take(rows).to_pylist()]
     return counts
+
+
+def num_markup(texts: Texts) -> NDArray[np.int64]:
+    """Number of places in each text that are RTF, HTML or base64 (`r2d.text.MARKUP`); 0 for null."""
+    counts = pc.fill_null(pc.count_substring_regex(texts, MARKUP), 0)
+    return np.array(counts.to_numpy(zero_copy_only=False), np.int64)
 
 
 def in_language(texts: Texts, language: str, max_rows: int = MAX_ROWS) -> pa.BooleanArray:

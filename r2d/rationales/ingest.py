@@ -175,7 +175,7 @@ def ingest(
         table.select(["row", "id"]) for table in (examples, quarantined) if table is not None
     ).sort_by([("row", "ascending"), ("id", "ascending")])
     ids_by_row = delivered["id"].to_pylist()
-    as_it_is = ColumnSource(format="column", quality=QualityConfig(too_short="flag"))
+    as_it_is = ColumnSource(format="column", quality=QualityConfig(too_short="flag", refusal="flag", loops="flag"))
     in_data = {name for example in by_id.values() for name in example.rationales}
     sources = config.sources | dict.fromkeys(sorted(in_data - config.sources.keys()), as_it_is)
 
@@ -230,7 +230,8 @@ def _join_and_parse(
             "examples; the counts must be equal. Name all files of the source, in the order of the data, or join by id"
         )
     delivered_ids = set(ids_by_row)
-    parse_config = getattr(source, "parse", ParseConfig())
+    # Sources of written rationales have none, but for tables of raw answers.
+    parse_config: ParseConfig | None = getattr(source, "parse", None)
     seen: set[tuple[str, ...]] = set()
     candidates = []
     for record in records:
@@ -253,7 +254,8 @@ def _join_and_parse(
         if not candidate.accepted or example is None:
             continue
         options = example.options if labels.per_row else labels.names
-        if record.content is None:
+        content = record.rationale if record.content is None else record.content
+        if parse_config is None or content is None:
             candidate.rationale = (record.rationale or "").strip()
             candidate.label = match_label(record.label, options, labels.codes)
             candidate.stated_label = bool(record.label and record.label.strip())
@@ -261,10 +263,18 @@ def _join_and_parse(
             if not candidate.rationale:
                 candidate.reject("no_rationale" if candidate.stated_label else "empty")
             continue
-        parsed = parse(record.content, options, parse_config, stopped_at_limit=record.stopped_at_limit)
+        parsed = parse(
+            content,
+            options,
+            parse_config,
+            stopped_at_limit=record.stopped_at_limit,
+            codes={} if labels.per_row else getattr(labels, "codes", {}),
+            note=example.text,
+        )
         candidate.rationale, candidate.label = parsed.rationale, parsed.label
         candidate.stated_label = parsed.label is not None
         candidate.parser, candidate.edits = parsed.parser, list(parsed.edits)
+        candidate.flags += parsed.flags
         if parsed.reason is not None:
             candidate.reject(parsed.reason, parsed.detail)
     return candidates

@@ -1,37 +1,32 @@
 """From the text of an LLM to a label and a rationale, or to the reason why it gives none. Nothing is guessed.
 
-Three parts: `parse` finds the answer and the rationale, `find_label` the option that a stated answer stands for
-(`(c) wooded area.`, `**same day** because ...`, `B`), `json_objects` an answer given as JSON.
+`visible_text` leaves out reasoning and repeated prompts, `final_answer` finds the answer that counts, `find_label` the
+option that it stands for, and what is here the rationale beside it. An answer given as JSON is read by
+`read_json_answer`.
 """
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from r2d.config.rationales import ParseConfig
+from r2d.rationales.json_answer import read_json_answer
+from r2d.rationales.marks import PROMPT_REMOVED, turn_start, visible_text
 from r2d.rationales.records import Reason
-from r2d.text import normalise_label
-
-JsonObject: TypeAlias = dict[str, Any]
+from r2d.rationales.stated_label import StatedLabel, find_label, names_another
+from r2d.rationales.statements import Answer, Statement, compiled, final_answer, sentence_end, sentence_start
+from r2d.rationales.wording import is_refusal, is_transition, without_closing, without_note, without_opening
 
 LONGEST_TEXT = 100_000
 """Characters that are read, reasoning not counted: no answer is as long, and a user's pattern may be slow."""
-MOST_MATCHES = 50  # matches of one pattern that are tried
-LONGEST_STATED = 1_000  # characters of a stated answer in which the label is looked for
-SIMILAR = 0.8
-"""Likeness of a misspelt label to the option of its letter (`field` to `feild` is 0.8), from which it is that one."""
-MOST_OBJECTS = 20  # opening braces that are tried; each may cost a pass over the text
+BEHIND_ANSWER = "text behind the answer left out"
+FEWEST_WORDS = 5  # of a text behind the answer that is worth the flag, and of a sentence before it that is a reason
 
 _FENCE = re.compile(r"```[\w-]{0,20}[ \t]{0,5}\n(?P<inside>.*?)(?:\n```\s*|\Z)", re.DOTALL)
-_SENTENCE = re.compile(r"[.!?。！？][\"'”’)\]*_]{0,4}\s+|\n")
 _CONNECTIVE = re.compile(r"(?:[\s,;:–—-]|\b(?:so|thus|hence|therefore|and|then|consequently|because)\b){1,40}\Z", re.I)
-_NAMES = r"rationale|reason(?:s|ing)?|explanation|justification|analysis"
+_NAMES = r"rationale|reason(?:s|ing)?|explanation|justification|analysis|why|thoughts?"
 _HEADING_FORM = (
     r"(?:[^\w\n]|_){{0,12}}(?:\d{{1,2}}[.)]\s{{1,3}})?[*_]{{0,3}}(?:clinical\s|my\s)?(?:{names})[*_ \t]{{0,6}}"
     r"[:：][*_\s]{{0,12}}"
@@ -44,14 +39,24 @@ _END_TAG = re.compile(r"\A[\s*_.]{0,12}</\w{1,30}>")
 _LEADING = " \t\r\n.,;:!?*_`\"'”’)]}>$\\-–—•"
 
 
+_STRUCK = re.compile(r"~~[^~\n]{1,400}~~")
+_CAUSE = re.compile(
+    r"[\s*_\"'”’)\]`$}]*[,;:–—-]?\s*(?P<reason>(?:because|since|as|due\s+to|given|owing\s+to|on\s+account\s+of|considering"
+    r"|in\s+(?:view|light)\s+of)\b)",
+    re.I,
+)
+_BEGINS_CAUSE = re.compile(r"\W*(?:because|since|as|given|due|owing|considering|with|while|although|though)\b", re.I)
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """What the text of one record states."""
 
     rationale: str = ""
     label: str | None = None  # one of the allowed labels; None where none is stated
-    parser: str = ""  # which pattern or structure matched: `answer_patterns[0]`, `json`, `as written`
+    parser: str = ""  # which pattern or structure matched: `answer_patterns[0]`, `correction`, `json`, `as written`
     edits: tuple[str, ...] = ()  # what was done to the text: `reasoning removed`, `run-on cut`, `repaired label`
+    flags: tuple[str, ...] = ()  # what a reader of the rationale should know: `text behind the answer left out`
     reason: Reason | None = None  # why the text gives no rationale
     detail: str = ""
 
@@ -63,141 +68,204 @@ class _Text:
     text: str
     stopped: bool  # whether it ends where the token limit cut it
     edits: tuple[str, ...]
+    options: Sequence[str]
+    note: str
 
     def rejected(self, reason: Reason, parser: str = "", detail: str = "") -> Parsed:
         return Parsed(parser=parser, edits=self.edits, reason=reason, detail=detail)
 
-    def accepted(self, rationale: str, edits: tuple[str, ...], label: StatedLabel | None, parser: str) -> Parsed:
+    def accepted(self, rationale: _Rationale, label: StatedLabel | None, parser: str) -> Parsed:
         """The rationale and the label, or the reason where the rationale has no words."""
-        if not _has_words(rationale):
+        if not _has_words(rationale.text):
             return self.rejected("truncated" if self.stopped else "no_rationale", parser)
         repaired = ("repaired label",) if label is not None and label.repaired else ()
-        return Parsed(rationale, label.label if label else None, parser, (*self.edits, *repaired, *edits))
+        edits = (*self.edits, *repaired, *rationale.edits)
+        return Parsed(rationale.text, label.label if label else None, parser, edits, rationale.flags)
 
 
-def parse(content: str, options: Sequence[str], config: ParseConfig, *, stopped_at_limit: bool) -> Parsed:
+@dataclass(frozen=True, slots=True)
+class _Rationale:
+    """A rationale, what was done to it, and what its reader should know."""
+
+    text: str = ""
+    edits: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+def parse(
+    content: str,
+    options: Sequence[str],
+    config: ParseConfig,
+    *,
+    stopped_at_limit: bool,
+    codes: Mapping[str, str] | None = None,
+    note: str = "",
+) -> Parsed:
     """The label, one of `options`, and the rationale that a text states.
 
-    The first answer counts that stands before a run-on and names an option. Time is linear in the text with the
-    default patterns.
+    The last answer counts that stands before a run-on, names an option, and is neither conditional, nor reported, nor
+    taken back. Time is linear in the text with the default patterns.
+
+    Args:
+        codes: other ways to write an option -> the option.
+        note: the text that was asked about: what precedes its repetition is the prompt.
     """
-    text, edits = without_reasoning(content, config.reasoning_tags)
-    if len(text) > LONGEST_TEXT:
-        text, edits = text[:LONGEST_TEXT], (*edits, "shortened")
-        stopped_at_limit = True
+    visible = visible_text(content, config, note)
+    text, edits = visible.text, visible.edits
+    if visible.reason is not None:
+        return Parsed(edits=edits, reason=visible.reason, detail=visible.detail)
     if not text:
         return Parsed(edits=edits, reason="truncated" if stopped_at_limit else "empty")
+    if len(text) > LONGEST_TEXT:
+        return Parsed(edits=edits, reason="unclear_answer", detail=f"longer than {LONGEST_TEXT:,} characters")
+    part = _Text(text, stopped_at_limit, edits, options, note)
     if config.structure == "json":
-        return _parse_json(_Text(text, stopped_at_limit, edits), options, config)
+        return _parse_json(part, config, codes or {})
     if fence := _FENCE.fullmatch(text):
         text = fence.group("inside").strip()
-    first_word = re.search(r"\w", text)
-    position = first_word.start() if first_word else 0
-    run_ons = [
-        match.start() for pattern in config.run_on_patterns if (match := _compiled(pattern).search(text, position))
-    ]
-    before = text[: min(run_ons)].rstrip() if run_ons else text
-    is_cut = len(before) < len(text)
-    part = _Text(before, stopped_at_limit and not is_cut, (*edits, "run-on cut") if is_cut else edits)
+    struck = _STRUCK.sub("", text) if "~~" in text else text
+    part = replace(part, text=struck, edits=(*edits, "struck text removed") if struck != text else edits)
+    parsed = _parse_text(part, config, codes or {})
+    if parsed.reason == "no_rationale" and visible.reasoning:
+        return _with_reasoning(parsed, part, visible.reasoning, config, codes or {})
+    return parsed
 
-    refused = None
-    for parser, match in _stated_answers(part.text, config.answer_patterns):
-        stated = find_label(match.group("label"), options)
-        end = match.start("label") + stated.end
-        if stated.label is not None:
-            if part.stopped and not part.text[end:].strip() and not stated.whole:
-                return part.rejected("truncated", parser)
-            return part.accepted(*_rationale(part, match, end), stated, parser)
-        refused = refused or (parser, match, stated)
+
+def _parse_text(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> Parsed:
+    text = part.text
+    before = _before_run_on(text, config)
+    is_cut = len(before) < len(text)
+    if is_cut and part.note and PROMPT_REMOVED not in part.edits:
+        behind = without_note(text, part.note)
+        if len(behind) < len(text) and not _states_answer(before, config):
+            edits = (*part.edits, PROMPT_REMOVED)
+            return _parse_text(replace(part, text=behind, edits=edits), config, codes)
+    edits = (*part.edits, "run-on cut") if is_cut else part.edits
+    part = replace(part, text=before, stopped=part.stopped and not is_cut, edits=edits)
+
+    answer = final_answer(part.text, config.answer_patterns, part.options, codes)
+    statement, last = answer.statement, answer.all[-1] if answer.all else None
+    is_cut_off = part.stopped and last is not None and not part.text[last.end :].strip()
+    if is_cut_off and last is not None and not (last.label is not None and last.stated.whole):
+        return part.rejected("truncated", last.parser)  # within the label; the answers before are not the last
+    if statement is not None:
+        return part.accepted(_rationale(part, statement, answer), statement.stated, statement.parser)
+    if answer.unclear and (config.require_label or answer.unclear == "taken back"):
+        return part.rejected("unclear_answer", detail=answer.unclear)
     if not config.require_label:
-        if refused:  # the text is the rationale, but for an answer that names no option
-            parser, match, _ = refused
-            return part.accepted(*_rationale(part, match, match.end("label")), None, parser)
-        rationale, edits = _without_cut_sentence(part.text, part.stopped)
-        rationale, heading = _without_heading(rationale)
-        return part.accepted(rationale, edits + heading, None, "as written")
-    if refused:
-        parser, match, stated = refused
-        if part.stopped and not part.text[match.end() :].strip():
-            return part.rejected("truncated", parser)
-        return part.rejected("not_a_label", parser, stated.detail)
+        if answer.refused:  # the text is the rationale, but for an answer that names no option
+            return part.accepted(_rationale(part, answer.refused, Answer()), None, answer.refused.parser)
+        return part.accepted(_behind(part, part.text), None, "as written")
+    if answer.refused:
+        return part.rejected("not_a_label", answer.refused.parser, answer.refused.stated.detail)
     if part.stopped:
         return part.rejected("truncated")
-    if next(_stated_answers(text[len(before) :], config.answer_patterns), None):
-        return part.rejected("no_answer", detail="only behind a run-on")
+    if _states_answer(text[len(before) :], config):
+        return part.rejected("no_answer", detail="only behind a run-on, or behind a repeated prompt")
     return part.rejected("no_answer", detail="begins like JSON" if part.text.startswith(("{", "[")) else "")
 
 
-def without_reasoning(content: str, tags: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """The text outside the tags, and what was done. What precedes a lone end tag is reasoning too: its start tag
-    was in the prompt."""
-    outside: list[str] = []
-    position, is_inside = 0, False
-    edits: tuple[str, ...] = ()
-    names = "|".join(map(re.escape, tags))
-    for match in _compiled(rf"<(?P<end>/?)(?:{names})\b[^<>]{{0,100}}>").finditer(content) if tags else ():
-        edits = ("reasoning removed",)
-        if match.group("end"):
-            outside = outside if is_inside else []
-            is_inside = False
-        else:
-            outside += [] if is_inside else [content[position : match.start()]]
-            is_inside = True
-        position = match.end()
-    outside += [] if is_inside else [content[position:]]
-    return "".join(outside).strip(), edits
+def _before_run_on(text: str, config: ParseConfig) -> str:
+    """The text before an invented next question or turn."""
+    first_word = re.search(r"\w", text)
+    position = first_word.start() if first_word else 0
+    starts = [
+        match.start() for pattern in config.run_on_patterns if (match := compiled(pattern).search(text, position))
+    ]
+    if (turn := turn_start(text, position)) is not None:
+        starts.append(turn)
+    return text[: min(starts)].rstrip() if starts else text
 
 
-def _stated_answers(text: str, patterns: Sequence[str]) -> Iterator[tuple[str, re.Match[str]]]:
-    """Every stated answer, pattern by pattern; the line of the first may hold a second."""
-    for number, pattern in enumerate(patterns):
-        position = 0
-        for _ in range(MOST_MATCHES):
-            if (match := _compiled(pattern).search(text, position)) is None:
-                break
-            if match.group("label"):
-                yield f"answer_patterns[{number}]", match
-            position = max(match.start("label"), match.start() + 1)
+def _states_answer(text: str, config: ParseConfig) -> bool:
+    return any(compiled(pattern).search(text) for pattern in config.answer_patterns)
 
 
-@lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
+def _with_reasoning(
+    parsed: Parsed, part: _Text, reasoning: str, config: ParseConfig, codes: Mapping[str, str]
+) -> Parsed:
+    """The answer with the text in the marks of reasoning as its rationale, unless that states another answer."""
+    statement = final_answer(part.text, config.answer_patterns, part.options, codes).statement
+    within = final_answer(reasoning, config.answer_patterns, part.options, codes)
+    if statement is None or within.unclear or (within.statement and within.statement.label != statement.label):
+        return parsed
+    inner = replace(part, text=reasoning, edits=part.edits)
+    rationale = _rationale(inner, within.statement, within) if within.statement else _behind(inner, reasoning)
+    return inner.accepted(rationale, statement.stated, statement.parser)
 
 
-def _rationale(part: _Text, match: re.Match[str], end: int) -> tuple[str, tuple[str, ...]]:
-    """The rationale of an answer that ends at `end`, and what was done to it.
+# --- the rationale beside an answer ---
+
+
+def _rationale(part: _Text, statement: Statement, answer: Answer) -> _Rationale:
+    """The rationale of an answer.
 
     It is the group `rationale`; else what follows a heading of that name behind the label; else the text before the
-    answer; else the text after it.
+    answer, with a reason that stands in the answer's own sentence; else the text behind it.
+
+    Args:
+        answer: all statements; the sentences of those that were withdrawn are left out.
     """
-    named = match.groupdict().get("rationale")
-    if named and named.strip():
-        return named.strip(), ()
-    before, after = part.text[: match.start()], part.text[end:]
+    if statement.rationale and statement.rationale.strip():
+        return _Rationale(statement.rationale.strip())
+    text = part.text
+    before, after = text[: statement.start], text[statement.end :]
     headed = _HEADED_LINE.search(after)
     if headed and not _HEADED_LINE.search(before):
-        rationale, edits = _without_cut_sentence(after[headed.end() :], part.stopped)
-        return rationale, ("heading removed", *edits)
-    if _has_words(before):
-        rationale = before[: _sentence_start(before)]
-        if not _has_words(rationale):
-            rationale = before[:-200] + _CONNECTIVE.sub("", before[-200:])
-        if _has_words(rationale):
-            return _without_heading(_without_marks(rationale))
-    rationale, heading = _without_heading(_END_TAG.sub("", after).lstrip(_LEADING))
-    rationale, edits = _without_cut_sentence(rationale, part.stopped)
-    return rationale, heading + edits
+        return _behind(part, after[headed.end() :], ("heading removed",))
+    start = statement.sentence_start
+    reasons, edits = _before(part, text[:start], [one for one in answer.withdrawn if one.end <= start])
+    has_other = any(start <= one.start < statement.start for one in answer.all)
+    within = "" if has_other else text[start : statement.start]
+    within = _CONNECTIVE.sub("", within.strip()).lstrip("*_ \t")
+    cause = _CAUSE.match(text, statement.end)
+    behind = cause.start("reason") if cause else statement.end
+    cause_end = sentence_end(text, behind) if cause else statement.end
+    if not (_has_words(within) and _is_reason(within)):
+        within = within if _has_words(within) and not _has_words(reasons) and not _has_words(after) else ""
+    if _has_words(reasons) or within:
+        because = _capitalised(text[behind:cause_end].strip()) if cause else ""
+        left = without_closing(_END_TAG.sub("", text[cause_end:]))
+        flags = (BEHIND_ANSWER,) if len(re.findall(r"\w+", left)) >= FEWEST_WORDS else ()
+        parts = [piece for piece in (reasons, within, because) if _has_words(piece)]
+        return _Rationale(" ".join(parts) if len(parts) > 1 else _without_marks(parts[0]), edits, flags)
+    return _behind(part, after, edits)
 
 
-def _sentence_start(before: str) -> int:
-    """Where the last sentence of a text begins; a small letter or a digit begins none."""
-    ends = [match.end() for match in _SENTENCE.finditer(before, max(0, len(before) - 2_000))]
-    for end in reversed(ends):
-        first = before[end : end + 1]
-        if before[end - 1] == "\n" or not (first.islower() or first.isdigit()):
-            return end
-    return 0
+def _before(part: _Text, text: str, withdrawn: Sequence[Statement]) -> tuple[str, tuple[str, ...]]:
+    """The reasons in the text before an answer, and what was done."""
+    edits: tuple[str, ...] = ()
+    for statement in reversed(withdrawn):
+        start, end = sentence_start(text, statement.start), sentence_end(text, statement.end)
+        text, edits = text[:start] + text[end:], ("withdrawn answer removed",)
+    text, heading = _without_heading(_without_marks(text))
+    opened = without_opening(without_note(text, part.note), part.options)
+    opened, second = _without_heading(opened)
+    if opened != text and not second:
+        heading = (*heading, "opening removed")
+    return _without_marks(opened), tuple(dict.fromkeys((*edits, *heading, *second)))
+
+
+def _behind(part: _Text, text: str, edits: tuple[str, ...] = ()) -> _Rationale:
+    """The reasons in a text behind an answer, or of one without an answer."""
+    text, heading = _without_heading(_END_TAG.sub("", text).lstrip(_LEADING))
+    opened = text if is_refusal(text) else without_opening(text, part.options)
+    opened, second = _without_heading(opened)
+    closed = opened if is_refusal(opened) else without_closing(opened)
+    opening = ("opening removed",) if opened != text and not second else ()
+    closing = ("closing removed",) if closed != opened.rstrip() else ()
+    rationale, cut = _without_cut_sentence(closed, part.stopped)
+    return _Rationale(rationale, tuple(dict.fromkeys((*edits, *heading, *second, *opening, *closing, *cut))))
+
+
+def _is_reason(text: str) -> bool:
+    """Whether the words before an answer in its own sentence give a reason."""
+    num_words = len(re.findall(r"\w+", text))
+    return not is_transition(text) and num_words >= (3 if _BEGINS_CAUSE.match(text) else FEWEST_WORDS)
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _without_heading(text: str) -> tuple[str, tuple[str, ...]]:
@@ -222,219 +290,28 @@ def _without_cut_sentence(text: str, stopped: bool) -> tuple[str, tuple[str, ...
     text = _without_marks(text)
     if not stopped or text.endswith((".", "!", "?", "。", '."', ".)")):
         return text, ()
-    return _without_marks(text[: _sentence_start(text)]), ("unfinished sentence cut",)
+    return _without_marks(text[: sentence_start(text, len(text))]), ("unfinished sentence cut",)
 
 
 def _has_words(text: str) -> bool:
     return any(character.isalnum() for character in text)
 
 
-# --- the label that a stated answer stands for ---
-
-_MARKUP = re.compile(r"[\s*_`\"'“”‘’«»$~]*(?:\\text\{)?")
-_BRACKETS = re.compile(r"[\s*_`\"'“”‘’«»$~(\[{<]*")
-_MARKER = re.compile(
-    r"(?:[(\[]\s?(?P<a>[A-Za-z]|\d{1,2})\s?[)\]]|(?P<b>[A-Za-z]|\d{1,2})(?:[)\]]|[.:](?=\s|[*_]|$)|\s[-–—]\s))[*_]*"
-    r"(?P<gap>[\s:*_\-–—]*)"
-)
-_ONE_LETTER = re.compile(r"(?P<a>[A-Za-z])(?P<gap>)(?=\W*$|\s*[,;.]\s|\s+\(|\s+(?:because|since|as)\b)")
-_FILLER = re.compile(
-    r"(?:(?:either|option|choice|letter|likely|most likely|probably|clearly|therefore|thus|a|an|the)\b[\s:*_]+)+", re.I
-)
-_OR = re.compile(r"[\s*_\"'”’)\],]*(?:and/or\b|or\b|/)", re.I)
-_AND = re.compile(r"[\s*_\"'”’)\]]*(?:,\s*(?:and\b)?|and\b|&|;)\s*", re.I)
-_CLOSED = re.compile(r"[\s*_\"'”’)\]]*(?:$|[.,;!?]|or\b|and\b)", re.I)
-_SENTENCE_END = re.compile(r"[.!?;,\n]|\s(?:because|since|as)\s", re.I)
-_EXPLANATION = re.compile(r"\s*(?:[.,;!]|because\b|since\b|as\b|$)", re.I)
-_ANOTHER_LETTER = re.compile(r"[\s*_)\]]*(?:,|and\b|or\b|/|&|;)[\s(\[*_]*[A-Z](?=[)\].,;]|\s*$|\s+(?:or|and)\b)", re.I)
-_FOLLOWING = re.compile(
-    r"[\s*_`\"'“”’]*(?:$|[^\w\s]|(?:and|as|at|based|because|but|due|for|given|here|if|in|is|or|rather|since|so|that|"
-    r"therefore|this|until|when|which|with)\b)",
-    re.I,
-)
-"""What may follow a label of one word: `no, ...` and `no because ...` state it, `no evidence of` does not."""
-_TRAILING = " \t\r\n.,;:!?*_`\"'“”‘’«»$~)]}>\\"
-
-
-@dataclass(frozen=True, slots=True)
-class StatedLabel:
-    """The option that a stated answer names, and where in the answer it ends."""
-
-    label: str | None = None
-    end: int = 0
-    repaired: bool = False  # it was not written as the option is
-    whole: bool = False  # it is written in full and no other option begins with it: the text does not end within one
-    detail: str = ""  # why there is none; never text of the answer
-
-
-def find_label(stated: str, options: Sequence[str]) -> StatedLabel:
-    """The option that a stated answer begins with.
-
-    In full; else before an explanation, the longest option first; else by its letter alone. The text wins over a
-    letter that names another option. An answer that offers two options, or whose letter and text have nothing in
-    common, states none.
-    """
-    stated = stated[:LONGEST_STATED]
-    starts, letter, rest = _label_starts(stated)
-    by_letter = options[letter] if letter is not None and letter < len(options) else None
-    written = _find_written(stated, starts, options)
-    if written is not None:
-        if _offers_another(stated[written.end :], options):
-            return StatedLabel(detail="two answers stated")
-        clash = by_letter is not None and normalise_label(by_letter) != normalise_label(written.label or "")
-        name = str(written.label).casefold()
-        begins_another = any(other.casefold() != name and other.casefold().startswith(name) for other in options)
-        return StatedLabel(written.label, written.end, written.repaired or clash, whole=not begins_another)
-    if letter is None:
-        return StatedLabel()
-    if by_letter is None:
-        return StatedLabel(detail="letter without an option")
-    if _OR.match(stated, rest) or _ANOTHER_LETTER.match(stated, rest):
-        return StatedLabel(detail="two answers stated")
-    if _EXPLANATION.match(stated, rest):
-        return StatedLabel(by_letter, rest)
-    sentence_end = _SENTENCE_END.search(stated, rest)
-    end = sentence_end.start() if sentence_end else len(stated)
-    if _resembles(stated[rest:end], by_letter):
-        return StatedLabel(by_letter, end, repaired=True)
-    return StatedLabel(detail="letter and text disagree")
-
-
-def _label_starts(stated: str) -> tuple[list[int], int | None, int]:
-    """Where the label may begin, in order of trust; the place of the letter's option; where the text behind it begins.
-
-    A number marks a choice too, but does not say which: lists are counted from 0 or from 1.
-    """
-    starts: list[int] = []
-    letter, rest = None, 0
-    position = _end_of(_MARKUP, stated, 0)
-    for _ in range(2):
-        starts += [position, _end_of(_BRACKETS, stated, position)]
-        marker = _MARKER.match(stated, position) or _ONE_LETTER.match(stated, position)
-        if marker:
-            name = (marker.group("a") or marker.groupdict().get("b") or "").casefold()
-            if letter is None and name.isalpha():
-                letter = ord(name) - ord("a")
-                rest = marker.start("gap")
-                rest = rest if _EXPLANATION.match(stated, rest) else marker.end()
-            starts.append(_end_of(_BRACKETS, stated, marker.end()))
-        filler = _FILLER.match(stated, starts[-1])
-        if not filler:
-            break
-        position = _end_of(_MARKUP, stated, filler.end())
-    return list(dict.fromkeys(starts)), letter, rest
-
-
-def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
-    match = pattern.match(text, position)
-    return match.end() if match else position
-
-
-def _find_written(stated: str, starts: Sequence[int], options: Sequence[str]) -> StatedLabel | None:
-    """The option written in full at one of the places: alone, else before other text, the longest option first."""
-    by_name = {normalise_label(option): option for option in reversed(options)}
-    for start in starts:
-        text = stated[start:]
-        for form in (text, text.rstrip(_TRAILING)):
-            if label := by_name.get(normalise_label(form)):
-                return StatedLabel(label, start + len(form))
-    for start in starts:
-        matches = [
-            (match.end(), option)
-            for option in options
-            if (match := _option_pattern(option).match(stated, start))
-            and (" " in option.strip() or _FOLLOWING.match(stated, match.end()))
-        ]
-        if matches:
-            end, option = max(matches, key=lambda pair: pair[0])
-            return StatedLabel(option, end, repaired=normalise_label(stated[start:end]) != normalise_label(option))
-    return None
-
-
-@lru_cache(maxsize=8192)
-def _option_pattern(option: str) -> re.Pattern[str]:
-    """Matches the option up to a word boundary, with any of space, hyphen and underscore between its words."""
-    words = [re.escape(word) for word in re.split(r"(?<=\w)[\s_\-–]+(?=\w)", option.strip()) if word]
-    return re.compile(r"[\s_\-–]{0,3}".join(words) + r"(?!\w|[-–/'’_]\w)" if words else r"(?!)", re.I)
-
-
-def _offers_another(rest: str, options: Sequence[str]) -> bool:
-    """Whether a second option follows: `or ...`, or a list of options; `yes, no further care` is none."""
-    if _OR.match(rest):
-        return True
-    joined = _AND.match(rest)
-    if joined is None:
-        return False
-    marker = _MARKER.match(rest, joined.end())
-    start = _end_of(_BRACKETS, rest, marker.end() if marker else joined.end())
-    matches = (_option_pattern(option).match(rest, start) for option in options)
-    return any(match is not None and _CLOSED.match(rest, match.end()) for match in matches)
-
-
-def _resembles(text: str, option: str) -> bool:
-    """Whether a text is a misspelling, a part or an extension of the option."""
-    text, option = normalise_label(text.strip(_TRAILING)), normalise_label(option)
-    if not text or len(text) > 3 * len(option) + 20:
-        return False
-    words, option_words = set(text.split()), set(option.split())
-    if words <= option_words or option_words <= words:
-        return True
-    return difflib.SequenceMatcher(None, text.replace(" ", ""), option.replace(" ", ""), False).ratio() >= SIMILAR
-
-
 # --- an answer given as JSON ---
 
-_DECODER = json.JSONDecoder(strict=False)
-_TRAILING_COMMA = re.compile(r",(?=\s{0,50}[}\]])")
 
-
-def _parse_json(part: _Text, options: Sequence[str], config: ParseConfig) -> Parsed:
-    """The answer of the first object that has one of the two keys; case of keys does not count."""
-    detail = "no JSON object"
-    for item, edits in ((item, edits) for objects, edits in json_forms(part.text) for item in objects):
-        detail = "neither key in the object"
-        fields = {key.casefold(): value for key, value in reversed(item.items())}
-        label = _field_text(fields.get(config.json_label_key.casefold()), ", ")
-        rationale = _field_text(fields.get(config.json_rationale_key.casefold()), "\n")
-        if label is not None or rationale is not None:
-            part = _Text(part.text, False, (*part.edits, *edits))
-            stated = find_label(label, options) if label is not None else None
-            if config.require_label and stated is None:
-                return part.rejected("no_answer", "json", "no label in the object")
-            if config.require_label and stated is not None and stated.label is None:
-                return part.rejected("not_a_label", "json", stated.detail)
-            return part.accepted((rationale or "").strip(), (), stated, "json")
-    return part.rejected("truncated" if part.stopped else "bad_json", detail=detail)
-
-
-def json_forms(text: str) -> Iterator[tuple[list[JsonObject], tuple[str, ...]]]:
-    """Yield the JSON objects of a text as written, then without the commas before a closing bracket, which models
-    write and JSON forbids; with each, what was done."""
-    if "{" in text:
-        yield json_objects(text), ()
-        mended = _TRAILING_COMMA.sub("", text)
-        if mended != text:
-            yield json_objects(mended), ("trailing comma removed",)
-
-
-def json_objects(text: str) -> list[JsonObject]:
-    """The whole JSON objects of a text, in order; objects within another are not listed."""
-    objects: list[JsonObject] = []
-    end = 0
-    for _ in range(MOST_OBJECTS):
-        position = text.find("{", end)
-        if position < 0:
-            break
-        try:
-            item, end = _DECODER.raw_decode(text, position)
-            objects.append(item)
-        except (ValueError, RecursionError):
-            end = position + 1
-    return objects
-
-
-def _field_text(value: Any, separator: str) -> str | None:
-    """A text, a whole number, or a list of texts as one text; None for anything else."""
-    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
-        return separator.join(value)
-    return None if isinstance(value, bool) or not isinstance(value, str | int) else str(value)
+def _parse_json(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> Parsed:
+    """The label and the rationale of the object that has the two keys."""
+    answer = read_json_answer(part.text, config.json_label_key, config.json_rationale_key, stopped=part.stopped)
+    part = replace(part, stopped=False, edits=(*part.edits, *answer.edits))
+    if answer.reason is not None:
+        return part.rejected(answer.reason, "json", answer.detail)
+    stated = find_label(answer.label, part.options, codes) if answer.label is not None else None
+    behind = answer.label[stated.end :] if stated is not None and answer.label is not None else ""
+    if stated is not None and stated.label is not None and names_another(behind, stated.label, part.options, codes):
+        stated = StatedLabel(detail="two answers stated")
+    if config.require_label and stated is None:
+        return part.rejected("no_answer", "json", "no label in the object")
+    if config.require_label and stated is not None and stated.label is None:
+        return part.rejected("not_a_label", "json", stated.detail)
+    return part.accepted(_Rationale((answer.rationale or "").strip()), stated, "json")

@@ -16,7 +16,8 @@ from pathlib import Path
 from r2d.config.rationales import QualityConfig
 from r2d.rationales.findings import Findings, Words, load_findings, matches, plain_words, shipped_findings, words_of
 from r2d.rationales.records import Candidate, Reason
-from r2d.text import normalise_label
+from r2d.rationales.wording import is_refusal
+from r2d.text import MARKUP, normalise_label
 
 MASK = "[LABEL]"
 
@@ -44,12 +45,16 @@ class QualityChecks:
         beyond = ungrounded(mask_label(rationale, candidate.gold), text, self.findings)
         copied = copied_share(rationale, text)
         num_texts = self.num_texts[normalise_label(rationale)]
+        num_repeats = longest_loop(rationale)
         unknown = [(len(beyond.numbers), "number"), (len(beyond.findings), "finding")]
         failed: dict[Reason, tuple[bool, str]] = {}  # and a detail that quotes nothing
         if candidate.label is not None or candidate.stated_label:
             agrees = normalise_label(candidate.label or "") == normalise_label(candidate.gold)
             failed["disagrees_with_gold"] = (not agrees, "")
         failed |= {
+            "refusal": (is_refusal(rationale), ""),
+            "loops": (num_repeats > 0, f"{num_repeats} times"),
+            "markup": (_MARKUP.search(rationale) is not None, ""),
             "too_short": (len(rationale) < config.min_characters, f"{len(rationale)} characters"),
             "too_long": (len(rationale) > config.max_characters, f"{len(rationale)} characters"),
             "copies_text": (copied > config.max_copied_share, f"{copied:.0%}"),
@@ -73,6 +78,42 @@ class QualityChecks:
                     candidate.edits.append("label masked")
                 elif action == "flag":
                     candidate.flags.append(f"{check}: {detail}" if detail else check)
+
+
+# --- what is no rationale ---
+
+_MARKUP = re.compile(MARKUP.replace(r"\z", r"\Z"))
+_ONE_SENTENCE = re.compile(r"[^.!?。！？\n]+")
+_ONE_CHARACTER = re.compile(r"([^\W_]|[!?。])\1{19,}")
+FEWEST_REPEATS = 3  # of a sentence, or of a run of words, that are a loop
+FEWEST_WORDS = 8  # of a run with its repeats; emphasis repeats fewer
+LONGEST_RUN = 12  # words of a run whose repeats are looked for
+
+
+def longest_loop(text: str) -> int:
+    """How often the text says one thing again: a sentence of four words or more anywhere, a run of words or a character
+    on end. 0 where nothing is said as often as a loop does."""
+    if (character := _ONE_CHARACTER.search(text)) is not None:
+        return len(character.group())
+    words = text.casefold().split()
+    has_spaces = len(text) < 12 * len(words)
+    if has_spaces and len(set(words)) > 0.75 * len(words):
+        return 0
+    sentences = Counter(" ".join(sentence.casefold().split()) for sentence in _ONE_SENTENCE.findall(text))
+    long = (
+        count
+        for sentence, count in sentences.items()
+        if sentence.count(" ") >= 3 or (not has_spaces and len(sentence) >= 6)
+    )
+    most = max(long, default=0)
+    for length in range(1, min(LONGEST_RUN, len(words) // FEWEST_REPEATS) + 1):
+        equal = longest = 0
+        for word, earlier in zip(words[length:], words, strict=False):
+            equal = equal + 1 if word == earlier else 0
+            longest = max(longest, equal)
+        if longest + length >= max(FEWEST_REPEATS * length, FEWEST_WORDS):
+            most = max(most, longest // length + 1)
+    return most if most >= FEWEST_REPEATS else 0
 
 
 # --- the label, and copied words ---

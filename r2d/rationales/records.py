@@ -12,8 +12,10 @@ from r2d.files import read_yaml
 Reason = Literal[
     "malformed_record", "request_failed", "refused", "cancelled",
     "no_id", "unknown_id", "quarantined", "repeated_record",
-    "empty", "truncated", "no_answer", "not_a_label", "no_rationale", "bad_json",
-    "privacy", "disagrees_with_gold", "too_short", "too_long", "copies_text", "repeated", "ungrounded", "leaks_label",
+    "empty", "truncated", "unknown_mark", "prompt_repeated", "no_answer", "unclear_answer", "not_a_label",
+    "no_rationale", "bad_json",
+    "privacy", "disagrees_with_gold", "refusal", "loops", "markup", "too_short", "too_long", "copies_text", "repeated",
+    "ungrounded", "leaks_label",
     "not_chosen", "superseded",
 ]  # fmt: skip
 """Why a record became no rationale, in the order in which it is checked."""

@@ -121,7 +121,11 @@ def test_outputs_in_order_belong_to_the_rows_as_delivered_quarantined_ones_too(t
         ("disagrees_with_gold", answer("The pain sounds muscular to me.", "self care"), {}),
         ("leaks_label", answer("The right level is emergency now for this.", "emergency now"), {}),
         ("too_short", answer("Ok now.", "emergency now"), {}),
-        ("too_long", answer("Because of this. " * 9, "emergency now"), {"max_characters": 60}),
+        (
+            "too_long",
+            answer("Because of the pain, the sweating and the age, which each point to the heart.", "emergency now"),
+            {"max_characters": 60},
+        ),
         ("copies_text", answer("62 yo with chest pain for 2 hours, sweating.", "emergency now"), {}),
         ("ungrounded", answer("A pulse of 143 is a warning sign.", "emergency now"), {}),
     ],

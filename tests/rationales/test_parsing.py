@@ -9,6 +9,7 @@ from r2d.rationales.parsing import Parsed, parse
 
 TRIAGE = ("emergency now", "same day", "routine appointment", "self care")
 ANSWERS = ("yes", "no", "maybe")
+BEHIND = "only behind a run-on, or behind a repeated prompt"
 TWO = "two answers stated"
 WHY = "Chest pain with sweating is a red flag."
 
@@ -29,7 +30,7 @@ def read(text: str, options: tuple[str, ...] = TRIAGE, *, stopped: bool = False,
         (f"{WHY}\nAnswer: B. same day", "same day"),
         (f"{WHY} The best option is Option B (same day).", "same day"),
         (f"{WHY} THE FINAL DECISION IS: EMERGENCY NOW!", "emergency now"),
-        (f"{WHY} So the label is 'same day' because it is worse at night.", "same day"),
+        (f"{WHY} So the label is 'same day', which we choose.", "same day"),
         (f"{WHY} The most appropriate triage category for this call is a routine appointment.", "routine appointment"),
         (f"{WHY} Hence the triage level is **self care**, not same day.", "self care"),
         (f"{WHY}\nlabel = self care", "self care"),
@@ -85,7 +86,7 @@ def test_short_labels(text: str, label: str) -> None:
         (WHY, "no_answer", ""),
         ('{"label": "same day"}', "no_answer", "begins like JSON"),
         (f"{WHY} I would triage this as self care.", "no_answer", ""),
-        (f"{WHY}\n\nQ: And now?\nThe answer is self care.", "no_answer", "only behind a run-on"),
+        (f"{WHY}\n\nQ: And now?\nThe answer is self care.", "no_answer", BEHIND),
         (f"{WHY} The answer is not emergency now.", "not_a_label", ""),
         (f"{WHY} The answer is one of these.", "not_a_label", ""),
         (f"{WHY} The answer is same day or emergency now.", "not_a_label", TWO),
@@ -193,7 +194,7 @@ class TestJson:
             ('{"rationale": "%s", "label": "Same day"}', ()),
             ('Here:\n```json\n{"label": "same day",\n "rationale": "%s",}\n```\nBye', ("trailing comma removed",)),
             ('<think>{"label": ""}</think>{"Label": "b) same day", "RATIONALE": ["%s"]}', ("reasoning removed",)),
-            ('{"note": 1} {"label": "same_day", "rationale": "%s"} {"label": "self care"}', ("repaired label",)),
+            ('{"note": 1} {"label": "same_day", "rationale": "%s"} {"label": "same_day"}', ("repaired label",)),
         ],
     )  # fmt: skip
     def test_the_object_is_found_within_other_text(self, text: str, edits: tuple[str, ...]) -> None:

@@ -134,7 +134,7 @@ class TestBatch:
              "request_failed", "no status code"),
             ({"custom_id": "in body", "response": {"status_code": 200, "body": {"error": {"type": "bad"}}}},
              "request_failed", "bad"),
-            ({"custom_id": "nothing"}, "request_failed", "no response"),
+            ({"custom_id": "nothing"}, "malformed_record", "no response"),
             ({"custom_id": "no choices", "response": {"status_code": 200, "body": {"choices": []}}},
              "malformed_record", "no choices in the response"),
             ([SECRET], "malformed_record", "a list, not an object"),

@@ -187,6 +187,7 @@ def _row_expectations(
     for check, column, high in (
         ("control_characters", "control_characters", 0),
         ("mojibake", "mojibake_sequences", 0),
+        ("markup", "markup", 0),
         ("rationale_equals_text", "rationales_equal_to_text", 0),
         ("exact_duplicate", "earlier_copies_in_split", 0),
         ("near_duplicate", "earlier_near_copies_in_split", 0),

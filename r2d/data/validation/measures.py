@@ -23,7 +23,7 @@ from r2d.config.validation import ValidationConfig
 from r2d.data.drift import LengthProfile, jensen_shannon_divergence, length_profile, population_stability_index
 from r2d.data.duplicates import exact_duplicates, near_duplicates
 from r2d.data.examples import SPLITS, TokenCounts, shown_splits
-from r2d.data.text_quality import in_language, num_control_characters, num_mojibake
+from r2d.data.text_quality import in_language, num_control_characters, num_markup, num_mojibake
 from r2d.errors import DataError, ModelError
 from r2d.text import show_label
 
@@ -72,7 +72,7 @@ def measure_rows(
         id_characters, id_number: equal for equal ids
         split, label; options_equal_to_label instead of label where the rows bring their own options
         text_characters; text_first_letter: byte offset of the first letter or digit, -1 where there is none
-        control_characters, mojibake_sequences, in_language: 1, 0, or null where the language is not determined
+        control_characters, mojibake_sequences, markup, in_language: 1, 0, or null where the language is not determined
         rationale_characters.<source>: null where there is no rationale of this source
         rationales_equal_to_text, identifiers
         earlier_copies_in_split, earlier_near_copies_in_split, labels_of_text, splits_of_group
@@ -101,6 +101,8 @@ def measure_rows(
         frame["control_characters"] = num_control_characters(texts)
     if is_on["mojibake"]:
         frame["mojibake_sequences"] = num_mojibake(texts)
+    if is_on["markup"]:
+        frame["markup"] = num_markup(texts)
     if is_on["language"]:
         is_in_language = in_language(texts, config.language)
         frame["in_language"] = is_in_language.cast(pa.float64()).to_numpy(zero_copy_only=False)

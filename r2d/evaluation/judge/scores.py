@@ -20,7 +20,9 @@ from r2d.evaluation.judge.rubric import Criterion, Rubric
 from r2d.evaluation.predictions import group_numbers
 from r2d.label_scores import IntArray
 from r2d.llm.answers import Answer, Tokens, read_answers
-from r2d.rationales.parsing import LONGEST_TEXT, json_forms, without_reasoning
+from r2d.rationales.json_answer import json_forms
+from r2d.rationales.marks import without_reasoning
+from r2d.rationales.parsing import LONGEST_TEXT
 
 WhyMissing = Literal["refused", "no_answer", "no_json", "not_in_answer", "ambiguous", "no_number", "out_of_scale"]
 """Refused by the endpoint; out of retries; no JSON object in the answer; the criterion is not in it; two different

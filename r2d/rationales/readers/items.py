@@ -132,6 +132,22 @@ def read_text(file: Path, section: str, encoding: str | None = None, *, may_be_e
     return text
 
 
+_STEP = re.compile(r"[^.\[\]]+|\[[0-9]{1,6}\]")
+
+
+def value_at(value: Any, path: str) -> Any:
+    """The value of a field, or of one within others (`response.choices[0].text`); None where there is none."""
+    if isinstance(value, dict) and path in value:
+        return value[path]
+    for step in _STEP.findall(path):
+        if step.startswith("["):
+            place = int(step[1:-1])
+            value = value[place] if isinstance(value, list) and place < len(value) else None
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
 def id_text(value: Any) -> str | None:
     """An id as text without outer spaces: 7 and 7.0 become "7". None where there is none, or it is no plain value."""
     if isinstance(value, float) and value.is_integer():

@@ -1,8 +1,8 @@
-"""Raw output of language models: texts in files, and the lines of OpenAI's batches and of vLLM's run-batch."""
+"""Raw output of language models: texts and conversations in files, and the lines of batches."""
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 from r2d.config.rationales import BatchSource, TextSource
 from r2d.errors import DataError
 from r2d.llm.requests import request_hash
-from r2d.rationales.readers.items import Item, id_text, joined_text, plain_names, read_items, time_text
+from r2d.rationales.readers.items import Item, id_text, joined_text, plain_names, read_items, time_text, value_at
+from r2d.rationales.readers.replies import Reply, error_code, last_turn, replies_of, stop_of
 from r2d.rationales.records import Record
 from r2d.text import did_you_mean
 
@@ -26,30 +27,60 @@ def read_texts(name: str, source: TextSource) -> list[Record]:
     for place, item in enumerate(items):
         value = item.value[0] if isinstance(item.value, list) and len(item.value) == 1 else item.value
         fields = value if isinstance(value, dict) else {}
-        content = value if isinstance(value, str) else joined_text(fields.get(source.text_field))
         order = place if source.join == "order" else None
-        example_id = id_text(fields.get(source.id_field)) if source.join == "id" else None
-        if content is None and isinstance(value, dict):
-            record = item.record(example_id=example_id, order=order, reason="malformed_record", detail="no text field")
-        elif content is None:
-            record = replace(item, value=value).malformed("a text", example_id=example_id, order=order)
-        elif source.join == "id" and example_id is None:
-            record = item.record(content=content, reason="no_id", detail="no id field")
-        else:
-            author = fields["model"] if isinstance(fields.get("model"), str) else None
-            is_cut = fields.get("finish_reason") == "length"
-            record = item.record(
-                example_id=example_id, order=order, content=content, author=author, stopped_at_limit=is_cut
-            )
-        records.append(record)
+        base = item.record(
+            example_id=id_text(value_at(fields, source.id_field)) if source.join == "id" else None,
+            order=order,
+            author=fields["model"] if isinstance(fields.get("model"), str) else None,
+        )
+        replies = [Reply(value)] if isinstance(value, str) else _replies(source, fields)
+        if not replies and isinstance(value, dict):
+            detail = f"no {source.text_field if source.format == 'text' else 'answer of the model'}"
+            detail = "no text field" if source.format == "text" else detail
+            records.append(replace(base, author=None, reason="malformed_record", detail=detail))
+        elif not replies:
+            records.append(replace(item, value=value).malformed("a text", order=order))
+        records += [_answered(base, reply, no_id="no id field") for reply in replies]
     return records
+
+
+KEYS_OF_FORMATS = {"messages": "messages", "sharegpt": "conversations", "vllm_offline": "outputs"}
+"""Format -> the key whose list holds the model's words."""
+
+
+def _replies(source: TextSource, fields: dict[str, Any]) -> list[Reply]:
+    """The answers of one object."""
+    if source.format == "text":
+        text = joined_text(value_at(fields, source.text_field))
+        return [] if text is None else [Reply(text, *stop_of(fields))]
+    values = fields.get(KEYS_OF_FORMATS[source.format])
+    if not isinstance(values, list):
+        return []
+    if source.format == "vllm_offline":
+        return replies_of({"outputs": values})
+    turn = last_turn(values)
+    return [] if turn is None else [turn]
+
+
+def _answered(base: Record, reply: Reply, *, no_id: str) -> Record:
+    """The record of one answer."""
+    if reply.stop == "refused":
+        return replace(base, reason="refused", detail=reply.detail)
+    if reply.stop == "failed":
+        return replace(base, reason="request_failed", detail=reply.detail)
+    if reply.text is None:
+        return replace(base, reason="malformed_record", detail=reply.detail)
+    answer = replace(base, content=reply.text, stopped_at_limit=reply.stop == "cut")
+    if base.order is None and base.example_id is None:
+        return replace(answer, author=None, reason="no_id", detail=no_id)
+    return answer
 
 
 def _check_fields(name: str, source: TextSource, items: Sequence[Item]) -> None:
     """Refuse outputs that cannot be joined as declared, or have no text where it is declared to be."""
     key = f"rationales.sources.{name}"
     objects = [item.value for item in items if isinstance(item.value, dict)]
-    with_id = sum(id_text(value.get(source.id_field)) is not None for value in objects)
+    with_id = sum(id_text(value_at(value, source.id_field)) is not None for value in objects)
     names = plain_names(list(dict.fromkeys(field for value in objects[:100] for field in value)), ())
     found = f"found {', '.join(map(repr, names[:30])) or '(none)'}"
     if source.join == "order" and with_id:
@@ -69,10 +100,19 @@ def _check_fields(name: str, source: TextSource, items: Sequence[Item]) -> None:
             "order of the examples and there is one for each, set join: order, else write objects with "
             f"{source.id_field!r} and {source.text_field!r}"
         )
-    if objects and len(objects) == len(items) and not any(source.text_field in value for value in objects):
+    if not objects or len(objects) < len(items):
+        return
+    if source.format != "text" and not any(KEYS_OF_FORMATS[source.format] in value for value in objects):
+        raise DataError(
+            f"{key}.format: {source.format} has its answers in {KEYS_OF_FORMATS[source.format]!r}, and no output has "
+            f"it; {found}; set the format to that of the file"
+        )
+    if source.format == "text" and all(value_at(value, source.text_field) is None for value in objects):
+        others = [name for name, field in KEYS_OF_FORMATS.items() if any(field in value for value in objects)]
         raise DataError(
             f"{key}.text_field: no output has a field {source.text_field!r}{did_you_mean(source.text_field, names)}; "
             f"{found}; set it to the field of the LLM's text"
+            + (f", or set format: {others[0]}, which the outputs look like" if others else "")
         )
 
 
@@ -81,24 +121,36 @@ def read_batch(name: str, source: BatchSource) -> list[Record]:
 
     With the input files each answer gets its `prompt_hash`, unless its line has one, and a request that is mentioned in
     no other file becomes a record too.
+
+    Raises:
+        DataError: no line has the shape of a batch.
     """
     requests = read_items(name, source.input_paths, key="input_paths", form="lines")
-    lines = read_items(name, source.paths, form="lines")
+    lines = read_items(name, source.paths, form="either")
     lines += read_items(name, source.error_paths, key="error_paths", form="lines", may_be_empty=True)
-    asked = {base.example_id: item for item in reversed(requests) if (base := _base_record(item)).example_id}
+    asked = {base.example_id: item for item in reversed(requests) if (base := _base_record(item, source)).example_id}
     hashes = {
-        custom_id: request_hash(item.value["body"])
+        custom_id: request_hash(body)
         for custom_id, item in asked.items()
-        if isinstance(item.value.get("body"), dict)
+        if (body := next((item.value[key] for key in _REQUEST_KEYS if isinstance(item.value.get(key), dict)), None))
     }
     records = [
         replace(record, prompt_hash=record.prompt_hash or hashes.get(record.example_id or ""))
         for item in lines
-        for record in _batch_records(item)
+        for record in _batch_records(item, source)
     ]
+    objects = [item.value for item in lines if isinstance(item.value, dict)]
+    if len(objects) > 1 and all(record.detail == _NO_SHAPE for record in records):
+        keys = Counter(key for value in objects for key in value)
+        shown = ", ".join(map(repr, plain_names([key for key, _ in keys.most_common(20)], ())))
+        raise DataError(
+            f"rationales.sources.{name}.format: none of the {len(objects)} lines has the shape of a batch: `response` "
+            f"(OpenAI, Azure, Mistral, vLLM, Gemini), `result` (Anthropic) or `modelOutput` (Bedrock); found {shown}; "
+            "set format: text with id_field and text_field, or the format of the file"
+        )
     mentioned = {record.example_id for record in records}
     for item in requests:
-        base = _base_record(item)
+        base = _base_record(item, source)
         if base.example_id is None:
             detail = "no custom_id in the input" if item.is_json else "no JSON"
             records.append(replace(base, reason="malformed_record", detail=detail))
@@ -108,88 +160,75 @@ def read_batch(name: str, source: BatchSource) -> list[Record]:
     return records
 
 
-def _base_record(item: Item) -> Record:
+_REQUEST_KEYS = ("body", "params", "request", "modelInput")
+_NO_SHAPE = "no response"
+
+
+def _base_record(item: Item, source: BatchSource) -> Record:
     """A record with what the line of a batch says of itself."""
     line = item.value if isinstance(item.value, dict) else {}
     prompt_hash = line.get("prompt_hash")
+    ids = [line.get(key) for key in ("custom_id", "key", "recordId")]
+    ids = [value_at(line, source.id_field)] if source.id_field is not None else ids
     return item.record(
         record_id=id_text(line.get("id")) or "",
-        example_id=id_text(line.get("custom_id")),
+        example_id=next((example_id for example_id in map(id_text, ids) if example_id is not None), None),
         prompt_hash=prompt_hash if isinstance(prompt_hash, str) and prompt_hash else None,
     )
 
 
-def _batch_records(item: Item) -> Iterator[Record]:
-    """The records of one line: one for each choice of a chat, a completion or the Responses API."""
-    line, base = item.value, _base_record(item)
+def _batch_records(item: Item, source: BatchSource) -> Iterator[Record]:
+    """The records of one line: one for each choice."""
+    line, base = item.value, _base_record(item, source)
     if not isinstance(line, dict):
         yield item.malformed("an object")
         return
-    error, has_response = line.get("error"), isinstance(line.get("response"), dict)
-    response: dict[str, Any] = line["response"] if has_response else {"status_code": None}
-    status = response.get("status_code", 200)
-    if not error and status == 200 and isinstance(response.get("body"), dict):
-        error = response["body"].get("error")
-    if error or status != 200:
-        code = "no status code" if has_response else "no response"
-        if error:  # its message is left out: it may quote the request
-            codes = [id_text(error.get(key)) for key in ("code", "type")] if isinstance(error, dict) else []
-            code = next((code for code in codes if code and re.fullmatch(r"[\w.-]{1,60}", code)), "error")
-        elif isinstance(status, int) and not isinstance(status, bool):
-            code = str(status)
-        yield replace(base, reason="request_failed", detail=code)
+    if failure := _failure(line):
+        yield replace(base, reason="request_failed", detail=failure)
         return
-    body = response.get("body", response)  # vLLM once wrote the body itself
-    body = body if isinstance(body, dict) else {}
-    response_id = id_text(body.get("id")) or base.record_id
-    author = body["model"] if isinstance(body.get("model"), str) else None
-    described = replace(base, author=author, created_at=time_text(body.get("created") or body.get("created_at")))
-    choices, output, incomplete = body.get("choices"), body.get("output"), body.get("incomplete_details")
-    answers = []
-    if isinstance(choices, list):
-        for choice in choices:
-            if not isinstance(choice, dict):
-                detail = "a choice that is no object"
-                answers.append(replace(described, reason="malformed_record", detail=detail))
-                continue
-            message = choice.get("message")
-            message = message if isinstance(message, dict) else {"content": choice.get("text")}
-            finish = choice.get("finish_reason")
-            answers.append(_answer(described, message.get("content"), message.get("refusal"), finish))
-    elif isinstance(output, list):
-        messages = [part for part in output if isinstance(part, dict) and part.get("type", "message") == "message"]
-        contents = [message.get("content") for message in messages]
-        parts = [part for content in contents for part in (content if isinstance(content, list) else [content])]
-        finish = incomplete.get("reason") if isinstance(incomplete, dict) else None
-        answers.append(_answer(described, parts, None, finish))
-    if not answers:
+    body = _body(line)
+    if body is None:
+        yield replace(base, reason="malformed_record", detail=_NO_SHAPE)
+        return
+    response_id = id_text(body.get("id")) or id_text(body.get("responseId")) or base.record_id
+    author = next((body[key] for key in ("model", "modelVersion") if isinstance(body.get(key), str)), None)
+    created_at = time_text(
+        next((body[key] for key in ("created", "created_at", "createTime") if body.get(key) is not None), None)
+    )
+    described = replace(base, author=author, created_at=created_at)
+    replies = replies_of(body)
+    if not replies:
         yield replace(base, reason="malformed_record", detail="no choices in the response")
-    for number, answer in enumerate(answers):
+    for number, reply in enumerate(replies):
         record_id = f"{response_id}#{number}" if number and response_id else response_id
-        answer = replace(answer, record_id=record_id)
-        if answer.reason is None and base.example_id is None:
-            answer = replace(answer, reason="no_id", detail="no custom_id")
-        yield answer
+        yield replace(_answered(described, reply, no_id="no custom_id"), record_id=record_id)
 
 
-def _answer(base: Record, content: Any, refusal: Any, finish: Any) -> Record:
-    """The record of one choice. Reasoning is left out.
+def _failure(line: dict[str, Any]) -> str:
+    """Why a request failed, as its line says; empty where it does not say so."""
+    result, response, status = line.get("result"), line.get("response"), line.get("status")
+    if isinstance(result, dict) and isinstance(result.get("type"), str):  # Anthropic
+        if result["type"] == "succeeded":
+            return ""
+        return error_code(result["error"]) if result.get("error") else error_code({"type": result["type"]})
+    if line.get("error"):
+        return error_code(line["error"])
+    if isinstance(response, dict):
+        code = response.get("status_code", 200)
+        body = response.get("body")
+        if isinstance(body, dict) and code == 200 and body.get("error"):
+            return error_code(body["error"])
+        is_code = isinstance(code, int) and not isinstance(code, bool)
+        return "" if is_code and code == 200 else str(code) if is_code else "no status code"
+    if isinstance(status, str) and status.strip() and "modelOutput" not in line:  # Vertex
+        return "error"
+    return "no response" if "response" in line and response is None else ""
 
-    Args:
-        content: a text, or a list of parts.
-        finish: why the model stopped.
-    """
-    parts = [content] if isinstance(content, dict) else content
-    is_list = isinstance(parts, list)
-    refused = is_list and any(isinstance(part, dict) and part.get("type") == "refusal" for part in parts)
-    if finish == "content_filter" or refusal or refused:
-        return replace(base, reason="refused", detail="content_filter" if finish == "content_filter" else "refusal")
-    if is_list:
-        texts = [
-            part.get("text") if isinstance(part, dict) and part.get("type") in ("text", "output_text", None) else part
-            for part in parts
-        ]
-        content = "".join(text for text in texts if isinstance(text, str))
-    elif content is not None and not isinstance(content, str):
-        return replace(base, reason="malformed_record", detail=f"content is a {type(content).__name__}")
-    return replace(base, content=content or "", stopped_at_limit=finish in ("length", "max_output_tokens"))
+
+def _body(line: dict[str, Any]) -> dict[str, Any] | None:
+    """What the model answered; None where the line has no known shape."""
+    result, response = line.get("result"), line.get("response")
+    values = [result.get("message") if isinstance(result, dict) else None, line.get("modelOutput")]
+    if isinstance(response, dict):
+        values.append(response.get("body", response))  # vLLM once wrote the body itself
+    return next((value for value in values if isinstance(value, dict)), None)

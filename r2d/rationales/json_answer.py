@@ -1,0 +1,186 @@
+"""An answer given as JSON: the objects of a text as written, or as `json-repair` reads one that is nearly JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import json_repair
+
+from r2d.rationales.records import Reason
+
+JsonObject: TypeAlias = dict[str, Any]
+
+MOST_OBJECTS = 20  # opening braces that are tried; each may cost a pass over the text
+LONGEST_REPAIRED = 20_000  # characters of a text that is repaired
+MOST_NESTED = 4  # levels within an object at which the keys are looked for
+
+_TRAILING_COMMA = re.compile(r",(?=\s{0,50}[}\]])")
+_FENCED = re.compile(r"```[\w-]{0,20}\s{0,5}(?P<inside>[{\[].*?)```", re.DOTALL)
+_COMMENT = re.compile(r"(?<!:)//[^\n\"']*$|/\*.*?\*/|(?<=[,{\s])#[^\n\"']*$", re.MULTILINE | re.DOTALL)
+_ESCAPE = re.compile(r"\\(?:u(?P<code>[0-9a-fA-F]{4})|.)")
+_VALUE_KEYS = ("value", "label", "name", "text", "answer", "category", "content")
+"""Keys of an object that stands in the place of a text, in order of trust."""
+
+
+class _TwiceNamed(dict[str, Any]):
+    """An object in which one key stands twice, with different values."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonAnswer:
+    """The two texts of an answer given as JSON, or the reason why there is none."""
+
+    label: str | None = None
+    rationale: str | None = None
+    edits: tuple[str, ...] = ()  # `trailing comma removed`, `JSON in a text decoded`, `JSON repaired`
+    reason: Reason | None = None
+    detail: str = ""
+
+
+def read_json_answer(text: str, label_key: str, rationale_key: str, *, stopped: bool) -> JsonAnswer:
+    """The texts of the objects that have one of the two keys, at any depth; case of keys does not count.
+
+    A text that is nearly JSON is repaired where that loses and invents no letter, and where the token limit did not
+    end it. Objects with different labels state none.
+    """
+    keys, edits = (label_key.casefold(), rationale_key.casefold()), tuple[str, ...]()
+    if (inner := _inner_text(text)) is not None:
+        text, edits = inner, ("JSON in a text decoded",)
+    detail = "no JSON object"
+    for objects, done in json_forms(text, _TwiceNamed):
+        detail = "neither key in the object" if objects else detail
+        if with_keys := list(_with_keys(objects, keys)):
+            return _of_objects(with_keys, keys, (*edits, *done))
+    if stopped:
+        return JsonAnswer(reason="truncated", detail=detail)
+    repaired = repaired_json(text, label_key)
+    if with_keys := list(_with_keys(repaired, keys)):
+        return _of_objects(with_keys, keys, (*edits, "JSON repaired"))
+    return JsonAnswer(reason="bad_json", detail=detail)
+
+
+def _of_objects(objects: list[JsonObject], keys: tuple[str, str], edits: tuple[str, ...]) -> JsonAnswer:
+    if any(isinstance(item, _TwiceNamed) for item in objects):
+        return JsonAnswer(edits=edits, reason="unclear_answer", detail="a key twice in the object")
+    fields = [{key.casefold(): value for key, value in reversed(item.items())} for item in objects]
+    texts = [(_field_text(item.get(keys[0]), ", "), _field_text(item.get(keys[1]), "\n")) for item in fields]
+    labels = {" ".join(label.casefold().split()) for label, _ in texts if label is not None}
+    if len(labels) > 1:
+        return JsonAnswer(edits=edits, reason="unclear_answer", detail=f"{len(labels)} objects with different labels")
+    label, rationale = next((pair for pair in texts if pair[0] is not None), texts[0])
+    return JsonAnswer(label, rationale, edits)
+
+
+def _inner_text(text: str) -> str | None:
+    """The text that a JSON text holds, where it holds an object; None for anything else."""
+    if not text.startswith('"') or "{" not in text:
+        return None
+    try:
+        inner = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return None
+    return inner if isinstance(inner, str) and "{" in inner else None
+
+
+def json_forms(text: str, twice: type[JsonObject] = dict) -> Iterator[tuple[list[JsonObject], tuple[str, ...]]]:
+    """Yield the JSON objects of a text as written, then without the commas before a closing bracket, which models
+    write and JSON forbids; with each, what was done.
+
+    Args:
+        twice: type of an object in which a key stands twice, with different values.
+    """
+    if "{" in text:
+        yield json_objects(text, twice), ()
+        mended = _TRAILING_COMMA.sub("", text)
+        if mended != text:
+            yield json_objects(mended, twice), ("trailing comma removed",)
+
+
+def json_objects(text: str, twice: type[JsonObject] = dict) -> list[JsonObject]:
+    """The whole JSON objects of a text, in order; objects within another are not listed."""
+
+    def build(pairs: list[tuple[str, Any]]) -> JsonObject:
+        item = dict(pairs)
+        folded = {key.casefold(): value for key, value in pairs}
+        return item if len(folded) == len(pairs) or all(folded[key.casefold()] == value for key, value in pairs) else (
+            twice(item))  # fmt: skip
+
+    decoder = json.JSONDecoder(strict=False, object_pairs_hook=build)
+    objects: list[JsonObject] = []
+    end = 0
+    for _ in range(MOST_OBJECTS):
+        position = text.find("{", end)
+        if position < 0:
+            break
+        try:
+            item, end = decoder.raw_decode(text, position)
+            objects.append(item)
+        except (ValueError, RecursionError):
+            end = position + 1
+    return objects
+
+
+def _with_keys(values: Iterable[Any], keys: tuple[str, str], depth: int = 0) -> Iterator[JsonObject]:
+    """The outermost objects that have one of the keys."""
+    for value in values:
+        if isinstance(value, dict) and any(key.casefold() in keys for key in value):
+            yield value
+        elif isinstance(value, dict | list) and depth < MOST_NESTED:
+            yield from _with_keys(value.values() if isinstance(value, dict) else value, keys, depth + 1)
+
+
+def repaired_json(text: str, label_key: str) -> list[Any]:
+    """The values of a text that is nearly JSON, where there is one way to read it; else none.
+
+    That is where the repair loses and invents no letter or digit but those of comments, the label's key stands once,
+    and the text does not end within a value.
+    """
+    fenced = _FENCED.search(text)
+    start, end = text.find("{"), text.rfind("}") + 1
+    nearly = fenced.group("inside") if fenced else text[start : end if end > start else len(text)].strip()
+    if start < 0 or len(nearly) > LONGEST_REPAIRED or nearly.count("{") > MOST_OBJECTS or nearly[-1:] not in "}]\"',”":
+        return []
+    if len(re.findall(rf"(?<!\w){re.escape(label_key)}[\"'”’]?\s*:", nearly, re.I)) != 1:
+        return []
+    try:
+        value = json_repair.loads(nearly, skip_json_loads=True)
+    except (ValueError, RecursionError):
+        return []
+    letters = _letters("".join(_texts(value)))
+    return [value] if letters in (_letters(nearly), _letters(_COMMENT.sub("", nearly))) else []
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Keys and values in their order."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+    else:
+        yield "null" if value is None else str(value)
+
+
+def _letters(text: str) -> str:
+    """Letters and digits alone, without case; escapes are what they stand for."""
+    plain = _ESCAPE.sub(lambda match: chr(int(match["code"], 16)) if match["code"] else " ", text)
+    return "".join(filter(str.isalnum, re.sub(r"\bNone\b", "null", plain).casefold()))
+
+
+def _field_text(value: Any, separator: str) -> str | None:
+    """A text, a whole number, a list of texts as one, or the text of an object; None for anything else."""
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        return separator.join(value)
+    if isinstance(value, list) and len(value) == 1:
+        return _field_text(value[0], separator) if isinstance(value[0], dict) else None
+    if isinstance(value, dict):
+        fields = {key.casefold(): inner for key, inner in value.items()}
+        named = [fields[key] for key in _VALUE_KEYS if isinstance(fields.get(key), str)]
+        return named[0] if len(named) == 1 else None
+    return None if isinstance(value, bool) or not isinstance(value, str | int) else str(value)

@@ -1,0 +1,229 @@
+"""Marks in the output of a model: reasoning, channels and chat templates, by the lists of `marks.yaml`.
+
+What stands in reasoning, and the prompt that a text repeats, is no answer. A text that opens with a mark of that shape
+which is in no list is not read: it would be a draft that counts as an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+
+from pydantic import Field
+
+from r2d.config.rationales import ParseConfig
+from r2d.config.section import Section, parse_section
+from r2d.files import read_yaml
+from r2d.rationales.records import Reason
+
+REASONING_REMOVED = "reasoning removed"
+PROMPT_REMOVED = "prompt removed"
+SHORTEST_NOTE = 20
+"""Characters of a note from which a repetition of it shows that the prompt was repeated."""
+_STANDS_OPEN = re.compile(
+    r"[\s*_`#>-]{0,20}(?P<mark>"
+    r"<(?P<angle>[A-Za-z][\w:.-]{0,40})(?:\s[^<>\n]{0,100})?>"
+    r"|\[(?P<square>[A-Za-z][\w :.-]{0,40})\]"
+    r"|(?:<\||<<|<｜|◁|◀|《|〈|【|〖|「|⟨|⟪|‹|«|\{\{|\[\[|::)\s?(?P<other>[A-Za-z][\w :.▁-]{0,40})\s?"
+    r"(?:\|>|>>|｜>|▷|▶|》|〉|】|〗|」|⟩|⟫|›|»|\}\}|\]\]|::))"
+)
+"""A text that opens with a name in brackets."""
+_BRACKETS = "<>[]"
+_OF_REASONING = re.compile(r"think|thought|reason|reflect|scratch|monolog|ponder|deliberat|draft|plan\b|\bcot\b", re.I)
+
+
+class Marks(Section):
+    """The lists of `marks.yaml`, which says what each is."""
+
+    reasoning: tuple[tuple[str, str], ...]
+    rationale: tuple[str, ...]
+    final_channels: tuple[str, ...]
+    channels: tuple[str, ...]
+    bare_channels: tuple[str, ...]
+    asked: tuple[str, ...]
+    answered: tuple[str, ...]
+    padding: tuple[str, ...]
+    content: tuple[tuple[str, ...], ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True)
+class VisibleText:
+    """The part of an output in which an answer counts, or the reason why there is none."""
+
+    text: str = ""
+    edits: tuple[str, ...] = ()
+    reasoning: str = ""
+    """The last reasoning that stood in a mark in which others put the rationale."""
+    reason: Reason | None = None
+    detail: str = ""
+
+
+@cache
+def shipped_marks() -> Marks:
+    """The lists of `marks.yaml`."""
+    source = Path(__file__).with_name("marks.yaml")
+    return parse_section(Marks, read_yaml(source), where=str(source))
+
+
+def visible_text(content: str, config: ParseConfig, note: str = "") -> VisibleText:
+    """The text behind the prompt that it repeats, without its reasoning.
+
+    Args:
+        note: the text that was asked about: of several turns of a repeated chat, the first behind it answers.
+    """
+    marks = shipped_marks()
+    text, edits = _without_padding(content.strip()), tuple[str, ...]()
+    finals = list(_pattern(marks.final_channels).finditer(text)) if _has_channels(text, marks) else []
+    if len(finals) > 1:
+        return VisibleText(reason="unclear_answer", detail=f"{len(finals)} final channels")
+    if finals:
+        text, edits = _without_padding(text[finals[0].end() :]), (REASONING_REMOVED,)
+    elif _has_channels(text, marks):
+        return VisibleText(edits=(REASONING_REMOVED,))
+    elif (asked := _pattern(marks.asked).match(text)) and (
+        not asked.group().strip("*_# ")[0].isalpha() or _pattern(marks.answered).search(text)
+    ):
+        answers = list(_pattern(marks.answered).finditer(text))
+        behind = text.rfind(note.strip()) if len(note.strip()) >= SHORTEST_NOTE else -1
+        if len(answers) > 1:
+            answers = [match for match in answers if 0 <= behind < match.start()][:1]
+        if not answers:
+            return VisibleText(reason="prompt_repeated", detail="no turn that answers it alone")
+        text, edits = text[answers[0].end() :], (PROMPT_REMOVED,)
+    elif opening := _pattern(marks.answered).match(text):
+        text = text[opening.end() :]
+    pairs = (*marks.reasoning, *_own_marks(config))
+    outside, removed = _outside(text, pairs)
+    reasoning = _last_inside(text, [pair for pair in pairs if pair[0] in marks.rationale]) if removed else ""
+    text = outside
+    text = _without_padding(text)
+    if mark := unknown_mark(text):
+        return VisibleText(edits=(*edits, *removed), reason="unknown_mark", detail=mark)
+    return VisibleText(text, tuple(dict.fromkeys((*edits, *removed))), reasoning)
+
+
+def without_reasoning(content: str, tags: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """The text outside the marks of reasoning and the tags, and what was done.
+
+    What precedes a lone end is reasoning too: its start was in the prompt.
+    """
+    return _outside(content, (*shipped_marks().reasoning, *((f"<{tag}>", f"</{tag}>") for tag in tags)))
+
+
+def turn_start(text: str, position: int) -> int | None:
+    """Where behind a position a turn of a chat ends or begins; None where none does. Names in plain letters count not:
+    `System:` begins many a line."""
+    if "<" not in text and "[" not in text:
+        return None
+    marks = shipped_marks()
+    in_brackets = tuple(mark for mark in (*marks.asked, *marks.answered, *marks.padding) if mark[0] in "<[")
+    match = _pattern(in_brackets).search(text, position)
+    return match.start() if match else None
+
+
+def unknown_mark(text: str) -> str | None:
+    """The mark that a text opens with, where it is in no list; None where it opens with none.
+
+    A placeholder of de-identified texts (`[NAME]`, `<PERSON>`) is none: its end does not stand in the text.
+    """
+    match = _STANDS_OPEN.match(text)
+    if match is None:
+        return None
+    name = next(name for name in match.group("angle", "square", "other") if name)
+    if name.casefold() in {name for names in shipped_marks().content for name in names}:
+        return None
+    is_closed = re.search(rf"[/\\]\s?{re.escape(name)}|end[\s_]of[\s_]{re.escape(name)}|end[\s_]{re.escape(name)}",
+                          text[match.end() :], re.I) is not None  # fmt: skip
+    is_placeholder = match.group("angle") is None or not name.islower()
+    if match.group("other") is None and is_placeholder and not is_closed and not _OF_REASONING.search(name):
+        return None
+    return match.group("mark") if len(match.group("mark")) <= 40 else f"a mark of {len(match.group('mark'))} characters"
+
+
+def _own_marks(config: ParseConfig) -> list[tuple[str, str]]:
+    tags = [(f"<{tag}>", f"</{tag}>") for tag in config.reasoning_tags]
+    return [*tags, *config.reasoning_marks]
+
+
+def _has_channels(text: str, marks: Marks) -> bool:
+    if _pattern(marks.channels).match(text):
+        return True
+    bare = _bare_pattern(marks.bare_channels).match(text)
+    return bare is not None and (text[bare.end() : bare.end() + 1].isupper() or _pattern(marks.final_channels).search(
+        text) is not None)  # fmt: skip
+
+
+def _without_padding(text: str) -> str:
+    """The text without padding marks around it."""
+    text = text.strip()
+    if text[:1] not in _BRACKETS and text[-1:] not in _BRACKETS:
+        return text
+    pattern = _pattern(shipped_marks().padding)
+    while match := pattern.match(text):
+        text = text[match.end() :].lstrip()
+    for mark in shipped_marks().padding:
+        while text[-len(mark) :].casefold() == mark.casefold():
+            text = text[: -len(mark)].rstrip()
+    return text
+
+
+def _outside(content: str, pairs: Sequence[tuple[str, str]]) -> tuple[str, tuple[str, ...]]:
+    """The text outside the pairs of marks, and what was done."""
+    pattern = _pair_pattern(tuple(pairs))
+    if not ("<" in content or "[" in content or "◁" in content or pattern.match(content.lstrip())):
+        return content.strip(), ()
+    outside: list[str] = []
+    position, is_inside, found = 0, False, False
+    for match in pattern.finditer(content):
+        found = True
+        if match.lastgroup == "end":
+            outside = outside if is_inside else []
+            is_inside = False
+        else:
+            outside += [] if is_inside else [content[position : match.start()]]
+            is_inside = True
+        position = match.end()
+    outside += [] if is_inside else [content[position:]]
+    return "".join(outside).strip(), (REASONING_REMOVED,) if found else ()
+
+
+def _last_inside(content: str, pairs: Sequence[tuple[str, str]]) -> str:
+    """The text between the last mark that opens one of the pairs and its end."""
+    opening = closing = None
+    for match in _pair_pattern(tuple(pairs)).finditer(content):
+        if match.lastgroup == "end":
+            closing = match
+        else:
+            opening, closing = match, None
+    return content[opening.end() : closing.start()].strip() if opening and closing else ""
+
+
+@lru_cache(maxsize=64)
+def _pair_pattern(pairs: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
+    ends, starts = (sorted({pair[side] for pair in pairs}, key=len, reverse=True) for side in (1, 0))
+    return re.compile(f"(?P<end>{'|'.join(map(_form, ends))})|(?P<start>{'|'.join(map(_form, starts))})", re.I)
+
+
+@lru_cache(maxsize=64)
+def _pattern(marks: tuple[str, ...]) -> re.Pattern[str]:
+    """Matches any of the marks; one of plain letters at the start of a line alone."""
+    forms = [rf"^[*_]{{0,2}}{_form(mark)}[*_]{{0,2}}" if mark[0].isupper() or mark[0] == "#" else _form(mark)
+             for mark in sorted(marks, key=len, reverse=True)]  # fmt: skip
+    return re.compile("|".join(forms), re.I | re.M)
+
+
+@lru_cache(maxsize=4)
+def _bare_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, names)))
+
+
+def _form(mark: str) -> str:
+    """The mark as a regular expression: any space for a blank, and attributes within angle brackets."""
+    form = r"\s".join(map(re.escape, mark.split()))
+    is_tag = re.fullmatch(r"<[A-Za-z][\w:.-]*>", mark) is not None
+    if is_tag:
+        return form[:-1] + r"(?:\s[^<>]{0,100})?>"
+    return form + "[^<>]{0,200}>" if mark.startswith("<") and mark.endswith('"') else form

@@ -1,0 +1,224 @@
+"""The option that a stated answer stands for: `(c) wooded area.`, `**same day** because ...`, `B`."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from r2d.text import normalise_label
+
+LONGEST_STATED = 1_000  # characters of a stated answer in which the label is looked for
+SIMILAR = 0.8
+"""Likeness of a misspelt label to the option of its letter (`field` to `feild` is 0.8), from which it is that one."""
+
+_MARKUP = re.compile(r"[\s*_`\"'“”‘’«»$~]*(?:\\text\{)?")
+_BRACKETS = re.compile(r"[\s*_`\"'“”‘’«»$~(\[{<]*")
+_MARKER = re.compile(
+    r"(?:[(\[]\s?(?P<a>[A-Za-z]|\d{1,2})\s?[)\]]|(?P<b>[A-Za-z]|\d{1,2})(?:[)\]]|[.:](?=\s|[*_]|$)|\s[-–—]\s))[*_]*"
+    r"(?P<gap>[\s:*_\-–—]*)"
+)
+_ONE_LETTER = re.compile(r"(?P<a>[A-Za-z])(?P<gap>)(?=\W*$|\s*[,;.]\s|\s+\(|\s+(?:because|since|as)\b)")
+_FILLER = re.compile(
+    r"(?:(?:either|option|choice|letter|likely|most likely|probably|clearly|therefore|thus|definitely|certainly|simply"
+    r"|still|now|indeed|actually|a|an|the)\b[\s:*_]+)+",
+    re.I,
+)
+_OR = re.compile(r"[\s*_\"'”’)\],]*(?:and/or\b|or\b(?!\s+(?:rather|else)\b)|/)\s*", re.I)
+_AND = re.compile(r"[\s*_\"'”’)\]]*(?:,\s*(?:and\b)?|and\b|&|;|\||(?:up\s)?to\b|versus\b|vs\b\.?|[-=]>|→|⇒)\s*", re.I)
+_NOT = re.compile(
+    r"[\s*_\"'“‘(]*(?:not|never|neither|no\s+longer|anything\s+but|hardly|by\s+no\s+means)\b[\s*_:]*", re.I
+)
+_BUT = re.compile(
+    r"[\s,;.:*_\"'”’)–—-]*(?:(?:but|instead|rather|it\s+is|it['’]s|the\s+answer\s+is)\b(?:\s+rather\b|\s+instead\b|\s+is\b)?"
+    r"[\s:*_]*)+",
+    re.I,
+)
+_BESIDE_CODE = re.compile(r"[\s*_]*[-–—:=(][\s*_(]*")
+_CLOSED = re.compile(r"[\s*_\"'”’)\]]*(?:$|[.,;!?]|or\b|and\b)", re.I)
+_SENTENCE_END = re.compile(r"[.!?;,\n]|\s(?:because|since|as)\s", re.I)
+_EXPLANATION = re.compile(r"\s*(?:[.,;!]|because\b|since\b|as\b|$)", re.I)
+_ANOTHER_LETTER = re.compile(r"[\s*_)\]]*(?:,|and\b|or\b|/|&|;)[\s(\[*_]*[A-Z](?=[)\].,;]|\s*$|\s+(?:or|and)\b)", re.I)
+_FOLLOWING = re.compile(
+    r"[\s*_`\"'“”’]*(?:$|[^\w\s]|(?:and|as|at|based|because|but|due|for|given|here|if|in|is|or|rather|since|so|that|"
+    r"therefore|this|until|when|which|with)\b)",
+    re.I,
+)
+"""What may follow a label of one word: `no, ...` and `no because ...` state it, `no evidence of` does not."""
+_DENIES = re.compile(r"\b(?:not|no|never|nor|than|without)\b|n['’]t\b", re.I)
+_TRAILING = " \t\r\n.,;:!?*_`\"'“”‘’«»$~)]}>\\"
+
+
+@dataclass(frozen=True, slots=True)
+class StatedLabel:
+    """The option that a stated answer names, and where in the answer it ends."""
+
+    label: str | None = None
+    end: int = 0
+    repaired: bool = False  # it was not written as the option is
+    whole: bool = False  # it is written in full and no other option begins with it: the text does not end within one
+    denied: str | None = None  # the option that it denies, where it begins with `not`
+    detail: str = ""  # why there is none; never text of the answer
+
+
+def find_label(stated: str, options: Sequence[str], codes: Mapping[str, str] | None = None) -> StatedLabel:
+    """The option that a stated answer begins with; of `not a but b`, b.
+
+    In full; else before an explanation, the longest option first; else by its letter alone. The text wins over a
+    letter that names another option. An answer that offers two options, or whose letter and text have nothing in
+    common, states none.
+
+    Args:
+        codes: other ways to write an option -> the option.
+    """
+    stated = stated[:LONGEST_STATED]
+    label = _find_affirmed(stated, options, codes or {})
+    denial = _NOT.match(stated) if label.label is None else None
+    if denial is None:
+        return label
+    denied = _find_affirmed(stated[denial.end() :], options, codes or {})
+    if denied.label is None:
+        return label
+    end = denial.end() + denied.end
+    instead = _BUT.match(stated, end)
+    if instead is not None:
+        affirmed = _find_affirmed(stated[instead.end() :], options, codes or {})
+        if affirmed.label is not None:
+            return replace(affirmed, end=instead.end() + affirmed.end, denied=denied.label)
+    return StatedLabel(end=end, denied=denied.label)
+
+
+def _find_affirmed(stated: str, options: Sequence[str], codes: Mapping[str, str]) -> StatedLabel:
+    names = (*options, *codes)
+    starts, letter, rest = _label_starts(stated)
+    by_letter = options[letter] if letter is not None and letter < len(options) else None
+    written = _find_written(stated, starts, names)
+    if written is not None:
+        name = str(written.label)
+        label = codes.get(name, name)
+        if _offers_another(stated[written.end :], label, names, codes):
+            return StatedLabel(detail="two answers stated")
+        beside = _BESIDE_CODE.match(stated, written.end) if name in codes else None
+        if beside is not None:
+            other = _find_written(stated, [beside.end()], names)
+            if other is not None and codes.get(str(other.label), other.label) != label:
+                return StatedLabel(detail="code and text disagree")
+        clash = name not in codes and by_letter is not None and normalise_label(by_letter) != normalise_label(label)
+        folded = name.casefold()
+        begins_another = any(other.casefold() != folded and other.casefold().startswith(folded) for other in names)
+        return StatedLabel(label, written.end, written.repaired or clash, whole=not begins_another)
+    if letter is None:
+        return StatedLabel()
+    if by_letter is None:
+        return StatedLabel(detail="letter without an option")
+    if _OR.match(stated, rest) or _ANOTHER_LETTER.match(stated, rest):
+        return StatedLabel(detail="two answers stated")
+    if _EXPLANATION.match(stated, rest):
+        return StatedLabel(by_letter, rest)
+    sentence_end = _SENTENCE_END.search(stated, rest)
+    end = sentence_end.start() if sentence_end else len(stated)
+    if _resembles(stated[rest:end], by_letter):
+        return StatedLabel(by_letter, end, repaired=True)
+    return StatedLabel(detail="letter and text disagree")
+
+
+def _label_starts(stated: str) -> tuple[list[int], int | None, int]:
+    """Where the label may begin, in order of trust; the place of the letter's option; where the text behind it begins.
+
+    A number marks a choice too, but does not say which: lists are counted from 0 or from 1.
+    """
+    starts: list[int] = []
+    letter, rest = None, 0
+    position = _end_of(_MARKUP, stated, 0)
+    for _ in range(2):
+        starts += [position, _end_of(_BRACKETS, stated, position)]
+        marker = _MARKER.match(stated, position) or _ONE_LETTER.match(stated, position)
+        if marker:
+            name = (marker.group("a") or marker.groupdict().get("b") or "").casefold()
+            if letter is None and name.isalpha():
+                letter = ord(name) - ord("a")
+                rest = marker.start("gap")
+                rest = rest if _EXPLANATION.match(stated, rest) else marker.end()
+            starts.append(_end_of(_BRACKETS, stated, marker.end()))
+        filler = _FILLER.match(stated, starts[-1])
+        if not filler:
+            break
+        position = _end_of(_MARKUP, stated, filler.end())
+    return list(dict.fromkeys(starts)), letter, rest
+
+
+def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
+    match = pattern.match(text, position)
+    return match.end() if match else position
+
+
+def _find_written(stated: str, starts: Sequence[int], options: Sequence[str]) -> StatedLabel | None:
+    """The option written in full at one of the places: alone, else before other text, the longest option first."""
+    by_name = {normalise_label(option): option for option in reversed(options)}
+    for start in starts:
+        text = stated[start:]
+        for form in (text, text.rstrip(_TRAILING)):
+            if label := by_name.get(normalise_label(form)):
+                return StatedLabel(label, start + len(form))
+    for start in starts:
+        matches = [
+            (match.end(), option)
+            for option in options
+            if (match := _option_pattern(option).match(stated, start))
+            and (" " in option.strip() or _FOLLOWING.match(stated, match.end()))
+        ]
+        if matches:
+            end, option = max(matches, key=lambda pair: pair[0])
+            return StatedLabel(option, end, repaired=normalise_label(stated[start:end]) != normalise_label(option))
+    return None
+
+
+@lru_cache(maxsize=8192)
+def _option_pattern(option: str) -> re.Pattern[str]:
+    """Matches the option up to a word boundary, with any of space, hyphen and underscore between its words."""
+    words = [re.escape(word) for word in re.split(r"(?<=\w)[\s_\-–]+(?=\w)", option.strip()) if word]
+    return re.compile(r"[\s_\-–]{0,3}".join(words) + r"(?!\w|[-–/'’_]\w)" if words else r"(?!)", re.I)
+
+
+def _offers_another(rest: str, label: str, names: Sequence[str], codes: Mapping[str, str]) -> bool:
+    """Whether a second option follows: `or ...`, or a list of options; `yes, no further care` is none."""
+    either, joined = _OR.match(rest), _AND.match(rest)
+    if either is None and joined is None:
+        return False
+    position = (either or joined).end()  # type: ignore[union-attr]
+    marker = _MARKER.match(rest, position)
+    start = _end_of(_BRACKETS, rest, marker.end() if marker else position)
+    closed = [
+        codes.get(name, name)
+        for name in names
+        if (match := _option_pattern(name).match(rest, start)) is not None and _CLOSED.match(rest, match.end())
+    ]
+    return any(other != label for other in closed) if closed or either is None else True
+
+
+def _resembles(text: str, option: str) -> bool:
+    """Whether a text is a misspelling, a part or an extension of the option."""
+    text, option = normalise_label(text.strip(_TRAILING)), normalise_label(option)
+    if not text or len(text) > 3 * len(option) + 20:
+        return False
+    words, option_words = set(text.split()), set(option.split())
+    if words <= option_words or option_words <= words:
+        return True
+    return difflib.SequenceMatcher(None, text.replace(" ", ""), option.replace(" ", ""), False).ratio() >= SIMILAR
+
+
+def names_another(text: str, label: str, options: Sequence[str], codes: Mapping[str, str]) -> bool:
+    """Whether a text names an option other than the label as whole words and denies nothing.
+
+    Options of up to three letters are words of their own too often.
+    """
+    if _DENIES.search(text):
+        return False
+    others = [name for name in (*options, *codes) if codes.get(name, name) != label and len(name) > 3]
+    return any(
+        not text[match.start() - 1 : match.start()].isalnum()
+        for other in others
+        for match in _option_pattern(other).finditer(text)
+    )

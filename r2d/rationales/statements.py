@@ -1,0 +1,365 @@
+"""Which of the answers that a text states counts: the last that is neither conditional, nor reported, nor taken back.
+
+`If she faints the answer is a; today the answer is b` states b, and so do `Some would say the answer is a, but it is b`
+and `The answer is a. No, wait: b`. Where a text takes its answer back and gives no other, none counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+
+from r2d.rationales.stated_label import StatedLabel, find_label, names_another
+
+MOST_MATCHES = 500
+"""Matches of one pattern that are tried; a text with more states no answer that is clear."""
+LONGEST_SENTENCE = 2_000  # characters in which the beginning or the end of a sentence is looked for
+
+Standing = Literal["asserted", "conditional", "reported", "several", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One place where a text states an answer."""
+
+    parser: str  # which pattern matched, or `correction`
+    start: int
+    sentence_start: int
+    end: int  # where the label ends; where the match ends if there is none
+    stated: StatedLabel
+    standing: Standing
+    rationale: str | None = None  # the group `rationale` of the pattern
+
+    @property
+    def label(self) -> str | None:
+        return self.stated.label
+
+
+@dataclass(slots=True)
+class Answer:
+    """What all statements of a text come to."""
+
+    statement: Statement | None = None
+    withdrawn: list[Statement] = field(default_factory=list)
+    """Statements that do not count, because they are reported, or another followed."""
+    unclear: str = ""  # why there is none, where the text states one that does not count
+    refused: Statement | None = None  # the first that names no option
+    all: list[Statement] = field(default_factory=list)  # in their order, whether they count or not
+
+
+def final_answer(text: str, patterns: Sequence[str], options: Sequence[str], codes: Mapping[str, str]) -> Answer:
+    """The answer that counts, or why none does."""
+    answer = Answer()
+    statements = sorted(_statements(text, patterns, options, codes), key=lambda statement: statement.start)
+    if len(statements) > MOST_MATCHES:
+        return Answer(unclear=f"more than {MOST_MATCHES} statements of an answer")
+    for place, statement in enumerate(statements):
+        answer.all.append(statement)
+        _weigh(answer, statement)
+        end = statements[place + 1].start if place + 1 < len(statements) else len(text)
+        if answer.statement is not None or answer.withdrawn or answer.unclear:
+            for correction in _corrections(text, statement.end, end, answer, options, codes):
+                _weigh(answer, correction)
+    return answer
+
+
+def _weigh(answer: Answer, statement: Statement) -> None:
+    """Take the next statement of a text into account."""
+    current, denied = answer.statement, statement.stated.denied
+    if statement.standing == "asserted":
+        if current is not None and current.label != statement.label:
+            answer.withdrawn.append(current)
+        answer.statement, answer.unclear = statement, ""
+    elif statement.standing in ("conditional", "reported"):
+        if statement.standing == "reported":
+            answer.withdrawn.append(statement)
+        if current is None:
+            answer.unclear = answer.unclear or f"only {statement.standing}"
+    elif statement.standing == "several":
+        answer.refused = answer.refused or statement
+        answer.statement = None
+    elif denied is not None and current is not None and denied == current.label:
+        answer.withdrawn.append(current)
+        answer.statement, answer.unclear = None, "taken back"
+    elif statement.parser == TAKEN_BACK:
+        answer.withdrawn += [current] if current is not None else []
+        answer.statement, answer.unclear = None, "taken back"
+    else:
+        answer.refused = answer.refused or statement
+
+
+def _statements(
+    text: str, patterns: Sequence[str], options: Sequence[str], codes: Mapping[str, str]
+) -> Iterator[Statement]:
+    """Every statement, pattern by pattern; the line of one may hold a second."""
+    for number, pattern in enumerate(patterns):
+        position = 0
+        for _ in range(MOST_MATCHES + 1):
+            if (match := compiled(pattern).search(text, position)) is None:
+                break
+            if match.group("label"):
+                stated = find_label(match.group("label"), options, codes)
+                has_label = stated.label is not None or stated.denied is not None
+                end = match.start("label") + stated.end if has_label else match.end("label")
+                first = sentence_start(text, match.start())
+                standing = _standing(text, first, match, end, stated)
+                rationale = match.groupdict().get("rationale")
+                yield Statement(f"answer_patterns[{number}]", match.start(), first, end, stated, standing, rationale)
+            position = max(match.start("label"), match.start() + 1)
+
+
+@lru_cache(maxsize=256)
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern of the config: case does not count, and `^` is the start of a line."""
+    return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
+
+
+# --- how a statement is meant ---
+
+_SENTENCE = re.compile(r"[.!?。！？][\"'”’)\]*_]{0,4}\s+|\n")
+_CONTRAST = re.compile(
+    r"[;—]|\b(?:but|yet|however|nevertheless|instead|today|now|currently|here|in this case|as it is|so|therefore|thus"
+    r"|hence)\b",
+    re.I,
+)
+_NEW_CLAUSE = re.compile(r"[;—]|\b(?:but|yet|however|nevertheless|so|therefore|thus|hence)\b|,\s*which\b", re.I)
+_IF = re.compile(
+    r"(?<!\beven\s)(?<!\bas\s)(?<!\bsee\s)\bif\b(?!\s+(?:i|we|you|one)\s+(?:had|have|must|look|consider|think|go|follow"
+    r"|use|apply|read)\b)(?!\s+any\b)"
+    r"|\b(?:unless|suppos(?:e|ing)|assuming|provided|providing|hypothetically|otherwise|in case|as long as)\b"
+    r"|\b(?:were|should|had)\s+(?:she|he|they|it|the|this|there|any|symptoms|pain)\b"
+    r"|\bwhen(?:ever)?\s+(?:she|he|they|it|this|symptoms|pain|the\s+(?:patient|caller|pain|symptoms|fever))\b",
+    re.I,
+)
+_THEN_IF = re.compile(
+    r"[\s*_\"'”’)\],]{0,6}(?:only\s+|but\s+only\s+)?"
+    r"(?:(?<!,\s)(?:if|when(?=\s+(?:she|he|they|it|the|this)\b))|(?<=,\s)if|provided|assuming|in\s+case|as\s+long\s+as)\b"
+    r"(?!\s+not\s+(?:sooner|earlier|already|worse)\b)",
+    re.I,
+)
+_IF_ANYWHERE = re.compile(r"\b(?:if|unless|were|had|provided|in case)\b", re.I)
+_WOULD = re.compile(r"\b(?:would|could|might|may)\b", re.I)
+_QUESTION = re.compile(r"[\s*_\"'”’)\]]{0,4}\?")
+_PERSON = re.compile(
+    r"\b(?:some|many|most|people|one|they|he|she|you|others?|another|someone|somebody|anyone|everyone|nobody|no one|who"
+    r"|critics|experts|(?:the|a|her|his|my|our|their)\s+(?:\w+\s+)?(?:patient|caller|mother|father|parents?|daughter|son"
+    r"|nurse|doctor|physician|student|husband|wife|family|colleague|model|user|neighbou?r|partner|friend|paramedic"
+    r"|assistant|quiz|textbook))\b",
+    re.I,
+)
+_SAYING = (
+    r"sa(?:y|ys|id|ying)|argu\w+|claim\w*|think\w*|thought|believ\w+|guess\w*|assum\w+|ask\w*|wonder\w*|insist\w*"
+    r"|suspect\w*|hope\w*|fear\w*|told|tell\w*|stat(?:e|es|ed|ing)|pretend\w*|imagin\w+|suppos\w+|felt|feel\w*|wrote"
+    r"|writes?|answer(?:s|ed)|repl(?:y|ies|ied)|propos\w+|worr(?:y|ies|ied)|convinced|prefer\w*|want\w*"
+)
+_INFERRING = (
+    r"mean\w*|suggest\w*|indicat\w+|shows?|showed|impl(?:y|ies|ied)|conclud\w+|follows?|confirm\w*|decid\w+|find|found"
+    r"|case|true|clear|evident|obvious|likely|unlikely|possible|sure|certain|determin\w+|know|knew|agree\w*|infer\w*"
+    r"|doubt\w*|disagree\w*|deny|denies|den(?:y|ied|ying)|reject\w*|dispute\w*|idea|notion|view|opinion|impression|claim"
+)
+_GOVERNS = re.compile(
+    rf"\b(?:(?P<saying>{_SAYING})|(?P<inferring>{_INFERRING}))(?:\s+(?:me|us|him|her|them|the\s+\w+|now|again|to\s+\w+))?"
+    r",?(?:\s+(?:that|whether|how|why))?[\s:,\"'“”‘’*_(]*\Z",
+    re.I,
+)
+_NEGATION = re.compile(
+    r"\b(?:not|never|no\s+one|nobody|cannot|hardly|neither|nor|doubt\w*|disagree\w*|den(?:y|ies|ied|ying)|reject\w*"
+    r"|dispute\w*|wrong|mistaken?|incorrect|false|tempt\w*|unlikely|impossible|without)\b|n['’]t\b",
+    re.I,
+)
+_FIRST_PERSON = re.compile(r"\b(?:I|we)(?:['’]d|['’]m|['’]ve|['’]ll)?\b", re.I)
+_NO_LONGER = re.compile(
+    r"\b(?:thought|assumed|guessed|believed|supposed|suspected|said|felt|hoped|feared|wondered?|asked|wanted|preferred"
+    r"|was|were|had|have|might|could|may|would\s+have|initially|first|originally|used\s+to)\b",
+    re.I,
+)
+_ONCE = re.compile(
+    r"\b(?:at\s+first(?:\s+(?:sight|glance))?|initially|originally|previously|formerly|on\s+the\s+surface|naively|perhaps"
+    r"|maybe|possibly|supposedly|allegedly|hypothetically|in\s+theory|it\s+is\s+tempting|rather\s+than|instead\s+of"
+    r"|contrary\s+to|according\s+to\s+(?!(?:the|this|these|our)\s+(?:note|text|guide\w*|protocol|information|description"
+    r"|above|case|call|rules?|criteria)\b)(?:\w+\s+){1,3}"
+    r"|is\s+it\s+(?:true|possible|likely)(?:\s+that)?|(?:do|does|did|can|could|would)\s+(?:you|it|we|one)\s+\w+)"
+    r"\W+(?:\w+\W+){0,3}\Z",
+    re.I,
+)
+_SAYS_WHO = re.compile(
+    r"[\s*_\"'”’),–—-]{1,6}(?:(?:some|many|others?|people|one|they|he|she|the\s+\w+)\s+(?:would\s+|might\s+|may\s+|could\s+)?"
+    rf"(?:{_SAYING})\b|(?:says|said|claims|thinks|believes)\s+(?:some|the|he|she|her|his|one)\b)",
+    re.I,
+)
+
+
+def _standing(text: str, first: int, match: re.Match[str], end: int, stated: StatedLabel) -> Standing:
+    """How a statement is meant that stands in a sentence from `first` on, and whose label ends at `end`."""
+    if stated.label is None:
+        return "several" if stated.detail == "two answers stated" else "none"
+    prefix = text[first : match.start()]
+    after = text[end : end + 200]
+    if any(map(str.isalpha, prefix)):
+        earlier = [match.end() for match in _CONTRAST.finditer(prefix)]
+        has_other = "answer" in prefix.casefold() and earlier  # a statement of its own, from which a contrast leads on
+        if _IF.search(prefix[earlier[-1] :] if has_other else _last_part(prefix)):
+            return "conditional"
+        clause = _after_last(_NEW_CLAUSE, prefix)
+        if _ONCE.search(clause[-200:]) or _is_of_others(clause[-200:]):
+            return "reported"
+    if _THEN_IF.match(text, end) or _QUESTION.match(after):
+        return "conditional"
+    is_subjunctive = _WOULD.search(text, match.start(), match.start("label")) is not None
+    if is_subjunctive and _IF_ANYWHERE.search(text, end, sentence_end(text, end)):
+        return "conditional"
+    return "reported" if _SAYS_WHO.match(after) else "asserted"
+
+
+def _is_of_others(clause: str) -> bool:
+    """Whether the words before a statement make it someone else's, or deny it."""
+    governs = _GOVERNS.search(clause)
+    if governs is None:
+        return False
+    before = _after_last(re.compile(r","), clause[: governs.start()]) if "," in clause[: governs.start()] else (
+        clause[: governs.start()])  # fmt: skip
+    whole = before + governs.group()
+    if _NEGATION.search(whole):
+        return True
+    if governs.group("inferring"):
+        return _PERSON.search(before) is not None and _FIRST_PERSON.search(before) is None
+    return _FIRST_PERSON.search(before) is None or _NO_LONGER.search(whole) is not None
+
+
+def _last_part(prefix: str) -> str:
+    """The text behind the last semicolon."""
+    return prefix[max(prefix.rfind(";"), prefix.rfind("—")) + 1 :]
+
+
+def _after_last(pattern: re.Pattern[str], text: str) -> str:
+    end = 0
+    for match in pattern.finditer(text):
+        end = match.end()
+    return text[end:]
+
+
+def sentence_start(text: str, position: int) -> int:
+    """Where the sentence at a position begins; behind a full stop, a small letter or a digit begins none, nor does a
+    small letter on the next line of a wrapped text."""
+    first = max(0, position - LONGEST_SENTENCE)
+    for match in reversed(list(_SENTENCE.finditer(text, first, position))):
+        end = match.end()
+        following, before = text[end : end + 1], text[match.start() - 1 : match.start()]
+        if match.group() == "\n":
+            if not (following.islower() and (before.isalpha() or before == ",")):
+                return end
+        elif text[end - 1] == "\n" or not (following.islower() or following.isdigit()):
+            return end
+    return 0
+
+
+def sentence_end(text: str, position: int) -> int:
+    """Where the sentence at a position ends, its full stop included."""
+    last = min(len(text), position + LONGEST_SENTENCE)
+    for match in _SENTENCE.finditer(text, position, last):
+        following = text[match.end() : match.end() + 1]
+        if text[match.end() - 1] == "\n" or not (following.islower() or following.isdigit()):
+            return match.end() if match.group() != "\n" else match.start()
+    return last
+
+
+# --- corrections: what takes a statement back without the words of an answer ---
+
+TAKEN_BACK = "taken back"
+_BEGINS = r"(?:\A|[.!?…;:,(\n–—]|\s-|\bbut\b|\band\b|\bor\b)[\s*_\"'“]*"
+_INTERJECTION = r"(?:(?:oh|ah|oops|hmm+|well|ok(?:ay)?|no|but|and|so|sorry|yet)\b[\s,.!…–—-]*){0,3}"
+_STRONG = (
+    r"wait(?=\s*[,.!…:;–—-]|\s+(?:a|no|what|actually)\b)|hold\s+on|hang\s+on|scratch\s+that|strike\s+that|not\s+so\s+fast"
+    r"|never\s+mind|my\s+mistake|in\s+hindsight|correction(?=\s*[:,–—-])"
+    r"|(?:up)?on\s+(?:second|third|closer|further|careful)\s+(?:thoughts?|look|inspection|reflection|reading)"
+    r"|(?:up)?on\s+reflection"
+    r"|let\s+me\s+(?:re\w+|correct|think\s+again|double[\s-]check|start\s+(?:over|again))"
+    r"|(?:I|we)\s+(?:was|were|am|stand)\s+(?:wrong|mistaken|corrected)|I\s+(?:made\s+a\s+mistake|misread|misjudged)"
+    r"|I\s+(?:(?:must|have\s+to|need\s+to|should|will|would)\s+)?(?:take\s+(?:it|that|this)\s+back"
+    r"|(?:change|revise|withdraw|retract|correct|reconsider)\w*\s+(?:my|the|that|this|it))"
+    r"|(?:thinking|looking)\s+(?:again|about\s+it\s+(?:more|again|further)|more\s+closely)"
+    r"|after\s+(?:reconsider\w+|thinking\s+again|re-?reading)"
+    r"|(?:which|that|this|it|the\s+(?:above|previous|first)\s+answer)(?:['’]s|\s+(?:is|was|would\s+be|seems|cannot\s+be))\s+"
+    r"(?:clearly\s+|obviously\s+)?(?:wrong|incorrect|mistaken|a\s+mistake|an\s+error|not\s+(?:right|correct|true|so)|false)"
+    r"\b(?!\s+(?:to|that|for)\b)"
+    r"|that\s+(?:cannot|can['’]t)\s+be\s+(?:right|correct|true)"
+)
+_WEAK = (
+    r"(?:actually|in\s+fact|instead|rather|better|sorry|I\s+mean|then\s+again|correction|no(?=\s*[,.:;!…–—-]))\b(?!\s+than\b)"
+    r"|make\s+(?:that|it)\b|change\s+(?:that|it)\s+to\b"
+)
+_CUE = re.compile(rf"{_BEGINS}{_INTERJECTION}(?:(?P<strong>{_STRONG})|(?P<weak>{_WEAK}))", re.I)
+_MAY_CUE = re.compile(
+    r"\b(?:wait|hold|hang|scratch|strike|fast|mind|mistake|hindsight|correction|thoughts?|look|looking|inspection"
+    r"|reflection|reading|let\s+me|wrong|mistaken|corrected|misread|misjudged|back|change|revis|withdraw|retract|correct"
+    r"|reconsider|thinking|incorrect|error|not|false|actually|fact|instead|rather|better|sorry|mean|again|no|make|right"
+    r"|true)",
+    re.I,
+)
+_IT_IS = re.compile(
+    r"(?:\b(?:so|therefore|thus|hence|today|now|then|here|and|but|instead|rather)\b|[,;.:–—\n])[\s,]*"
+    r"(?:it|this|that|she|he)(?:['’]s|\s+(?:is|was|remains|stays|must\s+be|should\s+be))\b",
+    re.I,
+)
+_RESTATES = re.compile(
+    r"(?:[\s,:;.!…*_\"'“(–—-]|\b(?:it|this|that|the|my|our|answer|label|category|level|decision|final|correct|right|is|was"
+    r"|must|should|would|be|make|made|say|as|now|rather|instead|actually|I|we|mean|choose|pick|go|with|to|change|changes"
+    r"|changed|an?|still|so|therefore)\b|['’][sd]\b){0,24}+",
+    re.I,
+)
+_CLOSES = re.compile(
+    r"[\s*_\"'”’)\]`]*(?:\Z|[.,:;!\n–—-]|\b(?:because|since|as|for|due|given|and|with|instead|now|today|rather|after\s+all)\b)",
+    re.I,
+)
+
+
+def _corrections(
+    text: str, start: int, end: int, answer: Answer, options: Sequence[str], codes: Mapping[str, str]
+) -> Iterator[Statement]:
+    """What between two statements takes the answer back, or names the one that is meant instead."""
+    if not _MAY_CUE.search(text, start, end) and answer.statement is not None:
+        return
+    position = start
+    while (match := _next_cue(text, position, end, answer)) is not None:
+        position = max(match.end(), position + 1)
+        named_at = match.end()
+        restated = _RESTATES.match(text, named_at)
+        named_at = restated.end() if restated else named_at
+        stated = find_label(text[named_at : named_at + 400], options, codes)
+        named_end = named_at + stated.end
+        if stated.label is not None and _is_written(text, named_at) and _CLOSES.match(text, named_end):
+            standing: Standing = "conditional" if _THEN_IF.match(text, named_end) else "asserted"
+            first = sentence_start(text, match.start())
+            yield Statement("correction", match.start(), first, named_end, stated, standing)
+            position = max(position, named_end)
+        elif match.re is _CUE and (match.group("strong") or _names_another(text, match, answer, options, codes)):
+            first = sentence_start(text, match.start())
+            yield Statement(TAKEN_BACK, match.start(), first, match.end(), StatedLabel(), "none")
+
+
+def _next_cue(text: str, position: int, end: int, answer: Answer) -> re.Match[str] | None:
+    """The next words of a correction; `it is ...` counts where no answer does."""
+    cue = _CUE.search(text, position, end)
+    if answer.statement is not None:
+        return cue
+    it_is = _IT_IS.search(text, position, end)
+    return min((match for match in (cue, it_is) if match is not None), key=re.Match.start, default=None)
+
+
+def _is_written(text: str, position: int) -> bool:
+    """Whether a label there is no small letter alone, which is a word: `a fever`."""
+    return not (text[position : position + 1].islower() and not text[position + 1 : position + 2].isalnum())
+
+
+def _names_another(
+    text: str, cue: re.Match[str], answer: Answer, options: Sequence[str], codes: Mapping[str, str]
+) -> bool:
+    """Whether the sentence that begins with `actually`, `no` or `in fact` names another option."""
+    word = (cue.group("weak") or "").casefold()
+    if answer.statement is None or not word.startswith(("actually", "no", "in")):
+        return False
+    sentence = text[cue.end() : sentence_end(text, cue.end())]
+    return names_another(sentence, answer.statement.label or "", options, codes)

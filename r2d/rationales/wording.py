@@ -1,0 +1,137 @@
+"""What models write around their reasons: greetings, titles, disclaimers, the instruction again, refusals.
+
+The wording is the list of `phrases.yaml`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from r2d.config.section import Section, parse_section
+from r2d.files import read_yaml
+from r2d.rationales.statements import sentence_start
+
+MOST_SENTENCES = 12  # before or behind the reasons that are looked at
+REFUSED_WITHIN = 400  # characters from the beginning in which a refusal is looked for
+SHORTEST_NOTE = 20
+"""Characters of a note from which a repetition of it is removed."""
+_TITLE_LINE = re.compile(r"(?:#{1,6}[ \t]+[^\n]{1,100}|(\*\*|__)[^\n*]{1,80}\1:?|[^\n.!?]{1,50}:?)[ \t]*(?=\n)")
+_END_OF_OPENING = re.compile(r"[.!?。！？][\"'”’)\]*_]{0,4}(?=\s|\Z)|:[*_]{0,3}(?=\s|\Z)|(?=\n)|\Z")
+_CLAUSE_START = re.compile(r"[.!?,:;—][\"'”’)\]*_]{0,4}\s+|\n\W*|\A\W+|\bbut\s+")
+_SEPARATES = re.compile(r"[,/|;:()•]|\bor\b", re.I)
+_ONLY_MARKS = re.compile(r"[\W_]+\Z")
+
+
+class Phrases(Section):
+    """The lists of `phrases.yaml`, which says what each is."""
+
+    interjections: tuple[str, ...]
+    openings: tuple[str, ...]
+    closings: tuple[str, ...]
+    titles: str
+    transitions: tuple[str, ...]
+    refusals: tuple[str, ...]
+
+
+@cache
+def _phrases() -> Phrases:
+    source = Path(__file__).with_name("phrases.yaml")
+    return parse_section(Phrases, read_yaml(source), where=str(source))
+
+
+@cache
+def _pattern(name: str) -> re.Pattern[str]:
+    values = getattr(_phrases(), name)
+    joined = "|".join(values) if isinstance(values, tuple) else values
+    return re.compile(joined.replace("'", "['’]").replace(" ", r"\s"), re.I)
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a text refuses to answer, in one of its first sentences."""
+    beginning = text[:REFUSED_WITHIN]
+    refusals = _pattern("refusals")
+    return refusals.match(beginning) is not None or any(
+        refusals.match(beginning, match.end()) for match in _CLAUSE_START.finditer(beginning)
+    )
+
+
+def is_transition(text: str) -> bool:
+    """Whether the words before an answer lead to it and give no reason: `Based on the above,`."""
+    return _pattern("transitions").match(text.lstrip(" *_\n")) is not None
+
+
+def without_opening(text: str, options: Sequence[str]) -> str:
+    """The text without what stands before the reasons: greetings, titles, disclaimers, the instruction and its options.
+
+    A refusal is no opening. What is left may be nothing.
+    """
+    position = 0
+    for _ in range(MOST_SENTENCES):
+        position = _end_of_space(text, position)
+        rest = text[position : position + 2_000]
+        if not rest or is_refusal(rest[:REFUSED_WITHIN]):
+            break
+        words = position + len(rest) - len(rest.lstrip("*_#>- \t"))
+        if interjection := _pattern("interjections").match(text, words):
+            position = interjection.end()
+        elif opening := _pattern("openings").match(text, words):
+            position = _END_OF_OPENING.search(text, opening.end()).end()  # type: ignore[union-attr]
+        elif (title := _TITLE_LINE.match(text, position)) and _is_title(title.group()):
+            position = title.end()
+        elif _lists_options(line := rest.split("\n", 1)[0], options) or (
+            _ONLY_MARKS.match(line) and len(line) < len(rest)
+        ):
+            position += len(line)
+        else:
+            break
+    return text[position:].strip()
+
+
+def without_closing(text: str) -> str:
+    """The text without what stands behind the reasons: disclaimers and offers. What is left may be nothing."""
+    text = text.rstrip()
+    for _ in range(MOST_SENTENCES):
+        start = sentence_start(text, len(text.rstrip(" \t.!?*_")))
+        words = start + len(text[start:]) - len(text[start:].lstrip("*_#>-( \t\n"))
+        if not text or not _pattern("closings").match(text, words):
+            break
+        text = text[:start].rstrip(" \t\n*_-(")
+    return text
+
+
+def without_note(text: str, note: str) -> str:
+    """The text behind the note that it repeats, where words follow it."""
+    note = note.strip()
+    place = text.rfind(note) if len(note) >= SHORTEST_NOTE else -1
+    behind = text[place + len(note) :].lstrip(" \t\n\"'”’*_.-") if place >= 0 else ""
+    return behind if any(map(str.isalnum, behind)) else text
+
+
+def _end_of_space(text: str, position: int) -> int:
+    while position < len(text) and text[position].isspace():
+        position += 1
+    return position
+
+
+def _is_title(line: str) -> bool:
+    """Whether a line is a heading in Markdown, or has few words and one of those of titles."""
+    plain = line.strip()
+    if plain.startswith(("#", "**", "__")):
+        return not re.match(r"\W*(?:rationale|reason|explanation|justification|why)", plain, re.I)
+    return len(plain.split()) <= 6 and plain[0].isupper() and _pattern("titles").search(plain) is not None
+
+
+def _lists_options(line: str, options: Sequence[str]) -> bool:
+    """Whether a line lists options, at least two of them and almost nothing else."""
+    if len(line) > sum(map(len, options)) + 100 or not _SEPARATES.search(line):
+        return False
+    folded, num_listed = line.casefold(), 0
+    for option in sorted(options, key=len, reverse=True):
+        if option.strip() and option.casefold() in folded:
+            folded = folded.replace(option.casefold(), " ", 1)
+            num_listed += 1
+    left = re.findall(r"[^\W\d_]{2,}", folded)
+    return num_listed >= 2 and len(left) <= 3
