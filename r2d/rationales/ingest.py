@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -126,6 +127,7 @@ class Ingestion:
                 raise DataError(
                     f"none of the {counts.num_records:,} records of source {name!r} became a rationale ({shown}); read "
                     f"the examples in the report, then mend the files or rationales.sources.{name}"
+                    f"{self._shapes_of_ids(name)}"
                 )
         stage1 = select_rationales(self.examples, config.stage1_source, seed=config.seed)
         stage2_source = config.stage1_source if config.stage2_source is None else config.stage2_source
@@ -135,6 +137,21 @@ class Ingestion:
             stage2=stage2,
             provenance=with_stages(self.provenance, {"stage1": stage1, "stage2": stage2}),
             coverage={"stage1": coverage(stage1), "stage2": coverage(stage2)},
+        )
+
+    def _shapes_of_ids(self, name: str) -> str:
+        """How the ids of a source differ from those of the data, where most are unknown; else nothing."""
+        unknown = [one.record.example_id or "" for one in self.candidates[name] if one.reason == "unknown_id"]
+        if 2 * len(unknown) <= len(self.candidates[name]):
+            return ""
+        theirs, ours = (
+            Counter(map(shape_of, ids)).most_common(2) for ids in (unknown, self.examples["id"].to_pylist())
+        )
+        of_source, of_data = (", ".join(f"{shape} ({count:,})" for shape, count in shapes) for shapes in (theirs, ours))
+        return (
+            f". Ids of the source are like {of_source}, those of the data like {of_data} (a: letters, 9: digits). Where "
+            "they differ by words around them or by zeros in front, set "
+            f"rationales.sources.{name}.id_pattern or id_width"
         )
 
     def counts(self) -> dict[str, SourceCounts]:
@@ -314,6 +331,14 @@ def _check(candidates: Sequence[Candidate], source: AnySource, privacy: PrivacyC
         for candidate in of_example:
             if candidate is not taken:
                 candidate.reject("not_chosen")
+
+
+def shape_of(text: str) -> str:
+    """The form of an id, which says nothing of it: `a7-95` as `a9-99`, runs of the same counted from four on."""
+    shape = "".join("9" if one.isdigit() else "a" if one.isalpha() else " " if one.isspace() else one for one in text)
+    runs = [match.group() for match in re.finditer(r"(.)\1*", shape[:60], re.DOTALL)]
+    short = "".join(f"{run[0]}{{{len(run)}}}" if len(run) > 3 else run for run in runs)
+    return repr(short + ("..." if len(text) > 60 else ""))
 
 
 def _count(names: Iterable[str]) -> dict[str, int]:

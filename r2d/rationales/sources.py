@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from r2d.config.data import DataConfig
-from r2d.config.rationales import AnySource, BatchSource, ColumnSource, EndpointSource, SyntheticBatchSource
+from r2d.config.rationales import AnySource, BatchSource, ColumnSource, EndpointSource, FileSource, SyntheticBatchSource
 from r2d.data.examples import iterate_examples
 from r2d.llm.answers import write_current_answers
 from r2d.llm.runner import run_requests
@@ -71,7 +72,7 @@ def read_records(name: str, source: AnySource) -> list[Record]:
     Raises:
         DataError: a file is missing, empty, no such format or wrongly encoded, or lacks a declared column.
     """
-    records = READERS[source.format](name, source)
+    records = [_with_plain_id(record, source) for record in READERS[source.format](name, source)]
     for place, record in enumerate(records):
         values = asdict(record)
         try:
@@ -80,6 +81,28 @@ def read_records(name: str, source: AnySource) -> list[Record]:
             kept = {name: values[name] for name in ("source", "file", "row", "order")}
             records[place] = Record(**kept, reason="malformed_record", detail="half a surrogate pair")
     return records
+
+
+def _with_plain_id(record: Record, source: AnySource) -> Record:
+    """The record with the id that its example has in the data: without what `id_pattern` takes away, with the zeros of
+    `id_width`."""
+    if not isinstance(source, FileSource) or record.example_id is None:
+        return record
+    example_id: str | None = record.example_id
+    if source.id_pattern is not None:
+        match = re.search(source.id_pattern, record.example_id)
+        example_id = (match.group(1) or "").strip() or None if match else None
+    if example_id is None:
+        known = record.reason is not None
+        return replace(
+            record,
+            example_id=None,
+            reason=record.reason if known else "no_id",
+            detail=record.detail if known else "id_pattern is not found in the id",
+        )
+    if source.id_width is not None and example_id.isascii() and example_id.isdigit():
+        example_id = example_id.zfill(source.id_width)
+    return replace(record, example_id=example_id)
 
 
 def source_files(sources: Mapping[str, AnySource]) -> list[tuple[str, str]]:
