@@ -30,6 +30,7 @@ from r2d.rationales.ingest import Coverage, Ingestion, ingest
 
 if TYPE_CHECKING:
     from r2d.evaluation.evaluate import Champion, Evaluation
+    from r2d.evaluation.looks import CountLook
 
 
 def validate_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None = None) -> Validation:
@@ -92,6 +93,7 @@ def evaluate_to_folder(
     champion: Champion | None = None,
     seen_rows: SeenRowsPolicy | None = None,
     start_folder: Callable[[RunConfig], Path | None] = lambda run: None,
+    count_look: CountLook | None = None,
 ) -> Evaluation:
     """Measure a model folder; write `predictions.parquet`, `report.html`, `judge_scores.parquet` where a judge is
     configured, `calibration.json` where temperature and threshold were found, and, last, `metrics.json`.
@@ -101,6 +103,7 @@ def evaluate_to_folder(
             validation and evaluation are taken.
         champion: another model, measured on the same rows.
         seen_rows: in place of `evaluation.seen_rows`.
+        count_look: writes down that the test set was looked at, before it is.
 
     Raises:
         ConfigError, DataError, ModelError: the configuration, the data or the model cannot be used.
@@ -125,8 +128,9 @@ def evaluate_to_folder(
     if seen_rows is not None:
         settings = settings.model_copy(update={"seen_rows": seen_rows})
     evaluation = evaluate(
-        examples, model_folder, config=settings, data=config, champion=champion, privacy=privacy, work_dir=out
-    )
+        examples, model_folder, config=settings, data=config, champion=champion, privacy=privacy, work_dir=out,
+        count_look=count_look,
+    )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     if (calibration := calibration_of(evaluation.metrics)) is not None:
         write_calibration(out, calibration)

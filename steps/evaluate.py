@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 from PIL.Image import Image
-from zenml import log_metadata, step
+from zenml import get_step_context, log_metadata, step
 from zenml.types import HTMLString
 
 from mlops.tracking import log_metrics
@@ -46,6 +46,7 @@ def evaluate(
         privacy: what may be sent to a judge.
         champion: `name/version` of the champion, measured on the same rows.
     """
+    from mlops.registry.looks import look_counter
     from mlops.registry.versions import download
     from r2d.evaluation.evaluate import Champion
     from r2d.evaluation.evaluate import evaluate as measure
@@ -59,6 +60,7 @@ def evaluate(
         champion=None if champion is None else Champion(champion, download(champion)),
         privacy=privacy,
         work_dir=work_dir("evaluate", content_hash(examples), folder_hash(model)),
+        count_look=look_counter(f"run {get_step_context().pipeline_run.name}", model, champion),
     )
     seconds = {"evaluation_seconds": result.seconds["total"], "generation_seconds": result.seconds["generation"]}
     metrics = result.metrics.to_json()

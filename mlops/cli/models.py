@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlops.registry.looks import look_counter
 from mlops.registry.versions import model_folder, start_folder
 from r2d.config.evaluation import SeenRowsPolicy
 from r2d.config.jobs import DriftConfig, InferenceConfig
@@ -90,14 +91,16 @@ def evaluate(
     from r2d.evaluation.evaluate import Champion
     from r2d.workflows import evaluate_to_folder
 
+    folder = model_folder(model)
     champion = None if compare_with is None else Champion(compare_with, model_folder(compare_with))
     evaluation = evaluate_to_folder(
-        model_folder(model),
+        folder,
         data,
         out,
         champion=champion,
         seen_rows=seen_rows,
         start_folder=lambda run: start_folder(run.model),
+        count_look=look_counter(model, folder, compare_with),
     )
     for sentence in evaluation.metrics.seen_sentences():
         typer.echo(sentence)

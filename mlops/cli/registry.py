@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mlops.registry import aliases
+from mlops.registry.looks import all_looks, use_of, user_name
 from mlops.registry.versions import Reference
 from r2d.errors import R2DError
 
@@ -70,11 +70,29 @@ def history(
         typer.echo(f"{name}: no version has had an alias")
 
 
+@app.command()
+def looks(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")] = False,
+) -> None:
+    """List every look at every test set: who measured which model, and what the gate decided."""
+    seen = all_looks()
+    for look in seen:
+        compared = f", compared with {look.champion}" if look.champion else ""
+        outcome = f": {look.outcome}" if look.outcome else ""
+        line = (
+            f"{look.at}  test set {look.test_set[:12]}: {look.purpose} of {look.model} by {look.by}{compared}{outcome}"
+        )
+        typer.echo(json.dumps(asdict(look), ensure_ascii=False) if as_json else line)
+    if as_json:
+        return
+    for test_set in dict.fromkeys(look.test_set for look in seen):
+        typer.echo(use_of(test_set, [look for look in seen if look.test_set == test_set]).sentence())
+    if not seen:
+        typer.echo("no look at a test set is written down")
+
+
 def _person(by: str | None) -> str:
-    try:
-        name = by if by is not None else getpass.getuser()
-    except (OSError, KeyError):
-        name = ""
+    name = by if by is not None else user_name()
     if not name.strip():
         raise R2DError("--by: nobody is named, and the system knows no user; give the name of who decides")
     return name.strip()

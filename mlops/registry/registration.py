@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +16,13 @@ from uuid import UUID
 
 from mlops.code import ROOT
 from mlops.registry.aliases import RUN_KEY_TAG, AliasTransition, approval_of, move_aliases, store_decision
+from mlops.registry.looks import Look, use_of, weights_hash, write_look
 from mlops.registry.package import Package, TrainedModel, pinned_requirements, write_package
 from mlops.registry.versions import aliases_of, ensure_model, registry_client, tagged_versions
 from mlops.tracking import start_run
+from r2d.evaluation.looks import TestSetUse, hash_of_test_set
 from r2d.evaluation.metrics import Comparator, Metrics
+from r2d.evaluation.run import evaluated_rows
 from r2d.gate.decision import GateDecision
 from r2d.gate.rules import evaluate_rules
 from r2d.modeling.model_folder import read_model_facts
@@ -99,6 +102,7 @@ def register(
         client.set_model_version_tag(name, number, RUN_KEY_TAG, key)
         rules = registration.gate.for_labels(trained.record.run.data.labels)
         decision = evaluate_rules(trained.metrics, rules, approval_of(version))
+        decision = replace(decision, test_set=_count_decision(client, trained, f"{name}/{number}", decision))
         transition = move_aliases(client, name, number, decision, key)
         page, picture = store_decision(client, version, decision, transition.reason)
         return RegisteredModel(
@@ -113,6 +117,13 @@ def register(
             page=page,
             picture=picture,
         )
+
+
+def _count_decision(client: MlflowClient, trained: TrainedModel, reference: str, decision: GateDecision) -> TestSetUse:
+    """Write down that the gate decided by this test set; the looks at it until now."""
+    test_set = hash_of_test_set(evaluated_rows(trained.examples, trained.record.run.evaluation.max_rows))
+    look = Look(test_set, "gate", reference, weights_hash(trained.folder), "gate", decision.champion, decision.outcome)
+    return use_of(test_set, write_look(client, look)).measured(trained.metrics)
 
 
 def content_hash_of(package: Package, metrics: Metrics) -> str:

@@ -13,6 +13,8 @@ from r2d.text import match_label
 
 HISTORY_SUFFIX = ".alias-history"
 """Under this name the registry keeps which version was the champion, and why."""
+LOOKS_SUFFIX = ".looks"
+"""Under this name it keeps who looked at a test set."""
 
 
 class GateMetric(NamedTuple):
@@ -276,6 +278,7 @@ class RegistrationConfig(Section):
 
     @model_validator(mode="after")
     def _name_is_free(self) -> RegistrationConfig:
-        if self.model_name.endswith(HISTORY_SUFFIX):
-            raise ValueError(f"model_name must not end in {HISTORY_SUFFIX!r}: the history of a model has such a name")
+        if self.model_name.endswith((HISTORY_SUFFIX, LOOKS_SUFFIX)):
+            suffix = HISTORY_SUFFIX if self.model_name.endswith(HISTORY_SUFFIX) else LOOKS_SUFFIX
+            raise ValueError(f"model_name must not end in {suffix!r}: the history of a model has such a name")
         return self

@@ -30,6 +30,7 @@ from r2d.evaluation.label_metrics import (
     ranking_metrics,
     safety_metrics,
 )
+from r2d.evaluation.looks import CountLook, hash_of_test_set
 from r2d.evaluation.metrics import (
     CHOOSING_SPLITS,
     CalibrationResult,
@@ -49,7 +50,7 @@ from r2d.evaluation.rationale_metrics import (
 )
 from r2d.evaluation.rationale_quality_metrics import rationale_quality
 from r2d.evaluation.report import choose_samples, render_report
-from r2d.evaluation.run import EvaluationRun
+from r2d.evaluation.run import EvaluationRun, evaluated_rows
 from r2d.evaluation.slices import divide_rows, slice_differences, slice_metrics
 from r2d.evaluation.unseen import unseen_rows
 from r2d.modeling.model_folder import Calibration, read_calibration
@@ -108,6 +109,7 @@ def evaluate(
     champion: Champion | None = None,
     privacy: PrivacyConfig = PrivacyConfig(),
     work_dir: Path | None = None,
+    count_look: CountLook | None = None,
 ) -> Evaluation:
     """Decide and explain every test row, and measure both; the headline is the model's own label decoding.
 
@@ -115,6 +117,7 @@ def evaluate(
         examples: with a test split; baselines are learnt from the training rows, if there are any.
         champion: measured on the same test rows: those that neither had seen in training.
         privacy: what may be sent to a judge; work_dir: where its answers are kept.
+        count_look: writes down that the test set was looked at, before it is.
 
     Raises:
         ConfigError: a judge is configured without a `work_dir`, or its rubric is faulty.
@@ -125,6 +128,8 @@ def evaluate(
     given = None if champion is None else (champion.reference, champion.folder)
     unseen = unseen_rows(examples, model_folder, given, config, privacy)
     run = EvaluationRun(examples, data.labels, config, unseen.kept)
+    if count_look is not None:
+        run = replace(run, test_set=count_look(hash_of_test_set(evaluated_rows(examples, config.max_rows))))
     timer, test = run.timer, run.test
     predictor = Predictor(model_folder, calibrated=False)
     with timer("generation"), Progress("evaluation: decisions and rationales", len(test)) as progress:

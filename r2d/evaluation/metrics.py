@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
+from statistics import NormalDist
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -61,6 +62,16 @@ class IntervalEstimate:
         if self.low is None or self.high is None:
             return f"{self.value:{sign}.3f}"
         return f"{self.value:{sign}.3f} ({self.low:{sign}.3f} to {self.high:{sign}.3f})"
+
+    def standard_error(self, confidence: float) -> float | None:
+        """From the width of the interval, as of a normal distribution; None where there is no interval.
+
+        Args:
+            confidence: of the interval.
+        """
+        if self.low is None or self.high is None or self.low == self.high:
+            return None
+        return (self.high - self.low) / (2 * NormalDist().inv_cdf((1 + confidence) / 2))
 
     @property
     def excludes_zero(self) -> bool:

@@ -135,6 +135,7 @@ def render_report(
         "report.html.j2",
         title="Reason2Decide: evaluation on the test split",
         metrics=metrics,
+        test_set=run.test_set and run.test_set.measured(metrics).sentence(),
         labels=names,
         ordered=data.labels.ordered,
         per_row=data.labels.per_row,

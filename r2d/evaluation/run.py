@@ -16,6 +16,7 @@ from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import EvaluationConfig
 from r2d.data.examples import split_of
 from r2d.errors import DataError
+from r2d.evaluation.looks import TestSetUse
 from r2d.files import order_by_hash
 
 MODEL_PARTS = ("generation", "validation_labels", "labels_of_rationales", "flipped_rationales")
@@ -63,6 +64,8 @@ class EvaluationRun:
     kept: NDArray[np.bool_] | None = None
     """Whether each of the `evaluated_rows` is measured; all by default."""
     timer: Timer = field(default_factory=Timer)
+    test_set: TestSetUse | None = None
+    """None where nobody counts the looks at it."""
 
     @cached_property
     def test(self) -> pa.Table:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from r2d.evaluation.looks import TestSetUse
 from r2d.evaluation.metrics import IntervalEstimate
 from r2d.gate.power import Power
 
@@ -89,6 +90,8 @@ class GateDecision:
     """What the model was compared with, `name/version`; None at a cold start."""
     seen: tuple[str, ...] = ()
     """What is known of whether the test rows had been seen in training, as sentences."""
+    test_set: TestSetUse | None = None
+    """How often the test set was looked at; None where nobody counts."""
 
     @property
     def outcome(self) -> Literal["passed", "failed", "waiting"]:
@@ -108,7 +111,8 @@ class GateDecision:
             f"{verdict.reason} [{verdict.power_text}]" if verdict.power_text else verdict.reason
             for verdict in self.verdicts
         ]
-        return [*lines, *self.reasons()[len(lines) :]]
+        lines += self.reasons()[len(lines) :]
+        return lines if self.test_set is None else [*lines, self.test_set.sentence()]
 
     def approved(self, approval: Approval) -> GateDecision:
         """The same decision once a person has said yes."""
@@ -122,15 +126,24 @@ class GateDecision:
     def to_json(self) -> dict[str, Any]:
         """JSON values; `from_json` reads them."""
         verdicts = TypeAdapter(tuple[Verdict, ...]).dump_python(self.verdicts, mode="json")
-        return {
+        values: dict[str, Any] = {
             "outcome": self.outcome,
             "champion": self.champion,
             "seen": list(self.seen),
             "reasons": self.reasons(),
             "verdicts": verdicts,
         }
+        if self.test_set is not None:
+            values["test_set"] = asdict(self.test_set) | {
+                "optimism": self.test_set.optimism,
+                "sentence": self.test_set.sentence(),
+            }
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> GateDecision:
+        """Read what `to_json` wrote; an older decision counts no looks."""
         verdicts = TypeAdapter(tuple[Verdict, ...]).validate_python(values["verdicts"])
-        return cls(verdicts, values["champion"], tuple(values.get("seen", ())))
+        use = values.get("test_set")
+        test_set = None if use is None else TypeAdapter(TestSetUse).validate_python(use)
+        return cls(verdicts, values["champion"], tuple(values.get("seen", ())), test_set)

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from r2d.evaluation.metrics import IntervalEstimate
-
 NORMAL = NormalDist()
 SHARE = 0.8
 Z_SHARE = NORMAL.inv_cdf(SHARE)
@@ -45,13 +43,6 @@ class Decided:
     @property
     def sign(self) -> int:
         return 1 if self.higher_is_better else -1
-
-
-def standard_error(estimate: IntervalEstimate, confidence: float) -> float | None:
-    """Of an estimate, from the width of its interval; None where it has none."""
-    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
-        return None
-    return (estimate.high - estimate.low) / (2 * z_of(confidence))
 
 
 def z_of(confidence: float) -> float:

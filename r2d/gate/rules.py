@@ -20,7 +20,7 @@ from r2d.config.gate import (
 )
 from r2d.evaluation.metrics import HEADLINES, ChampionMetrics, Comparator, IntervalEstimate, Metrics
 from r2d.gate.decision import Approval, ComparedSlice, GateDecision, Verdict
-from r2d.gate.power import Decided, Power, power_of_difference, power_of_limit, power_of_slices, standard_error, z_of
+from r2d.gate.power import Decided, Power, power_of_difference, power_of_limit, power_of_slices, z_of
 
 BASELINES = {
     ("macro_f1", "simple"): Comparator.MAJORITY_CLASS,
@@ -170,7 +170,7 @@ def _against_limit(
     decided = Decided(limit.value, metric.higher_is_better, _z(metrics) if by_interval else 0.0)
     power = _power_of_difference(metrics, estimate, decided) if is_difference else None
     if not is_difference and metrics.intervals is not None:
-        error = standard_error(estimate, metrics.intervals.confidence)
+        error = estimate.standard_error(metrics.intervals.confidence)
         power = None if error is None else power_of_limit(decided, estimate.value, error, metrics.num_rows)
     return replace(_compared(met, reason, limit.title, estimate, limit.value, metric), power=power)
 
@@ -183,7 +183,7 @@ def _z(metrics: Metrics) -> float:
 def _power_of_difference(metrics: Metrics, difference: IntervalEstimate | None, decided: Decided) -> Power | None:
     if metrics.intervals is None or difference is None:
         return None
-    error = standard_error(difference, metrics.intervals.confidence)
+    error = difference.standard_error(metrics.intervals.confidence)
     return None if error is None else power_of_difference(decided, error, metrics.num_rows)
 
 
@@ -228,7 +228,7 @@ def _no_slice_worse(rule: NoSliceWorseThanChampion, metrics: Metrics, champion: 
             _SliceTest(
                 ComparedSlice(part.by, part.value, part.num_rows, estimate),
                 decided.sign * ((held or 0.0) - decided.limit),
-                standard_error(difference, confidence),
+                difference.standard_error(confidence),
             )
         )
     tests.sort(key=lambda test: test.room)

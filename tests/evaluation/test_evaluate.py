@@ -167,7 +167,11 @@ def test_a_configured_judge_is_asked_once_and_its_scores_stand_in_the_metrics(
     assert sum(server.asked().values()) == judged["requests"]["num"], "the second evaluation asked nothing"
 
 
-def test_the_command_measures_a_file_of_labelled_rows(stage2_model: Path, examples: pa.Table, tmp_path: Path) -> None:
+def test_the_command_measures_a_file_of_labelled_rows(
+    stage2_model: Path, examples: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And writes down that the test rows were looked at."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     path, out = tmp_path / "notes.csv", tmp_path / "out"
     frame = split_of(examples, "test").select(["id", "text", "label", "rationale"]).to_pandas()
     frame.to_csv(path, index=False)
@@ -180,4 +184,9 @@ def test_the_command_measures_a_file_of_labelled_rows(stage2_model: Path, exampl
     assert metrics.num_rows == len(frame)
     assert metrics.rationale.num_without_reference == int((frame["rationale"] == "").sum())
     assert sorted(file.name for file in out.iterdir()) == ["metrics.json", "predictions.parquet", "report.html"]
-    assert "<html" in (out / "report.html").read_text(encoding="utf-8")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "no other model was measured on it" in page
+    listed = CliRunner().invoke(app, ["looks", "--json"], catch_exceptions=False)
+    (look,) = map(json.loads, listed.output.splitlines())
+    assert (look["purpose"], look["model"], look["champion"]) == ("evaluation", str(stage2_model), None)
+    assert f"Test set {look['test_set'][:12]}" in page
