@@ -28,8 +28,21 @@ class Reason2DecideModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         from r2d.modeling.predictor import Predictor
+        from r2d.rationales.claims import ClaimChecker
 
-        self.predictor = Predictor(Path(context.artifacts["model"]))
+        folder = Path(context.artifacts["model"])
+        self.predictor, self.checker = Predictor(folder), ClaimChecker.of_model(folder)
+
+    def rows(self, texts: list[str], options: list[list[str]] | None = None) -> pd.DataFrame:
+        """Decisions as a table, each with what its note and its label say otherwise than its rationale."""
+        decisions = self.predictor.decide(texts, options)
+        checks = [
+            self.checker.check(decision.rationale, text, decision.label, list(decision.label_probabilities))
+            for decision, text in zip(decisions, texts, strict=True)
+        ]
+        return pd.DataFrame(
+            [decision.as_row() | check.as_row() for decision, check in zip(decisions, checks, strict=True)]
+        )
 
 
 class NoteModel(Reason2DecideModel):
@@ -38,8 +51,9 @@ class NoteModel(Reason2DecideModel):
     def predict(
         self, context: PythonModelContext, model_input: list[str], params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """One row a note: label, valid, label_probabilities (label -> probability), rationale, handed_over."""
-        return pd.DataFrame([decision.as_row() for decision in self.predictor.decide(list(model_input))])
+        """One row a note: label, valid, label_probabilities (label -> probability), rationale, handed_over,
+        contradicted_findings, other_labels_stated, remarks."""
+        return self.rows(list(model_input))
 
 
 class QuestionModel(Reason2DecideModel):
@@ -49,9 +63,8 @@ class QuestionModel(Reason2DecideModel):
     def predict(
         self, context: PythonModelContext, model_input: list[Question], params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """One row a question: label, valid, label_probabilities (option -> probability), rationale, handed_over."""
-        texts, options = [row.text for row in model_input], [row.options for row in model_input]
-        return pd.DataFrame([decision.as_row() for decision in self.predictor.decide(texts, options)])
+        """One row a question: the columns of a note, label_probabilities with an entry for each option."""
+        return self.rows([row.text for row in model_input], [row.options for row in model_input])
 
 
 config = ModelConfig(development_config={"options_per_row": False})

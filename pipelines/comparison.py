@@ -66,8 +66,9 @@ def comparison(config: dict[str, Any] | None = None) -> None:
             stage2_examples, stage1_model, run.stage2, run.method, run.model, labels, id=f"train_stage2{model.id}"
         )
         measured, rows, *_ = evaluate(
-            stage2_examples, stage2_model, run.evaluation, run.data, run.validation.privacy, id=f"evaluate{model.id}"
-        )
+            stage2_examples, stage2_model, run.evaluation, run.data, run.validation.privacy,
+            claims_fingerprint=files_fingerprint(run.evaluation.claims.files()), id=f"evaluate{model.id}",
+        )  # fmt: skip
         metrics.append(measured)
         predictions.append(rows)
         facts.append(asdict(model.facts))

@@ -50,8 +50,9 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
         stage1_model, _ = train_stage1(stage1_examples, run.stage1, run.model, labels)
     stage2_model, _ = train_stage2(stage2_examples, stage1_model, run.stage2, run.method, run.model, labels)
     metrics, predictions, report, *_ = evaluate(
-        stage2_examples, stage2_model, run.evaluation, run.data, run.validation.privacy, champion
-    )
+        stage2_examples, stage2_model, run.evaluation, run.data, run.validation.privacy, champion,
+        files_fingerprint(run.evaluation.claims.files()),
+    )  # fmt: skip
     register_model(stage2_model, metrics, report, predictions, stage2_examples, provenance, record)
 
 

@@ -30,6 +30,7 @@ def evaluate(
     data: DataConfig,
     privacy: PrivacyConfig,
     champion: str | None = None,
+    claims_fingerprint: str | None = None,
 ) -> tuple[
     Annotated[dict[str, Any], "r2d_metrics"],
     Annotated[pa.Table, "r2d_predictions"],
@@ -45,6 +46,7 @@ def evaluate(
     Args:
         privacy: what may be sent to a judge.
         champion: `name/version` of the champion, measured on the same rows.
+        claims_fingerprint: hash of the files of `evaluation.claims`; not read here, but part of the cache key.
     """
     from mlops.registry.looks import look_counter
     from mlops.registry.versions import download

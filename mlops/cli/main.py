@@ -44,6 +44,10 @@ def check(
                 from r2d.evaluation.judge.rubric import load_rubric
 
                 load_rubric(Path(run.evaluation.judge.rubric))
+            if run.evaluation.claims.files():
+                from r2d.rationales.claims import ClaimChecker
+
+                ClaimChecker.of(run.evaluation.claims.findings_file, run.evaluation.claims.negation_file)
         except R2DError as error:
             num_faulty += 1
             typer.echo(str(error), err=True)

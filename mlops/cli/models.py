@@ -20,6 +20,7 @@ from r2d.text import normalise_label
 if TYPE_CHECKING:
     from r2d.modeling.predictor import Decision
     from r2d.modeling.prompts import LabelSet
+    from r2d.rationales.claims import RationaleCheck
 
 app = typer.Typer()
 Model = Annotated[str, typer.Option(help="Registered model (name@alias or name/version) or a model folder.")]
@@ -38,18 +39,24 @@ def predict(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")] = False,
 ) -> None:
-    """Decide and explain notes: label, its probability and the rationale for it."""
+    """Decide and explain notes: label, its probability and the rationale for it, and what the note or the label says
+    otherwise than that rationale."""
     notes = [line.rstrip("\n") for line in sys.stdin if line.strip()] if texts == ["-"] else texts
     if not notes:
         raise R2DError("standard input held no note; give one note a line")
     if any(not note.strip() for note in notes):
         raise R2DError("a note is empty; give its text, or `-` to read notes from standard input")
     from r2d.modeling.predictor import Predictor
+    from r2d.rationales.claims import ClaimChecker
 
-    predictor = Predictor(model_folder(model))
+    folder = model_folder(model)
+    predictor, checker = Predictor(folder), ClaimChecker.of_model(folder)
     options = _checked_options(option or [], predictor.labels.declared)
-    for decision in predictor.decide(notes, options and [options] * len(notes)):
-        typer.echo(json.dumps(decision.as_row(), ensure_ascii=False) if as_json else _decision_text(decision))
+    decisions = predictor.decide(notes, options and [options] * len(notes))
+    for note, decision in zip(notes, decisions, strict=True):
+        check = checker.check(decision.rationale, note, decision.label, list(decision.label_probabilities))
+        row = json.dumps(decision.as_row() | check.as_row(), ensure_ascii=False) if as_json else None
+        typer.echo(row or _decision_text(decision, check))
 
 
 def _checked_options(options: list[str], declared: LabelSet | None) -> list[str] | None:
@@ -66,14 +73,15 @@ def _checked_options(options: list[str], declared: LabelSet | None) -> list[str]
     return options
 
 
-def _decision_text(decision: Decision) -> str:
-    """The label and all probabilities on the first line, the rationale on the last."""
+def _decision_text(decision: Decision, check: RationaleCheck) -> str:
+    """The label and all probabilities on the first line, then the rationale, and a line for each remark on it."""
     ranked = sorted(decision.label_probabilities.items(), key=lambda item: -item[1])
     others = ", ".join(f"{name} {probability:.0%}" for name, probability in ranked if name != decision.label)
     own = decision.label_probabilities.get(decision.label)
     confidence = f" ({own:.0%}; {others})" if own is not None else f" (no declared label; {others})"
     deferred = "  -> for a person to decide: less sure than this model's threshold\n" if decision.deferred else ""
-    return f"{decision.label}{confidence}\n{deferred}  {decision.rationale}"
+    remarks = "".join(f"\n  -> read with care: {remark}" for remark in check.remarks())
+    return f"{decision.label}{confidence}\n{deferred}  {decision.rationale}{remarks}"
 
 
 @app.command()
@@ -141,7 +149,9 @@ def predict_file(
     reasons = "".join(f"\n  {count:,} {reason}" for reason, count in result.why_handed_over.items())
     typer.echo(
         f"{result.output}: {result.num_rows:,} calls by {result.model}, {result.num_handed_over:,} handed over to a "
-        f"person{reasons}"
+        f"person{reasons}\n"
+        f"{result.num_contradicted:,} rationales claim what their note denies, or deny what it reports; "
+        f"{result.num_other_label:,} state another label than the one shown (column remarks)"
     )
 
 

@@ -26,6 +26,7 @@ from r2d.files import file_hashes, folder_hash, write_json, write_parquet, write
 from r2d.lineage.records import Origin
 from r2d.model_card import CardFacts, model_card
 from r2d.modeling.model_folder import write_calibration
+from r2d.rationales.claims import FINDINGS_FILE, NEGATION_FILE
 from r2d.rationales.provenance import trained_on
 
 MODEL, PROVENANCE = "model", "rationale_provenance.parquet"
@@ -74,6 +75,10 @@ def write_package(folder: Path, trained: TrainedModel) -> Package:
     calibration = calibration_of(metrics)
     if calibration is not None:
         write_calibration(model, calibration)
+    claims = run.evaluation.claims
+    for declared, name in ((claims.findings_file, FINDINGS_FILE), (claims.negation_file, NEGATION_FILE)):
+        if declared is not None:
+            shutil.copyfile(declared, model / name)
     if trained.predictions is not None:
         write_reference(model, reference_of(examples, trained.predictions, per_row=run.data.labels.per_row))
     seeds = {"split": run.data.split.seed, "stage2": run.stage2.seed, "intervals": run.evaluation.intervals.seed}

@@ -105,6 +105,20 @@ class SlicesConfig(Section):
         return edges
 
 
+class ClaimsConfig(Section):
+    """How claims of rationales are held against their notes; by default for English notes of triage."""
+
+    findings_file: Name | None = None
+    """YAML of findings, each a list of its forms; by default the shipped `r2d/rationales/findings.yaml`."""
+    negation_file: Name | None = None
+    """YAML of phrases that deny a finding or leave it open; by default the shipped `r2d/rationales/negation.yaml`."""
+
+    def files(self) -> list[tuple[str, str]]:
+        """Config key and path of both, where they are declared."""
+        declared = {"findings_file": self.findings_file, "negation_file": self.negation_file}
+        return [(f"evaluation.claims.{key}", path) for key, path in declared.items() if path is not None]
+
+
 class JudgeConfig(EndpointConfig):
     """The judge: any OpenAI-compatible endpoint. Without this section no note leaves, and nothing is judged."""
 
@@ -146,5 +160,6 @@ class EvaluationConfig(Section):
     slices: SlicesConfig = SlicesConfig()
     flip_test_rows: Annotated[int, Field(ge=1)] | None = 100
     """Rows (the first by hash of the id) for which the model also explains another label; null: all of them."""
+    claims: ClaimsConfig = ClaimsConfig()
     judge: JudgeConfig | None = None
     """A language model that scores the rationales; without it nothing is judged and no note leaves."""

@@ -22,7 +22,7 @@ class GateMetric(NamedTuple):
 
     name: str
     higher_is_better: bool
-    section: Literal["label", "ordered", "class", "alignment", "rationale", "calibration"]
+    section: Literal["label", "ordered", "class", "alignment", "rationale", "calibration", "claims", "reader"]
     """Where it stands in the metrics. `ordered`: of labels in order of urgency; `class`: of one label."""
     has_interval: bool
     full: float = 1.0
@@ -42,6 +42,9 @@ GATE_METRICS = {
     "consistency": GateMetric("consistency", True, "alignment", False),
     "sufficiency": GateMetric("sufficiency", True, "alignment", False),
     "gold_robustness": GateMetric("gold robustness", True, "alignment", False),
+    "contradicted_rationale_rate": GateMetric("rationales that their note contradicts", False, "claims", True),
+    "other_label_rate": GateMetric("rationales that state another label", False, "claims", True),
+    "consistency_by_outside_reader": GateMetric("consistency by an outside reader", True, "reader", True),
     "bertscore_f1": GateMetric("BERTScore F1", True, "rationale", True),
     "rouge_l": GateMetric("ROUGE-L", True, "rationale", True),
     "bleu": GateMetric("sacreBLEU", True, "rationale", False, full=100.0),
@@ -137,7 +140,7 @@ class NotWorseThanChampion(_OfMetric):
     @model_validator(mode="after")
     def _champion_has_it(self) -> NotWorseThanChampion:
         metric = GATE_METRICS[self.figure]
-        if metric.section == "calibration":
+        if metric.section in ("calibration", "claims", "reader"):
             raise ValueError(f"figure {self.figure!r} is not measured for the champion; use rule within_limit")
         if metric.section == "rationale" and self.by == "interval":
             raise ValueError(f"figure {self.figure!r} has no paired interval; leave `by` out or write by: value")
@@ -222,8 +225,9 @@ class GateConfig(Section):
         for place, rule in enumerate(self.rules):
             figure: str | None = getattr(rule, "figure", None)
             section = None if figure is None else GATE_METRICS[figure].section
-            of_rationales = section in ("alignment", "rationale")
+            of_rationales = section in ("alignment", "rationale", "claims", "reader")
             of_classes = figure is not None and not of_rationales and figure not in ("accuracy", "invalid_label_rate")
+            of_classes |= section == "reader"  # it reads declared labels
             label: str | None = getattr(rule, "label", None)
             checks = {
                 f"figure {figure!r} is of declared labels, and data.labels.per_row has none": (

@@ -71,50 +71,63 @@ def majority_baseline(train_labels: Sequence[str], num_rows: int) -> list[str]:
 def linear_baseline(
     train_texts: Sequence[str], train_labels: Sequence[str], test_texts: Sequence[str], seed: int = 42
 ) -> list[str]:
-    """Labels from TF-IDF (words and word pairs) and logistic regression, tuned for macro-F1 on the training rows alone.
+    """Labels of the test texts from a `LinearModel` of the training texts."""
+    return LinearModel(train_texts, train_labels, seed)(test_texts)
+
+
+class LinearModel:
+    """TF-IDF (words and word pairs) and logistic regression, tuned for macro-F1 on the training rows alone.
 
     One class against the rest, solved in the dual: for sparse text tens of times faster than the multinomial fit, and
     as good.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GridSearchCV, StratifiedKFold
-    from sklearn.multiclass import OneVsRestClassifier
 
-    if len(set(train_labels)) < 2:
-        return majority_baseline(train_labels, len(test_texts))
-    vectorizer = TfidfVectorizer(
-        ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=MAX_TERMS, token_pattern=r"(?u)\b\w+\b"
-    )
-    try:
-        train = vectorizer.fit_transform(train_texts)
-    except ValueError:  # no word occurs twice
-        vectorizer.set_params(min_df=1)
-        train = vectorizer.fit_transform(train_texts)
-    # C is chosen by cross-validation, unless too few rows are labelled to tell.
-    classifier = OneVsRestClassifier(
-        LogisticRegression(
-            C=REGULARISATION_GRID[len(REGULARISATION_GRID) // 2], class_weight="balanced", solver="liblinear",
-            dual=True, tol=1e-2, max_iter=1000, random_state=seed,
+    def __init__(self, texts: Sequence[str], labels: Sequence[str], seed: int = 42) -> None:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import GridSearchCV, StratifiedKFold
+        from sklearn.multiclass import OneVsRestClassifier
+
+        self._only_label = labels[0] if len(set(labels)) < 2 else None
+        if self._only_label is not None:
+            return
+        self._vectorizer = TfidfVectorizer(
+            ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=MAX_TERMS, token_pattern=r"(?u)\b\w+\b"
         )
-    )  # fmt: skip
-    rows = np.random.default_rng(seed).permutation(train.shape[0])[:MAX_SEARCH_ROWS]
-    searched = [train_labels[row] for row in rows]
-    if sum(count >= NUM_FOLDS for count in Counter(searched).values()) >= 2:
-        search = GridSearchCV(
-            classifier,
-            {"estimator__C": REGULARISATION_GRID},
-            scoring="f1_macro",
-            cv=StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed),
-            refit=False,
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a rare class may be missing from a fold
-            search.fit(train[rows], searched)
-        classifier.set_params(**search.best_params_)
-    classifier.fit(train, list(train_labels))
-    logger.info("linear baseline: %d rows, %d terms, C = %g", *train.shape, classifier.estimator.C)
-    return [str(label) for label in classifier.predict(vectorizer.transform(test_texts))]
+        try:
+            train = self._vectorizer.fit_transform(texts)
+        except ValueError:  # no word occurs twice
+            self._vectorizer.set_params(min_df=1)
+            train = self._vectorizer.fit_transform(texts)
+        # C is chosen by cross-validation, unless too few rows are labelled to tell.
+        self._classifier = OneVsRestClassifier(
+            LogisticRegression(
+                C=REGULARISATION_GRID[len(REGULARISATION_GRID) // 2], class_weight="balanced", solver="liblinear",
+                dual=True, tol=1e-2, max_iter=1000, random_state=seed,
+            )
+        )  # fmt: skip
+        rows = np.random.default_rng(seed).permutation(train.shape[0])[:MAX_SEARCH_ROWS]
+        searched = [labels[row] for row in rows]
+        if sum(count >= NUM_FOLDS for count in Counter(searched).values()) >= 2:
+            search = GridSearchCV(
+                self._classifier,
+                {"estimator__C": REGULARISATION_GRID},
+                scoring="f1_macro",
+                cv=StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed),
+                refit=False,
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # a rare class may be missing from a fold
+                search.fit(train[rows], searched)
+            self._classifier.set_params(**search.best_params_)
+        self._classifier.fit(train, list(labels))
+        logger.info("linear model: %d rows, %d terms, C = %g", *train.shape, self._classifier.estimator.C)
+
+    def __call__(self, texts: Sequence[str]) -> list[str]:
+        """The label of each text."""
+        if self._only_label is not None:
+            return [self._only_label] * len(texts)
+        return [str(label) for label in self._classifier.predict(self._vectorizer.transform(texts))]
 
 
 def frequent_option_chances(

@@ -40,7 +40,9 @@ from r2d.evaluation.metrics import (
     Metrics,
     OtherDecoding,
 )
+from r2d.evaluation.outside_reader import outside_reader
 from r2d.evaluation.predictions import Predictions, predictions_table
+from r2d.evaluation.rationale_claims import claim_metrics, claims_of
 from r2d.evaluation.rationale_metrics import (
     TABLE_SCORES,
     overlap_metrics,
@@ -87,6 +89,7 @@ class Evaluation:
     def overview(self) -> dict[str, float]:
         """The metrics to show where there is room for a few: name -> value."""
         label, alignment, safety = self.metrics.label, self.metrics.alignment, self.metrics.safety
+        claims, reader = self.metrics.claims, self.metrics.outside_reader
         few = {
             "accuracy": label.accuracy,
             "macro_f1": label.macro_f1,
@@ -96,6 +99,10 @@ class Evaluation:
             "gold_robustness": alignment.gold_robustness,
             "under_triage_rate": None if safety is None else safety.under_triage.rate,
             "over_triage_rate": None if safety is None else safety.over_triage.rate,
+            "contradicted_rationale_rate": None
+            if claims is None
+            else claims["model"].intervals["contradicted_rationale_rate"].value,
+            "consistency_by_outside_reader": None if reader is None else reader.intervals["consistency"].value,
         }
         return {name: value for name, value in few.items() if value is not None}
 
@@ -174,12 +181,16 @@ def evaluate(
         metrics = evaluate_labels(run, metrics, predictions, others, fitted)
     with timer("rationale_metrics"):
         metrics, flags, scores = evaluate_rationales(run, metrics, predictor, predictions)
+        if Comparator.LINEAR_MODEL in others and predictor.method.explains:
+            train, from_notes = split_of(examples, "train"), others[Comparator.LINEAR_MODEL]
+            reader = outside_reader(train, predictions, run.texts, from_notes, config.intervals)
+            metrics = replace(metrics, outside_reader=reader)
     table = predictions_table(predictions, test, calibration=calibration_of(metrics), flags=flags, scores=scores)
     with timer("judge"):
         judgement = _judge(predictions, run, privacy, work_dir)
     metrics = replace(metrics, judge=judgement.metrics)
     with timer("report"):
-        samples = choose_samples(test, predictions, table, ordered=data.labels.ordered)
+        samples = choose_samples(test, predictions, table, run.checker, ordered=data.labels.ordered)
         report = render_report(run, metrics, samples, data, predictor.config.name)
     return Evaluation(metrics, table, report, judgement, timer.seconds())
 
@@ -317,11 +328,16 @@ def evaluate_rationales(
     def count_tokens(texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in predictor.tokenizer(list(texts)).input_ids]
 
-    quality, flags = rationale_quality(
-        predictions, run.texts, count_tokens=count_tokens, max_tokens=predictor.config.max_rationale_tokens - 1
-    )
+    checker = run.checker
     references = replace(predictions, predicted_labels=predictions.gold_labels, rationales=predictions.gold_rationales)
-    quality_of_references, _ = rationale_quality(references, run.texts, count_tokens=count_tokens)
+    claims, claims_of_references = (claims_of(rows, run.texts, checker) for rows in (predictions, references))
+    quality, flags = rationale_quality(
+        predictions, run.texts, count_tokens=count_tokens, max_tokens=predictor.config.max_rationale_tokens - 1,
+        claims=claims, findings=checker.findings,
+    )  # fmt: skip
+    quality_of_references, _ = rationale_quality(
+        references, run.texts, count_tokens=count_tokens, claims=claims_of_references, findings=checker.findings
+    )
 
     # Beside the label, by asking the model again
     read_label = LabelReader(run.timer("labels_of_rationales")(_label_decoder(predictor, config.batch_size)))
@@ -330,6 +346,10 @@ def evaluate_rationales(
         metrics,
         rationale=rationale,
         written_quality={"model": quality, "reference": quality_of_references},
+        claims={
+            "model": claim_metrics(predictions, claims, config.intervals),
+            "reference": claim_metrics(references, claims_of_references, config.intervals),
+        },
         alignment=alignment_metrics(read_label, predictions),
         masked_alignment=masked_alignment(read_label, predictions),
         flip_test=flip_test(explain, read_label, predictions, run.texts, max_rows=config.flip_test_rows)

@@ -507,8 +507,55 @@ class RationaleQuality:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClaimCounts:
+    """Claims about findings by what the note says of them."""
+
+    supported: int
+    contradicted: int
+    unclear: int
+    absent: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimMetrics:
+    """What rationales claim about findings, held against their notes (`r2d.rationales.claims`)."""
+
+    num_rationales: int
+    """Not empty; `num_with_claims` of them assert or deny a finding."""
+    num_with_claims: int
+    num_contradicted: int
+    """Rationales with a claim that the note contradicts."""
+    num_stating_other_label: int
+    """Rationales that state a label of the set other than the one shown."""
+    asserted: ClaimCounts
+    """Claims that a finding is there, and (`denied`) that it is not."""
+    denied: ClaimCounts
+    contradicted_findings: Mapping[str, int]
+    """The findings most often contradicted -> claims."""
+    intervals: Intervals
+    """contradicted_rationale_rate and other_label_rate, of rationales; supported_share, contradicted_share,
+    unclear_share and absent_share, of claims."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutsideReaderMetrics:
+    """What a linear reader of the training rationales makes of the model's; `r2d.evaluation.outside_reader`."""
+
+    num_training_rationales: int
+    num_rows: int
+    num_with_gold_rationale: int
+    num_leaking: int
+    """Rows whose masked rationale alone gives the model's label away to the reader."""
+    intervals: Intervals
+    """consistency (reads the model's label), sufficiency (reads the gold label) and ceiling (reads the gold label in
+    the reference rationales), each also with labels masked (`_masked`); note_alone, note_and_rationale (foresees the
+    model's label) and their difference, simulatability, also adjusted for leakage."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AlignmentMetrics:
-    """Whether a rationale alone leads to the label; `r2d.evaluation.alignment` defines the three shares."""
+    """Whether the model itself comes from a rationale alone to the label; `r2d.evaluation.alignment` defines the three
+    shares."""
 
     num_rows: int = 0
     num_empty_rationales: int = 0
@@ -617,6 +664,9 @@ class Metrics:
     champion_slices: tuple[SliceDifference, ...] | None = None
     rationale: RationaleMetrics | None = None
     written_quality: Mapping[Literal["model", "reference"], RationaleQuality] | None = None
+    claims: Mapping[Literal["model", "reference"], ClaimMetrics] | None = None
+    outside_reader: OutsideReaderMetrics | None = None
+    """None without training rationales to learn from, and where rows have options of their own."""
     alignment: AlignmentMetrics = AlignmentMetrics()
     masked_alignment: MaskedAlignment = MaskedAlignment()
     flip_test: FlipTest = FlipTest()

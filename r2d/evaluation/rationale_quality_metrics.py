@@ -16,8 +16,9 @@ import numpy as np
 from r2d.config.rationales import QualityConfig
 from r2d.evaluation.metrics import CopiedWords, FaultCount, RationaleQuality, Spread
 from r2d.evaluation.predictions import Predictions
-from r2d.rationales.findings import shipped_findings
-from r2d.rationales.quality import contains_label, copied_share, mask_label, ungrounded
+from r2d.rationales.claims import Claim, labels_named
+from r2d.rationales.findings import Findings, shipped_findings
+from r2d.rationales.quality import copied_share, mask_label, ungrounded
 from r2d.text import match_label, normalise_label
 
 NUM_IDS = 5
@@ -34,6 +35,8 @@ def rationale_quality(
     *,
     count_tokens: Callable[[Sequence[str]], Sequence[int]] | None = None,
     max_tokens: int | None = None,
+    claims: Sequence[Sequence[Claim]] | None = None,
+    findings: Findings | None = None,
     max_copied_share: float = QualityConfig().max_copied_share,
 ) -> tuple[RationaleQuality, list[list[str]]]:
     """Look at each rationale for itself, beside its note and beside the label that it was written for.
@@ -44,6 +47,8 @@ def rationale_quality(
     - `repeats_itself`: has a run of four words twice. `same_as_another`: is word for word that of another note.
     - `copies_text`: more than `max_copied_share` of its word triples stand in the note.
     - `ungrounded_numbers`, `ungrounded_findings`: are nowhere in the note; the given label aside.
+    - `contradicts_note`: claims a finding that the note denies, or denies one that it reports; counted only where the
+      claims are known.
     - `names_own_label`, `names_other_label`: names the given label, or another of the row's set that is no part of a
       longer one named, word for word.
 
@@ -51,6 +56,8 @@ def rationale_quality(
         texts: [rows], the notes.
         count_tokens: texts -> their number of tokens, end-of-sequence included.
         max_tokens: where the model had to stop writing.
+        claims: [rows], the claims of each rationale.
+        findings: the lexicon; by default the shipped one.
 
     Returns:
         the metrics, and the names of the faults of each row.
@@ -68,15 +75,17 @@ def rationale_quality(
     notes_of: dict[str, set[str]] = {}
     for rationale, note in zip(written, notes, strict=True):
         notes_of.setdefault(normalise_label(rationale), set()).add(normalise_label(note))
-    findings = shipped_findings()
+    findings = findings or shipped_findings()
     own_labels = [match_label(predictions.predicted_labels[row], options[row]) for row in rows]
-    named = [_labels_named(rationales[row], options[row]) for row in rows]
+    named = [labels_named(rationales[row], options[row]) for row in rows]
     # A label may hold a number of its own ("within three days"); naming it is no claim about the patient.
     beyond = [
         ungrounded(mask_label(rationale, label or ""), note, findings)
         for rationale, label, note in zip(written, own_labels, notes, strict=True)
     ]
+    contradictions = [] if claims is None else [[c for c in claims[row] if c.verdict == "contradicted"] for row in rows]
     is_faulty = {
+        "contradicts_note": [bool(of_row) for of_row in contradictions],
         "copies_text": [share > max_copied_share for share in copied],
         "cut": [] if max_tokens is None else [number > max_tokens for number in num_tokens],
         "names_other_label": [bool(others - {label}) for label, others in zip(own_labels, named, strict=True)],
@@ -104,16 +113,6 @@ def rationale_quality(
         faults=faults,
     )
     return quality, [flags.get(row, ["empty"]) for row in range(len(rationales))]
-
-
-def _labels_named(rationale: str, labels: Sequence[str]) -> set[str | None]:
-    """Labels that stand word for word in a rationale; where one is part of another, the longer one."""
-    named: set[str | None] = set()
-    for label in sorted(labels, key=len, reverse=True):
-        if contains_label(rationale, label):
-            named.add(label)
-            rationale = mask_label(rationale, label)
-    return named
 
 
 def _runs(words: Sequence[str], size: int) -> list[tuple[str, ...]]:

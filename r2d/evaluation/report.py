@@ -26,6 +26,7 @@ from r2d.evaluation.plots import reliability_diagram, risk_coverage_curve
 from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.run import EvaluationRun
 from r2d.files import order_by_hash
+from r2d.rationales.claims import ClaimChecker, Verdict
 from r2d.reports.formatting import Unit, plural
 from r2d.reports.templates import render
 
@@ -40,6 +41,7 @@ Tone = Literal["bad", "plain", "aside"]
 
 FLAGS: Mapping[str, tuple[str, Tone]] = {
     "empty": ("nothing written", "bad"),
+    "contradicts_note": ("contradicts the note", "bad"),
     "cut": ("cut at the limit of tokens", "bad"),
     "ungrounded_numbers": ("a number that is not in the note", "bad"),
     "ungrounded_findings": ("a finding that is not in the note", "bad"),
@@ -81,15 +83,42 @@ RATIONALE_CAPTIONS: Mapping[str, tuple[str, str, Unit]] = {
 }
 """Metric of rationales -> name, scale and unit."""
 
+VERDICT_CAPTIONS: Mapping[Verdict, str] = {
+    "supported": "the note says so too",
+    "contradicted": "the note says the opposite",
+    "unclear": "the note leaves it open",
+    "absent": "the note does not mention it",
+}
+"""What a note says of a claim -> in words."""
 
-def choose_samples(test: pa.Table, predictions: Predictions, table: pa.Table, *, ordered: bool) -> list[dict[str, Any]]:
+READER_CAPTIONS: Mapping[str, tuple[str, str]] = {
+    "consistency": (
+        "Reads the model’s own label",
+        "From the rationale alone, another reader comes to the label that the model gave.",
+    ),
+    "sufficiency": (
+        "Reads the reference label",
+        "From the rationale alone, another reader comes to the reference label.",
+    ),
+    "ceiling": (
+        "Its ceiling: reads reference rationales",
+        "How often it comes from the reference rationale to the reference label. More than that it cannot read.",
+    ),
+}
+"""Figure of the outside reader -> name, and what it says."""
+
+
+def choose_samples(
+    test: pa.Table, predictions: Predictions, table: pa.Table, checker: ClaimChecker, *, ordered: bool
+) -> list[dict[str, Any]]:
     """At most ten wrong decisions, then right ones up to twenty rows: each the first by hash of the id, so that nobody
     picks them.
 
     Returns:
         the columns of `PREDICTIONS_SCHEMA`, of `flags` the keys of `FLAGS`; and text, options (where they are the row's
         own; else empty), correct, verdict (how far off a wrong decision is, and in which direction, where labels are
-        ordered), and label_probability (of the predicted label; None where it is no label).
+        ordered), label_probability (of the predicted label; None where it is no label), and remarks: in sentences, what
+        the note and the label say otherwise than the rationale.
     """
     correct, levels = predictions.correct, predictions.levels.tolist()
     order = order_by_hash(predictions.ids)
@@ -103,8 +132,12 @@ def choose_samples(test: pa.Table, predictions: Predictions, table: pa.Table, *,
             verdict += ": no valid label"
         elif ordered and levels[row]:
             verdict += f": {plural(abs(levels[row]), 'level')} {'less' if levels[row] > 0 else 'more'} urgent"
+        check = checker.check(
+            published["predicted_rationale"], example["text"], published["predicted_label"], predictions.options[row]
+        )
         added = {
             "text": example["text"],
+            "remarks": check.remarks(),
             "options": () if predictions.labels else example["options"],
             "correct": bool(correct[row]),
             "verdict": verdict,
@@ -153,6 +186,8 @@ def render_report(
         max_matrix_labels=MAX_MATRIX_LABELS,
         flags=FLAGS,
         rationale_captions=RATIONALE_CAPTIONS,
+        reader_captions=READER_CAPTIONS,
+        verdict_captions=VERDICT_CAPTIONS,
         slice_captions=(UNDER_TRIAGE, ACCURACY, MACRO_F1, OVER_TRIAGE),
         slice_groups=[
             (by.removeprefix("attributes."), list(rows))

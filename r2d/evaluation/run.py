@@ -18,6 +18,7 @@ from r2d.data.examples import split_of
 from r2d.errors import DataError
 from r2d.evaluation.looks import TestSetUse
 from r2d.files import order_by_hash
+from r2d.rationales.claims import ClaimChecker
 
 MODEL_PARTS = ("generation", "validation_labels", "labels_of_rationales", "flipped_rationales")
 """Parts in which the model is asked. `generation`: labels, under both decodings, and rationales of the test rows; then
@@ -78,6 +79,11 @@ class EvaluationRun:
         """The note of each test row."""
         texts: list[str] = self.test["text"].to_pylist()
         return texts
+
+    @cached_property
+    def checker(self) -> ClaimChecker:
+        """By which claims of rationales are held against notes."""
+        return ClaimChecker.of(self.config.claims.findings_file, self.config.claims.negation_file)
 
     @cached_property
     def options(self) -> list[Sequence[str]]:

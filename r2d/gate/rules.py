@@ -87,7 +87,7 @@ def _is_by_interval(rule: WithinLimit | NotWorseThanChampion, metrics: Metrics) 
     if rule.by is not None:
         return rule.by == "interval"
     metric = GATE_METRICS[rule.figure]
-    if metric.section == "rationale":
+    if metric.section in ("rationale", "claims", "reader"):
         return metric.has_interval and isinstance(rule, WithinLimit)
     return metric.has_interval and metrics.intervals is not None
 
@@ -270,6 +270,11 @@ def estimate_of(name: str, metrics: Metrics, label: str | None = None) -> Interv
         return None if intervals is None else intervals.per_class.get(label or "", {}).get(name)
     if section == "alignment":
         return IntervalEstimate(getattr(metrics.alignment, name))
+    if section == "claims":
+        return None if metrics.claims is None else metrics.claims["model"].intervals[name]
+    if section == "reader":
+        reader = metrics.outside_reader
+        return None if reader is None else reader.intervals[name.removesuffix("_by_outside_reader")]
     if section == "calibration":
         return None if metrics.calibration is None else IntervalEstimate(getattr(metrics.calibration.after, name))
     if section == "rationale":

@@ -21,6 +21,7 @@ from r2d.inference.calls import Call, read_calls, scan_calls
 from r2d.inference.output import DECISIONS_SCHEMA, InferenceModel, Parts, Plan
 from r2d.modeling.model_folder import Calibration, read_model_facts
 from r2d.modeling.prompts import LabelSets
+from r2d.rationales.claims import ClaimChecker
 from r2d.reports.progress import Progress
 from r2d.text import normalise_label
 
@@ -41,6 +42,10 @@ class InferenceResult:
     """Deferred to a person."""
     why_handed_over: dict[str, int]
     """Value of `why` -> rows deferred to a person for it, the most frequent first."""
+    num_contradicted: int
+    """Rationales that claim a finding that the call denies, or deny one that it reports."""
+    num_other_label: int
+    """Rationales that state another label than the one shown."""
 
 
 def infer_file(config: InferenceConfig, folder: Path) -> InferenceResult:
@@ -67,16 +72,19 @@ def infer_file(config: InferenceConfig, folder: Path) -> InferenceResult:
 
         return Predictor(folder)
 
-    return infer(config, InferenceModel.of(config.model, folder), load)
+    return infer(config, InferenceModel.of(config.model, folder), load, ClaimChecker.of_model(folder))
 
 
-def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Predictor]) -> InferenceResult:
+def infer(
+    config: InferenceConfig, model: InferenceModel, load: Callable[[], Predictor], checker: ClaimChecker
+) -> InferenceResult:
     """`infer_file` with any predictor; `load` makes it, and is called only when there is something to decide."""
     settings = {
         **config.data.model_dump(mode="json", exclude={"path", "format"}),
         "format": config.data.resolved_format,
         "batch_size": config.batch_size,
         "rows_per_part": config.rows_per_part,
+        "output_columns": DECISIONS_SCHEMA.names,
     }
     plan = Plan(model, scan_calls(config.data), settings, version("reason2decide"))
     parts = Parts(Path(config.output).expanduser().absolute(), plan)
@@ -85,17 +93,21 @@ def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Pre
         parts.remove()
     else:
         with parts.locked():
-            _decide_parts(config, parts, load)
+            _decide_parts(config, parts, load, checker)
             parts.join()
     with pq.ParquetFile(parts.output) as file:
         reasons = Counter[str]()
-        for batch in file.iter_batches(columns=["why"]):
+        remarked = ("contradicted_findings", "other_labels_stated")
+        num_remarked = Counter[str]()
+        for batch in file.iter_batches(columns=["why", *remarked]):
             reasons.update(batch.column("why").drop_null().to_pylist())
+            num_remarked.update({name: sum(map(bool, batch.column(name).to_pylist())) for name in remarked})
         num_rows, why = file.metadata.num_rows, dict(reasons.most_common())
-    return InferenceResult(str(parts.output), model.name, num_rows, reasons.total(), why)
+    counts = [num_remarked[name] for name in remarked]
+    return InferenceResult(str(parts.output), model.name, num_rows, reasons.total(), why, *counts)
 
 
-def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Predictor]) -> None:
+def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Predictor], checker: ClaimChecker) -> None:
     """Decide every part that is missing, in order; a DataError where the input has changed since it was scanned."""
     plan = parts.plan
     missing = {start: end for start, end in plan.bounds() if not parts.has(start, end)}
@@ -112,7 +124,7 @@ def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Pred
             if start in missing:
                 model_name, on_progress = plan.model.name, progress.after(done)
                 table = decide_calls(
-                    part, predictor, first_row=start, model_name=model_name, batch_size=config.batch_size,
+                    part, predictor, checker, first_row=start, model_name=model_name, batch_size=config.batch_size,
                     on_progress=on_progress,
                 )  # fmt: skip
                 parts.write(start, table)
@@ -127,6 +139,7 @@ def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Pred
 def decide_calls(
     calls: Sequence[Call],
     predictor: Predictor,
+    checker: ClaimChecker,
     *,
     first_row: int,
     model_name: str,
@@ -144,11 +157,14 @@ def decide_calls(
     rows = []
     for row, (call, reason) in enumerate(zip(calls, reasons, strict=True), first_row):
         values: dict[str, object] = {"row": row, "id": call.id, "label_probabilities": [], "model": model_name}
+        values |= {"contradicted_findings": [], "other_labels_stated": [], "remarks": []}
         values["text_characters"] = None if call.text is None else len(call.text)
         if reason is None:
             decision = next(in_order)
             reason = _reason_deferred(decision, predictor.calibration)
             values["label"], values["rationale"] = decision.label, decision.rationale
+            row_labels = list(decision.label_probabilities)
+            values |= checker.check(decision.rationale, call.text or "", decision.label, row_labels).as_row()
             values["label_probability"] = decision.confidence if decision.valid else None
             values["label_probabilities"] = list(decision.label_probabilities.items())
         rows.append(values | {"handed_over": reason is not None, "why": reason})

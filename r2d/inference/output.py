@@ -59,6 +59,9 @@ DECISIONS_SCHEMA = pa.schema(
         pa.field("why", pa.string()),
         pa.field("text_characters", pa.int64()),
         pa.field("model", pa.string(), nullable=False),
+        pa.field("contradicted_findings", pa.list_(pa.string()), nullable=False),
+        pa.field("other_labels_stated", pa.list_(pa.string()), nullable=False),
+        pa.field("remarks", pa.list_(pa.string()), nullable=False),
     ]
 )
 """A row of the output for each row of the input, in its order.
@@ -66,7 +69,9 @@ DECISIONS_SCHEMA = pa.schema(
 `row` counts from 0; `id` is that of the input and may repeat. `label` and `rationale` are null where the model has not
 read the call. `label_probability` is that of `label`, scaled by the model's temperature; null where `label` is none of
 the declared ones. `handed_over`: the call is deferred to a person, and `why` is a key of `DEFERRAL_REASONS`, else null.
-The text is not repeated; `text_characters` is its length.
+The text is not repeated; `text_characters` is its length. `contradicted_findings` are those that the rationale claims
+and the text denies, or the reverse, `other_labels_stated` the labels that it states other than `label`; `remarks` says
+both in sentences.
 """
 
 PLAN_KEY = b"r2d.plan"

@@ -33,6 +33,8 @@ STATES: Mapping[str, State] = {state: state for state in get_args(State)}
 Verdict = Literal["supported", "contradicted", "unclear", "absent"]
 VERDICTS: tuple[Verdict, ...] = ("supported", "contradicted", "unclear", "absent")
 
+FINDINGS_FILE, NEGATION_FILE = "findings.yaml", "negation.yaml"
+"""In a model folder, where its run declared others than the shipped ones."""
 MAX_GAP = 4
 """Words between a finding and a phrase behind it that is about it (`the rash on her arm has gone`)."""
 _TOKEN = re.compile(r"\(([+-])\)|[^\W_]+|\.(?!\w)|[;!?:,]|\n(?=\s*(?:[-*•\d\n]|[A-Z]|$))")
@@ -105,7 +107,7 @@ def load_negation(source: Path) -> Negation:
     misspelt = {
         _read(variant).words: roles[_read(phrase).words]
         for phrase, role in phrases
-        if role not in _OTHER_ROLES and len(phrase) >= MIN_MISSPELT and phrase.isalpha()
+        if role[0] in STATES and len(phrase) >= MIN_MISSPELT and phrase.isalpha()
         for variant in _misspellings(phrase)
     }
     return Negation(misspelt | roles, max(map(len, roles)))
@@ -296,6 +298,33 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class RationaleCheck:
+    """What a reader of a rationale is to be told about it."""
+
+    contradicted: tuple[Claim, ...]
+    """Claims that the note contradicts."""
+    label: str
+    """The label that is shown."""
+    other_labels: tuple[str, ...]
+    """Labels that the rationale states and that are not shown, in the order of the set."""
+
+    def remarks(self) -> list[str]:
+        """One sentence each."""
+        sentences = [claim.sentence() for claim in self.contradicted]
+        return sentences + [
+            f'the rationale states "{other}", the label shown is "{self.label}"' for other in self.other_labels
+        ]
+
+    def as_row(self) -> dict[str, list[str]]:
+        """As JSON for a user: contradicted_findings, other_labels_stated, remarks."""
+        return {
+            "contradicted_findings": [claim.finding for claim in self.contradicted],
+            "other_labels_stated": list(self.other_labels),
+            "remarks": self.remarks(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimChecker:
     """Reads claims by one lexicon and one set of phrases."""
 
@@ -313,6 +342,11 @@ class ClaimChecker:
             load_findings(Path(findings_file)) if findings_file else shipped_findings(),
             load_negation(Path(negation_file)) if negation_file else shipped_negation(),
         )
+
+    @classmethod
+    def of_model(cls, folder: Path) -> ClaimChecker:
+        """As the model of a folder was measured: by the files that lie there, else by the shipped ones."""
+        return cls.of(*(path if path.exists() else None for path in (folder / FINDINGS_FILE, folder / NEGATION_FILE)))
 
     def claims(self, rationale: str, note: str) -> list[Claim]:
         """What the rationale asserts or denies, each once, in its order.
@@ -334,9 +368,11 @@ class ClaimChecker:
         evidence = _Evidence.of(note, self)
         return [Claim(names[0], denied, evidence.verdict(names, denied)) for names, denied in claimed]
 
-    def contradictions(self, rationale: str, note: str) -> list[Claim]:
-        """The claims that the note contradicts."""
-        return [claim for claim in self.claims(rationale, note) if claim.verdict == "contradicted"]
+    def check(self, rationale: str, note: str, label: str, labels: Sequence[str]) -> RationaleCheck:
+        """The contradictions to the note, and the labels of the set stated other than the one shown."""
+        contradicted = tuple(claim for claim in self.claims(rationale, note) if claim.verdict == "contradicted")
+        stated = labels_stated(rationale, labels)
+        return RationaleCheck(contradicted, label, tuple(name for name in labels if name in stated and name != label))
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,13 +34,16 @@ from r2d.evaluation.metrics import (
     SeenRows,
     TriageErrors,
 )  # fmt: skip
+from r2d.evaluation.outside_reader import outside_reader
 from r2d.evaluation.predictions import Predictions, predictions_table
+from r2d.evaluation.rationale_claims import claim_metrics, claims_of
 from r2d.evaluation.rationale_metrics import rationale_intervals, rationale_metrics, rationale_scores
 from r2d.evaluation.rationale_quality_metrics import rationale_quality
 from r2d.evaluation.report import choose_samples, render_report
 from r2d.evaluation.run import EvaluationRun
 from r2d.llm.answers import Tokens
 from r2d.modeling.overlap import Overlap
+from r2d.rationales.claims import ClaimChecker
 from tests.evaluation.judge.judged import SHIPPED
 
 LABELS = ("emergency now", "same day", "within three days", "self care")
@@ -55,6 +58,7 @@ COSTS = {
     gold: {label: float((4 * (j - i)) if j > i else (i - j)) for j, label in enumerate(LABELS) if label != gold}
     for i, gold in enumerate(LABELS)
 }
+CHECKER = ClaimChecker.of()
 CONFIG = EvaluationConfig(intervals=IntervalsConfig(num_resamples=1_000), safety=SafetyConfig(costs=COSTS))
 
 
@@ -121,6 +125,8 @@ def invent_predictions(seed: int, num_rows: int = 240, *, accuracy: float, split
             4: f"{finding} {ADVICE[label]}.",
             5: f"{finding} for {days + 20} days {ADVICE[label]}.",
             8: f"{finding} and vomiting {ADVICE[label]}.",
+            9: f"no {finding} {ADVICE[label]}.",
+            10: f"{finding} and allergies {ADVICE[label]}.",
             11: f"{finding} needs {LABELS[(label + 1) % 4]} and not {LABELS[label]}.",
         }
         rationales.append(faulty.get(row % 24, f"{finding} for {days} days {ADVICE[label]}.").capitalize())
@@ -162,14 +168,19 @@ def measure_rationales(predictions: Predictions, texts: Sequence[str]) -> Writte
     """The metrics of a method that writes rationales, by their names in `Metrics`, and the faults of each row."""
     scores = rationale_scores(predictions.gold_rationales, predictions.rationales, CONFIG)
     intervals = rationale_intervals(scores, predictions.correct, predictions.groups, CONFIG.intervals)
-    quality, flags = rationale_quality(predictions, texts, count_tokens=num_tokens, max_tokens=60)
     references = replace(predictions, predicted_labels=predictions.gold_labels, rationales=predictions.gold_rationales)
+    claims, of_references = (claims_of(rows, texts, CHECKER) for rows in (predictions, references))
+    quality, flags = rationale_quality(predictions, texts, count_tokens=num_tokens, max_tokens=60, claims=claims)
     read_label = LabelReader(predict_labels)
     sections = {
         "rationale": replace(rationale_metrics(scores, predictions.correct), intervals=intervals),
         "written_quality": {
             "model": quality,
-            "reference": rationale_quality(references, texts, count_tokens=num_tokens)[0],
+            "reference": rationale_quality(references, texts, count_tokens=num_tokens, claims=of_references)[0],
+        },
+        "claims": {
+            "model": claim_metrics(predictions, claims, CONFIG.intervals),
+            "reference": claim_metrics(references, of_references, CONFIG.intervals),
         },
         "alignment": alignment_metrics(read_label, predictions),
         "masked_alignment": masked_alignment(read_label, predictions),
@@ -253,6 +264,10 @@ def declared_case(
     baselines = {name: label_metrics(other) for name, other in others.items()}
     free = predictions.with_labels(invent_predictions(7, accuracy=0.76).predicted_labels)
     written, flags = rationales_of(1, 0.8) if explains else ({}, [[]] * len(predictions))
+    if explains:
+        train, from_notes = invent_notes(400, "validation"), others[Comparator.LINEAR_MODEL]
+        reader = outside_reader(train, predictions, run.texts, from_notes, config.intervals)
+        written = {**written, "outside_reader": reader}
     of_champion = None
     if champion:
         others[Comparator.CHAMPION] = before
@@ -285,7 +300,7 @@ def declared_case(
     metrics = evaluate_labels(run, metrics, predictions, others, fitted)
     shown = predictions if explains else replace(predictions, rationales=[""] * len(predictions))
     table = published(shown, run.test, flags, calibration=calibration_of(metrics))
-    return Case(run, metrics, choose_samples(run.test, predictions, table, ordered=ordered), data)
+    return Case(run, metrics, choose_samples(run.test, predictions, table, CHECKER, ordered=ordered), data)
 
 
 @cache
@@ -321,7 +336,7 @@ def per_row_case() -> Case:
     columns = {"options": "options"}
     data = DataConfig(format="jsonl", path="questions.jsonl", labels=LabelsConfig(per_row=True), columns=columns)
     run = EvaluationRun(examples, data.labels, CONFIG)
-    samples = choose_samples(examples, predictions, published(predictions, examples, flags), ordered=False)
+    samples = choose_samples(examples, predictions, published(predictions, examples, flags), CHECKER, ordered=False)
     return Case(run, evaluate_labels(run, metrics, predictions, {}, None), samples, data)
 
 

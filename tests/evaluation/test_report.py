@@ -24,7 +24,7 @@ from r2d.evaluation.report import (
     choose_samples,
 )  # fmt: skip
 from tests.evaluation import report_cases
-from tests.evaluation.report_cases import CASES, LABELS, Case, declared_case, invent_predictions, published
+from tests.evaluation.report_cases import CASES, CHECKER, LABELS, Case, declared_case, invent_predictions, published
 from tests.reports.pages import Page, assert_accessible, assert_expected_page, assert_self_contained
 
 EXPECTED = Path(__file__).parent / "expected_reports"
@@ -175,7 +175,7 @@ def test_every_metric_of_rationales_has_a_caption_and_every_fault_its_words() ->
 def test_samples_are_ten_wrong_decisions_and_then_right_ones_whoever_delivers_the_rows() -> None:
     notes, predictions = report_cases.invent_notes(240, "test"), invent_predictions(1, accuracy=0.8)
     table = published(predictions, notes)
-    samples = choose_samples(notes, predictions, table, ordered=True)
+    samples = choose_samples(notes, predictions, table, CHECKER, ordered=True)
     assert [sample["correct"] for sample in samples] == [False] * MAX_WRONG_SAMPLES + [True] * MAX_WRONG_SAMPLES
     assert len(samples) == MAX_SAMPLES
     verdicts = {sample["verdict"] for sample in samples}
@@ -186,6 +186,6 @@ def test_samples_are_ten_wrong_decisions_and_then_right_ones_whoever_delivers_th
     ids, gold = ([values[row] for row in few] for values in (predictions.ids, predictions.gold_labels))
     spelt_otherwise = [f" {label.upper()} " for label in gold]
     subset = Predictions(ids=ids, gold_labels=gold, predicted_labels=spelt_otherwise, labels=LABELS)
-    shown = choose_samples(notes.take(few), subset, table.take(few), ordered=True)
+    shown = choose_samples(notes.take(few), subset, table.take(few), CHECKER, ordered=True)
     assert len(shown) == MAX_SAMPLES
     assert all(sample["correct"] for sample in shown), "labels are compared without case and spaces"

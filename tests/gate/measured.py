@@ -20,10 +20,13 @@ from r2d.evaluation.label_metrics import label_metrics
 from r2d.evaluation.metrics import (
     AlignmentMetrics,
     ChampionMetrics,
+    ClaimCounts,
+    ClaimMetrics,
     Comparator,
     IntervalEstimate,
     Metrics,
     OtherDecoding,
+    OutsideReaderMetrics,
     OverlapMetrics,
     Populations,
     RationaleMetrics,
@@ -38,6 +41,15 @@ QUICK = EvaluationConfig(intervals=IntervalsConfig(num_resamples=1_000), slices=
 NUM_ROWS = 240
 UNSEEN = Overlap(
     num_rows=NUM_ROWS, num_seen=0, num_same_row=0, num_same_text=0, num_same_group=0, num_with_group=NUM_ROWS
+)  # fmt: skip
+NO_CLAIMS = ClaimCounts(supported=0, contradicted=0, unclear=0, absent=0)
+CLAIMS = ClaimMetrics(
+    num_rationales=NUM_ROWS, num_with_claims=0, num_contradicted=12, num_stating_other_label=24,
+    asserted=NO_CLAIMS, denied=NO_CLAIMS, contradicted_findings={},
+    intervals={
+        "contradicted_rationale_rate": IntervalEstimate(0.05, 0.03, 0.09, "bca"),
+        "other_label_rate": IntervalEstimate(0.1, 0.07, 0.14, "bca"),
+    },
 )  # fmt: skip
 
 
@@ -129,6 +141,18 @@ def measured(
             bertscore=None,
             populations=Populations(all=overlap, correct_only=overlap, zero_if_wrong=overlap),
             intervals={"all": {"bertscore_f1": IntervalEstimate(0.8, 0.78, 0.82, "bca")}},
+        ),
+        claims={"model": CLAIMS, "reference": CLAIMS},
+        outside_reader=OutsideReaderMetrics(
+            num_training_rationales=1_000,
+            num_rows=NUM_ROWS,
+            num_with_gold_rationale=NUM_ROWS,
+            num_leaking=100,
+            intervals={
+                "consistency": IntervalEstimate(0.8, 0.75, 0.85, "bca"),
+                "ceiling": IntervalEstimate(0.9, 0.86, 0.93, "bca"),
+                "simulatability": IntervalEstimate(0.04, 0.01, 0.07, "bca"),
+            },
         ),
         alignment=alignment,
         judge={"status": "not judged", "reason": "no endpoint"},

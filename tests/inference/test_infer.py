@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from r2d.errors import DataError
 from r2d.inference.calls import Call
 from r2d.inference.infer import InferenceResult, decide_calls, infer
 from r2d.inference.output import DECISIONS_SCHEMA, DEFERRAL_REASONS, InferenceModel
+from r2d.rationales.claims import ClaimChecker
 from tests.inference.keyword_predictor import KeywordPredictor, write_calls
 
 MODEL = InferenceModel("toy/1", "a" * 64)
+CHECKER = ClaimChecker.of()
 NUM_ROWS = 50
 
 
@@ -52,7 +55,7 @@ def config_of(calls: Path, output: Path, **values: Any) -> InferenceConfig:
 def decided(
     config: InferenceConfig, predictor: KeywordPredictor | None = None, model: InferenceModel = MODEL
 ) -> InferenceResult:
-    return infer(config, model, lambda: predictor or KeywordPredictor())
+    return infer(config, model, lambda: predictor or KeywordPredictor(), CHECKER)
 
 
 def test_every_call_has_a_row_in_order_and_a_row_group_is_a_part(tmp_path: Path) -> None:
@@ -127,7 +130,7 @@ def test_a_finished_output_is_left_alone_without_loading_a_model(tmp_path: Path)
     def no_model() -> KeywordPredictor:
         raise AssertionError("nothing is left to decide")
 
-    assert infer(config, MODEL, no_model) == first
+    assert infer(config, MODEL, no_model, CHECKER) == first
     assert (tmp_path / "out.parquet").stat().st_mtime_ns == stamp
 
 
@@ -181,7 +184,7 @@ def test_a_file_that_grows_while_it_is_read_is_noticed(tmp_path: Path) -> None:
 
 
 def rows_of(calls: list[Call], predictor: KeywordPredictor, first_row: int = 0) -> list[dict[str, Any]]:
-    table = decide_calls(calls, predictor, first_row=first_row, model_name="toy/1", batch_size=8)
+    table = decide_calls(calls, predictor, CHECKER, first_row=first_row, model_name="toy/1", batch_size=8)
     assert table.schema == DECISIONS_SCHEMA
     return table.to_pylist()
 
@@ -192,10 +195,35 @@ def test_a_sure_label_is_shown_and_an_unsure_one_handed_over_with_the_label_as_a
         "row": 40, "id": "a", "label": "emergency now", "label_probability": 0.9,
         "label_probabilities": [("emergency now", 0.9), ("self care", pytest.approx(0.1))], "rationale": "because",
         "handed_over": False, "why": None, "text_characters": 10, "model": "toy/1",
+        "contradicted_findings": [], "other_labels_stated": [], "remarks": [],
     }  # fmt: skip
     assert (unsure["row"], unsure["label"], unsure["handed_over"], unsure["why"]) == (
         41, "self care", True, "below_threshold",
     )  # fmt: skip
+
+
+class SayingPredictor(KeywordPredictor):
+    """Gives one rationale for every call."""
+
+    rationale = "Chest pain with fainting: the right level is self care."
+
+    def decide(self, *arguments: Any, **options: Any) -> Any:
+        return [replace(decision, rationale=self.rationale) for decision in super().decide(*arguments, **options)]
+
+
+def test_a_rationale_beside_the_note_and_beside_the_label_is_remarked_on_and_counted(tmp_path: Path) -> None:
+    denied, reported = rows_of([Call("a", "Chest pain. No fainting."), Call("b", "Fainted.")], SayingPredictor())
+    assert denied["contradicted_findings"] == ["fainting"]
+    assert denied["other_labels_stated"] == ["self care"]
+    assert denied["remarks"] == [
+        'the rationale says "fainting", the note denies it',
+        'the rationale states "self care", the label shown is "emergency now"',
+    ]
+    assert (reported["label"], reported["remarks"]) == ("self care", [])
+    rows = [{"id": "a", "text": "Chest pain. No fainting."}, {"id": "b", "text": "Fainted."}, {"id": "c", "text": ""}]
+    calls = write_calls(tmp_path / "calls.csv", rows)
+    result = decided(config_of(calls, tmp_path / "out.parquet"), SayingPredictor())
+    assert (result.num_contradicted, result.num_other_label) == (1, 1)
 
 
 def test_a_call_without_a_text_does_not_fail_the_others_and_the_model_never_sees_it() -> None:

@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 
 from mlops.cli.main import app
 from r2d.errors import R2DError
+from r2d.modeling.predictor import Decision
+from r2d.modeling.prompts import LabelSet
 from tests.mlops.conftest import Typed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,9 +59,36 @@ def test_predict_decides_from_a_folder_for_people_and_for_machines(stage2_model:
     for_machines = predict("--model", str(stage2_model), "--json", "-", stdin=f"{NOTE}\n\npt reports cough\n")
     decisions = [json.loads(line) for line in for_machines.stdout.splitlines() if line.startswith("{")]
     fields = {"label", "valid", "label_probabilities", "rationale", "handed_over"}
+    fields |= {"contradicted_findings", "other_labels_stated", "remarks"}
     assert [set(decision) for decision in decisions] == [fields] * 2
     assert decisions[0]["handed_over"] is None, "no evaluation has left a threshold in this folder"
     assert f"{decisions[0]['label']} (" in for_people.stdout
+
+
+def test_predict_says_where_the_rationale_contradicts_note_or_label(
+    stage2_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """README's own sentence: `emergency department` is shown, and the rationale states `same day`."""
+
+    class SayingPredictor:
+        labels = type("Labels", (), {"declared": LabelSet(("emergency department", "same day"), ())})
+
+        def __init__(self, _: Path) -> None: ...
+
+        def decide(self, notes: list[str], _: object) -> list[Decision]:
+            shares = {"emergency department": 0.97, "same day": 0.03}
+            rationale = "Dizzy spells together with fainting: the right level is same day."
+            return [Decision("emergency department", True, shares, rationale, False)] * len(notes)
+
+    monkeypatch.setattr("r2d.modeling.predictor.Predictor", SayingPredictor)
+    note = "Dizzy spells since noon. No fainting."
+    remarks = [
+        'the rationale says "fainting", the note denies it',
+        'the rationale states "same day", the label shown is "emergency department"',
+    ]
+    for_people = predict("--model", str(stage2_model), note).stdout
+    assert for_people.endswith("".join(f"\n  -> read with care: {remark}" for remark in remarks) + "\n")
+    assert json.loads(predict("--model", str(stage2_model), "--json", note).stdout)["remarks"] == remarks
 
 
 def test_predict_refuses_options_where_the_labels_are_declared(stage2_model: Path) -> None:

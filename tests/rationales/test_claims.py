@@ -11,7 +11,7 @@ import pytest
 from r2d.config.data import SyntheticTriageConfig
 from r2d.errors import ConfigError
 from r2d.files import read_yaml
-from r2d.rationales.claims import ClaimChecker, labels_named, labels_stated
+from r2d.rationales.claims import Claim, ClaimChecker, labels_named, labels_stated
 from r2d.synthetic.calls import generate_calls
 from r2d.synthetic.facts import decide
 from r2d.synthetic.vocabulary import FINDINGS
@@ -19,6 +19,10 @@ from r2d.synthetic.wording import write_rationales
 
 CHECKER = ClaimChecker.of()
 SENTENCES = read_yaml(Path(__file__).with_name("negation_sentences.yaml"))
+
+
+def contradictions(rationale: str, note: str) -> list[Claim]:
+    return [claim for claim in CHECKER.claims(rationale, note) if claim.verdict == "contradicted"]
 
 
 def verdict(note: str, finding: str, *, denied: bool = False) -> str:
@@ -92,7 +96,7 @@ def test_sentences_of_another_style_are_read_right_in_at_least_19_of_20_findings
     ],
 )
 def test_a_contradiction_is_said_in_words(rationale: str, note: str, sentence: str) -> None:
-    assert [claim.sentence() for claim in CHECKER.contradictions(rationale, note)] == [sentence]
+    assert [claim.sentence() for claim in contradictions(rationale, note)] == [sentence]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +125,7 @@ def test_facts_turned_round_are_found_and_true_rationales_are_left_alone() -> No
     random, hits, missed, false_alarms, true_rationales = Random(5), 0, 0, 0, 0
     for call in generate_calls(SyntheticTriageConfig(num_calls=400, seed=90)):
         facts = call.facts
-        true_rationales += bool(CHECKER.contradictions(call.rationales["llm"], call.text))
+        true_rationales += bool(contradictions(call.rationales["llm"], call.text))
         asserts = bool(facts.denied) and (not facts.asserted or random.random() < 0.5)
         name = random.choice(facts.denied if asserts else facts.asserted)
         others = [other for other in (*facts.asserted, *facts.denied) if other != name]
@@ -131,7 +135,7 @@ def test_facts_turned_round_are_found_and_true_rationales_are_left_alone() -> No
             denied=tuple(other for other in others if other in facts.denied) + (name,) * (not asserts),
         )
         rationale = write_rationales(turned, *decide(turned), Random(7))["llm"]
-        found = CHECKER.contradictions(rationale, call.text)
+        found = contradictions(rationale, call.text)
         if FINDINGS[name].surfaces[0].casefold() not in rationale.casefold():
             false_alarms += len(found)
         elif found:
@@ -174,3 +178,20 @@ def test_a_label_is_stated_where_it_is_named_and_not_set_aside(
 ) -> None:
     assert labels_named(rationale, labels) == named
     assert labels_stated(rationale, labels) == stated
+
+
+def test_a_check_tells_a_reader_what_the_note_and_the_label_say_otherwise() -> None:
+    labels = ("emergency department", "same day")
+    check = CHECKER.check(
+        "Dizziness with fainting: the right level is same day.", "Dizzy. No fainting.", "emergency department", labels
+    )
+    assert check.as_row() == {
+        "contradicted_findings": ["fainting"],
+        "other_labels_stated": ["same day"],
+        "remarks": [
+            'the rationale says "fainting", the note denies it',
+            'the rationale states "same day", the label shown is "emergency department"',
+        ],
+    }
+    fine = CHECKER.check("Dizziness: the right level is same day.", "Dizzy.", "same day", labels)
+    assert fine.remarks() == []
