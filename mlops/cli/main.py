@@ -57,6 +57,8 @@ def check(
             f"{path}: ok ({run.data.format}, {labels}, model {run.model.name}, "
             f"at most {run.stage1.max_steps:,} + {run.stage2.max_steps:,} steps)"
         )
+        if needs := run.threshold_needs():
+            typer.echo(f"{path}: {needs}")
         for advice in run.registration.gate.advice(run.data.labels):
             typer.echo(f"{path}: warning: {advice}", err=True)
     raise typer.Exit(2 if num_faulty else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -17,6 +18,12 @@ Cost = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0.0, lt=1.0)]
 Risk = Literal["under_triage", "error"]
 SeenRowsPolicy = Literal["refuse", "drop", "allow"]
+
+
+def _at_most(num_errors: int, num_rows: int, share: float) -> float:
+    """Probability of that many errors or fewer among the rows, if each is one with probability `share`."""
+    terms = (math.comb(num_rows, k) * share**k * (1 - share) ** (num_rows - k) for k in range(num_errors + 1))
+    return sum(terms)
 
 
 class IntervalsConfig(Section):
@@ -81,8 +88,23 @@ class SelectiveConfig(Section):
     max_risk: Rate = 0.05
     """Highest share of the labels shown."""
     bound_confidence: Confidence | None = 0.95
-    """`max_risk` is held by the upper confidence bound of the validation rows, at this confidence; null: by the bare
-    share, which a small validation split can meet by luck."""
+    """`max_risk` is held by the upper confidence bound of the calibration rows, at this confidence; null: by the bare
+    share, which a small split can meet by luck."""
+
+    def least_rows(self, num_errors: int = 0) -> int:
+        """How many labels, each of another patient or caller, must be shown for a bound of at most `max_risk` where
+        `num_errors` of them are errors (Clopper-Pearson); `bound_confidence` is not None."""
+        doubt = 1 - (self.bound_confidence or 0.0)
+        too_few, enough = num_errors, num_errors + 1
+        while _at_most(num_errors, enough, self.max_risk) > doubt:
+            too_few, enough = enough, 2 * enough
+        while enough - too_few > 1:
+            middle = (too_few + enough) // 2
+            if _at_most(num_errors, middle, self.max_risk) > doubt:
+                too_few = middle
+            else:
+                enough = middle
+        return enough
 
 
 class SlicesConfig(Section):

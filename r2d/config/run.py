@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import model_validator
 
 from r2d.config.comparison import ComparisonConfig
@@ -76,6 +78,32 @@ class RunConfig(Section):
         """The method, and those that a comparison trains beside it."""
         compared = () if self.comparison is None else self.comparison.methods
         return [self.method, *(self.method.model_copy(update={"name": name}) for name in compared)]
+
+    def threshold_needs(self) -> str | None:
+        """How many rows a threshold needs and where they come from; None where no bound is asked for, and where rows
+        have options of their own."""
+        selective, split = self.evaluation.selective, self.data.split
+        if self.data.labels.per_row or selective.bound_confidence is None:
+            return None
+        none, one, two = map(selective.least_rows, range(3))
+        risk = selective.risk or ("under_triage" if self.data.labels.ordered else "error")
+        share, rows = split.calibration_fraction, "data.split.calibration_fraction"
+        if self.data.columns.split is not None:
+            source = (
+                "rows with split 'calibration' choose it; without any the validation rows, which chose the weights too"
+            )
+        elif not share:
+            source = f"the validation rows choose it, which chose the weights too; set {rows} to keep rows for it"
+        elif self.data.format == "synthetic_triage":
+            expected = round(share * self.data.synthetic.num_calls)
+            source = f"{expected:,} calibration rows are expected{', too few' if expected < none else ''}"
+        else:
+            source = f"{rows} {share:g} sets as many apart from {math.ceil(none / share):,} rows on"
+        return (
+            f"a threshold ({risk} at most {selective.max_risk:g}, confidence {selective.bound_confidence:g}) needs "
+            f"{none:,} shown rows without an error, {one:,} with one or {two:,} with two, each of another group; "
+            f"{source}"
+        )
 
     def keys_without_effect(self) -> dict[str, str]:
         """Dotted key -> why it changes nothing, for each key that is set although no method, reader or label kind of

@@ -18,7 +18,7 @@ from r2d.data.examples import split_of
 from r2d.errors import ConfigError
 from r2d.evaluation.alignment import LabelReader, PredictLabels, alignment_metrics, flip_test, masked_alignment
 from r2d.evaluation.baselines import evaluate_baselines
-from r2d.evaluation.calibration import FittedCalibration, calibration_metrics, calibration_of, evaluate_threshold, scale
+from r2d.evaluation.calibration import FittedCalibration, calibration_metrics, calibration_of, scale
 from r2d.evaluation.judge.judge import Judgement, judge_rationales, not_judged
 from r2d.evaluation.judge.questions import judged_rows
 from r2d.evaluation.judge.rubric import load_rubric
@@ -54,6 +54,7 @@ from r2d.evaluation.rationale_quality_metrics import rationale_quality
 from r2d.evaluation.report import choose_samples, render_report
 from r2d.evaluation.run import EvaluationRun, evaluated_rows
 from r2d.evaluation.slices import divide_rows, slice_differences, slice_metrics
+from r2d.evaluation.threshold import evaluate_threshold
 from r2d.evaluation.unseen import unseen_rows
 from r2d.modeling.model_folder import Calibration, read_calibration
 from r2d.modeling.predictor import Predictor

@@ -291,10 +291,12 @@ class ThresholdOnValidation:
     split: ChoosingSplit = "validation"
     """`validation` where there are no calibration rows: they chose the weights too, and look better than new rows."""
     num_rows: int
+    num_groups: int | None = None
+    """None in a model folder of an older version."""
     coverage: float = 0.0
     risk: float | None = None
     upper_bound: float | None = None
-    """Of the risk, one-sided; None where `bound_confidence` is null, too low where `rows_share_groups`."""
+    """Of the risk, one-sided, with groups as what was sampled; None where `bound_confidence` is null."""
     rows_share_groups: bool
 
 
@@ -321,7 +323,8 @@ class ThresholdOnTest:
     coverage: IntervalEstimate
     risk: IntervalEstimate
     held: bool | None
-    """Whether the risk is at most `max_risk`; None where no label is shown."""
+    """True where the whole interval of the risk is at most `max_risk`, False where it is above; None where it holds
+    `max_risk`, so that these rows do not tell, and where no label is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)

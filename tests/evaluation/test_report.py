@@ -139,7 +139,8 @@ def test_a_matrix_too_large_to_read_is_left_out_and_that_is_said(num_labels: int
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"held": False}, "The limit did not hold"),
+        ({"held": False}, "The whole interval lies above the limit of 5.0 %: it did not hold"),
+        ({"held": None}, "these notes do not tell whether it held"),
         ({"held": None, "risk": IntervalEstimate(None)}, "No test note is that sure"),
     ],
 )

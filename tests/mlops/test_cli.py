@@ -28,11 +28,13 @@ def predict(*arguments: str, stdin: str = "") -> Result:
 def test_check_says_ok_for_each_right_config(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     code, output, _ = typed("check", "configs/demo.yaml", "configs/paper.yaml", "configs/cqa.yaml")
-    demo, paper, cqa = output.splitlines()
+    demo, needs_of_demo, paper, needs_of_paper, cqa = output.splitlines()
     assert code == 0
     assert [line.split(":")[1].split()[0] for line in (demo, paper, cqa)] == ["ok", "ok", "ok"]
     assert "5 labels" in demo
     assert "labels in each row" in cqa
+    assert "needs 59 shown rows without an error, 93 with one or 124 with two" in needs_of_demo
+    assert "data.split.calibration_fraction" in needs_of_paper
 
 
 def test_check_names_the_faults_of_wrong_ones_that_of_a_rubric_among_them_and_fails(
