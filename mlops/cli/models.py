@@ -52,11 +52,13 @@ def predict(
     folder = model_folder(model)
     predictor, checker = Predictor(folder), ClaimChecker.of_model(folder)
     options = _checked_options(option or [], predictor.labels.declared)
+    calibration = predictor.calibration
+    has_threshold = calibration is not None and calibration.threshold is not None
     decisions = predictor.decide(notes, options and [options] * len(notes))
     for note, decision in zip(notes, decisions, strict=True):
         check = checker.check(decision.rationale, note, decision.label, list(decision.label_probabilities))
         row = json.dumps(decision.as_row() | check.as_row(), ensure_ascii=False) if as_json else None
-        typer.echo(row or _decision_text(decision, check))
+        typer.echo(row or _decision_text(decision, check, has_threshold))
 
 
 def _checked_options(options: list[str], declared: LabelSet | None) -> list[str] | None:
@@ -73,13 +75,19 @@ def _checked_options(options: list[str], declared: LabelSet | None) -> list[str]
     return options
 
 
-def _decision_text(decision: Decision, check: RationaleCheck) -> str:
-    """The label and all probabilities on the first line, then the rationale, and a line for each remark on it."""
+def _decision_text(decision: Decision, check: RationaleCheck, has_threshold: bool) -> str:
+    """The label and all probabilities on the first line, why a person should decide, then the rationale, and a line for
+    each remark on it.
+
+    Args:
+        has_threshold: False for a model of which no threshold keeps the risk low enough, so that all is deferred.
+    """
     ranked = sorted(decision.label_probabilities.items(), key=lambda item: -item[1])
     others = ", ".join(f"{name} {probability:.0%}" for name, probability in ranked if name != decision.label)
     own = decision.label_probabilities.get(decision.label)
     confidence = f" ({own:.0%}; {others})" if own is not None else f" (no declared label; {others})"
-    deferred = "  -> for a person to decide: less sure than this model's threshold\n" if decision.deferred else ""
+    reason = "less sure than this model's threshold" if has_threshold else "no threshold keeps this model's risk low"
+    deferred = f"  -> for a person to decide: {reason}\n" if decision.deferred else ""
     remarks = "".join(f"\n  -> read with care: {remark}" for remark in check.remarks())
     return f"{decision.label}{confidence}\n{deferred}  {decision.rationale}{remarks}"
 

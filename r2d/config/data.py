@@ -138,6 +138,13 @@ class SplitConfig(Section):
         return self
 
 
+class FreshTestConfig(Section):
+    """Test rows of their own, such as those that came in after the data: no model was chosen on them yet."""
+
+    path: str
+    """A file (csv, jsonl, parquet) or a folder (parquet), read like the data. No row of the data is then a test row."""
+
+
 class SyntheticTriageConfig(Section):
     """The shipped generator of nurse-line calls: invented text, no real patients."""
 
@@ -157,6 +164,7 @@ class DataConfig(Section):
     Shell placeholders for environment variables, with or without a default, are filled in."""
     columns: ColumnsConfig = ColumnsConfig()
     split: SplitConfig = SplitConfig()
+    test: FreshTestConfig | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """Of a CSV."""
     encoding: Name = "utf-8"
@@ -180,4 +188,18 @@ class DataConfig(Section):
             raise ValueError(f"format {self.format!r} needs `path`; only 'synthetic_triage' makes its own data")
         if self.format == "synthetic_triage" and self.path:
             raise ValueError("format 'synthetic_triage' makes its own data; remove `path`")
+        if self.test is not None and self.format not in ("csv", "jsonl", "parquet"):
+            raise ValueError(
+                f"test.path is a file like the data; format {self.format!r} reads none (csv, jsonl, parquet)"
+            )
+        takes_test_rows = "test_fraction" in self.split.model_fields_set and self.split.test_fraction > 0.0
+        if self.test is not None and (takes_test_rows or self.split.test_ids is not None):
+            raise ValueError(
+                "test.path and split.test_fraction or split.test_ids both say which rows are test; remove one of them"
+            )
         return self
+
+    def without_test(self) -> DataConfig:
+        """How the data are read where `test` names the test rows: all for training, validation and calibration."""
+        split = self.split.model_copy(update={"test_fraction": 0.0})
+        return self.model_copy(update={"test": None, "split": split})

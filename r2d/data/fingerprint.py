@@ -79,6 +79,8 @@ def _files_read(config: DataConfig) -> list[tuple[Path, Sequence[Path]]]:
     elif config.format != "synthetic_triage":
         file = existing_file(config.path or "")
         read.append((file, [file]))
+    if config.test is not None:
+        read += _files_read(config.model_copy(update={"path": config.test.path, "test": None}))
     if config.split.test_ids is not None:
         file = existing_file(config.split.test_ids, "data.split.test_ids")
         read.append((file, [file]))

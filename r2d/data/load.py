@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from r2d.config.data import ColumnsConfig, DataConfig, LabelsConfig
+from r2d.config.data import ColumnsConfig, DataConfig, LabelsConfig, SplitConfig
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, with_columns
 from r2d.data.labels import declared_labels, undeclared_labels
 from r2d.data.readers.files import existing_file, existing_path
@@ -21,6 +21,7 @@ from r2d.data.readers.tables import PUBMEDQA_PREFIX, SourceTable, read_source
 from r2d.data.reading import Reading
 from r2d.data.splits import assign_splits
 from r2d.errors import DataError
+from r2d.text import first_of
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     Raises:
         DataError: the source cannot be read as declared, or no sound split can be made.
     """
+    if config.test is not None and divide:
+        return _with_fresh_test(load_examples(config.without_test()), config)
     if config.columns.split is not None and config.split.test_ids is not None:
         raise DataError("data.columns.split and data.split.test_ids both say which rows are test; remove one of them")
     source = read_source(config)
@@ -111,6 +114,37 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
         "place": [f"{file_name}: {place}" for place in source.places],
     }
     return reading.attached_to(pa.table(columns, schema=EXAMPLES_SCHEMA))
+
+
+def _with_fresh_test(examples: pa.Table, config: DataConfig) -> pa.Table:
+    """The examples, then the rows of `data.test.path` as their test split.
+
+    Raises:
+        DataError: the data have test rows of their own, or share an id or a group with the fresh ones.
+    """
+    path = "" if config.test is None else config.test.path
+    columns = config.columns.model_copy(update={"split": None})
+    fresh = load_examples(
+        config.model_copy(update={"path": path, "test": None, "columns": columns, "split": SplitConfig()}), divide=False
+    )
+    num_test = pc.sum(pc.equal(examples["split"], "test")).as_py()
+    if num_test:
+        raise DataError(
+            f"data.test.path: {num_test:,} rows of the data are in split test already; name them train or validation "
+            f"in column {config.columns.split!r}, or remove data.test"
+        )
+    for key in ("id", "group"):
+        known = pc.is_in(fresh[key], value_set=pc.drop_null(examples[key].combine_chunks()))
+        shared = fresh["place"].filter(known).to_pylist()
+        if shared:
+            raise DataError(
+                f"data.test.path: {len(shared):,} rows have the {key} of a row of the data, so they are not fresh: "
+                f"{first_of(shared)}; remove them from one of the two"
+            )
+    reading = Reading.of(examples)
+    reading.notes += Reading.of(fresh).notes
+    fresh = with_columns(fresh, row=pc.add(fresh["row"], len(examples)))
+    return reading.attached_to(pa.concat_tables([examples, fresh]).combine_chunks())
 
 
 def load_labelled_file(path: Path, labels: LabelsConfig) -> tuple[pa.Table, DataConfig]:

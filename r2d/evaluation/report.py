@@ -177,6 +177,7 @@ def render_report(
         model={"method": metrics.method, "start model": start_model, "parameters": f"{metrics.num_parameters:,}"},
         data={
             "source": data.format if is_synthetic else f"{data.format}: {data.path}",
+            **({} if data.test is None else {"test notes": f"{data.format}: {data.test.path}"}),
             "rationales": ", ".join(sources) or "none",
         },
         split_rows={split: len(split_of(examples, split)) for split in splits},

@@ -277,6 +277,41 @@ def test_a_missing_file_of_test_ids_and_two_authorities_on_the_test_split_are_re
     assert "remove one of them" in message_of(config)
 
 
+def test_a_fresh_test_set_is_one_key(tmp_path: Path) -> None:
+    """All rows of the data then train, validate or calibrate; the fresh file is in the fingerprint."""
+    rows = [row | {"p": f"p{number // 2}"} for number, row in enumerate(rows_of())]
+    columns = {"group": "p", "rationales": {"llm": "llm"}}
+    fresh = tmp_path / "fresh.jsonl"
+
+    def load(*numbers: int, **values: Any) -> Any:
+        lines = (
+            row | {"id": f"new {row['id']}", "p": f"new {row['p']}"} for row in rows if int(row["id"][1:]) in numbers
+        )
+        fresh.write_text("".join(json.dumps(row) + "\n" for row in lines), encoding="utf-8")
+        return load_examples(config_of(tmp_path, rows, columns=columns, test={"path": str(fresh)}, **values))
+
+    table = load(1, 2, 3, 4)
+    counts = Counter(table["split"].to_pylist())
+    assert (counts["test"], sum(counts.values()), len(set(table["row"].to_pylist()))) == (4, 44, 44)
+    assert table["place"].to_pylist()[-1] == "fresh.jsonl: row 4 (line 4)"
+    assert table["rationales"].to_pylist()[-1] == [("llm", "so 4")]
+    config = config_of(tmp_path, rows, columns=columns, test={"path": str(fresh)})
+    before = data_fingerprint(config)
+    load(1, 2, 3)
+    assert data_fingerprint(config) != before
+    for taken, key in (({"id": "c1", "p": "new"}, "id"), ({"id": "new", "p": "p3"}, "group")):
+        fresh.write_text(json.dumps(rows[0] | taken) + "\n", encoding="utf-8")
+        with pytest.raises(DataError, match=rf"1 rows have the {key} of a row of the data.*fresh.jsonl: row 1"):
+            load_examples(config)
+    with pytest.raises(ValidationError, match="both say which rows are test"):
+        load(1, split={"test_fraction": 0.2})
+    with pytest.raises(ValidationError, match="format 'pubmedqa' reads none"):
+        DataConfig(format="pubmedqa", path="x", labels=LabelsConfig(names=LABELS), test={"path": "y"})
+    given = [row | {"s": "test" if number % 4 == 0 else "train"} for number, row in enumerate(rows)]
+    with pytest.raises(DataError, match="10 rows of the data are in split test already"):
+        load_examples(config_of(tmp_path, given, columns=columns | {"split": "s"}, test={"path": str(fresh)}))
+
+
 def test_synthetic_calls_are_checked_and_divided_like_any_data() -> None:
     values: dict[str, Any] = {"format": "synthetic_triage", "synthetic": {"num_calls": 200, "seed": 3}}
     calls = generate_calls(SyntheticTriageConfig(num_calls=200, seed=3))

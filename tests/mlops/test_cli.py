@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -74,6 +75,7 @@ def test_predict_says_where_the_rationale_contradicts_note_or_label(
 
     class SayingPredictor:
         labels = type("Labels", (), {"declared": LabelSet(("emergency department", "same day"), ())})
+        calibration = None
 
         def __init__(self, _: Path) -> None: ...
 
@@ -91,6 +93,34 @@ def test_predict_says_where_the_rationale_contradicts_note_or_label(
     for_people = predict("--model", str(stage2_model), note).stdout
     assert for_people.endswith("".join(f"\n  -> read with care: {remark}" for remark in remarks) + "\n")
     assert json.loads(predict("--model", str(stage2_model), "--json", note).stdout)["remarks"] == remarks
+
+
+@pytest.mark.parametrize(
+    ("threshold", "reason"),
+    [(None, "no threshold keeps this model's risk low"), (1.0, "less sure than this model's threshold")],
+)
+def test_predict_says_why_a_person_should_decide(
+    threshold: float | None, reason: str, stage2_model: Path, tmp_path: Path
+) -> None:
+    model = shutil.copytree(stage2_model, tmp_path / "model")
+    facts = {"format_version": 1, "temperature": {"value": 1.0}, "selective": {"threshold": threshold}}
+    (model / "calibration.json").write_text(json.dumps(facts), encoding="utf-8")
+    assert f"for a person to decide: {reason}\n" in predict("--model", str(model), NOTE).stdout
+
+
+def test_check_asks_for_a_limit_on_under_triage_with_a_line_to_paste(typed: Typed, tmp_path: Path) -> None:
+    """A warning: the run may start. With the line pasted, nothing is left to say."""
+    values = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text(encoding="utf-8"))
+    path = tmp_path / "run.yaml"
+    registration = {"model_name": "triage"}
+    for expected in ("no limit on under-triage is declared", ""):
+        values["parameters"]["config"]["registration"] = registration
+        path.write_text(yaml.safe_dump(values), encoding="utf-8")
+        code, output, errors = typed("check", str(path))
+        assert (code, output.startswith(f"{path}: ok")) == (0, True)
+        assert expected in errors
+        registration = {"model_name": "triage", "gate": yaml.safe_load(errors.partition("registration.gate: ")[2])}
+    assert errors == ""
 
 
 def test_predict_refuses_options_where_the_labels_are_declared(stage2_model: Path) -> None:
