@@ -125,8 +125,13 @@ class QualityConfig(Section):
     """Different texts that may share a rationale word for word."""
     ungrounded: QualityAction = "flag"
     """It names a number or a finding that stands nowhere in the text."""
+    contradicts_text: QualityAction = "keep"
+    """It claims a finding that the text denies, or denies one that the text reports; counted and warned of. Read by
+    rules (`r2d.rationales.claims`), which err: look at some before you drop them."""
     findings_file: Name | None = None
     """YAML list of findings, each a list of its synonyms; by default the shipped one, of symptoms and signs."""
+    negation_file: Name | None = None
+    """YAML of phrases that deny a finding or leave it open; by default the shipped one, English."""
 
 
 class SourceConfig(Section):

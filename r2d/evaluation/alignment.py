@@ -29,7 +29,7 @@ from r2d.evaluation.metrics import AlignmentMetrics, FlipTest, MaskedAlignment
 from r2d.evaluation.predictions import Predictions
 from r2d.files import order_by_hash
 from r2d.label_scores import IntArray, label_indices
-from r2d.rationales.quality import MASK
+from r2d.rationales.labels import MASK
 from r2d.text import match_label
 
 PredictLabels = Callable[[Sequence[str], Sequence[Sequence[str]]], Sequence[str]]

@@ -12,7 +12,8 @@ from r2d.evaluation.bootstrap import bootstrap_intervals
 from r2d.evaluation.metrics import ClaimCounts, ClaimMetrics
 from r2d.evaluation.predictions import Predictions
 from r2d.label_scores import FloatArray
-from r2d.rationales.claims import VERDICTS, Claim, ClaimChecker, labels_stated
+from r2d.rationales.claims import VERDICTS, Claim, ClaimChecker
+from r2d.rationales.labels import labels_stated
 from r2d.text import match_label
 
 NUM_FINDINGS = 10

@@ -16,9 +16,10 @@ import numpy as np
 from r2d.config.rationales import QualityConfig
 from r2d.evaluation.metrics import CopiedWords, FaultCount, RationaleQuality, Spread
 from r2d.evaluation.predictions import Predictions
-from r2d.rationales.claims import Claim, labels_named
+from r2d.rationales.claims import Claim
 from r2d.rationales.findings import Findings, shipped_findings
-from r2d.rationales.quality import copied_share, mask_label, ungrounded
+from r2d.rationales.labels import labels_named, mask_label
+from r2d.rationales.quality import copied_share, ungrounded
 from r2d.text import match_label, normalise_label
 
 NUM_IDS = 5

@@ -26,7 +26,7 @@ from r2d.rationales.findings import (
     shipped_findings,
     singular,
 )
-from r2d.rationales.quality import contains_label, mask_label
+from r2d.rationales.labels import labels_stated
 
 State = Literal["asserted", "denied", "unsure", "somebody_else"]
 STATES: Mapping[str, State] = {state: state for state in get_args(State)}
@@ -416,34 +416,3 @@ class _Evidence:
         if name in (self.asserted if denied else self.denied):
             return "contradicted"
         return "unclear" if name in self.shown | self.open else "absent"
-
-
-# --- the label ---
-
-
-def labels_named(rationale: str, labels: Sequence[str]) -> set[str]:
-    """Labels that stand word for word in a rationale; where one is part of another, the longer one."""
-    named: set[str] = set()
-    for label in sorted(labels, key=len, reverse=True):
-        if contains_label(rationale, label):
-            named.add(label)
-            rationale = mask_label(rationale, label)
-    return named
-
-
-def labels_stated(rationale: str, labels: Sequence[str]) -> set[str]:
-    """Labels that a rationale names and does not set aside (`not self care`, `rather than same day`). One that is a
-    common word of sentences (`no`, `maybe`) counts only as an answer: `the answer is no`."""
-    return {label for label in labels_named(rationale, labels) if _statement(label).search(rationale) is not None}
-
-
-@functools.lru_cache(maxsize=1024)
-def _statement(label: str) -> re.Pattern[str]:
-    words = r"[\s_-]+".join(re.escape(word) for word in re.split(r"[\s_-]+", label) if word)
-    before = _ANSWER if label.casefold() in _COMMON_WORDS else _NOT_SET_ASIDE
-    return re.compile(rf"{before}(?<![\w-]){words}(?![\w-])", re.IGNORECASE)
-
-
-_COMMON_WORDS = frozenset({"yes", "no", "maybe", "none", "other", "true", "false", "a", "b", "c", "d", "e"})
-_ANSWER = r"\b(?:answer|label|level|decision|conclusion|category|choice|option)(?:\s+is|\s+would\s+be|\s*:)\s*[\"'(]?"
-_NOT_SET_ASIDE = r"(?<!\bnot )(?<!\bthan )(?<!\binstead of )(?<!\bno )(?<!\bneither )(?<!\bnor )"

@@ -68,6 +68,7 @@ class SourceCounts:
     """Rationales read whose source states a label; `num_disagreeing` of them state another than the gold one."""
     num_disagreeing: int
     num_leaking: int  # rationales read that name the gold label
+    num_contradicting: int  # rationales read that contradict their text
     num_read: int  # rationales read, before any was dropped by a check
     characters: Mapping[str, int]  # `p5`, `p50`, `p95` of the lengths of those taken; empty without one
 
@@ -88,6 +89,7 @@ class SourceCounts:
             num_stated_labels=len(stated),
             num_disagreeing=sum(candidate.failed("disagrees_with_gold") for candidate in stated),
             num_leaking=sum(candidate.failed("leaks_label") for candidate in read),
+            num_contradicting=sum(candidate.failed("contradicts_text") for candidate in read),
             num_read=len(read),
             characters={f"p{q}": lengths[(len(lengths) - 1) * q // 100] for q in (5, 50, 95)} if lengths else {},
         )
@@ -203,6 +205,11 @@ def ingest(
         _check(candidates[name], source, privacy)
         num_taken = sum(candidate.accepted for candidate in candidates[name])
         logger.info("%s: %d records, %d rationales taken", name, len(records), num_taken)
+        if num_contradicting := sum(candidate.failed("contradicts_text") for candidate in candidates[name]):
+            logger.warning(
+                "%s: %d rationales claim a finding that their text denies, or deny one that it reports; look at some "
+                "(quality.contradicts_text: flag), then drop them (drop)", name, num_contradicting,
+            )  # fmt: skip
 
     all_candidates = [(name, candidate) for name, of_source in candidates.items() for candidate in of_source]
     origins = {candidate.record.record_id: name for name, candidate in all_candidates if candidate.record.record_id}

@@ -1,25 +1,24 @@
 """Checks on a rationale beside its note and its gold label, by plain word matching.
 
 What a rationale says that its note does not (numbers, findings), what it gives away (copied words, the label), and what
-`rationales.sources.<name>.quality` asks to be done about it. A finding counts as named, whether affirmed or denied.
+`rationales.sources.<name>.quality` asks to be done about it. For `ungrounded` a finding counts as named, whether
+affirmed or denied; `contradicts_text` reads negation (`r2d.rationales.claims`).
 """
 
 from __future__ import annotations
 
-import functools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from r2d.config.rationales import QualityConfig
-from r2d.rationales.findings import Findings, Words, load_findings, matches, plain_words, shipped_findings, words_of
+from r2d.rationales.claims import ClaimChecker
+from r2d.rationales.findings import Findings, Words, matches, plain_words, words_of
+from r2d.rationales.labels import contains_label, mask_label
 from r2d.rationales.records import Candidate, Reason
 from r2d.rationales.wording import is_refusal
 from r2d.text import MARKUP, normalise_label
-
-MASK = "[LABEL]"
 
 
 class QualityChecks:
@@ -32,7 +31,7 @@ class QualityChecks:
             candidates: every record of the source that has a rationale.
         """
         self.config = config
-        self.findings = load_findings(Path(config.findings_file)) if config.findings_file else shipped_findings()
+        self.checker = ClaimChecker.of(config.findings_file, config.negation_file)
         texts: dict[str, set[str]] = {}
         for candidate in candidates:
             texts.setdefault(normalise_label(candidate.rationale), set()).add(normalise_label(candidate.text))
@@ -42,11 +41,13 @@ class QualityChecks:
         """Record which checks a candidate passes; drop, flag or mask the rationale as configured where it does not."""
         config, rationale, text = self.config, candidate.rationale, candidate.text
         # A label may hold a number of its own ("within three days"); that it is named is no claim about the patient.
-        beyond = ungrounded(mask_label(rationale, candidate.gold), text, self.findings)
+        beyond = ungrounded(mask_label(rationale, candidate.gold), text, self.checker.findings)
         copied = copied_share(rationale, text)
         num_texts = self.num_texts[normalise_label(rationale)]
         num_repeats = longest_loop(rationale)
         unknown = [(len(beyond.numbers), "number"), (len(beyond.findings), "finding")]
+        claims = self.checker.claims(rationale, text)
+        num_contradicted = sum(claim.verdict == "contradicted" for claim in claims)
         failed: dict[Reason, tuple[bool, str]] = {}  # and a detail that quotes nothing
         if candidate.label is not None or candidate.stated_label:
             agrees = normalise_label(candidate.label or "") == normalise_label(candidate.gold)
@@ -62,6 +63,10 @@ class QualityChecks:
             "ungrounded": (
                 bool(beyond.numbers or beyond.findings),
                 ", ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in unknown if count),
+            ),
+            "contradicts_text": (
+                num_contradicted > 0,
+                f"{num_contradicted} finding{'s' * (num_contradicted > 1)}",
             ),
             "leaks_label": (contains_label(rationale, candidate.gold), ""),
         }
@@ -114,30 +119,6 @@ def longest_loop(text: str) -> int:
         if longest + length >= max(FEWEST_REPEATS * length, FEWEST_WORDS):
             most = max(most, longest // length + 1)
     return most if most >= FEWEST_REPEATS else 0
-
-
-# --- the label, and copied words ---
-
-
-def contains_label(rationale: str, label: str) -> bool:
-    """Whether a rationale names a label as whole words; case, and spaces against hyphens, do not count.
-
-    Short labels match too often: `no` is found in "no fever". A label inside a longer one is found across a space
-    (`urgent` in "very urgent"), not across a hyphen (`urgent` in "non-urgent").
-    """
-    return _label_pattern(label).search(rationale) is not None
-
-
-def mask_label(rationale: str, label: str) -> str:
-    """The rationale with `[LABEL]` in place of what `contains_label` finds."""
-    return _label_pattern(label).sub(MASK, rationale)
-
-
-@functools.lru_cache(maxsize=1024)
-def _label_pattern(label: str) -> re.Pattern[str]:
-    parts = [re.escape(part) for part in re.split(r"[\s_-]+", label) if part]
-    words = r"[\s_-]+".join(parts)
-    return re.compile(rf"(?<![\w-]){words}(?![\w-])" if parts else "(?!)", re.IGNORECASE)
 
 
 def copied_share(rationale: str, text: str) -> float:

@@ -15,7 +15,8 @@ Reason = Literal[
     "empty", "truncated", "unknown_mark", "prompt_repeated", "no_answer", "unclear_answer", "not_a_label",
     "no_rationale", "bad_json",
     "privacy", "disagrees_with_gold", "refusal", "loops", "markup", "too_short", "too_long", "copies_text", "repeated",
-    "ungrounded", "leaks_label",
+    "ungrounded",
+    "contradicts_text", "leaks_label",
     "not_chosen", "superseded",
 ]  # fmt: skip
 """Why a record became no rationale, in the order in which it is checked."""

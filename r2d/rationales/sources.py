@@ -114,6 +114,7 @@ def source_files(sources: Mapping[str, AnySource]) -> list[tuple[str, str]]:
             files += [(f"{key}.{field}", path) for path in getattr(source, field, ())]
         if isinstance(source, EndpointSource):
             files.append((f"{key}.prompt", source.prompt))
-        if source.quality.findings_file is not None:
-            files.append((f"{key}.quality.findings_file", source.quality.findings_file))
+        for field in ("findings_file", "negation_file"):
+            if (path := getattr(source.quality, field)) is not None:
+                files.append((f"{key}.quality.{field}", path))
     return files

@@ -11,7 +11,8 @@ import pytest
 from r2d.config.data import SyntheticTriageConfig
 from r2d.errors import ConfigError
 from r2d.files import read_yaml
-from r2d.rationales.claims import Claim, ClaimChecker, labels_named, labels_stated
+from r2d.rationales.claims import Claim, ClaimChecker
+from r2d.rationales.labels import labels_named, labels_stated
 from r2d.synthetic.calls import generate_calls
 from r2d.synthetic.facts import decide
 from r2d.synthetic.vocabulary import FINDINGS

@@ -127,6 +127,7 @@ def test_outputs_in_order_belong_to_the_rows_as_delivered_quarantined_ones_too(t
             {"max_characters": 60},
         ),
         ("copies_text", answer("62 yo with chest pain for 2 hours, sweating.", "emergency now"), {}),
+        ("contradicts_text", answer("Chest pain without sweating can wait.", "emergency now"), {}),
         ("ungrounded", answer("A pulse of 143 is a warning sign.", "emergency now"), {}),
     ],
 )

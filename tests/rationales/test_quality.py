@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from r2d.errors import ConfigError
 from r2d.rationales.findings import Findings, load_findings, shipped_findings
-from r2d.rationales.quality import contains_label, copied_share, mask_label, ungrounded
+from r2d.rationales.labels import contains_label, mask_label
+from r2d.rationales.quality import copied_share, ungrounded
 from tests.conftest import SHARED, needs_shared
 
 NOTE = "62 yo w/ CP x1h, denies SOB. T 38.0, BP 90/60, 1,000 ml NS given, N/V x3d, hx DM2."
