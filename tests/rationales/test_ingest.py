@@ -146,6 +146,20 @@ def test_each_check_keeps_flags_or_drops_as_configured(
         assert check not in row["checks_passed"]
 
 
+def test_rationales_that_contradict_their_text_are_counted_and_warned_of_by_default(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    outputs = [
+        {"id": "a", "text": answer("Chest pain without sweating can wait.", "emergency now")},
+        {"id": "b", "text": answer("Sore throat with a fever of 39 is seen today.", "same day")},
+    ]
+    ingestion = run(tmp_path, {"llm": texts(tmp_path / "out.jsonl", outputs)})
+    assert set(taken(ingestion, "llm")) == {"a", "b"}
+    assert ingestion.counts()["llm"].num_contradicting == 1
+    assert "llm: 1 rationales claim a finding that their text denies" in caplog.text
+    assert "sweating" not in caplog.text
+
+
 def test_a_rationale_that_many_different_texts_share_is_repeated(tmp_path: Path) -> None:
     outputs = [{"id": i, "text": answer("The presentation points this way.", label)} for i, _, label, _ in NOTES]
     source = texts(tmp_path / "out.jsonl", outputs) | {"quality": {"repeated": "drop", "max_repeats": 4}}

@@ -130,4 +130,4 @@ def test_hostile_content_stays_text_wherever_it_stands() -> None:
 def test_a_source_without_records_is_shown_and_divides_nothing() -> None:
     text = Page(render({"llm": []}, stages={})).text
     assert "0 records = 0 taken + 0 rejected." in text
-    assert "llm – – 0 – – –" in text
+    assert "llm – – – 0 – – –" in text
