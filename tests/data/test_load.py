@@ -207,6 +207,17 @@ def test_rows_are_counted_without_the_header_and_lines_with_it(tmp_path: Path) -
     assert "row 2 (line 5), id '2' holds (a text of 3 characters)" in message_of(config)
 
 
+def test_a_gold_label_is_stored_as_the_options_of_its_row_have_it(tmp_path: Path) -> None:
+    """Else its tokens would be learnt while those of the option are decoded, and the row would count as undeclared."""
+    written = [" bus  Depot", "beach", "BRIDGE", "pier"]
+    rows = [
+        {"id": f"q{n}", "text": f"question {n}", "label": written[n % 4], "options": ["Bus depot", "beach", "Bridge"]}
+        for n in range(40)
+    ]
+    examples = load_examples(config_of(tmp_path, rows, labels={"per_row": True}, columns={"options": "options"}))
+    assert examples["label"].to_pylist() == ["Bus depot", "beach", "Bridge", "pier"] * 10
+
+
 def test_rare_answers_stand_in_every_split_where_rows_have_options_of_their_own(tmp_path: Path) -> None:
     """Strata of one row each would leave every answer that occurs once in training, and the test too easy."""
     rows = [
