@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OUR_PACKAGES = ("r2d", "steps")
-WITHOUT_EFFECT = ("r2d.training.progress", "r2d.reports.progress", "steps.cache", "steps.work_dir")
+WITHOUT_EFFECT = ("r2d.training.progress", "r2d.reports.progress", "steps.cache", "steps.private", "steps.work_dir")
 """Modules and packages that report, store or look up: no result depends on how they do it."""
 PRESENTATION = (
     "r2d.reports",

@@ -116,6 +116,20 @@ def show_name(value: str) -> str:
     return repr(value[: LONGEST_NAME - 3] + "...")
 
 
+_PLAIN_NAME = re.compile(r"[^\W\d]\w*([.-]\w+)*")
+
+
+def shown_names(names: Sequence[str], declared: Iterable[str]) -> Sequence[str]:
+    """Names of columns or keys that a message may show: all, where one is declared and each other is one plain word.
+
+    Else none: where a header is missing, or has run into the row behind it, they are cells.
+    """
+    known = set(declared)
+    others = [name.strip() for name in names if name not in known]
+    is_plain = all(len(name) <= LONGEST_NAME and _PLAIN_NAME.fullmatch(name) for name in others)
+    return names if len(others) < len(names) and is_plain else ()
+
+
 def first_of(faults: Sequence[str]) -> str:
     """The first faults of a kind, and how many more there are."""
     more = f"; and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""

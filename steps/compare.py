@@ -12,9 +12,11 @@ from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
 from steps.cache import by_code
 from steps.materializers import TableMaterializer
+from steps.private import private
 
 
 @step(cache_policy=by_code(__name__), output_materializers={"r2d_comparison_runs": TableMaterializer})
+@private
 def compare(
     metrics: list[dict[str, Any]],
     predictions: list[pa.Table],

@@ -16,6 +16,7 @@ from r2d.data.examples import content_hash
 from r2d.files import folder_hash
 from steps.cache import by_code
 from steps.materializers import TableMaterializer
+from steps.private import private
 from steps.work_dir import work_dir
 
 
@@ -23,6 +24,7 @@ from steps.work_dir import work_dir
     cache_policy=by_code(__name__),
     output_materializers={"r2d_predictions": TableMaterializer, "r2d_judge_scores": TableMaterializer},
 )
+@private
 def evaluate(
     examples: pa.Table,
     model: Path,

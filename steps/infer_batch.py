@@ -6,9 +6,11 @@ from typing import Annotated, Any
 from zenml import log_metadata, step
 
 from r2d.config.jobs import InferenceConfig
+from steps.private import private
 
 
 @step(enable_cache=False)
+@private
 def infer_batch(inference: InferenceConfig) -> Annotated[dict[str, Any], "r2d_batch_inference"]:
     """What the output holds: its place, the model, the rows, how many were handed over and why.
 

@@ -13,6 +13,7 @@ from r2d.config.validation import PrivacyConfig
 from r2d.errors import DataError
 from steps.cache import by_code
 from steps.materializers import TableMaterializer
+from steps.private import private
 from steps.work_dir import work_root
 
 
@@ -25,6 +26,7 @@ from steps.work_dir import work_root
         "r2d_rejected_rationales": TableMaterializer,
     },
 )
+@private
 def ingest_rationales(
     examples: pa.Table,
     quarantined: pa.Table,

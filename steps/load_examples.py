@@ -9,9 +9,11 @@ from r2d.config.data import DataConfig
 from r2d.data import load
 from steps.cache import by_code
 from steps.materializers import TableMaterializer
+from steps.private import private
 
 
 @step(cache_policy=by_code(__name__), output_materializers=TableMaterializer)
+@private
 def load_examples(data: DataConfig, data_fingerprint: str) -> Annotated[pa.Table, "r2d_examples"]:
     """Examples from the configured source.
 

@@ -9,9 +9,11 @@ from r2d.config.data import DataConfig
 from r2d.config.evaluation import EvaluationConfig
 from steps.cache import by_code
 from steps.materializers import TableMaterializer
+from steps.private import private
 
 
 @step(cache_policy=by_code(__name__), output_materializers={"r2d_predictions": TableMaterializer})
+@private
 def measure_zero_shot(
     examples: pa.Table,
     provenance: pa.Table,

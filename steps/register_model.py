@@ -10,9 +10,11 @@ from zenml.types import HTMLString, MarkdownString
 
 from mlops.run_record import RunRecord
 from r2d.evaluation.metrics import Metrics
+from steps.private import private
 
 
 @step(enable_cache=False)
+@private
 def register_model(
     model: Path,
     metrics: dict[str, Any],

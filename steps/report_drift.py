@@ -6,9 +6,11 @@ from zenml import log_metadata, step
 from zenml.types import HTMLString
 
 from r2d.config.jobs import DriftConfig
+from steps.private import private
 
 
 @step(enable_cache=False)
+@private
 def report_drift(
     drift: DriftConfig,
 ) -> tuple[Annotated[dict[str, Any], "r2d_drift"], Annotated[HTMLString, "r2d_drift_report"]]:

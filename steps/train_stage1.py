@@ -16,10 +16,12 @@ from r2d.data.examples import content_hash
 from r2d.training.work import StageWork
 from steps.cache import by_code
 from steps.materializers import ModelFolderMaterializer
+from steps.private import private
 from steps.work_dir import stage_work_dir
 
 
 @step(cache_policy=by_code(__name__), output_materializers={"r2d_stage1_model": ModelFolderMaterializer})
+@private
 def train_stage1(
     examples: pa.Table, stage1: Stage1Config, model: ModelConfig, labels: LabelsConfig
 ) -> tuple[Annotated[Path, "r2d_stage1_model"], Annotated[Image, "r2d_stage1_curves"]]:

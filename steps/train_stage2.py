@@ -17,10 +17,12 @@ from r2d.files import folder_hash
 from r2d.training.work import StageWork
 from steps.cache import by_code
 from steps.materializers import ModelFolderMaterializer
+from steps.private import private
 from steps.work_dir import stage_work_dir
 
 
 @step(cache_policy=by_code(__name__), output_materializers={"r2d_stage2_model": ModelFolderMaterializer})
+@private
 def train_stage2(
     examples: pa.Table,
     stage1_model: Path | None,

@@ -14,6 +14,7 @@ from r2d.config.validation import ValidationConfig
 from r2d.errors import DataError
 from steps.cache import by_code
 from steps.materializers import TableMaterializer
+from steps.private import private
 
 
 @step(
@@ -24,6 +25,7 @@ from steps.materializers import TableMaterializer
         "r2d_privacy_findings": TableMaterializer,
     },
 )
+@private
 def validate_examples(
     examples: pa.Table,
     validation: ValidationConfig,

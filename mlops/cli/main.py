@@ -18,7 +18,7 @@ from mlops.doctor import examine
 from mlops.registry.versions import start_folder
 from mlops.stack import apply_stack
 from r2d.config.loading import load_config
-from r2d.errors import R2DError
+from r2d.errors import R2DError, describe_unexpected
 from r2d.reports.progress import show_live_bars
 
 app = typer.Typer(
@@ -161,7 +161,7 @@ app.add_typer(stack_app, name="stack")
 
 
 def main() -> None:
-    """Entry point: an error that the user can mend is shown as its message, without a traceback."""
+    """Entry point: an error that the user can mend is shown as its message, any other by its type and place alone."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("r2d").setLevel(logging.INFO)
     show_live_bars()
@@ -170,3 +170,6 @@ def main() -> None:
     except R2DError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except Exception as error:
+        typer.echo(f"error: {describe_unexpected(error)}", err=True)
+        sys.exit(1)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from r2d.config.data import SplitConfig
 from r2d.data.examples import shown_splits
 from r2d.errors import DataError
-from r2d.text import first_of, show_name
+from r2d.text import FAULTS_SHOWN, first_of
 
 
 def assign_splits(
@@ -49,15 +49,15 @@ def assign_splits(
         splits = _divide(members, ids, labels, {"test": config.test_fraction} | held_out, config.seed)
     else:
         wanted = set(test_ids)
-        unknown = sorted(wanted.difference(ids))
-        if unknown:
+        if unknown := wanted.difference(ids):
+            lengths = sorted({len(row_id) for row_id in unknown})
             raise DataError(
-                f"{source}: {len(unknown)} of the {len(wanted)} ids in {test_source} are ids of no row: "
-                f"{first_of([show_name(row_id) for row_id in unknown])}; correct that list or data.columns.id"
+                f"{source}: {len(unknown)} of the {len(wanted)} ids in {test_source} are ids of no row (of "
+                f"{lengths[0]} to {lengths[-1]} characters); correct that list or data.columns.id"
             )
-        divided = sorted(key for key, rows in members.items() if len({ids[row] in wanted for row in rows}) > 1)
+        divided = [rows for rows in members.values() if len({ids[row] in wanted for row in rows}) > 1]
         if divided:
-            faults = first_of([f"{show_name(key)} in rest and test" for key in divided])
+            faults = first_of([f"rows {', '.join(str(row + 1) for row in rows[:FAULTS_SHOWN])}" for rows in divided])
             raise DataError(
                 f"{source}: {len(divided)} group(s) stand in more than one split, so the test would know the patient: "
                 f"{faults}; name all rows of a group in {test_source}, or none, or correct data.columns.group"

@@ -14,6 +14,7 @@ from r2d.config.data import LabelsConfig
 from r2d.errors import DataError
 from r2d.label_scores import BoolArray, FloatArray, IntArray, label_indices
 from r2d.modeling.model_folder import Calibration, scaled_probabilities
+from r2d.text import show_label
 
 if TYPE_CHECKING:  # imports torch
     from r2d.modeling.predictor import Decision
@@ -94,7 +95,7 @@ class Predictions:
                     f"the gold label of row {row} is not among its {len(self.options[row])} options; mend the row"
                 )
             raise DataError(
-                f"gold label {self.gold_labels[row]!r} of row {row} is not declared; allowed: "
+                f"the gold label of row {row} is not declared, found {show_label(self.gold_labels[row])}; allowed: "
                 f"{', '.join(self.labels)}; add it to data.labels.names or mend the row"
             )
         is_normal = np.isfinite(shares).all() and (shares >= 0).all()

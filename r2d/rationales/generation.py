@@ -42,13 +42,9 @@ class Prompt:
     templates: Mapping[str, Any]  # part -> Jinja template
 
     def messages(
-        self, row: str, *, text: str, label: str, labels: Sequence[str], examples: Sequence[Mapping[str, str]]
+        self, *, text: str, label: str, labels: Sequence[str], examples: Sequence[Mapping[str, str]]
     ) -> list[dict[str, str]]:
-        """The chat messages for one note. An empty system message is left out: some models accept none.
-
-        Args:
-            row: id of the example, for messages of errors only.
-        """
+        """The chat messages for one note. An empty system message is left out: some models accept none."""
         values = {"text": text, "label": label, "labels": list(labels), "examples": list(map(dict, examples))}
         messages = []
         for part in PARTS:
@@ -58,13 +54,13 @@ class Prompt:
                 frames = traceback.extract_tb(error.__traceback__)  # Jinja lets it point into the template
                 line = next((frame.lineno for frame in reversed(frames) if frame.filename == "<template>"), "?")
                 raise ConfigError(
-                    f"{self.path}: {part}, line {line} of the template, fails for example {row} with "
+                    f"{self.path}: {part}, line {line} of the template, fails for an example with "
                     f"{type(error).__name__}. Allowed are {', '.join(VARIABLES)}; examples have text, label, rationale"
                 ) from None
             if content:
                 messages.append({"role": part, "content": content})
             elif part == "user":
-                raise ConfigError(f"{self.path}: user comes out empty for example {row}; it has to ask something")
+                raise ConfigError(f"{self.path}: user comes out empty for an example; it has to ask something")
         return messages
 
 
@@ -146,7 +142,7 @@ class FewShot:
                     break
         if len(drawn) < self.source.few_shot:
             raise DataError(
-                f"few_shot: example {row_id} can be shown {len(drawn)} solved examples, not {self.source.few_shot}: "
+                f"few_shot: one example can be shown {len(drawn)} solved examples, not {self.source.few_shot}: "
                 "itself, its group and copies of its note are left out; lower few_shot"
             )
         return [
@@ -183,9 +179,9 @@ class RationaleRequests(RequestList):
         self.rows = selected.select(["id", "text", "label", "group"]).combine_chunks()
         counts = pc.value_counts(self.rows["id"])
         if len(counts) < len(self.rows):
-            twice = next(count["values"] for count in counts.to_pylist() if count["counts"] > 1)
             raise DataError(
-                f"example id {twice!r} occurs more than once; an answer is joined by its id: make ids unique"
+                f"{len(self.rows) - len(counts):,} examples have the id of another; an answer is joined by its id: "
+                "make ids unique"
             )
         if source.few_shot and "examples" not in self.prompt.variables:
             logger.warning("%s uses no examples: few_shot %d has no effect", source.prompt, source.few_shot)
@@ -197,7 +193,7 @@ class RationaleRequests(RequestList):
         """The request for one example of the splits."""
         row_id, text, label, group = (self.rows[name][place].as_py() for name in ("id", "text", "label", "group"))
         solved = self.few_shot.draw(row_id, group, text)
-        messages = self.prompt.messages(row_id, text=text, label=label, labels=self.labels, examples=solved)
+        messages = self.prompt.messages(text=text, label=label, labels=self.labels, examples=solved)
         return Request(row_id, chat_body(self.source, messages))
 
 

@@ -151,8 +151,8 @@ class Ingestion:
         )
         of_source, of_data = (", ".join(f"{shape} ({count:,})" for shape, count in shapes) for shapes in (theirs, ours))
         return (
-            f". Ids of the source are like {of_source}, those of the data like {of_data} (a: letters, 9: digits). Where "
-            "they differ by words around them or by zeros in front, set "
+            f". Ids of the source are like {of_source}, those of the data like {of_data} (a: letters, 9: digits). "
+            "Where they differ by words around them or by zeros in front, set "
             f"rationales.sources.{name}.id_pattern or id_width"
         )
 

@@ -169,26 +169,26 @@ LONG = {"label": f"{NOTE} and once more in the morning"}
             {n: {"label": "tomorrow"} for n in range(10, 18)},
             (
                 "the data contract is broken (40 rows, 1 expectation)",
-                "label_declared (every label is allowed): 8 row(s): calls.jsonl: row 11 (line 11), id 'c10' holds",
-                "row 15 (line 15), id 'c14' holds (a text of 8 characters); and 3 more; ",
+                "label_declared (every label is allowed): 8 row(s): calls.jsonl: row 11 (line 11) holds",
+                "row 15 (line 15) holds (a text of 8 characters); and 3 more; ",
                 "allowed: 'Emergency Now', 'Same Day'",
                 "found (rows): (a text of 8 characters) 8; correct the rows",
                 "data.labels.names",
             ),
         ),
-        ({3: LONG}, ("row 4 (line 4), id 'c3' holds (a text of 53 characters)",)),
-        ({2: {"label": None}}, ("row 3 (line 3), id 'c2' holds (empty)",)),
+        ({3: LONG}, ("row 4 (line 4) holds (a text of 53 characters)",)),
+        ({2: {"label": None}}, ("row 3 (line 3) holds (empty)",)),
         (
             {1: {"text": " \n\t"}, 2: {"text": None}, 3: {"id": " "}},
             (
                 "2 expectations",
-                "text_present (every text has a word): 2 row(s): calls.jsonl: row 2 (line 2), id 'c1'; calls",
-                "id_present (every row has an id): 1 row(s): calls.jsonl: row 4 (line 4), id ''",
+                "text_present (every text has a word): 2 row(s): calls.jsonl: row 2 (line 2); calls",
+                "id_present (every row has an id): 1 row(s): calls.jsonl: row 4 (line 4)",
             ),
         ),
         (
             {9: {"id": " c4 "}},
-            ("id_unique (every id is there once): 2 row(s): calls.jsonl: row 5 (line 5), id 'c4'; calls.jsonl: row",),
+            ("id_unique (every id is there once): 2 row(s): calls.jsonl: row 5 (line 5); calls.jsonl: row",),
         ),
     ],
 )  # fmt: skip
@@ -204,7 +204,7 @@ def test_rows_are_counted_without_the_header_and_lines_with_it(tmp_path: Path) -
     more = "".join(f"{number},note {number},Same Day\n" for number in range(3, 40))
     (tmp_path / "calls.csv").write_text(f'id,text,label\n1,"two\nlines",Same Day\n\n2,x,nil\n{more}', encoding="utf-8")
     config = DataConfig(format="csv", path=str(tmp_path / "calls.csv"), labels={"names": LABELS})
-    assert "row 2 (line 5), id '2' holds (a text of 3 characters)" in message_of(config)
+    assert "row 2 (line 5) holds (a text of 3 characters)" in message_of(config)
 
 
 def test_a_gold_label_is_stored_as_the_options_of_its_row_have_it(tmp_path: Path) -> None:
@@ -240,8 +240,8 @@ def test_given_splits_are_kept_under_their_usual_names_and_others_are_named(tmp_
     rows[4]["part"], rows[5]["part"] = "holdout", None
     message = message_of(config_of(tmp_path, rows, columns={"split": "part"}))
     assert "split_known (every split is train, validation, calibration or test): 2 row(s)" in message
-    assert "row 5 (line 5), id 'c4' holds (a text of 7 characters); calls" in message
-    assert "row 6 (line 6), id 'c5' holds (empty)" in message
+    assert "row 5 (line 5) holds (a text of 7 characters); calls" in message
+    assert "row 6 (line 6) holds (empty)" in message
 
 
 def test_groups_are_one_whatever_their_outer_spaces_and_stand_in_one_split(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_the_test_ids_of_a_file_are_the_test_split(tmp_path: Path, content: Any)
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        ('["c1", "zz"]', "1 of the 2 ids in {file} are ids of no row: 'zz'"),
+        ('["c1", "zz"]', "1 of the 2 ids in {file} are ids of no row (of 2 to 2 characters)"),
         ("[]", "{file}: names no id"),
         ("[[1]]", "{file}: data.split.test_ids takes a JSON list"),
         ("c1\nc2", "{file}: is no JSON"),

@@ -224,10 +224,10 @@ def test_a_row_is_named_by_its_split_or_its_file(tmp_path: Path) -> None:
     rows = rows_of()
     path = write_dataset(tmp_path / "data", {"train": rows[:20], "unsupervised": rows[20:]})
     message = message_of(config_of(path, "huggingface"))
-    assert "10 row(s): data: unsupervised: row 1, id '0020' holds (a text of 12 characters)" in message
+    assert "10 row(s): data: unsupervised: row 1 holds (a text of 12 characters)" in message
     rows[15]["level"] = "urgnt"
     path = write_parquet_folder(tmp_path / "folder", rows)
-    assert "deep/b.parquet: row 5, id '0015' holds 'urgnt'" in message_of(config_of(path, "parquet"))
+    assert "deep/b.parquet: row 5 holds 'urgnt'" in message_of(config_of(path, "parquet"))
 
 
 # What cannot be read
@@ -341,13 +341,13 @@ RAGGED = f"1,{NOTE},urgent,c,x,2\n" + f"{WHY},urgent,{NOTE}, and more,1,2,3,4,5\
             "column 'note' holds half a surrogate pair (\\ud800 to \\udfff alone) in 2 row(s): row 1; row 2;",
         ),
         ("parquet", "PAR1 no more", "is no whole Parquet file"),
-        ("pubmedqa", '{"1": {"QUESTION": "Mme Dûrand?"}}', "entry pubmedqa-1 lacks 'CONTEXTS'"),
+        ("pubmedqa", '{"1": {"QUESTION": "Mme Dûrand?"}}', "entry 1 lacks 'CONTEXTS'"),
         ("pubmedqa", '["Mme Dûrand"]', "expected an object"),
         ("pubmedqa", '{"1": \n"Mme Dûrand}', "is no JSON on line 2"),
         (
             "pubmedqa",
             '{"1": {"QUESTION": "Mme Dûrand?", "CONTEXTS": [3], "LONG_ANSWER": "", "final_decision": ""}}',
-            "entry pubmedqa-1 is no object of texts",
+            "entry 1 is no object of texts",
         ),
     ],
 )  # fmt: skip

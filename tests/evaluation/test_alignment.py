@@ -109,7 +109,7 @@ def test_a_real_model_is_read_through_its_own_label_prompt(
     examples: pa.Table, stage2_model: Path, labels: LabelsConfig
 ) -> None:
     data = DataConfig(format="csv", path="notes.csv", labels=labels)
-    evaluation = evaluate(examples, stage2_model, config=EvaluationConfig(), data=data)
+    evaluation = evaluate(examples, stage2_model, config=EvaluationConfig(seen_rows="allow"), data=data)
     metrics, predictor = evaluation.metrics.alignment, Predictor(stage2_model)
     gold, first, written, reference = (
         np.array(evaluation.predictions[name].to_pylist())

@@ -31,7 +31,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 def rendered(path: Path, label: str) -> str:
-    messages = load_prompt(path).messages("e1", text="a note", label=label, labels=LABELS, examples=SOLVED)
+    messages = load_prompt(path).messages(text="a note", label=label, labels=LABELS, examples=SOLVED)
     return "\n".join(message["content"] for message in messages)
 
 
@@ -54,7 +54,7 @@ def test_the_shipped_prompts_tell_the_gold_label_only_where_they_say_so() -> Non
 def test_a_note_is_no_template_an_empty_system_message_is_left_out_and_the_hash_is_of_the_bytes(tmp_path: Path) -> None:
     prompt = load_prompt(written(tmp_path, "system: ''\nuser: '{{ text }}'\n"))
     note = "{{ label }} {% raw %} <b> &"
-    assert prompt.messages("e1", text=note, label="", labels=LABELS, examples=[]) == [{"role": "user", "content": note}]
+    assert prompt.messages(text=note, label="", labels=LABELS, examples=[]) == [{"role": "user", "content": note}]
     assert prompt.hash == hashlib.sha256((tmp_path / "prompt.yaml").read_bytes()).hexdigest()
 
 
@@ -88,8 +88,8 @@ def test_a_faulty_prompt_is_refused_with_the_fix(tmp_path: Path, content: str, m
 )
 def test_a_template_that_fails_names_line_and_row_and_quotes_no_note(tmp_path: Path, template: str) -> None:
     prompt = load_prompt(written(tmp_path, f"system: ''\nuser: |\n  Note:\n  {template}\n"))
-    with pytest.raises(ConfigError, match="user, line 2 of the template, fails for example e1 with") as caught:
-        prompt.messages("e1", text="SECRET-NOTE", label="", labels=LABELS, examples=SOLVED)
+    with pytest.raises(ConfigError, match="user, line 2 of the template, fails for an example with") as caught:
+        prompt.messages(text="SECRET-NOTE", label="", labels=LABELS, examples=SOLVED)
     assert "SECRET" not in str(caught.value)
     assert caught.value.__suppress_context__
 
@@ -134,7 +134,7 @@ def test_a_copy_of_the_note_is_no_solved_example_and_too_few_are_refused() -> No
         to_table([*rows, Example(id="e9", text="other", label="self care", split="test")]), few_shot(PROMPTS[0])
     )
     assert len(shots.draw("e9", None, "other")) == 3
-    with pytest.raises(DataError, match="example e0 can be shown 0 solved examples, not 3"):
+    with pytest.raises(DataError, match="one example can be shown 0 solved examples, not 3"):
         shots.draw("e0", None, "same note")
     with pytest.raises(DataError, match="2 training rows have a rationale of few_shot_source 'nurse'"):
         FewShot(notes(6), few_shot(PROMPTS[0]))
@@ -175,5 +175,5 @@ def test_a_batch_input_that_openai_would_refuse_and_few_shot_without_a_place_in_
 
 
 def test_ids_that_occur_twice_are_refused() -> None:
-    with pytest.raises(DataError, match="'e001' occurs more than once"):
+    with pytest.raises(DataError, match="1 examples have the id of another"):
         RationaleRequests(notes(3).take([0, 1, 1]), source_with(PROMPTS[0]), LABELS)

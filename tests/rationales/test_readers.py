@@ -226,7 +226,7 @@ class TestText:
         ("content", "values", "parts"),
         [
             ([SECRET, SECRET], {}, ["the 2 outputs are plain texts without an id", "set join: order"]),
-            ([{"uid": "a", "texts": SECRET}], {}, ["sources.src.id_field", "did you mean 'uid'?"]),
+            ([{"uid": "a", "texts": SECRET}], {}, ["sources.src.id_field", "found 2 field(s), which may be data"]),
             ([{"uid": "a", "texts": SECRET}], {"id_field": "uid"},
              ["sources.src.text_field: no output has a field 'text' (did you mean 'texts'?)"]),
         ],
@@ -370,12 +370,12 @@ class TestCsv:
         [
             (HEADER.replace("example_id", "exampleid") + "\n",
              "src.example_column: no column 'example_id' (did you mean 'exampleid'?)"),
-            (f"{SECRET} since the early morning today\n", "where that line is data, put a header line before it"),
+            (f"{SECRET} since the early morning today\n", "if its first line is data, add a header line"),
             ("", "is empty; give a file with data"),
             (f'{HEADER}\nr1,c1,"{SECRET}\nr2,c2,x,,,,\n', "line 2 opens a quote that never closes"),
             (f'"{SECRET}\n', "line 1 opens a quote that never closes"),
             (HEADER + ",who\n", "two columns bear the same name (rationales.sources.src.author_column 'who')"),
-            (HEADER.replace(",", ";") + "\n", "at delimiter ',': none of the 1 field(s)"),
+            (HEADER.replace(",", ";") + "\n", "found: 1 name(s)"),
         ],
     )  # fmt: skip
     def test_a_table_that_cannot_be_read_says_why(self, content: str, message: str, read: Reader) -> None:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from r2d.data.readers.files import open_text
 from r2d.errors import DataError
-from r2d.text import FAULTS_SHOWN, LONGEST_NAME, did_you_mean, show_name
+from r2d.text import FAULTS_SHOWN, did_you_mean, shown_names
 
 Format = Literal["csv", "jsonl", "parquet"]
 DELIMITERS = {",": '","', ";": '";"', "\t": '"\\t"', "|": '"|"'}
@@ -91,7 +91,7 @@ def json_records(stream: TextIO) -> Iterator[Record]:
         try:
             yield Record(line, json.loads(text))
         except json.JSONDecodeError as error:
-            yield Record(line, None, f"no JSON ({error.msg} at column {error.colno})")
+            yield Record(line, None, f"no JSON ({error.msg.partition(':')[0]} at column {error.colno})")
         except (RecursionError, ValueError):
             yield Record(line, None, "no JSON (nested too deep or a number too long)")
 
@@ -252,14 +252,19 @@ def check_columns(
         names: those of the source.
 
     Raises:
-        DataError: names each absent column with its config key, the nearest name and the columns found.
+        DataError: names each absent column with its config key, and those found as `shown_names` allows.
     """
     absent = [(key, column) for key, column in columns.items() if column not in names]
     if absent:
-        shown = f"  found: {', '.join(map(show_name, names[:50])) or '(none)'}; set these keys to columns of the file"
-        if any(len(name) > LONGEST_NAME and " " in name for name in names):  # a note: it is not shown
-            shown = "  the first line looks like data, not like column names; add a header line to the file"
-        lines = [f"  {section}{key}: no column {column!r}{did_you_mean(column, names)}" for key, column in absent]
+        plain = shown_names(names, columns.values())
+        shown = f"  found: {', '.join(map(repr, plain[:50]))}; set these keys to columns of the file"
+        if not plain:
+            lengths = f", of {min(map(len, names))} to {max(map(len, names))} characters" if names else ""
+            shown = (
+                f"  found: {len(names)} name(s){lengths}, which may be data and are not shown. If the file has column "
+                "names, set these keys to them; if its first line is data, add a header line"
+            )
+        lines = [f"  {section}{key}: no column {column!r}{did_you_mean(column, plain)}" for key, column in absent]
         raise DataError("\n".join([f"{where}: {len(absent)} declared column(s) missing", *lines, shown]))
     twice = [f"{section}{key} {column!r}" for key, column in columns.items() if list(names).count(column) > 1]
     if twice:
@@ -300,5 +305,6 @@ def declared_columns(table: pa.Table, columns: Mapping[str, str], where: str) ->
             texts[key] = column.cast(pa.list_(pa.string()) if key == "options" else pa.string())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             fix = "data.columns.options is a list" if key == "options" else "which is no text; store it as a string"
-            raise DataError(f"{where}: column {name!r} holds {column.type}, {fix}") from None
+            kind = str(column.type).partition("<")[0]  # the fields of a struct may be named after people
+            raise DataError(f"{where}: column {name!r} holds {kind}, {fix}") from None
     return pa.table(texts)

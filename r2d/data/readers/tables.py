@@ -147,13 +147,13 @@ def read_pubmedqa(config: DataConfig) -> SourceTable:
         )
     rows: list[tuple[str, ...]] = []
     faults: list[str] = []
-    for pubmed_id, entry in content.items():
+    for number, (pubmed_id, entry) in enumerate(content.items(), 1):
         try:
             text = f"Question: {entry['QUESTION']}\nContext: {' '.join(entry['CONTEXTS'])}"
             rows.append((PUBMEDQA_PREFIX + pubmed_id, text, entry["final_decision"], entry["LONG_ANSWER"]))
         except (KeyError, TypeError) as error:
             fault = f"lacks {error}" if isinstance(error, KeyError) else "is no object of texts"
-            faults.append(f"entry {PUBMEDQA_PREFIX}{pubmed_id} {fault}")
+            faults.append(f"entry {number} {fault}")
     if faults:
         raise DataError(
             f"{file}: {len(faults)} entries are faulty: {first_of(faults)}; download the published file again"

@@ -24,7 +24,7 @@ from r2d.data.examples import SPLITS
 from r2d.data.labels import undeclared_labels
 from r2d.data.validation.measures import RATIONALE_CHARACTERS, DatasetMetric
 from r2d.files import read_yaml, write_text
-from r2d.text import show_label, show_name
+from r2d.text import show_label
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
@@ -287,7 +287,7 @@ def _row_check(name: str, severity: Severity, rows: Sequence[int], examples: pa.
             what = f" holds {show_label(value, listed)}"
         elif name == "text_length":
             what = f": {len(row['text']):,} characters"
-        found.append(f"{row['place']}, id {show_name(row['id'])}{what}")
+        found.append(f"{row['place']}{what}")
     more = f" and {len(listed) - MAX_LISTED} more" if len(listed) > MAX_LISTED else ""
     allowed = ", ".join(map(repr, listed[:MAX_LISTED])) + more
     advice = ""

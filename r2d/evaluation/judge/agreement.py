@@ -55,10 +55,15 @@ def read_human_scores(path: Path, rubric: Rubric) -> list[HumanScore]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: these human scores cannot be read as CSV in UTF-8 ({type(error).__name__})") from None
     if missing := [name for name in COLUMNS if name not in header]:
-        raise DataError(f"{path}: column {', '.join(missing)} is missing; found {', '.join(header) or 'none'}")
+        found = [name for name in COLUMNS if name in header]
+        raise DataError(
+            f"{path}: column {', '.join(missing)} is missing among its {len(header)}; found are "
+            f"{', '.join(found) or 'none'}"
+        )
     anchors = {criterion.id: [str(score) for score in criterion.anchors] for criterion in rubric.criteria}
     faults: list[str] = []
     scores: list[HumanScore] = []
+    read: list[int] = []  # line of each score
     for number, line in lines:
         values = {name: (line[name] or "").strip() for name in COLUMNS}
         criterion, score = values["criterion"], values["score"]
@@ -67,26 +72,22 @@ def read_human_scores(path: Path, rubric: Rubric) -> list[HumanScore]:
         if empty := [name for name in COLUMNS if not values[name]]:
             fault = f"{', '.join(empty)} is empty"
         elif criterion not in anchors:
-            fault = f"criterion {_show(criterion)} is not in the rubric; allowed: {', '.join(allowed)}"
+            fault = f"a criterion of {len(criterion)} characters is not in the rubric; allowed: {', '.join(allowed)}"
         elif score not in allowed:
-            fault = f"score {_show(score)} is no anchor of {criterion}; allowed: {', '.join(allowed)}"
+            fault = f"a score of {len(score)} characters is no anchor of {criterion}; allowed: {', '.join(allowed)}"
         if fault:
             faults.append(f"  line {number}: {fault}")
         else:
+            read.append(number)
             scores.append(HumanScore(values["id"], criterion, int(score), values["rater"], line.get("rationale")))
     counts = Counter((score.id, score.criterion, score.rater) for score in scores)
-    for (row_id, criterion, rater), count in counts.items():
-        if count > 1:
-            faults.append(f"  id {row_id!r}: rater {rater!r} scored {criterion} more than once")
+    for number, score in zip(read, scores, strict=True):
+        if counts.pop((score.id, score.criterion, score.rater), 1) > 1:
+            faults.append(f"  line {number}: this rater scored {score.criterion} of this row more than once")
     if faults:
         more = [f"  and {len(faults) - MAX_FAULTS} more"] if len(faults) > MAX_FAULTS else []
         raise DataError("\n".join([f"{path}: {len(faults)} faulty human scores", *faults[:MAX_FAULTS], *more]))
     return scores
-
-
-def _show(value: str) -> str:
-    """A short word as it stands; anything else may be a rationale in the wrong column, and is not shown."""
-    return repr(value) if len(value) <= 30 and " " not in value else f"(a text of {len(value)} characters)"
 
 
 def human_agreement(

@@ -56,10 +56,7 @@ def sample_rows(rows: Sequence[JudgedRow], max_rows: int | None) -> list[JudgedR
     """All rows, or the first `max_rows` by hash of the id, in the given order."""
     twice = [row_id for row_id, count in Counter(row.id for row in rows).items() if count > 1]
     if twice:
-        raise DataError(
-            f"row id {twice[0]!r} occurs more than once ({len(twice)} such ids); a score is joined by its id: make ids "
-            "unique"
-        )
+        raise DataError(f"{len(twice)} row id(s) occur more than once; a score is joined by its id: make ids unique")
     return [rows[place] for place in sorted(order_by_hash([row.id for row in rows])[:max_rows])]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,9 +179,3 @@ def time_text(value: Any) -> str | None:
     except (ValueError, OverflowError, OSError):
         pass
     return None
-
-
-def plain_names(names: Sequence[str], declared: Collection[str]) -> list[str]:
-    """Names of columns or fields for a message; of what is no plain name, and may be a text, only the length."""
-    plain = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
-    return [name if name in declared or plain.fullmatch(name) else f"({len(name)} characters)" for name in names]

@@ -10,10 +10,10 @@ from typing import Any
 from r2d.config.rationales import BatchSource, TextSource
 from r2d.errors import DataError
 from r2d.llm.requests import request_hash
-from r2d.rationales.readers.items import Item, id_text, joined_text, plain_names, read_items, time_text, value_at
+from r2d.rationales.readers.items import Item, id_text, joined_text, read_items, time_text, value_at
 from r2d.rationales.readers.replies import Reply, error_code, last_turn, replies_of, stop_of
 from r2d.rationales.records import Record
-from r2d.text import did_you_mean
+from r2d.text import did_you_mean, shown_names
 
 
 def read_texts(name: str, source: TextSource) -> list[Record]:
@@ -81,8 +81,11 @@ def _check_fields(name: str, source: TextSource, items: Sequence[Item]) -> None:
     key = f"rationales.sources.{name}"
     objects = [item.value for item in items if isinstance(item.value, dict)]
     with_id = sum(id_text(value_at(value, source.id_field)) is not None for value in objects)
-    names = plain_names(list(dict.fromkeys(field for value in objects[:100] for field in value)), ())
-    found = f"found {', '.join(map(repr, names[:30])) or '(none)'}"
+    fields = list(dict.fromkeys(field for value in objects[:100] for field in value))
+    names = shown_names(fields, (source.id_field, source.text_field, *KEYS_OF_FORMATS.values()))
+    found = f"found {', '.join(map(repr, names[:30]))}"
+    if not names:
+        found = f"found {len(fields)} field(s), which may be data and are not shown"
     if source.join == "order" and with_id:
         raise DataError(
             f"{key}: join is `order`, but {with_id} of {len(items)} outputs have an id in {source.id_field!r}, and an "
@@ -142,7 +145,8 @@ def read_batch(name: str, source: BatchSource) -> list[Record]:
     objects = [item.value for item in lines if isinstance(item.value, dict)]
     if len(objects) > 1 and all(record.detail == _NO_SHAPE for record in records):
         keys = Counter(key for value in objects for key in value)
-        shown = ", ".join(map(repr, plain_names([key for key, _ in keys.most_common(20)], ())))
+        names = shown_names([key for key, _ in keys.most_common(20)], ("custom_id", "id", "response", "error"))
+        shown = ", ".join(map(repr, names)) or f"{len(keys)} keys, which may be data and are not shown"
         raise DataError(
             f"rationales.sources.{name}.format: none of the {len(objects)} lines has the shape of a batch: `response` "
             f"(OpenAI, Azure, Mistral, vLLM, Gemini), `result` (Anthropic) or `modelOutput` (Bedrock); found {shown}; "

@@ -12,7 +12,7 @@ from r2d.config.rationales import ArgillaSource, CsvSource, LabelStudioSource
 from r2d.data.readers.files import find_files
 from r2d.data.readers.rows import check_columns, csv_records
 from r2d.errors import DataError
-from r2d.rationales.readers.items import Item, id_text, joined_text, plain_names, read_items, read_text, time_text
+from r2d.rationales.readers.items import Item, id_text, joined_text, read_items, read_text, time_text
 from r2d.rationales.records import Record
 
 
@@ -229,11 +229,5 @@ def read_table(name: str, source: CsvSource) -> list[Record]:
 def _column_places(source: CsvSource, header: Sequence[str], file: Path, section: str) -> dict[str, int]:
     """Field of the record -> place of its column."""
     columns = {key: column.strip() for key in COLUMNS if (column := getattr(source, key)) is not None}
-    where, names = f"{file} at delimiter {source.delimiter!r}", plain_names(header, columns.values())
-    if set(header).isdisjoint(names):
-        raise DataError(
-            f"{where}: none of the {len(header)} field(s) of the first line is like a column's name; set the keys of "
-            f"{section} to columns of the file, or, where that line is data, put a header line before it"
-        )
-    check_columns(columns, names, where, section=f"{section}.")
+    check_columns(columns, header, f"{file} at delimiter {source.delimiter!r}", section=f"{section}.")
     return {COLUMNS[key]: header.index(column) for key, column in columns.items()}

@@ -110,14 +110,14 @@ def test_every_faulty_line_is_named_at_once_without_its_texts(tmp_path: Path, ru
     with pytest.raises(DataError, match=r"human.csv: 5 faulty human scores") as caught:
         read_human_scores(written(tmp_path, *lines), rubric)
     for part in (
-        "line 2: score '6' is no anchor of clear; allowed: 1, 2, 3, 4, 5",
-        "line 3: criterion 'clean' is not in the rubric; allowed: clear, right",
+        "line 2: a score of 1 characters is no anchor of clear; allowed: 1, 2, 3, 4, 5",
+        "line 3: a criterion of 5 characters is not in the rubric; allowed: clear, right",
         "line 4: id is empty",
-        "id 'e1': rater 'a' scored clear more than once",
-        "line 7: criterion (a text of 21 characters) is not in the rubric",
+        "line 5: this rater scored clear of this row more than once",
+        "line 7: a criterion of 21 characters is not in the rubric",
     ):
         assert part in str(caught.value)
-    with pytest.raises(DataError, match="column rater is missing; found id, criterion, score"):
+    with pytest.raises(DataError, match="column rater is missing among its 3; found are id, criterion, score"):
         read_human_scores(written(tmp_path, head="id,criterion,score"), rubric)
     with pytest.raises(DataError, match="cannot be read"):
         read_human_scores(tmp_path / "none.csv", rubric)
