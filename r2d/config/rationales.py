@@ -301,9 +301,10 @@ Selection = Name | Annotated[tuple[Name, ...], Field(min_length=1)] | Annotated[
 class RationalesConfig(Section):
     """Where rationales come from, and which are trained on."""
 
-    stage1_source: Selection
-    """Of Stage 1 (the paper: LLM-generated only). A source; a list: the first of them that the example has; or a
-    mapping of sources to weights: drawn for each example among those that it has."""
+    stage1_source: Selection | None = None
+    """Of Stage 1 (the paper: LLM-generated only); only a method that writes no rationale can do without. A source; a
+    list: the first of them that the example has; or a mapping of sources to weights: drawn for each example among those
+    that it has."""
     stage2_source: Selection | None = None
     """Of Stage 2 and of evaluation; by default that of Stage 1."""
     sources: dict[Name, AnySource] = {}
@@ -322,9 +323,11 @@ class RationalesConfig(Section):
 
     def selected(self) -> tuple[str, ...]:
         """Every source that a stage trains on, in the order of declaration."""
-        return tuple(dict.fromkeys([*names_of(self.stage1_source), *names_of(self.stage2_source or ())]))
+        return tuple(dict.fromkeys([*names_of(self.stage1_source), *names_of(self.stage2_source)]))
 
 
-def names_of(selection: str | tuple[str, ...] | dict[str, float]) -> tuple[str, ...]:
-    """The sources that a selection names."""
+def names_of(selection: str | tuple[str, ...] | dict[str, float] | None) -> tuple[str, ...]:
+    """The sources that a selection names; none without one."""
+    if selection is None:
+        return ()
     return (selection,) if isinstance(selection, str) else tuple(selection)

@@ -26,7 +26,7 @@ class RunConfig(Section):
     """A complete run."""
 
     data: DataConfig
-    rationales: RationalesConfig
+    rationales: RationalesConfig = RationalesConfig()
     validation: ValidationConfig = ValidationConfig()
     method: MethodConfig = MethodConfig()
     model: ModelConfig = ModelConfig()
@@ -130,6 +130,17 @@ class RunConfig(Section):
         return self.comparison
 
     @model_validator(mode="after")
+    def _rationales_to_learn_from(self) -> RunConfig:
+        has_sources = self.comparison is not None and self.comparison.sources
+        explaining = [method.name for method in self.methods() if method.explains]
+        if explaining and self.rationales.stage1_source is None and not has_sources:
+            raise ValueError(
+                f"rationales.stage1_source: missing; {explaining[0]!r} learns from rationales: name a source of "
+                "data.columns.rationales or rationales.sources, or set method.name 'sft', which learns labels alone"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _known_rationale_sources(self) -> RunConfig:
         brought = set(BROUGHT_SOURCES.get(self.data.format, self.data.columns.rationales))
         declared = self.rationales.sources
@@ -152,7 +163,7 @@ class RunConfig(Section):
         known = sorted({*brought, *declared})
         selected = {
             "rationales.stage1_source": names_of(self.rationales.stage1_source),
-            "rationales.stage2_source": names_of(self.rationales.stage2_source or ()),
+            "rationales.stage2_source": names_of(self.rationales.stage2_source),
             "comparison.sources": () if self.comparison is None else self.comparison.sources,
         }
         for key, names in selected.items():

@@ -353,12 +353,12 @@ def _count(names: Iterable[str]) -> dict[str, int]:
     return dict(Counter(names).most_common())
 
 
-def select_rationales(examples: pa.Table, selection: Selection, *, seed: int = 42) -> pa.Table:
+def select_rationales(examples: pa.Table, selection: Selection | None, *, seed: int = 42) -> pa.Table:
     """The examples with `rationale` and `rationale_source` set; both stay empty where no selected source has one.
 
     Args:
         selection: one source; several, of which the first that an example has is taken; or weights of sources, of
-            which one is drawn among those that the example has.
+            which one is drawn among those that the example has. None: no source.
         seed: of the draws between weighted sources, which depend on it and the example's id alone.
 
     Raises:

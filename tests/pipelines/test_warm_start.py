@@ -14,7 +14,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def config(tiny_config: dict[str, Any]) -> dict[str, Any]:
+    """Labels alone, on a CSV of which no rationale is read."""
     config = copy.deepcopy(tiny_config) | {"method": {"name": "sft"}}
+    del config["rationales"], config["data"]["columns"]["rationales"], config["stage1"]
+    del config["stage2"]["validation_rationales"]
     config["registration"] = {"model_name": "toy-sft", "gate": {"rules": []}}
     return config
 
