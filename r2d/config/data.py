@@ -149,6 +149,9 @@ class SyntheticTriageConfig(Section):
     """The shipped generator of nurse-line calls: invented text, no real patients."""
 
     num_calls: Annotated[int, Field(ge=60)] = 6000
+    num_test_calls: Annotated[int, Field(ge=0)] = 0
+    """Fresh test calls of other callers, drawn apart by a seed that follows from `seed`; the others are then divided
+    into training, validation and calibration alone. 0: the test split is `data.split.test_fraction` of the calls."""
     seed: int = 42
     label_noise: Annotated[float, Field(ge=0.0, le=0.2)] = 0.03
     """Share of calls whose label is moved to a neighbouring level, as hurried humans do; their rationales stay."""

@@ -212,6 +212,9 @@ def _conditions(run: RunConfig) -> list[tuple[bool, str, tuple[str, ...]]]:
             "data.split.seed", "data.split.test_ids",
         )),
         (data.split.test_ids is None, "data.split.test_ids names the test rows", ("data.split.test_fraction",)),
+        (not data.synthetic.num_test_calls, "data.synthetic.num_test_calls are the test rows", (
+            "data.split.test_fraction",
+        )),
         (run.model.name == "scratch", "model.name is not 'scratch'", ("model.scratch",)),
         (run.model.name != "scratch", "model.name is 'scratch'", ("model.revision",)),
         (labels.ordered, "data.labels.ordered is false", ("evaluation.safety",)),

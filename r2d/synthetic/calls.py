@@ -49,27 +49,34 @@ class Call:
     facts: Facts
     disposition: str  # what the rule says; `label` is a neighbour of it in some calls
     reasons: Sequence[Reason]
+    is_test: bool = False  # one of `num_test_calls`
 
 
 def generate_calls(config: SyntheticTriageConfig) -> list[Call]:
-    """`num_calls` calls, the same for the same seed; call i does not depend on their number."""
-    return [generate_call(config, index) for index in range(config.num_calls)]
+    """`num_calls` calls, the same for the same seed, and `num_test_calls` fresh ones of other callers; call i of either
+    kind does not depend on their number."""
+    return [generate_call(config, index) for index in range(config.num_calls + config.num_test_calls)]
 
 
 def generate_call(config: SyntheticTriageConfig, index: int) -> Call:
-    """Call `index`. With probability `label_noise` its label is a neighbour of the disposition."""
-    facts = facts_of(config.seed, index)
+    """Call `index`; from `num_calls` on, a test call. With probability `label_noise` its label is a neighbour of the
+    disposition."""
+    is_test = index >= config.num_calls
+    seed, number, prefix = (
+        (f"{config.seed} test", index - config.num_calls, "test-") if is_test else (config.seed, index, "")
+    )
+    facts = facts_of(seed, number)
     disposition, reasons = decide(facts)
-    random = Random(f"{config.seed} words {index}")
+    random = Random(f"{seed} words {number}")
     text = add_typos(write_note(facts, random), random)
     rationales = write_rationales(facts, disposition, reasons, random)
-    random = Random(f"{config.seed} label {index}")
+    random = Random(f"{seed} label {number}")
     label = neighbour(disposition, random) if random.random() < config.label_noise else disposition
     return Call(
-        id=f"call-{index:06d}",
+        id=f"{prefix}call-{number:06d}",
         text=text,
         label=label,
-        group=patient_of(config.seed, index).caller,
+        group=f"{prefix}{patient_of(seed, number).caller}",
         attributes={
             "age_band": age_band(facts.age_months),
             "sex": facts.sex,
@@ -79,6 +86,7 @@ def generate_call(config: SyntheticTriageConfig, index: int) -> Call:
         facts=facts,
         disposition=disposition,
         reasons=reasons,
+        is_test=is_test,
     )
 
 
@@ -90,7 +98,7 @@ def write_llm_batch(config: SyntheticTriageConfig, folder: Path) -> tuple[Path, 
     """
     answers: list[str] = []
     errors: list[str] = []
-    for index in range(config.num_calls):
+    for index in range(config.num_calls + config.num_test_calls):
         random = Random(f"{config.seed} llm {index}")
         remaining = random.random()
         fault = ""

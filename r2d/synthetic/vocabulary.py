@@ -14,8 +14,6 @@ class Finding(Section):
 
     surfaces: tuple[str, ...]  # how notes write it; the first is also its plain name in rationales
     short: str  # how a hurried nurse writes it in a rationale
-    grave: bool = False  # as a red flag it weighs more than others
-    min_age_years: int = 0  # notes about younger children, who cannot report it, do not mention it
 
 
 class Condition(Section):
@@ -26,24 +24,21 @@ class Condition(Section):
     name: str  # noun phrase for rationales
     short: str
     min_age_years: int
-    max_age_years: int = 120
-    female_only: bool = False
 
 
 class Vital(Section):
-    """One vital sign. Values are texts as in the note; of a blood pressure, the systolic part counts."""
+    """One vital sign. Values are texts as in the note;"""
 
     normal: tuple[str, ...]
     abnormal: tuple[str, ...]
     phrase: str  # its wording in rationales; `{value}` is filled in
     limit: float
     high_is_abnormal: bool
-    dangerous: bool = True  # whether an abnormal value alone calls for the emergency department
+    dangerous: bool = True  # whether an abnormal value weighs as much as a red flag
 
     def is_abnormal(self, value: str) -> bool:
         """Whether the value lies beyond the threshold."""
-        number = float(value.split("/")[0])
-        return number >= self.limit if self.high_is_abnormal else number < self.limit
+        return float(value) >= self.limit if self.high_is_abnormal else float(value) < self.limit
 
 
 class Family(Section):
@@ -57,9 +52,7 @@ class Family(Section):
     vitals: tuple[str, ...]  # vitals that can be abnormal here
     sudden_matters: bool = False  # whether a sudden onset raises the urgency
     can_be_long: bool = True  # whether a caller may have had it for weeks
-    min_age_years: int = 2
-    max_age_years: int = 120
-    female_only: bool = False
+    min_age_years: int = 6
 
 
 class Vocabulary(Section):
@@ -81,13 +74,12 @@ class Vocabulary(Section):
     asserting_heads: tuple[str, ...]
     denying_heads: tuple[str, ...]
     contrasts: tuple[str, ...]
-    since: tuple[str, ...]
+    question_heads: tuple[str, ...]
+    questions: tuple[str, ...]
     # Templates of rationales.
     consequences: dict[str, tuple[str, ...]]
     named_consequences: tuple[str, ...]
     short_dispositions: dict[str, tuple[str, ...]]
-    rationales_for_more: tuple[str, ...]
-    rationales_for_less: tuple[str, ...]
 
 
 VOCABULARY = parse_section(Vocabulary, read_yaml(Path(__file__).with_name("vocabulary.yaml")))

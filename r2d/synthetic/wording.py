@@ -1,12 +1,13 @@
 """Writes the facts of a call: as a hurried nurse's note, and as rationales of an LLM, a nurse and an editor.
 
-Notes come in several orders and templates, with abbreviations and typos. Their cues are local, as in real notes: a
-negation word heads its list, and `but` ends it.
+Notes come in several orders and templates, with abbreviations and typos. Most give the findings as answers to the
+questions of a protocol (`fever now: no, rash now: yes`); in the others a negation word heads its list, and `but` ends
+it. A word stands between a finding and its answer, so counts of words and word pairs do not tell which one is denied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import get_args
 
@@ -14,9 +15,9 @@ from r2d.synthetic.facts import Facts, Reason, ReasonKind
 from r2d.synthetic.vocabulary import CONDITIONS, FAMILIES, FINDINGS, VITALS, VOCABULARY
 
 TYPO_SHARE = 0.012  # share of the words of a note with a typo
-MIN_NOTE_WORDS = 24
-MIN_RATIONALE_WORDS = 12  # of an LLM's rationale
-REPEATED_NEGATION_SHARE = 0.3  # share of denied lists that repeat their head for each finding (`no fever, no rash`)
+MIN_NOTE_WORDS = 20
+QUESTIONS_SHARE = 0.9  # share of notes that give the findings as answers to questions
+CONTRAST_SHARE = 0.3  # share of the other notes that assert and deny in one sentence
 LABEL_SHARE = 0.6  # share of LLM-style rationales that contain the disposition word for word
 
 
@@ -30,7 +31,7 @@ def write_note(facts: Facts, random: Random) -> str:
     history += [random.choice(CONDITIONS[name].absent) for name in facts.denied_conditions]
     random.shuffle(history)
     if history:
-        sentences.append(_capitalised(", ".join(history)) + ".")
+        sentences.append(_capitalised("; ".join(history)) + ".")
     random.shuffle(sentences)
     opening = _opening(facts, random)
     is_adult = facts.age_months >= 12 * 18
@@ -54,10 +55,7 @@ def _opening(facts: Facts, random: Random) -> str:
     when = random.choice(VOCABULARY.durations)
     when = when.format(duration=duration, course=random.choice(VOCABULARY.courses[facts.course]))
     text = f"{family} {when}"
-    if facts.age_months < 24:
-        age = f"{facts.age_months} mo"
-    else:
-        age = f"{facts.age_months // 12} {random.choice(('y/o', 'yo', 'year old'))}"
+    age = f"{facts.age_months // 12} {random.choice(('y/o', 'yo', 'year old'))}"
     values = {"age": age, "text": text, "Text": _capitalised(text)}
     if facts.age_months < 12 * 13:
         child, kin = {"F": ("girl", "daughter"), "M": ("boy", "son")}[facts.sex]
@@ -68,7 +66,7 @@ def _opening(facts: Facts, random: Random) -> str:
 
 
 def _finding_sentences(facts: Facts, random: Random) -> list[str]:
-    """Asserted and denied findings in one to four sentences, some with a list whose scope is ended by `but`."""
+    """Asserted and denied findings in one or two sentences; in some a list ends at `but`."""
     asserted, denied = (
         [
             surfaces[0] if random.random() < 0.85 else random.choice(surfaces[1:])
@@ -76,26 +74,20 @@ def _finding_sentences(facts: Facts, random: Random) -> list[str]:
         ]
         for names in (facts.asserted, facts.denied)
     )
+    if random.random() < QUESTIONS_SHARE:
+        answers = [(finding, "yes") for finding in asserted] + [(finding, "no") for finding in denied]
+        random.shuffle(answers)
+        question = random.choice(VOCABULARY.questions)
+        listed = ", ".join(question.format(finding=finding, answer=answer) for finding, answer in answers)
+        return [f"{random.choice(VOCABULARY.question_heads)} {listed}."]
+    if asserted and denied and random.random() < CONTRAST_SHARE:
+        has, has_not = _listed(asserted, "and"), _listed(denied, "or")
+        return [random.choice(VOCABULARY.contrasts).format(has=has, has_not=has_not)]
     sentences: list[str] = []
-    if asserted and denied and random.random() < 0.3:
-        num_asserted = random.randint(1, min(2, len(asserted)))
-        num_denied = random.randint(1, min(3, len(denied)))
-        has, has_not = _listed(asserted[:num_asserted], "and"), _listed(denied[:num_denied], "or")
-        asserted, denied = asserted[num_asserted:], denied[num_denied:]
-        since = random.choice(VOCABULARY.since)
-        sentences.append(random.choice(VOCABULARY.contrasts).format(has=has, has_not=has_not, since=since))
-    for findings, heads, conjunction in (
-        (asserted, VOCABULARY.asserting_heads, "and"),
-        (denied, VOCABULARY.denying_heads, "or"),
-    ):
-        cut = random.randint(1, len(findings)) if len(findings) > 2 else len(findings)
-        for part in filter(None, (findings[:cut], findings[cut:])):
-            since = f" {random.choice(VOCABULARY.since)}" if conjunction == "and" and random.random() < 0.3 else ""
-            head = random.choice(heads)
-            if conjunction == "or" and random.random() < REPEATED_NEGATION_SHARE:
-                sentences.append(f"{head} {f', {head.lower()} '.join(part)}.")
-            else:
-                sentences.append(f"{head} {_listed(part, conjunction)}{since}.")
+    if asserted:
+        sentences.append(f"{random.choice(VOCABULARY.asserting_heads)} {_listed(asserted, 'and')}.")
+    if denied:
+        sentences.append(f"{random.choice(VOCABULARY.denying_heads)} {_listed(denied, 'or')}.")
     return sentences
 
 
@@ -119,69 +111,53 @@ def write_rationales(facts: Facts, disposition: str, reasons: Sequence[Reason], 
     names: dict[str, list[str]] = {kind: [] for kind in get_args(ReasonKind)}
     for reason in reasons:
         names[reason.kind].append(reason.name)
+    consequence = random.choice(VOCABULARY.consequences[disposition])
+    if random.random() < LABEL_SHARE:
+        consequence = random.choice(VOCABULARY.named_consequences).format(disposition)
+    llm = f"In {family} {_what_counts(facts, reasons)}, so {consequence}."
+
     # What raised the urgency, most important first: as a nurse writes it, and as noun phrases.
     vitals = [(reason.name, reason.value) for reason in reasons if reason.kind == "vital"]
-    raising = [VITALS[name].phrase.format(value=value) for name, value in vitals]
-    raising += [CONDITIONS[name].name for name in names["risk"][:1]] + ["a sudden onset"] * len(names["sudden"])
-    flags = [FINDINGS[name].surfaces[0] for name in names["red_flag"]]
-    llm = _llm_rationale(facts, disposition, names, _listed(flags[:2] + raising, "and"), random)
-
     pieces = [FINDINGS[name].short for name in names["red_flag"][:1]]
     pieces += [f"{name} {value}" for name, value in vitals]
     pieces += [CONDITIONS[name].short for name in names["risk"][:1]] + ["sudden onset"] * len(names["sudden"])
     pieces += [f"stable x{_duration(facts.duration_hours, short=True)}" for _ in names["stable"]]
-    if not flags and len(pieces) < 2:
+    if not names["red_flag"] and len(pieces) < 2:
         pieces += [f"no {FINDINGS[name].short}" for name in names["denied_red_flag"][:1]]
-    short = f"{family} w/ {', '.join(pieces[:3] or ['no red flags'])}"
+    short = f"{family} w/ {', '.join(pieces[:3])}"
     nurse = f"{short} - {random.choice(VOCABULARY.short_dispositions[disposition])}"
 
-    pieces = flags[:1] + raising
+    pieces = [FINDINGS[name].surfaces[0] for name in names["red_flag"][:1]]
+    pieces += [VITALS[name].phrase.format(value=value) for name, value in vitals]
+    pieces += [CONDITIONS[name].name for name in names["risk"][:1]] + ["a sudden onset"] * len(names["sudden"])
     pieces += [f"a stable course over {_duration(facts.duration_hours)}" for _ in names["stable"]]
-    if not flags:
+    if not names["red_flag"]:
         pieces += [f"no {FINDINGS[name].surfaces[0]}" for name in names["denied_red_flag"][:1]]
-    with_what = _listed(pieces[:3] or ["no red flags"], "and")
-    sentence = f"{family} with {with_what} means that the right level is {disposition}."
+    sentence = f"{family} with {_listed(pieces[:3], 'and')} means that the right level is {disposition}."
     return {"llm": llm, "nurse": nurse, "nurse_post_processed": _capitalised(sentence)}
 
 
-def _llm_rationale(
-    facts: Facts, disposition: str, names: Mapping[str, Sequence[str]], raising: str, random: Random
-) -> str:
-    """One to three sentences of at least `MIN_RATIONALE_WORDS` words.
-
-    Args:
-        names: kind of reason -> the names of its reasons.
-        raising: what raised the urgency, in words.
-    """
-    family = FAMILIES[facts.family].names[0]
-    denied, benign = (
-        _listed([FINDINGS[name].surfaces[0] for name in names[kind][:2]], conjunction)
-        for kind, conjunction in (("denied_red_flag", "or"), ("benign", "and"))
-    )
-    consequence = random.choice(VOCABULARY.consequences[disposition])
-    if random.random() < LABEL_SHARE:
-        consequence = random.choice(VOCABULARY.named_consequences).format(disposition)
-    further = []
-    if raising:
-        concern = "a red flag" if names["red_flag"] else "a reason for more caution"
-        values = {"family": family, "raising": raising, "concern": concern, "consequence": consequence}
-        text = random.choice(VOCABULARY.rationales_for_more).format(**values)
-        if denied and not names["red_flag"]:
-            further.append(f"There is no {denied}, which keeps it from going higher.")
-    else:
-        absent = f"without {denied}" if denied else "without a warning sign"
-        if names["stable"]:
-            absent += f" and unchanged for {_duration(facts.duration_hours)}"
-        values = {"family": family, "absent": absent, "consequence": consequence}
-        text = random.choice(VOCABULARY.rationales_for_less).format(**values)
-    if benign:
-        verb = "fits" if len(names["benign"]) == 1 else "fit"
-        further.append(f"The {benign} {verb} {family} and would not change this.")
-    further.append(f"Nothing else in the note about {family} points higher or lower.")
-    text = _capitalised(text)
-    while len(text.split()) < MIN_RATIONALE_WORDS:
-        text = f"{text} {further.pop(0)}"
-    return text
+def _what_counts(facts: Facts, reasons: Sequence[Reason]) -> str:
+    """What warns, what calls for caution and which red flags are absent: `fever warns; no vomiting`."""
+    dangers, cautions, denied = list[str](), list[str](), list[str]()
+    for reason in reasons:
+        if reason.kind == "red_flag":
+            dangers.append(FINDINGS[reason.name].surfaces[0])
+        elif reason.kind == "vital":
+            vital = VITALS[reason.name]
+            (dangers if vital.dangerous else cautions).append(vital.phrase.format(value=reason.value))
+        elif reason.kind == "risk":
+            cautions.append(CONDITIONS[reason.name].name)
+        elif reason.kind == "sudden":
+            cautions.append("a sudden onset")
+        elif reason.kind == "denied_red_flag":
+            denied.append(FINDINGS[reason.name].surfaces[0])
+    text = f"{_listed(dangers, 'and')} {'warns' if len(dangers) == 1 else 'warn'}" if dangers else "nothing warns"
+    if cautions:
+        text += f" and {_listed(cautions, 'and')} {'calls' if len(cautions) == 1 else 'call'} for caution"
+    if any(reason.kind == "stable" for reason in reasons):
+        text += f" and it is unchanged for {_duration(facts.duration_hours)}"
+    return f"{text}; no {_listed(denied, 'or')}" if denied else text
 
 
 def _duration(hours: int, *, short: bool = False) -> str:

@@ -75,8 +75,7 @@ def test_families_and_vitals_are_sound() -> None:
         assert set(family.red_flags + family.benign) <= set(FINDINGS)
         assert set(family.risks) <= set(CONDITIONS)
         assert set(family.vitals) <= set(VITALS)
-        for names in (family.red_flags, family.benign):
-            assert sum(FINDINGS[name].min_age_years <= family.min_age_years for name in names) >= 2
+        assert len(family.red_flags) == len(family.benign) == 3
     for vital in VITALS.values():
         assert all(vital.is_abnormal(value) for value in vital.abnormal)
         assert not any(vital.is_abnormal(value) for value in vital.normal)
@@ -87,7 +86,7 @@ def test_every_label_and_family_occurs_and_no_label_is_rare(calls: list[Call]) -
     assert counts.keys() == set(DISPOSITIONS)
     assert len(DISPOSITIONS) >= 5
     assert min(counts.values()) >= 0.08 * len(calls)
-    assert len({call.attributes["family"] for call in calls}) == len(FAMILIES) >= 25
+    assert len({call.attributes["family"] for call in calls}) == len(FAMILIES)
 
 
 def test_every_call_has_an_id_a_caller_attributes_and_rationales_of_their_proper_lengths(calls: list[Call]) -> None:
@@ -97,7 +96,7 @@ def test_every_call_has_an_id_a_caller_attributes_and_rationales_of_their_proper
         assert call.group
         assert set(call.attributes) == {"age_band", "sex", "family"}
         assert set(call.rationales) == {"llm", "nurse", "nurse_post_processed"}
-        assert 12 <= len(call.rationales["llm"].split()) <= 40
+        assert 9 <= len(call.rationales["llm"].split()) <= 40
         assert 4 <= len(call.rationales["nurse"].replace(" - ", " ").split()) <= 12
         assert call.rationales["nurse_post_processed"].endswith(".")
     silent = sum(call.disposition not in call.rationales["llm"] for call in calls)
@@ -134,23 +133,37 @@ def test_denying_a_deciding_red_flag_instead_of_asserting_it_is_less_urgent(fact
                      id="a finding warns in its own families only"),
         pytest.param("head injury", {"denied": ("vomiting",)}, {"asserted": ("vomiting",)},
                      id="a denied red flag is absent"),
-        pytest.param("cold symptoms", {"conditions": ("pregnancy",)}, {"conditions": ("lung disease",)},
+        pytest.param("cold symptoms", {"conditions": ("diabetes",)}, {"conditions": ("immunosuppressed",)},
                      id="a condition raises in its own families only"),
-        pytest.param("earache", {"vitals": (("temp", "39.2"),)}, {"vitals": (("temp", "39.6"),)},
+        pytest.param("stomach bug", {"vitals": (("temp", "39.2"),)}, {"vitals": (("temp", "39.6"),)},
                      id="a high temperature raises"),
-        pytest.param("head pain", {}, {"course": "sudden"}, id="a sudden onset raises where it matters"),
-        pytest.param("head pain", {"duration_hours": 24 * 21, "course": "unchanged"}, {},
+        pytest.param("chest discomfort", {}, {"course": "sudden"}, id="a sudden onset raises where it matters"),
+        pytest.param("skin infection", {"duration_hours": 24 * 21, "course": "unchanged"}, {},
                      id="weeks without a change lower"),
-        pytest.param("head pain", {"asserted": ("vomiting",)}, {"asserted": ("one-sided weakness",)},
-                     id="a grave red flag weighs more"),
+        pytest.param("cold symptoms", {"vitals": (("temp", "39.6"),)}, {"vitals": (("SpO2", "86"),)},
+                     id="a dangerous vital weighs more than a high temperature"),
     ],
 )  # fmt: skip
 def test_the_rule_follows_its_docstring(family: str, calmer: dict[str, Any], more_urgent: dict[str, Any]) -> None:
     assert urgency(a_call(family, **calmer)) < urgency(a_call(family, **more_urgent))
 
 
-def test_a_dangerous_vital_means_the_emergency_department_at_least() -> None:
-    assert decide(a_call("constipation", vitals=(("BP", "82/50"),)))[0] == "emergency department"
+def test_a_dangerous_vital_weighs_as_much_as_a_red_flag_and_once() -> None:
+    flag, vital = {"asserted": ("confusion",)}, {"vitals": (("SpO2", "86"),)}
+    urgencies = {urgency(a_call("cold symptoms", **changes)) for changes in (flag, vital, flag | vital)}
+    assert urgencies == {urgency(a_call("cold symptoms")) + 2}
+
+
+def test_test_calls_are_of_other_callers_and_leave_the_other_calls_as_they_are(calls: list[Call]) -> None:
+    both = generate_calls(SyntheticTriageConfig(num_calls=200, num_test_calls=300, seed=SEED))
+    fresh = [call for call in both if call.is_test]
+    assert both[:200] == calls[:200]
+    assert len(fresh) == 300
+    for name in ("id", "group", "text"):
+        assert not {getattr(call, name) for call in fresh} & {getattr(call, name) for call in calls}
+    fewer = generate_calls(SyntheticTriageConfig(num_calls=100, num_test_calls=50, seed=SEED))
+    assert fewer[100:] == fresh[:50]
+    assert [call.disposition for call in fresh] == [decide(call.facts)[0] for call in fresh]
 
 
 def test_label_noise_moves_its_share_of_labels_to_neighbours_and_nothing_else() -> None:
@@ -189,7 +202,7 @@ def test_rationales_mention_only_what_the_note_mentions(calls: list[Call]) -> No
             assert found <= {*fact.asserted, *fact.denied}
             for name, condition in CONDITIONS.items():
                 assert condition.name not in rationale or name in fact.conditions
-            for number in re.findall(r"\d+\.\d+|\d{2,3}/\d{2}", rationale):
+            for number in re.findall(r"\d+\.\d+", rationale):
                 assert number in call.text
     assert num_mentions > 1500
 
@@ -198,7 +211,7 @@ def test_notes_are_short_of_moderate_vocabulary_and_typos_leave_numbers_and_nega
     calls: list[Call], facts: list[Facts]
 ) -> None:
     lengths = [len(call.text.split()) for call in calls]
-    assert min(lengths) >= 24
+    assert min(lengths) >= 20
     assert max(lengths) <= 75
     vocabulary: set[str] = set()
     num_words = num_typos = 0
@@ -211,13 +224,7 @@ def test_notes_are_short_of_moderate_vocabulary_and_typos_leave_numbers_and_nega
         assert not any(character.isdigit() for word in changed for character in word)
         num_words, num_typos = num_words + len(before), num_typos + len(changed)
     assert 0.001 < num_typos / num_words <= 0.02
-    assert len(vocabulary) < 1200
-
-
-def test_infants_do_not_tell_of_headaches(facts: list[Facts]) -> None:
-    infants = [fact for fact in facts if fact.age_months < 24]
-    assert infants
-    assert not any({"headache", "dizziness", "chest pain"} & {*fact.asserted, *fact.denied} for fact in infants)
+    assert len(vocabulary) < 600
 
 
 def test_red_flags_are_asserted_and_denied_in_comparable_measure(facts: list[Facts]) -> None:
@@ -236,7 +243,7 @@ def test_keywords_do_not_solve_the_task_but_the_rule_does(calls: list[Call], fac
     gold = [call.label for call in test]
     model = LogisticRegression(C=3.0, max_iter=200).fit(features, [call.label for call in train])
     guessed = model.predict(vectorizer.transform([call.text for call in test]))
-    assert 0.4 < f1_score(gold, guessed, average="macro") < 0.72
+    assert 0.4 < f1_score(gold, guessed, average="macro") < 0.7
     assert f1_score(gold, [decide(fact)[0] for fact in facts[4800:]], average="macro") > 0.93
 
 

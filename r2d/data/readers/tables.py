@@ -129,7 +129,9 @@ def read_synthetic_triage(config: DataConfig) -> SourceTable:
         columns[f"rationales.{source}"] = [call.rationales[source] for call in calls]
     for name in ("age_band", "family", "sex"):
         columns[f"attributes.{name}"] = [call.attributes[name] for call in calls]
-    return _table({"": pa.table(columns)}, "synthetic triage calls")
+    if config.synthetic.num_test_calls:
+        columns["split"] = ["test" if call.is_test else "train" for call in calls]
+    return _table({"": pa.table(columns)}, "synthetic triage calls", has_own_split="split" in columns)
 
 
 def read_pubmedqa(config: DataConfig) -> SourceTable:
