@@ -130,6 +130,9 @@ def content_hash_of(package: Package, metrics: Metrics) -> str:
     """SHA-256 over weights, provenance and the metrics of the model itself, whatever champion it was compared with."""
     own = {name: value for name, value in metrics.to_json().items() if name not in ("champion", "champion_slices")}
     own["differences"].pop(Comparator.CHAMPION.value, None)
+    own["seen_rows"] = {
+        name: value for name, value in (own["seen_rows"] or {}).items() if not name.startswith("champion")
+    }
     values = {"model": package.origin.model_sha256, "provenance": package.origin.rationales_sha256, "metrics": own}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

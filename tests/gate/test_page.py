@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from r2d.config.gate import GateConfig
+from r2d.evaluation.looks import TestSetUse
 from r2d.gate.decision import GateDecision
 from r2d.gate.page import gate_page, gate_picture
 from r2d.gate.rules import evaluate_rules
@@ -40,7 +42,10 @@ def decided(rules: list[dict[str, Any]], *, champion: bool = True) -> GateDecisi
 )
 def test_the_page_is_the_expected_one(case: str, rules: list[dict[str, Any]], champion: bool) -> None:
     """`R2D_RENEW_PAGES=1 pytest tests/gate/test_page.py` writes the expected pages anew."""
-    html = gate_page(decided(rules, champion=champion), model_name="triage", version="2", next_step="it <b>stays</b>")
+    decision = replace(
+        decided(rules, champion=champion), test_set=TestSetUse("0123456789ab" * 5, 24, 12, "macro-F1", 0.02)
+    )
+    html = gate_page(decision, model_name="triage", version="2", next_step="it <b>stays</b>")
     assert_self_contained(html)
     assert_accessible(html)
     assert_expected_page(html, Path(__file__).parent / f"expected_{case}.html")

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -15,10 +16,15 @@ from r2d.config.data import LabelsConfig
 from r2d.config.gate import GATE_METRICS, GateConfig, RegistrationConfig, RulesOfRun
 from r2d.config.training import MethodConfig
 from r2d.errors import ConfigError
+from r2d.evaluation.evaluate import evaluate_labels
+from r2d.evaluation.label_metrics import difference_to_chances
+from r2d.evaluation.looks import TestSetUse
 from r2d.evaluation.metrics import ChampionMetrics, Comparator, IntervalEstimate, LabelMetrics, Metrics
+from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.run import EvaluationRun
 from r2d.gate.decision import Approval, GateDecision, Verdict
 from r2d.gate.rules import estimate_of, evaluate_rules
-from tests.gate.measured import LABELS, decisions, examples, measured
+from tests.gate.measured import LABELS, QUICK, decisions, examples, measured
 
 GOOD, WORSE = tuple(decisions(0.8)), tuple(decisions(0.7, seed=3))
 
@@ -280,8 +286,10 @@ def test_a_decision_survives_a_round_through_json() -> None:
         {"rule": "within_limit", "figure": "brier", "at_most": 1},
     )
     decision = evaluate_rules(measured(WORSE, GOOD), rules)
+    decision = replace(decision, test_set=TestSetUse("0" * 64, 3, 2, "macro-F1", 0.01))
     again = GateDecision.from_json(json.loads(json.dumps(decision.to_json(), allow_nan=False)))
-    assert again.to_json() == decision.to_json()
+    assert again == decision
+    assert again.lines()[-1] == decision.test_set.sentence()
 
 
 @pytest.mark.parametrize(
@@ -343,6 +351,35 @@ def test_with_options_in_the_rows_the_bare_figures_are_compared() -> None:
     result = verdict(rule, metrics)
     assert (result.status, result.value, result.low) == ("failed", pytest.approx(-0.02), None)
     assert verdict(rule | {"margin": 0.03}, metrics).status == "passed"
+
+
+def test_with_options_in_the_rows_the_defaults_hold_by_paired_intervals_of_accuracy() -> None:
+    """200 questions of four options; the baseline is right by chance in a quarter."""
+    generator, num_rows = np.random.default_rng(0), 200
+    options = [("a", "b", "c", "d")] * num_rows
+    run = EvaluationRun(examples().slice(0, num_rows), LabelsConfig(per_row=True), QUICK)
+
+    def predicted(share_right: float) -> Predictions:
+        labels = np.where(generator.random(num_rows) < share_right, "a", "b").tolist()
+        return Predictions(
+            ids=[str(row) for row in range(num_rows)], gold_labels=["a"] * num_rows, predicted_labels=labels,
+            row_options=options,
+        )  # fmt: skip
+
+    good, champion = predicted(0.6), predicted(0.55)
+    chances = [0.25] * num_rows
+    bare = options_metrics(float(good.correct.mean()), frequent=0.25)
+    bare = replace(
+        bare, champion=ChampionMetrics(reference="quiz/1", label=label(None, float(champion.correct.mean()))),
+        differences={Comparator.FREQUENT_OPTION: difference_to_chances(good, chances, QUICK.intervals)},
+    )  # fmt: skip
+    metrics = evaluate_labels(run, bare, good, {Comparator.CHAMPION: champion}, None)
+    decision = evaluate_rules(metrics, GateConfig().for_labels(run.labels))
+    baseline, paired, left_out = decision.verdicts
+    assert (baseline.status, baseline.value) == ("passed", pytest.approx(good.correct.mean() - 0.25))
+    assert 0 < baseline.low < baseline.value < baseline.high
+    assert paired.value == pytest.approx(good.correct.mean() - champion.correct.mean())
+    assert (paired.low < paired.value, left_out.status) == (True, "not_applicable")
 
 
 def test_the_name_of_a_history_is_no_name_for_a_model() -> None:
