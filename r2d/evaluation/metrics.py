@@ -52,7 +52,7 @@ class IntervalEstimate:
     """None where it is undefined, as the recall of a label without a gold row is."""
     low: float | None = None
     high: float | None = None
-    method: Literal["bca", "exact", "score"] | None = None
+    method: Literal["bca", "exact", "score", "seeds", "sandwich"] | None = None
     """Bootstrap (BCa); Clopper-Pearson where nothing varies; Tango's score interval, or the bootstrap where that is
     wider, where two models differ in few groups. None where there is no interval."""
 

@@ -1,7 +1,8 @@
 """Compares evaluated models: metrics over the seeds, intervals, differences to the first variant, spread over sources.
 
 A variant's metric is the mean of those of its seeds; every seed of every variant is measured on the same draws of
-groups. The intervals cover the sampling of test rows only, not that of seeds.
+groups. The interval of a variant covers the sampling of test rows only: it is about these trained models. That of a
+difference covers the seeds too where both variants have `MIN_SEEDS`, and only such a difference can be marked.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ import pyarrow as pa
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
 from r2d.errors import DataError
-from r2d.evaluation.bootstrap import bootstrap_differences, bootstrap_intervals
+from r2d.evaluation.bootstrap import bootstrap_differences, bootstrap_intervals, resampled_sums
 from r2d.evaluation.comparison.models import COLUMNS, ROW_SCORES, MeasuredModel, VariantFacts
 from r2d.evaluation.label_metrics import LabelStatistics
 from r2d.evaluation.metrics import Comparator, HeadlineName, IntervalEstimate
@@ -26,6 +27,9 @@ from r2d.evaluation.predictions import Predictions
 from r2d.label_scores import FloatArray
 
 JsonObject = dict[str, Any]
+
+MIN_SEEDS = 3
+"""With fewer trained models of a variant nothing is said of its recipe."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class VariantResult:
     intervals: Mapping[str, IntervalEstimate]
     """accuracy, macro_f1 (labels of a declared set), under_triage_rate (ordered labels), and `ROW_SCORES`."""
     differences: Mapping[str, IntervalEstimate]
-    """The same minus the first variant; marked where the interval excludes 0. Empty for the first variant itself, and
+    """The same minus the first variant; marked where `is_marked`. Empty for the first variant itself, and
     without `ROW_SCORES` where the two have different reference rationales: the difference would be one of those too."""
 
     def to_json(self) -> JsonObject:
@@ -69,7 +73,7 @@ class VariantResult:
             for key, summary in self.metrics.items()
         }
         intervals = {key: asdict(estimate) for key, estimate in self.intervals.items()}
-        differences = {key: asdict(row) | {"marked": row.excludes_zero} for key, row in self.differences.items()}
+        differences = {key: asdict(row) | {"marked": is_marked(row)} for key, row in self.differences.items()}
         return facts | {
             "n": self.num_models, "figures": figures, "intervals": intervals, "differences": differences,
         }  # fmt: skip
@@ -118,8 +122,13 @@ class Comparison:
 
     @property
     def num_marked(self) -> int:
-        """Differences whose interval excludes 0."""
-        return sum(difference.excludes_zero for difference in self.with_interval)
+        """Differences that are marked."""
+        return sum(map(is_marked, self.with_interval))
+
+    @property
+    def can_mark(self) -> bool:
+        """Whether any difference has an interval that covers the seeds."""
+        return any(difference.method == "seeds" for difference in self.with_interval)
 
     def to_json(self) -> JsonObject:
         """The fields, and reference, num_differences (with an interval), num_marked."""
@@ -154,6 +163,10 @@ def compare(
     names = [model.facts.variant for model in models]
     by_variant = {name: [index for index, other in enumerate(names) if other == name] for name in dict.fromkeys(names)}
     sums = {name: np.hstack([measure.sums(tables[index]) for index in own]) for name, own in by_variant.items()}
+    runs = {
+        name: VariantRuns(sums[name], is_trained=models[own[0]].facts.seed is not None)
+        for name, own in by_variant.items()
+    }
     reference, *_ = by_variant
     num_groups = len(sums[reference])
     proportions = dict.fromkeys(("accuracy", "under_triage_rate"), num_groups)
@@ -164,7 +177,7 @@ def compare(
         for column in COLUMNS:
             values = [column.read(models[index]) for index in own]
             metrics[column.key] = SeedSummary([value for value in values if value is not None])
-        differences = {} if name == reference else bootstrap_differences(sums[name], sums[reference], measure, config)
+        differences = {} if name == reference else differences_over_seeds(runs[name], runs[reference], measure, config)
         if not references[name].equals(references[reference]):
             differences = {key: value for key, value in differences.items() if key not in ROW_SCORES}
         intervals = bootstrap_intervals(sums[name], measure, config, proportions)
@@ -239,6 +252,10 @@ class VariantStatistics:
 
     def __call__(self, sums: FloatArray) -> dict[str, FloatArray]:
         """Each metric, the mean of those of the seeds."""
+        return {name: values.mean(axis=-1) for name, values in self.of_seeds(sums).items()}
+
+    def of_seeds(self, sums: FloatArray) -> dict[str, FloatArray]:
+        """Each metric of each seed, [..., seeds]."""
         width = self.of_labels.num_columns + 2 * len(ROW_SCORES)
         of_seeds = sums.reshape(*sums.shape[:-1], -1, width)
         of_labels, scores = np.split(of_seeds, [self.of_labels.num_columns], axis=-1)
@@ -250,4 +267,54 @@ class VariantStatistics:
         with np.errstate(invalid="ignore", divide="ignore"):
             for place, name in enumerate(ROW_SCORES):
                 metrics[name] = scores[..., 2 * place] / scores[..., 2 * place + 1]
-        return {name: values.mean(axis=-1) for name, values in metrics.items()}
+        return metrics
+
+
+class VariantRuns(NamedTuple):
+    """A variant's models on the same groups."""
+
+    sums: FloatArray
+    """[groups, seeds x columns]"""
+    is_trained: bool
+    """Whether another seed would give another model."""
+
+
+def differences_over_seeds(
+    first: VariantRuns, second: VariantRuns, measure: VariantStatistics, config: IntervalsConfig
+) -> dict[str, IntervalEstimate]:
+    """Each metric of `first` minus that of `second`.
+
+    With `MIN_SEEDS` trained models of each variant the interval covers rows and seeds: Student's t with the variance of
+    the paired bootstrap over groups plus that of the mean over the seeds, of each variant, and Satterthwaite's degrees
+    of freedom. It is somewhat too wide, because the bootstrap holds a part of the variance between seeds as well. With
+    fewer seeds it is the interval of the bootstrap: of these models, and not of their recipes.
+    """
+    from scipy.stats import t as student  # type: ignore[import-untyped]
+
+    width = first.sums.shape[1]
+    both = np.hstack([first.sums, second.sums])
+    values = [measure.of_seeds(runs.sums.sum(axis=0)) for runs in (first, second)]
+    trained = [value for value, runs in zip(values, (first, second), strict=True) if runs.is_trained]
+    num_seeds = [next(iter(value.values())).size for value in trained]
+    if not trained or min(num_seeds) < MIN_SEEDS:
+        return bootstrap_differences(first.sums, second.sums, measure, config)
+    resampled = resampled_sums(both, config)
+    ours, theirs = measure(resampled[:, :width]), measure(resampled[:, width:])
+    differences = {}
+    for name in values[0]:
+        value = float(values[0][name].mean() - values[1][name].mean())
+        over_seeds = [np.var(metrics[name], ddof=1) / metrics[name].size for metrics in trained]
+        parts = np.array([np.var(ours[name] - theirs[name]), *over_seeds])
+        if not np.isfinite(value) or not np.isfinite(parts).all() or parts.sum() <= 1e-24:
+            differences[name] = IntervalEstimate(value if np.isfinite(value) else None)
+            continue
+        degrees = np.array([len(both) - 1, *(count - 1 for count in num_seeds)])
+        freedom = parts.sum() ** 2 / (parts**2 / degrees).sum()
+        half = float(student.ppf((1 + config.confidence) / 2, freedom) * np.sqrt(parts.sum()))
+        differences[name] = IntervalEstimate(value, value - half, value + half, "seeds")
+    return differences
+
+
+def is_marked(difference: IntervalEstimate) -> bool:
+    """Whether two recipes are told apart: an interval that covers the seeds excludes 0."""
+    return difference.method == "seeds" and difference.excludes_zero

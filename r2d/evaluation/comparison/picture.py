@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from r2d.evaluation.comparison.compare import Comparison, VariantResult
+from r2d.evaluation.comparison.compare import Comparison, VariantResult, is_marked
 from r2d.evaluation.metrics import IntervalEstimate
 from r2d.reports.plots import BLUE, INK, MARKERS, QUIET, SERIES, new_figure, style_axes, to_image
 
@@ -39,7 +39,8 @@ def comparison_picture(comparison: Comparison) -> Image:
     left_out = {"accuracy" if "macro_f1" in measured else "macro_f1", *({"under_triage_rate"} - measured)}
     panels = {key: title for key, title in PANELS.items() if key not in left_out}
     label = f"{comparison.confidence:.0%} interval of the mean"
-    title = f"Variants on the test split; * differs from {comparison.reference} (axes do not start at 0)"
+    marks = f"; * differs from {comparison.reference}, seeds included" if comparison.can_mark else ""
+    title = f"Variants on the test split{marks} (axes do not start at 0)"
     names = [variant.facts.variant for variant in variants]
     parts = [_part(title, panels, names, lambda axes, key: _draw_variants(axes, key, variants, label))]
     if sources:
@@ -79,7 +80,7 @@ def _draw_variants(axes: Axes, key: str, variants: Sequence[VariantResult], inte
         dots += zip(summary.values, _heights(line, len(summary.values)), strict=True)
         means.append((summary.mean, line))
         _draw_interval(axes, variant.intervals.get(key), line, QUIET, None if axes.lines else interval_label)
-        if difference is not None and difference.excludes_zero:
+        if difference is not None and is_marked(difference):
             axes.annotate("*", means[-1], (0, 5), textcoords="offset points", ha="center", fontsize=13)
     _draw_points(axes, means, marker="|", markersize=18, markeredgewidth=2.6, color=INK, label="mean of the seeds")
     _draw_points(axes, dots, marker="o", markersize=5.5, markeredgecolor="white", color=BLUE, label="one seed")

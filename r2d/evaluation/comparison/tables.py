@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r2d.evaluation.comparison.compare import Comparison, VariantResult, source_spread
+from r2d.evaluation.comparison.compare import MIN_SEEDS, Comparison, VariantResult, is_marked, source_spread
 from r2d.evaluation.comparison.models import COLUMNS, Column
 from r2d.evaluation.metrics import HEADLINES, WHY_NO_CLASSES
 from r2d.reports.formatting import MISSING, decimal, with_interval
@@ -19,7 +19,7 @@ def comparison_markdown(comparison: Comparison) -> str:
 
     def mark(variant: VariantResult, column: Column) -> str:
         difference = variant.differences.get(column.key)
-        return " \\*" if difference and difference.excludes_zero else ""
+        return " \\*" if difference and is_marked(difference) else ""
 
     def difference(variant: VariantResult, column: Column) -> str:
         if column.key not in variant.differences:
@@ -39,6 +39,7 @@ def comparison_markdown(comparison: Comparison) -> str:
         "r2d.evaluation.comparison",
         "tables.md.j2",
         comparison=comparison,
+        min_seeds=MIN_SEEDS,
         confidence=f"{comparison.confidence:.0%}",
         headline=HEADLINES[comparison.headline],
         why_no_classes=WHY_NO_CLASSES,

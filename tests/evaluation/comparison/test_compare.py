@@ -13,7 +13,15 @@ import pytest
 
 from r2d.config.data import LabelsConfig
 from r2d.errors import DataError
-from r2d.evaluation.comparison.compare import Comparison, VariantResult, compare, source_spread
+from r2d.evaluation.bootstrap import bootstrap_differences
+from r2d.evaluation.comparison.compare import (
+    Comparison,
+    VariantResult,
+    VariantStatistics,
+    compare,
+    is_marked,
+    source_spread,
+)
 from r2d.evaluation.comparison.models import COLUMNS, MeasuredModel, VariantFacts, comparison_runs
 from r2d.evaluation.comparison.picture import PANELS, comparison_picture
 from r2d.evaluation.comparison.tables import comparison_markdown
@@ -155,14 +163,67 @@ def test_identical_variants_differ_by_nothing_and_have_no_mark() -> None:
 
 
 def test_a_perfect_variant_is_marked_against_a_random_one_in_each_label_metric() -> None:
-    comparison = compared([random_model("sft", 1, 0.0), measured("r2d", 1, MANY, MANY)])
+    runs = [random_model("sft", seed, 0.0) for seed in (1, 2, 3)]
+    comparison = compared([*runs, *(measured("r2d", seed, MANY, MANY) for seed in (1, 2, 3))])
     differences = variant(comparison, "r2d").differences
     for name in ("accuracy", "macro_f1", "under_triage_rate"):
         assert differences[name].excludes_zero
     assert differences["accuracy"].low > 0 > differences["under_triage_rate"].high
     tables = comparison_markdown(comparison)
-    assert "| r2d | 1 | 1.000 \\* |" in tables
-    assert "3 differences are looked at, 3 are marked; by chance alone 0.2 would be" in tables
+    assert "| r2d | 3 | 1.000 ± 0.000 \\* |" in tables
+    assert "3 differences are looked at, 3 are marked; by chance alone at most about 0.2 would be" in tables
+
+
+def test_with_fewer_than_three_seeds_nothing_is_marked_and_the_tables_say_why() -> None:
+    runs = [model for seed in (1, 2) for model in (random_model("sft", seed, 0.0), measured("r2d", seed, MANY, MANY))]
+    comparison = compared(runs)
+    assert variant(comparison, "r2d").differences["accuracy"].excludes_zero
+    assert (comparison.num_marked, comparison.can_mark) == (0, False)
+    tables = comparison_markdown(comparison)
+    assert "No difference is marked: that needs 3 seeds of each variant" in tables
+    assert "1.000 ± 0.000 \\*" not in tables
+
+
+def runs_of_equal_recipes(draw: np.random.Generator, num_seeds: int, spread: float) -> list[MeasuredModel]:
+    """Two variants whose seeds differ by luck alone: each model's accuracy is drawn about the same 0.7."""
+    gold = draw.choice(LABELS.names, 120).tolist()
+    difficulty = draw.normal(0, 1, 120)  # of the rows, shared by all models
+    models = []
+    for name in ("r2d", "sft"):
+        for seed in range(num_seeds):
+            skill = 1.0 + spread * draw.normal()
+            right = draw.random(120) < 1 / (1 + np.exp(difficulty - skill))
+            models.append(measured(name, seed, gold, np.where(right, gold, draw.choice(LABELS.names, 120)).tolist()))
+    return models
+
+
+def false_marks(num_runs: int, num_seeds: int, spread: float) -> tuple[float, float]:
+    """Share of runs in which equal recipes are marked in macro-F1; and in which an interval of rows alone excludes 0,
+    as the marks were before."""
+    draw, marks, rows_alone = np.random.default_rng(7), 0, 0
+    for _ in range(num_runs):
+        models = runs_of_equal_recipes(draw, num_seeds, spread)
+        marks += is_marked(variant(compared(models), "sft").differences["macro_f1"])
+        sums = [np.hstack([VariantStatistics(LABELS).sums(model.predictions) for model in part])
+                for part in (models[num_seeds:], models[:num_seeds])]  # fmt: skip
+        of_rows = bootstrap_differences(*sums, VariantStatistics(LABELS), QUICK)
+        rows_alone += of_rows["macro_f1"].excludes_zero
+    return marks / num_runs, rows_alone / num_runs
+
+
+def test_equal_recipes_are_seldom_marked() -> None:
+    marked, by_rows = false_marks(20, 3, spread=1.0)
+    assert marked <= 0.05 + 3 * (0.05 * 0.95 / 20) ** 0.5
+    assert by_rows > 0.25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("num_seeds", "spread"), [(3, 0.0), (3, 0.25), (3, 0.5), (3, 1.0), (5, 0.5)])
+def test_equal_recipes_are_marked_in_at_most_one_of_twenty_comparisons(num_seeds: int, spread: float) -> None:
+    """`pytest -s` prints the row of the table in `docs/evaluation.md`."""
+    marked, by_rows = false_marks(150, num_seeds, spread)
+    print(f"\n| {num_seeds} | {spread:g} | {marked:.1%} | {by_rows:.1%} |")
+    assert marked <= 0.05 + 3 * (0.05 * 0.95 / 150) ** 0.5
 
 
 def test_a_difference_is_paired_on_the_same_rows() -> None:
