@@ -120,7 +120,7 @@ class SplitConfig(Section):
 
     validation_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     test_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    """Ignored when `test_ids` names the test rows."""
+    """Ignored when `test_ids` or `data.test` names the test rows."""
     calibration_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Rows that choose temperature and threshold and nothing else. 0: the validation rows choose them, which have
     chosen the weights as well; the report then says so. `r2d check` says how many rows a threshold needs."""
@@ -195,11 +195,8 @@ class DataConfig(Section):
             raise ValueError(
                 f"test.path is a file like the data; format {self.format!r} reads none (csv, jsonl, parquet)"
             )
-        takes_test_rows = "test_fraction" in self.split.model_fields_set and self.split.test_fraction > 0.0
-        if self.test is not None and (takes_test_rows or self.split.test_ids is not None):
-            raise ValueError(
-                "test.path and split.test_fraction or split.test_ids both say which rows are test; remove one of them"
-            )
+        if self.test is not None and self.split.test_ids is not None:
+            raise ValueError("test.path and split.test_ids both say which rows are test; remove one of them")
         return self
 
     def without_test(self) -> DataConfig:

@@ -212,6 +212,7 @@ def _conditions(run: RunConfig) -> list[tuple[bool, str, tuple[str, ...]]]:
             "data.split.seed", "data.split.test_ids",
         )),
         (data.split.test_ids is None, "data.split.test_ids names the test rows", ("data.split.test_fraction",)),
+        (data.test is None, "data.test.path names the test rows", ("data.split.test_fraction",)),
         (not data.synthetic.num_test_calls, "data.synthetic.num_test_calls are the test rows", (
             "data.split.test_fraction",
         )),

@@ -314,8 +314,10 @@ def test_a_fresh_test_set_is_one_key(tmp_path: Path) -> None:
         fresh.write_text(json.dumps(rows[0] | taken) + "\n", encoding="utf-8")
         with pytest.raises(DataError, match=rf"1 rows have the {key} of a row of the data.*fresh.jsonl: row 1"):
             load_examples(config)
+    again = DataConfig.model_validate(config.model_dump(mode="json"))
+    assert again == config, "a step gets its section with every default spelt out"
     with pytest.raises(ValidationError, match="both say which rows are test"):
-        load(1, split={"test_fraction": 0.2})
+        load(1, split={"test_ids": "ids.json"})
     with pytest.raises(ValidationError, match="format 'pubmedqa' reads none"):
         DataConfig(format="pubmedqa", path="x", labels=LabelsConfig(names=LABELS), test={"path": "y"})
     given = [row | {"s": "test" if number % 4 == 0 else "train"} for number, row in enumerate(rows)]
