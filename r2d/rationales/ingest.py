@@ -149,7 +149,7 @@ class Ingestion:
         theirs, ours = (
             Counter(map(shape_of, ids)).most_common(2) for ids in (unknown, self.examples["id"].to_pylist())
         )
-        of_source, of_data = (", ".join(f"{shape} ({count:,})" for shape, count in shapes) for shapes in (theirs, ours))
+        of_source, of_data = (", ".join(f"{one} ({count:,})" for one, count in shapes) for shapes in (theirs, ours))
         return (
             f". Ids of the source are like {of_source}, those of the data like {of_data} (a: letters, 9: digits). "
             "Where they differ by words around them or by zeros in front, set "
@@ -292,7 +292,7 @@ def _join_and_parse(
             options,
             parse_config,
             stopped_at_limit=record.stopped_at_limit,
-            codes={} if labels.per_row else getattr(labels, "codes", {}),
+            codes=labels.codes,
             note=example.text,
         )
         candidate.rationale, candidate.label = parsed.rationale, parsed.label

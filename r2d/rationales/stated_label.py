@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -42,12 +42,12 @@ _SENTENCE_END = re.compile(r"[.!?;,\n]|\s(?:because|since|as)\s", re.I)
 _EXPLANATION = re.compile(r"\s*(?:[.,;!]|because\b|since\b|as\b|$)", re.I)
 _ANOTHER_LETTER = re.compile(r"[\s*_)\]]*(?:,|and\b|or\b|/|&|;)[\s(\[*_]*[A-Z](?=[)\].,;]|\s*$|\s+(?:or|and)\b)", re.I)
 _FOLLOWING = re.compile(
-    r"[\s*_`\"'“”’]*(?:$|[^\w\s]|(?:and|as|at|based|because|but|due|for|given|here|if|in|is|or|rather|since|so|that|"
+    r"[\s*_`\"'“”’]*(?:$|[^\w\s]|(?:and|as|at|based|because|but|due|for|given|here|if|in|is|nor|or|rather|since|so|that|"
     r"therefore|this|until|when|which|with)\b)",
     re.I,
 )
 """What may follow a label of one word: `no, ...` and `no because ...` state it, `no evidence of` does not."""
-_DENIES = re.compile(r"\b(?:not|no|never|nor|than|without)\b|n['’]t\b", re.I)
+DENIES = re.compile(r"\b(?:not|no|never|nor|than|without)\b|n['’]t\b", re.I)
 _TRAILING = " \t\r\n.,;:!?*_`\"'“”‘’«»$~)]}>\\"
 
 
@@ -210,15 +210,19 @@ def _resembles(text: str, option: str) -> bool:
 
 
 def names_another(text: str, label: str, options: Sequence[str], codes: Mapping[str, str]) -> bool:
-    """Whether a text names an option other than the label as whole words and denies nothing.
+    """Whether a text names an option other than the label and denies nothing."""
+    return not DENIES.search(text) and any(named_options(text, 0, label, options, codes))
+
+
+def named_options(
+    text: str, position: int, label: str, options: Sequence[str], codes: Mapping[str, str]
+) -> Iterator[tuple[int, int]]:
+    """Where behind a position a text names an option other than the label, as whole words.
 
     Options of up to three letters are words of their own too often.
     """
-    if _DENIES.search(text):
-        return False
-    others = [name for name in (*options, *codes) if codes.get(name, name) != label and len(name) > 3]
-    return any(
-        not text[match.start() - 1 : match.start()].isalnum()
-        for other in others
-        for match in _option_pattern(other).finditer(text)
-    )
+    for name in (*options, *codes):
+        if len(name) > 3 and codes.get(name, name) != label:
+            for match in _option_pattern(name).finditer(text, position):
+                if not text[match.start() - 1 : match.start()].isalnum():
+                    yield match.span()

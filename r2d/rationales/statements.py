@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
-from r2d.rationales.stated_label import StatedLabel, find_label, names_another
+from r2d.rationales.stated_label import DENIES, StatedLabel, find_label, named_options, names_another
 
 MOST_MATCHES = 500
 """Matches of one pattern that are tried; a text with more states no answer that is clear."""
@@ -56,14 +56,40 @@ def final_answer(text: str, patterns: Sequence[str], options: Sequence[str], cod
     statements = sorted(_statements(text, patterns, options, codes), key=lambda statement: statement.start)
     if len(statements) > MOST_MATCHES:
         return Answer(unclear=f"more than {MOST_MATCHES} statements of an answer")
+    end = 0
     for place, statement in enumerate(statements):
         answer.all.append(statement)
         _weigh(answer, statement)
         end = statements[place + 1].start if place + 1 < len(statements) else len(text)
-        if answer.statement is not None or answer.withdrawn or answer.unclear:
+        if answer.statement is not None or answer.withdrawn or answer.unclear or statement.stated.denied:
             for correction in _corrections(text, statement.end, end, answer, options, codes):
                 _weigh(answer, correction)
+    current = answer.statement
+    if current is not None and _ends_with_another(text, current, options, codes):
+        answer.statement, answer.unclear = None, "another option is named behind it"
     return answer
+
+
+_LEAD = re.compile(r"(?:\A|[.!?…;:,(\n—–])[\s*_\"'“]*(?:\w+[ ]){0,2}\Z")
+_ENDS_SENTENCE = re.compile(r"[\s*_\"'”’)\]`]*(?:[.!\n]|\Z)")
+
+
+def _ends_with_another(text: str, answer: Statement, options: Sequence[str], codes: Mapping[str, str]) -> bool:
+    """Whether another option stands behind the answer by itself: `well, b`, `Or b.`, `Make it b!`.
+
+    A sentence that denies something, speaks of what may be, or names several options is none.
+    """
+    if not any(map(str.isalnum, text[answer.end : answer.end + 400])):
+        return False
+    for start, end in named_options(text, answer.end, answer.label or "", options, codes):
+        if not (_ENDS_SENTENCE.match(text, end) and _LEAD.search(text, max(answer.end - 1, start - 60), start)):
+            continue
+        first = max(sentence_start(text, start), answer.end)
+        sentence = text[first : sentence_end(text, end)]
+        names = list(named_options(sentence, 0, "", options, codes))
+        if len(names) == 1 and not (DENIES.search(sentence) or _IF.search(sentence) or _WOULD.search(sentence)):
+            return True
+    return False
 
 
 def _weigh(answer: Answer, statement: Statement) -> None:
@@ -158,7 +184,7 @@ _SAYING = (
 _INFERRING = (
     r"mean\w*|suggest\w*|indicat\w+|shows?|showed|impl(?:y|ies|ied)|conclud\w+|follows?|confirm\w*|decid\w+|find|found"
     r"|case|true|clear|evident|obvious|likely|unlikely|possible|sure|certain|determin\w+|know|knew|agree\w*|infer\w*"
-    r"|doubt\w*|disagree\w*|deny|denies|den(?:y|ied|ying)|reject\w*|dispute\w*|idea|notion|view|opinion|impression|claim"
+    r"|doubt\w*|disagree\w*|deny|denies|den(?:y|ied|ying)|reject\w*|dispute\w*|exclud\w+|rules?\s+out|ruled\s+out|idea|notion|view|opinion|impression|claim"
 )
 _GOVERNS = re.compile(
     rf"\b(?:(?P<saying>{_SAYING})|(?P<inferring>{_INFERRING}))(?:\s+(?:me|us|him|her|them|the\s+\w+|now|again|to\s+\w+))?"
@@ -167,7 +193,7 @@ _GOVERNS = re.compile(
 )
 _NEGATION = re.compile(
     r"\b(?:not|never|no\s+one|nobody|cannot|hardly|neither|nor|doubt\w*|disagree\w*|den(?:y|ies|ied|ying)|reject\w*"
-    r"|dispute\w*|wrong|mistaken?|incorrect|false|tempt\w*|unlikely|impossible|without)\b|n['’]t\b",
+    r"|dispute\w*|exclud\w+|rules?\s+out|ruled\s+out|wrong|mistaken?|incorrect|false|tempt\w*|unlikely|impossible|without)\b|n['’]t\b",
     re.I,
 )
 _FIRST_PERSON = re.compile(r"\b(?:I|we)(?:['’]d|['’]m|['’]ve|['’]ll)?\b", re.I)
@@ -177,14 +203,17 @@ _NO_LONGER = re.compile(
     re.I,
 )
 _ONCE = re.compile(
-    r"\b(?:at\s+first(?:\s+(?:sight|glance))?|initially|originally|previously|formerly|on\s+the\s+surface|naively|perhaps"
+    r"\b(?:(?:first|initial|early|earlier|previous|original|prior|gut)\s+(?:thought|impression|guess|idea|instinct|reaction"
+    r"|answer|assessment|view|hunch|judg\w+)|at\s+first(?:\s+(?:sight|glance))?|initially|originally|previously|formerly|on\s+the\s+surface|naively|perhaps"
     r"|maybe|possibly|supposedly|allegedly|hypothetically|in\s+theory|it\s+is\s+tempting|rather\s+than|instead\s+of"
-    r"|contrary\s+to|according\s+to\s+(?!(?:the|this|these|our)\s+(?:note|text|guide\w*|protocol|information|description"
-    r"|above|case|call|rules?|criteria)\b)(?:\w+\s+){1,3}"
     r"|is\s+it\s+(?:true|possible|likely)(?:\s+that)?|(?:do|does|did|can|could|would)\s+(?:you|it|we|one)\s+\w+)"
-    r"\W+(?:\w+\W+){0,3}\Z",
+    r"\W+(?:\w+\W+){0,3}\Z"
+    r"|\baccording\s+to\s+(?!(?:the|this|these|our)\s+(?:note|text|guide\w*|protocol|information|description|above|case"
+    r"|call|rules?|criteria)\b)(?:\w+[\s,]+){1,4}\Z",
     re.I,
 )
+_NO_DOUBT = re.compile(r"\b(?:no|without|beyond|little)\s+(?:a\s+|any\s+)?doubt\b", re.I)
+_ELSEWHERE = re.compile(r"\b(?:in|for|with)\s+(?:an?|another|other|different|most|many|some|older|younger)\b", re.I)
 _SAYS_WHO = re.compile(
     r"[\s*_\"'”’),–—-]{1,6}(?:(?:some|many|others?|people|one|they|he|she|the\s+\w+)\s+(?:would\s+|might\s+|may\s+|could\s+)?"
     rf"(?:{_SAYING})\b|(?:says|said|claims|thinks|believes)\s+(?:some|the|he|she|her|his|one)\b)",
@@ -209,7 +238,7 @@ def _standing(text: str, first: int, match: re.Match[str], end: int, stated: Sta
     if _THEN_IF.match(text, end) or _QUESTION.match(after):
         return "conditional"
     is_subjunctive = _WOULD.search(text, match.start(), match.start("label")) is not None
-    if is_subjunctive and _IF_ANYWHERE.search(text, end, sentence_end(text, end)):
+    if is_subjunctive and (_ELSEWHERE.search(prefix) or _IF_ANYWHERE.search(text, end, sentence_end(text, end))):
         return "conditional"
     return "reported" if _SAYS_WHO.match(after) else "asserted"
 
@@ -222,7 +251,7 @@ def _is_of_others(clause: str) -> bool:
     before = _after_last(re.compile(r","), clause[: governs.start()]) if "," in clause[: governs.start()] else (
         clause[: governs.start()])  # fmt: skip
     whole = before + governs.group()
-    if _NEGATION.search(whole):
+    if _NEGATION.search(_NO_DOUBT.sub("", whole)):
         return True
     if governs.group("inferring"):
         return _PERSON.search(before) is not None and _FIRST_PERSON.search(before) is None
@@ -275,30 +304,24 @@ _STRONG = (
     r"wait(?=\s*[,.!…:;–—-]|\s+(?:a|no|what|actually)\b)|hold\s+on|hang\s+on|scratch\s+that|strike\s+that|not\s+so\s+fast"
     r"|never\s+mind|my\s+mistake|in\s+hindsight|correction(?=\s*[:,–—-])"
     r"|(?:up)?on\s+(?:second|third|closer|further|careful)\s+(?:thoughts?|look|inspection|reflection|reading)"
-    r"|(?:up)?on\s+reflection"
+    r"|(?:up)?on\s+(?:reflection|review|re-?assessment|re-?evaluation)"
     r"|let\s+me\s+(?:re\w+|correct|think\s+again|double[\s-]check|start\s+(?:over|again))"
     r"|(?:I|we)\s+(?:was|were|am|stand)\s+(?:wrong|mistaken|corrected)|I\s+(?:made\s+a\s+mistake|misread|misjudged)"
     r"|I\s+(?:(?:must|have\s+to|need\s+to|should|will|would)\s+)?(?:take\s+(?:it|that|this)\s+back"
     r"|(?:change|revise|withdraw|retract|correct|reconsider)\w*\s+(?:my|the|that|this|it))"
     r"|(?:thinking|looking)\s+(?:again|about\s+it\s+(?:more|again|further)|more\s+closely)"
     r"|after\s+(?:reconsider\w+|thinking\s+again|re-?reading)"
-    r"|(?:which|that|this|it|the\s+(?:above|previous|first)\s+answer)(?:['’]s|\s+(?:is|was|would\s+be|seems|cannot\s+be))\s+"
+    r"|(?:false|wrong|incorrect|not\s+(?:true|right|correct|so))(?=\s*(?:[.!]|\Z))"
+    r"|(?:which|(?:that|this|the\s+(?:above|previous|first))(?:\s+(?:answer|label|choice|option|conclusion))?|it)(?:['’]s|\s+(?:is|was|would\s+be|seems|cannot\s+be))\s+"
     r"(?:clearly\s+|obviously\s+)?(?:wrong|incorrect|mistaken|a\s+mistake|an\s+error|not\s+(?:right|correct|true|so)|false)"
     r"\b(?!\s+(?:to|that|for)\b)"
     r"|that\s+(?:cannot|can['’]t)\s+be\s+(?:right|correct|true)"
 )
 _WEAK = (
-    r"(?:actually|in\s+fact|instead|rather|better|sorry|I\s+mean|then\s+again|correction|no(?=\s*[,.:;!…–—-]))\b(?!\s+than\b)"
+    r"(?:actually|in\s+fact|instead|rather|better|sorry|oops|edit|update|erratum|just\s+kidding|well|I\s+meant?|then\s+again|correction|no(?=\s*[,.:;!…–—-]))\b(?!\s+than\b)"
     r"|make\s+(?:that|it)\b|change\s+(?:that|it)\s+to\b"
 )
 _CUE = re.compile(rf"{_BEGINS}{_INTERJECTION}(?:(?P<strong>{_STRONG})|(?P<weak>{_WEAK}))", re.I)
-_MAY_CUE = re.compile(
-    r"\b(?:wait|hold|hang|scratch|strike|fast|mind|mistake|hindsight|correction|thoughts?|look|looking|inspection"
-    r"|reflection|reading|let\s+me|wrong|mistaken|corrected|misread|misjudged|back|change|revis|withdraw|retract|correct"
-    r"|reconsider|thinking|incorrect|error|not|false|actually|fact|instead|rather|better|sorry|mean|again|no|make|right"
-    r"|true)",
-    re.I,
-)
 _IT_IS = re.compile(
     r"(?:\b(?:so|therefore|thus|hence|today|now|then|here|and|but|instead|rather)\b|[,;.:–—\n])[\s,]*"
     r"(?:it|this|that|she|he)(?:['’]s|\s+(?:is|was|remains|stays|must\s+be|should\s+be))\b",
@@ -311,7 +334,8 @@ _RESTATES = re.compile(
     re.I,
 )
 _CLOSES = re.compile(
-    r"[\s*_\"'”’)\]`]*(?:\Z|[.,:;!\n–—-]|\b(?:because|since|as|for|due|given|and|with|instead|now|today|rather|after\s+all)\b)",
+    r"[\s*_\"'”’)\]`]*(?:\Z|[.,:;!\n–—-]|\b(?:because|since|as|for|due|given|and|with|instead|now|today|rather|after\s+all"
+    r"|is\s+(?:right|correct|better|the\s+\w*\s*(?:answer|label|one)))\b)",
     re.I,
 )
 
@@ -320,8 +344,6 @@ def _corrections(
     text: str, start: int, end: int, answer: Answer, options: Sequence[str], codes: Mapping[str, str]
 ) -> Iterator[Statement]:
     """What between two statements takes the answer back, or names the one that is meant instead."""
-    if not _MAY_CUE.search(text, start, end) and answer.statement is not None:
-        return
     position = start
     while (match := _next_cue(text, position, end, answer)) is not None:
         position = max(match.end(), position + 1)
