@@ -18,19 +18,21 @@ from r2d.config.rationales import ParseConfig
 from r2d.config.section import Section, parse_section
 from r2d.files import read_yaml
 from r2d.rationales.records import Reason
+from r2d.rationales.wording import SHORTEST_NOTE
 
 REASONING_REMOVED = "reasoning removed"
 PROMPT_REMOVED = "prompt removed"
-SHORTEST_NOTE = 20
-"""Characters of a note from which a repetition of it shows that the prompt was repeated."""
 _STANDS_OPEN = re.compile(
     r"[\s*_`#>-]{0,20}(?P<mark>"
-    r"<(?P<angle>[A-Za-z][\w:.-]{0,40})(?:\s[^<>\n]{0,100})?>"
-    r"|\[(?P<square>[A-Za-z][\w :.-]{0,40})\]"
-    r"|(?:<\||<<|<｜|◁|◀|《|〈|【|〖|「|⟨|⟪|‹|«|\{\{|\[\[|::)\s?(?P<other>[A-Za-z][\w :.▁-]{0,40})\s?"
+    r"<(?P<angle>[^\W\d_][\w:.-]{0,40})(?:\s[^<>\n]{0,100})?>"
+    r"|\[(?P<square>[^\W\d_][\w :.-]{0,40})\]"
+    r"|\((?P<round>[^\W\d_][\w :.-]{0,40})\)"
+    r"|(?:<\||<<|<｜|◁|◀|《|〈|【|〖|「|⟨|⟪|‹|«|\{\{|\[\[|::)\s?(?P<other>[^\W\d_][\w :.▁-]{0,40})\s?"
     r"(?:\|>|>>|｜>|▷|▶|》|〉|】|〗|」|⟩|⟫|›|»|\}\}|\]\]|::))"
+    r"|\s{0,20}(?P<stars>[*_]{1,3}(?P<starred>[^\W\d_][\w -]{0,40})[*_]{1,3})"
 )
 """A text that opens with a name in brackets."""
+_SHORT_TAG = re.compile(r"\W{1,3}[A-Za-z][A-Za-z_:.-]{0,24}(?: [A-Za-z]{1,12})?\W{1,3}")
 _BRACKETS = "<>[]"
 _OF_REASONING = re.compile(r"think|thought|reason|reflect|scratch|monolog|ponder|deliberat|draft|plan\b|\bcot\b", re.I)
 
@@ -132,15 +134,19 @@ def unknown_mark(text: str) -> str | None:
     match = _STANDS_OPEN.match(text)
     if match is None:
         return None
-    name = next(name for name in match.group("angle", "square", "other") if name)
+    name = next(name for name in match.group("angle", "square", "round", "other", "starred") if name)
+    mark = match.group("mark") or match.group("stars")
     if name.casefold() in {name for names in shipped_marks().content for name in names}:
         return None
     is_closed = re.search(rf"[/\\]\s?{re.escape(name)}|end[\s_]of[\s_]{re.escape(name)}|end[\s_]{re.escape(name)}",
                           text[match.end() :], re.I) is not None  # fmt: skip
     is_placeholder = match.group("angle") is None or not name.islower()
-    if match.group("other") is None and is_placeholder and not is_closed and not _OF_REASONING.search(name):
+    is_named_so = _OF_REASONING.search(name) is not None
+    if match.group("starred") and not (is_named_so and is_closed):
         return None
-    return match.group("mark") if len(match.group("mark")) <= 40 else f"a mark of {len(match.group('mark'))} characters"
+    if match.group("other") is None and is_placeholder and not is_closed and not is_named_so:
+        return None
+    return mark if _SHORT_TAG.fullmatch(mark) else f"a mark of {len(mark)} characters"
 
 
 def _own_marks(config: ParseConfig) -> list[tuple[str, str]]:

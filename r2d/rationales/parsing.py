@@ -17,7 +17,14 @@ from r2d.rationales.marks import PROMPT_REMOVED, turn_start, visible_text
 from r2d.rationales.records import Reason
 from r2d.rationales.stated_label import StatedLabel, find_label, names_another
 from r2d.rationales.statements import Answer, Statement, compiled, final_answer, sentence_end, sentence_start
-from r2d.rationales.wording import is_refusal, is_transition, without_closing, without_note, without_opening
+from r2d.rationales.wording import (
+    is_announcement,
+    is_refusal,
+    is_transition,
+    without_closing,
+    without_note,
+    without_opening,
+)
 
 LONGEST_TEXT = 100_000
 """Characters that are read, reasoning not counted: no answer is as long, and a user's pattern may be slow."""
@@ -25,7 +32,11 @@ BEHIND_ANSWER = "text behind the answer left out"
 FEWEST_WORDS = 5  # of a text behind the answer that is worth the flag, and of a sentence before it that is a reason
 
 _FENCE = re.compile(r"```[\w-]{0,20}[ \t]{0,5}\n(?P<inside>.*?)(?:\n```\s*|\Z)", re.DOTALL)
-_CONNECTIVE = re.compile(r"(?:[\s,;:–—-]|\b(?:so|thus|hence|therefore|and|then|consequently|because)\b){1,40}\Z", re.I)
+_CONNECTIVE = re.compile(
+    r"(?:[\s,;:–—-]|\b(?:so|thus|hence|therefore|and|then|consequently|because)\b"
+    r"|\b(?:I|we)(?:\s+(?:would|do|can|must))?\s+(?:think|believe|say|conclude|find)(?:\s+that)?\b){1,40}\Z",
+    re.I,
+)
 _NAMES = r"rationale|reason(?:s|ing)?|explanation|justification|analysis|why|thoughts?"
 _HEADING_FORM = (
     r"(?:[^\w\n]|_){{0,12}}(?:\d{{1,2}}[.)]\s{{1,3}})?[*_]{{0,3}}(?:clinical\s|my\s)?(?:{names})[*_ \t]{{0,6}}"
@@ -39,9 +50,10 @@ _END_TAG = re.compile(r"\A[\s*_.]{0,12}</\w{1,30}>")
 _LEADING = " \t\r\n.,;:!?*_`\"'”’)]}>$\\-–—•"
 
 
+_WORDS = re.compile(r"\w+")
 _STRUCK = re.compile(r"~~[^~\n]{1,400}~~")
 _CAUSE = re.compile(
-    r"[\s*_\"'”’)\]`$}]*[,;:–—-]?\s*(?P<reason>(?:because|since|as|due\s+to|given|owing\s+to|on\s+account\s+of|considering"
+    r"[\s*_\"'”’)\]`$}]*[,;:(–—-]?\s*(?P<reason>(?:because|since|as|due\s+to|given|owing\s+to|on\s+account\s+of|considering"
     r"|in\s+(?:view|light)\s+of)\b)",
     re.I,
 )
@@ -137,7 +149,7 @@ def _parse_text(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
     is_cut = len(before) < len(text)
     if is_cut and part.note and PROMPT_REMOVED not in part.edits:
         behind = without_note(text, part.note)
-        if len(behind) < len(text) and not _states_answer(before, config):
+        if len(behind) < len(text) and _has_words(behind) and not _states_answer(before, config):
             edits = (*part.edits, PROMPT_REMOVED)
             return _parse_text(replace(part, text=behind, edits=edits), config, codes)
     edits = (*part.edits, "run-on cut") if is_cut else part.edits
@@ -214,9 +226,12 @@ def _rationale(part: _Text, statement: Statement, answer: Answer) -> _Rationale:
     if headed and not _HEADED_LINE.search(before):
         return _behind(part, after[headed.end() :], ("heading removed",))
     start = statement.sentence_start
+    stands_alone = not _has_words(text[start : statement.start])
     reasons, edits = _before(part, text[:start], [one for one in answer.withdrawn if one.end <= start])
     has_other = any(start <= one.start < statement.start for one in answer.all)
     within = "" if has_other else text[start : statement.start]
+    if stands_alone and _has_words(reasons) and is_announcement(reasons, without_closing(after), part.note):
+        reasons, edits = "", tuple(dict.fromkeys((*edits, "opening removed")))
     within = _CONNECTIVE.sub("", within.strip()).lstrip("*_ \t")
     cause = _CAUSE.match(text, statement.end)
     behind = cause.start("reason") if cause else statement.end
@@ -224,9 +239,9 @@ def _rationale(part: _Text, statement: Statement, answer: Answer) -> _Rationale:
     if not (_has_words(within) and _is_reason(within)):
         within = within if _has_words(within) and not _has_words(reasons) and not _has_words(after) else ""
     if _has_words(reasons) or within:
-        because = _capitalised(text[behind:cause_end].strip()) if cause else ""
+        because = _as_sentence(text[behind:cause_end].strip()) if cause else ""
         left = without_closing(_END_TAG.sub("", text[cause_end:]))
-        flags = (BEHIND_ANSWER,) if len(re.findall(r"\w+", left)) >= FEWEST_WORDS else ()
+        flags = (BEHIND_ANSWER,) if len(_WORDS.findall(left)) >= FEWEST_WORDS else ()
         parts = [piece for piece in (reasons, within, because) if _has_words(piece)]
         return _Rationale(" ".join(parts) if len(parts) > 1 else _without_marks(parts[0]), edits, flags)
     return _behind(part, after, edits)
@@ -239,7 +254,11 @@ def _before(part: _Text, text: str, withdrawn: Sequence[Statement]) -> tuple[str
         start, end = sentence_start(text, statement.start), sentence_end(text, statement.end)
         text, edits = text[:start] + text[end:], ("withdrawn answer removed",)
     text, heading = _without_heading(_without_marks(text))
-    opened = without_opening(without_note(text, part.note), part.options)
+    behind = without_note(text, part.note)
+    lead = text[: len(text) - len(behind)].partition(part.note.strip())[0] if len(behind) < len(text) else ""
+    if not _has_words(behind) or len(_WORDS.findall(without_opening(lead, part.options))) > FEWEST_WORDS:
+        behind = text  # reasons that quote the note
+    opened = without_opening(behind, part.options)
     opened, second = _without_heading(opened)
     if opened != text and not second:
         heading = (*heading, "opening removed")
@@ -260,12 +279,13 @@ def _behind(part: _Text, text: str, edits: tuple[str, ...] = ()) -> _Rationale:
 
 def _is_reason(text: str) -> bool:
     """Whether the words before an answer in its own sentence give a reason."""
-    num_words = len(re.findall(r"\w+", text))
+    num_words = len(_WORDS.findall(text))
     return not is_transition(text) and num_words >= (3 if _BEGINS_CAUSE.match(text) else FEWEST_WORDS)
 
 
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _as_sentence(text: str) -> str:
+    """The reason with a capital, and without the bracket that ends it."""
+    return text[:1].upper() + (text[1:] if "(" in text else text[1:].removesuffix(").").removesuffix(")"))
 
 
 def _without_heading(text: str) -> tuple[str, tuple[str, ...]]:

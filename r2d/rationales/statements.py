@@ -298,8 +298,8 @@ def sentence_end(text: str, position: int) -> int:
 # --- corrections: what takes a statement back without the words of an answer ---
 
 TAKEN_BACK = "taken back"
-_BEGINS = r"(?:\A|[.!?…;:,(\n–—]|\s-|\bbut\b|\band\b|\bor\b)[\s*_\"'“]*"
-_INTERJECTION = r"(?:(?:oh|ah|oops|hmm+|well|ok(?:ay)?|no|but|and|so|sorry|yet)\b[\s,.!…–—-]*){0,3}"
+_BEGINS = r"(?:\A|[.!?…;:,(\n–—]|\s-|\bbut\b|\band\b|\bor\b)[\s*_\"'“]{0,6}"
+_INTERJECTION = r"(?:(?:oh|ah|oops|hmm+|well|ok(?:ay)?|no|but|and|so|sorry|yet)\b[\s,.!…–—-]{0,6}){0,3}"
 _STRONG = (
     r"wait(?=\s*[,.!…:;–—-]|\s+(?:a|no|what|actually)\b)|hold\s+on|hang\s+on|scratch\s+that|strike\s+that|not\s+so\s+fast"
     r"|never\s+mind|my\s+mistake|in\s+hindsight|correction(?=\s*[:,–—-])"
@@ -323,7 +323,7 @@ _WEAK = (
 )
 _CUE = re.compile(rf"{_BEGINS}{_INTERJECTION}(?:(?P<strong>{_STRONG})|(?P<weak>{_WEAK}))", re.I)
 _IT_IS = re.compile(
-    r"(?:\b(?:so|therefore|thus|hence|today|now|then|here|and|but|instead|rather)\b|[,;.:–—\n])[\s,]*"
+    r"(?:\b(?:so|therefore|thus|hence|today|now|then|here|and|but|instead|rather)\b|[,;.:–—\n])[\s,]{0,6}"
     r"(?:it|this|that|she|he)(?:['’]s|\s+(?:is|was|remains|stays|must\s+be|should\s+be))\b",
     re.I,
 )

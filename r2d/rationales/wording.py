@@ -16,11 +16,14 @@ from r2d.rationales.statements import sentence_start
 
 MOST_SENTENCES = 12  # before or behind the reasons that are looked at
 REFUSED_WITHIN = 400  # characters from the beginning in which a refusal is looked for
+FEW_WORDS = 10  # of four letters or more, of an announcement
 SHORTEST_NOTE = 20
 """Characters of a note from which a repetition of it is removed."""
-_TITLE_LINE = re.compile(r"(?:#{1,6}[ \t]+[^\n]{1,100}|(\*\*|__)[^\n*]{1,80}\1:?|[^\n.!?]{1,50}:?)[ \t]*(?=\n)")
+_TITLE_LINE = re.compile(r"(?:#{1,6}[ \t]+[^\n]{1,100}|(\*\*|__)[^\n*]{1,80}\1:?|[^\n.!?]{1,50}:?)[ \t]*(?=\n|\Z)")
 _END_OF_OPENING = re.compile(r"[.!?。！？][\"'”’)\]*_]{0,4}(?=\s|\Z)|:[*_]{0,3}(?=\s|\Z)|(?=\n)|\Z")
-_CLAUSE_START = re.compile(r"[.!?,:;—][\"'”’)\]*_]{0,4}\s+|\n\W*|\A\W+|\bbut\s+")
+_CLAUSE_START = re.compile(r"[.!?,:;—][\"'”’)\]*_]{0,4}\s+|\n\W{0,10}|\A\W{1,20}|\bbut\s+")
+_WORD = re.compile(r"[^\W\d_]{4,}")
+_CAUSAL = re.compile(r"\b(?:because|since|suggests?|indicates?|means?|due|risk|may|could|might|signs?|points?)\b", re.I)
 _SEPARATES = re.compile(r"[,/|;:()•]|\bor\b", re.I)
 _ONLY_MARKS = re.compile(r"[\W_]+\Z")
 
@@ -103,11 +106,23 @@ def without_closing(text: str) -> str:
 
 
 def without_note(text: str, note: str) -> str:
-    """The text behind the note that it repeats, where words follow it."""
+    """The text behind the note that it repeats; it may have no words."""
     note = note.strip()
     place = text.rfind(note) if len(note) >= SHORTEST_NOTE else -1
-    behind = text[place + len(note) :].lstrip(" \t\n\"'”’*_.-") if place >= 0 else ""
-    return behind if any(map(str.isalnum, behind)) else text
+    return text[place + len(note) :].lstrip(" \t\n\"'”’*_.-") if place >= 0 else text
+
+
+def is_announcement(text: str, behind: str, note: str) -> bool:
+    """Whether the words before an answer only announce it: they end with a colon, or they are few, share no word with
+    the note, and the reasons stand behind the answer."""
+    words = _WORD.findall(text.casefold())
+    if len(note.strip()) >= SHORTEST_NOTE and text.strip(' \t\n*_"').endswith(note.strip()):
+        return len(_WORD.findall(behind)) >= 5
+    if text.rstrip("*_ \t\n").endswith(":"):
+        return len(words) <= FEW_WORDS
+    if not note or len(words) > FEW_WORDS or len(_WORD.findall(behind)) < 5:
+        return False
+    return set(words).isdisjoint(_WORD.findall(note.casefold())) and not _CAUSAL.search(text)
 
 
 def _end_of_space(text: str, position: int) -> int:
