@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from r2d.config.files import RowColumns, TextFileConfig
 from r2d.config.section import Name, Section
 from r2d.text import match_label, normalise_label
 
@@ -96,14 +97,10 @@ class LabelsConfig(Section):
         return self
 
 
-class ColumnsConfig(Section):
+class ColumnsConfig(RowColumns):
     """Which column of the file holds what. A column that is not named here is not read."""
 
-    id: Name = "id"
-    text: Name = "text"
     label: Name = "label"
-    options: Name | None = None
-    """List of the labels that this row can have, where `data.labels.per_row`."""
     group: Name | None = None
     """Patient or caller: rows of one group never stand in different splits."""
     split: Name | None = None
@@ -112,6 +109,18 @@ class ColumnsConfig(Section):
     """Rationale source -> column, e.g. `{llm: rationale_llm, nurse: rationale_nurse}`."""
     attributes: dict[Name, Name] = {}
     """Attribute for slices -> column, e.g. `{age_band: age_band}`."""
+
+
+class RepeatsConfig(Section):
+    """Which of several rows with one id counts, as REDCap exports the instances of a repeating form."""
+
+    instance: Name = "redcap_repeat_instance"
+    """Column with the number of the instance; rows without one fill the empty cells of those with the same id."""
+    rows: dict[Name, Name] = {}
+    """Column -> the value that a row must have to count, e.g. `{redcap_repeat_instrument: triage}`."""
+    keep: Literal["first", "last", "all"] | Annotated[int, Field(ge=1)] = "last"
+    """The instance of each id that counts, by its number. `all`: each is a row with `id-number` as its id, and the
+    rows of one id are a group, unless `columns.group` is declared."""
 
 
 class SplitConfig(Section):
@@ -157,7 +166,7 @@ class SyntheticTriageConfig(Section):
     """Share of calls whose label is moved to a neighbouring level, as hurried humans do; their rationales stay."""
 
 
-class DataConfig(Section):
+class DataConfig(TextFileConfig):
     """Where the examples come from and how they are read."""
 
     format: Literal["csv", "jsonl", "parquet", "huggingface", "pubmedqa", "synthetic_triage"]
@@ -168,10 +177,8 @@ class DataConfig(Section):
     columns: ColumnsConfig = ColumnsConfig()
     split: SplitConfig = SplitConfig()
     test: FreshTestConfig | None = None
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    """Of a CSV."""
-    encoding: Name = "utf-8"
-    """Of a CSV or JSONL."""
+    repeats: RepeatsConfig | None = None
+    """Where one id has several rows."""
     revision: str | None = None
     """Commit of a hub data set; needed for one, so that a run can be repeated."""
     hub_config: str | None = None
@@ -183,9 +190,11 @@ class DataConfig(Section):
     def _fits_format(self) -> DataConfig:
         if self.labels.per_row != (self.columns.options is not None):
             raise ValueError("labels.per_row and columns.options go together: give both or neither")
-        if self.labels.per_row and self.format not in ("jsonl", "parquet", "huggingface"):
+        holds_lists = self.format in ("jsonl", "parquet", "huggingface")
+        if self.labels.per_row and not holds_lists and (self.format != "csv" or isinstance(self.columns.options, str)):
             raise ValueError(
-                f"columns.options is a list, which format {self.format!r} cannot hold; use jsonl or parquet"
+                f"columns.options is a list, which format {self.format!r} cannot hold; use jsonl or parquet, several "
+                "columns of a csv with one option each, or a pattern"
             )
         if self.format != "synthetic_triage" and not self.path:
             raise ValueError(f"format {self.format!r} needs `path`; only 'synthetic_triage' makes its own data")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from r2d.config.files import RowColumns, TextFileConfig, suffix_of
 from r2d.config.section import Name, Section
 
 CallsFormat = Literal["csv", "jsonl", "parquet"]
@@ -16,16 +17,11 @@ SUFFIXES: dict[str, CallsFormat] = {
 }  # fmt: skip
 
 
-class CallsColumns(Section):
+class CallsColumns(RowColumns):
     """Which column of the file holds what. A column that is not named here is not read."""
 
-    id: Name = "id"
-    text: Name = "text"
-    options: Name | None = None
-    """List of the labels that this call can have, for a model trained with `data.labels.per_row`."""
 
-
-class CallsConfig(Section):
+class CallsConfig(TextFileConfig):
     """The calls to decide, and how their file is read; it is read as a stream."""
 
     path: Name
@@ -33,26 +29,23 @@ class CallsConfig(Section):
     format: CallsFormat | None = None
     """By default that of the ending: .csv, .jsonl, .ndjson, .parquet, .pq; of a folder: parquet."""
     columns: CallsColumns = CallsColumns()
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    """Of a CSV."""
-    encoding: Name = "utf-8"
-    """Of a CSV or JSONL."""
 
     @model_validator(mode="after")
     def _known_format(self) -> CallsConfig:
-        if self.format is None and Path(self.path).suffix and Path(self.path).suffix.lower() not in SUFFIXES:
+        suffix = suffix_of(Path(self.path))
+        if self.format is None and suffix and suffix not in SUFFIXES:
             raise ValueError(
                 f"path {Path(self.path).name!r} ends with none of {', '.join(SUFFIXES)}; set format to csv, jsonl or "
                 "parquet"
             )
-        if self.columns.options is not None and self.resolved_format == "csv":
+        if isinstance(self.columns.options, str) and self.resolved_format == "csv":
             raise ValueError("columns.options is a list, which format 'csv' cannot hold; use jsonl or parquet")
         return self
 
     @property
     def resolved_format(self) -> CallsFormat:
         """`format`, or that of the ending; what has no ending is a folder of Parquet files."""
-        return self.format or SUFFIXES.get(Path(self.path).suffix.lower(), "parquet")
+        return self.format or SUFFIXES.get(suffix_of(Path(self.path)), "parquet")
 
 
 class InferenceConfig(Section):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from r2d.config.endpoint import EndpointConfig
+from r2d.config.files import TextFileConfig
 from r2d.config.section import Fraction, Name, Section
 
 Paths = Annotated[tuple[Name, ...], Field(min_length=1)]
@@ -240,7 +241,7 @@ class ArgillaSource(FileSource):
     rationale_field: Name = "rationale"
 
 
-class CsvSource(FileSource):
+class CsvSource(TextFileConfig, FileSource):
     """A table of written rationales, one a row, as nurses or editors deliver them; or of raw answers of an LLM."""
 
     format: Literal["csv"]
@@ -253,8 +254,6 @@ class CsvSource(FileSource):
     label_column: Name | None = None
     author_column: Name | None = None
     time_column: Name | None = None
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    encoding: Name = "utf-8"
     parse: ParseConfig | None = None
     """How raw answers of an LLM are parsed that stand in `rationale_column`; `true`: as those of a file."""
 

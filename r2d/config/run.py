@@ -202,7 +202,7 @@ def _conditions(run: RunConfig) -> list[tuple[bool, str, tuple[str, ...]]]:
         ("r2d_c" in [other.name for other in run.methods()], f"{method}, and only 'r2d_c' has a cycle", (
             "method.cycle",
         )),
-        (data.format == "csv", source, ("data.delimiter",)),
+        (data.format == "csv", source, ("data.delimiter", "data.quoting", "data.skip_lines", "data.comment")),
         (data.format in ("csv", "jsonl"), source, ("data.encoding",)),
         (data.format == "huggingface", source, ("data.revision", "data.hub_config")),
         (data.format == "synthetic_triage", source, ("data.synthetic",)),

@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from r2d.config.data import ColumnsConfig, DataConfig, LabelsConfig, SplitConfig
+from r2d.config.files import suffix_of
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, with_columns
 from r2d.data.labels import declared_labels, undeclared_labels
+from r2d.data.readers.delimited import DELIMITERS
 from r2d.data.readers.files import existing_file, existing_path
 from r2d.data.readers.rows import Format, column_names, read_json
 from r2d.data.readers.tables import PUBMEDQA_PREFIX, SourceTable, read_source
@@ -159,7 +161,7 @@ def load_labelled_file(path: Path, labels: LabelsConfig) -> tuple[pa.Table, Data
     Raises:
         DataError: the file has another format or lacks a column, or a row has no text.
     """
-    kind = LABELLED_FORMATS.get(path.suffix.lower())
+    kind = LABELLED_FORMATS.get(suffix_of(path))
     if kind is None:
         raise DataError(
             f"{path}: a data file ends in {', '.join(LABELLED_FORMATS)}; other formats and columns are declared in a "
@@ -167,7 +169,14 @@ def load_labelled_file(path: Path, labels: LabelsConfig) -> tuple[pa.Table, Data
         )
     if not path.is_file():
         raise DataError(f"{path}: is no file; give a file with the columns id, text and label")
-    names = {name.strip() for name in column_names(path, kind)}
+    found = column_names(path, kind)
+    if kind == "csv" and len(found) == 1 and (other := [mark for mark in DELIMITERS if mark in found[0]]):
+        raise DataError(
+            f"{path}: its fields are not separated by commas (the header holds {found[0].count(other[0])} of "
+            f"{DELIMITERS[other[0]]}); write it with commas, or declare it with data.delimiter in a run configuration "
+            "(.yaml), and give that"
+        )
+    names = {name.strip() for name in found}
     config = DataConfig(
         format=kind,
         path=str(path),
@@ -183,13 +192,13 @@ def load_labelled_file(path: Path, labels: LabelsConfig) -> tuple[pa.Table, Data
     has_no_text = pc.equal(pc.utf8_trim_whitespace(examples["text"]), "")
     for place in examples["place"].filter(has_no_text):
         raise DataError(f"{place}: has no text; remove the row or give its note")
-    found = examples["label"].to_pylist()
-    if not labels.per_row and not set(found) <= set(labels.names):
-        num_undeclared = sum(label not in labels.names for label in found)
+    written = examples["label"].to_pylist()
+    if not labels.per_row and not set(written) <= set(labels.names):
+        num_undeclared = sum(label not in labels.names for label in written)
         raise DataError(
-            f"{path}: {num_undeclared:,} of {len(found):,} rows have no label of the model, allowed: "
-            f"{', '.join(map(repr, labels.names))}; {undeclared_labels(found, labels)}. Mend the rows, or declare the "
-            "file with its codes in a run configuration (.yaml), and give that"
+            f"{path}: {num_undeclared:,} of {len(written):,} rows have no label of the model, allowed: "
+            f"{', '.join(map(repr, labels.names))}; {undeclared_labels(written, labels)}. Mend the rows, or declare "
+            "the file with its codes in a run configuration (.yaml), and give that"
         )
     rationales = pc.fill_null(pc.map_lookup(examples["rationales"], pa.scalar(REFERENCE_SOURCE), "first"), "")
     sources = pc.if_else(pc.equal(rationales, ""), "", REFERENCE_SOURCE)

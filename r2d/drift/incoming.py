@@ -137,7 +137,7 @@ def incoming_calls(predictions: Path, calls: str | None, reference: DriftReferen
 
 def _count_words(predictions: Path, path: str, plan: Plan, reference: DriftReference, max_texts: int) -> WordCounts:
     """Words of at most about `max_texts` calls, read as the batch inference read them."""
-    settings = {name: plan.settings[name] for name in ("format", "columns", "delimiter", "encoding")}
+    settings = {name: value for name, value in plan.settings.items() if name in CallsConfig.model_fields}
     calls = CallsConfig.model_validate({"path": path, **settings})
     summary = scan_calls(calls)
     if summary.fingerprint != plan.input.fingerprint:

@@ -5,16 +5,23 @@ A file that cannot be read as declared is refused as a whole; a row without a te
 
 from __future__ import annotations
 
+import logging
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from r2d.config.jobs import CallsConfig
 from r2d.data.fingerprint import files_fingerprint
 from r2d.data.readers.files import existing_file, parquet_files
 from r2d.data.readers.rows import Faults, stream_rows
+from r2d.data.readers.shapes import RowShape
 from r2d.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 
 class Call(NamedTuple):
@@ -32,6 +39,8 @@ class CallsSummary:
     num_rows: int
     fingerprint: str
     """SHA-256 over the contents of the files, wherever they lie."""
+    num_without_text: int = 0
+    num_repeated_ids: int = 0  # calls whose id an earlier call has
 
 
 def call_files(config: CallsConfig) -> list[Path]:
@@ -45,23 +54,43 @@ def scan_calls(config: CallsConfig) -> CallsSummary:
     Raises:
         DataError: a file is missing, empty, not of the format, wrongly encoded, lacks a declared column or has no row.
     """
-    files = call_files(config)
-    num_rows = sum(1 for _ in read_calls(config))
+    files, notes = call_files(config), list[str]()
+    num_rows = num_without_text = 0
+    id_hashes = array("q")  # 8 bytes a call
+    for call in read_calls(config, notes):
+        num_rows += 1
+        num_without_text += not (call.text and call.text.strip())
+        if call.id:
+            id_hashes.append(hash(call.id))
     if not num_rows:
         raise DataError(f"{config.path}: has columns but no rows; give a file with calls")
-    return CallsSummary(num_rows, files_fingerprint(("data.path", str(file)) for file in files))
+    num_repeated = len(id_hashes) - len(np.unique(np.frombuffer(id_hashes, np.int64))) if id_hashes else 0
+    if num_without_text:
+        notes.append(f"{num_without_text:,} of {num_rows:,} calls have no text: each is deferred to a person")
+    if num_repeated:
+        notes.append(f"{num_repeated:,} of {num_rows:,} calls have the id of an earlier one")
+    for note in notes:
+        logger.info("%s: %s", config.path, note)
+    fingerprint = files_fingerprint(("data.path", str(file)) for file in files)
+    return CallsSummary(num_rows, fingerprint, num_without_text, num_repeated)
 
 
-def read_calls(config: CallsConfig) -> Iterator[Call]:
-    """The calls in the order of the file. Raises what `scan_calls` raises; faults that are counted come at the end."""
-    columns = {"id": config.columns.id, "text": config.columns.text}
-    if config.columns.options is not None:
-        columns["options"] = config.columns.options
+def read_calls(config: CallsConfig, notes: list[str] | None = None) -> Iterator[Call]:
+    """The calls in the order of the file. Raises what `scan_calls` raises; faults that are counted come at the end.
+
+    Args:
+        notes: takes sentences on what was left out, once the last call is read.
+    """
+    shape = RowShape(config.columns)
+    is_plain = shape.is_plain and config.columns.text_template is None
+    row_number = 0
     for file in call_files(config):
         broken_ids = Faults(file)
-        rows = stream_rows(file, columns, config.resolved_format, delimiter=config.delimiter, encoding=config.encoding)
+        rows = stream_rows(file, shape.sources, config.resolved_format, config, notes)
         for number, row in enumerate(rows, 1):
-            call = Call(*row.values)
+            row_number += 1
+            values = dict(zip(shape.sources, row.values, strict=True))
+            call = Call(**(values if is_plain else shape.fields_of(values, row_number)))
             try:
                 (call.id or "").encode()  # the id is written to the output, which holds whole characters only
             except UnicodeEncodeError:
@@ -69,6 +98,6 @@ def read_calls(config: CallsConfig) -> Iterator[Call]:
             else:
                 yield call
         broken_ids.raise_if_any(
-            f"row(s) have half a surrogate pair in their id (column {columns['id']!r})",
+            f"row(s) have half a surrogate pair in their id (column {config.columns.id!r})",
             "write the whole character or remove it",
         )

@@ -319,10 +319,10 @@ RAGGED = f"1,{NOTE},urgent,c,x,2\n" + f"{WHY},urgent,{NOTE}, and more,1,2,3,4,5\
         ("csv", f"note,{HEADER}1,{NOTE},{NOTE},urgent,c,{WHY},3\n", "data.columns.text 'note'); rename one"),
         ("csv", HEADER + RAGGED, "7 row(s) have not the 6 fields of the header: line 3 has 9; line 4 has 9;"),
         ("csv", HEADER + RAGGED, "; and 2 more; put a field that holds the delimiter in double quotes"),
-        ("csv", f'{HEADER}1,{NOTE},a,c,x,2\n2,"{NOTE},a,c,x,2\n', "begins on line 3 is no CSV (unexpected end of"),
+        ("csv", f'{HEADER}1,{NOTE},a,c,x,2\n2,"{NOTE},a,c,x,2\n', "begins on line 3 opens a quote that never closes"),
         ("csv", "PAR1\0\1", "is a Parquet file: set data.format: parquet"),
         ("csv", "PK\x03\x04\xff", "Excel workbook: unpack it, or save the sheet as CSV UTF-8"),
-        ("csv", "\x1f\x8b\xff", "is a gzip file: decompress it"),
+        ("csv", "\x1f\x8b\xff", "is no whole gzip file; fetch it again"),
         ("jsonl", "\n\n\n", "is empty but for line breaks"),
         (
             "jsonl",
@@ -333,7 +333,7 @@ RAGGED = f"1,{NOTE},urgent,c,x,2\n" + f"{WHY},urgent,{NOTE}, and more,1,2,3,4,5\
         (
             "jsonl",
             "".join(json.dumps(row | {"note": [NOTE, WHY]}) + "\n" for row in rows_of(1)),
-            "1 value(s) are no text: line 1, column 'note' (data.columns.text) holds a list; write a string",
+            "1 value(s) are no text: line 1, column 'note' (data.columns.text) holds a list of 2; write a string",
         ),
         (
             "jsonl",

@@ -62,7 +62,7 @@ def test_the_fingerprint_is_that_of_the_content_and_not_of_the_place(tmp_path: P
         ("a.csv", "id,text\n1,a\n2\n3,b,c\n", r"2 row\(s\) have not the 2 fields .* line 3 has 1; line 4 has 3"),
         ("a.csv", "id,text\n", "has columns but no rows"),
         ("a.csv", "", "is empty"),
-        ("a.jsonl", '{"id": 1, "text": ["pain"]}\n', r"line 1, column 'text' \(data\.columns\.text\) holds a list"),
+        ("a.jsonl", '{"id": 1, "text": ["pain", 2]}\n', r"line 1, column 'text' \(data\.columns\.text\) holds a list"),
         ("a.jsonl", '{"id": "\\ud800", "text": "a"}\n', r"half a surrogate pair in their id \(column 'id'\): line 1;"),
         ("a.parquet", "PAR1 no more", "is no whole Parquet file"),
     ],

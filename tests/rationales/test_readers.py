@@ -290,6 +290,25 @@ class TestLabelStudio:
         assert first.startswith("annotator-")
         assert third == "9"
 
+    def test_several_texts_of_json_min_are_read_in_each_of_its_shapes(self, read: Reader) -> None:
+        values: list[Any] = ["x", {"text": ["x", "y"]}, ["x", "y"], [{"text": ["x", "y"]}, "z"], {"text": "x"}]
+        flat = [{"case": f"c{n}", "label": {"choices": ["yes"]}, "rationale": one} for n, one in enumerate(values)]
+        records = read("label_studio", flat, id_field="case")
+        assert [record.rationale for record in records] == ["x", "x\ny", "x\ny", "x\ny\nz", "x"]
+
+    def test_fields_that_no_annotation_has_stop_and_the_found_ones_are_named(
+        self, read: Reader, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        tasks = [task(n, annotation(n, label=("yes",) if n else ())) for n in range(4)]
+        found = "no annotation has it; fields found, with their counts: rationale 4, label 3; correct it"
+        assert f"rationale_field 'why': {found}" in read.refusal("label_studio", tasks, rationale_field="why")
+        assert f"label_field 'level': {found}" in read.refusal("label_studio", tasks, label_field="level")
+        flat = [{"case": "a", "triage": {"choices": ["yes"]}, "rationale": "x"}]
+        assert "label_field 'label': no annotation has it" in read.refusal("label_studio", flat, id_field="case")
+        with caplog.at_level("INFO", logger="r2d"):
+            read("label_studio", tasks)
+        assert "3 of 4 records state a label; the others are not held against the gold label" in caplog.text
+
     def test_lines_are_no_export(self, read: Reader) -> None:
         assert "is no whole JSON list, broken on line 2" in read.refusal("label_studio", "{}\n{}\n")
         assert "holds one JSON dict, but a list is wanted" in read.refusal("label_studio", "{}")
@@ -335,6 +354,14 @@ class TestArgilla:
         assert reasons(records) == [None, "cancelled", *["malformed_record"] * 3]
         assert (records[0].example_id, records[0].label, records[0].rationale) == ("4", "yes", "a")
 
+    def test_questions_that_nobody_answered_stop(self, read: Reader) -> None:
+        responses = {"level": [{"value": "yes", "user_id": "u"}], "rationale": [{"value": "a", "user_id": "u"}]}
+        message = read.refusal("argilla", [{"id": "1", "fields": {}, "responses": responses}], label_field="label")
+        assert (
+            "label_field 'label': no annotation has it; fields found, with their counts: level 1, rationale 1"
+            in message
+        )
+
 
 COLUMNS = {
     "id_column": "rid", "edits_column": "edited from", "label_column": "level", "author_column": "who",
@@ -375,7 +402,7 @@ class TestCsv:
             (f'{HEADER}\nr1,c1,"{SECRET}\nr2,c2,x,,,,\n', "line 2 opens a quote that never closes"),
             (f'"{SECRET}\n', "line 1 opens a quote that never closes"),
             (HEADER + ",who\n", "two columns bear the same name (rationales.sources.src.author_column 'who')"),
-            (HEADER.replace(",", ";") + "\n", "found: 1 name(s)"),
+            (HEADER.replace(",", ";") + "\n", 'but holds 6 of ";"; set rationales.sources.src.delimiter: ";"'),
         ],
     )  # fmt: skip
     def test_a_table_that_cannot_be_read_says_why(self, content: str, message: str, read: Reader) -> None:
@@ -393,7 +420,10 @@ class TestCsv:
         (b" \n\n", "is empty but for spaces"),
         (b"PAR1\x00\x01", "is a Parquet file"),
         (json.dumps([SECRET]).encode("utf-16"), "UTF-16 byte order mark at byte 0; set rationales.sources.src."),
-        (json.dumps([SECRET]).encode("utf-16-le"), "holds NUL characters"),
+        (
+            json.dumps([SECRET]).encode("utf-16-le"),
+            "is UTF-16 without a byte order mark; set rationales.sources.src.encoding: utf-16-le",
+        ),
         (f'["{SECRET}"]'.encode("latin-1"), "byte 7, on line 1, cannot be decoded; set rationales.sources"),
         (f"{SECRET}\n{SECRET}".encode(), "none of its 2 lines is JSON"),
         (f'["{SECRET}", '.encode(), "is no whole JSON list, broken on line 1"),

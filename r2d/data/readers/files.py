@@ -5,14 +5,18 @@ Every message names the absolute path, the config key and the fix, and quotes no
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import glob
+import gzip
 import io
+import lzma
 import re
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, BinaryIO, TextIO
 
 from r2d.errors import DataError
 
@@ -21,9 +25,10 @@ BINARY_FORMATS = {
     b"PAR1": "a Parquet file",
     b"PK\x03\x04": "a zip file, perhaps an Excel workbook: unpack it, or save the sheet as CSV UTF-8",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook: save the sheet as CSV UTF-8",
-    b"\x1f\x8b": "a gzip file: decompress it",
 }
 """First bytes of files that are often taken for text -> what they are, and the fix."""
+COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+"""First bytes of compressed files, which are unpacked while they are read."""
 BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8"}
 
 
@@ -115,19 +120,71 @@ def check_content(file: Path) -> None:
         )
 
 
-def _first_bytes(file: Path) -> bytes:
+def _first_bytes(file: Path, *, unpacked: bool = False) -> bytes:
     try:
-        with file.open("rb") as stream:
-            return stream.read(64)
+        with open_bytes(file) if unpacked else file.open("rb") as stream:
+            return stream.read(1024)
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}); check its permissions") from None
+
+
+@contextmanager
+def open_bytes(file: Path) -> Iterator[BinaryIO]:
+    """Open a file as bytes, unpacked where it is compressed.
+
+    Raises:
+        DataError: it is no whole file of its compression. Raised while the block reads, too.
+    """
+    with file.open("rb") as raw:
+        start = raw.read(6)
+    kind = next((kind for mark, kind in COMPRESSED.items() if start.startswith(mark)), None)
+    if kind is None:
+        with file.open("rb") as raw:
+            yield raw
+        return
+    openers: dict[str, Callable[[Path], Any]] = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+    try:
+        if kind == "zstd":
+            import pyarrow as pa  # the standard library of Python 3.11 has no zstd
+
+            with pa.OSFile(str(file)) as packed, pa.CompressedInputStream(packed, "zstd") as stream:
+                yield io.BufferedReader(_Unpacked(stream))
+        else:
+            with openers[kind](file) as stream:
+                yield stream
+    except (EOFError, OSError, zlib.error, lzma.LZMAError):
+        raise DataError(f"{file}: is no whole {kind} file; fetch it again") from None
+
+
+class _Unpacked(io.RawIOBase):
+    """A stream of pyarrow as one of the standard library."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _utf16_without_mark(start: bytes) -> str | None:
+    """`utf-16-le` or `utf-16-be` where every second byte is mostly 0, as in Latin script; else None."""
+    start = start[:128]
+    even, odd, half = start[0::2].count(0), start[1::2].count(0), len(start) // 2
+    if half and not min(even, odd) and max(even, odd) > 0.6 * half:
+        return "utf-16-be" if even else "utf-16-le"
+    return None
 
 
 @contextmanager
 def open_text(
     file: Path, encoding: str = "utf-8", *, key: str = "data", fixed_encoding: bool = False
 ) -> Iterator[TextIO]:
-    """Open a file as text, line ends untouched; a UTF-8 byte order mark, as Excel writes it, is skipped.
+    """Open a file as text, unpacked, line ends untouched; a byte order mark, as Excel writes it, is skipped.
 
     Args:
         key: config section that declares the file.
@@ -137,7 +194,7 @@ def open_text(
         DataError: the file is binary, the encoding is unknown or does not fit (names the byte, the line
             and a likely fix). Raised while the block reads, too.
     """
-    start = _first_bytes(file)
+    start = _first_bytes(file, unpacked=True)
     for magic, meaning in BINARY_FORMATS.items():
         if start.startswith(magic):
             fix = f": set {key}.format: parquet where it can be, or save it as text" if magic == b"PAR1" else ""
@@ -152,19 +209,40 @@ def open_text(
     if bom == "utf-16" and not name.startswith("utf-16"):
         fix = "save the file as UTF-8" if fixed_encoding else f"set {key}.encoding: utf-16"
         raise DataError(f"{file}: begins with a UTF-16 byte order mark at byte 0; {fix}")
-    with file.open("rb") as raw, io.TextIOWrapper(raw, "utf-8-sig" if name == "utf-8" else name, newline="") as stream:
+    unmarked = None if bom else _utf16_without_mark(start)
+    if unmarked and name != unmarked:
+        fix = "save the file as UTF-8" if fixed_encoding else f"set {key}.encoding: {unmarked}"
+        raise DataError(f"{file}: is UTF-16 without a byte order mark; {fix}")
+    if bom == "utf-16" and name != "utf-16":
+        name = "utf-16"  # with the order in the name, the mark would stay as a letter
+    with open_bytes(file) as raw:
+        stream = io.TextIOWrapper(raw, "utf-8-sig" if name == "utf-8" else name, newline="")
         try:
             yield stream
         except UnicodeError as error:
-            offset = 0
-            if isinstance(error, UnicodeDecodeError):  # `error.object` ends where the file was read to
-                offset = raw.tell() - len(error.object) + error.start
-            raw.seek(0)
-            line = raw.read(offset).count(b"\n") + 1
             likely = bom or ("cp1252" if name in ("utf-8", "ascii") else "utf-8")
             fix = f"set {key}.encoding to the file's own, e.g. {likely}, or save the file as UTF-8"
             if fixed_encoding:
                 fix = f"it may be {likely}: save the file as UTF-8"
+            offset, line = 0, 1
+            if isinstance(error, UnicodeDecodeError):
+                offset, line = _undecodable(file, name)
             raise DataError(
                 f"{file}: is not {encoding}: byte {offset}, on line {line}, cannot be decoded; {fix}"
             ) from None
+
+
+def _undecodable(file: Path, encoding: str) -> tuple[int, int]:
+    """Offset and line, of the unpacked file, of the first byte that cannot be decoded."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    offset, line = 0, 1
+    with open_bytes(file) as raw:
+        while chunk := raw.read(1 << 16):
+            pending = decoder.getstate()[0]
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError as error:
+                return offset - len(pending) + error.start, line + (pending + chunk)[: error.start].count(b"\n")
+            offset += len(chunk)
+            line += chunk.count(b"\n")
+    return offset, line

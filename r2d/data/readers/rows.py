@@ -1,15 +1,15 @@
 """Rows of CSV, JSON Lines and Parquet files, one at a time: memory does not grow with the file.
 
 `stream_rows` gives the values of declared columns and refuses a file with any faulty row: for training data and calls.
-`csv_records` and `json_records` give every record, or its `fault`: for rationales, where a bad record stops nothing.
+`json_records` gives every record, or its `fault`: for rationales, where a bad record stops nothing.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
 
@@ -17,22 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from r2d.config.files import TextFileConfig
+from r2d.data.readers.delimited import DelimitedFile, Record, check_columns
 from r2d.data.readers.files import open_text
 from r2d.errors import DataError
-from r2d.text import FAULTS_SHOWN, did_you_mean, shown_names
+from r2d.text import FAULTS_SHOWN
 
 Format = Literal["csv", "jsonl", "parquet"]
-DELIMITERS = {",": '","', ";": '";"', "\t": '"\\t"', "|": '"|"'}
 PARQUET_BATCH_ROWS = 1024  # decoded at once: a row group can be far larger
 PARQUET_BUFFER_BYTES = 1 << 16  # of a column, read at once
-
-
-class Record(NamedTuple):
-    """One record of a file, whether it can be read or not."""
-
-    line: int  # the line it begins on, counted from 1
-    value: Any  # the fields of a CSV record, or any JSON value; None where there is a fault
-    fault: str = ""  # why it cannot be read. It quotes nothing
 
 
 class Row(NamedTuple):
@@ -63,37 +56,65 @@ class Faults:
             raise DataError(f"{self._file}: {self._count} {what}: {'; '.join(self._first)}{more}; {fix}")
 
 
-def csv_records(stream: TextIO, delimiter: str = ",") -> Iterator[Record]:
-    """The records of a CSV, blank lines left out. The field size is unlimited while the generator runs."""
-    reader = csv.reader(stream, delimiter=delimiter, strict=True)
-    limit = csv.field_size_limit(sys.maxsize)
-    try:
-        while True:
-            line = reader.line_num + 1
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield Record(line, None, str(error))
-            else:
-                if fields:
-                    yield Record(line, fields)
-    finally:
-        csv.field_size_limit(limit)
+class _Pairs:
+    """Builds JSON objects, and keeps the keys that stand twice with different values."""
+
+    def __init__(self) -> None:
+        self.repeated: list[str] = []
+
+    def __call__(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        built = dict(pairs)
+        if len(built) < len(pairs):
+            self.repeated += [key for key, value in pairs if value != built[key]]
+        return built
 
 
 def json_records(stream: TextIO) -> Iterator[Record]:
-    """The JSON value of each line of JSON Lines, blank lines left out."""
+    """The JSON value of each line of JSON Lines, blank lines left out. A file that is one list, or values over several
+    lines, as pretty-printed, gives each value with the line it begins on; it is held in memory."""
+    pairs = _Pairs()
+    decoder = json.JSONDecoder(object_pairs_hook=pairs)
+    is_first = True
     for line, text in enumerate(stream, 1):
         if not text.strip():
             continue
+        value, fault = None, ""
+        pairs.repeated = []
         try:
-            yield Record(line, json.loads(text))
+            value = decoder.decode(text)
         except json.JSONDecodeError as error:
-            yield Record(line, None, f"no JSON ({error.msg.partition(':')[0]} at column {error.colno})")
+            if is_first and text.lstrip()[0] in "[{" and error.pos >= len(text.rstrip()):
+                yield from _json_document(text + stream.read(), line, decoder, pairs)
+                return
+            fault = f"no JSON ({error.msg.partition(':')[0]} at column {error.colno})"
         except (RecursionError, ValueError):
-            yield Record(line, None, "no JSON (nested too deep or a number too long)")
+            fault = "no JSON (nested too deep or a number too long)"
+        if is_first and isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            yield from _json_document(text + stream.read(), line, decoder, pairs)
+            return
+        is_first = False
+        yield Record(line, value, fault, tuple(pairs.repeated))
+
+
+def _json_document(text: str, line: int, decoder: json.JSONDecoder, pairs: _Pairs) -> Iterator[Record]:
+    """The values of one list, or values one after the other, whatever the line breaks between and within them."""
+    gap = re.compile(r"[\s,\[]*" if text.lstrip().startswith("[") else r"\s*")
+    position = counted = 0
+    while (start := gap.match(text, position).end()) < len(text):  # type: ignore[union-attr]
+        line += text.count("\n", counted, start)
+        counted = start
+        if text[start] == "]" and not text[start + 1 :].strip():
+            return
+        pairs.repeated = []
+        try:
+            value, position = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError) as error:
+            where = "nested too deep or a number too long"
+            if isinstance(error, json.JSONDecodeError):
+                where = f"{error.msg.partition(chr(58))[0]} on line {line + text.count(chr(10), start, error.pos)}"
+            yield Record(line, None, f"no JSON ({where}), nor is what follows")
+            return
+        yield Record(line, value, "", tuple(pairs.repeated))
 
 
 def read_json(file: Path, fix: str) -> Any:
@@ -113,76 +134,77 @@ def read_json(file: Path, fix: str) -> Any:
 
 
 def stream_rows(
-    file: Path, columns: Mapping[str, str], format: Format, *, delimiter: str = ",", encoding: str = "utf-8"
+    file: Path, columns: Mapping[str, str], format: Format, text: TextFileConfig, notes: list[str] | None = None
 ) -> Iterator[Row]:
     """The values of the declared columns, row by row.
 
     Args:
-        columns: config key below `data.columns` -> name of the column. The key `options` takes lists of texts.
+        columns: config key below `data.columns` -> name of the column, or path of a nested value. The key `options`
+            takes lists of texts.
+        text: how a file of text is read.
+        notes: takes sentences on what was left out, once the last row is read.
 
     Raises:
         DataError: the file is wrongly encoded, lacks a declared column, or has faulty rows; faults that are counted
             are raised after the last row.
     """
+    notes = [] if notes is None else notes
     if format == "csv":
-        yield from _csv_rows(file, columns, delimiter, encoding)
+        yield from _csv_rows(file, columns, text, notes)
     elif format == "jsonl":
-        yield from _json_rows(file, columns, encoding)
+        yield from _json_rows(file, columns, text.encoding, notes)
     else:
         for table in parquet_tables(file, columns, PARQUET_BATCH_ROWS):
             for values in zip(*(column.to_pylist() for column in table.columns), strict=True):
                 yield Row(None, values)
 
 
-def _csv_rows(file: Path, columns: Mapping[str, str], delimiter: str, encoding: str) -> Iterator[Row]:
-    ragged = Faults(file)
-    header: list[str] = []
-    with open_text(file, encoding) as stream:
-        for line, fields, fault in csv_records(stream, delimiter):
-            if fault:  # behind a broken quote no row can be trusted
-                raise DataError(
-                    f"{file}: the record that begins on line {line} is no CSV ({fault}); a field with a quote, a "
-                    'delimiter or a line break stands in double quotes, and a quote in it is doubled ("")'
-                )
-            if not header:
-                header = fields
-                counts = {other: header[0].count(other) for other in DELIMITERS if other != delimiter}
-                likely = max(counts, key=counts.__getitem__)
-                if len(header) == 1 and counts[likely]:
-                    raise DataError(
-                        f"{file}: the header is one single field at delimiter "
-                        f"{DELIMITERS.get(delimiter, repr(delimiter))} but holds {counts[likely]} of "
-                        f"{DELIMITERS[likely]}; set data.delimiter: {DELIMITERS[likely]}"
-                    )
-                check_columns(columns, header, str(file))
-                positions = [header.index(column) for column in columns.values()]
-            elif len(fields) == len(header):
-                yield Row(line, [fields[position] for position in positions])
+def _csv_rows(file: Path, columns: Mapping[str, str], text: TextFileConfig, notes: list[str]) -> Iterator[Row]:
+    ragged, broken = Faults(file), Faults(file)
+    with open_text(file, text.encoding) as stream:
+        delimited = DelimitedFile(file, stream, text, columns)
+        for line, fields, fault, _ in delimited.records():
+            if fields is not None:
+                yield Row(line, [fields[place] for place in delimited.places.values()])
+            elif fault.startswith("has "):
+                ragged.add(f"line {line} {fault}")
             else:
-                ragged.add(f"line {line} has {len(fields)}")
-    if not header:
-        raise DataError(f"{file}: is empty but for line breaks; give a file with a header line and rows")
+                broken.add(f"line {line} ({fault})")
+    notes += delimited.notes
+    broken.raise_if_any("row(s) are no CSV", delimited.quoting_fix())
     ragged.raise_if_any(
-        f"row(s) have not the {len(header)} fields of the header",
+        f"row(s) have not the {len(delimited.header)} fields of the header",
         "put a field that holds the delimiter in double quotes",
     )
 
 
-def _json_rows(file: Path, columns: Mapping[str, str], encoding: str) -> Iterator[Row]:
+def _json_rows(file: Path, columns: Mapping[str, str], encoding: str, notes: list[str]) -> Iterator[Row]:
     """A key that a line lacks is null; one that no line has is a missing column."""
-    broken, nested = Faults(file), Faults(file)
+    broken, nested, twice = Faults(file), Faults(file), Faults(file)
     names: dict[str, None] = {}
-    is_empty = True
+    found: set[str] = set()
+    is_empty, num_repeated = True, 0
+    paths = {column: path_of(column) for column in columns.values()}
+    declared_keys = {step for path in paths.values() for step in path} | set(paths)
     with open_text(file, encoding) as stream:
-        for line, value, fault in json_records(stream):
+        for line, value, fault, repeated in json_records(stream):
             is_empty = False
             if not isinstance(value, dict):
                 broken.add(f"line {line}: {fault or f'a {type(value).__name__}, not an object'}")
                 continue
             names.update(dict.fromkeys(value))
+            if repeated:
+                num_repeated += 1
+                for key in dict.fromkeys(key for key in repeated if key in declared_keys):
+                    twice.add(f"line {line}, key {key!r}")
             values: list[Any] = []
             for key, column in columns.items():
-                field = value.get(column)
+                if column in value:
+                    field = value[column]
+                else:
+                    field = value_at(value, paths[column])
+                    if field is not None:
+                        found.add(column)
                 try:
                     if key != "options" or field is None:
                         values.append(json_text(field))
@@ -197,10 +219,37 @@ def _json_rows(file: Path, columns: Mapping[str, str], encoding: str) -> Iterato
     if is_empty:
         raise DataError(f"{file}: is empty but for line breaks; give a file with one JSON object a line")
     broken.raise_if_any("line(s) hold no JSON object", 'write one object a line, {"id": ...}, and no list of them')
-    check_columns(columns, list(names), str(file))
+    check_columns(columns, [*names, *found], str(file))
     nested.raise_if_any(
-        "value(s) are no text", "write a string, number or boolean there (in data.columns.options a list of them)"
+        "value(s) are no text",
+        "write a string, number or boolean there, or a list of one (in data.columns.options a list of them); a value "
+        "within an object is named by its path, such as a.b[0].c",
     )
+    twice.raise_if_any("declared key(s) stand twice in their object, with different values", "keep the right one")
+    if num_repeated:
+        notes.append(f"{num_repeated:,} object(s) have a key twice, none of them declared")
+
+
+def path_of(column: str) -> list[str | int]:
+    """The steps of a nested name: `a.b[0].c` gives `a`, `b`, 0, `c`."""
+    return [int(place) if place else key for place, key in re.findall(r"\[(\d+)\]|([^.\[\]]+)", column)]
+
+
+def column_root(column: str, names: Collection[str]) -> str:
+    """The column in which a nested value stands: the name itself where it is one, else the first step of its path."""
+    return column if column in names else str(path_of(column)[0])
+
+
+def value_at(value: Any, path: Sequence[str | int]) -> Any:
+    """The nested value at the end of a path; None where it leads nowhere."""
+    for step in path:
+        if isinstance(step, str) and isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(step, int) and isinstance(value, list) and step < len(value):
+            value = value[step]
+        else:
+            return None
+    return value
 
 
 def parquet_tables(file: Path, columns: Mapping[str, str], batch_rows: int | None = None) -> Iterator[pa.Table]:
@@ -213,17 +262,44 @@ def parquet_tables(file: Path, columns: Mapping[str, str], batch_rows: int | Non
     options = {} if batch_rows is None else {"pre_buffer": False, "buffer_size": PARQUET_BUFFER_BYTES}
     try:
         with pq.ParquetFile(file, **options) as opened:
-            check_columns(columns, opened.schema_arrow.names, str(file))
-            names = list(dict.fromkeys(columns.values()))
+            schema = opened.schema_arrow
+            roots = {key: column_root(column, schema.names) for key, column in columns.items()}
+            check_columns(roots, schema.names, str(file))
+            names = list(dict.fromkeys(roots.values()))
+            classes = class_names(schema)
             if batch_rows is None:
-                yield declared_columns(opened.read(columns=names), columns, str(file))
+                table = with_class_names(opened.read(columns=names), classes)
+                yield declared_columns(table, columns, str(file))
                 return
             for batch in opened.iter_batches(batch_rows, columns=names):
-                yield declared_columns(pa.Table.from_batches([batch]), columns, str(file))
+                table = with_class_names(pa.Table.from_batches([batch]), classes)
+                yield declared_columns(table, columns, str(file))
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{file}: is no whole Parquet file ({type(error).__name__}); write it again, or correct data.format"
         ) from None
+
+
+def class_names(schema: pa.Schema) -> dict[str, list[str]]:
+    """Column -> names of its classes, where a file of `datasets` says so: only there is a number a position."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {
+            column: list(feature["names"])
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def with_class_names(table: pa.Table, classes: Mapping[str, Sequence[str]]) -> pa.Table:
+    """The table with the numbers of classes replaced by their names; -1, which is no class, by null."""
+    for place, column in enumerate(table.column_names):
+        if column in classes and pa.types.is_integer(table[column].type):
+            numbers = pc.if_else(pc.greater_equal(table[column], 0), table[column], None)
+            table = table.set_column(place, column, pc.take(pa.array(classes[column], pa.string()), numbers))
+    return table
 
 
 def column_names(file: Path, format: Format) -> list[str]:
@@ -238,47 +314,37 @@ def column_names(file: Path, format: Format) -> list[str]:
         except (pa.ArrowException, OSError):
             return []
     with open_text(file) as stream:
-        head = next(csv_records(stream) if format == "csv" else json_records(stream), Record(1, None)).value
-        return list(head) if isinstance(head, list if format == "csv" else dict) else []
+        if format == "csv":
+            line = next((line for line in stream if line.strip() and not line.startswith("sep=")), "")
+            return next(csv.reader([line]), [])
+        head = next(json_records(stream), Record(1, None)).value
+        return list(head) if isinstance(head, dict) else []
 
 
-def check_columns(
-    columns: Mapping[str, str], names: Sequence[str], where: str, *, section: str = "data.columns."
-) -> None:
-    """Refuse a source that lacks a declared column, or has two of that name.
-
-    Args:
-        columns: config key, without the `section` in front of it -> declared name.
-        names: those of the source.
-
-    Raises:
-        DataError: names each absent column with its config key, and those found as `shown_names` allows.
-    """
-    absent = [(key, column) for key, column in columns.items() if column not in names]
-    if absent:
-        plain = shown_names(names, columns.values())
-        shown = f"  found: {', '.join(map(repr, plain[:50]))}; set these keys to columns of the file"
-        if not plain:
-            lengths = f", of {min(map(len, names))} to {max(map(len, names))} characters" if names else ""
-            shown = (
-                f"  found: {len(names)} name(s){lengths}, which may be data and are not shown. If the file has column "
-                "names, set these keys to them; if its first line is data, add a header line"
-            )
-        lines = [f"  {section}{key}: no column {column!r}{did_you_mean(column, plain)}" for key, column in absent]
-        raise DataError("\n".join([f"{where}: {len(absent)} declared column(s) missing", *lines, shown]))
-    twice = [f"{section}{key} {column!r}" for key, column in columns.items() if list(names).count(column) > 1]
-    if twice:
-        raise DataError(f"{where}: two columns bear the same name ({', '.join(twice)}); rename one of them")
+def _leads_somewhere(kind: pa.DataType, path: Sequence[str | int]) -> bool:
+    """Whether a column of this type can hold a value at the end of the path."""
+    for step in path:
+        if isinstance(step, str) and pa.types.is_struct(kind) and kind.get_field_index(step) >= 0:
+            kind = kind.field(step).type
+        elif isinstance(step, int) and (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+            kind = kind.value_type
+        else:
+            return False
+    return True
 
 
 def json_text(value: Any) -> str | None:
-    """A JSON scalar as text, numbers and booleans as Arrow writes them, so that formats agree.
+    """A JSON scalar as text, numbers and booleans as Arrow writes them, so that formats agree; a list of one is it.
 
     Raises:
-        TypeError: it is a list or an object; holds the name of its type.
+        TypeError: it is a longer list or an object; holds the name of its type.
     """
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, list):
+        if len(value) > 1:
+            raise TypeError(f"list of {len(value)}")
+        return json_text(value[0]) if value else None
     if not isinstance(value, bool | int | float):
         raise TypeError(type(value).__name__)
     if isinstance(value, float):
@@ -296,14 +362,21 @@ def declared_columns(table: pa.Table, columns: Mapping[str, str], where: str) ->
     """
     texts = {}
     for key, name in columns.items():
-        column = table[name]
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if pa.types.is_floating(column.type):
-            column = pc.if_else(pc.is_nan(column), None, column)
+        path = [name] if name in table.column_names else path_of(name)
+        column = table[str(path[0])]
+        is_list = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
         try:
+            if len(path) > 1 and not _leads_somewhere(column.type, path[1:]):
+                check_columns({key: name}, table.column_names, where)
+            if len(path) > 1 or (is_list and key != "options"):
+                values = [value_at(value, path[1:]) for value in column.to_pylist()]
+                column = pa.chunked_array([pa.array(values if key == "options" else [json_text(v) for v in values])])
+            if pa.types.is_dictionary(column.type):
+                column = column.cast(column.type.value_type)
+            if pa.types.is_floating(column.type):
+                column = pc.if_else(pc.is_nan(column), None, column)
             texts[key] = column.cast(pa.list_(pa.string()) if key == "options" else pa.string())
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, TypeError):
             fix = "data.columns.options is a list" if key == "options" else "which is no text; store it as a string"
             kind = str(column.type).partition("<")[0]  # the fields of a struct may be named after people
             raise DataError(f"{where}: column {name!r} holds {kind}, {fix}") from None

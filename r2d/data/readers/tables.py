@@ -5,16 +5,26 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from r2d.config.data import ColumnsConfig, DataConfig
-from r2d.data.readers.files import check_content, existing_file, existing_path, files_below, parquet_files
-from r2d.data.readers.rows import Format, check_columns, declared_columns, parquet_tables, read_json, stream_rows
+from r2d.config.data import DataConfig
+from r2d.config.files import TextFileConfig
+from r2d.data.readers.delimited import DelimitedFile, check_columns
+from r2d.data.readers.files import check_content, existing_file, existing_path, files_below, open_text, parquet_files
+from r2d.data.readers.rows import (
+    Format,
+    column_root,
+    declared_columns,
+    parquet_tables,
+    read_json,
+    stream_rows,
+    with_class_names,
+)  # fmt: skip
+from r2d.data.readers.shapes import RowShape, repeats_columns, without_blank_rows, without_repeats
 from r2d.errors import DataError
 from r2d.synthetic.calls import generate_calls
 from r2d.text import first_of
@@ -61,21 +71,36 @@ def read_source(config: DataConfig) -> SourceTable:
         "synthetic_triage": read_synthetic_triage,
     }
     table = readers[config.format](config)
+    if config.format in ("pubmedqa", "synthetic_triage"):
+        return table
+    columns, places, notes = table.columns, list(table.places), list(table.notes)
+    if config.repeats is not None:
+        columns, places, more = without_repeats(columns, places, config.repeats)
+        notes += more
+    columns, places, more = without_blank_rows(columns, places)
+    columns, shaped = RowShape(config.columns).applied(columns)
+    table = replace(table, columns=columns, places=places, notes=[*notes, *more, *shaped])
     if "options" in table.columns.column_names and table.columns["options"].null_count:
         is_null = table.columns["options"].is_null().to_pylist()
         missing = [place for place, null in zip(table.places, is_null, strict=True) if null]
+        declared = config.columns.options
+        where = f"column {declared!r}" if isinstance(declared, str) else "the columns or the pattern"
         raise DataError(
-            f"{table.source}: {len(missing)} row(s) have no list in column {config.columns.options!r} "
+            f"{table.source}: {len(missing)} row(s) have no list in {where} "
             f"(data.columns.options): {first_of(missing)}; give each row its options"
         )
     return table
 
 
-def _wanted_columns(columns: ColumnsConfig) -> dict[str, str]:
+def _wanted_columns(config: DataConfig) -> dict[str, str]:
     """Config key -> name of every declared column."""
-    wanted = {key: getattr(columns, key) for key in ("id", "text", "label", "options", "group", "split")}
+    columns = config.columns
+    wanted: dict[str, str | None] = dict(RowShape(columns).sources)
+    wanted |= {key: getattr(columns, key) for key in ("label", "group", "split")}
     wanted |= {f"rationales.{source}": column for source, column in columns.rationales.items()}
     wanted |= {f"attributes.{name}": column for name, column in columns.attributes.items()}
+    if config.repeats is not None:
+        wanted |= repeats_columns(config.repeats)
     return {key: column for key, column in wanted.items() if column is not None}
 
 
@@ -105,17 +130,19 @@ def _text_table(columns: Mapping[str, str], rows: Sequence[Sequence[Any]], where
 def read_text_rows(config: DataConfig) -> SourceTable:
     """A CSV or JSON Lines file."""
     file = existing_file(config.path or "")
-    wanted = _wanted_columns(config.columns)
+    wanted = _wanted_columns(config)
     kind: Format = "csv" if config.format == "csv" else "jsonl"
-    rows = list(stream_rows(file, wanted, kind, delimiter=config.delimiter, encoding=config.encoding))
+    notes: list[str] = []
+    rows = list(stream_rows(file, wanted, kind, config, notes))
     table = _text_table(wanted, [row.values for row in rows], str(file))
-    return SourceTable(table, str(file), [f"row {number} (line {row.line})" for number, row in enumerate(rows, 1)])
+    places = [f"row {number} (line {row.line})" for number, row in enumerate(rows, 1)]
+    return SourceTable(table, str(file), places, notes=notes)
 
 
 def read_parquet(config: DataConfig) -> SourceTable:
     """A Parquet file or a folder of them."""
     files, folder = parquet_files(config.path or ""), existing_path(config.path or "")
-    wanted = _wanted_columns(config.columns)
+    wanted = _wanted_columns(config)
     names = [str(file.relative_to(folder)) if len(files) > 1 else "" for file in files]
     tables = {name: next(parquet_tables(file, wanted)) for name, file in zip(names, files, strict=True)}
     return _table(tables, str(folder))
@@ -198,21 +225,22 @@ def read_huggingface(config: DataConfig) -> SourceTable:
 
     folder = local_dataset_folder(config)
     source = str(folder or f"{config.path}@{config.revision}")
-    wanted = _wanted_columns(config.columns)
+    wanted = _wanted_columns(config)
     # A temporary cache: no copy of clinical data is left in the user's own.
     with tempfile.TemporaryDirectory(prefix="r2d-datasets-") as cache:
         loaded = _load_dataset(folder, config, wanted, cache)
         tables: dict[str, pa.Table] = {}
         for name, split in ({"": loaded} if isinstance(loaded, Dataset) else dict(loaded)).items():
             where = f"{source}{name and f' split {name!r}'}"
-            check_columns(wanted, split.column_names, where)
-            table = split.select_columns(list(dict.fromkeys(wanted.values()))).with_format("arrow")[:]
-            for place, column in enumerate(table.column_names):
-                if isinstance(split.features[column], ClassLabel):
-                    numbers = pc.if_else(pc.greater_equal(table[column], 0), table[column], None)
-                    names = pa.array(split.features[column].names, pa.string())
-                    table = table.set_column(place, column, pc.take(names, numbers))
-            tables[name] = declared_columns(table, wanted, where)
+            roots = {key: column_root(column, split.column_names) for key, column in wanted.items()}
+            check_columns(roots, split.column_names, where)
+            table = split.select_columns(list(dict.fromkeys(roots.values()))).with_format("arrow")[:]
+            classes = {
+                column: feature.names
+                for column, feature in split.features.items()
+                if isinstance(feature, ClassLabel) and column in table.column_names
+            }
+            tables[name] = declared_columns(with_class_names(table, classes), wanted, where)
     has_own_split = len(tables) > 1 and config.columns.split is None
     if has_own_split:
         for name, table in tables.items():
@@ -232,6 +260,8 @@ def _load_dataset(folder: Path | None, config: DataConfig, wanted: Mapping[str, 
             raise DataError(f"{folder}: is empty; give a folder made by `save_to_disk` or one with data files")
         for file in files:
             check_content(file)
+    else:
+        files = []
     path = str(folder or config.path)
     try:
         if folder is not None and ((folder / "dataset_dict.json").exists() or (folder / "state.json").exists()):
@@ -240,7 +270,15 @@ def _load_dataset(folder: Path | None, config: DataConfig, wanted: Mapping[str, 
         if type(builder.config).__name__ == "CsvConfig":
             # `datasets` reads CSV through pandas, where "None" is null and "007" is 7: keep it text.
             options |= {"keep_default_na": False, "converters": dict.fromkeys(wanted.values(), str)}
+            # And it merges the rows between two stray quotes without a word: our reader refuses such a file.
+            for file in files:
+                if file.suffix.lower() == ".csv":
+                    with open_text(file) as stream:
+                        for _ in DelimitedFile(file, stream, TextFileConfig(), wanted).records():
+                            pass
         return load_dataset(path, keep_in_memory=True if folder else None, **options)
+    except DataError:
+        raise
     except Exception as error:  # whatever a builder or the network meets; its message may quote the data
         kind = type(error).__name__
         if folder is not None:

@@ -102,7 +102,7 @@ def read_items(
             items += [Item(source, file.name, row, value) for row, value in enumerate(content, 1)]
             continue
         lines = io.StringIO(text, newline="\n")  # only a line feed ends a line
-        of_file = [Item(source, file.name, line, value, not fault) for line, value, fault in json_records(lines)]
+        of_file = [Item(source, file.name, line, value, not fault) for line, value, fault, _ in json_records(lines)]
         if len(of_file) > 1 and not any(item.is_json for item in of_file):
             raise DataError(
                 f"{file}: none of its {len(of_file)} lines is JSON, but one JSON value a line is wanted here; correct "

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import logging
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from r2d.config.rationales import ArgillaSource, CsvSource, LabelStudioSource
-from r2d.data.readers.files import find_files
-from r2d.data.readers.rows import check_columns, csv_records
+from r2d.data.readers.delimited import DelimitedFile
+from r2d.data.readers.files import existing_file, find_files, open_text
 from r2d.errors import DataError
-from r2d.rationales.readers.items import Item, id_text, joined_text, read_items, read_text, time_text
+from r2d.rationales.readers.items import Item, id_text, joined_text, read_items, time_text
 from r2d.rationales.records import Record
+
+logger = logging.getLogger(__name__)
 
 
 def read_label_studio(name: str, source: LabelStudioSource) -> list[Record]:
@@ -22,7 +25,81 @@ def read_label_studio(name: str, source: LabelStudioSource) -> list[Record]:
     Predictions are a model's and give none, nor does a task that is not annotated.
     """
     items = read_items(name, source.paths, form="list")
-    return [record for item in items for record in _label_studio_records(source, item)]
+    records = [record for item in items for record in _label_studio_records(source, item)]
+    _check_fields(name, source, records, [field for item in items for field in _label_studio_fields(item.value)])
+    return records
+
+
+class Field(NamedTuple):
+    """A field that an annotation has."""
+
+    name: str
+    is_choice: bool  # whether it holds chosen labels
+
+
+def _label_studio_fields(task: Any) -> Iterator[Field]:
+    """The `from_name` of each region of a task; of JSON-MIN the fields that are not Label Studio's own."""
+    if not isinstance(task, dict):
+        return
+    annotations = task.get("annotations", task.get("completions"))
+    if annotations is None and "data" not in task:
+        for name, value in task.items():
+            if name not in JSON_MIN_OWN and isinstance(value, str | dict | list):
+                yield Field(name, isinstance(value, dict) and "choices" in value)
+    for annotation in annotations if isinstance(annotations, list) else []:
+        results = annotation.get("result") if isinstance(annotation, dict) else None
+        for result in results if isinstance(results, list) else []:
+            if isinstance(result, dict) and isinstance(result.get("from_name"), str):
+                value = result.get("value")
+                yield Field(result["from_name"], isinstance(value, dict) and "choices" in value)
+
+
+def _check_fields(
+    name: str, source: LabelStudioSource | ArgillaSource, records: Sequence[Record], fields: Sequence[Field]
+) -> None:
+    """Stop where no annotation has the field of the rationales, or none has the declared field of the labels: the
+    check against gold would be off without a word. Say it where only some have a label.
+
+    Raises:
+        DataError: names the fields that the annotations have, with their counts.
+    """
+    section, counts = f"rationales.sources.{name}", Counter(field.name for field in fields)
+    found = ", ".join(f"{_plain(field)} {count:,}" for field, count in counts.items())
+    if counts and source.rationale_field not in counts:
+        raise DataError(
+            f"{section}.rationale_field {source.rationale_field!r}: no annotation has it; fields found, with their "
+            f"counts: {found}; correct it"
+        )
+    has_labels = "label_field" in source.model_fields_set or any(field.is_choice for field in fields)
+    if counts and has_labels and source.label_field not in counts:
+        raise DataError(
+            f"{section}.label_field {source.label_field!r}: no annotation has it; fields found, with their counts: "
+            f"{found}; correct it, or no rationale would be held against the gold label"
+        )
+    _say_stated_labels(section, records)
+
+
+def _plain(field: str) -> str:
+    """A field's name for a message; of what is no plain name, and may be a text, only the length."""
+    return field if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}", field) else f"({len(field)} characters)"
+
+
+def _say_stated_labels(section: str, records: Sequence[Record]) -> None:
+    """Log how many of the readable records state a label, where not all do."""
+    readable = [record for record in records if record.reason in (None, "no_rationale")]
+    num_stated = sum(bool(record.label and record.label.strip()) for record in readable)
+    if num_stated < len(readable):
+        logger.info(
+            "%s: %d of %d records state a label; the others are not held against the gold label",
+            section, num_stated, len(readable),
+        )  # fmt: skip
+
+
+def _min_value(value: Any, kind: str) -> Any:
+    """A value of JSON-MIN without the objects `{kind: [...]}` around it or its parts."""
+    if isinstance(value, list):
+        return [_min_value(part, kind) for part in value]
+    return value.get(kind) if isinstance(value, dict) else value
 
 
 def _label_studio_records(source: LabelStudioSource, item: Item) -> Iterator[Record]:
@@ -32,8 +109,8 @@ def _label_studio_records(source: LabelStudioSource, item: Item) -> Iterator[Rec
         return
     annotations, drafts = task.get("annotations", task.get("completions")), task.get("drafts")
     if annotations is None and "data" not in task:  # JSON-MIN; its `id` is the task's number, whatever the data says
-        label, rationale = task.get(source.label_field), task.get(source.rationale_field)
-        label = label.get("choices") if isinstance(label, dict) else label
+        label = _min_value(task.get(source.label_field), "choices")
+        rationale = _min_value(task.get(source.rationale_field), "text")
         if label is None and rationale is None:
             yield item.record(reason="malformed_record", detail="neither annotations nor fields of them")
             return
@@ -96,6 +173,12 @@ def _annotator(value: Any) -> str | None:
     return f"annotator-{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:8]}"
 
 
+JSON_MIN_OWN = (
+    "id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "was_cancelled",
+)  # fmt: skip
+"""Fields of a task in JSON-MIN that are Label Studio's own."""
+
+
 class Response(NamedTuple):
     """The answer of one user to one question."""
 
@@ -110,7 +193,25 @@ def read_argilla(name: str, source: ArgillaSource) -> list[Record]:
 
     Suggestions are a model's and give none, nor does a record without responses.
     """
-    return [record for item in read_items(name, source.paths) for record in _argilla_records(source, item)]
+    items = read_items(name, source.paths)
+    records = [record for item in items for record in _argilla_records(source, item)]
+    questions = [Field(question, False) for item in items for question in _argilla_questions(item.value)]
+    _check_fields(name, source, records, questions)
+    return records
+
+
+def _argilla_questions(value: Any) -> Iterator[str]:
+    """The questions of an Argilla record that somebody answered."""
+    responses = value.get("responses") if isinstance(value, dict) else None
+    if isinstance(responses, dict):
+        yield from (question for question, answers in responses.items() if answers)
+    elif isinstance(responses, list):
+        for response in responses:
+            values = response.get("values") if isinstance(response, dict) else None
+            yield from values if isinstance(values, dict) else ()
+    elif isinstance(value, dict):
+        flat = (key for key, answers in value.items() if key.endswith(".responses") and answers)
+        yield from (key.removesuffix(".responses") for key in flat)
 
 
 def _argilla_records(source: ArgillaSource, item: Item) -> Iterator[Record]:
@@ -194,40 +295,35 @@ COLUMNS = {
 
 
 def read_table(name: str, source: CsvSource) -> list[Record]:
-    """One record for each row that is not blank; a row of another length than the header is malformed."""
+    """One record for each row that is not blank; a row of another length than the header is malformed.
+
+    Raises:
+        DataError: the file cannot be read, lacks a column, or has a quote that swallows rows.
+    """
     section = f"rationales.sources.{name}"
+    columns = {key: column for key in COLUMNS if (column := getattr(source, key)) is not None}
     records = []
     for file in find_files(source.paths, f"{section}.paths"):
-        text = io.StringIO(read_text(file, section, source.encoding), newline="")
-        header: list[str] = []
-        for line, fields, fault in csv_records(text, source.delimiter):
-            if "end of data" in fault:
-                raise DataError(
-                    f"{file}: the row that begins on line {line} opens a quote that never closes; close it, and "
-                    'double a quote within a field ("")'
-                )
-            if not header:
-                if not fault:
-                    header = [column.strip() for column in fields]
-                    places = _column_places(source, header, file, section)
-                continue
-            item = Item(name, file.name, line, fields)
-            if fault or len(fields) != len(header):
-                detail = f"{len(fields or ())} fields, the header has {len(header)}"
-                detail = "a quote within a field that is not quoted" if fault else detail
-                records.append(item.record(reason="malformed_record", detail=detail))
-                continue
-            values = {field: fields[place].strip() or None for field, place in places.items()}
-            values |= {"rationale": fields[places["rationale"]], "created_at": time_text(values.get("created_at"))}
-            values["record_id"] = values.get("record_id") or ""
-            records.append(item.written(no_id="no example id", **{"label": None} | values))
-        if not header:
-            _column_places(source, header, file, section)
+        existing_file(str(file), f"{section}.paths")
+        with open_text(file, source.encoding, key=section) as stream:
+            table = DelimitedFile(file, stream, source, columns, section=section, prefix=f"{section}.")
+            for line, fields, fault, _ in table.records():
+                item = Item(name, file.name, line, fields)
+                if fields is None:
+                    is_short = fault.startswith("has ")
+                    detail = f"{fault.removeprefix('has ')} fields, the header has {len(table.header)}"
+                    detail = detail if is_short else "a quote within a field that is not quoted"
+                    records.append(item.record(reason="malformed_record", detail=detail))
+                    continue
+                values = {COLUMNS[key]: fields[place].strip() or None for key, place in table.places.items()}
+                values |= {
+                    "rationale": fields[table.places["rationale_column"]],
+                    "created_at": time_text(values.get("created_at")),
+                    "record_id": values.get("record_id") or "",
+                }
+                records.append(item.written(no_id="no example id", **{"label": None} | values))
+        for note in table.notes:
+            logger.info("%s: %s", file, note)
+    if source.label_column is not None:
+        _say_stated_labels(section, records)
     return records
-
-
-def _column_places(source: CsvSource, header: Sequence[str], file: Path, section: str) -> dict[str, int]:
-    """Field of the record -> place of its column."""
-    columns = {key: column.strip() for key in COLUMNS if (column := getattr(source, key)) is not None}
-    check_columns(columns, header, f"{file} at delimiter {source.delimiter!r}", section=f"{section}.")
-    return {COLUMNS[key]: header.index(column) for key, column in columns.items()}

@@ -1,0 +1,327 @@
+"""Delimited text (CSV), read in one way for notes, calls and tables of rationales.
+
+A quote that never closes, or closes rows later, swallows records in silence. So the physical lines of each record are
+held against it: where they read as records of their own, the file is refused, and the lines are named.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+from r2d.config.files import TextFileConfig
+from r2d.errors import DataError
+from r2d.text import did_you_mean, first_of, shown_names
+
+DELIMITERS = {",": '","', ";": '";"', "\t": '"\\t"', "|": '"|"'}
+MAX_SAMPLE = 2_000
+"""Records from whose ids and labels it is learnt how those of the file look."""
+MAX_BEFORE_HEADER = 20  # records that are searched for the header where the first is none
+NULL = "\ue000N"  # stands for an unquoted `\\N` while a line is read
+UNQUOTED = {  # fix of a broken quote, by `quoting`
+    "standard": "a field with a quote, a delimiter or a line break stands in double quotes, and a quote in it is "
+    'doubled ("")',
+    "backslash": "a field with a line break stands in double quotes, and a backslash stands before a quote in it",
+    "none": "quotes are letters",
+}
+QUOTINGS = {
+    "none": "where quotes are letters of the text",
+    "backslash": 'where a quote is written \\"',
+    "standard": 'where a quote is written ""',
+}
+_RUN = re.compile(r"[^\W_]+")
+
+
+class Record(NamedTuple):
+    """One record of a file, whether it can be read or not."""
+
+    line: int  # the line it begins on, counted from 1
+    value: Any  # the fields of a CSV record, or any JSON value; None where there is a fault
+    fault: str = ""  # why it cannot be read. It quotes nothing
+    repeated: tuple[str, ...] = ()  # keys of JSON objects in it that stand twice with different values
+
+
+class _Suspect(NamedTuple):
+    """A record whose lines are all as long as records."""
+
+    first: int  # line
+    last: int
+    ids: Sequence[str]  # of its lines, but for the first
+    labels: Sequence[str]
+
+
+class DelimitedFile:
+    """The records of one delimited file.
+
+    Args:
+        stream: as `open_text` gives it.
+        columns: config key below `columns` -> name of the column. `id_key` and `label_key` name those by which a
+            swallowed record is recognised.
+        section: config section of the file; `prefix` stands before the keys of `columns`.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        stream: TextIO,
+        config: TextFileConfig,
+        columns: Mapping[str, str],
+        *,
+        section: str = "data",
+        prefix: str = "data.columns.",
+    ) -> None:
+        self.file, self.config, self.columns, self.section, self.prefix = file, config, columns, section, prefix
+        self.header: list[str] = []
+        self.places: dict[str, int] = {}  # key of `columns` -> place in a record
+        self.notes: list[str] = []  # what was left out on the way; complete once all records are read
+        self._lines: list[str] = []  # physical lines of the record that is being read
+        self._passed_over = 0
+        self._stream, self._escapes = stream, config.quoting == "backslash"
+        delimiter = re.escape(config.delimiter)
+        self._escape = re.compile(rf'\\([^\\"{delimiter}\r\n])|(\\[\\"{delimiter}\r\n])')
+        self._null = re.compile(rf"(?<![^{delimiter}])\\N(?=[{delimiter}\r\n]|$)")
+        self._reader = csv.reader(
+            self._physical_lines(),
+            delimiter=config.delimiter,
+            strict=True,
+            quoting=csv.QUOTE_NONE if config.quoting == "none" else csv.QUOTE_MINIMAL,
+            doublequote=config.quoting == "standard",
+            escapechar="\\" if config.quoting == "backslash" else None,
+        )
+
+    def records(self) -> Iterator[Record]:
+        """Every record behind the header that has a cell; with a fault where its quotes or its length are wrong.
+
+        Raises:
+            DataError: a declared column is missing, a quote never closes, or a field swallows records. The last is
+                raised behind the last record.
+        """
+        limit = csv.field_size_limit(sys.maxsize)
+        try:
+            records = self._raw_records()
+            self._read_header(records)
+            yield from self._checked(records)
+        finally:
+            csv.field_size_limit(limit)
+
+    def _physical_lines(self) -> Iterator[str]:
+        """The lines of the file behind those passed over, each kept until its record is read."""
+        kept, mark = self._lines, self.config.comment
+        is_first = True
+        for number, line in enumerate(self._stream):
+            if number < self.config.skip_lines or (mark is not None and not kept and line.startswith(mark)):
+                self._passed_over += 1
+                continue
+            if is_first and (declared := re.fullmatch(r'"?sep=(.)"?[\r\n]*', line)):
+                self._passed_over += 1
+                if declared.group(1) != self.config.delimiter:
+                    name = DELIMITERS.get(declared.group(1), repr(declared.group(1)))
+                    fix = self._set("delimiter", name)
+                    raise DataError(f"{self.file}: its first line says that the delimiter is {name}; {fix}")
+                continue
+            is_first = False
+            kept.append(line)
+            yield self._with_plain_backslashes(line) if self._escapes and "\\" in line else line
+
+    def _with_plain_backslashes(self, line: str) -> str:
+        """The line with each backslash that escapes nothing doubled, since it is a letter, and `\\N` alone marked."""
+        line = self._null.sub(NULL, line)
+        return self._escape.sub(lambda match: match.group(2) or f"\\\\{match.group(1)}", line)
+
+    def _raw_records(self) -> Iterator[Record]:
+        """Records as the `csv` module reads them, blank ones left out."""
+        reader, blank_lines = self._reader, list[int]()
+        while True:
+            self._lines.clear()
+            try:
+                fields, fault = next(reader), ""
+            except StopIteration:
+                break
+            except csv.Error as error:
+                fields, fault = None, _fault(error)
+            last = reader.line_num + self._passed_over
+            line = last - len(self._lines) + 1
+            if fields is None:
+                if "end of data" in fault:
+                    raise DataError(
+                        f"{self.file}: the record that begins on line {line} opens a quote that never closes; "
+                        f"{self.quoting_fix()}"
+                    )
+                if line < last:
+                    raise DataError(
+                        f"{self.file}: the record that begins on line {line} is no CSV ({fault} on line {last}): a "
+                        f"quote was opened before and not closed; {self.quoting_fix()}"
+                    )
+                yield Record(line, None, fault)
+            elif any(fields) and (fields[0].strip() or any(field.strip() for field in fields)):
+                yield Record(line, fields)
+            elif len(fields) > 1:
+                blank_lines.append(line)
+        if blank_lines:
+            to = f" to {blank_lines[-1]}" if len(blank_lines) > 1 else ""
+            self.notes.append(f"{len(blank_lines):,} row(s) of empty cells left out (line {blank_lines[0]:,}{to})")
+        if self._passed_over:
+            self.notes.append(f"{self._passed_over:,} line(s) passed over (titles, comments or sep=)")
+
+    def _read_header(self, records: Iterator[Record]) -> None:
+        head = next(records, None)
+        if head is None:
+            raise DataError(f"{self.file}: is empty but for line breaks; give a file with a header line and rows")
+        if head.fault:
+            raise DataError(f"{self.file}: line {head.line} is no CSV ({head.fault}); {self.quoting_fix()}")
+        self.header = [name.strip() for name in head.value]
+        delimiter = self.config.delimiter
+        counts = {other: self.header[0].count(other) for other in DELIMITERS if other != delimiter}
+        likely = max(counts, key=counts.__getitem__)
+        if len(self.header) == 1 and counts[likely]:
+            given, other = DELIMITERS.get(delimiter, repr(delimiter)), DELIMITERS[likely]
+            raise DataError(
+                f"{self.file}: the header is one single field at delimiter {given} but holds "
+                f"{counts[likely]} of {other}; {self._set('delimiter', other)}"
+            )
+        wanted = {column.strip() for column in self.columns.values()}
+        if not wanted <= set(self.header):
+            following = [record for _, record in zip(range(MAX_BEFORE_HEADER), records, strict=False) if record.value]
+            for record in following:
+                if wanted <= {field.strip() for field in record.value}:
+                    skipped = record.line - 1
+                    raise DataError(
+                        f"{self.file}: the declared columns stand on line {record.line}, behind other lines; "
+                        f"{self._set('skip_lines', str(skipped))}"
+                    )
+            if self.config.quoting == "none" and any(name[:1] == '"' == name[-1:] for name in self.header):
+                fix = self._set("quoting", "standard")
+                raise DataError(f"{self.file}: the names of the header stand in quotes; {fix}")
+        check_columns(self.columns, self.header, str(self.file), section=self.prefix)
+        self.places = {key: self.header.index(column.strip()) for key, column in self.columns.items()}
+
+    def _checked(self, records: Iterator[Record]) -> Iterator[Record]:
+        """The records, held against the length of the header and against their physical lines."""
+        size, lines = len(self.header), self._lines
+        id_place = next((self.places[key] for key in ("id", "example_column") if key in self.places), None)
+        label_place = next((self.places[key] for key in ("label", "label_column") if key in self.places), None)
+        known_ids, known_labels = set[str](), set[str]()
+        suspects: list[_Suspect] = []
+        num_sampled = num_multiline = num_long = num_row_names = num_records = 0
+        for record in records:
+            fields = record.value
+            num_records += 1
+            if len(lines) > 1:
+                num_multiline += 1
+                if (suspect := self._suspect(record, lines, id_place, label_place)) is not None:
+                    suspects.append(suspect)
+            elif num_sampled < MAX_SAMPLE and fields is not None and len(fields) == size:
+                num_sampled += 1
+                if id_place is not None:
+                    known_ids.add(_shape(fields[id_place]))
+                if label_place is not None:
+                    known_labels.add(fields[label_place].strip().casefold())
+            if fields is None or len(fields) == size:
+                if self._escapes and fields is not None:
+                    values = ["" if field == NULL else field.replace(NULL, "\\N") for field in fields]
+                    record = record._replace(value=values)
+                yield record
+            elif len(fields) > size and not any(field.strip() for field in fields[size:]):
+                num_long += 1
+                yield record._replace(value=fields[:size])
+            else:
+                num_row_names += len(fields) == size + 1
+                yield Record(record.line, None, f"has {len(fields)}")
+        swallowed = [one for one in suspects if _reads_as_records(one, known_ids, known_labels, id_place, label_place)]
+        if swallowed:
+            named = [f"lines {one.first + 1} to {one.last} in a field of line {one.first}" for one in swallowed]
+            raise DataError(
+                f"{self.file}: {len(swallowed)} field(s) swallow lines that read as records of their own: "
+                f"{first_of(named)}; a quote was opened and not closed: {self.quoting_fix()}. Notes that really hold "
+                "such lines are delivered as JSON Lines or Parquet"
+            )
+        if num_records and num_row_names == num_records:
+            raise DataError(
+                f"{self.file}: each of the {num_records:,} rows has one field more than the header's {size}, as R "
+                "writes its row names; export with row.names = FALSE, or name the first column in the header"
+            )
+        if num_multiline:
+            self.notes.append(f"{num_multiline:,} of {num_records:,} rows span several lines")
+        if num_long:
+            self.notes.append(f"{num_long:,} row(s) end with more delimiters than the header, and nothing behind them")
+
+    def _suspect(
+        self, record: Record, lines: Sequence[str], id_place: int | None, label_place: int | None
+    ) -> _Suspect | None:
+        delimiter, wanted = self.config.delimiter, len(self.header) - 1
+        if lines[0].count(delimiter) < wanted or any(line.count(delimiter) != wanted for line in lines[1:]):
+            return None
+        cells = [line.rstrip("\r\n").split(delimiter) for line in lines[1:]]
+        ids = [] if id_place is None else [row[id_place].strip(' "') for row in cells]
+        labels = [] if label_place is None else [row[label_place].strip(' "').casefold() for row in cells]
+        return _Suspect(record.line, record.line + len(lines) - 1, ids, labels)
+
+    def _set(self, key: str, value: str) -> str:
+        is_of_calls = self.section == "data" and "label" not in self.columns
+        return f"set {self.section}.{key}: {value}" + (
+            " (or --delimiter)" if is_of_calls and key == "delimiter" else ""
+        )
+
+    def quoting_fix(self) -> str:
+        """What to do about a broken quote, for a message."""
+        others = ", or ".join(
+            f"{self.section}.quoting: {kind} {meaning}"
+            for kind, meaning in QUOTINGS.items()
+            if kind != self.config.quoting
+        )
+        return f"{UNQUOTED[self.config.quoting]}; mend the line, or set {others}"
+
+
+def _fault(error: csv.Error) -> str:
+    """A message of the `csv` module without the character that it quotes."""
+    return "a letter behind a closing quote" if "expected after" in str(error) else str(error)
+
+
+def _shape(text: str) -> str:
+    """The make of an id: its marks, and for each run of letters and digits whether it has digits."""
+    return _RUN.sub(lambda run: "9" if any(c.isdigit() for c in run.group()) else "a", text.strip())
+
+
+def _reads_as_records(
+    one: _Suspect, known_ids: set[str], known_labels: set[str], id_place: int | None, label_place: int | None
+) -> bool:
+    """Whether every line of a field has an id like those of the file, and a label that the file knows."""
+    if id_place is None and label_place is None:
+        return False
+    has_ids = all(id_ and not re.search(r"\s", id_) and (_shape(id_) in known_ids or not known_ids) for id_ in one.ids)
+    return has_ids and (not known_labels or all(label in known_labels for label in one.labels))
+
+
+def check_columns(
+    columns: Mapping[str, str], names: Sequence[str], where: str, *, section: str = "data.columns."
+) -> None:
+    """Refuse a source that lacks a declared column, or has two of that name.
+
+    Args:
+        columns: config key, without the `section` in front of it -> declared name.
+        names: those of the source.
+
+    Raises:
+        DataError: names each absent column with its config key, and those found as `shown_names` allows.
+    """
+    absent = [(key, column) for key, column in columns.items() if column.strip() not in names]
+    if absent:
+        plain = shown_names(names, columns.values())
+        shown = f"  found: {', '.join(map(repr, plain[:50]))}; set these keys to columns of the file"
+        if not plain:
+            lengths = f", of {min(map(len, names))} to {max(map(len, names))} characters" if names else ""
+            shown = (
+                f"  found: {len(names)} name(s){lengths}, which may be data and are not shown. If the file has column "
+                "names, set these keys to them; if its first line is data, add a header line"
+            )
+        if any(key == "id" for key, _ in absent):
+            shown += f"; where it has no ids, set {section}id to {{from: row}} or {{from: text}}"
+        lines = [f"  {section}{key}: no column {column!r}{did_you_mean(column, plain)}" for key, column in absent]
+        raise DataError("\n".join([f"{where}: {len(absent)} declared column(s) missing", *lines, shown]))
+    twice = [f"{section}{key} {column!r}" for key, column in columns.items() if list(names).count(column.strip()) > 1]
+    if twice:
+        raise DataError(f"{where}: two columns bear the same name ({', '.join(twice)}); rename one of them")
