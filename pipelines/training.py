@@ -15,6 +15,7 @@ from mlops.run_record import RunRecord
 from pipelines.outcome import pipeline
 from r2d.config.loading import load_config, parse_config
 from r2d.config.run import RunConfig
+from r2d.config.training import MethodConfig
 from r2d.data.fingerprint import data_fingerprint, files_fingerprint
 from r2d.rationales.sources import source_files
 from steps.evaluate import evaluate
@@ -49,8 +50,13 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
     if run.method.has_stage1:
         stage1_model, _ = train_stage1(stage1_examples, run.stage1, run.model, labels)
     stage2_model, _ = train_stage2(stage2_examples, stage1_model, run.stage2, run.method, run.model, labels)
+    label_only = None
+    if run.evaluation.compare_with_sft:
+        label_only, _ = train_stage2(
+            stage2_examples, None, run.stage2, MethodConfig(name="sft"), run.model, labels, id="train_sft"
+        )
     metrics, predictions, report, *_ = evaluate(
-        stage2_examples, stage2_model, run.evaluation, run.data, run.validation.privacy, champion,
+        stage2_examples, stage2_model, run.evaluation, run.data, run.validation.privacy, champion, label_only,
         files_fingerprint(run.evaluation.claims.files()),
     )  # fmt: skip
     register_model(stage2_model, metrics, report, predictions, stage2_examples, provenance, record)

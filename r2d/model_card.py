@@ -100,7 +100,11 @@ def _source(run: RunConfig) -> str:
     """Where the examples come from, without the folders of the machine that read them."""
     if run.data.format == "synthetic_triage":
         calls = run.data.synthetic
-        return f"invented nurse-line calls ({calls.num_calls:,}, seed {calls.seed}, label noise {calls.label_noise:g})"
+        fresh = f" and {calls.num_test_calls:,} test calls drawn apart" if calls.num_test_calls else ""
+        return (
+            f"invented nurse-line calls ({calls.num_calls:,}{fresh}, seed {calls.seed}, label noise "
+            f"{calls.label_noise:g})"
+        )
     if run.data.format == "huggingface" and not Path(run.data.path or "").exists():
         return f"Hugging Face data set {run.data.path}, revision {run.data.revision or 'not pinned'}"
     return f"{run.data.format}: {Path(run.data.path or '').name}"

@@ -32,6 +32,7 @@ def evaluate(
     data: DataConfig,
     privacy: PrivacyConfig,
     champion: str | None = None,
+    label_only: Path | None = None,
     claims_fingerprint: str | None = None,
 ) -> tuple[
     Annotated[dict[str, Any], "r2d_metrics"],
@@ -48,6 +49,7 @@ def evaluate(
     Args:
         privacy: what may be sent to a judge.
         champion: `name/version` of the champion, measured on the same rows.
+        label_only: a model of method `sft`, measured on the same rows.
         claims_fingerprint: hash of the files of `evaluation.claims`; not read here, but part of the cache key.
     """
     from mlops.registry.looks import look_counter
@@ -62,6 +64,7 @@ def evaluate(
         config=evaluation,
         data=data,
         champion=None if champion is None else Champion(champion, download(champion)),
+        label_only=label_only,
         privacy=privacy,
         work_dir=work_dir("evaluate", content_hash(examples), folder_hash(model)),
         count_look=look_counter(f"run {get_step_context().pipeline_run.name}", model, champion),

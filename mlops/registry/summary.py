@@ -20,6 +20,10 @@ EXAMPLE_NOTE = "'62 yo man with chest pain for 1 hour, sudden onset. Denies feve
 EXAMPLE_QUESTION = "--option oven --option car 'Where do you bake bread?'"
 
 
+def _bar(caption: str, value: float) -> str:
+    return f"    {caption:<40} {value:.3f}  {'█' * round(value * BAR_WIDTH):<{BAR_WIDTH}}"
+
+
 def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str) -> str:
     """The screen as plain text, at most 130 columns wide.
 
@@ -27,11 +31,15 @@ def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str) -
         report_uri: folder of the evaluation report.
     """
     label, has_classes = metrics.label, metrics.label.headline == "macro_f1"
-    values = {comparator.value: baseline.headline_value for comparator, baseline in metrics.baselines.items()}
-    bars = [
-        f"    {caption:<40} {value:.3f}  {'█' * round(value * BAR_WIDTH)}"
-        for caption, value in {**values, "this model": label.headline_value}.items()
-    ]
+    bars = []
+    for comparator, baseline in metrics.baselines.items():
+        of_both = metrics.differences.get(comparator)
+        gain = None if of_both is None else getattr(of_both, label.headline)
+        text = "" if gain is None or gain.low is None else f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
+        bars.append(f"{_bar(comparator.value, baseline.headline_value)}  {text}".rstrip())
+    bars.append(_bar("this model", label.headline_value).rstrip())
+    if metrics.differences:
+        bars.append("    behind a bar: this model minus that one, with the interval of the difference")
     rationales = f"none, method {metrics.method} decides only"
     if metrics.rationale is not None:
         overlap = metrics.rationale.populations.all

@@ -170,6 +170,9 @@ class EvaluationConfig(Section):
     """Layer whose states are compared; by default bert-score's choice for a known model, 6 for `minilm`."""
     max_rows: Annotated[int, Field(ge=1)] | None = None
     """Evaluate only that many test rows (the first by hash of the id); all by default."""
+    compare_with_sft: bool = False
+    """Train method `sft` too, the labels alone, with the model, rows and steps of Stage 2, and measure it on the same
+    test rows. Read by the training pipeline alone."""
     seen_rows: SeenRowsPolicy = "refuse"
     """Test rows whose text or group the model had seen in training. `refuse`: an error, before training where it starts
     from a model of ours that had seen them. `drop`: they are not measured. `allow`: they are measured, and it is said.

@@ -59,6 +59,7 @@ from r2d.evaluation.unseen import unseen_rows
 from r2d.modeling.model_folder import Calibration, read_calibration
 from r2d.modeling.predictor import Predictor
 from r2d.reports.progress import Progress
+from r2d.synthetic.calls import rule_labels
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +116,7 @@ def evaluate(
     config: EvaluationConfig,
     data: DataConfig,
     champion: Champion | None = None,
+    label_only: Path | None = None,
     privacy: PrivacyConfig = PrivacyConfig(),
     work_dir: Path | None = None,
     count_look: CountLook | None = None,
@@ -124,6 +126,7 @@ def evaluate(
     Args:
         examples: with a test split; baselines are learnt from the training rows, if there are any.
         champion: measured on the same test rows: those that neither had seen in training.
+        label_only: folder of a model of method `sft`, measured on the same test rows.
         privacy: what may be sent to a judge; work_dir: where its answers are kept.
         count_look: writes down that the test set was looked at, before it is.
 
@@ -155,7 +158,8 @@ def evaluate(
             of_champion, by_champion = evaluate_champion(champion, run)
     with timer("baselines"):
         baselines = evaluate_baselines(split_of(examples, "train"), test, predictions)
-    others = dict(baselines.predictions)
+        beside = _labels_beside(run, data, label_only)
+    others = baselines.predictions | {name: predictions.with_labels(labels) for name, labels in beside.items()}
     if by_champion is not None:
         others[Comparator.CHAMPION] = by_champion
     decoding = predictor.config.label_decoding
@@ -170,7 +174,7 @@ def evaluate(
             decoding="free" if decoding == "constrained" else "constrained",
             label=label_metrics(predictions.with_labels([decision.other_label for decision in decisions])),
         ),
-        baselines=baselines.metrics,
+        baselines=baselines.metrics | {name: label_metrics(others[name]) for name in beside},
         differences={
             name: difference_to_chances(predictions, chances, config.intervals)
             for name, chances in baselines.chances.items()
@@ -194,6 +198,18 @@ def evaluate(
         samples = choose_samples(test, predictions, table, run.checker, ordered=data.labels.ordered)
         report = render_report(run, metrics, samples, data, predictor.config.name)
     return Evaluation(metrics, table, report, judgement, timer.seconds())
+
+
+def _labels_beside(run: EvaluationRun, data: DataConfig, label_only: Path | None) -> dict[Comparator, Sequence[str]]:
+    """Labels of the test rows by the model of the labels alone, and of invented calls by the rule behind them."""
+    labels: dict[Comparator, Sequence[str]] = {}
+    if label_only is not None:
+        decoder = _label_decoder(Predictor(label_only, calibrated=False), run.config.batch_size)
+        labels[Comparator.LABEL_ONLY] = decoder(run.texts, run.options)
+    if data.format == "synthetic_triage":
+        by_rule = rule_labels(data.synthetic)
+        labels[Comparator.CEILING] = [by_rule[row_id] for row_id in run.test["id"].to_pylist()]
+    return labels
 
 
 def evaluate_champion(champion: Champion, run: EvaluationRun) -> tuple[ChampionMetrics, Predictions | None]:

@@ -40,6 +40,8 @@ class Comparator(StrEnum):
     CHAMPION = "champion"
     MAJORITY_CLASS = "majority class"
     LINEAR_MODEL = "TF-IDF + logistic regression"
+    LABEL_ONLY = "sft, the labels alone"
+    CEILING = "the rule behind the invented calls"
     RANDOM_OPTION = "an option at random"
     FREQUENT_OPTION = "the option most often right in training"
 

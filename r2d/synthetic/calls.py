@@ -90,6 +90,12 @@ def generate_call(config: SyntheticTriageConfig, index: int) -> Call:
     )
 
 
+def rule_labels(config: SyntheticTriageConfig) -> dict[str, str]:
+    """Id of each call -> what the rule says about its facts. A perfect reader would say so: `label` is right by chance
+    where it differs."""
+    return {call.id: call.disposition for call in generate_calls(config)}
+
+
 def write_llm_batch(config: SyntheticTriageConfig, folder: Path) -> tuple[Path, Path]:
     """Write `output.jsonl` and `errors.jsonl` for the calls of `generate_calls`, in the format of an OpenAI batch.
 

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from mlops.cli.main import app
-from r2d.config.data import DataConfig, LabelsConfig
+from r2d.config.data import DataConfig, LabelsConfig, SyntheticTriageConfig
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig
-from r2d.data.examples import split_of, with_columns
+from r2d.data.examples import Example, split_of, to_table, with_columns
 from r2d.errors import ConfigError
 from r2d.evaluation import evaluate as module
 from r2d.evaluation.calibration import calibration_of
@@ -23,6 +23,8 @@ from r2d.evaluation.metrics import ChampionMetrics, Comparator, Metrics
 from r2d.evaluation.run import EvaluationRun
 from r2d.modeling.model_folder import read_calibration, write_calibration
 from r2d.modeling.predictor import Predictor
+from r2d.synthetic.calls import generate_calls
+from r2d.synthetic.facts import DISPOSITIONS
 from tests.conftest import TOY_LABELS
 from tests.evaluation.judge.judged import SHIPPED, answer, judge_config
 from tests.llm.server import RunningServer
@@ -60,6 +62,22 @@ def described(examples: pa.Table) -> pa.Table:
 def evaluation(described: pa.Table, stage2_model: Path) -> Evaluation:
     champion = Champion("toy/1", stage2_model)
     return evaluate(described, stage2_model, config=QUICK, data=DATA, champion=champion)
+
+
+def test_a_model_of_the_labels_alone_and_the_rule_of_invented_calls_are_measured_on_the_same_rows(
+    stage2_model: Path,
+) -> None:
+    calls = SyntheticTriageConfig(num_calls=60, num_test_calls=40, seed=5, label_noise=0.2)
+    data = DataConfig(format="synthetic_triage", labels=TOY_LABELS, synthetic=calls)
+    rows = [call for call in generate_calls(calls) if call.is_test]
+    names = dict(zip(DISPOSITIONS, (*TOY_LABELS.names, *[TOY_LABELS.names[-1]] * len(DISPOSITIONS)), strict=False))
+    table = to_table(Example(id=call.id, text=call.text, label=names[call.label], split="test") for call in rows)
+    config = QUICK.model_copy(update={"safety": SafetyConfig()})
+    metrics = evaluate(table, stage2_model, config=config, data=data, label_only=stage2_model).metrics
+    assert metrics.baselines[Comparator.LABEL_ONLY] == metrics.label
+    assert metrics.differences[Comparator.LABEL_ONLY].macro_f1.value == 0.0
+    right = sum(call.disposition == names[call.label] for call in rows)
+    assert metrics.baselines[Comparator.CEILING].accuracy == right / len(rows)
 
 
 def test_metrics_keep_to_the_schema_and_agree_with_each_other(evaluation: Evaluation) -> None:

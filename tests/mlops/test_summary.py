@@ -11,7 +11,7 @@ from PIL import Image
 from mlops.registry.aliases import AliasTransition
 from mlops.registry.registration import RegisteredModel
 from mlops.registry.summary import summary
-from r2d.evaluation.metrics import Comparator, LabelMetrics, Metrics
+from r2d.evaluation.metrics import Comparator, IntervalEstimate, LabelIntervals, LabelMetrics, Metrics
 from r2d.gate.decision import GateDecision, Verdict
 
 
@@ -19,9 +19,15 @@ def label(macro_f1: float | None) -> LabelMetrics:
     return LabelMetrics(num_rows=100, accuracy=0.6, macro_f1=macro_f1, weighted_f1=macro_f1, invalid_label_rate=0.0)
 
 
+ESTIMATE = IntervalEstimate(value=0.1, low=0.03, high=0.17, method="bca")
+DIFFERENCE = LabelIntervals(
+    confidence=0.95, num_resamples=1_000, num_groups=100, accuracy=ESTIMATE, macro_f1=ESTIMATE, weighted_f1=ESTIMATE,
+    invalid_label_rate=ESTIMATE,
+)  # fmt: skip
 METRICS = Metrics(
     num_rows=100, decoding="constrained", method="r2d", num_parameters=1_000, label=label(0.6),
     baselines={Comparator.MAJORITY_CLASS: label(0.1), Comparator.LINEAR_MODEL: label(0.5)},
+    differences={Comparator.LINEAR_MODEL: DIFFERENCE},
 )  # fmt: skip
 OF_OPTIONS = replace(METRICS, label=label(None), baselines={Comparator.RANDOM_OPTION: label(None)})
 
@@ -51,6 +57,7 @@ def test_the_last_screen_fits_a_terminal_and_says_whether_the_model_may_be_used(
     for text in (
         state,
         "0.600  ██████████████████",
+        "+0.100 (+0.030 to +0.170)",
         f"--model {registered.reference}",
         "/store/report/output.html",
         "so: it is the champion already",
