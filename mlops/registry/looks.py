@@ -54,10 +54,10 @@ class Look:
 
 
 def write_look(client: MlflowClient, look: Look) -> list[Look]:
-    """Write a look down, and return every look at that test set. What was written of the same model, champion, purpose
-    and outcome before is not written again: a repeated run sees nothing new."""
+    """Write a look down, and return every look at that test set. A decision of the gate that was written before, of the
+    same model, champion and outcome, is not written again: a repeated run decides nothing new."""
     looks = read_looks(client, look.test_set)
-    if not any(_is_same(look, earlier) for earlier in looks):
+    if look.purpose == "evaluation" or not any(_is_same(look, earlier) for earlier in looks):
         name = _ledger_name(look.test_set)
         ensure_model(client, name, "Looks at a test set, one a version. It holds no model.")
         values = {key: value for key, value in asdict(look).items() if value is not None and key != "number"}
