@@ -100,6 +100,10 @@ def _find_affirmed(stated: str, options: Sequence[str], codes: Mapping[str, str]
         label = codes.get(name, name)
         if _offers_another(stated[written.end :], label, names, codes):
             return StatedLabel(detail="two answers stated")
+        before = [code for code in codes if (match := _option_pattern(code).match(stated, starts[0])) is not None
+                  and _BESIDE_CODE.match(stated, match.end())]  # fmt: skip
+        if any(codes[code] != label for code in before):
+            return StatedLabel(detail="code and text disagree")
         beside = _BESIDE_CODE.match(stated, written.end) if name in codes else None
         if beside is not None:
             other = _find_written(stated, [beside.end()], names)

@@ -18,7 +18,7 @@ MOST_MATCHES = 500
 """Matches of one pattern that are tried; a text with more states no answer that is clear."""
 LONGEST_SENTENCE = 2_000  # characters in which the beginning or the end of a sentence is looked for
 
-Standing = Literal["asserted", "conditional", "reported", "several", "none"]
+Standing = Literal["asserted", "conditional", "reported", "denied", "several", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,11 @@ def _weigh(answer: Answer, statement: Statement) -> None:
         if current is not None and current.label != statement.label:
             answer.withdrawn.append(current)
         answer.statement, answer.unclear = statement, ""
-    elif statement.standing in ("conditional", "reported"):
-        if statement.standing == "reported":
+    elif statement.standing == "denied" and current is not None and statement.label == current.label:
+        answer.withdrawn += [current, statement]
+        answer.statement, answer.unclear = None, "taken back"
+    elif statement.standing in ("conditional", "reported", "denied"):
+        if statement.standing != "conditional":
             answer.withdrawn.append(statement)
         if current is None:
             answer.unclear = answer.unclear or f"only {statement.standing}"
@@ -215,7 +218,7 @@ _ONCE = re.compile(
 _NO_DOUBT = re.compile(r"\b(?:no|without|beyond|little)\s+(?:a\s+|any\s+)?doubt\b", re.I)
 _ELSEWHERE = re.compile(r"\b(?:in|for|with)\s+(?:an?|another|other|different|most|many|some|older|younger)\b", re.I)
 _SAYS_WHO = re.compile(
-    r"[\s*_\"'”’),–—-]{1,6}(?:(?:some|many|others?|people|one|they|he|she|the\s+\w+)\s+(?:would\s+|might\s+|may\s+|could\s+)?"
+    r"[\s*_\"'”’),–—-]{1,6}(?:(?:some|many|others?|people|one|they|he|she|(?:the|an?|her|his|my|our|their)\s+\w+)\s+(?:would\s+|might\s+|may\s+|could\s+)?"
     rf"(?:{_SAYING})\b|(?:says|said|claims|thinks|believes)\s+(?:some|the|he|she|her|his|one)\b)",
     re.I,
 )
@@ -233,8 +236,10 @@ def _standing(text: str, first: int, match: re.Match[str], end: int, stated: Sta
         if _IF.search(prefix[earlier[-1] :] if has_other else _last_part(prefix)):
             return "conditional"
         clause = _after_last(_NEW_CLAUSE, prefix)
-        if _ONCE.search(clause[-200:]) or _is_of_others(clause[-200:]):
+        if _ONCE.search(clause[-200:]):
             return "reported"
+        if (governed := _governed(clause[-200:])) is not None:
+            return governed
     if _THEN_IF.match(text, end) or _QUESTION.match(after):
         return "conditional"
     is_subjunctive = _WOULD.search(text, match.start(), match.start("label")) is not None
@@ -243,19 +248,21 @@ def _standing(text: str, first: int, match: re.Match[str], end: int, stated: Sta
     return "reported" if _SAYS_WHO.match(after) else "asserted"
 
 
-def _is_of_others(clause: str) -> bool:
-    """Whether the words before a statement make it someone else's, or deny it."""
+def _governed(clause: str) -> Standing | None:
+    """Whether the words before a statement make it someone else's, or deny it; None where they do neither."""
     governs = _GOVERNS.search(clause)
     if governs is None:
-        return False
+        return None
     before = _after_last(re.compile(r","), clause[: governs.start()]) if "," in clause[: governs.start()] else (
         clause[: governs.start()])  # fmt: skip
     whole = before + governs.group()
     if _NEGATION.search(_NO_DOUBT.sub("", whole)):
-        return True
+        return "denied"
     if governs.group("inferring"):
-        return _PERSON.search(before) is not None and _FIRST_PERSON.search(before) is None
-    return _FIRST_PERSON.search(before) is None or _NO_LONGER.search(whole) is not None
+        is_others = _PERSON.search(before) is not None and _FIRST_PERSON.search(before) is None
+    else:
+        is_others = _FIRST_PERSON.search(before) is None or _NO_LONGER.search(whole) is not None
+    return "reported" if is_others else None
 
 
 def _last_part(prefix: str) -> str:

@@ -1,0 +1,145 @@
+"""Which of several answers counts: never one that the text refutes, in statements of all kinds and their combinations.
+
+An hour's search: `R2D_STATEMENTS=100000 pytest tests/rationales/test_statements.py`.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from r2d.config.rationales import ParseConfig
+from r2d.rationales.parsing import Parsed, parse
+
+LEVELS = ("ambulance", "clinic visit", "home care")
+WHY = "The ankle is swollen but bears weight."
+
+
+def read(text: str, *, codes: dict[str, str] | None = None, note: str = "") -> Parsed:
+    return parse(text, LEVELS, ParseConfig(), stopped_at_limit=False, codes=codes, note=note)
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("The decision is not ambulance but home care.", "home care"),
+        ("First I thought the decision is ambulance. On reflection the decision is home care.", "home care"),
+        ("So the decision is ambulance. Wait, she walks. So the decision is home care.", "home care"),
+        ("If she cannot stand the decision is ambulance; today the decision is clinic visit.", "clinic visit"),
+        ("The decision would be ambulance if it were open, but it is not, so it is home care.", "home care"),
+        ("Some would say the decision is ambulance. This is wrong: the decision is home care.", "home care"),
+        ("Some would say the decision is ambulance, but the decision is home care.", "home care"),
+        ("The decision is ambulance. No, wait, home care.", "home care"),
+        ("Decision: ambulance. Correction: home care.", "home care"),
+        ("The decision is ~~ambulance~~ home care.", "home care"),
+        ("The decision is neither ambulance nor clinic visit. It is home care.", "home care"),
+        ("The decision is home care, unless the foot goes numb, then ambulance.", "home care"),
+        ("The decision is home care. If the foot goes numb, it is ambulance.", "home care"),
+        ("Her son asked whether the decision is ambulance. The decision is home care.", "home care"),
+        ("There is no doubt that the decision is home care.", "home care"),
+        ("Even if it is a sprain, the decision is clinic visit.", "clinic visit"),
+        ("I would say the decision is clinic visit.", "clinic visit"),
+    ],
+)
+def test_the_last_answer_that_stands_counts(text: str, label: str) -> None:
+    assert read(f"{WHY} {text}").label == label
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "detail"),
+    [
+        ("The decision is ambulance. I was wrong.", "unclear_answer", "taken back"),
+        ("The decision is ambulance. Hmm, let me reconsider.", "unclear_answer", "taken back"),
+        ("The decision is ambulance. That is not right.", "unclear_answer", "taken back"),
+        ("If she cannot stand the decision is ambulance.", "unclear_answer", "only conditional"),
+        ("The decision is ambulance if she cannot stand.", "unclear_answer", "only conditional"),
+        ("The decision is ambulance? Hard to say.", "unclear_answer", "only conditional"),
+        ("Her son insists that the decision is ambulance.", "unclear_answer", "only reported"),
+        ("I do not think the decision is ambulance.", "unclear_answer", "only denied"),
+        ("It would be wrong to say that the decision is ambulance.", "unclear_answer", "only denied"),
+        ("Perhaps the decision is ambulance.", "unclear_answer", "only reported"),
+        ("The decision is ambulance. Or home care.", "unclear_answer", "another option is named behind it"),
+        ("The decision is no longer ambulance.", "not_a_label", ""),
+        ("The decision is ambulance -> home care.", "not_a_label", "two answers stated"),
+    ],
+)
+def test_where_none_stands_the_record_is_rejected(text: str, reason: str, detail: str) -> None:
+    parsed = read(f"{WHY} {text}")
+    assert (parsed.label, parsed.reason, parsed.detail) == (None, reason, detail)
+
+
+def test_a_withdrawn_answer_is_no_part_of_the_rationale() -> None:
+    parsed = read(f"{WHY} At first I thought the decision is ambulance. On reflection the decision is home care.")
+    assert (parsed.rationale, parsed.edits) == (WHY, ("withdrawn answer removed",))
+
+
+def test_codes_are_other_ways_to_write_a_label() -> None:
+    codes = {"1": "ambulance", "green": "home care", "ESI 4": "home care"}
+    assert read(f"{WHY} The triage level is 1.", codes=codes).label == "ambulance"
+    assert read(f"{WHY}\nTriage category: ESI 4", codes=codes).label == "home care"
+    assert read(f"{WHY}\nTriage category: green (home care)", codes=codes).label == "home care"
+    assert read(f"{WHY}\nTriage level: 1 - home care", codes=codes).detail == "code and text disagree"
+    assert read(f"{WHY} The triage level is 1.").reason == "not_a_label"
+
+
+# --- a grammar of statements: each says which label stands after it ---
+
+Effect = str | None
+label = st.sampled_from(LEVELS)
+ASSERTED = (
+    "The decision is {}.", "So the decision is {}.", "Final decision: {}.", "I conclude that the decision is {}.",
+    "Therefore, the decision is {}, because of the swelling.",
+)  # fmt: skip
+REFUTED = (
+    "Some would say the decision is {}.", "One might argue that the decision is {}.",
+    "If it were open, the decision is {}.",
+    "The decision would be {} if it were open.", "I do not believe that the decision is {}.", "The decision is not {}.",
+    "The neighbour claims the decision is {}.", "At first I thought the decision is {}.", "Perhaps the decision is {}.",
+    "The decision is {} if she falls again.", "It would be a mistake to say the decision is {}.", "The decision is {}?",
+    "Should she fall again, the decision is {}.", "This does not mean that the decision is {}.",
+    "Her husband asked whether the decision is {}.", "The decision is {}, her son says.",
+    "Unless it heals the decision is {}.", "The decision is anything but {}.",
+)  # fmt: skip
+TAKEN_BACK = ("Wait, that is wrong.", "No, I was mistaken.", "Hmm, scratch that.", "On second thought, no.",
+              "Let me reconsider.", "I take that back.", "This is incorrect.")  # fmt: skip
+CORRECTED = ("No, wait, {}.", "Actually, {}.", "Correction: {}.", "I mean {}.", "Make that {}.", "Sorry, {}.")
+FILLER = ("The ankle is swollen.", "She walks on it.", "There is no fever.", "The pain began two days ago.")
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> tuple[str, Effect]:
+    """A text, and the label that stands at its end; None where none does."""
+    sentences, standing = [draw(st.sampled_from(FILLER))], None
+    for _ in range(draw(st.integers(1, 5))):
+        kind = draw(st.sampled_from(("asserted", "refuted", "back", "corrected", "filler")))
+        value = draw(label)
+        if kind == "asserted":
+            sentences.append(draw(st.sampled_from(ASSERTED)).format(value))
+            standing = value
+        elif kind == "refuted":
+            form = draw(st.sampled_from(REFUTED))
+            sentences.append(form.format(value))
+            denied = form.startswith(
+                ("The decision is not", "The decision is anything", "I do not believe", "It would")
+            )
+            standing = None if denied and value == standing else standing
+        elif kind == "back" and standing is not None:
+            sentences.append(draw(st.sampled_from(TAKEN_BACK)))
+            standing = None
+        elif kind == "corrected" and standing is not None:
+            sentences.append(draw(st.sampled_from(CORRECTED)).format(value))
+            standing = value
+        else:
+            sentences.append(draw(st.sampled_from(FILLER)))
+    return draw(st.sampled_from((" ", "\n"))).join(sentences), standing
+
+
+@settings(max_examples=int(os.environ.get("R2D_STATEMENTS", "300")), deadline=None)
+@given(texts())
+def test_the_parser_never_returns_a_label_that_the_text_refutes(case: tuple[str, Effect]) -> None:
+    text, standing = case
+    parsed = read(text)
+    assert parsed.label in (standing, None), text
