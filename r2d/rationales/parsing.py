@@ -15,7 +15,7 @@ from r2d.config.rationales import ParseConfig
 from r2d.rationales.json_answer import read_json_answer
 from r2d.rationales.marks import PROMPT_REMOVED, turn_start, visible_text
 from r2d.rationales.records import Reason
-from r2d.rationales.stated_label import StatedLabel, find_label, names_another
+from r2d.rationales.stated_label import StatedLabel, find_label, named_options
 from r2d.rationales.statements import Answer, Statement, compiled, final_answer, sentence_end, sentence_start
 from r2d.rationales.wording import (
     is_announcement,
@@ -51,6 +51,7 @@ _LEADING = " \t\r\n.,;:!?*_`\"'”’)]}>$\\-–—•"
 
 
 _WORDS = re.compile(r"\w+")
+_NOT_THAT = re.compile(r"[\s,;(–—-]*(?:and\s+|but\s+)?(?:not|rather\s+than|instead\s+of|no\s+longer)\b", re.I)
 _STRUCK = re.compile(r"~~[^~\n]{1,400}~~")
 _CAUSE = re.compile(
     r"[\s*_\"'”’)\]`$}]*[,;:(–—-]?\s*(?P<reason>(?:because|since|as|due\s+to|given|owing\s+to|on\s+account\s+of|considering"
@@ -328,7 +329,8 @@ def _parse_json(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
         return part.rejected(answer.reason, "json", answer.detail)
     stated = find_label(answer.label, part.options, codes) if answer.label is not None else None
     behind = answer.label[stated.end :] if stated is not None and answer.label is not None else ""
-    if stated is not None and stated.label is not None and names_another(behind, stated.label, part.options, codes):
+    others = named_options(behind, 0, stated.label or "", part.options, codes) if stated is not None else iter(())
+    if stated is not None and stated.label is not None and not _NOT_THAT.match(behind) and any(others):
         stated = StatedLabel(detail="two answers stated")
     if config.require_label and stated is None:
         return part.rejected("no_answer", "json", "no label in the object")

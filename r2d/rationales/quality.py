@@ -108,7 +108,7 @@ def longest_loop(text: str) -> int:
     long = (
         count
         for sentence, count in sentences.items()
-        if sentence.count(" ") >= 3 or (not has_spaces and len(sentence) >= 6)
+        if sentence.count(" ") >= 3 or (not has_spaces and len(sentence) >= 4)
     )
     most = max(long, default=0)
     for length in range(1, min(LONGEST_RUN, len(words) // FEWEST_REPEATS) + 1):

@@ -23,9 +23,10 @@ from r2d.rationales.records import Record
 from r2d.synthetic.calls import write_llm_batch
 
 READERS: dict[str, Callable[[str, Any], list[Record]]] = {
-    "text": read_texts,
-    "openai_batch": read_batch,
-    "vllm_batch": read_batch,
+    **dict.fromkeys(("text", "messages", "sharegpt", "vllm_offline"), read_texts),
+    **dict.fromkeys(
+        ("openai_batch", "azure_batch", "vllm_batch", "anthropic_batch", "gemini_batch", "bedrock_batch"), read_batch
+    ),
     "label_studio": read_label_studio,
     "argilla": read_argilla,
     "csv": read_table,

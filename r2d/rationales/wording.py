@@ -117,10 +117,10 @@ def is_announcement(text: str, behind: str, note: str) -> bool:
     the note, and the reasons stand behind the answer."""
     words = _WORD.findall(text.casefold())
     if len(note.strip()) >= SHORTEST_NOTE and text.strip(' \t\n*_"').endswith(note.strip()):
-        return len(_WORD.findall(behind)) >= 5
+        return len(behind.split()) >= 5
     if text.rstrip("*_ \t\n").endswith(":"):
         return len(words) <= FEW_WORDS
-    if not note or len(words) > FEW_WORDS or len(_WORD.findall(behind)) < 5:
+    if not note or len(words) > FEW_WORDS or len(behind.split()) < 5:
         return False
     return set(words).isdisjoint(_WORD.findall(note.casefold())) and not _CAUSAL.search(text)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r2d.config.data import SyntheticTriageConfig
-from r2d.data.text_quality import in_language, num_control_characters, num_mojibake
+from r2d.data.text_quality import in_language, num_control_characters, num_markup, num_mojibake
 from r2d.errors import ConfigError
 from r2d.synthetic.calls import generate_calls
 
@@ -109,3 +111,11 @@ def test_an_unknown_language_is_a_fault_of_the_config() -> None:
         ConfigError, match=r"validation.language 'xx': this language cannot be recognised; allowed: af, "
     ):
         in_language(pa.array([ENGLISH]), "xx")
+
+
+def test_markup_is_found_and_plain_text_is_not() -> None:
+    coded = base64.b64encode(b"chest pain since two days").decode()
+    marked = [r"{\rtf1\ansi pain\par}", "a <b>red</b> flag", "see<br/>below", "20&nbsp;mg", coded]
+    plain = ["BP <90, p<0.05 and >3", "R&D; A & E", "<PERSON> called", "Hottentottenstottertrottel", None]
+    assert (num_markup(pa.array(marked)) > 0).all()
+    assert num_markup(pa.array(plain)).tolist() == [0] * len(plain)

@@ -323,3 +323,35 @@ def test_a_mixture_draws_by_weight_and_by_the_id_alone() -> None:
 def test_a_source_that_no_row_has_is_refused_with_those_that_are_there() -> None:
     with pytest.raises(DataError, match=r"source 'expert'; found sources \['llm', 'nurse'\]"):
         select_rationales(ROWS, "expert")
+
+
+def test_raw_answers_in_a_table_and_in_a_column_are_parsed(tmp_path: Path) -> None:
+    path = tmp_path / "answers.csv"
+    path.write_text(f"id,reply\na,{answer('Sweating points to the heart.', 'emergency now')}\n", encoding="utf-8")
+    table = {"format": "csv", "paths": [str(path)], "example_column": "id", "rationale_column": "reply", "parse": True}
+    rows = examples_of({"b": {"said": answer("Fever for days.", "same day")}})
+    ingestion = run(tmp_path, {"llm": table, "said": {"format": "column", "parse": True}}, examples=rows)
+    assert taken(ingestion, "llm") == {"a": "Sweating points to the heart."}
+    assert taken(ingestion, "said") == {"b": "Fever for days."}
+    assert ingestion.provenance["label"].to_pylist() == ["emergency now", "same day"]
+
+
+def test_refusals_loops_and_markup_do_not_pass_unseen(tmp_path: Path) -> None:
+    outputs = [
+        {"id": "a", "text": "I'm sorry, but I can't help with that. Answer: emergency now"},
+        {"id": "b", "text": answer("The throat is sore today. " * 5, "same day")},
+        {"id": "c", "text": answer("A runny <b>nose</b> needs&nbsp;rest.", "self care")},
+    ]
+    ingestion = run(tmp_path, {"llm": texts(tmp_path / "out.jsonl", outputs)})
+    assert rejected(ingestion) == {"a": "refusal", "b": "loops"}
+    (row,) = ingestion.provenance.to_pylist()
+    assert "markup" in row["flags"]
+
+
+def test_ids_that_do_not_join_are_shown_by_their_form_alone(tmp_path: Path) -> None:
+    outputs = [{"id": f"Dupont-{number:05}", "text": answer("It is so.", "same day")} for number in range(3)]
+    ingestion = run(tmp_path, {"llm": texts(tmp_path / "out.jsonl", outputs)})
+    with pytest.raises(DataError, match=r"like 'a\{6\}-9\{5\}' \(3\), those of the data like 'a' \(5\)") as caught:
+        ingestion.select(RationalesConfig(stage1_source="llm"))
+    assert "Dupont" not in str(caught.value)
+    assert "id_pattern" in str(caught.value)

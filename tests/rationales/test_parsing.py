@@ -238,3 +238,46 @@ class TestRationaleAlone:
         assert read("<think>x</think>", require_label=False).reason == "empty"
         assert read("---", require_label=False).reason == "no_rationale"
         assert read('{"rationale": "Chest pain"}', require_label=False, structure="json").rationale == "Chest pain"
+
+
+class TestNearlyJson:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "{'rationale': '%s', 'label': 'same day'}", '{rationale: "%s", label: "same day"}',
+            '{"rationale": "%s", // why\n "label": "same day"}', '{"rationale": "%s", "label": "same day"',
+            '{"result": {"rationale": "%s", "label": "same day"}}', '[{"rationale": "%s", "label": ["same day"]}]',
+            '{"rationale": "%s", "label": {"value": "same day", "confidence": 0.9}}',
+            '"{\\"rationale\\": \\"%s\\", \\"label\\": \\"same day\\"}"',
+        ],
+    )  # fmt: skip
+    def test_one_reading_is_taken(self, text: str) -> None:
+        parsed = read(text % WHY, structure="json")
+        assert (parsed.label, parsed.rationale, parsed.reason) == ("same day", WHY, None)
+
+    def test_a_quote_within_a_text_is_kept(self) -> None:
+        parsed = read('{"rationale": "She said "come" and wept", "label": "same day"}', structure="json")
+        assert (parsed.rationale, parsed.edits) == ('She said "come" and wept', ("JSON repaired",))
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ('{"rationale": "Che", "label": "same day", "label": "self care"}', "unclear_answer"),
+            ('{"rationale": "a", "label": "same day"} {"rationale": "b", "label": "self care"}', "unclear_answer"),
+            ("{'rationale': 'Che', 'label': 'same day', 'label': 'self care'}", "bad_json"),
+            ('{"rationale": "Che", "label": "same day or not", "label": "same', "bad_json"),
+            ("{'rationale': 'Chest pain', 'label': 'same", "bad_json"),
+            ('{"rationale": "Chest pain", "label": "same day, no, self care"}', "not_a_label"),
+        ],
+    )
+    def test_several_readings_are_not(self, text: str, reason: str) -> None:
+        assert read(text, structure="json").reason == reason
+
+
+def test_patterns_of_ones_own_can_extend_the_shipped_ones() -> None:
+    further = [r"triage this as (?P<label>[\w ]+)"]
+    config = {"answer_patterns": {"extend": further}}
+    assert read(f"{WHY} I would triage this as self care.", **config).label == "self care"
+    assert read(f"{WHY} So the answer is self care.", **config).label == "self care"
+    with pytest.raises(ValueError, match="a list, which replaces the shipped ones, or"):
+        ParseConfig.model_validate({"answer_patterns": {"add": further}})

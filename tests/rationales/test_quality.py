@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from r2d.errors import ConfigError
 from r2d.rationales.findings import Findings, load_findings, shipped_findings
 from r2d.rationales.labels import contains_label, mask_label
-from r2d.rationales.quality import copied_share, ungrounded
+from r2d.rationales.quality import copied_share, longest_loop, ungrounded
 from tests.conftest import SHARED, needs_shared
 
 NOTE = "62 yo w/ CP x1h, denies SOB. T 38.0, BP 90/60, 1,000 ml NS given, N/V x3d, hx DM2."
@@ -197,3 +197,19 @@ def test_conclusions_of_abstracts_seldom_state_numbers_of_their_own() -> None:
     rows = [json.loads(line) for line in (SHARED / "pubmedqa" / "test.jsonl").open(encoding="utf-8")]
     invented = [bool(ungrounded(row["rationale"], row["question"], LEXICON).numbers) for row in rows]
     assert 0.01 < sum(invented) / len(rows) < 0.08
+
+
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        ("The arm hurts. The arm hurts.", 0),
+        ("The arm hurts a lot. The arm hurts a lot. The arm hurts a lot.", 3),
+        ("pain " * 9, 9),
+        ("and then the pain came " * 4, 4),
+        ("!" * 30, 30),
+        ("疼痛很严重。" * 4, 4),
+        ("Very, very bad pain in the arm, and no pain in the leg.", 0),
+    ],
+)
+def test_loops_are_counted(text: str, times: int) -> None:
+    assert longest_loop(text) == times

@@ -446,3 +446,128 @@ def test_a_file_that_two_paths_name_is_read_once(read: Reader) -> None:
     path = read.write("out[1].json", ["a"])
     records = read_paths("text", path, read.folder / "*.json", join="order")
     assert [record.content for record in records] == ["a"]
+
+
+ANSWERED = "Because. The answer is yes."
+CALL = '{"label": "yes"}'
+
+
+def anthropic_line(custom_id: str, stop: str = "end_turn", **values: Any) -> dict[str, Any]:
+    content = [{"type": "thinking", "thinking": SECRET}, {"type": "text", "text": ANSWERED}]
+    message = {"type": "message", "model": "m", "content": content, "stop_reason": stop} | values
+    return {"custom_id": custom_id, "result": {"type": "succeeded", "message": message}}
+
+
+def gemini_line(key: str, stop: str = "STOP") -> dict[str, Any]:
+    parts = [{"text": SECRET, "thought": True}, {"text": ANSWERED}]
+    request = {"contents": [{"role": "user", "parts": [{"text": f"Case {key}: {SECRET}"}]}]}
+    return {"request": request, "response": {"candidates": [{"content": {"parts": parts}, "finishReason": stop}]}}
+
+
+class TestBatchesOfOtherProviders:
+    def test_anthropic(self, read: Reader) -> None:
+        failed = [{"custom_id": "3", "result": {"type": "errored", "error": {"error": {"type": "overloaded_error"}}}},
+                  {"custom_id": "4", "result": {"type": "expired"}}]  # fmt: skip
+        lines = [anthropic_line("1"), anthropic_line("2", "max_tokens"), *failed, anthropic_line("5", "refusal")]
+        records = read("anthropic_batch", lines, "out.jsonl")
+        assert [(one.example_id, one.reason, one.detail) for one in records] == [
+            ("1", None, ""), ("2", None, ""), ("3", "request_failed", "overloaded_error"),
+            ("4", "request_failed", "expired"), ("5", "refused", "refusal"),
+        ]  # fmt: skip
+        assert [one.content for one in records[:2]] == [ANSWERED] * 2
+        assert [one.stopped_at_limit for one in records[:2]] == [False, True]
+
+    def test_gemini_by_an_id_within_the_prompt(self, read: Reader) -> None:
+        lines = [gemini_line("7"), gemini_line("8", "MAX_TOKENS"), gemini_line("9", "SAFETY")]
+        blocked = {"key": "1", "response": {"promptFeedback": {"blockReason": "SAFETY"}}}
+        records = read(
+            "gemini_batch", lines, "out.jsonl", id_field="request.contents[0].parts[0].text", id_pattern=r"Case (\d+)"
+        )
+        assert [(one.example_id, one.reason, one.stopped_at_limit) for one in records] == [
+            ("7", None, False), ("8", None, True), ("9", "refused", False),
+        ]  # fmt: skip
+        assert records[0].content == ANSWERED
+        assert reasons(read("gemini_batch", [blocked], "out.jsonl")) == ["refused"]
+
+    @pytest.mark.parametrize(
+        "output",
+        [
+            {"content": [{"type": "text", "text": ANSWERED}], "stop_reason": "max_tokens"},
+            {"output": {"message": {"content": [{"text": ANSWERED}]}}, "stopReason": "max_tokens"},
+            {"results": [{"outputText": ANSWERED, "completionReason": "LENGTH"}]},
+            {"generation": ANSWERED, "stop_reason": "length"},
+            {"outputs": [{"text": ANSWERED, "stop_reason": "length"}]},
+            {"generations": [{"text": ANSWERED, "finish_reason": "MAX_TOKENS"}]},
+            {"completions": [{"data": {"text": ANSWERED}, "finishReason": {"reason": "length"}}]},
+            {"choices": [{"message": {"content": ANSWERED}, "finish_reason": "model_length"}]},
+            {"generation": ANSWERED, "stop_reason": "a_word_of_next_year"},
+        ],
+    )
+    def test_bedrock_in_the_shape_of_each_model(self, output: dict[str, Any], read: Reader) -> None:
+        lines = [{"recordId": "1", "modelOutput": output}, {"recordId": "2", "error": {"errorCode": 429}}]
+        answered, failed = read("bedrock_batch", lines, "out.jsonl")
+        assert (answered.example_id, answered.content, answered.stopped_at_limit) == ("1", ANSWERED, True)
+        assert (failed.example_id, failed.reason, failed.detail) == ("2", "request_failed", "429")
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            batch_line(
+                "1", None, message={"tool_calls": [{"function": {"name": "f", "arguments": '{"label": "yes"}'}}]}
+            ),
+            batch_line(
+                "1", None, message={"function_call": {"arguments": '{"label": "yes"}'}}, finish_reason="tool_calls"
+            ),
+            batch_line("1", choices=None, output=[{"type": "function_call", "arguments": '{"label": "yes"}'}]),
+            anthropic_line("1", "tool_use", content=[{"type": "tool_use", "input": {"label": "yes"}}]),
+        ],
+    )
+    def test_the_arguments_of_a_tool_call_are_the_answer(self, line: dict[str, Any], read: Reader) -> None:
+        (record,) = read("openai_batch", [line], "out.jsonl")
+        assert (record.content, record.reason, record.stopped_at_limit) == (CALL, None, False)
+
+    def test_lines_of_no_batch_are_refused_with_their_keys(self, read: Reader) -> None:
+        message = read.refusal("openai_batch", [{"custom_id": "1", "answer": SECRET}] * 2, "out.jsonl")
+        assert "none of the 2 lines has the shape of a batch" in message
+        assert "found 'custom_id', 'answer'" in message
+
+
+class TestConversations:
+    def test_the_last_turn_of_the_model_counts(self, read: Reader) -> None:
+        turns = [
+            {"role": "user", "content": SECRET},
+            {"role": "assistant", "content": "a"},
+            {"role": "user", "content": "?"},
+        ]
+        last = {"role": "assistant", "content": [{"type": "text", "text": ANSWERED}]}
+        records = read(
+            "messages", [{"id": "1", "messages": [*turns, last]}, {"id": "2", "messages": turns}], "out.jsonl"
+        )
+        assert [(one.content, one.reason) for one in records] == [(ANSWERED, None), (None, "malformed_record")]
+        shared = [{"from": "human", "value": SECRET}, {"from": "gpt", "value": ANSWERED}]
+        assert [one.content for one in read("sharegpt", [{"id": "1", "conversations": shared}])] == [ANSWERED]
+
+    def test_vllm_offline_by_a_nested_id(self, read: Reader) -> None:
+        outputs = [{"text": ANSWERED, "finish_reason": "stop", "stop_reason": "###"}]
+        (record,) = read(
+            "vllm_offline", [{"meta": [{"id": 4}], "outputs": outputs}], "out.jsonl", id_field="meta[0].id"
+        )
+        assert (record.example_id, record.content, record.stopped_at_limit) == ("4", ANSWERED, False)
+
+    def test_a_conversation_read_as_text_names_its_format(self, read: Reader) -> None:
+        message = read.refusal(
+            "text", [{"id": "1", "messages": [{"role": "assistant", "content": SECRET}]}], "out.jsonl"
+        )
+        assert "or set format: messages, which the outputs look like" in message
+
+
+class TestDecoratedIds:
+    def test_a_pattern_and_a_width_give_the_id_of_the_data(self, read: Reader) -> None:
+        values = [{"id": "case-7-of-9", "text": "a"}, {"id": "other", "text": "b"}]
+        records = read("text", values, "out.jsonl", id_pattern=r"case-(\d+)", id_width=4)
+        assert [(one.example_id, one.reason) for one in records] == [("0007", None), (None, "no_id")]
+
+    @pytest.mark.parametrize("pattern", ["case-.+", "(a)(b)", "("])
+    def test_a_pattern_without_one_group_is_refused(self, pattern: str, read: Reader) -> None:
+        with pytest.raises(ValueError, match="id_pattern"):
+            read("text", [{"id": "1", "text": "a"}], "out.jsonl", id_pattern=pattern)

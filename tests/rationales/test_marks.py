@@ -1,0 +1,143 @@
+"""Marks and wording around an answer: reasoning, chats and greetings are no rationale; unknown marks are named."""
+
+from __future__ import annotations
+
+import pytest
+
+from r2d.config.rationales import ParseConfig
+from r2d.rationales.parsing import Parsed, parse
+from r2d.rationales.wording import is_refusal
+
+LEVELS = ("ambulance", "clinic visit", "home care")
+WHY = "The wrist is bruised but moves freely."
+ANSWER = f"{WHY} So the decision is home care."
+DRAFT = "Let me see. The decision is ambulance. But wait."
+NOTE = "A girl of nine fell off a swing onto her wrist an hour ago."
+
+
+def read(text: str, note: str = NOTE, **config: object) -> Parsed:
+    return parse(text, LEVELS, ParseConfig.model_validate(config), stopped_at_limit=False, note=note)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("<thought>", "</thought>"), ("<reasoning>", "</reasoning>"), ("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷"),
+        ("<seed:think>", "</seed:think>"), ('<details type="reasoning" open>', "</details>"), ("", "</think>"),
+        ("<unused94>", "<unused95>"), ("Thinking...\n", "\n...done thinking.\n"), ("analysis", "assistantfinal"),
+        ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+        ("Here is my thought process:", "Here is my response:"), ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ],
+)  # fmt: skip
+def test_reasoning_in_any_known_mark_is_removed(start: str, end: str) -> None:
+    parsed = read(start + DRAFT + end + ANSWER)
+    assert (parsed.label, parsed.rationale, parsed.edits) == ("home care", WHY, ("reasoning removed",))
+
+
+@pytest.mark.parametrize(
+    "mark", ["<ponder>", "[MUSE]", "<|muse|>", "{{scratch}}", "⟪muse⟫", "(thinking)", "<inner_voice>"]
+)
+def test_a_text_that_opens_with_an_unknown_mark_is_rejected_and_the_mark_is_named(mark: str) -> None:
+    end = mark[:1] + "/" + mark[1:] if mark[0] in "<[(" else "{{/scratch}}" if mark[0] == "{" else "⟪/muse⟫"
+    parsed = read(mark + DRAFT + end + ANSWER)
+    assert (parsed.label, parsed.reason, parsed.detail) == (None, "unknown_mark", mark)
+
+
+def test_a_long_mark_is_not_quoted() -> None:
+    parsed = read(f"<{'of_a_girl_who_fell' * 2}>{DRAFT}")
+    assert (parsed.reason, parsed.detail) == ("unknown_mark", "a mark of 38 characters")
+
+
+def test_marks_of_ones_own() -> None:
+    text = f"[MUSE]{DRAFT}[/MUSE]<musing>{DRAFT}</musing>{ANSWER}"
+    assert read(text, reasoning_marks=[["[MUSE]", "[/MUSE]"]], reasoning_tags=["musing"]).rationale == WHY
+
+
+@pytest.mark.parametrize("text", ["<PERSON> fell.", "[NAME] fell.", "<b>Bruised</b> wrist.", "[1] Bruised wrist."])
+def test_placeholders_and_markup_are_no_marks_of_reasoning(text: str) -> None:
+    assert read(f"{text} So the decision is home care.").label == "home care"
+
+
+def test_reasoning_is_the_rationale_where_nothing_else_is_and_it_states_no_other_answer() -> None:
+    assert read(f"<reasoning>{WHY}</reasoning>\n<answer>home care</answer>").rationale == WHY
+    assert read(f"<reasoning>{WHY} {DRAFT}</reasoning>\n<answer>home care</answer>").reason == "no_rationale"
+
+
+CHATS = [
+    ("<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>\n"),
+    ("[INST] ", " [/INST] ", "</s>"),
+    ("<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n", "<end_of_turn>\n"),
+    ("### Instruction:\n", "\n\n### Response:\n", "\n\n"),
+    ("User: ", "\nAssistant: ", "\n"),
+]
+
+
+@pytest.mark.parametrize(("asked", "answered", "end"), CHATS)
+def test_of_a_repeated_chat_the_turn_behind_the_note_counts(asked: str, answered: str, end: str) -> None:
+    shot = f"{asked}A cut finger.{answered}Small. The decision is clinic visit.{end}"
+    asked_and_answered = asked + NOTE + answered + ANSWER + end
+    for text in (asked_and_answered, shot + asked_and_answered):
+        assert (read(text).label, read(text).rationale) == ("home care", WHY)
+    parsed = read(shot + asked_and_answered, note="Another note that the text does not repeat.")
+    assert (parsed.label, parsed.reason) == (None, "prompt_repeated")
+
+
+def test_few_shot_examples_that_are_repeated_do_not_count() -> None:
+    text = f"Decide.\n\nQ: A cut finger.\nA: Small. The decision is clinic visit.\n\nQ: {NOTE}\nA: {ANSWER}"
+    assert (read(text).label, read(text).rationale) == ("home care", WHY)
+    assert read(text, note="").label is None or read(text, note="").label == "clinic visit"
+
+
+@pytest.mark.parametrize(
+    "opening",
+    ["Sure! Here is my assessment of the call.", "Certainly. I have read the note.", "### Triage report",
+     "As a language model I am not a doctor.", "Let me think about this step by step.", "Hello, colleague!",
+     "Choose one level: ambulance, clinic visit, home care.", "Levels: ambulance / clinic visit / home care",
+     f"Note: {NOTE}", "My decision in brief:"],
+)  # fmt: skip
+def test_what_only_leads_to_an_answer_is_no_rationale(opening: str) -> None:
+    assert read(f"{opening}\n\nDecision: home care\n\n{WHY}").rationale == WHY
+    assert read(f"{opening}\n{WHY}\nDecision: home care").rationale == WHY
+
+
+@pytest.mark.parametrize("closing", ["Please note that this is no medical advice.", "Is there anything else I can do?"])
+def test_what_follows_the_reasons_is_no_rationale(closing: str) -> None:
+    assert read(f"Decision: home care\nJustification: {WHY}\n\n{closing}").rationale == WHY
+
+
+@pytest.mark.parametrize(
+    ("text", "rationale"),
+    [
+        ("She is nine. Since the wrist moves freely, the decision is home care.",
+         "She is nine. Since the wrist moves freely"),
+        ("She is nine. The decision is home care, because the wrist moves freely.",
+         "She is nine. Because the wrist moves freely."),
+        ("She is nine. Based on this note, the decision is home care.", "She is nine."),
+        ("Given the free movement of the wrist, the decision is home care.", "Given the free movement of the wrist"),
+    ],
+)  # fmt: skip
+def test_a_reason_within_the_sentence_of_the_answer_is_kept(text: str, rationale: str) -> None:
+    assert (read(text).label, read(text).rationale) == ("home care", rationale)
+
+
+def test_text_on_both_sides_of_an_answer_is_flagged() -> None:
+    parsed = read(f"{WHY} The risk is low.\n\nDecision: home care\n\nShe should rest it for a week and come back.")
+    assert (parsed.rationale, parsed.flags) == (f"{WHY} The risk is low.", ("text behind the answer left out",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["I'm sorry, but I can't help with that.", "I cannot provide medical advice. Please see a doctor.",
+     "Unfortunately, I am not able to triage patients.", "As an AI, I am unable to assess calls.",
+     "Es tut mir leid, dabei kann ich nicht helfen.", "Lo siento, no puedo ayudar con eso."],
+)  # fmt: skip
+def test_refusals_in_prose(text: str) -> None:
+    assert is_refusal(text)
+    assert is_refusal(read(f"{text} Decision: home care").rationale)
+
+
+@pytest.mark.parametrize(
+    "text", [WHY, "She cannot move the wrist.", "I cannot rule out a fracture.", "No help is near."]
+)
+def test_what_is_no_refusal(text: str) -> None:
+    assert not is_refusal(text)
