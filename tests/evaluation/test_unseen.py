@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from mlops.cli.main import app
+from mlops.code import source_files
 from r2d.config.data import DataConfig
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SeenRowsPolicy
 from r2d.config.training import MethodConfig, Stage2Config
@@ -44,14 +45,27 @@ def notes(num_rows: int, *, first: int = 0, seed: int = 0, split: str = "train",
     return to_table(rows)
 
 
-def trained(folder: Path, train: pa.Table, validation: pa.Table, start: Path | None = None, steps: int = 30) -> Path:
-    """The folder of a model that was trained on those rows for a few steps."""
+def trained(
+    folder: Path, train: pa.Table, validation: pa.Table, start: Path | None = None, steps: int = 30, width: int = 16
+) -> Path:
+    """The folder of a model that was trained on those rows."""
     examples = pa.concat_tables([train, with_columns(validation, split=["validation"] * len(validation))])
+    by_heart = width != TOY_MODEL.scratch.d_model
     config = Stage2Config(
-        max_steps=steps, eval_every_steps=steps, learning_rate=1e-2, batch_size=32, precision="fp32",
-        validation_rationales=0,
+        max_steps=steps, eval_every_steps=steps, learning_rate=3e-3 if by_heart else 1e-2,
+        batch_size=64 if by_heart else 32, precision="fp32", validation_rationales=0,
     )  # fmt: skip
     model = TOY_MODEL if start is None else TOY_MODEL.model_copy(update={"name": str(start)})
+    if by_heart:  # wide enough, and without dropout, to learn rows by heart
+        sizes = {
+            "vocab_size": 2_000,
+            "d_model": width,
+            "d_kv": 16,
+            "d_ff": 2 * width,
+            "num_heads": 4,
+            "dropout_rate": 0.0,
+        }
+        model = model.model_copy(update={"scratch": model.scratch.model_copy(update=sizes)})
     work = StageWork(
         examples=examples,
         config=config,
@@ -116,7 +130,6 @@ def test_rows_that_it_was_trained_on_or_selected_by_are_refused_dropped_or_measu
 
 
 def test_a_champion_that_was_trained_on_most_test_rows_is_not_compared_on_them(model: Path, champion: Path) -> None:
-    """The audit's case: 680 of 800 test rows in the training of the champion."""
     given = Champion("toy/1", champion)
     refused = evaluate(TEST, model, config=config(), data=DATA, champion=given).metrics
     assert refused.champion.label is None
@@ -131,6 +144,28 @@ def test_a_champion_that_was_trained_on_most_test_rows_is_not_compared_on_them(m
     assert dropped.champion.label.num_rows == dropped.differences[Comparator.CHAMPION].num_groups * 2 == 12
     allowed = evaluate(TEST, model, config=config("allow"), data=DATA, champion=given).metrics
     assert allowed.num_rows == allowed.champion.label.num_rows == 80
+
+
+@pytest.mark.slow
+def test_a_champion_that_has_learnt_the_test_rows_by_heart_no_longer_looks_better_than_it_is(tmp_path: Path) -> None:
+    """The audit's case, in the same share: its champion was trained on 680 of 800 test rows and was found better."""
+    test = notes(200, seed=2, split="test", noise=0.35)
+    seen = with_columns(test.slice(0, 170), split=["train"] * 170)
+    by_heart = trained(tmp_path / "champion", seen, VALIDATION, steps=1_200, width=64)
+    honest = trained(tmp_path / "model", notes(400, first=1_000, seed=5, noise=0.1), VALIDATION, steps=150, width=64)
+    given = Champion("toy/1", by_heart)
+
+    believed = evaluate(test, honest, config=config("allow"), data=DATA, champion=given).metrics
+    assert believed.champion.label.accuracy > believed.label.accuracy + 0.2
+    assert believed.differences[Comparator.CHAMPION].mcnemar.p_value < 0.005
+    assert "champion toy/1 had seen 170 of the 200 test rows" in " ".join(believed.seen_sentences())
+
+    refused = evaluate(test, honest, config=config(), data=DATA, champion=given).metrics
+    assert refused.champion.label is None
+    fresh = notes(600, first=90_000, seed=9, split="test", noise=0.35)
+    truth = evaluate(fresh, honest, config=config(), data=DATA, champion=given).metrics
+    assert truth.num_rows == 600
+    assert truth.champion.label.accuracy < truth.label.accuracy
 
 
 def test_a_champion_that_was_trained_on_few_test_rows_is_compared_on_the_others(model: Path, champion: Path) -> None:
@@ -237,3 +272,10 @@ def test_the_command_refuses_seen_rows_of_any_labelled_file_and_measures_them_wh
     done = CliRunner().invoke(app, [*command, "--seen-rows", "drop"], catch_exceptions=False)
     assert "68 test rows that had been seen were left out of all figures" in done.output
     assert "\n12 rows: " in done.output
+
+
+@pytest.mark.parametrize("user", ["r2d.inference.infer", "r2d.modeling.predictor", "r2d.drift.report"])
+def test_what_decides_and_serves_never_reads_the_record(user: str) -> None:
+    names = {path.name for path in source_files(user)}
+    assert "model_folder.py" in names
+    assert names.isdisjoint({"trained_rows.py", "seen_rows.py"})
