@@ -30,6 +30,7 @@ from r2d.config.rationales import (
 )
 from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import Example, iterate_examples, with_columns
+from r2d.data.reading import Reading
 from r2d.errors import DataError
 from r2d.privacy.deidentify import deidentify_texts
 from r2d.rationales.parsing import parse
@@ -161,8 +162,10 @@ class Ingestion:
         return {name: SourceCounts.of(candidates) for name, candidates in self.candidates.items()}
 
     def result(self) -> dict[str, Any]:
-        """The machine-readable result, without text: `sources`, name -> `SourceCounts`."""
-        return {"sources": {name: asdict(counts) for name, counts in self.counts().items()}}
+        """The machine-readable result, without text: `sources`, name -> `SourceCounts`, and `reading`, what was done to
+        the file of the notes."""
+        sources = {name: asdict(counts) for name, counts in self.counts().items()}
+        return {"sources": sources, "reading": asdict(Reading.of(self.examples))}
 
 
 def ingest(

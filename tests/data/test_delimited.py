@@ -89,6 +89,14 @@ def test_a_stray_quote_that_closes_rows_later_is_named_by_its_lines_and_read_wit
     assert read(path, delimiter=delimiter, quoting="none") == [(row[0], row[1]) for row in rows]
 
 
+def test_a_file_without_ids_and_labels_is_held_by_its_fields_alone(tmp_path: Path) -> None:
+    rows = rows_of()
+    rows[4][1], rows[8][1] = f'"{rows[4][1]}', f'{rows[8][1]}"'
+    path = tmp_path / "file.csv"
+    path.write_text(text_of(rows))
+    assert "lines 7 to 10 in a field of line 6" in refusal(read_incoming, path, columns={"id": {"from": "row"}})
+
+
 @pytest.mark.parametrize("read", DOORS)
 def test_a_quote_that_never_closes_or_meets_another_is_refused(tmp_path: Path, read: Callable[..., Any]) -> None:
     rows = rows_of()
@@ -123,6 +131,16 @@ def test_notes_over_several_lines_pass_whatever_stands_in_them(
     path = tmp_path / "file.csv"
     path.write_bytes(stream.getvalue().encode())
     assert read(path) == [(row[0], row[1]) for row in rows]
+
+
+def test_texts_of_several_lines_pass_where_no_row_has_one_line(tmp_path: Path) -> None:
+    """Each line has as many commas as a record, and no space in its first cell."""
+    rows = [[f"k-{n}", f"knee, hip\nback, neck {n}"] for n in range(30)]
+    path = tmp_path / "file.csv"
+    stream = io.StringIO()
+    csv.writer(stream).writerows([["id", "text"], *rows])
+    path.write_bytes(stream.getvalue().encode())
+    assert len(read_incoming(path)) == 30
 
 
 @pytest.mark.parametrize("read", DOORS)

@@ -212,6 +212,8 @@ class DelimitedFile:
             num_records += 1
             if len(lines) > 1:
                 num_multiline += 1
+                if id_place is not None and fields is not None and id_place < len(fields):
+                    known_ids.add(_shape(fields[id_place]))
                 if (suspect := self._suspect(record, lines, id_place, label_place)) is not None:
                     suspects.append(suspect)
             elif num_sampled < MAX_SAMPLE and fields is not None and len(fields) == size:
@@ -231,7 +233,12 @@ class DelimitedFile:
             else:
                 num_row_names += len(fields) == size + 1
                 yield Record(record.line, None, f"has {len(fields)}")
-        swallowed = [one for one in suspects if _reads_as_records(one, known_ids, known_labels, id_place, label_place)]
+        is_prose_unlikely = size >= 4 or self.config.delimiter in "\t|"
+        swallowed = [
+            one
+            for one in suspects
+            if (_reads_as_records(one, known_ids, known_labels) if one.ids or one.labels else is_prose_unlikely)
+        ]
         if swallowed:
             named = [f"lines {one.first + 1} to {one.last} in a field of line {one.first}" for one in swallowed]
             raise DataError(
@@ -286,13 +293,9 @@ def _shape(text: str) -> str:
     return _RUN.sub(lambda run: "9" if any(c.isdigit() for c in run.group()) else "a", text.strip())
 
 
-def _reads_as_records(
-    one: _Suspect, known_ids: set[str], known_labels: set[str], id_place: int | None, label_place: int | None
-) -> bool:
+def _reads_as_records(one: _Suspect, known_ids: set[str], known_labels: set[str]) -> bool:
     """Whether every line of a field has an id like those of the file, and a label that the file knows."""
-    if id_place is None and label_place is None:
-        return False
-    has_ids = all(id_ and not re.search(r"\s", id_) and (_shape(id_) in known_ids or not known_ids) for id_ in one.ids)
+    has_ids = all(id_ and not re.search(r"\s", id_) and _shape(id_) in known_ids for id_ in one.ids)
     return has_ids and (not known_labels or all(label in known_labels for label in one.labels))
 
 
