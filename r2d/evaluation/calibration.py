@@ -9,7 +9,9 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from r2d.config.evaluation import SelectiveConfig
+from r2d.evaluation.calibration_slope import calibration_curve, error_if_calibrated
 from r2d.evaluation.metrics import (
+    Binning,
     CalibrationMetrics,
     ChoosingSplit,
     Metrics,
@@ -25,7 +27,9 @@ from r2d.modeling.model_folder import SMALLEST_PROBABILITY, Calibration
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 
 
-def calibration_metrics(probabilities: FloatArray, gold: IntArray, num_bins: int = 10) -> CalibrationMetrics:
+def calibration_metrics(
+    probabilities: FloatArray, gold: IntArray, num_bins: int = 10, groups: IntArray | None = None
+) -> CalibrationMetrics:
     """Compare probabilities with what came true. Confidence is that of the most probable label.
 
     Brier score: sum over the labels of (probability - 1 or 0) squared, mean over rows. ECE: mean gap between confidence
@@ -33,25 +37,34 @@ def calibration_metrics(probabilities: FloatArray, gold: IntArray, num_bins: int
 
     Args:
         probabilities: [rows, labels]; gold: [rows], indices of labels.
+        groups: [rows], numbered; None: each row is one of its own.
     """
     from sklearn.metrics import brier_score_loss
 
     confidence = probabilities.max(axis=1)
     correct = (probabilities.argmax(axis=1) == gold).astype(np.float64)
     edges = np.linspace(0, 1, num_bins + 1)[1:-1]
-    equal_width = _bins(confidence, correct, edges)
-    equal_mass = _bins(confidence, correct, np.unique(np.quantile(confidence, edges)))
+    edges_of: dict[Binning, FloatArray] = {
+        "equal_width": edges, "equal_mass": np.unique(np.quantile(confidence, edges))
+    }  # fmt: skip
+    reliability = {name: _bins(confidence, correct, inner) for name, inner in edges_of.items()}
+    of_group = np.arange(len(gold)) if groups is None else groups
     labels = list(range(probabilities.shape[1]))
     return CalibrationMetrics(
         num_rows=len(gold),
         num_bins=num_bins,
         accuracy=float(correct.mean()),
         mean_confidence=float(confidence.mean()),
-        ece_equal_width=_expected_error(equal_width),
-        ece_equal_mass=_expected_error(equal_mass),
+        ece_equal_width=_expected_error(reliability["equal_width"]),
+        ece_equal_mass=_expected_error(reliability["equal_mass"]),
         brier=float(brier_score_loss(gold, probabilities, labels=labels, scale_by_half=False)),
         nll=_nll(probabilities, gold),
-        reliability={"equal_width": equal_width, "equal_mass": equal_mass},
+        reliability=reliability,
+        ece_if_calibrated={
+            name: error_if_calibrated(confidence, correct > 0, np.searchsorted(inner, confidence), of_group)
+            for name, inner in edges_of.items()
+        },
+        curve=calibration_curve(confidence, correct > 0),
     )
 
 

@@ -19,6 +19,7 @@ from r2d.errors import ConfigError
 from r2d.evaluation.alignment import LabelReader, PredictLabels, alignment_metrics, flip_test, masked_alignment
 from r2d.evaluation.baselines import evaluate_baselines
 from r2d.evaluation.calibration import FittedCalibration, calibration_metrics, calibration_of, scale
+from r2d.evaluation.calibration_slope import calibration_slopes
 from r2d.evaluation.judge.judge import Judgement, judge_rationales, not_judged
 from r2d.evaluation.judge.questions import judged_rows
 from r2d.evaluation.judge.rubric import load_rubric
@@ -291,18 +292,19 @@ def evaluate_labels(
             differences={**metrics.differences, **differences},
         )
     scaled, calibration, selective = predictions, None, None
+    slices, left_out = divide_rows(predictions, run.test, config.slices)
     if fitted is not None:
         scaled, num_bins = scale(predictions, fitted.temperature), config.calibration.num_bins
         calibration = CalibrationResult(
             temperature=fitted.temperature,
-            before=calibration_metrics(predictions.probabilities, predictions.gold, num_bins),
-            after=calibration_metrics(scaled.probabilities, predictions.gold, num_bins),
+            before=calibration_metrics(predictions.probabilities, predictions.gold, num_bins, predictions.groups),
+            after=calibration_metrics(scaled.probabilities, predictions.gold, num_bins, predictions.groups),
+            slopes=calibration_slopes(scaled, slices, ordered=labels.ordered, confidence=config.intervals.confidence),
         )
         selective = evaluate_threshold(scaled, fitted.threshold, config.intervals)
     matrix = config.safety.cost_matrix(labels.names)
     costs = None if matrix is None else np.array(matrix)
     statistics = LabelStatistics.of(labels, costs)
-    slices, left_out = divide_rows(scaled, run.test, config.slices)
     champion, num_worst_cases = others.get(Comparator.CHAMPION), config.safety.num_worst_cases
     return replace(
         metrics,

@@ -133,6 +133,8 @@ class LabelStatistics:
         for index in range(self.num_labels if self.has_classes else 0):
             metrics[f"recall/{index}"] = scores.recall[..., index]
             metrics[f"precision/{index}"] = scores.precision[..., index]
+            occurs = sums[..., self.num_labels + index] > 0
+            metrics[f"f1/{index}"] = np.where(occurs, scores.f1[..., index], np.nan)
         return metrics
 
     def trials(self, sums: FloatArray) -> dict[str, int]:
@@ -205,7 +207,7 @@ def label_intervals(
         num_groups=predictions.num_groups,
         **{name: estimate for name, estimate in estimates.items() if "/" not in name},
         per_class={
-            label: {name: estimates[f"{name}/{index}"] for name in ("recall", "precision")}
+            label: {name: estimates[f"{name}/{index}"] for name in ("recall", "precision", "f1")}
             for index, label in enumerate(predictions.labels)
         },
         mcnemar=test,

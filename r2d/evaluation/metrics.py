@@ -25,7 +25,10 @@ Decoding = Literal["constrained", "free", "as stated"]
 HeadlineName = Literal["macro_f1", "accuracy"]
 HEADLINES: Mapping[HeadlineName, str] = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
 """Metric that models are compared by -> its caption."""
+RARE_LABEL_ROWS = 30
+"""A label with fewer gold rows is named beside macro-F1."""
 WHY_NO_CLASSES = "each row has options of its own, so there are no classes for a macro-F1 to average over"
+Binning = Literal["equal_width", "equal_mass"]
 ChoosingSplit = Literal["calibration", "validation"]
 CHOOSING_SPLITS: tuple[ChoosingSplit, ...] = ("calibration", "validation")
 """Splits that can choose temperature and threshold: the first that has rows does."""
@@ -116,6 +119,11 @@ class LabelMetrics:
     """[gold labels, labels and then invalid], in the declared order."""
 
     @property
+    def rare_labels(self) -> dict[str, int]:
+        """Label with fewer gold rows than `RARE_LABEL_ROWS` -> those rows: its F1, and so macro-F1, hangs on few."""
+        return {name: row.support for name, row in self.per_class.items() if 0 < row.support < RARE_LABEL_ROWS}
+
+    @property
     def headline(self) -> HeadlineName:
         """The metric that models are compared by: `macro_f1`, and `accuracy` where there are no classes."""
         return "accuracy" if self.macro_f1 is None else "macro_f1"
@@ -161,7 +169,7 @@ class LabelIntervals:
     severe_under_triage_rate: IntervalIfPresent = None
     mean_cost: IntervalIfPresent = None
     per_class: Mapping[str, Intervals] = field(default_factory=dict)
-    """Label -> `recall` and `precision`."""
+    """Label -> `recall`, `precision` and `f1`."""
     mcnemar: Annotated[McNemarTest | None, IF_PRESENT] = None
     """Of differences only."""
 
@@ -261,6 +269,30 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CalibrationPoint:
+    """Share of right labels at a confidence."""
+
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationSlope:
+    """Logistic regression of an event on the logit of its probability: 1 and 0 where it is calibrated."""
+
+    of: str
+    """`all rows`, a slice (`site = north`), or a cut of the order (`at least as urgent as LABEL`)."""
+    num_rows: int
+    num_events: int
+    slope: IntervalEstimate
+    """Below 1: too extreme."""
+    intercept: IntervalEstimate
+    """At slope 1; above 0: too low."""
+    not_estimated: str | None
+    """Why both are undefined."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CalibrationMetrics:
     """Label probabilities against what came true; accuracy and confidence are of the most probable label."""
 
@@ -273,8 +305,19 @@ class CalibrationMetrics:
     brier: float
     """0 is perfect, 2 the worst."""
     nll: float
-    reliability: Mapping[Literal["equal_width", "equal_mass"], tuple[ReliabilityBin, ...]]
+    reliability: Mapping[Binning, tuple[ReliabilityBin, ...]]
     """The bins that have rows."""
+    ece_if_calibrated: Mapping[Binning, IntervalEstimate] = field(default_factory=dict)
+    """The error that a calibrated model would show with these rows: its mean and 95 % band. An error within the band is
+    no sign of miscalibration."""
+    curve: tuple[CalibrationPoint, ...] = ()
+    """A smooth curve through the rows; empty where too few are right or wrong."""
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether the error in bins of equal mass lies above the band of a calibrated model."""
+        band = self.ece_if_calibrated.get("equal_mass")
+        return band is not None and band.high is not None and self.ece_equal_mass > band.high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,6 +327,8 @@ class CalibrationResult:
     temperature: TemperatureFit
     before: CalibrationMetrics
     after: CalibrationMetrics
+    slopes: tuple[CalibrationSlope, ...] = ()
+    """After scaling."""
 
 
 @dataclass(frozen=True, kw_only=True)

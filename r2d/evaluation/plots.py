@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from r2d.evaluation.metrics import LabelMetrics, Metrics, ReliabilityBin, SelectiveMetrics
+from r2d.evaluation.metrics import CalibrationPoint, LabelMetrics, Metrics, ReliabilityBin, SelectiveMetrics
 from r2d.reports.plots import BLUE, INK, LINE, PAPER, QUIET, VERMILION, new_figure, style_axes, to_image, to_svg
 
 if TYPE_CHECKING:
@@ -78,14 +78,23 @@ def accuracy_picture(metrics: Metrics) -> Image:
     return to_image(figure)
 
 
-def reliability_diagram(bins: Sequence[ReliabilityBin], name: str, title: str) -> Markup:
-    """Accuracy against confidence, a point for each bin, and its gap to the diagonal, where the two are equal."""
+def reliability_diagram(
+    bins: Sequence[ReliabilityBin], name: str, title: str, curve: Sequence[CalibrationPoint] = ()
+) -> Markup:
+    """Accuracy against confidence, a point for each bin, and its gap to the diagonal, where the two are equal; and the
+    smooth curve, if there is one, in place of lines between the points."""
     confidences, accuracies = [one.confidence for one in bins], [one.accuracy for one in bins]
     figure = new_figure(300 / 72, 300 / 72)
     axes = figure.subplots()
     axes.plot((0, 1), (0, 1), color=QUIET, linewidth=1.2, linestyle=(0, (4, 4)), gid="diagonal")
     axes.vlines(confidences, confidences, accuracies, colors=VERMILION, linewidth=2.5, alpha=0.75, gid="gaps")
-    axes.plot(confidences, accuracies, color=BLUE, linewidth=1.8, marker="o", markersize=8, gid="points")
+    if curve:
+        axes.plot(
+            [point.confidence for point in curve], [point.accuracy for point in curve], color=BLUE, linewidth=1.8,
+            gid="curve",
+        )  # fmt: skip
+    line = 0.0 if curve else 1.8
+    axes.plot(confidences, accuracies, color=BLUE, linewidth=line, marker="o", markersize=8, gid="points")
     _percent_axes(axes, "confidence", "share right", 1.0, QUARTERS)
     description = "; ".join(
         f"of {one.num_rows} notes with confidence {100 * one.confidence:.0f} % right: {100 * one.accuracy:.0f} %"

@@ -12,6 +12,7 @@ import pyarrow as pa
 from r2d.config.data import DataConfig
 from r2d.data.examples import shown_splits, split_of
 from r2d.evaluation.metrics import (
+    RARE_LABEL_ROWS,
     WHY_NO_CLASSES,
     Comparator,
     CurvePoint,
@@ -185,6 +186,7 @@ def render_report(
         confidence=f"{100 * metrics.intervals.confidence:g} %" if metrics.intervals else None,
         why_no_classes=WHY_NO_CLASSES,
         max_matrix_labels=MAX_MATRIX_LABELS,
+        rare_label_rows=RARE_LABEL_ROWS,
         flags=FLAGS,
         rationale_captions=RATIONALE_CAPTIONS,
         reader_captions=READER_CAPTIONS,
