@@ -274,7 +274,7 @@ def test_the_command_refuses_seen_rows_of_any_labelled_file_and_measures_them_wh
     assert "\n12 rows: " in done.output
 
 
-@pytest.mark.parametrize("user", ["r2d.inference.infer", "r2d.modeling.predictor", "r2d.drift.report"])
+@pytest.mark.parametrize("user", ["r2d.inference.infer", "r2d.modeling.predictor"])
 def test_what_decides_and_serves_never_reads_the_record(user: str) -> None:
     names = {path.name for path in source_files(user)}
     assert "model_folder.py" in names
