@@ -17,10 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from r2d.config.data import DataConfig
+from r2d.config.data import DataConfig, LabelsConfig
 from r2d.config.jobs import CallsConfig
 from r2d.config.rationales import CsvSource
-from r2d.data.load import load_examples
+from r2d.data.load import load_examples, load_labelled_file
 from r2d.data.reading import Reading
 from r2d.errors import DataError
 from r2d.inference.calls import read_calls, scan_calls
@@ -336,3 +336,13 @@ def test_quotes_put_anywhere_lose_no_row_in_silence(tmp_path: Path, data: st.Dat
             assert count() == num_rows
         except DataError:
             continue
+
+
+def test_another_delimiter_is_named_with_the_option_that_the_command_has(tmp_path: Path) -> None:
+    path = tmp_path / "file.csv"
+    path.write_text(text_of(rows_of(), ";"))
+    assert 'set data.delimiter: ";" (or --delimiter)' in refusal(read_incoming, path)
+    assert refusal(read_notes, path).endswith('set data.delimiter: ";"')
+    message = refusal(lambda path: load_labelled_file(path, LabelsConfig(names=LABELS)), path)
+    assert 'its fields are not separated by commas (the header holds 3 of ";")' in message
+    assert "in a run configuration (.yaml), and give that" in message
