@@ -55,7 +55,7 @@ class Look:
 
 def write_look(client: MlflowClient, look: Look) -> list[Look]:
     """Write a look down, and return every look at that test set. A decision of the gate that was written before, of the
-    same model, champion and outcome, is not written again: a repeated run decides nothing new."""
+    same version, champion and outcome, is not written again: a repeated run decides nothing new."""
     looks = read_looks(client, look.test_set)
     if look.purpose == "evaluation" or not any(_is_same(look, earlier) for earlier in looks):
         name = _ledger_name(look.test_set)
@@ -126,7 +126,7 @@ def user_name() -> str:
 
 
 def _is_same(look: Look, other: Look) -> bool:
-    return replace(look, at="", by="", model="", number=0) == replace(other, at="", by="", model="", number=0)
+    return replace(look, at="", number=0) == replace(other, at="", number=0)
 
 
 def _ledger_name(test_set: str) -> str:
