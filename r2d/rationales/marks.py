@@ -33,6 +33,7 @@ _STANDS_OPEN = re.compile(
 )
 """A text that opens with a name in brackets."""
 _SHORT_TAG = re.compile(r"\W{1,3}[A-Za-z][A-Za-z_:.-]{0,24}(?: [A-Za-z]{1,12})?\W{1,3}")
+_BARE_START = re.compile(r"\s{0,20}(?:thinking\.\.\.|here\s)", re.I)
 _BRACKETS = "<>[]"
 _OF_REASONING = re.compile(r"think|thought|reason|reflect|scratch|monolog|ponder|deliberat|draft|plan\b|\bcot\b", re.I)
 
@@ -78,24 +79,24 @@ def visible_text(content: str, config: ParseConfig, note: str = "") -> VisibleTe
     """
     marks = shipped_marks()
     text, edits = _without_padding(content.strip()), tuple[str, ...]()
-    finals = list(_pattern(marks.final_channels).finditer(text)) if _has_channels(text, marks) else []
+    finals = list(_shipped("final_channels").finditer(text)) if _has_channels(text, marks) else []
     if len(finals) > 1:
         return VisibleText(reason="unclear_answer", detail=f"{len(finals)} final channels")
     if finals:
         text, edits = _without_padding(text[finals[0].end() :]), (REASONING_REMOVED,)
     elif _has_channels(text, marks):
         return VisibleText(edits=(REASONING_REMOVED,))
-    elif (asked := _pattern(marks.asked).match(text)) and (
-        not asked.group().strip("*_# ")[0].isalpha() or _pattern(marks.answered).search(text)
+    elif (asked := _shipped("asked").match(text)) and (
+        not asked.group().strip("*_# ")[0].isalpha() or _shipped("answered").search(text)
     ):
-        answers = list(_pattern(marks.answered).finditer(text))
+        answers = list(_shipped("answered").finditer(text))
         behind = text.rfind(note.strip()) if len(note.strip()) >= SHORTEST_NOTE else -1
         if len(answers) > 1:
             answers = [match for match in answers if 0 <= behind < match.start()][:1]
         if not answers:
             return VisibleText(reason="prompt_repeated", detail="no turn that answers it alone")
         text, edits = text[answers[0].end() :], (PROMPT_REMOVED,)
-    elif opening := _pattern(marks.answered).match(text):
+    elif opening := _shipped("answered").match(text):
         text = text[opening.end() :]
     pairs = (*marks.reasoning, *_own_marks(config))
     outside, removed = _outside(text, pairs)
@@ -120,9 +121,7 @@ def turn_start(text: str, position: int) -> int | None:
     `System:` begins many a line."""
     if "<" not in text and "[" not in text:
         return None
-    marks = shipped_marks()
-    in_brackets = tuple(mark for mark in (*marks.asked, *marks.answered, *marks.padding) if mark[0] in "<[")
-    match = _pattern(in_brackets).search(text, position)
+    match = _shipped("turns in brackets").search(text, position)
     return match.start() if match else None
 
 
@@ -155,10 +154,10 @@ def _own_marks(config: ParseConfig) -> list[tuple[str, str]]:
 
 
 def _has_channels(text: str, marks: Marks) -> bool:
-    if _pattern(marks.channels).match(text):
+    if _shipped("channels").match(text):
         return True
     bare = _bare_pattern(marks.bare_channels).match(text)
-    return bare is not None and (text[bare.end() : bare.end() + 1].isupper() or _pattern(marks.final_channels).search(
+    return bare is not None and (text[bare.end() : bare.end() + 1].isupper() or _shipped("final_channels").search(
         text) is not None)  # fmt: skip
 
 
@@ -167,7 +166,7 @@ def _without_padding(text: str) -> str:
     text = text.strip()
     if text[:1] not in _BRACKETS and text[-1:] not in _BRACKETS:
         return text
-    pattern = _pattern(shipped_marks().padding)
+    pattern = _shipped("padding")
     while match := pattern.match(text):
         text = text[match.end() :].lstrip()
     for mark in shipped_marks().padding:
@@ -178,9 +177,10 @@ def _without_padding(text: str) -> str:
 
 def _outside(content: str, pairs: Sequence[tuple[str, str]]) -> tuple[str, tuple[str, ...]]:
     """The text outside the pairs of marks, and what was done."""
-    pattern = _pair_pattern(tuple(pairs))
-    if not ("<" in content or "[" in content or "◁" in content or pattern.match(content.lstrip())):
+    are_shipped = len(pairs) == len(shipped_marks().reasoning)  # whose marks begin with one of these
+    if are_shipped and not ("<" in content or "[" in content or "◁" in content or _BARE_START.match(content)):
         return content.strip(), ()
+    pattern = _pair_pattern(tuple(pairs))
     outside: list[str] = []
     position, is_inside, found = 0, False, False
     for match in pattern.finditer(content):
@@ -211,6 +211,15 @@ def _last_inside(content: str, pairs: Sequence[tuple[str, str]]) -> str:
 def _pair_pattern(pairs: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
     ends, starts = (sorted({pair[side] for pair in pairs}, key=len, reverse=True) for side in (1, 0))
     return re.compile(f"(?P<end>{'|'.join(map(_form, ends))})|(?P<start>{'|'.join(map(_form, starts))})", re.I)
+
+
+@cache
+def _shipped(name: str) -> re.Pattern[str]:
+    """The marks of a list, or those of turns that stand in brackets."""
+    marks = shipped_marks()
+    if name == "turns in brackets":
+        return _pattern(tuple(mark for mark in (*marks.asked, *marks.answered, *marks.padding) if mark[0] in "<["))
+    return _pattern(getattr(marks, name))
 
 
 @lru_cache(maxsize=64)

@@ -257,7 +257,7 @@ def _before(part: _Text, text: str, withdrawn: Sequence[Statement]) -> tuple[str
     text, heading = _without_heading(_without_marks(text))
     behind = without_note(text, part.note)
     lead = text[: len(text) - len(behind)].partition(part.note.strip())[0] if len(behind) < len(text) else ""
-    if not _has_words(behind) or len(_WORDS.findall(without_opening(lead, part.options))) > FEWEST_WORDS:
+    if not _has_words(behind) or (lead and len(_WORDS.findall(without_opening(lead, part.options))) > FEWEST_WORDS):
         behind = text  # reasons that quote the note
     opened = without_opening(behind, part.options)
     opened, second = _without_heading(opened)

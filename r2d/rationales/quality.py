@@ -102,7 +102,8 @@ def longest_loop(text: str) -> int:
         return len(character.group())
     words = text.casefold().split()
     has_spaces = len(text) < 12 * len(words)
-    if has_spaces and len(set(words)) > 0.75 * len(words):
+    distinct = len(set(words))
+    if has_spaces and distinct > 0.85 * len(words):
         return 0
     sentences = Counter(" ".join(sentence.casefold().split()) for sentence in _ONE_SENTENCE.findall(text))
     long = (
@@ -111,6 +112,8 @@ def longest_loop(text: str) -> int:
         if sentence.count(" ") >= 3 or (not has_spaces and len(sentence) >= 4)
     )
     most = max(long, default=0)
+    if distinct > 0.6 * len(words):
+        return most if most >= FEWEST_REPEATS else 0
     for length in range(1, min(LONGEST_RUN, len(words) // FEWEST_REPEATS) + 1):
         equal = longest = 0
         for word, earlier in zip(words[length:], words, strict=False):

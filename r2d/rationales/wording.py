@@ -75,8 +75,9 @@ def without_opening(text: str, options: Sequence[str]) -> str:
     for _ in range(MOST_SENTENCES):
         position = _end_of_space(text, position)
         rest = text[position : position + 2_000]
-        if not rest or is_refusal(rest[:REFUSED_WITHIN]):
+        if not rest:
             break
+        start = position
         words = position + len(rest) - len(rest.lstrip("*_#>- \t"))
         if interjection := _pattern("interjections").match(text, words):
             position = interjection.end()
@@ -90,6 +91,8 @@ def without_opening(text: str, options: Sequence[str]) -> str:
             position += len(line)
         else:
             break
+        if is_refusal(rest):
+            return text[start:].strip()
     return text[position:].strip()
 
 
