@@ -47,11 +47,11 @@ class RunConfig(Section):
 
     def _require_armed_evaluation(self) -> None:
         stage2 = self.stage2
-        armed = (stage2.warmup_fraction + stage2.sampling_fraction) * stage2.max_steps
+        armed = stage2.armed_from_step
         last_evaluation = stage2.max_steps - stage2.max_steps % stage2.eval_every_steps
         if last_evaluation < armed:
             raise ValueError(
-                f"stage2: no evaluation falls into the phase where selection is armed (from step {armed:.0f} to "
+                f"stage2: no evaluation falls into the phase where selection is armed (from step {armed} to "
                 f"{stage2.max_steps}): lower eval_every_steps, warmup_fraction or sampling_fraction"
             )
 

@@ -3,6 +3,7 @@ hyper-parameters are the defaults."""
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -17,8 +18,9 @@ class CycleConfig(Section):
 
     weight: Annotated[float, Field(ge=0.0)] = 0.1
     """lambda, of the cycle loss."""
-    confidence_slope: Annotated[float, Field(gt=0.0)] = 10.0
-    """The own label is used with probability pi(t) * sigmoid(slope * (confidence - tau))."""
+    confidence_slope: Annotated[float, Field(gt=0.0, le=500.0)] = 10.0
+    """The own label is used with probability pi(t) * sigmoid(slope * (confidence - tau)); its exponential
+    overflows above 700."""
     tau_every_steps: Annotated[int, Field(ge=1)] = 1_000
     """Steps after which tau is renewed from the confidences met since."""
     start_temperature: Annotated[float, Field(gt=0.0)] = 1.0
@@ -163,3 +165,9 @@ class Stage2Config(StageConfig):
     overstate rare labels."""
     validation_rationales: Annotated[int, Field(ge=0)] = 200
     """Validation rows whose rationale is also generated and scored; the loss is taken over all of them."""
+
+    @property
+    def armed_from_step(self) -> int:
+        """First step whose evaluation may be selected under a schedule: T_w + sampling_fraction * T, rounded up to a
+        whole step; the last bits of a product of fractions do not push it past the step that it is."""
+        return math.ceil(round((self.warmup_fraction + self.sampling_fraction) * self.max_steps, 6))

@@ -46,12 +46,12 @@ class Stage2Schedule:
         return self.config.warmup_fraction * self.config.max_steps if self.method.has_schedule else 0.0
 
     @property
-    def armed_from_step(self) -> float:
+    def armed_from_step(self) -> int:
         """First step whose evaluation may be selected: T_w + sampling_fraction * T (departure 4); 0 for a method
         without a schedule, which has nothing to wait for."""
         if not self.method.has_schedule:
-            return 0.0
-        return self.warmup_steps + self.config.sampling_fraction * self.config.max_steps
+            return 0
+        return self.config.armed_from_step
 
     def alpha_at(self, step: int) -> float:
         """Weight of the label loss: linear from 0 to `alpha` over T_w, then constant."""

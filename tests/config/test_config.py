@@ -12,6 +12,7 @@ import yaml
 from r2d.config.jobs import DriftConfig, InferenceConfig
 from r2d.config.loading import load_config, load_job, parse_config, read_parameters
 from r2d.config.run import RunConfig
+from r2d.config.training import CycleConfig, Stage2Config
 from r2d.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -209,3 +210,21 @@ def test_a_run_that_extends_nothing_or_itself_is_refused(tmp_path: Path, monkeyp
     (tmp_path / "loop.yaml").write_text(yaml.safe_dump({"parameters": {"config": {"extends": "loop.yaml"}}}))
     with pytest.raises(ConfigError, match="extends itself"):
         load_config(Path("loop.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("warmup", "sampling", "max_steps", "armed"),
+    [(0.05, 0.6, 20, 13), (0.05, 0.6, 21, 14), (0.1, 0.2, 10, 3), (0.07, 0.5, 100, 57), (0.29, 0.28, 100, 57)],
+)
+def test_the_armed_step_is_a_whole_one_and_the_only_armed_evaluation_is_not_rounded_away(
+    warmup: float, sampling: float, max_steps: int, armed: int
+) -> None:
+    config = Stage2Config(warmup_fraction=warmup, sampling_fraction=sampling, max_steps=max_steps, eval_every_steps=1)
+    assert config.armed_from_step == armed
+
+
+def test_a_confidence_slope_has_a_limit_below_that_at_which_its_exponential_overflows() -> None:
+    assert CycleConfig(confidence_slope=500.0).confidence_slope == 500.0
+    for value in (501.0, float("inf")):
+        with pytest.raises(ValueError, match="less than or equal to 500"):
+            CycleConfig(confidence_slope=value)
