@@ -16,7 +16,7 @@ WITHOUT_ALIAS = {
     "failed": "no alias: it did not pass the gate",
 }
 """Outcome of the gate -> why a version has no alias."""
-EXAMPLE_NOTE = "'62 yo man with chest discomfort for 1 hour, sudden onset. Denies fainting.'"
+EXAMPLE_NOTE = "'62 yo man with tight chest for 1 hour, sudden onset. No fainting.'"
 EXAMPLE_QUESTION = "--option oven --option car 'Where do you bake bread?'"
 
 
