@@ -34,7 +34,8 @@ def test_check_says_ok_for_each_right_config(typed: Typed, monkeypatch: pytest.M
     assert [line.split(":")[1].split()[0] for line in (demo, paper, cqa)] == ["ok", "ok", "ok"]
     assert "5 labels" in demo
     assert "labels in each row" in cqa
-    assert "needs 59 shown rows without an error, 93 with one or 124 with two" in needs_of_demo
+    assert "calibration rows are expected" in needs_of_demo
+    assert "needs 59 shown rows without an error, 93 with one or 124 with two" in needs_of_paper
     assert "data.split.calibration_fraction" in needs_of_paper
 
 
