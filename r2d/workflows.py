@@ -5,11 +5,14 @@ Each writes its result last, and removes an older one first, so that a result fi
 
 from __future__ import annotations
 
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from r2d.config.data import LabelsConfig
@@ -18,11 +21,14 @@ from r2d.config.loading import load_config
 from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
 from r2d.config.validation import PrivacyConfig
+from r2d.data.labels import undeclared_labels
 from r2d.data.load import load_examples, load_labelled_file
+from r2d.data.readers.tables import local_dataset_folder
+from r2d.data.reading import Reading
 from r2d.data.validation.expectations import write_data_docs
 from r2d.data.validation.report import render_data_report
 from r2d.data.validation.validate import Validation, validate
-from r2d.errors import ConfigError
+from r2d.errors import ConfigError, DataError
 from r2d.files import write_json, write_parquet, write_text
 from r2d.modeling.load import count_tokens
 from r2d.modeling.seen_rows import require_unseen_test
@@ -83,6 +89,51 @@ def ingest_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None = N
         )
         _write(out, tables, report, ingestion.result() | {"stages": stages})
     return ingestion
+
+
+def check_files(run: RunConfig) -> list[str]:
+    """Open the files of a run as the run itself would, and return what there is to say of them.
+
+    Every row is read, every label is held against the declared ones, and every record of a source is joined and parsed.
+    An endpoint is not asked, and a data set of the hub is not fetched.
+
+    Raises:
+        DataError: a file cannot be read, a label is not declared, or no record of a selected source can be used.
+    """
+    if run.data.format == "synthetic_triage":
+        return []
+    if run.data.format == "huggingface" and local_dataset_folder(run.data) is None:
+        return ["the data set of the hub was not fetched"]
+    examples = load_examples(run.data)
+    labels, written = run.data.labels, examples["label"].to_pylist()
+    num_undeclared = sum(label not in labels.names for label in written)
+    if num_undeclared and not labels.per_row:
+        raise DataError(
+            f"{run.data.path}: {num_undeclared:,} of {len(written):,} rows have no declared label, allowed: "
+            f"{', '.join(map(repr, labels.names))}; {undeclared_labels(written, labels)}"
+        )
+    splits = Counter(examples["split"].to_pylist())
+    lines = [f"{len(examples):,} rows: {', '.join(f'{count:,} {split}' for split, count in splits.items())}"]
+    lines += Reading.of(examples).notes
+    asked = {name for name, source in run.rationales.sources.items() if isinstance(source, EndpointSource)}
+    sources = {name: source for name, source in run.rationales.sources.items() if name not in asked}
+    rationales = run.rationales.model_copy(update={"sources": sources})
+    with tempfile.TemporaryDirectory(prefix="r2d-check-") as work_dir:
+        ingestion = ingest(
+            _with_distinct_ids(examples), rationales, data=run.data, privacy=PrivacyConfig(policy="off"),
+            work_dir=Path(work_dir),
+        )  # fmt: skip
+    lines += [f"rationales {name}: {counts.summary()}" for name, counts in ingestion.counts().items()]
+    lines += [f"rationales {name}: an endpoint, which was not asked" for name in sorted(asked)]
+    if not asked & set(rationales.selected()):
+        ingestion.select(rationales)
+    return lines
+
+
+def _with_distinct_ids(examples: pa.Table) -> pa.Table:
+    """The rows but those whose id an earlier row has, which the validation quarantines."""
+    first = pa.table({"id": examples["id"], "at": np.arange(len(examples))}).group_by("id").aggregate([("at", "min")])
+    return examples.take(first["at_min"].sort())
 
 
 def evaluate_to_folder(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 
 from mlops.cli import models, registry
@@ -34,8 +36,9 @@ stack_app = typer.Typer(help="The ZenML stack of a cluster.", no_args_is_help=Tr
 @app.command()
 def check(
     configs: Annotated[list[Path], typer.Argument(help="Run configurations, such as configs/demo.yaml.")],
+    data: Annotated[bool, typer.Option(help="Open the files of data and rationales too.")] = True,
 ) -> None:
-    """Check run configurations completely, without running anything."""
+    """Check run configurations completely, and the files that they name, without running anything."""
     num_faulty = 0
     for path in configs:
         try:
@@ -48,6 +51,12 @@ def check(
                 from r2d.rationales.claims import ClaimChecker
 
                 ClaimChecker.of(run.evaluation.claims.findings_file, run.evaluation.claims.negation_file)
+            lines: list[str] = []
+            if data and run.data.format != "synthetic_triage":
+                from r2d.workflows import check_files
+
+                logging.getLogger("r2d.rationales").setLevel(logging.WARNING)  # the lines below say it
+                lines = check_files(run)
         except R2DError as error:
             num_faulty += 1
             typer.echo(str(error), err=True)
@@ -57,11 +66,44 @@ def check(
             f"{path}: ok ({run.data.format}, {labels}, model {run.model.name}, "
             f"at most {run.stage1.max_steps:,} + {run.stage2.max_steps:,} steps)"
         )
+        for line in lines:
+            typer.echo(f"  {line}")
         if needs := run.threshold_needs():
             typer.echo(f"{path}: {needs}")
         for advice in run.registration.gate.advice(run.data.labels):
             typer.echo(f"{path}: warning: {advice}", err=True)
     raise typer.Exit(2 if num_faulty else 0)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="The notes with their labels: CSV, JSON Lines or Parquet.")],
+    rationales: Annotated[
+        list[Path] | None, typer.Option(help="A file of rationales: a table, an LLM's output, an export; repeatable.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The YAML to write; it must not exist yet.")] = Path("my.yaml"),
+    text: Annotated[str | None, typer.Option(help="Column of the note.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column of the label.")] = None,
+    row_id: Annotated[str | None, typer.Option("--id", help="Column of the id.")] = None,
+    group: Annotated[str | None, typer.Option(help="Column of the patient or caller.")] = None,
+) -> None:
+    """Look at your files and draft a run configuration, with the evidence beside each guess; asks on a terminal."""
+    from r2d.draft import draft_config
+    from r2d.files import write_text
+
+    if out.exists():
+        raise R2DError(f"{out}: is there already; name another file with --out, or move it away")
+    declared = {"text": text, "label": label, "id": row_id, "group": group}
+    logging.getLogger("r2d").setLevel(logging.WARNING)  # sources are read again and again
+    ask = ask_at_terminal if sys.stdin.isatty() else None
+    write_text(out, draft_config(file, declared=declared, rationales=rationales or [], ask=ask))
+    typer.echo(f"{out}: read the lines that end in `?`, then type: r2d check {out}")
+
+
+def ask_at_terminal(question: str, allowed: Sequence[str]) -> str:
+    """The answer to a question; asked again until it is allowed."""
+    choice = click.Choice(list(allowed)) if allowed else None
+    return str(typer.prompt(question, default=None if allowed else "", type=choice, show_default=False))
 
 
 @app.command()

@@ -95,6 +95,11 @@ class SourceCounts:
             characters={f"p{q}": lengths[(len(lengths) - 1) * q // 100] for q in (5, 50, 95)} if lengths else {},
         )
 
+    def summary(self) -> str:
+        """What became of the records, in words."""
+        rejected = ", ".join(f"{reason} {count:,}" for reason, count in list(self.rejected.items())[:5])
+        return f"{self.num_taken:,} of {self.num_records:,} records gave a rationale" + (rejected and f" ({rejected})")
+
 
 @dataclass(frozen=True)
 class SelectedRationales:

@@ -17,6 +17,7 @@ from r2d.errors import R2DError
 from r2d.modeling.predictor import Decision
 from r2d.modeling.prompts import LabelSet
 from tests.mlops.conftest import Typed
+from tests.test_draft import write_as
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTE = "pt denies fever for 2 days"
@@ -28,7 +29,7 @@ def predict(*arguments: str, stdin: str = "") -> Result:
 
 def test_check_says_ok_for_each_right_config(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    code, output, _ = typed("check", "configs/demo.yaml", "configs/paper.yaml", "configs/cqa.yaml")
+    code, output, _ = typed("check", "--no-data", "configs/demo.yaml", "configs/paper.yaml", "configs/cqa.yaml")
     demo, needs_of_demo, paper, needs_of_paper, cqa = output.splitlines()
     assert code == 0
     assert [line.split(":")[1].split()[0] for line in (demo, paper, cqa)] == ["ok", "ok", "ok"]
@@ -56,6 +57,29 @@ def test_check_names_the_faults_of_wrong_ones_that_of_a_rubric_among_them_and_fa
     for text in ("data.labels: missing", "nowhere.yaml: cannot be read", "missing.yaml: cannot be read"):
         assert text in errors
     assert "Traceback" not in errors
+
+
+def test_init_writes_a_file_once_and_check_opens_the_files(
+    typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_as("csv", Path("calls.csv"))
+    assert typed("init", "calls.csv")[0] == 0
+    code, _, errors = typed("init", "calls.csv")
+    assert (code, "my.yaml: is there already" in errors) == (2, True)
+    code, output, _ = typed("check", "my.yaml")
+    assert code == 0
+    assert "60 rows" in output
+    assert "rationales why: 60 of 60 records gave a rationale" in output
+    config = yaml.safe_load(Path("my.yaml").read_text())
+    config["parameters"]["config"]["data"]["labels"]["names"] = ["urgent", "soon"]
+    Path("my.yaml").write_text(yaml.safe_dump(config))
+    code, _, errors = typed("check", "my.yaml")
+    assert code == 2
+    assert "20 of 60 rows have no declared label" in errors
+    Path("calls.csv").unlink()
+    assert typed("check", "my.yaml")[0] == 2
+    assert typed("check", "--no-data", "my.yaml")[0] == 0
 
 
 def test_predict_decides_from_a_folder_for_people_and_for_machines(stage2_model: Path) -> None:

@@ -1,0 +1,402 @@
+"""Draft of a run configuration, made from a look at the files: what each column seems to hold, and the evidence.
+
+What is shown and written are names of columns, counts, shapes, and the values of the label column where they are few,
+short and repeated. No other cell of a file is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import yaml
+
+from r2d.config.data import DataConfig
+from r2d.config.files import suffix_of
+from r2d.config.loading import SHIPPED, parse_config, read_parameters
+from r2d.config.rationales import RationalesConfig
+from r2d.config.section import parse_section
+from r2d.config.validation import PrivacyConfig
+from r2d.data.load import load_examples
+from r2d.data.look import JSON_SUFFIXES, MOST_LABELS, Column, Look, looks_at
+from r2d.data.readers.delimited import Record
+from r2d.data.readers.files import existing_file, open_text
+from r2d.data.readers.rows import json_records
+from r2d.errors import ConfigError, DataError
+from r2d.rationales.ingest import SourceCounts, ingest
+from r2d.rationales.readers.items import joined_text
+from r2d.reports.templates import render
+from r2d.text import first_of, flatten, match_label, normalise_label, show_name
+
+SPLIT_VALUES = {"train", "training", "test", "validation", "valid", "val", "dev"}
+OPTION_PATTERNS = (
+    r"\([a-hA-H1-8]\)\s*(?P<option>[^()\n]*[^()\s])",
+    r"(?m)^\s*[A-H1-8][.)]\s*(?P<option>.*\S)",
+)
+"""Ways in which the options of a question stand inside its text."""
+WORDS_OF_PROSE = 2.0  # more on average, and a column is prose
+TOKENS_PER_WORD = 1.5  # of a tokenizer that is trained on the notes; `r2d validate` says what is cut
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which column holds what; None where none does."""
+
+    text: str | None = None
+    label: str | None = None
+    id: str | None = None
+    group: str | None = None
+    split: str | None = None
+    options: str | Mapping[str, str] | None = None  # a column, or the `pattern` that finds them in the text
+    rationales: Mapping[str, str] = field(default_factory=dict)  # source -> column
+    attributes: Mapping[str, str] = field(default_factory=dict)  # attribute -> column
+    doubts: Mapping[str, Sequence[str]] = field(default_factory=dict)  # role -> the columns that it could be
+
+
+def guess_roles(look: Look, declared: Mapping[str, str | None]) -> Roles:
+    """Guess what each column holds, by its shape first and by its name where shapes do not decide.
+
+    Args:
+        declared: role (`text`, `label`, `id`, `group`) -> column; None where the user says nothing.
+
+    Raises:
+        DataError: a declared column is not there.
+    """
+    columns, by_name = look.columns, {column.name: column for column in look.columns}
+    for role, name in declared.items():
+        if name is not None and name not in by_name:
+            raise DataError(
+                f"--{role}: no column {name!r}; found: {first_of([show_name(other) for other in by_name])}; name one"
+            )
+    taken = {name for name in declared.values() if name is not None}
+    doubts: dict[str, Sequence[str]] = {}
+
+    def choose(role: str, candidates: Sequence[Column], *, named_only: bool = False) -> str | None:
+        """The declared column, else the only candidate, or the only one whose name speaks for the role."""
+        if declared.get(role) is not None:
+            return declared[role]
+        free = [column for column in candidates if column.name not in taken]
+        speaking = [column for column in free if column.speaks_for(role)]
+        chosen = speaking[:1] if len(speaking) == 1 or role in ("id", "group") else []
+        if not chosen and not named_only and len(speaking or free) == 1:
+            chosen = speaking or free
+        if chosen:
+            taken.add(chosen[0].name)
+            return chosen[0].name
+        if not named_only and free:
+            doubts[role] = [column.name for column in speaking or free]
+        return None
+
+    filled = [column for column in columns if column.num_filled]
+    split = choose("split", [c for c in filled if c.counts and {v.casefold() for v in c.counts} <= SPLIT_VALUES])
+    prose = [column for column in filled if column.mean_words > WORDS_OF_PROSE and not column.counts]
+    reasons = [column for column in prose if column.speaks_for("rationale") and not column.speaks_for("text")]
+    texts = [column for column in prose if column not in reasons] or prose
+    text = choose("text", texts)
+    few = [column for column in filled if len(column.counts) > 1]
+    label = choose("label", [c for c in few if not (c.speaks_for("attribute") or c.speaks_for("group"))] or few)
+    options: str | Mapping[str, str] | None = None
+    if label is None and "label" not in doubts:  # no column with few values: perhaps each row has its own
+        label = choose("label", [c for c in filled if c.speaks_for("label")], named_only=True)
+        options = _options_of(look, text, label)
+        label = None if options is None else label
+    short = [column for column in filled if column.mean_words <= 1.5 and column.longest <= 100]
+    own = [column for column in short if column.is_unique and not column.speaks_for("group")]
+    row_id = choose("id", own, named_only=True)
+    if row_id is None and declared.get("id") is None:
+        row_id = next((column.name for column in own if column.name not in taken), None)
+        taken |= {row_id} if row_id else set()
+    group = choose("group", short, named_only=True)
+    rationales = {column.name: column.name for column in reasons if column.name not in taken}
+    attributes = {c.name: c.name for c in few if c.name not in taken and c.speaks_for("attribute")}
+    return Roles(text, label, row_id, group, split, options, rationales, attributes, doubts)
+
+
+JSON_MARKS = {
+    "label_studio": {"annotations", "completions", "annotation_id"},
+    "argilla": {"responses", "_server_id"},
+    "messages": {"messages"},
+    "sharegpt": {"conversations"},
+    "vllm_offline": {"outputs"},
+    "anthropic_batch": {"result"},
+    "gemini_batch": {"response.candidates"},
+    "bedrock_batch": {"modelOutput"},
+    "openai_batch": {"response"},
+}
+"""Format of a source -> keys of which its records have one, those of an outer object joined by a point."""
+JSON_MIN_KEYS = ("id", "annotation_id", "annotator", "created_at", "updated_at", "lead_time", "was_cancelled")
+
+
+@dataclass(frozen=True)
+class DraftedSource:
+    """A file of rationales, the settings that read most of it, and what they gave."""
+
+    name: str
+    settings: Mapping[str, Any]
+    counts: SourceCounts
+
+
+def draft_source(name: str, path: Path, data: DataConfig, examples: pa.Table) -> DraftedSource:
+    """The settings, of all that may fit the file, with which most records give a rationale and a label.
+
+    Raises:
+        DataError: it cannot be read, or no setting gives a rationale; says what the best one met.
+    """
+    ids = set(examples["id"].to_pylist())
+    ways = list(_source_ways(path, ids, data.labels.names))
+    without_label = [way | {"parse": {"require_label": False}} for way in ways if "parse" not in way]
+    tried: list[DraftedSource] = []
+    faults: list[str] = []
+    for some in (ways, [way for way in without_label if way["format"] == "text"]):
+        waiting = [{"paths": [str(path)]} | way for way in some]
+        while waiting:
+            settings = waiting.pop(0)
+            rationales = parse_section(RationalesConfig, {"stage1_source": name, "sources": {name: settings}})
+            with tempfile.TemporaryDirectory(prefix="r2d-init-") as work_dir:
+                try:
+                    ingestion = ingest(
+                        examples, rationales, data=data, privacy=PrivacyConfig(policy="off"), work_dir=Path(work_dir)
+                    )
+                except DataError as error:
+                    faults.append(str(error))
+                    continue
+            counts, candidates = ingestion.counts()[name], ingestion.candidates[name]
+            tried.append(DraftedSource(name, settings, counts))
+            unknown = [one.record.example_id or "" for one in candidates if one.reason == "unknown_id"]
+            if 2 * len(unknown) > counts.num_records and not {"id_pattern", "id_width"} & settings.keys():
+                waiting += [settings | how for how in _ways_to_join(unknown[0], ids)]
+        if any(source.counts.num_taken for source in tried):
+            return max(tried, key=lambda source: source.counts.num_taken + source.counts.num_stated_labels)
+    if not tried:
+        raise DataError(faults[0])
+    raise DataError(
+        f"{path}: read as {tried[0].settings['format']}, {tried[0].counts.summary()}; declare the source by hand "
+        "(docs/data-contract.md), or leave it out"
+    )
+
+
+def _ways_to_join(source_id: str, ids: Set[str]) -> Iterator[dict[str, Any]]:
+    """Settings that may turn an id of the source into one of the data."""
+    within = max((row_id for row_id in ids if row_id and row_id in source_id), key=len, default=None)
+    if within is not None and within != source_id:
+        before, after = source_id.split(within, 1)
+        yield {"id_pattern": f"^{re.escape(before)}(.+){re.escape(after)}$"}
+    widths = {len(row_id) for row_id in ids}
+    if source_id.isdigit() and len(widths) == 1:
+        yield {"id_width": widths.pop()}
+
+
+def _source_ways(path: Path, ids: Set[str], labels: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Settings of a source that may read the file, by its first value or its columns."""
+    if suffix_of(path) not in JSON_SUFFIXES:
+        yield from _table_sources(next(looks_at(path)), ids, labels)
+        return
+    with open_text(existing_file(str(path), "--rationales")) as stream:
+        first = next(json_records(stream), Record(1, None)).value
+    first = first[0] if isinstance(first, list) and first else first
+    if not isinstance(first, dict):
+        yield {"format": "text", "join": "order"}
+        return
+    keys = {*first, *flatten(first)}
+    formats = [format for format, marks in JSON_MARKS.items() if marks & keys]
+    formats += ["argilla"] if any(key.endswith(".responses") for key in keys) else []
+    for format in formats:
+        if format in ("label_studio", "argilla"):
+            yield from ({"format": format} | fields for fields in _annotation_fields(first, ids, labels))
+        else:
+            yield {"format": format}
+            yield {"format": format, "parse": {"structure": "json"}}
+    if not formats:
+        look = next(looks_at(path))
+        text = max(look.columns, key=lambda column: column.mean_words).name
+        row_id = max(look.columns, key=lambda column: _num_known(look, column.name, ids)).name
+        joined = {"id_field": row_id} if _num_known(look, row_id, ids) else {"join": "order"}
+        for parse in ({}, {"parse": {"structure": "json"}}):
+            yield {"format": "text", "text_field": text} | joined | parse
+
+
+def _annotation_fields(first: Mapping[str, Any], ids: Set[str], labels: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Names of the fields of an export of annotations: the usual ones, and those of its first record."""
+    data = first.get("data") or first.get("metadata") or first.get("fields") or first
+    usual = {"id_field": next((key for key, value in data.items() if str(value) in ids), "id")}
+    yield usual
+    results = [result for one in first.get("annotations") or () for result in one.get("result") or ()]
+    kinds = {str(result.get("type")): str(result.get("from_name")) for result in results}
+    if {"choices", "textarea"} <= kinds.keys():
+        yield usual | {"label_field": kinds["choices"], "rationale_field": kinds["textarea"]}
+    if "annotation_id" in first:  # JSON-MIN: one key for each field
+        fields = [key for key in first if key not in (*JSON_MIN_KEYS, usual["id_field"])]
+        choices = [key for key in fields if match_label(joined_text(_plain(first[key])), labels)]
+        for choice in choices[:1]:
+            yield from (usual | {"label_field": choice, "rationale_field": key} for key in fields if key != choice)
+
+
+def _plain(value: Any) -> Any:
+    """A value of JSON-MIN without the object around its list."""
+    return next(iter(value.values()), None) if isinstance(value, dict) else value
+
+
+def _num_known(look: Look, name: str, ids: Set[str]) -> int:
+    return sum(value in ids for value in look.cells[name])
+
+
+def _table_sources(look: Look, ids: Set[str], labels: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Settings of a table: the column that joins most rows, the longest texts, and the labels where there are any."""
+    id_column = max(look.columns, key=lambda column: _num_known(look, column.name, ids))
+    others = [column for column in look.columns if column is not id_column]
+    rationale = max(others, key=lambda column: (column.speaks_for("rationale"), column.mean_words))
+    known = {normalise_label(label) for label in labels}
+    states = [c for c in others if c.counts and known & {normalise_label(value) for value in c.counts}]
+    settings = {key: value for key, value in look.settings.items() if key != "format"}
+    settings |= {"format": "csv", "example_column": id_column.name, "rationale_column": rationale.name}
+    if states:
+        yield settings | {"label_column": states[0].name}
+        return
+    yield settings
+    yield settings | {"parse": True}
+
+
+def _options_of(look: Look, text: str | None, label: str | None) -> str | Mapping[str, str] | None:
+    """Where the options of each row stand: a column of lists, or a pattern over the text; None where nowhere."""
+    if text is None or label is None:
+        return None
+    labels = [normalise_label(value or "") for value in look.cells[label]]
+
+    def hold(options: Sequence[Sequence[str]]) -> bool:
+        """Whether nearly every label is among the options of its row."""
+        pairs = zip(labels, options, strict=True)
+        return sum(one in map(normalise_label, of_row) for one, of_row in pairs) > 0.9 * len(labels)
+
+    for name in look.lists:
+        if hold([(cell or "").split("\n") for cell in look.cells[name]]):
+            return name
+    for pattern in OPTION_PATTERNS:
+        if hold([re.findall(pattern, cell or "") for cell in look.cells[text]]):
+            return {"pattern": pattern}
+    return None
+
+
+Ask: TypeAlias = Callable[[str, Sequence[str]], str]
+"""Question and the answers that are allowed (none: any) -> the user's answer; empty where he leaves it open."""
+
+
+def draft_config(
+    path: Path, *, declared: Mapping[str, str | None], rationales: Sequence[Path] = (), ask: Ask | None = None
+) -> str:
+    """The text of a run configuration for a file of notes, with a comment beside each guess.
+
+    Args:
+        declared: role (`text`, `label`, `id`, `group`) -> column, where the user names it.
+        rationales: files of rationales beside those in columns.
+        ask: asks the user what the files do not tell; without it, what cannot be guessed is an error.
+
+    Raises:
+        ConfigError: text or label cannot be guessed; names the columns and the option.
+        DataError: a file cannot be read in any known way.
+    """
+    faults: list[DataError] = []
+    for look in looks_at(path):
+        roles = _asked(guess_roles(look, declared), look, ask)
+        labels = _labels_of(look, roles)
+        names = list(labels)
+        order = ""
+        if ask is not None and names:
+            order = ask("Labels from the most urgent to the least, by commas; empty where they have no order", ())
+            names = [name.strip() for name in order.split(",")] if order else names
+        data = {**look.settings, "path": str(path), "labels": {"names": names, "ordered": bool(order)}}
+        if roles.options is not None:
+            data["labels"] = {"per_row": True}
+        columns: dict[str, Any] = {"id": roles.id or {"from": "row"}, "text": roles.text, "label": roles.label}
+        columns |= {key: value for key in ("group", "split", "options") if (value := getattr(roles, key)) is not None}
+        columns |= {key: dict(value) for key in ("rationales", "attributes") if (value := getattr(roles, key))}
+        data["columns"] = columns
+        try:
+            section = parse_section(DataConfig, data, where=str(path))
+            examples = load_examples(section)
+        except DataError as error:
+            faults.append(error)
+            continue
+        num_sources = Counter(file.stem for file in rationales)
+        names_of_sources = [
+            file.stem if num_sources[file.stem] == 1 else file.name.replace(".", "_") for file in rationales
+        ]
+        sources = [
+            draft_source(name, file, section, examples) for name, file in zip(names_of_sources, rationales, strict=True)
+        ]
+        return _rendered(look, roles, labels, data, sources)
+    raise faults[0]
+
+
+def _asked(roles: Roles, look: Look, ask: Ask | None) -> Roles:
+    """The roles with what the user answers where text or label is in doubt."""
+    for role in ("text", "label"):
+        if getattr(roles, role) is not None:
+            continue
+        candidates = list(roles.doubts.get(role, ())) or [column.name for column in look.columns]
+        if ask is None:
+            raise ConfigError(
+                f"{look.path}: which column is the {role} cannot be told; columns: "
+                f"{first_of([show_name(name) for name in candidates])}. Name it with --{role}"
+            )
+        answer = ask(f"Which column is the {role}?", candidates)
+        roles = replace(roles, text=answer) if role == "text" else replace(roles, label=answer)
+    if roles.options is None and not _labels_of(look, roles):
+        raise ConfigError(
+            f"{look.path}: column {roles.label!r} holds no labels that repeat "
+            f"({_column(look, roles.label).evidence()}); name another with --label. A label is one of at most "
+            f"{MOST_LABELS} short texts"
+        )
+    return roles
+
+
+def _column(look: Look, name: str | None) -> Column:
+    return next(column for column in look.columns if column.name == name)
+
+
+def _labels_of(look: Look, roles: Roles) -> dict[str, int]:
+    """Label, in its most frequent spelling -> rows."""
+    if roles.options is not None:
+        return {}
+    labels: dict[str, int] = {}
+    for value, count in _column(look, roles.label).counts.items():
+        spelling = match_label(value, list(labels)) or value
+        labels[spelling] = labels.get(spelling, 0) + count
+    is_number = all(re.fullmatch(r"[-+]?\d+(\.\d+)?", label) for label in labels)
+    return dict(sorted(labels.items(), key=lambda item: float(item[0]))) if is_number else labels
+
+
+def _rendered(
+    look: Look, roles: Roles, labels: Mapping[str, int], data: Mapping[str, Any], sources: Sequence[DraftedSource]
+) -> str:
+    """The configuration as text, which is checked as every other."""
+    used = {roles.text, roles.label, roles.id, roles.group, roles.split}
+    used |= {roles.options} if isinstance(roles.options, str) else set()
+    used |= {*roles.rationales.values(), *roles.attributes.values()}
+    demo = read_parameters(SHIPPED / "demo.yaml")
+    longest = max(len(text.split()) for text in look.cells[str(roles.text)] if text)
+    sizes = {"model": demo["model"] | {"max_input_tokens": min(512, 64 * math.ceil(longest * TOKENS_PER_WORD / 64))}}
+    sizes |= {section: demo[section] for section in ("stage1", "stage2")}
+    selected = [source.name for source in sources] + list(roles.rationales)
+    text = render(
+        "r2d",
+        "draft.yaml.j2",
+        look=look,
+        roles=roles,
+        labels=labels,
+        data=data,
+        sources=sources,
+        selected=selected[0] if len(selected) == 1 else selected,
+        evidence={column.name: column.evidence() for column in look.columns},
+        unused=[column for column in look.columns if column.name not in used],
+        sizes=yaml.safe_dump(sizes, sort_keys=False, default_flow_style=None, width=110).splitlines(),
+        model_name=re.sub(r"[^A-Za-z0-9]+", "-", look.path.name.split(".")[0]).strip("-") or "model",
+    )
+    parse_config(yaml.safe_load(text)["parameters"]["config"], where=f"the draft for {look.path}")
+    return text

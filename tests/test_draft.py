@@ -1,0 +1,244 @@
+"""`r2d init` drafts what `r2d check` accepts, from files in the shapes in which they come; neither shows a cell."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r2d.config.loading import load_config
+from r2d.config.run import RunConfig
+from r2d.data.load import load_examples
+from r2d.draft import draft_config
+from r2d.errors import R2DError
+
+LABELS = ("urgent", "soon", "later")
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def rows(num_rows: int = 60) -> list[dict[str, Any]]:
+    """Notes with an id, a label, a patient and a reason; every note and name is unique."""
+    return [
+        {
+            "call_id": f"{number:04d}",
+            "note": f"Canary{number} reports a cough for {number} days, and no fever.",
+            "triage": LABELS[number % 3],
+            "patient": f"Canary-P{number // 2}",
+            "why": f"A cough of {number} days needs a visit, as canary{number} says.",
+            "sex": "FM"[number % 2],
+        }
+        for number in range(num_rows)
+    ]
+
+
+def as_csv(table: Sequence[dict[str, Any]], **options: Any) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(table[0]), **options)
+    writer.writeheader()
+    writer.writerows(table)
+    return stream.getvalue()
+
+
+def drafted(path: Path, **options: Any) -> tuple[str, RunConfig]:
+    """The text of the draft, and the run that it declares."""
+    text = draft_config(path, declared=options.pop("declared", {}), **options)
+    config = path.with_name("drafted.yaml")
+    config.write_text(text, encoding="utf-8")
+    return text, load_config(config)
+
+
+def write_as(kind: str, path: Path) -> Path:
+    table = rows()
+    if kind == "jsonl":
+        path = path.with_suffix(".jsonl")
+        path.write_text("".join(json.dumps(row) + "\n" for row in table), encoding="utf-8")
+    elif kind == "pretty":
+        path = path.with_suffix(".json")
+        path.write_text(json.dumps(table, indent=2), encoding="utf-8")
+    elif kind == "parquet":
+        import pandas as pd
+
+        path = path.with_suffix(".parquet")
+        pd.DataFrame(table).to_parquet(path)
+    elif kind == "sep":
+        path.write_text("sep=;\n" + as_csv(table, delimiter=";"), encoding="utf-8")
+    elif kind == "utf-16-le":
+        path.write_bytes(as_csv(table).encode("utf-16-le"))
+    elif kind == "backslash":
+        for row in table:
+            row["note"] += ' He said "now".'
+        path.write_text(as_csv(table, doublequote=False, escapechar="\\"), encoding="utf-8")
+    elif kind == "no quoting":
+        table[1]["note"] = '"Bad" cough, ' + table[1]["note"]
+        lines = ["\t".join(map(str, row.values())) for row in [dict(zip(table[0], table[0], strict=True)), *table]]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    elif kind == "csv":
+        path.write_text(as_csv(table), encoding="utf-8")
+    else:
+        table[0]["note"] += " Fièvre à 39°"
+        path.write_bytes(as_csv(table, delimiter=";").encode("cp1252"))
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind", ["jsonl", "pretty", "parquet", "sep", "utf-16-le", "backslash", "no quoting", "cp1252"]
+)
+def test_a_file_of_any_shape_is_drafted_so_that_its_rows_are_read(tmp_path: Path, kind: str) -> None:
+    text, run = drafted(write_as(kind, tmp_path / "calls.csv"))
+    columns = run.data.columns
+    assert (columns.id, columns.text, columns.label, columns.group) == ("call_id", "note", "triage", "patient")
+    assert columns.rationales == {"why": "why"}
+    assert columns.attributes == {"sex": "sex"}
+    assert set(run.data.labels.names) == set(LABELS)
+    examples = load_examples(run.data)
+    assert examples["label"].to_pylist() == [row["triage"] for row in rows()]
+    assert all(row["note"][:30] in note for row, note in zip(rows(), examples["text"].to_pylist(), strict=True))
+    assert "canary" not in text.casefold(), "names, counts and shapes, and no cell"
+
+
+def test_codes_stay_as_they_are_and_are_asked_about(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(as_csv([row | {"triage": 1 + number % 4} for number, row in enumerate(rows())]))
+    text, run = drafted(path)
+    assert run.data.labels.names == ("1", "2", "3", "4")
+    assert set(load_examples(run.data)["label"].to_pylist()) == {"1", "2", "3", "4"}
+    assert "codes" in text
+
+
+def test_without_an_id_the_row_is_the_id_and_without_a_rationale_the_model_only_decides(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(as_csv([{"note": row["note"], "triage": row["triage"]} for row in rows()]))
+    _, run = drafted(path)
+    assert load_examples(run.data)["id"].to_pylist()[:2] == ["1", "2"]
+    assert run.method.name == "sft"
+
+
+def test_options_of_each_row_are_found_in_its_text(tmp_path: Path) -> None:
+    table = [
+        {"id": f"q{n}", "question": f"What is {n}?\n(a) one {n}\n(b) two {n}\n(c) three {n}", "answer": f"two {n}"}
+        for n in range(50)
+    ]
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in table))
+    _, run = drafted(path)
+    assert run.data.labels.per_row
+    assert load_examples(run.data)["options"].to_pylist()[3] == ["one 3", "two 3", "three 3"]
+
+
+def test_what_cannot_be_told_is_asked_or_refused_with_the_option(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(as_csv([row | {"second_level": LABELS[number % 2]} for number, row in enumerate(rows())]))
+    with pytest.raises(R2DError, match=r"which column is the label cannot be told.*'triage'; 'second_level'.*--label"):
+        drafted(path)
+    questions: list[str] = []
+
+    def ask(question: str, allowed: Sequence[str]) -> str:
+        questions.append(question)
+        return "second_level" if allowed else "soon, urgent"
+
+    _, run = drafted(path, ask=ask)
+    assert (run.data.columns.label, run.data.labels.names, run.data.labels.ordered) == (
+        "second_level", ("soon", "urgent"), True,
+    )  # fmt: skip
+    assert len(questions) == 2
+
+
+def test_a_first_line_of_data_is_refused_and_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text("\n".join(as_csv(rows()).splitlines()[1:]))
+    with pytest.raises(R2DError, match="looks like data") as raised:
+        drafted(path)
+    assert "canary" not in str(raised.value).casefold()
+
+
+def answer(row: dict[str, Any]) -> str:
+    return f"{row['why']} So the answer is {row['triage']}."
+
+
+RATIONALES = {
+    "openai_batch": lambda row: {
+        "custom_id": f"request-{row['call_id']}",
+        "response": {"status_code": 200, "body": {"choices": [{"message": {"content": answer(row)}}]}},
+    },
+    "anthropic_batch": lambda row: {
+        "custom_id": row["call_id"],
+        "result": {
+            "type": "succeeded",
+            "message": {"content": [{"type": "text", "text": answer(row)}], "stop_reason": "end_turn"},
+        },
+    },
+    "text": lambda row: {"key": row["call_id"], "output": answer(row)},
+    "label_studio": lambda row: {
+        "data": {"call": row["call_id"]},
+        "annotations": [
+            {
+                "result": [
+                    {"from_name": "level", "type": "choices", "value": {"choices": [row["triage"]]}},
+                    {"from_name": "comment", "type": "textarea", "value": {"text": [row["why"]]}},
+                ]
+            }
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("format", RATIONALES)
+def test_a_file_of_rationales_is_read_so_that_its_records_join(tmp_path: Path, format: str) -> None:
+    notes = tmp_path / "calls.csv"
+    table = rows()
+    notes.write_text(as_csv([{key: value for key, value in row.items() if key != "why"} for row in table]))
+    path = tmp_path / ("reasons.json" if format == "label_studio" else "reasons.jsonl")
+    records = [RATIONALES[format](row) for row in table]
+    lines = json.dumps(records) if format == "label_studio" else "\n".join(map(json.dumps, records))
+    path.write_text(lines)
+    text, run = drafted(notes, rationales=[path])
+    assert run.rationales.sources["reasons"].format == format
+    assert "60 of 60 records gave a rationale" in text
+
+
+def test_raw_answers_in_a_table_are_parsed(tmp_path: Path) -> None:
+    notes, answers = tmp_path / "calls.csv", tmp_path / "answers.csv"
+    notes.write_text(as_csv([{key: value for key, value in row.items() if key != "why"} for row in rows()]))
+    answers.write_text(as_csv([{"call": row["call_id"], "gpt": answer(row)} for row in rows()]))
+    _, run = drafted(notes, rationales=[answers])
+    source = run.rationales.sources["answers"]
+    assert source.format == "csv"
+    assert source.parse is not None
+
+
+@given(st.lists(st.text(max_size=30), min_size=2, max_size=5, unique=True), st.integers(0, 30))
+def test_any_table_is_drafted_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], num_rows: int
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "calls.csv"
+    path.write_text(as_csv([{name: f"{name} {n}" for name in names} for n in range(num_rows + 1)]), encoding="utf-8")
+    try:
+        _, run = drafted(path)
+    except R2DError:
+        return
+    load_examples(run.data)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/cases and ../shared/data beside the project")
+@pytest.mark.parametrize("path", sorted(SHARED.glob("cases/*/notes*")), ids=lambda path: path.parent.name)
+def test_every_public_case_is_drafted_or_refused_for_its_fault(path: Path, tmp_path: Path) -> None:
+    faulty = {
+        "duplicate-json-keys": "stands twice",
+        "headerless-prints-patients": "looks like data",
+        "r-row-names": "row.names = FALSE",
+    }
+    why = faulty.get(path.parent.name)
+    if why is not None:
+        with pytest.raises(R2DError, match=why):
+            draft_config(path, declared={})
+        return
+    config = tmp_path / "drafted.yaml"
+    config.write_text(draft_config(path, declared={}), encoding="utf-8")
+    assert len(load_examples(load_config(config).data)) == 48
