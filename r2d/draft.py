@@ -176,10 +176,20 @@ def draft_source(name: str, path: Path, data: DataConfig, examples: pa.Table) ->
             return max(tried, key=lambda source: source.counts.num_taken + source.counts.num_stated_labels)
     if not tried:
         raise DataError(faults[0])
-    raise DataError(
-        f"{path}: read as {tried[0].settings['format']}, {tried[0].counts.summary()}; declare the source by hand "
-        "(docs/data-contract.md), or leave it out"
-    )
+    best = max(tried, key=lambda source: (_num_joined(source.counts), source.counts.num_stated_labels))
+    advice = "declare the source by hand (docs/data-contract.md), or leave it out"
+    if 2 * best.counts.rejected.get("not_a_label", 0) > _num_joined(best.counts):
+        advice = (
+            "its answers name none of the labels "
+            f"{first_of([show_name(label) for label in data.labels.names])}: where these are codes, say what they "
+            "stand for, most urgent first, as in --labels '1=emergency now, 2=same day'"
+        )
+    raise DataError(f"{path}: read as {best.settings['format']}, {best.counts.summary()}; {advice}")
+
+
+def _num_joined(counts: SourceCounts) -> int:
+    """Records whose id is one of the data."""
+    return counts.num_records - counts.rejected.get("unknown_id", 0)
 
 
 def _ways_to_join(source_id: str, ids: Set[str]) -> Iterator[dict[str, Any]]:
@@ -288,13 +298,19 @@ Ask: TypeAlias = Callable[[str, Sequence[str]], str]
 
 
 def draft_config(
-    path: Path, *, declared: Mapping[str, str | None], rationales: Sequence[Path] = (), ask: Ask | None = None
+    path: Path,
+    *,
+    declared: Mapping[str, str | None],
+    rationales: Sequence[Path] = (),
+    order: str = "",
+    ask: Ask | None = None,
 ) -> str:
     """The text of a run configuration for a file of notes, with a comment beside each guess.
 
     Args:
         declared: role (`text`, `label`, `id`, `group`) -> column, where the user names it.
         rationales: files of rationales beside those in columns.
+        order: labels from the most urgent to the least, by commas; of codes `1=immediate, 2=urgent`.
         ask: asks the user what the files do not tell; without it, what cannot be guessed is an error.
 
     Raises:
@@ -305,12 +321,13 @@ def draft_config(
     for look in looks_at(path):
         roles = _asked(guess_roles(look, declared), look, ask)
         labels = _labels_of(look, roles)
-        names = list(labels)
-        order = ""
-        if ask is not None and names:
-            order = ask("Labels from the most urgent to the least, by commas; empty where they have no order", ())
-            names = [name.strip() for name in order.split(",")] if order else names
-        data = {**look.settings, "path": str(path), "labels": {"names": names, "ordered": bool(order)}}
+        if ask is not None and labels and not order:
+            question = "Labels from the most urgent to the least, by commas, codes as in 1=immediate, 2=urgent"
+            order = ask(f"{question}; empty where they have no order", ())
+        ordered, codes = _ordered_labels(order)
+        names = ordered or list(labels)
+        data = {**look.settings, "path": str(path), "labels": {"names": names, "ordered": bool(ordered)}}
+        data["labels"] |= {"codes": codes} if codes else {}
         if roles.options is not None:
             data["labels"] = {"per_row": True}
         columns: dict[str, Any] = {"id": roles.id or {"from": "row"}, "text": roles.text, "label": roles.label}
@@ -356,6 +373,13 @@ def _asked(roles: Roles, look: Look, ask: Ask | None) -> Roles:
     return roles
 
 
+def _ordered_labels(order: str) -> tuple[list[str], dict[str, str]]:
+    """Labels in the user's order, and code -> label, of `immediate, urgent` or `1=immediate, 2=urgent`."""
+    parts = [part.rpartition("=") for part in order.split(",") if part.strip()]
+    codes = {code.strip(): label.strip() for code, mark, label in parts if mark}
+    return list(dict.fromkeys(label.strip() for _, _, label in parts)), codes
+
+
 def _column(look: Look, name: str | None) -> Column:
     return next(column for column in look.columns if column.name == name)
 
@@ -382,8 +406,11 @@ def _rendered(
     demo = read_parameters(SHIPPED / "demo.yaml")
     longest = max(len(text.split()) for text in look.cells[str(roles.text)] if text)
     sizes = {"model": demo["model"] | {"max_input_tokens": min(512, 64 * math.ceil(longest * TOKENS_PER_WORD / 64))}}
-    sizes |= {section: demo[section] for section in ("stage1", "stage2")}
     selected = [source.name for source in sources] + list(roles.rationales)
+    if selected:
+        sizes |= {section: demo[section] for section in ("stage1", "stage2")}
+    else:  # no Stage 1, and no rationale to write
+        sizes["stage2"] = {key: value for key, value in demo["stage2"].items() if key != "validation_rationales"}
     text = render(
         "r2d",
         "draft.yaml.j2",
@@ -399,4 +426,4 @@ def _rendered(
         model_name=re.sub(r"[^A-Za-z0-9]+", "-", look.path.name.split(".")[0]).strip("-") or "model",
     )
     parse_config(yaml.safe_load(text)["parameters"]["config"], where=f"the draft for {look.path}")
-    return text
+    return f"{text}\n"

@@ -112,12 +112,39 @@ def test_codes_stay_as_they_are_and_are_asked_about(tmp_path: Path) -> None:
     assert "codes" in text
 
 
-def test_without_an_id_the_row_is_the_id_and_without_a_rationale_the_model_only_decides(tmp_path: Path) -> None:
+def test_codes_get_their_names_and_join_with_answers_that_state_these(tmp_path: Path) -> None:
+    notes, answers = tmp_path / "calls.csv", tmp_path / "answers.jsonl"
+    codes = {"urgent": 1, "soon": 2, "later": 3}
+    columns = ("call_id", "note", "triage")
+    table = [{key: row[key] for key in columns} | {"triage": codes[row["triage"]]} for row in rows()]
+    notes.write_text(as_csv(table))
+    answers.write_text("".join(json.dumps(RATIONALES["openai_batch"](row)) + "\n" for row in rows()))
+    with pytest.raises(R2DError, match=r"not_a_label 60.*none of the labels '1'; '2'; '3'.*--labels"):
+        drafted(notes, rationales=[answers])
+    text, run = drafted(notes, rationales=[answers], order="1=urgent, 2=soon, 3=later")
+    assert (run.data.labels.names, run.data.labels.ordered) == (("urgent", "soon", "later"), True)
+    assert load_examples(run.data)["label"].to_pylist() == [row["triage"] for row in rows()]
+    assert "60 of 60 records gave a rationale" in text
+
+
+def test_a_fault_of_the_table_is_named_in_the_encoding_that_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    lines = as_csv(rows(), delimiter=";").replace("no fever", "no fièvre").splitlines()
+    lines[2] = ";" + lines[2]
+    path.write_bytes("\n".join(lines).encode("cp1252"))
+    with pytest.raises(R2DError, match=r"line 3 \(has 7\)"):
+        drafted(path)
+
+
+def test_without_an_id_the_row_is_the_id_and_without_a_rationale_the_model_only_decides(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "calls.csv"
     path.write_text(as_csv([{"note": row["note"], "triage": row["triage"]} for row in rows()]))
     _, run = drafted(path)
     assert load_examples(run.data)["id"].to_pylist()[:2] == ["1", "2"]
     assert run.method.name == "sft"
+    assert "has no effect" not in caplog.text
 
 
 def test_options_of_each_row_are_found_in_its_text(tmp_path: Path) -> None:

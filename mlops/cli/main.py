@@ -86,6 +86,9 @@ def init(
     label: Annotated[str | None, typer.Option(help="Column of the label.")] = None,
     row_id: Annotated[str | None, typer.Option("--id", help="Column of the id.")] = None,
     group: Annotated[str | None, typer.Option(help="Column of the patient or caller.")] = None,
+    labels: Annotated[
+        str, typer.Option(help="The labels, most urgent first, by commas; of codes: '1=immediate, 2=urgent'.")
+    ] = "",
 ) -> None:
     """Look at your files and draft a run configuration, with the evidence beside each guess; asks on a terminal."""
     from r2d.draft import draft_config
@@ -96,7 +99,7 @@ def init(
     declared = {"text": text, "label": label, "id": row_id, "group": group}
     logging.getLogger("r2d").setLevel(logging.WARNING)  # sources are read again and again
     ask = ask_at_terminal if sys.stdin.isatty() else None
-    write_text(out, draft_config(file, declared=declared, rationales=rationales or [], ask=ask))
+    write_text(out, draft_config(file, declared=declared, rationales=rationales or [], order=labels, ask=ask))
     typer.echo(f"{out}: read the lines that end in `?`, then type: r2d check {out}")
 
 

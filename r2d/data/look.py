@@ -75,7 +75,8 @@ class Column:
     def evidence(self) -> str:
         """Counts and shapes, in words."""
         parts = [f"{self.num_filled:,} of {self.num_rows:,} filled", f"{self.num_distinct:,} different"]
-        return ", ".join([*parts, f"{self.mean_words:.1f} words on average, at most {self.longest:,} characters"])
+        longest = f"at most {self.longest:,} character{'' if self.longest == 1 else 's'}"
+        return ", ".join([*parts, f"{self.mean_words:.1f} words on average", longest])
 
     def speaks_for(self, role: str) -> bool:
         """Whether its name has a word of the role."""
@@ -102,7 +103,8 @@ def looks_at(path: Path) -> Iterator[Look]:
     """The ways in which a file can be read, the likeliest first.
 
     Raises:
-        DataError: it is missing or empty, or can be read in none of the ways; says what the first one met.
+        DataError: it is missing or empty, or can be read in none of the ways; says what the first one met
+            that decodes it.
     """
     file = existing_file(str(path), "FILE")
     num_looks, faults = 0, list[str]()
@@ -116,7 +118,7 @@ def looks_at(path: Path) -> Iterator[Look]:
         columns = [Column.of(name, values) for name, values in cells.items()]
         yield Look(path, settings, columns, cells, lists)
     if not num_looks:
-        raise DataError(faults[0])
+        raise DataError(next((fault for fault in faults if "cannot be decoded" not in fault), faults[0]))
 
 
 def _ways(file: Path) -> Iterator[dict[str, Any]]:
@@ -128,6 +130,8 @@ def _ways(file: Path) -> Iterator[dict[str, Any]]:
         yield {"format": "parquet"}
         return
     for encoding in ENCODINGS:
+        if encoding.startswith("utf-16") and b"\0" not in head:  # each ASCII character of UTF-16 has one
+            continue
         text = head.decode(encoding, "replace")
         as_encoded = {} if encoding == "utf-8" else {"encoding": encoding}
         if suffix in JSON_SUFFIXES or text.lstrip("\ufeff \r\n")[:1] in ("{", "["):
