@@ -22,13 +22,16 @@ export DO_NOT_TRACK = true
 export UV_FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-cluster test-cluster-real image smoke bench lint setup dashboard lock clean
+.PHONY: run test test-simulations test-cluster test-cluster-real image smoke bench lint setup dashboard lock clean
 
 run: $(READY)  ## train, evaluate and register the demo model (CONFIG=... for another run)
 	$(BIN)/zenml pipeline run reason2decide --config $(CONFIG)
 
 test: lint  ## lint, types and all tests that need no GPU and no cluster
 	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
+test-simulations: $(READY)  ## the rates of the tables in docs/evaluation.md and docs/retraining.md, by hundreds of invented studies
+	$(BIN)/pytest -m simulation -s --timeout 3600 tests/gate tests/evaluation
 
 test-cluster: $(READY)  ## the pipeline by ZenML's Kubernetes orchestrator on the test cluster; needs Debian's bubblewrap
 	$(BIN)/pytest -m cluster --timeout 3600 tests/kubernetes

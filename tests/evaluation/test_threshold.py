@@ -1,7 +1,7 @@
 """Thresholds: chosen by a bound that holds on the population as often as it says, also where a patient has many notes,
 and measured on rows which did not choose them.
 
-The rates in `docs/evaluation.md` are those of the slow simulations here."""
+The rates in `docs/evaluation.md` are those of the simulations here (`make test-simulations`)."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_a_threshold_holds_on_the_population_also_where_patients_have_twenty_not
     assert rates["rows"] > most(0.05, 60), "rows counted as if they were independent"
 
 
-@pytest.mark.slow
+@pytest.mark.simulation
 @pytest.mark.parametrize("dependence", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("notes", [1, 5, 20])
 def test_thresholds_hold_as_often_as_they_say(notes: int, dependence: float) -> None:
@@ -200,7 +200,7 @@ def test_thresholds_hold_as_often_as_they_say(notes: int, dependence: float) -> 
     assert rates["found"] > 0.2
 
 
-@pytest.mark.slow
+@pytest.mark.simulation
 def test_a_threshold_is_found_more_often_than_with_a_correction_for_all_coverages() -> None:
     """Rows of patients with one note each; the confidence is true. Bonferroni's correction for twenty coverages, as it
     was, is this test at a confidence of 1 - 0.05 / 20 for each candidate, and any that passes."""
@@ -221,7 +221,7 @@ def test_a_threshold_is_found_more_often_than_with_a_correction_for_all_coverage
         assert found / 300 > least
 
 
-@pytest.mark.slow
+@pytest.mark.simulation
 def test_thresholds_hold_where_the_temperature_is_fitted_on_the_same_rows() -> None:
     """Four labels drawn from true probabilities, which the model says too boldly, by a temperature of 1.7."""
     labels = ("a", "b", "c", "d")
