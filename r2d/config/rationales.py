@@ -18,7 +18,8 @@ _NOUN = (
     r"|(?:triage|urgency|acuity)(?:\s(?:level|category|decision|class))?)"
 )
 _DETERMINER = (
-    r"(?:(?:the|my|our|final|correct|best|right|overall|predicted|recommended|most\s(?:likely|appropriate))\s{1,5})"
+    r"(?:(?:the|my|our|final|correct|best|right|overall|predicted|recommended|corrected|revised|updated|new"
+    r"|most\s(?:likely|appropriate))\s{1,5})"
 )
 _LABEL = r"(?P<label>[^\n]{1,400})"
 
@@ -33,7 +34,7 @@ ANSWER_PATTERNS = (
     r"<(?:final_)?(?:answer|label|decision)>\s{0,10}(?P<label>[^<\n]{1,400})",
     # So the answer is (c) wooded area.
     rf"(?<!\bif\s)(?<!\bwhether\s)\b{_DETERMINER}{{1,3}}{_NOUN}(?:\s(?:to|for|in|of)\s(?:this|the|that)\s[^\n.:?!]{{1,60}}?)?"
-    rf"\s{{1,5}}(?:is|was|would\sbe)\s{{0,3}}[:,]?\s{{0,5}}{_LABEL}",
+    rf"\s{{1,5}}(?:is|was|(?:would|has\sto)\s(?:then\s|now\s)?be)\s{{0,3}}[:,]?\s{{0,5}}{_LABEL}",
 )
 """Styles in which models commonly state their answer. Case does not count, and `^` is the start of a line. Every
 repeat is bounded, so that a text of any length takes linear time."""

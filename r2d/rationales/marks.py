@@ -64,6 +64,12 @@ class VisibleText:
     detail: str = ""
 
 
+_BARE_LINES = re.compile(r"(?:analysis|commentary)[ \t]*\n.*\n(?:assistant[ \t]*\n?)?final[ \t]*\n", re.I | re.S)
+_BARE_ASKED = re.compile(r"(?:system|user)[ \t]*(?:\n|(?=[A-Z]))")
+_BARE_ANSWERED = re.compile(r"(?:^|(?<=[.!?]))(?:assistant|model)[ \t]*\n", re.M)
+"""What is left of channels and of turns where the special tokens were taken out."""
+
+
 @cache
 def shipped_marks() -> Marks:
     """The lists of `marks.yaml`."""
@@ -86,10 +92,12 @@ def visible_text(content: str, config: ParseConfig, note: str = "") -> VisibleTe
         text, edits = _without_padding(text[finals[0].end() :]), (REASONING_REMOVED,)
     elif _has_channels(text, marks):
         return VisibleText(edits=(REASONING_REMOVED,))
-    elif (asked := _shipped("asked").match(text)) and (
-        not asked.group().strip("*_# ")[0].isalpha() or _shipped("answered").search(text)
+    elif bare := _BARE_LINES.match(text):
+        text, edits = text[bare.end() :], (REASONING_REMOVED,)
+    elif (asked := _shipped("asked").match(text) or _BARE_ASKED.match(text)) and (
+        not asked.group().strip("*_# ")[0].isalpha() or _shipped("answered").search(text) or _BARE_ANSWERED.search(text)
     ):
-        answers = list(_shipped("answered").finditer(text))
+        answers = list(_shipped("answered").finditer(text)) or list(_BARE_ANSWERED.finditer(text))
         behind = text.rfind(note.strip()) if len(note.strip()) >= SHORTEST_NOTE else -1
         if len(answers) > 1:
             answers = [match for match in answers if 0 <= behind < match.start()][:1]

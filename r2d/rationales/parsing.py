@@ -43,9 +43,12 @@ _HEADING_FORM = (
     r"[:：][*_\s]{{0,12}}"
     r"|(?:\#{{1,6}}|\*\*|__)[ \t]{{0,3}}(?:clinical\s|my\s)?(?:{names})[*_ \t]{{0,6}}\n\s{{0,12}}"
 )
-_HEADING = re.compile(_HEADING_FORM.format(names=rf"{_NAMES}|a|answer|response"), re.I)
+_HEADING = re.compile(_HEADING_FORM.format(names=rf"{_NAMES}|a|answer|response|output|assistant|model"), re.I)
 _HEADED_LINE = re.compile(rf"^(?:{_HEADING_FORM.format(names=_NAMES)})", re.I | re.M)
-_TAG = re.compile(rf"</?(?:{_NAMES})>\s{{0,12}}", re.I)
+_TAG = re.compile(rf"</?(?:{_NAMES}|output|response|result|final(?:_response)?|solution|assessment)>\s{{0,12}}", re.I)
+_EXAMPLE = re.compile(
+    r"\W{0,6}(?:q|question|input|example|call|case|note|text|context|patient|passage)\s{0,2}\d{0,4}\s{0,2}[:.]\s", re.I
+)
 _END_TAG = re.compile(r"\A[\s*_.]{0,12}</\w{1,30}>")
 _LEADING = " \t\r\n.,;:!?*_`\"'”’)]}>$\\-–—•"
 
@@ -150,9 +153,21 @@ def _parse_text(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
     is_cut = len(before) < len(text)
     if is_cut and part.note and PROMPT_REMOVED not in part.edits:
         behind = without_note(text, part.note)
-        if len(behind) < len(text) and _has_words(behind) and not _states_answer(before, config):
-            edits = (*part.edits, PROMPT_REMOVED)
-            return _parse_text(replace(part, text=behind, edits=edits), config, codes)
+        if len(behind) < len(text) and _has_words(behind):
+            earlier = final_answer(before, config.answer_patterns, part.options, codes).statement
+            later = final_answer(_before_run_on(behind, config), config.answer_patterns, part.options, codes).statement
+            if earlier is None or _EXAMPLE.match(text):
+                edits = (*part.edits, PROMPT_REMOVED)
+                return _parse_text(replace(part, text=behind, edits=edits), config, codes)
+            if later is not None and later.label != earlier.label:
+                return part.rejected("prompt_repeated", detail="other answers before and behind the repeated note")
+    if is_cut and _EXAMPLE.match(text):
+        earlier, later = (
+            final_answer(one, config.answer_patterns, part.options, codes).statement
+            for one in (before, text[len(before) :])
+        )
+        if earlier is not None and later is not None and earlier.label != later.label:
+            return part.rejected("prompt_repeated", detail="it begins with a case, and states an answer behind another")
     edits = (*part.edits, "run-on cut") if is_cut else part.edits
     part = replace(part, text=before, stopped=part.stopped and not is_cut, edits=edits)
 

@@ -89,10 +89,10 @@ class QualityChecks:
 
 _MARKUP = re.compile(MARKUP.replace(r"\z", r"\Z"))
 _ONE_SENTENCE = re.compile(r"[^.!?。！？\n]+")
-_ONE_CHARACTER = re.compile(r"([^\W_]|[!?。])\1{19,}")
+_ONE_CHARACTER = re.compile(r"([^\W_]|[!?。])\1{19,}|([^\W\d_]{2,16}?[,;]?)\2{7,}")
 FEWEST_REPEATS = 3  # of a sentence, or of a run of words, that are a loop
 FEWEST_WORDS = 8  # of a run with its repeats; emphasis repeats fewer
-LONGEST_RUN = 12  # words of a run whose repeats are looked for
+LONGEST_RUN = 24  # words of a run whose repeats are looked for
 
 
 def longest_loop(text: str) -> int:
@@ -109,7 +109,7 @@ def longest_loop(text: str) -> int:
     long = (
         count
         for sentence, count in sentences.items()
-        if sentence.count(" ") >= 3 or (not has_spaces and len(sentence) >= 4)
+        if sentence.count(" ") >= 3 or (count >= 5 and " " in sentence) or (not has_spaces and len(sentence) >= 4)
     )
     most = max(long, default=0)
     if distinct > 0.6 * len(words):

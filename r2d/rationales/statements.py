@@ -18,7 +18,8 @@ MOST_MATCHES = 500
 """Matches of one pattern that are tried; a text with more states no answer that is clear."""
 LONGEST_SENTENCE = 2_000  # characters in which the beginning or the end of a sentence is looked for
 
-Standing = Literal["asserted", "conditional", "reported", "denied", "several", "none"]
+Standing = Literal["asserted", "circumstance", "conditional", "reported", "denied", "several", "none"]
+"""`circumstance`: asserted `in`, `with` or `without` something, which may be the case at hand or another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,17 @@ def final_answer(text: str, patterns: Sequence[str], options: Sequence[str], cod
         return Answer(unclear=f"more than {MOST_MATCHES} statements of an answer")
     end = 0
     for place, statement in enumerate(statements):
+        current = answer.statement
+        if (
+            current is not None
+            and current.end <= statement.start
+            and _NEXT_CASE.search(text, current.end, statement.start)
+        ):
+            if statement.label == current.label:
+                break  # a run-on that no pattern knows
+            if statement.label is not None and not _FINAL.search(text, statement.start, statement.end):
+                answer.statement, answer.unclear = None, "another answer behind the next case"
+                return answer
         answer.all.append(statement)
         _weigh(answer, statement)
         end = statements[place + 1].start if place + 1 < len(statements) else len(text)
@@ -75,13 +87,15 @@ _ENDS_SENTENCE = re.compile(r"[\s*_\"'”’)\]`]*(?:[.!\n]|\Z)")
 
 
 def _ends_with_another(text: str, answer: Statement, options: Sequence[str], codes: Mapping[str, str]) -> bool:
-    """Whether another option stands behind the answer by itself: `well, b`, `Or b.`, `Make it b!`.
+    """Whether another option stands behind the answer by itself: `well, b`, `Or b.`, `Make it b!`; or is moved to.
 
     A sentence that denies something, speaks of what may be, or names several options is none.
     """
     if not any(map(str.isalnum, text[answer.end : answer.end + 400])):
         return False
     for start, end in named_options(text, answer.end, answer.label or "", options, codes):
+        if _moves_to(text, max(sentence_start(text, start), answer.end), start, end):
+            return True
         if not (_ENDS_SENTENCE.match(text, end) and _LEAD.search(text, max(answer.end - 1, start - 60), start)):
             continue
         first = max(sentence_start(text, start), answer.end)
@@ -92,10 +106,38 @@ def _ends_with_another(text: str, answer: Statement, options: Sequence[str], cod
     return False
 
 
+_NEXT_CASE = re.compile(
+    r"\n[ \t]*(?:-{3,}|\*{3,}|={3,}|#{3,})[ \t]*\n|(?:\n\W{0,6}|[.!?]\s+)(?:patient|call(?:er)?|case|note|text|input"
+    r"|message|example|question|q)\s{0,2}\d{0,4}\s{0,2}[\])*_]{0,3}(?::|\n)|\n\W{0,6}\[?(?:call|case|example|patient|input)\s\d"
+    r"|\b(?:next|another|second|new|following)\s+(?:call(?:er)?|patient|case|example|note|question|input)\b",
+    re.I,
+)
+"""Where a text goes on to another case, so that two answers need not be of one."""
+_FINAL = re.compile(r"\b(?:final|correct(?:ed)?|revised|updated)\b", re.I)
+_MOVES = re.compile(
+    r"(?P<first_person>\b(?:I|we)(?:['’]d|['’]ll)?\s+(?:\w+\s+){0,2})?\b(?:(?:upgrad|downgrad|rais|lower|escalat|chang|revis|mov|bump|switch|shift|push)\w*"
+    r"\s+(?:\w+\s+){0,3}to|settle\s+(?:on|for)|(?:go|going)\s+(?:for|with)|opt\s+for|(?:final\s+)?(?:triage|level|category|label|answer|disposition)"
+    r"\s+(?:\w+\s+)?(?:should|must|has\s+to|ought\s+to)\s+be|(?:final|reconsidering|reconsidered|revised|updated|corrected)\s*:)"
+    r"\W*(?:(?:an?|the)\s+)?\Z",
+    re.I,
+)  # fmt: skip
+
+
+def _moves_to(text: str, first: int, start: int, end: int) -> bool:
+    """Whether the words before an option move the answer to it: `sweating raises this to b`, `I would go with b`."""
+    moves = _MOVES.search(text, first, start)
+    sentence = text[first : sentence_end(text, end)]
+    if moves is None or DENIES.search(sentence) or _IF.search(sentence) or _THEN_IF.match(text, end):
+        return False
+    return moves.group("first_person") is not None or not _WOULD.search(sentence)
+
+
 def _weigh(answer: Answer, statement: Statement) -> None:
     """Take the next statement of a text into account."""
     current, denied = answer.statement, statement.stated.denied
-    if statement.standing == "asserted":
+    if statement.standing == "circumstance" and current is not None and current.label != statement.label:
+        answer.statement, answer.unclear = None, "another answer under some circumstance"
+    elif statement.standing in ("asserted", "circumstance"):
         if current is not None and current.label != statement.label:
             answer.withdrawn.append(current)
         answer.statement, answer.unclear = statement, ""
@@ -158,13 +200,14 @@ _NEW_CLAUSE = re.compile(r"[;—]|\b(?:but|yet|however|nevertheless|so|therefore
 _IF = re.compile(
     r"(?<!\beven\s)(?<!\bas\s)(?<!\bsee\s)\bif\b(?!\s+(?:i|we|you|one)\s+(?:had|have|must|look|consider|think|go|follow"
     r"|use|apply|read)\b)(?!\s+any\b)"
-    r"|\b(?:unless|suppos(?:e|ing)|assuming|provided|providing|hypothetically|otherwise|in case|as long as)\b"
+    r"|\b(?:unless|suppos(?:e|ing)|assuming|provided|providing|hypothetically|otherwise|in case|as long as|in the event"
+    r"|depend(?:s|ing)\s+(?:up)?on)\b|\A\W*(?:or\s+)?else\b"
     r"|\b(?:were|should|had)\s+(?:she|he|they|it|the|this|there|any|symptoms|pain)\b"
-    r"|\bwhen(?:ever)?\s+(?:she|he|they|it|this|symptoms|pain|the\s+(?:patient|caller|pain|symptoms|fever))\b",
+    r"|\b(?:when(?:ever)?|once|until|as\s+soon\s+as)\s+(?:she|he|they|it|this|symptoms|pain|the\s+(?:patient|caller|pain|symptoms|fever))\b",
     re.I,
 )
 _THEN_IF = re.compile(
-    r"[\s*_\"'”’)\],]{0,6}(?:only\s+|but\s+only\s+)?"
+    r"(?!\s*\n\s*(?-i:[A-Z]))[\s*_\"'”’)\],]{0,6}(?:only\s+|but\s+only\s+)?"
     r"(?:(?<!,\s)(?:if|when(?=\s+(?:she|he|they|it|the|this)\b))|(?<=,\s)if|provided|assuming|in\s+case|as\s+long\s+as)\b"
     r"(?!\s+not\s+(?:sooner|earlier|already|worse)\b)",
     re.I,
@@ -182,7 +225,7 @@ _PERSON = re.compile(
 _SAYING = (
     r"sa(?:y|ys|id|ying)|argu\w+|claim\w*|think\w*|thought|believ\w+|guess\w*|assum\w+|ask\w*|wonder\w*|insist\w*"
     r"|suspect\w*|hope\w*|fear\w*|told|tell\w*|stat(?:e|es|ed|ing)|pretend\w*|imagin\w+|suppos\w+|felt|feel\w*|wrote"
-    r"|writes?|answer(?:s|ed)|repl(?:y|ies|ied)|propos\w+|worr(?:y|ies|ied)|convinced|prefer\w*|want\w*"
+    r"|writes?|answer(?:s|ed)|repl(?:y|ies|ied)|propos\w+|output\w*|predict(?:s|ed)|vote[sd]?|responded|rate[sd]|worr(?:y|ies|ied)|convinced|prefer\w*|want\w*"
 )
 _INFERRING = (
     r"mean\w*|suggest\w*|indicat\w+|shows?|showed|impl(?:y|ies|ied)|conclud\w+|follows?|confirm\w*|decid\w+|find|found"
@@ -217,6 +260,14 @@ _ONCE = re.compile(
 )
 _NO_DOUBT = re.compile(r"\b(?:no|without|beyond|little)\s+(?:a\s+|any\s+)?doubt\b", re.I)
 _ELSEWHERE = re.compile(r"\b(?:in|for|with)\s+(?:an?|another|other|different|most|many|some|older|younger)\b", re.I)
+_CIRCUMSTANCE = re.compile(
+    r"(?:\A|,)\W*(?:(?:and|but|while|whereas)\s+)?(?:in|for|with|without|absent|barring|among|under|according\s+to)\s+"
+    r"(?!(?:conclusion|summary|short|sum|fact|total|general|light|view|retrospect|hindsight|my|our|this|these|the\s+end"
+    r"|that\s+in\s+mind|all\s+th\w+|sure|certain)\b)",
+    re.I,
+)
+_IF_LINE = re.compile(r"(?:\A|\n)\W*(?:if|when|unless|should|in\s+case|in\s+the\s+event)\b[^\n.!?]{0,200}\n\s*\Z", re.I)
+_CROSS = re.compile("[❌✗✘✖🚫⛔]")
 _SAYS_WHO = re.compile(
     r"[\s*_\"'”’),–—-]{1,6}(?:(?:some|many|others?|people|one|they|he|she|(?:the|an?|her|his|my|our|their)\s+\w+)\s+(?:would\s+|might\s+|may\s+|could\s+)?"
     rf"(?:{_SAYING})\b|(?:says|said|claims|thinks|believes)\s+(?:some|the|he|she|her|his|one)\b)",
@@ -230,7 +281,12 @@ def _standing(text: str, first: int, match: re.Match[str], end: int, stated: Sta
         return "several" if stated.detail == "two answers stated" else "none"
     prefix = text[first : match.start()]
     after = text[end : end + 200]
-    if any(map(str.isalpha, prefix)):
+    if _CROSS.search(match.group()[: match.start("label") - match.start()]):
+        return "denied"
+    if not any(map(str.isalpha, prefix)):
+        if _IF_LINE.search(text[max(0, first - 300) : first]):
+            return "conditional"
+    else:
         earlier = [match.end() for match in _CONTRAST.finditer(prefix)]
         has_other = "answer" in prefix.casefold() and earlier  # a statement of its own, from which a contrast leads on
         if _IF.search(prefix[earlier[-1] :] if has_other else _last_part(prefix)):
@@ -245,7 +301,9 @@ def _standing(text: str, first: int, match: re.Match[str], end: int, stated: Sta
     is_subjunctive = _WOULD.search(text, match.start(), match.start("label")) is not None
     if is_subjunctive and (_ELSEWHERE.search(prefix) or _IF_ANYWHERE.search(text, end, sentence_end(text, end))):
         return "conditional"
-    return "reported" if _SAYS_WHO.match(after) else "asserted"
+    if _SAYS_WHO.match(after):
+        return "reported"
+    return "circumstance" if _CIRCUMSTANCE.search(_last_part(prefix)) else "asserted"
 
 
 def _governed(clause: str) -> Standing | None:
@@ -359,7 +417,8 @@ def _corrections(
         named_at = restated.end() if restated else named_at
         stated = find_label(text[named_at : named_at + 400], options, codes)
         named_end = named_at + stated.end
-        if stated.label is not None and _is_written(text, named_at) and _CLOSES.match(text, named_end):
+        is_own = named_end <= end  # else it is the next statement, which is weighed by itself
+        if stated.label is not None and is_own and _is_written(text, named_at) and _CLOSES.match(text, named_end):
             standing: Standing = "conditional" if _THEN_IF.match(text, named_end) else "asserted"
             first = sentence_start(text, match.start())
             yield Statement("correction", match.start(), first, named_end, stated, standing)

@@ -86,6 +86,22 @@ def test_few_shot_examples_that_are_repeated_do_not_count() -> None:
     text = f"Decide.\n\nQ: A cut finger.\nA: Small. The decision is clinic visit.\n\nQ: {NOTE}\nA: {ANSWER}"
     assert (read(text).label, read(text).rationale) == ("home care", WHY)
     assert read(text, note="").label is None or read(text, note="").label == "clinic visit"
+    text = f"Call: A cut finger.\nSmall. The decision is clinic visit.\n\nCall: {NOTE}\n{ANSWER}"
+    assert (read(text).label, read(text).rationale) == ("home care", WHY)
+    assert read(text, note="").reason == "prompt_repeated"
+    text = f"Small. The decision is clinic visit.\n\nCall: {NOTE}\n{ANSWER}"
+    assert read(text).reason == "prompt_repeated"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"user\nDecide. {NOTE}\nmodel\n{ANSWER}", f"system\n\nDecide.user\n\n{NOTE}assistant\n\n{ANSWER}",
+     f"USER: Decide. {NOTE} ASSISTANT: {ANSWER}", f"analysis\n{DRAFT}\nfinal\n{ANSWER}",
+     f"assistantanalysis{DRAFT}assistantfinal{ANSWER}", f"<!-- {DRAFT} -->{ANSWER}",
+     f"<think>{DRAFT}</think><output>\n{ANSWER}\n</output>"],
+)  # fmt: skip
+def test_turns_and_channels_without_their_marks(text: str) -> None:
+    assert (read(text).label, read(text).rationale) == ("home care", WHY)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +145,10 @@ def test_text_on_both_sides_of_an_answer_is_flagged() -> None:
     "text",
     ["I'm sorry, but I can't help with that.", "I cannot provide medical advice. Please see a doctor.",
      "Unfortunately, I am not able to triage patients.", "As an AI, I am unable to assess calls.",
+     "I have to decline this.", "I'd rather not decide.", "This is beyond my capabilities.", "Cannot comply.",
+     "My guidelines prevent me from giving advice.", "I lack the expertise to triage.", "Content filtered.",
+     "I won't be able to help.", "I'm just an AI and not able to triage patients.",
+     "I do not have enough information to decide.",
      "Es tut mir leid, dabei kann ich nicht helfen.", "Lo siento, no puedo ayudar con eso."],
 )  # fmt: skip
 def test_refusals_in_prose(text: str) -> None:

@@ -207,6 +207,8 @@ def test_conclusions_of_abstracts_seldom_state_numbers_of_their_own() -> None:
         ("pain " * 9, 9),
         ("and then the pain came " * 4, 4),
         ("!" * 30, 30),
+        ("疼痛" * 9, 18),
+        ("\n".join(f"{n}. arm pain" for n in range(6)), 6),
         ("疼痛很严重。" * 4, 4),
         ("Very, very bad pain in the arm, and no pain in the leg.", 0),
     ],

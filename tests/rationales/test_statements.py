@@ -42,6 +42,12 @@ def read(text: str, *, codes: dict[str, str] | None = None, note: str = "") -> P
         ("There is no doubt that the decision is home care.", "home care"),
         ("Even if it is a sprain, the decision is clinic visit.", "clinic visit"),
         ("I would say the decision is clinic visit.", "clinic visit"),
+        ("The decision is ambulance. Hmm, she walks, so the decision has to be home care.", "home care"),
+        ("The decision is home care. In the event of numbness, the decision is ambulance.", "home care"),
+        ("The decision is home care. Once she cannot stand the decision is ambulance.", "home care"),
+        ("The decision is home care. Another model outputs 'the decision is ambulance'.", "home care"),
+        ("\nDecision: ambulance\nRevised decision: home care", "home care"),
+        ("\n❌ Decision: ambulance\n✅ Decision: home care", "home care"),
     ],
 )
 def test_the_last_answer_that_stands_counts(text: str, label: str) -> None:
@@ -52,6 +58,42 @@ def test_the_last_answer_that_stands_counts(text: str, label: str) -> None:
     ("text", "reason", "detail"),
     [
         ("The decision is ambulance. I was wrong.", "unclear_answer", "taken back"),
+        (
+            "The decision is ambulance. Wait, that is wrong. The decision is ambulance, her son says.",
+            "unclear_answer",
+            "taken back",
+        ),
+        (
+            "The decision is home care. In a child the decision is ambulance.",
+            "unclear_answer",
+            "another answer under some circumstance",
+        ),
+        (
+            "The decision is clinic visit. However, the swelling raises this to ambulance.",
+            "unclear_answer",
+            "another option is named behind it",
+        ),
+        (
+            "The decision is clinic visit. On balance I would upgrade to ambulance.",
+            "unclear_answer",
+            "another option is named behind it",
+        ),
+        (
+            "The decision is home care.\n---\nA cut finger.\nThe decision is clinic visit.",
+            "unclear_answer",
+            "another answer behind the next case",
+        ),
+        (
+            "The decision is home care. Now for the next patient. The decision is clinic visit.",
+            "unclear_answer",
+            "another answer behind the next case",
+        ),
+        ("\nIf she cannot stand:\nDecision: ambulance", "unclear_answer", "only conditional"),
+        (
+            "\n- If numb: the decision is ambulance\n- Else: the decision is home care",
+            "unclear_answer",
+            "only conditional",
+        ),
         ("The decision is ambulance. Hmm, let me reconsider.", "unclear_answer", "taken back"),
         ("The decision is ambulance. That is not right.", "unclear_answer", "taken back"),
         ("If she cannot stand the decision is ambulance.", "unclear_answer", "only conditional"),
