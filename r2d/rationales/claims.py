@@ -37,10 +37,10 @@ FINDINGS_FILE, NEGATION_FILE = "findings.yaml", "negation.yaml"
 """In a model folder, where its run declared others than the shipped ones."""
 MAX_GAP = 4
 """Words between a finding and a phrase behind it that is about it (`the rash on her arm has gone`)."""
-_TOKEN = re.compile(r"\(([+-])\)|[^\W_]+|\.(?!\w)|[;!?:,]|\n(?=\s*(?:[-*•\d\n]|[A-Z]|$))")
+_TOKEN = re.compile(r"\(([+-])\)|(?<!\S)\+(?=[^\W\d])|[^\W_]+|\.(?!\w)|[;!?:,/]|\n(?=\s*(?:[-*•\d\n]|[A-Z]|$))")
 MIN_MISSPELT = 6
 """Letters of a phrase of one word from which on it is known too with a letter left out or moved (`deneis`)."""
-_OTHER_ROLES = ("ends", "ends_of_unsure", "open_after_comma", "ignored")
+_OTHER_ROLES = ("ends", "ends_always", "ends_of_unsure", "open_after_comma", "between", "opens_behind", "ignored")
 _CONJUNCTIONS = frozenset({"and", "or", "nor"})
 _LIST_WORDS = _CONJUNCTIONS | {"both", "all"}
 
@@ -63,10 +63,17 @@ class _NegationFile(Section):
     somebody_else: _Phrases = _Phrases()
     ends: tuple[str, ...] = ()
     """Where the reach of a phrase ends."""
+    ends_always: tuple[str, ...] = ()
+    """Those of `ends` that end it also where they follow at once (`no symptoms except fever`)."""
     ends_of_unsure: tuple[str, ...] = ()
     """Where that of `unsure` ends besides."""
     open_after_comma: tuple[str, ...] = ()
     """Those of `denied` that leave open what follows a comma, unless an `and`, `or` or `nor` makes it a list."""
+    between: tuple[str, ...] = ()
+    """All that may stand between a phrase of `denied` and a finding. Behind other words something else is denied (`no
+    cause for the dizziness`, `no severe headache`), and the finding is left open."""
+    opens_behind: tuple[str, ...] = ()
+    """Words behind a denied finding by which only another time is spoken of (`no fever until`)."""
     ignored: tuple[str, ...] = ()
     """Phrases that hold another one and mean none (`not only`)."""
 
@@ -132,7 +139,9 @@ class _Tokens(NamedTuple):
     breaks: frozenset[int]
     """Words that a comma, a colon or a sentence's end stands before; the number of words among them."""
     colons: frozenset[int]
-    """Those that a colon stands before."""
+    """Those that a colon or a question mark stands before."""
+    slashes: frozenset[int]
+    """Words that a slash stands before (`fever/chills`)."""
 
 
 class Mention(NamedTuple):
@@ -147,19 +156,23 @@ class Mention(NamedTuple):
 def _read(text: str) -> _Tokens:
     words: list[str] = []
     sentences: list[int] = []
-    breaks, colons, sentence = set[int](), set[int](), 0
+    breaks, colons, slashes, sentence = set[int](), set[int](), set[int](), 0
     for match in _TOKEN.finditer(APOSTROPHE.sub("", text)):
-        token, sign = match.group(), match.group(1)
+        token = match.group()
+        sign = "+" if token == "+" else match.group(1)
         if sign or token[0].isalnum():
             words.append(f"({sign})" if sign else singular(token.casefold()))
             sentences.append(sentence)
             continue
+        if token == "/":
+            slashes.add(len(words))
+            continue
         breaks.add(len(words))
-        if token == ":":
+        if token in ":?":  # `Fever? no`
             colons.add(len(words))
         elif token != ",":
             sentence += 1
-    return _Tokens(tuple(words), sentences, frozenset(breaks | {len(words)}), frozenset(colons))
+    return _Tokens(tuple(words), sentences, frozenset(breaks | {len(words)}), frozenset(colons), frozenset(slashes))
 
 
 def _mentions(tokens: _Tokens, index: Index, negation: Negation) -> list[Mention]:
@@ -203,23 +216,29 @@ def _states(tokens: _Tokens, spans: Sequence[tuple[int, int]], negation: Negatio
                 continue
             state, reached = STATES[role], list[tuple[int, int]]()
             # `Fever: no, cough: yes`: with nothing behind it a phrase is about what stands before it.
-            answers = phrase.end in tokens.breaks and (phrase.start in tokens.colons or side == "after")
+            stands_behind = any(stop == phrase.start for _, stop in spans)
+            answers = phrase.end in tokens.breaks and (
+                phrase.start in tokens.colons or stands_behind or side == "after"
+            )
             both = {(state, "before"), (state, "after")} <= phrase.roles
             if side == "before" and not (both and answers):
                 first = min((start for start, _ in spans if start >= phrase.end), default=phrase.end)
                 end = _end_of_reach(tokens, phrase, phrases[number + 1 :], first, state)
                 reached = [span for span in spans if phrase.end <= span[0] < end]
-                if ("open_after_comma", "") in phrase.roles and not _CONJUNCTIONS & set(tokens.words[first:end]):
-                    comma = min((at for at in tokens.breaks if at > first), default=end)
-                    states |= {span: "unsure" for span in reached if span[0] >= comma and states[span] == "asserted"}
-                    reached = [span for span in reached if span[0] < comma]
-                if both and not reached:
+                if state == "denied":
+                    left_open = _left_open(tokens, phrase, phrases[number + 1 :], reached, end)
+                    states |= {span: "unsure" for span in left_open if states[span] != "somebody_else"}
+                    reached = [span for span in reached if span not in left_open]
+                if both and first >= end and stands_behind:
                     reached = _before(tokens, phrase, spans, phrases[:number])
             elif side == "after" and (answers or not both):
                 reached = _before(tokens, phrase, spans, phrases[:number])
+                if any(("opens_behind", "") in other.roles for other in phrases if other.start == phrase.end):
+                    states, reached = states | dict.fromkeys(reached, "unsure"), []
             for span in reached:
                 if states[span] in ("asserted", "denied") or state == "somebody_else":
-                    states[span] = state
+                    is_denied_twice = side == "after" and states[span] == state == "denied"
+                    states[span] = "unsure" if is_denied_twice else state
     return states
 
 
@@ -234,12 +253,39 @@ def _end_of_reach(tokens: _Tokens, phrase: _Phrase, later: Sequence[_Phrase], fi
         if not _CONJUNCTIONS & set(words[phrase.end : end]):  # `possible UTI, burning urination`
             end = min([end, *(at for at in tokens.breaks if at > first)])
     for other in later:
-        follows = other.start <= min(phrase.end + 1, first - 1) and not tokens.breaks & set(
-            range(phrase.end, other.start + 1)
+        follows = (
+            other.start <= min(phrase.end + 1, first - 1)
+            and ("ends_always", "") not in other.roles
+            and not tokens.breaks & set(range(phrase.end, other.start + 1))
         )
         if other.roles & enders and not follows:
             return min(end, other.start)
     return end
+
+
+def _left_open(
+    tokens: _Tokens, phrase: _Phrase, later: Sequence[_Phrase], spans: Sequence[tuple[int, int]], end: int
+) -> list[tuple[int, int]]:
+    """The findings in reach of a phrase of `denied` that it does not deny: something else or another time is meant."""
+    within = [other for other in later if other.start < end]
+    first = min((start for start, _ in spans), default=end)
+    if any(("opens_behind", "") in other.roles for other in within if other.start > first):
+        return list(spans)
+    comma = end
+    if ("open_after_comma", "") in phrase.roles and not _CONJUNCTIONS & set(tokens.words[first:end]):
+        comma = min((at for at in tokens.breaks if at > phrase.end), default=end)
+    passed = {at for other in within if ("between", "") in other.roles for at in range(other.start, other.end)}
+    left_open = []
+    for span in spans:
+        start = min([begin for begin, stop in spans if begin <= span[0] < stop])
+        while start > phrase.end and start - 1 in passed and start not in tokens.breaks:
+            start -= 1
+        is_listed = (
+            start in (tokens.breaks - tokens.colons) | tokens.slashes or tokens.words[start - 1] in _CONJUNCTIONS
+        )
+        if span[0] >= comma or not (start == phrase.end or is_listed):
+            left_open.append(span)
+    return left_open
 
 
 def _before(

@@ -41,18 +41,43 @@ def labels_named(rationale: str, labels: Sequence[str]) -> set[str]:
 
 
 def labels_stated(rationale: str, labels: Sequence[str]) -> set[str]:
-    """Labels that a rationale names and does not set aside (`not self care`, `rather than same day`). One that is a
-    common word of sentences (`no`, `maybe`) counts only as an answer: `the answer is no`."""
-    return {label for label in labels_named(rationale, labels) if _statement(label).search(rationale) is not None}
+    """Labels that a rationale names and does not set aside (`not an emergency`, `too serious for self care`, `if it
+    bleeds it is urgent`). One that is a common word of sentences (`no`, `maybe`) counts only as an answer: `the answer
+    is no`."""
+    return {label for label in labels_named(rationale, labels) if _is_stated(rationale, label)}
 
 
-@functools.lru_cache(maxsize=1024)
-def _statement(label: str) -> re.Pattern[str]:
-    words = r"[\s_-]+".join(re.escape(word) for word in re.split(r"[\s_-]+", label) if word)
-    before = _ANSWER if label.casefold() in _COMMON_WORDS else _NOT_SET_ASIDE
-    return re.compile(rf"{before}(?<![\w-]){words}(?![\w-])", re.IGNORECASE)
+def _is_stated(rationale: str, label: str) -> bool:
+    for match in _label_pattern(label).finditer(rationale):
+        part, behind = _PART.split(rationale[: match.start()])[-1], _PART.split(rationale[match.end() :])[0]
+        if label.casefold() in _COMMON_WORDS:
+            if _ANSWER.search(rationale[: match.start()]):
+                return True
+            continue
+        clause, rest = _CLAUSE.split(part)[-1], _CLAUSE.split(behind)[0]
+        if not (_SETS_ASIDE.search(clause) or _CONDITION.search(part) or _SET_ASIDE_BEHIND.search(rest)):
+            return True
+    return False
 
 
 _COMMON_WORDS = frozenset({"yes", "no", "maybe", "none", "other", "true", "false", "a", "b", "c", "d", "e"})
-_ANSWER = r"\b(?:answer|label|level|decision|conclusion|category|choice|option)(?:\s+is|\s+would\s+be|\s*:)\s*[\"'(]?"
-_NOT_SET_ASIDE = r"(?<!\bnot )(?<!\bthan )(?<!\binstead of )(?<!\bno )(?<!\bneither )(?<!\bnor )"
+_ANSWER = re.compile(
+    r"\b(?:answer|label|level|decision|conclusion|category|choice|option)(?:\s+is|\s+would\s+be|\s*:)\s*[\"'(]?\Z", re.I
+)
+_PART = re.compile(r"[.;!?\n]")
+_CLAUSE = re.compile(
+    r"[,:–—>]|\s-\s|\band\s+(?=not\b)|\b(?:but|so|therefore|hence|yet|because|since)\b"
+    r"|\b(?:means|meaning|makes|calls\s+for|points\s+to|leads\s+to)\b"
+    r"|\b(?:level|label|answer|decision|conclusion|category|choice|option)\s+is\b",
+    re.I,
+)
+"""What the reach of a word ends at."""
+_SETS_ASIDE = re.compile(
+    r"\b(?:not|no|none|never|neither|nor|without|than|instead|rather|less|too|beyond|cannot|excludes?|excluding|avoids?"
+    r"|avoiding|against|would|could|might|may|rul(?:es?|ed|ing)\s+out)\b|n['’]t\b",
+    re.I,
+)
+_CONDITION = re.compile(r"\b(?:if|unless|in\s+case|should\s+(?:it|this|she|he|they)|were\s+(?:it|there))\b", re.I)
+_SET_ASIDE_BEHIND = re.compile(
+    r"\b(?:not|if|unless|cannot|insufficient|inadequate|unsafe|excluded)\b|n['’]t\b|\bruled\s+out\b", re.I
+)

@@ -20,6 +20,7 @@ from r2d.synthetic.wording import write_rationales
 
 CHECKER = ClaimChecker.of()
 SENTENCES = read_yaml(Path(__file__).with_name("negation_sentences.yaml"))
+PAIRS = read_yaml(Path(__file__).with_name("negation_pairs.yaml"))
 
 
 def contradictions(rationale: str, note: str) -> list[Claim]:
@@ -117,6 +118,15 @@ def test_only_like_for_like_contradicts(note: str, finding: str, denied: bool, e
     assert verdict(note, finding, denied=denied) == expected
 
 
+def test_pairs_that_mislead_are_hardly_ever_called_a_contradiction() -> None:
+    """`No change in her chest pain`, `no severe headache`, `no symptoms except fever` deny no finding."""
+    wrong = [(note, rationale) for note, rationale in PAIRS["agree"] if contradictions(rationale, note)]
+    missed = [(note, rationale) for note, rationale in PAIRS["contradict"] if not contradictions(rationale, note)]
+    assert len(PAIRS["agree"]) > 150
+    assert len(wrong) <= 6, wrong
+    assert not missed
+
+
 def test_a_rationale_that_weighs_a_possibility_claims_nothing() -> None:
     assert CHECKER.claims("Raises concern for meningitis; suggests flu rather than croup.", "No croup.") == []
 
@@ -172,6 +182,20 @@ def test_a_faulty_file_of_phrases_says_entry_and_fix(tmp_path: Path) -> None:
         ("No fever, no cough.", ["yes", "no"], {"no"}, set()),
         ("So the answer is no.", ["yes", "no"], {"no"}, {"no"}),
         ("Very urgent.", ["urgent", "very urgent"], {"very urgent"}, {"very urgent"}),
+        ("This is not an emergency.", ["emergency", "same day"], {"emergency"}, set()),
+        ("There is no need for emergency care.", ["emergency", "same day"], {"emergency"}, set()),
+        ("Too serious for a same day visit.", ["emergency", "same day"], {"same day"}, set()),
+        ("Same day is not enough.", ["emergency", "same day"], {"same day"}, set()),
+        ("If it bleeds, it is an emergency.", ["emergency", "same day"], {"emergency"}, set()),
+        ("It would be an emergency with fainting.", ["emergency", "same day"], {"emergency"}, set()),
+        ("It cannot wait for a same day visit.", ["emergency", "same day"], {"same day"}, set()),
+        (
+            "Head injury without drowsiness means that the level is same day.",
+            ["emergency", "same day"],
+            {"same day"},
+            {"same day"},
+        ),
+        ("No fever, so same day.", ["emergency", "same day"], {"same day"}, {"same day"}),
     ],
 )
 def test_a_label_is_stated_where_it_is_named_and_not_set_aside(
