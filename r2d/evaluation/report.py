@@ -198,7 +198,7 @@ def render_report(
         ],
         slices_to_champion={(row.by, row.value): row.difference for row in metrics.champion_slices or ()},
         systems=systems(metrics),
-        compared=compared,
+        tested=[(name, difference.mcnemar) for name, difference in compared if difference.mcnemar is not None],
         differences=differences(compared),
         levels_apart=levels_apart,
         curve_points=curve_points,

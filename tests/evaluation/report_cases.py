@@ -23,7 +23,7 @@ from r2d.evaluation.judge.judge import not_judged
 from r2d.evaluation.judge.questions import judged_rows
 from r2d.evaluation.judge.rubric import load_rubric
 from r2d.evaluation.judge.scores import Vote, criterion_metrics, parse_rate, row_scores
-from r2d.evaluation.label_metrics import label_metrics
+from r2d.evaluation.label_metrics import difference_to_chances, label_metrics
 from r2d.evaluation.metrics import (
     ChampionMetrics,
     Comparator,
@@ -322,6 +322,7 @@ def per_row_case() -> Case:
         rationales=invented.rationales[:40],
     )
     written, flags = measure_rationales(predictions, examples["text"].to_pylist())
+    baselines = evaluate_baselines(examples, examples, predictions)
     metrics = Metrics(
         num_rows=40,
         decoding="constrained",
@@ -329,7 +330,11 @@ def per_row_case() -> Case:
         num_parameters=77_000_000,
         label=label_metrics(predictions),
         other_decoding=OtherDecoding(decoding="free", label=label_metrics(predictions.with_labels(["wait"] * 40))),
-        baselines=evaluate_baselines(examples, examples, predictions).metrics,
+        baselines=baselines.metrics,
+        differences={
+            name: difference_to_chances(predictions, chances, CONFIG.intervals)
+            for name, chances in baselines.chances.items()
+        },
         **written,
         judge=not_judged().metrics,
     )
