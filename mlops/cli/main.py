@@ -115,13 +115,14 @@ def validate(
     out: Annotated[Path, typer.Option(help="Folder for the examples, the quarantine, the result and the report.")],
 ) -> None:
     """Check the data against the data contract: examples.parquet, quarantine.parquet, result.json, report.html."""
+    from r2d.reports.formatting import plural
     from r2d.workflows import validate_to_folder
 
     run = load_config(config)
     validation = validate_to_folder(run, out, start_folder=start_folder(run.model))
     typer.echo(
         f"{validation.num_rows:,} rows: {len(validation.examples):,} valid, {len(validation.quarantined):,} "
-        f"quarantined, {len(validation.errors)} errors, {len(validation.warnings)} warnings; "
+        f"quarantined, {plural(len(validation.errors), 'error')}, {plural(len(validation.warnings), 'warning')}; "
         f"read {out / 'report.html'}"
     )
     validation.raise_for_errors()

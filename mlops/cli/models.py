@@ -94,7 +94,13 @@ def _decision_text(decision: Decision, check: RationaleCheck, has_threshold: boo
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Labelled rows (.csv, .jsonl, .parquet), or a run configuration (.yaml).")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Rows with columns id, text and label (.csv, .jsonl, .parquet), or a run configuration (.yaml): "
+            "its test rows."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for metrics.json, predictions.parquet and report.html.")],
     model: Model = CHAMPION,
     compare_with: Annotated[str | None, typer.Option(help="Another model, measured on the same rows.")] = None,

@@ -171,8 +171,9 @@ def download(reference: str, *, file: str = "") -> Path:
         file: only this file of the folder.
     """
     with registry_client(f"looking for model {reference!r}") as client:
-        advice = "Train one with `make run`, or give a model folder"
-        version = find_version(client, Reference.parse(reference), advice)
+        wanted = Reference.parse(reference)
+        advice = f"Name a version, as in {wanted.name}/1, train one, or give a model folder"
+        version = find_version(client, wanted, advice)
     return registered_file(version, "model", file)
 
 

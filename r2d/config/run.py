@@ -90,17 +90,18 @@ class RunConfig(Section):
         share, rows = split.calibration_fraction, "data.split.calibration_fraction"
         if self.data.columns.split is not None:
             source = (
-                "rows with split 'calibration' choose it; without any the validation rows, which chose the weights too"
+                "rows with split 'calibration' choose it; without any, the validation rows, which chose the weights too"
             )
         elif not share:
-            source = f"the validation rows choose it, which chose the weights too; set {rows} to keep rows for it"
+            source = f"it is chosen on the validation rows, as the weights were; set {rows} to keep rows for it"
         elif self.data.format == "synthetic_triage":
             expected = round(share * self.data.synthetic.num_calls)
             source = f"{expected:,} calibration rows are expected{', too few' if expected < none else ''}"
         else:
             source = f"{rows} {share:g} sets as many apart from {math.ceil(none / share):,} rows on"
         return (
-            f"a threshold ({risk} at most {selective.max_risk:g}, confidence {selective.bound_confidence:g}) needs "
+            f"the threshold from which a decision is shown ({risk} at most {selective.max_risk:g}, with confidence "
+            f"{selective.bound_confidence:g}) needs "
             f"{none:,} shown rows without an error, {one:,} with one or {two:,} with two, each of another group; "
             f"{source}"
         )

@@ -68,7 +68,7 @@ def expand_environment(values: Any) -> Any:
 def _fault(item: Any, schema: type[BaseModel]) -> str:
     """One line for one Pydantic error: key, found, allowed, nearest name, fix."""
     location = [part for part in item["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
-    key = ".".join(str(part) for part in location) or "(the whole)"
+    key = ".".join(str(part) for part in location) or "(several keys)"
     kind, context = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
         names = list(_section_at(location[:-1], schema).model_fields)

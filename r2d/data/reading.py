@@ -24,10 +24,12 @@ class Reading:
 
     def add_codes(self, translated: Mapping[tuple[str, str], int]) -> None:
         """Say which codes were read as which labels."""
-        for (code, label), count in translated.items():
+        for (code, label), count in sorted(translated.items()):
             self.label_codes.setdefault(code, {})[label] = count
         if translated:
-            pairs = ", ".join(f"{code!r} as {label!r} in {count:,}" for (code, label), count in translated.items())
+            pairs = ", ".join(
+                f"{code!r} as {label!r} in {count:,}" for (code, label), count in sorted(translated.items())
+            )
             self.notes.append(f"labels read by data.labels.codes (rows): {pairs}")
 
     def attached_to(self, table: pa.Table) -> pa.Table:

@@ -83,8 +83,8 @@ class TestSetUse:
         if self.optimism is None:
             return f"{sentence}; the figures of a model chosen on it are too good"
         return (
-            f"{sentence}; were all as good, the {self.metric} of the best would be too high by {self.optimism:.3f} on "
-            "average, so measure a model that was chosen on it on fresh rows (data.test.path)"
+            f"{sentence}; if all were equally good, the {self.metric} of the best would be too high by "
+            f"{self.optimism:.3f} on average, so measure a model that was chosen on it on fresh rows (data.test.path)"
         )
 
 

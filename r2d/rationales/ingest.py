@@ -212,11 +212,11 @@ def ingest(
         candidates[name] = _join_and_parse(name, source, records, by_id, ids_by_row, data.labels)
         _check(candidates[name], source, privacy)
         num_taken = sum(candidate.accepted for candidate in candidates[name])
-        logger.info("%s: %d records, %d rationales taken", name, len(records), num_taken)
+        logger.info("%s: %s records, %s rationales taken", name, f"{len(records):,}", f"{num_taken:,}")
         if num_contradicting := sum(candidate.failed("contradicts_text") for candidate in candidates[name]):
             logger.warning(
-                "%s: %d rationales claim a finding that their text denies, or deny one that it reports; look at some "
-                "(quality.contradicts_text: flag), then drop them (drop)", name, num_contradicting,
+                "%s: rationales that claim a finding which their text denies, or deny one that it reports: %s; look at "
+                "some (quality.contradicts_text: flag), then drop them (drop)", name, f"{num_contradicting:,}",
             )  # fmt: skip
 
     all_candidates = [(name, candidate) for name, of_source in candidates.items() for candidate in of_source]

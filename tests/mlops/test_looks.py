@@ -59,7 +59,10 @@ def test_a_decision_of_the_gate_is_written_down_and_carries_the_use_of_the_test_
     assert before.sha256 == use.sha256 == hash_of_test_set(test_rows)
     assert (use.num_looks - before.num_looks, use.num_models - before.num_models) == (1, 1), "others look as well"
     sentence = use.sentence()
-    assert f"{use.num_models} models; were all as good, the macro-F1 of the best would be too high by 0.0" in sentence
+    assert (
+        f"{use.num_models} models; if all were equally good, the macro-F1 of the best would be too high by 0.0"
+        in sentence
+    )
     assert sentence in again.to_json()["gate_reasons"]
     assert again.decision.to_json()["test_set"]["optimism"] == pytest.approx(again.decision.test_set.optimism)
     code, printed, _ = typed("looks")
