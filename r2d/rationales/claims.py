@@ -175,7 +175,7 @@ def _read(text: str) -> _Tokens:
     return _Tokens(tuple(words), sentences, frozenset(breaks | {len(words)}), frozenset(colons), frozenset(slashes))
 
 
-def _mentions(tokens: _Tokens, index: Index, negation: Negation) -> list[Mention]:
+def _mentions(tokens: _Tokens, index: Index[Words], negation: Negation) -> list[Mention]:
     """Every form of a finding in a text, those within longer ones too, and whether the text asserts it."""
     spans = list(matches(tokens.words, index))
     states = _states(tokens, [(start, end) for start, end, _ in spans], negation) if spans else {}

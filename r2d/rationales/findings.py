@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Generic, TypeAlias, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -15,32 +15,50 @@ from r2d.config.section import Section, parse_section
 from r2d.files import read_yaml
 
 Words: TypeAlias = tuple[str, ...]
-Index: TypeAlias = dict[str, list[tuple[Words, Words]]]
-"""First word of a form -> forms, longest first, each with the findings that it names."""
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Index(Generic[Value]):
+    """Forms of one or more words, found in the words of a text by `matches`."""
+
+    values: Mapping[Words, Value]
+    """Form -> what it stands for."""
+    sizes: Mapping[str, Sequence[int]]
+    """First word of a form -> numbers of words of the forms that begin with it, the largest first."""
+
+    @classmethod
+    def of(cls, values: Mapping[Words, Value]) -> Index[Value]:
+        sizes: dict[str, set[int]] = {}
+        for form in values:
+            sizes.setdefault(form[0], set()).add(len(form))
+        return cls(values, {word: sorted(of_word, reverse=True) for word, of_word in sizes.items()})
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
     """The lexicon of findings, ready for matching."""
 
-    names: Index
-    evidence: Index  # as `names`, and what else in a note shows or denies a finding
-    denials: Index = field(default_factory=dict)  # words that deny a finding by themselves
+    names: Index[Words]  # form -> the findings that it names
+    evidence: Index[Words]  # as `names`, and what else in a note shows or denies a finding
+    denials: Index[Words]  # words that deny a finding by themselves
 
 
-def matches(words: Words, index: Index) -> Iterator[tuple[int, int, Words]]:
-    """Start, end and findings of each form in a text, by start; the longest first where several start together."""
-    for start, word in enumerate(words):
-        for form, names in index.get(word, ()):
-            end = start + len(form)
-            if words[start:end] == form:
-                yield start, end, names
+def matches(words: Words, index: Index[Value]) -> Iterator[tuple[int, int, Value]]:
+    """Start, end and value of each form in a text, by start; the longest first where several start together."""
+    sizes, values = index.sizes, index.values
+    for start in [at for at, word in enumerate(words) if word in sizes]:
+        for size in sizes[words[start]]:
+            form = words[start : start + size]
+            if form in values and len(form) == size:
+                yield start, start + size, values[form]
 
 
 _WORD = re.compile(r"[^\W_]+")
 APOSTROPHE = re.compile(r"['’]")
 
 
+@functools.lru_cache(maxsize=16)  # several checks read the same note and rationale, one after the other
 def plain_words(text: str) -> Words:
     """Words without case and apostrophes."""
     return tuple(_WORD.findall(APOSTROPHE.sub("", text.casefold())))
@@ -86,15 +104,12 @@ def load_findings(source: Path) -> Findings:
     return Findings(_index(names), _index(names + evidence + denials), _index(denials))
 
 
-def _index(forms: Sequence[tuple[str, str]]) -> Index:
-    """Index pairs of a form and a finding by the first word of the form."""
+def _index(forms: Sequence[tuple[str, str]]) -> Index[Words]:
+    """Index pairs of a form and a finding."""
     meanings: dict[Words, list[str]] = {}
     for form, name in forms:
         meanings.setdefault(words_of(form), []).append(name)
-    index: Index = {}
-    for words in sorted(meanings, key=len, reverse=True):
-        index.setdefault(words[0], []).append((words, tuple(dict.fromkeys(meanings[words]))))
-    return index
+    return Index.of({words: tuple(dict.fromkeys(names)) for words, names in meanings.items()})
 
 
 def _check_forms(forms: object) -> object:

@@ -55,7 +55,7 @@ class QualityChecks:
         failed |= {
             "refusal": (is_refusal(rationale), ""),
             "loops": (num_repeats > 0, f"{num_repeats} times"),
-            "markup": (_MARKUP.search(rationale) is not None, ""),
+            "markup": (has_markup(rationale), ""),
             "too_short": (len(rationale) < config.min_characters, f"{len(rationale)} characters"),
             "too_long": (len(rationale) > config.max_characters, f"{len(rationale)} characters"),
             "copies_text": (copied > config.max_copied_share, f"{copied:.0%}"),
@@ -88,11 +88,17 @@ class QualityChecks:
 # --- what is no rationale ---
 
 _MARKUP = re.compile(MARKUP.replace(r"\z", r"\Z"))
+_MARKS_OF_MARKUP = re.compile(r"[<&{]|[A-Za-z0-9+/]{24}")  # of which each markup has one
 _ONE_SENTENCE = re.compile(r"[^.!?。！？\n]+")
 _ONE_CHARACTER = re.compile(r"([^\W_]|[!?。])\1{19,}|([^\W\d_]{2,16}?[,;]?)\2{7,}")
 FEWEST_REPEATS = 3  # of a sentence, or of a run of words, that are a loop
 FEWEST_WORDS = 8  # of a run with its repeats; emphasis repeats fewer
 LONGEST_RUN = 24  # words of a run whose repeats are looked for
+
+
+def has_markup(text: str) -> bool:
+    """Whether a text holds RTF, elements or entities of HTML, or base64."""
+    return _MARKS_OF_MARKUP.search(text) is not None and _MARKUP.search(text) is not None
 
 
 def longest_loop(text: str) -> int:
@@ -133,9 +139,12 @@ def copied_share(rationale: str, text: str) -> float:
     size = min(3, len(words))
     if size == 0:
         return 0.0
-    known = {source[start : start + size] for start in range(len(source) - size + 1)}
-    runs = [words[start : start + size] for start in range(len(words) - size + 1)]
+    known, runs = set(_runs(source, size)), list(_runs(words, size))
     return sum(run in known for run in runs) / len(runs)
+
+
+def _runs(words: Words, size: int) -> Iterator[Words]:
+    return zip(*(words[start:] for start in range(size)), strict=False)
 
 
 # --- numbers and findings ---
@@ -158,8 +167,10 @@ def ungrounded(rationale: str, text: str, findings: Findings) -> Ungrounded:
     is grounded when the note has one of them. A denied finding counts like an affirmed one. Where labels hold numbers
     ("within 3 days"), give the rationale as `mask_label` returns it.
     """
-    claimed_text = _LIST_MARKER.sub(" ", rationale.casefold())
-    claimed = [(match.start(), _canonical(match.group())) for match in _CLAIMED_NUMBER.finditer(claimed_text)]
+    claimed_text, claimed = rationale.casefold(), list[tuple[int, str]]()
+    if _DIGIT.search(claimed_text):
+        claimed_text = _LIST_MARKER.sub(" ", claimed_text)
+        claimed = [(match.start(), _canonical(match.group())) for match in _CLAIMED_NUMBER.finditer(claimed_text)]
     claimed += [(at, value) for at, word, value in _number_words(claimed_text) if word != "one"]
     in_note: set[str] = set()
     if claimed:
@@ -180,10 +191,11 @@ def ungrounded(rationale: str, text: str, findings: Findings) -> Ungrounded:
     return Ungrounded(tuple(dict.fromkeys(numbers)), tuple(dict.fromkeys(missing)))
 
 
+_DIGIT = re.compile(r"[0-9]")
 _LIST_MARKER = re.compile(r"^\s*\(?[0-9]{1,2}[.)](?=\s)", re.MULTILINE)
 _DIGITS = r"(?>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 _NUMBER, _FRACTION = re.compile(r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?"), re.compile(r"\.[0-9]+")
-_CLAIMED_NUMBER = re.compile(rf"(?<![^\W_x])(?<![a-z]-)(?<![0-9]\.){_DIGITS}(?!st\b|nd\b|rd\b|th\b)")
+_CLAIMED_NUMBER = re.compile(rf"(?=[0-9.])(?<![^\W_x])(?<![a-z]-)(?<![0-9]\.){_DIGITS}(?!st\b|nd\b|rd\b|th\b)")
 """Leaves out ordinals, and digits that belong to a name (SpO2, COVID-19), but for an x as in x3d."""
 _SMALL = [
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
@@ -191,7 +203,9 @@ _SMALL = [
 ]  # fmt: skip
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _VALUES = {word: value for value, word in enumerate(_SMALL)} | {word: 10 * at for at, word in enumerate(_TENS, 2)}
-_NUMBER_WORD = re.compile(rf"\b(?:({'|'.join(_TENS)})(?:[\s-]+({'|'.join(_SMALL[1:10])}))?|({'|'.join(_SMALL)}))\b")
+_NUMBER_WORD = re.compile(
+    rf"\b(?=[efnostz])(?:({'|'.join(_TENS)})(?:[\s-]+({'|'.join(_SMALL[1:10])}))?|({'|'.join(_SMALL)}))\b"
+)
 _MEANS_ONE = re.compile(r"\ban?\s+(?:second|minute|hour|day|night|week|fortnight|month|year)\b|\bonce\b")
 _MEANS_TWO = re.compile(r"\btwice\b|\bboth\b|\bcouple\b|\bpair\b")
 

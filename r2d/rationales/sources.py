@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,15 @@ def read_records(name: str, source: AnySource) -> list[Record]:
     """
     records = [_with_plain_id(record, source) for record in READERS[source.format](name, source)]
     for place, record in enumerate(records):
-        values = asdict(record)
         try:
-            "".join(value for value in values.values() if isinstance(value, str)).encode()
+            "".join(filter(None, _texts_of(record))).encode()
         except UnicodeEncodeError:  # no file can hold half a surrogate pair
-            kept = {name: values[name] for name in ("source", "file", "row", "order")}
-            records[place] = Record(**kept, reason="malformed_record", detail="half a surrogate pair")
+            kept = Record(record.source, record.file, record.row, order=record.order)
+            records[place] = replace(kept, reason="malformed_record", detail="half a surrogate pair")
     return records
+
+
+_texts_of = attrgetter(*(field.name for field in fields(Record) if "str" in str(field.type)))
 
 
 def _with_plain_id(record: Record, source: AnySource) -> Record:
@@ -103,7 +106,7 @@ def _with_plain_id(record: Record, source: AnySource) -> Record:
         )
     if source.id_width is not None and example_id.isascii() and example_id.isdigit():
         example_id = example_id.zfill(source.id_width)
-    return replace(record, example_id=example_id)
+    return record if example_id == record.example_id else replace(record, example_id=example_id)
 
 
 def source_files(sources: Mapping[str, AnySource]) -> list[tuple[str, str]]:

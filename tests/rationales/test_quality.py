@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r2d.errors import ConfigError
-from r2d.rationales.findings import Findings, load_findings, shipped_findings
+from r2d.rationales.findings import Findings, Index, load_findings, shipped_findings
 from r2d.rationales.labels import contains_label, mask_label
 from r2d.rationales.quality import copied_share, longest_loop, ungrounded
 from tests.conftest import SHARED, needs_shared
@@ -63,7 +63,7 @@ def test_a_number_word_is_its_digits(value: int) -> None:
     ]  # fmt: skip
     tens = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
     spelt = words[value] if value < 20 else f"{tens[value // 10 - 2]}-{words[value % 10]}".removesuffix("-zero")
-    lexicon = Findings({}, {})
+    lexicon = Findings(Index.of({}), Index.of({}), Index.of({}))
     assert ungrounded(f"{value} days", f"for {spelt} days", lexicon).numbers == ()
     assert value == 1 or ungrounded(f"{spelt} days", "some days", lexicon).numbers == (str(value),)
 
@@ -96,7 +96,7 @@ def test_only_an_invented_finding_is_reported_by_its_first_form(
 
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_a_rationale_is_grounded_in_itself_and_nothing_else_is_shown(rationale: str, text: str) -> None:
-    known = {name for forms in LEXICON.names.values() for _, names in forms for name in names}
+    known = {name for names in LEXICON.names.values.values() for name in names}
     result = ungrounded(rationale, text, LEXICON)
     assert set(result.findings) <= known
     assert all(set(number) <= set("0123456789.") for number in result.numbers)
@@ -104,10 +104,9 @@ def test_a_rationale_is_grounded_in_itself_and_nothing_else_is_shown(rationale: 
 
 
 def test_every_form_of_the_lexicon_grounds_its_finding() -> None:
-    for forms in LEXICON.names.values():
-        for words, names in forms:
-            for name in names:
-                assert ungrounded(name, " ".join(words), LEXICON).findings == ()
+    for words, names in LEXICON.names.values.items():
+        for name in names:
+            assert ungrounded(name, " ".join(words), LEXICON).findings == ()
 
 
 def test_a_lexicon_of_ones_own_replaces_the_packaged_one(tmp_path: Path) -> None:
