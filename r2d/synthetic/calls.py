@@ -1,6 +1,6 @@
 """Invented calls: from a configuration to rows with notes, labels and rationales, or to the raw output of an LLM batch.
 
-Labels follow from the text by a readable rule (`facts.decide`), and keywords alone do not predict them: a finding is a
+Labels follow from the text by a readable rule (`facts.decide`), and keywords alone do not settle them: a finding is a
 warning in one complaint and harmless in another, and is denied about as often as it is asserted.
 """
 
