@@ -1,8 +1,8 @@
 """The facts of invented calls, drawn at random, and the rule that turns them into a disposition with its reasons.
 
-The number of findings that are mentioned does not depend on how urgent the call is; which of them are asserted does, and
-so does how many: complaint and number of asserted findings are a strong clue (docs/method.md has its measure). The rule
-is made for teaching, to be sensible and readable: it is NOT a triage protocol and must not be used on people.
+The number of findings that are mentioned does not depend on how urgent the call is; which of them are asserted does,
+and so does how many: complaint and number of asserted findings are a strong clue (docs/method.md has its measure). The
+rule is made for teaching, to be sensible and readable: it is NOT a triage protocol and must not be used on people.
 """
 
 from __future__ import annotations
