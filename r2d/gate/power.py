@@ -60,8 +60,8 @@ def power_of_difference(rule: Decided, error: float, num_rows: int) -> Power:
     equal = NORMAL.cdf(room / error - rule.z)
     gain, loss = (rule.z + Z_SHARE) * error - room, (rule.z - Z_SHARE) * error - room
     sentence = (
-        f"with {num_rows:,} rows like these a model that is as good passes in {100 * equal:.0f} %, one that is "
-        f"{_apart(gain)} in 80 %; one that is {_apart(loss)} is refused in 80 %"
+        f"with {num_rows:,} rows like these, by this rule alone, a model that is as good passes in {100 * equal:.0f} %, "
+        f"one that is {_apart(gain)} in 80 %; one that is {_apart(loss)} is refused in 80 %"
     )
     if room > 0 and equal < SHARE:
         needed = num_rows * ((rule.z + Z_SHARE) * error / room) ** 2
@@ -85,7 +85,9 @@ def power_of_limit(rule: Decided, value: float, error: float, num_rows: int) -> 
         error *= math.sqrt(rule.limit * (1 - rule.limit) / (value * (1 - value)))
     passes = rule.limit + rule.sign * (rule.z + Z_SHARE) * error
     refused = rule.limit + rule.sign * (rule.z - Z_SHARE) * error
-    sentence = f"with {num_rows:,} rows like these a model that is truly at {passes:.3f} passes in 80 %"
+    sentence = (
+        f"with {num_rows:,} rows like these, by this rule alone, a model that is truly at {passes:.3f} passes in 80 %"
+    )
     if passes < 0.0 or (rule.higher_is_better and passes > 1.0 > rule.limit):
         sentence = f"{num_rows:,} rows like these are too few: no model passes in 80 %"
     return Power(
