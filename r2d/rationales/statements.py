@@ -113,6 +113,7 @@ _NEXT_CASE = re.compile(
     re.I,
 )
 """Where a text goes on to another case, so that two answers need not be of one."""
+LONGEST_MOVE = 80  # characters before an option in which the words that move to it are looked for
 _FINAL = re.compile(r"\b(?:final|correct(?:ed)?|revised|updated)\b", re.I)
 _MOVES = re.compile(
     r"(?P<first_person>\b(?:I|we)(?:['’]d|['’]ll)?\s+(?:\w+\s+){0,2})?\b(?:(?:upgrad|downgrad|rais|lower|escalat|chang|revis|mov|bump|switch|shift|push)\w*"
@@ -125,9 +126,11 @@ _MOVES = re.compile(
 
 def _moves_to(text: str, first: int, start: int, end: int) -> bool:
     """Whether the words before an option move the answer to it: `sweating raises this to b`, `I would go with b`."""
-    moves = _MOVES.search(text, first, start)
-    sentence = text[first : sentence_end(text, end)]
-    if moves is None or DENIES.search(sentence) or _IF.search(sentence) or _THEN_IF.match(text, end):
+    moves = _MOVES.search(text, max(first, start - LONGEST_MOVE), start)
+    if moves is None:
+        return False
+    sentence = text[max(first, start - 300) : min(sentence_end(text, end), end + 300)]
+    if DENIES.search(sentence) or _IF.search(sentence) or _THEN_IF.match(text, end):
         return False
     return moves.group("first_person") is not None or not _WOULD.search(sentence)
 
