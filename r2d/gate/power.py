@@ -60,8 +60,8 @@ def power_of_difference(rule: Decided, error: float, num_rows: int) -> Power:
     equal = NORMAL.cdf(room / error - rule.z)
     gain, loss = (rule.z + Z_SHARE) * error - room, (rule.z - Z_SHARE) * error - room
     sentence = (
-        f"with {num_rows:,} rows like these, by this rule alone, a model that is as good passes in {100 * equal:.0f} %, "
-        f"one that is {_apart(gain)} in 80 %; one that is {_apart(loss)} is refused in 80 %"
+        f"with {num_rows:,} rows like these, by this rule alone, a model that is as good passes in {100 * equal:.0f} %"
+        f", one that is {_apart(gain)} in 80 %; one that is {_apart(loss)} is refused in 80 %"
     )
     if room > 0 and equal < SHARE:
         needed = num_rows * ((rule.z + Z_SHARE) * error / room) ** 2
