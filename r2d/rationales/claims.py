@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import functools
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -37,7 +40,7 @@ FINDINGS_FILE, NEGATION_FILE = "findings.yaml", "negation.yaml"
 """In a model folder, where its run declared others than the shipped ones."""
 MAX_GAP = 4
 """Words between a finding and a phrase behind it that is about it (`the rash on her arm has gone`)."""
-_TOKEN = re.compile(r"\(([+-])\)|(?<!\S)\+(?=[^\W\d])|[^\W_]+|\.(?!\w)|[;!?:,/]|\n(?=\s*(?:[-*•\d\n]|[A-Z]|$))")
+_TOKEN = re.compile(r"\(([+-])\)|(?<!\S)\+(?=[^\W\d])|[^\W_]+|\.(?!\w)|[;!?:,/]|\n(?=[^\S\n]*(?:[-*•\d\n]|[A-Z]|$))")
 MIN_MISSPELT = 6
 """Letters of a phrase of one word from which on it is known too with a letter left out or moved (`deneis`)."""
 _OTHER_ROLES = ("ends", "ends_always", "ends_of_unsure", "open_after_comma", "between", "opens_behind", "ignored")
@@ -82,9 +85,8 @@ class _NegationFile(Section):
 class Negation:
     """The phrases, ready for matching."""
 
-    roles: dict[Words, frozenset[tuple[str, str]]]
+    phrases: Index[frozenset[tuple[str, str]]]
     """Phrase -> what it is: (state, `before` or `after`), or (one of the other keys of the file, empty)."""
-    longest: int
 
 
 @functools.cache
@@ -117,7 +119,7 @@ def load_negation(source: Path) -> Negation:
         if role[0] in STATES and len(phrase) >= MIN_MISSPELT and phrase.isalpha()
         for variant in _misspellings(phrase)
     }
-    return Negation(misspelt | roles, max(map(len, roles)))
+    return Negation(Index.of({words: of_words for words, of_words in (misspelt | roles).items() if words}))
 
 
 def _misspellings(word: str) -> Iterator[str]:
@@ -138,10 +140,14 @@ class _Tokens(NamedTuple):
     """Number of the sentence of each word."""
     breaks: frozenset[int]
     """Words that a comma, a colon or a sentence's end stands before; the number of words among them."""
+    ordered_breaks: Sequence[int]
+    """The same, in order."""
     colons: frozenset[int]
     """Those that a colon or a question mark stands before."""
     slashes: frozenset[int]
     """Words that a slash stands before (`fever/chills`)."""
+    conjunctions: Sequence[int]
+    """Words that are `and`, `or` or `nor`, in order."""
 
 
 class Mention(NamedTuple):
@@ -172,7 +178,17 @@ def _read(text: str) -> _Tokens:
             colons.add(len(words))
         elif token != ",":
             sentence += 1
-    return _Tokens(tuple(words), sentences, frozenset(breaks | {len(words)}), frozenset(colons), frozenset(slashes))
+    breaks.add(len(words))
+    conjunctions = [at for at, word in enumerate(words) if word in _CONJUNCTIONS]
+    return _Tokens(
+        tuple(words), sentences, frozenset(breaks), sorted(breaks), frozenset(colons), frozenset(slashes), conjunctions
+    )
+
+
+def _first_from(places: Sequence[int], start: int, end: int) -> int:
+    """The first of the places, which are in order, from `start` on and before `end`; `end` where none is."""
+    at = bisect_left(places, start)
+    return min(places[at], end) if at < len(places) else end
 
 
 def _mentions(tokens: _Tokens, index: Index[Words], negation: Negation) -> list[Mention]:
@@ -190,25 +206,23 @@ class _Phrase(NamedTuple):
 
 def _phrases(tokens: _Tokens, negation: Negation) -> Iterator[_Phrase]:
     """The phrases of a text from left to right, the longest where several start together."""
-    at, words = 0, tokens.words
-    while at < len(words):
-        size = min(negation.longest, len(words) - at)
-        while size and (
-            words[at : at + size] not in negation.roles or tokens.sentences[at + size - 1] != tokens.sentences[at]
-        ):
-            size -= 1
-        if size:
-            yield _Phrase(at, at + size, negation.roles[words[at : at + size]])
-        at += size or 1
+    sentences, behind = tokens.sentences, 0
+    for start, end, roles in matches(tokens.words, negation.phrases):
+        if start >= behind and sentences[start] == sentences[end - 1]:
+            yield _Phrase(start, end, roles)
+            behind = end
 
 
 def _states(tokens: _Tokens, spans: Sequence[tuple[int, int]], negation: Negation) -> dict[tuple[int, int], State]:
-    """The state of each span of a finding; a phrase within a finding (`cannot breathe`) is part of it."""
+    """The state of each span of a finding, by start; a phrase within a finding (`cannot breathe`) is part of it."""
     inside = {word for start, end in spans for word in range(start, end)}
     phrases = [
         phrase for phrase in _phrases(tokens, negation) if not inside.issuperset(range(phrase.start, phrase.end))
     ]
     states: dict[tuple[int, int], State] = dict.fromkeys(spans, "asserted")
+    starts, stops = [start for start, _ in spans], {stop for _, stop in spans}
+    by_stop = sorted(spans, key=itemgetter(1))
+    floor = 0  # behind the last phrase that ends a reach
 
     for number, phrase in enumerate(phrases):
         for role, side in phrase.roles:
@@ -216,106 +230,131 @@ def _states(tokens: _Tokens, spans: Sequence[tuple[int, int]], negation: Negatio
                 continue
             state, reached = STATES[role], list[tuple[int, int]]()
             # `Fever: no, cough: yes`: with nothing behind it a phrase is about what stands before it.
-            stands_behind = any(stop == phrase.start for _, stop in spans)
+            stands_behind = phrase.start in stops
             answers = phrase.end in tokens.breaks and (
                 phrase.start in tokens.colons or stands_behind or side == "after"
             )
             both = {(state, "before"), (state, "after")} <= phrase.roles
             if side == "before" and not (both and answers):
-                first = min((start for start, _ in spans if start >= phrase.end), default=phrase.end)
-                end = _end_of_reach(tokens, phrase, phrases[number + 1 :], first, state)
-                reached = [span for span in spans if phrase.end <= span[0] < end]
+                behind = bisect_left(starts, phrase.end)
+                first = starts[behind] if behind < len(starts) else phrase.end
+                end, later = _reach(tokens, phrases, number, first, state)
+                reached = list(spans[behind : bisect_left(starts, end)])
                 if state == "denied":
-                    left_open = _left_open(tokens, phrase, phrases[number + 1 :], reached, end)
+                    left_open = _left_open(tokens, phrase, later, reached, end)
                     states |= {span: "unsure" for span in left_open if states[span] != "somebody_else"}
                     reached = [span for span in reached if span not in left_open]
                 if both and first >= end and stands_behind:
-                    reached = _before(tokens, phrase, spans, phrases[:number])
+                    reached = _before(tokens, phrase, by_stop, floor)
             elif side == "after" and (answers or not both):
-                reached = _before(tokens, phrase, spans, phrases[:number])
-                if any(("opens_behind", "") in other.roles for other in phrases if other.start == phrase.end):
-                    states, reached = states | dict.fromkeys(reached, "unsure"), []
+                reached = _before(tokens, phrase, by_stop, floor)
+                following = phrases[number + 1 : number + 2]
+                if any(other.start == phrase.end and ("opens_behind", "") in other.roles for other in following):
+                    states |= dict.fromkeys(reached, "unsure")
+                    reached = []
             for span in reached:
                 if states[span] in ("asserted", "denied") or state == "somebody_else":
                     is_denied_twice = side == "after" and states[span] == state == "denied"
                     states[span] = "unsure" if is_denied_twice else state
+        if ("ends", "") in phrase.roles:
+            floor = phrase.end
     return states
 
 
-def _end_of_reach(tokens: _Tokens, phrase: _Phrase, later: Sequence[_Phrase], first: int, state: str) -> int:
-    """The word before which the reach of a phrase ends. A word such as `had` that follows at once, before the first
-    finding, does not end it (`never had`)."""
-    sentence, words = tokens.sentences[phrase.start], tokens.words
-    end = next((at for at in range(phrase.end, len(words)) if tokens.sentences[at] != sentence), len(words))
+def _reach(
+    tokens: _Tokens, phrases: Sequence[_Phrase], number: int, first: int, state: str
+) -> tuple[int, list[_Phrase]]:
+    """The word before which the reach of a phrase ends, and the later phrases in it. A word such as `had` that follows
+    at once, before the first finding, does not end it (`never had`)."""
+    phrase, within = phrases[number], list[_Phrase]()
+    end = bisect_right(tokens.sentences, tokens.sentences[phrase.start])
     enders = {("ends", ""), (state, "before")}
     if state == "unsure":
         enders.add(("ends_of_unsure", ""))
-        if not _CONJUNCTIONS & set(words[phrase.end : end]):  # `possible UTI, burning urination`
-            end = min([end, *(at for at in tokens.breaks if at > first)])
-    for other in later:
+        if _first_from(tokens.conjunctions, phrase.end, end) == end:  # `possible UTI, burning urination`
+            end = _first_from(tokens.ordered_breaks, first + 1, end)
+    for at in range(number + 1, len(phrases)):
+        other = phrases[at]
+        if other.start >= end:
+            break
         follows = (
             other.start <= min(phrase.end + 1, first - 1)
             and ("ends_always", "") not in other.roles
-            and not tokens.breaks & set(range(phrase.end, other.start + 1))
+            and tokens.breaks.isdisjoint(range(phrase.end, other.start + 1))
         )
-        if other.roles & enders and not follows:
-            return min(end, other.start)
-    return end
+        if not (follows or enders.isdisjoint(other.roles)):
+            return other.start, within
+        within.append(other)
+    return end, within
 
 
 def _left_open(
     tokens: _Tokens, phrase: _Phrase, later: Sequence[_Phrase], spans: Sequence[tuple[int, int]], end: int
-) -> list[tuple[int, int]]:
-    """The findings in reach of a phrase of `denied` that it does not deny: something else or another time is meant."""
-    within = [other for other in later if other.start < end]
-    first = min((start for start, _ in spans), default=end)
-    if any(("opens_behind", "") in other.roles for other in within if other.start > first):
-        return list(spans)
+) -> set[tuple[int, int]]:
+    """The findings in reach of a phrase of `denied` that it does not deny: something else or another time is meant.
+
+    Args:
+        later: the phrases in its reach.
+        spans: the findings in its reach, by start.
+        end: where its reach ends.
+    """
+    first = spans[0][0] if spans else end
+    if any(("opens_behind", "") in other.roles for other in later if other.start > first):
+        return set(spans)
     comma = end
-    if ("open_after_comma", "") in phrase.roles and not _CONJUNCTIONS & set(tokens.words[first:end]):
-        comma = min((at for at in tokens.breaks if at > phrase.end), default=end)
-    passed = {at for other in within if ("between", "") in other.roles for at in range(other.start, other.end)}
-    left_open = []
+    if ("open_after_comma", "") in phrase.roles and _first_from(tokens.conjunctions, first, end) == end:
+        comma = _first_from(tokens.ordered_breaks, phrase.end + 1, end)
+    begins: dict[int, int] = {}  # word behind words of `between` -> the first of these
+    for at in [at for other in later if ("between", "") in other.roles for at in range(other.start, other.end)]:
+        if at + 1 not in tokens.breaks:
+            begins[at + 1] = begins.get(at, at)
+    left_open, outer = set[tuple[int, int]](), 0
     for span in spans:
-        start = min([begin for begin, stop in spans if begin <= span[0] < stop])
-        while start > phrase.end and start - 1 in passed and start not in tokens.breaks:
-            start -= 1
+        while spans[outer][1] <= span[0]:
+            outer += 1
+        start = begins.get(spans[outer][0], spans[outer][0])
         is_listed = (
-            start in (tokens.breaks - tokens.colons) | tokens.slashes or tokens.words[start - 1] in _CONJUNCTIONS
+            (start in tokens.breaks and start not in tokens.colons)
+            or start in tokens.slashes
+            or tokens.words[start - 1] in _CONJUNCTIONS
         )
         if span[0] >= comma or not (start == phrase.end or is_listed):
-            left_open.append(span)
+            left_open.add(span)
     return left_open
 
 
-def _before(
-    tokens: _Tokens, phrase: _Phrase, spans: Sequence[tuple[int, int]], earlier: Sequence[_Phrase]
-) -> list[tuple[int, int]]:
-    """The finding before a phrase, with the list that ends in it: `fever, chills and rash are denied`."""
-    sentence = tokens.sentences[phrase.start]
-    floor = max([other.end for other in earlier if other.roles & {("ends", "")}], default=0)
-    candidates = [
-        span for span in spans if floor <= span[0] and span[1] <= phrase.start and tokens.sentences[span[0]] == sentence
-    ]
-    if not candidates:
-        return []
-    last = max(end for _, end in candidates)
-    is_apart = bool(set(range(last, phrase.start + 1)) & (tokens.breaks - tokens.colons))
-    if phrase.start - last > MAX_GAP or (is_apart and not (phrase.start == last and phrase.end in tokens.breaks)):
-        return []
-    reached = [span for span in candidates if span[1] == last]
-    start, is_list = min(start for start, _ in reached), False
+def _before(tokens: _Tokens, phrase: _Phrase, by_stop: Sequence[tuple[int, int]], floor: int) -> list[tuple[int, int]]:
+    """The finding before a phrase, with the list that ends in it: `fever, chills and rash are denied`.
+
+    Args:
+        by_stop: the spans of findings, by their end.
+        floor: the first word that the phrase may be about.
+    """
+    floor = max(floor, bisect_left(tokens.sentences, tokens.sentences[phrase.start]))
+    reached: list[tuple[int, int]] = []
+    start, is_list = phrase.start, False
+    at = bisect_right(by_stop, start, key=itemgetter(1)) - 1
     while True:
-        previous = [span for span in candidates if span[1] <= start]
-        if not previous:
+        while at >= 0 and (by_stop[at][1] > start or by_stop[at][0] < floor < by_stop[at][1]):
+            at -= 1
+        if at < 0 or by_stop[at][1] <= floor:
             return reached
-        end = max(end for _, end in previous)
-        words = tokens.words[end:start]
-        is_list = is_list or bool(_LIST_WORDS.intersection(words))
-        if not is_list or not _LIST_WORDS.issuperset(words) or not (words or start in tokens.breaks):
-            return reached
-        reached += (joined := [span for span in previous if span[1] == end])
-        start = min(start for start, _ in joined)
+        stop = by_stop[at][1]
+        if not reached:
+            gap = range(stop, min(start, stop + MAX_GAP) + 1)
+            is_apart = any(word in tokens.breaks and word not in tokens.colons for word in gap)
+            if start - stop > MAX_GAP or (is_apart and not (start == stop and phrase.end in tokens.breaks)):
+                return []
+        else:
+            words = tokens.words[stop:start]
+            is_list = is_list or not _LIST_WORDS.isdisjoint(words)
+            if not is_list or not _LIST_WORDS.issuperset(words) or not (words or start in tokens.breaks):
+                return reached
+        while at >= 0 and by_stop[at][1] == stop:
+            if by_stop[at][0] >= floor:
+                reached.append(by_stop[at])
+                start = min(start, by_stop[at][0])
+            at -= 1
 
 
 # --- claims ---
@@ -435,10 +474,14 @@ class _Evidence:
         tokens, findings = _read(note), checker.findings
         direct = {(start, end): set(names) for start, end, names in matches(tokens.words, findings.names)}
         denials = {(start, end): set(names) for start, end, names in matches(tokens.words, findings.denials)}
+        farthest = [0] * (len(tokens.words) + 1)  # where the longest finding ends that starts with a word
+        for start, end in direct:
+            farthest[start] = max(farthest[start], end)
+        farthest_before = [0, *accumulate(farthest, max)]  # of those that start before a word
         names_in: dict[str, set[str]] = {"asserted": set(), "denied": set(), "shown": set(), "open": set()}
         for start, end, names, state in _mentions(tokens, findings.evidence, checker.negation):
             span = (start, end)
-            is_part = any(s <= start and end <= e and (s, e) != span for s, e in direct)
+            is_part = farthest_before[start] >= end or farthest[start] > end
             for name in names:
                 if name in denials.get(span, ()):
                     opposite = {"asserted": "denied", "denied": "asserted"}.get(state, "open")

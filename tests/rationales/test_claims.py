@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import time
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -220,3 +222,22 @@ def test_a_check_tells_a_reader_what_the_note_and_the_label_say_otherwise() -> N
     }
     fine = CHECKER.check("Dizziness: the right level is same day.", "Dizzy.", "same day", labels)
     assert fine.remarks() == []
+
+
+@pytest.mark.parametrize(
+    "unit", ["no fever ", "possible fever, ", "fever and ", "fever ", "fever until ", "is denied ", "a ", "\n"]
+)
+def test_four_times_the_text_takes_far_less_than_sixteen_times_the_time(unit: str) -> None:
+    def seconds(length: int) -> float:
+        text, taken = "No fever " + unit * (length // len(unit)) + "is denied", []
+        for _ in range(3):
+            start = time.process_time()
+            CHECKER.claims(text, text)
+            taken.append(time.process_time() - start)
+        return min(taken)
+
+    gc.disable()  # its pauses grow with all that other tests hold
+    try:
+        assert seconds(80_000) < 8 * seconds(20_000)
+    finally:
+        gc.enable()
