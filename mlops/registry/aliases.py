@@ -26,6 +26,7 @@ from mlops.registry.versions import (
     is_missing,
     registry_client,
     require_model,
+    set_tag,
     tagged_versions,
     version_numbers,
 )
@@ -386,5 +387,5 @@ def store_decision(client: MlflowClient, version: Any, decision: GateDecision, c
     client.log_dict(version.run_id, decision.to_json() | {"what_follows": consequence}, DECISION_FILE)
     client.log_text(version.run_id, page, "gate/page.html")
     client.log_image(version.run_id, picture, "gate/picture.png")
-    client.set_model_version_tag(name, number, "r2d.gate", "; ".join(decision.reasons()))
+    set_tag(client, version, "r2d.gate", "; ".join(decision.reasons()))
     return page, picture

@@ -18,7 +18,7 @@ from mlops.code import ROOT
 from mlops.registry.aliases import RUN_KEY_TAG, AliasTransition, approval_of, move_aliases, store_decision
 from mlops.registry.looks import Look, use_of, weights_hash, write_look
 from mlops.registry.package import Package, TrainedModel, pinned_requirements, write_package
-from mlops.registry.versions import aliases_of, ensure_model, registry_client, tagged_versions
+from mlops.registry.versions import aliases_of, ensure_model, registry_client, set_tag, tagged_versions
 from mlops.tracking import start_run
 from r2d.evaluation.looks import TestSetUse, hash_of_test_set
 from r2d.evaluation.metrics import Comparator, Metrics
@@ -99,7 +99,7 @@ def register(
         versions = tagged_versions(client, name, CONTENT_TAG, content)
         version = versions[0] if versions else _new_version(client, content, package, trained, new_run(client))
         number = str(version.version)
-        client.set_model_version_tag(name, number, RUN_KEY_TAG, key)
+        set_tag(client, version, RUN_KEY_TAG, key)
         rules = registration.gate.for_labels(trained.record.run.data.labels)
         decision = evaluate_rules(trained.metrics, rules, approval_of(version))
         decision = replace(decision, test_set=_count_decision(client, trained, f"{name}/{number}", decision))

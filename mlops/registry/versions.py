@@ -30,6 +30,17 @@ quarter of an hour. Only for commands: a step has hours of work behind it and wa
 START_AGAIN = "then start the same command again"
 
 
+def set_tag(client: MlflowClient, version: Any, key: str, value: str) -> None:
+    """Set a tag of a version. Of two processes that set it at once for the first time MLflow's store refuses one, which
+    then finds it there and sets it again."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.set_model_version_tag(version.name, str(version.version), key, value)
+    except MlflowException:
+        client.set_model_version_tag(version.name, str(version.version), key, value)
+
+
 @contextmanager
 def registry_client(what: str, *, then: str = START_AGAIN) -> Iterator[MlflowClient]:
     """Yield a client of the registry; its errors become one that says where and what.

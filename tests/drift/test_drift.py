@@ -20,6 +20,7 @@ from r2d.errors import DataError, ModelError
 from r2d.evaluation.predictions import PREDICTIONS_SCHEMA
 from r2d.inference.infer import infer
 from r2d.inference.output import InferenceModel
+from r2d.rationales.claims import ClaimChecker
 from tests.inference.keyword_predictor import LABELS, KeywordPredictor, write_calls
 from tests.reports.pages import assert_accessible, assert_expected_page, assert_self_contained
 
@@ -205,7 +206,7 @@ def batch(tmp_path: Path) -> tuple[Path, Path]:
     calls = write_calls(tmp_path / "calls.csv", [*rows, {"nr": "empty", "note": ""}])
     data = {"path": str(calls), "columns": {"id": "nr", "text": "note"}}
     config = {"data": data, "output": str(tmp_path / "out.parquet"), "rows_per_part": 64}
-    infer(InferenceConfig.model_validate(config), MODEL, KeywordPredictor)
+    infer(InferenceConfig.model_validate(config), MODEL, KeywordPredictor, ClaimChecker.of())
     return calls, tmp_path / "out.parquet"
 
 

@@ -43,7 +43,7 @@ def zero_shot_source(run: RunConfig) -> str | None:
     if name is None:
         return None
     where, sources = f"comparison.zero_shot {name!r}", run.rationales.sources
-    answered = [known for known, source in sources.items() if hasattr(source, "parse")]
+    answered = [known for known, source in sources.items() if getattr(source, "parse", None) is not None]
     if name not in answered:
         raise ConfigError(
             f"{where} is no source of rationales.sources that a language model answered (formats text, openai_batch, "
