@@ -402,6 +402,7 @@ class TestCsv:
             (f'{HEADER}\nr1,c1,"{SECRET}\nr2,c2,x,,,,\n', "line 2 opens a quote that never closes"),
             (f'"{SECRET}\n', "line 1 opens a quote that never closes"),
             (HEADER + ",who\n", "two columns bear the same name (rationales.sources.src.author_column 'who')"),
+            (f"{HEADER}\nr1,c1,{SECRET},,,,\nr2,c2,x,,,,\n", "label_column 'level': none of 2 records has a label"),
             (HEADER.replace(",", ";") + "\n", 'but holds 6 of ";"; set rationales.sources.src.delimiter: ";"'),
         ],
     )  # fmt: skip
@@ -409,7 +410,7 @@ class TestCsv:
         assert message in read.refusal("csv", content, **COLUMNS)
 
     def test_a_delimiter_of_the_users(self, read: Reader) -> None:
-        content = HEADER.replace(",", ";") + "\nr1;c1;a, b;;;;\n"
+        content = HEADER.replace(",", ";") + "\nr1;c1;a, b;;yes;;\n"
         assert [one.rationale for one in read("csv", content, delimiter=";", **COLUMNS)] == ["a, b"]
 
 

@@ -76,7 +76,8 @@ def _check_fields(
             f"{section}.label_field {source.label_field!r}: no annotation has it; fields found, with their counts: "
             f"{found}; correct it, or no rationale would be held against the gold label"
         )
-    _say_stated_labels(section, records)
+    if has_labels:
+        _count_stated_labels(f"{section}.label_field {source.label_field!r}", records)
 
 
 def _plain(field: str) -> str:
@@ -84,14 +85,26 @@ def _plain(field: str) -> str:
     return field if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}", field) else f"({len(field)} characters)"
 
 
-def _say_stated_labels(section: str, records: Sequence[Record]) -> None:
-    """Log how many of the readable records state a label, where not all do."""
+def _count_stated_labels(declared: str, records: Sequence[Record]) -> None:
+    """Log how many of the readable records state a label, where not all do.
+
+    Args:
+        declared: the config key and the field or column that it names.
+
+    Raises:
+        DataError: none does, so that the check against gold would be off without a word.
+    """
     readable = [record for record in records if record.reason in (None, "no_rationale")]
     num_stated = sum(bool(record.label and record.label.strip()) for record in readable)
+    if readable and not num_stated:
+        raise DataError(
+            f"{declared}: none of {len(readable):,} records has a label there; correct it, or remove it, and no "
+            "rationale is held against the gold label"
+        )
     if num_stated < len(readable):
         logger.info(
             "%s: %d of %d records state a label; the others are not held against the gold label",
-            section, num_stated, len(readable),
+            declared, num_stated, len(readable),
         )  # fmt: skip
 
 
@@ -325,5 +338,5 @@ def read_table(name: str, source: CsvSource) -> list[Record]:
         for note in table.notes:
             logger.info("%s: %s", file, note)
     if source.label_column is not None:
-        _say_stated_labels(section, records)
+        _count_stated_labels(f"{section}.label_column {source.label_column!r}", records)
     return records
