@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -184,8 +185,7 @@ def _json_rows(file: Path, columns: Mapping[str, str], encoding: str, notes: lis
     names: dict[str, None] = {}
     found: set[str] = set()
     is_empty, num_repeated = True, 0
-    paths = {column: path_of(column) for column in columns.values()}
-    declared_keys = {step for path in paths.values() for step in path} | set(paths)
+    declared_keys = {step for column in columns.values() for step in (column, *path_of(column))}
     with open_text(file, encoding) as stream:
         for line, value, fault, repeated in json_records(stream):
             is_empty = False
@@ -199,12 +199,9 @@ def _json_rows(file: Path, columns: Mapping[str, str], encoding: str, notes: lis
                     twice.add(f"line {line}, key {key!r}")
             values: list[Any] = []
             for key, column in columns.items():
-                if column in value:
-                    field = value[column]
-                else:
-                    field = value_at(value, paths[column])
-                    if field is not None:
-                        found.add(column)
+                field = field_at(value, column)
+                if column not in value and field is not None:
+                    found.add(column)
                 try:
                     if key != "options" or field is None:
                         values.append(json_text(field))
@@ -230,9 +227,10 @@ def _json_rows(file: Path, columns: Mapping[str, str], encoding: str, notes: lis
         notes.append(f"{num_repeated:,} object(s) have a key twice, none of them declared")
 
 
-def path_of(column: str) -> list[str | int]:
+@functools.lru_cache
+def path_of(column: str) -> tuple[str | int, ...]:
     """The steps of a nested name: `a.b[0].c` gives `a`, `b`, 0, `c`."""
-    return [int(place) if place else key for place, key in re.findall(r"\[(\d+)\]|([^.\[\]]+)", column)]
+    return tuple(int(place) if place else key for place, key in re.findall(r"\[(\d+)\]|([^.\[\]]+)", column))
 
 
 def column_root(column: str, names: Collection[str]) -> str:
@@ -250,6 +248,14 @@ def value_at(value: Any, path: Sequence[str | int]) -> Any:
         else:
             return None
     return value
+
+
+def field_at(value: Any, name: str) -> Any:
+    """The field of that name, or the nested value that it names (`response.choices[0].text`); None where there is
+    none."""
+    if isinstance(value, dict) and name in value:
+        return value[name]
+    return value_at(value, path_of(name))
 
 
 def parquet_tables(file: Path, columns: Mapping[str, str], batch_rows: int | None = None) -> Iterator[pa.Table]:
@@ -362,7 +368,7 @@ def declared_columns(table: pa.Table, columns: Mapping[str, str], where: str) ->
     """
     texts = {}
     for key, name in columns.items():
-        path = [name] if name in table.column_names else path_of(name)
+        path = (name,) if name in table.column_names else path_of(name)
         column = table[str(path[0])]
         is_list = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
         try:

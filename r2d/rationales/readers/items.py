@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -130,22 +129,6 @@ def read_text(file: Path, section: str, encoding: str | None = None, *, may_be_e
     if not text.strip() and not may_be_empty:
         raise DataError(f"{file}: is empty but for spaces and line breaks; give a file with data")
     return text
-
-
-_STEP = re.compile(r"[^.\[\]]+|\[[0-9]{1,6}\]")
-
-
-def value_at(value: Any, path: str) -> Any:
-    """The value of a field, or of one within others (`response.choices[0].text`); None where there is none."""
-    if isinstance(value, dict) and path in value:
-        return value[path]
-    for step in _STEP.findall(path):
-        if step.startswith("["):
-            place = int(step[1:-1])
-            value = value[place] if isinstance(value, list) and place < len(value) else None
-        else:
-            value = value.get(step) if isinstance(value, dict) else None
-    return value
 
 
 def id_text(value: Any) -> str | None:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from r2d.config.rationales import BatchSource, TextSource
+from r2d.data.readers.rows import field_at
 from r2d.errors import DataError
 from r2d.llm.requests import request_hash
-from r2d.rationales.readers.items import Item, id_text, joined_text, read_items, time_text, value_at
+from r2d.rationales.readers.items import Item, id_text, joined_text, read_items, time_text
 from r2d.rationales.readers.replies import Reply, error_code, last_turn, replies_of, stop_of
 from r2d.rationales.records import Record
 from r2d.text import did_you_mean, shown_names
@@ -29,7 +30,7 @@ def read_texts(name: str, source: TextSource) -> list[Record]:
         fields = value if isinstance(value, dict) else {}
         order = place if source.join == "order" else None
         base = item.record(
-            example_id=id_text(value_at(fields, source.id_field)) if source.join == "id" else None,
+            example_id=id_text(field_at(fields, source.id_field)) if source.join == "id" else None,
             order=order,
             author=fields["model"] if isinstance(fields.get("model"), str) else None,
         )
@@ -51,7 +52,7 @@ KEYS_OF_FORMATS = {"messages": "messages", "sharegpt": "conversations", "vllm_of
 def _replies(source: TextSource, fields: dict[str, Any]) -> list[Reply]:
     """The answers of one object."""
     if source.format == "text":
-        text = joined_text(value_at(fields, source.text_field))
+        text = joined_text(field_at(fields, source.text_field))
         return [] if text is None else [Reply(text, *stop_of(fields))]
     values = fields.get(KEYS_OF_FORMATS[source.format])
     if not isinstance(values, list):
@@ -80,7 +81,7 @@ def _check_fields(name: str, source: TextSource, items: Sequence[Item]) -> None:
     """Refuse outputs that cannot be joined as declared, or have no text where it is declared to be."""
     key = f"rationales.sources.{name}"
     objects = [item.value for item in items if isinstance(item.value, dict)]
-    with_id = sum(id_text(value_at(value, source.id_field)) is not None for value in objects)
+    with_id = sum(id_text(field_at(value, source.id_field)) is not None for value in objects)
     fields = list(dict.fromkeys(field for value in objects[:100] for field in value))
     names = shown_names(fields, (source.id_field, source.text_field, *KEYS_OF_FORMATS.values()))
     found = f"found {', '.join(map(repr, names[:30]))}"
@@ -110,7 +111,7 @@ def _check_fields(name: str, source: TextSource, items: Sequence[Item]) -> None:
             f"{key}.format: {source.format} has its answers in {KEYS_OF_FORMATS[source.format]!r}, and no output has "
             f"it; {found}; set the format to that of the file"
         )
-    if source.format == "text" and all(value_at(value, source.text_field) is None for value in objects):
+    if source.format == "text" and all(field_at(value, source.text_field) is None for value in objects):
         others = [name for name, field in KEYS_OF_FORMATS.items() if any(field in value for value in objects)]
         raise DataError(
             f"{key}.text_field: no output has a field {source.text_field!r}{did_you_mean(source.text_field, names)}; "
@@ -173,7 +174,7 @@ def _base_record(item: Item, source: BatchSource) -> Record:
     line = item.value if isinstance(item.value, dict) else {}
     prompt_hash = line.get("prompt_hash")
     ids = [line.get(key) for key in ("custom_id", "key", "recordId")]
-    ids = [value_at(line, source.id_field)] if source.id_field is not None else ids
+    ids = [field_at(line, source.id_field)] if source.id_field is not None else ids
     return item.record(
         record_id=id_text(line.get("id")) or "",
         example_id=next((example_id for example_id in map(id_text, ids) if example_id is not None), None),
