@@ -43,6 +43,13 @@ Counts: TypeAlias = Mapping[str, int | PairedGroups]
 models -> the groups in which they differ."""
 
 
+def group_sums(rows: FloatArray, groups: IntArray, num_groups: int) -> FloatArray:
+    """[groups, ...]: the sums over the rows [rows, ...] of each group, which are what a bootstrap draws."""
+    sums = np.zeros((num_groups, *rows.shape[1:]))
+    np.add.at(sums, groups, rows)
+    return sums
+
+
 def bootstrap_intervals(
     sums: FloatArray, statistics: Statistics, config: IntervalsConfig, counts: Counts | None = None
 ) -> dict[str, IntervalEstimate]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
-from r2d.evaluation.bootstrap import PairedGroups, bootstrap_differences, bootstrap_intervals, mcnemar
+from r2d.evaluation.bootstrap import PairedGroups, bootstrap_differences, bootstrap_intervals, group_sums, mcnemar
 from r2d.evaluation.metrics import (
     Auroc,
     ClassMetrics,
@@ -222,10 +222,8 @@ def difference_to_chances(
     Args:
         chances: probability of each row that the baseline is right.
     """
-    columns = (predictions.correct, np.array(chances), np.ones(len(predictions)))
-    sums = np.column_stack(
-        [np.bincount(predictions.groups, weights=column, minlength=predictions.num_groups) for column in columns]
-    ).astype(np.float64)
+    rows = np.column_stack([predictions.correct, np.array(chances), np.ones(len(predictions))])
+    sums = group_sums(rows, predictions.groups, predictions.num_groups)
     undefined = IntervalEstimate(None)
     return LabelIntervals(
         confidence=config.confidence,

@@ -23,7 +23,7 @@ import pyarrow as pa
 from r2d.config.evaluation import IntervalsConfig
 from r2d.evaluation.alignment import mask_labels
 from r2d.evaluation.baselines import LinearModel
-from r2d.evaluation.bootstrap import bootstrap_intervals
+from r2d.evaluation.bootstrap import bootstrap_intervals, group_sums
 from r2d.evaluation.metrics import OutsideReaderMetrics
 from r2d.evaluation.predictions import Predictions
 from r2d.label_scores import FloatArray, label_indices
@@ -92,8 +92,8 @@ def outside_reader(
     rows = np.ones(len(predictions))
     columns |= {"_rows": rows, "_with_gold": has_gold, "_leaking": leaks, "_gain": gain * leaks}
     names = list(columns)
-    sums = np.zeros((predictions.num_groups, len(names)))
-    np.add.at(sums, predictions.groups, np.stack([columns[name].astype(np.float64) for name in names], axis=1))
+    values = np.column_stack([columns[name].astype(np.float64) for name in names])
+    sums = group_sums(values, predictions.groups, predictions.num_groups)
 
     def shares(sums: FloatArray) -> dict[str, FloatArray]:
         of = {name: sums[..., at] for at, name in enumerate(names)}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from r2d.config.evaluation import IntervalsConfig
-from r2d.evaluation.bootstrap import bootstrap_intervals
+from r2d.evaluation.bootstrap import bootstrap_intervals, group_sums
 from r2d.evaluation.metrics import ClaimCounts, ClaimMetrics
 from r2d.evaluation.predictions import Predictions
 from r2d.label_scores import FloatArray
@@ -40,8 +40,7 @@ def claim_metrics(predictions: Predictions, claims: Sequence[Sequence[Claim]], c
     counts = [Counter(claim.verdict for claim in of_row) for of_row in claims]
     of_verdicts = np.array([[of_row[verdict] for verdict in VERDICTS] for of_row in counts], dtype=np.float64)
     rows = np.column_stack([written, contradicted & written, states_other & written, of_verdicts])
-    sums = np.zeros((predictions.num_groups, rows.shape[1]))
-    np.add.at(sums, predictions.groups, rows)
+    sums = group_sums(rows, predictions.groups, predictions.num_groups)
 
     def rates(sums: FloatArray) -> dict[str, FloatArray]:
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -15,7 +15,7 @@ import numpy as np
 
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig
 from r2d.errors import ModelError
-from r2d.evaluation.bootstrap import bootstrap_blocks
+from r2d.evaluation.bootstrap import bootstrap_blocks, group_sums
 from r2d.evaluation.metrics import BertScoreModel, Intervals, OverlapMetrics, Populations, RationaleMetrics
 from r2d.label_scores import BoolArray, FloatArray, IntArray
 
@@ -167,8 +167,7 @@ def rationale_intervals(
         axis=1,
     )
     _, group = np.unique(groups[rows], return_inverse=True)
-    sums = np.zeros((int(group.max()) + 1, *columns.shape[1:]))
-    np.add.at(sums, group, columns)
+    sums = group_sums(columns, group, int(group.max()) + 1)
 
     def means(sums: FloatArray) -> dict[str, FloatArray]:
         with np.errstate(invalid="ignore"):
