@@ -21,7 +21,7 @@ from r2d.config.loading import load_config
 from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
 from r2d.config.validation import PrivacyConfig
-from r2d.data.labels import undeclared_labels
+from r2d.data.labels import undeclared_rows
 from r2d.data.load import load_examples, load_labelled_file
 from r2d.data.readers.tables import local_dataset_folder
 from r2d.data.reading import Reading
@@ -100,18 +100,11 @@ def check_files(run: RunConfig) -> list[str]:
     Raises:
         DataError: a file cannot be read, a label is not declared, or no record of a selected source can be used.
     """
-    if run.data.format == "synthetic_triage":
-        return []
     if run.data.format == "huggingface" and local_dataset_folder(run.data) is None:
         return ["the data set of the hub was not fetched"]
     examples = load_examples(run.data)
-    labels, written = run.data.labels, examples["label"].to_pylist()
-    num_undeclared = sum(label not in labels.names for label in written)
-    if num_undeclared and not labels.per_row:
-        raise DataError(
-            f"{run.data.path}: {num_undeclared:,} of {len(written):,} rows have no declared label, allowed: "
-            f"{', '.join(map(repr, labels.names))}; {undeclared_labels(written, labels)}"
-        )
+    if fault := undeclared_rows(examples["label"].to_pylist(), run.data.labels):
+        raise DataError(f"{run.data.path}: {fault}")
     splits = Counter(examples["split"].to_pylist())
     lines = [f"{len(examples):,} rows: {', '.join(f'{count:,} {split}' for split, count in splits.items())}"]
     lines += Reading.of(examples).notes

@@ -50,6 +50,22 @@ def declared_labels(
     return DeclaredLabels([meaning[raw] for raw in raw_labels], dict(translated))
 
 
+def undeclared_rows(found: Sequence[str], labels: LabelsConfig, *, none: str = "no declared label") -> str:
+    """How many rows have `none` of the labels, what is allowed and what stands there; empty where each row has one, or
+    brings its own options.
+
+    Args:
+        found: the label of each row, as `declared_labels` gives it.
+    """
+    num_undeclared = 0 if labels.per_row else sum(label not in labels.names for label in found)
+    if not num_undeclared:
+        return ""
+    return (
+        f"{num_undeclared:,} of {len(found):,} rows have {none}, allowed: {', '.join(map(repr, labels.names))}; "
+        f"{undeclared_labels(found, labels)}"
+    )
+
+
 def undeclared_labels(found: Sequence[str], labels: LabelsConfig) -> str:
     """A sentence on values that stand for no declared label: each with its count, and the mapping to declare.
 

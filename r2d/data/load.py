@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from r2d.config.data import ColumnsConfig, DataConfig, LabelsConfig, SplitConfig
 from r2d.config.files import suffix_of
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, with_columns
-from r2d.data.labels import declared_labels, undeclared_labels
+from r2d.data.labels import declared_labels, undeclared_rows
 from r2d.data.readers.delimited import DELIMITERS
 from r2d.data.readers.files import existing_file, existing_path
 from r2d.data.readers.rows import Format, column_names, read_json
@@ -192,13 +192,10 @@ def load_labelled_file(path: Path, labels: LabelsConfig) -> tuple[pa.Table, Data
     has_no_text = pc.equal(pc.utf8_trim_whitespace(examples["text"]), "")
     for place in examples["place"].filter(has_no_text):
         raise DataError(f"{place}: has no text; remove the row or give its note")
-    written = examples["label"].to_pylist()
-    if not labels.per_row and not set(written) <= set(labels.names):
-        num_undeclared = sum(label not in labels.names for label in written)
+    if fault := undeclared_rows(examples["label"].to_pylist(), labels, none="no label of the model"):
         raise DataError(
-            f"{path}: {num_undeclared:,} of {len(written):,} rows have no label of the model, allowed: "
-            f"{', '.join(map(repr, labels.names))}; {undeclared_labels(written, labels)}. Mend the rows, or declare "
-            "the file with its codes in a run configuration (.yaml), and give that"
+            f"{path}: {fault}. Mend the rows, or declare the file with its codes in a run configuration (.yaml), and "
+            "give that"
         )
     rationales = pc.fill_null(pc.map_lookup(examples["rationales"], pa.scalar(REFERENCE_SOURCE), "first"), "")
     sources = pc.if_else(pc.equal(rationales, ""), "", REFERENCE_SOURCE)
