@@ -24,7 +24,8 @@ from r2d.config.loading import SHIPPED, parse_config, read_parameters
 from r2d.config.rationales import RationalesConfig
 from r2d.config.section import parse_section
 from r2d.config.validation import PrivacyConfig
-from r2d.data.load import load_examples
+from r2d.data.examples import with_columns
+from r2d.data.load import SPLIT_NAMES, load_examples
 from r2d.data.look import JSON_SUFFIXES, MOST_LABELS, Column, Look, looks_at
 from r2d.data.readers.delimited import Record
 from r2d.data.readers.files import existing_file, open_text
@@ -35,7 +36,7 @@ from r2d.rationales.readers.items import joined_text
 from r2d.reports.templates import render
 from r2d.text import first_of, flatten, match_label, normalise_label, show_name
 
-SPLIT_VALUES = {"train", "training", "test", "validation", "valid", "val", "dev"}
+SPLIT_VALUES = {*SPLIT_NAMES, "training"}
 OPTION_PATTERNS = (
     r"\([a-hA-H1-8]\)\s*(?P<option>[^()\n]*[^()\s])",
     r"(?m)^\s*[A-H1-8][.)]\s*(?P<option>.*\S)",
@@ -344,8 +345,9 @@ def draft_config(
         names_of_sources = [
             file.stem if num_sources[file.stem] == 1 else file.name.replace(".", "_") for file in rationales
         ]
+        without = with_columns(examples, rationales=[[]] * len(examples))  # each trial would ingest those columns again
         sources = [
-            draft_source(name, file, section, examples) for name, file in zip(names_of_sources, rationales, strict=True)
+            draft_source(name, file, section, without) for name, file in zip(names_of_sources, rationales, strict=True)
         ]
         return _rendered(look, roles, labels, data, sources)
     raise faults[0]
