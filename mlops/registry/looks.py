@@ -56,19 +56,20 @@ class Look:
 def write_look(client: MlflowClient, look: Look) -> list[Look]:
     """Write a look down, and return every look at that test set. A decision of the gate that was written before, of the
     same version, champion and outcome, is not written again: a repeated run decides nothing new."""
-    looks = read_looks(client, look.test_set)
-    if look.purpose == "evaluation" or not any(_is_same(look, earlier) for earlier in looks):
-        name = _ledger_name(look.test_set)
-        ensure_model(client, name, "Looks at a test set, one a version. It holds no model.")
-        values = {key: value for key, value in asdict(look).items() if value is not None and key != "number"}
-        client.create_model_version(
-            name,
-            f"test-set:/{look.test_set}",
-            tags={LOOK_TAG + key: str(value) for key, value in values.items()},
-            description=f"{look.purpose} of {look.model} by {look.by}",
-        )
+    if look.purpose == "gate":
         looks = read_looks(client, look.test_set)
-    return looks
+        if any(_is_same(look, earlier) for earlier in looks):
+            return looks
+    name = _ledger_name(look.test_set)
+    ensure_model(client, name, "Looks at a test set, one a version. It holds no model.")
+    values = {key: value for key, value in asdict(look).items() if value is not None and key != "number"}
+    client.create_model_version(
+        name,
+        f"test-set:/{look.test_set}",
+        tags={LOOK_TAG + key: str(value) for key, value in values.items()},
+        description=f"{look.purpose} of {look.model} by {look.by}",
+    )
+    return read_looks(client, look.test_set)
 
 
 def read_looks(client: MlflowClient, test_set: str | None = None) -> list[Look]:

@@ -282,7 +282,8 @@ class RegistrationConfig(Section):
 
     @model_validator(mode="after")
     def _name_is_free(self) -> RegistrationConfig:
-        if self.model_name.endswith((HISTORY_SUFFIX, LOOKS_SUFFIX)):
-            suffix = HISTORY_SUFFIX if self.model_name.endswith(HISTORY_SUFFIX) else LOOKS_SUFFIX
-            raise ValueError(f"model_name must not end in {suffix!r}: the history of a model has such a name")
+        reserved = {HISTORY_SUFFIX: "the history of a model", LOOKS_SUFFIX: "the ledger of a test set"}
+        for suffix, kept in reserved.items():
+            if self.model_name.endswith(suffix):
+                raise ValueError(f"model_name must not end in {suffix!r}: {kept} has such a name")
         return self
