@@ -78,7 +78,10 @@ class TestSetUse:
     def sentence(self) -> str:
         """The use of the test set, and what it means for the figures of a model chosen on it."""
         if self.num_models <= 1:
-            return f"test set {self.sha256[:12]}: no other model was measured on it, so none was chosen on it"
+            return (
+                f"test set {self.sha256[:12]}: as far as this registry knows, no other model was measured on it but "
+                "baselines, so none was chosen on it"
+            )
         sentence = f"test set {self.sha256[:12]}: {self.num_looks} looks at it, with {self.num_models} models"
         if self.optimism is None:
             return f"{sentence}; the figures of a model chosen on it are too good"
