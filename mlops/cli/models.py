@@ -135,8 +135,12 @@ def predict_file(
     calls: Annotated[
         Path, typer.Argument(help="Calls: a .csv, .jsonl or .parquet file, or a folder of Parquet files.")
     ],
-    out: Annotated[Path, typer.Option(help="The Parquet file to write; a killed run goes on where it stopped.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="The file to write: .parquet, or .csv or .xlsx for people. A killed run goes on by itself."),
+    ],
     model: Model = CHAMPION,
+    with_text: Annotated[bool, typer.Option("--with-text", help="Repeat the text of each call in the table.")] = False,
     id_column: Annotated[str, typer.Option(help="Column with the id of a call.")] = "id",
     text_column: Annotated[str, typer.Option(help="Column with its text.")] = "text",
     options_column: Annotated[
@@ -149,21 +153,25 @@ def predict_file(
 ) -> None:
     """Decide and explain a file of calls: label, probabilities, rationale, and whether a person should decide."""
     from r2d.inference.infer import infer_file
+    from r2d.inference.output import DEFERRAL_REASONS
 
     columns = {"id": id_column, "text": text_column, "options": options_column}
     values = {
         "data": {"path": str(calls), "columns": columns, "delimiter": delimiter, "encoding": encoding},
         "output": str(out),
+        "with_text": with_text,
         "model": model,
         "batch_size": batch_size,
         "rows_per_part": rows_per_part,
     }
     job = parse_section(InferenceConfig, values, where="r2d predict-file")
     result = infer_file(job, model_folder(job.model))
-    reasons = "".join(f"\n  {count:,} {reason}" for reason, count in result.why_handed_over.items())
+    reasons = "".join(
+        f"\n  {count:,} {reason}: {DEFERRAL_REASONS[reason]}" for reason, count in result.why_handed_over.items()
+    )
     typer.echo(
-        f"{result.output}: {result.num_rows:,} calls by {result.model}, {result.num_handed_over:,} handed over to a "
-        f"person{reasons}\n"
+        f"{result.table or result.output}: {result.num_rows:,} calls by {result.model}, "
+        f"{result.num_handed_over:,} handed over to a person{reasons}\n"
         f"{result.num_contradicted:,} rationales claim what their note denies, or deny what it reports; "
         f"{result.num_other_label:,} state another label than the one shown (column remarks)"
     )

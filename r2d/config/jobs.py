@@ -16,6 +16,9 @@ SUFFIXES: dict[str, CallsFormat] = {
     ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
 
+TABLE_ENDINGS = (".csv", ".xlsx")
+"""Of outputs that people open."""
+
 
 class CallsColumns(RowColumns):
     """Which column of the file holds what. A column that is not named here is not read."""
@@ -53,7 +56,10 @@ class InferenceConfig(Section):
 
     data: CallsConfig
     output: Name
-    """The Parquet file to write. While it grows, finished parts lie in a folder beside it, `<output>.parts`."""
+    """The file to write: Parquet, or a table for people (.csv, .xlsx), beside which the Parquet file lies. While that
+    grows, finished parts lie in a folder beside it, `<Parquet file>.parts`."""
+    with_text: bool = False
+    """Whether the table repeats the text of each call."""
     model: Name = "reason2decide@champion"
     """A registered model, `name@alias` or `name/version`, or a model folder."""
     batch_size: Annotated[int, Field(ge=1)] = 32
@@ -61,6 +67,31 @@ class InferenceConfig(Section):
     rows_per_part: Annotated[int, Field(ge=1)] = 4096
     """Calls in a part, which is what memory holds and what a killed run loses at most; also the row groups of the
     output."""
+
+    @model_validator(mode="after")
+    def _known_ending(self) -> InferenceConfig:
+        ending = Path(self.output).suffix.lower()
+        if ending not in ("", ".parquet", ".pq", *TABLE_ENDINGS):
+            raise ValueError(
+                f"output ends with {ending}; give one that ends with .parquet, {' or '.join(TABLE_ENDINGS)}"
+            )
+        if self.with_text and self.table is None:
+            raise ValueError(f"with_text is of a table; give an output that ends with {' or '.join(TABLE_ENDINGS)}")
+        if Path(self.data.path).expanduser().absolute() in (self.predictions, self.table):
+            raise ValueError("output would take the place of the calls (data.path); give another name")
+        return self
+
+    @property
+    def predictions(self) -> Path:
+        """The Parquet file."""
+        path = Path(self.output).expanduser().absolute()
+        return path if self.table is None else path.with_suffix(".parquet")
+
+    @property
+    def table(self) -> Path | None:
+        """The table for people; None where only the Parquet file is asked for."""
+        path = Path(self.output).expanduser().absolute()
+        return path if path.suffix.lower() in TABLE_ENDINGS else None
 
 
 class DriftLimits(Section):

@@ -1,5 +1,5 @@
 """Decides and explains a file of calls, or says why a call is deferred to a person; Parquet, CSV or JSON Lines in,
-Parquet out."""
+Parquet out, and a table for people beside it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from r2d.config.jobs import InferenceConfig
 from r2d.errors import DataError, ModelError
 from r2d.inference.calls import Call, read_calls, scan_calls
 from r2d.inference.output import DECISIONS_SCHEMA, InferenceModel, Parts, Plan
+from r2d.inference.table import write_table
 from r2d.modeling.model_folder import Calibration, read_model_facts
 from r2d.modeling.prompts import LabelSets
 from r2d.rationales.claims import ClaimChecker
@@ -36,6 +37,9 @@ class InferenceResult:
     """A finished output; the fields are the keys of its JSON."""
 
     output: str
+    """The Parquet file."""
+    table: str | None
+    """The CSV or Excel file beside it, where one is asked for."""
     model: str
     num_rows: int
     num_handed_over: int
@@ -52,7 +56,7 @@ def infer_file(config: InferenceConfig, folder: Path) -> InferenceResult:
     """Decide and explain every call of `config.data`, and write them to `config.output`.
 
     A killed run keeps its finished parts: the same call resumes there, and the output has the same bytes as that of a
-    run never killed. A finished output is left as it is, without loading the model.
+    run never killed. A finished output is left as it is, without loading the model; so is its table.
 
     Args:
         folder: where the files of `config.model` lie.
@@ -79,6 +83,9 @@ def infer(
     config: InferenceConfig, model: InferenceModel, load: Callable[[], Predictor], checker: ClaimChecker
 ) -> InferenceResult:
     """`infer_file` with any predictor; `load` makes it, and is called only when there is something to decide."""
+    table = config.table
+    if table is not None and table.exists() and not config.predictions.exists():
+        raise DataError(f"{table}: is there and is of no batch inference here; give another output")
     settings = {
         **config.data.model_dump(mode="json", exclude={"path", "format"}),
         "format": config.data.resolved_format,
@@ -87,7 +94,7 @@ def infer(
         "output_columns": DECISIONS_SCHEMA.names,
     }
     plan = Plan(model, scan_calls(config.data), settings, version("reason2decide"))
-    parts = Parts(Path(config.output).expanduser().absolute(), plan)
+    parts = Parts(config.predictions, plan)
     if parts.is_finished():
         logger.info("batch inference: %s is finished already", parts.output)
         parts.remove()
@@ -95,6 +102,8 @@ def infer(
         with parts.locked():
             _decide_parts(config, parts, load, checker)
             parts.join()
+    if table is not None and not table.exists():
+        write_table(parts.output, table, config.data if config.with_text else None)
     with pq.ParquetFile(parts.output) as file:
         reasons = Counter[str]()
         remarked = ("contradicted_findings", "other_labels_stated")
@@ -104,7 +113,9 @@ def infer(
             num_remarked.update({name: sum(map(bool, batch.column(name).to_pylist())) for name in remarked})
         num_rows, why = file.metadata.num_rows, dict(reasons.most_common())
     counts = [num_remarked[name] for name in remarked]
-    return InferenceResult(str(parts.output), model.name, num_rows, reasons.total(), why, *counts)
+    return InferenceResult(
+        str(parts.output), None if table is None else str(table), model.name, num_rows, reasons.total(), why, *counts
+    )
 
 
 def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Predictor], checker: ClaimChecker) -> None:

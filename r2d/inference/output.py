@@ -180,10 +180,10 @@ class Parts:
         """Hold the folder for this process alone, with the plan in it.
 
         Raises:
-            DataError: another process works on it, or it was begun by another plan.
+            DataError: it cannot be written, another process works on it, or it was begun by another plan.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder / "lock", timeout=0):
                 path = self.folder / "plan.json"
                 if not path.exists():
@@ -199,6 +199,8 @@ class Parts:
                 yield
         except Timeout:
             raise DataError(f"{self.folder}: another process works on this output; wait for it to end") from None
+        except OSError as error:
+            raise DataError(f"{self.folder}: cannot be written ({error.strerror}); give another output") from None
 
     def has(self, start: int, end: int) -> bool:
         """Whether the part with these rows exists and is whole; one that is damaged is decided again."""

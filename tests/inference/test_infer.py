@@ -137,11 +137,11 @@ def test_a_finished_output_is_left_alone_without_loading_a_model(tmp_path: Path)
 def test_a_file_that_is_something_else_is_not_overwritten(tmp_path: Path) -> None:
     calls = calls_of(tmp_path, "calls.parquet")
     with pytest.raises(DataError, match="is there and is no output of a batch inference"):
-        decided(config_of(calls, calls))
-    (tmp_path / "notes.txt").write_text("mine")
+        decided(config_of(calls, calls_of(tmp_path, "other.parquet")))
+    (tmp_path / "notes").write_text("mine")
     with pytest.raises(DataError, match="is no whole Parquet file"):
-        decided(config_of(calls, tmp_path / "notes.txt"))
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+        decided(config_of(calls, tmp_path / "notes"))
+    assert (tmp_path / "notes").read_text() == "mine"
 
 
 def test_a_damaged_part_is_decided_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
