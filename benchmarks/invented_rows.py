@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.work import RowTokens
-from r2d.config.model import PromptsConfig
-from r2d.modeling.load import train_tokenizer
+from r2d.config.model import PromptsConfig, ScratchConfig
+from r2d.modeling.tokenizer import TokenizerTexts, train_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -131,7 +131,7 @@ def benchmark_tokenizer() -> PreTrainedTokenizerBase:
     known = words()
     texts = [" ".join(part) for part in (known.fillers, known.cues, known.sequence)]
     texts += [PROMPTS.rationale.format(label="", text=""), PROMPTS.label.format(text="")]
-    return train_tokenizer(texts * 2, 32_000)
+    return train_tokenizer(TokenizerTexts((), (), declared=texts * 2), ScratchConfig(vocab_size=32_000))
 
 
 def row_tokens(rows: list[Row]) -> RowTokens:

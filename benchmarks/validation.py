@@ -79,7 +79,12 @@ def main(num_rows: int) -> None:
         with measured("load", num_rows):
             examples = load_examples(data)
         with measured("validate", num_rows):
-            validation = validate(examples, config, labels=data.labels, count_tokens=partial(count_tokens, model=model))
+            validation = validate(
+                examples,
+                config,
+                labels=data.labels,
+                count_tokens=partial(count_tokens, model=model, labels=data.labels),
+            )
         with measured("report", num_rows):
             render_data_report(validation, privacy=config.privacy)
         with measured("store", num_rows):

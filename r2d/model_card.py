@@ -115,7 +115,8 @@ def _start(run: RunConfig) -> str:
     name, revision = run.model.name, run.model.revision
     if name == "scratch":
         sizes = run.model.scratch
-        return f"random weights: a T5 of {sizes.num_layers} + {sizes.num_layers} layers, width {sizes.d_model}"
+        layers = f"{sizes.num_layers} + {sizes.num_layers} layers, width {sizes.d_model}"
+        return f"random weights: a T5 of {layers}; vocabulary: {sizes.vocabulary}"
     if name.startswith(REGISTERED):
         return f"the registered model {name.removeprefix(REGISTERED)}"
     if Path(name).is_dir():

@@ -212,7 +212,7 @@ def validated(run: RunConfig, start_folder: Path | None = None) -> Validation:
         load_examples(run.data),
         run.validation,
         labels=run.data.labels,
-        count_tokens=partial(count_tokens, model=run.model, start_folder=start_folder),
+        count_tokens=partial(count_tokens, model=run.model, labels=run.data.labels, start_folder=start_folder),
     )
     refuse = run.evaluation.seen_rows == "refuse"
     require_unseen_test(validation.examples, start_folder, name=run.model.name, refuse=refuse)

@@ -58,7 +58,7 @@ def validate_examples(
     from r2d.modeling.seen_rows import require_unseen_test
 
     start = start_folder(model)
-    counter = partial(count_tokens, model=model, start_folder=start)
+    counter = partial(count_tokens, model=model, labels=labels, start_folder=start)
     outcome = validate(examples, validation, labels=labels, count_tokens=counter)
     result, report = outcome.result(), HTMLString(render_data_report(outcome, privacy=validation.privacy))
     log_metadata({name: value for name, value in result.items() if name.startswith("num_")})

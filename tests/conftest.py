@@ -45,7 +45,9 @@ needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real data se
 TOY_LABELS = LabelsConfig(names=("emergency now", "self care"), ordered=True)
 TOY_MODEL = ModelConfig(
     name="scratch",
-    scratch=ScratchConfig(vocab_size=150, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, dropout_rate=0.1),
+    scratch=ScratchConfig(
+        vocab_size=150, min_groups_per_word=1, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, dropout_rate=0.1
+    ),
     max_input_tokens=48,
     max_rationale_tokens=12,
     max_label_tokens=8,

@@ -14,6 +14,9 @@ class ScratchConfig(Section):
     """Sizes of a T5 made from nothing, its tokenizer trained on the training split alone."""
 
     vocab_size: Annotated[int, Field(ge=64)] = 4000
+    min_groups_per_word: Annotated[int, Field(ge=1)] = 20
+    """Groups (`data.columns.group`; without it, rows) that must have a word for it to stand in the vocabulary. What
+    fewer have, or what looks like a name, is written in pieces. 1 takes every other word: for published texts only."""
     d_model: Annotated[int, Field(ge=8)] = 128
     d_kv: Annotated[int, Field(ge=4)] = 32
     d_ff: Annotated[int, Field(ge=8)] = 512
@@ -21,6 +24,12 @@ class ScratchConfig(Section):
     """Of the encoder, and as many of the decoder."""
     num_heads: Annotated[int, Field(ge=1)] = 4
     dropout_rate: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+
+    @property
+    def vocabulary(self) -> str:
+        """What the tokenizer's vocabulary is made of, for a report and a card."""
+        groups = "one group" if self.min_groups_per_word == 1 else f"{self.min_groups_per_word:,} groups"
+        return f"at most {self.vocab_size:,} tokens, of words in the texts of at least {groups}"
 
 
 class PromptsConfig(Section):

@@ -197,7 +197,9 @@ def evaluate(
     metrics = replace(metrics, judge=judgement.metrics)
     with timer("report"):
         samples = choose_samples(test, predictions, table, run.checker, ordered=data.labels.ordered)
-        report = render_report(run, metrics, samples, data, predictor.config.name)
+        start, scratch = predictor.config.name, predictor.config.scratch
+        start = f"{start} (vocabulary: {scratch.vocabulary})" if start == "scratch" else start
+        report = render_report(run, metrics, samples, data, start)
     return Evaluation(metrics, table, report, judgement, timer.seconds())
 
 

@@ -7,7 +7,7 @@ scores, free decoding, saving and loading. All get the same start, end and paddi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,10 +20,11 @@ from r2d.data.examples import TokenCounts, split_of
 from r2d.errors import ModelError
 from r2d.modeling.model_folder import require_same_labels
 from r2d.modeling.prompts import PromptEncoder
+from r2d.modeling.tokenizer import TokenizerTexts, train_tokenizer
 from r2d.text import flatten
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 ALLOWED = (
     "t5", "mt5", "umt5", "longt5", "t5gemma", "bart", "mvp", "blenderbot", "pegasus", "pegasus_x", "encoder-decoder",
@@ -52,17 +53,12 @@ REFUSED = {
 
 
 def start_model(
-    config: ModelConfig,
-    training_texts: Iterable[str],
-    *,
-    seed: int,
-    labels: LabelsConfig | None = None,
-    folder: Path | None = None,
+    config: ModelConfig, train: pa.Table, labels: LabelsConfig, *, seed: int, folder: Path | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model that the first stage starts from, with its tokenizer.
 
     Args:
-        training_texts, seed: for tokenizer and random weights of a model from scratch.
+        train, seed: training rows and seed, for tokenizer and random weights of a model from scratch.
         labels: of this run; a model that was trained here before must have been trained on the same ones.
         folder: where `config.name` lies, if it is a registered version.
 
@@ -74,10 +70,10 @@ def start_model(
         from transformers import T5Config, T5ForConditionalGeneration, set_seed
 
         _hide_progress_bars()
-        tokenizer = start_tokenizer(config, training_texts)
+        tokenizer = start_tokenizer(config, train, labels)
         set_seed(seed)
         t5_config = T5Config(
-            **config.scratch.model_dump(exclude={"vocab_size"}),
+            **config.scratch.model_dump(exclude={"vocab_size", "min_groups_per_word"}),
             vocab_size=len(tokenizer),
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
@@ -85,15 +81,14 @@ def start_model(
         )
         return T5ForConditionalGeneration(t5_config), tokenizer
     name_or_folder, revision = _location(config, folder)
-    if labels is not None:
-        require_same_labels(Path(name_or_folder), labels, name=config.name)
+    require_same_labels(Path(name_or_folder), labels, name=config.name)
     model, tokenizer = load_pretrained(name_or_folder, revision)
     require_positions(model, config)
     return model, tokenizer
 
 
 def start_tokenizer(
-    config: ModelConfig, training_texts: Iterable[str], *, folder: Path | None = None
+    config: ModelConfig, train: pa.Table, labels: LabelsConfig, *, folder: Path | None = None
 ) -> PreTrainedTokenizerBase:
     """The tokenizer of `start_model` alone, for counting tokens before anything is trained.
 
@@ -101,23 +96,31 @@ def start_tokenizer(
         ModelError: the checkpoint's tokenizer cannot be had.
     """
     if config.name == "scratch":
-        return train_tokenizer(training_texts, config.scratch.vocab_size)
+        return train_tokenizer(TokenizerTexts.of(train, config, labels), config.scratch)
     name_or_folder, revision = _location(config, folder)
     with _loading(name_or_folder, revision):
         return _load_tokenizer(name_or_folder, revision)
 
 
-def count_tokens(examples: pa.Table, model: ModelConfig, start_folder: Path | None = None) -> list[TokenCounts]:
-    """Numbers of tokens of the label prompts and of all rationales of some examples, beside the limits of `model`.
+def count_tokens(
+    examples: pa.Table, num_rows: int, model: ModelConfig, labels: LabelsConfig, start_folder: Path | None = None
+) -> list[TokenCounts]:
+    """Numbers of tokens of the label prompts and of all rationales of a sample, beside the limits of `model`.
 
-    A tokenizer from scratch is trained on these examples.
+    A tokenizer from scratch is trained on this sample; a word needs a share of the groups that is as large as in
+    training.
+
+    Args:
+        num_rows: of the data that the sample was taken from.
 
     Raises:
         ModelError: the tokenizer cannot be had.
     """
     rationales = [text for pairs in examples["rationales"].to_pylist() for _, text in pairs]
-    training_texts = split_of(examples, "train")["text"].to_pylist() + rationales
-    tokenizer = start_tokenizer(model, training_texts, folder=start_folder)
+    min_groups = max(1, round(model.scratch.min_groups_per_word * len(examples) / num_rows))
+    scratch = model.scratch.model_copy(update={"min_groups_per_word": min_groups})
+    sampled = model.model_copy(update={"scratch": scratch})
+    tokenizer = start_tokenizer(sampled, split_of(examples, "train"), labels, folder=start_folder)
     unlimited = model.model_copy(update={"max_input_tokens": 10**9, "max_rationale_tokens": 10**9})
     prompts = PromptEncoder(tokenizer, unlimited)
     texts = [len(ids) for ids in prompts.label_prompts(examples["text"].to_pylist())]
@@ -305,28 +308,6 @@ def require_positions(model: PreTrainedModel, limits: ModelConfig) -> None:
             f"model.name {limits.name!r} (max_position_embeddings): " + "; ".join(faults) + ". Lower it, or choose a "
             "model with more positions (a T5 has no such limit)"
         )
-
-
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Train a byte-pair tokenizer with T5's special tokens: `<pad>` = 0, `</s>` = 1 (ends every text), `<unk>` = 2.
-
-    BPE and not T5's Unigram: on a few thousand notes the Unigram trainer keeps letters where BPE keeps whole words.
-    Small corpora give fewer tokens than `vocab_size`.
-    """
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFKC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
-    tokenizer.decoder = decoders.Metaspace()
-    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=[*special.values()], show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special)
 
 
 def embedding_scale(model: PreTrainedModel) -> float:

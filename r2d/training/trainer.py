@@ -269,20 +269,10 @@ def prepare_stage(
                 "rationales.stage1_source"
             )
 
-    def tokenizer_texts() -> Iterator[str]:
-        """Texts that a tokenizer from scratch learns from: the training split as both tasks will present it."""
-        yield from all_train["text"].to_pylist()
-        yield from all_train["rationale"].to_pylist()
-        for label in [*work.labels.names, *all_train["label"].to_pylist()]:
-            yield model_config.prompts.rationale.format(label=label, text="")
-            yield model_config.prompts.label.format(text="")
-
     if work.stage1_model is not None:
         model, tokenizer = load_pretrained(str(work.stage1_model))
     else:
-        model, tokenizer = start_model(
-            model_config, tokenizer_texts(), seed=seed, labels=work.labels, folder=work.start_folder
-        )
+        model, tokenizer = start_model(model_config, all_train, work.labels, seed=seed, folder=work.start_folder)
     labels = LabelSets(work.labels, tokenizer, max_label_tokens=model_config.max_label_tokens)
     prompts = PromptEncoder(tokenizer, model_config, label_in_prompt=label_in_prompt)
     fingerprint = run_fingerprint(work, train=train, validation=validation, model=model, tokenizer=tokenizer)

@@ -53,7 +53,7 @@ def rows_of_split(rows: list[Example], split: str) -> list[int]:
 def check(
     rows: list[Example], *, labels: LabelsConfig = TOY_LABELS, model: ModelConfig = SMALL, **values: Any
 ) -> Validation:
-    counter = partial(count_tokens, model=model)
+    counter = partial(count_tokens, model=model, labels=labels)
     return validate(to_table(rows), ValidationConfig(**values), labels=labels, count_tokens=counter)
 
 

@@ -23,16 +23,16 @@ from r2d.modeling.load import (
     load_pretrained,
     start_model,
     start_tokenizer,
-    train_tokenizer,
 )
 from r2d.modeling.model_folder import read_model_facts
 from r2d.modeling.predictor import Predictor
 from r2d.training.stage1 import train_stage1
 from r2d.training.stage2 import train_stage2
 from r2d.training.work import StageWork
-from tests.conftest import toy_work
+from tests.conftest import TOY_LABELS, toy_examples, toy_work
 from tests.modeling.tiny_models import ARCHITECTURES, config_of, padded_inputs, save, t5_like, t5_tokenizer
 
+NONE = toy_examples(0)
 NOTES = ["pt denies fever for 3 days", "pt reports chest pain for 12 days and more", "pt reports rash"]
 
 
@@ -156,12 +156,12 @@ def test_an_architecture_that_nobody_knows_is_refused_and_no_code_is_run(tmp_pat
 def test_limits_beyond_the_positions_of_a_model_are_refused_with_both_numbers(tmp_path: Path) -> None:
     folder = save(ARCHITECTURES["bart"](), tmp_path / "bart")
     with pytest.raises(ModelError) as caught:
-        start_model(config_of(folder, max_input_tokens=65, max_rationale_tokens=64), [], seed=1)
+        start_model(config_of(folder, max_input_tokens=65, max_rationale_tokens=64), NONE, TOY_LABELS, seed=1)
     message = str(caught.value)
     assert "model.max_input_tokens is 65, its encoder has 64 positions: at most 64" in message
     assert "model.max_rationale_tokens is 64, its decoder has 64 positions: at most 63" in message
     assert "max_label_tokens" not in message
-    start_model(config_of(folder, max_input_tokens=64, max_rationale_tokens=63), [], seed=1)
+    start_model(config_of(folder, max_input_tokens=64, max_rationale_tokens=63), NONE, TOY_LABELS, seed=1)
 
 
 def test_a_tokenizer_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_tokenizer_that_can_end_its_texts_is_asked_to(tmp_path: Path) -> None:
     """Gemma's adds no end-of-sequence by itself."""
     vocabulary = {token: number for number, token in enumerate(["<pad>", "<eos>", "<bos>", "<unk>", "a", "▁"])}
     families.GemmaTokenizer(vocab=vocabulary, merges=[]).save_pretrained(tmp_path)
-    tokenizer = start_tokenizer(config_of(tmp_path), [])
+    tokenizer = start_tokenizer(config_of(tmp_path), NONE, TOY_LABELS)
     assert tokenizer("a a").input_ids[-1] == tokenizer.eos_token_id
 
 
@@ -218,7 +218,7 @@ def test_training_goes_on_from_a_folder_that_an_earlier_run_left(
     stage1_work: StageWork[Stage1Config], labels: LabelsConfig, stage2_model: Path
 ) -> None:
     again = stage1_work.model.model_copy(update={"name": str(stage2_model)})
-    model, tokenizer = start_model(again, [], seed=1, labels=labels)
+    model, tokenizer = start_model(again, NONE, labels, seed=1)
     trained, known = load_pretrained(str(stage2_model))
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(model.parameters(), trained.parameters(), strict=True))
     assert tokenizer.get_vocab() == known.get_vocab()
@@ -231,27 +231,19 @@ def test_a_start_model_with_other_labels_is_refused_by_the_names_that_differ(
 ) -> None:
     again = model_config.model_copy(update={"name": str(stage2_model)})
     with pytest.raises(ModelError) as caught:
-        start_model(again, [], seed=1, labels=LabelsConfig(names=("self care", "see a doctor")))
+        start_model(again, NONE, LabelsConfig(names=("self care", "see a doctor")), seed=1)
     message = str(caught.value)
     assert "only the model has ['emergency now'], only data.labels.names has ['see a doctor']" in message
     assert "self care" not in message
-    start_model(again, [], seed=1, labels=LabelsConfig(names=("self care", "emergency now")))
+    start_model(again, NONE, LabelsConfig(names=("self care", "emergency now")), seed=1)
 
 
 def test_a_registered_version_is_read_from_the_folder_that_it_was_fetched_to(
     model_config: ModelConfig, stage2_model: Path
 ) -> None:
     named = model_config.model_copy(update={"name": "models:/toy@champion", "revision": "m-1"})
-    model, tokenizer = start_model(named, [], seed=1, folder=stage2_model)
-    assert start_tokenizer(named, [], folder=stage2_model).get_vocab() == tokenizer.get_vocab()
+    model, tokenizer = start_model(named, NONE, TOY_LABELS, seed=1, folder=stage2_model)
+    assert start_tokenizer(named, NONE, TOY_LABELS, folder=stage2_model).get_vocab() == tokenizer.get_vocab()
     assert model.config.vocab_size == load_pretrained(str(stage2_model))[0].config.vocab_size
     with pytest.raises(ModelError, match="is a registered version; fetch it and give its folder"):
-        start_model(named, [], seed=1)
-
-
-def test_a_tokenizer_from_scratch_knows_its_corpus_and_survives_text_it_never_saw() -> None:
-    tokenizer = train_tokenizer(["pt denies chest pain, HR 132, temp 39.4 (home)"] * 50, vocab_size=120)
-    text = "pt denies chest pain, HR 132, temp 39.4 (home)"
-    assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True) == text
-    assert tokenizer("無").input_ids[-1] == tokenizer.eos_token_id
-    assert (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id) == (0, 1, 2)
+        start_model(named, NONE, TOY_LABELS, seed=1)

@@ -15,8 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 from r2d.config.model import ModelConfig
 from r2d.modeling.backends.backend import Task
 from r2d.modeling.backends.packed import PackedT5
-from r2d.modeling.load import train_tokenizer
-from tests.conftest import TOY_LABELS, toy_examples
+from r2d.modeling.tokenizer import TokenizerTexts, train_tokenizer
+from tests.conftest import TOY_LABELS, TOY_MODEL, toy_examples
 
 PAD, END, VOCABULARY = 0, 1, 40
 
@@ -72,9 +72,7 @@ ModelAndTokenizer = tuple[Any, Any]
 
 def t5_tokenizer() -> Any:
     """`x </s>`, as in T5 and Pegasus."""
-    table = toy_examples()
-    prompts = [f"given label: {label}, predict: explain: " for label in TOY_LABELS.names] * 20
-    return train_tokenizer([*table["text"].to_pylist(), *table["rationale"].to_pylist(), *prompts], vocab_size=150)
+    return train_tokenizer(TokenizerTexts.of(toy_examples(), TOY_MODEL, TOY_LABELS), TOY_MODEL.scratch)
 
 
 def bart_tokenizer(names: dict[str, str] | None = None) -> Any:

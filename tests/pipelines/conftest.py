@@ -160,7 +160,15 @@ def tiny_config() -> dict[str, Any]:
         "evaluation": {"seen_rows": "allow"},
         "model": {
             "name": "scratch",
-            "scratch": {"vocab_size": 150, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 2},
+            "scratch": {
+                "vocab_size": 150,
+                "min_groups_per_word": 1,
+                "d_model": 32,
+                "d_kv": 8,
+                "d_ff": 64,
+                "num_layers": 1,
+                "num_heads": 2,
+            },
             "max_input_tokens": 48,
             "max_rationale_tokens": 12,
             "max_label_tokens": 8,

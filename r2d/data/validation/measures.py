@@ -31,8 +31,8 @@ TOKEN_SAMPLE = 2_000
 """Rows whose tokens are counted: the share that a limit would cut is then known to about two points."""
 RATIONALE_CHARACTERS = "rationale_characters."  # begins the column with the rationale lengths of a source
 
-CountTokens = Callable[[pa.Table], Sequence[TokenCounts]]
-"""Counts the tokens of a sample of examples, as `r2d.modeling.load.count_tokens` does for a model."""
+CountTokens = Callable[[pa.Table, int], Sequence[TokenCounts]]
+"""Counts the tokens of a sample of so many examples, as `r2d.modeling.load.count_tokens` does for a model."""
 
 
 class Profile(TypedDict):
@@ -221,7 +221,7 @@ def _cut_shares(
         digests = [hashlib.blake2b(row_id.encode("utf-8", "surrogatepass"), digest_size=8).digest() for row_id in ids]
         examples = examples.take(sorted(sorted(range(len(ids)), key=digests.__getitem__)[:TOKEN_SAMPLE]))
     try:
-        token_counts = count_tokens(examples) if count_tokens else None
+        token_counts = count_tokens(examples, len(ids)) if count_tokens else None
         reason = "no tokenizer was given"
     except ModelError as error:
         token_counts, reason = None, str(error).splitlines()[0]
