@@ -19,14 +19,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r2d.config.jobs import InferenceConfig
+from r2d.inference.decide import Answerer
 from r2d.inference.infer import infer
 from r2d.inference.output import InferenceModel, Parts
+from r2d.modeling.predictor import Decision, Predictor
+from r2d.rationales.claims import ClaimChecker
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS_A_CALL = 60
@@ -40,21 +43,19 @@ class InstantPredictor:
     calibration: Any = SimpleNamespace(threshold=0.6)
     labels: Any = SimpleNamespace(declared=LABELS)
 
-    def decide(self, texts: Sequence[str], *_: object, **__: object) -> list[Any]:
+    def decide(self, texts: Sequence[str], *_: object, **__: object) -> list[Decision]:
         return [self.decision(len(text)) for text in texts]
 
-    def decision(self, length: int) -> Any:
+    def decision(self, length: int) -> Decision:
         first = 0.34 + (length % 60) / 100
         shares = dict(zip(LABELS, (first, (1 - first) * 0.7, (1 - first) * 0.3), strict=True))
         label = max(shares, key=lambda name: shares[name])
-        return SimpleNamespace(
-            label=label,
-            valid=True,
-            confidence=shares[label],
-            label_probabilities=shares,
-            rationale=RATIONALE,
-            deferred=shares[label] < 0.6,
-        )
+        return Decision(label, True, shares, RATIONALE, shares[label] < 0.6)
+
+
+def instant_answerer() -> Answerer:
+    """Without a scope: the stand-in was trained on nothing."""
+    return Answerer(cast("Predictor", InstantPredictor()), ClaimChecker.of())
 
 
 def write_calls(path: Path, num_rows: int) -> None:
@@ -95,7 +96,7 @@ def run(calls: str, output: str, kill_at_row: int) -> None:
 
     Parts.write = watched  # type: ignore[method-assign]
     started = time.perf_counter()
-    result = infer(config, InferenceModel("stand-in", "0" * 64), InstantPredictor)
+    result = infer(config, InferenceModel("stand-in", "0" * 64), instant_answerer)
     seconds = time.perf_counter() - started
     used = {"seconds": seconds, "early": early[0], "peak": resident_mib("VmHWM")}
     print(json.dumps(used | {"handed_over": result.num_handed_over}))

@@ -6,6 +6,7 @@ with the `r2d` package, and so imports nothing else of this project.
 
 from __future__ import annotations
 
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +28,16 @@ class Reason2DecideModel(PythonModel):
     """Decides and explains; decision support for professionals, not a medical device."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        from r2d.modeling.predictor import Predictor
-        from r2d.rationales.claims import ClaimChecker
+        from r2d.inference.decide import Answerer
 
-        folder = Path(context.artifacts["model"])
-        self.predictor, self.checker = Predictor(folder), ClaimChecker.of_model(folder)
+        self.answerer = Answerer.of_model(Path(context.artifacts["model"]))
 
     def rows(self, texts: list[str], options: list[list[str]] | None = None) -> pd.DataFrame:
-        """Decisions as a table, each with what its note and its label say otherwise than its rationale."""
-        decisions = self.predictor.decide(texts, options)
-        checks = [
-            self.checker.check(decision.rationale, text, decision.label, list(decision.label_probabilities))
-            for decision, text in zip(decisions, texts, strict=True)
-        ]
-        return pd.DataFrame(
-            [decision.as_row() | check.as_row() for decision, check in zip(decisions, checks, strict=True)]
-        )
+        """Answers as a table, each with why a person should decide and what a reader is to be told."""
+        from r2d.inference.calls import Call
+
+        calls = [Call(None, text, of_row) for text, of_row in zip(texts, options or repeat(None), strict=False)]
+        return pd.DataFrame([answer.as_row() for answer in self.answerer.answer(calls)])
 
 
 class NoteModel(Reason2DecideModel):
@@ -52,7 +47,7 @@ class NoteModel(Reason2DecideModel):
         self, context: PythonModelContext, model_input: list[str], params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         """One row a note: label, valid, label_probabilities (label -> probability), rationale, handed_over,
-        contradicted_findings, other_labels_stated, remarks."""
+        why, contradicted_findings, other_labels_stated, remarks."""
         return self.rows(list(model_input))
 
 

@@ -32,13 +32,13 @@ from r2d.config.rationales import AnySource, RationalesConfig
 from r2d.config.validation import PrivacyConfig, ValidationConfig
 from r2d.data.load import load_examples, load_labelled_file
 from r2d.data.validation.validate import validate
-from r2d.drift.reference import read_reference
 from r2d.errors import R2DError, describe_unexpected
 from r2d.evaluation.judge.agreement import read_human_scores
 from r2d.evaluation.judge.rubric import load_rubric
 from r2d.inference.calls import scan_calls
 from r2d.inference.output import read_plan
 from r2d.llm.answers import read_answers
+from r2d.modeling.reference import read_reference
 from r2d.rationales.ingest import ingest
 from r2d.synthetic.calls import generate_calls  # noqa: F401  (imported once, before output is caught)
 from steps.private import private

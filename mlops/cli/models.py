@@ -18,9 +18,8 @@ from r2d.errors import R2DError
 from r2d.text import normalise_label
 
 if TYPE_CHECKING:
-    from r2d.modeling.predictor import Decision
+    from r2d.inference.decide import Answer
     from r2d.modeling.prompts import LabelSet
-    from r2d.rationales.claims import RationaleCheck
 
 app = typer.Typer()
 Model = Annotated[str, typer.Option(help="Registered model (name@alias or name/version) or a model folder.")]
@@ -39,26 +38,20 @@ def predict(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")] = False,
 ) -> None:
-    """Decide and explain notes: label, its probability and the rationale for it, and what the note or the label says
-    otherwise than that rationale."""
+    """Decide and explain notes: label, its probability and the rationale for it, why a person should decide, and what
+    the note or the label says otherwise than that rationale."""
     notes = [line.rstrip("\n") for line in sys.stdin if line.strip()] if texts == ["-"] else texts
     if not notes:
         raise R2DError("standard input held no note; give one note a line")
     if any(not note.strip() for note in notes):
         raise R2DError("a note is empty; give its text, or `-` to read notes from standard input")
-    from r2d.modeling.predictor import Predictor
-    from r2d.rationales.claims import ClaimChecker
+    from r2d.inference.calls import Call
+    from r2d.inference.decide import Answerer
 
-    folder = model_folder(model)
-    predictor, checker = Predictor(folder), ClaimChecker.of_model(folder)
-    options = _checked_options(option or [], predictor.labels.declared)
-    calibration = predictor.calibration
-    has_threshold = calibration is not None and calibration.threshold is not None
-    decisions = predictor.decide(notes, options and [options] * len(notes))
-    for note, decision in zip(notes, decisions, strict=True):
-        check = checker.check(decision.rationale, note, decision.label, list(decision.label_probabilities))
-        row = json.dumps(decision.as_row() | check.as_row(), ensure_ascii=False) if as_json else None
-        typer.echo(row or _decision_text(decision, check, has_threshold))
+    answerer = Answerer.of_model(model_folder(model))
+    options = _checked_options(option or [], answerer.predictor.labels.declared)
+    for answer in answerer.answer([Call(None, note, options) for note in notes]):
+        typer.echo(json.dumps(answer.as_row(), ensure_ascii=False) if as_json else _answer_text(answer))
 
 
 def _checked_options(options: list[str], declared: LabelSet | None) -> list[str] | None:
@@ -75,21 +68,22 @@ def _checked_options(options: list[str], declared: LabelSet | None) -> list[str]
     return options
 
 
-def _decision_text(decision: Decision, check: RationaleCheck, has_threshold: bool) -> str:
+def _answer_text(answer: Answer) -> str:
     """The label and all probabilities on the first line, why a person should decide, then the rationale, and a line for
-    each remark on it.
+    each remark."""
+    from r2d.inference.decide import DEFERRAL_REASONS
 
-    Args:
-        has_threshold: False for a model of which no threshold keeps the risk low enough, so that all is deferred.
-    """
-    ranked = sorted(decision.label_probabilities.items(), key=lambda item: -item[1])
-    others = ", ".join(f"{name} {probability:.0%}" for name, probability in ranked if name != decision.label)
-    own = decision.label_probabilities.get(decision.label)
-    confidence = f" ({own:.0%}; {others})" if own is not None else f" (no declared label; {others})"
-    reason = "less sure than this model's threshold" if has_threshold else "no threshold keeps this model's risk low"
-    deferred = f"  -> for a person to decide: {reason}\n" if decision.deferred else ""
-    remarks = "".join(f"\n  -> read with care: {remark}" for remark in check.remarks())
-    return f"{decision.label}{confidence}\n{deferred}  {decision.rationale}{remarks}"
+    lines = []
+    if (decision := answer.decision) is not None:
+        ranked = sorted(decision.label_probabilities.items(), key=lambda item: -item[1])
+        others = ", ".join(f"{name} {probability:.0%}" for name, probability in ranked if name != decision.label)
+        own = decision.label_probabilities.get(decision.label)
+        lines.append(f"{decision.label} ({f'{own:.0%}' if own is not None else 'no declared label'}; {others})")
+    if answer.why is not None:
+        lines.append(f"  -> for a person to decide: {DEFERRAL_REASONS[answer.why]}")
+    if decision is not None:
+        lines.append(f"  {decision.rationale}")
+    return "\n".join([*lines, *(f"  -> read with care: {remark}" for remark in answer.remarks())])
 
 
 @app.command()
@@ -152,8 +146,8 @@ def predict_file(
     rows_per_part: Annotated[int, typer.Option(help="Calls that a killed run loses at most.")] = 4096,
 ) -> None:
     """Decide and explain a file of calls: label, probabilities, rationale, and whether a person should decide."""
+    from r2d.inference.decide import DEFERRAL_REASONS
     from r2d.inference.infer import infer_file
-    from r2d.inference.output import DEFERRAL_REASONS
 
     columns = {"id": id_column, "text": text_column, "options": options_column}
     values = {

@@ -105,7 +105,7 @@ def look_counter(model: str, folder: Path, champion: str | None = None) -> Count
 
 def weights_hash(folder: Path) -> str:
     """SHA-256 of a model folder without what an evaluation leaves in it, so that a model counts once."""
-    from r2d.drift.reference import REFERENCE_FILE  # loads pyarrow, which a quick command must not
+    from r2d.modeling.reference import REFERENCE_FILE  # loads pyarrow, which a quick command must not
 
     left_behind = (CALIBRATION_FILE, REFERENCE_FILE)
     hashes = {name: sha256 for name, sha256 in file_hashes(folder).items() if name not in left_behind}

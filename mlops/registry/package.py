@@ -19,13 +19,13 @@ import yaml
 from mlops.code import ROOT, code_state, lock_hash, model_code_hash
 from mlops.run_record import RunRecord
 from r2d.data.examples import content_hash, shown_splits, split_of
-from r2d.drift.reference import reference_of, write_reference
 from r2d.evaluation.calibration import calibration_of
 from r2d.evaluation.metrics import Metrics
 from r2d.files import file_hashes, folder_hash, write_json, write_parquet, write_text
 from r2d.lineage.records import Origin
 from r2d.model_card import CardFacts, model_card
 from r2d.modeling.model_folder import write_calibration
+from r2d.modeling.reference import reference_of, write_reference
 from r2d.rationales.claims import FINDINGS_FILE, NEGATION_FILE
 from r2d.rationales.provenance import trained_on
 
@@ -80,7 +80,13 @@ def write_package(folder: Path, trained: TrainedModel) -> Package:
         if declared is not None:
             shutil.copyfile(declared, model / name)
     if trained.predictions is not None:
-        write_reference(model, reference_of(examples, trained.predictions, per_row=run.data.labels.per_row))
+        reference = reference_of(
+            examples,
+            trained.predictions,
+            per_row=run.data.labels.per_row,
+            out_of_scope=run.evaluation.out_of_scope,
+        )
+        write_reference(model, reference)
     seeds = {"split": run.data.split.seed, "stage2": run.stage2.seed, "intervals": run.evaluation.intervals.seed}
     commit, dirty = code_state(ROOT)
     origin = Origin(

@@ -17,6 +17,7 @@ Confidence = Annotated[float, Field(ge=0.5, le=0.999)]
 Cost = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0.0, lt=1.0)]
 Risk = Literal["under_triage", "error"]
+OutOfScope = Literal["hand_over", "remark"]
 SeenRowsPolicy = Literal["refuse", "drop", "allow"]
 
 
@@ -185,6 +186,8 @@ class EvaluationConfig(Section):
     slices: SlicesConfig = SlicesConfig()
     flip_test_rows: Annotated[int, Field(ge=1)] | None = 100
     """Rows (the first by hash of the id) for which the model also explains another label; null: all of them."""
+    out_of_scope: OutOfScope = "hand_over"
+    """A call whose length or words are unlike those of the training: `hand_over` to a person, or `remark` only."""
     claims: ClaimsConfig = ClaimsConfig()
     judge: JudgeConfig | None = None
     """A language model that scores the rationales; without it nothing is judged and no note leaves."""

@@ -15,7 +15,10 @@ import pyarrow.parquet as pq
 
 from r2d.config.jobs import CallsConfig
 from r2d.data.drift import jensen_shannon_divergence
-from r2d.drift.reference import (
+from r2d.errors import DataError
+from r2d.inference.calls import read_calls, scan_calls
+from r2d.inference.output import InferenceModel, Plan, read_plan
+from r2d.modeling.reference import (
     NO_DECLARED_LABEL,
     DriftReference,
     FloatArray,
@@ -23,9 +26,6 @@ from r2d.drift.reference import (
     unfamiliar_share,
     words_of,
 )  # fmt: skip
-from r2d.errors import DataError
-from r2d.inference.calls import read_calls, scan_calls
-from r2d.inference.output import InferenceModel, Plan, read_plan
 
 MAX_COMPARED_WORDS = 1_000
 """The most frequent words; counts of rarer ones are mostly chance."""

@@ -12,10 +12,11 @@ import numpy as np
 from r2d.config.jobs import DriftConfig, DriftLimits
 from r2d.data.drift import jensen_shannon_divergence, length_profile, population_stability_index
 from r2d.drift.incoming import ChangedWord, IncomingCalls, incoming_calls
-from r2d.drift.reference import REFERENCE_FILE, DriftReference, FloatArray, read_reference
 from r2d.errors import DataError
 from r2d.files import write_json, write_text
-from r2d.inference.output import DEFERRAL_REASONS, InferenceModel, read_plan
+from r2d.inference.decide import DEFERRAL_REASONS
+from r2d.inference.output import InferenceModel, read_plan
+from r2d.modeling.reference import REFERENCE_FILE, DriftReference, FloatArray, read_reference
 from r2d.reports.templates import render
 
 FORMAT_VERSION = 1

@@ -1,6 +1,6 @@
 """Calls as a stream of rows from CSV, JSON Lines or Parquet: memory does not grow with the file.
 
-A file that cannot be read as declared is refused as a whole; a row without a text is answered by `decide_calls`.
+A file that cannot be read as declared is refused as a whole; `decide.Answerer` answers a row without a text.
 """
 
 from __future__ import annotations

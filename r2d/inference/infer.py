@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,16 +17,11 @@ import pyarrow.parquet as pq
 from r2d.config.jobs import InferenceConfig
 from r2d.errors import DataError, ModelError
 from r2d.inference.calls import Call, read_calls, scan_calls
+from r2d.inference.decide import Answer, Answerer
 from r2d.inference.output import DECISIONS_SCHEMA, InferenceModel, Parts, Plan
 from r2d.inference.table import write_table
-from r2d.modeling.model_folder import Calibration, read_model_facts
-from r2d.modeling.prompts import LabelSets
-from r2d.rationales.claims import ClaimChecker
+from r2d.modeling.model_folder import read_model_facts
 from r2d.reports.progress import Progress
-from r2d.text import normalise_label
-
-if TYPE_CHECKING:
-    from r2d.modeling.predictor import Decision, Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -71,18 +65,11 @@ def infer_file(config: InferenceConfig, folder: Path) -> InferenceResult:
             "other takes it; add or remove that column"
         )
 
-    def load() -> Predictor:
-        from r2d.modeling.predictor import Predictor  # torch: not for a finished output
-
-        return Predictor(folder)
-
-    return infer(config, InferenceModel.of(config.model, folder), load, ClaimChecker.of_model(folder))
+    return infer(config, InferenceModel.of(config.model, folder), lambda: Answerer.of_model(folder))
 
 
-def infer(
-    config: InferenceConfig, model: InferenceModel, load: Callable[[], Predictor], checker: ClaimChecker
-) -> InferenceResult:
-    """`infer_file` with any predictor; `load` makes it, and is called only when there is something to decide."""
+def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Answerer]) -> InferenceResult:
+    """`infer_file` with any predictor; `load` is called only when there is something to decide."""
     table = config.table
     if table is not None and table.exists() and not config.predictions.exists():
         raise DataError(f"{table}: is there and is of no batch inference here; give another output")
@@ -100,7 +87,7 @@ def infer(
         parts.remove()
     else:
         with parts.locked():
-            _decide_parts(config, parts, load, checker)
+            _decide_parts(config, parts, load)
             parts.join()
     if table is not None and not table.exists():
         write_table(parts.output, table, config.data if config.with_text else None)
@@ -118,13 +105,13 @@ def infer(
     )
 
 
-def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Predictor], checker: ClaimChecker) -> None:
+def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Answerer]) -> None:
     """Decide every part that is missing, in order; a DataError where the input has changed since it was scanned."""
     plan = parts.plan
     missing = {start: end for start, end in plan.bounds() if not parts.has(start, end)}
     if not missing:
         return
-    predictor, calls, num_rows = load(), read_calls(config.data), plan.input.num_rows
+    answerer, calls, num_rows = load(), read_calls(config.data), plan.input.num_rows
     done = num_rows - sum(end - start for start, end in missing.items())
     logger.info("batch inference: %s rows%s", f"{num_rows:,}", f"; {done:,} are decided already" if done else "")
     with Progress("batch inference", num_rows, already_done=done) as progress:
@@ -133,12 +120,8 @@ def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Pred
             if len(part) < end - start:
                 break
             if start in missing:
-                model_name, on_progress = plan.model.name, progress.after(done)
-                table = decide_calls(
-                    part, predictor, checker, first_row=start, model_name=model_name, batch_size=config.batch_size,
-                    on_progress=on_progress,
-                )  # fmt: skip
-                parts.write(start, table)
+                answers = answerer.answer(part, batch_size=config.batch_size, on_progress=progress.after(done))
+                parts.write(start, table_of(part, answers, first_row=start, model_name=plan.model.name))
                 done += len(part)
                 progress.update(done)
         else:
@@ -147,67 +130,18 @@ def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Pred
     raise DataError(f"{config.data.path}: changed while it was read; run again on a file that nobody writes to")
 
 
-def decide_calls(
-    calls: Sequence[Call],
-    predictor: Predictor,
-    checker: ClaimChecker,
-    *,
-    first_row: int,
-    model_name: str,
-    batch_size: int,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> pa.Table:
-    """A table of `DECISIONS_SCHEMA`, a row for each call, counted from `first_row`. A call that the model cannot read
-    is deferred and does not fail the others."""
-    reasons = [_reason_unreadable(call, predictor.labels) for call in calls]
-    readable = [call for call, reason in zip(calls, reasons, strict=True) if reason is None]
-    texts = [call.text or "" for call in readable]
-    options = None if predictor.labels.declared is not None else [call.options or () for call in readable]
-    decisions = predictor.decide(texts, options, batch_size=batch_size, on_progress=on_progress) if readable else []
-    in_order = iter(decisions)
+def table_of(calls: Sequence[Call], answers: Sequence[Answer], *, first_row: int, model_name: str) -> pa.Table:
+    """A table of `DECISIONS_SCHEMA`, a row for each call, counted from `first_row`."""
     rows = []
-    for row, (call, reason) in enumerate(zip(calls, reasons, strict=True), first_row):
-        values: dict[str, object] = {"row": row, "id": call.id, "label_probabilities": [], "model": model_name}
-        values |= {"contradicted_findings": [], "other_labels_stated": [], "remarks": []}
-        values["text_characters"] = None if call.text is None else len(call.text)
-        if reason is None:
-            decision = next(in_order)
-            reason = _reason_deferred(decision, predictor.calibration)
-            values["label"], values["rationale"] = decision.label, decision.rationale
-            row_labels = list(decision.label_probabilities)
-            values |= checker.check(decision.rationale, call.text or "", decision.label, row_labels).as_row()
-            values["label_probability"] = decision.confidence if decision.valid else None
-            values["label_probabilities"] = list(decision.label_probabilities.items())
-        rows.append(values | {"handed_over": reason is not None, "why": reason})
+    for row, (call, answer) in enumerate(zip(calls, answers, strict=True), first_row):
+        decision = answer.decision
+        probabilities = decision.label_probabilities if decision else {}
+        values = {
+            "row": row,
+            "id": call.id,
+            "model": model_name,
+            "text_characters": None if call.text is None else len(call.text),
+            "label_probability": decision.confidence if decision and decision.valid else None,
+        }
+        rows.append(answer.as_row() | values | {"label_probabilities": list(probabilities.items())})
     return pa.Table.from_pylist(rows, schema=DECISIONS_SCHEMA)
-
-
-def _reason_unreadable(call: Call, labels: LabelSets) -> str | None:
-    """Why the model cannot read this call; None where it can."""
-    if call.text is None or not call.text.strip():
-        return "no_text"
-    try:
-        call.text.encode()
-    except UnicodeEncodeError:
-        return "damaged_text"
-    if labels.declared is not None:
-        return None
-    options = call.options or ()
-    if len({normalise_label(option) for option in options if option} - {""}) < 2:
-        return "no_options"
-    try:
-        labels.of(options)
-    except ModelError:
-        return "unusable_options"
-    return None
-
-
-def _reason_deferred(decision: Decision, calibration: Calibration | None) -> str | None:
-    """Why a decision goes to a person; None where its label is shown."""
-    if not decision.valid:
-        return "no_declared_label"
-    if calibration is None:
-        return "never_evaluated"
-    if not decision.deferred:
-        return None
-    return "no_threshold" if calibration.threshold is None else "below_threshold"

@@ -35,18 +35,6 @@ from r2d.text import changed_values
 
 logger = logging.getLogger(__name__)
 
-DEFERRAL_REASONS = {
-    "no_text": "the call has no text",
-    "damaged_text": "the text holds half characters (\\ud800 to \\udfff alone)",
-    "no_options": "the call brings fewer than two options that differ",
-    "unusable_options": "the model cannot tell the options apart, or cannot write one of them",
-    "no_declared_label": "what the model wrote is none of the labels",
-    "below_threshold": "the label is less probable than the threshold of the model",
-    "no_threshold": "the evaluation found no threshold that keeps the risk low enough",
-    "never_evaluated": "the model has no threshold, because it was never evaluated",
-}
-"""Every value of the column `why`, and what it means. The model has not read calls with one of the first four."""
-
 DECISIONS_SCHEMA = pa.schema(
     [
         pa.field("row", pa.int64(), nullable=False),
@@ -68,10 +56,11 @@ DECISIONS_SCHEMA = pa.schema(
 
 `row` counts from 0; `id` is that of the input and may repeat. `label` and `rationale` are null where the model has not
 read the call. `label_probability` is that of `label`, scaled by the model's temperature; null where `label` is none of
-the declared ones. `handed_over`: the call is deferred to a person, and `why` is a key of `DEFERRAL_REASONS`, else null.
+the declared ones. `handed_over`: the call is deferred to a person, and `why` is a key of
+`r2d.inference.decide.DEFERRAL_REASONS`, else null.
 The text is not repeated; `text_characters` is its length. `contradicted_findings` are those that the rationale claims
 and the text denies, or the reverse, `other_labels_stated` the labels that it states other than `label`; `remarks` says
-both in sentences.
+both in sentences, and how the call is unlike those of the training.
 """
 
 PLAN_KEY = b"r2d.plan"

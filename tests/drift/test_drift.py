@@ -14,14 +14,20 @@ import pytest
 from r2d.config.jobs import DriftConfig, DriftLimits, InferenceConfig
 from r2d.data.examples import Example, to_table
 from r2d.drift.incoming import IncomingCalls, WordCounts, incoming_calls
-from r2d.drift.reference import DriftReference, read_reference, reference_of, vocabulary_of, words_of, write_reference
 from r2d.drift.report import DriftReport, measure_drift, render_drift_report, report_drift
 from r2d.errors import DataError, ModelError
 from r2d.evaluation.predictions import PREDICTIONS_SCHEMA
 from r2d.inference.infer import infer
 from r2d.inference.output import InferenceModel
-from r2d.rationales.claims import ClaimChecker
-from tests.inference.keyword_predictor import LABELS, KeywordPredictor, write_calls
+from r2d.modeling.reference import (
+    DriftReference,
+    read_reference,
+    reference_of,
+    vocabulary_of,
+    words_of,
+    write_reference,
+)
+from tests.inference.keyword_predictor import LABELS, KeywordPredictor, answerer, write_calls
 from tests.reports.pages import assert_accessible, assert_expected_page, assert_self_contained
 
 EXPECTED = Path(__file__).parent
@@ -206,7 +212,7 @@ def batch(tmp_path: Path) -> tuple[Path, Path]:
     calls = write_calls(tmp_path / "calls.csv", [*rows, {"nr": "empty", "note": ""}])
     data = {"path": str(calls), "columns": {"id": "nr", "text": "note"}}
     config = {"data": data, "output": str(tmp_path / "out.parquet"), "rows_per_part": 64}
-    infer(InferenceConfig.model_validate(config), MODEL, KeywordPredictor, ClaimChecker.of())
+    infer(InferenceConfig.model_validate(config), MODEL, answerer)
     return calls, tmp_path / "out.parquet"
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r2d.config.data import LabelsConfig
 from r2d.errors import ModelError
+from r2d.inference.decide import Answerer
 from r2d.modeling.model_folder import Calibration
-from r2d.modeling.predictor import Decision
+from r2d.modeling.predictor import Decision, Predictor
 from r2d.modeling.prompts import LabelSet
+from r2d.rationales.claims import ClaimChecker
 
 LABELS = LabelsConfig(names=("emergency now", "self care"), ordered=True)
 
@@ -56,6 +58,11 @@ class KeywordPredictor:
         shares = {name: sure if name == label else 1 - sure for name in names}
         handed_over = None if self.calibration is None else self.calibration.defers(shares.get(label, 0.0))
         return Decision(label, label in names, shares, "because", handed_over)
+
+
+def answerer(predictor: KeywordPredictor | None = None) -> Answerer:
+    """That predictor, or a new one, with what an answer needs beside it."""
+    return Answerer(cast("Predictor", predictor or KeywordPredictor()), ClaimChecker.of())
 
 
 def write_calls(path: Path, rows: Sequence[dict[str, Any]]) -> Path:

@@ -18,13 +18,12 @@ from filelock import FileLock
 from r2d.config.jobs import InferenceConfig
 from r2d.errors import DataError
 from r2d.inference.calls import Call
-from r2d.inference.infer import InferenceResult, decide_calls, infer
-from r2d.inference.output import DECISIONS_SCHEMA, DEFERRAL_REASONS, InferenceModel
-from r2d.rationales.claims import ClaimChecker
-from tests.inference.keyword_predictor import KeywordPredictor, write_calls
+from r2d.inference.decide import DEFERRAL_REASONS, Answerer
+from r2d.inference.infer import InferenceResult, infer, table_of
+from r2d.inference.output import DECISIONS_SCHEMA, InferenceModel
+from tests.inference.keyword_predictor import KeywordPredictor, answerer, write_calls
 
 MODEL = InferenceModel("toy/1", "a" * 64)
-CHECKER = ClaimChecker.of()
 NUM_ROWS = 50
 
 
@@ -55,7 +54,7 @@ def config_of(calls: Path, output: Path, **values: Any) -> InferenceConfig:
 def decided(
     config: InferenceConfig, predictor: KeywordPredictor | None = None, model: InferenceModel = MODEL
 ) -> InferenceResult:
-    return infer(config, model, lambda: predictor or KeywordPredictor(), CHECKER)
+    return infer(config, model, lambda: answerer(predictor))
 
 
 def test_every_call_has_a_row_in_order_and_a_row_group_is_a_part(tmp_path: Path) -> None:
@@ -127,10 +126,10 @@ def test_a_finished_output_is_left_alone_without_loading_a_model(tmp_path: Path)
     first = decided(config)
     stamp = (tmp_path / "out.parquet").stat().st_mtime_ns
 
-    def no_model() -> KeywordPredictor:
+    def no_model() -> Answerer:
         raise AssertionError("nothing is left to decide")
 
-    assert infer(config, MODEL, no_model, CHECKER) == first
+    assert infer(config, MODEL, no_model) == first
     assert (tmp_path / "out.parquet").stat().st_mtime_ns == stamp
 
 
@@ -184,7 +183,8 @@ def test_a_file_that_grows_while_it_is_read_is_noticed(tmp_path: Path) -> None:
 
 
 def rows_of(calls: list[Call], predictor: KeywordPredictor, first_row: int = 0) -> list[dict[str, Any]]:
-    table = decide_calls(calls, predictor, CHECKER, first_row=first_row, model_name="toy/1", batch_size=8)
+    answers = answerer(predictor).answer(calls, batch_size=8)
+    table = table_of(calls, answers, first_row=first_row, model_name="toy/1")
     assert table.schema == DECISIONS_SCHEMA
     return table.to_pylist()
 

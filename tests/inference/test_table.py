@@ -14,10 +14,10 @@ from mlops.cli.main import app
 from r2d.config.jobs import InferenceConfig
 from r2d.config.section import parse_section
 from r2d.errors import ConfigError, DataError
+from r2d.inference.decide import DEFERRAL_REASONS, Answerer
 from r2d.inference.infer import infer
-from r2d.inference.output import DEFERRAL_REASONS, InferenceModel
-from r2d.rationales.claims import ClaimChecker
-from tests.inference.keyword_predictor import KeywordPredictor, write_calls
+from r2d.inference.output import InferenceModel
+from tests.inference.keyword_predictor import KeywordPredictor, answerer, write_calls
 
 NOTES = ['=HYPERLINK("http://x")', "+49 cough", "pain, and \n more", "@SUM(1)", "", "-2 cough\x07"]
 
@@ -27,7 +27,7 @@ def decide(folder: Path, output: str, *, with_text: bool = True, asked: list[str
     values = {"data": {"path": str(calls)}, "output": str(folder / output), "with_text": with_text}
     config = parse_section(InferenceConfig, values, where="test")
     predictor = KeywordPredictor()
-    infer(config, InferenceModel("toy/1", "a" * 64), lambda: predictor, ClaimChecker.of())
+    infer(config, InferenceModel("toy/1", "a" * 64), lambda: answerer(predictor))
     if asked is not None:
         asked += predictor.asked
     return folder / output
@@ -85,7 +85,7 @@ def test_changed_calls_are_not_joined_to_the_decisions_of_others(tmp_path: Path)
         {"data": {"path": str(tmp_path / "calls.jsonl")}, "output": str(table), "with_text": True}
     )
     with pytest.raises(DataError, match="made with another model, input or setting"):
-        infer(config, InferenceModel("toy/1", "a" * 64), KeywordPredictor, ClaimChecker.of())  # type: ignore[arg-type]
+        infer(config, InferenceModel("toy/1", "a" * 64), answerer)
     assert not table.exists()
 
 
@@ -108,12 +108,12 @@ def test_an_output_that_cannot_be_written_is_found_before_the_model_is_loaded(tm
     calls = write_calls(tmp_path / "calls.csv", [{"id": "1", "text": "cough"}])
     config = InferenceConfig.model_validate({"data": {"path": str(calls)}, "output": str(tmp_path / "file" / "x.csv")})
 
-    def load() -> KeywordPredictor:
+    def load() -> Answerer:
         loaded.append("model")
-        return KeywordPredictor()
+        return answerer()
 
     with pytest.raises(DataError, match=r"cannot be written \(Not a directory\)"):
-        infer(config, InferenceModel("toy/1", "a" * 64), load, ClaimChecker.of())  # type: ignore[arg-type]
+        infer(config, InferenceModel("toy/1", "a" * 64), load)
     assert not loaded
 
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from mlops.cli.main import app
 from r2d.errors import R2DError
+from r2d.inference.decide import DEFERRAL_REASONS
 from r2d.modeling.predictor import Decision
 from r2d.modeling.prompts import LabelSet
 from tests.mlops.conftest import Typed
@@ -87,9 +88,11 @@ def test_predict_decides_from_a_folder_for_people_and_for_machines(stage2_model:
     for_machines = predict("--model", str(stage2_model), "--json", "-", stdin=f"{NOTE}\n\npt reports cough\n")
     decisions = [json.loads(line) for line in for_machines.stdout.splitlines() if line.startswith("{")]
     fields = {"label", "valid", "label_probabilities", "rationale", "handed_over"}
-    fields |= {"contradicted_findings", "other_labels_stated", "remarks"}
+    fields |= {"why", "contradicted_findings", "other_labels_stated", "remarks"}
     assert [set(decision) for decision in decisions] == [fields] * 2
-    assert decisions[0]["handed_over"] is None, "no evaluation has left a threshold in this folder"
+    assert decisions[0]["handed_over"] is True
+    assert decisions[0]["why"] == "never_evaluated"
+    assert DEFERRAL_REASONS["never_evaluated"] in for_people.stdout
     assert f"{decisions[0]['label']} (" in for_people.stdout
 
 
@@ -104,7 +107,7 @@ def test_predict_says_where_the_rationale_contradicts_note_or_label(
 
         def __init__(self, _: Path) -> None: ...
 
-        def decide(self, notes: list[str], _: object) -> list[Decision]:
+        def decide(self, notes: list[str], *_: object, **__: object) -> list[Decision]:
             shares = {"emergency department": 0.97, "same day": 0.03}
             rationale = "Dizzy spells together with fainting: the right level is same day."
             return [Decision("emergency department", True, shares, rationale, False)] * len(notes)
@@ -122,7 +125,7 @@ def test_predict_says_where_the_rationale_contradicts_note_or_label(
 
 @pytest.mark.parametrize(
     ("threshold", "reason"),
-    [(None, "no threshold keeps this model's risk low"), (1.0, "less sure than this model's threshold")],
+    [(None, DEFERRAL_REASONS["no_threshold"]), (1.0, DEFERRAL_REASONS["below_threshold"])],
 )
 def test_predict_says_why_a_person_should_decide(
     threshold: float | None, reason: str, stage2_model: Path, tmp_path: Path

@@ -10,9 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from mlops.cli.models import DRIFTED, app
-from r2d.drift.reference import DriftReference, write_reference
 from r2d.errors import ConfigError, ModelError
-from r2d.inference.output import DEFERRAL_REASONS, InferenceModel
+from r2d.inference.decide import DEFERRAL_REASONS
+from r2d.inference.output import InferenceModel
+from r2d.modeling.reference import DriftReference, write_reference
 from tests.inference.keyword_predictor import write_calls
 
 REFERENCE = DriftReference(
@@ -40,7 +41,7 @@ def test_a_file_is_decided_then_held_against_the_reference_of_its_model(model: P
     done = CliRunner().invoke(app, ["predict-file", str(calls), "--out", str(out), "--model", str(model), *named])
     assert done.exit_code == 0, done.output
     assert "251 calls by sha256:" in done.output
-    reasons = [f"  {count} {why}: {DEFERRAL_REASONS[why]}" for why, count in [("never_evaluated", 250), ("no_text", 1)]]
+    reasons = [f"  {count} {why}: {DEFERRAL_REASONS[why]}" for why, count in [("out_of_scope", 250), ("no_text", 1)]]
     assert "\n".join(["251 handed over to a person", *reasons]) in done.output
 
     held = ["drift", str(out), "--calls", str(calls), "--model", str(model), "--out", str(tmp_path / "drift")]

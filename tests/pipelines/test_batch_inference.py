@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from r2d.drift.reference import reference_of, write_reference
 from r2d.modeling.model_folder import Calibration, write_calibration
 from r2d.modeling.predictor import Predictor
+from r2d.modeling.reference import reference_of, write_reference
 from tests.conftest import toy_examples
 from tests.pipelines.conftest import Workplace
 

@@ -1,6 +1,7 @@
 """The reference that later calls are compared with: a model's training texts, predicted labels and confidence.
 
-It is the file `drift_reference.json` of a model folder, and holds counts and frequent words, but no text.
+`r2d.modeling.scope` holds single calls against it, `r2d drift` many of them. It is the file `drift_reference.json` of a
+model folder, and holds counts and frequent words, but no text.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from r2d.config.evaluation import OutOfScope
 from r2d.data.examples import split_of
 from r2d.errors import ModelError
 from r2d.files import write_json
@@ -53,6 +55,8 @@ class DriftReference:
     """Predicted label -> test rows; None where each row has labels of its own."""
     confidences: list[float]
     """Probability of the predicted label of each test row, ascending."""
+    out_of_scope: OutOfScope = "hand_over"
+    """What is done with a call that is unlike the training texts."""
 
     @property
     def num_decided(self) -> int:
@@ -72,12 +76,14 @@ def vocabulary_of(texts: Iterable[str]) -> dict[str, int]:
     return dict(sorted(frequent, key=lambda item: (-item[1], item[0]))[:MAX_VOCABULARY])
 
 
-def unfamiliar_share(words: Sequence[str], vocabulary: Mapping[str, int]) -> float:
+def unfamiliar_share(words: Sequence[str], vocabulary: Container[str]) -> float:
     """Share of a text's words that are not in the vocabulary; 0 for a text without words."""
     return sum(word not in vocabulary for word in words) / len(words) if words else 0.0
 
 
-def reference_of(examples: pa.Table, predictions: pa.Table, *, per_row: bool = False) -> DriftReference:
+def reference_of(
+    examples: pa.Table, predictions: pa.Table, *, per_row: bool = False, out_of_scope: OutOfScope = "hand_over"
+) -> DriftReference:
     """The reference of a model.
 
     Args:
@@ -99,6 +105,7 @@ def reference_of(examples: pa.Table, predictions: pa.Table, *, per_row: bool = F
         unfamiliar=_thin([unfamiliar_share(words_of(text), vocabulary) for text in held_out]),
         labels=None if per_row else dict(sorted(labels.items())),
         confidences=_thin(confidences),
+        out_of_scope=out_of_scope,
     )
 
 

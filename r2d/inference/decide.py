@@ -1,0 +1,131 @@
+"""A model that answers calls: label and rationale, why a person should decide, and what a reader is to be told.
+
+Every door answers through it: `r2d predict`, files of calls and MLflow's model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from r2d.errors import ModelError
+from r2d.inference.calls import Call
+from r2d.modeling.model_folder import Calibration
+from r2d.modeling.prompts import LabelSets
+from r2d.modeling.scope import Scope
+from r2d.rationales.claims import ClaimChecker, RationaleCheck
+from r2d.text import normalise_label
+
+if TYPE_CHECKING:
+    from r2d.modeling.predictor import Decision, Predictor
+
+DEFERRAL_REASONS = {
+    "no_text": "the call has no text",
+    "damaged_text": "the text holds half characters (\\ud800 to \\udfff alone)",
+    "no_options": "the call brings fewer than two options that differ",
+    "unusable_options": "the model cannot tell the options apart, or cannot write one of them",
+    "no_declared_label": "what the model wrote is none of the labels",
+    "out_of_scope": "the call is unlike those that the model was trained on",
+    "below_threshold": "the label is less probable than the threshold of the model",
+    "no_threshold": "the evaluation found no threshold that keeps the risk low enough",
+    "never_evaluated": "the model has no threshold, because it was never evaluated",
+}
+"""Every value of the column `why`, and what it means. The model has not read calls with one of the first four."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is shown of one call."""
+
+    decision: Decision | None
+    """None for a call that the model cannot read."""
+    check: RationaleCheck | None
+    why: str | None
+    """Why a person decides, a key of `DEFERRAL_REASONS`; None where the label is shown."""
+    scope_remark: str | None = None
+    """How the call is unlike those of the training."""
+
+    def remarks(self) -> list[str]:
+        """What a reader is to be told, one sentence each."""
+        return [*([self.scope_remark] if self.scope_remark else []), *(self.check.remarks() if self.check else [])]
+
+    def as_row(self) -> dict[str, object]:
+        """As JSON for a user: label, valid, label_probabilities, rationale, handed_over, why, contradicted_findings,
+        other_labels_stated, remarks."""
+        unread: dict[str, object] = {"label": None, "valid": False, "label_probabilities": {}, "rationale": None}
+        row = self.decision.as_row() if self.decision else unread
+        row |= self.check.as_row() if self.check else {"contradicted_findings": [], "other_labels_stated": []}
+        return row | {"handed_over": self.why is not None, "why": self.why, "remarks": self.remarks()}
+
+
+class Answerer:
+    """A predictor with all that an answer needs beside it."""
+
+    def __init__(self, predictor: Predictor, checker: ClaimChecker, scope: Scope | None = None) -> None:
+        self.predictor, self.checker, self.scope = predictor, checker, scope
+
+    @classmethod
+    def of_model(cls, folder: Path) -> Answerer:
+        """The model of a folder."""
+        from r2d.modeling.predictor import Predictor  # torch: only where something is decided
+
+        return cls(Predictor(folder), ClaimChecker.of_model(folder), Scope.of_model(folder))
+
+    def answer(
+        self,
+        calls: Sequence[Call],
+        *,
+        batch_size: int = 32,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> list[Answer]:
+        """One answer a call, in order; a call that the model cannot read does not fail the others."""
+        reasons = [_reason_unreadable(call, self.predictor.labels) for call in calls]
+        readable = [call for call, reason in zip(calls, reasons, strict=True) if reason is None]
+        texts = [call.text or "" for call in readable]
+        options = None if self.predictor.labels.declared is not None else [call.options or () for call in readable]
+        decisions = (
+            self.predictor.decide(texts, options, batch_size=batch_size, on_progress=on_progress) if readable else []
+        )
+        answers = iter([self._answer(text, decision) for text, decision in zip(texts, decisions, strict=True)])
+        return [next(answers) if reason is None else Answer(None, None, reason) for reason in reasons]
+
+    def _answer(self, text: str, decision: Decision) -> Answer:
+        check = self.checker.check(decision.rationale, text, decision.label, list(decision.label_probabilities))
+        remark = None if self.scope is None else self.scope.remark(text)
+        is_outside = remark is not None and self.scope is not None and self.scope.hands_over
+        return Answer(decision, check, _reason_deferred(decision, self.predictor.calibration, is_outside), remark)
+
+
+def _reason_unreadable(call: Call, labels: LabelSets) -> str | None:
+    """Why the model cannot read this call; None where it can."""
+    if call.text is None or not call.text.strip():
+        return "no_text"
+    try:
+        call.text.encode()
+    except UnicodeEncodeError:
+        return "damaged_text"
+    if labels.declared is not None:
+        return None
+    options = call.options or ()
+    if len({normalise_label(option) for option in options if option} - {""}) < 2:
+        return "no_options"
+    try:
+        labels.of(options)
+    except ModelError:
+        return "unusable_options"
+    return None
+
+
+def _reason_deferred(decision: Decision, calibration: Calibration | None, is_outside: bool) -> str | None:
+    """Why a decision goes to a person; None where its label is shown."""
+    if not decision.valid:
+        return "no_declared_label"
+    if is_outside:
+        return "out_of_scope"
+    if calibration is None:
+        return "never_evaluated"
+    if not decision.deferred:
+        return None
+    return "no_threshold" if calibration.threshold is None else "below_threshold"
