@@ -31,6 +31,7 @@ _ALIKE = (
     | {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width forms
 )
 """Characters that look like another, or like nothing, beside what they are compared as."""
+_NUMBER = re.compile(r"[+-]?\d{1,9}(?:\.0+|,00?)?(?:e[+-]?\d)?")
 _WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0+")
 _CODE = re.compile(r"[a-z]{1,2}|[a-z]{0,4}[ _-]?\d{1,2}(\.0+)?|yes|no|true|false|on|off", re.I)
 
@@ -62,9 +63,22 @@ def label_meanings(labels: Sequence[str], codes: Mapping[str, str] | None = None
 
 
 def find_meaning(text: str, meanings: Mapping[str, str]) -> str | None:
-    """The label that `text` stands for by `label_meanings`, or None."""
+    """The label that `text` stands for by `label_meanings`, or None.
+
+    A number may be written in another way, `01`, `1,0` or `1e0` for 1, where all codes of its value mean one label.
+    """
     form = normalise_label(text)
-    return meanings.get(form) or meanings.get(form.rstrip(" ."))
+    named = meanings.get(form) or meanings.get(form.rstrip(" ."))
+    if named is not None or (value := whole_number(form)) is None or ("," in form and "0" in meanings):
+        return named
+    meant = {label for code, label in meanings.items() if whole_number(code) == value}
+    return meant.pop() if len(meant) == 1 else None
+
+
+def whole_number(form: str) -> float | None:
+    """The whole number that a normalised form writes, in any way; None where it writes none."""
+    value = float(form.replace(",", ".")) if _NUMBER.fullmatch(form) else None
+    return value if value is not None and value.is_integer() else None
 
 
 def match_label(text: str | None, labels: Sequence[str], codes: Mapping[str, str] | None = None) -> str | None:
@@ -77,9 +91,7 @@ def match_label(text: str | None, labels: Sequence[str], codes: Mapping[str, str
         return None
     wanted = normalise_label(text)
     named = next((label for label in labels if normalise_label(label) == wanted), None)
-    if named is not None or not codes:
-        return named
-    return next((label for code, label in codes.items() if normalise_label(code) == wanted), None)
+    return find_meaning(text, label_meanings(labels, codes)) if named is None and codes else named
 
 
 def show_label(text: str, labels: Iterable[str] = ()) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from r2d.config.section import Name, Section
 
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 """Endings of files that are unpacked while they are read."""
 
 
@@ -21,7 +21,8 @@ def suffix_of(path: Path) -> str:
 
 
 class TextFileConfig(Section):
-    """Delimiter, quotes and encoding of a CSV; `encoding` also of JSON Lines. gzip, bz2, xz and zstd are unpacked."""
+    """Delimiter, quotes and encoding of a CSV; `encoding` also of JSON Lines. gzip, bz2, xz, zstd and a zip of one file
+    are unpacked."""
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """Of a CSV."""

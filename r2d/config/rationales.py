@@ -44,9 +44,9 @@ RUN_ON_PATTERNS = (
     r"\n\s{0,20}(?:Note|Text|Context|Call|Case|Patient|Passage)\s{1,3}\d{1,4}\s{0,3}[:.]\s",
     r"\n[ \t]{0,20}\n\s{0,20}(?:Note|Text|Context|Call|Passage):\s",
     r"\n\s{0,20}\#{2,4}\s{0,3}(?:Instruction|Input|Question|User|Human|Example|Note|Context|Text|Call)\b",
-    r"<\|[a-z_]{1,40}\|>",
 )
-"""Where a model that was not stopped begins an invented next question. An answer behind it never counts."""
+"""Where a model that was not stopped begins an invented next question. An answer behind it never counts. The marks of
+chats (`r2d/rationales/marks.yaml`) are looked for besides."""
 
 
 class ParseConfig(Section):

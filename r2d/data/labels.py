@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from r2d.config.data import LabelsConfig
-from r2d.text import find_meaning, label_meanings, normalise_label, show_label
+from r2d.text import find_meaning, label_meanings, normalise_label, show_label, whole_number
 
 MAX_SHOWN = 20
 """Different values of a label column that are listed with their counts; of more, most are counted only."""
@@ -42,10 +42,13 @@ def declared_labels(
     meaning = {raw: find_meaning(raw, meanings) or raw for raw in counts}
     names = {normalise_label(name) for name in labels.names}
     codes = {normalise_label(code): code for code in labels.codes}
+    values = {whole_number(form): code for form, code in codes.items()}
     translated: Counter[tuple[str, str]] = Counter()
     for raw, count in counts.items():
-        code = codes.get(normalise_label(raw)) if normalise_label(raw) not in names else None
-        if code is not None:
+        form = normalise_label(raw)
+        value = whole_number(form)
+        code = codes.get(form, values.get(value) if value is not None else None)
+        if code is not None and form not in names and meaning[raw] in labels.names:
             translated[code, meaning[raw]] += count
     return DeclaredLabels([meaning[raw] for raw in raw_labels], dict(translated))
 

@@ -33,6 +33,7 @@ _STANDS_OPEN = re.compile(
 )
 """A text that opens with a name in brackets."""
 _SHORT_TAG = re.compile(r"\W{1,3}[A-Za-z][A-Za-z_:.-]{0,24}(?: [A-Za-z]{1,12})?\W{1,3}")
+_TOKEN = re.compile(r"<[|｜]\s?/?[^\W\d_][\w:./▁-]{0,60}\s?[|｜]>")
 _BARE_START = re.compile(r"\s{0,20}(?:thinking\.\.\.|here\s)", re.I)
 _BRACKETS = "<>[]"
 _OF_REASONING = re.compile(r"think|thought|reason|reflect|scratch|monolog|ponder|deliberat|draft|plan\b|\bcot\b", re.I)
@@ -133,6 +134,22 @@ def turn_start(text: str, position: int) -> int | None:
     return match.start() if match else None
 
 
+def unknown_token(text: str) -> str | None:
+    """The first special token in a text, `<|...|>`, that is in no list; None where each is in one."""
+    if "|>" not in text and "｜>" not in text:
+        return None
+    found = (match.group() for match in _TOKEN.finditer(text))
+    mark = next((token for token in found if token.casefold() not in _known_tokens()), None)
+    return mark if mark is None or _SHORT_TAG.fullmatch(mark) else f"a mark of {len(mark)} characters"
+
+
+@cache
+def _known_tokens() -> frozenset[str]:
+    marks = shipped_marks()
+    lists = (marks.asked, marks.answered, marks.padding, marks.channels, marks.final_channels, *marks.reasoning)
+    return frozenset(token.casefold() for names in lists for name in names for token in _TOKEN.findall(name))
+
+
 def unknown_mark(text: str) -> str | None:
     """The mark that a text opens with, where it is in no list; None where it opens with none.
 
@@ -226,14 +243,16 @@ def _shipped(name: str) -> re.Pattern[str]:
     """The marks of a list, or those of turns that stand in brackets."""
     marks = shipped_marks()
     if name == "turns in brackets":
-        return _pattern(tuple(mark for mark in (*marks.asked, *marks.answered, *marks.padding) if mark[0] in "<["))
+        lists = (*marks.asked, *marks.answered, *marks.padding, *_known_tokens())
+        return _pattern(tuple(mark for mark in dict.fromkeys(lists) if mark[0] in "<["))
     return _pattern(getattr(marks, name))
 
 
 @lru_cache(maxsize=64)
 def _pattern(marks: tuple[str, ...]) -> re.Pattern[str]:
-    """Matches any of the marks; one of plain letters at the start of a line alone."""
-    forms = [rf"^[*_]{{0,2}}{_form(mark)}[*_]{{0,2}}" if mark[0].isupper() or mark[0] == "#" else _form(mark)
+    """Matches any of the marks; one of plain letters at the start of a line, or behind another mark."""
+    start, end = r"(?:^|(?<=[>\]]))[*_]{0,2}", "[*_]{0,2}"
+    forms = [f"{start}{_form(mark)}{end}" if mark[0].isupper() or mark[0] == "#" else _form(mark)
              for mark in sorted(marks, key=len, reverse=True)]  # fmt: skip
     return re.compile("|".join(forms), re.I | re.M)
 

@@ -13,15 +13,24 @@ from dataclasses import dataclass, replace
 
 from r2d.config.rationales import ParseConfig
 from r2d.rationales.json_answer import read_json_answer
-from r2d.rationales.marks import PROMPT_REMOVED, turn_start, visible_text
+from r2d.rationales.marks import PROMPT_REMOVED, turn_start, unknown_token, visible_text
 from r2d.rationales.records import Reason
-from r2d.rationales.stated_label import StatedLabel, find_label, named_options
-from r2d.rationales.statements import Answer, Statement, compiled, final_answer, sentence_end, sentence_start
+from r2d.rationales.standing import sentence_end, sentence_start
+from r2d.rationales.stated_label import StatedLabel, find_label, listed_options, named_options
+from r2d.rationales.statements import (
+    Answer,
+    Statement,
+    compiled,
+    final_answer,
+    refuted_parts,
+)
 from r2d.rationales.wording import (
     is_announcement,
     is_refusal,
     is_transition,
     without_closing,
+    without_drafts,
+    without_empty_items,
     without_note,
     without_opening,
 )
@@ -54,6 +63,7 @@ _LEADING = " \t\r\n.,;:!?*_`\"'”’)]}>$\\-–—•"
 
 
 _WORDS = re.compile(r"\w+")
+_MERE_MARKS = re.compile(r"[\W_]*(?:\d{1,2}[.)][\W_]*)?")
 _NOT_THAT = re.compile(r"[\s,;(–—-]*(?:and\s+|but\s+)?(?:not|rather\s+than|instead\s+of|no\s+longer)\b", re.I)
 _STRUCK = re.compile(r"~~[^~\n]{1,400}~~")
 _CAUSE = re.compile(
@@ -124,7 +134,8 @@ def parse(
 
     Args:
         codes: other ways to write an option -> the option.
-        note: the text that was asked about: what precedes its repetition is the prompt.
+        note: the text that was asked about: what precedes its repetition is the prompt, and the numbers of the options
+            that it lists stand for them.
     """
     visible = visible_text(content, config, note)
     text, edits = visible.text, visible.edits
@@ -134,6 +145,8 @@ def parse(
         return Parsed(edits=edits, reason="truncated" if stopped_at_limit else "empty")
     if len(text) > LONGEST_TEXT:
         return Parsed(edits=edits, reason="unclear_answer", detail=f"longer than {LONGEST_TEXT:,} characters")
+    options, numbers = listed_options(note, options)
+    codes = {**(codes or {}), **numbers} if numbers else codes
     part = _Text(text, stopped_at_limit, edits, options, note)
     if config.structure == "json":
         return _parse_json(part, config, codes or {})
@@ -170,6 +183,8 @@ def _parse_text(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
             return part.rejected("prompt_repeated", detail="it begins with a case, and states an answer behind another")
     edits = (*part.edits, "run-on cut") if is_cut else part.edits
     part = replace(part, text=before, stopped=part.stopped and not is_cut, edits=edits)
+    if mark := unknown_token(before):
+        return part.rejected("unknown_mark", detail=mark)
 
     answer = final_answer(part.text, config.answer_patterns, part.options, codes)
     statement, last = answer.statement, answer.all[-1] if answer.all else None
@@ -232,7 +247,7 @@ def _rationale(part: _Text, statement: Statement, answer: Answer) -> _Rationale:
     answer, with a reason that stands in the answer's own sentence; else the text behind it.
 
     Args:
-        answer: all statements; the sentences of those that were withdrawn are left out.
+        answer: all statements; what the text does not stand by is left out (`refuted_parts`).
     """
     if statement.rationale and statement.rationale.strip():
         return _Rationale(statement.rationale.strip())
@@ -243,9 +258,10 @@ def _rationale(part: _Text, statement: Statement, answer: Answer) -> _Rationale:
         return _behind(part, after[headed.end() :], ("heading removed",))
     start = statement.sentence_start
     stands_alone = not _has_words(text[start : statement.start])
-    reasons, edits = _before(part, text[:start], [one for one in answer.withdrawn if one.end <= start])
+    refuted = refuted_parts(text, statement, answer)
+    reasons, edits = _before(part, text[:start], [span for span in refuted if span[0] < start])
     has_other = any(start <= one.start < statement.start for one in answer.all)
-    within = "" if has_other else text[start : statement.start]
+    within = "" if has_other else text[max([start, *(end for _, end in refuted)]) : statement.start]
     if stands_alone and _has_words(reasons) and is_announcement(reasons, without_closing(after), part.note):
         reasons, edits = "", tuple(dict.fromkeys((*edits, "opening removed")))
     within = _CONNECTIVE.sub("", within.strip()).lstrip("*_ \t")
@@ -263,12 +279,15 @@ def _rationale(part: _Text, statement: Statement, answer: Answer) -> _Rationale:
     return _behind(part, after, edits)
 
 
-def _before(part: _Text, text: str, withdrawn: Sequence[Statement]) -> tuple[str, tuple[str, ...]]:
-    """The reasons in the text before an answer, and what was done."""
+def _before(part: _Text, text: str, refuted: Sequence[tuple[int, int]]) -> tuple[str, tuple[str, ...]]:
+    """The reasons in the text before an answer, without the refuted parts, and what was done."""
     edits: tuple[str, ...] = ()
-    for statement in reversed(withdrawn):
-        start, end = sentence_start(text, statement.start), sentence_end(text, statement.end)
-        text, edits = text[:start] + text[end:], ("withdrawn answer removed",)
+    for start, end in reversed(refuted):
+        text = text[:start] + text[end : end + 1].upper() + text[end + 1 :]
+    text, is_draft = without_drafts(text)
+    if refuted or is_draft:
+        edits = ("refuted text removed",)
+        text = without_empty_items(text)
     text, heading = _without_heading(_without_marks(text))
     behind = without_note(text, part.note)
     lead = text[: len(text) - len(behind)].partition(part.note.strip())[0] if len(behind) < len(text) else ""
@@ -314,9 +333,9 @@ def _without_heading(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _without_marks(text: str) -> str:
-    """The text without last lines of mere marks, such as `---`."""
+    """The text without last lines of mere marks, such as `---` or the number of an item."""
     lines = text.strip().split("\n")
-    while lines and not _has_words(lines[-1]):
+    while lines and _MERE_MARKS.fullmatch(lines[-1]):
         lines.pop()
     return "\n".join(lines).strip()
 

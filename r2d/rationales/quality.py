@@ -93,7 +93,8 @@ _ONE_SENTENCE = re.compile(r"[^.!?。！？\n]+")
 _ONE_CHARACTER = re.compile(r"([^\W_]|[!?。])\1{19,}|([^\W\d_]{2,16}?[,;]?)\2{7,}")
 FEWEST_REPEATS = 3  # of a sentence, or of a run of words, that are a loop
 FEWEST_WORDS = 8  # of a run with its repeats; emphasis repeats fewer
-LONGEST_RUN = 24  # words of a run whose repeats are looked for
+SHORTEST_LOOP = 16  # characters without a space in which one character, or a few, stand again and again
+MOST_LENGTHS = 10  # of runs whose repeats are looked for
 
 
 def has_markup(text: str) -> bool:
@@ -104,23 +105,42 @@ def has_markup(text: str) -> bool:
 def longest_loop(text: str) -> int:
     """How often the text says one thing again: a sentence of four words or more anywhere, a run of words or a character
     on end. 0 where nothing is said as often as a loop does."""
-    if (character := _ONE_CHARACTER.search(text)) is not None:
+    pieces = text.split()
+    is_long = max(map(len, pieces), default=0) >= SHORTEST_LOOP
+    if is_long and (character := _ONE_CHARACTER.search(text)) is not None:
         return len(character.group())
-    words = text.casefold().split()
-    has_spaces = len(text) < 12 * len(words)
-    distinct = len(set(words))
-    if has_spaces and distinct > 0.85 * len(words):
+    words, has_spaces = plain_words(text), len(text) < 12 * len(pieces)
+    if has_spaces and len(words) - len(set(words)) < FEWEST_WORDS - 2:
         return 0
-    sentences = Counter(" ".join(sentence.casefold().split()) for sentence in _ONE_SENTENCE.findall(text))
-    long = (
-        count
-        for sentence, count in sentences.items()
-        if sentence.count(" ") >= 3 or (count >= 5 and " " in sentence) or (not has_spaces and len(sentence) >= 4)
-    )
-    most = max(long, default=0)
-    if distinct > 0.6 * len(words):
-        return most if most >= FEWEST_REPEATS else 0
-    for length in range(1, min(LONGEST_RUN, len(words) // FEWEST_REPEATS) + 1):
+    sentences = [sentence.strip() for sentence in _ONE_SENTENCE.findall(text.casefold())]
+    most = 0
+    if len(sentences) - len(set(sentences)) >= FEWEST_REPEATS - 1:
+        long = (
+            count
+            for sentence, count in Counter(sentences).items()
+            if sentence.count(" ") >= 3 or (count >= 5 and " " in sentence) or (not has_spaces and len(sentence) >= 4)
+        )
+        most = max(long, default=0)
+    return max(most if most >= FEWEST_REPEATS else 0, _repeats_on_end(words))
+
+
+def _repeats_on_end(words: Words) -> int:
+    """How often a run of words of any length follows itself; 0 where that is less than a loop does.
+
+    The lengths that are tried are the distances at which three words stand again: a loop has many at one distance.
+    """
+    if len(words) - len(set(_runs(words, 3))) < FEWEST_WORDS - 2:
+        return 0
+    last: dict[Words, int] = {}
+    distances = Counter[int]()
+    for at, run in enumerate(_runs(words, 3)):
+        if run in last:
+            distances[at - last[run]] += 1
+        last[run] = at
+    most = 0
+    for length, count in distances.most_common(MOST_LENGTHS):
+        if count < FEWEST_REPEATS:
+            break
         equal = longest = 0
         for word, earlier in zip(words[length:], words, strict=False):
             equal = equal + 1 if word == earlier else 0

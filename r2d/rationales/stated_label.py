@@ -48,6 +48,8 @@ _FOLLOWING = re.compile(
 )
 """What may follow a label of one word: `no, ...` and `no because ...` state it, `no evidence of` does not."""
 DENIES = re.compile(r"\b(?:not|no|never|nor|than|without)\b|n['’]t\b", re.I)
+_ORDINALS = ("last", "first", "second", "third", "fourth", "fifth")
+_ORDINAL = re.compile(rf"(?:the\s+)?({'|'.join(_ORDINALS)})\s+(?:option|choice)\b(?!\s+(?:or|and)\b)", re.I)
 _TRAILING = " \t\r\n.,;:!?*_`\"'“”‘’«»$~)]}>\\"
 
 
@@ -114,7 +116,9 @@ def _find_affirmed(stated: str, options: Sequence[str], codes: Mapping[str, str]
         begins_another = any(other.casefold() != folded and other.casefold().startswith(folded) for other in names)
         return StatedLabel(label, written.end, written.repaired or clash, whole=not begins_another)
     if letter is None:
-        return StatedLabel()
+        ordinal = _ORDINAL.match(stated, starts[0])
+        place = _ORDINALS.index(ordinal.group(1).casefold()) - 1 if ordinal else len(options)
+        return StatedLabel(options[place], ordinal.end()) if ordinal and place < len(options) else StatedLabel()
     if by_letter is None:
         return StatedLabel(detail="letter without an option")
     if _OR.match(stated, rest) or _ANOTHER_LETTER.match(stated, rest):
@@ -126,6 +130,24 @@ def _find_affirmed(stated: str, options: Sequence[str], codes: Mapping[str, str]
     if _resembles(stated[rest:end], by_letter):
         return StatedLabel(by_letter, end, repaired=True)
     return StatedLabel(detail="letter and text disagree")
+
+
+def listed_options(note: str, options: Sequence[str]) -> tuple[Sequence[str], dict[str, str]]:
+    """The options in the order in which a note lists them, and number -> option where it numbers them, from 0 or 1:
+    `1) pond 2) field`. Where it does not list all of them with one mark each, as they are, and none."""
+    folded = note.casefold()
+    if len(options) < 2 or not all(option.casefold() in folded for option in options):
+        return options, {}
+    marks: dict[str, str] = {}
+    for option in options:
+        before = rf"(?<![^\W_])(\d{{1,2}}|[a-z])\s?[).:\]]\s*{re.escape(option.casefold())}(?!\w)"
+        found = set(re.findall(before, folded))
+        if len(found) != 1 or marks.setdefault(found.pop(), option) != option:
+            return options, {}
+    if len({mark.isdigit() for mark in marks}) > 1:
+        return options, {}
+    ordered = dict(sorted(marks.items(), key=lambda pair: (len(pair[0]), pair[0])))
+    return tuple(ordered.values()), {mark: option for mark, option in ordered.items() if mark.isdigit()}
 
 
 def _label_starts(stated: str) -> tuple[list[int], int | None, int]:

@@ -10,16 +10,23 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
 
+from r2d.rationales.standing import (
+    IF,
+    QUESTION,
+    THEN_IF,
+    WOULD,
+    Standing,
+    says_another,
+    sentence_end,
+    sentence_start,
+    sentence_starts,
+    standing_of,
+)
 from r2d.rationales.stated_label import DENIES, StatedLabel, find_label, named_options, names_another
 
 MOST_MATCHES = 500
 """Matches of one pattern that are tried; a text with more states no answer that is clear."""
-LONGEST_SENTENCE = 2_000  # characters in which the beginning or the end of a sentence is looked for
-
-Standing = Literal["asserted", "circumstance", "conditional", "reported", "denied", "several", "none"]
-"""`circumstance`: asserted `in`, `with` or `without` something, which may be the case at hand or another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,7 @@ def _ends_with_another(text: str, answer: Statement, options: Sequence[str], cod
         first = max(sentence_start(text, start), answer.end)
         sentence = text[first : sentence_end(text, end)]
         names = list(named_options(sentence, 0, "", options, codes))
-        if len(names) == 1 and not (DENIES.search(sentence) or _IF.search(sentence) or _WOULD.search(sentence)):
+        if len(names) == 1 and not (DENIES.search(sentence) or IF.search(sentence) or WOULD.search(sentence)):
             return True
     return False
 
@@ -130,9 +137,9 @@ def _moves_to(text: str, first: int, start: int, end: int) -> bool:
     if moves is None:
         return False
     sentence = text[max(first, start - 300) : min(sentence_end(text, end), end + 300)]
-    if DENIES.search(sentence) or _IF.search(sentence) or _THEN_IF.match(text, end):
+    if DENIES.search(sentence) or IF.search(sentence) or THEN_IF.match(text, end):
         return False
-    return moves.group("first_person") is not None or not _WOULD.search(sentence)
+    return moves.group("first_person") is not None or not WOULD.search(sentence)
 
 
 def _weigh(answer: Answer, statement: Statement) -> None:
@@ -179,7 +186,7 @@ def _statements(
                 has_label = stated.label is not None or stated.denied is not None
                 end = match.start("label") + stated.end if has_label else match.end("label")
                 first = sentence_start(text, match.start())
-                standing = _standing(text, first, match, end, stated)
+                standing = standing_of(text, first, match, end, stated)
                 rationale = match.groupdict().get("rationale")
                 yield Statement(f"answer_patterns[{number}]", match.start(), first, end, stated, standing, rationale)
             position = max(match.start("label"), match.start() + 1)
@@ -191,204 +198,52 @@ def compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
 
 
-# --- how a statement is meant ---
-
-_SENTENCE = re.compile(r"[.!?。！？][\"'”’)\]*_]{0,4}\s+|\n")
-_CONTRAST = re.compile(
-    r"[;—]|\b(?:but|yet|however|nevertheless|instead|today|now|currently|here|in this case|as it is|so|therefore|thus"
-    r"|hence)\b",
-    re.I,
-)
-_NEW_CLAUSE = re.compile(r"[;—]|\b(?:but|yet|however|nevertheless|so|therefore|thus|hence)\b|,\s*which\b", re.I)
-_IF = re.compile(
-    r"(?<!\beven\s)(?<!\bas\s)(?<!\bsee\s)\bif\b(?!\s+(?:i|we|you|one)\s+(?:had|have|must|look|consider|think|go|follow"
-    r"|use|apply|read)\b)(?!\s+any\b)"
-    r"|\b(?:unless|suppos(?:e|ing)|assuming|provided|providing|hypothetically|otherwise|in case|as long as|in the event"
-    r"|depend(?:s|ing)\s+(?:up)?on)\b|\A\W*(?:or\s+)?else\b"
-    r"|\b(?:were|should|had)\s+(?:she|he|they|it|the|this|there|any|symptoms|pain)\b"
-    r"|\b(?:when(?:ever)?|once|until|as\s+soon\s+as)\s+(?:she|he|they|it|this|symptoms|pain|the\s+(?:patient|caller|pain|symptoms|fever))\b",
-    re.I,
-)
-_THEN_IF = re.compile(
-    r"(?!\s*\n\s*(?-i:[A-Z]))[\s*_\"'”’)\],]{0,6}(?:only\s+|but\s+only\s+)?"
-    r"(?:(?<!,\s)(?:if|when(?=\s+(?:she|he|they|it|the|this)\b))|(?<=,\s)if|provided|assuming|in\s+case|as\s+long\s+as)\b"
-    r"(?!\s+not\s+(?:sooner|earlier|already|worse)\b)",
-    re.I,
-)
-_IF_ANYWHERE = re.compile(r"\b(?:if|unless|were|had|provided|in case)\b", re.I)
-_WOULD = re.compile(r"\b(?:would|could|might|may)\b", re.I)
-_QUESTION = re.compile(r"[\s*_\"'”’)\]]{0,4}\?")
-_PERSON = re.compile(
-    r"\b(?:some|many|most|people|one|they|he|she|you|others?|another|someone|somebody|anyone|everyone|nobody|no one|who"
-    r"|critics|experts|(?:the|a|her|his|my|our|their)\s+(?:\w+\s+)?(?:patient|caller|mother|father|parents?|daughter|son"
-    r"|nurse|doctor|physician|student|husband|wife|family|colleague|model|user|neighbou?r|partner|friend|paramedic"
-    r"|assistant|quiz|textbook))\b",
-    re.I,
-)
-_SAYING = (
-    r"sa(?:y|ys|id|ying)|argu\w+|claim\w*|think\w*|thought|believ\w+|guess\w*|assum\w+|ask\w*|wonder\w*|insist\w*"
-    r"|suspect\w*|hope\w*|fear\w*|told|tell\w*|stat(?:e|es|ed|ing)|pretend\w*|imagin\w+|suppos\w+|felt|feel\w*|wrote"
-    r"|writes?|answer(?:s|ed)|repl(?:y|ies|ied)|propos\w+|output\w*|predict(?:s|ed)|vote[sd]?|responded|rate[sd]|worr(?:y|ies|ied)|convinced|prefer\w*|want\w*"
-)
-_INFERRING = (
-    r"mean\w*|suggest\w*|indicat\w+|shows?|showed|impl(?:y|ies|ied)|conclud\w+|follows?|confirm\w*|decid\w+|find|found"
-    r"|case|true|clear|evident|obvious|likely|unlikely|possible|sure|certain|determin\w+|know|knew|agree\w*|infer\w*"
-    r"|doubt\w*|disagree\w*|deny|denies|den(?:y|ied|ying)|reject\w*|dispute\w*|exclud\w+|rules?\s+out|ruled\s+out|idea|notion|view|opinion|impression|claim"
-)
-_GOVERNS = re.compile(
-    rf"\b(?:(?P<saying>{_SAYING})|(?P<inferring>{_INFERRING}))(?:\s+(?:me|us|him|her|them|the\s+\w+|now|again|to\s+\w+))?"
-    r",?(?:\s+(?:that|whether|how|why))?[\s:,\"'“”‘’*_(]*\Z",
-    re.I,
-)
-_NEGATION = re.compile(
-    r"\b(?:not|never|no\s+one|nobody|cannot|hardly|neither|nor|doubt\w*|disagree\w*|den(?:y|ies|ied|ying)|reject\w*"
-    r"|dispute\w*|exclud\w+|rules?\s+out|ruled\s+out|wrong|mistaken?|incorrect|false|tempt\w*|unlikely|impossible|without)\b|n['’]t\b",
-    re.I,
-)
-_FIRST_PERSON = re.compile(r"\b(?:I|we)(?:['’]d|['’]m|['’]ve|['’]ll)?\b", re.I)
-_NO_LONGER = re.compile(
-    r"\b(?:thought|assumed|guessed|believed|supposed|suspected|said|felt|hoped|feared|wondered?|asked|wanted|preferred"
-    r"|was|were|had|have|might|could|may|would\s+have|initially|first|originally|used\s+to)\b",
-    re.I,
-)
-_ONCE = re.compile(
-    r"\b(?:(?:first|initial|early|earlier|previous|original|prior|gut)\s+(?:thought|impression|guess|idea|instinct|reaction"
-    r"|answer|assessment|view|hunch|judg\w+)|at\s+first(?:\s+(?:sight|glance))?|initially|originally|previously|formerly|on\s+the\s+surface|naively|perhaps"
-    r"|maybe|possibly|supposedly|allegedly|hypothetically|in\s+theory|it\s+is\s+tempting|rather\s+than|instead\s+of"
-    r"|is\s+it\s+(?:true|possible|likely)(?:\s+that)?|(?:do|does|did|can|could|would)\s+(?:you|it|we|one)\s+\w+)"
-    r"\W+(?:\w+\W+){0,3}\Z"
-    r"|\baccording\s+to\s+(?!(?:the|this|these|our)\s+(?:note|text|guide\w*|protocol|information|description|above|case"
-    r"|call|rules?|criteria)\b)(?:\w+[\s,]+){1,4}\Z",
-    re.I,
-)
-_NO_DOUBT = re.compile(r"\b(?:no|without|beyond|little)\s+(?:a\s+|any\s+)?doubt\b", re.I)
-_ELSEWHERE = re.compile(r"\b(?:in|for|with)\s+(?:an?|another|other|different|most|many|some|older|younger)\b", re.I)
-_CIRCUMSTANCE = re.compile(
-    r"(?:\A|,)\W*(?:(?:and|but|while|whereas)\s+)?(?:in|for|with|without|absent|barring|among|under|according\s+to)\s+"
-    r"(?!(?:conclusion|summary|short|sum|fact|total|general|light|view|retrospect|hindsight|my|our|this|these|the\s+end"
-    r"|that\s+in\s+mind|all\s+th\w+|sure|certain)\b)",
-    re.I,
-)
-_IF_LINE = re.compile(r"(?:\A|\n)\W*(?:if|when|unless|should|in\s+case|in\s+the\s+event)\b[^\n.!?]{0,200}\n\s*\Z", re.I)
-_CROSS = re.compile("[❌✗✘✖🚫⛔]")
-_SAYS_WHO = re.compile(
-    r"[\s*_\"'”’),–—-]{1,6}(?:(?:some|many|others?|people|one|they|he|she|(?:the|an?|her|his|my|our|their)\s+\w+)\s+(?:would\s+|might\s+|may\s+|could\s+)?"
-    rf"(?:{_SAYING})\b|(?:says|said|claims|thinks|believes)\s+(?:some|the|he|she|her|his|one)\b)",
-    re.I,
-)
-
-
-def _standing(text: str, first: int, match: re.Match[str], end: int, stated: StatedLabel) -> Standing:
-    """How a statement is meant that stands in a sentence from `first` on, and whose label ends at `end`."""
-    if stated.label is None:
-        return "several" if stated.detail == "two answers stated" else "none"
-    prefix = text[first : match.start()]
-    after = text[end : end + 200]
-    if _CROSS.search(match.group()[: match.start("label") - match.start()]):
-        return "denied"
-    if not any(map(str.isalpha, prefix)):
-        if _IF_LINE.search(text[max(0, first - 300) : first]):
-            return "conditional"
-    else:
-        earlier = [match.end() for match in _CONTRAST.finditer(prefix)]
-        has_other = "answer" in prefix.casefold() and earlier  # a statement of its own, from which a contrast leads on
-        if _IF.search(prefix[earlier[-1] :] if has_other else _last_part(prefix)):
-            return "conditional"
-        clause = _after_last(_NEW_CLAUSE, prefix)
-        if _ONCE.search(clause[-200:]):
-            return "reported"
-        if (governed := _governed(clause[-200:])) is not None:
-            return governed
-    if _THEN_IF.match(text, end) or _QUESTION.match(after):
-        return "conditional"
-    is_subjunctive = _WOULD.search(text, match.start(), match.start("label")) is not None
-    if is_subjunctive and (_ELSEWHERE.search(prefix) or _IF_ANYWHERE.search(text, end, sentence_end(text, end))):
-        return "conditional"
-    if _SAYS_WHO.match(after):
-        return "reported"
-    return "circumstance" if _CIRCUMSTANCE.search(_last_part(prefix)) else "asserted"
-
-
-def _governed(clause: str) -> Standing | None:
-    """Whether the words before a statement make it someone else's, or deny it; None where they do neither."""
-    governs = _GOVERNS.search(clause)
-    if governs is None:
-        return None
-    before = _after_last(re.compile(r","), clause[: governs.start()]) if "," in clause[: governs.start()] else (
-        clause[: governs.start()])  # fmt: skip
-    whole = before + governs.group()
-    if _NEGATION.search(_NO_DOUBT.sub("", whole)):
-        return "denied"
-    if governs.group("inferring"):
-        is_others = _PERSON.search(before) is not None and _FIRST_PERSON.search(before) is None
-    else:
-        is_others = _FIRST_PERSON.search(before) is None or _NO_LONGER.search(whole) is not None
-    return "reported" if is_others else None
-
-
-def _last_part(prefix: str) -> str:
-    """The text behind the last semicolon."""
-    return prefix[max(prefix.rfind(";"), prefix.rfind("—")) + 1 :]
-
-
-def _after_last(pattern: re.Pattern[str], text: str) -> str:
-    end = 0
-    for match in pattern.finditer(text):
-        end = match.end()
-    return text[end:]
-
-
-def sentence_start(text: str, position: int) -> int:
-    """Where the sentence at a position begins; behind a full stop, a small letter or a digit begins none, nor does a
-    small letter on the next line of a wrapped text."""
-    first = max(0, position - LONGEST_SENTENCE)
-    for match in reversed(list(_SENTENCE.finditer(text, first, position))):
-        end = match.end()
-        following, before = text[end : end + 1], text[match.start() - 1 : match.start()]
-        if match.group() == "\n":
-            if not (following.islower() and (before.isalpha() or before == ",")):
-                return end
-        elif text[end - 1] == "\n" or not (following.islower() or following.isdigit()):
-            return end
-    return 0
-
-
-def sentence_end(text: str, position: int) -> int:
-    """Where the sentence at a position ends, its full stop included."""
-    last = min(len(text), position + LONGEST_SENTENCE)
-    for match in _SENTENCE.finditer(text, position, last):
-        following = text[match.end() : match.end() + 1]
-        if text[match.end() - 1] == "\n" or not (following.islower() or following.isdigit()):
-            return match.end() if match.group() != "\n" else match.start()
-    return last
-
-
 # --- corrections: what takes a statement back without the words of an answer ---
 
 TAKEN_BACK = "taken back"
 _BEGINS = r"(?:\A|[.!?…;:,(\n–—]|\s-|\bbut\b|\band\b|\bor\b)[\s*_\"'“]{0,6}"
 _INTERJECTION = r"(?:(?:oh|ah|oops|hmm+|well|ok(?:ay)?|no|but|and|so|sorry|yet)\b[\s,.!…–—-]{0,6}){0,3}"
-_STRONG = (
-    r"wait(?=\s*[,.!…:;–—-]|\s+(?:a|no|what|actually)\b)|hold\s+on|hang\s+on|scratch\s+that|strike\s+that|not\s+so\s+fast"
-    r"|never\s+mind|my\s+mistake|in\s+hindsight|correction(?=\s*[:,–—-])"
-    r"|(?:up)?on\s+(?:second|third|closer|further|careful)\s+(?:thoughts?|look|inspection|reflection|reading)"
-    r"|(?:up)?on\s+(?:reflection|review|re-?assessment|re-?evaluation)"
-    r"|let\s+me\s+(?:re\w+|correct|think\s+again|double[\s-]check|start\s+(?:over|again))"
-    r"|(?:I|we)\s+(?:was|were|am|stand)\s+(?:wrong|mistaken|corrected)|I\s+(?:made\s+a\s+mistake|misread|misjudged)"
-    r"|I\s+(?:(?:must|have\s+to|need\s+to|should|will|would)\s+)?(?:take\s+(?:it|that|this)\s+back"
-    r"|(?:change|revise|withdraw|retract|correct|reconsider)\w*\s+(?:my|the|that|this|it))"
-    r"|(?:thinking|looking)\s+(?:again|about\s+it\s+(?:more|again|further)|more\s+closely)"
-    r"|after\s+(?:reconsider\w+|thinking\s+again|re-?reading)"
+_RETRACTED = (
+    r"scratch\s+that|strike\s+that|never\s+mind|my\s+mistake|correction(?=\s*[:,–—-])"
+    r"|(?:disregard|ignore|forget)\s+(?:that|this|it|(?:the|my)\s+(?:above|previous|last|first|earlier|former)(?:\s+\w+)?)\b"
+    r"|(?:I|we)\s+(?:was|were|am|stand)\s+(?:wrong|mistaken|corrected)|I\s+(?:made\s+(?:a|an)\s+(?:mistake|error)|misread|misjudged)"
+    r"|I\s+got\s+(?:that|this|it)\s+wrong|I\s+(?:(?:must|have\s+to|need\s+to|should|will|would)\s+)?(?:take\s+(?:it|that|this)\s+back"
+    r"|(?:retract|withdraw)\s+(?:it|that|this))"
     r"|(?:false|wrong|incorrect|not\s+(?:true|right|correct|so))(?=\s*(?:[.!]|\Z))"
     r"|(?:which|(?:that|this|the\s+(?:above|previous|first))(?:\s+(?:answer|label|choice|option|conclusion))?|it)(?:['’]s|\s+(?:is|was|would\s+be|seems|cannot\s+be))\s+"
     r"(?:clearly\s+|obviously\s+)?(?:wrong|incorrect|mistaken|a\s+mistake|an\s+error|not\s+(?:right|correct|true|so)|false)"
     r"\b(?!\s+(?:to|that|for)\b)"
     r"|that\s+(?:cannot|can['’]t)\s+be\s+(?:right|correct|true)"
+    r"|(?:that|this|the\s+above|(?:that|this|my)\s+(?:first\s+|last\s+|earlier\s+)?(?:reasoning|line|point|reading|thinking|argument|idea))\s+"
+    r"(?:(?:is|was)\s+(?:\w+\s+)?(?:wrong|flawed|inaccurate|misguided|mistaken|unsound|not\s+it|not\s+the\s+case|a\s+misreading)"
+    r"|(?:does|did)(?:\s+not|n['’]t)\s+(?:hold(?:\s+up)?|add\s+up|make\s+sense|work))(?=\s*(?:[.!,;:–—]|\Z|\n))"
 )
+"""What says that something before was wrong."""
+_DOUBTED = (
+    r"wait(?=\s*[,.!…:;–—-]|\s+(?:a|no|what|actually)\b)|hold\s+on|hang\s+on|not\s+so\s+fast|in\s+hindsight"
+    r"|(?:up)?on\s+(?:second|third|closer|further|careful)\s+(?:thoughts?|look|inspection|reflection|reading)"
+    r"|(?:up)?on\s+(?:reflection|review|re-?assessment|re-?evaluation)"
+    r"|let\s+me\s+(?:re\w+|correct|think\s+again|double[\s-]check|start\s+(?:over|again))"
+    r"|I\s+(?:(?:must|have\s+to|need\s+to|should|will|would)\s+)?"
+    r"(?:change|revise|withdraw|retract|correct|reconsider)\w*\s+(?:my|the|that|this|it)"
+    r"|(?:thinking|looking)\s+(?:again|about\s+it\s+(?:more|again|further)|more\s+closely)"
+    r"|after\s+(?:reconsider\w+|thinking\s+again|re-?reading)"
+)
+_STRONG = f"{_RETRACTED}|{_DOUBTED}"
 _WEAK = (
     r"(?:actually|in\s+fact|instead|rather|better|sorry|oops|edit|update|erratum|just\s+kidding|well|I\s+meant?|then\s+again|correction|no(?=\s*[,.:;!…–—-]))\b(?!\s+than\b)"
     r"|make\s+(?:that|it)\b|change\s+(?:that|it)\s+to\b"
 )
+_RETRACTS = re.compile(
+    rf"[^\w\n]{{0,12}}(?:(?:oh|ah|oops|hmm+|well|ok(?:ay)?|no|but|and|so|sorry|yet|actually|in\s+fact|however|{_DOUBTED})\b"
+    rf"[\s,.!…:–—-]{{0,6}}){{0,4}}(?:{_RETRACTED})(?P<rest>\s*[,;:–—-]+\s*(?=\w))?",
+    re.I,
+)
+_RETRACTING = (
+    "scratch", "strike", "mind", "mis", "correct", "disregard", "ignore", "forget", "wrong", "error", " back",
+    "retract", "withdraw", "false", "flaw", "accurate", "unsound", "not ", "n't ", "n’t ", "cannot",
+)  # fmt: skip
+"""One of these stands in all that `_RETRACTS` matches."""
 _CUE = re.compile(rf"{_BEGINS}{_INTERJECTION}(?:(?P<strong>{_STRONG})|(?P<weak>{_WEAK}))", re.I)
 _IT_IS = re.compile(
     r"(?:\b(?:so|therefore|thus|hence|today|now|then|here|and|but|instead|rather)\b|[,;.:–—\n])[\s,]{0,6}"
@@ -422,7 +277,7 @@ def _corrections(
         named_end = named_at + stated.end
         is_own = named_end <= end  # else it is the next statement, which is weighed by itself
         if stated.label is not None and is_own and _is_written(text, named_at) and _CLOSES.match(text, named_end):
-            standing: Standing = "conditional" if _THEN_IF.match(text, named_end) else "asserted"
+            standing: Standing = "conditional" if THEN_IF.match(text, named_end) else "asserted"
             first = sentence_start(text, match.start())
             yield Statement("correction", match.start(), first, named_end, stated, standing)
             position = max(position, named_end)
@@ -454,3 +309,44 @@ def _names_another(
         return False
     sentence = text[cue.end() : sentence_end(text, cue.end())]
     return names_another(sentence, answer.statement.label or "", options, codes)
+
+
+# --- what a text does not stand by before its answer ---
+
+
+def refuted_parts(text: str, statement: Statement, answer: Answer) -> list[tuple[int, int]]:
+    """The parts of a text before a statement that it does not stand by, in order and apart.
+
+    That is the sentence of each answer that is withdrawn, denied without a reason or asked, and what a sentence such as
+    `Wait, that is wrong` takes back: the sentence before where that says what others think, else all.
+    """
+    last = statement.sentence_start
+    refuted = [
+        *answer.withdrawn,
+        *(one for one in answer.all if _is_denied(text, one) or QUESTION.match(text, one.end)),
+    ]
+    parts = [(sentence_start(text, one.start), sentence_end(text, one.end)) for one in refuted if one.end <= last]
+    folded = text[: statement.start].casefold()
+    if any(stem in folded for stem in _RETRACTING):
+        not_asserted = {
+            sentence_end(text, one.end) for one in refuted if one.standing not in ("asserted", "circumstance")
+        }
+        for start in [*sentence_starts(text[:last]), last]:
+            match = _RETRACTS.match(text, start, statement.start)
+            if match is not None:
+                end = match.end() if match.group("rest") or start == last else sentence_end(text, match.end())
+                before = sentence_start(text, max(0, start - 2))
+                is_others = start in not_asserted or says_another(text[before:start])
+                parts.append((before if is_others else 0, min(end, statement.start)))
+    apart: list[tuple[int, int]] = []
+    for start, end in sorted(parts):
+        if apart and start <= apart[-1][1]:
+            start, end = apart[-1][0], max(end, apart.pop()[1])
+        apart.append((start, end))
+    return apart
+
+
+def _is_denied(text: str, one: Statement) -> bool:
+    """Whether a statement denies an option and gives no reason: `The answer is not a.`"""
+    rest = text[one.end : sentence_end(text, one.end)]
+    return one.label is None and one.stated.denied is not None and not any(map(str.isalnum, rest))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from r2d.config.section import Section, parse_section
 from r2d.files import read_yaml
-from r2d.rationales.statements import sentence_start
+from r2d.rationales.standing import sentence_end, sentence_start, sentence_starts
 
 MOST_SENTENCES = 12  # before or behind the reasons that are looked at
 REFUSED_WITHIN = 400  # characters from the beginning in which a refusal is looked for
@@ -21,10 +21,13 @@ SHORTEST_NOTE = 20
 """Characters of a note from which a repetition of it is removed."""
 _TITLE_LINE = re.compile(r"(?:#{1,6}[ \t]+[^\n]{1,100}|(\*\*|__)[^\n*]{1,80}\1:?|[^\n.!?]{1,50}:?)[ \t]*(?=\n|\Z)")
 _END_OF_OPENING = re.compile(r"[.!?。！？][\"'”’)\]*_]{0,4}(?=\s|\Z)|:[*_]{0,3}(?=\s|\Z)|(?=\n)|\Z")
-_CLAUSE_START = re.compile(r"[.!?,:;—][\"'”’)\]*_]{0,4}\s+|\n\W{0,10}|\A\W{1,20}|\bbut\s+")
+_CLAUSE_START = re.compile(r"[.!?,:;—\n][\"'”’)\]*_]{0,4}\s*\W{0,10}")
+_LEADS_ON = re.compile(r"(?:but|afraid)\s+(?:that\s+)?")
 _WORD = re.compile(r"[^\W\d_]{4,}")
 _CAUSAL = re.compile(r"\b(?:because|since|suggests?|indicates?|means?|due|risk|may|could|might|signs?|points?)\b", re.I)
 _SEPARATES = re.compile(r"[,/|;:()•]|\bor\b", re.I)
+_EMPTY_ITEM = re.compile(r"[\W_]*(?:\d{1,2}|[a-z])?[\W_]*")
+_ITEM = re.compile(r"\A(?:[\W_]*\d{1,2}[.)]\s+|\s*[-*•]\s+)")
 _ONLY_MARKS = re.compile(r"[\W_]+\Z")
 
 
@@ -35,8 +38,10 @@ class Phrases(Section):
     openings: tuple[str, ...]
     closings: tuple[str, ...]
     titles: str
+    drafts: tuple[str, ...]
     transitions: tuple[str, ...]
     refusals: tuple[str, ...]
+    refusing: tuple[str, ...]
 
 
 @cache
@@ -46,18 +51,20 @@ def _phrases() -> Phrases:
 
 
 @cache
-def _pattern(name: str) -> re.Pattern[str]:
+def _pattern(name: str, flags: int = re.I) -> re.Pattern[str]:
     values = getattr(_phrases(), name)
     joined = "|".join(values) if isinstance(values, tuple) else values
-    return re.compile(joined.replace("'", "['’]").replace(" ", r"\s"), re.I)
+    return re.compile(joined.replace("'", "['’]").replace(" ", r"\s"), flags)
 
 
 def is_refusal(text: str) -> bool:
     """Whether a text refuses to answer, in one of its first sentences."""
-    beginning = text[:REFUSED_WITHIN]
-    refusals = _pattern("refusals")
-    return refusals.match(beginning) is not None or any(
-        refusals.match(beginning, match.end()) for match in _CLAUSE_START.finditer(beginning)
+    beginning = text[:REFUSED_WITHIN].casefold()
+    refusals = _pattern("refusals", 0)  # in small letters, which is four times as fast as without regard to case
+    starts = [0, len(beginning) - len(beginning.lstrip(" \n*_#>\"'“(["))]
+    starts += [match.end() for pattern in (_CLAUSE_START, _LEADS_ON) for match in pattern.finditer(beginning)]
+    return any(refusals.match(beginning, start) for start in starts) or (
+        _pattern("refusing", 0).search(beginning) is not None
     )
 
 
@@ -94,6 +101,26 @@ def without_opening(text: str, options: Sequence[str]) -> str:
         if is_refusal(rest):
             return text[start:].strip()
     return text[position:].strip()
+
+
+def without_drafts(text: str) -> tuple[str, bool]:
+    """The text without the sentences that call themselves a draft or a first thought, and whether it has one; of
+    `Draft: ...` with other lines behind it, the whole line."""
+    drafts, parts = _pattern("drafts"), list[tuple[int, int]]()
+    for start in sentence_starts(text):
+        words = start + len(text[start:]) - len(text[start:].lstrip("*_#>-• \t"))
+        if (match := drafts.match(text, words)) is not None:
+            line = text.find("\n", words)
+            parts.append((start, line if match.group("line") and line >= 0 else sentence_end(text, match.end())))
+    for start, end in reversed(parts):
+        text = text[:start] + text[end:]
+    return text, bool(parts)
+
+
+def without_empty_items(text: str) -> str:
+    """The text without lines that have the mark of an item and nothing else; of a list of one, without its mark."""
+    lines = [line for line in text.split("\n") if not _EMPTY_ITEM.fullmatch(line)]
+    return _ITEM.sub("", lines[0]) if len(lines) == 1 else "\n".join(lines)
 
 
 def without_closing(text: str) -> str:

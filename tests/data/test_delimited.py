@@ -8,6 +8,7 @@ import csv
 import gzip
 import io
 import lzma
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,26 @@ def test_rows_of_empty_cells_are_left_out_and_counted(
 
 
 @pytest.mark.parametrize("read", DOORS)
+def test_a_second_header_and_a_total_are_no_rows_and_it_is_said(
+    tmp_path: Path, read: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "file.csv"
+    first, second = text_of(rows_of(20)), text_of(rows_of(40)[20:])
+    path.write_text(f"{first}{second}Total: 40,,,\n40 rows,,,\n,,Sum,40\nExported on 2024-02-01,,,\n")
+    with caplog.at_level("INFO", logger="r2d"):
+        assert read(path) == [(row[0], row[1]) for row in rows_of()]
+    assert "1 row(s) left out that repeat the header (line 22)" in caplog.text
+    assert "4 row(s) left out that are a total or a footer (line 43; line 44; line 45; line 46)" in caplog.text
+
+
+@pytest.mark.parametrize("last", ["k-99,,,", "k-99,Total hip replacement,now,", "Total knee pain,for two days,now,x"])
+def test_rows_with_few_cells_are_rows(tmp_path: Path, last: str) -> None:
+    path = tmp_path / "file.csv"
+    path.write_text(f"{text_of(rows_of())}{last}\n")
+    assert len(read_incoming(path)) == 41
+
+
+@pytest.mark.parametrize("read", DOORS)
 @pytest.mark.parametrize(
     ("before", "values"),
     [
@@ -235,7 +256,16 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "bz2": bz2.compress,
     "xz": lzma.compress,
     "zst": lambda content: pa.Codec("zstd").compress(content, asbytes=True),
+    "zip": lambda content: zipped({"file.csv": content, "__MACOSX/._file.csv": b"\0"}),
 }
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize("read", DOORS)
@@ -252,13 +282,29 @@ def test_compressed_files_are_unpacked_and_broken_ones_named(
 
 
 @pytest.mark.parametrize("read", DOORS)
-@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_zip_of_several_files_is_refused(tmp_path: Path, read: Callable[..., Any]) -> None:
+    path = tmp_path / "file.csv.zip"
+    path.write_bytes(zipped({"Mrs Sample.csv": b"x", "b.csv": b"y"}))
+    assert "is a zip file of 2 files, perhaps an Excel workbook: unpack it" in refusal(read, path)
+
+
+@pytest.mark.parametrize("read", DOORS)
+def test_utf_32_is_named_by_its_name(tmp_path: Path, read: Callable[..., Any]) -> None:
+    path = tmp_path / "file.csv"
+    path.write_bytes(text_of(rows_of()).encode("utf-32"))
+    for declared in ("utf-8", "utf-16"):
+        assert "begins with a UTF-32 byte order mark at byte 0; set " in refusal(read, path, encoding=declared)
+    assert len(read(path, encoding="utf-32")) == 40
+
+
+@pytest.mark.parametrize("read", DOORS)
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
 def test_utf_16_without_a_mark_is_named_and_read(tmp_path: Path, read: Callable[..., Any], encoding: str) -> None:
     path = tmp_path / "file.csv"
     path.write_bytes(text_of(rows_of()).encode(encoding))
     for declared in ("utf-8", "utf-16", "cp1252"):
         message = refusal(read, path, encoding=declared)
-        assert "is UTF-16 without a byte order mark; set " in message
+        assert f"is {encoding[:6].upper()} without a byte order mark; set " in message
         assert f"encoding: {encoding}" in message
     assert len(read(path, encoding=encoding)) == 40
 
@@ -278,6 +324,8 @@ def test_a_folder_of_csv_files_is_refused_where_a_quote_swallows_rows(tmp_path: 
     (tmp_path / "train.csv").write_text(text_of(rows))
     config = DataConfig(format="huggingface", path=str(tmp_path), labels={"names": LABELS})
     assert "lines 7 to 11 in a field of line 6" in message_of(config)
+    (tmp_path / "train.csv").write_text(text_of(rows_of()) + "Total,,,\n")
+    assert "1 row(s) left out that are a total or a footer (line 42): `datasets` takes them" in message_of(config)
 
 
 CELLS = st.text(

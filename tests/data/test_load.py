@@ -443,6 +443,20 @@ def test_the_fingerprint_of_what_is_no_file_is_its_revision_or_its_parameters() 
     assert first == again != other
 
 
+@pytest.mark.parametrize(("codes", "labels"), [
+    ({1: "same day", 2: "emergency now"}, ["Same Day"] * 4 + ["9", "Emergency Now"]),
+    ({1: "same day", "01": "emergency now"}, ["Same Day", "Emergency Now", "Same Day", "1e0", "9", "2"]),
+    ({0: "emergency now", 1: "same day"}, ["Same Day"] * 4 + ["9", "2"]),
+])  # fmt: skip
+def test_numbers_written_in_another_way_are_codes_where_they_have_one_reading(
+    tmp_path: Path, codes: dict[object, str], labels: list[str]
+) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_text("id,text,label\n0,a,1\n1,a,01\n2,a,1.0\n3,a,1e0\n4,a,9\n5,a,2\n")
+    config = DataConfig(format="csv", path=str(path), labels={"names": LABELS, "codes": codes})
+    assert load_examples(config)["label"].to_pylist() == labels
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "pubmedqa"])
 def test_the_fingerprint_of_a_missing_file_is_the_same_fault_as_reading_it(tmp_path: Path, kind: str) -> None:
     with pytest.raises(DataError) as caught:

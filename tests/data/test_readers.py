@@ -321,7 +321,7 @@ RAGGED = f"1,{NOTE},urgent,c,x,2\n" + f"{WHY},urgent,{NOTE}, and more,1,2,3,4,5\
         ("csv", HEADER + RAGGED, "; and 2 more; put a field that holds the delimiter in double quotes"),
         ("csv", f'{HEADER}1,{NOTE},a,c,x,2\n2,"{NOTE},a,c,x,2\n', "begins on line 3 opens a quote that never closes"),
         ("csv", "PAR1\0\1", "is a Parquet file: set data.format: parquet"),
-        ("csv", "PK\x03\x04\xff", "Excel workbook: unpack it, or save the sheet as CSV UTF-8"),
+        ("csv", "PK\x03\x04\xff", "is no whole zip file; fetch it again"),
         ("csv", "\x1f\x8b\xff", "is no whole gzip file; fetch it again"),
         ("jsonl", "\n\n\n", "is empty but for line breaks"),
         (

@@ -43,6 +43,17 @@ def test_a_text_that_opens_with_an_unknown_mark_is_rejected_and_the_mark_is_name
     assert (parsed.label, parsed.reason, parsed.detail) == (None, "unknown_mark", mark)
 
 
+@pytest.mark.parametrize(
+    "text", ["{why}<|end_of_thing|> So the decision is home care.", "{answer}<|stop_here|>", "<|ponder_now|>{answer}",
+             "{answer}<｜hy_strange｜>And more."],
+)  # fmt: skip
+def test_an_unknown_special_token_is_refused_wherever_it_stands(text: str) -> None:
+    parsed = read(text.format(why=WHY, answer=ANSWER))
+    token = text[text.index("<") : text.index(">") + 1]
+    assert (parsed.label, parsed.reason, parsed.detail) == (None, "unknown_mark", token)
+    assert read(f"{ANSWER}\n###\n<|stop_here|>", run_on_patterns=[r"\n###"]).label == "home care"
+
+
 def test_a_long_mark_is_not_quoted() -> None:
     parsed = read(f"<{'of_a_girl_who_fell' * 2}>{DRAFT}")
     assert (parsed.reason, parsed.detail) == ("unknown_mark", "a mark of 38 characters")
@@ -69,6 +80,8 @@ CHATS = [
     ("<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n", "<end_of_turn>\n"),
     ("### Instruction:\n", "\n\n### Response:\n", "\n\n"),
     ("User: ", "\nAssistant: ", "\n"),
+    ("GPT4 Correct User: ", "<|end_of_turn|>GPT4 Correct Assistant: ", "<|end_of_turn|>"),
+    ("<|im_user|>user<|im_middle|>", "<|im_end|><|im_assistant|>assistant<|im_middle|>", "<|im_end|>"),
 ]
 
 
@@ -149,6 +162,9 @@ def test_text_on_both_sides_of_an_answer_is_flagged() -> None:
      "My guidelines prevent me from giving advice.", "I lack the expertise to triage.", "Content filtered.",
      "I won't be able to help.", "I'm just an AI and not able to triage patients.",
      "I do not have enough information to decide.",
+     "No comment can be given on medical matters by this assistant.", "I'm not a doctor's stand-in, so no answer.",
+     "Questions of health are not something I answer.", "This request cannot be processed.",
+     "Only a physician can judge this.", "I must abstain.", "Such a choice cannot be made by an assistant.",
      "Es tut mir leid, dabei kann ich nicht helfen.", "Lo siento, no puedo ayudar con eso."],
 )  # fmt: skip
 def test_refusals_in_prose(text: str) -> None:
@@ -157,7 +173,16 @@ def test_refusals_in_prose(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [WHY, "She cannot move the wrist.", "I cannot rule out a fracture.", "No help is near."]
+    "text",
+    [
+        WHY,
+        "She cannot move the wrist.",
+        "I cannot rule out a fracture.",
+        "No help is near.",
+        "There was no answer on the phone.",
+        "Only a doctor can judge whether it needs stitches.",
+        "This call cannot be answered over the phone, since she is short of breath.",
+    ],
 )
 def test_what_is_no_refusal(text: str) -> None:
     assert not is_refusal(text)

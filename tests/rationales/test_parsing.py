@@ -147,6 +147,32 @@ class TestOptionsLikeOneAnother:
         assert read(f"{WHY} The answer is (a).", ("b", "a")).label == "a"
 
 
+class TestOptionsOfTheNote:
+    OPTIONS = ("pond", "wooded area", "field")
+    DEER = "Deer hide among trees."
+
+    @pytest.mark.parametrize(
+        ("note", "stated", "label"),
+        [
+            ("Where? 1) pond 2) wooded area 3) field", "2", "wooded area"),
+            ("Where? [0] pond [1] wooded area [2] field", "option 2", "field"),
+            ("Where? (a) wooded area (b) field (c) pond", "A", "wooded area"),
+            ("Where? (a) wooded area (b) field (c) pond", "the third option", "pond"),
+            ("Where?", "the second option", "wooded area"),
+            ("Where?", "2", None),
+            ("Where? 1) pond 2) wooded area 1) field", "2", None),
+            ("Where? 1) pond 2) wooded area 3) field", "1 or 2", None),
+        ],
+    )
+    def test_a_number_or_a_letter_stands_for_what_the_note_says(
+        self, note: str, stated: str, label: str | None
+    ) -> None:
+        text = f"{self.DEER}\nAnswer: {stated}"
+        parsed = parse(text, self.OPTIONS, ParseConfig(), stopped_at_limit=False, note=note)
+        assert parsed.label == label
+        assert label is None or parsed.rationale == self.DEER
+
+
 class TestRepairs:
     @pytest.mark.parametrize("stated", ["same-day", "SAME_DAY", "(b) same days", "(b) sameday visit", "(a) same day"])
     def test_a_repair_is_recorded(self, stated: str) -> None:

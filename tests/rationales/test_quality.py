@@ -198,6 +198,10 @@ def test_conclusions_of_abstracts_seldom_state_numbers_of_their_own() -> None:
     assert 0.01 < sum(invented) / len(rows) < 0.08
 
 
+LONG = "the pain moves to the left arm and then down to the hand while he sweats and feels sick and cannot lie flat"
+OTHER = "An old man with a long list of troubles rang about his knee, that swelled after gardening; his wife made tea."
+
+
 @pytest.mark.parametrize(
     ("text", "times"),
     [
@@ -209,6 +213,10 @@ def test_conclusions_of_abstracts_seldom_state_numbers_of_their_own() -> None:
         ("疼痛" * 9, 18),
         ("\n".join(f"{n}. arm pain" for n in range(6)), 6),
         ("疼痛很严重。" * 4, 4),
+        (f"{LONG} " * 3, 3),
+        (f"{LONG} " * 2, 0),
+        (f"{OTHER} " + "she must go and not wait " * 3, 3),
+        (f"{OTHER} " + "Look at it once more. " * 3 + "So it goes.", 3),
         ("Very, very bad pain in the arm, and no pain in the leg.", 0),
     ],
 )

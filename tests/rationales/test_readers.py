@@ -459,7 +459,7 @@ def anthropic_line(custom_id: str, stop: str = "end_turn", **values: Any) -> dic
     return {"custom_id": custom_id, "result": {"type": "succeeded", "message": message}}
 
 
-def gemini_line(key: str, stop: str = "STOP") -> dict[str, Any]:
+def gemini_line(key: str, stop: str | int = "STOP") -> dict[str, Any]:
     parts = [{"text": SECRET, "thought": True}, {"text": ANSWERED}]
     request = {"contents": [{"role": "user", "parts": [{"text": f"Case {key}: {SECRET}"}]}]}
     return {"request": request, "response": {"candidates": [{"content": {"parts": parts}, "finishReason": stop}]}}
@@ -479,14 +479,15 @@ class TestBatchesOfOtherProviders:
         assert [one.stopped_at_limit for one in records[:2]] == [False, True]
 
     def test_gemini_by_an_id_within_the_prompt(self, read: Reader) -> None:
-        lines = [gemini_line("7"), gemini_line("8", "MAX_TOKENS"), gemini_line("9", "SAFETY")]
+        for stops in (("STOP", "MAX_TOKENS", "SAFETY"), (1, 2, 3)):
+            lines = [gemini_line(key, stop) for key, stop in zip("789", stops, strict=True)]
+            records = read(
+                "gemini_batch", lines, "o.jsonl", id_field="request.contents[0].parts[0].text", id_pattern=r"Case (\d+)"
+            )
+            assert [(one.example_id, one.reason, one.stopped_at_limit) for one in records] == [
+                ("7", None, False), ("8", None, True), ("9", "refused", False),
+            ]  # fmt: skip
         blocked = {"key": "1", "response": {"promptFeedback": {"blockReason": "SAFETY"}}}
-        records = read(
-            "gemini_batch", lines, "out.jsonl", id_field="request.contents[0].parts[0].text", id_pattern=r"Case (\d+)"
-        )
-        assert [(one.example_id, one.reason, one.stopped_at_limit) for one in records] == [
-            ("7", None, False), ("8", None, True), ("9", "refused", False),
-        ]  # fmt: skip
         assert records[0].content == ANSWERED
         assert reasons(read("gemini_batch", [blocked], "out.jsonl")) == ["refused"]
 

@@ -115,7 +115,43 @@ def test_where_none_stands_the_record_is_rejected(text: str, reason: str, detail
 
 def test_a_withdrawn_answer_is_no_part_of_the_rationale() -> None:
     parsed = read(f"{WHY} At first I thought the decision is ambulance. On reflection the decision is home care.")
-    assert (parsed.rationale, parsed.edits) == (WHY, ("withdrawn answer removed",))
+    assert (parsed.rationale, parsed.edits) == (WHY, ("refuted text removed",))
+
+
+REST = "She steps on it and walks off."
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "rationale"),
+    [
+        (f"The decision is not ambulance. {WHY} The decision is home care.", "home care", WHY),
+        (f"The decision is ambulance? {WHY} The decision is home care.", "home care", WHY),
+        (f"The decision is not ambulance because she walks. {WHY} The decision is home care.", "home care",
+         f"The decision is not ambulance because she walks. {WHY}"),
+        (f"1. First impression: the decision is ambulance\n2. {WHY}\n3. Therefore the decision is home care",
+         "home care", WHY),
+        (f"First thought: ambulance.\n{WHY}\nSo the decision is home care.", "home care", WHY),
+        (f"My gut feeling was ambulance. {WHY} The decision is home care.", "home care", WHY),
+        (f"Draft: It may be broken. It looks crooked.\n{WHY}\nDecision: home care", "home care", WHY),
+        (f"{WHY} Hmm, that is not right. {REST} The decision is home care.", "home care", REST),
+        (f"{WHY}\nDisregard the above.\n{REST}\nDecision: home care", "home care", REST),
+        (f"{WHY} Oh no, I got that wrong: she steps on it. The decision is home care.", "home care",
+         "She steps on it."),
+        (f"{WHY} The decision is ambulance. Wait, that is wrong. {REST} The decision is home care.", "home care", REST),
+        (f"{WHY} Her son thinks that it is broken. This is wrong. {REST} The decision is home care.", "home care",
+         f"{WHY} {REST}"),
+        (f"{WHY} Some would say the decision is ambulance. This is wrong: the decision is home care.", "home care",
+         WHY),
+    ],
+)  # fmt: skip
+def test_what_a_text_does_not_stand_by_is_no_part_of_the_rationale(text: str, label: str, rationale: str) -> None:
+    parsed = read(text)
+    assert (parsed.label, parsed.rationale) == (label, rationale)
+
+
+@pytest.mark.parametrize("back", ["- Wait, that is wrong\n- ", "Scratch that. ", "- I misread the note.\n- "])
+def test_reasons_that_are_all_taken_back_are_no_rationale(back: str) -> None:
+    assert read(f"- {WHY}\n{back}Decision: ambulance").reason == "no_rationale"
 
 
 def test_codes_are_other_ways_to_write_a_label() -> None:

@@ -34,6 +34,13 @@ QUOTINGS = {
     "standard": 'where a quote is written ""',
 }
 _RUN = re.compile(r"[^\W_]+")
+_FOOTER = re.compile(
+    r"\W*(?:(?:(?:grand|sub|over-?all)[\s-]*)?totals?|sum|summe|gesamt|(?:row|record)?\s?count|(?:number|no\.?|#|total)\s(?:of\s)?\w+"
+    r"|n(?=\s*[=:])|rows?|records?|entries|end\sof\s\w+|(?:exported|generated|printed|created|downloaded)\s(?:on|at|by|from|with)\b.{0,60}"
+    r"|page\s\d+.{0,20}|\d+\s(?:rows?|records?|entries|lines|cases|notes|calls)(?:\s\w+){0,2})\W*[\d.,\s]*\W*",
+    re.I,
+)
+"""What stands below a table: `Total: 48`, `48 rows`."""
 
 
 class Record(NamedTuple):
@@ -78,6 +85,7 @@ class DelimitedFile:
         self.header: list[str] = []
         self.places: dict[str, int] = {}  # key of `columns` -> place in a record
         self.notes: list[str] = []  # what was left out on the way; complete once all records are read
+        self.num_left_out = 0  # records that repeat the header or are a footer
         self._lines: list[str] = []  # physical lines of the record that is being read
         self._passed_over = 0
         self._stream, self._escapes = stream, config.quoting == "backslash"
@@ -207,8 +215,17 @@ class DelimitedFile:
         known_ids, known_labels = set[str](), set[str]()
         suspects: list[_Suspect] = []
         num_sampled = num_multiline = num_long = num_row_names = num_records = 0
+        headers, footers = list[int](), list[int]()
         for record in records:
             fields = record.value
+            first, last = (fields[0].strip(), fields[-1].strip()) if fields else ("", "")
+            if fields and (first == self.header[0] or not (first and last)):
+                if [field.strip() for field in fields] == self.header:
+                    headers.append(record.line)
+                    continue
+                if _is_footer(fields):
+                    footers.append(record.line)
+                    continue
             num_records += 1
             if len(lines) > 1:
                 num_multiline += 1
@@ -251,6 +268,11 @@ class DelimitedFile:
                 f"{self.file}: each of the {num_records:,} rows has one field more than the header's {size}, as R "
                 "writes its row names; export with row.names = FALSE, or name the first column in the header"
             )
+        self.num_left_out = len(headers) + len(footers)
+        for lines_left_out, what in ((headers, "repeat the header"), (footers, "are a total or a footer")):
+            if lines_left_out:
+                places = first_of([f"line {line:,}" for line in lines_left_out])
+                self.notes.append(f"{len(lines_left_out):,} row(s) left out that {what} ({places})")
         if num_multiline:
             self.notes.append(f"{num_multiline:,} of {num_records:,} rows span several lines")
         if num_long:
@@ -286,6 +308,12 @@ class DelimitedFile:
 def _fault(error: csv.Error) -> str:
     """A message of the `csv` module without the character that it quotes."""
     return "a letter behind a closing quote" if "expected after" in str(error) else str(error)
+
+
+def _is_footer(fields: Sequence[str]) -> bool:
+    """Whether a row is no record but what stands below a table: few cells, which say so, and others empty."""
+    cells = [field.strip() for field in fields if field.strip()]
+    return len(cells) < len(fields) and len(cells) <= 2 and _FOOTER.fullmatch(" ".join(cells)) is not None
 
 
 def _shape(text: str) -> str:

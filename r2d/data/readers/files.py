@@ -12,6 +12,7 @@ import gzip
 import io
 import lzma
 import re
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,13 +24,17 @@ from r2d.errors import DataError
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 BINARY_FORMATS = {
     b"PAR1": "a Parquet file",
-    b"PK\x03\x04": "a zip file, perhaps an Excel workbook: unpack it, or save the sheet as CSV UTF-8",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook: save the sheet as CSV UTF-8",
 }
 """First bytes of files that are often taken for text -> what they are, and the fix."""
-COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+COMPRESSED = {
+    b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip",
+}  # fmt: skip
 """First bytes of compressed files, which are unpacked while they are read."""
-BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8"}
+BOMS = {
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",  # that of UTF-32 begins with that of UTF-16
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8",
+}  # fmt: skip
 
 
 def existing_path(path: str, key: str = "data.path") -> Path:
@@ -149,11 +154,31 @@ def open_bytes(file: Path) -> Iterator[BinaryIO]:
 
             with pa.OSFile(str(file)) as packed, pa.CompressedInputStream(packed, "zstd") as stream:
                 yield io.BufferedReader(_Unpacked(stream))
+        elif kind == "zip":
+            with zipfile.ZipFile(file) as archive, archive.open(_only_member(file, archive)) as member:
+                yield member  # type: ignore[misc]
         else:
             with openers[kind](file) as stream:
                 yield stream
-    except (EOFError, OSError, zlib.error, lzma.LZMAError):
+    except (EOFError, OSError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, zipfile.BadZipFile):
         raise DataError(f"{file}: is no whole {kind} file; fetch it again") from None
+
+
+def _only_member(file: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    """The one file in an archive; what macOS adds is none.
+
+    Raises:
+        DataError: there are others, as in an Excel workbook, or it is encrypted.
+    """
+    members = [one for one in archive.infolist() if not one.is_dir() and not one.filename.startswith("__MACOSX/")]
+    if len(members) != 1:
+        raise DataError(
+            f"{file}: is a zip file of {len(members)} files, perhaps an Excel workbook: unpack it and name one of "
+            "them, or save the sheet as CSV UTF-8"
+        )
+    if members[0].flag_bits & 1:
+        raise DataError(f"{file}: is an encrypted zip file; unpack it")
+    return members[0]
 
 
 class _Unpacked(io.RawIOBase):
@@ -171,12 +196,14 @@ class _Unpacked(io.RawIOBase):
         return len(data)
 
 
-def _utf16_without_mark(start: bytes) -> str | None:
-    """`utf-16-le` or `utf-16-be` where every second byte is mostly 0, as in Latin script; else None."""
+def _unmarked(start: bytes) -> str | None:
+    """UTF-16 or UTF-32, little or big end first, where the bytes of a letter that are 0 in Latin script mostly are."""
     start = start[:128]
-    even, odd, half = start[0::2].count(0), start[1::2].count(0), len(start) // 2
-    if half and not min(even, odd) and max(even, odd) > 0.6 * half:
-        return "utf-16-be" if even else "utf-16-le"
+    for name, width, order in (("utf-32", 4, "le"), ("utf-32", 4, "be"), ("utf-16", 2, "le"), ("utf-16", 2, "be")):
+        zeros = [start[place::width].count(0) for place in range(width)]
+        letter, others = (zeros[0], zeros[1:]) if order == "le" else (zeros[-1], zeros[:-1])
+        if start and not letter and min(others) > 0.6 * (len(start) // width):
+            return f"{name}-{order}"
     return None
 
 
@@ -206,15 +233,15 @@ def open_text(
             f"{file}: {key}.encoding {encoding!r} is no known encoding; use e.g. utf-8, cp1252, utf-16"
         ) from None
     bom = next((declared for mark, declared in BOMS.items() if start.startswith(mark)), None)
-    if bom == "utf-16" and not name.startswith("utf-16"):
-        fix = "save the file as UTF-8" if fixed_encoding else f"set {key}.encoding: utf-16"
-        raise DataError(f"{file}: begins with a UTF-16 byte order mark at byte 0; {fix}")
-    unmarked = None if bom else _utf16_without_mark(start)
+    if bom and bom != "utf-8" and not name.startswith(bom):
+        fix = "save the file as UTF-8" if fixed_encoding else f"set {key}.encoding: {bom}"
+        raise DataError(f"{file}: begins with a {bom.upper()} byte order mark at byte 0; {fix}")
+    unmarked = None if bom else _unmarked(start)
     if unmarked and name != unmarked:
         fix = "save the file as UTF-8" if fixed_encoding else f"set {key}.encoding: {unmarked}"
-        raise DataError(f"{file}: is UTF-16 without a byte order mark; {fix}")
-    if bom == "utf-16" and name != "utf-16":
-        name = "utf-16"  # with the order in the name, the mark would stay as a letter
+        raise DataError(f"{file}: is {unmarked[:6].upper()} without a byte order mark; {fix}")
+    if bom and bom != "utf-8":
+        name = bom  # with the order in the name, the mark would stay as a letter
     with open_bytes(file) as raw:
         stream = io.TextIOWrapper(raw, "utf-8-sig" if name == "utf-8" else name, newline="")
         try:

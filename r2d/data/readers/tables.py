@@ -270,12 +270,18 @@ def _load_dataset(folder: Path | None, config: DataConfig, wanted: Mapping[str, 
         if type(builder.config).__name__ == "CsvConfig":
             # `datasets` reads CSV through pandas, where "None" is null and "007" is 7: keep it text.
             options |= {"keep_default_na": False, "converters": dict.fromkeys(wanted.values(), str)}
-            # And it merges the rows between two stray quotes without a word: our reader refuses such a file.
+            # And it merges the rows between two stray quotes without a word, and takes a second header for a row: our
+            # reader refuses such a file.
             for file in files:
                 if file.suffix.lower() == ".csv":
                     with open_text(file) as stream:
-                        for _ in DelimitedFile(file, stream, TextFileConfig(), wanted).records():
+                        delimited = DelimitedFile(file, stream, TextFileConfig(), wanted)
+                        for _ in delimited.records():
                             pass
+                        if delimited.num_left_out:
+                            raise DataError(
+                                f"{file}: {'; '.join(delimited.notes)}: `datasets` takes them for rows; remove them"
+                            )
         return load_dataset(path, keep_in_memory=True if folder else None, **options)
     except DataError:
         raise

@@ -74,9 +74,10 @@ def stop_of(fields: Fields) -> tuple[Stop, str]:
     value = value.get("reason") if isinstance(value, dict) else value
     if value is None and isinstance(fields.get("details"), dict):
         return stop_of(fields["details"])
-    if not isinstance(value, str) or not value.strip():
+    if value is None or value == "" or (isinstance(value, str) and not value.strip()):
         return "finished", ""
-    word = value.strip().casefold()
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    word = str(int(value)) if is_number else value.strip().casefold() if isinstance(value, str) else "another reason"
     stop: Stop = next((stop for stop, words in STOP_REASONS.items() if word in words), "cut")
     return stop, word if _CODE.fullmatch(word) else "another reason"
 
