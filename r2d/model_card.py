@@ -12,11 +12,15 @@ import yaml
 
 from r2d.config.model import REGISTERED
 from r2d.config.run import RunConfig
-from r2d.evaluation.metrics import HEADLINES, Comparator, IntervalEstimate, Metrics
+from r2d.evaluation.looks import TestSetUse
+from r2d.evaluation.metrics import HEADLINES, Comparator, Metrics
 from r2d.lineage.records import Origin
 from r2d.rationales.provenance import RationaleUse
-from r2d.reports.formatting import sentence
+from r2d.reports.formatting import Unit
+from r2d.reports.templates import render
 
+HEADLINE_UNITS: Mapping[str, tuple[Unit, Unit]] = {"macro_f1": ("decimal", "signed"), "accuracy": ("share", "points")}
+"""Headline metric -> its unit, and that of a difference."""
 MAX_SLICES = 10
 """Slices in the table: those that are furthest below the whole."""
 
@@ -29,22 +33,12 @@ class CardFacts:
     split_rows: Mapping[str, int]
     """Split -> rows that the model was trained, selected or measured on."""
     trained_on: Sequence[RationaleUse]
+    test_set: TestSetUse | None = None
+    """How often the test set was looked at before the card was written; None where nobody counts."""
 
 
 def model_card(facts: CardFacts) -> str:
     """The card as Markdown, with the metadata that the Hugging Face hub reads at its top."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("r2d", package_path="."),
-        autoescape=False,  # Markdown: `plain` escapes the texts of others
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "plain": plain, "share": share, "number": number, "with_interval": with_interval, "sentence": sentence,
-    }  # fmt: skip
     run, metrics = facts.run, facts.metrics
     headline, champion, slices = metrics.label.headline, metrics.champion, metrics.slices
 
@@ -53,7 +47,9 @@ def model_card(facts: CardFacts) -> str:
         compared[f"champion of that time, {champion.reference}"] = (Comparator.CHAMPION, champion.label)
     differences = {comparator: getattr(found, headline) for comparator, found in metrics.differences.items()}
     shown_slices = [] if slices is None else [each for each in slices.slices if each.by != "label" and not each.small]
-    text = environment.get_template("model_card.md.j2").render(
+    text = render(
+        "r2d",
+        "model_card.md.j2",
         facts=facts,
         run=run,
         metrics=metrics,
@@ -61,6 +57,7 @@ def model_card(facts: CardFacts) -> str:
         name=run.registration.model_name,
         headline_key=headline,
         headline=HEADLINES[headline],
+        headline_units=HEADLINE_UNITS[headline],
         per_row=run.data.labels.per_row,
         synthetic=run.data.format == "synthetic_triage",
         source=_source(run),
@@ -69,31 +66,6 @@ def model_card(facts: CardFacts) -> str:
         slices=sorted(shown_slices, key=lambda each: (each.gaps["accuracy"].value, each.by, each.value))[:MAX_SLICES],
     )
     return text.rstrip() + "\n"
-
-
-def plain(value: object) -> str:
-    """A text of others inside our Markdown: one line, no table cell, tag or emphasis of its own."""
-    text = " ".join(str(value).split())
-    for sign in "\\`*_[]|<>#":
-        text = text.replace(sign, f"\\{sign}")
-    return text
-
-
-def share(value: float | None) -> str:
-    return "not measured" if value is None else f"{100 * value:.1f} %"
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    return "not measured" if value is None else f"{value:.{digits}f}"
-
-
-def with_interval(estimate: IntervalEstimate | None) -> str:
-    """`0.590 (0.555 to 0.624)`, or the value alone where there is no interval."""
-    if estimate is None or estimate.value is None:
-        return "not measured"
-    if estimate.low is None:
-        return f"{estimate.value:.3f} (no interval)"
-    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
 def _source(run: RunConfig) -> str:

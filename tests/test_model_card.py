@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import html
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,16 @@ import pytest
 from huggingface_hub import ModelCard
 
 from mlops.code import COMMIT_VARIABLE, code_state
+from r2d.config.gate import GateConfig
 from r2d.config.run import RunConfig
+from r2d.evaluation.looks import TestSetUse
 from r2d.evaluation.metrics import Metrics
+from r2d.gate.page import gate_page
+from r2d.gate.rules import evaluate_rules
 from r2d.lineage.records import Origin
-from r2d.model_card import CardFacts, model_card, plain
-from tests.gate.measured import decisions, metrics_of
+from r2d.model_card import CardFacts, model_card
+from r2d.reports.formatting import plain
+from tests.gate.measured import LABELS, decisions, metrics_of
 from tests.mlops.conftest import run_config
 
 EXPECTED = Path(__file__).parent / "expected_card.md"
@@ -29,15 +36,43 @@ TRAINED_ON = [
     {"stage": "stage2", "source": "nurse", "author": None, "prompt_hash": None, "num_rationales": 812},
 ]
 
+USE = TestSetUse("0123456789ab" * 5, 24, 12, "macro-F1", 0.02)
+
 
 def facts(run: RunConfig | None = None, **changed: Any) -> CardFacts:
     measured = Metrics.from_json(metrics_of(decisions(0.8), decisions(0.7, seed=3)) | changed)
     rows = {"train": 6_800, "validation": 400, "test": 240}
-    return CardFacts(run or run_config("triage"), measured, ORIGIN, rows, TRAINED_ON)
+    return CardFacts(run or run_config("triage"), measured, ORIGIN, rows, TRAINED_ON, USE)
 
 
 def test_the_card_as_a_whole() -> None:
-    assert model_card(facts()) == EXPECTED.read_text(encoding="utf-8")
+    """`R2D_RENEW_PAGES=1 pytest tests/test_model_card.py` writes the expected card anew."""
+    card = model_card(facts())
+    if os.environ.get("R2D_RENEW_PAGES"):
+        EXPECTED.write_text(card, encoding="utf-8")
+    assert card == EXPECTED.read_text(encoding="utf-8")
+
+
+def test_card_report_and_gate_say_of_the_test_set_and_of_rare_labels_the_same_words() -> None:
+    rare = rare_label_metrics()
+    (sentence,) = rare.rare_label_sentences()
+    assert sentence.startswith("emergency now has 12 test rows only, and an F1 of 0.")
+    page = gate_page(
+        dataclasses.replace(evaluate_rules(rare, GateConfig().for_labels(LABELS)), test_set=USE),
+        model_name="triage", version="2", next_step="it stays",
+    )  # fmt: skip
+    card = model_card(dataclasses.replace(facts(), metrics=rare))
+    for said in (sentence, USE.sentence(), *rare.seen_sentences()):
+        assert said[1:] in card
+        assert said[1:] in html.unescape(page)
+
+
+def rare_label_metrics() -> Metrics:
+    """Those of the card, of whose most urgent label there are twelve rows."""
+    metrics = facts().metrics
+    few = dataclasses.replace(metrics.label.per_class["emergency now"], support=12)
+    label = dataclasses.replace(metrics.label, per_class={**metrics.label.per_class, "emergency now": few})
+    return dataclasses.replace(metrics, label=label)
 
 
 def test_the_hub_reads_its_metadata_and_its_results() -> None:

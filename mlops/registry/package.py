@@ -20,6 +20,7 @@ from mlops.code import ROOT, code_state, lock_hash, model_code_hash
 from mlops.run_record import RunRecord
 from r2d.data.examples import content_hash, shown_splits, split_of
 from r2d.evaluation.calibration import calibration_of
+from r2d.evaluation.looks import TestSetUse
 from r2d.evaluation.metrics import Metrics
 from r2d.files import file_hashes, folder_hash, write_json, write_parquet, write_text
 from r2d.lineage.records import Origin
@@ -67,8 +68,12 @@ class Package:
         return {path.stem if path.is_file() else path.name: path for path in sorted(self.folder.iterdir())}
 
 
-def write_package(folder: Path, trained: TrainedModel) -> Package:
-    """Fill an empty folder."""
+def write_package(folder: Path, trained: TrainedModel, test_set: TestSetUse | None = None) -> Package:
+    """Fill an empty folder.
+
+    Args:
+        test_set: how often the test set was looked at until now, for the card.
+    """
     record, metrics, examples = trained.record, trained.metrics, trained.examples
     run, model = record.run, folder / MODEL
     shutil.copytree(trained.folder, model, copy_function=_link)
@@ -104,7 +109,7 @@ def write_package(folder: Path, trained: TrainedModel) -> Package:
         model_files=file_hashes(model),
     )
     rows = {split: len(split_of(examples, split)) for split in shown_splits(examples["split"].to_pylist())}
-    card = model_card(CardFacts(run, metrics, origin, rows, trained_on(trained.provenance)))
+    card = model_card(CardFacts(run, metrics, origin, rows, trained_on(trained.provenance), test_set))
     # As a file that runs it again; an endpoint is stored with the variable of its key, never with the key.
     config = {"parameters": {"config": run.model_dump(mode="json", exclude_none=True)}}
     write_parquet(folder / PROVENANCE, trained.provenance)

@@ -16,11 +16,11 @@ from uuid import UUID
 
 from mlops.code import ROOT
 from mlops.registry.aliases import RUN_KEY_TAG, AliasTransition, approval_of, move_aliases, store_decision
-from mlops.registry.looks import Look, use_of, weights_hash, write_look
+from mlops.registry.looks import Look, read_looks, use_of, weights_hash, write_look
 from mlops.registry.package import Package, TrainedModel, pinned_requirements, write_package
 from mlops.registry.versions import aliases_of, ensure_model, registry_client, set_tag, tagged_versions
 from mlops.tracking import start_run
-from r2d.evaluation.looks import TestSetUse, hash_of_test_set
+from r2d.evaluation.looks import hash_of_test_set
 from r2d.evaluation.metrics import Comparator, Metrics
 from r2d.evaluation.run import evaluated_rows
 from r2d.gate.decision import GateDecision
@@ -94,7 +94,9 @@ def register(
     registration, key = trained.record.run.registration, trained.record.key
     name = registration.model_name
     with TemporaryDirectory() as folder, registry_client(f"registering {name!r}", then=START_AGAIN) as client:
-        package = write_package(Path(folder), trained)
+        test_set = hash_of_test_set(evaluated_rows(trained.examples, trained.record.run.evaluation.max_rows))
+        use = use_of(test_set, read_looks(client, test_set)).measured(trained.metrics)
+        package = write_package(Path(folder), trained, use)
         content = content_hash_of(package, trained.metrics)
         versions = tagged_versions(client, name, CONTENT_TAG, content)
         version = versions[0] if versions else _new_version(client, content, package, trained, new_run(client))
@@ -102,7 +104,10 @@ def register(
         set_tag(client, version, RUN_KEY_TAG, key)
         rules = registration.gate.for_labels(trained.record.run.data.labels)
         decision = evaluate_rules(trained.metrics, rules, approval_of(version))
-        decision = replace(decision, test_set=_count_decision(client, trained, f"{name}/{number}", decision))
+        model_sha256 = weights_hash(trained.folder)
+        look = Look(test_set, "gate", f"{name}/{number}", model_sha256, "gate", decision.champion, decision.outcome)
+        use = use_of(test_set, write_look(client, look)).measured(trained.metrics)
+        decision = replace(decision, test_set=use)
         transition = move_aliases(client, name, number, decision, key)
         page, picture = store_decision(client, version, decision, transition.reason)
         return RegisteredModel(
@@ -117,13 +122,6 @@ def register(
             page=page,
             picture=picture,
         )
-
-
-def _count_decision(client: MlflowClient, trained: TrainedModel, reference: str, decision: GateDecision) -> TestSetUse:
-    """Write down that the gate decided by this test set; the looks at it until now."""
-    test_set = hash_of_test_set(evaluated_rows(trained.examples, trained.record.run.evaluation.max_rows))
-    look = Look(test_set, "gate", reference, weights_hash(trained.folder), "gate", decision.champion, decision.outcome)
-    return use_of(test_set, write_look(client, look)).measured(trained.metrics)
 
 
 def content_hash_of(package: Package, metrics: Metrics) -> str:

@@ -109,18 +109,27 @@ def mask_labels(rationale: str, labels: Sequence[str]) -> str:
     words is masked where all of them stand in a row; a label within a hyphenated word is masked too. Short labels
     over-fire: `no` is masked in "no fever".
     """
-    stems_of_labels = {tuple(_stem(token) for token in _TOKEN.findall(label)) for label in labels} - {()}
-    longest_first = sorted(stems_of_labels, key=len, reverse=True)
-    tokens = list(_TOKEN.finditer(rationale))
+    labels_from, tokens = _labels_by_first_stem(tuple(labels)), list(_TOKEN.finditer(rationale))
     stems = tuple(_stem(token.group()) for token in tokens)
-    parts, written, at = [], 0, 0
-    while at < len(tokens):
-        size = next((len(label) for label in longest_first if stems[at : at + len(label)] == label), 0)
+    parts, written, masked_until = [], 0, 0
+    for at, stem in enumerate(stems):
+        candidates = labels_from.get(stem, ()) if at >= masked_until else ()
+        size = next((len(label) for label in candidates if stems[at : at + len(label)] == label), 0)
         if size:
             parts += [rationale[written : tokens[at].start()], MASK]
-            written = tokens[at + size - 1].end()
-        at += size or 1
+            masked_until = at + size
+            written = tokens[masked_until - 1].end()
     return "".join([*parts, rationale[written:]])
+
+
+@functools.lru_cache(maxsize=1_024)
+def _labels_by_first_stem(labels: tuple[str, ...]) -> dict[str, list[tuple[str, ...]]]:
+    """Stem -> the labels that begin with it, as stems, the longest first. Kept, as most rows have the same labels."""
+    by_first: dict[str, list[tuple[str, ...]]] = {}
+    stems_of_labels = {tuple(_stem(token) for token in _TOKEN.findall(label)) for label in labels} - {()}
+    for stems in sorted(stems_of_labels, key=len, reverse=True):
+        by_first.setdefault(stems[0], []).append(stems)
+    return by_first
 
 
 @functools.lru_cache(maxsize=65_536)

@@ -19,7 +19,7 @@ from r2d.evaluation.metrics import (
     TemperatureFit,
     ThresholdChoice,
 )
-from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.predictions import Predictions, scale_probabilities
 from r2d.evaluation.threshold import select_threshold
 from r2d.label_scores import FloatArray, IntArray
 from r2d.modeling.model_folder import SMALLEST_PROBABILITY, Calibration
@@ -120,14 +120,6 @@ def fit_temperature(probabilities: FloatArray, gold: IntArray) -> TemperatureFit
         nll_after=_nll(scale_probabilities(probabilities, value), gold),
         at_limit=bool(np.abs(limits - best.x).min() < 1e-3),
     )
-
-
-def scale_probabilities(probabilities: FloatArray, temperature: float) -> FloatArray:
-    """[rows, labels]: p ** (1 / temperature), normalised again: bolder below 1, more cautious above, same order."""
-    from scipy.special import softmax  # type: ignore[import-untyped]
-
-    scaled: FloatArray = softmax(np.log(np.maximum(probabilities, SMALLEST_PROBABILITY)) / temperature, axis=1)
-    return scaled
 
 
 # --- what is kept with the model ---

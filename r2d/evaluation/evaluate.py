@@ -43,7 +43,7 @@ from r2d.evaluation.metrics import (
 )
 from r2d.evaluation.outside_reader import outside_reader
 from r2d.evaluation.predictions import Predictions, predictions_table
-from r2d.evaluation.rationale_claims import claim_metrics, claims_of
+from r2d.evaluation.rationale_claims import claim_differences, claim_metrics, claims_of
 from r2d.evaluation.rationale_metrics import (
     TABLE_SCORES,
     overlap_metrics,
@@ -186,7 +186,7 @@ def evaluate(
         fitted = _fit_calibration(run, predictor, read_calibration(model_folder))
         metrics = evaluate_labels(run, metrics, predictions, others, fitted)
     with timer("rationale_metrics"):
-        metrics, flags, scores = evaluate_rationales(run, metrics, predictor, predictions)
+        metrics, flags, scores = evaluate_rationales(run, metrics, predictor, predictions, by_champion)
         if Comparator.LINEAR_MODEL in others and predictor.method.explains:
             train, from_notes = split_of(examples, "train"), others[Comparator.LINEAR_MODEL]
             reader = outside_reader(train, predictions, run.texts, from_notes, config.intervals)
@@ -326,9 +326,17 @@ def evaluate_labels(
 
 
 def evaluate_rationales(
-    run: EvaluationRun, metrics: Metrics, predictor: Predictor, predictions: Predictions
+    run: EvaluationRun,
+    metrics: Metrics,
+    predictor: Predictor,
+    predictions: Predictions,
+    by_champion: Predictions | None,
 ) -> tuple[Metrics, list[list[str]], dict[str, list[float | None]]]:
-    """Add what is measured of rationales: likeness to the references, quality, alignment with the label, flip test.
+    """Add what is measured of rationales: likeness to the references, quality, alignment with the label, flip test;
+    and the claims of the champion's, if it writes any.
+
+    Args:
+        predictions: of the test rows; by_champion: the same rows as the champion decided and explained them.
 
     Returns:
         the metrics, the faults of each rationale, and each of `TABLE_SCORES` -> of each row. For a method that writes
@@ -356,6 +364,14 @@ def evaluate_rationales(
         predictions, run.texts, count_tokens=count_tokens, max_tokens=predictor.config.max_rationale_tokens - 1,
         claims=claims, findings=checker.findings,
     )  # fmt: skip
+    if metrics.champion is not None and by_champion is not None and any(map(str.strip, by_champion.rationales)):
+        theirs = claims_of(by_champion, run.texts, checker)
+        champion = replace(
+            metrics.champion,
+            claims=claim_metrics(by_champion, theirs, config.intervals),
+            claims_difference=claim_differences(predictions, claims, by_champion, theirs, config.intervals),
+        )
+        metrics = replace(metrics, champion=champion)
     quality_of_references, _ = rationale_quality(
         references, run.texts, count_tokens=count_tokens, claims=claims_of_references, findings=checker.findings
     )

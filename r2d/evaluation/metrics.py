@@ -685,6 +685,9 @@ class ChampionMetrics:
     rationale: OverlapMetrics | None = None
     """Over all rows."""
     alignment: AlignmentMetrics | None = None
+    claims: ClaimMetrics | None = None
+    claims_difference: Intervals = field(default_factory=dict)
+    """This model minus the champion, paired: contradicted_rationale_rate and other_label_rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -728,6 +731,16 @@ class Metrics:
         if self.seen_rows is None:
             return ["whether the model had seen test rows in training is unknown: it was not looked up"]
         return self.seen_rows.sentences()
+
+    def rare_label_sentences(self) -> list[str]:
+        """The labels that make macro-F1 hang on few rows, as sentences without full stops."""
+        return [
+            f"{name} has {rows} test {'row' if rows == 1 else 'rows'} only, and an F1 of "
+            f"{IntervalEstimate(self.label.per_class[name].f1).text() if estimate is None else estimate.text()}, so "
+            "that macro-F1 hangs on few rows"
+            for name, rows in self.label.rare_labels.items()
+            for estimate in [None if self.intervals is None else self.intervals.per_class[name].get("f1")]
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """The content of `metrics.json`: JSON values, keys as in `metrics.schema.json`."""

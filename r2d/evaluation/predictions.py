@@ -13,7 +13,7 @@ import pyarrow as pa
 from r2d.config.data import LabelsConfig
 from r2d.errors import DataError
 from r2d.label_scores import BoolArray, FloatArray, IntArray, label_indices
-from r2d.modeling.model_folder import Calibration, scaled_probabilities
+from r2d.modeling.model_folder import SMALLEST_PROBABILITY, Calibration
 from r2d.text import show_label
 
 if TYPE_CHECKING:  # imports torch
@@ -209,6 +209,14 @@ def group_numbers(ids: Sequence[str], groups: Sequence[str | None]) -> IntArray:
     return np.unique(keys, return_inverse=True)[1]
 
 
+def scale_probabilities(probabilities: FloatArray, temperature: float) -> FloatArray:
+    """[rows, labels]: p ** (1 / temperature), normalised again: bolder below 1, more cautious above, same order."""
+    from scipy.special import softmax  # type: ignore[import-untyped]
+
+    scaled: FloatArray = softmax(np.log(np.maximum(probabilities, SMALLEST_PROBABILITY)) / temperature, axis=1)
+    return scaled
+
+
 def predictions_table(
     predictions: Predictions,
     examples: pa.Table,
@@ -224,10 +232,10 @@ def predictions_table(
         calibration: temperature and threshold that are applied to the probabilities.
         flags: faults of each rationale; scores: metric of a row -> of each row.
     """
-    temperature = 1.0 if calibration is None else calibration.temperature
-    shares: list[dict[str, float]] = [
-        scaled_probabilities(row, temperature) for row in predictions.label_probabilities
-    ] or [{}] * len(predictions)
+    shares = predictions.label_probabilities or [{}] * len(predictions)
+    if calibration is not None:
+        scaled = scale_probabilities(predictions.probabilities, calibration.temperature)
+        shares = [dict(zip(predictions.labels, row, strict=True)) for row in scaled.tolist()]
     labels = [label or "" for label in predictions.predicted_labels]
     columns = {
         "id": predictions.ids,

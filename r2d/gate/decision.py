@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -88,8 +89,8 @@ class GateDecision:
     verdicts: tuple[Verdict, ...]
     champion: str | None = None
     """What the model was compared with, `name/version`; None at a cold start."""
-    seen: tuple[str, ...] = ()
-    """What is known of whether the test rows had been seen in training, as sentences."""
+    remarks: tuple[str, ...] = ()
+    """What is known of the test rows, as sentences: whether they had been seen in training, which labels are rare."""
     test_set: TestSetUse | None = None
     """How often the test set was looked at; None where nobody counts."""
 
@@ -100,19 +101,40 @@ class GateDecision:
             return "failed"
         return "passed" if all(verdict.met for verdict in self.verdicts) else "waiting"
 
+    @property
+    def joint_power(self) -> tuple[float, float] | None:
+        """Least and largest share of the models that are truly as good as the champion, and pass all rules but the yes
+        of a person. Figures of one model rise and fall together, so that the rules pass together at least as often as
+        if they were independent, and at most as often as the strictest. None where the share of a rule is not known."""
+        compared = [verdict.power for verdict in self.verdicts if verdict.value is not None]
+        shares = [power.champion_passes for power in compared if power and power.champion_passes is not None]
+        if not shares or len(shares) < len(compared):
+            return None
+        return math.prod(shares), min(shares)
+
+    @property
+    def joint_power_text(self) -> str:
+        """`joint_power` as a sentence; empty where it is not known."""
+        if self.joint_power is None:
+            return ""
+        least, largest = (f"{100 * share:.0f}" for share in self.joint_power)
+        shown = f"{least} %" if least == largest else f"{least} to {largest} %"
+        return f"a model that is as good as the champion passes all rules together in {shown}"
+
     def reasons(self) -> list[str]:
         """A sentence for each rule, and what a cold start means."""
         reasons = [verdict.reason for verdict in self.verdicts] or [NO_RULES]
         return reasons if self.champion is not None else [*reasons, COLD_START]
 
     def lines(self) -> list[str]:
-        """`reasons`, each with how sharp its rule is."""
+        """`reasons`, each with how sharp its rule is; how sharp all rules are together, and how worn the test set."""
         lines = [
             f"{verdict.reason} [{verdict.power_text}]" if verdict.power_text else verdict.reason
             for verdict in self.verdicts
         ]
         lines += self.reasons()[len(lines) :]
-        return lines if self.test_set is None else [*lines, self.test_set.sentence()]
+        test_set = "" if self.test_set is None else self.test_set.sentence()
+        return [*lines, *(line for line in (self.joint_power_text, test_set) if line)]
 
     def approved(self, approval: Approval) -> GateDecision:
         """The same decision once a person has said yes."""
@@ -129,8 +151,9 @@ class GateDecision:
         values: dict[str, Any] = {
             "outcome": self.outcome,
             "champion": self.champion,
-            "seen": list(self.seen),
+            "remarks": list(self.remarks),
             "reasons": self.reasons(),
+            "joint_power": self.joint_power,
             "verdicts": verdicts,
         }
         if self.test_set is not None:
@@ -142,8 +165,8 @@ class GateDecision:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> GateDecision:
-        """Read what `to_json` wrote; an older decision counts no looks."""
+        """Read what `to_json` wrote; an older decision counts no looks and has no remarks."""
         verdicts = TypeAdapter(tuple[Verdict, ...]).validate_python(values["verdicts"])
         use = values.get("test_set")
         test_set = None if use is None else TypeAdapter(TestSetUse).validate_python(use)
-        return cls(verdicts, values["champion"], tuple(values.get("seen", ())), test_set)
+        return cls(verdicts, values["champion"], tuple(values.get("remarks", ())), test_set)

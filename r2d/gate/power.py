@@ -24,6 +24,8 @@ class Power:
 
     equal_passes: float | None = None
     """Share of models passed that are truly as good as what they are compared with; None for a limit of its own."""
+    champion_passes: float | None = None
+    """Share of models passed that are truly as good as the champion; None where its figure is not known."""
     passes_from: float | None = None
     """True difference (of a limit: true value) from which 80 % pass."""
     refused_from: float
@@ -44,20 +46,25 @@ class Decided:
     def sign(self) -> int:
         return 1 if self.higher_is_better else -1
 
+    def passes(self, truth: float, error: float) -> float:
+        """Share of models passed whose true figure is that."""
+        return NORMAL.cdf(self.sign * (truth - self.limit) / error - self.z)
+
 
 def z_of(confidence: float) -> float:
     """Standard errors from the middle of a two-sided interval to its ends."""
     return NORMAL.inv_cdf((1 + confidence) / 2)
 
 
-def power_of_difference(rule: Decided, error: float, num_rows: int) -> Power:
+def power_of_difference(rule: Decided, error: float, num_rows: int, champion: float | None) -> Power:
     """Of a rule on a difference to another system.
 
     Args:
         error: standard error of the paired difference.
+        champion: the difference of the champion to that system, 0 where the champion is the system.
     """
     room = -rule.sign * rule.limit  # how far a model as good lies above the limit
-    equal = NORMAL.cdf(room / error - rule.z)
+    equal = rule.passes(0.0, error)
     gain, loss = (rule.z + Z_SHARE) * error - room, (rule.z - Z_SHARE) * error - room
     sentence = (
         f"with {num_rows:,} rows like these, by this rule alone, a model that is as good passes in {100 * equal:.0f} %"
@@ -67,19 +74,26 @@ def power_of_difference(rule: Decided, error: float, num_rows: int) -> Power:
         needed = num_rows * ((rule.z + Z_SHARE) * error / room) ** 2
         digits = 10 ** max(0, len(str(int(needed))) - 2)
         sentence += f"; with {math.ceil(needed / digits) * digits:,} rows one that is as good passes in 80 %"
-    return Power(equal_passes=equal, passes_from=rule.sign * gain, refused_from=rule.sign * loss, sentence=sentence)
+    return Power(
+        equal_passes=equal,
+        champion_passes=None if champion is None else rule.passes(champion, error),
+        passes_from=rule.sign * gain,
+        refused_from=rule.sign * loss,
+        sentence=sentence,
+    )
 
 
 def _apart(difference: float) -> str:
     return f"better by {difference:.3f}" if difference > 0 else f"worse by {-difference:.3f}"
 
 
-def power_of_limit(rule: Decided, value: float, error: float, num_rows: int) -> Power:
+def power_of_limit(rule: Decided, value: float, error: float, num_rows: int, champion: float | None) -> Power:
     """Of a rule on a limit of its own.
 
     Args:
         value: the figure of this run, and `error` its standard error. That of a share falls towards 0 and 1, so it is
             taken at the limit.
+        champion: the figure of the champion.
     """
     if 0.0 < value < 1.0 and 0.0 < rule.limit < 1.0:
         error *= math.sqrt(rule.limit * (1 - rule.limit) / (value * (1 - value)))
@@ -91,6 +105,7 @@ def power_of_limit(rule: Decided, value: float, error: float, num_rows: int) -> 
     if passes < 0.0 or (rule.higher_is_better and passes > 1.0 > rule.limit):
         sentence = f"{num_rows:,} rows like these are too few: no model passes in 80 %"
     return Power(
+        champion_passes=None if champion is None else rule.passes(champion, error),
         passes_from=passes,
         refused_from=refused,
         sentence=f"{sentence}, one just at the limit in {100 * NORMAL.cdf(-rule.z):.3g} %; one at "
@@ -110,6 +125,7 @@ def power_of_slices(rule: Decided, errors: Sequence[float]) -> Power:
     best, worst = (room + (rule.z + Z_SHARE) * error for error in (min(errors), max(errors)))
     return Power(
         equal_passes=equal,
+        champion_passes=equal,
         refused_from=-rule.sign * best,
         sentence=f"with slices like these a model that is as good everywhere passes in {100 * equal:.0f} %; a loss of "
         f"{best:.3f} is found in 80 % in the slice that is measured best, one of {worst:.3f} in that measured worst",

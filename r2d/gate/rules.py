@@ -52,7 +52,8 @@ def evaluate_rules(metrics: Metrics, rules: RulesOfRun, approval: Approval | Non
         Verdict(rule={"rule": "defaults"}, status="not_applicable", reason=reason, tests="default rules left out")
         for reason in rules.left_out
     ]
-    decision = GateDecision(tuple(verdicts), reference, tuple(metrics.seen_sentences()))
+    remarks = (*metrics.seen_sentences(), *metrics.rare_label_sentences())
+    decision = GateDecision(tuple(verdicts), reference, remarks)
     return decision if approval is None or approval.champion != reference else decision.approved(approval)
 
 
@@ -87,9 +88,9 @@ def _is_by_interval(rule: WithinLimit | NotWorseThanChampion, metrics: Metrics) 
     if rule.by is not None:
         return rule.by == "interval"
     metric = GATE_METRICS[rule.figure]
-    if metric.section in ("rationale", "claims", "reader"):
+    if metric.section in ("rationale", "reader"):
         return metric.has_interval and isinstance(rule, WithinLimit)
-    return metric.has_interval and metrics.intervals is not None
+    return metric.has_interval and (metrics.intervals is not None or metric.section == "claims")
 
 
 def _verdict(rule: Rule, metrics: Metrics) -> Verdict:
@@ -126,7 +127,11 @@ def _better_than_baseline(rule: BetterThanBaseline, metrics: Metrics) -> Verdict
         return _not_met(title, f"that of {baseline} was not measured: there are no training rows")
     differences = metrics.differences.get(baseline)
     difference = None if differences is None else getattr(differences, headline)
-    power = _power_of_difference(metrics, difference, Decided(0.0, True, _z(metrics) if rule.by == "interval" else 0.0))
+    decided, champion = Decided(0.0, True, _z(metrics) if rule.by == "interval" else 0.0), metrics.champion
+    above = None  # how far the champion is above the baseline
+    if champion is not None and champion.label is not None:
+        above = champion.label.headline_value - metrics.baselines[baseline].headline_value
+    power = _power_of_difference(metrics, difference, decided, above)
     if rule.by == "value":
         value, limit = metrics.label.headline_value, metrics.baselines[baseline].headline_value
         (ours, theirs), met = format_comparably(value, limit), value > limit
@@ -168,10 +173,12 @@ def _against_limit(
         wanted += " (margin 0: it must be shown to be better)"
     reason = f"{limit.compared}: {measured} is {'' if met else 'NOT '}{wanted}"
     decided = Decided(limit.value, metric.higher_is_better, _z(metrics) if by_interval else 0.0)
-    power = _power_of_difference(metrics, estimate, decided) if is_difference else None
+    power = _power_of_difference(metrics, estimate, decided, 0.0) if is_difference else None
     if not is_difference and metrics.intervals is not None:
         error = estimate.standard_error(metrics.intervals.confidence)
-        power = None if error is None else power_of_limit(decided, estimate.value, error, metrics.num_rows)
+        difference = None if metrics.champion is None else _difference_to_champion(rule, metrics, metrics.champion)
+        champion = None if difference is None or difference.value is None else estimate.value - difference.value
+        power = None if error is None else power_of_limit(decided, estimate.value, error, metrics.num_rows, champion)
     return replace(_compared(met, reason, limit.title, estimate, limit.value, metric), power=power)
 
 
@@ -180,11 +187,13 @@ def _z(metrics: Metrics) -> float:
     return 0.0 if metrics.intervals is None else z_of(metrics.intervals.confidence)
 
 
-def _power_of_difference(metrics: Metrics, difference: IntervalEstimate | None, decided: Decided) -> Power | None:
+def _power_of_difference(
+    metrics: Metrics, difference: IntervalEstimate | None, decided: Decided, champion: float | None
+) -> Power | None:
     if metrics.intervals is None or difference is None:
         return None
     error = difference.standard_error(metrics.intervals.confidence)
-    return None if error is None else power_of_difference(decided, error, metrics.num_rows)
+    return None if error is None else power_of_difference(decided, error, metrics.num_rows, champion)
 
 
 @dataclass(frozen=True)
@@ -286,13 +295,15 @@ def estimate_of(name: str, metrics: Metrics, label: str | None = None) -> Interv
 
 
 def _difference_to_champion(
-    rule: NotWorseThanChampion, metrics: Metrics, champion: ChampionMetrics
+    rule: WithinLimit | NotWorseThanChampion, metrics: Metrics, champion: ChampionMetrics
 ) -> IntervalEstimate | None:
     """A metric of the model minus that of the champion, paired where both were resampled together."""
     name, section = rule.figure, GATE_METRICS[rule.figure].section
     paired = metrics.differences.get(Comparator.CHAMPION)
     if section == "class":
         return None if paired is None else paired.per_class.get(rule.label or "", {}).get(name)
+    if section == "claims":
+        return champion.claims_difference.get(name)
     if paired is not None and section in ("label", "ordered"):
         estimate: IntervalEstimate | None = getattr(paired, name)
         return estimate

@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,15 +121,6 @@ class Calibration:
     def defers(self, confidence: float) -> bool:
         """Whether a person decides: the confidence is below the threshold, or there is no threshold."""
         return self.threshold is None or confidence < self.threshold
-
-
-def scaled_probabilities(probabilities: Mapping[str, float], temperature: float) -> dict[str, float]:
-    """p ** (1 / temperature), normalised again."""
-    logs = {name: math.log(max(value, SMALLEST_PROBABILITY)) / temperature for name, value in probabilities.items()}
-    highest = max(logs.values())
-    weights = {name: math.exp(value - highest) for name, value in logs.items()}
-    total = sum(weights.values())
-    return {name: weight / total for name, weight in weights.items()}
 
 
 def write_calibration(folder: Path, calibration: Calibration) -> None:

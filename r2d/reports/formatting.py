@@ -80,6 +80,14 @@ def plural(number: int, singular: str, several: str | None = None) -> str:
     return f"{count(number)} {singular if number == 1 else several or singular + 's'}"
 
 
+def plain(value: object) -> str:
+    """A text of others inside our Markdown: one line, no table cell, tag or emphasis of its own."""
+    text = " ".join(str(value).split())
+    for sign in "\\`*_[]|<>#":
+        text = text.replace(sign, f"\\{sign}")
+    return text
+
+
 def sentence(text: str) -> str:
     """A text with its first letter in upper case; the rest keeps its case, as in `JSON`."""
     return text[:1].upper() + text[1:]

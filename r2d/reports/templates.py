@@ -36,7 +36,7 @@ def _environment(package: str) -> Environment:
     )
     filters = (
         formatting.percent, formatting.decimal, formatting.in_unit, formatting.interval, formatting.count,
-        formatting.plural, formatting.sentence,
+        formatting.plural, formatting.sentence, formatting.plain, formatting.with_interval,
     )  # fmt: skip
     environment.filters |= {function.__name__: function for function in filters}
     return environment

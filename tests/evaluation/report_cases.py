@@ -36,7 +36,7 @@ from r2d.evaluation.metrics import (
 )  # fmt: skip
 from r2d.evaluation.outside_reader import outside_reader
 from r2d.evaluation.predictions import Predictions, predictions_table
-from r2d.evaluation.rationale_claims import claim_metrics, claims_of
+from r2d.evaluation.rationale_claims import claim_differences, claim_metrics, claims_of
 from r2d.evaluation.rationale_metrics import rationale_intervals, rationale_metrics, rationale_scores
 from r2d.evaluation.rationale_quality_metrics import rationale_quality
 from r2d.evaluation.report import choose_samples, render_report
@@ -279,6 +279,13 @@ def declared_case(
             over_triage_rate=float((before.levels < 0).mean()),
             rationale=by_champion["rationale"].populations.all if by_champion else None,
             alignment=by_champion["alignment"] if by_champion else None,
+        )
+    if of_champion and explains:
+        claims, theirs = (claims_of(rows, run.texts, CHECKER) for rows in (predictions, before))
+        of_champion = replace(
+            of_champion,
+            claims=by_champion["claims"]["model"],
+            claims_difference=claim_differences(predictions, claims, before, theirs, CONFIG.intervals),
         )
     metrics = Metrics(
         num_rows=len(predictions),

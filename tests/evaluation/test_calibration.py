@@ -11,8 +11,8 @@ from r2d.evaluation.calibration import (
     MIN_TEMPERATURE,
     calibration_metrics,
     fit_temperature,
-    scale_probabilities,
 )
+from r2d.evaluation.predictions import scale_probabilities
 from r2d.label_scores import FloatArray, IntArray
 
 

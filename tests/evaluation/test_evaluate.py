@@ -124,7 +124,14 @@ def test_a_model_differs_from_itself_as_champion_in_nothing(evaluation: Evaluati
         over_triage_rate=metrics.safety.over_triage.rate,
         rationale=metrics.rationale.populations.all,
         alignment=metrics.alignment,
+        claims=metrics.claims["model"],
+        claims_difference=metrics.champion.claims_difference,
     )
+    gaps = metrics.champion.claims_difference
+    assert {name: gap.value for name, gap in gaps.items()} == {
+        "contradicted_rationale_rate": 0.0, "other_label_rate": 0.0
+    }  # fmt: skip
+    assert all(gap.low < 0.0 < gap.high for gap in gaps.values()), "what did not occur is no certainty"
     assert metrics.differences[Comparator.CHAMPION].macro_f1.value == 0
     assert {part.difference["accuracy"].value for part in metrics.champion_slices} == {0}
 

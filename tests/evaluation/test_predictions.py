@@ -82,7 +82,10 @@ LABELS = LabelsConfig(names=("clinic", "home"), ordered=True)
 
 def test_the_published_table_is_scaled_deferred_below_the_threshold_and_read_back() -> None:
     predictions = replace(
-        predictions_of(["home", "clinic", "home"], ["HOME", "clinic", "nobody knows"], labels=LABELS.names),
+        predictions_of(
+            ["home", "clinic", "home"], ["HOME", "clinic", "nobody knows"], labels=LABELS.names,
+            probabilities=np.array([[0.2, 0.8], [0.6, 0.4], [0.5, 0.5]]),
+        ),
         label_probabilities=[{"clinic": 0.2, "home": 0.8}, {"clinic": 0.6, "home": 0.4}, {"clinic": 0.5, "home": 0.5}],
         group_names=ROWS["group"].to_pylist(), gold_rationales=["because"] * 3, rationales=["so", "", "x"],
     )  # fmt: skip

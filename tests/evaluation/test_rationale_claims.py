@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from r2d.evaluation.metrics import ClaimCounts
-from r2d.evaluation.rationale_claims import claim_metrics, claims_of
+from r2d.evaluation.rationale_claims import claim_differences, claim_metrics, claims_of
 from r2d.rationales.claims import ClaimChecker
 from tests.evaluation.predicted import QUICK, predictions_of
 
@@ -41,6 +41,23 @@ def test_claims_are_counted_by_kind_and_verdict_and_rates_are_of_the_written_rat
             "absent_share": 1 / 6,
         }
     )
+
+
+def test_two_models_are_held_against_each_other_on_the_same_rows() -> None:
+    """Contradicted: 2 of 3 written rationales against 1 of 4; states another label: 1 of 3 against none."""
+    checker = ClaimChecker.of()
+    ours, theirs = (
+        predictions_of(["same day"] * 4, ["emergency department"] * 4, labels=LABELS, rationales=rationales)
+        for rationales in (RATIONALES, ["Chest pain.", "Cough without fever.", "Sore throat.", "No rash."])
+    )
+    claims, claims_of_theirs = (claims_of(rows, NOTES, checker) for rows in (ours, theirs))
+    gaps = claim_differences(ours, claims, theirs, claims_of_theirs, QUICK)
+    assert {name: gap.value for name, gap in gaps.items()} == pytest.approx(
+        {"contradicted_rationale_rate": 2 / 3 - 1 / 4, "other_label_rate": 1 / 3}
+    )
+    assert {gap.method for gap in gaps.values()} == {"score"}, "so few rows differ that the bootstrap is too narrow"
+    alike = claim_differences(theirs, claims_of_theirs, theirs, claims_of_theirs, QUICK)["contradicted_rationale_rate"]
+    assert alike.low < alike.value == 0.0 < alike.high
 
 
 def test_no_contradiction_among_the_rows_is_no_certainty() -> None:

@@ -115,6 +115,11 @@ def measured(
             over_triage_rate=0.2,
             rationale=replace(overlap, bertscore_f1=0.7),
             alignment=replace(alignment, consistency=0.8),
+            claims=CLAIMS,
+            claims_difference={
+                "contradicted_rationale_rate": IntervalEstimate(0.01, -0.02, 0.04, "bca"),
+                "other_label_rate": IntervalEstimate(0.0, -0.03, 0.03, "bca"),
+            },
         )
     metrics = Metrics(
         num_rows=NUM_ROWS,

@@ -186,6 +186,47 @@ def test_a_limit_may_be_set_on_alignment_on_rationales_and_on_one_label(
     assert verdict(beyond, metrics).status == "failed"
 
 
+def test_contradictions_of_rationales_may_be_held_against_a_limit_and_against_the_champion() -> None:
+    figure = {"figure": "contradicted_rationale_rate"}
+    limit = verdict({"rule": "within_limit", "at_most": 0.08} | figure, measured(GOOD))
+    assert (limit.status, limit.value, limit.high) == ("failed", 0.05, 0.09)
+    worse = {"rule": "not_worse_than_champion"} | figure
+    for margin, status in ((0.05, "passed"), (0.03, "failed")):
+        held = verdict(worse | {"margin": margin}, measured(GOOD, WORSE))
+        assert (held.status, held.high) == (status, 0.04)
+    assert "rationales that their note contradicts minus that of triage/1: +0.010" in held.reason
+    assert verdict(worse | {"margin": 0.0, "by": "value"}, measured(GOOD, WORSE)).status == "failed"
+    assert verdict(worse, measured(GOOD)).status == "not_applicable"
+    (advice,) = gate_advice(worse | {"margin": 0.0})
+    assert "not_worse_than_champion of contradicted_rationale_rate has margin 0" in advice
+
+
+def gate_advice(rule: dict[str, Any]) -> list[str]:
+    """Without that of a limit on under-triage."""
+    limit = {"rule": "within_limit", "figure": "under_triage_rate", "at_most": 0.1}
+    return GateConfig.model_validate({"rules": [rule, limit]}).advice(LABELS)
+
+
+def test_all_rules_together_pass_an_equal_model_less_often_than_the_strictest_and_more_than_if_independent() -> None:
+    metrics = measured(tuple(decisions(0.8)), tuple(decisions(0.79, seed=4)))
+    decision = evaluate_rules(metrics, gate({"rule": "defaults"}))
+    assert decision.joint_power is not None
+    least, largest = decision.joint_power
+    shares = [verdict.power.champion_passes for verdict in decision.verdicts if verdict.power is not None]
+    assert len(shares) == 4
+    assert shares[0] > 0.99, "the champion is far above the baseline"
+    assert shares[1:] == [verdict.power.equal_passes for verdict in decision.verdicts[1:]]
+    assert (least, largest) == pytest.approx((np.prod(shares), min(shares)))
+    assert decision.joint_power_text in decision.lines()
+    limit = {"rule": "within_limit", "figure": "under_triage_rate", "at_most": 0.3}
+    with_limit = evaluate_rules(metrics, gate({"rule": "defaults"}, limit)).verdicts[-1].power
+    assert with_limit.champion_passes > 0.9
+    assert evaluate_rules(metrics, gate({"rule": "defaults"}, {"rule": "human_approval"})).joint_power is not None
+    without_interval = {"rule": "within_limit", "figure": "consistency", "at_least": 0.5}
+    assert evaluate_rules(metrics, gate({"rule": "defaults"}, without_interval)).joint_power is None
+    assert evaluate_rules(measured(GOOD), gate({"rule": "defaults"})).joint_power_text == ""
+
+
 def test_no_slice_of_enough_rows_may_be_worse_than_the_champion_there() -> None:
     metrics = measured(tuple(decisions(0.9, seed=1, wrong_in={"south": 0.3})), tuple(decisions(0.85, seed=3)))
     rule = {"rule": "no_slice_worse_than_champion", "figure": "accuracy", "margin": 0.03, "min_rows": 60}

@@ -6,17 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from r2d.errors import ModelError
-from r2d.evaluation.calibration import scale_probabilities
 from r2d.modeling.model_folder import (
     CALIBRATION_FILE,
     Calibration,
     read_calibration,
     read_model_facts,
-    scaled_probabilities,
     write_calibration,
 )
 
@@ -60,16 +57,6 @@ def test_a_file_that_means_nothing_is_refused(change: dict[str, Any], message: s
     (tmp_path / CALIBRATION_FILE).write_text("{", encoding="utf-8")
     with pytest.raises(ModelError, match="is damaged"):
         read_calibration(tmp_path)
-
-
-@pytest.mark.parametrize("value", [0.3, 1.0, 4.0])
-def test_one_row_is_scaled_as_the_table_of_the_evaluation_is(value: float) -> None:
-    rows = np.random.default_rng(0).dirichlet(np.ones(4) / 3, 50)
-    rows[0] = [1.0, 0.0, 0.0, 0.0]
-    table = scale_probabilities(rows, value)
-    for row, expected in zip(rows, table, strict=True):
-        scaled = scaled_probabilities(dict(zip("abcd", row, strict=True)), value)
-        assert list(scaled.values()) == pytest.approx(list(expected))
 
 
 def test_a_folder_that_is_no_model_folder_says_so(tmp_path: Path) -> None:
