@@ -25,7 +25,7 @@ from mlops.registry.versions import (
     require_model,
 )
 from mlops.tracking import ZENML_RUN_TAG
-from r2d.config.gate import HISTORY_SUFFIX, LOOKS_SUFFIX
+from r2d.config.gate import RESERVED_SUFFIXES
 from r2d.config.model import REGISTERED
 from r2d.errors import DataError, RegistryError
 from r2d.evaluation.metrics import Metrics
@@ -133,11 +133,7 @@ def _versions(client: MlflowClient, reference: str | None) -> list[Any]:
     if reference is not None and any(sign in reference.removeprefix(REGISTERED) for sign in "@/"):
         return [_version(client, Reference.parse(reference))]
     if reference is None:
-        versions = [
-            version
-            for version in find_versions(client, "")
-            if not version.name.endswith((HISTORY_SUFFIX, LOOKS_SUFFIX))
-        ]
+        versions = [version for version in find_versions(client, "") if not version.name.endswith(RESERVED_SUFFIXES)]
         if not versions:
             raise RegistryError("no model is registered; train one with `make run`")
         return versions

@@ -19,6 +19,7 @@ import yaml
 
 from mlops.code import ROOT, lock_hash, model_code_hash
 from mlops.registry.aliases import RUN_KEY_TAG, existing_champion
+from mlops.registry.forgotten import all_erasures, without_forgotten
 from mlops.registry.versions import pin_start_model, registered_file, registry_client, tagged_versions
 from mlops.run_record import RunRecord, auxiliary_files
 from r2d.config.jobs import RetrainingConfig
@@ -33,8 +34,9 @@ from r2d.text import changed_values, flatten
 
 JUDGING_SECTIONS = {"registration", "comparison", "retraining"}
 """Sections that neither weights nor metrics depend on."""
-KEYS_COMPARED_APART = ("data.path", "model.name", "model.revision")
-"""The data have a hash, wherever they lie, and the start is a fact of its own."""
+KEYS_COMPARED_APART = ("data.path", "data.forgotten", "model.name", "model.revision")
+"""The data have a hash, wherever they lie; the start is a fact of its own, and so is whether the champion was trained
+on somebody who was forgotten since."""
 SECONDS_BETWEEN_POLLS = 10.0
 MAX_KEYS_SHOWN = 5
 HASH_DIGITS_SHOWN = 12
@@ -57,7 +59,7 @@ def retrain(
     """
     values = dict(extended(read_parameters(file), str(file)))
     triggers = parse_section(RetrainingConfig, values.pop("retraining", None) or {}, where=f"{file}: retraining")
-    run = parse_config(values, where=str(file))
+    run = without_forgotten(parse_config(values, where=str(file)))
     champion = champion_facts(run.registration.model_name)
     if triggers.warm_start and champion is not None:
         start = {"name": f"{REGISTERED}{champion.reference}", "revision": None}
@@ -108,6 +110,8 @@ class ChampionFacts:
     made_at: datetime
     model_sha256: str
     facts: TrainingFacts
+    num_forgotten: int = 0
+    """Erasures that left it in use although it was trained on the person."""
 
 
 def facts_of_run(run: RunConfig) -> TrainingFacts:
@@ -154,18 +158,19 @@ def champion_facts(name: str) -> ChampionFacts | None:
             return None
         version = client.get_model_version(name, number)
         origin, config = (registered_file(version, file).read_text(encoding="utf-8") for file in ("origin", "config"))
-    made_of = json.loads(origin)
+    made_of, reference = json.loads(origin), f"{name}/{number}"
     return ChampionFacts(
-        reference=f"{name}/{number}",
+        reference=reference,
         made_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
         model_sha256=made_of["model_sha256"],
         facts=facts_of_version(yaml.safe_load(config)["parameters"]["config"], made_of),
+        num_forgotten=sum(reference in erasure.versions_kept for erasure in all_erasures()),
     )
 
 
 def version_made_by(run: RunConfig) -> str | None:
     """The newest version that an equal run has registered, as `name/version`; None where there is none."""
-    name, key = run.registration.model_name, RunRecord.of(pin_start_model(run)).key
+    name, key = run.registration.model_name, RunRecord.of(without_forgotten(pin_start_model(run))).key
     with registry_client(f"looking for versions of {name!r}") as client:
         versions = tagged_versions(client, name, RUN_KEY_TAG, key)
     return f"{name}/{versions[-1].version}" if versions else None
@@ -273,6 +278,8 @@ def _differ(now: str | None, then: str | None) -> bool:
 def _fired_triggers(config: RetrainingConfig, comparison: Comparison, champion: ChampionFacts) -> Iterator[str]:
     """A reason for each trigger that fires."""
     now, then, drift = comparison.now, champion.facts, comparison.drift
+    if champion.num_forgotten:
+        yield f"{champion.reference} was trained on people who are forgotten since ({champion.num_forgotten} erasures)"
     if config.min_new_rows is not None and data_changed(now, then):
         if config.min_new_rows == 0:
             yield "the data or the files with rationales changed"
@@ -325,6 +332,8 @@ def _compared_facts(comparison: Comparison, champion: ChampionFacts) -> Iterator
     yield ComparedFact(
         "start", then.start or unknown, now.start or unknown, "warm, from the champion" if is_warm else finding
     )
+    if champion.num_forgotten:
+        yield ComparedFact("forgotten people", "trained on", "left out", f"{champion.num_forgotten} erasures")
     old, new = (moment.isoformat(timespec="seconds") for moment in (champion.made_at, comparison.time))
     yield ComparedFact("champion", old, new, f"{_age_days(comparison, champion):.1f} days old")
     if drift is not None:

@@ -8,7 +8,7 @@ from zenml import CommandStep
 from pipelines.outcome import pipeline
 
 
-@pipeline("multi_node")
+@pipeline("multi_node", alerts=False)
 def multi_node(work_dir: str = "/checkpoints/several-nodes") -> None:
     """Each pod runs the same command. ZenML gives it no inputs and keeps no outputs: what it leaves lies in `work_dir`.
 

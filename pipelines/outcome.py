@@ -8,6 +8,7 @@ from typing import Any
 from zenml.models import PipelineRunResponse
 from zenml.pipelines.pipeline_definition import Pipeline
 
+from mlops.alerts import run_failed
 from r2d.errors import R2DError
 
 
@@ -22,11 +23,15 @@ class RaisingPipeline(Pipeline):
         return run
 
 
-def pipeline(name: str) -> Callable[[Callable[..., None]], RaisingPipeline]:
-    """Decorator like ZenML's, for a `RaisingPipeline`."""
+def pipeline(name: str, *, alerts: bool = True) -> Callable[[Callable[..., None]], RaisingPipeline]:
+    """Decorator like ZenML's, for a `RaisingPipeline`.
+
+    Args:
+        alerts: send an alert where a step fails; a `CommandStep` allows no hook.
+    """
 
     def decorate(function: Callable[..., None]) -> RaisingPipeline:
-        decorated = RaisingPipeline(name=name, entrypoint=function)
+        decorated = RaisingPipeline(name=name, entrypoint=function, on_failure=run_failed if alerts else None)
         decorated.__doc__ = function.__doc__
         return decorated
 

@@ -10,6 +10,7 @@ from typing import Any
 from zenml.steps.entrypoint_function_utils import StepArtifact
 
 from mlops.registry.aliases import champion_to_compare
+from mlops.registry.forgotten import without_forgotten
 from mlops.registry.versions import pin_start_model
 from mlops.run_record import RunRecord
 from pipelines.outcome import pipeline
@@ -37,7 +38,7 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
         config: the sections of `r2d.config.RunConfig`; by default those of `configs/demo.yaml`.
     """
     run = load_config(DEMO) if config is None else parse_config(config)
-    run = pin_start_model(run)
+    run = without_forgotten(pin_start_model(run))
     labels, record = run.data.labels, RunRecord.of(run)
     champion = champion_to_compare(run.registration.model_name, record.key)
 

@@ -136,7 +136,7 @@ def evaluate_to_folder(
     *,
     champion: Champion | None = None,
     seen_rows: SeenRowsPolicy | None = None,
-    start_folder: Callable[[RunConfig], Path | None] = lambda run: None,
+    prepare: Callable[[RunConfig], tuple[RunConfig, Path | None]] = lambda run: (run, None),
     count_look: CountLook | None = None,
 ) -> Evaluation:
     """Measure a model folder; write `predictions.parquet`, `report.html`, `judge_scores.parquet` where a judge is
@@ -146,6 +146,7 @@ def evaluate_to_folder(
         data: a file of labelled rows (`load_labelled_file`), or a run configuration (.yaml), whose data, rationales,
             validation and evaluation are taken.
         champion: another model, measured on the same rows.
+        prepare: returns a run configuration as it is to be read, and the folder of the registered model it starts from.
         seen_rows: in place of `evaluation.seen_rows`.
         count_look: writes down that the test set was looked at, before it is.
 
@@ -158,13 +159,13 @@ def evaluate_to_folder(
 
     labels = read_model_facts(model_folder).labels
     if data.suffix.lower() in (".yaml", ".yml"):
-        run = load_config(data)
+        run, start_folder = prepare(load_config(data))
         if not run.data.labels.decide_alike(labels):
             raise ConfigError(
                 f"{data}: data.labels are {_label_text(run.data.labels)}, the model decides between "
                 f"{_label_text(labels)}; give data with the labels of the model"
             )
-        examples = _ingested(run, out, start_folder(run)).select(run.rationales).stage2
+        examples = _ingested(run, out, start_folder).select(run.rationales).stage2
         config, settings, privacy = run.data, run.evaluation, run.validation.privacy
     else:
         examples, config = load_labelled_file(data, labels)

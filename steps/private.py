@@ -1,11 +1,16 @@
 """Keeps cells of the data out of what ZenML stores of a failed step: it writes the message and the traceback of every
-exception to its log and its database, and libraries quote the value that they could not read."""
+exception to its log and its database, and libraries quote the value that they could not read.
+
+It also names run and step in every log record, for ZENML_CONSOLE_LOGGING_FORMAT=json."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
+
+from zenml import get_step_context
+from zenml.logger import logging_context
 
 from r2d.errors import R2DError, describe_unexpected
 
@@ -19,10 +24,20 @@ def private(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
     @wraps(function)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         try:
-            return function(*args, **kwargs)
+            with logging_context(**_run_and_step()):
+                return function(*args, **kwargs)
         except R2DError:
             raise  # its message quotes nothing
         except Exception as error:
             raise R2DError(describe_unexpected(error)) from None
 
     return run
+
+
+def _run_and_step() -> dict[str, str]:
+    """Names for a log record; none outside of a step."""
+    try:
+        context = get_step_context()
+    except RuntimeError:
+        return {}
+    return {"run_id": str(context.pipeline_run.id), "run": context.pipeline_run.name, "step": context.step_name}

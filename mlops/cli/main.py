@@ -7,6 +7,7 @@ the modules beside this one.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Annotated
 import click
 import typer
 
-from mlops.cli import models, registry
+from mlops.cli import models, operations, registry
 from mlops.doctor import examine
+from mlops.registry.forgotten import without_forgotten
 from mlops.registry.versions import start_folder
 from mlops.stack import apply_stack
 from r2d.config.loading import load_config
@@ -30,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+LOG_FORMAT_VARIABLE = "ZENML_CONSOLE_LOGGING_FORMAT"
 stack_app = typer.Typer(help="The ZenML stack of a cluster.", no_args_is_help=True)
 
 
@@ -118,7 +121,7 @@ def validate(
     from r2d.reports.formatting import plural
     from r2d.workflows import validate_to_folder
 
-    run = load_config(config)
+    run = without_forgotten(load_config(config))
     validation = validate_to_folder(run, out, start_folder=start_folder(run.model))
     typer.echo(
         f"{validation.num_rows:,} rows: {len(validation.examples):,} valid, {len(validation.quarantined):,} "
@@ -136,7 +139,7 @@ def ingest(
     """Read the rationales of every source: examples.parquet, rejected.parquet, result.json, report.html."""
     from r2d.workflows import ingest_to_folder
 
-    run = load_config(config)
+    run = without_forgotten(load_config(config))
     ingestion = ingest_to_folder(run, out, start_folder=start_folder(run.model))
     for name, candidates in ingestion.candidates.items():
         accepted = sum(candidate.accepted for candidate in candidates)
@@ -154,7 +157,7 @@ def batch_input(
     """Write the requests of an endpoint source as an OpenAI Batch input file, to be run elsewhere."""
     from r2d.workflows import write_batch_requests
 
-    run = load_config(config)
+    run = without_forgotten(load_config(config))
     num_requests = write_batch_requests(run, source, out, start_folder=start_folder(run.model))
     typer.echo(f"{out}: {num_requests:,} requests")
 
@@ -177,9 +180,12 @@ def retrain(
     if force is not None and not force.strip():
         raise R2DError("--force is empty; say why")
     from mlops import retraining
+    from mlops.watch import beat
 
     result = retraining.retrain(config, force=force and " ".join(force.split()), dry_run=dry_run, out=out)
     typer.echo("\n".join(result.lines()))
+    if not dry_run:
+        beat("retrain")
 
 
 @app.command()
@@ -201,7 +207,7 @@ def stack_apply(
     typer.echo("\n".join(apply_stack(file, dry_run=dry_run)) or f"{file}: nothing to do")
 
 
-for commands in (models.app, registry.app):
+for commands in (models.app, registry.app, operations.app):
     app.add_typer(commands)
 app.add_typer(stack_app, name="stack")
 
@@ -210,6 +216,10 @@ def main() -> None:
     """Entry point: an error that the user can mend is shown as its message, any other by its type and place alone."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("r2d").setLevel(logging.INFO)
+    if os.environ.get(LOG_FORMAT_VARIABLE, "").lower() == "json":
+        from zenml.logger import ZenMLJsonFormatter  # the steps write the same lines
+
+        logging.getLogger().handlers[0].setFormatter(ZenMLJsonFormatter())
     show_live_bars()
     try:
         app()

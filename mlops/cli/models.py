@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlops.registry.forgotten import without_forgotten
 from mlops.registry.looks import look_counter
 from mlops.registry.versions import model_folder, start_folder
 from r2d.config.evaluation import SeenRowsPolicy
@@ -115,7 +116,7 @@ def evaluate(
         out,
         champion=champion,
         seen_rows=seen_rows,
-        start_folder=lambda run: start_folder(run.model),
+        prepare=lambda run: (without_forgotten(run), start_folder(run.model)),
         count_look=look_counter(model, folder, compare_with),
     )
     for sentence in evaluation.metrics.seen_sentences():
@@ -183,6 +184,8 @@ def drift(
     ] = False,
 ) -> None:
     """Compare decided calls with what the model was trained and evaluated on: drift.json, drift.html."""
+    from mlops.alerts import calls_drifted
+    from mlops.watch import beat
     from r2d.drift.report import report_drift
 
     values = {
@@ -194,9 +197,11 @@ def drift(
     }
     job = parse_section(DriftConfig, values, where="r2d drift")
     report, _ = report_drift(job, None if job.reference else model_folder(job.model))
+    calls_drifted(report)
     for result in report.checks.values():
         typer.echo(f"{result.outcome:<12}  {result.sentence}")
     outcome = "drift" if report.drifted else "no drift"
+    beat("drift")
     typer.echo(f"{outcome} among {report.num_rows:,} calls; read {out / 'drift.html'}")
     if exit_code and report.drifted:
         raise typer.Exit(DRIFTED)

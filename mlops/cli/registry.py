@@ -35,7 +35,7 @@ def approve(
     by: By = None,
 ) -> None:
     """Approve a version that met every other rule of its gate: it becomes the champion."""
-    done = aliases.approve(model, by=_person(by), reason=_checked_reason(reason))
+    done = aliases.approve(model, by=decided_by(by), reason=_checked_reason(reason))
     typer.echo(f"{Reference.parse(model).name} version {done.version} is the champion{_in_place_of(done.before)}")
 
 
@@ -44,7 +44,7 @@ def rollback(
     name: Annotated[str, typer.Argument(help="Name of a registered model.")], reason: Reason, by: By = None
 ) -> None:
     """Go back to the champion before this one, at once."""
-    done = aliases.rollback(name, by=_person(by), reason=_checked_reason(reason))
+    done = aliases.rollback(name, by=decided_by(by), reason=_checked_reason(reason))
     if done.version is None:
         typer.echo(f"{name} has no champion any more: there was none before version {done.before}")
     else:
@@ -91,7 +91,8 @@ def looks(
         typer.echo("no look at a test set is written down")
 
 
-def _person(by: str | None) -> str:
+def decided_by(by: str | None) -> str:
+    """The person of `--by`, or the user who is logged in."""
     name = by if by is not None else user_name()
     if not name.strip():
         raise R2DError("--by: nobody is named, and the system knows no user; give the name of who decides")

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from mlops.alerts import send
 from mlops.registry.versions import (
     CHALLENGER,
     CHAMPION,
@@ -142,6 +143,12 @@ def append_change(client: MlflowClient, name: str, change: AliasChange) -> Alias
             f"{name}: the aliases were moved by another process at the same moment (its champion is now "
             f"{now.champion or 'none'}), so this change was not made; look at `r2d history {name}` and start again"
         )
+    # Without the reason, which a person has written.
+    alias = CHALLENGER if change.action == "challenged" else CHAMPION
+    send(
+        "alias_moved", f"{name}: the {alias} is now {change.version or 'none'}", model=name, action=change.action,
+        version=change.version or "none", before=change.before or "none", by=change.by,
+    )  # fmt: skip
     return change
 
 
@@ -161,6 +168,13 @@ def reconcile_aliases(client: MlflowClient, name: str) -> AliasHistory:
             _set_alias(client, name, alias, version)
         if _read_history(client, name).last_number == seen.last_number:
             return seen
+
+
+def recorded_aliases(client: MlflowClient, name: str) -> dict[str, str]:
+    """Alias -> version as the history has them, without setting anything."""
+    seen = _read_history(client, name)
+    recorded = {CHAMPION: seen.champion, CHALLENGER: seen.challenger}
+    return {alias: version for alias, version in recorded.items() if version is not None}
 
 
 def _read_history(client: MlflowClient, name: str) -> AliasHistory:

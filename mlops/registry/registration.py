@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from mlops.alerts import send
 from mlops.code import ROOT
 from mlops.registry.aliases import RUN_KEY_TAG, AliasTransition, approval_of, move_aliases, store_decision
 from mlops.registry.looks import Look, read_looks, use_of, weights_hash, write_look
@@ -110,6 +111,12 @@ def register(
         decision = replace(decision, test_set=use)
         transition = move_aliases(client, name, number, decision, key)
         page, picture = store_decision(client, version, decision, transition.reason)
+        if decision.outcome == "failed":
+            failed = [str(verdict.rule.get("rule")) for verdict in decision.verdicts if verdict.status == "failed"]
+            send(
+                "gate_refused", f"the gate refused {name}/{number}", model=f"{name}/{number}",
+                rules=", ".join(dict.fromkeys(failed)), champion=decision.champion or "none",
+            )  # fmt: skip
         return RegisteredModel(
             name=name,
             version=number,

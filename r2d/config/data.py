@@ -185,6 +185,9 @@ class DataConfig(TextFileConfig):
     """Configuration (subset) of a hub data set."""
     synthetic: SyntheticTriageConfig = SyntheticTriageConfig()
     """Read only when `format` is `synthetic_triage`."""
+    forgotten: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{32}:[0-9a-f]{32}$")], ...] = ()
+    """Groups and ids whose rows are left out, as keyed hashes. A run adds those that `r2d forget` wrote into the
+    registry; a list here is for data that are read without one."""
 
     @model_validator(mode="after")
     def _fits_format(self) -> DataConfig:

@@ -15,6 +15,10 @@ HISTORY_SUFFIX = ".alias-history"
 """Under this name the registry keeps which version was the champion, and why."""
 LOOKS_SUFFIX = ".looks"
 """Under this name it keeps who looked at a test set."""
+FORGOTTEN_SUFFIX = ".forgotten"
+"""Under this name it keeps whose data must not be used any more."""
+RESERVED_SUFFIXES = (HISTORY_SUFFIX, LOOKS_SUFFIX, FORGOTTEN_SUFFIX)
+"""Names of what the registry keeps beside models."""
 
 
 class GateMetric(NamedTuple):
@@ -282,8 +286,8 @@ class RegistrationConfig(Section):
 
     @model_validator(mode="after")
     def _name_is_free(self) -> RegistrationConfig:
-        reserved = {HISTORY_SUFFIX: "the history of a model", LOOKS_SUFFIX: "the ledger of a test set"}
-        for suffix, kept in reserved.items():
+        kept_there = ("the history of a model", "the ledger of a test set", "the record of erasures")
+        for suffix, kept in zip(RESERVED_SUFFIXES, kept_there, strict=True):
             if self.model_name.endswith(suffix):
                 raise ValueError(f"model_name must not end in {suffix!r}: {kept} has such a name")
         return self

@@ -1,5 +1,6 @@
-"""Jobs beside a run: a batch inference (`configs/batch_inference.yaml`), a drift report (`configs/drift.yaml`), and the
-section `retraining` of `r2d retrain`."""
+"""Jobs beside a run: a batch inference (`configs/batch_inference.yaml`), a drift report (`configs/drift.yaml`), what is
+kept for how long (`configs/retention.yaml`), what `r2d watch` looks at (`configs/watch.yaml`), and the section
+`retraining` of `r2d retrain`."""
 
 from __future__ import annotations
 
@@ -143,3 +144,40 @@ class RetrainingConfig(Section):
     """A `drift.json` of `r2d drift`; its own limits say what drift is. Null: drift starts nothing."""
     warm_start: bool = False
     """Start from the champion in place of `model.name`, which then is where the first model starts."""
+
+
+Days = Annotated[float, Field(ge=0.0)] | None
+
+
+class RetentionConfig(Section):
+    """Days after which `r2d retention` removes what is kept of notes, each kind for itself; null keeps it. What is in
+    use stays, however old: champion and challenger with their weights, and a folder in which a run may be working."""
+
+    examples: Days = None
+    """Tables of the notes that runs loaded, validated and trained on."""
+    quarantine: Days = None
+    """Rows that the validation set aside and records that became no rationale: both hold text before redaction."""
+    provenance: Days = None
+    """Where rationales come from and what was found in notes: ids of rows, without text."""
+    predictions: Days = None
+    """Predicted labels and rationales of test rows, and the scores of a judge."""
+    reports: Days = None
+    """Pages that quote notes: of the data, the rationales and the evaluation."""
+    weights: Days = None
+    """Weights of the stages of a run; what is registered is a copy of its own."""
+    answers: Days = None
+    """Answers of endpoints and judges, from the day of the last one in a file; they are then asked for anew."""
+    unfinished: Days = None
+    """Folders of stages with their checkpoints, from the day of the last change."""
+    versions: Days = None
+    """Registered versions that are neither champion nor challenger; nobody can roll back to one that is removed."""
+
+
+class WatchConfig(Section):
+    """What `r2d watch` looks at."""
+
+    models: tuple[Name, ...] = ("reason2decide",)
+    """Registered models whose aliases and metrics are watched."""
+    jobs: dict[Name, Annotated[float, Field(gt=0.0)]] = {}
+    """Job -> hours since its last success from which on it is overdue. `retrain`, `drift`, `retention` and `watch` are
+    written down by themselves; any other job says `r2d beat NAME` when it is done."""

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from r2d.config.data import ColumnsConfig, DataConfig, LabelsConfig, SplitConfig
 from r2d.config.files import suffix_of
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, with_columns
+from r2d.data.forgotten import Forgotten
 from r2d.data.labels import declared_labels, undeclared_rows
 from r2d.data.readers.delimited import DELIMITERS
 from r2d.data.readers.files import existing_file, existing_path
@@ -41,8 +42,9 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     Labels are stored as declared, codes translated (an undeclared one as found; no number is a position), ids and
     groups without outer spaces, texts and rationales unchanged. A Hugging Face data set that has its own train,
     validation and test keeps them; where it has no validation, the rows beside test are divided; where it has one split
-    only, or `data.split.test_ids` is given, its own are ignored. What was done to the file while it was read is logged
-    and stands in the table's metadata (`Reading`).
+    only, or `data.split.test_ids` is given, its own are ignored. Rows of `data.forgotten` are left out, and the others
+    stay in their splits. What was done to the file while it was read is logged and stands in the table's metadata
+    (`Reading`).
 
     Args:
         divide: False leaves every row in the split that it comes with, and all rows of data without splits in test.
@@ -68,8 +70,6 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     labels, translated = declared_labels(trimmed["label"], config.labels, options)
     reading = Reading(list(source.notes))
     reading.add_codes(translated)
-    for note in reading.notes:
-        logger.info("%s: %s", source.source, note)
     groups = [group or None for group in trimmed["group"]]
     given = None
     if "split" in source.columns.column_names:
@@ -115,7 +115,12 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
         "row": np.arange(num_rows),
         "place": [f"{file_name}: {place}" for place in source.places],
     }
-    return reading.attached_to(pa.table(columns, schema=EXAMPLES_SCHEMA))
+    examples = Forgotten(frozenset(config.forgotten)).without(pa.table(columns, schema=EXAMPLES_SCHEMA))
+    if num_left_out := num_rows - len(examples):
+        reading.notes.append(f"{num_left_out:,} row(s) of forgotten groups are left out")
+    for note in reading.notes:
+        logger.info("%s: %s", source.source, note)
+    return reading.attached_to(examples)
 
 
 def _with_fresh_test(examples: pa.Table, config: DataConfig) -> pa.Table:
@@ -145,8 +150,11 @@ def _with_fresh_test(examples: pa.Table, config: DataConfig) -> pa.Table:
             )
     reading = Reading.of(examples)
     reading.notes += Reading.of(fresh).notes
-    fresh = with_columns(fresh, row=pc.add(fresh["row"], len(examples)))
-    return reading.attached_to(pa.concat_tables([examples, fresh]).combine_chunks())
+    left_out = Forgotten.of(examples, ())
+    offset = len(examples) + len(left_out.rows)
+    left_out = left_out.joined(Forgotten.of(fresh, ()), offset)
+    fresh = with_columns(fresh, row=pc.add(fresh["row"], offset))
+    return reading.attached_to(left_out.attached_to(pa.concat_tables([examples, fresh]).combine_chunks()))
 
 
 def load_labelled_file(path: Path, labels: LabelsConfig) -> tuple[pa.Table, DataConfig]:

@@ -30,6 +30,7 @@ from r2d.config.rationales import (
 )
 from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import Example, iterate_examples, with_columns
+from r2d.data.forgotten import Forgotten
 from r2d.data.reading import Reading
 from r2d.errors import DataError
 from r2d.privacy.deidentify import deidentify_texts
@@ -198,10 +199,14 @@ def ingest(
     by_id = {example.id: example for example in iterate_examples(examples)}
     if len(by_id) != len(examples):
         raise DataError("examples share an id, so no rationale can be joined to one of them; validate them first")
-    delivered = pa.concat_tables(
-        table.select(["row", "id"]) for table in (examples, quarantined) if table is not None
-    ).sort_by([("row", "ascending"), ("id", "ascending")])
-    ids_by_row = delivered["id"].to_pylist()
+    forgotten = Forgotten.of(examples, data.forgotten)
+    delivered = [
+        row
+        for table in (examples, quarantined)
+        if table is not None
+        for row in zip(table["row"].to_pylist(), table["id"].to_pylist(), strict=True)
+    ]
+    ids_by_row = [row_id for _, row_id in sorted([*delivered, *forgotten.rows])]
     as_it_is = ColumnSource(format="column", quality=QualityConfig(too_short="flag", refusal="flag", loops="flag"))
     in_data = {name for example in by_id.values() for name in example.rationales}
     sources = config.sources | dict.fromkeys(sorted(in_data - config.sources.keys()), as_it_is)
@@ -209,7 +214,11 @@ def ingest(
     candidates: dict[str, list[Candidate]] = {}
     for name, source in sources.items():
         records = read_source(name, source, examples, data=data, work_dir=work_dir)
-        candidates[name] = _join_and_parse(name, source, records, by_id, ids_by_row, data.labels)
+        candidates[name] = [
+            candidate
+            for candidate in _join_and_parse(name, source, records, by_id, ids_by_row, data.labels)
+            if candidate.example_id not in forgotten.entries and not forgotten.holds(candidate.example_id)
+        ]
         _check(candidates[name], source, privacy)
         num_taken = sum(candidate.accepted for candidate in candidates[name])
         logger.info("%s: %s records, %s rationales taken", name, f"{len(records):,}", f"{num_taken:,}")
@@ -253,7 +262,8 @@ def _join_and_parse(
     """A candidate for each record: with its example, its rationale and its label, or the reason why not.
 
     Args:
-        ids_by_row: id of every row of the data as delivered, quarantined ones too: what the order refers to.
+        ids_by_row: id of every row of the data as delivered, quarantined ones too, and the entry of a forgotten one:
+            what the order refers to.
     """
     num_ordered = sum(record.order is not None for record in records)
     if num_ordered and num_ordered != len(ids_by_row):

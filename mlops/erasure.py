@@ -1,0 +1,310 @@
+"""`r2d forget`: finds everything that holds a person, removes what may be removed, and says what stays and why."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from mlops.kept import ARTIFACT_KINDS, TABLES, Kept, kept_artifacts, kept_versions, kept_work, weights_in_use
+from mlops.registry.forgotten import Erasure, entries_of, entries_of_person, read_erasures, write_erasure
+from mlops.registry.versions import registered_file, registry_client
+from r2d.data.forgotten import Forgotten
+from r2d.errors import DataError, ModelError, RegistryError
+from r2d.files import partial_file
+from r2d.llm.answers import read_answers
+from r2d.modeling.trained_rows import TRAINED_ROWS_FILE, TrainedRows, read_trained_rows, row_hashes
+
+logger = logging.getLogger(__name__)
+
+ID_COLUMNS = ("id", "example_id")
+SEARCHED_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".html", ".txt")
+YOURS = "it is yours: remove the rows there"
+NEVER_TRAINED = "its weights never saw the person"
+MIN_WORD_CHARACTERS = 4
+"""Shorter ids, such as 7, are in every line of a file of text, and are not looked for there."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Something that holds the person."""
+
+    kept: Kept
+    why: str
+    """How that is known, without a name."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everything that holds one person."""
+
+    held: Sequence[Held]
+    names: Collection[str]
+    """The group and the ids of its rows."""
+    num_rows: int
+    """Rows of the person among all that were ever loaded."""
+    files: Sequence[tuple[str, str]]
+    """Path of each file outside of our stores, and what it holds."""
+
+    def lines(self, *, is_done: bool) -> list[str]:
+        """A line for each thing: what becomes of it, and how it is known."""
+        verb = "removed" if is_done else "would be removed"
+        lines = [
+            f"{'stays' if each.kept.in_use else verb}: {each.kept.kind} {each.kept.place} ({each.why})"
+            + (f"; {each.kept.in_use}" if each.kept.in_use else "")
+            for each in self.held
+        ]
+        return lines + [f"stays: {path} ({what}); {YOURS}" for path, what in self.files]
+
+
+def find_person(group: str, *, more_ids: Sequence[str] = (), also: Sequence[Path] = ()) -> Found:
+    """Look through ZenML's artifacts, the registry and the work folder.
+
+    Args:
+        group: of a patient or caller; of rows without one, the id.
+        more_ids: further ids of the person, such as those of decided calls.
+        also: files and folders outside of our stores that are searched too.
+    """
+    with registry_client("looking for everything that holds a person") as client:
+        versions = list(kept_versions(client))
+        pieces = list(kept_artifacts(weights_in_use(versions)))
+        rows = {piece.place: _rows_of(piece, group, more_ids) for piece in pieces if piece.kind in TABLES}
+        ids = {row_id for found in rows.values() if found.has_groups for row_id in found.ids} | set(more_ids)
+        # Of an earlier erasure, which removed the tables, the ids are known by their hashes alone.
+        before = Forgotten(frozenset(entries_of_person(group, read_erasures(client))))
+        candidates = {row_id for found in rows.values() for row_id in found.all_ids} | _ids_of_versions(versions)
+        ids |= {row_id for row_id in candidates if before.holds(row_id)}
+        held, holding = [], set[Any]()
+        for piece in pieces:
+            found = rows.get(piece.place)
+            if found is None:
+                continue
+            num_rows = len(found.ids) if found.has_groups else sum(row_id in ids for row_id in found.all_ids)
+            if num_rows:
+                held.append(Held(piece, f"{num_rows:,} row(s)"))
+                holding.add(piece.source.id)
+        known = {piece.source.id for piece in pieces}
+        held += _made_from(pieces, holding, known)
+        held += [each for piece in versions if (each := _version_that_holds(piece, group, ids))]
+        held += _work_that_holds(group, ids)
+        files = _files_that_hold({group, *ids}, [*_files_read(versions), *_decided_files(), *also])
+    return Found(held, {group, *ids}, len(ids), files)
+
+
+def forget(found: Found, *, by: str) -> Erasure:
+    """Remove what may be removed, and write down what was done. The record is written first: from then on no run reads
+    the rows, and a killed command is started again."""
+    removed = [each.kept for each in found.held if each.kept.in_use is None]
+    stays = [each.kept for each in found.held if each.kept.in_use is not None]
+    with registry_client("forgetting a person") as client:
+        erasure = Erasure(
+            entries=entries_of(sorted(found.names), read_erasures(client)),
+            num_rows=found.num_rows,
+            removed=dict(Counter(piece.kind for piece in removed)),
+            versions_removed=tuple(piece.place for piece in removed if piece.kind == "versions"),
+            versions_kept=tuple(
+                piece.place for piece in stays if piece.kind == "versions" and piece.in_use != NEVER_TRAINED
+            ),
+            kept={piece.place: str(piece.in_use) for piece in stays} | {path: YOURS for path, _ in found.files},
+            by=by,
+        )
+        write_erasure(client, erasure)
+        for piece in removed:
+            piece.remove()
+            logger.info("removed: %s %s", piece.kind, piece.place)
+    return erasure
+
+
+# --- tables and what was made from them ---
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of a table that are the person's, as far as it knows groups."""
+
+    ids: Sequence[str]
+    all_ids: Sequence[str]
+    has_groups: bool
+
+
+def _rows_of(piece: Kept, group: str, more_ids: Sequence[str]) -> _Rows:
+    """Those with that group; without a group, those with that id, or with one of `more_ids`."""
+    from zenml.io import fileio
+
+    from steps.materializers import TableMaterializer
+
+    with fileio.open(f"{piece.source.uri}/{TableMaterializer.FILE}", "rb") as file:
+        opened = pq.ParquetFile(pa.BufferReader(file.read()))
+    table = opened.read([name for name in (*ID_COLUMNS, "group") if name in opened.schema_arrow.names])
+    name = next(name for name in ID_COLUMNS if name in table.column_names)
+    ids = table[name].to_pylist()
+    if "group" not in table.column_names:
+        return _Rows((), ids, False)
+    groups = table["group"].to_pylist()
+    own = {group, *more_ids}
+    theirs = [
+        row_id for row_id, other in zip(ids, groups, strict=True) if other == group or (other is None and row_id in own)
+    ]
+    return _Rows(theirs, ids, True)
+
+
+def _made_from(pieces: Sequence[Kept], holding: set[Any], known: Collection[Any]) -> Iterator[Held]:
+    """Reports and weights of steps that read a table of the person, or one that is gone and may have been."""
+    from zenml.client import Client
+
+    for piece in pieces:
+        if piece.kind in TABLES or piece.source.producer_step_run_id is None:
+            continue
+        step = Client().get_run_step(piece.source.producer_step_run_id)
+        read = [artifact for several in step.inputs.values() for artifact in several]
+        made = [artifact for several in step.outputs.values() for artifact in several]
+        if holding & {artifact.id for artifact in (*read, *made)}:
+            yield Held(piece, "made from rows of it")
+        elif any(artifact.id not in known for artifact in read if ARTIFACT_KINDS.get(artifact.name) in TABLES):
+            yield Held(piece, "cannot be told: the rows that it was made from are gone")
+
+
+# --- models ---
+
+
+def _ids_of_versions(versions: Sequence[Kept]) -> set[str]:
+    """Ids of all rows that the provenance of a registered version names."""
+    ids: set[str] = set()
+    for piece in versions:
+        with suppress(RegistryError):
+            ids |= set(_provenance_ids(piece).to_pylist())
+    return ids
+
+
+def _provenance_ids(piece: Kept) -> pa.ChunkedArray:
+    return pq.read_table(registered_file(piece.source, "rationale_provenance"), columns=["example_id"])["example_id"]
+
+
+def _version_that_holds(piece: Kept, group: str, ids: Collection[str]) -> Held | None:
+    """The registered version and how it holds the person; None where it does not."""
+    try:
+        trained = read_trained_rows(registered_file(piece.source, "model"))
+        num_rationales = pc.sum(pc.is_in(_provenance_ids(piece), value_set=pa.array(sorted(ids), pa.string()))).as_py()
+    except (RegistryError, ModelError):
+        return Held(piece, "cannot be told: its files cannot be read")
+    num_rationales = num_rationales or 0
+    named = f"{num_rationales:,} row(s) of its provenance"
+    if trained is None or not trained.is_complete:
+        return Held(piece, named if num_rationales else "cannot be told: it keeps no whole record of trained rows")
+    if _holds_group(trained, group):
+        return Held(piece, "its record of trained rows holds the group")
+    if not num_rationales:
+        return None
+    # Another data set may use the same ids, so a record of groups counts for more.
+    is_known = len(trained.hashes.groups) > 0 and piece.in_use is None
+    return Held(replace(piece, in_use=NEVER_TRAINED) if is_known else piece, named)
+
+
+def _holds_group(trained: TrainedRows, group: str) -> bool:
+    person = pa.table({"id": [group], "text": [""], "group": [group]})
+    return bool(np.isin(row_hashes(person, trained.key).groups, trained.hashes.groups).any())
+
+
+# --- files ---
+
+
+def _work_that_holds(group: str, ids: Collection[str]) -> Iterator[Held]:
+    """Folders of stages and files of answers that hold the person, or may."""
+    for piece in kept_work():
+        if piece.kind == "unfinished":
+            records = [read_trained_rows(file.parent) for file in piece.source.rglob(TRAINED_ROWS_FILE)]
+            known = [record for record in records if record is not None and len(record.hashes.groups)]
+            if any(_holds_group(record, group) for record in known):
+                yield Held(piece, "its record of trained rows holds the group")
+            elif not known:
+                yield Held(piece, "cannot be told: its checkpoints name no groups")
+            continue
+        num_lines = sum(_asked_of(answer.values) in ids for answer in read_answers(piece.source))
+        if num_lines:
+            remove = partial(drop_answers, piece.source, ids)
+            yield Held(replace(piece, remove=remove), f"{num_lines:,} line(s), the others stay")
+
+
+def _asked_of(values: dict[str, Any]) -> str:
+    """Id of the row that an answer is about; a judge's request is named `ID#what it sees#vote`."""
+    return re.sub(r"#[\w+]+#\d+$", "", str(values.get("custom_id")))
+
+
+def drop_answers(path: Path, ids: Collection[str]) -> None:
+    """Remove the answers about some rows from a file of answers."""
+    with FileLock(path.with_name(path.name + ".lock")), path.open("rb") as lines, partial_file(path) as aside:
+        content = b""
+        for answer in read_answers(path):
+            lines.seek(answer.offset)
+            content += b"" if _asked_of(answer.values) in ids else lines.read(answer.num_bytes)
+        aside.write_bytes(content)
+
+
+def _files_read(versions: Sequence[Kept]) -> Iterator[Path]:
+    """The files of data and rationales that registered versions were made of."""
+    for piece in versions:
+        try:
+            origin = json.loads(registered_file(piece.source, "origin").read_text(encoding="utf-8"))
+        except RegistryError:
+            continue
+        yield from map(Path, origin.get("files_read") or ())
+
+
+def _decided_files() -> Iterator[Path]:
+    """The outputs of batch inferences that ran as pipelines."""
+    from zenml.client import Client
+    from zenml.utils.pagination_utils import depaginate
+
+    for artifact in depaginate(Client().list_artifact_versions, artifact="r2d_batch_inference", hydrate=True):
+        yield Path(str(artifact.load()["output"]))
+
+
+def _files_that_hold(names: Collection[str], paths: Sequence[Path]) -> list[tuple[str, str]]:
+    """Path of each file with one of the names as a value or a word, and how often; each file once. A file of another
+    kind that is named itself is said to be unsearched."""
+    named = {path.absolute() for path in paths}
+    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    found = []
+    for file in dict.fromkeys(file.absolute() for file in files):
+        if not file.is_file():
+            continue
+        if file.suffix.lower() in SEARCHED_SUFFIXES:
+            count, unit = _occurrences(file, names)
+            if count:
+                found.append((str(file), f"{count:,} {unit}"))
+        elif file in named:
+            found.append((str(file), "it was not searched, for a file of its kind cannot be"))
+    return found
+
+
+def _occurrences(file: Path, names: Collection[str]) -> tuple[int, str]:
+    if file.suffix.lower() != ".parquet":
+        words = [re.escape(name.encode()) for name in names if len(name) >= MIN_WORD_CHARACTERS]
+        word = re.compile(rb"(?<!\w)(?:" + b"|".join(words or [b"(?!)"]) + rb")(?!\w)")
+        with file.open("rb") as stream:
+            return sum(word.search(line) is not None for line in stream), "line(s)"
+    try:
+        with pq.ParquetFile(file) as opened:
+            columns = [field.name for field in opened.schema_arrow if pa.types.is_string(field.type)]
+            values = pa.array(sorted(names))
+            is_theirs = [
+                pc.is_in(batch.column(column), value_set=values)
+                for batch in opened.iter_batches(columns=columns)
+                for column in columns
+            ]
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file}: is no whole Parquet file ({type(error).__name__}); leave it out of --also") from None
+    return sum(pc.sum(each).as_py() or 0 for each in is_theirs), "value(s)"
