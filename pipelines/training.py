@@ -65,9 +65,10 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
 
 def validated_examples(run: RunConfig) -> tuple[StepArtifact, StepArtifact]:
     """The rows that go on, and those set aside."""
-    examples = load_examples(run.data, data_fingerprint(run.data))
+    examples, findings = load_examples(run.data, run.validation.privacy, data_fingerprint(run.data))
     valid_examples, quarantined, *_ = validate_examples(
         examples,
+        findings,
         run.validation,
         run.data.labels,
         run.model,

@@ -33,6 +33,8 @@ _ALIKE = (
 """Characters that look like another, or like nothing, beside what they are compared as."""
 _NUMBER = re.compile(r"[+-]?\d{1,9}(?:\.0+|,00?)?(?:e[+-]?\d)?")
 _WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0+")
+MOST_CHANGES = 2
+"""Characters by which a cell may differ from a label and still be shown."""
 _CODE = re.compile(r"[a-z]{1,2}|[a-z]{0,4}[ _-]?\d{1,2}(\.0+)?|yes|no|true|false|on|off", re.I)
 
 
@@ -95,20 +97,23 @@ def match_label(text: str | None, labels: Sequence[str], codes: Mapping[str, str
 
 
 def show_label(text: str, labels: Iterable[str] = ()) -> str:
-    """A cell of a label column for a message: itself where it is a code (`1`, `ESI 2`, `yes`), or nearly a label.
+    """A cell of a label column for a message: itself where it is a code (`1`, `ESI 2`, `yes`) or a typing error of a
+    label, two characters from it and no more than a third of its length.
 
-    Of anything else, which may be a note or a name in the wrong column, only the length. Of what looks like a label
-    and is none, the characters that differ.
+    Of anything else, which may be a note or a name in the wrong column, only the length. Of a typing error, the label
+    that it is near to, and the characters that are none of ASCII.
     """
     if not text:
         return "(empty)"
     if _CODE.fullmatch(text):
         return repr(text)
-    near = [label for label in labels if difflib.SequenceMatcher(None, text.casefold(), label.casefold()).ratio() > 0.8]
-    if near:
-        odd = dict.fromkeys(c for c in text if not c.isascii() and c not in near[0])
-        shown = ", ".join(f"U+{ord(c):04X} {unicodedata.name(c, 'unnamed')}" for c in odd)
-        return repr(text) + (f" with {shown}" if shown else "")
+    for label in labels:
+        matcher = difflib.SequenceMatcher(None, text.casefold(), label.casefold(), autojunk=False)
+        changes = [max(e - b, d - c) for kind, b, e, c, d in matcher.get_opcodes() if kind != "equal"]
+        if sum(changes) <= min(MOST_CHANGES, len(label) // 3):
+            odd = dict.fromkeys(c for c in text if not c.isascii() and c not in label)
+            shown = ", ".join(f"U+{ord(c):04X} {unicodedata.name(c, 'unnamed')}" for c in odd)
+            return repr(text) + (f" with {shown}" if shown else "") + f" (nearly {label!r})"
     return f"(a text of {len(text)} characters)"
 
 

@@ -22,12 +22,12 @@ from steps.private import private
     output_materializers={
         "r2d_valid_examples": TableMaterializer,
         "r2d_quarantine": TableMaterializer,
-        "r2d_privacy_findings": TableMaterializer,
     },
 )
 @private
 def validate_examples(
     examples: pa.Table,
+    findings: pa.Table,
     validation: ValidationConfig,
     labels: LabelsConfig,
     model: ModelConfig,
@@ -36,7 +36,6 @@ def validate_examples(
 ) -> tuple[
     Annotated[pa.Table, "r2d_valid_examples"],
     Annotated[pa.Table, "r2d_quarantine"],
-    Annotated[pa.Table, "r2d_privacy_findings"],
     Annotated[dict[str, Any], "r2d_data_result"],
     Annotated[HTMLString, "r2d_data_report"],
     Annotated[Image, "r2d_data_picture"],
@@ -47,6 +46,7 @@ def validate_examples(
     their results; a broken contract stops the run.
 
     Args:
+        examples, findings: of `load_examples`.
         reference_fingerprint: hash of the file `validation.reference`; not read here, but part of the cache key.
         refuse_seen_rows: whether the run stops where the model that it starts from had seen test rows.
     """
@@ -59,7 +59,7 @@ def validate_examples(
 
     start = start_folder(model)
     counter = partial(count_tokens, model=model, labels=labels, start_folder=start)
-    outcome = validate(examples, validation, labels=labels, count_tokens=counter)
+    outcome = validate(examples, validation, labels=labels, findings=findings, count_tokens=counter)
     result, report = outcome.result(), HTMLString(render_data_report(outcome, privacy=validation.privacy))
     log_metadata({name: value for name, value in result.items() if name.startswith("num_")})
     try:
@@ -71,7 +71,6 @@ def validate_examples(
     return (
         outcome.examples,
         outcome.quarantined,
-        outcome.findings,
         result,
         report,
         data_picture(outcome),

@@ -29,7 +29,7 @@ class ScratchConfig(Section):
     def vocabulary(self) -> str:
         """What the tokenizer's vocabulary is made of, for a report and a card."""
         groups = "one group" if self.min_groups_per_word == 1 else f"{self.min_groups_per_word:,} groups"
-        return f"at most {self.vocab_size:,} tokens, of words in the texts of at least {groups}"
+        return f"at most {self.vocab_size:,} tokens, of words that at least {groups} have"
 
 
 class PromptsConfig(Section):

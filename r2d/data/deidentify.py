@@ -17,12 +17,14 @@ FINDINGS_SCHEMA = pa.schema(
     [
         pa.field(name, kind, nullable=False)
         for kind, names in (
-            (pa.string(), ("id", "field", "recogniser")), (pa.int64(), ("start", "end")), (pa.float64(), ("score",))
+            (pa.string(), ("id", "field", "recogniser")), (pa.int64(), ("start", "end")), (pa.float64(), ("score",)),
+            (pa.int64(), ("row",)),
         )
         for name in names
     ]
 )  # fmt: skip
-"""One row per finding: `field` is `text` or `rationales.<source>`, offsets count its characters as delivered."""
+"""One row per finding: `field` is `text` or `rationales.<source>`, offsets count its characters as delivered; `row`
+counts the rows of the table that was searched."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -31,14 +33,17 @@ class DeidentifiedExamples:
 
     examples: pa.Table  # identifying text replaced where the policy is `redact`, else unchanged
     findings: pa.Table  # table of `FINDINGS_SCHEMA`
-    num_findings: NDArray[np.int64]  # number of findings in the note and the rationales of each row
+
+    @property
+    def num_findings(self) -> NDArray[np.int64]:
+        """Number of findings in the note and the rationales of each row."""
+        return np.bincount(self.findings["row"].to_numpy(), minlength=len(self.examples))
 
 
 def deidentify_examples(examples: pa.Table, config: PrivacyConfig) -> DeidentifiedExamples:
     """Search the notes and their rationales. Equal values of one example get equal placeholders in all its texts."""
-    num_findings = np.zeros(len(examples), np.int64)
     if config.policy == "off":
-        return DeidentifiedExamples(examples, FINDINGS_SCHEMA.empty_table(), num_findings)
+        return DeidentifiedExamples(examples, FINDINGS_SCHEMA.empty_table())
     ids, texts, rationales = (examples[name].to_pylist() for name in ("id", "text", "rationales"))
     in_text = find_identifiers(examples["text"], config)
     owners = [(row, place) for row, pairs in enumerate(rationales) for place in range(len(pairs))]
@@ -50,11 +55,10 @@ def deidentify_examples(examples: pa.Table, config: PrivacyConfig) -> Deidentifi
         findings: list[list[Finding]] = [in_text.get(row, [])]
         findings += [in_rationale.get((row, place), []) for place in range(len(sources))]
         for name, in_field in zip(["text", *(f"rationales.{source}" for source in sources)], findings, strict=True):
-            records += [{"id": ids[row], "field": name} | asdict(finding) for finding in in_field]
-        num_findings[row] = sum(map(len, findings))
+            records += [{"id": ids[row], "row": row, "field": name} | asdict(finding) for finding in in_field]
         if config.policy == "redact":
             redacted = redact_together([texts[row], *(text for _, text in rationales[row])], findings)
             texts[row], rationales[row] = redacted[0], list(zip(sources, redacted[1:], strict=True))
     if config.policy == "redact" and records:
         examples = with_columns(examples, text=texts, rationales=rationales)
-    return DeidentifiedExamples(examples, pa.Table.from_pylist(records, schema=FINDINGS_SCHEMA), num_findings)
+    return DeidentifiedExamples(examples, pa.Table.from_pylist(records, schema=FINDINGS_SCHEMA))

@@ -103,6 +103,12 @@ def with_columns(table: pa.Table, **columns: Sequence[Any] | pa.Array) -> pa.Tab
     return table
 
 
+def groups_of(examples: pa.Table) -> list[str]:
+    """The group of each row; a row without one is a group of its own."""
+    ids, groups = examples["id"].to_pylist(), examples["group"].to_pylist()
+    return [f"row {row_id}" if group is None else f"group {group}" for row_id, group in zip(ids, groups, strict=True)]
+
+
 def tidy_texts(texts: Texts) -> Iterator[pa.Array]:
     """The form in which texts are compared, slice by slice: in lower case with single spaces; null is empty.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,9 +19,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from r2d.config.evaluation import OutOfScope
-from r2d.data.examples import split_of
+from r2d.data.examples import groups_of, split_of
 from r2d.errors import ModelError
 from r2d.files import write_json
+from r2d.privacy.words import shared_words
 
 REFERENCE_FILE = "drift_reference.json"
 FORMAT_VERSION = 1
@@ -29,8 +30,6 @@ MAX_VALUES = 5_000
 """Of a distribution; more are thinned evenly."""
 DECIMALS = 6
 NO_DECLARED_LABEL = "(no declared label)"
-MIN_TEXTS_WITH_WORD = 5
-"""A rarer word, such as a name, is not kept: nobody can be identified by the vocabulary."""
 MAX_VOCABULARY = 20_000
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
@@ -69,10 +68,15 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-def vocabulary_of(texts: Iterable[str]) -> dict[str, int]:
-    """Word -> texts that hold it, the most frequent first, without rare words."""
+def vocabulary_of(texts: Sequence[str], groups: Sequence[str]) -> dict[str, int]:
+    """Word -> texts that hold it, the most frequent first, without words that may identify somebody.
+
+    Args:
+        groups: of each text: the patient or caller that it is about.
+    """
+    kept = {word.casefold() for word in shared_words(texts, groups, _WORD.findall).kept}
     counts = Counter(word for text in texts for word in set(words_of(text)))
-    frequent = [(word, count) for word, count in counts.items() if count >= MIN_TEXTS_WITH_WORD]
+    frequent = [(word, count) for word, count in counts.items() if word in kept]
     return dict(sorted(frequent, key=lambda item: (-item[1], item[0]))[:MAX_VOCABULARY])
 
 
@@ -94,7 +98,7 @@ def reference_of(
     """
     train = split_of(examples, "train")
     held_out = examples.filter(pc.not_equal(examples["split"], "train"))["text"].to_pylist()
-    vocabulary = vocabulary_of(train["text"].to_pylist())
+    vocabulary = vocabulary_of(train["text"].to_pylist(), groups_of(train))
     rows = predictions.select(["predicted_label", "valid", "label_probabilities"]).to_pylist()
     labels = Counter(row["predicted_label"] if row["valid"] else NO_DECLARED_LABEL for row in rows)
     confidences = [dict(row["label_probabilities"])[row["predicted_label"]] for row in rows if row["valid"]]

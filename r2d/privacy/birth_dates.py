@@ -24,7 +24,8 @@ _DATE = (
 )
 _LABEL = r"(?:\bd\.? ?o\.? ?b\b\.?|\bdate of birth\b|\bbirth[ -]?dates?\b|\bb(?:irth|-)?day\b|\bdate born\b)"
 _JOIN = (
-    r"[\s:=\-(,#*|]{0,5}(?:\([dmy/\-. ]{2,12}\)[\s:]{0,3})?(?:(?:is|was|on|the|of|as|given|recorded)\b[\s:]{1,2}){0,3}"
+    r"[\s:=\-(,#*|.]{0,5}(?:\([dmy/\-. ]{2,12}\)[\s:]{0,3})?"
+    r"(?:(?:is|was|on|the|of|as|given|recorded|it['’]?s|it)\b[\s:]{1,2}){0,3}"
 )
 _FLAGS = re.ASCII | re.IGNORECASE
 

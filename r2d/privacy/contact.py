@@ -29,9 +29,13 @@ _LABEL = re.compile(
     rf"{_WORDS}(?:[ ](?:no|num|number|back|her|him|them|me|us|on|at|is|was)\b){{0,3}}[ .:#=\-]{{0,4}}$",
     re.ASCII | re.IGNORECASE,
 )
-_LABELLED_NUMBER = re.compile(r"[+(]{0,2}\d(?:[ .()\-\u2010-\u2013]{0,2}\d){6,14}(?!\w|[.,/\-]\d)", re.ASCII)
+_WITH_EXTENSION = r"(?: ?(?:x|ext\.?|extension|#) ?\d{1,6})?"
+_LABELLED_NUMBER = re.compile(
+    rf"[+(]{{0,2}}\d(?:[ .()\-\u2010-\u2013]{{0,2}}\d){{6,14}}{_WITH_EXTENSION}(?!\w|[.,/\-]\d)", re.ASCII
+)
 _NORTH_AMERICAN = re.compile(
-    r"(?<![\w.\-+])(?:1[-. ])?(?:\([2-9]\d\d\) ?|[1-9]\d\d[-.\u2010-\u2013])\d{3}[-. \u2010-\u2013]\d{4}(?![\w-])",
+    r"(?<![\w.\-+])(?:(?:00)?1[-. ])?(?:\([2-9]\d\d\) ?|[1-9]\d\d[-.\u2010-\u2013])\d{3}[-. \u2010-\u2013]\d{4}"
+    rf"{_WITH_EXTENSION}(?![\w-])",
     re.ASCII,
 )
 

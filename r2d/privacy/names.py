@@ -1,6 +1,7 @@
 """Names of people: capitalised words that a title, a label, a relation or a qualification marks as a name.
 
-There is no dictionary of names: a name that nothing marks is missed.
+There is no dictionary of names: a name that nothing marks is missed, as is one behind `PATIENT` in a note that is in
+capitals throughout.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class Mark:
     surname_first: bool = False  # whether `Smith, John` is read as one name
     capitals_only: bool = False
     """Whether the name must be in capitals: MR, MS and DR are also an imaging method and two diseases."""
+    no_capitals: bool = False
+    """Whether a run of capitals is no name: a word that often stands before what is none, in notes of capitals."""
 
 
 _PERSON = (
@@ -41,8 +44,19 @@ _ROLE = (
     "patient|pt|client|caller|next of kin|nok|informant|contact|guardian|carer|attending|provider|physician|surgeon|"
     "consultant|gp|pcp|clinician|author|signed|nurse|mother|father|spouse|referrer|witness"
 )
+_PATIENT = "patient|pt|client|caller|resident|baby|infant|child|newborn|guardian|next of kin|emergency contact"
+_STAFF = (
+    "nurse|doctor|midwife|paramedic|pharmacist|surgeon|physician|registrar|consultant|therapist|physiotherapist|dietitian|"
+    "psychologist|psychiatrist|cardiologist|neurologist|oncologist|urologist|dermatologist|radiologist|pediatrician|"
+    "paediatrician|obstetrician|gynecologist|gynaecologist|anesthetist|anaesthetist|dentist|"
+    "social worker|RN|LPN|GP|PCP|NP"
+)
+_IS_SAID_OF_PEOPLE = (
+    "is|was|has|had|states|stated|reports|reported|denies|denied|complains|called|calls|rang|came|presented|presents|"
+    "says|said|wants|feels|felt|fell|slept|ate|took|refuses|refused|lives|will"
+)
 _VERB = (
-    "signed|dictated|seen|examined|written|attended|referred|accompanied|evaluated|assessed|transcribed|spoke|"
+    "given|handed|transferred|signed|dictated|seen|examined|written|attended|referred|accompanied|evaluated|assessed|transcribed|spoke|handover|"
     "discussed|speaking|reported|reviewed|completed"
 )
 
@@ -54,11 +68,21 @@ MARKS = (
     Mark(rf"(?i:\b(?:patient|pt|client|full|caller)(?:'s)?{BLANK}name{BLANK}{{1,3}})", 1, 0.75, surname_first=True),
     Mark(rf"(?i:\b(?:surname|forename|first name|last name|nok){BLANK}?[:=\-]?{BLANK}{{1,3}})", 1, 0.75),
     Mark(rf"(?i:\b(?:{_PERSON}),?{BLANK}(?:is{BLANK})?(?:named|called|by the name of){BLANK})", 1, 0.7),
-    Mark(rf"\b(?:{_RELATION})(?:,?{BLANK}|{BLANK}\()", 1, 0.6),
+    Mark(rf"\b(?i:{_RELATION})(?:,?{BLANK}|{BLANK}\()", 1, 0.6, no_capitals=True),
+    Mark(rf"\b(?i:{_PATIENT}|boy|girl)\b\.?,?{BLANK}(?:is{BLANK})?\(?", 2, 0.6, no_capitals=True),
+    Mark(rf"\b(?i:{_STAFF}){BLANK}", 1, 0.6, no_capitals=True),
+    Mark(
+        rf"(?i:\b(?:under the care|care|mother|father|parents?|wife|husband|name) of{BLANK})", 2, 0.55, no_capitals=True
+    ),
     Mark(rf"(?i:\b(?:{_ROLE}){BLANK}?[:=]{BLANK}{{0,3}})", 2, 0.7, surname_first=True),
-    Mark(rf"(?i:\b(?:{_VERB})(?:{BLANK}electronically)?{BLANK}(?:by|with|to):?{BLANK})", 2, 0.6),
+    Mark(rf"(?i:\b(?:{_VERB})(?:{BLANK}electronically)?{BLANK}(?:by|with|to|from):?{BLANK})", 2, 0.6),
     Mark(rf"(?:\bI am|\bI['’]m|\b[Tt]his is|\b[Mm]y name['’]s|\bi am|\bi'm){BLANK}", 2, 0.55),
 )
+
+ONE_WORD_NAME = re.compile(
+    rf"\b(?i:{_PATIENT})\b\.?{BLANK}(?P<name>[A-Z][a-z][\w'’\-]+){BLANK}(?:{_IS_SAID_OF_PEOPLE})\b", re.ASCII
+)
+"""A word between `patient` and a verb in small letters."""
 
 SMALL_TITLE = re.compile(rf"\b(?:mr|mrs|mister)\b\.?{BLANK}{{1,2}}", re.ASCII)
 """Before a name in small letters; `dr` and `ms` are too often other words there."""
@@ -85,6 +109,7 @@ _PARTICLE_WORDS = "van von de der den da dos del della di la le bin ibn al el te
 _PARTICLES = frozenset(_PARTICLE_WORDS.split())
 _PARTICLE_FOLLOWS = re.compile(rf"{BLANK}{_LETTER}")
 _MAX_WORDS = 5
+MAX_ABBREVIATION = 4
 _WORDS_BEFORE = re.compile(rf"{_LETTER}[\w.'’\-]*(?:{BLANK}{_LETTER}[\w.'’\-]*){{1,2}}$")
 _REACH_BACK = 60
 
@@ -94,7 +119,11 @@ _MARKS = [(re.compile(mark.pattern, re.ASCII), mark) for mark in MARKS]
 @detector(
     "|".join(
         [rf"(?:{mark.pattern})(?:(?:{'|'.join(sorted(_PARTICLES))}){BLANK})*\p{{Lu}}" for mark in MARKS]
-        + [rf"(?:{SMALL_TITLE.pattern})\p{{Ll}}", QUALIFICATION.pattern]
+        + [
+            ONE_WORD_NAME.pattern.replace("?P<name>", "?:"),
+            rf"(?:{SMALL_TITLE.pattern})\p{{Ll}}",
+            QUALIFICATION.pattern,
+        ]
     )
 )
 def person_name(text: str) -> Iterator[Finding]:
@@ -103,6 +132,8 @@ def person_name(text: str) -> Iterator[Finding]:
         for match in pattern.finditer(text):
             if not NOT_A_PERSONS_NAME.search(text[max(0, match.start() - 20) : match.end()]):
                 yield from _name_at(text, match.end(), mark)
+    for match in ONE_WORD_NAME.finditer(text):
+        yield from _name_at(text, match.start("name"), Mark("", 1, 0.55, no_capitals=True))
     for match in SMALL_TITLE.finditer(text):
         word = _WORD.match(text, match.end())
         if word and word[0].islower() and len(word[0]) > 2 and word[0] not in NOT_NAMES:
@@ -135,7 +166,10 @@ def _name_at(text: str, start: int, mark: Mark) -> Iterator[Finding]:
         if not gap or (gap["comma"] and not (mark.surname_first and num_full == 1)):
             break
         position = gap.end()
-    if num_full >= mark.min_words and (not mark.capitals_only or text[start:end].isupper()):
+    is_capitals = text[start:end].isupper()
+    if mark.no_capitals and is_capitals and (end - start <= MAX_ABBREVIATION or not any(map(str.islower, text))):
+        return  # an abbreviation, or the whole note is in capitals
+    if num_full >= mark.min_words and (not mark.capitals_only or is_capitals):
         yield Finding("person_name", start, end, mark.score)
 
 

@@ -39,7 +39,16 @@ from r2d.training.callbacks import LossGuard, SaveOnSignal, fit_micro_batches, m
 from r2d.training.checkpointing import CompleteCheckpoint, SelectBest, checkpoint_to_resume
 from r2d.training.data import Batch, LengthGroupedSampler, StageRows, collate
 from r2d.training.progress import Progress
-from r2d.training.work import Fingerprint, OnLog, StageResult, StageWork, read_result, run_fingerprint, write_work
+from r2d.training.work import (
+    Fingerprint,
+    OnLog,
+    StageResult,
+    StageWork,
+    read_result,
+    remove_examples,
+    run_fingerprint,
+    write_work,
+)
 
 LOGGED_EVERY_STEPS = 10
 SAME_NAMES = (
@@ -291,7 +300,10 @@ def train_stage(
     """Train a stage on all GPUs of this machine: in this process, or on ranks that are started for it."""
     if distributed.num_processes() > 1 and not distributed.is_rank():
         write_work(work)
-        distributed.start_ranks(work.work_dir, on_log)
+        try:
+            distributed.start_ranks(work.work_dir, on_log)
+        finally:
+            remove_examples(work.work_dir)
         return read_result(work.work_dir)
     inputs = prepare(work)
     config, stage = inputs.work.config, work.stage

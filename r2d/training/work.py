@@ -156,6 +156,11 @@ def write_work(work: StageWork[Any]) -> None:
     write_json(folder / "work.json", {**_settings(work), **{name: path and str(path) for name, path in paths.items()}})
 
 
+def remove_examples(work_dir: Path) -> None:
+    """Remove the notes that `write_work` has written: the ranks have ended, and the next run writes them anew."""
+    (ranks_folder(work_dir) / "examples.parquet").unlink(missing_ok=True)
+
+
 def read_work(work_dir: Path) -> StageWork[Any]:
     """The work that `write_work` has written for this folder."""
     folder = ranks_folder(work_dir)

@@ -130,13 +130,15 @@ def test_levels_of_an_ordered_scale_are_proposed_from_one(tmp_path: Path) -> Non
 
 
 def test_of_an_undeclared_label_only_codes_and_near_spellings_are_shown(tmp_path: Path) -> None:
-    values = ["Jane Doe", "Same Dаy", "ESI 3", "chest pain since noon", "Same Day"]
-    rows = [row | {"label": values[n % 5]} for n, row in enumerate(rows_of())]
+    values = ["Jane Doe", "Same Dаy", "ESI 3", "chest pain since noon", "Same Day", "sme day", "same Kay", "same Dana"]
+    rows = [row | {"label": values[n % 8]} for n, row in enumerate(rows_of())]
     message = message_of(config_of(tmp_path, rows))
     assert "Jane" not in message
     assert "chest" not in message
-    assert "(a text of 8 characters) 8" in message
-    assert "'Same Dаy' with U+0430 CYRILLIC SMALL LETTER A 8" in message
+    assert "Dana" not in message, "a name behind the first word of a label is no typing error of it"
+    assert "(a text of 8 characters) 5" in message
+    assert "'Same Dаy' with U+0430 CYRILLIC SMALL LETTER A (nearly 'Same Day') 5" in message
+    assert "'sme day' (nearly 'Same Day') 5" in message
     assert 'data.labels.codes: {esi 3: "?"}' in message
 
 

@@ -167,9 +167,11 @@ def test_without_the_calls_no_words_are_compared_and_with_own_options_no_labels(
     assert report.changed_words == []
 
 
-def test_rare_words_are_not_kept_and_numbers_are_no_words() -> None:
-    texts = ["Mrs. Quillfeather reports pain"] * 4 + ["pain since 3 days, can't sleep"] * 5
-    assert vocabulary_of(texts) == {"pain": 9, "can't": 5, "days": 5, "since": 5, "sleep": 5}
+def test_words_of_few_people_and_names_are_not_kept_and_numbers_are_no_words() -> None:
+    texts = ["Mrs. Quillfeather has a rash, says Brennova"] * 40 + ["pain since 3 days, can't sleep"] * 20
+    people = ["one patient"] * 40 + [f"patient {number}" for number in range(20)]
+    assert vocabulary_of(texts, people) == {"a": 40, "can't": 20, "days": 20, "pain": 20, "since": 20, "sleep": 20}
+    assert not {"quillfeather", "brennova"} & vocabulary_of(texts, [str(number) for number in range(60)]).keys()
     assert words_of("BP 120/80, Fieber’s höher") == ["bp", "fieber’s", "höher"]
 
 

@@ -37,7 +37,7 @@ UNLIKE = [
 
 
 def reference_of(texts: list[str], held_out: list[str]) -> DriftReference:
-    vocabulary = vocabulary_of(texts)
+    vocabulary = vocabulary_of(texts, list(map(str, range(len(texts)))))
     unfamiliar = sorted(unfamiliar_share(words_of(text), vocabulary) for text in held_out)
     return DriftReference(len(texts), vocabulary, sorted(float(len(text)) for text in texts), unfamiliar, {}, [])
 

@@ -60,7 +60,7 @@ def test_of_a_run_that_succeeds(place: Workplace, config: dict[str, Any]) -> Non
 
 
 def test_of_a_run_that_meets_an_error_that_nobody_foresaw(place: Workplace, config: dict[str, Any]) -> None:
-    old = "    deidentified = deidentify_examples(examples, config.privacy)\n"
+    old = "    reading = Reading.of(examples)\n"
     with place.edited("r2d/data/validation/validate.py", old, f"    int(examples['text'][0].as_py())\n{old}"):
         stopped = place.run(config, check=False)
     assert stopped.returncode != 0

@@ -22,6 +22,7 @@ from r2d.privacy.deidentify import (
     redact_together,
 )
 from r2d.privacy.findings import Finding, without_overlaps
+from tests.privacy.name_sentences import REPORT, sentences
 
 EVERYTHING = PrivacyConfig(min_score=0.0)
 
@@ -221,3 +222,33 @@ def test_texts_without_an_example_are_redacted_where_the_policy_says_so(policy: 
         "Mr [PERSON_NAME_1] and Mr [PERSON_NAME_2]" if policy == "redact" else "Mr Okafor and Mr Mensah"
     )
     assert (first.num_findings, second) == (0 if policy == "off" else 2, ("well", 0))
+
+
+def test_names_beside_a_mark_are_found_in_sentences_of_another_author_and_little_else_is() -> None:
+    """Measured when written: 0.914 of the marked names, none of those that nothing marks, no false finding."""
+    made = list(sentences(REPORT))
+    found = find_identifiers(pa.array([each.text for each in made]), PrivacyConfig(recognisers=("person_name",)))
+    hit, false = {True: [], False: []}, []
+    for row, (text, name, context) in enumerate(made):
+        spans = [(finding.start, finding.end) for finding in found.get(row, [])]
+        if name is not None:
+            hit[context in REPORT.unmarked].append(any(a <= name[0] and name[1] <= b for a, b in spans))
+        false += [text[a:b] for a, b in spans if name is None or b <= name[0] or name[1] <= a]
+    assert sum(hit[False]) / len(hit[False]) > 0.9
+    assert len(false) <= 2, false
+
+
+@pytest.mark.parametrize(
+    "who", ["Patient John Smith", "pt. John Smith", "Pt Smith", "The patient (John Smith)", "GP Smith", "Son Smith"]
+)
+def test_a_name_behind_the_word_patient_is_found(who: str) -> None:
+    (deidentified,) = deidentify_texts([f"{who} has a cough"], PrivacyConfig())
+    assert "Smith" not in deidentified.text
+    assert "[PERSON_NAME_1]" in deidentified.text
+
+
+@pytest.mark.parametrize(
+    "text", ["PATIENT VOMITING BLOOD", "Patient Activation Measure", "RN LNU on duty", "Pt Foley in"]
+)
+def test_what_stands_capitalised_behind_patient_and_is_no_name_stays(text: str) -> None:
+    assert find_identifiers(pa.array([text]), PrivacyConfig()) == {}

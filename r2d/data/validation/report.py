@@ -9,7 +9,7 @@ from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import SPLITS
 from r2d.data.validation.expectations import CHECKS, Check
 from r2d.data.validation.plots import label_shares_plot, text_lengths_plot
-from r2d.data.validation.validate import Validation
+from r2d.data.validation.validate import UNDECLARED, Validation
 from r2d.errors import DataError
 from r2d.reports.formatting import plural
 from r2d.reports.templates import render
@@ -17,7 +17,6 @@ from r2d.reports.templates import render
 SHOWN_QUARANTINED = 20
 MAX_LABELS = 40  # labels with a row of their own in the table; further ones share a row
 NO_SPLIT = "no known split"
-UNDECLARED = "(not declared)"
 
 _SHARES = frozenset({"token_limit", "language", "rationale_coverage"})
 """Checks whose metrics are shares of rows, shown as percentages."""
@@ -93,9 +92,8 @@ def _label_rows(validation: Validation, columns: Sequence[str]) -> list[tuple[st
     rest = f"({len(declared) - MAX_LABELS} further labels)"
 
     def row_of(label: str) -> str:
-        if not declared:
-            return "(each row has its own)"
-        return label if label in named else rest if label in declared else UNDECLARED
+        shown = validation.shown_label(label)
+        return rest if shown in declared and shown not in named else shown
 
     pairs = zip(validation.examples["label"].to_pylist(), validation.examples["split"].to_pylist(), strict=True)
     valid = Counter((row_of(label), split if split in SPLITS else NO_SPLIT) for label, split in pairs)

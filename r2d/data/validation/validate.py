@@ -10,13 +10,14 @@ import pyarrow as pa
 
 from r2d.config.data import LabelsConfig
 from r2d.config.validation import Severity, ValidationConfig
-from r2d.data.deidentify import deidentify_examples
+from r2d.data.deidentify import DeidentifiedExamples, deidentify_examples
 from r2d.data.examples import EXAMPLES_SCHEMA, shown_splits
 from r2d.data.reading import Reading
 from r2d.data.validation.expectations import Check, CheckedSuite, check_examples
 from r2d.data.validation.measures import CountTokens, DatasetMetric, Profile, measure_dataset, measure_rows, profile_of
 from r2d.errors import DataError
 
+UNDECLARED, OWN_LABELS = "(not declared)", "(each row has its own)"
 QUARANTINE_SCHEMA = EXAMPLES_SCHEMA.append(pa.field("reasons", pa.list_(pa.string()), nullable=False))
 """A row that was set aside, whole, with the expectations that it did not meet."""
 
@@ -71,9 +72,15 @@ class Validation:
                 f"quarantined; {fix}"
             )
 
+    def shown_label(self, label: str) -> str:
+        """A declared label as it is; of any other, which may be a note in the wrong column, only that it is another."""
+        declared = self.profile["labels"]
+        return label if label in declared else UNDECLARED if declared else OWN_LABELS
+
     def result(self) -> dict[str, Any]:
         """The machine-readable result: what `result.json` holds."""
-        counts = Counter(zip(self.examples["split"].to_pylist(), self.examples["label"].to_pylist(), strict=True))
+        labels = map(self.shown_label, self.examples["label"].to_pylist())
+        counts = Counter(zip(self.examples["split"].to_pylist(), labels, strict=True))
         reasons = Counter(reason for reasons in self.quarantined["reasons"].to_pylist() for reason in reasons)
         return {
             "num_rows": self.num_rows,
@@ -111,11 +118,17 @@ class Validation:
 
 
 def validate(
-    examples: pa.Table, config: ValidationConfig, *, labels: LabelsConfig, count_tokens: CountTokens | None = None
+    examples: pa.Table,
+    config: ValidationConfig,
+    *,
+    labels: LabelsConfig,
+    findings: pa.Table | None = None,
+    count_tokens: CountTokens | None = None,
 ) -> Validation:
     """Hold a table of `EXAMPLES_SCHEMA` against the data contract; `raise_for_errors` then stops what must not go on.
 
     Args:
+        findings: of `deidentify_examples`, where the examples went through it already; by default they do so here.
         count_tokens: counts the tokens of a sample, to find out which texts a model would cut; without it the
             expectation `token_limit` is not measured.
 
@@ -125,7 +138,10 @@ def validate(
     if not examples.schema.equals(EXAMPLES_SCHEMA):
         raise DataError(f"examples have columns {examples.column_names}, expected are {EXAMPLES_SCHEMA.names}")
     reading = Reading.of(examples)
-    deidentified = deidentify_examples(examples, config.privacy)
+    if findings is None:
+        deidentified = deidentify_examples(examples, config.privacy)
+    else:
+        deidentified = DeidentifiedExamples(examples, findings)
     examples, num_identifiers = deidentified.examples, deidentified.num_findings
     frame = measure_rows(examples, labels, config, num_identifiers)
     profile = profile_of(frame, labels)
