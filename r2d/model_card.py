@@ -21,6 +21,10 @@ from r2d.reports.templates import render
 
 HEADLINE_UNITS: Mapping[str, tuple[Unit, Unit]] = {"macro_f1": ("decimal", "signed"), "accuracy": ("share", "points")}
 """Headline metric -> its unit, and that of a difference."""
+CLAIM_CAPTIONS: Mapping[str, str] = {
+    "contradicted_rationale_rate": "that their note contradicts",
+    "other_label_rate": "that state another label than the one shown",
+}
 MAX_SLICES = 10
 """Slices in the table: those that are furthest below the whole."""
 
@@ -58,6 +62,7 @@ def model_card(facts: CardFacts) -> str:
         headline_key=headline,
         headline=HEADLINES[headline],
         headline_units=HEADLINE_UNITS[headline],
+        claim_captions=CLAIM_CAPTIONS,
         per_row=run.data.labels.per_row,
         synthetic=run.data.format == "synthetic_triage",
         source=_source(run),

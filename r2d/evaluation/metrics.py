@@ -319,6 +319,21 @@ class CalibrationMetrics:
         band = self.ece_if_calibrated.get("equal_mass")
         return band is not None and band.high is not None and self.ece_equal_mass > band.high
 
+    @property
+    def chance_sentence(self) -> str:
+        """What the error means beside that of a calibrated model; empty where there is no band."""
+        if not self.ece_if_calibrated:
+            return ""
+        if self.beyond_chance:
+            return (
+                "That is more than a calibrated model would show with these rows: its probabilities are not to be "
+                "taken at their word."
+            )
+        return (
+            "A calibrated model would show as much with these rows by chance, so that this is no sign that the "
+            "probabilities are wrong."
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationResult:

@@ -117,9 +117,9 @@ class GateDecision:
         """`joint_power` as a sentence; empty where it is not known."""
         if self.joint_power is None:
             return ""
-        least, largest = (f"{100 * share:.0f}" for share in self.joint_power)
-        shown = f"{least} %" if least == largest else f"{least} to {largest} %"
-        return f"a model that is as good as the champion passes all rules together in {shown}"
+        least, largest = (f"{100 * share:.0f}" if share >= 0.005 else "under 1" for share in self.joint_power)
+        shown = least if least == largest else f"{least} to {largest}"
+        return f"a model that is as good as the champion passes all rules together in {shown} %"
 
     def reasons(self) -> list[str]:
         """A sentence for each rule, and what a cold start means."""

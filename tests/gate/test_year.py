@@ -1,4 +1,4 @@
-"""What the rules promise, on simulated models whose truth is known (`benchmarks.gate_year`)."""
+"""What the rules promise, on simulated models whose truth is known (`benchmarks.gate_year`, `gate_power`)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
+from benchmarks.gate_power import joint_power
 from benchmarks.gate_year import LABELS, POLICIES, World, measure, year
 from r2d.config.gate import GateConfig
 from r2d.evaluation.bootstrap import PairedGroups, paired_interval
@@ -75,6 +76,15 @@ def test_a_rule_passes_equal_models_and_finds_a_gain_as_often_as_it_says() -> No
     assert np.mean(passed["equal"]) == pytest.approx(np.mean(said), abs=0.05 + 3 * (0.2 * 0.8 / num_pairs) ** 0.5)
     assert np.mean(gains) == pytest.approx(0.033, abs=0.006)
     assert np.mean(passed["better"]) == pytest.approx(0.8, abs=0.05 + 3 * (0.16 / num_pairs) ** 0.5)
+
+
+@pytest.mark.parametrize("num_runs", [20, pytest.param(150, marks=pytest.mark.simulation)])
+def test_all_rules_together_pass_an_equal_model_as_often_as_the_gate_says(num_runs: int) -> None:
+    """Within three standard errors of the simulation; and a model that is 2 points worse hardly ever passes."""
+    found = joint_power(400, 0.0, num_runs)
+    error = (found.largest * (1 - found.largest) / num_runs) ** 0.5
+    assert found.least - 3 * error <= found.passed <= found.largest + 3 * error
+    assert joint_power(400, -0.02, num_runs).passed <= 0.05
 
 
 @pytest.mark.parametrize("num_years", [1, pytest.param(8, marks=pytest.mark.simulation)])
