@@ -65,7 +65,7 @@ dashboard: $(READY)  ## the local ZenML dashboard, on loopback
 	$(BIN)/zenml login --local --port $(PORT)
 
 lock: $(READY)  ## resolve requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile --quiet --no-header --no-emit-find-links --no-emit-index-url --extra dev --extra cluster --upgrade-package torch \
+	$(BIN)/uv pip compile --quiet --no-header --no-emit-find-links --no-emit-index-url --extra dev --extra cluster --extra signing --upgrade-package torch \
 		--python-version 3.11 pyproject.toml --output-file requirements.lock
 	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import pyarrow.parquet as pq
 import yaml
 
-from mlops.registry.aliases import DECISION_FILE
+from mlops.registry.aliases import DECISION_FILE, read_decision
 from mlops.registry.package import CARD, CONFIG, METRICS, ORIGIN, PROVENANCE
 from mlops.registry.versions import (
     Reference,
@@ -43,6 +43,7 @@ from r2d.lineage.records import (
     stages_with_rationales,
 )
 from r2d.rationales.provenance import trained_on
+from r2d.signing import SIGNATURE, Keys
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -163,10 +164,9 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _gate_decision(version: Any) -> dict[str, Any]:
-    import mlflow
-
     with _reaching(f"the decision of the gate, {DECISION_FILE} of MLflow run {version.run_id}"):
-        return mlflow.artifacts.load_dict(f"runs:/{version.run_id}/{DECISION_FILE}")
+        record, signature = read_decision(version, Keys.declared())
+        return {name: value for name, value in record.items() if name != SIGNATURE} | {"signed": str(signature)}
 
 
 def _mlflow_runs(client: MlflowClient, version: Any, run: PipelineRunRecord | None) -> dict[str, list[str]]:

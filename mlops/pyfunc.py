@@ -29,8 +29,11 @@ class Reason2DecideModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         from r2d.inference.decide import Answerer
+        from r2d.signing import Keys, require_signed
 
-        self.answerer = Answerer.of_model(Path(context.artifacts["model"]))
+        folder = Path(context.artifacts["model"])
+        require_signed(folder, str(folder), Keys.declared())
+        self.answerer = Answerer.of_model(folder)
 
     def rows(self, texts: list[str], options: list[list[str]] | None = None) -> pd.DataFrame:
         """Answers as a table, each with why a person should decide and what a reader is to be told."""

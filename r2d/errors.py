@@ -33,6 +33,10 @@ class RegistryError(R2DError):
     """A registered model cannot be found or written."""
 
 
+class SignatureError(R2DError):
+    """Something is not signed by a declared key, or was changed since."""
+
+
 class GenerationError(R2DError):
     """Rationales cannot be asked for any further: a budget is spent, or the endpoint fails. Answers are kept."""
 

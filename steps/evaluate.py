@@ -13,7 +13,7 @@ from r2d.config.data import DataConfig
 from r2d.config.evaluation import EvaluationConfig
 from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import content_hash
-from r2d.files import folder_hash
+from r2d.modeling.manifest import model_hash
 from steps.cache import by_code
 from steps.materializers import TableMaterializer
 from steps.private import private
@@ -66,7 +66,7 @@ def evaluate(
         champion=None if champion is None else Champion(champion, download(champion)),
         label_only=label_only,
         privacy=privacy,
-        work_dir=work_dir("evaluate", content_hash(examples), folder_hash(model)),
+        work_dir=work_dir("evaluate", content_hash(examples), model_hash(model)),
         count_look=look_counter(f"run {get_step_context().pipeline_run.name}", model, champion),
     )
     seconds = {"evaluation_seconds": result.seconds["total"], "generation_seconds": result.seconds["generation"]}

@@ -13,7 +13,7 @@ from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage2Config
 from r2d.data.examples import content_hash
-from r2d.files import folder_hash
+from r2d.modeling.manifest import model_hash
 from r2d.training.work import StageWork
 from steps.cache import by_code
 from steps.materializers import ModelFolderMaterializer
@@ -36,7 +36,7 @@ def train_stage2(
     from r2d.training.curves import training_curves
     from r2d.training.stage2 import train_stage2 as train
 
-    start = "" if stage1_model is None else folder_hash(stage1_model)
+    start = "" if stage1_model is None else model_hash(stage1_model)
     folder = stage_work_dir("train_stage2", stage2, content_hash(examples), start, method, model, labels)
     with tracked("train_stage2", stage2.model_dump() | {"model": model.name, "method": method.name}) as on_log:
         work = StageWork(

@@ -24,6 +24,7 @@ from mlops.stack import apply_stack
 from r2d.config.loading import load_config
 from r2d.errors import R2DError, describe_unexpected
 from r2d.reports.progress import show_live_bars
+from r2d.signing import Keys
 
 app = typer.Typer(
     name="r2d",
@@ -46,6 +47,7 @@ def check(
     for path in configs:
         try:
             run = load_config(path)
+            Keys.declared(run.registration.signing).require()
             if run.evaluation.judge is not None:
                 from r2d.evaluation.judge.rubric import load_rubric
 

@@ -35,8 +35,9 @@ def approve(
     by: By = None,
 ) -> None:
     """Approve a version that met every other rule of its gate: it becomes the champion."""
-    done = aliases.approve(model, by=decided_by(by), reason=_checked_reason(reason))
+    done, signature = aliases.approve(model, by=decided_by(by), reason=_checked_reason(reason))
     typer.echo(f"{Reference.parse(model).name} version {done.version} is the champion{_in_place_of(done.before)}")
+    typer.echo(f"the decision on it: {signature}")
 
 
 @app.command()
@@ -44,11 +45,12 @@ def rollback(
     name: Annotated[str, typer.Argument(help="Name of a registered model.")], reason: Reason, by: By = None
 ) -> None:
     """Go back to the champion before this one, at once."""
-    done = aliases.rollback(name, by=decided_by(by), reason=_checked_reason(reason))
+    done, signature = aliases.rollback(name, by=decided_by(by), reason=_checked_reason(reason))
     if done.version is None:
         typer.echo(f"{name} has no champion any more: there was none before version {done.before}")
     else:
         typer.echo(f"{name} version {done.version} is the champion again{_in_place_of(done.before)}")
+        typer.echo(f"the decision on it: {signature or 'cannot be read'}")
 
 
 @app.command()

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mlops.alerts import send
 from mlops.registry.versions import (
     CHALLENGER,
     CHAMPION,
+    MODEL_TAG,
     Reference,
     ensure_model,
     find_version,
@@ -32,9 +34,10 @@ from mlops.registry.versions import (
     version_numbers,
 )
 from r2d.config.gate import HISTORY_SUFFIX
-from r2d.errors import RegistryError
+from r2d.errors import ConfigError, RegistryError
 from r2d.gate.decision import Approval, GateDecision
 from r2d.gate.page import gate_page, gate_picture
+from r2d.signing import PRIVATE_KEY_VARIABLE, Keys, Signature, record_signature, sign_record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -327,18 +330,39 @@ def move_aliases(
 # --- the decisions of people ---
 
 
-def rollback(name: str, *, by: str, reason: str) -> AliasChange:
-    """Make the champion before the present one the champion again, of those that are still registered."""
+class Decided(NamedTuple):
+    """What a person did, and what the signature of the gate's decision on the new champion is."""
+
+    change: AliasChange
+    signature: Signature | None
+    """None where there is no champion any more, or no decision can be read."""
+
+
+def rollback(name: str, *, by: str, reason: str) -> Decided:
+    """Make the champion before the present one the champion again, of those that are still registered.
+
+    Raises:
+        SignatureError: the gate's decision on it was changed since it was signed. One without a signature goes.
+    """
+    from mlflow.exceptions import MlflowException
+
     with registry_client(f"rolling back {name!r}", then=_look_first(name)) as client:
         require_model(client, name)
         seen = reconcile_aliases(client, name)
         if seen.champion is None:
             raise RegistryError(f"{name} has no champion to go back from; look at `r2d history {name}`")
-        previous = seen.previous_champion(version_numbers(client, name))
-        return append_change(client, name, seen.change("rolled_back", previous, by=by, reason=reason))
+        previous, signature = seen.previous_champion(version_numbers(client, name)), None
+        if previous is not None:
+            with suppress(MlflowException, OSError):  # of the artifact store: a rollback is what helps then
+                _, signature = read_decision(client.get_model_version(name, previous), keys := Keys.declared())
+                if signature.fault is not None:
+                    signature.require(f"the gate's decision on {name}/{previous}", keys)
+        return Decided(
+            append_change(client, name, seen.change("rolled_back", previous, by=by, reason=reason)), signature
+        )
 
 
-def approve(text: str, *, by: str, reason: str) -> AliasChange:
+def approve(text: str, *, by: str, reason: str) -> Decided:
     """Approve a version that met every other rule of its gate, and make it the champion.
 
     Args:
@@ -346,9 +370,10 @@ def approve(text: str, *, by: str, reason: str) -> AliasChange:
 
     Raises:
         RegistryError: it failed a rule, is the champion already, or was compared with another champion.
+        SignatureError: public keys are declared, and the gate's decision is not signed by one of them.
     """
-    import mlflow
-
+    keys = Keys.declared()
+    keys.require()
     reference = Reference.parse(text, alias=CHALLENGER)
     name = reference.name
     with registry_client(f"approving {text!r}", then=_look_first(name)) as client:
@@ -356,7 +381,13 @@ def approve(text: str, *, by: str, reason: str) -> AliasChange:
         seen = reconcile_aliases(client, name)
         version = find_version(client, reference, f"Name one of them, as in `r2d approve {name}/1`")
         number = str(version.version)
-        decision = GateDecision.from_json(mlflow.artifacts.load_dict(f"runs:/{version.run_id}/{DECISION_FILE}"))
+        record, signature = read_decision(version, keys)
+        signature.require(f"the gate's decision on {name}/{number}", keys)
+        if keys.public and keys.private is None:
+            raise ConfigError(
+                f"public keys are declared, so an approval counts only if it is signed: set {PRIVATE_KEY_VARIABLE}"
+            )
+        decision = GateDecision.from_json(record)
         champion = None if seen.champion is None else f"{name}/{seen.champion}"
         if seen.champion == number:
             raise RegistryError(f"{name}/{number} is the champion already")
@@ -371,11 +402,12 @@ def approve(text: str, *, by: str, reason: str) -> AliasChange:
                 f"{champion or 'none'}: run again to compare it, then approve"
             )
         approval = Approval(by, reason, datetime.now(UTC).isoformat(timespec="seconds"), champion)
-        client.set_model_version_tag(name, number, APPROVAL_TAG, json.dumps(asdict(approval)))
+        signed = sign_record({"model": f"{name}/{number}", **asdict(approval)}, keys)
+        client.set_model_version_tag(name, number, APPROVAL_TAG, json.dumps(signed))
         change = seen.change("approved", number, by=by, reason=reason, run_key=version.tags.get(RUN_KEY_TAG))
         append_change(client, name, change)
-        store_decision(client, version, decision.approved(approval), f"approved by {by}: it is the champion")
-        return change
+        store_decision(client, version, decision.approved(approval), f"approved by {by}: it is the champion", keys)
+        return Decided(change, read_decision(version, keys)[1])
 
 
 def _look_first(name: str) -> str:
@@ -383,14 +415,41 @@ def _look_first(name: str) -> str:
     return f"then look at `r2d history {name}`: start the same command again only where the change is not in it"
 
 
-def approval_of(version: Any) -> Approval | None:
-    """The approval that a person gave to a version; None where nobody did."""
+def approval_of(version: Any, keys: Keys) -> Approval | None:
+    """The approval that a person gave to a version; None where nobody did, and where public keys are declared and none
+    of them has signed it."""
     tag = version.tags.get(APPROVAL_TAG)
-    return None if tag is None else Approval(**json.loads(tag))
+    if tag is None:
+        return None
+    record, reference = json.loads(tag), f"{version.name}/{version.version}"
+    signature = _signature_of(record, reference, keys)
+    if keys.public and not signature.is_checked:
+        logger.warning("%s: the approval by %s does not count: %s", reference, record["by"], signature)
+        return None
+    return Approval(**{name: record[name] for name in ("by", "reason", "at", "champion")})
 
 
-def store_decision(client: MlflowClient, version: Any, decision: GateDecision, consequence: str) -> tuple[str, Image]:
-    """Store the decision of the gate with the run of a version as JSON, page and picture; return page and picture.
+def read_decision(version: Any, keys: Keys) -> tuple[dict[str, Any], Signature]:
+    """The record of the gate's decision on a version, and what its signature is."""
+    import mlflow
+
+    record = mlflow.artifacts.load_dict(f"runs:/{version.run_id}/{DECISION_FILE}")
+    return record, _signature_of(record, f"{version.name}/{version.version}", keys)
+
+
+def _signature_of(record: Mapping[str, Any], reference: str, keys: Keys) -> Signature:
+    """What the signature of a record about a version is; one of another version's record is wrong."""
+    signature = record_signature(record, keys)
+    if signature.key_id is not None and record.get("model") != reference:
+        return replace(signature, is_checked=False, fault=f"it is of {record.get('model')}")
+    return signature
+
+
+def store_decision(
+    client: MlflowClient, version: Any, decision: GateDecision, consequence: str, keys: Keys
+) -> tuple[str, Image]:
+    """Store the decision of the gate with the run of a version as JSON, signed where a private key is declared, as page
+    and as picture; return page and picture.
 
     Args:
         consequence: what the decision has done to the aliases, in a sentence.
@@ -398,7 +457,8 @@ def store_decision(client: MlflowClient, version: Any, decision: GateDecision, c
     name, number = version.name, str(version.version)
     picture = gate_picture(decision)
     page = gate_page(decision, model_name=name, version=number, next_step=consequence)
-    client.log_dict(version.run_id, decision.to_json() | {"what_follows": consequence}, DECISION_FILE)
+    about = {"model": f"{name}/{number}", "model_sha256": version.tags.get(MODEL_TAG), "what_follows": consequence}
+    client.log_dict(version.run_id, sign_record(decision.to_json() | about, keys), DECISION_FILE)
     client.log_text(version.run_id, page, "gate/page.html")
     client.log_image(version.run_id, picture, "gate/picture.png")
     set_tag(client, version, "r2d.gate", "; ".join(decision.reasons()))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mlops.registry.versions import ensure_model, find_versions, registry_client
 from r2d.config.gate import LOOKS_SUFFIX
 from r2d.evaluation.looks import CountLook, TestSetUse
-from r2d.files import file_hashes
+from r2d.modeling.manifest import MANIFEST_FILE, model_hashes
 from r2d.modeling.model_folder import CALIBRATION_FILE
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ def weights_hash(folder: Path) -> str:
     """SHA-256 of a model folder without what an evaluation leaves in it, so that a model counts once."""
     from r2d.modeling.reference import REFERENCE_FILE  # loads pyarrow, which a quick command must not
 
-    left_behind = (CALIBRATION_FILE, REFERENCE_FILE)
-    hashes = {name: sha256 for name, sha256 in file_hashes(folder).items() if name not in left_behind}
+    left_behind = (CALIBRATION_FILE, REFERENCE_FILE, MANIFEST_FILE)
+    hashes = {name: sha256 for name, sha256 in model_hashes(folder).items() if name not in left_behind}
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 

@@ -22,13 +22,15 @@ from r2d.data.examples import content_hash, shown_splits, split_of
 from r2d.evaluation.calibration import calibration_of
 from r2d.evaluation.looks import TestSetUse
 from r2d.evaluation.metrics import Metrics
-from r2d.files import file_hashes, folder_hash, write_json, write_parquet, write_text
+from r2d.files import write_json, write_parquet, write_text
 from r2d.lineage.records import Origin
 from r2d.model_card import CardFacts, model_card
+from r2d.modeling.manifest import model_hash, model_hashes, verify_model, write_manifest
 from r2d.modeling.model_folder import write_calibration
 from r2d.modeling.reference import reference_of, write_reference
 from r2d.rationales.claims import FINDINGS_FILE, NEGATION_FILE
 from r2d.rationales.provenance import trained_on
+from r2d.signing import Keys, key_id_of, sign_folder
 
 MODEL, PROVENANCE = "model", "rationale_provenance.parquet"
 METRICS, CONFIG, ORIGIN, CARD = "metrics.json", "config.yaml", "origin.json", "README.md"
@@ -36,6 +38,8 @@ REQUIREMENTS = (
     "torch", "transformers", "tokenizers", "sentencepiece", "safetensors", "pydantic", "pyyaml", "pyarrow", "pandas",
     "mlflow",
 )  # fmt: skip
+SIGNING_REQUIREMENTS = ("model-signing", "pyopenssl")
+"""Of a signed model besides; model-signing 1.1.1 imports the second without asking for it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,11 @@ def write_package(folder: Path, trained: TrainedModel, test_set: TestSetUse | No
 
     Args:
         test_set: how often the test set was looked at until now, for the card.
+
+    Raises:
+        ModelError: files of the trained model are damaged.
     """
+    verify_model(trained.folder)
     record, metrics, examples = trained.record, trained.metrics, trained.examples
     run, model = record.run, folder / MODEL
     shutil.copytree(trained.folder, model, copy_function=_link)
@@ -92,6 +100,11 @@ def write_package(folder: Path, trained: TrainedModel, test_set: TestSetUse | No
             out_of_scope=run.evaluation.out_of_scope,
         )
         write_reference(model, reference)
+    write_manifest(model)
+    signed_by = None
+    if (private := Keys.declared(run.registration.signing).private) is not None:
+        sign_folder(model, private)
+        signed_by = key_id_of(private)
     seeds = {"split": run.data.split.seed, "stage2": run.stage2.seed, "intervals": run.evaluation.intervals.seed}
     commit, dirty = code_state(ROOT)
     origin = Origin(
@@ -100,13 +113,14 @@ def write_package(folder: Path, trained: TrainedModel, test_set: TestSetUse | No
         lock_sha256=lock_hash(ROOT),
         data_sha256=record.data_sha256,
         rationales_sha256=content_hash(trained.provenance),
-        model_sha256=folder_hash(model),
+        model_sha256=model_hash(model),
         seeds=seeds | ({"stage1": run.stage1.seed} if run.method.has_stage1 else {}),
         files_sha256=record.files_sha256,
         sources_sha256=model_code_hash(),
         num_rows=len(examples),
         files_read=record.files_read,
-        model_files=file_hashes(model),
+        model_files=model_hashes(model),
+        signed_by=signed_by,
     )
     rows = {split: len(split_of(examples, split)) for split in shown_splits(examples["split"].to_pylist())}
     card = model_card(CardFacts(run, metrics, origin, rows, trained_on(trained.provenance), test_set))
@@ -129,14 +143,15 @@ def _link(source: str, target: str) -> None:
 
 
 @contextmanager
-def pinned_requirements() -> Iterator[list[str]]:
+def pinned_requirements(*, is_signed: bool) -> Iterator[list[str]]:
     """Yield the requirements of a registered model as MLflow takes them: each pinned, and all that they pull in
     constrained to the installed versions by a file that exists until the context ends."""
+    names = (*REQUIREMENTS, *(SIGNING_REQUIREMENTS if is_signed else ()))
     with TemporaryDirectory() as folder:
-        installed = installed_versions(REQUIREMENTS)
+        installed = installed_versions(names)
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text("".join(f"{name}=={installed[name]}\n" for name in sorted(installed)), encoding="utf-8")
-        yield [*(f"{name}=={installed[name]}" for name in REQUIREMENTS), f"-c {constraints}"]
+        yield [*(f"{name}=={installed[name]}" for name in names), f"-c {constraints}"]
 
 
 @cache

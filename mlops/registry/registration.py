@@ -28,6 +28,7 @@ from r2d.gate.decision import GateDecision
 from r2d.gate.rules import evaluate_rules
 from r2d.modeling.model_folder import read_model_facts
 from r2d.rationales.provenance import trained_on
+from r2d.signing import Keys
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -93,6 +94,8 @@ def register(
         new_run: creates the MLflow run that a new version belongs to, and returns its id.
     """
     registration, key = trained.record.run.registration, trained.record.key
+    keys = Keys.declared(registration.signing)
+    keys.require()
     name = registration.model_name
     with TemporaryDirectory() as folder, registry_client(f"registering {name!r}", then=START_AGAIN) as client:
         test_set = hash_of_test_set(evaluated_rows(trained.examples, trained.record.run.evaluation.max_rows))
@@ -104,13 +107,13 @@ def register(
         number = str(version.version)
         set_tag(client, version, RUN_KEY_TAG, key)
         rules = registration.gate.for_labels(trained.record.run.data.labels)
-        decision = evaluate_rules(trained.metrics, rules, approval_of(version))
+        decision = evaluate_rules(trained.metrics, rules, approval_of(version, keys))
         model_sha256 = weights_hash(trained.folder)
         look = Look(test_set, "gate", f"{name}/{number}", model_sha256, "gate", decision.champion, decision.outcome)
         use = use_of(test_set, write_look(client, look)).measured(trained.metrics)
         decision = replace(decision, test_set=use)
         transition = move_aliases(client, name, number, decision, key)
-        page, picture = store_decision(client, version, decision, transition.reason)
+        page, picture = store_decision(client, version, decision, transition.reason, keys)
         if decision.outcome == "failed":
             failed = [str(verdict.rule.get("rule")) for verdict in decision.verdicts if verdict.status == "failed"]
             send(
@@ -132,13 +135,16 @@ def register(
 
 
 def content_hash_of(package: Package, metrics: Metrics) -> str:
-    """SHA-256 over weights, provenance and the metrics of the model itself, whatever champion it was compared with."""
+    """SHA-256 over weights, provenance and the metrics of the model itself, whatever champion it was compared with; and
+    the key that signed it, so that a new key makes a new version."""
     own = {name: value for name, value in metrics.to_json().items() if name not in ("champion", "champion_slices")}
     own["differences"].pop(Comparator.CHAMPION.value, None)
     own["seen_rows"] = {
         name: value for name, value in (own["seen_rows"] or {}).items() if not name.startswith("champion")
     }
-    values = {"model": package.origin.model_sha256, "provenance": package.origin.rationales_sha256, "metrics": own}
+    origin = package.origin
+    values = {"model": origin.model_sha256, "provenance": origin.rationales_sha256, "metrics": own}
+    values |= {"signed_by": origin.signed_by} if origin.signed_by else {}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
@@ -148,7 +154,10 @@ def _new_version(client: MlflowClient, content: str, package: Package, trained: 
 
     name, files = trained.record.run.registration.model_name, package.files()
     options_per_row = read_model_facts(files["model"]).labels.per_row
-    with mlflow.start_run(run_id=run_id) as run, pinned_requirements() as requirements:
+    with (
+        mlflow.start_run(run_id=run_id) as run,
+        pinned_requirements(is_signed=bool(package.origin.signed_by)) as requirements,
+    ):
         mlflow.log_metrics({f"test_{name}": value for name, value in headline_metrics(trained.metrics).items()})
         info = mlflow.pyfunc.log_model(
             name="model",

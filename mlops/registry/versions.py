@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,10 @@ from mlops.tracking import configure_mlflow, in_a_step, without_login
 from r2d.config.model import REGISTERED, ModelConfig
 from r2d.config.run import RunConfig
 from r2d.errors import RegistryError
-from r2d.files import folder_hash
-from r2d.modeling.model_folder import FACTS_FILE, require_same_labels
+from r2d.files import file_sha256, folder_hash
+from r2d.modeling.manifest import FACTS_FILE, SHOWN_DIGITS, combined, differences, model_hashes, vouch_for
+from r2d.modeling.model_folder import require_same_labels
+from r2d.signing import Keys, require_signed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,6 +30,8 @@ REGISTRY_TIMEOUTS = {
 }
 """A silent server is given up after half a minute, a closed port after seconds; with MLflow's own settings it takes a
 quarter of an hour. Only for commands: a step has hours of work behind it and waits longer."""
+MODEL_TAG = "r2d.model_sha256"
+"""Holds the `model_hash` of a version."""
 START_AGAIN = "then start the same command again"
 
 
@@ -180,12 +185,19 @@ def download(reference: str, *, file: str = "") -> Path:
     Args:
         reference: with or without `models:/` before it.
         file: only this file of the folder.
+
+    Raises:
+        RegistryError: there is no such version, or its files are not those that were registered.
+        SignatureError: public keys are declared in the environment, and none of them has signed it.
     """
     with registry_client(f"looking for model {reference!r}") as client:
         wanted = Reference.parse(reference)
         advice = f"Name a version, as in {wanted.name}/1, train one, or give a model folder"
         version = find_version(client, wanted, advice)
-    return registered_file(version, "model", file)
+    path = registered_file(version, "model", file)
+    if not file:
+        require_signed(path, f"{version.name}/{version.version}", Keys.declared())
+    return path
 
 
 def registered_file(version: Any, artifact: str, file: str = "") -> Path:
@@ -195,6 +207,9 @@ def registered_file(version: Any, artifact: str, file: str = "") -> Path:
         version: MLflow's model version.
         artifact: `model` (a folder), `config`, `metrics`, `origin`, `README` or `rationale_provenance`.
         file: only this file of the folder.
+
+    Raises:
+        RegistryError: it is missing, or files of the model are not those that were registered.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -204,19 +219,83 @@ def registered_file(version: Any, artifact: str, file: str = "") -> Path:
         place = "/".join(part for part in (artifacts[artifact]["path"], file) if part)
         path = Path(mlflow.artifacts.download_artifacts(f"{REGISTERED}{version.name}/{version.version}/{place}"))
         if path.exists():
+            if artifact == "model":
+                _require_as_registered(version, path.parent if file else path, file)
             return path
         cause = None
     except (MlflowException, OSError, KeyError, TypeError) as error:
         cause = error
     raise RegistryError(
         f"{version.name}/{version.version} is registered, but its files are missing or cannot be read "
-        f"({version.source}); restore them, or go back with `r2d rollback {version.name} --reason ...`"
+        f"({version.source}); {_way_back(version)}"
     ) from cause
 
 
+def _require_as_registered(version: Any, folder: Path, file: str) -> None:
+    """Hold the model folder of a version, or one file of it, against the hash that the registry keeps.
+
+    That is a hash of all files together. `origin.json` lists each, and counts where its list has that hash.
+    """
+    recorded = version.tags.get(MODEL_TAG)
+    found = {file: file_sha256(folder / file)} if file else model_hashes(folder)
+    if recorded is None:
+        return
+    if combined(found) == recorded:
+        vouch_for(folder)
+        return
+    try:
+        listed = json.loads(registered_file(version, "origin").read_text(encoding="utf-8"))["model_files"]
+    except (RegistryError, ValueError, KeyError, TypeError):
+        listed = None
+    if not listed or combined(listed) != recorded:
+        together = f"together they have SHA-256 {combined(found)[:SHOWN_DIGITS]}, recorded is {recorded[:SHOWN_DIGITS]}"
+        damage = None if file else together
+    else:
+        damage = differences(found, {name: sha256 for name, sha256 in listed.items() if name == (file or name)})
+    if damage is not None:
+        raise RegistryError(
+            f"{version.name}/{version.version} is registered, but its files are damaged: {damage}. In {folder}: "
+            f"{_way_back(version)}"
+        )
+
+
+def _way_back(version: Any) -> str:
+    name = version.name
+    return (
+        f"restore them, or go back with `r2d rollback {name} --reason ...`; `r2d history {name}` names the champions "
+        "before"
+    )
+
+
 def model_folder(reference: str) -> Path:
-    """Path of a model folder: the folder itself, or that of a registered `name@alias` or `name/version`."""
-    return Path(reference) if Path(reference).is_dir() else download(reference)
+    """Path of a model folder: the folder itself, or that of a registered `name@alias` or `name/version`.
+
+    Raises:
+        RegistryError, SignatureError: as `download`.
+    """
+    folder = Path(reference)
+    if not folder.is_dir():
+        return download(reference)
+    require_signed(folder, reference, Keys.declared())
+    return folder
+
+
+def require_trust(run: RunConfig, champion: str | None) -> None:
+    """Before any step: the declared keys can be used, and where public keys are declared, one of them has signed the
+    champion and the start model, if it is a registered one or a folder of ours.
+
+    Raises:
+        ConfigError: a key cannot be used.
+        SignatureError: one of the two is not signed.
+    """
+    keys, start = Keys.declared(run.registration.signing), run.model.name
+    keys.require()
+    if not keys.public:
+        return
+    for reference in {champion, start if start.startswith(REGISTERED) else None} - {None}:
+        require_signed(download(str(reference)), str(reference), keys)
+    if (Path(start) / FACTS_FILE).exists():
+        require_signed(Path(start), start, keys)
 
 
 def start_folder(model: ModelConfig) -> Path | None:

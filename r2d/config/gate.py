@@ -278,11 +278,25 @@ def default_rules(labels: LabelsConfig) -> RulesOfRun:
     )
 
 
+class SigningConfig(Section):
+    """By which keys registered models, decisions of the gate and approvals are signed and checked: docs/operations.md.
+
+    Paths of PEM files, never the keys. Where the environment has `R2D_PRIVATE_KEY` or `R2D_PUBLIC_KEYS`, that counts.
+    """
+
+    private_key: Name | None = None
+    """Signs what is registered; readable by its owner alone."""
+    public_keys: tuple[Name, ...] = ()
+    """The champion, a registered start model and an approval must be signed by one of these; none: nothing is checked.
+    Commands and served models read `R2D_PUBLIC_KEYS`."""
+
+
 class RegistrationConfig(Section):
     """Under which name the model is registered, and when it may be used."""
 
     model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "reason2decide"
     gate: GateConfig = GateConfig()
+    signing: SigningConfig = SigningConfig()
 
     @model_validator(mode="after")
     def _name_is_free(self) -> RegistrationConfig:

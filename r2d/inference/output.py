@@ -29,8 +29,9 @@ from filelock import FileLock, Timeout
 
 from r2d.config.model import REGISTERED
 from r2d.errors import DataError
-from r2d.files import folder_hash, partial_file
+from r2d.files import partial_file
 from r2d.inference.calls import CallsSummary
+from r2d.modeling.manifest import model_hash, verify_model
 from r2d.text import changed_values
 
 logger = logging.getLogger(__name__)
@@ -80,8 +81,13 @@ class InferenceModel:
 
     @classmethod
     def of(cls, reference: str, folder: Path) -> InferenceModel:
-        """The model that `name/version`, `name@alias` or a folder means at this moment; its files lie in `folder`."""
-        digest = folder_hash(folder)
+        """The model that `name/version`, `name@alias` or a folder means at this moment; its files lie in `folder`.
+
+        Raises:
+            ModelError: they are damaged.
+        """
+        verify_model(folder)
+        digest = model_hash(folder)
         name, short = reference.removeprefix(REGISTERED), f"sha256:{digest[:SHOWN_HASH_CHARACTERS]}"
         if Path(reference).is_dir():
             name = short

@@ -55,6 +55,8 @@ class Origin:
     """Path -> SHA-256 of each file that the run read."""
     model_files: Mapping[str, str] | None = None
     """Name -> SHA-256 of each file of the model folder."""
+    signed_by: str | None = None
+    """Id of the key that signed the model folder; None where nobody did."""
 
 
 @dataclass(frozen=True)

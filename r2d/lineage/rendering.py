@@ -24,7 +24,7 @@ HASH_OF_NO_FILE = hashlib.sha256().hexdigest()
 STATUS_WORDS = {"completed": "ran"}
 ORIGIN_KEYS = {
     "code_commit", "code_dirty", "lock_sha256", "sources_sha256", "data_sha256", "rationales_sha256", "model_sha256",
-    "model_files", "files_read", "files_sha256", "num_rows", "seeds",
+    "model_files", "files_read", "files_sha256", "num_rows", "seeds", "signed_by",
 }  # fmt: skip
 """Keys of the origin with a line of their own; any other stands below the data."""
 FIRST_SECTIONS = ("method", "model", "data", "rationales", "stage1", "stage2")
@@ -54,7 +54,10 @@ def version_tree(version: VersionLineage) -> Tree:
         root.add(f"not reachable: {reason}")
 
     if version.gate is not None:
-        node = root.add(f"gate: {version.gate['outcome']}, compared with {version.gate['champion'] or 'no champion'}")
+        compared = version.gate["champion"] or "no champion"
+        node = root.add(
+            f"gate: {version.gate['outcome']}, compared with {compared}; {version.gate.get('signed', 'not signed')}"
+        )
         for verdict in version.gate["verdicts"]:
             node.add(f"{verdict['status']}: {verdict['reason']}")
         if version.gate.get("what_follows"):
@@ -98,7 +101,9 @@ def version_tree(version: VersionLineage) -> Tree:
         node.add(f"{section}: {settings}")
 
     files = root.add("files that are registered")
+    signed = f"signed by key {origin['signed_by']}" if origin.get("signed_by") else "not signed"
     model = files.add(f"model/, fingerprint {origin.get('model_sha256')}")
+    model.add(signed)
     for name, sha256 in (origin.get("model_files") or {}).items():
         model.add(f"{name}, sha256 {sha256}")
     for name, sha256 in version.files.items():

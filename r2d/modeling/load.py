@@ -18,6 +18,7 @@ from r2d.config.data import LabelsConfig
 from r2d.config.model import REGISTERED, ModelConfig
 from r2d.data.examples import TokenCounts, split_of
 from r2d.errors import ModelError
+from r2d.modeling.manifest import verify_model
 from r2d.modeling.model_folder import require_same_labels
 from r2d.modeling.prompts import PromptEncoder
 from r2d.modeling.tokenizer import TokenizerTexts, train_tokenizer
@@ -181,7 +182,12 @@ def _location(config: ModelConfig, folder: Path | None) -> tuple[str, str | None
 
 @contextmanager
 def _loading(name_or_folder: str, revision: str | None) -> Iterator[None]:
-    """Turn an error of the library into a `ModelError` that says what is missing and how to get it."""
+    """Verify a model folder before it is read, and turn an error of the library into a `ModelError` that says what is
+    missing and how to get it."""
+    from safetensors import SafetensorError
+
+    if Path(name_or_folder).is_dir():
+        verify_model(Path(name_or_folder))
     try:
         yield
     except (OSError, ValueError) as error:
@@ -198,6 +204,13 @@ def _loading(name_or_folder: str, revision: str | None) -> Iterator[None]:
             f"({type(error).__name__}). Without a way to the hub: on a machine that has one, run `hf download "
             f"{name_or_folder}{option} --local-dir models/{Path(name_or_folder).name}`, copy the folder here and set "
             "model.name to its path; or set model.name to `scratch`"
+        ) from error
+    except Exception as error:
+        if type(error) not in (SafetensorError, Exception):  # tokenizers has no class of its own
+            raise
+        raise ModelError(
+            f"model.name {name_or_folder!r}: its weights or its tokenizer are cut off or damaged, and cannot be read "
+            f"({type(error).__name__}); copy or fetch them again"
         ) from error
 
 

@@ -7,6 +7,7 @@
 | `reason2decide.json` | label set, prompts, token limits and decoding, and the stage with its resolved config |
 | `trained_rows.safetensors` | keyed hashes of the rows that it was trained on: `r2d.modeling.trained_rows` |
 | `calibration.json` | temperature and threshold, left by an evaluation; a model that was never evaluated has none |
+| `manifest.json` | the SHA-256 of every file above: `r2d.modeling.manifest` |
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, StageConfig
 from r2d.errors import ModelError
 from r2d.files import write_json
+from r2d.modeling.manifest import FACTS_FILE, MANIFEST_FILE, verify_model, write_manifest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-FACTS_FILE = "reason2decide.json"
 CALIBRATION_FILE = "calibration.json"
 FORMAT_VERSION = 1
 """Of both files."""
@@ -49,17 +50,29 @@ class ModelFacts:
 def finish_model_folder(
     folder: Path, tokenizer: PreTrainedTokenizerBase, facts: ModelFacts, training: StageConfig
 ) -> None:
-    """Add tokenizer, label set and resolved config to a folder that holds weights; the facts file comes last."""
+    """Add tokenizer, label set and resolved config to a folder that holds weights; the manifest comes last."""
     if tokenizer.is_fast:
         tokenizer.backend_tokenizer.no_truncation()  # else the limit of the last call would be saved with it
     tokenizer.save_pretrained(folder)
     sections = {"labels": facts.labels, "model": facts.model, "training": training, "method": facts.method}
     dumped = {name: section.model_dump(mode="json") for name, section in sections.items()}
-    write_json(folder / FACTS_FILE, {"format_version": FORMAT_VERSION, "stage": facts.stage, **dumped})
+    promised = {"format_version": FORMAT_VERSION, "stage": facts.stage, "manifest": MANIFEST_FILE}
+    write_json(folder / FACTS_FILE, {**promised, **dumped})
+    write_manifest(folder)
 
 
 def read_model_facts(folder: Path) -> ModelFacts:
-    """Label set, prompts and limits of a model folder; raises `ModelError` for any other folder or format."""
+    """Label set, prompts and limits of a model folder.
+
+    Raises:
+        ModelError: its files are damaged, or it is another folder or of another format.
+    """
+    verify_model(folder)
+    return read_facts_file(folder)
+
+
+def read_facts_file(folder: Path) -> ModelFacts:
+    """`read_model_facts` of a folder that holds no other file of the model."""
     try:
         facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
         if facts["format_version"] != FORMAT_VERSION:
@@ -83,7 +96,7 @@ def require_same_labels(folder: Path, labels: LabelsConfig, *, name: str) -> Non
     """Refuse a start model that was trained here on other labels than those of this run; `name` is its config's."""
     if not (folder / FACTS_FILE).exists():
         return
-    model_labels = read_model_facts(folder).labels.names
+    model_labels = read_facts_file(folder).labels.names
     only_model = [label for label in model_labels if label not in labels.names]
     only_run = [label for label in labels.names if label not in model_labels]
     if only_model or only_run:
@@ -144,7 +157,6 @@ def read_calibration(folder: Path) -> Calibration | None:
             raise ValueError("out of range")
     except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{path}: is damaged ({type(error).__name__}); evaluate the model again, or remove the file to use its "
-            "probabilities as they are"
+            f"{path}: is damaged ({type(error).__name__}); evaluate and register the model again"
         ) from None
     return calibration

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from r2d.data.examples import tidy_texts
 from r2d.errors import ModelError
-from r2d.modeling.model_folder import FACTS_FILE
+from r2d.modeling.manifest import FACTS_FILE, verify_model
 
 TRAINED_ROWS_FILE = "trained_rows.safetensors"
 FORMAT_VERSION = "1"
@@ -105,6 +105,7 @@ def read_trained_rows(folder: Path) -> TrainedRows | None:
     """
     from safetensors import SafetensorError, safe_open
 
+    verify_model(folder)
     path = folder / TRAINED_ROWS_FILE
     if not path.exists():
         return None

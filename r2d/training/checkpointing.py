@@ -1,13 +1,12 @@
 """Checkpoints from which a killed run resumes, and the weights that a stage selects.
 
 A checkpoint is the Trainer's folder (weights, optimiser, scheduler, random states, step and the states of our
-callbacks) with tokenizer, label set and config beside it. `complete.json` is written last: the run's fingerprint, and
-size and hash of every file. Only whole and undamaged checkpoints of the same run count.
+callbacks) with tokenizer, label set and config beside it, and `run.json`, the run's fingerprint. The manifest, with the
+hash of every file, is written last. Only whole and undamaged checkpoints of the same run count.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -23,15 +22,13 @@ from transformers.trainer_callback import ExportableState
 from r2d.errors import TrainingError
 from r2d.files import PARTIAL, write_json
 from r2d.modeling.lora import save_weights
+from r2d.modeling.manifest import MANIFEST_FILE, damage_of
 from r2d.text import changed_values
 from r2d.training.work import Fingerprint, is_resumable
 
 logger = logging.getLogger(__name__)
 
-COMPLETE_MARKER = "complete.json"
-FORMAT_VERSION = 1
-HASHED_BYTES = 1 << 20
-"""Hashed at each end of a file: enough to see a cut-off or overwritten one, read in no time even of gigabytes."""
+RUN_FILE = "run.json"
 
 
 class ResumableCallback(TrainerCallback, ExportableState):
@@ -94,9 +91,10 @@ class SelectBest(ResumableCallback):
 
 
 class CompleteCheckpoint(TrainerCallback):
-    """Adds tokenizer, label set and config to a checkpoint of the Trainer, then the record that it is whole."""
+    """Adds the run's fingerprint, tokenizer, label set and config to a checkpoint of the Trainer, then the manifest."""
 
     def __init__(self, finish: Callable[[Path], None], fingerprint: Fingerprint) -> None:
+        """`finish` writes the manifest, after all that it adds."""
         self.finish, self.fingerprint = finish, fingerprint
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -104,24 +102,19 @@ class CompleteCheckpoint(TrainerCallback):
         if not state.is_world_process_zero:
             return
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        (checkpoint / COMPLETE_MARKER).unlink(missing_ok=True)
+        (checkpoint / MANIFEST_FILE).unlink(missing_ok=True)
+        write_json(checkpoint / RUN_FILE, self.fingerprint)
         self.finish(checkpoint)
-        mark_complete(checkpoint, self.fingerprint)
-
-
-def mark_complete(checkpoint: Path, fingerprint: Fingerprint) -> None:
-    """Record size and hash of every file and the run they belong to: the last thing written to a checkpoint."""
-    record = {"format_version": FORMAT_VERSION, "fingerprint": fingerprint, "files": _file_records(checkpoint)}
-    write_json(checkpoint / COMPLETE_MARKER, record)
 
 
 def latest_complete_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that is whole and undamaged; others are left out with a warning."""
     checkpoints = folder.glob("checkpoint-*")
     for checkpoint in sorted(checkpoints, key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True):
-        fault = _fault(checkpoint)
-        if fault is None:
+        is_whole = (checkpoint / MANIFEST_FILE).exists()
+        if is_whole and (damage := damage_of(checkpoint)) is None:
             return checkpoint
+        fault = f"is damaged ({damage})" if is_whole else "was not written to its end"
         logger.warning("checkpoint %s %s and is skipped", checkpoint, fault)
     return None
 
@@ -131,7 +124,7 @@ def checkpoint_to_resume(folder: Path, fingerprint: Fingerprint) -> Path | None:
     checkpoint = latest_complete_checkpoint(folder)
     if checkpoint is None:
         return None
-    theirs = json.loads((checkpoint / COMPLETE_MARKER).read_text(encoding="utf-8"))["fingerprint"]
+    theirs = json.loads((checkpoint / RUN_FILE).read_text(encoding="utf-8"))
     changes = {
         key: f"{key}: {old!r} in the checkpoint, {new!r} now"
         for key, (old, new) in changed_values(theirs, fingerprint, absent="absent").items()
@@ -145,34 +138,3 @@ def checkpoint_to_resume(folder: Path, fingerprint: Fingerprint) -> Path | None:
     for change in changes.values():
         logger.info("checkpoint %s: %s; goes on all the same", checkpoint, change)
     return checkpoint
-
-
-def _fault(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint; None if nothing is."""
-    try:
-        record = json.loads((checkpoint / COMPLETE_MARKER).read_text(encoding="utf-8"))
-        files, version = record["files"], record["format_version"]
-    except FileNotFoundError:
-        return "was not written to its end"
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"has a damaged {COMPLETE_MARKER}"
-    if version != FORMAT_VERSION:
-        return f"is of format {version}, this version reads {FORMAT_VERSION},"
-    present = _file_records(checkpoint)
-    damaged = [name for name, recorded in files.items() if present.get(name) != recorded]
-    return f"is damaged ({', '.join(damaged)})" if damaged else None
-
-
-def _file_records(checkpoint: Path) -> dict[str, list[int | str]]:
-    """Relative path -> size and hash of the first and last mebibyte, of all files but the record itself."""
-    records: dict[str, list[int | str]] = {}
-    for path in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
-        if path.name in (COMPLETE_MARKER, COMPLETE_MARKER + PARTIAL):
-            continue
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            digest = hashlib.sha256(file.read(HASHED_BYTES))
-            file.seek(max(file.tell(), size - HASHED_BYTES))
-            digest.update(file.read(HASHED_BYTES))
-        records[str(path.relative_to(checkpoint))] = [size, digest.hexdigest()]
-    return records

@@ -21,6 +21,7 @@ from r2d.evaluation.calibration import calibration_of
 from r2d.evaluation.evaluate import Champion, Evaluation, evaluate, evaluate_champion
 from r2d.evaluation.metrics import ChampionMetrics, Comparator, Metrics
 from r2d.evaluation.run import EvaluationRun
+from r2d.modeling.manifest import write_manifest
 from r2d.modeling.model_folder import read_calibration, write_calibration
 from r2d.modeling.predictor import Predictor
 from r2d.synthetic.calls import generate_calls
@@ -159,6 +160,7 @@ def test_the_model_with_its_calibration_shows_what_the_predictions_say_and_is_me
     calibration = calibration_of(evaluation.metrics)
     assert calibration is not None
     write_calibration(folder, calibration)
+    write_manifest(folder)
     assert read_calibration(folder) == calibration
     decisions = Predictor(folder).decide(test["text"].to_pylist())
     for decision, row in zip(decisions, evaluation.predictions.to_pylist(), strict=True):

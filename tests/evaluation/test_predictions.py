@@ -18,6 +18,7 @@ from r2d.data.examples import Example, split_of, to_table
 from r2d.errors import DataError
 from r2d.evaluation.evaluate import Champion
 from r2d.evaluation.predictions import PREDICTIONS_SCHEMA, Predictions, predictions_table
+from r2d.modeling.manifest import write_manifest
 from r2d.modeling.model_folder import Calibration
 from r2d.modeling.predictor import Predictor
 from r2d.text import normalise_label
@@ -122,6 +123,7 @@ def test_a_gold_label_written_otherwise_than_the_option_is_correct_in_every_sect
         facts = json.loads((model / "reason2decide.json").read_text(encoding="utf-8"))
         facts["labels"] = {"names": [], "per_row": True, "ordered": False}
         (model / "reason2decide.json").write_text(json.dumps(facts), encoding="utf-8")
+        write_manifest(model)
     options = ["emergency now", "self care"]
     test = split_of(examples, "test").select(["id", "text", "label", "rationale"]).to_pylist()
     decisions = Predictor(model).decide([row["text"] for row in test], [options] * len(test))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from r2d.modeling.manifest import MANIFEST_FILE, write_manifest
 from r2d.modeling.model_folder import Calibration, write_calibration
 from r2d.modeling.predictor import Predictor
 from tests.inference.keyword_predictor import write_calls
@@ -36,6 +37,8 @@ def test_killed_while_deciding_and_while_joining_nothing_is_lost_and_no_bit_is_d
         (model / file.name).symlink_to(file)
     facts = {"format_version": 1, "temperature": {"value": 2.0}, "selective": {"threshold": 0.5}}
     write_calibration(model, Calibration(facts))
+    (model / MANIFEST_FILE).unlink()
+    write_manifest(model)
     findings = ("chest pain", "fever", "cough", "rash")
     rows = [
         {"id": f"c{n}", "text": f"pt {'denies' if n % 3 else 'reports'} {findings[n % 4]} for {n % 90} days"}

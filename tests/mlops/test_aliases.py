@@ -257,7 +257,7 @@ def test_a_history_written_by_version_0_1_0_is_read_and_continued(model: Model) 
         AliasChange(2, 1, "promoted", "2", "1", "gate", "better", at),
     ]
     assert model.alias() == "2"
-    assert rollback(model.name, by="me", reason="why").version == "1"
+    assert rollback(model.name, by="me", reason="why").change.version == "1"
     assert model.actions()[-1] == ("rolled_back", "1")
 
 
@@ -266,7 +266,7 @@ def test_an_alias_that_is_older_than_the_history_is_taken_into_it(model: Model) 
     MlflowClient().set_registered_model_alias(model.name, "champion", "1")
     model.register(GOOD, BAD, 1)
     assert model.actions() == [("found", "1"), ("promoted", "2")]
-    assert rollback(model.name, by="me", reason="worse on the ward").version == "1"
+    assert rollback(model.name, by="me", reason="worse on the ward").change.version == "1"
 
 
 # --- rollback ---
@@ -277,7 +277,7 @@ def test_rollback_goes_back_step_by_step_with_a_reason_and_to_no_champion_at_the
     model.register(GOOD)
     model.register(BETTER, GOOD, 1)
     for expected, before in (("1", "2"), (None, "1")):
-        done = rollback(name, by="Dr. Who", reason="complaints from the ward")
+        done = rollback(name, by="Dr. Who", reason="complaints from the ward").change
         assert (done.version, done.before, model.alias()) == (expected, before, expected)
     with pytest.raises(RegistryError, match=f"{name} has no champion to go back from"):
         rollback(name, by="me", reason="why")
@@ -294,7 +294,7 @@ def test_a_champion_that_was_removed_is_named_and_a_rollback_passes_over_others_
         MlflowClient().delete_model_version(name, removed)
     with pytest.raises(RegistryError, match=r"version 3, was removed from the registry; go back .* `r2d rollback"):
         champion_to_compare(name, "key")
-    assert rollback(name, by="me", reason="it was removed").version == "1"
+    assert rollback(name, by="me", reason="it was removed").change.version == "1"
     assert champion_to_compare(name, "key of nobody") == f"{name}/1"
 
 
@@ -305,7 +305,7 @@ def test_what_was_rolled_back_does_not_come_back_by_itself_but_by_a_person(model
     again = model.register(BETTER, GOOD, 1)
     assert (again.transition.action, model.alias()) == (None, "1")
     assert "Dr. Who rolled it back (under-triage at night)" in again.transition.reason
-    assert approve(f"{model.name}/2", by="Dr. Who", reason="the night rows were wrong").version == "2"
+    assert approve(f"{model.name}/2", by="Dr. Who", reason="the night rows were wrong").change.version == "2"
     assert model.alias() == "2"
 
 

@@ -13,6 +13,7 @@ from mlops.cli.models import DRIFTED, app
 from r2d.errors import ConfigError, ModelError
 from r2d.inference.decide import DEFERRAL_REASONS
 from r2d.inference.output import InferenceModel
+from r2d.modeling.manifest import write_manifest
 from r2d.modeling.reference import DriftReference, write_reference
 from tests.inference.keyword_predictor import write_calls
 
@@ -31,6 +32,7 @@ def model(stage2_model: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     shutil.copytree(stage2_model, folder)
     write_reference(folder, REFERENCE)
+    write_manifest(folder)
     return folder
 
 

@@ -23,7 +23,7 @@ def typed(*words: str) -> Result:
 def test_approval_and_rollback_stand_in_the_history(register: Register) -> None:
     register(run_config("typed", [{"rule": "human_approval"}]), metrics(GOOD))
     done = typed("approve", "typed", "--by", "Dr. Who", "--reason", "read fifty\nrationales")
-    assert done.output == "typed version 1 is the champion\n"
+    assert done.output == "typed version 1 is the champion\nthe decision on it: not signed\n"
     done = typed("rollback", "typed", "--reason", "complaints")
     assert done.output == "typed has no champion any more: there was none before version 1\n"
     lines = typed("history", "typed").output.splitlines()
@@ -41,7 +41,9 @@ def test_a_rollback_says_which_version_it_went_back_to(register: Register) -> No
     register(run_config("stepped"), metrics(GOOD))
     register(run_config("stepped"), metrics(BETTER, GOOD, reference="stepped/1"))
     done = typed("rollback", "stepped", "--reason", "complaints")
-    assert done.output == "stepped version 1 is the champion again, in place of version 2\n"
+    assert done.output == (
+        "stepped version 1 is the champion again, in place of version 2\nthe decision on it: not signed\n"
+    )
 
 
 def test_a_decision_without_a_reason_or_a_name_is_not_taken(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

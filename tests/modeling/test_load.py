@@ -24,6 +24,7 @@ from r2d.modeling.load import (
     start_model,
     start_tokenizer,
 )
+from r2d.modeling.manifest import write_manifest
 from r2d.modeling.model_folder import read_model_facts
 from r2d.modeling.predictor import Predictor
 from r2d.training.stage1 import train_stage1
@@ -210,6 +211,7 @@ def test_pickled_weights_are_not_read(stage1_model: Path, tmp_path: Path) -> Non
         if path.suffix != ".safetensors":
             (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04pickle")
+    write_manifest(tmp_path)
     with pytest.raises(ModelError, match=r"Weights in pickle files \(\*\.bin\) are not read"):
         load_pretrained(str(tmp_path))
 

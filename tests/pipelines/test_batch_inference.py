@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from r2d.modeling.manifest import write_manifest
 from r2d.modeling.model_folder import Calibration, write_calibration
 from r2d.modeling.predictor import Predictor
 from r2d.modeling.reference import reference_of, write_reference
@@ -40,6 +41,7 @@ def model(stage2_model: Path, workplace: Workplace) -> Path:
     shutil.copytree(stage2_model, folder)
     facts = {"format_version": 1, "temperature": {"value": 1.0}, "selective": {"threshold": 0.55}}
     write_calibration(folder, Calibration(facts))
+    write_manifest(folder)
     examples = toy_examples(1000)
     test = examples.filter(pa.compute.equal(examples["split"], "test"))
     decisions = Predictor(folder, device="cpu").decide(test["text"].to_pylist(), batch_size=64)
@@ -51,6 +53,7 @@ def model(stage2_model: Path, workplace: Workplace) -> Path:
         ),
     }
     write_reference(folder, reference_of(examples, pa.table(columns)))
+    write_manifest(folder)
     return folder
 
 

@@ -22,7 +22,7 @@ def kill_in_stage2(workplace: Workplace, config: dict[str, Any]) -> None:
     folder = workplace.folder
     process = warm.start(command, cwd=folder, environment=workplace.environment, folder=folder)
     work = Path(workplace.environment["XDG_CACHE_HOME"]) / "reason2decide"
-    complete = f"train_stage2-*/checkpoints/checkpoint-{KILLED_AFTER_CHECKPOINT}/complete.json"
+    complete = f"train_stage2-*/checkpoints/checkpoint-{KILLED_AFTER_CHECKPOINT}/manifest.json"
     while process.is_alive() and not list(work.glob(complete)):
         time.sleep(0.005)
     assert process.is_alive(), (folder / "err").read_text(encoding="utf-8")[-2000:]

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from r2d.errors import TrainingError
-from r2d.training.checkpointing import COMPLETE_MARKER, latest_complete_checkpoint
+from r2d.modeling.manifest import MANIFEST_FILE
+from r2d.training.checkpointing import RUN_FILE, latest_complete_checkpoint
 from r2d.training.work import StageResult
 from tests import warm
 from tests.training.conftest import STAGE2, assert_same_weights
@@ -125,7 +126,9 @@ def test_two_processes_told_to_end_save_a_checkpoint_of_both(run: KillableRun, m
     assert {"rng_state_0.pth", "rng_state_1.pth"} <= {path.name for path in run.checkpoint.iterdir()}
 
 
-@pytest.mark.parametrize("written", ["model.safetensors", "optimizer.pt", "trainer_state.json", COMPLETE_MARKER])
+@pytest.mark.parametrize(
+    "written", ["model.safetensors", "optimizer.pt", "trainer_state.json", RUN_FILE, MANIFEST_FILE]
+)
 def test_a_run_killed_while_a_checkpoint_is_being_written_loses_no_bit(written: str, run: KillableRun) -> None:
     """Killed as soon as that file of checkpoint 8 is there; what is resumed from is a whole one, 4 or 8."""
     newest = run.work_dir / "checkpoints" / "checkpoint-8"

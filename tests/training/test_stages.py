@@ -155,7 +155,7 @@ def test_every_trainable_parameter_moves_in_both_stages_and_stage2_starts_from_s
 def test_a_model_folder_holds_safetensors_tokenizer_labels_and_config_and_nothing_else(stage2_model: Path) -> None:
     assert {path.name for path in stage2_model.iterdir()} == {
         "model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-        "reason2decide.json", "trained_rows.safetensors",
+        "reason2decide.json", "trained_rows.safetensors", "manifest.json",
     }  # fmt: skip
     facts = json.loads((stage2_model / "reason2decide.json").read_text())
     assert facts["labels"]["names"] == ["emergency now", "self care"]
