@@ -33,11 +33,12 @@ ANSWER_PATTERNS = (
     r"\\boxed\{(?:\\text\{)?(?P<label>[^{}\n]{1,400})\}",
     r"<(?:final_)?(?:answer|label|decision)>\s{0,10}(?P<label>[^<\n]{1,400})",
     # So the answer is (c) wooded area.
-    rf"(?<!\bif\s)(?<!\bwhether\s)\b{_DETERMINER}{{1,3}}{_NOUN}(?:\s(?:to|for|in|of)\s(?:this|the|that)\s[^\n.:?!]{{1,60}}?)?"
+    rf"\b(?=[tmofcbrpun])(?<!\bif\s)(?<!\bwhether\s){_DETERMINER}{{1,3}}{_NOUN}(?:\s(?:to|for|in|of)\s(?:this|the|that)\s[^\n.:?!]{{1,60}}?)?"
     rf"\s{{1,5}}(?:is|was|(?:would|has\sto)\s(?:then\s|now\s)?be)\s{{0,3}}[:,]?\s{{0,5}}{_LABEL}",
 )
 """Styles in which models commonly state their answer. Case does not count, and `^` is the start of a line. Every
-repeat is bounded, so that a text of any length takes linear time."""
+repeat is bounded, so that a text of any length takes linear time. The last begins with the first letters of the words
+that it goes on with: so most places are passed over at once."""
 
 RUN_ON_PATTERNS = (
     r"\n\s{0,20}(?:Q|Question|Input|Example|User|Human)\s{0,3}\d{0,4}\s{0,3}[:.]\s",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Generic, TypeAlias, TypeVar
+from typing import Annotated, Generic, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -18,7 +18,7 @@ Words: TypeAlias = tuple[str, ...]
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Index(Generic[Value]):
     """Forms of one or more words, found in the words of a text by `matches`."""
 
@@ -35,13 +35,26 @@ class Index(Generic[Value]):
         return cls(values, {word: sorted(of_word, reverse=True) for word, of_word in sizes.items()})
 
 
+class Evidence(NamedTuple):
+    """The findings of which some words of a note say something."""
+
+    names: Words
+    direct: Words  # those that they name; the others they show, or deny
+    denied: Words  # those that they deny by themselves
+
+
 @dataclass(frozen=True, slots=True)
 class Findings:
     """The lexicon of findings, ready for matching."""
 
     names: Index[Words]  # form -> the findings that it names
-    evidence: Index[Words]  # as `names`, and what else in a note shows or denies a finding
-    denials: Index[Words]  # words that deny a finding by themselves
+    evidence: Index[Evidence]
+
+
+@functools.lru_cache(maxsize=16)  # several checks read the same note, one after the other
+def found_in(words: Words, index: Index[Value]) -> Sequence[tuple[int, int, Value]]:
+    """What `matches` yields."""
+    return tuple(matches(words, index))
 
 
 def matches(words: Words, index: Index[Value]) -> Iterator[tuple[int, int, Value]]:
@@ -101,15 +114,20 @@ def load_findings(source: Path) -> Findings:
         for form in forms_of.get(sign, [sign])
     ]
     denials = [(word, name) for name, words in (lexicon.denied_by or {}).items() for word in words]
-    return Findings(_index(names), _index(names + evidence + denials), _index(denials))
+    direct, denied = _index(names), _index(denials)
+    every = {
+        form: Evidence(of_form, direct.get(form, ()), denied.get(form, ()))
+        for form, of_form in _index(names + evidence + denials).items()
+    }
+    return Findings(Index.of(direct), Index.of(every))
 
 
-def _index(forms: Sequence[tuple[str, str]]) -> Index[Words]:
-    """Index pairs of a form and a finding."""
+def _index(forms: Sequence[tuple[str, str]]) -> dict[Words, Words]:
+    """Form -> its findings, of pairs of a form and a finding."""
     meanings: dict[Words, list[str]] = {}
     for form, name in forms:
         meanings.setdefault(words_of(form), []).append(name)
-    return Index.of({words: tuple(dict.fromkeys(names)) for words, names in meanings.items()})
+    return {words: tuple(dict.fromkeys(names)) for words, names in meanings.items()}
 
 
 def _check_forms(forms: object) -> object:

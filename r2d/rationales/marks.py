@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -53,8 +53,7 @@ class Marks(Section):
     content: tuple[tuple[str, ...], ...] = Field(min_length=1)
 
 
-@dataclass(frozen=True, slots=True)
-class VisibleText:
+class VisibleText(NamedTuple):
     """The part of an output in which an answer counts, or the reason why there is none."""
 
     text: str = ""
@@ -65,6 +64,8 @@ class VisibleText:
     detail: str = ""
 
 
+_OPENS_WITH_MARK = re.compile(r"[\W_]|[^\n]{0,40}:|\w{0,10}(?i:analysis|commentary|user|system)")
+"""What each text begins with that opens with a mark of a channel or of a turn; one in plain letters ends in a colon."""
 _BARE_LINES = re.compile(r"(?:analysis|commentary)[ \t]*\n.*\n(?:assistant[ \t]*\n?)?final[ \t]*\n", re.I | re.S)
 _BARE_ASKED = re.compile(r"(?:system|user)[ \t]*(?:\n|(?=[A-Z]))")
 _BARE_ANSWERED = re.compile(r"(?:^|(?<=[.!?]))(?:assistant|model)[ \t]*\n", re.M)
@@ -84,8 +85,10 @@ def visible_text(content: str, config: ParseConfig, note: str = "") -> VisibleTe
     Args:
         note: the text that was asked about: of several turns of a repeated chat, the first behind it answers.
     """
-    marks = shipped_marks()
     text, edits = _without_padding(content.strip()), tuple[str, ...]()
+    if not _OPENS_WITH_MARK.match(text):
+        return _without_reasoning(text, edits, config)
+    marks = shipped_marks()
     finals = list(_shipped("final_channels").finditer(text)) if _has_channels(text, marks) else []
     if len(finals) > 1:
         return VisibleText(reason="unclear_answer", detail=f"{len(finals)} final channels")
@@ -107,9 +110,14 @@ def visible_text(content: str, config: ParseConfig, note: str = "") -> VisibleTe
         text, edits = text[answers[0].end() :], (PROMPT_REMOVED,)
     elif opening := _shipped("answered").match(text):
         text = text[opening.end() :]
-    pairs = (*marks.reasoning, *_own_marks(config))
+    return _without_reasoning(text, edits, config)
+
+
+def _without_reasoning(text: str, edits: tuple[str, ...], config: ParseConfig) -> VisibleText:
+    """The text outside the marks of reasoning, unless it then opens with one that is not known."""
+    pairs = _pairs(config.reasoning_tags, config.reasoning_marks)
     outside, removed = _outside(text, pairs)
-    reasoning = _last_inside(text, [pair for pair in pairs if pair[0] in marks.rationale]) if removed else ""
+    reasoning = _last_inside(text, [pair for pair in pairs if pair[0] in shipped_marks().rationale]) if removed else ""
     text = outside
     text = _without_padding(text)
     if mark := unknown_mark(text):
@@ -122,7 +130,7 @@ def without_reasoning(content: str, tags: Sequence[str]) -> tuple[str, tuple[str
 
     What precedes a lone end is reasoning too: its start was in the prompt.
     """
-    return _outside(content, (*shipped_marks().reasoning, *((f"<{tag}>", f"</{tag}>") for tag in tags)))
+    return _outside(content, _pairs(tuple(tags)))
 
 
 def turn_start(text: str, position: int) -> int | None:
@@ -173,9 +181,10 @@ def unknown_mark(text: str) -> str | None:
     return mark if _SHORT_TAG.fullmatch(mark) else f"a mark of {len(mark)} characters"
 
 
-def _own_marks(config: ParseConfig) -> list[tuple[str, str]]:
-    tags = [(f"<{tag}>", f"</{tag}>") for tag in config.reasoning_tags]
-    return [*tags, *config.reasoning_marks]
+@lru_cache(maxsize=64)
+def _pairs(tags: tuple[str, ...], own: tuple[tuple[str, str], ...] = ()) -> tuple[tuple[str, str], ...]:
+    """The shipped marks of reasoning, the tags and others, each as its start and its end."""
+    return (*shipped_marks().reasoning, *((f"<{tag}>", f"</{tag}>") for tag in tags), *own)
 
 
 def _has_channels(text: str, marks: Marks) -> bool:
@@ -200,12 +209,12 @@ def _without_padding(text: str) -> str:
     return text
 
 
-def _outside(content: str, pairs: Sequence[tuple[str, str]]) -> tuple[str, tuple[str, ...]]:
+def _outside(content: str, pairs: tuple[tuple[str, str], ...]) -> tuple[str, tuple[str, ...]]:
     """The text outside the pairs of marks, and what was done."""
     are_shipped = len(pairs) == len(shipped_marks().reasoning)  # whose marks begin with one of these
     if are_shipped and not ("<" in content or "[" in content or "◁" in content or _BARE_START.match(content)):
         return content.strip(), ()
-    pattern = _pair_pattern(tuple(pairs))
+    pattern = _pair_pattern(pairs)
     outside: list[str] = []
     position, is_inside, found = 0, False, False
     for match in pattern.finditer(content):
@@ -235,7 +244,9 @@ def _last_inside(content: str, pairs: Sequence[tuple[str, str]]) -> str:
 @lru_cache(maxsize=64)
 def _pair_pattern(pairs: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
     ends, starts = (sorted({pair[side] for pair in pairs}, key=len, reverse=True) for side in (1, 0))
-    return re.compile(f"(?P<end>{'|'.join(map(_form, ends))})|(?P<start>{'|'.join(map(_form, starts))})", re.I)
+    first = "".join(re.escape(letter) for letter in sorted({mark[0] for pair in pairs for mark in pair}))
+    forms = f"(?P<end>{'|'.join(map(_form, ends))})|(?P<start>{'|'.join(map(_form, starts))})"
+    return re.compile(f"(?=[{first}])(?:{forms})", re.I)  # most places are passed over at once
 
 
 @cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from r2d.config.rationales import ParseConfig
 from r2d.rationales.json_answer import read_json_answer
@@ -74,8 +74,7 @@ _CAUSE = re.compile(
 _BEGINS_CAUSE = re.compile(r"\W*(?:because|since|as|given|due|owing|considering|with|while|although|though)\b", re.I)
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """What the text of one record states."""
 
     rationale: str = ""
@@ -87,8 +86,7 @@ class Parsed:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Text:
+class _Text(NamedTuple):
     """The part of a text that is searched."""
 
     text: str
@@ -109,8 +107,7 @@ class _Text:
         return Parsed(rationale.text, label.label if label else None, parser, edits, rationale.flags)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rationale:
+class _Rationale(NamedTuple):
     """A rationale, what was done to it, and what its reader should know."""
 
     text: str = ""
@@ -153,7 +150,7 @@ def parse(
     if fence := _FENCE.fullmatch(text):
         text = fence.group("inside").strip()
     struck = _STRUCK.sub("", text) if "~~" in text else text
-    part = replace(part, text=struck, edits=(*edits, "struck text removed") if struck != text else edits)
+    part = part._replace(text=struck, edits=(*edits, "struck text removed") if struck != text else edits)
     parsed = _parse_text(part, config, codes or {})
     if parsed.reason == "no_rationale" and visible.reasoning:
         return _with_reasoning(parsed, part, visible.reasoning, config, codes or {})
@@ -171,7 +168,7 @@ def _parse_text(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
             later = final_answer(_before_run_on(behind, config), config.answer_patterns, part.options, codes).statement
             if earlier is None or _EXAMPLE.match(text):
                 edits = (*part.edits, PROMPT_REMOVED)
-                return _parse_text(replace(part, text=behind, edits=edits), config, codes)
+                return _parse_text(part._replace(text=behind, edits=edits), config, codes)
             if later is not None and later.label != earlier.label:
                 return part.rejected("prompt_repeated", detail="other answers before and behind the repeated note")
     if is_cut and _EXAMPLE.match(text):
@@ -182,7 +179,7 @@ def _parse_text(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
         if earlier is not None and later is not None and earlier.label != later.label:
             return part.rejected("prompt_repeated", detail="it begins with a case, and states an answer behind another")
     edits = (*part.edits, "run-on cut") if is_cut else part.edits
-    part = replace(part, text=before, stopped=part.stopped and not is_cut, edits=edits)
+    part = part._replace(text=before, stopped=part.stopped and not is_cut, edits=edits)
     if mark := unknown_token(before):
         return part.rejected("unknown_mark", detail=mark)
 
@@ -232,7 +229,7 @@ def _with_reasoning(
     within = final_answer(reasoning, config.answer_patterns, part.options, codes)
     if statement is None or within.unclear or (within.statement and within.statement.label != statement.label):
         return parsed
-    inner = replace(part, text=reasoning, edits=part.edits)
+    inner = part._replace(text=reasoning, edits=part.edits)
     rationale = _rationale(inner, within.statement, within) if within.statement else _behind(inner, reasoning)
     return inner.accepted(rationale, statement.stated, statement.parser)
 
@@ -348,8 +345,7 @@ def _without_cut_sentence(text: str, stopped: bool) -> tuple[str, tuple[str, ...
     return _without_marks(text[: sentence_start(text, len(text))]), ("unfinished sentence cut",)
 
 
-def _has_words(text: str) -> bool:
-    return any(character.isalnum() for character in text)
+_has_words = re.compile(r"[^\W_]").search
 
 
 # --- an answer given as JSON ---
@@ -358,7 +354,7 @@ def _has_words(text: str) -> bool:
 def _parse_json(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> Parsed:
     """The label and the rationale of the object that has the two keys."""
     answer = read_json_answer(part.text, config.json_label_key, config.json_rationale_key, stopped=part.stopped)
-    part = replace(part, stopped=False, edits=(*part.edits, *answer.edits))
+    part = part._replace(stopped=False, edits=(*part.edits, *answer.edits))
     if answer.reason is not None:
         return part.rejected(answer.reason, "json", answer.detail)
     stated = find_label(answer.label, part.options, codes) if answer.label is not None else None

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from r2d.config.rationales import QualityConfig
 from r2d.rationales.claims import ClaimChecker
-from r2d.rationales.findings import Findings, Words, matches, plain_words, words_of
+from r2d.rationales.findings import Findings, Words, found_in, matches, plain_words, words_of
 from r2d.rationales.labels import contains_label, mask_label
+from r2d.rationales.negation import read_tokens
 from r2d.rationales.records import Candidate, Reason
 from r2d.rationales.wording import is_refusal
 from r2d.text import MARKUP, normalise_label
@@ -45,36 +46,40 @@ class QualityChecks:
         copied = copied_share(rationale, text)
         num_texts = self.num_texts[normalise_label(rationale)]
         num_repeats = longest_loop(rationale)
-        unknown = [(len(beyond.numbers), "number"), (len(beyond.findings), "finding")]
         claims = self.checker.claims(rationale, text)
         num_contradicted = sum(claim.verdict == "contradicted" for claim in claims)
-        failed: dict[Reason, tuple[bool, str]] = {}  # and a detail that quotes nothing
+        failed: dict[Reason, bool] = {}
         if candidate.label is not None or candidate.stated_label:
             agrees = normalise_label(candidate.label or "") == normalise_label(candidate.gold)
-            failed["disagrees_with_gold"] = (not agrees, "")
+            failed["disagrees_with_gold"] = not agrees
         failed |= {
-            "refusal": (is_refusal(rationale), ""),
-            "loops": (num_repeats > 0, f"{num_repeats} times"),
-            "markup": (has_markup(rationale), ""),
-            "too_short": (len(rationale) < config.min_characters, f"{len(rationale)} characters"),
-            "too_long": (len(rationale) > config.max_characters, f"{len(rationale)} characters"),
-            "copies_text": (copied > config.max_copied_share, f"{copied:.0%}"),
-            "repeated": (num_texts > config.max_repeats, f"{num_texts} texts"),
-            "ungrounded": (
-                bool(beyond.numbers or beyond.findings),
-                ", ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in unknown if count),
-            ),
-            "contradicts_text": (
-                num_contradicted > 0,
-                f"{num_contradicted} finding{'s' * (num_contradicted > 1)}",
-            ),
-            "leaks_label": (contains_label(rationale, candidate.gold), ""),
+            "refusal": is_refusal(rationale),
+            "loops": num_repeats > 0,
+            "markup": has_markup(rationale),
+            "too_short": len(rationale) < config.min_characters,
+            "too_long": len(rationale) > config.max_characters,
+            "copies_text": copied > config.max_copied_share,
+            "repeated": num_texts > config.max_repeats,
+            "ungrounded": bool(beyond.numbers or beyond.findings),
+            "contradicts_text": num_contradicted > 0,
+            "leaks_label": contains_label(rationale, candidate.gold),
         }
-        for check, (has_failed, detail) in failed.items():
-            action = getattr(config, check)
-            if not has_failed:
-                candidate.checks_passed.append(check)
-            elif action == "drop":
+        candidate.checks_passed += [check for check, has_failed in failed.items() if not has_failed]
+        if not any(failed.values()):
+            return
+        unknown = [(len(beyond.numbers), "number"), (len(beyond.findings), "finding")]
+        details: dict[Reason, str] = {  # they quote nothing
+            "loops": f"{num_repeats} times",
+            "too_short": f"{len(rationale)} characters",
+            "too_long": f"{len(rationale)} characters",
+            "copies_text": f"{copied:.0%}",
+            "repeated": f"{num_texts} texts",
+            "ungrounded": ", ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in unknown if count),
+            "contradicts_text": f"{num_contradicted} finding{'s' * (num_contradicted > 1)}",
+        }
+        for check in [check for check, has_failed in failed.items() if has_failed]:
+            action, detail = getattr(config, check), details.get(check, "")
+            if action == "drop":
                 candidate.reject(check, detail)
             else:
                 candidate.faults.append(check)
@@ -206,7 +211,8 @@ def ungrounded(rationale: str, text: str, findings: Findings) -> Ungrounded:
             claims.append(names)
     missing: list[str] = []
     if claims:
-        known = {name for _, _, names in matches(words_of(text), findings.evidence) for name in names}
+        evidence = found_in(read_tokens(text).words, findings.evidence)
+        known = {name for _, _, found in evidence for name in found.names}
         missing = [name for names in claims if known.isdisjoint(names) for name in names]
     return Ungrounded(tuple(dict.fromkeys(numbers)), tuple(dict.fromkeys(missing)))
 

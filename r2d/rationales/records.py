@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from r2d.data.examples import Example
 from r2d.files import read_yaml
@@ -28,8 +28,7 @@ REASONS: dict[str, str] = {reason: words for reasons in PHASES.values() for reas
 """Each reason in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One LLM output, annotation or written rationale, as its file holds it."""
 
     source: str

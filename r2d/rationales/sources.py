@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -80,11 +79,11 @@ def read_records(name: str, source: AnySource) -> list[Record]:
             "".join(filter(None, _texts_of(record))).encode()
         except UnicodeEncodeError:  # no file can hold half a surrogate pair
             kept = Record(record.source, record.file, record.row, order=record.order)
-            records[place] = replace(kept, reason="malformed_record", detail="half a surrogate pair")
+            records[place] = kept._replace(reason="malformed_record", detail="half a surrogate pair")
     return records
 
 
-_texts_of = attrgetter(*(field.name for field in fields(Record) if "str" in str(field.type)))
+_texts_of = attrgetter(*(name for name, kind in Record.__annotations__.items() if "str" in str(kind)))
 
 
 def _with_plain_id(record: Record, source: AnySource) -> Record:
@@ -98,15 +97,14 @@ def _with_plain_id(record: Record, source: AnySource) -> Record:
         example_id = (match.group(1) or "").strip() or None if match else None
     if example_id is None:
         known = record.reason is not None
-        return replace(
-            record,
+        return record._replace(
             example_id=None,
             reason=record.reason if known else "no_id",
             detail=record.detail if known else "id_pattern is not found in the id",
         )
     if source.id_width is not None and example_id.isascii() and example_id.isdigit():
         example_id = example_id.zfill(source.id_width)
-    return record if example_id == record.example_id else replace(record, example_id=example_id)
+    return record if example_id == record.example_id else record._replace(example_id=example_id)
 
 
 def source_files(sources: Mapping[str, AnySource]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ Standing = Literal["asserted", "circumstance", "conditional", "reported", "denie
 """`circumstance`: asserted `in`, `with` or `without` something, which may be the case at hand or another one."""
 
 
-_SENTENCE = re.compile(r"[.!?。！？][\"'”’)\]*_]{0,4}\s+|\n")
+_SENTENCE = re.compile(r"[.!?。！？\n](?:(?<!\n)[\"'”’)\]*_]{0,4}\s+|(?<=\n))")  # a set goes first: it is found fastest
 _CONTRAST = re.compile(
     r"[;—]|\b(?:but|yet|however|nevertheless|instead|today|now|currently|here|in this case|as it is|so|therefore|thus"
     r"|hence)\b",
@@ -92,6 +92,8 @@ _CIRCUMSTANCE = re.compile(
     re.I,
 )
 _IF_LINE = re.compile(r"(?:\A|\n)\W*(?:if|when|unless|should|in\s+case|in\s+the\s+event)\b[^\n.!?]{0,200}\n\s*\Z", re.I)
+_PLAIN_LEADS = frozenset({"So ", "So, ", "Therefore, ", "Thus, ", "Hence, ", "Therefore ", "Thus ", "Hence "})
+"""Words before a statement that do not change how it is meant."""
 _CROSS = re.compile("[❌✗✘✖🚫⛔]")
 _SAYS_WHO = re.compile(
     r"[\s*_\"'”’),–—-]{1,6}(?:(?:some|many|others?|people|one|they|he|she|(?:the|an?|her|his|my|our|their)\s+\w+)\s+(?:would\s+|might\s+|may\s+|could\s+)?"
@@ -106,9 +108,11 @@ def standing_of(text: str, first: int, match: re.Match[str], end: int, stated: S
         return "several" if stated.detail == "two answers stated" else "none"
     prefix = text[first : match.start()]
     after = text[end : end + 200]
-    if _CROSS.search(match.group()[: match.start("label") - match.start()]):
+    if _CROSS.search(text, match.start(), match.start("label")):
         return "denied"
-    if not any(map(str.isalpha, prefix)):
+    if prefix in _PLAIN_LEADS:
+        pass
+    elif not any(map(str.isalpha, prefix)):
         if _IF_LINE.search(text[max(0, first - 300) : first]):
             return "conditional"
     else:
@@ -165,22 +169,25 @@ def sentence_start(text: str, position: int) -> int:
     small letter on the next line of a wrapped text."""
     first = max(0, position - LONGEST_SENTENCE)
     for match in reversed(list(_SENTENCE.finditer(text, first, position))):
-        end = match.end()
-        following, before = text[end : end + 1], text[match.start() - 1 : match.start()]
-        if match.group() == "\n":
-            if not (following.islower() and (before.isalpha() or before == ",")):
-                return end
-        elif text[end - 1] == "\n" or not (following.islower() or following.isdigit()):
-            return end
+        if _begins_behind(text, match):
+            return match.end()
     return 0
+
+
+def _begins_behind(text: str, match: re.Match[str]) -> bool:
+    """Whether a sentence begins behind a full stop or a line break."""
+    end = match.end()
+    following = text[end : end + 1]
+    if match.group() == "\n":
+        before = text[match.start() - 1 : match.start()]
+        return not (following.islower() and (before.isalpha() or before == ","))
+    return text[end - 1] == "\n" or not (following.islower() or following.isdigit())
 
 
 def sentence_starts(text: str) -> Iterator[int]:
     """Where the sentences of a text begin."""
     yield 0
-    for match in _SENTENCE.finditer(text):
-        if sentence_start(text, match.end()) == match.end():
-            yield match.end()
+    yield from (match.end() for match in _SENTENCE.finditer(text) if _begins_behind(text, match))
 
 
 def sentence_end(text: str, position: int) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from r2d.text import normalise_label
 
@@ -48,13 +48,13 @@ _FOLLOWING = re.compile(
 )
 """What may follow a label of one word: `no, ...` and `no because ...` state it, `no evidence of` does not."""
 DENIES = re.compile(r"\b(?:not|no|never|nor|than|without)\b|n['’]t\b", re.I)
+_LISTED = re.compile(r"(?<![^\W_])(\d{1,2}|[a-z])\s?[).:\]]\s*\Z")
 _ORDINALS = ("last", "first", "second", "third", "fourth", "fifth")
 _ORDINAL = re.compile(rf"(?:the\s+)?({'|'.join(_ORDINALS)})\s+(?:option|choice)\b(?!\s+(?:or|and)\b)", re.I)
 _TRAILING = " \t\r\n.,;:!?*_`\"'“”‘’«»$~)]}>\\"
 
 
-@dataclass(frozen=True, slots=True)
-class StatedLabel:
+class StatedLabel(NamedTuple):
     """The option that a stated answer names, and where in the answer it ends."""
 
     label: str | None = None
@@ -88,7 +88,7 @@ def find_label(stated: str, options: Sequence[str], codes: Mapping[str, str] | N
     if instead is not None:
         affirmed = _find_affirmed(stated[instead.end() :], options, codes or {})
         if affirmed.label is not None:
-            return replace(affirmed, end=instead.end() + affirmed.end, denied=denied.label)
+            return affirmed._replace(end=instead.end() + affirmed.end, denied=denied.label)
     return StatedLabel(end=end, denied=denied.label)
 
 
@@ -112,9 +112,7 @@ def _find_affirmed(stated: str, options: Sequence[str], codes: Mapping[str, str]
             if other is not None and codes.get(str(other.label), other.label) != label:
                 return StatedLabel(detail="code and text disagree")
         clash = name not in codes and by_letter is not None and normalise_label(by_letter) != normalise_label(label)
-        folded = name.casefold()
-        begins_another = any(other.casefold() != folded and other.casefold().startswith(folded) for other in names)
-        return StatedLabel(label, written.end, written.repaired or clash, whole=not begins_another)
+        return StatedLabel(label, written.end, written.repaired or clash, whole=name not in _beginnings(names))
     if letter is None:
         ordinal = _ORDINAL.match(stated, starts[0])
         place = _ORDINALS.index(ordinal.group(1).casefold()) - 1 if ordinal else len(options)
@@ -140,8 +138,9 @@ def listed_options(note: str, options: Sequence[str]) -> tuple[Sequence[str], di
         return options, {}
     marks: dict[str, str] = {}
     for option in options:
-        before = rf"(?<![^\W_])(\d{{1,2}}|[a-z])\s?[).:\]]\s*{re.escape(option.casefold())}(?!\w)"
-        found = set(re.findall(before, folded))
+        places = (match.start() for match in re.finditer(re.escape(option.casefold()), folded))
+        before = (_LISTED.search(folded, max(0, place - 8), place) for place in places)
+        found = {match.group(1) for match in before if match}
         if len(found) != 1 or marks.setdefault(found.pop(), option) != option:
             return options, {}
     if len({mark.isdigit() for mark in marks}) > 1:
@@ -182,10 +181,10 @@ def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
 
 def _find_written(stated: str, starts: Sequence[int], options: Sequence[str]) -> StatedLabel | None:
     """The option written in full at one of the places: alone, else before other text, the longest option first."""
-    by_name = {normalise_label(option): option for option in reversed(options)}
+    by_name, longest = _by_name(tuple(options))
     for start in starts:
         text = stated[start:]
-        for form in (text, text.rstrip(_TRAILING)):
+        for form in (text, text.rstrip(_TRAILING)) if len(text.split(None, longest)) <= longest else ():
             if label := by_name.get(normalise_label(form)):
                 return StatedLabel(label, start + len(form))
     for start in starts:
@@ -199,6 +198,24 @@ def _find_written(stated: str, starts: Sequence[int], options: Sequence[str]) ->
             end, option = max(matches, key=lambda pair: pair[0])
             return StatedLabel(option, end, repaired=normalise_label(stated[start:end]) != normalise_label(option))
     return None
+
+
+@lru_cache(maxsize=512)
+def _by_name(options: tuple[str, ...]) -> tuple[dict[str, str], int]:
+    """Normalised form of each option -> the option; and the most words that one has, marks behind it included."""
+    most = max((len(option.split()) for option in options), default=0)
+    return {normalise_label(option): option for option in reversed(options)}, most + 4
+
+
+@lru_cache(maxsize=512)
+def _beginnings(options: tuple[str, ...]) -> frozenset[str]:
+    """The options with which another one begins."""
+    folded = [option.casefold() for option in options]
+    return frozenset(
+        option
+        for option, one in zip(options, folded, strict=True)
+        if any(other != one and other.startswith(one) for other in folded)
+    )
 
 
 @lru_cache(maxsize=8192)

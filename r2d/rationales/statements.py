@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
+from r2d.config.rationales import ANSWER_PATTERNS
 from r2d.rationales.standing import (
     IF,
     QUESTION,
@@ -29,8 +31,7 @@ MOST_MATCHES = 500
 """Matches of one pattern that are tried; a text with more states no answer that is clear."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """One place where a text states an answer."""
 
     parser: str  # which pattern matched, or `correction`
@@ -172,11 +173,19 @@ def _weigh(answer: Answer, statement: Statement) -> None:
         answer.refused = answer.refused or statement
 
 
+_NEEDED = dict(
+    zip(ANSWER_PATTERNS, ((":", "=", "：", "-", "–", "—"), ("#", "*", "_"), ("\\boxed",), ("<",), ("",)), strict=True)
+)
+"""Shipped pattern -> one of these stands in all that it matches."""
+
+
 def _statements(
     text: str, patterns: Sequence[str], options: Sequence[str], codes: Mapping[str, str]
 ) -> Iterator[Statement]:
     """Every statement, pattern by pattern; the line of one may hold a second."""
     for number, pattern in enumerate(patterns):
+        if not any(mark in text for mark in _NEEDED.get(pattern, ("",))):
+            continue
         position = 0
         for _ in range(MOST_MATCHES + 1):
             if (match := compiled(pattern).search(text, position)) is None:
@@ -327,7 +336,7 @@ def refuted_parts(text: str, statement: Statement, answer: Answer) -> list[tuple
     ]
     parts = [(sentence_start(text, one.start), sentence_end(text, one.end)) for one in refuted if one.end <= last]
     folded = text[: statement.start].casefold()
-    if any(stem in folded for stem in _RETRACTING):
+    if any(map(folded.__contains__, _RETRACTING)):
         not_asserted = {
             sentence_end(text, one.end) for one in refuted if one.standing not in ("asserted", "circumstance")
         }
@@ -348,5 +357,6 @@ def refuted_parts(text: str, statement: Statement, answer: Answer) -> list[tuple
 
 def _is_denied(text: str, one: Statement) -> bool:
     """Whether a statement denies an option and gives no reason: `The answer is not a.`"""
-    rest = text[one.end : sentence_end(text, one.end)]
-    return one.label is None and one.stated.denied is not None and not any(map(str.isalnum, rest))
+    if one.label is not None or one.stated.denied is None:
+        return False
+    return not any(map(str.isalnum, text[one.end : sentence_end(text, one.end)]))

@@ -10,7 +10,6 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +113,7 @@ def file_of(kind: str, order: list[int] | None = None) -> str:
 
 def without_place(records: list[Record] | None) -> Counter[Record]:
     assert records is not None
-    return Counter(replace(record, row=0) for record in records)
+    return Counter(record._replace(row=0) for record in records)
 
 
 @every_kind
@@ -138,12 +137,12 @@ def test_the_order_of_records_does_not_matter_and_a_double_counts_twice(kind: st
 @every_kind
 def test_a_file_cut_anywhere_is_refused_or_loses_only_its_end(kind: str, tmp_path: Path) -> None:
     content = file_of(kind).encode()
-    whole = [replace(record, row=0) for record in read(kind, content, tmp_path) or []]
+    whole = [record._replace(row=0) for record in read(kind, content, tmp_path) or []]
     for end in range(0, len(content), 7):
         records = read(kind, content[:end], tmp_path)
         if records is None:
             continue
-        good = [replace(record, row=0) for record in records if record.reason is None]
+        good = [record._replace(row=0) for record in records if record.reason is None]
         assert len(records) <= NUM_RECORDS
         assert len(records) - len(good) <= 1
         assert good[:-1] == whole[: len(good[:-1])]

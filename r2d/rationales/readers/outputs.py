@@ -38,7 +38,7 @@ def read_texts(name: str, source: TextSource) -> list[Record]:
         if not replies and isinstance(value, dict):
             detail = f"no {source.text_field if source.format == 'text' else 'answer of the model'}"
             detail = "no text field" if source.format == "text" else detail
-            records.append(replace(base, author=None, reason="malformed_record", detail=detail))
+            records.append(base._replace(author=None, reason="malformed_record", detail=detail))
         elif not replies:
             records.append(replace(item, value=value).malformed("a text", order=order))
         records += [_answered(base, reply, no_id="no id field") for reply in replies]
@@ -66,14 +66,14 @@ def _replies(source: TextSource, fields: dict[str, Any]) -> list[Reply]:
 def _answered(base: Record, reply: Reply, *, no_id: str) -> Record:
     """The record of one answer."""
     if reply.stop == "refused":
-        return replace(base, reason="refused", detail=reply.detail)
+        return base._replace(reason="refused", detail=reply.detail)
     if reply.stop == "failed":
-        return replace(base, reason="request_failed", detail=reply.detail)
+        return base._replace(reason="request_failed", detail=reply.detail)
     if reply.text is None:
-        return replace(base, reason="malformed_record", detail=reply.detail)
-    answer = replace(base, content=reply.text, stopped_at_limit=reply.stop == "cut")
+        return base._replace(reason="malformed_record", detail=reply.detail)
+    answer = base._replace(content=reply.text, stopped_at_limit=reply.stop == "cut")
     if base.order is None and base.example_id is None:
-        return replace(answer, author=None, reason="no_id", detail=no_id)
+        return answer._replace(author=None, reason="no_id", detail=no_id)
     return answer
 
 
@@ -139,7 +139,7 @@ def read_batch(name: str, source: BatchSource) -> list[Record]:
         if (body := next((item.value[key] for key in _REQUEST_KEYS if isinstance(item.value.get(key), dict)), None))
     }
     records = [
-        replace(record, prompt_hash=record.prompt_hash or hashes.get(record.example_id or ""))
+        record if record.prompt_hash or not hashes else record._replace(prompt_hash=hashes.get(record.example_id or ""))
         for item in lines
         for record in _batch_records(item, source)
     ]
@@ -158,10 +158,10 @@ def read_batch(name: str, source: BatchSource) -> list[Record]:
         base = _base_record(item, source)
         if base.example_id is None:
             detail = "no custom_id in the input" if item.is_json else "no JSON"
-            records.append(replace(base, reason="malformed_record", detail=detail))
+            records.append(base._replace(reason="malformed_record", detail=detail))
         elif base.example_id not in mentioned and asked[base.example_id] is item:
             prompt_hash = hashes.get(base.example_id)
-            records.append(replace(base, prompt_hash=prompt_hash, reason="request_failed", detail="never answered"))
+            records.append(base._replace(prompt_hash=prompt_hash, reason="request_failed", detail="never answered"))
     return records
 
 
@@ -189,24 +189,24 @@ def _batch_records(item: Item, source: BatchSource) -> Iterator[Record]:
         yield item.malformed("an object")
         return
     if failure := _failure(line):
-        yield replace(base, reason="request_failed", detail=failure)
+        yield base._replace(reason="request_failed", detail=failure)
         return
     body = _body(line)
     if body is None:
-        yield replace(base, reason="malformed_record", detail=_NO_SHAPE)
+        yield base._replace(reason="malformed_record", detail=_NO_SHAPE)
         return
     response_id = id_text(body.get("id")) or id_text(body.get("responseId")) or base.record_id
     author = next((body[key] for key in ("model", "modelVersion") if isinstance(body.get(key), str)), None)
     created_at = time_text(
         next((body[key] for key in ("created", "created_at", "createTime") if body.get(key) is not None), None)
     )
-    described = replace(base, author=author, created_at=created_at)
+    described = base._replace(author=author, created_at=created_at)
     replies = replies_of(body)
     if not replies:
-        yield replace(base, reason="malformed_record", detail="no choices in the response")
+        yield base._replace(reason="malformed_record", detail="no choices in the response")
     for number, reply in enumerate(replies):
         record_id = f"{response_id}#{number}" if number and response_id else response_id
-        yield replace(_answered(described, reply, no_id="no custom_id"), record_id=record_id)
+        yield _answered(described, reply, no_id="no custom_id")._replace(record_id=record_id)
 
 
 def _failure(line: dict[str, Any]) -> str:
