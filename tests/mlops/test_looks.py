@@ -64,6 +64,7 @@ def test_a_decision_of_the_gate_is_written_down_and_carries_the_use_of_the_test_
         in sentence
     )
     assert sentence in again.to_json()["gate_reasons"]
+    assert f"{use.num_looks} looks at it, with {use.num_models} models" in again.card
     assert again.decision.to_json()["test_set"]["optimism"] == pytest.approx(again.decision.test_set.optimism)
     code, printed, _ = typed("looks")
     assert code == 0
