@@ -115,7 +115,7 @@ class Answers:
                 "done, or stop it; a lock left by a killed process does not block"
             ) from None
         try:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             end = 0
             for answer in read_answers(self.path):
                 self._count(answer)

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})  # statuses that are retried, as is every 5xx
 MAX_RETRY_AFTER_SECONDS = 120.0
+MAX_BODY_BYTES = 8 * 1024**2
+"""Of one reply, unpacked; a completion of 100,000 tokens with its log probabilities is below it."""
 MIN_SECRET_CHARACTERS = 8
 """A shorter key, such as `EMPTY`, is a placeholder; striking it out would change words of the answers."""
 
@@ -99,11 +101,17 @@ class Endpoint:
         Raises:
             TransientFault: nothing usable came back; another try may succeed.
         """
-        content = json.dumps(body).encode()
+        content, received = json.dumps(body).encode(), bytearray()
+        headers = {"Content-Type": "application/json"}
         try:
-            async with asyncio.timeout(self.source.timeout_seconds):
-                headers = {"Content-Type": "application/json"}
-                response = await self._client.post(self.url, content=content, headers=headers)
+            async with (
+                asyncio.timeout(self.source.timeout_seconds),
+                self._client.stream("POST", self.url, content=content, headers=headers) as response,
+            ):
+                async for part in response.aiter_bytes():
+                    received += part
+                    if len(received) > MAX_BODY_BYTES:
+                        raise TransientFault(f"reply_above_{MAX_BODY_BYTES // 1024**2}_MiB", response.status_code)
         except (TimeoutError, httpx2.TimeoutException):
             raise TransientFault("timeout") from None
         except (httpx2.RequestError, httpx2.InvalidURL):
@@ -112,11 +120,13 @@ class Endpoint:
         if status in TRANSIENT_STATUSES or status >= 500:
             raise TransientFault(f"http_{status}", status, retry_after_seconds(response.headers.get("retry-after")))
         try:
-            values = json.loads(response.content)
+            values = json.loads(received)
         except (ValueError, RecursionError):
             values = None
         values = values if isinstance(values, dict) else {}
         request_id = response.headers.get("x-request-id")
+        if response.has_redirect_location:  # never followed: neither note nor key goes where nobody has sent them
+            return Reply(status, request_id, None, "it points to another address, which is not followed")
         if status != 200:
             error = values.get("error")
             codes = [error.get(key) for key in ("code", "type")] if isinstance(error, dict) else []

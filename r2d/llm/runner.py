@@ -19,7 +19,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from r2d.errors import GenerationError
 from r2d.llm.answers import Answers, BudgetSpent
-from r2d.llm.endpoint import Endpoint, Reply, TransientFault
+from r2d.llm.endpoint import MAX_RETRY_AFTER_SECONDS, Endpoint, Reply, TransientFault
 from r2d.llm.requests import Request, RequestList, request_hash
 from r2d.reports.progress import Progress
 from r2d.signals import leave, signals_caught
@@ -209,7 +209,7 @@ class RequestRunner:
                     try:
                         reply = await self.endpoint.post(request.body)
                     except TransientFault as fault:
-                        self.open_at = max(self.open_at, time.monotonic() + fault.retry_after_seconds)
+                        self._hold_back(fault)
                         raise
         except TransientFault as fault:
             self._append(request, Reply(fault.status or 0, None, None, fault.code), num_attempts, is_final=False)
@@ -236,6 +236,16 @@ class RequestRunner:
             )
         self._append(request, reply, num_attempts)
         self.counts.num_failed += 1
+
+    def _hold_back(self, fault: TransientFault) -> None:
+        """Let all workers wait as long as the server asks for, and say so where a person would wonder."""
+        open_at = time.monotonic() + fault.retry_after_seconds
+        if fault.retry_after_seconds >= SECONDS_BETWEEN_LINES and open_at > self.open_at + SECONDS_BETWEEN_LINES:
+            logger.warning(
+                "%s answers %s and asks to wait: nothing is sent for %.0f s (never more than %.0f s)",
+                self.endpoint.host, fault.code, fault.retry_after_seconds, MAX_RETRY_AFTER_SECONDS,
+            )  # fmt: skip
+        self.open_at = max(self.open_at, open_at)
 
     async def _pause(self, seconds: float) -> None:
         """Sleep; raises `Stopped` as soon as a stop is asked for."""

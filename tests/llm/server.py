@@ -87,6 +87,15 @@ class Handler(BaseHTTPRequestHandler):
     def give(self, fault: str, prompt: str, example_id: str) -> None:
         """`answer`, a status, or one of the faults below."""
         echo = f"{self.headers.get('Authorization')} {prompt}"
+        if fault.startswith("redirect to "):
+            return self.send("", 307, {"Location": fault.removeprefix("redirect to ")})
+        if fault == "endless":
+            self.send_response(200)
+            self.end_headers()
+            while True:  # until the client hangs up
+                self.wfile.write(b"x" * 65_536)
+        if fault == "wait a day":
+            return self.send("", 429, {"Retry-After": "86400"})
         if fault.isdigit():
             headers = {"Retry-After": "0.5"} if fault == "429" else {}
             error = {"message": echo, "code": "context_length_exceeded" if fault == "400" else echo}

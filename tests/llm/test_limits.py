@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
+from pathlib import Path
 
 import pytest
 
 from r2d.errors import ConfigError, GenerationError
-from r2d.llm import runner
+from r2d.llm import endpoint, runner
 from tests.llm.server import RunningServer
 from tests.llm.toy_run import ToyRun
 
@@ -113,3 +115,43 @@ def test_a_proxy_of_the_environment_is_not_used_on_this_machine(
             monkeypatch.setenv(name, f"http://127.0.0.1:{unused.getsockname()[1]}")
         server.start()
         assert toy.run(2).num_answered == 2
+
+
+def test_a_redirect_to_another_host_is_refused_and_nothing_reaches_it(
+    server: RunningServer, toy: ToyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("R2D_TEST_KEY", KEY)
+    (tmp_path / "other").mkdir()
+    other = RunningServer(tmp_path / "other")
+    try:
+        other.start()
+        elsewhere = f"http://localhost:{other.port}/v1/chat/completions"
+        server.start({f"e{number:03d}": [f"redirect to {elsewhere}"] for number in range(4)})
+        with pytest.raises(GenerationError, match=r"answered 307 .it points to another address, which is not followed"):
+            toy.run(4, api_key_env="R2D_TEST_KEY")
+        assert server.requests()
+        assert other.requests() == []
+    finally:
+        other.kill()
+
+
+def test_a_reply_without_end_is_cut_off_and_the_rest_goes_on(server: RunningServer, toy: ToyRun) -> None:
+    server.start({"e001": ["endless", "endless"]})
+    started_at = time.monotonic()
+    counts = toy.run(3, max_retries=1)
+    assert time.monotonic() - started_at < 20
+    assert (counts.num_answered, counts.num_gave_up) == (2, 1)
+    assert [line["error"]["code"] for line in toy.lines() if line["error"]] == ["reply_above_8_MiB"]
+    assert toy.run(3).num_answered == 3
+
+
+def test_a_wait_that_the_server_asks_for_is_bounded_and_said(
+    server: RunningServer, toy: ToyRun, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "MAX_RETRY_AFTER_SECONDS", 0.3)
+    monkeypatch.setattr(runner, "MAX_RETRY_AFTER_SECONDS", 0.3)
+    server.start({"e000": ["wait a day"]})
+    started_at = time.monotonic()
+    assert toy.run(1).num_answered == 1
+    assert 0.3 <= time.monotonic() - started_at < 10
+    assert "127.0.0.1 answers http_429 and asks to wait: nothing is sent for 0 s (never more than 0 s)" in caplog.text
