@@ -15,14 +15,18 @@ from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import content_hash
 from r2d.modeling.manifest import model_hash
 from steps.cache import by_code
-from steps.materializers import TableMaterializer
+from steps.materializers import JsonMaterializer, TableMaterializer
 from steps.private import private
 from steps.work_dir import work_dir
 
 
 @step(
     cache_policy=by_code(__name__),
-    output_materializers={"r2d_predictions": TableMaterializer, "r2d_judge_scores": TableMaterializer},
+    output_materializers={
+        "r2d_metrics": JsonMaterializer,
+        "r2d_predictions": TableMaterializer,
+        "r2d_judge_scores": TableMaterializer,
+    },
 )
 @private
 def evaluate(

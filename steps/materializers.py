@@ -1,20 +1,57 @@
-"""How our artifacts are stored: safe formats only, each with a content hash, so that equal data keeps the caches."""
+"""How our artifacts are stored: safe formats only, each with a content hash, so that equal data keeps the caches, and a
+damaged artifact is refused and not served from the cache again."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from zenml.client import Client
 from zenml.enums import ArtifactType, VisualizationType
 from zenml.io import fileio
 from zenml.materializers.base_materializer import BaseMaterializer
+from zenml.materializers.built_in_materializer import BuiltInContainerMaterializer
+from zenml.models import StepRunUpdate
+from zenml.utils.time_utils import utc_now
 
 from r2d.data.examples import SPLITS, content_hash
+from r2d.errors import DataError
 from r2d.files import folder_hash
+
+Content = TypeVar("Content")
+
+
+def read_whole(stored: BaseMaterializer, read: Callable[[], Content]) -> Content:
+    """What `read` returns, held against the content hash that ZenML recorded when the artifact was stored.
+
+    Raises:
+        DataError: it is missing, cannot be read or has changed; from now on its step is not taken from the cache.
+    """
+    try:
+        content = read()
+        fault = "was changed since it was stored" if _is_changed(stored, content) else ""
+    except (ValueError, RuntimeError, FileNotFoundError) as error:
+        fault = f"is missing or cannot be read ({type(error).__name__})"
+    if not fault:
+        return content
+    versions = Client().list_artifact_versions(uri=stored.uri, hydrate=True).items
+    for step_run_id in {version.producer_step_run_id for version in versions} - {None}:
+        Client().zen_store.update_run_step(step_run_id, StepRunUpdate(cache_expires_at=utc_now()))
+    name = versions[0].name if versions else "an artifact"
+    raise DataError(
+        f"{name} in {stored.uri} {fault}. Its step will not be taken from the cache again: start the same command "
+        "again, and it is made anew; if it happens twice, have the disk looked at"
+    )
+
+
+def _is_changed(stored: BaseMaterializer, content: Any) -> bool:
+    expected = stored.expected_content_hash
+    return expected is not None and stored.compute_content_hash(content) != expected
 
 
 class TableMaterializer(BaseMaterializer):
@@ -25,8 +62,15 @@ class TableMaterializer(BaseMaterializer):
     FILE: ClassVar[str] = "table.parquet"
 
     def load(self, data_type: type[Any]) -> pa.Table:
+        return read_whole(self, self._read)
+
+    def _read(self) -> pa.Table:
         with fileio.open(os.path.join(self.uri, self.FILE), "rb") as file:
-            return pq.read_table(pa.BufferReader(file.read()))
+            content = file.read()
+        try:
+            return pq.read_table(pa.BufferReader(content))
+        except OSError as error:  # as Arrow calls a damaged page
+            raise ValueError("damaged") from error
 
     def save(self, data: pa.Table) -> None:
         with fileio.open(os.path.join(self.uri, self.FILE), "wb") as file:
@@ -50,6 +94,15 @@ class TableMaterializer(BaseMaterializer):
         return content_hash(data)
 
 
+class JsonMaterializer(BuiltInContainerMaterializer):
+    """A dict of JSON values that a later step decides by, such as metrics."""
+
+    SKIP_REGISTRATION: ClassVar[bool] = True
+
+    def load(self, data_type: type[Any]) -> Any:
+        return read_whole(self, lambda: super(JsonMaterializer, self).load(data_type))
+
+
 class ModelFolderMaterializer(BaseMaterializer):
     """A model folder, file by file."""
 
@@ -58,6 +111,9 @@ class ModelFolderMaterializer(BaseMaterializer):
     SKIP_REGISTRATION: ClassVar[bool] = True
 
     def load(self, data_type: type[Any]) -> Path:
+        return read_whole(self, self._folder)
+
+    def _folder(self) -> Path:
         if Path(self.uri).is_dir():
             return Path(self.uri)
         with self.get_temporary_directory(delete_at_exit=False) as folder:

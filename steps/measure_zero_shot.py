@@ -8,11 +8,14 @@ from zenml import log_metadata, step
 from r2d.config.data import DataConfig
 from r2d.config.evaluation import EvaluationConfig
 from steps.cache import by_code
-from steps.materializers import TableMaterializer
+from steps.materializers import JsonMaterializer, TableMaterializer
 from steps.private import private
 
 
-@step(cache_policy=by_code(__name__), output_materializers={"r2d_predictions": TableMaterializer})
+@step(
+    cache_policy=by_code(__name__),
+    output_materializers={"r2d_metrics": JsonMaterializer, "r2d_predictions": TableMaterializer},
+)
 @private
 def measure_zero_shot(
     examples: pa.Table,
