@@ -17,7 +17,7 @@ from uuid import UUID
 from mlops.lineage import NotReachableError, pipeline_run
 from mlops.registry.versions import aliases_of, find_versions
 from r2d.config.gate import RESERVED_SUFFIXES
-from steps.work_dir import work_root
+from r2d.files import work_root
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from mlops.dead_runs import OWNER_KEY, Process, close_dead_mlflow_runs
 from r2d.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ def start_run(client: MlflowClient, step_name: str) -> str:
 
     run = get_step_context().pipeline_run
     experiment = experiment_id(client)
+    close_dead_mlflow_runs(client, experiment)
     parents = client.search_runs([experiment], f"tags.`{ZENML_RUN_TAG}` = '{run.id}'", max_results=1)
     if parents:
         parent = parents[0].info.run_id
@@ -151,6 +153,8 @@ def start_run(client: MlflowClient, step_name: str) -> str:
         parent = client.create_run(experiment, tags=tags).info.run_id
         client.set_terminated(parent, "FINISHED")
     tags = {"mlflow.runName": step_name, "mlflow.parentRunId": parent}
+    if process := Process.this():
+        tags[OWNER_KEY] = process.to_text()
     return str(client.create_run(experiment, tags=tags).info.run_id)
 
 

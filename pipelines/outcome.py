@@ -1,25 +1,87 @@
-"""A failed run fails its command. On Kubernetes, ZenML's client returns without an error whatever became of the run."""
+"""How a run ends: a failed run fails its command, and says why in one line.
+
+On Kubernetes, ZenML's client returns without an error whatever became of the run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from click import ClickException
+from zenml.client import Client
 from zenml.models import PipelineRunResponse
 from zenml.pipelines.pipeline_definition import Pipeline
 
 from mlops.alerts import run_failed
+from mlops.dead_runs import OWNER_KEY, Process, close_dead_zenml_runs
+from mlops.door import one_line, stop
 from r2d.errors import R2DError
+from r2d.files import keep_private, read_yaml
+from r2d.signals import signals_caught
+
+
+class RunError(R2DError, ClickException):
+    """A run has failed; `zenml` shows the message alone, as `r2d` does."""
+
+
+class StepErrors(logging.Filter):
+    """Keeps ZenML's report of a failed step, a traceback, off the screen, and the error for the last line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_step: dict[str, BaseException] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("zenml.") and record.exc_info and record.exc_info[1] is not None:
+            if record.msg == "Step %s failed." and isinstance(record.args, tuple):
+                self.by_step[str(record.args[0])] = record.exc_info[1]
+            return False
+        return not str(record.msg).startswith(("Failed to run step", "Skipping step", "Received signal"))
+
+
+@contextmanager
+def ends_in_one_line() -> Iterator[None]:
+    """Turn whatever ends a run into a `RunError` with the step, the reason and the log."""
+    errors, handlers = StepErrors(), [part for part in logging.root.handlers if isinstance(part, logging.StreamHandler)]
+    for handler in handlers:
+        handler.addFilter(errors)
+    try:
+        with signals_caught(stop):
+            yield
+    except RunError:
+        raise
+    except Exception as error:
+        lines = [one_line(cause, step=step) for step, cause in errors.by_step.items()] or [one_line(error)]
+        raise RunError("\n".join(lines)) from error
+    finally:
+        for handler in handlers:
+            handler.removeFilter(errors)
 
 
 class RaisingPipeline(Pipeline):
-    """A pipeline whose call raises `R2DError` when the run that it waited for has failed."""
+    """A pipeline whose call raises `RunError` when the run that it waited for has failed."""
+
+    def with_options(self, config_path: str | None = None, **options: Any) -> Any:
+        with ends_in_one_line():
+            if config_path is not None:
+                read_yaml(Path(config_path))  # says what is wrong with it, before ZenML reads it
+            return super().with_options(config_path=config_path, **options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        run = super().__call__(*args, **kwargs)
+        keep_private()
+        with ends_in_one_line():
+            close_dead_zenml_runs()
+            process = Process.this()
+            if process is not None and Client().active_stack.orchestrator.flavor == "local":
+                self.configure(extra={OWNER_KEY: process.to_text()})
+            run = super().__call__(*args, **kwargs)
         if isinstance(run, PipelineRunResponse) and run.status.is_failed:
             failed = sorted(name for name, step in run.steps.items() if not step.status.is_successful)
-            raise R2DError(f"run {run.name!r} has failed; failed steps: {', '.join(failed) or 'none began'}")
+            raise RunError(f"run {run.name!r} has failed; failed steps: {', '.join(failed) or 'none began'}")
         return run
 
 

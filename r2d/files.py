@@ -4,19 +4,68 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from r2d.errors import ConfigError
+from r2d.errors import ConfigError, R2DError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 PARTIAL = ".partial"  # ends the name of a file or folder that is being written
+
+
+def work_root() -> Path:
+    """`R2D_WORK_DIR` (on a cluster: a mounted volume), by default a folder in the user's cache folder."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("R2D_WORK_DIR") or Path(cache) / "reason2decide")
+
+
+def keep_private() -> None:
+    """Let this process, and those that it starts, write files that only their owner reads: 0600, folders 0700.
+
+    In a pod the group too (0660, 0770): `fsGroup` gives a volume to pods of other users by their group.
+    """
+    os.umask(0o007 if "KUBERNETES_SERVICE_HOST" in os.environ else 0o077)
+
+
+@contextmanager
+def held_alone(folder: Path, refused: type[R2DError]) -> Iterator[None]:
+    """Hold a folder for this process; the lock of a killed one does not block, and `holder.json` says who holds it.
+
+    Raises:
+        R2DError: of the type `refused`: another process holds it, or it cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock, holder = FileLock(folder / "lock"), folder / "holder.json"
+    now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+        write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": now})
+    except Timeout:
+        who = json.loads(holder.read_text(encoding="utf-8")) if holder.exists() else {}
+        raise refused(
+            f"{folder}: another run works here: process {who.get('pid', '?')} on {who.get('host', '?')}, since "
+            f"{who.get('since', '?')}. Wait for its end and start the same command again, which then takes what it has "
+            "made, or stop it"
+        ) from None
+    except OSError as error:
+        lock.release()
+        raise refused(f"{folder}: cannot be written ({error.strerror}); make it writable, or name another") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -56,9 +105,16 @@ def read_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
+    except RecursionError:
+        raise ConfigError(
+            f"{path}: its lists and mappings are nested too deeply to be read; a run has a few levels"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", faulty on line {mark.line + 1}" if mark is not None else ""
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or ""
+        why = (
+            f": {problem}" if problem and not re.search("['\"]", problem) else ""
+        )  # one with a quotation quotes the file
+        where = f", faulty on line {mark.line + 1}{why}" if mark is not None else ""
         raise ConfigError(f"{path}: is no YAML in UTF-8{where}") from None
 
 

@@ -11,10 +11,10 @@ from r2d.config.data import DataConfig
 from r2d.config.rationales import RationalesConfig
 from r2d.config.validation import PrivacyConfig
 from r2d.errors import DataError
+from r2d.files import work_root
 from steps.cache import by_code
 from steps.materializers import TableMaterializer
 from steps.private import private
-from steps.work_dir import work_root
 
 
 @step(

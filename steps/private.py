@@ -1,5 +1,6 @@
 """Keeps cells of the data out of what ZenML stores of a failed step: it writes the message and the traceback of every
-exception to its log and its database, and libraries quote the value that they could not read.
+exception to its log and its database, and libraries quote the value that they could not read. What a step writes, only
+the user of the run may read.
 
 It also names run and step in every log record, for ZENML_CONSOLE_LOGGING_FORMAT=json."""
 
@@ -12,24 +13,27 @@ from typing import ParamSpec, TypeVar
 from zenml import get_step_context
 from zenml.logger import logging_context
 
-from r2d.errors import R2DError, describe_unexpected
+from r2d.errors import R2DError
+from r2d.failures import unexpected
+from r2d.files import keep_private
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
 def private(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """The function of a step, whose unforeseen errors become an `R2DError` with their types and places alone."""
+    """The function of a step, whose unforeseen errors become an `UnexpectedError` with types and places alone."""
 
     @wraps(function)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        keep_private()
         try:
             with logging_context(**_run_and_step()):
                 return function(*args, **kwargs)
         except R2DError:
             raise  # its message quotes nothing
         except Exception as error:
-            raise R2DError(describe_unexpected(error)) from None
+            raise unexpected(error) from None
 
     return run
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import BaseModel
 
 from mlops.code import step_code_hash
 from r2d.config.training import StageConfig
+from r2d.files import work_root
 from r2d.training.work import stage_identity
 
 SECONDS_KEPT = 3600
@@ -43,9 +43,3 @@ def work_dir(step_name: str, *parts: Any) -> Path:
     folder = work_root() / f"{step_name}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def work_root() -> Path:
-    """`R2D_WORK_DIR` (on a cluster: a mounted volume), by default a folder in the user's cache folder."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("R2D_WORK_DIR") or Path(cache) / "reason2decide")

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from r2d.errors import ConfigError
-from r2d.files import file_hashes, folder_hash, order_by_hash, partial_file, read_yaml, write_json, write_text
+from r2d.errors import ConfigError, TrainingError
+from r2d.files import (
+    file_hashes,
+    folder_hash,
+    held_alone,
+    order_by_hash,
+    partial_file,
+    read_yaml,
+    write_json,
+    write_text,
+)
 
 
 def test_a_write_that_fails_leaves_the_old_file_as_it_was(tmp_path: Path) -> None:
@@ -63,3 +75,23 @@ def test_a_yaml_that_cannot_be_read_is_refused_without_its_content(
     with pytest.raises(ConfigError) as caught:
         read_yaml(path)
     assert str(caught.value) == f"{path}: {message}"
+
+
+def test_a_folder_is_held_by_one_process_and_a_second_is_told_by_whom(tmp_path: Path) -> None:
+    hold = (
+        "import sys; from pathlib import Path; from r2d.files import held_alone; from r2d.errors import TrainingError\n"
+        "with held_alone(Path(sys.argv[1]), TrainingError): print('held', flush=True); input()"
+    )
+    folder = tmp_path / "stage"
+    process = subprocess.Popen([sys.executable, "-c", hold, str(folder)], stdin=-1, stdout=-1, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        told = rf"stage: another run works here: process {process.pid} on {socket.gethostname()}, since 20.*Wait"
+        with pytest.raises(TrainingError, match=told), held_alone(folder, TrainingError):
+            pass
+    finally:
+        process.kill()
+        process.wait()
+    with held_alone(folder, TrainingError):
+        pass

@@ -32,9 +32,10 @@ from r2d.config.rationales import AnySource, RationalesConfig
 from r2d.config.validation import PrivacyConfig, ValidationConfig
 from r2d.data.load import load_examples, load_labelled_file
 from r2d.data.validation.validate import validate
-from r2d.errors import R2DError, describe_unexpected
+from r2d.errors import R2DError
 from r2d.evaluation.judge.agreement import read_human_scores
 from r2d.evaluation.judge.rubric import load_rubric
+from r2d.failures import describe, unexpected
 from r2d.inference.calls import scan_calls
 from r2d.inference.output import read_plan
 from r2d.llm.answers import read_answers
@@ -70,7 +71,7 @@ def shown_by(function: Callable[[], object]) -> str:
     except R2DError:
         stream.write(traceback.format_exc())
     except Exception as error:  # shown so by the command line and by every step
-        stream.write(describe_unexpected(error))
+        stream.write(f"{unexpected(error)}\n{describe(error)}")
     finally:
         root.removeHandler(records)
         root.setLevel(level)
@@ -334,14 +335,19 @@ def unforeseen() -> None:
 
 
 def test_an_error_that_nobody_foresaw_is_shown_by_type_and_place_alone(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("R2D_WORK_DIR", str(tmp_path))
     monkeypatch.setattr(command_line, "app", unforeseen)
     with pytest.raises(SystemExit) as left:
         command_line.main()
-    printed = capsys.readouterr().err
+    line = capsys.readouterr().err
     assert left.value.code == 1
-    assert "unexpected KeyError" in printed
+    assert line.startswith("error: unexpected KeyError")
+    assert line.count("\n") == 1
+    (log,) = (tmp_path / "logs").iterdir()
+    assert f"[log: {log}]" in line
+    printed = line + log.read_text(encoding="utf-8")
     assert "caused by RuntimeError" in printed
     assert f"{Path(__file__).name}, line" in printed
     assert "in unforeseen" in printed

@@ -18,12 +18,15 @@ import typer
 
 from mlops.cli import models, operations, registry
 from mlops.doctor import examine
+from mlops.door import one_line, stop
 from mlops.registry.forgotten import without_forgotten
 from mlops.registry.versions import start_folder
 from mlops.stack import apply_stack
 from r2d.config.loading import load_config
-from r2d.errors import R2DError, describe_unexpected
+from r2d.errors import R2DError
+from r2d.files import keep_private
 from r2d.reports.progress import show_live_bars
+from r2d.signals import signals_caught
 from r2d.signing import Keys
 
 app = typer.Typer(
@@ -216,6 +219,7 @@ app.add_typer(stack_app, name="stack")
 
 def main() -> None:
     """Entry point: an error that the user can mend is shown as its message, any other by its type and place alone."""
+    keep_private()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("r2d").setLevel(logging.INFO)
     if os.environ.get(LOG_FORMAT_VARIABLE, "").lower() == "json":
@@ -224,10 +228,11 @@ def main() -> None:
         logging.getLogger().handlers[0].setFormatter(ZenMLJsonFormatter())
     show_live_bars()
     try:
-        app()
+        with signals_caught(stop):
+            app()
     except R2DError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
     except Exception as error:
-        typer.echo(f"error: {describe_unexpected(error)}", err=True)
+        typer.echo(f"error: {one_line(error)}", err=True)
         sys.exit(1)

@@ -6,11 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from r2d.config.run import RunConfig
 from r2d.config.section import SectionT, parse_section, show_value
 from r2d.errors import ConfigError
+from r2d.files import read_yaml
 from r2d.text import did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -88,12 +87,7 @@ def read_parameters(path: Path) -> Any:
     Raises:
         ConfigError: the file is missing, is no YAML, or has a key at the top that ZenML would not know.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is no YAML in UTF-8: {error}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping with `parameters: config: ...`, found {show_value(content)}")
     unknown = [key for key in content if key not in ZENML_RUN_KEYS]

@@ -106,9 +106,7 @@ class GateDecision:
         """Least and largest share of the models that are truly as good as the champion, and pass all rules but the yes
         of a person. Figures of one model rise and fall together, so that the rules pass together at least as often as
         if they were independent, and at most as often as the strictest. None where the share of a rule is not known."""
-        compared = [
-            verdict.power for verdict in self.verdicts if verdict.value is not None or verdict.status == "failed"
-        ]
+        compared = [verdict.power for verdict in self.verdicts if verdict.value is not None]
         shares = [power.champion_passes for power in compared if power and power.champion_passes is not None]
         if not shares or len(shares) < len(compared):
             return None

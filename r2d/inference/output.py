@@ -25,11 +25,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from r2d.config.model import REGISTERED
 from r2d.errors import DataError
-from r2d.files import partial_file
+from r2d.files import held_alone, partial_file
 from r2d.inference.calls import CallsSummary
 from r2d.modeling.manifest import model_hash, verify_model
 from r2d.text import changed_values
@@ -177,25 +176,19 @@ class Parts:
         Raises:
             DataError: it cannot be written, another process works on it, or it was begun by another plan.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / "lock", timeout=0):
-                path = self.folder / "plan.json"
-                if not path.exists():
-                    with _flushed_file(path) as aside:
-                        aside.write_text(json.dumps(asdict(self.plan), indent=2), encoding="utf-8")
-                earlier = Plan.from_json(path.read_text(encoding="utf-8"))
-                if earlier != self.plan:
-                    raise DataError(
-                        f"{self.folder}: was begun with another model, input or setting, and cannot be finished so:\n"
-                        f"{self.plan.differences(earlier)}\nRun what it was begun with, remove that folder to begin "
-                        "anew, or give another output"
-                    )
-                yield
-        except Timeout:
-            raise DataError(f"{self.folder}: another process works on this output; wait for it to end") from None
-        except OSError as error:
-            raise DataError(f"{self.folder}: cannot be written ({error.strerror}); give another output") from None
+        with held_alone(self.folder, DataError):
+            path = self.folder / "plan.json"
+            if not path.exists():
+                with _flushed_file(path) as aside:
+                    aside.write_text(json.dumps(asdict(self.plan), indent=2), encoding="utf-8")
+            earlier = Plan.from_json(path.read_text(encoding="utf-8"))
+            if earlier != self.plan:
+                raise DataError(
+                    f"{self.folder}: was begun with another model, input or setting, and cannot be finished so:\n"
+                    f"{self.plan.differences(earlier)}\nRun what it was begun with, remove that folder to begin "
+                    "anew, or give another output"
+                )
+            yield
 
     def has(self, start: int, end: int) -> bool:
         """Whether the part with these rows exists and is whole; one that is damaged is decided again."""

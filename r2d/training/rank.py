@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from r2d.errors import R2DError
+from r2d.failures import unexpected
 from r2d.files import write_json
 from r2d.training.distributed import METRICS_PREFIX
 from r2d.training.stage1 import train_stage1
@@ -31,10 +32,11 @@ def main() -> None:
         work = read_work(work_dir)
         train = train_stage1 if work.stage == "stage 1" else train_stage2
         result = train(work, print_metrics)
-    except R2DError as error:
-        failure = {"kind": type(error).__name__, "message": str(error)}
-        write_json(ranks_folder(work_dir) / f"failure-of-rank-{rank}.json", failure)
-        raise
+    except Exception as error:
+        failure = error if isinstance(error, R2DError) else unexpected(error)
+        told = {"kind": type(failure).__name__, "message": str(failure)}
+        write_json(ranks_folder(work_dir) / f"failure-of-rank-{rank}.json", told)
+        raise failure from None
     if rank == 0:
         write_result(work_dir, result)
 

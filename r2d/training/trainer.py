@@ -27,6 +27,7 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerContr
 from r2d.config.training import MethodConfig, StageConfig
 from r2d.data.examples import split_of
 from r2d.errors import TrainingError
+from r2d.files import held_alone
 from r2d.modeling.backends.packed import make_backend
 from r2d.modeling.load import load_pretrained, start_model
 from r2d.modeling.lora import add_adapters
@@ -297,14 +298,30 @@ def train_stage(
     make_trainer: Callable[[StageInputs[ConfigT], ConfigT, OnLog | None], StageTrainer],
     on_log: OnLog | None,
 ) -> StageResult:
-    """Train a stage on all GPUs of this machine: in this process, or on ranks that are started for it."""
-    if distributed.num_processes() > 1 and not distributed.is_rank():
+    """Train a stage on all GPUs of this machine: in this process, or on ranks that are started for it.
+
+    Raises:
+        TrainingError: another run trains in this folder.
+    """
+    if distributed.is_rank():
+        return _train_here(work, prepare, make_trainer, on_log)
+    with held_alone(work.work_dir, TrainingError):
+        if distributed.num_processes() == 1:
+            return _train_here(work, prepare, make_trainer, on_log)
         write_work(work)
         try:
             distributed.start_ranks(work.work_dir, on_log)
         finally:
             remove_examples(work.work_dir)
         return read_result(work.work_dir)
+
+
+def _train_here(
+    work: StageWork[ConfigT],
+    prepare: Callable[[StageWork[ConfigT]], StageInputs[ConfigT]],
+    make_trainer: Callable[[StageInputs[ConfigT], ConfigT, OnLog | None], StageTrainer],
+    on_log: OnLog | None,
+) -> StageResult:
     inputs = prepare(work)
     config, stage = inputs.work.config, work.stage
     trainer = make_trainer(inputs, config, on_log)

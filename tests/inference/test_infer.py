@@ -163,7 +163,7 @@ def test_two_processes_do_not_write_one_output(tmp_path: Path) -> None:
     (tmp_path / "out.parquet.parts").mkdir()
     with (
         FileLock(tmp_path / "out.parquet.parts" / "lock"),
-        pytest.raises(DataError, match="another process works on this output"),
+        pytest.raises(DataError, match="another run works here: process"),
     ):
         decided(config)
 

@@ -1,0 +1,111 @@
+"""Runs that a killed process has left as running, in ZenML and in MLflow: the next run of the same machine closes them.
+
+Each run names the process that works on it. Only where that process is surely gone is its run closed: never one of
+another machine or container, and never one whose process lives. Steps in pods name none: there the cluster knows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
+
+OWNER_KEY = "r2d.process"
+"""Of a ZenML run's `extra`, and the tag of an MLflow run."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, so that no other is taken for it: not on another machine, nor after a restart with the same number."""
+
+    host: str
+    machine: str
+    """Id of the installation; empty in most containers."""
+    boot: str
+    """Id of this start of the machine."""
+    namespace: str
+    """Of process numbers: a container has its own."""
+    pid: int
+    started: str
+    """In ticks since the machine started, which no set clock changes."""
+
+    @classmethod
+    def this(cls) -> Process | None:
+        """This process; None where the system does not tell (only Linux does)."""
+        started = _start_of(os.getpid())
+        if started is None:
+            return None
+        machine, boot = (_first_line(path) for path in ("/etc/machine-id", "/proc/sys/kernel/random/boot_id"))
+        namespace = os.readlink("/proc/self/ns/pid")
+        return cls(socket.gethostname(), machine, boot, namespace, os.getpid(), started)
+
+    @classmethod
+    def of(cls, text: str | None) -> Process | None:
+        """The process that a run names; None where it names none."""
+        with suppress(TypeError, ValueError):
+            return cls(**json.loads(text or ""))
+        return None
+
+    def to_text(self) -> str:
+        return json.dumps(asdict(self))
+
+    def is_gone(self) -> bool:
+        """Whether it surely runs no more, as seen from this process."""
+        here = Process.this()
+        if here is None or (self.host, self.machine) != (here.host, here.machine):
+            return False
+        if self.boot != here.boot:
+            return bool(self.machine)  # the machine was started anew
+        return self.namespace == here.namespace and _start_of(self.pid) != self.started
+
+
+def _start_of(pid: int) -> str | None:
+    """When a living process was started; None where there is none of that number, or only its remains (a zombie)."""
+    fields = _first_line(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return None if not fields or fields[0] in "ZX" else fields[19]
+
+
+def _first_line(path: str) -> str:
+    with suppress(OSError):
+        return Path(path).read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()
+    return ""
+
+
+def close_dead_zenml_runs() -> None:
+    """Close the runs whose process on this machine is gone, with their steps, as failed."""
+    from zenml.client import Client
+    from zenml.enums import ExecutionStatus
+    from zenml.models import ExceptionInfo, StepRunUpdate
+    from zenml.orchestrators.publish_utils import publish_failed_pipeline_run
+    from zenml.utils.time_utils import utc_now
+
+    store, reason = Client().zen_store, ExceptionInfo(traceback="", message="the process of this run was killed")
+    unfinished = json.dumps([status.value for status in ExecutionStatus if not status.is_finished])
+    for run in Client().list_pipeline_runs(status=f"oneof:{unfinished}", size=500, hydrate=True).items:
+        owner = Process.of(run.config.extra.get(OWNER_KEY))
+        if owner is None or not owner.is_gone():
+            continue
+        for step in run.steps.values():
+            if not step.status.is_finished:
+                update = StepRunUpdate(status=ExecutionStatus.FAILED, end_time=utc_now(), exception_info=reason)
+                store.update_run_step(step.id, update)
+        publish_failed_pipeline_run(run.id, reason)
+        logger.warning("run %s: its process was killed; it is closed as failed", run.name)
+
+
+def close_dead_mlflow_runs(client: MlflowClient, experiment: str) -> None:
+    """Close the runs whose process on this machine is gone, as killed."""
+    for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
+        owner = Process.of(run.data.tags.get(OWNER_KEY))
+        if owner is not None and owner.is_gone():
+            client.set_terminated(run.info.run_id, "KILLED")

@@ -1,0 +1,67 @@
+"""The door of every command: files that only their owner reads, and an end in one line.
+
+`r2d` enters by `mlops.cli.main`. The command `zenml` enters by `enter`, an init hook of ZenML (pyproject.toml), for
+what ends before a pipeline of ours is loaded, such as an unknown stack, and by `pipelines.outcome` for the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
+
+from r2d.errors import R2DError
+from r2d.failures import OURS, causes, describe, refusal_of_machine, unexpected, write_log
+from r2d.files import keep_private
+
+
+def enter() -> None:
+    """Called by ZenML when it is imported. Only the command `zenml` gets another way to show its errors."""
+    keep_private()
+    if Path(sys.argv[0]).name == "zenml":
+        os.environ.setdefault("ZENML_ENABLE_RICH_TRACEBACK", "false")
+        sys.excepthook = show_error
+
+
+def show_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an error as `sys.excepthook` gets it, in one line."""
+    print(f"Error: {one_line(error)}", file=sys.stderr)
+
+
+def one_line(error: BaseException, *, step: str | None = None) -> str:
+    """What happened and what to do, and for an error of a step or an unforeseen one the file with its traceback, which
+    holds no message that may quote data."""
+    said = error
+    if not isinstance(error, R2DError):
+        said = (None if step or refusal_of_machine(error) else _refusal_of_zenml(error)) or unexpected(error)
+    log = None if said is error and step is None else write_log(describe(error))
+    return (f"step {step}: " if step else "") + str(said) + (f" [log: {log}]" if log else "")
+
+
+def _refusal_of_zenml(error: BaseException) -> R2DError | None:
+    """The error of ZenML with its message where none of our code, and so no data, had a part in it."""
+    frames = [cause.__traceback__ for cause in causes(error)]
+    while frames:
+        frame = frames.pop()
+        if frame is None:
+            continue
+        if OURS.search(frame.tb_frame.f_code.co_filename):
+            return None
+        frames.append(frame.tb_next)
+    message = " ".join(" ".join(map(str, error.args)).split()).rstrip(".") or type(error).__name__
+    fix = "`zenml stack list` names the stacks" if "stack" in message.lower() else "see `zenml status`"
+    return R2DError(f"ZenML: {message}; {fix}")
+
+
+def stop(number: int) -> NoReturn:
+    """End by a signal, as a handler of it.
+
+    Raises:
+        SystemExit: with 128 plus the signal's number.
+    """
+    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    print(f"stopped by {name}; what is finished is kept: the same command goes on from there", file=sys.stderr)
+    raise SystemExit(128 + number)
