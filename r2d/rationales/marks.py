@@ -29,6 +29,8 @@ _STANDS_OPEN = re.compile(
     r"|\((?P<round>[^\W\d_][\w :.-]{0,40})\)"
     r"|(?:<\||<<|<｜|◁|◀|《|〈|【|〖|「|⟨|⟪|‹|«|\{\{|\[\[|::)\s?(?P<other>[^\W\d_][\w :.▁-]{0,40})\s?"
     r"(?:\|>|>>|｜>|▷|▶|》|〉|】|〗|」|⟩|⟫|›|»|\}\}|\]\]|::))"
+    r"|\s{0,20}(?P<signs>(?:\(\(|[|#=~^%$@+]{1,3}|-{2,3})\s?(?P<signed>[^\W\d_][\w -]{0,40})\s?"
+    r"(?:\)\)|[|#=~^%$@+]{1,3}|-{2,3}))"
     r"|\s{0,20}(?P<stars>[*_]{1,3}(?P<starred>[^\W\d_][\w -]{0,40})[*_]{1,3})"
 )
 """A text that opens with a name in brackets."""
@@ -148,7 +150,7 @@ def unknown_token(text: str) -> str | None:
         return None
     found = (match.group() for match in _TOKEN.finditer(text))
     mark = next((token for token in found if token.casefold() not in _known_tokens()), None)
-    return mark if mark is None or _SHORT_TAG.fullmatch(mark) else f"a mark of {len(mark)} characters"
+    return None if mark is None else _shown(mark)
 
 
 @cache
@@ -166,18 +168,24 @@ def unknown_mark(text: str) -> str | None:
     match = _STANDS_OPEN.match(text)
     if match is None:
         return None
-    name = next(name for name in match.group("angle", "square", "round", "other", "starred") if name)
-    mark = match.group("mark") or match.group("stars")
+    name = next(name for name in match.group("angle", "square", "round", "other", "signed", "starred") if name)
+    mark = match.group("mark") or match.group("signs") or match.group("stars")
     if name.casefold() in {name for names in shipped_marks().content for name in names}:
         return None
     is_closed = re.search(rf"[/\\]\s?{re.escape(name)}|end[\s_]of[\s_]{re.escape(name)}|end[\s_]{re.escape(name)}",
                           text[match.end() :], re.I) is not None  # fmt: skip
     is_placeholder = match.group("angle") is None or not name.islower()
     is_named_so = _OF_REASONING.search(name) is not None
+    if match.group("signed"):
+        return _shown(mark) if is_named_so and (is_closed or mark in text[match.end() :]) else None
     if match.group("starred") and not (is_named_so and is_closed):
         return None
     if match.group("other") is None and is_placeholder and not is_closed and not is_named_so:
         return None
+    return _shown(mark)
+
+
+def _shown(mark: str) -> str:
     return mark if _SHORT_TAG.fullmatch(mark) else f"a mark of {len(mark)} characters"
 
 

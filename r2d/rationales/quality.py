@@ -94,6 +94,7 @@ class QualityChecks:
 
 _MARKUP = re.compile(MARKUP.replace(r"\z", r"\Z"))
 _MARKS_OF_MARKUP = re.compile(r"[<&{]|[A-Za-z0-9+/]{24}")  # of which each markup has one
+_ITEM_MARK = re.compile(r"(?<!\w)\(?\d{1,2}\)\s")
 _ONE_SENTENCE = re.compile(r"[^.!?。！？\n]+")
 _ONE_CHARACTER = re.compile(r"([^\W_]|[!?。])\1{19,}|([^\W\d_]{2,16}?[,;]?)\2{7,}")
 FEWEST_REPEATS = 3  # of a sentence, or of a run of words, that are a loop
@@ -117,7 +118,8 @@ def longest_loop(text: str) -> int:
     words, has_spaces = plain_words(text), len(text) < 12 * len(pieces)
     if has_spaces and len(words) - len(set(words)) < FEWEST_WORDS - 2:
         return 0
-    sentences = [sentence.strip() for sentence in _ONE_SENTENCE.findall(text.casefold())]
+    plain = _ITEM_MARK.sub("", text.casefold()) if ")" in text else text.casefold()
+    sentences = [sentence.strip() for sentence in _ONE_SENTENCE.findall(plain)]
     most = 0
     if len(sentences) - len(set(sentences)) >= FEWEST_REPEATS - 1:
         long = (

@@ -214,15 +214,16 @@ _BEGINS = r"(?:\A|[.!?…;:,(\n–—]|\s-|\bbut\b|\band\b|\bor\b)[\s*_\"'“]{0
 _INTERJECTION = r"(?:(?:oh|ah|oops|hmm+|well|ok(?:ay)?|no|but|and|so|sorry|yet)\b[\s,.!…–—-]{0,6}){0,3}"
 _RETRACTED = (
     r"scratch\s+that|strike\s+that|never\s+mind|my\s+mistake|correction(?=\s*[:,–—-])"
-    r"|(?:disregard|ignore|forget)\s+(?:that|this|it|(?:the|my)\s+(?:above|previous|last|first|earlier|former)(?:\s+\w+)?)\b"
+    r"|(?:disregard|ignore|forget|cancel|delete|undo|erase)\s+(?:that|this|it|what\s+I\s+(?:\w+\s+)?(?:said|wrote)|(?:the|my)\s+(?:above|previous|last|first|earlier|former)(?:\s+\w+)?)\b"
     r"|(?:I|we)\s+(?:was|were|am|stand)\s+(?:wrong|mistaken|corrected)|I\s+(?:made\s+(?:a|an)\s+(?:mistake|error)|misread|misjudged)"
-    r"|I\s+got\s+(?:that|this|it)\s+wrong|I\s+(?:(?:must|have\s+to|need\s+to|should|will|would)\s+)?(?:take\s+(?:it|that|this)\s+back"
+    r"|I\s+got\s+(?:that|this|it)\s+wrong|I\s+(?:(?:must|have\s+to|need\s+to|should|will|would)\s+)?(?:take\s+(?:(?:it|that|this)\s+back|back\s+\w+)"
     r"|(?:retract|withdraw)\s+(?:it|that|this))"
     r"|(?:false|wrong|incorrect|not\s+(?:true|right|correct|so))(?=\s*(?:[.!]|\Z))"
     r"|(?:which|(?:that|this|the\s+(?:above|previous|first))(?:\s+(?:answer|label|choice|option|conclusion))?|it)(?:['’]s|\s+(?:is|was|would\s+be|seems|cannot\s+be))\s+"
     r"(?:clearly\s+|obviously\s+)?(?:wrong|incorrect|mistaken|a\s+mistake|an\s+error|not\s+(?:right|correct|true|so)|false)"
     r"\b(?!\s+(?:to|that|for)\b)"
     r"|that\s+(?:cannot|can['’]t)\s+be\s+(?:right|correct|true)"
+    r"|(?:that|this)\s+is\s+not\s+(?:what|in)\s+the\s+(?:note|text|call|message|description)\b"
     r"|(?:that|this|the\s+above|(?:that|this|my)\s+(?:first\s+|last\s+|earlier\s+)?(?:reasoning|line|point|reading|thinking|argument|idea))\s+"
     r"(?:(?:is|was)\s+(?:\w+\s+)?(?:wrong|flawed|inaccurate|misguided|mistaken|unsound|not\s+it|not\s+the\s+case|a\s+misreading)"
     r"|(?:does|did)(?:\s+not|n['’]t)\s+(?:hold(?:\s+up)?|add\s+up|make\s+sense|work))(?=\s*(?:[.!,;:–—]|\Z|\n))"
@@ -249,8 +250,9 @@ _RETRACTS = re.compile(
     re.I,
 )
 _RETRACTING = (
-    "scratch", "strike", "mind", "mis", "correct", "disregard", "ignore", "forget", "wrong", "error", " back",
-    "retract", "withdraw", "false", "flaw", "accurate", "unsound", "not ", "n't ", "n’t ", "cannot",
+    "cancel", "delete", "undo", "erase", "scratch", "strike", "mind", "mis", "correct", "disregard", "ignore", "forget",
+    "wrong", "error", " back", "retract", "withdraw", "false", "flaw", "accurate", "unsound", "not ", "n't ", "n’t ",
+    "cannot",
 )  # fmt: skip
 """One of these stands in all that `_RETRACTS` matches."""
 _CUE = re.compile(rf"{_BEGINS}{_INTERJECTION}(?:(?P<strong>{_STRONG})|(?P<weak>{_WEAK}))", re.I)

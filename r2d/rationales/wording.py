@@ -121,7 +121,14 @@ def without_drafts(text: str) -> tuple[str, bool]:
         words = _MARKS_BEFORE.match(text, start).end()  # type: ignore[union-attr]
         if (match := drafts.match(small, words)) is not None:
             line = text.find("\n", words)
-            parts.append((start, line if match.group("line") and line >= 0 else sentence_end(text, match.end())))
+            parts.append(
+                (
+                    start,
+                    line
+                    if (match.group("line") or match.group("scratch")) and line >= 0
+                    else sentence_end(text, match.end()),
+                )
+            )
     for start, end in reversed(parts):
         text = text[:start] + text[end:]
     return text, bool(parts)

@@ -261,6 +261,29 @@ def test_any_text_is_parsed_to_an_option_and_a_rationale_or_a_reason(
         assert (parsed.label, parsed.rationale) == (None, "")
 
 
+HOSTILE = [
+    "- ", "That is wrong. ", "<", "<|", "User: ", "a. b ", "and no, ", "Draft: a\n", "The answer is no? ", "'\" ", "1. ",
+    "the answer is not yes. ", "Some say the answer is yes. ", "1) yes 2) no ", "~~a", "wait, ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_the_longest_text_that_is_read_takes_time_in_proportion_to_its_length(unit: str) -> None:
+    """Four times the text takes about four times as long; were it the square, it would take sixteen times."""
+
+    def seconds(length: int) -> float:
+        text = f"{unit * (length // len(unit))} So the answer is yes."
+        times = []
+        for _ in range(3):
+            start = time.process_time()
+            parse(text, ("yes", "no"), ParseConfig(), stopped_at_limit=False, note=unit * 30)
+            times.append(time.process_time() - start)
+        return min(times)
+
+    seconds(1_000)
+    assert seconds(99_000) < 8 * seconds(24_750) + 0.1
+
+
 @pytest.mark.parametrize(
     "unit",
     [" ", "\n", "the ", "the\n", "the answer is ", "answer:\n", "*", "<think>", "</think>", "<think ", "{", ",]",

@@ -54,6 +54,13 @@ def test_an_unknown_special_token_is_refused_wherever_it_stands(text: str) -> No
     assert read(f"{ANSWER}\n###\n<|stop_here|>", run_on_patterns=[r"\n###"]).label == "home care"
 
 
+@pytest.mark.parametrize("mark", ["#thinking#", "((thoughts))", "-- draft --", "|reasoning|"])
+def test_a_mark_of_signs_around_a_word_of_reasoning_is_refused_where_it_stands_twice(mark: str) -> None:
+    parsed = read(f"{mark} {DRAFT} {mark} {ANSWER}")
+    assert (parsed.label, parsed.reason, parsed.detail) == (None, "unknown_mark", mark)
+    assert read(f"## Reasoning ##\n{ANSWER}").label == "home care"
+
+
 def test_a_long_mark_is_not_quoted() -> None:
     parsed = read(f"<{'of_a_girl_who_fell' * 2}>{DRAFT}")
     assert (parsed.reason, parsed.detail) == ("unknown_mark", "a mark of 38 characters")
@@ -121,6 +128,8 @@ def test_turns_and_channels_without_their_marks(text: str) -> None:
     "opening",
     ["Sure! Here is my assessment of the call.", "Certainly. I have read the note.", "### Triage report",
      "As a language model I am not a doctor.", "Let me think about this step by step.", "Hello, colleague!",
+     "I'm only a language model, not a nurse.", "As instructed, I look at the call.",
+     "You asked me to pick one level: ambulance, clinic visit, home care.",
      "Choose one level: ambulance, clinic visit, home care.", "Levels: ambulance / clinic visit / home care",
      f"Note: {NOTE}", "My decision in brief:"],
 )  # fmt: skip
@@ -165,6 +174,8 @@ def test_text_on_both_sides_of_an_answer_is_flagged() -> None:
      "No comment can be given on medical matters by this assistant.", "I'm not a doctor's stand-in, so no answer.",
      "Questions of health are not something I answer.", "This request cannot be processed.",
      "Only a physician can judge this.", "I must abstain.", "Such a choice cannot be made by an assistant.",
+     "Triage is not within my skills.", "I have been instructed not to label calls.", 
+     "A topic I avoid.", "This is a matter for nurses, not for me.", "Requests of this kind are disabled.",
      "Es tut mir leid, dabei kann ich nicht helfen.", "Lo siento, no puedo ayudar con eso."],
 )  # fmt: skip
 def test_refusals_in_prose(text: str) -> None:

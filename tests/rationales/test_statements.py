@@ -1,6 +1,6 @@
 """Which of several answers counts: never one that the text refutes, in statements of all kinds and their combinations.
 
-An hour's search: `R2D_STATEMENTS=100000 pytest tests/rationales/test_statements.py`.
+An hour's search: `R2D_STATEMENTS=100000 pytest --timeout 0 tests/rationales/test_statements.py`.
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ def test_the_last_answer_that_stands_counts(text: str, label: str) -> None:
         ("The decision is ambulance if she cannot stand.", "unclear_answer", "only conditional"),
         ("The decision is ambulance? Hard to say.", "unclear_answer", "only conditional"),
         ("Her son insists that the decision is ambulance.", "unclear_answer", "only reported"),
+        ("The decision is ambulance, I was told by her son.", "unclear_answer", "only reported"),
         ("I do not think the decision is ambulance.", "unclear_answer", "only denied"),
         ("It would be wrong to say that the decision is ambulance.", "unclear_answer", "only denied"),
         ("Perhaps the decision is ambulance.", "unclear_answer", "only reported"),
@@ -131,6 +132,10 @@ REST = "She steps on it and walks off."
         (f"1. First impression: the decision is ambulance\n2. {WHY}\n3. Therefore the decision is home care",
          "home care", WHY),
         (f"First thought: ambulance.\n{WHY}\nSo the decision is home care.", "home care", WHY),
+        (f"The decision can't be ambulance. {WHY} The decision is home care.", "home care", WHY),
+        (f"Scratchpad: it may be broken.\n{WHY}\nDecision: home care", "home care", WHY),
+        (f"{WHY} Forget what I just said. {REST} The decision is home care.", "home care", REST),
+        (f"{WHY} Sorry, this is not what the note says. {REST} The decision is home care.", "home care", REST),
         (f"My gut feeling was ambulance. {WHY} The decision is home care.", "home care", WHY),
         (f"Draft: It may be broken. It looks crooked.\n{WHY}\nDecision: home care", "home care", WHY),
         (f"{WHY} Hmm, that is not right. {REST} The decision is home care.", "home care", REST),
