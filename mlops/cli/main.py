@@ -194,6 +194,37 @@ def retrain(
 
 
 @app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The backup to write, a .tar; it must not exist yet.")],
+    folder: Annotated[Path | None, typer.Option(help="Pack this folder instead of ZenML's home.")] = None,
+) -> None:
+    """Pack what this machine keeps into one file: runs, artifacts, registered models, and the databases of both."""
+    from mlops.backup import pack, require_embedded, zenml_home
+
+    os.umask(0o077)  # what it holds is clinical
+    if folder is None:
+        require_embedded(zenml_home())
+    contents = pack((folder or zenml_home()).absolute(), file)
+    typer.echo(f"{file}: {len(contents.files):,} files of {contents.facts.folder}, {file.stat().st_size:,} bytes")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A backup that `r2d backup` wrote.")],
+    folder: Annotated[Path | None, typer.Option(help="Unpack into this folder instead of ZenML's home.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Move aside what is there.")] = False,
+) -> None:
+    """Put back what a backup holds, once every file of it was found whole."""
+    from mlops.backup import restore as put_back
+    from mlops.backup import zenml_home
+
+    os.umask(0o077)
+    target = (folder or zenml_home()).absolute()
+    contents = put_back(file, target, replace=replace, same_place=folder is None)
+    typer.echo(f"{target}: {len(contents.files):,} files as they were at {contents.facts.made_at}")
+
+
+@app.command()
 def doctor(stack: Annotated[str, typer.Option(help="Name of the ZenML stack.")] = "reason2decide") -> None:
     """Check whether a run could start on a stack; exits 1 where a check fails."""
     is_ok = True

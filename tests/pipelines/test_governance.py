@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
@@ -392,3 +393,32 @@ def test_each_version_loads_by_itself_and_zenml_and_mlflow_name_each_other(
         assert registered.tags["zenml.number"] == version
         assert runs == [output[version]["pipeline_run"]["name"]]
         assert registered.tags["zenml.pipeline_run"] == output[version]["pipeline_run"]["id"]
+
+
+def test_everything_that_was_destroyed_comes_back_from_the_backup(checkout: Checkout, output: dict[str, Any]) -> None:
+    """Champion, history, lineage and decisions are what they were, and a run on the same rows comes from the cache."""
+    place, home = checkout.place, checkout.place.folder.parent / "zenml"
+    note = "patient reports chest pain"
+    questions = (
+        ("r2d", "history", NAME, "--json"),
+        ("r2d", "lineage", NAME, "--json"),
+        ("r2d", "lineage", NAME, "--row", "toy-009", "--json"),
+        ("r2d", "predict", "--model", f"{NAME}@champion", "--json", note),
+    )
+    before, champion = [place.type(*words, anew=True).stdout for words in questions], checkout.champion()
+    backup = place.folder.parent / "backup.tar"
+    place.type("r2d", "backup", str(backup), anew=True)
+    shutil.rmtree(home)
+    assert place.type("r2d", "restore", str(backup), anew=True).stdout.startswith(f"{home}: ")
+    assert [place.type(*words, anew=True).stdout for words in questions] == before
+    assert checkout.champion() == champion
+    again = place.run(checkout.config | {"stage2": checkout.config["stage2"] | {"max_steps": 80}}, anew=True)
+    assert {"train_stage1", "train_stage2"} <= set(again.cached), again.output[-3000:]
+
+
+def test_a_backup_without_the_models_is_refused(checkout: Checkout, output: dict[str, Any]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(checkout.place.environment, "MLFLOW_TRACKING_URI", f"sqlite:///{checkout.place.folder}/other.db")
+        refused = checkout.place.type("r2d", "backup", str(checkout.place.folder / "b.tar"), check=False, anew=True)
+    assert refused.returncode == 2
+    assert "MLflow of the active stack: not below" in refused.stderr
