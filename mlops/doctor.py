@@ -378,11 +378,14 @@ def check_volumes(claims: Sequence[Answer], classes: Sequence[Answer], namespace
 
 
 def check_image(image: str, installed: Mapping[str, str], in_image: Mapping[str, str]) -> Finding:
-    """Whether the versions in the image are those of this client.
+    """Whether the image is named by its digest, and the versions in it are those of this client.
 
     Args:
         installed, in_image: package -> version; a local part (`+cpu`) does not count.
     """
+    if "@sha256:" not in image:
+        fix = "set R2D_IMAGE to name@sha256:..., as `buildah push --digestfile FILE` writes it"
+        return Finding("image", False, f"{image} is no digest: what a retry or another node runs may differ", fix)
     different = [
         f"{name} {in_image.get(name, 'missing')} (here {version})"
         for name, version in installed.items()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LOCAL_ORCHESTRATORS = ("local", "local_docker")
 """Their steps share the files of this machine."""
+PLAIN_HTTP = re.compile(r"\bhttp://(?!127\.0\.0\.1\b|localhost\b)", re.IGNORECASE)
+"""An address that is asked without TLS, other than of this machine."""
 SECRET_REFERENCE = re.compile(r"^\{\{\s*([\w.-]+?)\.(\w[\w-]*)\s*\}\}$")
 
 
@@ -70,6 +72,17 @@ def read_stack(path: Path) -> StackFile:
             f"{path}: components.experiment_tracker: found {'none' if tracker is None else repr(tracker.flavor)}; "
             f"needed: 'mlflow' with a tracking_uri, because the orchestrator {orchestrator.flavor!r} runs each step in "
             "a pod, and metrics and models would be lost with it"
+        )
+    plain = sorted(
+        f"components.{type_}.configuration.{key}"
+        for type_, component in stack.components.items()
+        for key, value in component.configuration.items()
+        if PLAIN_HTTP.search(json.dumps(value, default=str))
+    )
+    if plain:
+        raise ConfigError(
+            f"{path}: {', '.join(plain)}: found http://; needed: https://, because keys, passwords and notes would "
+            "cross the network in plain text (only this machine itself, 127.0.0.1, may be asked without TLS)"
         )
     return stack
 
@@ -198,7 +211,7 @@ def _component_faults(stack: StackFile, type_: str) -> Iterator[str]:
         elif is_secret_field(fields[name]) and not SECRET_REFERENCE.match(str(value)):
             yield (
                 f"{key}.configuration.{name}: is a secret in plain text; keep it on the server (`zenml secret create "
-                f"NAME --{name}=...`) and write {{{{NAME.{name}}}}} here"
+                f"NAME --values=@FILE`, with the key {name!r}) and write {{{{NAME.{name}}}}} here"
             )
 
 
@@ -221,14 +234,16 @@ def _stack_difference(stack: StackFile, old_stack: StackResponse | None) -> list
 def _require_secrets(stack: StackFile, client: Client) -> None:
     missing = []
     for name, keys in sorted(stack.secrets().items()):
-        options = " ".join(f"--{key}=..." for key in sorted(keys))
+        content = json.dumps(dict.fromkeys(sorted(keys), "..."))
         try:
             existing = set(client.get_secret(name, allow_partial_name_match=False).values)
         except KeyError:
-            missing.append(f"  no secret {name!r}; make it: zenml secret create {name} {options}")
+            missing.append(
+                f"  no secret {name!r}; make it: zenml secret create {name} --values=@FILE, which holds {content}"
+            )
             continue
         missing += [
-            f"  secret {name!r} has no key {key!r}; add it: zenml secret update {name} --{key}=..."
+            f"  secret {name!r} has no key {key!r}; add it: zenml secret update {name} --values=@FILE, with that key"
             for key in sorted(keys - existing)
         ]
     if missing:

@@ -24,6 +24,7 @@ model:
   scratch: {vocab_size: 300, d_model: 32, d_kv: 8, d_ff: 64, num_layers: 1, num_heads: 2}
   max_input_tokens: 96
   max_rationale_tokens: 16
+evaluation: {compare_with_sft: false}
 stage1: {max_steps: 6, eval_every_steps: 3, save_every_steps: 3, warmup_steps: 0, batch_size: 8}
 stage2: {max_steps: 100, eval_every_steps: 50, save_every_steps: 10, batch_size: 8, validation_rationales: 4}
 """

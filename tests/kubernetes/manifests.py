@@ -21,8 +21,8 @@ from tests import warm
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
 OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
-IMAGE = "registry.invalid/reason2decide:0.1.0"
-NOT_MANIFESTS = {"stack.yaml", "values.yaml", "kustomization.yaml"}
+IMAGE = f"registry.invalid/reason2decide@sha256:{'0' * 64}"
+NOT_MANIFESTS = {"stack.yaml", "kustomization.yaml", "checkov.yaml"}
 
 Manifest = dict[str, Any]
 
@@ -99,6 +99,7 @@ class Pod:
     """The pod of a workload."""
 
     workload: str
+    namespace: str
     labels: dict[str, str]
     spec: Manifest
 
@@ -117,8 +118,9 @@ def pods(items: Iterable[Manifest]) -> Iterator[Pod]:
         spec = item.get("spec", {})
         template = spec.get("jobTemplate", {}).get("spec", spec).get("template")
         if template is not None:
-            name = item["metadata"].get("name") or item["metadata"]["generateName"]
-            yield Pod(f"{item['kind']} {name}", template["metadata"].get("labels", {}), template["spec"])
+            name = item["metadata"]["name"]
+            namespace = item["metadata"].get("namespace", "reason2decide")
+            yield Pod(f"{item['kind']} {name}", namespace, template["metadata"].get("labels", {}), template["spec"])
 
 
 def step_pods() -> dict[str, Pod]:

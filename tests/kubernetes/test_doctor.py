@@ -95,9 +95,11 @@ def test_the_rights_asked_for_are_those_of_the_role_that_is_shipped() -> None:
 
 def test_versions_must_be_equal_but_for_their_local_part() -> None:
     installed = {"torch": "2.13.0+cpu", "zenml": "0.98.0"}
-    assert check_image("i", installed, {"torch": "2.13.0", "zenml": "0.98.0"}).ok
-    assert check_image("i", installed, {"torch": "2.12.0"}).detail == (
-        "i starts, but has torch 2.12.0 (here 2.13.0+cpu), zenml missing (here 0.98.0)"
+    image = f"i@sha256:{'0' * 64}"
+    assert check_image(image, installed, {"torch": "2.13.0", "zenml": "0.98.0"}).ok
+    assert check_image("i:1.0", installed, {"torch": "2.13.0", "zenml": "0.98.0"}).fix.startswith("set R2D_IMAGE to")
+    assert check_image(image, installed, {"torch": "2.12.0"}).detail == (
+        f"{image} starts, but has torch 2.12.0 (here 2.13.0+cpu), zenml missing (here 0.98.0)"
     )
     assert check_zenml("https://zenml.invalid", "0.98.0", "0.98.0").ok
     assert "0.97.0" in check_zenml("https://zenml.invalid", "0.98.0", "0.97.0").detail

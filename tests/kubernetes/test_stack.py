@@ -76,6 +76,18 @@ def test_pods_without_a_tracking_server_are_refused(tmp_path: Path) -> None:
     assert read_stack(path).name == "here"
 
 
+def test_plain_http_is_refused_except_to_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("R2D_MLFLOW_URL", "http://mlflow.reason2decide.svc:5000")
+    monkeypatch.setenv("R2D_S3_ENDPOINT", "HTTP://store.invalid")
+    with pytest.raises(ConfigError) as caught:
+        read_stack(STACK)
+    store, tracker = "artifact_store.configuration.client_kwargs", "experiment_tracker.configuration.tracking_uri"
+    assert f"components.{store}, components.{tracker}: found http://; needed: https://" in str(caught.value)
+    for name in ("R2D_MLFLOW_URL", "R2D_S3_ENDPOINT"):
+        monkeypatch.setenv(name, "http://127.0.0.1:5000")
+    assert read_stack(STACK)
+
+
 def test_only_what_differs_from_the_server_is_changed(stack: StackFile, registered: Any) -> None:
     assert changes(stack, registered) == []
     registered["orchestrator", "kubernetes"].configuration["local"] = True
@@ -97,7 +109,7 @@ def test_a_dry_run_shows_everything_and_changes_nothing(applied: dict[str, list[
 
 
 def test_a_missing_secret_stops_before_anything_is_made_and_says_how_to_make_it(applied: dict[str, list[str]]) -> None:
-    command = "zenml secret create mlflow --password=... --username=..."
+    command = 'zenml secret create mlflow --values=@FILE, which holds {"password": "...", "username": "..."}'
     assert f"  no secret 'mlflow'; make it: {command}" in applied["without secrets"]
     assert any("zenml secret create object-store" in line for line in applied["without secrets"])
 
@@ -120,7 +132,7 @@ def test_a_changed_fact_is_shown_and_brought_over(applied: dict[str, list[str]])
 def test_secrets_in_plain_text_and_unknown_keys_are_refused_together(applied: dict[str, list[str]]) -> None:
     text = "\n".join(applied["wrong"])
     assert "components.artifact_store.configuration.secret: is a secret in plain text" in text
-    assert "zenml secret create NAME --secret=..." in text
+    assert "zenml secret create NAME --values=@FILE`, with the key 'secret'" in text
     assert "components.orchestrator.configuration.in_cluster: unknown key" in text
     assert "abc" not in text, "a refused secret is not echoed"
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.kubernetes.cluster.api import merged
+from tests.kubernetes.cluster.api import Certificate, merged
 from tests.kubernetes.cluster.cluster import CONTEXT, BaseCluster, Cluster, node
 from tests.kubernetes.cluster.kubelet import Image
 from tests.kubernetes.cluster.objects import Object
@@ -30,7 +30,7 @@ from tests.pipelines.conftest import Workplace
 
 BASE = K8S / "base"
 NAMESPACE = "reason2decide"
-IMAGE = "registry.invalid/reason2decide:test"
+IMAGE = f"registry.invalid/reason2decide@sha256:{'1' * 64}"
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 USER, PASSWORD = "default", "Long-enough-1"
 BUCKET = "artifacts"
@@ -72,13 +72,14 @@ def nodes() -> list[Object]:
     ]
 
 
-# The services: a ZenML server, an object store and an MLflow server, each a process on 127.0.0.1.
+# The services: a ZenML server, an object store and an MLflow server, each a process on 127.0.0.1 that speaks TLS alone.
 
 
 @contextmanager
-def running_services(folder: Path) -> Iterator[dict[str, str]]:
+def running_services(folder: Path, certificate: Certificate) -> Iterator[dict[str, str]]:
     """The addresses of `zenml`, `s3` and `mlflow`, which stop at the end. What they print is kept in `folder`."""
     folder.mkdir(parents=True)
+    tls = f"--ssl-certfile {certificate.path} --ssl-keyfile {certificate.key}"
     environment = {
         "ZENML_CONFIG_PATH": str(folder / "zenml-server"),
         "ZENML_SERVER": "true",
@@ -87,11 +88,12 @@ def running_services(folder: Path) -> Iterator[dict[str, str]]:
         "ZENML_DEFAULT_USER_NAME": USER,
         "ZENML_DEFAULT_USER_PASSWORD": PASSWORD,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_UVICORN_OPTS": tls,
     }
     mlflow = f"mlflow server --workers 1 --backend-store-uri sqlite:///{folder}/mlflow.db"
     commands = {
-        "zenml": ("uvicorn zenml.zen_server.zen_server_api:app --log-level warning", "health"),
-        "s3": ("moto.server", "moto-api/"),
+        "zenml": (f"uvicorn zenml.zen_server.zen_server_api:app --log-level warning {tls}", "health"),
+        "s3": (f"moto.server --ssl-cert {certificate.path} --ssl-key {certificate.key}", "moto-api/"),
         "mlflow": (f"{mlflow} --artifacts-destination {folder}/mlflow", "health"),
     }
     with ExitStack() as stack:
@@ -99,11 +101,12 @@ def running_services(folder: Path) -> Iterator[dict[str, str]]:
         for (name, (command, _)), port in zip(commands.items(), free_ports(len(commands)), strict=True):
             words = [sys.executable, "-m", *command.split(), "--host", "127.0.0.1", "--port", str(port)]
             processes[name] = stack.enter_context(running_process(words, folder / f"{name}.log", environment))
-            services[name] = f"http://127.0.0.1:{port}"
+            services[name] = f"https://localhost:{port}"
+        context = ssl.create_default_context(cafile=certificate.path)
         for name, (_, page) in commands.items():
-            wait_for(f"{services[name]}/{page}", processes[name], folder / f"{name}.log")
+            wait_for(f"{services[name]}/{page}", processes[name], folder / f"{name}.log", context)
         bucket = urllib.request.Request(f"{services['s3']}/{BUCKET}", method="PUT")
-        urllib.request.urlopen(bucket, timeout=30).close()
+        urllib.request.urlopen(bucket, timeout=30, context=context).close()
         yield services
 
 
@@ -145,6 +148,13 @@ def wait_for(page: str, process: subprocess.Popen[bytes], log: Path, context: ss
         except OSError:
             time.sleep(0.2)
     raise RuntimeError(f"{page} does not answer:\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
+
+
+def secret(name: str, contents: Mapping[str, bytes]) -> Object:
+    """A secret in the namespace of the runs, as k8s/secrets.sh makes it."""
+    data = {key: b64encode(content).decode() for key, content in contents.items()}
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
 
 
 # A run, and the site on which it is submitted.
@@ -209,11 +219,9 @@ class Site:
         values = {"R2D_IMAGE": IMAGE, "ZENML_STORE_URL": self.services["zenml"]}
         for variable in client["env"]:
             variable |= {"value": values[variable["name"]]} if variable["name"] in values else {}
-        key = b64encode(self.place.python(MAKE_API_KEY).encode()).decode()
-        secret = {"apiVersion": "v1", "kind": "Secret", "data": {"api-key": key}}
-        job = {"apiVersion": "batch/v1", "kind": "Job", "spec": spec}
-        for item_name, item in (("zenml-client", secret), (name, job)):
-            self.cluster.apply(item | {"metadata": {"name": item_name, "namespace": NAMESPACE}})
+        metadata = {"name": name, "namespace": NAMESPACE}
+        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+        self.cluster.apply(secret("zenml-client", {"api-key": self.place.python(MAKE_API_KEY).encode()}), job)
 
     def pods(self, run: str, step: str = "") -> list[Object]:
         """The pods of a run, or of one of its steps, those that are gone included, in the order they were made."""
@@ -242,13 +250,17 @@ def running_site(folder: Path, make_cluster: Callable[..., BaseCluster] = Cluste
     place = Workplace(folder / "client")
     app = folder / "image"
     shutil.copytree(place.folder, app, ignore=shutil.ignore_patterns(".zen"))
+    certificate = Certificate.made(folder / "certificate")
     with (
-        running_services(folder / "services") as services,
+        running_services(folder / "services", certificate) as services,
         make_cluster(folder / "cluster", {IMAGE: image_of(app)}) as cluster,
     ):
         base = read_yaml("k8s/base/kustomization.yaml")["resources"]
         cluster.apply(BASE / "namespace.yaml", *nodes(), *(BASE / name for name in base if name != "namespace.yaml"))
+        cluster.apply(secret("trust", {"ca.crt": certificate.path.read_bytes()}))
         place.environment |= {
+            "REQUESTS_CA_BUNDLE": str(certificate.path),
+            "AWS_CA_BUNDLE": str(certificate.path),
             "KUBECONFIG": str(cluster.kubeconfig("submitter", NAMESPACE)),
             "ZENML_STORE_URL": services["zenml"],
             "ZENML_STORE_USERNAME": USER,
