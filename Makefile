@@ -10,6 +10,17 @@ PORT ?= 8237
 TEST_PROCESSES ?= 2
 IMAGE ?= reason2decide:0.1.0
 
+# Tools that look at the project from outside, each in an environment of its own: `make audit`.
+TOOL = $(BIN)/uv tool run --quiet --python $(BIN)/python
+CHECKOV := checkov@3.3.30
+BANDIT := bandit@1.9.4
+PIP_AUDIT := pip-audit@2.10.1
+PIP_LICENSES := pip-licenses@5.5.5
+# A word that the licence of every package holds; the LGPL of two is explained in docs/decisions.md.
+LICENCES := Apache;BSD;MIT;ISC;PSF;Python Software Foundation;MPL;Mozilla;HPND;Unlicense;CC0;LGPL
+# Their metadata name none; the files of their licences do: MIT.
+NAMELESS := axe-playwright-python huey skops
+
 # One thread: small matrices gain little from a second, and lose a lot where a core is shared; and it fixes the bits.
 export OMP_NUM_THREADS ?= 1
 
@@ -22,7 +33,10 @@ export DO_NOT_TRACK = true
 export UV_FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-simulations test-cluster test-cluster-real image smoke bench lint setup dashboard lock clean
+# A wheel of torch without CUDA among your own wheels is taken; else PyPI's, with the libraries of k8s/cuda.lock.
+TORCH_BUILD := $(if $(wildcard $(UV_FIND_LINKS)/torch-*+cpu-*),+cpu)
+
+.PHONY: run test test-simulations test-cluster test-cluster-real image smoke bench audit lint setup dashboard lock clean
 
 run: $(READY)  ## train, evaluate and register the demo model (CONFIG=... for another run)
 	$(BIN)/zenml pipeline run reason2decide --config $(CONFIG)
@@ -54,6 +68,15 @@ bench: $(READY)  ## speed and memory, as tables
 	$(BIN)/python -m benchmarks.batch_inference
 	$(BIN)/python -m benchmarks.privacy
 
+audit: $(READY)  ## what others find: checkov, bandit, licences, known holes (the last asks PyPI); needs kubectl
+	rm -rf .audit && mkdir -p .audit/.github
+	set -e; for overlay in dev gpu gpu-mig spot; do kubectl kustomize k8s/overlays/$$overlay > .audit/$$overlay.yaml; done
+	cp k8s/jobs/*.yaml k8s/Dockerfile .audit && cp -r .github/workflows .audit/.github
+	$(TOOL) $(CHECKOV) --config-file k8s/checkov.yaml --directory .audit
+	$(TOOL) $(BANDIT) --quiet --recursive --configfile pyproject.toml r2d steps pipelines mlops k8s
+	$(TOOL) $(PIP_LICENSES) --python $(BIN)/python --partial-match --allow-only '$(LICENCES)' --ignore-packages $(NAMELESS)
+	$(TOOL) $(PIP_AUDIT) --strict --disable-pip --require-hashes $(foreach lock,requirements.lock k8s/cuda.lock,--requirement $(lock))
+
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -64,19 +87,26 @@ setup: $(READY)  ## the environment alone
 dashboard: $(READY)  ## the local ZenML dashboard, on loopback
 	$(BIN)/zenml login --local --port $(PORT)
 
-lock: $(READY)  ## resolve requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile --quiet --no-header --no-emit-find-links --no-emit-index-url --extra dev --extra cluster --extra signing --upgrade-package torch \
-		--python-version 3.11 pyproject.toml --output-file requirements.lock
-	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock
+# SHA-256 of torch's wheel in PyTorch's own index for CPUs, beside those of PyPI: the lock serves with and without CUDA.
+TORCH_CPU_SHA256 := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
+
+lock: $(READY)  ## resolve anew from pyproject.toml, with a hash of every file: requirements.lock, and k8s/cuda.lock for CUDA
+	cat k8s/cuda.lock >> requirements.lock
+	UV_FIND_LINKS= $(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-find-links --no-emit-index-url \
+		--extra dev --extra cluster --extra signing --python-version 3.11 pyproject.toml --output-file requirements.lock
+	awk '/^[a-z]/ {file = /^(cuda|nvidia|triton)[-=]/ ? "k8s/cuda.lock" : "requirements.lock.new"} \
+		!/$(TORCH_CPU_SHA256)/ {print > file} /^torch==/ {print "    --hash=sha256:$(TORCH_CPU_SHA256) \\" > file}' requirements.lock
+	mv requirements.lock.new requirements.lock
 
 clean:  ## remove the environment and the tools' caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) .audit .mypy_cache .ruff_cache .pytest_cache *.egg-info
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed; found " + sys.version)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet "$$(grep '^uv==' requirements.lock)"
-	$(BIN)/uv pip sync --quiet --compile-bytecode requirements.lock
+	$(BIN)/python -m pip install --quiet "$$(grep -o '^uv==[^ ]*' requirements.lock)"
+	sed 's/^torch==[0-9.]*/&$(TORCH_BUILD)/' requirements.lock $(if $(TORCH_BUILD),,k8s/cuda.lock) \
+		| $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes -
 	$(BIN)/uv pip install --quiet --no-deps --editable .
 	test -d .zen || $(BIN)/zenml init
 	touch $@

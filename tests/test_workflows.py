@@ -18,7 +18,7 @@ from tests.workflow_runner import Runner
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-PLAIN_TOOLS = {"test", "cat", "gh", "number"}
+PLAIN_TOOLS = {"test", "cat", "gh", "number", "buildah"}
 """What else stands at the beginning of a command: of the shell and of GitHub's runners."""
 
 
@@ -158,3 +158,29 @@ def _commands() -> dict[str, Any]:
 
     group: Any = typer.main.get_command(app)
     return group.commands
+
+
+def test_known_holes_and_licences_fail_a_pull_request_and_the_image_says_where_it_was_built() -> None:
+    jobs = read("ci.yml")["jobs"]
+    assert [step["run"] for step in jobs["audit"]["steps"] if "run" in step] == ["make audit"]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    audit = makefile.split("\naudit:")[1].split("\n\n")[0]
+    for tool in ("CHECKOV", "BANDIT", "PIP_LICENSES", "PIP_AUDIT"):
+        assert f"$({tool})" in audit
+        assert re.search(rf"(?m)^{tool} := [\w-]+@[\d.]+$", makefile), f"{tool} moves"
+    assert "--strict" in audit, "else pip-audit passes over what it could not look up"
+    attested = next(step for step in jobs["image"]["steps"] if "attest-build-provenance" in step.get("uses", ""))
+    assert f"oci-archive:{attested['with']['subject-path']}" in jobs["image"]["steps"][3]["run"]
+
+
+def test_every_package_of_the_locks_has_a_hash_and_no_index_is_named() -> None:
+    pinned = {}
+    for name in ("requirements.lock", "k8s/cuda.lock"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert "://" not in text
+        for entry in re.split(r"\n(?=[a-z0-9])", text):
+            package, version = re.match(r"([a-z0-9-]+)==(\S+) \\\n", entry).groups()  # type: ignore[union-attr]
+            assert "--hash=sha256:" in entry, package
+            pinned[package] = version
+    declared = re.findall(r'(?m)^    "([a-z0-9-]+)(?:\[\S+\])?==([^"]+)"', (ROOT / "pyproject.toml").read_text("utf-8"))
+    assert {name: pinned.get(name) for name, _ in declared} == dict(declared)

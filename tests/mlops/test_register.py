@@ -43,7 +43,7 @@ def stored(reference: str) -> Path:
 def test_a_version_has_weights_tokenizer_labels_calibration_config_metrics_card_and_origin(registered: Any) -> None:
     folder = stored("whole/1")
     assert {path.name for path in folder.iterdir()} == {
-        "model", "metrics.json", "config.yaml", "origin.json", "README.md", "rationale_provenance.parquet",
+        "model", "metrics.json", "config.yaml", "origin.json", "README.md", "sbom.json", "rationale_provenance.parquet",
     }  # fmt: skip
     assert {"model.safetensors", "tokenizer.json", "reason2decide.json", "calibration.json"} <= {
         path.name for path in (folder / "model").iterdir()

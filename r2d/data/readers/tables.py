@@ -282,7 +282,7 @@ def _load_dataset(folder: Path | None, config: DataConfig, wanted: Mapping[str, 
                             raise DataError(
                                 f"{file}: {'; '.join(delimited.notes)}: `datasets` takes them for rows; remove them"
                             )
-        return load_dataset(path, keep_in_memory=True if folder else None, **options)
+        return load_dataset(path, keep_in_memory=True if folder else None, **options)  # nosec B615 # options have it
     except DataError:
         raise
     except Exception as error:  # whatever a builder or the network meets; its message may quote the data
