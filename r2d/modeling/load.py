@@ -18,6 +18,7 @@ from r2d.config.data import LabelsConfig
 from r2d.config.model import REGISTERED, ModelConfig
 from r2d.data.examples import TokenCounts, split_of
 from r2d.errors import ModelError
+from r2d.modeling.hub import locate, not_fetched
 from r2d.modeling.manifest import verify_model
 from r2d.modeling.model_folder import require_same_labels
 from r2d.modeling.prompts import PromptEncoder
@@ -179,7 +180,7 @@ def _location(config: ModelConfig, folder: Path | None) -> tuple[str, str | None
         return str(folder), None
     if config.name.startswith(REGISTERED):
         raise ModelError(f"model.name {config.name!r} is a registered version; fetch it and give its folder")
-    return config.name, config.revision
+    return locate(config.name, config.revision), config.revision
 
 
 @contextmanager
@@ -200,13 +201,7 @@ def _loading(name_or_folder: str, revision: str | None) -> Iterator[None]:
                 f"config.json, model.safetensors and a tokenizer, found {files}. Weights in pickle files (*.bin) are "
                 f"not read: convert them to safetensors. ({type(error).__name__})"
             ) from error
-        at, option = (f" at revision {revision!r}", f" --revision {revision}") if revision else ("", "")
-        raise ModelError(
-            f"model.name {name_or_folder!r}{at} is no folder here and could not be fetched from the Hugging Face hub "
-            f"({type(error).__name__}). Without a way to the hub: on a machine that has one, run `hf download "
-            f"{name_or_folder}{option} --local-dir models/{Path(name_or_folder).name}`, copy the folder here and set "
-            "model.name to its path; or set model.name to `scratch`"
-        ) from error
+        raise ModelError(not_fetched(name_or_folder, revision, error)) from error
     except Exception as error:
         if type(error) not in (SafetensorError, Exception):  # tokenizers has no class of its own
             raise
