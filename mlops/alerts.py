@@ -27,6 +27,7 @@ from email.message import EmailMessage
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
+from mlops.tracking import in_a_step
 from r2d.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -107,13 +108,15 @@ def _channels() -> Iterator[tuple[str, Callable[[Alert], bool]]]:
         yield "slack", lambda alert: _post(os.environ[SLACK], {"text": alert.text()})
     if os.environ.get(EMAIL):
         yield "email", _mail
-    if "zenml" in sys.modules:
+    # Where the registry is named apart, no command needs a ZenML, and there may be none to ask.
+    if in_a_step() or ("zenml" in sys.modules and not os.environ.get("MLFLOW_TRACKING_URI")):
         yield "stack", _post_by_stack
 
 
 def _post(address: str, content: Mapping[str, object]) -> bool:
     import httpx2
 
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would log the address, whose path is a key
     # No redirect is followed: what an alert holds goes to the declared host alone.
     httpx2.post(address, json=content, timeout=TIMEOUT_SECONDS, follow_redirects=False).raise_for_status()
     return True

@@ -23,7 +23,7 @@ from mlops.kept import ARTIFACT_KINDS, TABLES, Kept, kept_artifacts, kept_versio
 from mlops.registry.forgotten import Erasure, entries_of, entries_of_person, read_erasures, write_erasure
 from mlops.registry.versions import registered_file, registry_client
 from r2d.data.forgotten import Forgotten
-from r2d.errors import DataError, ModelError, RegistryError
+from r2d.errors import DataError, ModelError, RegistryError, SignatureError
 from r2d.files import partial_file
 from r2d.llm.answers import read_answers
 from r2d.modeling.trained_rows import TRAINED_ROWS_FILE, TrainedRows, read_trained_rows, row_hashes
@@ -198,7 +198,7 @@ def _version_that_holds(piece: Kept, group: str, ids: Collection[str]) -> Held |
     try:
         trained = read_trained_rows(registered_file(piece.source, "model"))
         num_rationales = pc.sum(pc.is_in(_provenance_ids(piece), value_set=pa.array(sorted(ids), pa.string()))).as_py()
-    except (RegistryError, ModelError):
+    except (RegistryError, ModelError, SignatureError):
         return Held(piece, "cannot be told: its files cannot be read")
     num_rationales = num_rationales or 0
     named = f"{num_rationales:,} row(s) of its provenance"

@@ -2,16 +2,21 @@
 
 zenml pipeline run pipelines.batch_inference                                        # configs/batch_inference.yaml
 zenml pipeline run pipelines.batch_inference --config configs/batch_inference.yaml
+zenml pipeline run pipelines.inference.mapped_batch_inference                       # the same, in several pods
 zenml pipeline run pipelines.drift                                                  # configs/drift.yaml
 """
 
 from pathlib import Path
 from typing import Any
 
+import zenml
+
 from pipelines.outcome import pipeline
 from r2d.config.jobs import DriftConfig, InferenceConfig
 from r2d.config.loading import load_job
 from r2d.config.section import parse_section
+from steps.begin_shares import begin_shares
+from steps.decide_share import decide_share
 from steps.infer_batch import infer_batch
 from steps.report_drift import report_drift
 
@@ -25,11 +30,26 @@ def batch_inference(config: dict[str, Any] | None = None) -> None:
     Args:
         config: the fields of `r2d.config.jobs.InferenceConfig`; by default `configs/batch_inference.yaml`.
     """
+    infer_batch(_inference_job(config))
+
+
+@zenml.pipeline(dynamic=True, name="reason2decide_mapped_batch_inference", enable_cache=False)
+def mapped_batch_inference(config: dict[str, Any] | None = None) -> None:
+    """The same output, its parts divided among `shares` steps that run at the same time, on a cluster each in a pod of
+    its own. The folder of the output must be one that all of them see. A killed run goes on part by part.
+
+    Args:
+        config: as of `batch_inference`.
+    """
+    job = _inference_job(config)
+    decided = decide_share.map(share=begin_shares(job), inference=zenml.unmapped(job))
+    infer_batch(job, after=decided)
+
+
+def _inference_job(config: dict[str, Any] | None) -> InferenceConfig:
     if config is None:
-        job = load_job(InferenceConfig, CONFIGS / "batch_inference.yaml")
-    else:
-        job = parse_section(InferenceConfig, config)
-    infer_batch(job)
+        return load_job(InferenceConfig, CONFIGS / "batch_inference.yaml")
+    return parse_section(InferenceConfig, config)
 
 
 @pipeline("reason2decide_drift")

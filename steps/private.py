@@ -2,10 +2,11 @@
 exception to its log and its database, and libraries quote the value that they could not read. What a step writes, only
 the user of the run may read.
 
-It also names run and step in every log record, for ZENML_CONSOLE_LOGGING_FORMAT=json."""
+It also names run and step in every log record, where those are JSON."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -17,6 +18,7 @@ from r2d.errors import R2DError
 from r2d.failures import unexpected
 from r2d.files import keep_private
 
+LOG_FORMAT_VARIABLE = "ZENML_CONSOLE_LOGGING_FORMAT"
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -39,7 +41,9 @@ def private(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
 
 
 def _run_and_step() -> dict[str, str]:
-    """Names for a log record; none outside of a step."""
+    """Names for a log record; none outside of a step, or where lines are for people, who would see them in each."""
+    if os.environ.get(LOG_FORMAT_VARIABLE, "").lower() != "json":
+        return {}
     try:
         context = get_step_context()
     except RuntimeError:

@@ -29,11 +29,14 @@ def register_model(
     Annotated[HTMLString, "r2d_gate_page"],
     Annotated[Image, "r2d_gate_picture"],
     Annotated[MarkdownString, "r2d_model_card"],
+    Annotated[MarkdownString, "r2d_alias_history"],
 ]:
-    """The version of the model in the registry, new or found, and the decision of the gate as data, page and picture.
+    """The version of the model in the registry, new or found, the decision of the gate as data, page and picture, the
+    model card, and every change of champion and challenger.
 
     Never cached: it checks that the registry still holds what this run stands for, and repairs what is missing.
     """
+    from mlops.registry.aliases import history
     from mlops.registry.package import TrainedModel
     from mlops.registry.registration import link_zenml_version, register
     from mlops.registry.summary import summary
@@ -42,6 +45,7 @@ def register_model(
     registered = register(TrainedModel(model, record, measured, examples, provenance, predictions))
     link_zenml_version(
         registered,
+        record,
         pipeline_run=context.pipeline_run.id,
         artifacts=[artifact.id for several in context.inputs.values() for artifact in several],
     )
@@ -56,6 +60,7 @@ def register_model(
         run_id_name_or_prefix=context.pipeline_run.id,
     )
     print(summary(registered, measured, report_uri=context.inputs["report"][0].uri))
+    changes = [f"- {change.at}: {change.sentence()}" for change in reversed(history(registered.name))]
     card_body = registered.card.split("---\n", 2)[2]  # without its metadata, which Markdown would show as text
     return (
         registration,
@@ -63,4 +68,5 @@ def register_model(
         HTMLString(registered.page),
         registered.picture,
         MarkdownString(card_body),
+        MarkdownString(f"# {registered.name}: champion and challenger\n\n" + "\n".join(changes)),
     )

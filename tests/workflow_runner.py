@@ -18,6 +18,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = ROOT / ".github" / "workflows"
+FROM_THE_REPOSITORY = "github.event.pull_request.head.repo.full_name == github.repository"
 GH = """#!/bin/sh
 printf '%s\\n' "$*" >> "$GH_CALLS"
 case "$1" in
@@ -70,7 +71,9 @@ class Runner:
         return done
 
     def _is_due(self, condition: str, *, event: str, failed: bool) -> bool:
-        due = {"success()": not failed, "always()": True, "github.event_name == 'push'": event == "push" and not failed}
+        if condition == "github.event_name == 'push'":
+            return event == "push" and not failed
+        due = {"success()": not failed, "always()": True, FROM_THE_REPOSITORY: not failed}
         return due[condition]
 
     def _run(

@@ -14,13 +14,6 @@ from mlops.registry.versions import Reference
 from r2d.errors import R2DError
 
 app = typer.Typer()
-ACTIONS = {
-    "found": "was champion before the history began",
-    "promoted": "passed the gate and became champion",
-    "approved": "was approved and became champion",
-    "rolled_back": "became champion again by a rollback",
-    "challenged": "became challenger",
-}
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the history.")]
 By = Annotated[str | None, typer.Option("--by", help="Who decides; by default the user who is logged in.")]
@@ -61,13 +54,7 @@ def history(
     """List every change of champion and challenger: when, what, by whom and why."""
     changes = aliases.history(name)
     for change in changes:
-        what = f"version {change.version} {ACTIONS[change.action]}"
-        if change.version is None:
-            what = f"version {change.before} was rolled back, and no version is champion"
-        elif change.action != "challenged" and change.before != change.version:
-            what += _in_place_of(change.before)
-        line = f"{change.at}  {what}; by {change.by}: {change.reason}"
-        typer.echo(json.dumps(asdict(change), ensure_ascii=False) if as_json else line)
+        typer.echo(json.dumps(asdict(change), ensure_ascii=False) if as_json else f"{change.at}  {change.sentence()}")
     if not changes and not as_json:
         typer.echo(f"{name}: no version has had an alias")
 

@@ -48,9 +48,16 @@ logger = logging.getLogger(__name__)
 Action = Literal["found", "promoted", "approved", "rolled_back", "challenged"]
 """`promoted` by the gate or `approved` by a person: the new champion. `rolled_back`: an earlier champion again.
 `challenged`: met the rules and waits as challenger. `found`: was champion before the history began."""
+ACTIONS: dict[Action, str] = {
+    "found": "was champion before the history began",
+    "promoted": "passed the gate and became champion",
+    "approved": "was approved and became champion",
+    "rolled_back": "became champion again by a rollback",
+    "challenged": "became challenger",
+}
 CHANGE_TAG = "r2d.change."
 RUN_KEY_TAG, APPROVAL_TAG = "r2d.run_key", "r2d.approval"
-DECISION_FILE = "gate/decision.json"
+DECISION_FILE, PAGE_FILE = "gate/decision.json", "gate/page.html"
 
 
 class AliasesMovedError(RegistryError):
@@ -76,6 +83,15 @@ class AliasChange:
     """Time in UTC, ISO 8601."""
     run_key: str | None = None
     """Of the run that made the version, where a run or its approval was the cause."""
+
+    def sentence(self) -> str:
+        """What happened, by whom and why."""
+        what = f"version {self.version} {ACTIONS[self.action]}"
+        if self.version is None:
+            what = f"version {self.before} was rolled back, and no version is champion"
+        elif self.action != "challenged" and self.before not in (None, self.version):
+            what += f", in place of version {self.before}"
+        return f"{what}; by {self.by}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -362,6 +378,23 @@ def rollback(name: str, *, by: str, reason: str) -> Decided:
         )
 
 
+def challenger_page(text: str) -> tuple[str, str]:
+    """The version that waits for a person, as `name/version`, and the page of its gate.
+
+    Args:
+        text: `name/version`, `name@alias`, or `name`: its challenger.
+    """
+    import mlflow
+
+    reference = Reference.parse(text, alias=CHALLENGER)
+    with registry_client(f"looking for the challenger {text!r}") as client:
+        require_model(client, reference.name)
+        reconcile_aliases(client, reference.name)
+        version = find_version(client, reference, "Nothing waits for an approval; name a version")
+        page = mlflow.artifacts.load_text(f"runs:/{version.run_id}/{PAGE_FILE}")
+    return f"{version.name}/{version.version}", page
+
+
 def approve(text: str, *, by: str, reason: str) -> Decided:
     """Approve a version that met every other rule of its gate, and make it the champion.
 
@@ -459,7 +492,7 @@ def store_decision(
     page = gate_page(decision, model_name=name, version=number, next_step=consequence)
     about = {"model": f"{name}/{number}", "model_sha256": version.tags.get(MODEL_TAG), "what_follows": consequence}
     client.log_dict(version.run_id, sign_record(decision.to_json() | about, keys), DECISION_FILE)
-    client.log_text(version.run_id, page, "gate/page.html")
+    client.log_text(version.run_id, page, PAGE_FILE)
     client.log_image(version.run_id, picture, "gate/picture.png")
     set_tag(client, version, "r2d.gate", "; ".join(decision.reasons()))
     return page, picture

@@ -20,6 +20,7 @@ from mlops.registry.aliases import RUN_KEY_TAG, AliasTransition, approval_of, mo
 from mlops.registry.looks import Look, read_looks, use_of, weights_hash, write_look
 from mlops.registry.package import Package, TrainedModel, pinned_requirements, write_package
 from mlops.registry.versions import aliases_of, ensure_model, registry_client, set_tag, tagged_versions
+from mlops.run_record import RunRecord
 from mlops.tracking import start_run
 from r2d.evaluation.looks import hash_of_test_set
 from r2d.evaluation.metrics import Comparator, Metrics
@@ -194,10 +195,13 @@ def headline_metrics(metrics: Metrics) -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if value is not None}
 
 
-def link_zenml_version(registered: RegisteredModel, *, pipeline_run: UUID, artifacts: list[UUID]) -> None:
-    """Link the ZenML version of the same number to the pipeline run and its artifacts, and let both versions name each
-    other. A second call completes what an earlier one has left undone."""
-    from zenml import log_metadata
+def link_zenml_version(
+    registered: RegisteredModel, record: RunRecord, *, pipeline_run: UUID, artifacts: list[UUID]
+) -> None:
+    """Link the ZenML version of the same number to the pipeline run and its artifacts, let both versions name each
+    other, and tag run and artifacts with data, method and version, the run with the verdict too, so that the dashboard
+    can filter by them. A second call completes what an earlier one has left undone."""
+    from zenml import add_tags, log_metadata
     from zenml.client import Client
     from zenml.models import ModelVersionArtifactRequest, ModelVersionPipelineRunRequest
 
@@ -210,6 +214,10 @@ def link_zenml_version(registered: RegisteredModel, *, pipeline_run: UUID, artif
             ModelVersionArtifactRequest(artifact_version=artifact, model_version=version.id)
         )
     name, number = registered.name, registered.version
+    made_of = [f"data:{record.data_sha256[:12]}", f"method:{record.run.method.name}", f"model:{name}/{number}"]
+    add_tags(tags=[*made_of, f"gate:{registered.decision.outcome}"], run=pipeline_run)
+    for artifact in artifacts:
+        add_tags(tags=made_of, artifact_version_id=artifact)
     if version.run_metadata.get(ZENML_RUN_ID) != registered.run_id:
         metadata = {ZENML_RUN_ID: registered.run_id, ZENML_URI: f"models:/{name}/{number}"}
         log_metadata(metadata, model_version_id=version.id)

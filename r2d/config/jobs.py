@@ -14,7 +14,7 @@ from r2d.config.section import Name, Section
 
 CallsFormat = Literal["csv", "jsonl", "parquet"]
 SUFFIXES: dict[str, CallsFormat] = {
-    ".csv": "csv", ".xlsx": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet",
+    ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
 
 TABLE_ENDINGS = (".csv", ".xlsx")
@@ -31,8 +31,7 @@ class CallsConfig(TextFileConfig):
     path: Name
     """A file, or a folder of Parquet files. Shell placeholders for environment variables are filled in."""
     format: CallsFormat | None = None
-    """By default that of the ending: .csv, .xlsx (read as a CSV), .jsonl, .ndjson, .parquet, .pq; of a folder it is
-    parquet."""
+    """By default that of the ending: .csv, .jsonl, .ndjson, .parquet, .pq; of a folder: parquet."""
     columns: CallsColumns = CallsColumns()
 
     @model_validator(mode="after")
@@ -69,6 +68,9 @@ class InferenceConfig(Section):
     rows_per_part: Annotated[int, Field(ge=1)] = 4096
     """Calls in a part, which is what memory holds and what a killed run loses at most; also the row groups of the
     output."""
+    shares: Annotated[int, Field(ge=1)] = 8
+    """Steps among which `pipelines.inference.mapped_batch_inference` divides the parts; each is a pod of its own on a
+    cluster. The output does not depend on it."""
 
     @model_validator(mode="after")
     def _known_ending(self) -> InferenceConfig:

@@ -4,12 +4,14 @@ Parquet out, and a table for people beside it."""
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +26,18 @@ from r2d.modeling.model_folder import read_model_facts
 from r2d.reports.progress import Progress
 
 logger = logging.getLogger(__name__)
+
+
+class Share(NamedTuple):
+    """Every `of`-th part of an output, from part `number` on, which is counted from 0."""
+
+    number: int
+    of: int
+
+
+WHOLE = Share(0, 1)
+_loading = threading.Lock()
+"""Shares may be threads of one process, and transformers cannot load two models at the same time in one."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,8 @@ def infer_file(config: InferenceConfig, folder: Path) -> InferenceResult:
     """Decide and explain every call of `config.data`, and write them to `config.output`.
 
     A killed run keeps its finished parts: the same call resumes there, and the output has the same bytes as that of a
-    run never killed. A finished output is left as it is, without loading the model; so is its table.
+    run never killed, or of one whose parts were decided by `infer_share`. A finished output is left as it is, without
+    loading the model; so is its table.
 
     Args:
         folder: where the files of `config.model` lie.
@@ -59,20 +74,43 @@ def infer_file(config: InferenceConfig, folder: Path) -> InferenceResult:
         DataError: the calls cannot be read, or the output was begun with another plan.
         ModelError: the folder holds no model that can decide, or the calls have no column of options for it.
     """
+    return infer(config, _checked_model(config, folder), lambda: Answerer.of_model(folder))
+
+
+def begin_shares(config: InferenceConfig, folder: Path) -> list[Share]:
+    """Write the plan of an output, and return the shares of its parts, of which each has at least one.
+
+    Raises as `infer_file` does.
+    """
+    parts = _parts(config, _checked_model(config, folder))
+    if parts.is_finished():
+        return []
+    with parts.locked():
+        num_shares = min(config.shares, len(list(parts.plan.bounds())))
+        return [Share(number, num_shares) for number in range(num_shares)]
+
+
+def infer_share(config: InferenceConfig, folder: Path, share: Share) -> int:
+    """Decide the missing parts of a share, and leave them for `infer_file`, which joins all; return their rows.
+
+    Shares of one output may be decided at the same time, on machines that see its folder. Raises as `infer_file` does.
+    """
+    parts = _parts(config, _checked_model(config, folder))
+    with parts.locked(f"share-{share.number}"):
+        return _decide_parts(config, parts, lambda: Answerer.of_model(folder), share)
+
+
+def _checked_model(config: InferenceConfig, folder: Path) -> InferenceModel:
     if read_model_facts(folder).labels.per_row != (config.data.columns.options is not None):
         raise ModelError(
             f"{config.model}: a model that was trained with data.labels.per_row needs data.columns.options, and no "
             "other takes it; add or remove that column"
         )
+    return InferenceModel.of(config.model, folder)
 
-    return infer(config, InferenceModel.of(config.model, folder), lambda: Answerer.of_model(folder))
 
-
-def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Answerer]) -> InferenceResult:
-    """`infer_file` with any predictor; `load` is called only when there is something to decide."""
-    table = config.table
-    if table is not None and table.exists() and not config.predictions.exists():
-        raise DataError(f"{table}: is there and is of no batch inference here; give another output")
+def _parts(config: InferenceConfig, model: InferenceModel) -> Parts:
+    """The parts of the output, whose plan follows from calls, model and settings."""
     settings = {
         **config.data.model_dump(mode="json", exclude={"path", "format"}),
         "format": config.data.resolved_format,
@@ -80,8 +118,15 @@ def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Ans
         "rows_per_part": config.rows_per_part,
         "output_columns": DECISIONS_SCHEMA.names,
     }
-    plan = Plan(model, scan_calls(config.data), settings, version("reason2decide"))
-    parts = Parts(config.predictions, plan)
+    return Parts(config.predictions, Plan(model, scan_calls(config.data), settings, version("reason2decide")))
+
+
+def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Answerer]) -> InferenceResult:
+    """`infer_file` with any predictor; `load` is called only when there is something to decide."""
+    table = config.table
+    if table is not None and table.exists() and not config.predictions.exists():
+        raise DataError(f"{table}: is there and is of no batch inference here; give another output")
+    parts = _parts(config, model)
     if parts.is_finished():
         logger.info("batch inference: %s is finished already", parts.output)
         parts.remove()
@@ -105,14 +150,19 @@ def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Ans
     )
 
 
-def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Answerer]) -> None:
-    """Decide every part that is missing, in order; a DataError where the input has changed since it was scanned."""
+def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Answerer], share: Share = WHOLE) -> int:
+    """Decide every part of a share that is missing, in order, and return the rows decided; a DataError where the input
+    has changed since it was scanned."""
     plan = parts.plan
-    missing = {start: end for start, end in plan.bounds() if not parts.has(start, end)}
+    own = dict(list(plan.bounds())[share.number :: share.of])
+    missing = {start: end for start, end in own.items() if not parts.has(start, end)}
     if not missing:
-        return
-    answerer, calls, num_rows = load(), read_calls(config.data), plan.input.num_rows
-    done = num_rows - sum(end - start for start, end in missing.items())
+        return 0
+    with _loading:
+        answerer = load()
+    calls = read_calls(config.data)
+    num_rows, num_missing = (sum(end - start for start, end in bounds.items()) for bounds in (own, missing))
+    done = num_rows - num_missing
     logger.info("batch inference: %s rows%s", f"{num_rows:,}", f"; {done:,} are decided already" if done else "")
     with Progress("batch inference", num_rows, already_done=done) as progress:
         for start, end in plan.bounds():
@@ -126,7 +176,7 @@ def _decide_parts(config: InferenceConfig, parts: Parts, load: Callable[[], Answ
                 progress.update(done)
         else:
             if next(calls, None) is None:
-                return
+                return num_missing
     raise DataError(f"{config.data.path}: changed while it was read; run again on a file that nobody writes to")
 
 

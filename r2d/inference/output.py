@@ -170,13 +170,16 @@ class Parts:
         return True
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, share: str = "") -> Iterator[None]:
         """Hold the folder for this process alone, with the plan in it.
+
+        Args:
+            share: folder within it that is held in its place: processes that decide different parts have one each.
 
         Raises:
             DataError: it cannot be written, another process works on it, or it was begun by another plan.
         """
-        with held_alone(self.folder, DataError):
+        with held_alone(self.folder / share, DataError):
             path = self.folder / "plan.json"
             if not path.exists():
                 with _flushed_file(path) as aside:

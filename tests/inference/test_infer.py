@@ -19,7 +19,7 @@ from r2d.config.jobs import InferenceConfig
 from r2d.errors import DataError
 from r2d.inference.calls import Call
 from r2d.inference.decide import DEFERRAL_REASONS, Answerer
-from r2d.inference.infer import InferenceResult, infer, table_of
+from r2d.inference.infer import InferenceResult, Share, begin_shares, infer, infer_share, table_of
 from r2d.inference.output import DECISIONS_SCHEMA, InferenceModel
 from tests.inference.keyword_predictor import KeywordPredictor, answerer, write_calls
 
@@ -270,3 +270,31 @@ def test_options_of_a_row_are_judged_one_by_one() -> None:
 
 def test_every_reason_is_explained() -> None:
     assert all(text and text[0].islower() for text in DEFERRAL_REASONS.values())
+
+
+def test_shares_in_any_order_with_one_that_was_stopped_give_the_bytes_of_one_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = calls_of(tmp_path)
+    whole = decided(config_of(calls, tmp_path / "whole.parquet"))
+    predictor = KeywordPredictor()
+    monkeypatch.setattr("r2d.inference.infer._checked_model", lambda config, folder: MODEL)
+    monkeypatch.setattr("r2d.inference.infer.Answerer.of_model", lambda folder: answerer(predictor))
+    config = config_of(calls, tmp_path / "shared.parquet", shares=2)
+    shares = begin_shares(config, tmp_path)
+    assert shares == [Share(0, 2), Share(1, 2)]
+    assert infer_share(config, tmp_path, shares[1]) == 24
+    monkeypatch.setattr("r2d.inference.infer.Answerer.of_model", lambda folder: answerer(StoppingPredictor()))
+    with pytest.raises(StoppedError):
+        infer_share(config, tmp_path, shares[0])
+    monkeypatch.setattr("r2d.inference.infer.Answerer.of_model", lambda folder: answerer(predictor))
+    assert infer_share(config, tmp_path, shares[0]) == 2, "three parts were whole"
+    assert infer_share(config, tmp_path, shares[1]) == 0
+    result = decided(config, predictor)
+    assert Path(result.output).read_bytes() == Path(whole.output).read_bytes()
+    assert begin_shares(config, tmp_path) == []
+
+
+def test_more_shares_than_parts_are_no_more_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("r2d.inference.infer._checked_model", lambda config, folder: MODEL)
+    assert len(begin_shares(config_of(calls_of(tmp_path), tmp_path / "out.parquet", shares=99), tmp_path)) == 7

@@ -99,3 +99,22 @@ def test_the_decided_calls_are_held_against_what_the_model_keeps(stored: dict[st
     assert {check["outcome"] for check in facts["checks"].values()} == {"steady"}
     assert "html" in stored["report_drift"]["shown"]
     assert {"drifted", "reasons"} <= set(stored["report_drift"]["metadata"])
+
+
+def test_parts_that_are_decided_in_steps_of_their_own_give_the_same_bytes(
+    stored: dict[str, Any], workplace: Workplace, model: Path, calls: Path
+) -> None:
+    inference = {
+        "data": {"path": calls.name}, "model": model.name, "output": "mapped.parquet", "rows_per_part": 128,
+        "batch_size": 64, "shares": 3,
+    }  # fmt: skip
+    run = workplace.run(inference, pipeline="pipelines.inference.mapped_batch_inference")
+    steps = workplace.python(
+        "from zenml.client import Client\n"
+        "run = Client().list_pipeline_runs(sort_by='desc:created', size=1).items[0]\n"
+        "answer = {name: step.run_metadata.get('num_rows') for name, step in run.steps.items()}"
+    )
+    rows = sorted(count for name, count in steps.items() if "decide_share" in name)
+    assert rows == [128, 128, 144], run.output[-2000:]
+    whole, mapped = (workplace.folder / name for name in ("decided.parquet", "mapped.parquet"))
+    assert mapped.read_bytes() == whole.read_bytes()

@@ -21,7 +21,7 @@ NOTE = "zyxwv reports pain"
 def night(workplace: Workplace, tiny_config: dict[str, Any], first_run: Run) -> dict[str, Any]:
     """A run whose data break the contract, then two looks, with a webhook that listens."""
     calls = workplace.write_csv("night.csv")
-    calls.write_text(calls.read_text(encoding="utf-8") + f"new,{NOTE},call back,why,train\n", encoding="utf-8")
+    calls.write_text(calls.read_text(encoding="utf-8") + f",,,,\nnew,{NOTE},call back,why,train\n", encoding="utf-8")
     config = copy.deepcopy(tiny_config)
     config["data"]["path"] = "night.csv"
     watched = {"models": ["toy-triage"], "jobs": {"retrain": 192, "backup": 30}}
@@ -56,10 +56,9 @@ def test_a_failing_step_sends_one_alert_that_names_run_and_step_and_tells_nothin
 
 def test_each_line_of_a_step_is_a_json_object_with_run_and_step(night: dict[str, Any]) -> None:
     lines = [json.loads(line) for line in night["run"].output.splitlines() if line.startswith("{")]
-    of_steps = [line for line in lines if line["logger"].startswith("r2d") and "step" in line]
-    assert {line["step"] for line in of_steps} >= {"load_examples"} or of_steps == []
-    named = {line["run_id"] for line in lines if "run_id" in line}
-    assert named == {night["step"][0]["facts"]["run_id"]}
+    (line,) = [line for line in lines if "row(s) of empty cells" in line["message"]]
+    assert line["step"] == "load_examples"
+    assert line["run_id"] == night["step"][0]["facts"]["run_id"]
 
 
 def test_the_watch_tells_the_overdue_job_and_the_failed_run_once_and_writes_metrics(
