@@ -23,8 +23,10 @@ from mlops.registry.forgotten import without_forgotten
 from mlops.registry.versions import start_folder
 from mlops.stack import apply_stack
 from r2d.config.loading import load_config
+from r2d.config.model import REGISTERED
 from r2d.errors import R2DError
 from r2d.files import keep_private
+from r2d.modeling.hub import UnreachableError, locate
 from r2d.reports.progress import show_live_bars
 from r2d.signals import signals_caught
 from r2d.signing import Keys
@@ -65,6 +67,11 @@ def check(
 
                 logging.getLogger("r2d.rationales").setLevel(logging.WARNING)  # the lines below say it
                 lines = check_files(run)
+            if data and run.model.name != "scratch" and not run.model.name.startswith(REGISTERED):
+                try:
+                    locate(run.model.name, run.model.revision)
+                except UnreachableError as error:  # the machine of the run may reach it
+                    typer.echo(f"{path}: warning: {error}", err=True)
         except R2DError as error:
             num_faulty += 1
             typer.echo(str(error), err=True)

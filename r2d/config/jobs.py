@@ -14,7 +14,7 @@ from r2d.config.section import Name, Section
 
 CallsFormat = Literal["csv", "jsonl", "parquet"]
 SUFFIXES: dict[str, CallsFormat] = {
-    ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet",
+    ".csv": "csv", ".xlsx": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
 
 TABLE_ENDINGS = (".csv", ".xlsx")
@@ -31,7 +31,8 @@ class CallsConfig(TextFileConfig):
     path: Name
     """A file, or a folder of Parquet files. Shell placeholders for environment variables are filled in."""
     format: CallsFormat | None = None
-    """By default that of the ending: .csv, .jsonl, .ndjson, .parquet, .pq; of a folder: parquet."""
+    """By default that of the ending: .csv, .xlsx (read as a CSV), .jsonl, .ndjson, .parquet, .pq; of a folder it is
+    parquet."""
     columns: CallsColumns = CallsColumns()
 
     @model_validator(mode="after")

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 SPLIT_NAMES = (
     {name: name for name in SPLITS} | dict.fromkeys(("val", "valid", "dev"), "validation") | {"cal": "calibration"}
 )
-LABELLED_FORMATS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
+LABELLED_FORMATS: dict[str, Format] = {".csv": "csv", ".xlsx": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 """Ending of a labelled file -> its format."""
 REFERENCE_SOURCE = "reference"  # rationale source of the column `rationale` of a labelled file
 

@@ -165,8 +165,8 @@ class GateDecision:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> GateDecision:
-        """Read what `to_json` wrote; an older decision counts no looks and has no remarks."""
+        """Read what `to_json` wrote; an older decision counts no looks, and calls the remarks `seen`."""
         verdicts = TypeAdapter(tuple[Verdict, ...]).validate_python(values["verdicts"])
         use = values.get("test_set")
         test_set = None if use is None else TypeAdapter(TestSetUse).validate_python(use)
-        return cls(verdicts, values["champion"], tuple(values.get("remarks", ())), test_set)
+        return cls(verdicts, values["champion"], tuple(values.get("remarks", values.get("seen", ()))), test_set)

@@ -158,10 +158,11 @@ def decide(facts: Facts) -> tuple[str, tuple[Reason, ...]]:
     The family sets the base. A danger sign, which is a red flag of that family or a dangerous vital, raises it by two
     levels. A reason for caution raises it by one: a high temperature, a condition that is a risk in this family or, in
     certain families, a sudden onset. Without any of these, weeks of an unchanged course lower it by one. A denied red
-    flag is absent; it is a reason not to go higher.
+    flag is absent; it is a reason not to go higher. Red flags come in the order of the family: an order by chance
+    could not be learned.
     """
     family = FAMILIES[facts.family]
-    flags = [name for name in facts.asserted if name in family.red_flags]
+    flags = [name for name in family.red_flags if name in facts.asserted]
     abnormal = [(name, value) for name, value in facts.vitals if VITALS[name].is_abnormal(value)]
     risks = [name for name in facts.conditions if name in family.risks]
     is_sudden = facts.course == "sudden" and family.sudden_matters
@@ -175,7 +176,7 @@ def decide(facts: Facts) -> tuple[str, tuple[Reason, ...]]:
     if not reasons and facts.course == "unchanged" and facts.duration_hours >= 24 * LONG_DAYS:
         urgency -= 1
         reasons.append(Reason("stable"))
-    reasons += [Reason("denied_red_flag", name) for name in facts.denied if name in family.red_flags]
+    reasons += [Reason("denied_red_flag", name) for name in family.red_flags if name in facts.denied]
     reasons += [Reason("benign", name) for name in facts.asserted if name not in family.red_flags]
     return DISPOSITIONS[::-1][min(max(urgency, 0), len(DISPOSITIONS) - 1)], tuple(reasons)
 

@@ -484,7 +484,7 @@ def test_a_labelled_file_is_test_data_with_its_references(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("calls.xlsx", "", r"a data file ends in \.csv, \.jsonl, \.parquet"),
+        ("calls.xls", "", r"a data file ends in \.csv, \.xlsx, \.jsonl, \.parquet"),
         ("gone.csv", None, "is no file; give a file with the columns id, text and label"),
         ("calls.csv", "id,note\n1,a\n", r"data\.columns\.text: no column 'text'"),
         ("calls.jsonl", '{"id": 1, "text": " ", "label": "x"}\n', r"row 1 \(line 1\): has no text; remove the row"),

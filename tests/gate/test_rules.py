@@ -331,6 +331,8 @@ def test_a_decision_survives_a_round_through_json() -> None:
     again = GateDecision.from_json(json.loads(json.dumps(decision.to_json(), allow_nan=False)))
     assert again == decision
     assert again.lines()[-1] == decision.test_set.sentence()
+    older = {("seen" if name == "remarks" else name): value for name, value in decision.to_json().items()}
+    assert GateDecision.from_json(older) == decision
 
 
 @pytest.mark.parametrize(

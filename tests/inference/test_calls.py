@@ -87,7 +87,7 @@ def test_a_column_without_plain_text_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"path": "calls.xlsx"}, "ends with none of"),
+        ({"path": "calls.xls"}, "ends with none of"),
         ({"path": "calls.csv", "columns": {"options": "o"}}, "which format 'csv' cannot hold"),
     ],
 )

@@ -249,3 +249,16 @@ def test_a_registered_version_is_read_from_the_folder_that_it_was_fetched_to(
     assert model.config.vocab_size == load_pretrained(str(stage2_model))[0].config.vocab_size
     with pytest.raises(ModelError, match="is a registered version; fetch it and give its folder"):
         start_model(named, NONE, TOY_LABELS, seed=1)
+
+
+def test_a_model_from_scratch_looks_at_near_tokens_first_and_each_further_head_farther() -> None:
+    model, _ = start_model(ModelConfig(name="scratch"), toy_examples(), TOY_LABELS, seed=1)
+    distances = torch.tensor([0, 1, 2, 4, 8, 40])
+    for part, directions in ((model.encoder, (-1, 1)), (model.decoder, (-1,))):
+        (bias,) = part.block[0].layer[0].SelfAttention.compute_bias(101, 101)  # [heads, queries, keys]
+        for direction in directions:  # an answer may stand behind its question
+            seen_from_50 = bias[:, 50, 50 + direction * distances]
+            assert torch.all(seen_from_50[0].diff() < 0)
+            falls = seen_from_50[:, 0] - seen_from_50[:, -1]
+            assert torch.all(falls > 1)
+            assert torch.all(falls.diff() < 0)

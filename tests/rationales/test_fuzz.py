@@ -262,8 +262,8 @@ def test_any_text_is_parsed_to_an_option_and_a_rationale_or_a_reason(
 
 
 HOSTILE = [
-    "- ", "That is wrong. ", "<", "<|", "User: ", "a. b ", "and no, ", "Draft: a\n", "The answer is no? ", "'\" ", "1. ",
-    "the answer is not yes. ", "Some say the answer is yes. ", "1) yes 2) no ", "~~a", "wait, ",
+    "- ", "That is wrong. ", "<", "<|", "User: ", "a. b ", "and no, ", "Draft: a\n", "The answer is no? ", "'\" ",
+    "1. ", "the answer is not yes. ", "Some say the answer is yes. ", "1) yes 2) no ", "~~a", "wait, ",
 ]  # fmt: skip
 
 

@@ -192,6 +192,16 @@ def test_a_note_holds_all_its_facts_and_no_other_finding(facts: list[Facts]) -> 
             assert any(phrase in note or phrase[0].upper() + phrase[1:] in note for phrase in phrases)
 
 
+def test_rationales_name_red_flags_in_the_order_of_their_family(calls: list[Call]) -> None:
+    """An order by chance could not be learned, and would hide whether a model reads the answers."""
+    for call in calls[:1500]:
+        flags = FAMILIES[call.facts.family].red_flags
+        warning, _, absent = call.rationales["llm"].removeprefix(f"In {call.attributes['family']} ").partition("; no ")
+        for part, names in ((warning, call.facts.asserted), (absent, call.facts.denied)):
+            named = [name for name in flags if name in names]
+            assert sorted(named, key=part.index) == named
+
+
 def test_rationales_mention_only_what_the_note_mentions(calls: list[Call]) -> None:
     num_mentions = 0
     for call in calls[:1500]:

@@ -19,12 +19,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from r2d.data.readers import workbook
 from r2d.errors import DataError
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 BINARY_FORMATS = {
     b"PAR1": "a Parquet file",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook: save the sheet as CSV UTF-8",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook, or one with a password: save it as .xlsx without one",
 }
 """First bytes of files that are often taken for text -> what they are, and the fix."""
 COMPRESSED = {
@@ -155,8 +156,12 @@ def open_bytes(file: Path) -> Iterator[BinaryIO]:
             with pa.OSFile(str(file)) as packed, pa.CompressedInputStream(packed, "zstd") as stream:
                 yield io.BufferedReader(_Unpacked(stream))
         elif kind == "zip":
-            with zipfile.ZipFile(file) as archive, archive.open(_only_member(file, archive)) as member:
-                yield member  # type: ignore[misc]
+            with zipfile.ZipFile(file) as archive:
+                if workbook.MARK in archive.namelist():
+                    yield io.BufferedReader(_Unpacked(_Chunks(workbook.csv_chunks(file))))
+                    return
+                with archive.open(_only_member(file, archive)) as member:
+                    yield member  # type: ignore[misc]
         else:
             with openers[kind](file) as stream:
                 yield stream
@@ -168,21 +173,31 @@ def _only_member(file: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     """The one file in an archive; what macOS adds is none.
 
     Raises:
-        DataError: there are others, as in an Excel workbook, or it is encrypted.
+        DataError: there are others, or it is encrypted.
     """
     members = [one for one in archive.infolist() if not one.is_dir() and not one.filename.startswith("__MACOSX/")]
     if len(members) != 1:
-        raise DataError(
-            f"{file}: is a zip file of {len(members)} files, perhaps an Excel workbook: unpack it and name one of "
-            "them, or save the sheet as CSV UTF-8"
-        )
+        raise DataError(f"{file}: is a zip file of {len(members)} files; unpack it and name one of them")
     if members[0].flag_bits & 1:
         raise DataError(f"{file}: is an encrypted zip file; unpack it")
     return members[0]
 
 
+class _Chunks:
+    """Pieces of bytes as a stream."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks, self._rest = chunks, b""
+
+    def read(self, size: int) -> bytes:
+        if not self._rest:
+            self._rest = next(self._chunks, b"")
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+
 class _Unpacked(io.RawIOBase):
-    """A stream of pyarrow as one of the standard library."""
+    """A stream that can only be read, of pyarrow or of chunks, as one of the standard library."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

@@ -1,0 +1,89 @@
+"""A workbook is read as the CSV of its values, and what a CSV of it would have changed in silence is refused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openpyxl import Workbook
+
+from r2d.config.data import DataConfig
+from r2d.config.jobs import CallsConfig
+from r2d.data.load import load_examples
+from r2d.data.look import looks_at
+from r2d.errors import DataError
+from r2d.inference.calls import read_calls
+
+HEADER = ["id", "text", "label"]
+ROWS: list[list[Any]] = [
+    [7, 'cough, "dry"\nfor 2 days', "soon"],
+    ["008", 45.0, "soon"],
+    [True, datetime(2026, 3, 1), "now"],
+    [1e15, 0.5, "now"],
+]
+TEXTS = [
+    ("7", 'cough, "dry"\nfor 2 days', "soon"),
+    ("008", "45", "soon"),
+    ("true", "2026-03-01", "now"),
+    ("1000000000000000", "0.5", "now"),
+]
+
+
+def workbook(path: Path, *sheets: list[list[Any]], before: list[list[Any]] | None = None) -> Path:
+    book = Workbook()
+    book.remove(book["Sheet"])
+    for number, rows in enumerate(sheets):
+        sheet = book.create_sheet(f"private name {number}")
+        for row in [*(before or []), HEADER, *rows]:
+            sheet.append(row)
+        sheet["J40"].number_format = "0.00"  # a formatted cell without a value, far from the table
+    book.save(path)
+    return path
+
+
+def loaded(path: Path, **values: Any) -> list[tuple[str, str, str]]:
+    data = {"path": str(path), "format": "csv", "labels": {"names": ["now", "soon"]}} | values
+    table = load_examples(DataConfig.model_validate(data), divide=False)
+    return list(zip(*(table[name].to_pylist() for name in HEADER), strict=True))
+
+
+def test_notes_are_the_values_of_the_sheet(tmp_path: Path) -> None:
+    assert loaded(workbook(tmp_path / "notes.xlsx", ROWS)) == TEXTS
+
+
+def test_titles_before_the_header_are_passed_over_as_in_a_csv(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "notes.xlsx", ROWS, before=[["Emergency calls 2026"]])
+    assert loaded(path, skip_lines=1) == TEXTS
+
+
+def test_calls_and_init_read_it_too(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "calls.xlsx", ROWS)
+    assert [call.text for call in read_calls(CallsConfig(path=str(path)))] == [text for _, text, _ in TEXTS]
+    look = next(iter(looks_at(str(path))))
+    assert look.settings["format"] == "csv"
+    assert [column.name for column in look.columns] == HEADER
+
+
+@pytest.mark.parametrize("value", ["=1+1", "#REF!"])
+def test_a_cell_without_a_sure_value_is_refused_by_its_place(value: str, tmp_path: Path) -> None:
+    path = workbook(tmp_path / "notes.xlsx", [["1", value, "now"]])
+    with pytest.raises(DataError, match=r"cell B2 holds (an error|a formula without a value)"):
+        loaded(path)
+
+
+def test_several_sheets_are_refused_without_their_names(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "notes.xlsx", ROWS, ROWS)
+    with pytest.raises(DataError, match="2 visible sheets") as refused:
+        loaded(path)
+    assert "private" not in str(refused.value)
+
+
+def test_a_damaged_workbook_is_refused(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "notes.xlsx", ROWS)
+    content = path.read_bytes()
+    at = content.index(b"xl/worksheets")
+    path.write_bytes(content[: at + 40] + bytes(60) + content[at + 100 :])
+    with pytest.raises(DataError, match=r"is no whole (Excel workbook|zip file)"):
+        loaded(path)
