@@ -260,7 +260,12 @@ def _require_as_registered(version: Any, folder: Path, file: str) -> None:
 
 
 def _way_back(version: Any) -> str:
+    """What to do about the files of a version: a rollback helps only where it is the champion."""
+    from mlflow import MlflowClient
+
     name = version.name
+    if str(MlflowClient().get_registered_model(name).aliases.get(CHAMPION)) != str(version.version):
+        return f"restore them, or name another version; `r2d history {name}` names the champions"
     return (
         f"restore them, or go back with `r2d rollback {name} --reason ...`; `r2d history {name}` names the champions "
         "before"

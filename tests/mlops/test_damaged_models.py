@@ -188,6 +188,21 @@ def test_the_champion_that_a_model_is_compared_with_is_checked_too(
     assert "frail/1 is registered, but its files are damaged: model.safetensors has SHA-256 " in errors
 
 
+def test_a_rollback_is_advised_for_the_champion_alone(register: Register, typed: Typed) -> None:
+    """Else whoever follows the words would take the alias from a sound model."""
+    register(run_config("later"), metrics(decisions(0.8)))
+    register(run_config("later"), metrics(decisions(0.9, seed=2), decisions(0.8), reference="later/1"))
+    folder = download("later/1")
+    content = (folder / "model.safetensors").read_bytes()
+    cut_off(folder)  # both versions have these files
+    try:
+        before, champion = (typed("predict", "--model", f"later/{number}", NOTE)[2] for number in (1, 2))
+    finally:
+        (folder / "model.safetensors").write_bytes(content)
+    assert "restore them, or name another version; `r2d history later` names the champions" in before
+    assert "go back with `r2d rollback later --reason ...`" in champion
+
+
 def test_the_step_of_a_batch_inference_refuses_it(stored: Path, tmp_path: Path) -> None:
     from r2d.config.jobs import InferenceConfig
     from steps.infer_batch import infer_batch
