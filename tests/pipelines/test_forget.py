@@ -101,9 +101,7 @@ def kinds(lines: Collection[str]) -> set[str]:
     return {line.split(": ")[1].split(" ")[0] for line in lines}
 
 
-def test_a_person_is_forgotten_and_a_retraining_takes_the_champion_that_knew_them_out_of_use(
-    place: Workplace, config: dict[str, Any]
-) -> None:
+def test_a_person_is_nowhere_afterwards_but_in_what_is_named_with_the_reason(place: Workplace) -> None:
     before = holding_the_canary(place)
     assert len(before) > 15, "or the rest shows nothing"
     planned = forget(place)
@@ -129,6 +127,10 @@ def test_a_person_is_forgotten_and_a_retraining_takes_the_champion_that_knew_the
     assert record["versions_kept"] == ["toy-forgets/1", "toy-forgets/2"]
     assert WORD not in json.dumps({key: value for key, value in record.items() if key != "kept"})
 
+
+def test_a_retraining_is_open_and_takes_the_champion_that_knew_the_person_out_of_use(
+    place: Workplace, config: dict[str, Any]
+) -> None:
     path = place.write_config("retrain.yaml", config)
     decided = place.type("r2d", "retrain", "--config", path).stdout
     assert "training: toy-forgets/1 was trained on people who are forgotten since (1 erasures)" in decided
