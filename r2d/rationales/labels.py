@@ -25,9 +25,13 @@ def mask_label(rationale: str, label: str) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _label_pattern(label: str) -> re.Pattern[str]:
-    parts = [re.escape(part) for part in re.split(r"[\s_-]+", label) if part]
-    words = r"[\s_-]+".join(parts)
-    return re.compile(rf"(?<![\w-]){words}(?![\w-])" if parts else "(?!)", re.IGNORECASE)
+    words = name_form(label, r"[\s_-]+")
+    return re.compile(rf"(?<![\w-]){words}(?![\w-])" if words else "(?!)", re.IGNORECASE)
+
+
+def name_form(name: str, gap: str) -> str:
+    """The words of a label's name as a regular expression, with `gap` between them; empty where it has none."""
+    return gap.join(re.escape(word) for word in re.split(r"(?<=\S)[\s_\-–]+(?=\S)", name.strip()))
 
 
 def labels_named(rationale: str, labels: Sequence[str]) -> set[str]:

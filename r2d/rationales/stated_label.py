@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from r2d.rationales.labels import name_form
 from r2d.text import normalise_label
 
 LONGEST_STATED = 1_000  # characters of a stated answer in which the label is looked for
@@ -221,8 +222,8 @@ def _beginnings(options: tuple[str, ...]) -> frozenset[str]:
 @lru_cache(maxsize=8192)
 def _option_pattern(option: str) -> re.Pattern[str]:
     """Matches the option up to a word boundary, with any of space, hyphen and underscore between its words."""
-    words = [re.escape(word) for word in re.split(r"(?<=\w)[\s_\-–]+(?=\w)", option.strip()) if word]
-    return re.compile(r"[\s_\-–]{0,3}".join(words) + r"(?!\w|[-–/'’_]\w)" if words else r"(?!)", re.I)
+    words = name_form(option, r"[\s_\-–]{0,3}")
+    return re.compile(words + r"(?!\w|[-–/'’_]\w)" if words else r"(?!)", re.I)
 
 
 def _offers_another(rest: str, label: str, names: Sequence[str], codes: Mapping[str, str]) -> bool:
