@@ -160,7 +160,7 @@ class RetentionConfig(Section):
     examples: Days = None
     """Tables of the notes that runs loaded, validated and trained on."""
     quarantine: Days = None
-    """Rows that the validation set aside and records that became no rationale: both hold text before redaction."""
+    """Rows that the validation set aside and records that became no rationale: nobody trains on them."""
     provenance: Days = None
     """Where rationales come from and what was found in notes: ids of rows, without text."""
     predictions: Days = None

@@ -52,12 +52,15 @@ class WordCounts:
     """Share of unfamiliar words of each text."""
     halves: tuple[Counter[str], Counter[str]] = field(default_factory=lambda: (Counter(), Counter()))
     """Word -> texts that hold it, among every second text and among the others."""
+    in_small_letters: Counter[str] = field(default_factory=Counter)
+    """Word that is not in the vocabulary -> texts that hold it in small letters: with a capital it may be a name."""
 
     def add(self, text: str) -> None:
         """Count a text."""
         words = words_of(text)
         self.unfamiliar.append(unfamiliar_share(words, self.vocabulary))
         self.halves[self.num_texts % 2].update(set(words))
+        self.in_small_letters.update(word for word in set(words) if word not in self.vocabulary and word in text)
         self.num_texts += 1
 
     def divergence(self, num_reference_texts: int) -> tuple[float, float]:
@@ -76,12 +79,13 @@ class WordCounts:
         return jensen_shannon_divergence(reference, (first + second).tolist()), between_halves * scale
 
     def changed(self, num_reference_texts: int) -> list[ChangedWord]:
-        """The words whose use changed most, new ones among them."""
+        """The words whose use changed most, among them new ones that do not look like names."""
         counts = self.halves[0] + self.halves[1]
         words = [
             ChangedWord(word, before / num_reference_texts, counts[word] / self.num_texts)
             for word, before in {**dict.fromkeys(counts, 0), **self.vocabulary}.items()
-            if max(counts[word], before) >= MIN_TEXTS_TO_SHOW
+            if max(self.in_small_letters[word] if word not in self.vocabulary else counts[word], before)
+            >= MIN_TEXTS_TO_SHOW
         ]
         return sorted(words, key=lambda word: -abs(word.found - word.reference))[:MAX_SHOWN_WORDS]
 

@@ -243,6 +243,12 @@ def ingest(
                 candidate.flags.append("edited form of a record that is not there")
         rationales.setdefault(str(candidate.example_id), []).append((name, candidate.rationale))
         provenance.append(provenance_row(name, candidate, edited_from))
+    if privacy.policy == "redact":  # of those taken it is done already
+        for column in ("rationale", "content"):
+            written = [row for row in rejected if row[column]]
+            deidentified = deidentify_texts([str(row[column]) for row in written], privacy)
+            for row, (text, _) in zip(written, deidentified, strict=True):
+                row[column] = text
     return Ingestion(
         examples=with_columns(examples, rationales=[rationales.get(example_id, []) for example_id in by_id]),
         provenance=pa.Table.from_pylist(provenance, schema=PROVENANCE_SCHEMA),

@@ -29,7 +29,8 @@ REJECTED_SCHEMA = pa.schema(
         **dict.fromkeys(("record_id", "example_id", "label", "gold_label", "rationale", "content"), pa.string()),
     }
 )
-"""One row for each record that became no rationale. It holds what the record says: treat it as clinical data."""
+"""One row for each record that became no rationale. It holds what the record says, redacted as the
+rationales that were taken: treat it as clinical data."""
 
 
 def provenance_row(source: str, candidate: Candidate, edited_from: str | None) -> dict[str, object]:

@@ -258,3 +258,12 @@ def test_predictions_of_another_model_are_not_held_against_this_one(batch: tuple
     config = DriftConfig(predictions=str(batch[1]), model=str(folder), output=str(tmp_path / "drift"))
     with pytest.raises(DataError, match=r"was decided by toy/1, and .*model is now sha256:"):
         report_drift(config, folder)
+
+
+def test_a_new_word_is_shown_unless_it_stands_with_a_capital_as_names_do() -> None:
+    words = WordCounts(reference().vocabulary)
+    for text in texts_of(100, seed=4):
+        words.add(f"{text} Brennova says covid")
+    shown = {changed.word for changed in words.changed(3000)}
+    assert {"covid", "says"} <= shown
+    assert "brennova" not in shown
