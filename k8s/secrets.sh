@@ -50,6 +50,8 @@ cluster)
   key password "$(random)"; key flask-key "$(random)"; make reason2decide mlflow-server
   key password "$(random)"; make reason2decide mlflow-pipeline
   key password "$(random)"; key root "$(random)"; make zenml zenml-database
+  key mysql "$(value zenml zenml-database password)"
+  key postgres "$(value reason2decide mlflow-database password)"; make reason2decide backup-databases
   key password "$(random)"; key encryption-key "$(random)"; key jwt-key "$(random)"; make zenml zenml-server
   ;;
 tls)  # the authority's key is not kept, so all certificates are made together, and anew where the last is missing
