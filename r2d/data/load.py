@@ -6,6 +6,7 @@ Rows are not judged: one without a text or with an unknown label stays, and `r2d
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,9 @@ SPLIT_NAMES = (
 )
 LABELLED_FORMATS: dict[str, Format] = {".csv": "csv", ".xlsx": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 """Ending of a labelled file -> its format."""
+MAX_CELL_CHARACTERS = 200_000
+"""Of a cell; what is longer is cut, because every check, and the search for names, reads all of a text. No model reads
+as much, and `validation.max_text_characters` (50,000 by default) reports such a text."""
 REFERENCE_SOURCE = "reference"  # rationale source of the column `rationale` of a labelled file
 
 
@@ -56,7 +60,7 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
         return _with_fresh_test(load_examples(config.without_test()), config)
     if config.columns.split is not None and config.split.test_ids is not None:
         raise DataError("data.columns.split and data.split.test_ids both say which rows are test; remove one of them")
-    source = read_source(config)
+    source, num_cut = _without_endless_cells(read_source(config))
     num_rows = source.columns.num_rows
     if not num_rows:
         raise DataError(f"{source.source}: has columns but no rows; give a file with data")
@@ -69,6 +73,8 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     options = source.columns["options"].to_pylist() if has_options else ()
     labels, translated = declared_labels(trimmed["label"], config.labels, options)
     reading = Reading(list(source.notes))
+    if num_cut:
+        reading.notes.append(f"{num_cut:,} cell(s) longer than {MAX_CELL_CHARACTERS:,} characters were cut there")
     reading.add_codes(translated)
     groups = [group or None for group in trimmed["group"]]
     given = None
@@ -121,6 +127,22 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     for note in reading.notes:
         logger.info("%s: %s", source.source, note)
     return reading.attached_to(examples)
+
+
+def _without_endless_cells(source: SourceTable) -> tuple[SourceTable, int]:
+    """The source with every string cut at `MAX_CELL_CHARACTERS`, and how many were cut."""
+    columns, num_cut = source.columns, 0
+    for place, name in enumerate(columns.column_names):
+        if not (pa.types.is_string(columns[name].type) or pa.types.is_large_string(columns[name].type)):
+            continue
+        is_long = pc.fill_null(pc.greater(pc.utf8_length(columns[name]), MAX_CELL_CHARACTERS), False)
+        if num_long := pc.sum(is_long).as_py():
+            cut = pc.utf8_slice_codeunits(columns[name], 0, MAX_CELL_CHARACTERS)
+            columns, num_cut = (
+                columns.set_column(place, name, pc.if_else(is_long, cut, columns[name])),
+                num_cut + num_long,
+            )
+    return replace(source, columns=columns), num_cut
 
 
 def _with_fresh_test(examples: pa.Table, config: DataConfig) -> pa.Table:

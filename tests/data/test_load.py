@@ -6,6 +6,7 @@ import html
 import json
 import re
 import shutil
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -497,3 +498,22 @@ def test_a_labelled_file_that_cannot_be_used_says_why(
         (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=message):
         load_labelled_file(tmp_path / name, LabelsConfig(names=LABELS))
+
+
+@pytest.mark.parametrize("filling", ["0123456789 ", "reports pain in the chest, ", "a", "Ã© "])
+def test_a_cell_of_ten_megabytes_is_cut_and_said_and_stalls_no_check(
+    filling: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = rows_of()
+    rows[3]["text"] = filling * (10_000_000 // len(filling))
+    caplog.set_level("INFO")
+    config, started_at = config_of(tmp_path, rows), time.process_time()
+    examples = load_examples(config)
+    assert "1 cell(s) longer than 200,000 characters were cut there" in caplog.text
+    validation = validate(examples, ValidationConfig(), labels=config.labels)
+    assert time.process_time() - started_at < 60
+    page = render_data_report(validation, privacy=PrivacyConfig())
+    assert "1 cell(s) longer than 200,000 characters were cut there" in page
+    (check,) = [check for check in validation.checks if check.name == "text_length"]
+    assert check.num_unexpected == 1
+    assert max(map(len, examples["text"].to_pylist())) == 200_000

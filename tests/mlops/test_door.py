@@ -1,0 +1,125 @@
+"""What a command shows when it ends by an error or a signal, and what it lets others read."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlops import door
+from pipelines.outcome import RunError, ends_in_one_line
+from r2d.errors import ConfigError
+from r2d.signals import signals_caught
+
+UNKNOWN_STACK = "Stack 'nostack' cannot be activated. Please make sure it is registered."
+
+
+@pytest.fixture(autouse=True)
+def work_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where logs go; the rights of new files come back afterwards."""
+    monkeypatch.setenv("R2D_WORK_DIR", str(tmp_path))
+    umask = os.umask(0o022)
+    yield tmp_path
+    os.umask(umask)
+
+
+def raised(code: str, file: str) -> Exception:
+    """The error of a program that stands in that file."""
+    try:
+        exec(compile(code, file, "exec"), {})
+    except Exception as error:
+        error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # without this file
+        return error
+    raise AssertionError
+
+
+def test_an_unknown_stack_is_said_in_one_line_with_its_fix(
+    work_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/venv/bin/zenml", "pipeline", "run"])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.delenv("ZENML_ENABLE_RICH_TRACEBACK", raising=False)
+    door.enter()
+    error = raised(f"raise KeyError({UNKNOWN_STACK!r})", "/site-packages/zenml/client.py")
+    sys.excepthook(type(error), error, error.__traceback__)
+    (log,) = (work_dir / "logs").iterdir()
+    said = capsys.readouterr().err
+    assert said == f"Error: ZenML: {UNKNOWN_STACK[:-1]}; `zenml stack list` names the stacks [log: {log}]\n"
+
+
+def test_other_programs_keep_their_way_to_show_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sys.excepthook
+    monkeypatch.setattr(sys, "argv", ["/home/nurse/notebook.py"])
+    monkeypatch.delenv("ZENML_ENABLE_RICH_TRACEBACK", raising=False)
+    door.enter()
+    assert sys.excepthook is before
+    assert "ZENML_ENABLE_RICH_TRACEBACK" not in os.environ
+
+
+@pytest.mark.parametrize("pod", [False, True])
+def test_files_are_their_owners_alone_and_in_a_pod_the_groups_too(
+    pod: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    if pod:
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    door.enter()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("folder", "file")]
+    assert modes == ([0o770, 0o660] if pod else [0o700, 0o600])
+
+
+def test_an_error_where_our_code_had_a_part_is_shown_without_its_message() -> None:
+    error = raised("int('Qanary')", "/project/r2d/data/load.py")
+    said = door.one_line(error)
+    assert said.startswith("unexpected ValueError (/project/r2d/data/load.py, line 1, in <module>)")
+    assert "Qanary" not in said
+
+
+def test_an_error_of_the_configuration_needs_no_log(work_dir: Path) -> None:
+    assert door.one_line(ConfigError("a: unknown key")) == "a: unknown key"
+    assert not (work_dir / "logs").exists()
+
+
+def test_a_failed_step_ends_the_run_with_its_name_and_reason_and_no_traceback_on_the_screen(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    screen, zenml = logging.StreamHandler(sys.stderr), logging.getLogger("zenml.orchestrators.local.local_orchestrator")
+
+    def fail() -> None:
+        with ends_in_one_line():
+            try:
+                raise ConfigError("the model is gone; restore it")
+            except ConfigError as error:
+                zenml.error("Failed to run step `%s`: %s", "train_stage2", error)
+                zenml.exception("Step %s failed.", "train_stage2")
+            zenml.warning("Skipping step %s due to the failed step(s)", "evaluate")
+            zenml.warning("another line")
+            raise RuntimeError("Pipeline run has failed")
+
+    logging.root.addHandler(screen)
+    try:
+        with pytest.raises(RunError) as ended:
+            fail()
+    finally:
+        logging.root.removeHandler(screen)
+    assert str(ended.value).startswith("step train_stage2: the model is gone; restore it [log: ")
+    assert capsys.readouterr().err == "another line\n"
+
+
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+def test_a_signal_ends_a_command_with_the_word_that_it_goes_on(
+    number: signal.Signals, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left, signals_caught(door.stop):
+        signal.raise_signal(number)
+    assert left.value.code == 128 + number
+    said = f"stopped by {name}; what is finished is kept: the same command goes on from there\n"
+    assert capsys.readouterr().err == said
