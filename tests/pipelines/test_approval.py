@@ -7,6 +7,7 @@ import json
 import subprocess
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -25,11 +26,14 @@ answer = [[str(condition.id), condition.question] for condition in pending]
 
 def asked(workplace: Workplace, run: Future[subprocess.CompletedProcess[str]]) -> tuple[str, str]:
     """Id and question of what the run waits for, once it does."""
-    while not (found := workplace.python(PENDING)):
+    found: list[tuple[str, str]] = []
+    while not found:
         assert not run.done(), run.result().stdout[-3000:] + run.result().stderr[-3000:]
+        with suppress(AssertionError):  # the run writes the configuration of ZenML while this reads it
+            found = workplace.python(PENDING)
         time.sleep(1)
-    (condition,) = found
-    return tuple(condition)
+    ((condition, question),) = found
+    return condition, question
 
 
 def answered(workplace: Workplace, *answer: str) -> subprocess.CompletedProcess[str]:
