@@ -98,6 +98,14 @@ def test_a_file_without_ids_and_labels_is_held_by_its_fields_alone(tmp_path: Pat
     assert "lines 7 to 10 in a field of line 6" in refusal(read_incoming, path, columns={"id": {"from": "row"}})
 
 
+def test_rows_are_recognised_by_their_ids_where_the_first_id_has_a_stray_quote(tmp_path: Path) -> None:
+    rows = rows_of(3)
+    rows[0][0], rows[0][1], rows[2][1] = f'{rows[0][0]}"', f'"{rows[0][1]}', f'{rows[2][1]}"'
+    path = tmp_path / "file.csv"
+    path.write_text(text_of(rows))
+    assert "lines 3 to 4 in a field of line 2" in refusal(read_incoming, path)
+
+
 @pytest.mark.parametrize("read", DOORS)
 def test_a_quote_that_never_closes_or_meets_another_is_refused(tmp_path: Path, read: Callable[..., Any]) -> None:
     rows = rows_of()

@@ -230,13 +230,13 @@ class DelimitedFile:
             if len(lines) > 1:
                 num_multiline += 1
                 if id_place is not None and fields is not None and id_place < len(fields):
-                    known_ids.add(_shape(fields[id_place]))
+                    known_ids.add(_shape(fields[id_place].strip(' "')))
                 if (suspect := self._suspect(record, lines, id_place, label_place)) is not None:
                     suspects.append(suspect)
             elif num_sampled < MAX_SAMPLE and fields is not None and len(fields) == size:
                 num_sampled += 1
                 if id_place is not None:
-                    known_ids.add(_shape(fields[id_place]))
+                    known_ids.add(_shape(fields[id_place].strip(' "')))
                 if label_place is not None:
                     known_labels.add(fields[label_place].strip().casefold())
             if fields is None or len(fields) == size:
