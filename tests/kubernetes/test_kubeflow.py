@@ -19,7 +19,7 @@ from tests.kubernetes.manifests import IMAGE, ROOT, read_yaml, run_session
 pytestmark = pytest.mark.cluster
 
 STEPS = {
-    "load-examples", "validate-examples", "ingest-rationales", "train-stage1", "train-stage2", "evaluate",
+    "load-examples", "validate-examples", "ingest-rationales", "train-stage1", "train-stage2", "train-sft", "evaluate",
     "register-model",
 }  # fmt: skip
 
@@ -31,7 +31,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = ({"UV_FIND_LINKS": wheels} if wheels else {}) | os.environ
     for words in (
         f"venv --python {sys.executable} {folder}",
-        f"pip sync --python {folder} requirements.lock",
+        f"pip sync --python {folder} --no-verify-hashes requirements.lock",
         f"pip install --python {folder} --no-deps --requirements k8s/kubeflow/requirements.txt",
     ):
         command = [Path(sys.executable).parent / "uv", *words.split()]
@@ -41,9 +41,14 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def compiled(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What ZenML wrote for Kubeflow out of configs/kubeflow.yaml."""
-    return yaml.safe_load(run_session("kubeflow", tmp_path_factory.mktemp("kubeflow"), python))
+def written(python: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What ZenML wrote for Kubeflow out of configs/kubeflow.yaml: the pipeline, and what its pods get."""
+    return run_session("kubeflow", tmp_path_factory.mktemp("kubeflow"), python)
+
+
+@pytest.fixture(scope="module")
+def compiled(written: str) -> dict[str, Any]:
+    return next(yaml.safe_load_all(written))
 
 
 @pytest.fixture(scope="module")
@@ -72,31 +77,30 @@ def test_steps_wait_for_those_whose_artifacts_they_read(compiled: dict[str, Any]
     assert after["register-model"] >= {"evaluate", "train-stage2"}
 
 
-def test_what_kubeflow_is_not_told_is_what_the_documentation_says(
-    compiled: dict[str, Any], containers: dict[str, Any]
-) -> None:
-    """CPUs, and else nothing: when a newer ZenML tells more, docs/kubernetes.md and the config are out of date."""
-    for container in containers.values():
-        assert container["resources"] == {"cpuLimit": 2.0, "resourceCpuLimit": "2.0"}
-    assert "platforms" not in compiled
-    text = yaml.safe_dump(compiled)
-    for word in ("retryPolicy", "volume", "toleration", "nodeSelector", "securityContext"):
-        assert word not in text
+def test_a_training_step_is_given_what_it_needs(written: str, containers: dict[str, Any]) -> None:
+    pipeline, platform = yaml.safe_load_all(written)
+    pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for name in STEPS:
+        resources, pod = containers[name]["resources"], pods[f"exec-{name}"]
+        has_gpu = name in {"train-stage1", "train-stage2", "train-sft", "evaluate"}
+        assert resources["resourceMemoryLimit"] == ("16Gi" if has_gpu else "6Gi")
+        assert resources.get("accelerator", {}).get("resourceType") == ("nvidia.com/gpu" if has_gpu else None)
+        assert ("nodeSelector" in pod, "tolerations" in pod) == (has_gpu, has_gpu)
+        assert [claim["constant"] for claim in pod["pvcMount"]] == ["checkpoints", "model-cache", "data"]
+        assert pod["securityContext"] == {"runAsNonRoot": True, "runAsUser": "10001"}
+        assert pod["activeDeadlineSeconds"] == "86400"
+        retries = pipeline["root"]["dag"]["tasks"][name]["retryPolicy"]["maxRetryCount"]
+        assert retries == (5 if has_gpu else 2), name
 
 
-def test_a_gpu_that_is_asked_for_is_lost_on_the_way(python: Path) -> None:
-    """Why the config asks for none: `pod_settings` are never kept, and `node_selectors` not at the second look."""
-    program = (
-        "from zenml.integrations.kubeflow.flavors import kubeflow_orchestrator_flavor as flavor\n"
-        "Settings = flavor.KubeflowOrchestratorSettings\n"
-        "gpu = {'node_selectors': {'accelerator': 'nvidia.com/gpu'}}\n"
-        "first = Settings(**gpu)\n"
-        "again = Settings.model_validate(first.model_dump(exclude=set(first.model_extra)))\n"
-        "print([settings.pod_settings.node_selectors for settings in (first, again, Settings(pod_settings=gpu))])"
-    )
-    done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1] == "[{'accelerator': 'nvidia.com/gpu'}, {}, {}]"
+def test_the_token_is_in_a_secret_and_not_in_the_file(written: str) -> None:
+    _, platform = yaml.safe_load_all(written)
+    for pod in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+        (secret,) = pod["secretAsEnv"]
+        assert secret["secretName"] == "zenml-client"
+        assert secret["keyToEnv"] == [{"envVar": "ZENML_STORE_API_KEY", "secretKey": "api-key"}]
+    assert "the token" not in written
+    assert "ZENML_STORE_API_TOKEN" not in written
 
 
 def test_the_run_is_that_of_the_demo() -> None:

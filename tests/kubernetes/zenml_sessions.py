@@ -158,14 +158,15 @@ def kubeflow(target: Path) -> None:
     make_secrets()
     apply_stack(STACK)
     closed = {"kubeflow_hostname": "http://127.0.0.1:1/pipeline"}
-    Client().create_stack_component("kubeflow", "kubeflow", ORCHESTRATOR, closed)
+    Client().create_flavor("mlops.kubeflow.Flavor", ORCHESTRATOR)
+    Client().create_stack_component("kubeflow", "r2d-kubeflow", ORCHESTRATOR, closed)
     make_stack("kubeflow", orchestrator="kubeflow")
     Client().activate_stack("kubeflow")
     pipeline = reason2decide.with_options(config_path=str(ROOT / "configs" / "kubeflow.yaml"))
     pipeline.prepare()
     snapshot, active = pipeline._create_snapshot(**pipeline._run_args), Client().active_stack
     environments = {
-        name: get_runtime_environment(config=step.config, stack=active)
+        name: get_runtime_environment(config=step.config, stack=active) | {"ZENML_STORE_API_TOKEN": "the token"}
         for name, step in snapshot.step_configurations.items()
     }
     active.orchestrator.submit_pipeline(snapshot, active, base_environment={}, step_environments=environments)
