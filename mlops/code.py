@@ -17,8 +17,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OUR_PACKAGES = ("r2d", "steps")
-WITHOUT_EFFECT = ("r2d.training.progress", "r2d.reports.progress", "steps.cache", "steps.private", "steps.work_dir")
-"""Modules and packages that report, store or look up: no result depends on how they do it."""
+WITHOUT_EFFECT = (
+    "r2d.training.progress", "r2d.reports.progress", "r2d.modeling.manifest", "r2d.signing",
+    "steps.cache", "steps.private", "steps.work_dir",
+)  # fmt: skip
+"""Modules and packages that report, store, look up or check: no result depends on how they do it."""
 PRESENTATION = (
     "r2d.reports",
     "r2d.data.validation.plots",
