@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from benchmarks.privacy_templates import FILLERS, HARMLESS, IDENTIFYING
 from benchmarks.privacy_values import VALUES, mistyped
-from r2d.config.validation import PrivacyConfig, Recogniser
+from r2d.config.privacy import PrivacyConfig, Recogniser
 from r2d.privacy.deidentify import find_identifiers
 from r2d.privacy.findings import Finding
 

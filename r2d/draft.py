@@ -21,9 +21,9 @@ import yaml
 from r2d.config.data import DataConfig
 from r2d.config.files import suffix_of
 from r2d.config.loading import SHIPPED, parse_config, read_parameters
+from r2d.config.privacy import PrivacyConfig
 from r2d.config.rationales import RationalesConfig
 from r2d.config.section import parse_section
-from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import with_columns
 from r2d.data.load import SPLIT_NAMES, load_examples
 from r2d.data.look import JSON_SUFFIXES, MOST_LABELS, Column, Look, looks_at

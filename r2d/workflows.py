@@ -18,9 +18,9 @@ import pyarrow as pa
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import EvaluationConfig, SeenRowsPolicy
 from r2d.config.loading import load_config
+from r2d.config.privacy import PrivacyConfig
 from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
-from r2d.config.validation import PrivacyConfig
 from r2d.data.labels import undeclared_rows
 from r2d.data.load import load_examples, load_labelled_file
 from r2d.data.readers.tables import local_dataset_folder

@@ -11,7 +11,7 @@ from zenml.types import HTMLString
 from mlops.tracking import log_metrics
 from r2d.config.data import DataConfig
 from r2d.config.evaluation import EvaluationConfig
-from r2d.config.validation import PrivacyConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.data.examples import content_hash
 from r2d.modeling.manifest import model_hash
 from steps.cache import by_code

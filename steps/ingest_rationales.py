@@ -8,8 +8,8 @@ from zenml import log_metadata, save_artifact, step
 from zenml.types import HTMLString
 
 from r2d.config.data import DataConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.config.rationales import RationalesConfig
-from r2d.config.validation import PrivacyConfig
 from r2d.errors import DataError
 from r2d.files import work_root
 from steps.cache import by_code

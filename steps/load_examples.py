@@ -6,7 +6,7 @@ import pyarrow as pa
 from zenml import log_metadata, step
 
 from r2d.config.data import DataConfig
-from r2d.config.validation import PrivacyConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.data import load
 from r2d.data.deidentify import deidentify_examples
 from steps.cache import by_code

@@ -28,8 +28,9 @@ from pydantic import TypeAdapter
 from mlops.cli import main as command_line
 from r2d.config.data import ColumnsConfig, DataConfig, LabelsConfig, SplitConfig
 from r2d.config.jobs import CallsColumns, CallsConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.config.rationales import AnySource, RationalesConfig
-from r2d.config.validation import PrivacyConfig, ValidationConfig
+from r2d.config.validation import ValidationConfig
 from r2d.data.load import load_examples, load_labelled_file
 from r2d.data.validation.validate import validate
 from r2d.errors import R2DError

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from r2d.config.privacy import PrivacyConfig
 from r2d.config.section import Fraction, Name, Section
 
 Severity = Literal["error", "quarantine", "warn", "off"]
@@ -31,22 +32,6 @@ _ERRORS = (
 DEFAULT_SEVERITIES: dict[str, Severity] = {
     check: "error" if check in _ERRORS else "warn" for check in (*get_args(RowCheck), *get_args(TableCheck))
 }
-
-Recogniser = Literal[
-    "phone", "email", "date_of_birth", "health_card", "national_id", "postal_code", "record_number", "person_name"
-]
-
-
-class PrivacyConfig(Section):
-    """What to do with text that identifies a person. A net with holes: it replaces no de-identification."""
-
-    policy: Literal["redact", "quarantine", "warn", "off"] = "redact"
-    """`redact` replaces a finding by a typed placeholder such as `[PHONE_1]`, the same for the same value in a row."""
-    recognisers: tuple[Recogniser, ...] = get_args(Recogniser)
-    min_score: Fraction = 0.5
-    """Findings below are neither counted nor redacted."""
-    region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = "US"
-    """ISO country whose national telephone numbers are read without a country code."""
 
 
 class ValidationConfig(Section):

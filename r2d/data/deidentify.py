@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from r2d.config.validation import PrivacyConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.data.examples import with_columns
 from r2d.privacy.deidentify import find_identifiers, redact_together
 from r2d.privacy.findings import Finding

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from r2d.config.data import DataConfig
 from r2d.config.evaluation import EvaluationConfig
-from r2d.config.validation import PrivacyConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.data.examples import split_of
 from r2d.errors import ConfigError
 from r2d.evaluation.alignment import LabelReader, PredictLabels, alignment_metrics, flip_test, masked_alignment

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from r2d.config.evaluation import EvaluationConfig
-from r2d.config.validation import PrivacyConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.data.deidentify import deidentify_examples
 from r2d.errors import DataError
 from r2d.evaluation.metrics import SeenRows

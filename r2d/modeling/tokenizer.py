@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig, ScratchConfig
-from r2d.config.validation import Recogniser
+from r2d.config.privacy import Recogniser
 from r2d.data.examples import groups_of
 from r2d.privacy.words import shared_words
 

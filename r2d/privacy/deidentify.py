@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from r2d.config.validation import PrivacyConfig, Recogniser
+from r2d.config.privacy import PrivacyConfig, Recogniser
 from r2d.errors import DataError
 from r2d.privacy.birth_dates import date_of_birth, read_date
 from r2d.privacy.contact import POSTAL_CODES, email, phone_detector

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from r2d.config.validation import Recogniser
+from r2d.config.privacy import Recogniser
 
 GAP = "[ \\-\u00a0\u2010-\u2013]"  # character between groups of digits: blank, no-break blank, hyphen, dash
 

@@ -11,7 +11,7 @@ from stdnum.ca import bc_phn, sin
 from stdnum.gb import nhs
 from stdnum.us import itin, ssn
 
-from r2d.config.validation import Recogniser
+from r2d.config.privacy import Recogniser
 from r2d.privacy.findings import (
     GAP,
     REACH_AFTER,

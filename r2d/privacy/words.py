@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from r2d.config.validation import PrivacyConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.privacy.deidentify import find_identifiers
 from r2d.privacy.names import NOT_NAMES
 

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias, TypedDict
 import pyarrow as pa
 
 from r2d.config.data import DataConfig, LabelsConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.config.rationales import (
     AnySource,
     ColumnSource,
@@ -28,7 +29,6 @@ from r2d.config.rationales import (
     Selection,
     names_of,
 )
-from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import Example, iterate_examples, with_columns
 from r2d.data.forgotten import Forgotten
 from r2d.data.reading import Reading

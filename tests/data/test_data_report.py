@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from r2d.config.validation import PrivacyConfig, Recogniser
+from r2d.config.privacy import PrivacyConfig, Recogniser
 from r2d.data.deidentify import FINDINGS_SCHEMA
 from r2d.data.examples import EXAMPLES_SCHEMA, Example, shown_splits, to_table
 from r2d.data.validation.expectations import CHECKS, Check

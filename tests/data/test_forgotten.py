@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 import pytest
 
 from r2d.config.data import DataConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.config.rationales import RationalesConfig
-from r2d.config.validation import PrivacyConfig, ValidationConfig
+from r2d.config.validation import ValidationConfig
 from r2d.data.forgotten import forgotten_entry, new_key
 from r2d.data.load import load_examples
 from r2d.data.reading import Reading

@@ -17,7 +17,8 @@ import yaml
 from pydantic import ValidationError
 
 from r2d.config.data import DataConfig, LabelsConfig, SplitConfig, SyntheticTriageConfig
-from r2d.config.validation import PrivacyConfig, ValidationConfig
+from r2d.config.privacy import PrivacyConfig
+from r2d.config.validation import ValidationConfig
 from r2d.data.examples import EXAMPLES_SCHEMA, content_hash, iterate_examples, shown_splits, to_table
 from r2d.data.fingerprint import data_fingerprint
 from r2d.data.load import load_examples, load_labelled_file

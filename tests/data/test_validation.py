@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig, ScratchConfig
-from r2d.config.validation import PrivacyConfig, ValidationConfig
+from r2d.config.privacy import PrivacyConfig
+from r2d.config.validation import ValidationConfig
 from r2d.data.examples import Example, content_hash, iterate_examples, to_table
 from r2d.data.validation.expectations import write_data_docs
 from r2d.data.validation.measures import measure_rows

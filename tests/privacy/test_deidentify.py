@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r2d.config.validation import PrivacyConfig, Recogniser
+from r2d.config.privacy import PrivacyConfig, Recogniser
 from r2d.errors import DataError
 from r2d.privacy.deidentify import (
     Placeholders,

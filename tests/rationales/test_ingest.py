@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from r2d.config.data import DataConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.config.rationales import RationalesConfig
-from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import Example, content_hash, iterate_examples, to_table
 from r2d.data.validation.validate import QUARANTINE_SCHEMA
 from r2d.errors import DataError

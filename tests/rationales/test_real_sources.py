@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from r2d.config.data import DataConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.config.rationales import ParseConfig, RationalesConfig, TextSource
-from r2d.config.validation import PrivacyConfig
 from r2d.data.load import load_examples
 from r2d.rationales.ingest import ingest
 from r2d.rationales.parsing import Parsed, parse

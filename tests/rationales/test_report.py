@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pytest
 
-from r2d.config.validation import PrivacyConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.data.examples import Example, to_table
 from r2d.rationales import report
 from r2d.rationales.ingest import Ingestion

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from r2d.config.validation import PrivacyConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.data.examples import SPLITS
 from r2d.data.validation.expectations import CHECKS, Check
 from r2d.data.validation.plots import label_shares_plot, text_lengths_plot

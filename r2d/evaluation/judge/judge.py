@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from r2d.config.evaluation import IntervalsConfig, JudgeConfig
-from r2d.config.validation import PrivacyConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.errors import GenerationError
 from r2d.evaluation.judge.agreement import human_agreement, read_human_scores
 from r2d.evaluation.judge.questions import JudgedRow, Questions, deidentify_rows, sample_rows

@@ -12,7 +12,7 @@ from math import factorial
 from typing import Literal
 
 from r2d.config.evaluation import JudgeConfig
-from r2d.config.validation import PrivacyConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.data.deidentify import deidentify_examples
 from r2d.data.examples import Example, iterate_examples, to_table
 from r2d.errors import DataError

@@ -12,9 +12,9 @@ import pytest
 from r2d.config.data import DataConfig
 from r2d.config.evaluation import EvaluationConfig
 from r2d.config.loading import parse_config
+from r2d.config.privacy import PrivacyConfig
 from r2d.config.rationales import RationalesConfig
 from r2d.config.run import RunConfig
-from r2d.config.validation import PrivacyConfig
 from r2d.data.examples import Example, split_of, to_table
 from r2d.data.load import load_examples
 from r2d.errors import ConfigError, DataError

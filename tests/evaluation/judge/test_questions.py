@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from r2d.config.validation import PrivacyConfig
+from r2d.config.privacy import PrivacyConfig
 from r2d.errors import DataError
 from r2d.evaluation.judge import questions as q
 from r2d.evaluation.judge.questions import JudgedRow, Questions, deidentify_rows, messages, sample_rows
