@@ -230,7 +230,7 @@ class DelimitedFile:
             if len(lines) > 1:
                 num_multiline += 1
                 if id_place is not None and fields is not None and id_place < len(fields):
-                    known_ids.add(_shape(fields[id_place].strip(' "')))
+                    known_ids.add(_shape((lines[0].split(self.config.delimiter) + fields)[id_place].strip(' "\r\n')))
                 if (suspect := self._suspect(record, lines, id_place, label_place)) is not None:
                     suspects.append(suspect)
             elif num_sampled < MAX_SAMPLE and fields is not None and len(fields) == size:
