@@ -1,0 +1,151 @@
+"""A chain of blows to one run: killed twice behind a checkpoint, a database that is locked, a home that is read-only, a
+clock that was set back, a damaged artifact. The result has the bits of a run that nothing happened to, nothing is left
+running or half written, and only the owner reads what is left."""
+
+from __future__ import annotations
+
+import copy
+import re
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import threading
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from r2d.files import folder_hash
+from tests.pipelines.conftest import BIN, ROOT, Workplace
+
+pytestmark = pytest.mark.slow
+LEFT = """
+import mlflow
+from mlflow import search_runs
+from mlops.tracking import configure_mlflow
+from zenml.client import Client
+configure_mlflow()
+runs = Client().list_pipeline_runs(size=100).items
+steps = Client().list_run_steps(size=500).items
+answer = {
+    "zenml": sorted(run.status.value for run in runs),
+    "steps": sorted({step.status.value for step in steps}),
+    "mlflow": sorted({run.info.status for run in search_runs(search_all_experiments=True, output_format="list")}),
+    "versions": len(mlflow.MlflowClient().search_model_versions("name = 'toy-night'")),
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A project that is installed: ZenML finds its init hook, so that the databases too are made by the rules."""
+    place = Workplace(tmp_path_factory.mktemp("night"))
+    installed = place.folder / "reason2decide-0.1.0.dist-info"
+    installed.mkdir()
+    hooks = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["zenml.init_hooks"]
+    lines = [f"{name} = {target}" for name, target in hooks.items()]
+    (installed / "entry_points.txt").write_text("\n".join(["[zenml.init_hooks]", *lines]))
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: reason2decide\nVersion: 0.1.0\n")
+    place.environment["HOME"] = str(place.folder.parent / "home")
+    (place.folder.parent / "home").mkdir()
+    place.write_csv("notes.csv")
+    return place
+
+
+@pytest.fixture(scope="module")
+def config(tiny_config: dict[str, Any]) -> dict[str, Any]:
+    config = copy.deepcopy(tiny_config)
+    config["registration"]["model_name"] = "toy-night"
+    config["stage2"] |= {"max_steps": 120, "eval_every_steps": 60, "save_every_steps": 10}
+    return config
+
+
+def killed_behind(place: Workplace, config: dict[str, Any], step: int) -> None:
+    """Start the run and kill it, with all that it has started, once a checkpoint of Stage 2 is whole."""
+    command = [
+        str(BIN / "zenml"),
+        "pipeline",
+        "run",
+        "reason2decide",
+        "--config",
+        place.write_config("run.yaml", config),
+    ]
+    log = (place.folder / "killed.log").open("w")
+    process = subprocess.Popen(command, cwd=place.folder, env=place.environment, stdout=log, stderr=log)
+    work = Path(place.environment["XDG_CACHE_HOME"]) / "reason2decide"
+    while process.poll() is None and not any(
+        int(path.parent.name.split("-")[1]) >= step for path in work.glob("train_stage2-*/checkpoints/*/manifest.json")
+    ):
+        time.sleep(0.005)
+    assert process.poll() is None, (place.folder / "killed.log").read_text()[-2000:]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def wrapped(place: Workplace, *command: str) -> list[str]:
+    """The command with a home that is read-only and a clock set back by a day, as far as this machine lets us."""
+    faketime = shutil.which("faketime")
+    words = [*([faketime, "-f", "-1d"] if faketime else []), *command]
+    home = place.environment["HOME"]
+    mount = f'mount --bind {home} {home} && mount -o remount,ro,bind {home} && exec "$@"'
+    is_allowed = subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode == 0
+    return ["unshare", "-rm", "sh", "-c", mount, "sh", *words] if is_allowed else words
+
+
+def weights(place: Workplace) -> str:
+    """Hash of the Stage-2 model that was stored last."""
+    models = (place.folder.parent / "zenml").rglob("r2d_stage2_model/*/*/model.safetensors")
+    return folder_hash(max(models, key=lambda path: path.stat().st_mtime_ns).parent)
+
+
+def test_a_chain_of_blows_leaves_the_right_bits_and_nothing_else(place: Workplace, config: dict[str, Any]) -> None:
+    killed_behind(place, config, 20)
+    killed_behind(place, config, 60)
+    database = next((place.folder.parent / "zenml").rglob("zenml.db"))
+    lock = sqlite3.connect(database, check_same_thread=False)
+    lock.execute("BEGIN EXCLUSIVE")
+    threading.Timer(8.0, lock.rollback).start()
+    command = wrapped(place, str(BIN / "zenml"), "pipeline", "run", "reason2decide", "--config", "run.yaml")
+    done = subprocess.run(command, cwd=place.folder, env=place.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
+    assert "its process was killed; it is closed as failed" in done.stdout + done.stderr
+    (resumed_from,) = map(int, re.findall(r"goes on from step (\d+)", done.stdout + done.stderr))
+    assert resumed_from >= 60
+    ended = weights(place)
+
+    for path in (place.folder.parent / "zenml").rglob("r2d_predictions/*/*/table.parquet"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 3] ^= 1
+        path.write_bytes(content)
+    refused = place.run(config, check=False)
+    assert refused.returncode != 0
+    (line,) = [
+        line for line in refused.output.splitlines() if line.startswith("Error: step register_model: r2d_predictions")
+    ]
+    assert "start the same command again, and it is made anew" in line
+    assert "Traceback" not in refused.output
+    again = place.run(config)
+    assert "train_stage2" in again.cached
+    assert "evaluate" not in again.cached
+
+    left = place.python(LEFT)
+    assert set(left["zenml"]) == {"completed", "failed"}
+    assert set(left["steps"]) <= {"completed", "failed", "cached"}
+    assert set(left["mlflow"]) <= {"FINISHED", "FAILED", "KILLED"}
+    assert left["versions"] == 1
+    kept = [
+        path for path in place.folder.parent.rglob("*") if place.folder not in path.parents and path != place.folder
+    ]
+    assert [path for path in kept if path.name.endswith(".partial")] == []
+    readable = [path for path in kept if stat.S_IMODE(path.stat().st_mode) & 0o077 and path.name != "home"]
+    # Copies of the source code keep its rights, and uv's lock is uv's.
+    assert [path for path in readable if not {"code", "uv", "pyfunc.py"} & set(path.parts)] == []
+
+    place.environment["R2D_WORK_DIR"] = str(place.folder.parent / "undisturbed")
+    path = place.write_config("undisturbed.yaml", config, enable_cache=False)
+    place.type("zenml", "pipeline", "run", "reason2decide", "--config", path)
+    assert weights(place) == ended
