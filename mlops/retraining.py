@@ -66,10 +66,10 @@ def retrain(
         run = run.model_copy(update={"model": run.model.model_copy(update=start)})
     now = facts_of_run(run)
     if triggers.min_new_rows and champion is not None and data_changed(now, champion.facts):
-        from r2d.workflows import validated
+        from r2d.workflows import require_usable, validated
 
         validation = validated(run)
-        validation.raise_for_errors()
+        require_usable(validation, run)
         now = replace(now, num_rows=len(validation.examples))
     comparison = Comparison(now, champion, datetime.now(UTC), read_drift(triggers.drift))
     decision = decide(triggers, comparison, force=force, made_already=lambda: version_made_by(run))

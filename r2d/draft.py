@@ -366,6 +366,8 @@ def _asked(roles: Roles, look: Look, ask: Ask | None) -> Roles:
             )
         answer = ask(f"Which column is the {role}?", candidates)
         roles = replace(roles, text=answer) if role == "text" else replace(roles, label=answer)
+    if not any(look.cells[str(roles.text)]):
+        raise DataError(f"{look.path}: the column of the text, {roles.text!r}, is empty in every row; name another")
     if roles.options is None and not _labels_of(look, roles):
         raise ConfigError(
             f"{look.path}: column {roles.label!r} holds no labels that repeat "

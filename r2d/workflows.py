@@ -203,26 +203,30 @@ def write_batch_requests(run: RunConfig, source_name: str, path: Path, *, start_
             "declare one with format: endpoint, or name it"
         )
     validation = validated(run, start_folder)
-    validation.raise_for_errors()
+    require_usable(validation, run, start_folder)
     return write_batch_input(validation.examples, source, run.data.labels.names, path)
 
 
 def validated(run: RunConfig, start_folder: Path | None = None) -> Validation:
     """Load and validate the data of a run, with the tokenizer of a registered start model where its folder is given."""
-    validation = validate(
+    return validate(
         load_examples(run.data),
         run.validation,
         labels=run.data.labels,
         count_tokens=partial(count_tokens, model=run.model, labels=run.data.labels, start_folder=start_folder),
     )
+
+
+def require_usable(validation: Validation, run: RunConfig, start_folder: Path | None = None) -> None:
+    """Stop where the data contract is broken, or where the model of the run would have seen test rows."""
+    validation.raise_for_errors()
     refuse = run.evaluation.seen_rows == "refuse"
     require_unseen_test(validation.examples, start_folder, name=run.model.name, refuse=refuse)
-    return validation
 
 
 def _ingested(run: RunConfig, out: Path, start_folder: Path | None) -> Ingestion:
     validation = validated(run, start_folder)
-    validation.raise_for_errors()
+    require_usable(validation, run, start_folder)
     return ingest(
         validation.examples,
         run.rationales,

@@ -269,3 +269,15 @@ def test_every_public_case_is_drafted_or_refused_for_its_fault(path: Path, tmp_p
     config = tmp_path / "drafted.yaml"
     config.write_text(draft_config(path, declared={}), encoding="utf-8")
     assert len(load_examples(load_config(config).data)) == 48
+
+
+def test_a_column_without_a_text_and_keys_that_may_be_names_are_refused(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.csv"
+    empty.write_text(as_csv([row | {"note": ""} for row in rows()]), encoding="utf-8")
+    with pytest.raises(R2DError, match="the column of the text, 'note', is empty in every row"):
+        drafted(empty, declared={"text": "note"})
+    keyed = tmp_path / "keyed.json"
+    keyed.write_text(json.dumps({row["patient"]: row for row in rows()}), encoding="utf-8")
+    with pytest.raises(R2DError, match="an object of 30 objects, whose keys seem to be ids") as refused:
+        drafted(keyed)
+    assert "Canary" not in str(refused.value)

@@ -131,7 +131,7 @@ def validate(
 ) -> None:
     """Check the data against the data contract: examples.parquet, quarantine.parquet, result.json, report.html."""
     from r2d.reports.formatting import plural
-    from r2d.workflows import validate_to_folder
+    from r2d.workflows import require_usable, validate_to_folder
 
     run = without_forgotten(load_config(config))
     validation = validate_to_folder(run, out, start_folder=start_folder(run.model))
@@ -140,7 +140,7 @@ def validate(
         f"quarantined, {plural(len(validation.errors), 'error')}, {plural(len(validation.warnings), 'warning')}; "
         f"read {out / 'report.html'}"
     )
-    validation.raise_for_errors()
+    require_usable(validation, run, start_folder(run.model))
 
 
 @app.command()

@@ -203,6 +203,11 @@ def _json_rows(file: Path, settings: Mapping[str, Any]) -> Iterator[dict[str, An
                     raise DataError(f"{file}: line {record.line} holds {fault}; write one object a line")
                 if record.repeated:
                     raise DataError(f"{file}: line {record.line}: a key stands twice with different values; keep one")
+                if len(record.value) > 1 and all(isinstance(value, dict) for value in record.value.values()):
+                    raise DataError(
+                        f"{file}: line {record.line} holds an object of {len(record.value):,} objects, whose keys seem "
+                        "to be ids; write one row an object, with its id as a value"
+                    )
                 yield flatten(record.value)
         return
     try:

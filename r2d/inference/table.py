@@ -56,7 +56,7 @@ def _rows(file: pq.ParquetFile, calls: CallsConfig | None) -> Iterator[list[Cell
             row["label_probability"],
             "; ".join(others),
             row["rationale"],
-            " ".join(row["remarks"]),
+            "; ".join(row["remarks"]),
             "yes" if row["handed_over"] else "no",
             DEFERRAL_REASONS.get(row["why"], ""),
             row["model"],

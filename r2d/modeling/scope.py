@@ -1,7 +1,7 @@
 """Whether a text is like those that a model was trained on, by its length and its words: what is not, a person decides.
 
-The limits are quantiles of the model's own texts (`r2d.modeling.reference`), so that about one own text in two hundred
-is called unlike. A text that has the length and the words of a note is not found, whatever it says.
+The limits are quantiles of the model's own texts (`r2d.modeling.reference`) with a margin, so that hardly one own text
+in a hundred is called unlike. A text that has the length and the words of a note is not found, whatever it says.
 """
 
 from __future__ import annotations

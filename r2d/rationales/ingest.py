@@ -31,6 +31,7 @@ from r2d.config.rationales import (
 )
 from r2d.data.examples import Example, iterate_examples, with_columns
 from r2d.data.forgotten import Forgotten
+from r2d.data.labels import undeclared_labels
 from r2d.data.reading import Reading
 from r2d.errors import DataError
 from r2d.privacy.deidentify import deidentify_texts
@@ -42,6 +43,8 @@ from r2d.rationales.sources import read_source
 from r2d.text import match_label
 
 logger = logging.getLogger(__name__)
+
+AS_WRITTEN = "as written"  # in place of a parser, where a rationale has a field of its own
 
 
 class SplitCoverage(TypedDict):
@@ -307,7 +310,7 @@ def _join_and_parse(
             candidate.rationale = (record.rationale or "").strip()
             candidate.label = match_label(record.label, options, labels.codes)
             candidate.stated_label = bool(record.label and record.label.strip())
-            candidate.parser = "as written"
+            candidate.parser = AS_WRITTEN
             if not candidate.rationale:
                 candidate.reject("no_rationale" if candidate.stated_label else "empty")
             continue
@@ -325,7 +328,26 @@ def _join_and_parse(
         candidate.flags += parsed.flags
         if parsed.reason is not None:
             candidate.reject(parsed.reason, parsed.detail)
+    _require_declared_labels(name, [one for one in candidates if one.stated_label and one.parser == AS_WRITTEN], labels)
     return candidates
+
+
+def _require_declared_labels(name: str, candidates: Sequence[Candidate], labels: LabelsConfig) -> None:
+    """Warn of the labels beside written rationales that stand for nothing declared.
+
+    Raises:
+        DataError: none stands for anything, so that every rationale would seem to disagree with the gold label.
+    """
+    unknown = [(one.record.label or "").strip() for one in candidates if one.label is None]
+    if not unknown:
+        return
+    sentence = (
+        f"rationales.sources.{name}: {len(unknown):,} of {len(candidates):,} labels of its records are no label of "
+    )
+    sentence += "; ".join(filter(None, ["their row", undeclared_labels(unknown, labels)]))
+    if len(unknown) == len(candidates):
+        raise DataError(f"{sentence}. Correct the column or field that holds them, or do not declare it")
+    logger.warning(sentence)
 
 
 def _check(candidates: Sequence[Candidate], source: AnySource, privacy: PrivacyConfig) -> None:

@@ -15,6 +15,8 @@ from typer.testing import CliRunner, Result
 from mlops.cli.main import app
 from r2d.errors import R2DError
 from r2d.inference.decide import DEFERRAL_REASONS
+from r2d.modeling.manifest import write_manifest
+from r2d.modeling.model_folder import Calibration, write_calibration
 from r2d.modeling.predictor import Decision
 from r2d.modeling.prompts import LabelSet
 from tests.mlops.conftest import Typed
@@ -131,8 +133,8 @@ def test_predict_says_why_a_person_should_decide(
     threshold: float | None, reason: str, stage2_model: Path, tmp_path: Path
 ) -> None:
     model = shutil.copytree(stage2_model, tmp_path / "model")
-    facts = {"format_version": 1, "temperature": {"value": 1.0}, "selective": {"threshold": threshold}}
-    (model / "calibration.json").write_text(json.dumps(facts), encoding="utf-8")
+    write_calibration(model, Calibration.of({"value": 1.0}, {"threshold": threshold}))
+    write_manifest(model)
     assert f"for a person to decide: {reason}\n" in predict("--model", str(model), NOTE).stdout
 
 

@@ -357,3 +357,20 @@ def test_ids_that_do_not_join_are_shown_by_their_form_alone(tmp_path: Path) -> N
         ingestion.select(RationalesConfig(stage1_source="llm"))
     assert "Dupont" not in str(caught.value)
     assert "id_pattern" in str(caught.value)
+
+
+def test_labels_beside_rationales_that_are_declared_nowhere_stop_or_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else each of these rationales would be flagged as one that disagrees with the gold label."""
+    table = tmp_path / "why.csv"
+    source = {"format": "csv", "paths": [str(table)], "label_column": "lab"}
+    header = "example_id,rationale,lab\n"
+    table.write_text(header + "a,Sweating warns of the heart.,1\nb,Fever for days needs a look.,2\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"2 of 2 labels of its records are no label of their row.*data.labels.codes"):
+        run(tmp_path, {"nurse": source})
+    table.write_text(
+        header + "a,Sweating warns of the heart.,emergency now\nb,Fever for days needs a look.,2\n", encoding="utf-8"
+    )
+    assert set(taken(run(tmp_path, {"nurse": source}), "nurse")) == {"a", "b"}
+    assert "1 of 2 labels of its records are no label of their row" in caplog.text
