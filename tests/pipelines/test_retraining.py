@@ -148,8 +148,8 @@ def test_a_run_that_fails_fails_its_command_without_a_traceback_keeps_its_report
     assert failed.returncode == 2, output[-2000:]
     assert "Traceback" not in failed.stderr.splitlines()[-1]
     assert "label_declared (every label is allowed): 1 row(s): calls.csv: row" in output
-    assert failed.stderr.splitlines()[-1].startswith("error: ")
-    assert "validate_examples" in failed.stderr.splitlines()[-1]
+    (error,) = [line for line in failed.stderr.splitlines() if line.lower().startswith("error: ")]
+    assert "step validate_examples: " in error
     report = workplace.python(
         "from zenml.client import Client\n"
         "answer = str(Client().get_artifact_version('r2d_data_report_of_a_stopped_run').load())"

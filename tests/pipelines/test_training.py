@@ -62,7 +62,7 @@ def test_every_artifact_has_a_content_hash_and_pages_and_pictures_can_be_seen_in
         "valid_examples", "quarantine", "privacy_findings", "data_result", "expectation_suites", "expectation_results",
         "stage1_examples", "stage2_examples", "rationale_provenance", "rejected_rationales", "ingestion_result",
         "stage1_model", "stage2_model", "metrics", "predictions", "judge_scores", "registration", "gate_decision",
-        "model_card",
+        "model_card", "alias_history",
     }  # fmt: skip
     assert {name for name, value in hashes.items() if value is None} <= {f"r2d_{name}" for name in pictures | live}
     assert all(types[f"r2d_{name}"] == ["html"] for name in pages), types

@@ -30,7 +30,7 @@ def night(workplace: Workplace, tiny_config: dict[str, Any], first_run: Run) -> 
     with web_inbox() as (inbox, address), pytest.MonkeyPatch.context() as patch:
         patch.setitem(workplace.environment, "R2D_ALERT_WEBHOOK", address)
         patch.setitem(workplace.environment, "ZENML_CONSOLE_LOGGING_FORMAT", "json")
-        run = workplace.run(config, check=False)
+        run = workplace.run(config, check=False, anew=True)  # ZenML reads the format when it is imported
         first = len(inbox.received)
         workplace.type("r2d", "beat", "backup")
         looks = [
