@@ -241,7 +241,10 @@ def test_the_lineage_names_the_very_bytes_on_disk(
     assert origin["lock_sha256"] == sha256((checkout.place.folder / "requirements.lock").read_bytes())
     assert (origin["code_commit"], origin["code_dirty"]) == (training.commit, training.dirty)
     assert lineage["files"] == {name: sha256((folder / name).read_bytes()) for name in lineage["files"]}
-    assert set(lineage["files"]) == {path.name for path in folder.iterdir()} - {"model", "sbom.json"}  # that lists packages
+    assert set(lineage["files"]) == {path.name for path in folder.iterdir()} - {
+        "model",
+        "sbom.json",
+    }  # that lists packages
     names = sorted(path.relative_to(folder / "model") for path in (folder / "model").rglob("*") if path.is_file())
     digests = [f"{name}\0".encode() + hashlib.sha256((folder / "model" / name).read_bytes()).digest() for name in names]
     assert origin["model_sha256"] == sha256(b"".join(digests))
