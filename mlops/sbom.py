@@ -21,7 +21,8 @@ MAX_LICENCE_CHARACTERS = 100
 
 def bill_of_materials() -> dict[str, object]:
     """The bill as JSON. It has no time and no serial number, so that equal environments give equal files."""
-    installed = {re.sub(r"[-_.]+", "-", found.name).lower(): found for found in distributions() if found.name}
+    found_last_to_first = reversed([found for found in distributions() if found.name])  # the first on the path counts
+    installed = {re.sub(r"[-_.]+", "-", found.name).lower(): found for found in found_last_to_first}
     components = [_component(name, installed[name]) for name in sorted(installed)]
     return {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": components}
 

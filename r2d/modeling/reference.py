@@ -22,7 +22,6 @@ from r2d.config.evaluation import OutOfScope
 from r2d.data.examples import groups_of, split_of
 from r2d.errors import ModelError
 from r2d.files import write_json
-from r2d.privacy.words import shared_words
 
 REFERENCE_FILE = "drift_reference.json"
 FORMAT_VERSION = 1
@@ -74,6 +73,8 @@ def vocabulary_of(texts: Sequence[str], groups: Sequence[str]) -> dict[str, int]
     Args:
         groups: of each text: the patient or caller that it is about.
     """
+    from r2d.privacy.words import shared_words  # a registered model decides without its libraries
+
     kept = {word.casefold() for word in shared_words(texts, groups, _WORD.findall).kept}
     counts = Counter(word for text in texts for word in set(words_of(text)))
     frequent = [(word, count) for word, count in counts.items() if word in kept]

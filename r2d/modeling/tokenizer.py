@@ -19,7 +19,6 @@ from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig, ScratchConfig
 from r2d.config.privacy import Recogniser
 from r2d.data.examples import groups_of
-from r2d.privacy.words import shared_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -64,6 +63,8 @@ def train_tokenizer(learned: TokenizerTexts, config: ScratchConfig) -> PreTraine
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
+
+    from r2d.privacy.words import shared_words  # a registered model decides without its libraries
 
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     normalizer = normalizers.Sequence(

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from r2d import errors
-from r2d.errors import ConfigError, TrainingError
+from r2d.errors import ConfigError, TrainingError, UnexpectedError
 from r2d.signals import leave, signals_caught
 from r2d.training.work import OnLog, ranks_folder
 
@@ -107,8 +107,10 @@ def start_ranks(work_dir: Path, on_log: OnLog | None = None, node: Node | None =
         process.wait()
     if received:
         leave(received[0])
-    for path in sorted(folder.glob("failure-of-rank-*.json")):
-        failure = json.loads(path.read_text(encoding="utf-8"))
+    failures = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("failure-of-rank-*.json"))]
+    if len(failures) < num_processes():  # one ended without a reason, and an unforeseen error of others comes of that
+        failures = [failure for failure in failures if failure["kind"] != UnexpectedError.__name__]
+    for failure in failures:
         raise getattr(errors, failure["kind"])(failure["message"])
     if exit_code:
         raise TrainingError(f"a training process ended with exit code {exit_code}; its last lines say why")

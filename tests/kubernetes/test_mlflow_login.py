@@ -28,7 +28,7 @@ client.log_text(run.info.run_id, "weights", "model.txt")
 client.create_registered_model("model")
 client.create_model_version("model", source=run.info.artifact_uri, run_id=run.info.run_id)
 client.set_registered_model_alias("model", "champion", "1")
-assert client.get_model_version_by_alias("model", "champion").version == "1"
+assert str(client.get_model_version_by_alias("model", "champion").version) == "1"
 users = get_app_client("basic-auth", tracking_uri=mlflow.get_tracking_uri())
 forbidden_calls = (users.create_user, ("other", "a-long-password")), (users.update_user_admin, ("pipeline", True))
 for call, arguments in forbidden_calls:

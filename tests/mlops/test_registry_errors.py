@@ -175,7 +175,7 @@ def test_a_registry_that_takes_the_connection_and_is_silent_is_an_error_too(
         monkeypatch.setenv(name, value)
     code, output = cli.retrain(cli.run_of("silent", rows(30)))
     assert code == 2
-    assert f"looking for the champion of 'silent': the registry at {silent_port} did not do it" in output
+    assert f"the registry at {silent_port} did not do it" in output
     assert "timed out" in output
 
 

@@ -100,7 +100,7 @@ def test_the_first_rank_alone_writes_the_model_and_all_are_given_the_same_result
     first, second = ({k: v for k, v in report["summary"].items() if "second" not in k} for report in two_ranks.reports)
     assert first == second
     names = {path.name for path in two_ranks.work_dir.iterdir()}
-    assert names == {"best", "work", "report-of-rank-0.json", "report-of-rank-1.json"}
+    assert names == {"best", "work", "lock", "holder.json", "report-of-rank-0.json", "report-of-rank-1.json"}
 
 
 @pytest.mark.slow
