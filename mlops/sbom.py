@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import sysconfig
 from collections.abc import Mapping
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
@@ -21,8 +22,9 @@ MAX_LICENCE_CHARACTERS = 100
 
 def bill_of_materials() -> dict[str, object]:
     """The bill as JSON. It has no time and no serial number, so that equal environments give equal files."""
-    found_last_to_first = reversed([found for found in distributions() if found.name])  # the first on the path counts
-    installed = {re.sub(r"[-_.]+", "-", found.name).lower(): found for found in found_last_to_first}
+    places = {sysconfig.get_path(name) for name in ("purelib", "platlib")}  # not what a process has put on its path
+    found_there = distributions(path=sorted(places))
+    installed = {re.sub(r"[-_.]+", "-", found.name).lower(): found for found in found_there if found.name}
     components = [_component(name, installed[name]) for name in sorted(installed)]
     return {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": components}
 
