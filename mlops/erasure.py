@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from filelock import FileLock
 
 from mlops.kept import ARTIFACT_KINDS, TABLES, Kept, kept_artifacts, kept_versions, kept_work, weights_in_use
 from mlops.registry.forgotten import Erasure, entries_of, entries_of_person, read_erasures, write_erasure
@@ -25,7 +24,7 @@ from mlops.registry.versions import registered_file, registry_client
 from r2d.data.forgotten import Forgotten
 from r2d.errors import DataError, ModelError, RegistryError, SignatureError
 from r2d.files import partial_file
-from r2d.llm.answers import read_answers
+from r2d.llm.answers import answers_lock, read_answers
 from r2d.modeling.trained_rows import TRAINED_ROWS_FILE, TrainedRows, read_trained_rows, row_hashes
 
 logger = logging.getLogger(__name__)
@@ -245,7 +244,7 @@ def _asked_of(values: dict[str, Any]) -> str:
 
 def drop_answers(path: Path, ids: Collection[str]) -> None:
     """Remove the answers about some rows from a file of answers."""
-    with FileLock(path.with_name(path.name + ".lock")), path.open("rb") as lines, partial_file(path) as aside:
+    with answers_lock(path), path.open("rb") as lines, partial_file(path) as aside:
         content = b""
         for answer in read_answers(path):
             lines.seek(answer.offset)

@@ -7,10 +7,10 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -131,8 +131,13 @@ def file_hashes(folder: Path) -> dict[str, str]:
 
 def folder_hash(folder: Path) -> str:
     """SHA-256 over names and contents of all files of a folder, in order of their names."""
+    return combined_hash(file_hashes(folder))
+
+
+def combined_hash(hashes: Mapping[str, str]) -> str:
+    """SHA-256 over relative paths of files and the SHA-256 of each, in order of their names."""
     digest = hashlib.sha256()
-    for name, sha256 in file_hashes(folder).items():
+    for name, sha256 in sorted(hashes.items(), key=lambda item: PurePath(item[0])):
         digest.update(name.encode() + b"\0" + bytes.fromhex(sha256))
     return digest.hexdigest()
 

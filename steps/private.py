@@ -12,13 +12,13 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from zenml import get_step_context
+from zenml.constants import ENV_ZENML_CONSOLE_LOGGING_FORMAT
 from zenml.logger import logging_context
 
 from r2d.errors import R2DError
 from r2d.failures import unexpected
 from r2d.files import keep_private
 
-LOG_FORMAT_VARIABLE = "ZENML_CONSOLE_LOGGING_FORMAT"
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -42,7 +42,7 @@ def private(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
 
 def _run_and_step() -> dict[str, str]:
     """Names for a log record; none outside of a step, or where lines are for people, who would see them in each."""
-    if os.environ.get(LOG_FORMAT_VARIABLE, "").lower() != "json":
+    if os.environ.get(ENV_ZENML_CONSOLE_LOGGING_FORMAT, "").lower() != "json":
         return {}
     try:
         context = get_step_context()

@@ -38,7 +38,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-LOG_FORMAT_VARIABLE = "ZENML_CONSOLE_LOGGING_FORMAT"
+LOG_FORMAT_VARIABLE = "ZENML_CONSOLE_LOGGING_FORMAT"  # named here too, for importing ZenML takes seconds
 stack_app = typer.Typer(help="The ZenML stack of a cluster.", no_args_is_help=True)
 
 
@@ -134,13 +134,14 @@ def validate(
     from r2d.workflows import require_usable, validate_to_folder
 
     run = without_forgotten(load_config(config))
-    validation = validate_to_folder(run, out, start_folder=start_folder(run.model))
+    start = start_folder(run.model)
+    validation = validate_to_folder(run, out, start_folder=start)
     typer.echo(
         f"{validation.num_rows:,} rows: {len(validation.examples):,} valid, {len(validation.quarantined):,} "
         f"quarantined, {plural(len(validation.errors), 'error')}, {plural(len(validation.warnings), 'warning')}; "
         f"read {out / 'report.html'}"
     )
-    require_usable(validation, run, start_folder(run.model))
+    require_usable(validation, run, start)
 
 
 @app.command()

@@ -14,8 +14,8 @@ from mlops.tracking import configure_mlflow, in_a_step, without_login
 from r2d.config.model import REGISTERED, ModelConfig
 from r2d.config.run import RunConfig
 from r2d.errors import RegistryError
-from r2d.files import file_sha256, folder_hash
-from r2d.modeling.manifest import FACTS_FILE, SHOWN_DIGITS, combined, differences, model_hashes, vouch_for
+from r2d.files import combined_hash, file_sha256, folder_hash
+from r2d.modeling.manifest import FACTS_FILE, SHOWN_DIGITS, differences, model_hashes, vouch_for
 from r2d.modeling.model_folder import require_same_labels
 from r2d.signing import Keys, require_signed
 
@@ -240,15 +240,17 @@ def _require_as_registered(version: Any, folder: Path, file: str) -> None:
     found = {file: file_sha256(folder / file)} if file else model_hashes(folder)
     if recorded is None:
         return
-    if combined(found) == recorded:
+    if combined_hash(found) == recorded:
         vouch_for(folder)
         return
     try:
         listed = json.loads(registered_file(version, "origin").read_text(encoding="utf-8"))["model_files"]
     except (RegistryError, ValueError, KeyError, TypeError):
         listed = None
-    if not listed or combined(listed) != recorded:
-        together = f"together they have SHA-256 {combined(found)[:SHOWN_DIGITS]}, recorded is {recorded[:SHOWN_DIGITS]}"
+    if not listed or combined_hash(listed) != recorded:
+        together = (
+            f"together they have SHA-256 {combined_hash(found)[:SHOWN_DIGITS]}, recorded is {recorded[:SHOWN_DIGITS]}"
+        )
         damage = None if file else together
     else:
         damage = differences(found, {name: sha256 for name, sha256 in listed.items() if name == (file or name)})

@@ -79,6 +79,11 @@ class BudgetSpent(Exception):  # noqa: N818 -- it ends a run cleanly
     spent: int
 
 
+def answers_lock(path: Path) -> FileLock:
+    """The lock that whoever changes an answers file holds."""
+    return FileLock(path.with_name(path.name + ".lock"))
+
+
 class Answers:
     """The one writer of an answers file and of the count of requests; a context, within which the file is locked.
 
@@ -90,7 +95,7 @@ class Answers:
     def __init__(self, path: Path, source: EndpointConfig) -> None:
         self.path, self.source = path, source
         self.ledger_path = path.with_name(path.name + ".ledger.json")
-        self.lock = FileLock(path.with_name(path.name + ".lock"))
+        self.lock = answers_lock(path)
         self.settled: dict[tuple[str, str], bool] = {}
         """Key of each settled request -> whether it has an answer; all others are still to be sent."""
         self.tokens = Tokens()

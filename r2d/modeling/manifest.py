@@ -6,7 +6,6 @@ elsewhere finds it: the registry keeps the `model_hash` of each version.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from r2d.errors import ModelError
-from r2d.files import file_sha256, write_json
+from r2d.files import combined_hash, file_sha256, write_json
 from r2d.signing import SIGNATURE_FILE
 
 logger = logging.getLogger(__name__)
@@ -93,16 +92,8 @@ def differences(found: Mapping[str, str], recorded: Mapping[str, str]) -> str | 
 
 
 def model_hash(folder: Path) -> str:
-    """SHA-256 of a model folder: `combined` of its files."""
-    return combined(model_hashes(folder))
-
-
-def combined(hashes: Mapping[str, str]) -> str:
-    """SHA-256 over names and hashes of files, in order of their names; of all files of a folder: its `folder_hash`."""
-    digest = hashlib.sha256()
-    for name, sha256 in sorted(hashes.items()):
-        digest.update(name.encode() + b"\0" + bytes.fromhex(sha256))
-    return digest.hexdigest()
+    """SHA-256 of a model folder without its signature."""
+    return combined_hash(model_hashes(folder))
 
 
 def model_hashes(folder: Path) -> dict[str, str]:

@@ -141,8 +141,7 @@ def _governed(clause: str) -> Standing | None:
     governs = _GOVERNS.search(clause)
     if governs is None:
         return None
-    before = _after_last(re.compile(r","), clause[: governs.start()]) if "," in clause[: governs.start()] else (
-        clause[: governs.start()])  # fmt: skip
+    before = clause[: governs.start()].rpartition(",")[2]
     whole = before + governs.group()
     if _NEGATION.search(_NO_DOUBT.sub("", whole)):
         return "denied"
