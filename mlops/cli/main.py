@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -65,8 +66,8 @@ def check(
             if data and run.data.format != "synthetic_triage":
                 from r2d.workflows import check_files
 
-                logging.getLogger("r2d.rationales").setLevel(logging.WARNING)  # the lines below say it
-                lines = check_files(run)
+                with remarks_withheld("r2d.rationales"):  # the lines below say it
+                    lines = check_files(run)
             if data and run.model.name != "scratch" and not run.model.name.startswith(REGISTERED):
                 try:
                     locate(run.model.name, run.model.revision)
@@ -112,10 +113,23 @@ def init(
     if out.exists():
         raise R2DError(f"{out}: is there already; name another file with --out, or move it away")
     declared = {"text": text, "label": label, "id": row_id, "group": group}
-    logging.getLogger("r2d").setLevel(logging.WARNING)  # sources are read again and again
     ask = ask_at_terminal if sys.stdin.isatty() else None
-    write_text(out, draft_config(file, declared=declared, rationales=rationales or [], order=labels, ask=ask))
+    with remarks_withheld("r2d"):  # sources are read again and again
+        draft = draft_config(file, declared=declared, rationales=rationales or [], order=labels, ask=ask)
+    write_text(out, draft)
     typer.echo(f"{out}: read the lines that end in `?`, then type: r2d check {out}")
+
+
+@contextmanager
+def remarks_withheld(name: str) -> Iterator[None]:
+    """Let a logger and those below it say warnings alone, until the block ends."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def ask_at_terminal(question: str, allowed: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,6 +75,7 @@ def test_init_writes_a_file_once_and_check_opens_the_files(
     assert code == 0
     assert "60 rows" in output
     assert "rationales why: 60 of 60 records gave a rationale" in output
+    assert logging.getLogger("r2d.rationales").level == logging.NOTSET  # a process that goes on says its remarks
     config = yaml.safe_load(Path("my.yaml").read_text())
     config["parameters"]["config"]["data"]["labels"]["names"] = ["urgent", "soon"]
     Path("my.yaml").write_text(yaml.safe_dump(config))
