@@ -17,7 +17,7 @@ from typing import Annotated
 import click
 import typer
 
-from mlops.cli import models, operations, registry
+from mlops.cli import models, operations, registry, serving
 from mlops.doctor import examine
 from mlops.door import one_line, stop
 from mlops.registry.forgotten import without_forgotten
@@ -265,7 +265,7 @@ def stack_apply(
     typer.echo("\n".join(apply_stack(file, dry_run=dry_run)) or f"{file}: nothing to do")
 
 
-for commands in (models.app, registry.app, operations.app):
+for commands in (models.app, registry.app, operations.app, serving.app):
     app.add_typer(commands)
 app.add_typer(stack_app, name="stack")
 

@@ -6,7 +6,7 @@ Every door answers through it: `r2d predict`, files of calls and MLflow's model.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,6 +90,22 @@ class Answerer:
         )
         answers = iter([self._answer(text, decision) for text, decision in zip(texts, decisions, strict=True)])
         return [next(answers) if reason is None else Answer(None, None, reason) for reason in reasons]
+
+    def stream(self, call: Call, *, on_label: Callable[[Answer], object], on_text: Callable[[str], object]) -> Answer:
+        """The answer to one call, as `answer`; on the way its label, and the rationale in pieces.
+
+        Args:
+            on_label: receives the answer without its rationale, and so without what is remarked of that.
+            on_text: receives the pieces of the rationale; nothing for a call that the model cannot read.
+        """
+        if (reason := _reason_unreadable(call, self.predictor.labels)) is not None:
+            return Answer(None, None, reason)
+        text = call.text or ""
+        options = None if self.predictor.labels.declared is not None else [call.options or ()]
+        [decision] = self.predictor.decide([text], options, explain=False)
+        on_label(self._answer(text, decision))
+        rationale = self.predictor.stream_rationale(text, decision.label, on_text)
+        return self._answer(text, replace(decision, rationale=rationale))
 
     def _answer(self, text: str, decision: Decision) -> Answer:
         check = self.checker.check(decision.rationale, text, decision.label, list(decision.label_probabilities))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -84,6 +84,29 @@ class Decoder:
         with self.backend.evaluating():
             encoded = self.backend.encode(prompts)
             return self._decode(self.backend.generate(encoded, self.config.max_rationale_tokens - 1))
+
+    def stream_rationale(self, prompt: TokenIds, on_text: Callable[[str], object]) -> str:
+        """The rationale for one prompt, as `rationales`; `on_text` receives each further piece of it meanwhile.
+
+        The pieces, end to end, are the rationale: a word is passed on when the next has begun.
+        """
+        token_ids: list[int] = []
+        num_sent = 0
+
+        def on_token(token: int) -> None:
+            nonlocal num_sent
+            token_ids.append(token)
+            whole_words = self._decode([token_ids])[0].rpartition(" ")[0]
+            if len(whole_words) > num_sent:
+                on_text(whole_words[num_sent:])
+                num_sent = len(whole_words)
+
+        with self.backend.evaluating():
+            limit = self.config.max_rationale_tokens - 1
+            rationale = self._decode(self.backend.generate(self.backend.encode([prompt]), limit, on_token))[0]
+        if rest := rationale[num_sent:]:
+            on_text(rest)
+        return rationale
 
     def _decode(self, token_ids: Sequence[TokenIds]) -> list[str]:
         return [text.strip() for text in self.tokenizer.batch_decode(token_ids, skip_special_tokens=True)]

@@ -130,6 +130,12 @@ class Predictor:
             rationales |= dict(zip(rows, self.decoder.rationales(prompts), strict=True))
         return [rationales[row] for row in range(len(texts))]
 
+    def stream_rationale(self, text: str, label: str, on_text: Callable[[str], object]) -> str:
+        """The rationale for a label, and its pieces to `on_text` as they are written; empty for a method without."""
+        if not self.method.explains:
+            return ""
+        return self.decoder.stream_rationale(self.prompts.rationale_prompts([text], [label])[0], on_text)
+
     def _label_sets(self, texts: Sequence[str], options: Sequence[Sequence[str]] | None) -> list[LabelSet]:
         if self.labels.declared is None and options is None:
             raise ModelError(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TokenIds = Sequence[int]
 Indices = Sequence[int] | None
+OnToken = Callable[[int], None]
 
 
 class Encoded(ABC):
@@ -108,8 +109,12 @@ class Seq2SeqBackend(ABC, Generic[EncodedT]):
         """Weighted cross-entropy of several tasks over one set of weights."""
 
     @abstractmethod
-    def generate(self, encoded: EncodedT, max_new_tokens: int) -> list[list[int]]:
-        """The greedy continuation of each row, without start and end-of-sequence token."""
+    def generate(self, encoded: EncodedT, max_new_tokens: int, on_token: OnToken | None = None) -> list[list[int]]:
+        """The greedy continuation of each row, without start and end-of-sequence token.
+
+        Args:
+            on_token: receives each token as soon as it is known; for a single row.
+        """
 
     def decoder_inputs(self, targets: Sequence[TokenIds]) -> list[list[int]]:
         """Targets shifted to the right, behind the start token."""
@@ -125,6 +130,21 @@ class Seq2SeqBackend(ABC, Generic[EncodedT]):
                 yield
         finally:
             self.model.train(was_training)
+
+
+class _TokenStreamer:
+    """What the library calls with the tokens of one row: the start token first, then each as it is known."""
+
+    def __init__(self, on_token: OnToken, end_id: int, limit: int) -> None:
+        self.on_token, self.end_id, self.limit, self.num_tokens = on_token, end_id, limit, -1
+
+    def put(self, tokens: Tensor) -> None:
+        for token in tokens.flatten().tolist():
+            self.num_tokens += 1
+            if 0 < self.num_tokens <= self.limit and token != self.end_id:
+                self.on_token(token)
+
+    def end(self) -> None: ...
 
 
 def flatten(rows: Sequence[TokenIds], device: torch.device) -> Tensor:
@@ -190,12 +210,17 @@ class PaddedBackend(Seq2SeqBackend[PaddedStates]):
             of_tasks.append(loss.detach())
         return Losses(total, of_tasks)
 
-    def generate(self, encoded: PaddedStates, max_new_tokens: int) -> list[list[int]]:
+    def generate(self, encoded: PaddedStates, max_new_tokens: int, on_token: OnToken | None = None) -> list[list[int]]:
         # One more for end-of-sequence: a limit of n tokens is a limit of n tokens of text.
-        output = self.model.generate(
-            **encoded.as_model_inputs(), max_new_tokens=max_new_tokens + 1, do_sample=False, num_beams=1
-        )
         end_id = self.model.config.eos_token_id
+        streamer = None if on_token is None else _TokenStreamer(on_token, end_id, max_new_tokens)
+        output = self.model.generate(
+            **encoded.as_model_inputs(),
+            max_new_tokens=max_new_tokens + 1,
+            do_sample=False,
+            num_beams=1,
+            streamer=streamer,
+        )
         rows = [row if end_id not in row else row[: row.index(end_id)] for row in output[:, 1:].tolist()]
         return [row[:max_new_tokens] for row in rows]
 

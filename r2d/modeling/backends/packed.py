@@ -21,6 +21,7 @@ from r2d.modeling.backends.backend import (
     Encoded,
     Indices,
     Losses,
+    OnToken,
     PaddedBackend,
     Seq2SeqBackend,
     Task,
@@ -95,7 +96,7 @@ class PackedT5(Seq2SeqBackend[PackedStates]):
         parts = losses.split([len(weights) for weights in token_weights])
         return Losses(total, [(part * weights).sum() for part, weights in zip(parts, token_weights, strict=True)])
 
-    def generate(self, encoded: PackedStates, max_new_tokens: int) -> list[list[int]]:
+    def generate(self, encoded: PackedStates, max_new_tokens: int, on_token: OnToken | None = None) -> list[list[int]]:
         """Decode many rows at once; a row that has ended takes no further part."""
         config = self.model.config
         cache = _DecoderCache(self.model, self._memory(encoded), encoded.lengths, max_new_tokens)
@@ -110,6 +111,8 @@ class PackedT5(Seq2SeqBackend[PackedStates]):
                     rows[line] = -1
                     continue
                 generated[rows[line]].append(token)
+                if on_token is not None:
+                    on_token(token)
                 unfinished.append(line)
             if not unfinished:
                 break

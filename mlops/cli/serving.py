@@ -1,0 +1,63 @@
+"""`r2d serve`: the champion, asked over HTTP."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlops.registry.versions import Reference, find_version, model_folder, registry_client
+from r2d.config.loading import read_parameters
+from r2d.config.section import parse_section
+from r2d.config.serving import ServingConfig
+
+if TYPE_CHECKING:
+    from r2d.serving.batching import ServedModel
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    config: Annotated[
+        Path | None, typer.Option(help="A file such as configs/serve.yaml; options go before it.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Registered model (name@alias, name/version) or folder.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; off the loopback a token is needed.")] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
+) -> None:
+    """Answer calls over HTTP: POST /v1/decide. A moved alias is followed without a dropped request."""
+    given = {"model": model, "host": host, "port": port}
+    values: dict[str, Any] = {} if config is None else dict(read_parameters(config))
+    values |= {key: value for key, value in given.items() if value is not None}
+    settings = parse_section(ServingConfig, values, where=str(config or "r2d serve"))
+    from r2d.serving.limits import TOKEN_VARIABLE, require_guarded
+
+    token = os.environ.get(TOKEN_VARIABLE)
+    require_guarded(settings, token)
+    from r2d.serving.run import run_service
+
+    newer = newer_model(settings.model)
+    first = newer("")
+    assert first is not None, "no version is called ''"
+    run_service(settings, first, token=token, newer_model=newer, say=typer.echo)
+
+
+def newer_model(reference: str) -> Callable[[str], ServedModel | None]:
+    """A function that gives what `reference` stands for, None where that is the version it is told."""
+    from r2d.inference.decide import Answerer
+    from r2d.serving.batching import ServedModel
+
+    def of_folder(served: str) -> ServedModel | None:
+        return None if served == reference else ServedModel(reference, Answerer.of_model(model_folder(reference)))
+
+    def of_registry(served: str) -> ServedModel | None:
+        with registry_client(f"looking for model {reference!r}") as client:
+            found = find_version(client, Reference.parse(reference), "Name a version, or give a model folder")
+        version = f"{found.name}/{found.version}"
+        return None if served == version else ServedModel(version, Answerer.of_model(model_folder(version)))
+
+    return of_folder if Path(reference).is_dir() else of_registry

@@ -1,0 +1,96 @@
+"""One process that serves: its socket, its signals and its first line."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from r2d.config.serving import ServingConfig
+from r2d.errors import ConfigError
+from r2d.serving.batching import ServedModel
+from r2d.serving.service import Service, make_app
+
+FILES_BESIDE_CONNECTIONS = 256
+
+
+def run_service(
+    config: ServingConfig,
+    model: ServedModel,
+    *,
+    token: str | None,
+    newer_model: Callable[[str], ServedModel | None],
+    say: Callable[[str], object],
+) -> None:
+    """Serve until SIGINT or SIGTERM; requests that were taken are answered first.
+
+    Raises:
+        ConfigError: the address cannot be listened on.
+    """
+    service = Service(config, model, token, newer_model)
+    try:
+        family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+        listening = socket.create_server((config.host, config.port), family=family, backlog=1024)
+    except OSError as error:
+        raise ConfigError(
+            f"{config.host}:{config.port}: cannot be listened on ({error.strerror}); end what does, or give another "
+            "port"
+        ) from None
+    _allow_files(config.max_connections + FILES_BESIDE_CONNECTIONS)
+    with listening:
+        address, port = listening.getsockname()[:2]
+        say(f"{model.version} answers at http://{f'[{address}]' if ':' in address else address}:{port}/v1/decide")
+        make_server(service).run(sockets=[listening])
+
+
+def make_server(service: Service) -> uvicorn.Server:
+    """uvicorn around a service, without logs of requests."""
+    config = service.config
+    return uvicorn.Server(
+        uvicorn.Config(
+            make_app(service),
+            http=with_header_deadline(config.request_seconds),
+            ws="none",
+            limit_concurrency=config.max_connections,
+            timeout_graceful_shutdown=int(config.request_seconds) + 1,
+            access_log=False,  # it would log addresses of people
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+        )
+    )
+
+
+def with_header_deadline(seconds: float) -> type[asyncio.Protocol]:
+    """uvicorn's protocol, which waits for headers as long as a client drips them, with an end to that."""
+
+    class Protocol(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._close_without_request()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._close_without_request()
+
+        def _close_without_request(self) -> None:
+            last = self.cycle
+
+            def close() -> None:
+                if self.cycle is last:
+                    self.transport.close()
+
+            self.loop.call_later(seconds, close)
+
+    return Protocol
+
+
+def _allow_files(number: int) -> None:
+    """Let this process open that many files, as far as the system lets it: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < number:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(number, hard), hard))

@@ -1,0 +1,97 @@
+"""`r2d serve`: a process that answers, follows the registry, and ends in order."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import yaml
+
+from mlops.cli.serving import newer_model
+from r2d.errors import RegistryError
+from tests.gate.measured import decisions
+from tests.mlops.conftest import Register, Typed, metrics, run_config
+
+NOTE = "pt denies fever for 2 days"
+
+
+@contextmanager
+def serving(*words: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """The process of `r2d serve`, what it serves and its address."""
+    command = [sys.executable, "-c", "from mlops.cli.main import main; main()", "serve", "--port", "0", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            found = re.fullmatch(r"(.+) answers at (http://127\.0\.0\.1:\d+)/v1/decide\n", line)
+            assert found is not None, line + process.stdout.read()
+            yield process, found[1], found[2]
+        finally:
+            process.kill()
+
+
+def test_a_folder_is_served_until_a_signal(stage2_model: Path) -> None:
+    with serving("--model", str(stage2_model)) as (process, served, address):
+        answers = httpx2.post(f"{address}/v1/decide", json={"calls": [{"text": NOTE}]}, timeout=60).json()["answers"]
+        assert (served, answers[0]["model"]) == (str(stage2_model), str(stage2_model))
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode in (0, 128 + signal.SIGTERM, -signal.SIGTERM)
+        assert NOTE not in output
+        assert "Traceback" not in output
+
+
+def test_a_moved_alias_gives_the_newer_version(register: Register) -> None:
+    from mlflow import MlflowClient
+
+    for n in range(2):
+        register(run_config("served"), metrics(decisions(0.8), consistency=0.5 + n / 10), key=f"key {n}")
+    client = MlflowClient()
+    client.set_registered_model_alias("served", "champion", "1")
+    newer = newer_model("served@champion")
+    first = newer("")
+    assert first is not None
+    assert first.version == "served/1"
+    assert newer("served/1") is None
+    client.set_registered_model_alias("served", "champion", "2")
+    second = newer("served/1")
+    assert second is not None
+    assert second.version == "served/2"
+    with pytest.raises(RegistryError, match="served@nobody"):
+        newer_model("served@nobody")("")
+
+
+@pytest.mark.parametrize(
+    ("values", "words", "message"),
+    [
+        ({}, ("--host", "0.0.0.0"), "host 0.0.0.0: off the loopback nobody is let in without a token"),
+        ({"max_queue": 1}, (), "max_calls (32) is above max_queue (1)"),
+        ({"token": "secret"}, (), "token: unknown key"),
+        ({"model": "nobody@champion"}, (), "model 'nobody@champion' is not in the registry"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_line(
+    values: dict[str, Any], words: tuple[str, ...], message: str, store: str, typed: Typed, tmp_path: Path
+) -> None:
+    config = tmp_path / "serve.yaml"
+    config.write_text(yaml.safe_dump({"parameters": {"config": values}}))
+    code, output, errors = typed("serve", "--config", str(config), *words)
+    assert code == 2
+    assert message in errors
+    assert "Traceback" not in output + errors
+
+
+def test_a_taken_port_is_named(stage2_model: Path, typed: Typed) -> None:
+    with serving("--model", str(stage2_model)) as (_, _, address):
+        port = address.rpartition(":")[2]
+        code, _, errors = typed("serve", "--model", str(stage2_model), "--port", port)
+    assert code == 2
+    assert f"127.0.0.1:{port}: cannot be listened on" in errors
