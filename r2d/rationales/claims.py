@@ -13,7 +13,8 @@ from typing import Literal
 
 from r2d.rationales.findings import Findings, Words, load_findings, shipped_findings
 from r2d.rationales.labels import labels_stated
-from r2d.rationales.negation import Negation, load_negation, mentions, read_tokens, shipped_negation
+from r2d.rationales.negation import Negation, load_negation, mentions, shipped_negation
+from r2d.rationales.tokens import read_tokens
 
 Verdict = Literal["supported", "contradicted", "unclear", "absent"]
 VERDICTS: tuple[Verdict, ...] = ("supported", "contradicted", "unclear", "absent")

@@ -6,7 +6,6 @@ et al. 2009): a phrase such as `denies` reaches over the findings behind it unti
 from __future__ import annotations
 
 import functools
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from typing import Generic, Literal, NamedTuple, TypeAlias, get_args
 
 from r2d.config.section import Section, parse_section
 from r2d.files import read_yaml
-from r2d.rationales.findings import APOSTROPHE, Index, Value, Words, found_in, matches, singular
+from r2d.rationales.findings import Index, Value, Words, found_in, matches
+from r2d.rationales.tokens import Tokens, read_tokens
 
 State = Literal["asserted", "denied", "unsure", "somebody_else"]
 STATES: Mapping[str, State] = {state: state for state in get_args(State)}
@@ -25,13 +25,15 @@ Span: TypeAlias = tuple[int, int]
 
 MAX_GAP = 4
 """Words between a finding and a phrase behind it that is about it (`the rash on her arm has gone`)."""
-_TOKEN = re.compile(r"[^\W_]+|\([+-]\)|(?<!\S)\+(?=[^\W\d])|\.(?!\w)|[;!?:,/]|\n(?=[^\S\n]*(?:[-*•\d\n]|[A-Z]|$))")
-_PUNCTUATION = frozenset(".;!?:,/\n")
 MIN_MISSPELT = 6
 """Letters of a phrase of one word from which on it is known too with a letter left out or moved (`deneis`)."""
-_OTHER_ROLES = ("ends", "ends_always", "ends_of_unsure", "open_after_comma", "between", "opens_behind", "ignored")
+_OTHER_ROLES = (
+    "ends", "ends_always", "ends_of_unsure", "ends_after_comma", "onset", "moment", "open_after_comma", "between",
+    "opens_behind", "returns", "over_comma", "ignored",
+)  # fmt: skip
 _CONJUNCTIONS = frozenset({"and", "or", "nor"})
 _LIST_WORDS = _CONJUNCTIONS | {"both", "all"}
+_AFTER_COMMA = frozenset({"ends_after_comma", "onset", "moment"})
 
 
 class _Phrases(Section):
@@ -41,6 +43,9 @@ class _Phrases(Section):
     """Of the findings that follow."""
     after: tuple[str, ...] = ()
     """Of the finding that stands before it."""
+    heading: tuple[str, ...] = ()
+    """Of the findings that follow, where it begins a clause and a colon or a finding stands behind it (`Absent: fever,
+    rash`)."""
 
 
 class _NegationFile(Section):
@@ -56,6 +61,12 @@ class _NegationFile(Section):
     """Those of `ends` that end it also where they follow at once (`no symptoms except fever`)."""
     ends_of_unsure: tuple[str, ...] = ()
     """Where that of `unsure` ends besides."""
+    ends_after_comma: tuple[str, ...] = ()
+    """Where that of `denied` ends if they follow a comma at once (`never before, now fever`)."""
+    onset: tuple[str, ...] = ()
+    """Times that a clause behind a comma has for itself, so that it is not denied (`no allergies, rash since 5`)."""
+    moment: tuple[str, ...] = ()
+    """Others, which a list has too: they leave the clause open where a finding before the comma is denied."""
     open_after_comma: tuple[str, ...] = ()
     """Those of `denied` that leave open what follows a comma, unless an `and`, `or` or `nor` makes it a list."""
     between: tuple[str, ...] = ()
@@ -63,6 +74,10 @@ class _NegationFile(Section):
     cause for the dizziness`, `no severe headache`), and the finding is left open."""
     opens_behind: tuple[str, ...] = ()
     """Words behind a denied finding by which only another time is spoken of (`no fever until`)."""
+    returns: tuple[str, ...] = ()
+    """Words by which a finding that had gone is there again: it is left open (`cleared, then came back`)."""
+    over_comma: tuple[str, ...] = ()
+    """Those of `after` that a comma may part from their finding (`a rash last year, none now`)."""
     ignored: tuple[str, ...] = ()
     """Phrases that hold another one and mean none (`not only`)."""
 
@@ -71,7 +86,7 @@ class _Roles(NamedTuple):
     """What a phrase is."""
 
     states: tuple[tuple[State, str, bool], ...]
-    """State, `before` or `after`, and whether it is both."""
+    """State, `before`, `after` or `heading`, and whether it is both of the first."""
     others: frozenset[str]
     """Other keys of the file that hold it."""
     ends: frozenset[State]
@@ -80,11 +95,11 @@ class _Roles(NamedTuple):
     @classmethod
     def of(cls, sides: Mapping[State, set[str]], others: set[str]) -> _Roles:
         pairs = tuple(
-            (state, side, len(of_state) == 2)
+            (state, side, {"before", "after"} <= of_state)
             for state, of_state in sides.items()
             for side in sorted(of_state, reverse=True)
         )
-        ends = {state for state, of_state in sides.items() if "before" in of_state}
+        ends = {state for state, of_state in sides.items() if of_state != {"after"}}
         ends |= {"unsure"} if "ends_of_unsure" in others else set()
         return cls(pairs, frozenset(others), frozenset(STATES.values() if "ends" in others else ends))
 
@@ -113,7 +128,7 @@ def load_negation(source: Path) -> Negation:
     others: dict[Words, set[str]] = {}
     misspelt: dict[Words, Words] = {}
     for state in ("denied", "unsure", "somebody_else"):
-        for side in ("before", "after"):
+        for side in ("before", "after", "heading"):
             for phrase in getattr(getattr(file, state), side):
                 words = read_tokens(phrase).words
                 sides.setdefault(words, {}).setdefault(STATES[state], set()).add(side)
@@ -137,29 +152,6 @@ def _misspellings(word: str) -> Iterator[str]:
 # --- mentions ---
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """The words of a text as findings are compared, and what stands between them."""
-
-    words: Words
-    bounds: Sequence[int]
-    """Words at which sentences begin, in order, and the number of words."""
-    breaks: Sequence[int]
-    """Words that a comma, a colon or a sentence's end stands before, in order, and the number of words."""
-    is_break: frozenset[int]
-    """The same."""
-    colons: frozenset[int]
-    """Those that a colon or a question mark stands before."""
-    slashes: frozenset[int]
-    """Words that a slash stands before (`fever/chills`)."""
-
-    def sentence_start(self, word: int) -> int:
-        return self.bounds[bisect_right(self.bounds, word) - 1]
-
-    def sentence_end(self, word: int) -> int:
-        return self.bounds[bisect_right(self.bounds, word)]
-
-
 class Mention(NamedTuple, Generic[Value]):
     """A finding in a text; words `start` to `end`."""
 
@@ -167,35 +159,6 @@ class Mention(NamedTuple, Generic[Value]):
     end: int
     value: Value  # of the index
     state: State
-
-
-@functools.lru_cache(maxsize=65_536)
-def _plain(token: str) -> str:
-    return "(+)" if token == "+" else singular(token.casefold())
-
-
-@functools.lru_cache(maxsize=16)  # several checks read the same note, one after the other
-def read_tokens(text: str) -> Tokens:
-    """The words of a text and what stands between them."""
-    tokens = _TOKEN.findall(APOSTROPHE.sub("", text))
-    words = tuple([_plain(token) for token in tokens if token not in _PUNCTUATION])
-    bounds, breaks, colons, slashes = [0], list[int](), list[int](), list[int]()
-    marks = [(at, token) for at, token in enumerate(tokens) if token in _PUNCTUATION]
-    for num_marks, (place, token) in enumerate(marks):
-        at = place - num_marks  # words before it
-        if token == "/":
-            slashes.append(at)
-            continue
-        breaks.append(at)
-        if token in ":?":  # `Fever? no`
-            colons.append(at)
-        elif token != "," and bounds[-1] < at:
-            bounds.append(at)
-    num_words = len(words)
-    if bounds[-1] < num_words:
-        bounds.append(num_words)
-    breaks.append(num_words)
-    return Tokens(words, bounds, breaks, frozenset(breaks), frozenset(colons), frozenset(slashes))
 
 
 def _first_from(places: Sequence[int], start: int, end: int) -> int:
@@ -231,10 +194,12 @@ class _Reader:
         self.tokens, self.spans = tokens, spans
         self.states: dict[Span, State] = dict.fromkeys(spans, "asserted")
         self.starts = [start for start, _ in spans]
+        self.begun = set(self.starts)
         self.stops = {stop for _, stop in spans}
         self.begins: dict[int, int] = {}
         """Word behind words of `between` -> the first of these."""
         self.phrases = list(self._phrases(negation))
+        self.returns = [phrase.start for phrase in self.phrases if "returns" in phrase.roles.others]
         floor = 0  # behind the last phrase that ends a reach
         for number, phrase in enumerate(self.phrases):
             for state, side, both in phrase.roles.states:
@@ -256,7 +221,7 @@ class _Reader:
         tokens, begins, behind = self.tokens, self.begins, 0
         inside = {word for start, end in self.spans for word in range(start, end)}
         for start, end, roles in matches(tokens.words, negation.phrases):
-            if start < behind or (end > start + 1 and tokens.sentence_end(start) < end):
+            if start < behind or (end > start + 1 and (tokens.sentence_end(start) < end or self._cuts(start, end))):
                 continue
             behind = end
             if start in inside and inside.issuperset(range(start, end)):
@@ -268,6 +233,11 @@ class _Reader:
             if roles.states or roles.others > {"between"} or "between" not in roles.others:
                 yield _Phrase(start, end, roles)
 
+    def _cuts(self, start: int, end: int) -> bool:
+        """Whether a finding begins within a phrase and ends behind it (`without difficulty breathing`)."""
+        at = bisect_right(self.starts, start)
+        return at < len(self.spans) and self.starts[at] < end < self.spans[at][1]
+
     def _apply(self, number: int, state: State, side: str, both: bool, floor: int) -> None:
         """Give the findings that a phrase reaches their state."""
         tokens, spans, states, phrase = self.tokens, self.spans, self.states, self.phrases[number]
@@ -275,6 +245,13 @@ class _Reader:
         # `Fever: no, cough: yes`: with nothing behind it a phrase is about what stands before it.
         stands_behind = phrase.start in self.stops
         answers = phrase.end in tokens.is_break and (phrase.start in tokens.colons or stands_behind or side == "after")
+        if side == "heading":
+            begins = phrase.start in tokens.is_break or tokens.sentence_start(phrase.start) == phrase.start
+            side = "before" if begins and (phrase.end in tokens.colons or phrase.end in self.begun) else ""
+        elif (
+            side == "before" and state == "denied" and phrase.end in tokens.is_break and phrase.end not in tokens.colons
+        ):
+            side = ""  # `he says no, headache since noon`
         if side == "before" and not (both and answers):
             behind = bisect_left(self.starts, phrase.end)
             first = self.starts[behind] if behind < len(spans) else phrase.end
@@ -287,17 +264,41 @@ class _Reader:
                         states[span] = "unsure"
                 reached = [span for span in reached if span not in left_open]
             if both and first >= end and stands_behind:
-                reached = self._before(phrase, floor)
-        elif side == "after" and (answers or not both):
+                reached, side = self._before(phrase, floor), "after"
+        elif (
+            side == "after"
+            and (answers or not both)
+            and (phrase.end in tokens.is_break or "over_comma" not in phrase.roles.others)
+            and not self._is_negated(number)
+        ):
             reached = self._before(phrase, floor)
-            following = self.phrases[number + 1] if number + 1 < len(self.phrases) else None
-            if following and following.start == phrase.end and "opens_behind" in following.roles.others:
-                states.update(dict.fromkeys(reached, "unsure"))
-                return
+        if side == "after" and state == "denied" and self._is_back(number):
+            states.update(dict.fromkeys(reached, "unsure"))
+            return
         for span in reached:
             if states[span] in ("asserted", "denied") or state == "somebody_else":
                 is_denied_twice = side == "after" and states[span] == state == "denied"
                 states[span] = "unsure" if is_denied_twice else state
+
+    def _is_negated(self, number: int) -> bool:
+        """Whether another denial stands right before a phrase (`has not disappeared`)."""
+        phrase, before = self.phrases[number], self.phrases[number - 1] if number else None
+        return (
+            before is not None
+            and before.end == phrase.start
+            and phrase.start not in self.tokens.is_break
+            and any(state == "denied" and side == "before" for state, side, _ in before.roles.states)
+        )
+
+    def _is_back(self, number: int) -> bool:
+        """Whether behind a phrase that a finding is gone only another time is spoken of, or it comes back."""
+        phrase, phrases = self.phrases[number], self.phrases
+        following = phrases[number + 1] if number + 1 < len(phrases) else None
+        if following and following.start == phrase.end and "opens_behind" in following.roles.others:
+            return True
+        end = self.tokens.sentence_end(phrase.start)
+        back = _first_from(self.returns, phrase.end, end)
+        return back < end and _first_from(self.starts, phrase.end, end) >= back
 
     def _reach(self, number: int, first: int, state: State) -> tuple[int, bool]:
         """The word before which the reach of a phrase ends, and whether words of `opens_behind` stand in it behind the
@@ -305,22 +306,51 @@ class _Reader:
         had`)."""
         tokens, phrases = self.tokens, self.phrases
         phrase = phrases[number]
-        end, opens = tokens.sentence_end(phrase.start), False
+        end, opens, opened = tokens.sentence_end(phrase.start), False, -1
         if state == "unsure" and _first_from(self.conjunctions, phrase.end, end) == end:
             end = _first_from(tokens.breaks, first + 1, end)  # `possible UTI, burning urination`
         for at in range(number + 1, len(phrases)):
             other = phrases[at]
             if other.start >= end:
                 break
+            roles = other.roles.others
+            if state == "denied" and not _AFTER_COMMA.isdisjoint(roles):
+                comma = tokens.breaks[bisect_right(tokens.breaks, other.start) - 1]
+                if comma == other.start and comma in tokens.commas:
+                    return comma, opens
+                if opened < comma < other.start and phrase.end < comma and "ends_after_comma" not in roles:
+                    opened = comma
+                    if self._has_own_time(phrase, first, comma, other):
+                        return comma, opens
             follows = (
                 other.start <= min(phrase.end + 1, first - 1)
-                and "ends_always" not in other.roles.others
+                and "ends_always" not in roles
                 and tokens.is_break.isdisjoint(range(phrase.end, other.start + 1))
             )
+            opens = opens or ("opens_behind" in roles and other.start > first)
             if not follows and state in other.roles.ends:
                 return other.start, opens
-            opens = opens or ("opens_behind" in other.roles.others and other.start > first)
         return end, opens
+
+    def _has_own_time(self, phrase: _Phrase, first: int, comma: int, time: _Phrase) -> bool:
+        """Whether a clause behind a comma, which has a time of its own, is out of reach of a phrase of `denied`. Where
+        this cannot be told, its findings are left open.
+
+        Args:
+            first: where the first finding behind the phrase starts.
+        """
+        tokens = self.tokens
+        clause_end = _first_from(tokens.breaks, time.start + 1, tokens.sentence_end(time.start))
+        of_clause = self.spans[bisect_left(self.starts, comma) : bisect_left(self.starts, clause_end)]
+        conjunction = _first_from(self.conjunctions, phrase.end, time.start)
+        is_joined, is_single = conjunction < time.start, "open_after_comma" in phrase.roles.others
+        if not of_clause or comma not in tokens.commas or (is_joined and tokens.words[conjunction] != "and"):
+            return False
+        if first >= comma or (is_single and not is_joined and "onset" in time.roles.others):
+            return True
+        if is_single or not is_joined:
+            self.states.update({span: "unsure" for span in of_clause if self.states[span] == "asserted"})
+        return False
 
     def _left_open(self, phrase: _Phrase, reached: Sequence[Span], end: int) -> set[Span]:
         """The findings in reach of a phrase of `denied` that it does not deny: something else is meant.
@@ -329,7 +359,8 @@ class _Reader:
             end: where its reach ends.
         """
         tokens, comma = self.tokens, end
-        if "open_after_comma" in phrase.roles.others and _first_from(self.conjunctions, reached[0][0], end) == end:
+        is_single = "open_after_comma" in phrase.roles.others and phrase.end not in tokens.colons
+        if is_single and _first_from(self.conjunctions, reached[0][0], end) == end:
             comma = _first_from(tokens.breaks, phrase.end + 1, end)
         left_open, outer = set[Span](), 0
         for span in reached:
@@ -364,13 +395,19 @@ class _Reader:
             stop = by_stop[at][1]
             if not reached:
                 gap = range(stop, min(start, stop + MAX_GAP) + 1)
-                is_apart = any(word in tokens.is_break and word not in tokens.colons for word in gap)
+                is_apart = "over_comma" not in phrase.roles.others and any(
+                    word in tokens.is_break and word not in tokens.colons for word in gap
+                )
                 if start - stop > MAX_GAP or (is_apart and not (start == stop and phrase.end in tokens.is_break)):
                     return []
             else:
                 words = tokens.words[stop:start]
-                is_list = is_list or not _LIST_WORDS.isdisjoint(words)
-                if not is_list or not _LIST_WORDS.issuperset(words) or not (words or start in tokens.is_break):
+                is_list = start in tokens.slashes or is_list or not _LIST_WORDS.isdisjoint(words)
+                if (
+                    not is_list
+                    or not _LIST_WORDS.issuperset(words)
+                    or not (words or start in tokens.is_break or start in tokens.slashes)
+                ):
                     return reached
             while at >= 0 and by_stop[at][1] == stop:
                 if by_stop[at][0] >= floor:

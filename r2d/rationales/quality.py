@@ -16,8 +16,8 @@ from r2d.config.rationales import QualityConfig
 from r2d.rationales.claims import ClaimChecker
 from r2d.rationales.findings import Findings, Words, found_in, matches, plain_words, words_of
 from r2d.rationales.labels import contains_label, mask_label
-from r2d.rationales.negation import read_tokens
 from r2d.rationales.records import Candidate, Reason
+from r2d.rationales.tokens import read_tokens
 from r2d.rationales.wording import is_refusal
 from r2d.text import MARKUP, normalise_label
 

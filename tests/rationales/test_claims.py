@@ -23,6 +23,7 @@ from r2d.synthetic.wording import write_rationales
 CHECKER = ClaimChecker.of()
 SENTENCES = read_yaml(Path(__file__).with_name("negation_sentences.yaml"))
 PAIRS = read_yaml(Path(__file__).with_name("negation_pairs.yaml"))
+KINDS = read_yaml(Path(__file__).with_name("negation_kinds.yaml"))
 
 
 def contradictions(rationale: str, note: str) -> list[Claim]:
@@ -129,6 +130,27 @@ def test_pairs_that_mislead_are_hardly_ever_called_a_contradiction() -> None:
     assert not missed
 
 
+@pytest.mark.parametrize(
+    ("part", "num_pairs", "most_wrong", "most_false_contradictions"),
+    [("looked_at", 134, 6, 0), ("fresh", 122, 12, 4)],
+)
+def test_signs_lists_boxes_and_times_are_read(
+    part: str, num_pairs: int, most_wrong: int, most_false_contradictions: int
+) -> None:
+    """`Chest pain (-)`, `[ ] fever [x] cough`, `Denies drug use, headache since 5 am`, `has yet to vomit`."""
+    pairs = [(*pair, kind) for kind, of_kind in KINDS[part].items() for pair in of_kind]
+    wrong = []
+    for note, rationale, expected, kind in pairs:
+        verdicts = {claim.verdict for claim in CHECKER.claims(rationale, note)}
+        read = "contradicted" if "contradicted" in verdicts else "supported" if verdicts == {"supported"} else "open"
+        if read != expected and (expected, read) not in {("uncontradicted", "supported"), ("uncontradicted", "open")}:
+            wrong.append((kind, note, rationale, expected, read))
+    assert len(pairs) == num_pairs
+    assert len(wrong) <= most_wrong, wrong
+    false = [row for row in wrong if row[-1] == "contradicted"]
+    assert len(false) <= most_false_contradictions, false
+
+
 def test_a_rationale_that_weighs_a_possibility_claims_nothing() -> None:
     assert CHECKER.claims("Raises concern for meningitis; suggests flu rather than croup.", "No croup.") == []
 
@@ -225,7 +247,27 @@ def test_a_check_tells_a_reader_what_the_note_and_the_label_say_otherwise() -> N
 
 
 @pytest.mark.parametrize(
-    "unit", ["no fever ", "possible fever, ", "fever and ", "fever ", "fever until ", "is denied ", "a ", "\n"]
+    "unit",
+    [
+        "no fever ",
+        "possible fever, ",
+        "fever and ",
+        "fever ",
+        "fever until ",
+        "is denied ",
+        "a ",
+        "\n",
+        "[ ] fever ",
+        "-fever ",
+        "fever - ",
+        "\n-fever",
+        "fever, rash since ",
+        "fever, 3d ",
+        "fever returned ",
+        "fever (+) ",
+        "= ",
+        "( ",
+    ],
 )
 def test_four_times_the_text_takes_far_less_than_sixteen_times_the_time(unit: str) -> None:
     def seconds(length: int) -> float:
