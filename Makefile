@@ -67,6 +67,7 @@ bench: $(READY)  ## speed and memory, as tables
 	$(BIN)/python -m benchmarks.validation
 	$(BIN)/python -m benchmarks.batch_inference
 	$(BIN)/python -m benchmarks.privacy
+	$(BIN)/python -m benchmarks.serving
 
 audit: $(READY)  ## what others find: checkov, bandit, licences, known holes (the last asks PyPI); needs kubectl
 	rm -rf .audit && mkdir -p .audit/.github
@@ -93,7 +94,7 @@ TORCH_CPU_SHA256 := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264
 lock: $(READY)  ## resolve anew from pyproject.toml, with a hash of every file: requirements.lock, and k8s/cuda.lock for CUDA
 	cat k8s/cuda.lock >> requirements.lock
 	UV_FIND_LINKS= $(BIN)/uv pip compile --quiet --no-header --generate-hashes --no-emit-find-links --no-emit-index-url \
-		--extra dev --extra cluster --extra signing --python-version 3.11 pyproject.toml --output-file requirements.lock
+		--extra dev --extra cluster --extra serving --extra signing --python-version 3.11 pyproject.toml --output-file requirements.lock
 	awk '/^[a-z]/ {file = /^(cuda|nvidia|triton)[-=]/ ? "k8s/cuda.lock" : "requirements.lock.new"} \
 		!/$(TORCH_CPU_SHA256)/ {print > file} /^torch==/ {print "    --hash=sha256:$(TORCH_CPU_SHA256) \\" > file}' requirements.lock
 	mv requirements.lock.new requirements.lock

@@ -168,7 +168,7 @@ def evaluate(
         num_rows=len(test),
         decoding=decoding,
         method=predictor.method.name,
-        num_parameters=predictor.model.num_parameters(),
+        num_parameters=predictor.num_parameters,
         seen_rows=unseen.counts,
         label=label_metrics(predictions),
         other_decoding=OtherDecoding(

@@ -60,6 +60,9 @@ class Decoder:
         with self.backend.evaluating():
             encoded = prompts if isinstance(prompts, Encoded) else self.backend.encode(prompts)
             if (decoding or self.config.label_decoding) == "constrained":
+                if not self.backend.gives_logits:
+                    scores = label_log_probabilities(self.backend, encoded, sets)
+                    return [labels.names[int(row.argmax())] for labels, row in zip(sets, scores, strict=True)]
                 return [label.name for label in most_probable_labels(self.backend, encoded, sets)]
             return self._decode(self.backend.generate(encoded, self.config.max_label_tokens))
 

@@ -103,7 +103,7 @@ def start_tokenizer(
         return train_tokenizer(TokenizerTexts.of(train, config, labels), config.scratch)
     name_or_folder, revision = _location(config, folder)
     with _loading(name_or_folder, revision):
-        return _load_tokenizer(name_or_folder, revision)
+        return load_tokenizer(name_or_folder, revision)
 
 
 def count_tokens(
@@ -159,7 +159,7 @@ def load_pretrained(
                 f"has, or one whose code lies on the hub, which is not run. Allowed types are {', '.join(ALLOWED)}"
             ) from error
         require_allowed(name_or_folder, config)
-        tokenizer = _load_tokenizer(name_or_folder, revision)
+        tokenizer = load_tokenizer(name_or_folder, revision)
         model = AutoModelForSeq2SeqLM.from_pretrained(
             name_or_folder, revision=revision, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
         )
@@ -211,7 +211,7 @@ def _loading(name_or_folder: str, revision: str | None) -> Iterator[None]:
         ) from error
 
 
-def _load_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Load a tokenizer that ends every text with end-of-sequence, as T5's does: decoding stops there.
 
     BERT's separator is its end-of-sequence; Gemma's tokenizer is asked to add its own.

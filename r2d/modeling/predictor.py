@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from r2d.errors import ModelError
+from r2d.modeling.backends.backend import Seq2SeqBackend
+from r2d.modeling.backends.exported import ExportedBackend, is_exported, read_engine_facts
 from r2d.modeling.backends.packed import make_backend
 from r2d.modeling.decoding import Decoder, LabelDecoding, label_log_probabilities
-from r2d.modeling.load import load_pretrained
+from r2d.modeling.load import load_pretrained, load_tokenizer
 from r2d.modeling.model_folder import read_calibration, read_model_facts
 from r2d.modeling.prompts import LabelSet, LabelSets, PromptEncoder
 from r2d.text import match_label
@@ -67,9 +70,16 @@ class Predictor:
             )
         self.config, self.method = facts.model, facts.method
         self.calibration = read_calibration(folder) if calibrated else None
-        self.model, self.tokenizer = load_pretrained(str(folder))
-        self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-        self.backend = make_backend(self.model)
+        self.backend: Seq2SeqBackend[Any]
+        if is_exported(folder):
+            self.tokenizer = load_tokenizer(str(folder))
+            self.backend = ExportedBackend(folder, self.tokenizer)
+            self.num_parameters = read_engine_facts(folder).num_parameters
+        else:
+            model, self.tokenizer = load_pretrained(str(folder))
+            model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+            self.backend = make_backend(model)
+            self.num_parameters = model.num_parameters()
         self.decoder = Decoder(self.backend, self.tokenizer, self.config)
         self.labels = LabelSets(facts.labels, self.tokenizer, max_label_tokens=self.config.max_label_tokens)
         self.prompts = PromptEncoder(self.tokenizer, self.config, label_in_prompt=self.method.explains_the_label)

@@ -14,6 +14,7 @@ from r2d.config.serving import ServingConfig
 from r2d.errors import ConfigError
 from r2d.serving.batching import ServedModel
 from r2d.serving.service import Service, make_app
+from r2d.signals import signals_caught
 
 FILES_BESIDE_CONNECTIONS = 256
 
@@ -44,7 +45,8 @@ def run_service(
     with listening:
         address, port = listening.getsockname()[:2]
         say(f"{model.version} answers at http://{f'[{address}]' if ':' in address else address}:{port}/v1/decide")
-        make_server(service).run(sockets=[listening])
+        with signals_caught(lambda number: None):  # uvicorn catches them, and raises them again when it has ended
+            make_server(service).run(sockets=[listening])
 
 
 def make_server(service: Service) -> uvicorn.Server:

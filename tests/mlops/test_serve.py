@@ -44,7 +44,7 @@ def test_a_folder_is_served_until_a_signal(stage2_model: Path) -> None:
         assert (served, answers[0]["model"]) == (str(stage2_model), str(stage2_model))
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=60)
-        assert process.returncode in (0, 128 + signal.SIGTERM, -signal.SIGTERM)
+        assert process.returncode == 0
         assert NOTE not in output
         assert "Traceback" not in output
 

@@ -68,6 +68,9 @@ class Losses:
 class Seq2SeqBackend(ABC, Generic[EncodedT]):
     """Runs an encoder-decoder over rows of unequal length. Holds a library model and no weights of its own."""
 
+    gives_logits = True
+    """Whether `logits` and what learns from them can be asked for."""
+
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
 

@@ -1,0 +1,213 @@
+"""A model exported for CTranslate2, which decides on CPUs in less time and memory; it cannot be trained.
+
+An exported model folder is a model folder with two things in place of `model.safetensors`:
+
+| file | what |
+|---|---|
+| `ctranslate2/` | the weights and the vocabulary, as CTranslate2 reads them |
+| `engine.json` | from which model they were made, and how |
+
+Source: https://github.com/OpenNMT/CTranslate2.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+import torch
+from torch import Tensor
+
+from r2d.errors import ModelError
+from r2d.files import write_json
+from r2d.modeling.backends.backend import Encoded, Indices, Losses, OnToken, Seq2SeqBackend, Task, TokenIds
+from r2d.modeling.manifest import model_hash, verify_model, write_manifest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+ENGINE_FILE, ENGINE_FOLDER = "engine.json", "ctranslate2"
+FORMAT_VERSION = 1
+EXPORTED_TYPES = ("t5",)
+"""Model types whose export a test has held against torch."""
+Quantization = Literal["none", "int8"]
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """The content of `engine.json`."""
+
+    source_sha256: str
+    """`model_hash` of the folder that was exported."""
+    quantization: Quantization
+    ctranslate2: str
+    """Version of the package that wrote it."""
+    num_parameters: int
+    num_bytes: int
+    """Of the weights."""
+    source_num_bytes: int
+    format_version: int = FORMAT_VERSION
+
+
+def export_model(folder: Path, out: Path, *, quantization: Quantization = "none") -> EngineFacts:
+    """Write a model folder for CTranslate2 beside an existing one, whole or not at all.
+
+    Raises:
+        ModelError: `out` exists, the package is not installed, or the model is of a type that is not exported.
+    """
+    from transformers import AutoConfig
+
+    if out.exists():
+        raise ModelError(f"{out}: is there already; name another folder, or move it away")
+    if is_exported(folder):
+        raise ModelError(f"{folder}: is an exported model; export the one that it was made from")
+    package = _package()
+    verify_model(folder)
+    kind = AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type
+    if kind not in EXPORTED_TYPES:
+        raise ModelError(f"{folder}: a model of type {kind} is not exported; allowed: {', '.join(EXPORTED_TYPES)}")
+    aside = out.with_name(f".{out.name}.unfinished")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(folder, aside, ignore=shutil.ignore_patterns("*.safetensors.index.json", "model*.safetensors"))
+    converter = package.converters.TransformersConverter(str(folder))
+    converter.convert(str(aside / ENGINE_FOLDER), quantization=None if quantization == "none" else quantization)
+    facts = EngineFacts(
+        source_sha256=model_hash(folder),
+        quantization=quantization,
+        ctranslate2=package.__version__,
+        num_parameters=_num_parameters(folder),
+        num_bytes=(aside / ENGINE_FOLDER / "model.bin").stat().st_size,
+        source_num_bytes=sum(path.stat().st_size for path in folder.glob("model*.safetensors")),
+    )
+    write_json(aside / ENGINE_FILE, asdict(facts))
+    write_manifest(aside)
+    aside.rename(out)
+    return facts
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether a folder holds an exported model."""
+    return (folder / ENGINE_FILE).exists()
+
+
+def read_engine_facts(folder: Path) -> EngineFacts:
+    """The facts of an exported model folder; raises a ModelError where they cannot be read."""
+    try:
+        facts = EngineFacts(**json.loads((folder / ENGINE_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{folder}: {ENGINE_FILE} cannot be read ({type(error).__name__}); export again") from None
+    if facts.format_version != FORMAT_VERSION:
+        raise ModelError(
+            f"{folder}: {ENGINE_FILE} is of format {facts.format_version}, this version reads {FORMAT_VERSION}; export "
+            "again"
+        )
+    return facts
+
+
+@dataclass(frozen=True)
+class Prompts(Encoded):
+    """Prompts as tokens: CTranslate2 runs the encoder with each use."""
+
+    tokens: list[list[str]]
+
+    def take(self, rows: Sequence[int]) -> Prompts:
+        return Prompts([self.tokens[row] for row in rows])
+
+
+class ExportedBackend(Seq2SeqBackend[Prompts]):
+    """Label scores and greedy decoding by CTranslate2, with as many threads as torch has."""
+
+    gives_logits = False
+
+    def __init__(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+        package = _package()
+        read_engine_facts(folder)
+        self.tokenizer = tokenizer
+        self.translator = package.Translator(
+            str(folder / ENGINE_FOLDER), device="cpu", intra_threads=torch.get_num_threads()
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        yield
+
+    def encode(self, prompts: Sequence[TokenIds]) -> Prompts:
+        return Prompts([self._tokens(prompt) for prompt in prompts])
+
+    def token_losses(self, encoded: Prompts, targets: Sequence[TokenIds], rows: Indices = None) -> Tensor:
+        sources = [encoded.tokens[row] for row in (range(len(targets)) if rows is None else rows)]
+        end_id, losses = self.tokenizer.eos_token_id, list[float]()
+        ended = [target[-1] == end_id for target in targets]
+        texts = [
+            self._tokens(target[:-1] if has_end else target) for target, has_end in zip(targets, ended, strict=True)
+        ]
+        for scored, has_end in zip(self.translator.score_batch(sources, texts), ended, strict=True):
+            log_probabilities = scored.log_probs  # with that of the end
+            losses += [-value for value in (log_probabilities if has_end else log_probabilities[:-1])]
+        return torch.tensor(losses)
+
+    def generate(self, encoded: Prompts, max_new_tokens: int, on_token: OnToken | None = None) -> list[list[int]]:
+        end_id, num_tokens = self.tokenizer.eos_token_id, 0
+
+        def on_step(step: Any) -> bool:
+            nonlocal num_tokens
+            num_tokens += 1
+            if on_token is not None and step.token_id != end_id and num_tokens <= max_new_tokens:
+                on_token(step.token_id)
+            return False
+
+        results = self.translator.translate_batch(
+            encoded.tokens, beam_size=1, max_decoding_length=max_new_tokens,
+            callback=None if on_token is None else on_step,
+        )  # fmt: skip
+        return [self.tokenizer.convert_tokens_to_ids(result.hypotheses[0]) for result in results]
+
+    def encode_embeddings(self, rows: Sequence[Tensor]) -> NoReturn:
+        self._refuse()
+
+    def logits(
+        self, encoded: Prompts, inputs: Sequence[TokenIds], rows: Indices = None, positions: Indices = None
+    ) -> NoReturn:
+        self._refuse()
+
+    def losses(self, tasks: Sequence[Task[Prompts]]) -> Losses:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise ModelError(
+            "an exported model decides and explains, and cannot be trained; give the one that it is made of"
+        )
+
+    def _tokens(self, ids: TokenIds) -> list[str]:
+        return list(self.tokenizer.convert_ids_to_tokens(list(ids)))
+
+
+def _package() -> Any:
+    try:
+        import ctranslate2
+    except ImportError:
+        raise ModelError(
+            "ctranslate2 is not installed: `pip install 'reason2decide[serving]'`, or give a model that is not exported"
+        ) from None
+    return ctranslate2
+
+
+def _num_parameters(folder: Path) -> int:
+    """Of a model folder, from the headers of its weights."""
+    from safetensors import safe_open
+
+    total = 0
+    for path in folder.glob("model*.safetensors"):
+        with safe_open(path, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118 - not a mapping
+                total += torch.Size(weights.get_slice(name).get_shape()).numel()
+    return total
