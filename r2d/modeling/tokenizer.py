@@ -78,7 +78,8 @@ def train_tokenizer(learned: TokenizerTexts, config: ScratchConfig) -> PreTraine
         return tuple(word for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(chunk)))
 
     def divide(text: str) -> Iterator[str]:
-        return (word.lstrip(WORD_START) for chunk in text.split() for word in words_of(chunk))
+        """The different words of a text, each at least once."""
+        return (word.lstrip(WORD_START) for chunk in set(text.split()) for word in words_of(chunk))
 
     texts, min_groups = (*learned.texts, *learned.declared), config.min_groups_per_word
     exempt = {word for text in (*learned.declared, *PLACEHOLDERS) for word in divide(text)}
@@ -87,19 +88,19 @@ def train_tokenizer(learned: TokenizerTexts, config: ScratchConfig) -> PreTraine
     logger.log(level, "a vocabulary of %s: these are written in pieces", words.sentence(min_groups))
     taken = words.kept | exempt
 
-    def texts_of_taken_words() -> Iterator[str]:
-        for text in texts:
-            chunks = (word for chunk in text.split() for word in words_of(chunk))
-            yield " ".join(word for word in chunks if word.lstrip(WORD_START) in taken)
+    @cache
+    def taken_words_of(chunk: str) -> str:
+        return " ".join(word for word in words_of(chunk) if word.lstrip(WORD_START) in taken)
 
+    chunks = {chunk for text in texts for chunk in text.split()}
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     trainer = trainers.BpeTrainer(
         vocab_size=config.vocab_size,
         special_tokens=[*SPECIAL_TOKENS.values()],
-        initial_alphabet=sorted({WORD_START}.union(*(set(word) for text in texts for word in divide(text)))),
+        initial_alphabet=sorted({WORD_START}.union(*(word for chunk in chunks for word in divide(chunk)))),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts_of_taken_words(), trainer)
+    tokenizer.train_from_iterator((" ".join(map(taken_words_of, text.split())) for text in texts), trainer)
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
     tokenizer.decoder = decoders.Metaspace()
     tokenizer.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
