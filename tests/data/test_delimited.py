@@ -90,6 +90,25 @@ def test_a_stray_quote_that_closes_rows_later_is_named_by_its_lines_and_read_wit
     assert read(path, delimiter=delimiter, quoting="none") == [(row[0], row[1]) for row in rows]
 
 
+@pytest.mark.parametrize("read", DOORS)
+def test_quotes_that_two_rows_lost_between_them_swallow_none(tmp_path: Path, read: Callable[..., Any]) -> None:
+    """The first has lost its closing quote and the second its opening one; the second has commas in its text."""
+    rows = rows_of()
+    rows[4][1], rows[5][1] = f'"{rows[4][1]}', f'she fell, twice, at night {rows[5][1]}"'
+    path = tmp_path / "file.csv"
+    path.write_text(text_of(rows))
+    assert "lines 7 to 7 in a field of line 6" in refusal(read, path)
+
+
+def test_a_row_that_is_swallowed_beside_lines_that_are_none_is_found(tmp_path: Path) -> None:
+    """Between the quotes stand a note of several lines, whole, and rows."""
+    rows = rows_of()
+    rows[4][1], rows[5][1], rows[8][1] = f'"{rows[4][1]}', f'""{rows[5][1]}\nand more""', f'{rows[8][1]}"'
+    path = tmp_path / "file.csv"
+    path.write_text(text_of(rows))
+    assert "lines 7 to 11 in a field of line 6" in refusal(read_notes, path)
+
+
 def test_a_file_without_ids_and_labels_is_held_by_its_fields_alone(tmp_path: Path) -> None:
     rows = rows_of()
     rows[4][1], rows[8][1] = f'"{rows[4][1]}', f'{rows[8][1]}"'
@@ -236,6 +255,19 @@ def test_the_row_names_of_r_and_delimiters_at_the_end_are_told_apart(tmp_path: P
     )
     path.write_text(text_of([[*row, ""] for row in rows_of()]))
     assert read(path) == [(row[0], row[1]) for row in rows_of()]
+    path.write_text(text_of([[*row, ""] for row in rows_of()], header="id,text,label,why,"))
+    assert read(path) == [(row[0], row[1]) for row in rows_of()]
+    path.write_text(text_of(rows_of(), header="id,text,label,why,,"))
+    assert read(path) == [(row[0], row[1]) for row in rows_of()]
+
+
+@pytest.mark.parametrize("read", DOORS)
+def test_a_comma_without_quotes_in_each_row_is_no_row_name(tmp_path: Path, read: Callable[..., Any]) -> None:
+    path = tmp_path / "file.csv"
+    path.write_text(text_of([[row[0], f"cough {n}, {row[1]}", *row[2:]] for n, row in enumerate(rows_of())]))
+    message = refusal(read, path)
+    assert "each of the 40 rows has one field more than the header's 4: a field of each holds the delimiter" in message
+    assert "row names" not in message
 
 
 HEADERLESS = [
@@ -392,6 +424,34 @@ def test_quotes_put_anywhere_lose_no_row_in_silence(tmp_path: Path, data: st.Dat
             assert count() == num_rows
         except DataError:
             continue
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), num_rows=st.integers(3, 12), delimiter=st.sampled_from([",", ";", "\t", "|"]))
+def test_quotes_taken_away_anywhere_lose_no_row_in_silence(
+    tmp_path: Path, data: st.DataObject, num_rows: int, delimiter: str
+) -> None:
+    """Whole fields in quotes, some with delimiters, quotes and line breaks; then quotes are lost."""
+    rows = rows_of(num_rows)
+    for row in rows:
+        row[1] = data.draw(
+            st.sampled_from(["{}", "a{d} b{d}c {}", "x{d}{}", 'says "no"{d} {}', "{}\nand {d} more"])
+        ).format(row[1], d=delimiter)
+    stream = io.StringIO(newline="")
+    csv.writer(stream, delimiter=delimiter, lineterminator="\n").writerows([["id", "text", "label", "why"], *rows])
+    letters = list(stream.getvalue())
+    quotes = [place for place, letter in enumerate(letters) if letter == '"']
+    if not quotes:
+        return
+    for place in data.draw(st.lists(st.sampled_from(quotes), min_size=1, max_size=3, unique=True)):
+        letters[place] = ""
+    path = tmp_path / "file.csv"
+    path.write_text("".join(letters), newline="")
+    try:
+        assert len(read_incoming(path, delimiter=delimiter)) == num_rows
+        assert len(read_notes(path, delimiter=delimiter)) == num_rows
+    except DataError:
+        pass
 
 
 def test_another_delimiter_is_named_with_the_option_that_the_command_has(tmp_path: Path) -> None:

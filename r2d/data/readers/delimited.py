@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -52,13 +53,42 @@ class Record(NamedTuple):
     repeated: tuple[str, ...] = ()  # keys of JSON objects in it that stand twice with different values
 
 
+@dataclass
+class _Known:
+    """How the ids of a file look, and its labels, learnt from its first records."""
+
+    ids: set[str] = field(default_factory=set)  # by `_shape`
+    makes: set[str] = field(default_factory=set)  # by `_make`
+    labels: set[str] = field(default_factory=set)
+
+    def add_id(self, text: str) -> None:
+        text = text.strip(' "\r\n')
+        self.ids.add(_shape(text))
+        self.makes.add(_make(text))
+
+
+class _Line(NamedTuple):
+    """The cells of a line within a record that would be its id and its label, if it were a record."""
+
+    ids: Sequence[str] | None  # None where no column holds ids
+    labels: Sequence[str] | None
+
+    def reads_as_record(self, known: _Known) -> bool:
+        """Whether it has an id like those of the file, and a label that the file knows."""
+        ids, labels = self.ids, self.labels
+        has_id = ids is None or any(id_ and not re.search(r"\s", id_) and _shape(id_) in known.ids for id_ in ids)
+        is_any_label = labels is None or not known.labels
+        return has_id and (is_any_label or any(label.casefold() in known.labels for label in labels or ()))
+
+
 class _Suspect(NamedTuple):
-    """A record whose lines are all as long as records."""
+    """A record with lines that are as long as a record."""
 
     first: int  # line
     last: int
-    ids: Sequence[str]  # of its lines, but for the first
-    labels: Sequence[str]
+    lines: Sequence[_Line]  # those, but for the first line of the record
+    is_whole: bool  # whether all its lines are so
+    makes: Set[str]  # of what stands before the first delimiter of its lines, where that could be no word or number
 
 
 class DelimitedFile:
@@ -210,35 +240,40 @@ class DelimitedFile:
     def _checked(self, records: Iterator[Record]) -> Iterator[Record]:
         """The records, held against the length of the header and against their physical lines."""
         size, lines = len(self.header), self._lines
+        num_named = max((place for place, name in enumerate(self.header, 1) if name), default=size)
         id_place = next((self.places[key] for key in ("id", "example_column") if key in self.places), None)
         label_place = next((self.places[key] for key in ("label", "label_column") if key in self.places), None)
-        known_ids, known_labels = set[str](), set[str]()
+        known = _Known()
         suspects: list[_Suspect] = []
-        num_sampled = num_multiline = num_long = num_row_names = num_records = 0
+        one_more: list[list[str]] = []  # of the first records those with one field more than the header
+        num_sampled = num_multiline = num_long = num_one_more = num_records = 0
         headers, footers = list[int](), list[int]()
         for record in records:
             fields = record.value
-            first, last = (fields[0].strip(), fields[-1].strip()) if fields else ("", "")
+            if fields is not None and len(fields) == num_named < size:
+                fields = fields + [""] * (size - num_named)
+                record = record._replace(value=fields)
+            first, last = (fields[0].strip(), fields[min(len(fields), num_named) - 1].strip()) if fields else ("", "")
             if fields and (first == self.header[0] or not (first and last)):
                 if [field.strip() for field in fields] == self.header:
                     headers.append(record.line)
                     continue
-                if _is_footer(fields):
+                if _is_footer(fields[:num_named]):
                     footers.append(record.line)
                     continue
             num_records += 1
             if len(lines) > 1:
                 num_multiline += 1
                 if id_place is not None and fields is not None and id_place < len(fields):
-                    known_ids.add(_shape((lines[0].split(self.config.delimiter) + fields)[id_place].strip(' "\r\n')))
+                    known.add_id((lines[0].split(self.config.delimiter) + fields)[id_place])
                 if (suspect := self._suspect(record, lines, id_place, label_place)) is not None:
                     suspects.append(suspect)
             elif num_sampled < MAX_SAMPLE and fields is not None and len(fields) == size:
                 num_sampled += 1
                 if id_place is not None:
-                    known_ids.add(_shape(fields[id_place].strip(' "')))
+                    known.add_id(fields[id_place])
                 if label_place is not None:
-                    known_labels.add(fields[label_place].strip().casefold())
+                    known.labels.add(fields[label_place].strip().casefold())
             if fields is None or len(fields) == size:
                 if self._escapes and fields is not None:
                     values = ["" if field == NULL else field.replace(NULL, "\\N") for field in fields]
@@ -248,14 +283,16 @@ class DelimitedFile:
                 num_long += 1
                 yield record._replace(value=fields[:size])
             else:
-                num_row_names += len(fields) == size + 1
+                if len(fields) == size + 1:
+                    num_one_more += 1
+                    one_more += [fields] if len(one_more) < MAX_SAMPLE else []
                 yield Record(record.line, None, f"has {len(fields)}")
-        is_prose_unlikely = size >= 4 or self.config.delimiter in "\t|"
-        swallowed = [
-            one
-            for one in suspects
-            if (_reads_as_records(one, known_ids, known_labels) if one.ids or one.labels else is_prose_unlikely)
-        ]
+        has_both = id_place is not None and label_place is not None and bool(known.labels)
+        swallowed = []
+        for suspect in suspects:
+            read = [line.reads_as_record(known) for line in suspect.lines]
+            if suspect.makes & known.makes or (any(read) if has_both else suspect.is_whole and all(read)):
+                swallowed.append(suspect)
         if swallowed:
             named = [f"lines {one.first + 1} to {one.last} in a field of line {one.first}" for one in swallowed]
             raise DataError(
@@ -263,10 +300,17 @@ class DelimitedFile:
                 f"{first_of(named)}; a quote was opened and not closed: {self.quoting_fix()}. Notes that really hold "
                 "such lines are delivered as JSON Lines or Parquet"
             )
-        if num_records and num_row_names == num_records:
+        if num_records and num_one_more == num_records:
+            more = f"{self.file}: each of the {num_records:,} rows has one field more than the header's {size}"
+            row_names = (
+                "as R writes its row names: export with row.names = FALSE, or name the first column in the header"
+            )
+            unquoted = "a field of each holds the delimiter and stands in no quotes: put it in double quotes"
+            are_named = _have_row_names(one_more, id_place)
+            if are_named is None:
+                raise DataError(f"{more}: either numbers before the rows, {row_names}; or {unquoted}")
             raise DataError(
-                f"{self.file}: each of the {num_records:,} rows has one field more than the header's {size}, as R "
-                "writes its row names; export with row.names = FALSE, or name the first column in the header"
+                f"{more}, {row_names}" if are_named else f"{more}: {unquoted}, or name the column that the header lacks"
             )
         self.num_left_out = len(headers) + len(footers)
         for lines_left_out, what in ((headers, "repeat the header"), (footers, "are a total or a footer")):
@@ -281,13 +325,28 @@ class DelimitedFile:
     def _suspect(
         self, record: Record, lines: Sequence[str], id_place: int | None, label_place: int | None
     ) -> _Suspect | None:
-        delimiter, wanted = self.config.delimiter, len(self.header) - 1
-        if lines[0].count(delimiter) < wanted or any(line.count(delimiter) != wanted for line in lines[1:]):
+        """The lines within a record that are as long as a record; None where there are none that matter."""
+        delimiter, size = self.config.delimiter, len(self.header)
+        is_prose = size < 4 and delimiter not in "\t|"
+        if size == 1 or (id_place is None and label_place is None and is_prose):
             return None
-        cells = [line.rstrip("\r\n").split(delimiter) for line in lines[1:]]
-        ids = [] if id_place is None else [row[id_place].strip(' "') for row in cells]
-        labels = [] if label_place is None else [row[label_place].strip(' "').casefold() for row in cells]
-        return _Suspect(record.line, record.line + len(lines) - 1, ids, labels)
+        cells = [line.rstrip("\r\n").split(delimiter) for line in lines]
+        is_long = [len(row) >= size for row in cells]
+        begins = [row[0] for row in cells[1:] if id_place == 0 and len(row) > 1 and not row[1].startswith(" ")]
+        makes = {_make(begin.strip(' "')) for begin in begins} - {""}
+        if not (makes or any(is_long[1:])):
+            return None
+
+        def at(row: Sequence[str], place: int | None) -> list[str] | None:
+            """The cells that may stand at that place, counted from both ends, as a text may hold delimiters."""
+            if place is None:
+                return None
+            is_prose = row[1].startswith(" ") and not (len(row) == size and all(is_long))
+            return [] if is_prose else [cell.strip(' "') for cell in {row[place], row[place - size]}]
+
+        long_lines = [row for row, long in zip(cells[1:], is_long[1:], strict=True) if long]
+        found = [_Line(at(row, id_place), at(row, label_place)) for row in long_lines]
+        return _Suspect(record.line, record.line + len(lines) - 1, found, all(is_long), makes)
 
     def _set(self, key: str, value: str) -> str:
         is_of_calls = self.section == "data" and "label" not in self.columns
@@ -321,10 +380,27 @@ def _shape(text: str) -> str:
     return _RUN.sub(lambda run: "9" if any(c.isdigit() for c in run.group()) else "a", text.strip())
 
 
-def _reads_as_records(one: _Suspect, known_ids: set[str], known_labels: set[str]) -> bool:
-    """Whether every line of a field has an id like those of the file, and a label that the file knows."""
-    has_ids = all(id_ and not re.search(r"\s", id_) and _shape(id_) in known_ids for id_ in one.ids)
-    return has_ids and (not known_labels or all(label in known_labels for label in one.labels))
+def _make(text: str) -> str:
+    """The make of an id that is no plain word or short number, closer than `_shape`; empty for any other text."""
+    if len(text) > 40 or not re.search(r"\d", text) or re.search(r"\s", text):
+        return ""
+    if text.isdigit():
+        return f"9{{{len(text)}}}" if len(text) > 3 else ""
+    return re.sub(r"\d+", "9", re.sub(r"[^\W\d_]+", "a", text))
+
+
+def _have_row_names(rows: Sequence[Sequence[str]], id_place: int | None) -> bool | None:
+    """Whether the first field of each row is a name of the row, as R writes it; None where this cannot be told.
+
+    Args:
+        rows: with one field more than the header.
+    """
+    names = [row[0].strip() for row in rows]
+    if id_place is None:
+        return None if names == [str(number) for number in range(1, len(rows) + 1)] else False
+    ids = [row[id_place + 1].strip() for row in rows]
+    are_ids = all(any(map(str.isdigit, text)) and not re.search(r"\s", text) for text in ids)
+    return are_ids and len({*ids}) == len({*names}) == len(rows)
 
 
 def check_columns(
