@@ -328,6 +328,25 @@ def test_a_zip_of_several_files_is_refused(tmp_path: Path, read: Callable[..., A
     assert "is a zip file of 2 files; unpack it" in refusal(read, path)
 
 
+OTHERS = {
+    "an HTML page": b"\xef\xbb\xbf\n <!DOCTYPE html><table><tr><td>Mrs Sample</td></tr></table>",
+    "an XML document": b'<?xml version="1.0"?><Workbook>Mrs Sample</Workbook>',
+    "a PDF": b"%PDF-1.7 Mrs Sample",
+    "a text with formats (RTF)": b"{\\rtf1 Mrs Sample}",
+    "an SQLite database": b"SQLite format 3\0 Mrs Sample",
+    "an OpenDocument file": zipped({"mimetype": b"application", "content.xml": b"Mrs Sample"}),
+    "a Word document": zipped({"[Content_Types].xml": b"", "word/document.xml": b"Mrs Sample"}),
+}
+
+
+@pytest.mark.parametrize("read", DOORS)
+@pytest.mark.parametrize("what", OTHERS)
+def test_what_is_no_table_is_named_whatever_its_ending(tmp_path: Path, read: Callable[..., Any], what: str) -> None:
+    path = tmp_path / "file.csv"
+    path.write_bytes(OTHERS[what])
+    assert f"is {what}" in refusal(read, path)
+
+
 @pytest.mark.parametrize("read", DOORS)
 def test_utf_32_is_named_by_its_name(tmp_path: Path, read: Callable[..., Any]) -> None:
     path = tmp_path / "file.csv"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from openpyxl import Workbook
+from openpyxl import Workbook, load_workbook
 
 from r2d.config.data import DataConfig
 from r2d.config.jobs import CallsConfig
 from r2d.data.load import load_examples
 from r2d.data.look import looks_at
+from r2d.data.reading import Reading
 from r2d.errors import DataError
 from r2d.inference.calls import read_calls
 
@@ -69,8 +72,46 @@ def test_calls_and_init_read_it_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["=1+1", "#REF!"])
 def test_a_cell_without_a_sure_value_is_refused_by_its_place(value: str, tmp_path: Path) -> None:
     path = workbook(tmp_path / "notes.xlsx", [["1", value, "now"]])
-    with pytest.raises(DataError, match=r"cell B2 holds (an error|a formula without a value)"):
+    with pytest.raises(DataError, match=r"1 cell\(s\) hold (an error|a formula without a value): B2"):
         loaded(path)
+
+
+def test_what_excel_hides_or_merges_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "notes.xlsx"
+    book = load_workbook(workbook(path, ROWS))
+    sheet = book.worksheets[0]
+    sheet.row_dimensions[3].hidden = sheet.row_dimensions[4].hidden = True
+    sheet.column_dimensions["C"].hidden = True
+    sheet.merge_cells("F10:G11")
+    book.create_sheet("hidden").sheet_state = "hidden"
+    book.save(path)
+    config = DataConfig.model_validate({"path": str(path), "format": "csv", "labels": {"names": ["now", "soon"]}})
+    assert Reading.of(load_examples(config, divide=False)).notes[:4] == [
+        "2 hidden row(s) are read",
+        "1 range(s) of hidden columns are read",
+        "1 hidden sheet(s) are not read",
+        "1 range(s) of merged cells: the value stands in the first cell of each",
+    ]
+    assert loaded(path) == TEXTS, "they are rows and columns like the others"
+
+
+def test_rows_beyond_the_size_that_a_sheet_states_are_read(tmp_path: Path) -> None:
+    """Some programs write a size of one cell."""
+    path = workbook(tmp_path / "notes.xlsx", ROWS)
+    content = {}
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    content[sheet] = re.sub(rb'<dimension ref="[^"]*"', b'<dimension ref="A1:B2"', content[sheet])
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    assert loaded(path) == TEXTS
+
+
+def test_a_declared_encoding_changes_no_letter_of_a_workbook(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "notes.xlsx", [["1", "fièvre", "now"], ["2", "toux", "soon"]])
+    assert loaded(path, encoding="cp1252")[0][1] == "fièvre"
 
 
 def test_several_sheets_are_refused_without_their_names(tmp_path: Path) -> None:

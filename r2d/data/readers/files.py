@@ -23,11 +23,27 @@ from r2d.data.readers import workbook
 from r2d.errors import DataError
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-BINARY_FORMATS = {
+OTHER_FORMATS = {
     b"PAR1": "a Parquet file",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook, or one with a password: save it as .xlsx without one",
+    b"%PDF": "a PDF: ask for the table it was made of",
+    b"{\\rtf": "a text with formats (RTF): save it as plain text",
+    b"SQLite format 3": "an SQLite database: export the table as CSV",
+    b"$FL2": "an SPSS file: export it as CSV", b"$FL3": "an SPSS file: export it as CSV",
+    b"<stata_dta>": "a Stata file: export it as CSV",
+    b"<!doctype html": "an HTML page, whatever its name: open it in a spreadsheet and save it as .xlsx or .csv",
+    b"<html": "an HTML page, whatever its name: open it in a spreadsheet and save it as .xlsx or .csv",
+    b"<table": "an HTML page, whatever its name: open it in a spreadsheet and save it as .xlsx or .csv",
+    b"<?xml": "an XML document: open it in a spreadsheet, or export the table, and save it as .xlsx or .csv",
+}  # fmt: skip
+"""First bytes, tags in small letters, of files that are often taken for text -> what they are, and the fix."""
+OTHER_ARCHIVES = {
+    "content.xml": "an OpenDocument file: save it as .xlsx or .csv",
+    "word/document.xml": "a Word document: save its table as .xlsx or .csv",
+    "xl/workbook.bin": "a binary Excel workbook: save it as .xlsx",
+    "Index/Document.iwa": "a Numbers document: export it as .xlsx or .csv",
 }
-"""First bytes of files that are often taken for text -> what they are, and the fix."""
+"""Member of a zip file that tells what else it is."""
 COMPRESSED = {
     b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip",
 }  # fmt: skip
@@ -135,8 +151,11 @@ def _first_bytes(file: Path, *, unpacked: bool = False) -> bytes:
 
 
 @contextmanager
-def open_bytes(file: Path) -> Iterator[BinaryIO]:
-    """Open a file as bytes, unpacked where it is compressed.
+def open_bytes(file: Path, notes: list[str] | None = None) -> Iterator[BinaryIO]:
+    """Open a file as bytes, unpacked where it is compressed; a workbook as the CSV of its values.
+
+    Args:
+        notes: takes what there is to say of a workbook.
 
     Raises:
         DataError: it is no whole file of its compression. Raised while the block reads, too.
@@ -157,9 +176,12 @@ def open_bytes(file: Path) -> Iterator[BinaryIO]:
                 yield io.BufferedReader(_Unpacked(stream))
         elif kind == "zip":
             with zipfile.ZipFile(file) as archive:
-                if workbook.MARK in archive.namelist():
-                    yield io.BufferedReader(_Unpacked(_Chunks(workbook.csv_chunks(file))))
+                names = archive.namelist()
+                if workbook.MARK in names:
+                    yield io.BufferedReader(_Unpacked(_Chunks(workbook.csv_chunks(file, notes))))
                     return
+                if other := next((meaning for mark, meaning in OTHER_ARCHIVES.items() if mark in names), None):
+                    raise DataError(f"{file}: is {other}")
                 with archive.open(_only_member(file, archive)) as member:
                     yield member  # type: ignore[misc]
         else:
@@ -224,11 +246,17 @@ def _unmarked(start: bytes) -> str | None:
 
 @contextmanager
 def open_text(
-    file: Path, encoding: str = "utf-8", *, key: str = "data", fixed_encoding: bool = False
+    file: Path,
+    encoding: str = "utf-8",
+    *,
+    key: str = "data",
+    fixed_encoding: bool = False,
+    notes: list[str] | None = None,
 ) -> Iterator[TextIO]:
     """Open a file as text, unpacked, line ends untouched; a byte order mark, as Excel writes it, is skipped.
 
     Args:
+        notes: as of `open_bytes`.
         key: config section that declares the file.
         fixed_encoding: whether the section has no key `encoding`, so that only the file can be changed.
 
@@ -236,9 +264,14 @@ def open_text(
         DataError: the file is binary, the encoding is unknown or does not fit (names the byte, the line
             and a likely fix). Raised while the block reads, too.
     """
+    if workbook.is_workbook(file):  # its CSV is made here, and always UTF-8
+        with open_bytes(file, notes) as raw:
+            yield io.TextIOWrapper(raw, "utf-8", newline="")
+        return
     start = _first_bytes(file, unpacked=True)
-    for magic, meaning in BINARY_FORMATS.items():
-        if start.startswith(magic):
+    letters = start.removeprefix(codecs.BOM_UTF8).lstrip()
+    for magic, meaning in OTHER_FORMATS.items():
+        if start.startswith(magic) or (magic[:1] == b"<" and letters.lower().startswith(magic)):
             fix = f": set {key}.format: parquet where it can be, or save it as text" if magic == b"PAR1" else ""
             raise DataError(f"{file}: is {meaning}{fix}")
     try:

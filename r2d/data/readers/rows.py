@@ -162,7 +162,7 @@ def stream_rows(
 
 def _csv_rows(file: Path, columns: Mapping[str, str], text: TextFileConfig, notes: list[str]) -> Iterator[Row]:
     ragged, broken = Faults(file), Faults(file)
-    with open_text(file, text.encoding) as stream:
+    with open_text(file, text.encoding, notes=notes) as stream:
         delimited = DelimitedFile(file, stream, text, columns)
         for line, fields, fault, _ in delimited.records():
             if fields is not None:

@@ -8,43 +8,83 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import warnings
+import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, time
+from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from r2d.errors import DataError
-
-if TYPE_CHECKING:
-    from openpyxl.cell import Cell
+from r2d.text import first_of
 
 MARK = "xl/workbook.xml"
 """Member of a zip file that tells a workbook."""
+PIECE_BYTES = 1 << 20  # of a sheet, searched at a time
+_TAG = re.compile(
+    rb"<(?:\w+:)?(?:(?P<formula>f)[\s/>]|(?P<merged>mergeCell)\s"
+    rb"|(?P<rows>row)\s[^<>]*?\bhidden=.(?:1|true)|(?P<columns>col)\s[^<>]*?\bhidden=.(?:1|true))"
+)
+"""What a sheet says of cells beside their values; within a text `<` is written `&lt;`."""
 
 
-def csv_chunks(file: Path) -> Iterator[bytes]:
+def is_workbook(file: Path) -> bool:
+    """Whether a file is an Excel workbook, whatever its name."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return MARK in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def csv_chunks(file: Path, notes: list[str] | None = None) -> Iterator[bytes]:
     """The CSV, row by row.
 
+    Args:
+        notes: takes sentences on what Excel shows otherwise: hidden rows, columns and sheets, merged cells.
+
     Raises:
-        DataError: it is no whole workbook, has no or several visible sheets, or a cell holds an error or a formula that
-            nobody has computed. Raised on the way, too.
+        DataError: it is no whole workbook, has no or several visible sheets, or cells hold an error or a formula that
+            nobody has computed; the last is raised behind the last row.
     """
     from openpyxl import load_workbook
 
     buffer, width = io.StringIO(), 0
     writer = csv.writer(buffer)
+    faults: dict[str, list[str]] = {"an error": [], "a formula without a value": []}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on styles and extensions, which hold no values
             values = load_workbook(file, read_only=True, data_only=True)
-            formulas = load_workbook(file, read_only=True)
-        sheets = [place for place, sheet in enumerate(values.worksheets) if sheet.sheet_state == "visible"]
-        if len(sheets) != 1:
-            raise DataError(f"{file}: is a workbook of {len(sheets)} visible sheets; give one with the sheet alone")
-        pair = (book.worksheets[sheets[0]].iter_rows() for book in (values, formulas))
-        for row, written in zip(*pair, strict=True):
-            texts = [_text(file, cell, at) for cell, at in zip(row, written, strict=True)]
+            visible = [place for place, sheet in enumerate(values.worksheets) if sheet.sheet_state == "visible"]
+            if len(visible) != 1:
+                raise DataError(
+                    f"{file}: is a workbook of {len(visible)} visible sheets; give one with the sheet alone"
+                )
+            marks = _marks(file, values.worksheets[visible[0]]._worksheet_path)
+            # Values alone do not tell the formulas that were never computed.
+            books = (values, load_workbook(file, read_only=True)) if marks["formula"] else (values,)
+        sheets = [book.worksheets[visible[0]] for book in books]
+        for sheet in sheets:
+            sheet.reset_dimensions()  # the size that a sheet states may be wrong, and rows beyond it would be lost
+        if notes is not None:
+            num_of = {
+                "hidden row(s) are read": marks["rows"],
+                "range(s) of hidden columns are read": marks["columns"],
+                "hidden sheet(s) are not read": len(values.sheetnames) - 1,
+                "range(s) of merged cells: the value stands in the first cell of each": marks["merged"],
+            }
+            notes += [f"{count:,} {what}" for what, count in num_of.items() if count]
+        formulas = sheets[1].iter_rows() if len(sheets) > 1 else repeat(())
+        for row, written in zip(sheets[0].iter_rows(), formulas, strict=False):
+            for cell, formula in zip(row, written, strict=False):
+                if cell.value is None and formula.data_type == "f":
+                    faults["a formula without a value"].append(formula.coordinate)
+            faults["an error"] += [cell.coordinate for cell in row if cell.data_type == "e"]
+            texts = [_text(cell.value) for cell in row]
             while len(texts) > width and not texts[-1]:
                 texts.pop()  # a sheet is as wide as its widest format, its table as its widest row until here
             width = max(width, len(texts))
@@ -56,14 +96,23 @@ def csv_chunks(file: Path) -> Iterator[bytes]:
         raise
     except Exception as error:  # a damaged part may raise anything
         raise DataError(f"{file}: is no whole Excel workbook ({type(error).__name__}); save it again") from None
+    if found := [f"{len(cells):,} cell(s) hold {what}: {first_of(cells)}" for what, cells in faults.items() if cells]:
+        raise DataError(f"{file}: {'; '.join(found)}; open it, mend the cells, and save the values")
 
 
-def _text(file: Path, cell: Cell, written: Cell) -> str:
-    """The value of a cell; `written` is the same with its formula."""
-    value: Any = cell.value
-    if cell.data_type == "e" or (value is None and written.data_type == "f"):
-        what = "an error" if cell.data_type == "e" else "a formula without a value"
-        raise DataError(f"{file}: cell {written.coordinate} holds {what}; open it, mend the cell, and save the values")
+def _marks(file: Path, sheet: str) -> Counter[str]:
+    """How many formulas, ranges of merged cells, hidden rows and hidden columns the XML of a sheet has."""
+    marks, rest = Counter[str](), b""
+    with zipfile.ZipFile(file) as archive, archive.open(sheet.lstrip("/")) as stream:
+        while piece := stream.read(PIECE_BYTES):
+            whole, opening, rest = (rest + piece).rpartition(b"<")
+            marks.update(match.lastgroup or "" for match in _TAG.finditer(whole))
+            rest = opening + rest
+    return marks
+
+
+def _text(value: Any) -> str:
+    """The value of a cell as the text that a CSV would hold."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -318,7 +318,8 @@ def read_table(name: str, source: CsvSource) -> list[Record]:
     records = []
     for file in find_files(source.paths, f"{section}.paths"):
         existing_file(str(file), f"{section}.paths")
-        with open_text(file, source.encoding, key=section) as stream:
+        notes: list[str] = []
+        with open_text(file, source.encoding, key=section, notes=notes) as stream:
             table = DelimitedFile(file, stream, source, columns, section=section, prefix=f"{section}.")
             for line, fields, fault, _ in table.records():
                 item = Item(name, file.name, line, fields)
@@ -335,7 +336,7 @@ def read_table(name: str, source: CsvSource) -> list[Record]:
                     "record_id": values.get("record_id") or "",
                 }
                 records.append(item.written(no_id="no example id", **{"label": None} | values))
-        for note in table.notes:
+        for note in [*notes, *table.notes]:
             logger.info("%s: %s", file, note)
     if source.label_column is not None:
         _count_stated_labels(f"{section}.label_column {source.label_column!r}", records)
