@@ -49,6 +49,7 @@ cluster)
   key password "$(random)"; make reason2decide mlflow-database
   key password "$(random)"; key flask-key "$(random)"; make reason2decide mlflow-server
   key password "$(random)"; make reason2decide mlflow-pipeline
+  key token "$(random)"; make reason2decide serving-token
   key password "$(random)"; key root "$(random)"; make zenml zenml-database
   key mysql "$(value zenml zenml-database password)"
   key postgres "$(value reason2decide mlflow-database password)"; make reason2decide backup-databases
@@ -61,6 +62,7 @@ tls)  # the authority's key is not kept, so all certificates are made together, 
   certificate reason2decide mlflow ""
   certificate reason2decide mlflow-postgres ""
   certificate reason2decide minio ""
+  certificate reason2decide serving ""
   certificate zenml zenml ,IP:127.0.0.1
   certificate zenml zenml-mysql ""
   ;;

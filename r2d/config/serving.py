@@ -32,6 +32,15 @@ class AuditConfig(Section):
         return self
 
 
+class TLSConfig(Section):
+    """HTTPS in place of HTTP. A renewed certificate is read when the service starts again."""
+
+    certificate: Name
+    """PEM file of the certificate, and of those that lead to its authority."""
+    key: Name
+    """PEM file of its private key."""
+
+
 class ServingConfig(Section):
     """One model, asked over HTTP."""
 
@@ -41,6 +50,8 @@ class ServingConfig(Section):
     """Address to listen on. Off the loopback a token (R2D_SERVE_TOKEN) or `user_header` is asked for."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8238
     """0: a free one, named on the screen."""
+    tls: TLSConfig | None = None
+    """Null: plain HTTP, for the loopback or behind a proxy that has TLS."""
     user_header: Name | None = None
     """A header in which a proxy names the user that it has logged in, such as X-Forwarded-User. Requests without it are
     refused. Only where nothing but that proxy can reach the port."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+import ssl
 from collections.abc import Callable
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from r2d.config.serving import ServingConfig
+from r2d.config.serving import ServingConfig, TLSConfig
 from r2d.errors import ConfigError
 from r2d.serving.batching import ServedModel
 from r2d.serving.service import Service, make_app
@@ -30,8 +31,10 @@ def run_service(
     """Serve until SIGINT or SIGTERM; requests that were taken are answered first.
 
     Raises:
-        ConfigError: the address cannot be listened on.
+        ConfigError: the address cannot be listened on, or certificate and key cannot be read.
     """
+    if config.tls is not None:
+        _require_certificate(config.tls)
     service = Service(config, model, token, newer_model)
     try:
         family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
@@ -44,7 +47,8 @@ def run_service(
     _allow_files(config.max_connections + FILES_BESIDE_CONNECTIONS)
     with listening:
         address, port = listening.getsockname()[:2]
-        say(f"{model.version} answers at http://{f'[{address}]' if ':' in address else address}:{port}/v1/decide")
+        scheme = "http" if config.tls is None else "https"
+        say(f"{model.version} answers at {scheme}://{f'[{address}]' if ':' in address else address}:{port}/v1/decide")
         with signals_caught(lambda number: None):  # uvicorn catches them, and raises them again when it has ended
             make_server(service).run(sockets=[listening])
 
@@ -63,6 +67,8 @@ def make_server(service: Service) -> uvicorn.Server:
             log_config=None,
             server_header=False,
             proxy_headers=False,
+            ssl_certfile=None if config.tls is None else config.tls.certificate,
+            ssl_keyfile=None if config.tls is None else config.tls.key,
         )
     )
 
@@ -89,6 +95,16 @@ def with_header_deadline(seconds: float) -> type[asyncio.Protocol]:
             self.loop.call_later(seconds, close)
 
     return Protocol
+
+
+def _require_certificate(tls: TLSConfig) -> None:
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(tls.certificate, tls.key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"tls: {tls.certificate} and {tls.key} are no certificate and its key in PEM that can be read "
+            f"({type(error).__name__}: {error.strerror or 'damaged'})"
+        ) from None
 
 
 def _allow_files(number: int) -> None:

@@ -135,7 +135,7 @@ def test_every_service_speaks_tls_and_nobody_speaks_plain_http(name: str) -> Non
             assert container.get(probe, {}).get("httpGet", {"scheme": "HTTPS"})["scheme"] == "HTTPS", service
     made = {certificate["spec"]["secretName"] for certificate in named(items, "Certificate").values()}
     if name == "gpu":
-        assert made == {"reason2decide-authority", *(f"{service}-tls" for service in services)}
+        assert made == {"reason2decide-authority", "serving-tls", *(f"{service}-tls" for service in services)}
     (rules,) = (named(items, "ConfigMap")["mlflow-postgres"]["data"].values(),)
     assert [line.split()[0] for text in rules for line in text.splitlines()] == ["local", "hostssl"]
     (mysql,) = services["zenml-mysql"].containers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ def serving(*words: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
-            found = re.fullmatch(r"(.+) answers at (http://127\.0\.0\.1:\d+)/v1/decide\n", line)
+            found = re.fullmatch(r"(.+) answers at (https?://127\.0\.0\.1:\d+)/v1/decide\n", line)
             assert found is not None, line + process.stdout.read()
             yield process, found[1], found[2]
         finally:
@@ -47,6 +48,27 @@ def test_a_folder_is_served_until_a_signal(stage2_model: Path) -> None:
         assert process.returncode == 0
         assert NOTE not in output
         assert "Traceback" not in output
+
+
+def test_it_speaks_tls_where_a_certificate_is_given_and_names_one_that_cannot_be_read(
+    stage2_model: Path, tmp_path: Path, typed: Typed
+) -> None:
+    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    config = tmp_path / "serve.yaml"
+    values: dict[str, Any] = {"model": str(stage2_model), "tls": {"certificate": str(certificate), "key": str(key)}}
+    config.write_text(yaml.safe_dump({"parameters": {"config": values}}))
+    with serving("--config", str(config)) as (_, _, address):
+        trust = ssl.create_default_context(cafile=str(certificate))
+        assert address.startswith("https://")
+        assert httpx2.get(f"{address}/readyz", verify=trust, timeout=60).text == "ready\n"
+    key.write_text("no key")
+    code, _, errors = typed("serve", "--config", str(config))
+    assert (code, "tls.key are no certificate and its key" in errors, "Traceback" in errors) == (2, True, False)
 
 
 def test_a_moved_alias_gives_the_newer_version(register: Register) -> None:
