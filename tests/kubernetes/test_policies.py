@@ -124,7 +124,7 @@ def test_no_secret_is_in_a_file_a_variable_or_an_argument() -> None:
 @pytest.mark.parametrize("name", ["dev", "gpu"])
 def test_every_service_speaks_tls_and_nobody_speaks_plain_http(name: str) -> None:
     items = overlay(name)
-    assert "http://" not in json.dumps([items, *zenml_jobs().values()])
+    assert "http://" not in json.dumps([items, *manifests(), *zenml_jobs().values()])
     services = {pod.workload.split()[1]: pod for pod in pods(items) if "Job" not in pod.workload}
     assert set(services) == {"mlflow", "mlflow-postgres", "zenml", "zenml-mysql", *({"minio"} if name == "dev" else ())}
     for service, pod in services.items():

@@ -18,6 +18,7 @@ import yaml
 
 from mlops.cli.serving import newer_model
 from r2d.errors import RegistryError
+from tests.certificates import make_certificate
 from tests.gate.measured import decisions
 from tests.mlops.conftest import Register, Typed, metrics, run_config
 
@@ -53,12 +54,7 @@ def test_a_folder_is_served_until_a_signal(stage2_model: Path) -> None:
 def test_it_speaks_tls_where_a_certificate_is_given_and_names_one_that_cannot_be_read(
     stage2_model: Path, tmp_path: Path, typed: Typed
 ) -> None:
-    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    certificate, key = make_certificate(tmp_path)
     config = tmp_path / "serve.yaml"
     values: dict[str, Any] = {"model": str(stage2_model), "tls": {"certificate": str(certificate), "key": str(key)}}
     config.write_text(yaml.safe_dump({"parameters": {"config": values}}))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import ssl
 import subprocess
+import threading
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,8 @@ from prometheus_client import generate_latest
 
 from mlops.watch import WATCH, ModelState, RunState, State, beat, findings, metrics_of, publish
 from r2d.config.jobs import WatchConfig
+from r2d.errors import RegistryError
+from tests.certificates import make_certificate
 
 MONITORING = Path(__file__).resolve().parents[2] / "k8s" / "monitoring"
 NOW = datetime(2026, 11, 29, 3, tzinfo=UTC)
@@ -106,3 +111,30 @@ def test_a_beat_is_read_again(store: str) -> None:
     beat("backup")
     with registry_client("reading") as client:
         assert datetime.now(UTC) - _beats(client)["backup"] < timedelta(minutes=1)
+
+
+def test_metrics_are_pushed_by_tls_to_an_authority_that_is_trusted_and_to_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed: list[bytes] = []
+
+    class Gateway(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            pushed.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.end_headers()
+
+    certificate, key = make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as gateway:
+        gateway.socket = context.wrap_socket(gateway.socket, server_side=True)
+        threading.Thread(target=gateway.serve_forever, daemon=True).start()
+        address = f"https://127.0.0.1:{gateway.server_port}"
+        with pytest.raises(RegistryError, match="the Pushgateway did not take them"):
+            publish(metrics_of(CONFIG, state()), address)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        publish(metrics_of(CONFIG, state()), address)
+        gateway.shutdown()
+    assert len(pushed) == 1
+    assert b"r2d_model_version" in pushed[0]
