@@ -17,10 +17,11 @@ MARKUP = (
     r"(?:\s[^<>]{0,300})?/?>"
     r"|&(?:nbsp|lt|gt|amp|quot|apos|[nm]dash|[rl][sd]quo|hellip|deg|szlig|[A-Za-z](?:acute|grave|circ|uml|tilde|cedil)"
     r"|#[0-9]{2,5}|#x[0-9A-Fa-f]{2,4});"
+    r"|(?i:data:[a-z]{2,12}/[a-z0-9.+-]{1,40}(?:;[a-z0-9=-]{1,40}){0,3},)"
     r"|(?:[A-Za-z0-9+/]{4}){20,}"
     r"|\A\s*(?:[A-Za-z0-9+/]{4}){6,}(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)\s*\z"
 )
-"""RTF, elements and entities of HTML, and base64, for RE2; `\\z` is `\\Z` of Python."""
+"""RTF, elements and entities of HTML, data URIs and base64, for RE2; `\\z` is `\\Z` of Python."""
 
 
 _ALIKE = (

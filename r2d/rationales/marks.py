@@ -41,6 +41,29 @@ _BRACKETS = "<>[]"
 _OF_REASONING = re.compile(r"think|thought|reason|reflect|scratch|monolog|ponder|deliberat|draft|plan\b|\bcot\b", re.I)
 
 
+_WRITTEN_MARK = re.compile(
+    r"(?:(?P<angle>&lt;|&\#0*60;|&\#x0*3c;|＜|\\<|<\s|<(?=/\s))|［|\\\[)(?P<name>/?\s?(?:[\w:.-]|\|){2,40}"
+    r"|\s?/?\w+)\s?(?:&gt;"
+    r"|&\#0*62;|&\#x0*3e;|＞|\\>|>|］|\\\])",
+    re.I,
+)
+"""A mark whose brackets are entities, full-width, escaped, or have spaces within."""
+_DRAFTED = (
+    r"(?:scratch\s?-?pad|scratch|thinking|think|thoughts?(?:\sprocess)?|(?:inner\s|internal\s)?monologue|drafts?"
+    r"|brainstorm(?:ing)?|deliberation)"
+)
+_DRAFT_FENCE = re.compile(
+    rf"^[ \t]*(?P<fence>`{{3,}}|~{{3,}})[^\n`]{{0,20}}\b{_DRAFTED}\b[^\n]{{0,20}}\n.*?(?:^[ \t]*(?P=fence)[ \t]*$|\Z)",
+    re.I | re.M | re.S,
+)
+_DRAFT_HEADING = re.compile(
+    rf"\s{{0,20}}(?P<sign>\#{{1,6}}|\*\*|__|={{2,}}|-{{2,}})[ \t]{{0,3}}(?:my\s"
+    rf"|the\s)?{_DRAFTED}[ \t]{{0,3}}:?[ \t#*_=-]{{0,6}}(?:\n|\Z)",
+    re.I,
+)
+"""A block of code, or a heading at the beginning, that calls what follows a draft, up to the next such heading."""
+
+
 class Marks(Section):
     """The lists of `marks.yaml`, which says what each is."""
 
@@ -87,7 +110,7 @@ def visible_text(content: str, config: ParseConfig, note: str = "") -> VisibleTe
     Args:
         note: the text that was asked about: of several turns of a repeated chat, the first behind it answers.
     """
-    text, edits = _without_padding(content.strip()), tuple[str, ...]()
+    text, edits = _without_padding(_in_plain_signs(content).strip()), tuple[str, ...]()
     if not _OPENS_WITH_MARK.match(text):
         return _without_reasoning(text, edits, config)
     marks = shipped_marks()
@@ -115,10 +138,32 @@ def visible_text(content: str, config: ParseConfig, note: str = "") -> VisibleTe
     return _without_reasoning(text, edits, config)
 
 
+def _in_plain_signs(content: str) -> str:
+    """The text with the marks of reasoning in angle or square brackets as they are in the list."""
+    if not any(sign in content for sign in ("&lt;", "&#", "＜", "［", "\\<", "\\[", "< ", "</ ")):
+        return content
+
+    def plain(match: re.Match[str]) -> str:
+        name = match.group("name").replace(" ", "")
+        if _OF_REASONING.search(name) is None:
+            return match.group()
+        return f"<{name}>" if match.group("angle") else f"[{name}]"
+
+    return _WRITTEN_MARK.sub(plain, content)
+
+
 def _without_reasoning(text: str, edits: tuple[str, ...], config: ParseConfig) -> VisibleText:
     """The text outside the marks of reasoning, unless it then opens with one that is not known."""
     pairs = _pairs(config.reasoning_tags, config.reasoning_marks)
     outside, removed = _outside(text, pairs)
+    if ("```" in outside or "~~~" in outside) and (rest := _DRAFT_FENCE.sub("", outside)) != outside:
+        outside, removed = rest.strip(), (REASONING_REMOVED,)
+    if (opening := _DRAFT_HEADING.match(outside)) is not None:
+        sign = re.escape(opening.group("sign"))
+        behind = re.compile(rf"^{sign}[ \t]{{0,3}}(?=[^\W\d_])", re.M).search(outside, opening.end())
+        if behind is None:
+            return VisibleText(edits=(*edits, *removed), reason="unknown_mark", detail=_shown(opening.group().strip()))
+        outside, removed = outside[behind.start() :], (REASONING_REMOVED,)
     reasoning = _last_inside(text, [pair for pair in pairs if pair[0] in shipped_marks().rationale]) if removed else ""
     text = outside
     text = _without_padding(text)

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from r2d.config.rationales import ParseConfig
-from r2d.rationales.json_answer import read_json_answer
+from r2d.rationales.json_answer import JsonAnswer, read_json_answer
 from r2d.rationales.marks import PROMPT_REMOVED, turn_start, unknown_token, visible_text
 from r2d.rationales.records import Reason
+from r2d.rationales.retraction import doubt_behind
 from r2d.rationales.standing import sentence_end, sentence_start
 from r2d.rationales.stated_label import StatedLabel, find_label, listed_options, named_options
 from r2d.rationales.statements import (
@@ -41,6 +42,7 @@ BEHIND_ANSWER = "text behind the answer left out"
 FEWEST_WORDS = 5  # of a text behind the answer that is worth the flag, and of a sentence before it that is a reason
 
 _FENCE = re.compile(r"```[\w-]{0,20}[ \t]{0,5}\n(?P<inside>.*?)(?:\n```\s*|\Z)", re.DOTALL)
+_FENCE_MARK = re.compile(r"`{3,}[\w-]{0,20}|[\]\s\"]+")
 _CONNECTIVE = re.compile(
     r"(?:[\s,;:–—-]|\b(?:so|thus|hence|therefore|and|then|consequently|because)\b"
     r"|\b(?:I|we)(?:\s+(?:would|do|can|must))?\s+(?:think|believe|say|conclude|find)(?:\s+that)?\b){1,40}\Z",
@@ -358,6 +360,8 @@ def _parse_json(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
     if answer.reason is not None:
         return part.rejected(answer.reason, "json", answer.detail)
     stated = find_label(answer.label, part.options, codes) if answer.label is not None else None
+    if stated is not None and (doubt := _doubt_beside(part, answer, stated.label, config, codes)):
+        return part.rejected("unclear_answer", "json", doubt)
     behind = answer.label[stated.end :] if stated is not None and answer.label is not None else ""
     others = named_options(behind, 0, stated.label or "", part.options, codes) if stated is not None else iter(())
     if stated is not None and stated.label is not None and not _NOT_THAT.match(behind) and any(others):
@@ -367,3 +371,16 @@ def _parse_json(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
     if config.require_label and stated is not None and stated.label is None:
         return part.rejected("not_a_label", "json", stated.detail)
     return part.accepted(_Rationale((answer.rationale or "").strip()), stated, "json")
+
+
+def _doubt_beside(
+    part: _Text, answer: JsonAnswer, label: str | None, config: ParseConfig, codes: Mapping[str, str]
+) -> str:
+    """Why the text behind the object, or the rationale in it, leaves its label unclear; empty where neither does."""
+    if label is None:
+        return ""
+    behind = _FENCE_MARK.sub(" ", part.text[part.text.rfind("}") + 1 :]) if "}" in part.text else ""
+    if doubt := doubt_behind(behind, 0, label, part.options, codes, ()):
+        return doubt
+    within = final_answer(answer.rationale or "", config.answer_patterns, part.options, codes).statement
+    return "another answer in its rationale" if within is not None and within.label != label else ""

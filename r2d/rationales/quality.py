@@ -93,7 +93,7 @@ class QualityChecks:
 # --- what is no rationale ---
 
 _MARKUP = re.compile(MARKUP.replace(r"\z", r"\Z"))
-_MARKS_OF_MARKUP = re.compile(r"[<&{]|[A-Za-z0-9+/]{24}")  # of which each markup has one
+_MARKS_OF_MARKUP = re.compile(r"[<&{]|(?i:data:)|[A-Za-z0-9+/]{24}")  # of which each markup has one
 _ITEM_MARK = re.compile(r"(?<!\w)\(?\d{1,2}\)\s")
 _ONE_SENTENCE = re.compile(r"[^.!?。！？\n]+")
 _ONE_CHARACTER = re.compile(r"([^\W_]|[!?。])\1{19,}|([^\W\d_]{2,16}?[,;]?)\2{7,}")
@@ -104,7 +104,7 @@ MOST_LENGTHS = 10  # of runs whose repeats are looked for
 
 
 def has_markup(text: str) -> bool:
-    """Whether a text holds RTF, elements or entities of HTML, or base64."""
+    """Whether a text holds RTF, elements or entities of HTML, data URIs or base64."""
     return _MARKS_OF_MARKUP.search(text) is not None and _MARKUP.search(text) is not None
 
 

@@ -10,8 +10,13 @@ from r2d.rationales.stated_label import StatedLabel
 
 LONGEST_SENTENCE = 2_000  # characters in which the beginning or the end of a sentence is looked for
 
-Standing = Literal["asserted", "circumstance", "conditional", "reported", "denied", "several", "none"]
-"""`circumstance`: asserted `in`, `with` or `without` something, which may be the case at hand or another one."""
+Standing = Literal[
+    "asserted", "circumstance", "elsewhere", "conditional", "reported", "denied", "crossed", "unknown", "several",
+    "none",
+]  # fmt: skip
+"""`circumstance`: asserted `in`, `with` or `without` something, which may be the case at hand or another one;
+`elsewhere`: for a case that is not the one at hand (`in a child`); `crossed`: with a cross beside it; `unknown`: behind
+words that are in no list (`it is a myth that`)."""
 
 
 _SENTENCE = re.compile(r"[.!?。！？\n](?:(?<!\n)[\"'”’)\]*_]{0,4}\s+|(?<=\n))")  # a set goes first: it is found fastest
@@ -25,14 +30,20 @@ IF = re.compile(
     r"(?<!\beven\s)(?<!\bas\s)(?<!\bsee\s)\bif\b(?!\s+(?:i|we|you|one)\s+(?:had|have|must|look|consider|think|go|follow"
     r"|use|apply|read)\b)(?!\s+any\b)"
     r"|\b(?:unless|suppos(?:e|ing)|assuming|provided|providing|hypothetically|otherwise|in case|as long as|in the event"
-    r"|depend(?:s|ing)\s+(?:up)?on)\b|\A\W*(?:or\s+)?else\b"
+    r"|depend(?:s|ing)\s+(?:up)?on|whenever|whoever|whichever)\b|\A\W*(?:or\s+)?else\b"
+    r"|\A\W*(?:any(?:one|body)?|every(?:one|body)?|all)\s+(?!of\s+th|(?:of\s+)?this|in\s+all|things|told|points|signs)"
+    r"|\b(?:scenario|variant|hypothesis|possibility|situation|case)\s+(?:\d{1,2}|[A-Z]|one|two|three)\b"
     r"|\b(?:were|should|had)\s+(?:she|he|they|it|the|this|there|any|symptoms|pain)\b"
-    r"|\b(?:when(?:ever)?|once|until|as\s+soon\s+as)\s+(?:she|he|they|it|this|symptoms|pain|the\s+(?:patient|caller|pain|symptoms|fever))\b",
+    r"|\b(?:when(?:ever)?|once|until|as\s+soon\s+as)\s+(?:she|he|they|it|this|symptoms|pain|the\s+(?:patient|caller"
+    r"|pain|symptoms|fever))\b",
     re.I,
 )
 THEN_IF = re.compile(
-    r"(?!\s*\n\s*(?-i:[A-Z]))[\s*_\"'”’)\],]{0,6}(?:only\s+|but\s+only\s+)?"
-    r"(?:(?<!,\s)(?:if|when(?=\s+(?:she|he|they|it|the|this)\b))|(?<=,\s)if|provided|assuming|in\s+case|as\s+long\s+as)\b"
+    r"(?!\s*\n\s*(?-i:[A-Z]))[\s*_\"'”’)\],(\[–—-]{0,6}(?:(?:but\s+)?only\s+)?"
+    r"(?:(?<!,\s)(?:if|when(?:ever)?|once|until)|(?<=,\s)if|provided|assuming|in\s+case|as\s+long\s+as"
+    r"|(?<=only\s)(?:for|in|with)"
+    r"|(?:for|in|among)\s+(?:an?|any\w*|all|every\w*|most|many|some|those|people|patients|children|adults|women|men"
+    r"|babies|cases)\s+\w+)\b"
     r"(?!\s+not\s+(?:sooner|earlier|already|worse)\b)",
     re.I,
 )
@@ -41,7 +52,8 @@ WOULD = re.compile(r"\b(?:would|could|might|may)\b", re.I)
 QUESTION = re.compile(r"[\s*_\"'”’)\]]{0,4}\?")
 _PERSON = re.compile(
     r"\b(?:some|many|most|people|one|they|he|she|you|others?|another|someone|somebody|anyone|everyone|nobody|no one|who"
-    r"|critics|experts|(?:the|a|her|his|my|our|their)\s+(?:\w+\s+)?(?:patient|caller|mother|father|parents?|daughter|son"
+    r"|critics|experts|(?:the|a|her|his|my|our|their)\s+(?:\w+\s+)?(?:patient|caller|mother|father|parents?|daughter"
+    r"|son"
     r"|nurse|doctor|physician|student|husband|wife|family|colleague|model|user|neighbou?r|partner|friend|paramedic"
     r"|assistant|quiz|textbook))\b",
     re.I,
@@ -49,22 +61,27 @@ _PERSON = re.compile(
 _SAYING = (
     r"sa(?:y|ys|id|ying)|argu\w+|claim\w*|think\w*|thought|believ\w+|guess\w*|assum\w+|ask\w*|wonder\w*|insist\w*"
     r"|suspect\w*|hope\w*|fear\w*|told|tell\w*|stat(?:e|es|ed|ing)|pretend\w*|imagin\w+|suppos\w+|felt|feel\w*|wrote"
-    r"|writes?|answer(?:s|ed)|repl(?:y|ies|ied)|propos\w+|output\w*|predict(?:s|ed)|vote[sd]?|responded|rate[sd]|worr(?:y|ies|ied)|convinced|prefer\w*|want\w*"
+    r"|writes?|answer(?:s|ed)|repl(?:y|ies|ied)|propos\w+|output\w*|predict(?:s|ed)|vote[sd]?|responded|rate[sd]"
+    r"|worr(?:y|ies|ied)|convinced|prefer\w*|want\w*"
 )
 _INFERRING = (
     r"mean\w*|suggest\w*|indicat\w+|shows?|showed|impl(?:y|ies|ied)|conclud\w+|follows?|confirm\w*|decid\w+|find|found"
     r"|case|true|clear|evident|obvious|likely|unlikely|possible|sure|certain|determin\w+|know|knew|agree\w*|infer\w*"
-    r"|doubt\w*|disagree\w*|deny|denies|den(?:y|ied|ying)|reject\w*|dispute\w*|exclud\w+|rules?\s+out|ruled\s+out|idea|notion|view|opinion|impression|claim"
+    r"|doubt\w*|disagree\w*|deny|denies|den(?:y|ied|ying)|reject\w*|dispute\w*|exclud\w+|rules?\s+out|ruled\s+out|idea"
+    r"|notion|view|opinion|impression|claim"
 )
 _GOVERNS = re.compile(
-    rf"\b(?:(?P<saying>{_SAYING})|(?P<inferring>{_INFERRING}))(?:\s+(?:me|us|him|her|them|the\s+\w+|now|again|to\s+\w+))?"
+    rf"\b(?:(?P<saying>{_SAYING})|(?P<inferring>{_INFERRING}))(?:\s+(?:me|us|him|her|them|the\s+\w+|now|again"
+    rf"|to\s+\w+))?"
     r",?(?:\s+(?:that|whether|how|why))?[\s:,\"'“”‘’*_(]*\Z",
     re.I,
 )
 _SAYS = re.compile(rf"\b(?:{_SAYING})\b", re.I)
 _NEGATION = re.compile(
-    r"\b(?:not|never|no\s+one|nobody|cannot|hardly|neither|nor|doubt\w*|disagree\w*|den(?:y|ies|ied|ying)|reject\w*"
-    r"|dispute\w*|exclud\w+|rules?\s+out|ruled\s+out|wrong|mistaken?|incorrect|false|tempt\w*|unlikely|impossible|without)\b|n['’]t\b",
+    r"\b(?:not|never|no\s+one|nobody|nothing|none|no\s+longer|no\s+more|far\s+from|scarcely|barely|refut\w+"
+    r"|contradict\w*|disprov\w+|cannot|hardly|neither|nor|doubt\w*|disagree\w*|den(?:y|ies|ied|ying)|reject\w*"
+    r"|dispute\w*|exclud\w+|rules?\s+out|ruled\s+out|wrong|mistaken?|incorrect|false|tempt\w*|unlikely|impossible"
+    r"|without)\b|n['’]t\b",
     re.I,
 )
 _FIRST_PERSON = re.compile(r"\b(?:I|we)(?:['’]d|['’]m|['’]ve|['’]ll)?\b", re.I)
@@ -74,8 +91,10 @@ _NO_LONGER = re.compile(
     re.I,
 )
 _ONCE = re.compile(
-    r"\b(?:(?:first|initial|early|earlier|previous|original|prior|gut)\s+(?:thought|impression|guess|idea|instinct|reaction"
-    r"|answer|assessment|view|hunch|judg\w+)|at\s+first(?:\s+(?:sight|glance))?|initially|originally|previously|formerly|on\s+the\s+surface|naively|perhaps"
+    r"\b(?:(?:first|initial|early|earlier|previous|original|prior|gut)\s+(?:thought|impression|guess|idea|instinct"
+    r"|reaction"
+    r"|answer|assessment|view|hunch|judg\w+)|at\s+first(?:\s+(?:sight|glance))?|initially|originally|previously"
+    r"|formerly|on\s+the\s+surface|naively|perhaps"
     r"|maybe|possibly|supposedly|allegedly|hypothetically|in\s+theory|it\s+is\s+tempting|rather\s+than|instead\s+of"
     r"|is\s+it\s+(?:true|possible|likely)(?:\s+that)?|(?:do|does|did|can|could|would)\s+(?:you|it|we|one)\s+\w+)"
     r"\W+(?:\w+\W+){0,3}\Z"
@@ -85,6 +104,15 @@ _ONCE = re.compile(
 )
 _NO_DOUBT = re.compile(r"\b(?:no|without|beyond|little)\s+(?:a\s+|any\s+)?doubt\b", re.I)
 _ELSEWHERE = re.compile(r"\b(?:in|for|with)\s+(?:an?|another|other|different|most|many|some|older|younger)\b", re.I)
+_GENERIC = re.compile(
+    r"(?:\A|[,;:])\W*(?:(?:and|but|while|whereas)\s+)?(?:(?:in|for|among|of)\s+(?!(?:conclusion|summary|short|sum|fact"
+    r"|total|general|light|view|retrospect|hindsight"
+    r"|my|our|this|these|those|that|the|her|his|their|our|such|brief|order|all\s+th\w+|sure|certain|safety|caution|now"
+    r"|reference|addition|contrast|it|him|me|us)\b)"
+    r"|in\s+the\s+(?:\w+\s+)?(?:event|case\s+of|draft|exam|quiz|example|past)\b)",
+    re.I,
+)
+"""A circumstance of no one patient: `for a patient who drools`, `in children`."""
 _CIRCUMSTANCE = re.compile(
     r"(?:\A|,)\W*(?:(?:and|but|while|whereas)\s+)?(?:in|for|with|without|absent|barring|among|under|according\s+to)\s+"
     r"(?!(?:conclusion|summary|short|sum|fact|total|general|light|view|retrospect|hindsight|my|our|this|these|the\s+end"
@@ -94,9 +122,84 @@ _CIRCUMSTANCE = re.compile(
 _IF_LINE = re.compile(r"(?:\A|\n)\W*(?:if|when|unless|should|in\s+case|in\s+the\s+event)\b[^\n.!?]{0,200}\n\s*\Z", re.I)
 _PLAIN_LEADS = frozenset({"So ", "So, ", "Therefore, ", "Thus, ", "Hence, ", "Therefore ", "Thus ", "Hence "})
 """Words before a statement that do not change how it is meant."""
-_CROSS = re.compile("[❌✗✘✖🚫⛔]")
+_CROSS = re.compile("[❌✗✘✖🚫⛔👎☒]|\\[\\s?\\]|☐")
+_CROSSED_BEHIND = re.compile(r"[\s*_\"'”’.,)(\]]{0,6}[❌✗✘✖🚫⛔👎☒]")
+_WAS = re.compile(r"\bwas\b", re.I)
+_GOES_ON = re.compile(
+    r"[ \t*_\"'”’)\]`]*(?:,?\s*which\s+|[,:–—-]\s*(?:which\s+|that\s+)?)?"
+    r"(?P<verb>(?:is|was|were|would|will|could|should|must|may|might|can(?:not|['’]t)?|has|had|seems?|looks|does|did"
+    r"|do|isn['’]t"
+    r"|wasn['’]t|doesn['’]t|didn['’]t|won['’]t)\b)(?P<then>[^.!?\n]{0,80})",
+    re.I,
+)
+"""A verb behind the label: the statement is a part of a sentence that says something of it."""
+_APPROVES = re.compile(
+    r"\s*(?:\w+ly\s+|the\s+|a\s+|most\s+|more\s+|be\s+|also\s+|still\s+){0,3}(?:right|correct|appropriate|best|fitting"
+    r"|suitable|needed|required|warranted"
+    r"|indicated|justified|safe\w*|enough|sufficient|adequate|reasonable|necessary|better|recommended|chosen|my|our"
+    r"|fine|due|proper|clear)\b",
+    re.I,
+)
+_UNREAL = re.compile(
+    r"[ \t*_\"'”’)\],;:–—-]*(?:not\s+(?:true|so|right|correct|really|any|the\s+case)|wrong|false|incorrect|nonsense"
+    r"|yesterday|last\s+(?:week|night|month|year|time)"
+    r"|at\s+first|initially|originally|previously|until|before\s+(?:I|we|the|this|that)|back\s+then|no\s+(?:more"
+    r"|longer)|any\s?more"
+    r"|or\s+so|supposedly|allegedly|said|minus|plus)\b",
+    re.I,
+)
+"""Words behind the label that say that it is not so, or no longer."""
+_NOT_NOW = re.compile(
+    r"\b(?:yesterday|last\s+(?:week|night|month|year|time)|previous\w*|formerly|once|used\s+to|back\s+then|ago|before"
+    r"|earlier|until|in\s+the\s+past"
+    r"|for\s+example|for\s+instance|e\.\s?g\.|example|sample|template|exam|quiz|draft|format|imagine|suppose|pretend"
+    r"|say)(?!\w)",
+    re.I,
+)
+_OWN_CLAUSE = re.compile(
+    r"(?:[\s*_\"'“‘(>#✅✓✔☑→⇒•\d.)\[\]x|`~$–—-]|\b(?:so|thus|therefore|hence|and|but|then|now|today|here|still|yet|also"
+    r"|consequently|accordingly|clearly"
+    r"|obviously|overall|ultimately|finally|altogether|indeed|surely|certainly|definitely|simply|really|actually"
+    r"|instead|rather|plainly|evidently|again|because|since|as|if\s+anything"
+    r"|at\s+(?:the\s+moment|present|this\s+(?:time|point|stage))|for\s+now|in\s+(?:fact|conclusion|summary|short|sum"
+    r"|total|general|my\s+\w+|this\s+case|the\s+end|hindsight|retrospect)|as\s+a\s+result"
+    r"|for\s+(?:this|that|these|those)\s+reasons?|(?:up)?on\s+(?:reflection|balance|second\s+thoughts?)|all\s+in\s+all"
+    r"|(?:it\s+is|it['’]s|there\s+is|there\s+can\s+be)\s+"
+    r"(?:no|little|without)\s+(?:a\s+)?doubt|no\s+doubt|without\s+(?:a\s+)?doubt|it\s+follows|that|(?:I|we)(?:['’]d"
+    r"|['’]ll|['’]ve)?(?:\s+(?:would|will|do|can|must|have\s+to|now|therefore|thus)){0,3}\s+"
+    r"(?:think|believe|say|conclude|find|judge|feel|hold|decide|am\s+\w+)|(?:my|our|the)\s+(?:\w+\s+)?(?:conclusion"
+    r"|view|opinion|judge?ment|finding|result|verdict|point)\s+is|I|we"
+    r"|above\s+choices|of\s+the|final(?:ly)?|given|considering|based\s+on|which\s+means|this\s+means)\b)*",
+    re.I,
+)
+"""What may stand between the last comma and a statement that is the text's own."""
+_CAUSE_FIRST = re.compile(
+    r"[\s*_\"'“‘(–—-]*(?:(?:and|but|so|then|now|also)\b[\s,]*)?(?:because|since|as|given|due|owing|considering|with"
+    r"|while|although|though|based|taking|looking|after|in\s+(?:light|view)\s+of"
+    r"|from|by|even|despite|weighing|putting)\b",
+    re.I,
+)
+_LEADS_ON = re.compile(
+    r"\b(?:and|so|thus|therefore|hence|consequently|accordingly|then|today|now|but|yet|here|currently)\W*\Z", re.I
+)
+_LEADS_ON_MARK = re.compile(r"[;—]|\b(?:so|thus|therefore|hence|today|now|but|yet|however|here|currently)\b", re.I)
+_TITLE = re.compile(r"(?:\A|[.,;\n])[^\w\n]{0,8}[^\W\d_][\w'’-]{0,30}(?: [\w'’-]{1,30}){0,3}:[\s*_]{0,6}\Z")
+_OF_AN_ANSWER = re.compile(
+    r"\b(?:conclusion|conclude|answer|decision|summary|result|assessment|reason\w*|verdict|so|thus|therefore|hence"
+    r"|analysis|step|finally|final|view|opinion"
+    r"|is|are|was|that|this|it|overall|explanation|rationale|judge?ment|output|response|label|outcome|clear|short\w*"
+    r"|triage|recommendation|here|together)\b",
+    re.I,
+)
+_IN_BRACKETS = re.compile(r"\([^()\n]{0,200}\)")
+_QUOTES = ('"', "“", "‘", "«", "„")
+_HAS_LETTER = re.compile(r"[^\W\d_]")
+_PLAIN_VERB = re.compile(r"\b(?:is|be)[\s:,]*\Z", re.I)
+_PLAIN_ENDS = re.compile(r"\.?\s*\Z|[.!](?=\s)(?!\s*[❌✗✘✖🚫⛔👎☒])")
+_CLAUSE_MARK = re.compile(r"[,;:—]|\s[-–]\s")
 _SAYS_WHO = re.compile(
-    r"[\s*_\"'”’),–—-]{1,6}(?:(?:some|many|others?|people|one|they|he|she|(?:the|an?|her|his|my|our|their)\s+\w+)\s+(?:would\s+|might\s+|may\s+|could\s+)?"
+    r"[ \t*_\"'”’),–—-]{1,6}(?:(?:some|many|others?|people|one|they|he|she|(?:the|an?|her|his|my|our"
+    r"|their)\s+\w+)\s+(?:would\s+|might\s+|may\s+|could\s+)?"
     rf"(?:{_SAYING})\b|(?:says|said|claims|thinks|believes)\s+(?:some|the|he|she|her|his|one)\b"
     r"|(?:as\s+|so\s+)?(?:I|we)\s+(?:was|were)\s+told\b|according\s+to\s+(?:her|his|their|my|an?|some|others)\b)",
     re.I,
@@ -107,33 +210,62 @@ def standing_of(text: str, first: int, match: re.Match[str], end: int, stated: S
     """How a statement is meant that stands in a sentence from `first` on, and whose label ends at `end`."""
     if stated.label is None:
         return "several" if stated.detail == "two answers stated" else "none"
-    prefix = text[first : match.start()]
-    after = text[end : end + 200]
-    if _CROSS.search(text, match.start(), match.start("label")):
-        return "denied"
-    if prefix in _PLAIN_LEADS:
-        pass
-    elif not any(map(str.isalpha, prefix)):
-        if _IF_LINE.search(text[max(0, first - 300) : first]):
-            return "conditional"
-    else:
+    prefix, after, lead = (
+        _IN_BRACKETS.sub("", text[max(first, match.start() - LONGEST_SENTENCE) : match.start()]),
+        text[end : end + 200],
+        text[match.start() : match.start("label")],
+    )
+    if prefix in _PLAIN_LEADS and _PLAIN_ENDS.match(after) and _PLAIN_VERB.search(lead):
+        return "asserted"
+    if _CROSS.search(text, first, match.start("label")) or _CROSSED_BEHIND.match(after):
+        return "crossed"
+    if prefix[-1:] in _QUOTES and _HAS_LETTER.search(after):
+        return "denied"  # it is quoted, to say something of it
+    has_words = _HAS_LETTER.search(prefix) is not None
+    if has_words:
         earlier = [match.end() for match in _CONTRAST.finditer(prefix)]
         has_other = "answer" in prefix.casefold() and earlier  # a statement of its own, from which a contrast leads on
         if IF.search(prefix[earlier[-1] :] if has_other else _last_part(prefix)):
             return "conditional"
-        clause = _after_last(_NEW_CLAUSE, prefix)
-        if _ONCE.search(clause[-200:]):
-            return "reported"
-        if (governed := _governed(clause[-200:])) is not None:
-            return governed
+    elif _IF_LINE.search(text[max(0, first - 300) : first]):
+        return "conditional"
     if THEN_IF.match(text, end) or QUESTION.match(after):
         return "conditional"
-    is_subjunctive = WOULD.search(text, match.start(), match.start("label")) is not None
+    is_subjunctive = WOULD.search(lead) is not None
     if is_subjunctive and (_ELSEWHERE.search(prefix) or _IF_ANYWHERE.search(text, end, sentence_end(text, end))):
         return "conditional"
+    goes_on = _GOES_ON.match(after)
+    is_spoken_of = goes_on is not None and not _APPROVES.match(goes_on["then"])
+    if is_spoken_of or _UNREAL.match(after) or _WAS.search(lead):
+        return "denied"
     if _SAYS_WHO.match(after):
         return "reported"
+    if not has_words:
+        return "asserted"
+    clause = _after_last(_NEW_CLAUSE, prefix)
+    if _ONCE.search(clause[-200:]):
+        return "reported"
+    if (governed := _governed(clause[-200:])) is not None:
+        return governed
+    if _GENERIC.search(_last_part(prefix)):
+        return "elsewhere"
+    if _PLAIN_VERB.search(lead) and not _is_own(prefix):
+        return "unknown"
     return "circumstance" if _CIRCUMSTANCE.search(_last_part(prefix)) else "asserted"
+
+
+def _is_own(prefix: str) -> bool:
+    """Whether the words before a statement leave it the text's own: a reason, or what leads on; nothing that is not
+    known, such as `the second best`, and no time or example before it."""
+    if _GOVERNS.search(prefix[-200:]):
+        return True  # by whom, is looked at before
+    clause = _after_last(_CLAUSE_MARK, prefix)
+    if (title := _TITLE.search(prefix[-140:])) is not None and not _OF_AN_ANSWER.search(title.group()):
+        return False
+    if not (_OWN_CLAUSE.fullmatch(clause) or _CAUSE_FIRST.match(clause) or _LEADS_ON.search(clause)):
+        return False
+    leading = _after_last(_LEADS_ON_MARK, prefix)
+    return _NOT_NOW.search(leading) is None or _CAUSE_FIRST.match(leading) is not None
 
 
 def _governed(clause: str) -> Standing | None:

@@ -28,28 +28,44 @@ _FILLER = re.compile(
     re.I,
 )
 _OR = re.compile(r"[\s*_\"'”’)\],]*(?:and/or\b|or\b(?!\s+(?:rather|else)\b)|/)\s*", re.I)
-_AND = re.compile(r"[\s*_\"'”’)\]]*(?:,\s*(?:and\b)?|and\b|&|;|\||(?:up\s)?to\b|versus\b|vs\b\.?|[-=]>|→|⇒)\s*", re.I)
+_AND = re.compile(
+    r"[\s*_\"'”’)\]]*(?:,?\s*\(|,\s*(?:and\b)?|and\b|&|;|\||(?:up\s)?to\b"
+    r"|versus\b|vs\b\.?|[-=]>|→|⇒)\s*",
+    re.I,
+)
 _NOT = re.compile(
     r"[\s*_\"'“‘(]*(?:not|never|neither|no\s+longer|anything\s+but|hardly|by\s+no\s+means)\b[\s*_:]*", re.I
 )
 _BUT = re.compile(
-    r"[\s,;.:*_\"'”’)–—-]*(?:(?:but|instead|rather|it\s+is|it['’]s|the\s+answer\s+is)\b(?:\s+rather\b|\s+instead\b|\s+is\b)?"
+    r"[\s,;.:*_\"'”’)–—-]*(?:(?:but|instead|rather|it\s+is|it['’]s|the\s+answer\s+is)\b(?:\s+rather\b|\s+instead\b"
+    r"|\s+is\b)?"
     r"[\s:*_]*)+",
     re.I,
 )
-_BESIDE_CODE = re.compile(r"[\s*_]*[-–—:=(][\s*_(]*")
+_BESIDE_CODE = re.compile(r"[\s*_]*[-–—:=().\]][\s*_(]*")
 _CLOSED = re.compile(r"[\s*_\"'”’)\]]*(?:$|[.,;!?]|or\b|and\b)", re.I)
+_AFTER_NUMBER = (
+    r"(?!\s?[)\]]?[\s*_]*[(.]?\s*(?:of|out|in)\b)(?=\s?[)\]][\s*_]*[^\W\d]|[\s*_\"'”’)\]}`]*(?:\Z|\n|[.;!](?![.\d])"
+    r"|,(?!\s?\d)"
+    r"|(?:[-–—:=(\[]|[-=]>|→|⇒)[\s*_(\[\"'“‘]*[^\W\d]|(?:[/&|]|,\s|and|or|and/or|to)\s*\d+\s*(?:\Z|[.,;!])"
+    r"|(?:because|since|as|due|given|with|which|but|rather|not|instead|based|if|unless|when|provided)\b|for\s+(?!\d"
+    r"|an?\b)))"
+)
+"""What may follow a number that is a code: it ends there, or its label or a reason follows. `2.5`, `2 of 4`, `2 %`,
+`2:30` and `2 hours` are other numbers."""
 _SENTENCE_END = re.compile(r"[.!?;,\n]|\s(?:because|since|as)\s", re.I)
 _EXPLANATION = re.compile(r"\s*(?:[.,;!]|because\b|since\b|as\b|$)", re.I)
 _ANOTHER_LETTER = re.compile(r"[\s*_)\]]*(?:,|and\b|or\b|/|&|;)[\s(\[*_]*[A-Z](?=[)\].,;]|\s*$|\s+(?:or|and)\b)", re.I)
 _FOLLOWING = re.compile(
-    r"[\s*_`\"'“”’]*(?:$|[^\w\s]|(?:and|as|at|based|because|but|due|for|given|here|if|in|is|nor|or|rather|since|so|that|"
+    r"[\s*_`\"'“”’]*(?:$|[^\w\s]|(?:and|as|at|based|because|but|due|for|given|here|if|in|is|nor|or|rather|since|so"
+    r"|that|"
     r"therefore|this|until|when|which|with)\b)",
     re.I,
 )
 """What may follow a label of one word: `no, ...` and `no because ...` state it, `no evidence of` does not."""
 DENIES = re.compile(r"\b(?:not|no|never|nor|than|without)\b|n['’]t\b", re.I)
 _LISTED = re.compile(r"(?<![^\W_])(\d{1,2}|[a-z])\s?[).:\]]\s*\Z")
+_ANOTHER_NUMBER = re.compile(r"\s*(?:[,;/&|→>-]|and/or\b|and\b|or\b|to\b)[\s>]*\d")
 _ORDINALS = ("last", "first", "second", "third", "fourth", "fifth")
 _ORDINAL = re.compile(rf"(?:the\s+)?({'|'.join(_ORDINALS)})\s+(?:option|choice)\b(?!\s+(?:or|and)\b)", re.I)
 _TRAILING = " \t\r\n.,;:!?*_`\"'“”‘’«»$~)]}>\\"
@@ -63,6 +79,7 @@ class StatedLabel(NamedTuple):
     repaired: bool = False  # it was not written as the option is
     whole: bool = False  # it is written in full and no other option begins with it: the text does not end within one
     denied: str | None = None  # the option that it denies, where it begins with `not`
+    by_place: bool = False  # it is a letter, a number or an ordinal, and no name
     detail: str = ""  # why there is none; never text of the answer
 
 
@@ -101,7 +118,7 @@ def _find_affirmed(stated: str, options: Sequence[str], codes: Mapping[str, str]
     if written is not None:
         name = str(written.label)
         label = codes.get(name, name)
-        if _offers_another(stated[written.end :], label, names, codes):
+        if _offers_another(stated[written.end :], name, label, names, codes):
             return StatedLabel(detail="two answers stated")
         before = [code for code in codes if (match := _option_pattern(code).match(stated, starts[0])) is not None
                   and _BESIDE_CODE.match(stated, match.end())]  # fmt: skip
@@ -113,17 +130,24 @@ def _find_affirmed(stated: str, options: Sequence[str], codes: Mapping[str, str]
             if other is not None and codes.get(str(other.label), other.label) != label:
                 return StatedLabel(detail="code and text disagree")
         clash = name not in codes and by_letter is not None and normalise_label(by_letter) != normalise_label(label)
-        return StatedLabel(label, written.end, written.repaired or clash, whole=name not in _beginnings(names))
+        return StatedLabel(
+            label, written.end, written.repaired or clash, whole=name not in _beginnings(names), by_place=len(name) <= 2
+            and name in codes,
+        )  # fmt: skip
     if letter is None:
         ordinal = _ORDINAL.match(stated, starts[0])
         place = _ORDINALS.index(ordinal.group(1).casefold()) - 1 if ordinal else len(options)
-        return StatedLabel(options[place], ordinal.end()) if ordinal and place < len(options) else StatedLabel()
+        return (
+            StatedLabel(options[place], ordinal.end(), by_place=True)
+            if ordinal and place < len(options)
+            else StatedLabel()
+        )
     if by_letter is None:
         return StatedLabel(detail="letter without an option")
     if _OR.match(stated, rest) or _ANOTHER_LETTER.match(stated, rest):
         return StatedLabel(detail="two answers stated")
     if _EXPLANATION.match(stated, rest):
-        return StatedLabel(by_letter, rest)
+        return StatedLabel(by_letter, rest, by_place=True)
     sentence_end = _SENTENCE_END.search(stated, rest)
     end = sentence_end.start() if sentence_end else len(stated)
     if _resembles(stated[rest:end], by_letter):
@@ -167,7 +191,8 @@ def _label_starts(stated: str) -> tuple[list[int], int | None, int]:
                 letter = ord(name) - ord("a")
                 rest = marker.start("gap")
                 rest = rest if _EXPLANATION.match(stated, rest) else marker.end()
-            starts.append(_end_of(_BRACKETS, stated, marker.end()))
+            if not (name.isdigit() and stated[marker.end() : marker.end() + 1].isdigit()):
+                starts.append(_end_of(_BRACKETS, stated, marker.end()))
         filler = _FILLER.match(stated, starts[-1])
         if not filler:
             break
@@ -186,7 +211,9 @@ def _find_written(stated: str, starts: Sequence[int], options: Sequence[str]) ->
     for start in starts:
         text = stated[start:]
         for form in (text, text.rstrip(_TRAILING)) if len(text.split(None, longest)) <= longest else ():
-            if label := by_name.get(normalise_label(form)):
+            if (label := by_name.get(normalise_label(form))) and not (
+                label[-1:].isdigit() and stated[start - 1 : start] in ("$", "~")
+            ):
                 return StatedLabel(label, start + len(form))
     for start in starts:
         matches = [
@@ -223,11 +250,17 @@ def _beginnings(options: tuple[str, ...]) -> frozenset[str]:
 def _option_pattern(option: str) -> re.Pattern[str]:
     """Matches the option up to a word boundary, with any of space, hyphen and underscore between its words."""
     words = name_form(option, r"[\s_\-–]{0,3}")
-    return re.compile(words + r"(?!\w|[-–/'’_]\w)" if words else r"(?!)", re.I)
+    is_number = option.strip()[-1:].isdigit()
+    words = rf"(?<![$~]){words}" if is_number else words
+    behind = _AFTER_NUMBER if is_number else r"(?!\w|[-–/'’_]\w)"
+    behind += r"(?!\.?\s?\d)" if option.strip().casefold() == "no" else ""  # `No. 2` is a number
+    return re.compile(words + behind if words else r"(?!)", re.I)
 
 
-def _offers_another(rest: str, label: str, names: Sequence[str], codes: Mapping[str, str]) -> bool:
+def _offers_another(rest: str, name: str, label: str, names: Sequence[str], codes: Mapping[str, str]) -> bool:
     """Whether a second option follows: `or ...`, or a list of options; `yes, no further care` is none."""
+    if _ANOTHER_NUMBER.match(rest) and name[-1:].isdigit():
+        return True
     either, joined = _OR.match(rest), _AND.match(rest)
     if either is None and joined is None:
         return False
@@ -251,6 +284,57 @@ def _resembles(text: str, option: str) -> bool:
     if words <= option_words or option_words <= words:
         return True
     return difflib.SequenceMatcher(None, text.replace(" ", ""), option.replace(" ", ""), False).ratio() >= SIMILAR
+
+
+_PLACE = re.compile(
+    r"(?i:\b(?:option|choice|letter|answer|item)\s+[*_(\"']{0,3}(?P<a>[A-Za-z]|\d{1,2})(?![\w%])|(?P<b>\b(?:last|first"
+    r"|second|third|fourth|fifth))\s+"
+    r"(?:option|choice|one|answer|label)\b)|[(\[](?P<c>[A-Za-z])[)\]]|(?:(?<=[.!?;:,\n(]\s)|(?<=\n)|(?<=\brather\s)"
+    r"|(?<=\bto\s)|(?<=\bfor\s)|(?<=\bwith\s))"
+    r"[*_]{0,2}(?P<d>[A-Z])(?=[*_]{0,2}(?:[.,;:!)]|\s*\Z|\n|\s+(?:is|seems|would|fits|because|since|instead|now|it\b)))"
+)
+
+
+def option_of_place(text: str, position: int, label: str, options: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Where behind a position a text names an option other than the label by letter, number or ordinal: `option B`."""
+    for match in _PLACE.finditer(text, position):
+        name = (match.group("a") or match.group("c") or match.group("d") or "").casefold()
+        place = int(name) - 1 if name.isdigit() else ord(name) - ord("a") if name else -1
+        if ordinal := match.group("b"):
+            place = _ORDINALS.index(ordinal.casefold()) - 1
+        if place < len(options) and (ordinal or place >= 0) and options[place] != label:
+            yield match.span()
+
+
+def lists_otherwise(text: str, options: Sequence[str], codes: Mapping[str, str]) -> bool:
+    """Whether a text lists the options by itself, with other letters or numbers or in another order than they have."""
+    folded = text.casefold()
+    spans = sorted(
+        (match.start(), match.end(), codes.get(name, name))
+        for name in (*options, *codes)
+        if len(name) > 2 and name.casefold() in folded
+        for match in _option_pattern(name).finditer(text)
+        if not text[match.start() - 1 : match.start()].isalnum()
+    )
+    by_letter = {chr(ord("a") + place): option for place, option in enumerate(options)}
+    expected = by_letter | {code.casefold(): option for code, option in codes.items()}
+    before = [(_MARK_BEFORE.search(folded, max(0, start - 24), start), option) for start, _, option in spans]
+    behind = [(_MARK_BEHIND.match(folded, end), option) for _, end, option in spans]
+    marks = before if any(mark for mark, _ in before) else behind
+    if any(expected.get(mark.group(1), option) != option for mark, option in marks if mark):
+        return True
+    for line in re.finditer(r"[^.!?\n]+(?:\n[^\w\n]*[^.!?\n]+)*", text):
+        within = list(dict.fromkeys(option for start, _, option in spans if line.start() <= start < line.end()))
+        if len(within) == len(set(options)) > 1 and within != list(dict.fromkeys(options)):
+            return True
+    return False
+
+
+_MARK_BEFORE = re.compile(
+    r"(?<![^\W_])(\d{1,2}|[a-z])\s?(?:[).:\]=]|[-–—]|\bis\b|\bmeans\b|\bfor\b|->|→)[\s*_\"'(]*(?:(?:is|means|an?"
+    r"|the)\s)?[\s*_\"'(]*\Z"
+)
+_MARK_BEHIND = re.compile(r"[\s*_\"']*(?:[=(\[]|is\s)\s?(?:option\s|letter\s)?(\d{1,2}|[a-z])(?:[)\].,;]|\s*(?:,|\Z))")
 
 
 def names_another(text: str, label: str, options: Sequence[str], codes: Mapping[str, str]) -> bool:

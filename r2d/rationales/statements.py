@@ -13,11 +13,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from r2d.config.rationales import ANSWER_PATTERNS
+from r2d.rationales.retraction import CUE, RETRACTING, RETRACTS, doubt_behind
 from r2d.rationales.standing import (
-    IF,
     QUESTION,
     THEN_IF,
-    WOULD,
     Standing,
     says_another,
     sentence_end,
@@ -25,7 +24,7 @@ from r2d.rationales.standing import (
     sentence_starts,
     standing_of,
 )
-from r2d.rationales.stated_label import DENIES, StatedLabel, find_label, named_options, names_another
+from r2d.rationales.stated_label import StatedLabel, find_label, lists_otherwise, names_another
 
 MOST_MATCHES = 500
 """Matches of one pattern that are tried; a text with more states no answer that is clear."""
@@ -85,68 +84,38 @@ def final_answer(text: str, patterns: Sequence[str], options: Sequence[str], cod
             for correction in _corrections(text, statement.end, end, answer, options, codes):
                 _weigh(answer, correction)
     current = answer.statement
-    if current is not None and _ends_with_another(text, current, options, codes):
-        answer.statement, answer.unclear = None, "another option is named behind it"
+    if current is None or current.end >= len(text.rstrip(" .\n*_")):
+        return answer if current is None else _by_own_list(text, answer, options, codes)
+    aside = ("conditional", "elsewhere", "reported", "denied")
+    weighed = [(one.start, one.end) for one in answer.all if one.start >= current.end and one.standing in aside]
+    if doubt := doubt_behind(text, current.end, current.label or "", options, codes, weighed):
+        answer.statement, answer.unclear = None, doubt
+        return answer
+    return _by_own_list(text, answer, options, codes)
+
+
+def _by_own_list(text: str, answer: Answer, options: Sequence[str], codes: Mapping[str, str]) -> Answer:
+    """The answer, unless it is a letter, a number or an ordinal and the text lists the options otherwise."""
+    if answer.statement is not None and answer.statement.stated.by_place and lists_otherwise(text, options, codes):
+        answer.statement, answer.unclear = None, "the text lists the options in another order"
     return answer
-
-
-_LEAD = re.compile(r"(?:\A|[.!?…;:,(\n—–])[\s*_\"'“]*(?:\w+[ ]){0,2}\Z")
-_ENDS_SENTENCE = re.compile(r"[\s*_\"'”’)\]`]*(?:[.!\n]|\Z)")
-
-
-def _ends_with_another(text: str, answer: Statement, options: Sequence[str], codes: Mapping[str, str]) -> bool:
-    """Whether another option stands behind the answer by itself: `well, b`, `Or b.`, `Make it b!`; or is moved to.
-
-    A sentence that denies something, speaks of what may be, or names several options is none.
-    """
-    if not any(map(str.isalnum, text[answer.end : answer.end + 400])):
-        return False
-    for start, end in named_options(text, answer.end, answer.label or "", options, codes):
-        if _moves_to(text, max(sentence_start(text, start), answer.end), start, end):
-            return True
-        if not (_ENDS_SENTENCE.match(text, end) and _LEAD.search(text, max(answer.end - 1, start - 60), start)):
-            continue
-        first = max(sentence_start(text, start), answer.end)
-        sentence = text[first : sentence_end(text, end)]
-        names = list(named_options(sentence, 0, "", options, codes))
-        if len(names) == 1 and not (DENIES.search(sentence) or IF.search(sentence) or WOULD.search(sentence)):
-            return True
-    return False
 
 
 _NEXT_CASE = re.compile(
     r"\n[ \t]*(?:-{3,}|\*{3,}|={3,}|#{3,})[ \t]*\n|(?:\n\W{0,6}|[.!?]\s+)(?:patient|call(?:er)?|case|note|text|input"
-    r"|message|example|question|q)\s{0,2}\d{0,4}\s{0,2}[\])*_]{0,3}(?::|\n)|\n\W{0,6}\[?(?:call|case|example|patient|input)\s\d"
+    r"|message|example|question|q|scenario|situation|variant|version|child)\s{0,2}(?:\d{0,4}"
+    r"|[a-z])\s{0,2}[\])*_]{0,3}(?::|\n)|\n\W{0,6}\[?(?:call|case|example|patient|input)\s\d"
     r"|\b(?:next|another|second|new|following)\s+(?:call(?:er)?|patient|case|example|note|question|input)\b",
     re.I,
 )
 """Where a text goes on to another case, so that two answers need not be of one."""
-LONGEST_MOVE = 80  # characters before an option in which the words that move to it are looked for
 _FINAL = re.compile(r"\b(?:final|correct(?:ed)?|revised|updated)\b", re.I)
-_MOVES = re.compile(
-    r"(?P<first_person>\b(?:I|we)(?:['’]d|['’]ll)?\s+(?:\w+\s+){0,2})?\b(?:(?:upgrad|downgrad|rais|lower|escalat|chang|revis|mov|bump|switch|shift|push)\w*"
-    r"\s+(?:\w+\s+){0,3}to|settle\s+(?:on|for)|(?:go|going)\s+(?:for|with)|opt\s+for|(?:final\s+)?(?:triage|level|category|label|answer|disposition)"
-    r"\s+(?:\w+\s+)?(?:should|must|has\s+to|ought\s+to)\s+be|(?:final|reconsidering|reconsidered|revised|updated|corrected)\s*:)"
-    r"\W*(?:(?:an?|the)\s+)?\Z",
-    re.I,
-)  # fmt: skip
-
-
-def _moves_to(text: str, first: int, start: int, end: int) -> bool:
-    """Whether the words before an option move the answer to it: `sweating raises this to b`, `I would go with b`."""
-    moves = _MOVES.search(text, max(first, start - LONGEST_MOVE), start)
-    if moves is None:
-        return False
-    sentence = text[max(first, start - 300) : min(sentence_end(text, end), end + 300)]
-    if DENIES.search(sentence) or IF.search(sentence) or THEN_IF.match(text, end):
-        return False
-    return moves.group("first_person") is not None or not WOULD.search(sentence)
 
 
 def _weigh(answer: Answer, statement: Statement) -> None:
     """Take the next statement of a text into account."""
     current, denied = answer.statement, statement.stated.denied
-    if statement.standing == "circumstance" and current is not None and current.label != statement.label:
+    if statement.standing in ("circumstance", "elsewhere") and current is not None and current.label != statement.label:
         answer.statement, answer.unclear = None, "another answer under some circumstance"
     elif statement.standing in ("asserted", "circumstance"):
         if current is not None and current.label != statement.label:
@@ -155,11 +124,15 @@ def _weigh(answer: Answer, statement: Statement) -> None:
     elif statement.standing == "denied" and current is not None and statement.label == current.label:
         answer.withdrawn += [current, statement]
         answer.statement, answer.unclear = None, "taken back"
-    elif statement.standing in ("conditional", "reported", "denied"):
-        if statement.standing != "conditional":
-            answer.withdrawn.append(statement)
+    elif statement.standing in ("unknown", "crossed"):
+        answer.withdrawn += [current, statement] if current is not None else [statement]
+        answer.statement = None
+        answer.unclear = "crossed out" if statement.standing == "crossed" else "behind words that are not known"
+    elif statement.standing in ("elsewhere", "conditional", "reported", "denied"):
+        answer.withdrawn.append(statement)
         if current is None:
-            answer.unclear = answer.unclear or f"only {statement.standing}"
+            kind = "conditional" if statement.standing == "elsewhere" else statement.standing
+            answer.unclear = answer.unclear or f"only {kind}"
     elif statement.standing == "several":
         answer.refused = answer.refused or statement
         answer.statement = None
@@ -210,65 +183,22 @@ def compiled(pattern: str) -> re.Pattern[str]:
 # --- corrections: what takes a statement back without the words of an answer ---
 
 TAKEN_BACK = "taken back"
-_BEGINS = r"(?:\A|[.!?…;:,(\n–—]|\s-|\bbut\b|\band\b|\bor\b)[\s*_\"'“]{0,6}"
-_INTERJECTION = r"(?:(?:oh|ah|oops|hmm+|well|ok(?:ay)?|no|but|and|so|sorry|yet)\b[\s,.!…–—-]{0,6}){0,3}"
-_RETRACTED = (
-    r"scratch\s+that|strike\s+that|never\s+mind|my\s+mistake|correction(?=\s*[:,–—-])"
-    r"|(?:disregard|ignore|forget|cancel|delete|undo|erase)\s+(?:that|this|it|what\s+I\s+(?:\w+\s+)?(?:said|wrote)|(?:the|my)\s+(?:above|previous|last|first|earlier|former)(?:\s+\w+)?)\b"
-    r"|(?:I|we)\s+(?:was|were|am|stand)\s+(?:wrong|mistaken|corrected)|I\s+(?:made\s+(?:a|an)\s+(?:mistake|error)|misread|misjudged)"
-    r"|I\s+got\s+(?:that|this|it)\s+wrong|I\s+(?:(?:must|have\s+to|need\s+to|should|will|would)\s+)?(?:take\s+(?:(?:it|that|this)\s+back|back\s+\w+)"
-    r"|(?:retract|withdraw)\s+(?:it|that|this))"
-    r"|(?:false|wrong|incorrect|not\s+(?:true|right|correct|so))(?=\s*(?:[.!]|\Z))"
-    r"|(?:which|(?:that|this|the\s+(?:above|previous|first))(?:\s+(?:answer|label|choice|option|conclusion))?|it)(?:['’]s|\s+(?:is|was|would\s+be|seems|cannot\s+be))\s+"
-    r"(?:clearly\s+|obviously\s+)?(?:wrong|incorrect|mistaken|a\s+mistake|an\s+error|not\s+(?:right|correct|true|so)|false)"
-    r"\b(?!\s+(?:to|that|for)\b)"
-    r"|that\s+(?:cannot|can['’]t)\s+be\s+(?:right|correct|true)"
-    r"|(?:that|this)\s+is\s+not\s+(?:what|in)\s+the\s+(?:note|text|call|message|description)\b"
-    r"|(?:that|this|the\s+above|(?:that|this|my)\s+(?:first\s+|last\s+|earlier\s+)?(?:reasoning|line|point|reading|thinking|argument|idea))\s+"
-    r"(?:(?:is|was)\s+(?:\w+\s+)?(?:wrong|flawed|inaccurate|misguided|mistaken|unsound|not\s+it|not\s+the\s+case|a\s+misreading)"
-    r"|(?:does|did)(?:\s+not|n['’]t)\s+(?:hold(?:\s+up)?|add\s+up|make\s+sense|work))(?=\s*(?:[.!,;:–—]|\Z|\n))"
-)
-"""What says that something before was wrong."""
-_DOUBTED = (
-    r"wait(?=\s*[,.!…:;–—-]|\s+(?:a|no|what|actually)\b)|hold\s+on|hang\s+on|not\s+so\s+fast|in\s+hindsight"
-    r"|(?:up)?on\s+(?:second|third|closer|further|careful)\s+(?:thoughts?|look|inspection|reflection|reading)"
-    r"|(?:up)?on\s+(?:reflection|review|re-?assessment|re-?evaluation)"
-    r"|let\s+me\s+(?:re\w+|correct|think\s+again|double[\s-]check|start\s+(?:over|again))"
-    r"|I\s+(?:(?:must|have\s+to|need\s+to|should|will|would)\s+)?"
-    r"(?:change|revise|withdraw|retract|correct|reconsider)\w*\s+(?:my|the|that|this|it)"
-    r"|(?:thinking|looking)\s+(?:again|about\s+it\s+(?:more|again|further)|more\s+closely)"
-    r"|after\s+(?:reconsider\w+|thinking\s+again|re-?reading)"
-)
-_STRONG = f"{_RETRACTED}|{_DOUBTED}"
-_WEAK = (
-    r"(?:actually|in\s+fact|instead|rather|better|sorry|oops|edit|update|erratum|just\s+kidding|well|I\s+meant?|then\s+again|correction|no(?=\s*[,.:;!…–—-]))\b(?!\s+than\b)"
-    r"|make\s+(?:that|it)\b|change\s+(?:that|it)\s+to\b"
-)
-_RETRACTS = re.compile(
-    rf"[^\w\n]{{0,12}}(?:(?:oh|ah|oops|hmm+|well|ok(?:ay)?|no|but|and|so|sorry|yet|actually|in\s+fact|however|{_DOUBTED})\b"
-    rf"[\s,.!…:–—-]{{0,6}}){{0,4}}(?:{_RETRACTED})(?P<rest>\s*[,;:–—-]+\s*(?=\w))?",
-    re.I,
-)
-_RETRACTING = (
-    "cancel", "delete", "undo", "erase", "scratch", "strike", "mind", "mis", "correct", "disregard", "ignore", "forget",
-    "wrong", "error", " back", "retract", "withdraw", "false", "flaw", "accurate", "unsound", "not ", "n't ", "n’t ",
-    "cannot",
-)  # fmt: skip
-"""One of these stands in all that `_RETRACTS` matches."""
-_CUE = re.compile(rf"{_BEGINS}{_INTERJECTION}(?:(?P<strong>{_STRONG})|(?P<weak>{_WEAK}))", re.I)
 _IT_IS = re.compile(
     r"(?:\b(?:so|therefore|thus|hence|today|now|then|here|and|but|instead|rather)\b|[,;.:–—\n])[\s,]{0,6}"
     r"(?:it|this|that|she|he)(?:['’]s|\s+(?:is|was|remains|stays|must\s+be|should\s+be))\b",
     re.I,
 )
 _RESTATES = re.compile(
-    r"(?:[\s,:;.!…*_\"'“(–—-]|\b(?:it|this|that|the|my|our|answer|label|category|level|decision|final|correct|right|is|was"
-    r"|must|should|would|be|make|made|say|as|now|rather|instead|actually|I|we|mean|choose|pick|go|with|to|change|changes"
+    r"(?:[\s,:;.!…*_\"'“(–—-]|\b(?:it|this|that|the|my|our|answer|label|category|level|decision|final|correct|right|is"
+    r"|was"
+    r"|must|should|would|be|make|made|say|as|now|rather|instead|actually|I|we|mean|choose|pick|go|with|to|change"
+    r"|changes"
     r"|changed|an?|still|so|therefore)\b|['’][sd]\b){0,24}+",
     re.I,
 )
 _CLOSES = re.compile(
-    r"[\s*_\"'”’)\]`]*(?:\Z|[.,:;!\n–—-]|\b(?:because|since|as|for|due|given|and|with|instead|now|today|rather|after\s+all"
+    r"[\s*_\"'”’)\]`]*(?:\Z|[.,:;!\n–—-]|\b(?:because|since|as|for|due|given|and|with|instead|now|today|rather"
+    r"|after\s+all"
     r"|is\s+(?:right|correct|better|the\s+\w*\s*(?:answer|label|one)))\b)",
     re.I,
 )
@@ -292,14 +222,14 @@ def _corrections(
             first = sentence_start(text, match.start())
             yield Statement("correction", match.start(), first, named_end, stated, standing)
             position = max(position, named_end)
-        elif match.re is _CUE and (match.group("strong") or _names_another(text, match, answer, options, codes)):
+        elif match.re is CUE and (match.group("strong") or _names_another(text, match, answer, options, codes)):
             first = sentence_start(text, match.start())
             yield Statement(TAKEN_BACK, match.start(), first, match.end(), StatedLabel(), "none")
 
 
 def _next_cue(text: str, position: int, end: int, answer: Answer) -> re.Match[str] | None:
     """The next words of a correction; `it is ...` counts where no answer does."""
-    cue = _CUE.search(text, position, end)
+    cue = CUE.search(text, position, end)
     if answer.statement is not None:
         return cue
     it_is = _IT_IS.search(text, position, end)
@@ -336,14 +266,17 @@ def refuted_parts(text: str, statement: Statement, answer: Answer) -> list[tuple
         *answer.withdrawn,
         *(one for one in answer.all if _is_denied(text, one) or QUESTION.match(text, one.end)),
     ]
-    parts = [(sentence_start(text, one.start), sentence_end(text, one.end)) for one in refuted if one.end <= last]
+    parts = [(sentence_start(text, one.start), _end_of_reply(text, one.end)) for one in refuted if one.end <= last]
+    if "?" in text[:last]:
+        asked = _ASKED.finditer(text, 0, last)
+        parts += [(match.start("question"), _end_of_reply(text, match.start("question"))) for match in asked]
     folded = text[: statement.start].casefold()
-    if any(map(folded.__contains__, _RETRACTING)):
+    if any(map(folded.__contains__, RETRACTING)):
         not_asserted = {
             sentence_end(text, one.end) for one in refuted if one.standing not in ("asserted", "circumstance")
         }
         for start in [*sentence_starts(text[:last]), last]:
-            match = _RETRACTS.match(text, start, statement.start)
+            match = RETRACTS.match(text, start, statement.start)
             if match is not None:
                 end = match.end() if match.group("rest") or start == last else sentence_end(text, match.end())
                 before = sentence_start(text, max(0, start - 2))
@@ -355,6 +288,27 @@ def refuted_parts(text: str, statement: Statement, answer: Answer) -> list[tuple
             start, end = apart[-1][0], max(end, apart.pop()[1])
         apart.append((start, end))
     return apart
+
+
+_ASKED = re.compile(
+    r"(?:\A|[.!?]\s+|\n\s*)(?P<question>(?:is|would|could|should|might|may|can)\b[^.!?\n]{0,120}\b(?:answer|label"
+    r"|decision|level|category|verdict)\b"
+    r"[^.!?\n]{0,80}\?)",
+    re.I,
+)
+_SAYS_NO = re.compile(
+    r"\s*(?:(?:no|nope|nah|hardly|of\s+course\s+not|(?:probably|certainly|clearly|surely|absolutely|rather"
+    r"|really)\s+not|not\s+(?:really|quite|at\s+all|so|likely|here)"
+    r"|(?:I|we)\s+(?:do\s+not|don['’]t)\s+think\s+so|unlikely|far\s+from\s+it)\W{0,3}(?=\s|\Z)(?<![,:]))+",
+    re.I,
+)
+
+
+def _end_of_reply(text: str, position: int) -> int:
+    """Where the sentence at a position ends, with the `No.` behind a question."""
+    end = sentence_end(text, position)
+    reply = _SAYS_NO.match(text, end) if "?" in text[position:end] else None
+    return reply.end() if reply else end
 
 
 def _is_denied(text: str, one: Statement) -> bool:

@@ -23,7 +23,7 @@ LONGEST_TITLE = 80  # characters of a line without marks that may be a title, sp
 _TITLE_LINE = re.compile(r"(?:#{1,6}[ \t]+[^\n]{1,100}|(\*\*|__)[^\n*]{1,80}\1:?|[^\n.!?]{1,50}:?)[ \t]*(?=\n|\Z)")
 _END_OF_OPENING = re.compile(r"[.!?。！？][\"'”’)\]*_]{0,4}(?=\s|\Z)|:[*_]{0,3}(?=\s|\Z)|(?=\n)|\Z")
 _CLAUSE_START = re.compile(r"[.!?,:;—\n][\"'”’)\]*_]{0,4}\s*\W{0,10}")
-_LEADS_ON = re.compile(r"(?:but|afraid)\s+(?:that\s+)?")
+_LEADS_ON = re.compile(r"(?:but|afraid|unfortunately|regrettably|sadly)\s+(?:that\s+)?")
 _WORD = re.compile(r"[^\W\d_]{4,}")
 _CAUSAL = re.compile(r"\b(?:because|since|suggests?|indicates?|means?|due|risk|may|could|might|signs?|points?)\b", re.I)
 _SEPARATES = re.compile(r"[,/|;:()•]|\bor\b", re.I)
@@ -42,8 +42,12 @@ class Phrases(Section):
     titles: str
     drafts: tuple[str, ...]
     transitions: tuple[str, ...]
+    retractions: tuple[str, ...]
+    retracted: tuple[str, ...]
+    words: dict[str, str]
     refusals: tuple[str, ...]
     refusing: tuple[str, ...]
+    placeholders: tuple[str, ...]
 
 
 @cache
@@ -53,33 +57,37 @@ def _phrases() -> Phrases:
 
 
 @cache
-def _pattern(name: str) -> re.Pattern[str]:
+def phrase_pattern(name: str) -> re.Pattern[str]:
     """One of the lists, for a text in small letters: several times as fast as without regard to case."""
     values = getattr(_phrases(), name)
     joined = "|".join(values) if isinstance(values, tuple) else values
+    for word, forms in _phrases().words.items():
+        joined = joined.replace(word, f"(?:{forms})")
     return re.compile(joined.replace("'", "['’]").replace(" ", r"\s"))
 
 
-def _in_small_letters(text: str) -> str:
+def small_letters(text: str) -> str:
     """The text in small letters, each at its place."""
     small = text.lower()
     return small if len(small) == len(text) else "".join(one.lower()[:1] for one in text)
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a text refuses to answer, in one of its first sentences."""
+    """Whether a text refuses to answer, in one of its first sentences, or is an error message or a placeholder."""
     beginning = text[:REFUSED_WITHIN].casefold()
-    refusals = _pattern("refusals")
+    refusals = phrase_pattern("refusals")
     starts = [0, len(beginning) - len(beginning.lstrip(" \n*_#>\"'“(["))]
     starts += [match.end() for pattern in (_CLAUSE_START, _LEADS_ON) for match in pattern.finditer(beginning)]
-    return any(refusals.match(beginning, start) for start in starts) or (
-        _pattern("refusing").search(beginning) is not None
+    return (
+        any(refusals.match(beginning, start) for start in starts)
+        or phrase_pattern("refusing").search(beginning) is not None
+        or (phrase_pattern("placeholders").match(beginning, starts[1]) is not None and len(text) < REFUSED_WITHIN)
     )
 
 
 def is_transition(text: str) -> bool:
     """Whether the words before an answer lead to it and give no reason: `Based on the above,`."""
-    return _pattern("transitions").match(text.lower().lstrip(" *_\n")) is not None
+    return phrase_pattern("transitions").match(text.lower().lstrip(" *_\n")) is not None
 
 
 def without_opening(text: str, options: Sequence[str]) -> str:
@@ -87,7 +95,7 @@ def without_opening(text: str, options: Sequence[str]) -> str:
 
     A refusal is no opening. What is left may be nothing.
     """
-    position, small = 0, _in_small_letters(text)
+    position, small = 0, small_letters(text)
     for _ in range(MOST_SENTENCES):
         position = _end_of_space(text, position)
         rest = text[position : position + 2_000]
@@ -95,9 +103,9 @@ def without_opening(text: str, options: Sequence[str]) -> str:
             break
         start = position
         words = position + len(rest) - len(rest.lstrip("*_#>- \t"))
-        if interjection := _pattern("interjections").match(small, words):
+        if interjection := phrase_pattern("interjections").match(small, words):
             position = interjection.end()
-        elif opening := _pattern("openings").match(small, words):
+        elif opening := phrase_pattern("openings").match(small, words):
             position = _END_OF_OPENING.search(text, opening.end()).end()  # type: ignore[union-attr]
         else:
             line = rest.split("\n", 1)[0]
@@ -116,7 +124,7 @@ def without_opening(text: str, options: Sequence[str]) -> str:
 def without_drafts(text: str) -> tuple[str, bool]:
     """The text without the sentences that call themselves a draft or a first thought, and whether it has one; of
     `Draft: ...` with other lines behind it, the whole line."""
-    drafts, small, parts = _pattern("drafts"), _in_small_letters(text), list[tuple[int, int]]()
+    drafts, small, parts = phrase_pattern("drafts"), small_letters(text), list[tuple[int, int]]()
     for start in sentence_starts(text):
         words = _MARKS_BEFORE.match(text, start).end()  # type: ignore[union-attr]
         if (match := drafts.match(small, words)) is not None:
@@ -146,7 +154,7 @@ def without_closing(text: str) -> str:
     for _ in range(MOST_SENTENCES):
         start = sentence_start(text, len(text.rstrip(" \t.!?*_")))
         words = start + len(text[start:]) - len(text[start:].lstrip("*_#>-( \t\n"))
-        if not text or not _pattern("closings").match(_in_small_letters(text[words:])):
+        if not text or not phrase_pattern("closings").match(small_letters(text[words:])):
             break
         text = text[:start].rstrip(" \t\n*_-(")
     return text
@@ -183,7 +191,7 @@ def _is_title(line: str) -> bool:
     plain = line.strip()
     if plain.startswith(("#", "**", "__")):
         return not re.match(r"\W*(?:rationale|reason|explanation|justification|why)", plain, re.I)
-    return len(plain.split()) <= 6 and plain[0].isupper() and _pattern("titles").search(plain.lower()) is not None
+    return len(plain.split()) <= 6 and plain[0].isupper() and phrase_pattern("titles").search(plain.lower()) is not None
 
 
 def _lists_options(line: str, options: Sequence[str]) -> bool:

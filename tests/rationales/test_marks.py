@@ -27,11 +27,15 @@ def read(text: str, note: str = NOTE, **config: object) -> Parsed:
         ("<unused94>", "<unused95>"), ("Thinking...\n", "\n...done thinking.\n"), ("analysis", "assistantfinal"),
         ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
         ("Here is my thought process:", "Here is my response:"), ("<|START_THINKING|>", "<|END_THINKING|>"),
+        ("&lt;think&gt;", "&lt;/think&gt;"), ("＜think＞", "＜/think＞"), ("< think >", "</ think >"),
+        ("```thinking\n", "\n```\n"), ("~~~ my thoughts\n", "\n~~~\n"), ("# Scratchpad\n", "\n# Output\n"),
+        ("**Thinking**\n", "\n**Output**\n"), ("\\<think\\>", "\\</think\\>"), ("&#60;think&#62;",
+        "&#x3c;/think&#x3E;"),
     ],
 )  # fmt: skip
 def test_reasoning_in_any_known_mark_is_removed(start: str, end: str) -> None:
     parsed = read(start + DRAFT + end + ANSWER)
-    assert (parsed.label, parsed.rationale, parsed.edits) == ("home care", WHY, ("reasoning removed",))
+    assert (parsed.label, parsed.rationale, parsed.edits[0]) == ("home care", WHY, "reasoning removed")
 
 
 @pytest.mark.parametrize(
@@ -176,11 +180,19 @@ def test_text_on_both_sides_of_an_answer_is_flagged() -> None:
      "Only a physician can judge this.", "I must abstain.", "Such a choice cannot be made by an assistant.",
      "Triage is not within my skills.", "I have been instructed not to label calls.", 
      "A topic I avoid.", "This is a matter for nurses, not for me.", "Requests of this kind are disabled.",
+     "Unfortunately this prompt breaches my content guidelines.",
+     "As a language model, I do not have access to charts.",
+     "Your query could not be handled.", "Oops, something went wrong.", "[message deleted by a moderator]",
+     "An unexpected error occurred.", "Error 503: overloaded", "Service unavailable.", "Too many requests.",
+     "Traceback (most recent call last):", "Lorem ipsum dolor", "Same as the previous case.", "See above.", "N/A",
+     "TODO",
+     "No response was generated.", "Failed to generate an explanation.", "Please try again later.",
      "Es tut mir leid, dabei kann ich nicht helfen.", "Lo siento, no puedo ayudar con eso."],
 )  # fmt: skip
 def test_refusals_in_prose(text: str) -> None:
     assert is_refusal(text)
-    assert is_refusal(read(f"{text} Decision: home care").rationale)
+    parsed = read(f"{text}\nDecision: home care")
+    assert is_refusal(parsed.rationale) or parsed.label is None
 
 
 @pytest.mark.parametrize(
@@ -193,6 +205,12 @@ def test_refusals_in_prose(text: str) -> None:
         "There was no answer on the phone.",
         "Only a doctor can judge whether it needs stitches.",
         "This call cannot be answered over the phone, since she is short of breath.",
+        "The splinter was stuck, then removed.",
+        "Cause of the swelling: unknown.",
+        "Something went wrong with her insulin pump.",
+        "See a doctor today because of the swelling.",
+        "None of the signs of a fracture is there.",
+        "Same as last week, the wrist is only sore.",
     ],
 )
 def test_what_is_no_refusal(text: str) -> None:

@@ -300,6 +300,20 @@ class TestNearlyJson:
         assert read(text, structure="json").reason == reason
 
 
+@pytest.mark.parametrize(
+    "behind", ["Actually no: emergency now.", "\n\nI withdraw this.", "\n(void)", "```\nWait, self care."]
+)
+def test_words_behind_an_object_can_take_it_back(behind: str) -> None:
+    parsed = read(f'{{"label": "same day", "rationale": "{WHY}"}}{behind}', structure="json")
+    assert (parsed.label, parsed.reason) == (None, "unclear_answer")
+
+
+def test_an_object_whose_rationale_states_another_label_states_none() -> None:
+    text = f'{{"label": "self care", "rationale": "{WHY} So the answer is same day."}}'
+    assert (read(text, structure="json").label, read(text, structure="json").reason) == (None, "unclear_answer")
+    assert read(text.replace("same day", "self care"), structure="json").label == "self care"
+
+
 def test_patterns_of_ones_own_can_extend_the_shipped_ones() -> None:
     further = [r"triage this as (?P<label>[\w ]+)"]
     config = {"answer_patterns": {"extend": further}}

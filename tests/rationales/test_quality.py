@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from r2d.errors import ConfigError
 from r2d.rationales.findings import Findings, Index, load_findings, shipped_findings
 from r2d.rationales.labels import contains_label, mask_label
-from r2d.rationales.quality import copied_share, longest_loop, ungrounded
+from r2d.rationales.quality import copied_share, has_markup, longest_loop, ungrounded
 from tests.conftest import SHARED, needs_shared
 
 NOTE = "62 yo w/ CP x1h, denies SOB. T 38.0, BP 90/60, 1,000 ml NS given, N/V x3d, hx DM2."
@@ -223,3 +223,10 @@ OTHER = "An old man with a long list of troubles rang about his knee, that swell
 )
 def test_loops_are_counted(text: str, times: int) -> None:
     assert longest_loop(text) == times
+
+
+@pytest.mark.parametrize(
+    ("text", "has"), [("data:image/png;base64,iVBORw0KGgo=", True), ("From the data: two of four.", False)]
+)
+def test_a_data_uri_is_markup(text: str, has: bool) -> None:
+    assert has_markup(text) is has

@@ -556,6 +556,16 @@ class TestConversations:
         )
         assert (record.example_id, record.content, record.stopped_at_limit) == ("4", ANSWERED, False)
 
+    @pytest.mark.parametrize(("finished", "stopped"), [(False, True), (True, False)])
+    def test_an_answer_that_its_record_calls_unfinished_may_be_cut(
+        self, finished: bool, stopped: bool, read: Reader
+    ) -> None:
+        value = {"id": "4", "finished": finished, "outputs": [{"text": ANSWERED, "finish_reason": None}]}
+        (record,) = read("vllm_offline", [value], "out.jsonl")
+        assert (record.content, record.stopped_at_limit) == (ANSWERED, stopped)
+        (record,) = read("text", [{"id": "4", "text": ANSWERED, "done": finished, "finish_reason": None}], "out.jsonl")
+        assert record.stopped_at_limit is stopped
+
     def test_a_conversation_read_as_text_names_its_format(self, read: Reader) -> None:
         message = read.refusal(
             "text", [{"id": "1", "messages": [{"role": "assistant", "content": SECRET}]}], "out.jsonl"

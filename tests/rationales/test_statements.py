@@ -168,13 +168,76 @@ def test_codes_are_other_ways_to_write_a_label() -> None:
     assert read(f"{WHY} The triage level is 1.").reason == "not_a_label"
 
 
+LISTS = [
+    "(A) home care (B) clinic visit (C) ambulance. Decision: A",
+    "A. home care\nB. clinic visit\nC. ambulance\nDecision: A",
+    "Levels: home care, clinic visit, ambulance. The decision is the first option.",
+    "Decision: (A), where A = home care",
+    "Levels:\n- home care\n- clinic visit\n- ambulance\nThe decision is the first choice.",
+    "home care (A), clinic visit (B), ambulance (C)\nDecision: A",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", LISTS)
+def test_a_letter_does_not_count_against_a_list_of_the_text_itself(text: str) -> None:
+    parsed = read(f"{WHY}\n{text}")
+    assert (parsed.label, parsed.reason) == (None, "unclear_answer")
+
+
+def test_a_letter_counts_where_the_text_lists_the_options_as_they_are_declared() -> None:
+    assert read(f"{WHY}\n(A) ambulance (B) clinic visit (C) home care\nDecision: C").label == "home care"
+    assert (
+        read(f"{WHY}\nLevels: ambulance, clinic visit, home care. The decision is the last option.").label
+        == "home care"
+    )
+
+
+@pytest.mark.parametrize(
+    "stated", ["1.5", "1 in 3", "2 %", "3:30 pm", "2 > 1", "3 days", "1-2", "$2", "2 of 3", "No. 2"]
+)
+def test_a_number_that_is_part_of_another_is_no_code(stated: str) -> None:
+    codes = {"1": "ambulance", "2": "clinic visit", "3": "home care"}
+    assert read(f"{WHY} The decision is {stated}.", codes=codes).label is None
+    assert read(f"{WHY}\nDecision: {stated}", codes=codes).label is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Is the decision ambulance? No. {why} The decision is home care.",
+     "If it were open, the decision would be ambulance. {why} The decision is home care.",
+     "For a man with an open wound the decision is ambulance. {why} The decision is home care."],
+)  # fmt: skip
+def test_an_answer_that_is_asked_or_conditional_is_no_part_of_the_rationale(text: str) -> None:
+    assert (read(text.format(why=WHY)).label, read(text.format(why=WHY)).rationale) == ("home care", WHY)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The swelling is mild and there is no sign of a fracture.",
+        "Nothing calls for an ambulance.",
+        "If it swells more, a clinic visit is needed.",
+        "An ambulance is not needed, as she walks.",
+        "She cancelled her dance class, and her mother was wrong about the bruise.",
+        "Any numbness? No. Any wound? No.",
+        "She is neither in need of an ambulance nor of a clinic visit.",
+        "It could turn into a clinic visit, should it get worse.",
+    ],
+)
+def test_reasons_behind_an_answer_that_deny_or_describe_other_options_leave_it_standing(text: str) -> None:
+    assert read(f"Decision: home care\n{text}").label == "home care"
+    assert read(f"The decision is home care. {text}").label == "home care"
+
+
 # --- a grammar of statements: each says which label stands after it ---
 
 Effect = str | None
 label = st.sampled_from(LEVELS)
+CODES = {"1": "ambulance", "2": "clinic visit", "3": "home care"}
 ASSERTED = (
     "The decision is {}.", "So the decision is {}.", "Final decision: {}.", "I conclude that the decision is {}.",
-    "Therefore, the decision is {}, because of the swelling.",
+    "Therefore, the decision is {}, because of the swelling.", "\nDecision: {}\n",
+    "Since she walks on it, the decision is {}.",
 )  # fmt: skip
 REFUTED = (
     "Some would say the decision is {}.", "One might argue that the decision is {}.",
@@ -185,11 +248,54 @@ REFUTED = (
     "Should she fall again, the decision is {}.", "This does not mean that the decision is {}.",
     "Her husband asked whether the decision is {}.", "The decision is {}, her son says.",
     "Unless it heals the decision is {}.", "The decision is anything but {}.",
+    "It is untrue that the decision is {}.", '"The decision is {}" is not what I say.',
+    "The decision is {} was the old view.",
+    "It is no longer so that the decision is {}.", "Nobody can claim that the decision is {}.",
+    "In those days the decision was {}.", "A week ago the decision was {}.",
+    "We were told by her sister that the decision is {}.",
+    "For a man with an open wound, the decision is {}.", "In toddlers the decision is {}.",
+    "The third best decision is {}.",
+    "Decision: {} (if it bleeds)", "Decision: {} ❌", "❌ Decision: {}", "For instance, the decision is {}.",
+    "Whoever falls again: the decision is {}.", "The decision is {} for anyone who cannot stand.",
+    "Scenario A, the bone is broken: the decision is {}.", "Is the decision {}? No.",
 )  # fmt: skip
-TAKEN_BACK = ("Wait, that is wrong.", "No, I was mistaken.", "Hmm, scratch that.", "On second thought, no.",
-              "Let me reconsider.", "I take that back.", "This is incorrect.")  # fmt: skip
-CORRECTED = ("No, wait, {}.", "Actually, {}.", "Correction: {}.", "I mean {}.", "Make that {}.", "Sorry, {}.")
-FILLER = ("The ankle is swollen.", "She walks on it.", "There is no fever.", "The pain began two days ago.")
+"""Where one of these denies the label that stands, none does."""
+DENYING = (
+    "The decision is not", "The decision is anything", "I do not believe", "It would", "It is untrue",
+    "It is no longer",
+    "Nobody", '"The', "Decision: {} ❌", "❌", "Is the decision", "The decision is {} was",
+)  # fmt: skip
+TAKEN_BACK = (
+    "Wait, that is wrong.", "No, I was mistaken.", "Hmm, scratch that.", "On second thought, no.",
+    "Let me reconsider.", "I take that back.", "This is incorrect.", "Nope.", "(withdrawn)", "*** void ***",
+    "Cancelled.", "This decision has been revoked.", "We no longer stand by this.", "Erase this.",
+    "That was meant as a joke.",
+    "Not my final decision.", "Overturned by the surgeon.", "Ignore the above.", "This must not be used.",
+    "[rescinded]",
+    "I have changed my mind.", "The opposite is true.", "Or is it?", "❌", "Sorry, an error.", "Please discard.",
+)  # fmt: skip
+CORRECTED = (
+    "No, wait, {}.", "Actually, {}.", "Correction: {}.", "I mean {}.", "Make that {}.", "Sorry, {}.",
+    "Nope. {}, because it is swollen.", "Apologies, this was meant to read {}.",
+    "But with that swelling, {} fits better.",
+    "EDIT (later): decision moved to {}", "→ {} as of now", "Nah, it ought to be {}.", "{} it is.",
+    "Her swelling makes it {}.",
+    "The surgeon settled on {}.", "☑ {}", "I lean towards {} now.", "PS: {}!", "In the end {} seems right.",
+)  # fmt: skip
+ASIDE = (
+    "Nothing calls for {}.", "It does not need {}.", "She is too well for {}.", "If it swells more she needs {}.",
+    "There is no reason for {}, as she walks.", "{} is not needed.",
+)  # fmt: skip
+FILLER = (
+    "The ankle is swollen.", "She walks on it.", "There is no fever.", "The pain began two days ago.", "Any fever? No.",
+    "She took 1.5 tablets at 2:30 pm, 1 in 4 of the box.", "The swelling fell by 3 %.", "It is 2 > 1 on her scale.",
+)  # fmt: skip
+NUMBERS = ("1.5", "1 in 3", "2 %", "3:30", "2 > 1", "2 of 3", "3 days", "1-2", "$2", "2/3", "3 °C", "No. 2 of the list")
+MARKS = (
+    ("&lt;think&gt;", "&lt;/think&gt;"), ("＜think＞", "＜/think＞"), ("```thinking\n", "\n```\n"), ("", ""), ("", ""),
+    ("<scratchpad>", "</scratchpad>"), ("# Scratchpad\n", "\n# Output\n"),
+)  # fmt: skip
+WRITTEN = ("{}. {}", "({}) {}", "{} = {}", "{}: {}", "Option {} is {}")
 
 
 @st.composite
@@ -197,18 +303,33 @@ def texts(draw: st.DrawFn) -> tuple[str, Effect]:
     """A text, and the label that stands at its end; None where none does."""
     sentences, standing = [draw(st.sampled_from(FILLER))], None
     for _ in range(draw(st.integers(1, 5))):
-        kind = draw(st.sampled_from(("asserted", "refuted", "back", "corrected", "filler")))
+        kind = draw(
+            st.sampled_from(("asserted", "refuted", "back", "corrected", "filler", "aside", "listed", "number", "code"))
+        )
         value = draw(label)
         if kind == "asserted":
             sentences.append(draw(st.sampled_from(ASSERTED)).format(value))
             standing = value
+        elif kind == "listed":
+            order, form = draw(st.permutations(LEVELS)), draw(st.sampled_from(WRITTEN))
+            separator = draw(st.sampled_from((", ", "; ", "\n", " ")))
+            listed = separator.join(form.format("ABC"[place], option) for place, option in enumerate(order))
+            sentences.append(f"\n{listed}\nDecision: {'ABC'[order.index(value)]}\n")
+            standing = value
+        elif kind == "number":
+            sentences.append(f"The decision is {draw(st.sampled_from(NUMBERS))}.")
+        elif kind == "code":
+            code = next(code for code, option in CODES.items() if option == value)
+            sentences.append(draw(st.sampled_from(ASSERTED)).format(code))
+            standing = value
         elif kind == "refuted":
             form = draw(st.sampled_from(REFUTED))
             sentences.append(form.format(value))
-            denied = form.startswith(
-                ("The decision is not", "The decision is anything", "I do not believe", "It would")
-            )
-            standing = None if denied and value == standing else standing
+            standing = None if form.startswith(DENYING) and value == standing else standing
+        elif kind == "aside":
+            form = draw(st.sampled_from(ASIDE))
+            sentences.append(form.format(value))
+            standing = None if value == standing and not form.startswith("If") else standing
         elif kind == "back" and standing is not None:
             sentences.append(draw(st.sampled_from(TAKEN_BACK)))
             standing = None
@@ -217,12 +338,22 @@ def texts(draw: st.DrawFn) -> tuple[str, Effect]:
             standing = value
         else:
             sentences.append(draw(st.sampled_from(FILLER)))
-    return draw(st.sampled_from((" ", "\n"))).join(sentences), standing
+    start, end = draw(st.sampled_from(MARKS))
+    draft = draw(st.sampled_from(ASSERTED)).format(draw(label)) if start else ""
+    return start + draft + end + draw(st.sampled_from((" ", "\n"))).join(sentences), standing
 
 
 @settings(max_examples=int(os.environ.get("R2D_STATEMENTS", "300")), deadline=None)
 @given(texts())
 def test_the_parser_never_returns_a_label_that_the_text_refutes(case: tuple[str, Effect]) -> None:
     text, standing = case
-    parsed = read(text)
+    parsed = read(text, codes=CODES)
     assert parsed.label in (standing, None), text
+
+
+@settings(max_examples=int(os.environ.get("R2D_STATEMENTS", "300")) // 10 or 1, deadline=None)
+@given(label, st.sampled_from((*TAKEN_BACK, *CORRECTED)), label)
+def test_words_behind_a_json_object_take_its_label_back(value: str, form: str, other: str) -> None:
+    text = '{"label": "%s", "rationale": "%s"} ' % (value, WHY) + form.format(other)  # noqa: UP031
+    parsed = parse(text, LEVELS, ParseConfig(structure="json"), stopped_at_limit=False)
+    assert parsed.label is None or (parsed.label == other == value and form in CORRECTED)

@@ -58,7 +58,7 @@ def _replies(source: TextSource, fields: dict[str, Any]) -> list[Reply]:
     if not isinstance(values, list):
         return []
     if source.format == "vllm_offline":
-        return replies_of({"outputs": values})
+        return replies_of(fields | {"outputs": values})
     turn = last_turn(values)
     return [] if turn is None else [turn]
 

@@ -23,6 +23,8 @@ STOP_REASONS: dict[Stop, list[str]] = read_yaml(Path(__file__).parent.parent / "
 """Why a model stopped -> the words of providers for it, in small letters. Any other word may be a cut."""
 _STOP_KEYS = ("finish_reason", "finishReason", "completionReason", "done_reason", "stop_reason", "stopReason")
 """The first that is there counts: vLLM's `stop_reason` is a text that ended the answer."""
+_DONE_KEYS = ("finished", "done", "is_finished", "completed", "complete")
+"""Whether the model had ended, where a record says so: vLLM, Ollama."""
 _LISTS = ("choices", "candidates", "outputs", "results", "generations", "completions")
 _TEXTS = ("content", "text", "outputText", "generation", "completion", "generated_text", "response", "value", "parsed")
 _MODEL_ROLES = frozenset({"assistant", "model", "gpt", "chatgpt", "bot", "bard", "bing", "claude"})
@@ -40,10 +42,13 @@ class Reply:
 
 def replies_of(body: Fields) -> list[Reply]:
     """Every answer in the body of a response; none where its shape is not known."""
+    done = {key: body[key] for key in _DONE_KEYS if body.get(key) is False}
     for key in _LISTS:
         if isinstance(body.get(key), list):
             return [
-                _reply(item) if isinstance(item, dict) else Reply(detail=f"a {key.removesuffix('s')} that is no object")
+                _reply(done | item)
+                if isinstance(item, dict)
+                else Reply(detail=f"a {key.removesuffix('s')} that is no object")
                 for item in body[key]
             ] or _blocked(body)
     output = body.get("output")
@@ -75,7 +80,7 @@ def stop_of(fields: Fields) -> tuple[Stop, str]:
     if value is None and isinstance(fields.get("details"), dict):
         return stop_of(fields["details"])
     if value is None or value == "" or (isinstance(value, str) and not value.strip()):
-        return "finished", ""
+        return ("cut", "unfinished") if any(fields.get(key) is False for key in _DONE_KEYS) else ("finished", "")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     word = str(int(value)) if is_number else value.strip().casefold() if isinstance(value, str) else "another reason"
     stop: Stop = next((stop for stop, words in STOP_REASONS.items() if word in words), "cut")
