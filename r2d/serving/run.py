@@ -65,6 +65,7 @@ def make_server(service: Service) -> uvicorn.Server:
             timeout_graceful_shutdown=int(config.request_seconds) + 1,
             access_log=False,  # it would log addresses of people
             log_config=None,
+            log_level="warning",
             server_header=False,
             proxy_headers=False,
             ssl_certfile=None if config.tls is None else config.tls.certificate,

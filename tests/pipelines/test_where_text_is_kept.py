@@ -8,17 +8,19 @@ import io
 import json
 import re
 import sqlite3
+import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pyarrow.parquet as pq
 import pytest
 
 from tests.evaluation.judge.judged import answer, criterion, write_rubric
 from tests.llm.server import RunningServer
-from tests.pipelines.conftest import ROOT, Workplace
+from tests.pipelines.conftest import BIN, ROOT, Workplace
 
 pytestmark = pytest.mark.slow
 
@@ -161,7 +163,27 @@ def screen(place: Workplace, config: dict[str, Any]) -> str:
     printed.append(place.run(inference, pipeline="pipelines.batch_inference").output)
     drift = {"predictions": "predict_file.parquet", "calls": "calls.csv", "model": name, "output": "drift"}
     printed.append(place.run(drift, pipeline="pipelines.drift").output)
+    r2d("export", "--model", name, "--out", "exported")
+    printed.append(served(place, name))
     return "\n".join(printed)
+
+
+def served(place: Workplace, model: str) -> str:
+    """What `r2d serve` prints while it answers the calls, with an audit log of their texts."""
+    audit = {"folder": "audit", "with_text": True}
+    words = ["serve", "--config", place.write_config("serve.yaml", {"model": model, "port": 0, "audit": audit})]
+    with subprocess.Popen(
+        [BIN / "r2d", *words], cwd=place.folder, env=place.environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        with (place.folder / "calls.csv").open(encoding="utf-8", newline="") as file:
+            calls = list(csv.DictReader(file))[:8]
+        response = httpx2.post(first.split(" answers at ")[1].strip(), json={"calls": calls}, timeout=120)
+        process.terminate()
+        assert response.status_code == 200
+        return first + process.communicate(timeout=60)[0]
 
 
 def named_place(path: Path) -> str:
@@ -177,6 +199,8 @@ def named_place(path: Path) -> str:
             return ("work folder: " if before[0] == "cache" else f"{before[-1]}/") + "answers/*.jsonl"
         case ("cache", "reason2decide", folder, *rest):
             return "work folder: " + "/".join((re.sub(r"-[0-9a-f]{16}$", "", folder), *rest))
+        case ("project", "audit", _):
+            return "audit/answers-*.jsonl"
         case ("project", *rest):
             return "/".join(rest)
     return "/".join(path.parts)
