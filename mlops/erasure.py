@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,7 +24,7 @@ from r2d.data.forgotten import Forgotten
 from r2d.errors import DataError, ModelError, RegistryError, SignatureError
 from r2d.files import partial_file
 from r2d.llm.answers import answers_lock, read_answers
-from r2d.modeling.trained_rows import TRAINED_ROWS_FILE, TrainedRows, read_trained_rows, row_hashes
+from r2d.modeling.trained_rows import TRAINED_ROWS_FILE, TrainedRows, read_trained_rows
 
 logger = logging.getLogger(__name__)
 
@@ -214,7 +213,7 @@ def _version_that_holds(piece: Kept, group: str, ids: Collection[str]) -> Held |
 
 def _holds_group(trained: TrainedRows, group: str) -> bool:
     person = pa.table({"id": [group], "text": [""], "group": [group]})
-    return bool(np.isin(row_hashes(person, trained.key).groups, trained.hashes.groups).any())
+    return bool(trained.holds(person).groups.any())
 
 
 # --- files ---

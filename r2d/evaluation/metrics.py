@@ -422,15 +422,31 @@ class SelectiveMetrics(ThresholdChoice):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SliceMetrics:
+class SlicePart:
     """The rows with one value of `by`: `label`, `length`, `rationale_source` or `attributes.{name}`."""
 
     by: str
     value: str
     num_rows: int
-    num_groups: int
     small: bool
     """Fewer rows than `min_rows`."""
+    rare_labels: Mapping[str, int] = field(default_factory=dict)
+    """Label with fewer gold rows in it than `RARE_LABEL_ROWS` -> those rows."""
+
+    @property
+    def hangs_on(self) -> str:
+        """What its macro-F1 hangs on, such as `hangs on 3 rows of self care`; empty where no label is rare."""
+        if not self.rare_labels:
+            return ""
+        name, rows = min(self.rare_labels.items(), key=lambda row: row[1])
+        return f"hangs on {rows} {'row' if rows == 1 else 'rows'} of {name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceMetrics(SlicePart):
+    """Its metrics beside those of all rows."""
+
+    num_groups: int
     figures: Intervals
     """accuracy, macro_f1 and, of ordered labels, under_triage_rate and over_triage_rate."""
     gaps: Intervals
@@ -460,13 +476,9 @@ class SlicesResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SliceDifference:
-    """This model minus the champion in one slice."""
+class SliceDifference(SlicePart):
+    """This model minus the champion in it."""
 
-    by: str
-    value: str
-    num_rows: int
-    small: bool
     difference: Intervals
 
 

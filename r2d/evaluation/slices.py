@@ -16,7 +16,14 @@ import pyarrow as pa
 from r2d.config.evaluation import IntervalsConfig, SlicesConfig
 from r2d.evaluation.bootstrap import Counts, bootstrap_blocks, bootstrap_intervals
 from r2d.evaluation.label_metrics import LabelStatistics
-from r2d.evaluation.metrics import IntervalEstimate, MultipleLooks, SliceDifference, SliceMetrics, SlicesResult
+from r2d.evaluation.metrics import (
+    RARE_LABEL_ROWS,
+    IntervalEstimate,
+    MultipleLooks,
+    SliceDifference,
+    SliceMetrics,
+    SlicesResult,
+)
 from r2d.evaluation.predictions import Predictions
 from r2d.label_scores import BoolArray, FloatArray
 
@@ -111,6 +118,9 @@ def slice_metrics(
                 num_rows=num_rows,
                 num_groups=len(np.unique(predictions.groups[part.where])),
                 small=num_rows < config.min_rows,
+                rare_labels={}
+                if "macro_f1" not in figures or figures["macro_f1"].value is None
+                else _rare_labels(predictions, part),
                 figures=figures,
                 gaps={
                     name: gap if figures[name].method == "bca" else IntervalEstimate(gap.value)
@@ -153,12 +163,19 @@ def slice_differences(
             value=part.value,
             num_rows=int(part.where.sum()),
             small=int(part.where.sum()) < config.min_rows,
+            rare_labels=_rare_labels(predictions, part),
             difference=_gaps(estimates),
         )
         for part, estimates in zip(
             slices, _paired_estimates(pairs, statistics, interval, differing_groups), strict=True
         )
     )
+
+
+def _rare_labels(predictions: Predictions, part: Slice) -> dict[str, int]:
+    """Label with fewer gold rows in a slice than `RARE_LABEL_ROWS` -> those rows."""
+    counts = np.bincount(predictions.gold[part.where], minlength=len(predictions.labels)).tolist()
+    return {label: rows for label, rows in zip(predictions.labels, counts, strict=True) if 0 < rows < RARE_LABEL_ROWS}
 
 
 def _paired_estimates(

@@ -249,6 +249,9 @@ def _no_slice_worse(rule: NoSliceWorseThanChampion, metrics: Metrics, champion: 
         f"{metric.name}; the worst is {worst.by} = {worst.value} ({worst.num_rows:,} rows): "
         f"{worst.difference.text(signed=True)}"
     )
+    hangs_on = {(part.by, part.value): part.hangs_on for part, _ in parts}[worst.by, worst.value]
+    if rule.figure == "macro_f1" and hangs_on:
+        reason += f", which {hangs_on}"
     if by_interval:
         reason += f", interval widened to {len(tests)} looks (Bonferroni)"
     errors = [test.error for test in tests if test.error is not None]

@@ -22,13 +22,16 @@ class Overlap:
     """Rows whose patient or caller is known; the others were looked up by text alone."""
     is_complete: bool = True
     """False where its training started from a model of ours without a record: it may have seen more."""
+    finds_near_copies: bool = False
+    """False where its record is of an earlier version, and in figures of one: texts with other signs were not found."""
 
     def sentence(self, who: str, *, had: str = "had") -> str:
         """Whether `who`, such as `the model`, had seen the rows; without a full stop."""
         rows = f"the {self.num_rows:,} test rows in training"
-        compared = "compared by text"
+        compared = "compared by the letters and digits of their text" if self.finds_near_copies else "compared by text"
         if self.num_with_group:
             compared += f" and, for {self.num_with_group:,} of them, by patient or caller"
+        compared += "; a reworded text is not found"
         if self.num_seen:
             seen = (
                 f"{self.num_seen:,} of {rows} ({self.num_same_text:,} by text, {self.num_same_row:,} of these with the "
@@ -36,9 +39,13 @@ class Overlap:
             )
         else:
             seen = f"none of {rows} ({compared})"
-        if self.is_complete:
+        if self.is_complete and self.finds_near_copies:
             return f"{who} {had} seen {seen}"
-        return f"as far as is known, {who} {had} seen {seen}: a model that it started from keeps no record of its rows"
+        limits = ["a model that it started from keeps no record of its rows"] * (not self.is_complete)
+        limits += ["its record is of an earlier version, which finds no copies with other signs"] * (
+            not self.finds_near_copies
+        )
+        return f"as far as is known, {who} {had} seen {seen}: {', and '.join(limits)}"
 
     def advice(self) -> str:
         """What to do about rows that were seen, for an error."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from r2d.data.examples import split_of
 from r2d.errors import DataError
 from r2d.modeling.overlap import Overlap
-from r2d.modeling.trained_rows import RowHashes, TrainedRows, read_trained_rows, row_hashes
+from r2d.modeling.trained_rows import RowFlags, TrainedRows, read_trained_rows
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +40,7 @@ def seen_by(folder: Path, test: pa.Table, *others: pa.Table) -> Seen | None:
 
 def seen_in(trained: TrainedRows, test: pa.Table, *others: pa.Table) -> Seen:
     """Which test rows are in a record; `others` as in `seen_by`."""
-    tables = [row_hashes(table, trained.key) for table in (test, *others)]
-    same = RowHashes(
-        *(
-            np.any([np.isin(getattr(table, kind), known) for table in tables], axis=0)
-            for kind, known in trained.hashes._asdict().items()
-        )
-    )
+    same = RowFlags(*np.any([trained.holds(table) for table in (test, *others)], axis=0))
     mask = np.asarray(same.texts | same.groups, np.bool_)
     overlap = Overlap(
         num_rows=len(test),
@@ -56,6 +50,7 @@ def seen_in(trained: TrainedRows, test: pa.Table, *others: pa.Table) -> Seen:
         num_same_group=int(same.groups.sum()),
         num_with_group=len(test) - test["group"].null_count,
         is_complete=trained.is_complete,
+        finds_near_copies=trained.finds_near_copies,
     )
     return Seen(mask, overlap)
 

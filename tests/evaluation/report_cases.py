@@ -237,7 +237,15 @@ def published(
 
 def seen_rows(*, champion: bool) -> SeenRows:
     """250 test rows, of which the champion had seen ten."""
-    none = Overlap(num_rows=250, num_seen=0, num_same_row=0, num_same_text=0, num_same_group=0, num_with_group=250)
+    none = Overlap(
+        num_rows=250,
+        num_seen=0,
+        num_same_row=0,
+        num_same_text=0,
+        num_same_group=0,
+        num_with_group=250,
+        finds_near_copies=True,
+    )
     if not champion:
         return SeenRows(policy="refuse", num_dropped=0, model=none)
     ten = replace(none, num_seen=10, num_same_row=6, num_same_text=7, num_same_group=10)

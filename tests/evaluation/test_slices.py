@@ -170,6 +170,21 @@ def test_macro_f1_is_compared_only_over_the_same_labels() -> None:
     assert macro_f1["home only"] is None
 
 
+def test_a_macro_f1_that_hangs_on_few_rows_says_on_which() -> None:
+    gold = ["emergency"] * 2 + ["home"] * 58 + ["emergency"] * 40 + ["home"] * 40
+    predictions = predictions_of(gold, ["home"] * 60 + gold[60:])
+    values = ["few"] * 60 + ["many"] * 80
+    few, many = measured(predictions, values).slices
+    assert few.rare_labels == {"emergency": 2}
+    assert few.hangs_on == "hangs on 2 rows of emergency"
+    assert few.gaps["macro_f1"].value < -0.4, "far worse, by two rows of a label"
+    assert many.rare_labels == {}
+    assert many.hangs_on == ""
+    other = predictions.with_labels(gold)
+    differences = slice_differences(predictions, other, by_sex(values), STATISTICS, SlicesConfig(), QUICK)
+    assert [part.rare_labels for part in differences] == [{"emergency": 2}, {}]
+
+
 def test_patients_are_drawn_not_notes_and_the_looks_are_counted_and_chance_is_said() -> None:
     result = measured(random_predictions(3, 120, num_groups=12), (["f"] * 60) + ["m"] * 60)
     assert all(part.num_groups <= 12 < part.num_rows for part in result.slices)

@@ -6,12 +6,13 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
 from mlops.cli.main import app
@@ -23,8 +24,9 @@ from r2d.data.examples import Example, split_of, to_table, with_columns
 from r2d.errors import DataError, ModelError
 from r2d.evaluation.evaluate import Champion, evaluate
 from r2d.evaluation.metrics import Comparator, Metrics
-from r2d.modeling.seen_rows import require_unseen_test, seen_by
-from r2d.modeling.trained_rows import TRAINED_ROWS_FILE, read_trained_rows
+from r2d.modeling.manifest import write_manifest
+from r2d.modeling.seen_rows import require_unseen_test, seen_by, seen_in
+from r2d.modeling.trained_rows import TRAINED_ROWS_FILE, TrainedRows, read_trained_rows
 from r2d.training.stage2 import train_stage2
 from r2d.training.work import StageWork
 from tests.conftest import TOY_LABELS, TOY_MODEL
@@ -100,8 +102,8 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_model_is_said_not_to_have_seen_rows_that_it_has_not_seen(model: Path) -> None:
     result = evaluate(TEST, model, config=config(), data=DATA)
     sentence = (
-        "the model had seen none of the 80 test rows in training (compared by text and, for 80 of them, by patient or "
-        "caller)"
+        "the model had seen none of the 80 test rows in training (compared by the letters and digits of their text "
+        "and, for 80 of them, by patient or caller; a reworded text is not found)"
     )
     assert result.metrics.seen_sentences() == [sentence]
     assert f"{sentence[:1].upper()}{sentence[1:]}." in result.report
@@ -193,6 +195,89 @@ def test_a_row_is_seen_by_its_text_or_its_patient(change: Callable[[str], str], 
     assert overlap.num_same_row == overlap.num_with_group == 0
 
 
+LONG = "Called about a rash on the left arm since 5 am; no fever, temp 36.8 - sent a photo"
+
+
+@pytest.mark.parametrize(
+    ("test", "is_seen"),
+    [
+        ("CALLED about a rash on the left-arm, since 5am. No fever (temp 36.8): sent a photo!", True),
+        ("Triage note: " + LONG, True),
+        (LONG + " -- end of note", True),
+        (LONG.replace("rash", "ｒａｓｈ"), True),
+        (LONG.replace("36.8", "37.8"), False),
+        (LONG.replace("no fever", "fever"), False),
+        ("One two three four five " + LONG, False),  # the stated limit: four words
+    ],
+)
+def test_a_near_copy_of_a_trained_text_is_seen(test: str, is_seen: bool) -> None:
+    def row(text: str, split: str, row_id: str) -> pa.Table:
+        return to_table([Example(row_id, text, LABELS[0], "because", "llm", None, split, row=0)])
+
+    record = TrainedRows.of(row(LONG, "train", "a"), None, seed="s")
+    assert seen_in(record, row(test, "test", "b")).overlap.num_same_text == is_seen
+
+
+def test_groups_are_compared_without_case_and_signs_but_never_run_together() -> None:
+    def rows(groups: list[str], split: str) -> pa.Table:
+        return to_table([
+            Example(f"{split} {n}", f"{split} note {n}", LABELS[0], "because", "llm", group, split, row=n)
+            for n, group in enumerate(groups)
+        ])  # fmt: skip
+
+    record = TrainedRows.of(rows(["P-001", "caller 11", "ärztin"], "train"), None, seed="s")
+    found = seen_in(record, rows(["p 001", "P001", "Caller-11", "caller 1 1", "ÄRZTIN"], "test")).mask.tolist()
+    assert found == [True, False, True, False, True]
+
+
+def test_texts_of_other_scripts_differ_by_their_marks_and_signs_alone_are_a_text_too() -> None:
+    def rows(texts: list[str], split: str) -> pa.Table:
+        return to_table([
+            Example(f"{split} {n}", text, LABELS[0], "because", "llm", None, split, row=n)
+            for n, text in enumerate(texts)
+        ])  # fmt: skip
+
+    record = TrainedRows.of(rows(["की खांसी", "???"], "train"), None, seed="s")
+    found = seen_in(record, rows(["की, खांसी!", "का खांसी", "???", "!!!"], "test")).mask.tolist()
+    assert found == [True, False, True, False]
+
+
+def test_a_record_of_an_earlier_version_is_read_and_says_what_it_cannot_find(model: Path, tmp_path: Path) -> None:
+    """Its hashes as that version made them, of texts in lower case with single spaces."""
+    old = tmp_path / "old"
+    shutil.copytree(model, old)
+    key, texts = bytes(range(16)), TEST["text"].to_pylist()
+
+    def hashes(values: list[str], kind: bytes) -> np.ndarray:
+        digests = [blake2b(value.encode(), digest_size=8, key=key, person=kind).digest() for value in values]
+        return np.unique(np.frombuffer(b"".join(digests), "<u8"))
+
+    rows = [f"{row_id}\0{text}" for row_id, text in zip(TEST["id"].to_pylist(), texts, strict=True)]
+    tensors = {
+        "key": np.frombuffer(key, np.uint8), "is_complete": np.array([1], np.uint8), "rows": hashes(rows, b"row"),
+        "texts": hashes(texts, b"text"), "groups": hashes(TEST["group"].to_pylist(), b"group"),
+    }  # fmt: skip
+    save_file(tensors, old / TRAINED_ROWS_FILE, metadata={"format_version": "1"})
+    write_manifest(old)
+
+    overlap = seen_by(old, TEST).overlap
+    assert (overlap.num_same_row, overlap.num_same_text, overlap.num_same_group) == (80, 80, 80)
+    marked = with_columns(TEST, text=[f"{text}!" for text in texts], group=[None] * 80)
+    overlap = seen_by(old, marked).overlap
+    assert overlap.num_seen == 0
+    assert "earlier version, which finds no copies with other signs" in overlap.sentence("the model")
+
+    warm = trained(tmp_path / "warm", notes(60, first=1_000), VALIDATION, start=old, steps=2)
+    assert seen_by(warm, TEST).overlap.num_seen == 80
+    assert not seen_by(warm, TEST).overlap.finds_near_copies
+    assert seen_by(warm, notes(60, first=1_000, split="test")).overlap.num_same_text == 60
+
+    save_file(tensors, old / TRAINED_ROWS_FILE, metadata={"format_version": "3"})
+    write_manifest(old)
+    with pytest.raises(ModelError, match="is of format 3, this version reads 1 and 2"):
+        seen_by(old, TEST)
+
+
 def test_a_row_is_seen_although_the_privacy_policy_has_changed_its_text_before_training(tmp_path: Path) -> None:
     raw = [f"pt {number} has fever, call 416-555-01{number:02d}" for number in range(40)]
     train = with_columns(notes(40), group=[None] * 40, text=[text[:-12] + "[PHONE_1]" for text in raw])
@@ -246,7 +331,7 @@ def test_the_record_is_small_names_nothing_is_the_same_each_time_and_damage_is_a
     path = model / TRAINED_ROWS_FILE
     assert path.stat().st_size < 80 * 2 * 8 + 40 * 8 + 600, "8 bytes for each row, text and caller"
     assert {name: len(values) for name, values in load_file(path).items()} == {
-        "key": 16, "rows": 80, "texts": 80, "groups": 40, "is_complete": 1
+        "key": 16, "rows": 80, "texts": 80, "groups": 40, "is_complete": 1, "finds_near_copies": 1
     }  # fmt: skip
     content = path.read_bytes()
     assert not any(word in content for word in (b"fever", b"caller", b"n1000"))

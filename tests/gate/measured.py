@@ -40,7 +40,8 @@ LABELS = LabelsConfig(names=("emergency now", "same day", "self care"), ordered=
 QUICK = EvaluationConfig(intervals=IntervalsConfig(num_resamples=1_000), slices=SlicesConfig(min_rows=20))
 NUM_ROWS = 240
 UNSEEN = Overlap(
-    num_rows=NUM_ROWS, num_seen=0, num_same_row=0, num_same_text=0, num_same_group=0, num_with_group=NUM_ROWS
+    num_rows=NUM_ROWS, num_seen=0, num_same_row=0, num_same_text=0, num_same_group=0, num_with_group=NUM_ROWS,
+    finds_near_copies=True,
 )  # fmt: skip
 NO_CLAIMS = ClaimCounts(supported=0, contradicted=0, unclear=0, absent=0)
 CLAIMS = ClaimMetrics(

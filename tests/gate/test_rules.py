@@ -243,6 +243,16 @@ def test_no_slice_of_enough_rows_may_be_worse_than_the_champion_there() -> None:
     assert (small.status, small.reason) == ("not_applicable", reason)
 
 
+def test_the_worst_slice_says_on_which_rare_label_its_macro_f1_hangs() -> None:
+    metrics = measured(tuple(decisions(0.9, seed=1, wrong_in={"south": 0.3})), tuple(decisions(0.85, seed=3)))
+    rule = {"rule": "no_slice_worse_than_champion", "figure": "macro_f1", "margin": 0.03, "min_rows": 60}
+    worst = verdict(rule, metrics).details[0]
+    (part,) = (part for part in metrics.champion_slices if (part.by, part.value) == (worst.by, worst.value))
+    assert part.rare_labels
+    assert f", which {part.hangs_on}" in verdict(rule, metrics).reason
+    assert "hangs on" not in verdict(rule | {"figure": "accuracy"}, metrics).reason
+
+
 def test_the_intervals_of_slices_are_widened_to_their_number() -> None:
     metrics = measured(WORSE, GOOD)
     part = verdict({"rule": "no_slice_worse_than_champion", "min_rows": 60}, metrics).details[0]
