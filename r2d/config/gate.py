@@ -144,7 +144,7 @@ class NotWorseThanChampion(_OfMetric):
     @model_validator(mode="after")
     def _champion_has_it(self) -> NotWorseThanChampion:
         metric = GATE_METRICS[self.figure]
-        if metric.section in ("calibration", "reader"):
+        if metric.section == "calibration":
             raise ValueError(f"figure {self.figure!r} is not measured for the champion; use rule within_limit")
         if metric.section == "rationale" and self.by == "interval":
             raise ValueError(f"figure {self.figure!r} has no paired interval; leave `by` out or write by: value")
@@ -219,7 +219,7 @@ class GateConfig(Section):
             if isinstance(rule, NotWorseThanChampion)
             and rule.margin == 0.0
             and rule.by != "value"
-            and GATE_METRICS[rule.figure].section in ("label", "ordered", "class", "claims")
+            and GATE_METRICS[rule.figure].section in ("label", "ordered", "class", "claims", "reader")
         ]
         return advice
 

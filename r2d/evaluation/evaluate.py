@@ -189,8 +189,17 @@ def evaluate(
         metrics, flags, scores = evaluate_rationales(run, metrics, predictor, predictions, by_champion)
         if Comparator.LINEAR_MODEL in others and predictor.method.explains:
             train, from_notes = split_of(examples, "train"), others[Comparator.LINEAR_MODEL]
-            reader = outside_reader(train, predictions, run.texts, from_notes, config.intervals)
-            metrics = replace(metrics, outside_reader=reader)
+            explained = by_champion is not None and any(map(str.strip, by_champion.rationales))
+            read = outside_reader(
+                train, predictions, run.texts, from_notes, config.intervals, by_champion if explained else None
+            )
+            if read is not None:
+                metrics = replace(metrics, outside_reader=read.model)
+            if read is not None and read.champion is not None and metrics.champion is not None:
+                compared = replace(
+                    metrics.champion, outside_reader=read.champion, outside_reader_difference=read.difference
+                )
+                metrics = replace(metrics, champion=compared)
     table = predictions_table(predictions, test, calibration=calibration_of(metrics), flags=flags, scores=scores)
     with timer("judge"):
         judgement = _judge(predictions, run, privacy, work_dir)

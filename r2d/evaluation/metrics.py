@@ -715,6 +715,10 @@ class ChampionMetrics:
     claims: ClaimMetrics | None = None
     claims_difference: Intervals = field(default_factory=dict)
     """This model minus the champion, paired: contradicted_rationale_rate and other_label_rate."""
+    outside_reader: OutsideReaderMetrics | None = None
+    """None where the model or the champion writes no rationales, and in the metrics of earlier versions."""
+    outside_reader_difference: Intervals = field(default_factory=dict)
+    """This model minus the champion, paired; all but the ceilings, which are the same."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,17 +14,20 @@ masked rationale alone gives the label away to the reader, and among those whose
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from r2d.config.evaluation import IntervalsConfig
 from r2d.evaluation.alignment import mask_labels
 from r2d.evaluation.baselines import LinearModel
-from r2d.evaluation.bootstrap import bootstrap_intervals, group_sums
-from r2d.evaluation.metrics import OutsideReaderMetrics
+from r2d.evaluation.bootstrap import PairedGroups, bootstrap_differences, bootstrap_intervals, group_sums
+from r2d.evaluation.metrics import Intervals, OutsideReaderMetrics
 from r2d.evaluation.predictions import Predictions
 from r2d.label_scores import FloatArray, label_indices
 
@@ -37,10 +40,27 @@ REGULARISATION = 10.0
 _WORD = re.compile(r"\w+")
 
 
+Flags = NDArray[np.bool_]
+
+
+class Read(NamedTuple):
+    """What the reader makes of a model's rationales, and of the champion's beside them."""
+
+    model: OutsideReaderMetrics
+    champion: OutsideReaderMetrics | None
+    difference: Intervals
+    """This model minus the champion, paired; empty without a champion."""
+
+
 def outside_reader(
-    train: pa.Table, predictions: Predictions, notes: Sequence[str], from_notes: Predictions, config: IntervalsConfig
-) -> OutsideReaderMetrics | None:
-    """Let the reader read the model's rationales and the reference ones of the same rows.
+    train: pa.Table,
+    predictions: Predictions,
+    notes: Sequence[str],
+    from_notes: Predictions,
+    config: IntervalsConfig,
+    champion: Predictions | None = None,
+) -> Read | None:
+    """Let the reader read the model's rationales and the reference ones of the same rows, and the champion's.
 
     An empty rationale leads to no label. What the reader foresees is the model's label; it learnt from gold labels.
 
@@ -48,77 +68,133 @@ def outside_reader(
         train: the training rows, table of `EXAMPLES_SCHEMA`.
         notes: of the rows of the predictions.
         from_notes: the same rows as the linear baseline decides them from their notes alone.
+        champion: the same rows as the champion decided and explained them, where it explains.
 
     Returns:
         None where rows have options of their own, or fewer than `MIN_TRAINING_RATIONALES` training rows a rationale.
     """
-    labels = predictions.labels
-    texts, train_labels, rationales = (train[name].to_pylist() for name in ("text", "label", "rationale"))
-    with_rationale = [row for row, rationale in enumerate(rationales) if rationale.strip()]
-    if not labels or len(with_rationale) < MIN_TRAINING_RATIONALES:
+    if not predictions.labels:
         return None
-    taught = [train_labels[row] for row in with_rationale]
-    masked = [mask_labels(rationale, labels) for rationale in rationales]
-    own_masked, gold_masked = (
-        [mask_labels(rationale, labels) for rationale in column]
-        for column in (predictions.rationales, predictions.gold_rationales)
-    )
-    learn = partial(LinearModel, regularisation=REGULARISATION)
-    as_written = learn([rationales[row] for row in with_rationale], taught)
-    of_masked = learn([masked[row] for row in with_rationale], taught)
-    of_both = learn(_beside(texts, masked), train_labels)
-
-    def read(reader: LinearModel, column: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        options = [labels] * len(column)
-        read_labels = [label if text.strip() else None for label, text in zip(reader(column), column, strict=True)]
-        return label_indices(read_labels, options)
-
-    own, gold = predictions.predicted, predictions.gold
+    reader = _Reader.taught_by(train, predictions.labels)
+    if reader is None:
+        return None
     has_gold = np.array([bool(text.strip()) for text in predictions.gold_rationales])
-    columns: dict[str, FloatArray] = {}
-    for suffix, reader, written, reference in (
-        ("", as_written, predictions.rationales, predictions.gold_rationales),
-        ("_masked", of_masked, own_masked, gold_masked),
-    ):
-        from_own, from_gold = read(reader, written), read(reader, reference)
-        columns[f"consistency{suffix}"] = (from_own == own) & predictions.valid
-        columns[f"sufficiency{suffix}"] = from_own == gold
-        columns[f"ceiling{suffix}"] = (from_gold == gold) & has_gold
-    leaks = columns["consistency_masked"]
-    foreseen = (read(of_both, _beside(notes, own_masked)) == own) & predictions.valid
-    foreseen_from_note = (from_notes.predicted == own) & predictions.valid
-    gain = foreseen.astype(np.float64) - foreseen_from_note
-    columns |= {"note_alone": foreseen_from_note, "note_and_rationale": foreseen, "simulatability": gain}
-    rows = np.ones(len(predictions))
-    columns |= {"_rows": rows, "_with_gold": has_gold, "_leaking": leaks, "_gain": gain * leaks}
-    names = list(columns)
-    values = np.column_stack([columns[name].astype(np.float64) for name in names])
-    sums = group_sums(values, predictions.groups, predictions.num_groups)
-
-    def shares(sums: FloatArray) -> dict[str, FloatArray]:
-        of = {name: sums[..., at] for at, name in enumerate(names)}
-        with np.errstate(invalid="ignore", divide="ignore"):
-            values = {
-                name: of[name] / of["_with_gold" if name.startswith("ceiling") else "_rows"]
-                for name in names
-                if not name.startswith("_")
-            }
-            others = (of["simulatability"] - of["_gain"]) / (of["_rows"] - of["_leaking"])
-            values["leakage_adjusted_simulatability"] = (of["_gain"] / of["_leaking"] + others) / 2
-        return values
-
+    of_all = reader.ceilings(predictions) | {"_rows": np.ones(len(predictions)), "_with_gold": has_gold}
+    both = [reader.columns(rows, notes, from_notes) | of_all for rows in (predictions, champion) if rows is not None]
+    names = list(both[0])
     proportions = [name for name in names if not name.startswith("_") and name != "simulatability"]
     trials = {
         name: len(np.unique(predictions.groups[has_gold])) if name.startswith("ceiling") else predictions.num_groups
         for name in proportions
     }
-    return OutsideReaderMetrics(
-        num_training_rationales=len(with_rationale),
-        num_rows=len(predictions),
-        num_with_gold_rationale=int(has_gold.sum()),
-        num_leaking=int(leaks.sum()),
-        intervals=bootstrap_intervals(sums, shares, config, trials),
-    )
+
+    def shares(sums: FloatArray) -> dict[str, FloatArray]:
+        return _shares(dict(zip(names, np.moveaxis(sums, -1, 0), strict=True)))
+
+    metrics, sums = [], []
+    for columns in both:
+        values = np.column_stack([column.astype(np.float64) for column in columns.values()])
+        sums.append(group_sums(values, predictions.groups, predictions.num_groups))
+        metrics.append(
+            OutsideReaderMetrics(
+                num_training_rationales=reader.num_rationales,
+                num_rows=len(predictions),
+                num_with_gold_rationale=int(has_gold.sum()),
+                num_leaking=int(columns["consistency_masked"].sum()),
+                intervals=bootstrap_intervals(sums[-1], shares, config, trials),
+            )
+        )
+    if champion is None:
+        return Read(metrics[0], None, {})
+    of_groups = {name: (sums[0][:, names.index(name)], sums[1][:, names.index(name)]) for name in proportions}
+    differing = {
+        name: PairedGroups(int((ours > theirs).sum()), int((ours < theirs).sum()), predictions.num_groups)
+        for name, (ours, theirs) in of_groups.items()
+    }
+    difference = bootstrap_differences(sums[0], sums[1], shares, config, differing)
+    difference = {name: gap for name, gap in difference.items() if not name.startswith("ceiling")}
+    return Read(metrics[0], metrics[1], difference)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Three linear models, learnt once for all models whose rationales are read."""
+
+    labels: Sequence[str]
+    as_written: LinearModel
+    of_masked: LinearModel
+    of_both: LinearModel
+    """Of notes with their masked rationales."""
+    num_rationales: int
+
+    @classmethod
+    def taught_by(cls, train: pa.Table, labels: Sequence[str]) -> _Reader | None:
+        """None where too few training rows have a rationale."""
+        texts, train_labels, rationales = (train[name].to_pylist() for name in ("text", "label", "rationale"))
+        with_rationale = [row for row, rationale in enumerate(rationales) if rationale.strip()]
+        if len(with_rationale) < MIN_TRAINING_RATIONALES:
+            return None
+        taught = [train_labels[row] for row in with_rationale]
+        masked = [mask_labels(rationale, labels) for rationale in rationales]
+        learn = partial(LinearModel, regularisation=REGULARISATION)
+        return cls(
+            labels=labels,
+            as_written=learn([rationales[row] for row in with_rationale], taught),
+            of_masked=learn([masked[row] for row in with_rationale], taught),
+            of_both=learn(_beside(texts, masked), train_labels),
+            num_rationales=len(with_rationale),
+        )
+
+    def columns(
+        self, rows: Predictions, notes: Sequence[str], from_notes: Predictions
+    ) -> dict[str, FloatArray | Flags]:
+        """[rows] each: of what the intervals are shares, and `_leaking` and `_gain` for the adjusted one."""
+        masked = self._masked(rows.rationales)
+        as_written, of_masked = self._read(self.as_written, rows.rationales), self._read(self.of_masked, masked)
+        foreseen = (self._read(self.of_both, _beside(notes, masked)) == rows.predicted) & rows.valid
+        from_note = (from_notes.predicted == rows.predicted) & rows.valid
+        gain = foreseen.astype(np.float64) - from_note
+        leaks = (of_masked == rows.predicted) & rows.valid
+        return {
+            "consistency": (as_written == rows.predicted) & rows.valid,
+            "sufficiency": as_written == rows.gold,
+            "consistency_masked": leaks,
+            "sufficiency_masked": of_masked == rows.gold,
+            "note_alone": from_note,
+            "note_and_rationale": foreseen,
+            "simulatability": gain,
+            "_leaking": leaks,
+            "_gain": gain * leaks,
+        }
+
+    def ceilings(self, rows: Predictions) -> dict[str, Flags]:
+        """[rows] each: whether the reference rationale leads to the gold label, as written and masked."""
+        references = rows.gold_rationales
+        return {
+            "ceiling": self._read(self.as_written, references) == rows.gold,
+            "ceiling_masked": self._read(self.of_masked, self._masked(references)) == rows.gold,
+        }
+
+    def _masked(self, rationales: Sequence[str]) -> list[str]:
+        return [mask_labels(rationale, self.labels) for rationale in rationales]
+
+    def _read(self, reader: LinearModel, column: Sequence[str]) -> NDArray[np.int64]:
+        """[rows]: the label that each text leads to; none for an empty one."""
+        read_labels = [label if text.strip() else None for label, text in zip(reader(column), column, strict=True)]
+        return label_indices(read_labels, [self.labels] * len(column))
+
+
+def _shares(of: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Of sums of the columns, by name."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = {
+            name: sums / of["_with_gold" if name.startswith("ceiling") else "_rows"]
+            for name, sums in of.items()
+            if not name.startswith("_")
+        }
+        others = (of["simulatability"] - of["_gain"]) / (of["_rows"] - of["_leaking"])
+        values["leakage_adjusted_simulatability"] = (of["_gain"] / of["_leaking"] + others) / 2
+    return values
 
 
 def _beside(notes: Sequence[str], rationales: Sequence[str]) -> list[str]:

@@ -88,9 +88,9 @@ def _is_by_interval(rule: WithinLimit | NotWorseThanChampion, metrics: Metrics) 
     if rule.by is not None:
         return rule.by == "interval"
     metric = GATE_METRICS[rule.figure]
-    if metric.section in ("rationale", "reader"):
+    if metric.section == "rationale":
         return metric.has_interval and isinstance(rule, WithinLimit)
-    return metric.has_interval and (metrics.intervals is not None or metric.section == "claims")
+    return metric.has_interval and (metrics.intervals is not None or metric.section in ("claims", "reader"))
 
 
 def _verdict(rule: Rule, metrics: Metrics) -> Verdict:
@@ -307,6 +307,8 @@ def _difference_to_champion(
         return None if paired is None else paired.per_class.get(rule.label or "", {}).get(name)
     if section == "claims":
         return champion.claims_difference.get(name)
+    if section == "reader":
+        return champion.outside_reader_difference.get(name.removesuffix("_by_outside_reader"))
     if paired is not None and section in ("label", "ordered"):
         estimate: IntervalEstimate | None = getattr(paired, name)
         return estimate

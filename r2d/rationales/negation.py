@@ -327,10 +327,15 @@ class _Reader:
                 and "ends_always" not in roles
                 and tokens.is_break.isdisjoint(range(phrase.end, other.start + 1))
             )
-            opens = opens or ("opens_behind" in roles and other.start > first)
+            opens = opens or ("opens_behind" in roles and other.start > first and self._is_near(other))
             if not follows and state in other.roles.ends:
                 return other.start, opens
         return end, opens
+
+    def _is_near(self, phrase: _Phrase) -> bool:
+        """Whether a phrase stands at most `MAX_GAP` words behind a finding."""
+        at = bisect_right(self.by_stop, phrase.start, key=itemgetter(1)) - 1
+        return at >= 0 and phrase.start - self.by_stop[at][1] <= MAX_GAP
 
     def _has_own_time(self, phrase: _Phrase, first: int, comma: int, time: _Phrase) -> bool:
         """Whether a clause behind a comma, which has a time of its own, is out of reach of a phrase of `denied`. Where

@@ -274,8 +274,8 @@ def declared_case(
     written, flags = rationales_of(1, 0.8) if explains else ({}, [[]] * len(predictions))
     if explains:
         train, from_notes = invent_notes(400, "validation"), others[Comparator.LINEAR_MODEL]
-        reader = outside_reader(train, predictions, run.texts, from_notes, config.intervals)
-        written = {**written, "outside_reader": reader}
+        read = outside_reader(train, predictions, run.texts, from_notes, config.intervals, before if champion else None)
+        written = {**written, "outside_reader": read.model}
     of_champion = None
     if champion:
         others[Comparator.CHAMPION] = before
@@ -294,6 +294,8 @@ def declared_case(
             of_champion,
             claims=by_champion["claims"]["model"],
             claims_difference=claim_differences(predictions, claims, before, theirs, CONFIG.intervals),
+            outside_reader=read.champion,
+            outside_reader_difference=read.difference,
         )
     metrics = Metrics(
         num_rows=len(predictions),

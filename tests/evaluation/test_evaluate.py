@@ -127,7 +127,11 @@ def test_a_model_differs_from_itself_as_champion_in_nothing(evaluation: Evaluati
         alignment=metrics.alignment,
         claims=metrics.claims["model"],
         claims_difference=metrics.champion.claims_difference,
+        outside_reader=metrics.outside_reader,
+        outside_reader_difference=metrics.champion.outside_reader_difference,
     )
+    assert {gap.value for gap in metrics.champion.outside_reader_difference.values()} <= {0.0, None}
+    assert metrics.champion.outside_reader_difference["consistency"].value == 0.0
     gaps = metrics.champion.claims_difference
     assert {name: gap.value for name, gap in gaps.items()} == {
         "contradicted_rationale_rate": 0.0, "other_label_rate": 0.0

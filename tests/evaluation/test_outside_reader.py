@@ -39,7 +39,8 @@ def read(
 ) -> OutsideReaderMetrics | None:
     predictions = predicted_rows(rationales, predicted)
     baseline = linear_baseline(TRAIN["text"].to_pylist(), TRAIN["label"].to_pylist(), NOTES)
-    return outside_reader(train, predictions, NOTES, predictions.with_labels(baseline), QUICK)
+    found = outside_reader(train, predictions, NOTES, predictions.with_labels(baseline), QUICK)
+    return None if found is None else found.model
 
 
 def predicted_rows(rationales: Sequence[str], predicted: Sequence[str] | None = None) -> Predictions:
@@ -86,6 +87,29 @@ def test_an_empty_rationale_leads_to_no_label() -> None:
     metrics = read([""] * len(TEST))
     assert metrics is not None
     assert metrics.intervals["consistency"].value == metrics.intervals["sufficiency"].value == 0.0
+
+
+def test_the_champion_is_read_by_the_same_reader_and_the_difference_is_paired() -> None:
+    """Its rationales say nothing; the model's carry its label. Each is measured as if it stood alone."""
+    model, champion = predicted_rows(TEST["rationale"].to_pylist()), predicted_rows(["It is what it is."] * len(TEST))
+    baseline = model.with_labels(linear_baseline(TRAIN["text"].to_pylist(), TRAIN["label"].to_pylist(), NOTES))
+    found = outside_reader(TRAIN, model, NOTES, baseline, QUICK, champion)
+    alone, other = (outside_reader(TRAIN, rows, NOTES, baseline, QUICK) for rows in (model, champion))
+    assert found is not None
+    assert alone is not None
+    assert other is not None
+    assert found.model == alone.model
+    assert found.champion == other.model
+    assert alone.champion is None
+    assert alone.difference == {}
+    gap = found.difference["consistency"]
+    assert gap.value == found.model.intervals["consistency"].value - found.champion.intervals["consistency"].value
+    assert gap.low > 0.4
+    assert not any(name.startswith("ceiling") for name in found.difference)
+    same = outside_reader(TRAIN, model, NOTES, baseline, QUICK, model)
+    assert same is not None
+    gap = same.difference["consistency"]
+    assert gap.low < gap.value == 0.0 < gap.high, "what did not differ is no certainty"
 
 
 def test_there_is_no_reader_without_rationales_to_learn_from_and_none_for_options_of_rows() -> None:

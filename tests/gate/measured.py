@@ -121,6 +121,7 @@ def measured(
                 "contradicted_rationale_rate": IntervalEstimate(0.01, -0.02, 0.04, "bca"),
                 "other_label_rate": IntervalEstimate(0.0, -0.03, 0.03, "bca"),
             },
+            outside_reader_difference={"consistency": IntervalEstimate(-0.01, -0.04, 0.02, "bca")},
         )
     metrics = Metrics(
         num_rows=NUM_ROWS,

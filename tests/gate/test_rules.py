@@ -201,6 +201,16 @@ def test_contradictions_of_rationales_may_be_held_against_a_limit_and_against_th
     assert "not_worse_than_champion of contradicted_rationale_rate has margin 0" in advice
 
 
+def test_consistency_by_an_outside_reader_may_be_held_against_the_champion() -> None:
+    rule = {"rule": "not_worse_than_champion", "figure": "consistency_by_outside_reader"}
+    for margin, status in ((0.05, "passed"), (0.03, "failed")):
+        held = verdict(rule | {"margin": margin}, measured(GOOD, WORSE))
+        assert (held.status, held.low) == (status, -0.04)
+    metrics = measured(GOOD, WORSE)
+    older = replace(metrics, champion=replace(metrics.champion, outside_reader_difference={}))
+    assert verdict(rule | {"margin": 0.05}, older).status == "failed", "not measured is not met"
+
+
 def gate_advice(rule: dict[str, Any]) -> list[str]:
     """Without that of a limit on under-triage."""
     limit = {"rule": "within_limit", "figure": "under_triage_rate", "at_most": 0.1}
