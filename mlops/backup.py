@@ -25,8 +25,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
-import click
-
 from r2d.errors import R2DError
 from r2d.files import PARTIAL, partial_file
 
@@ -66,11 +64,6 @@ class HashedReader:
         content = self.file.read(size)
         self.sha256.update(content)
         return content
-
-
-def zenml_home() -> Path:
-    """The folder of ZenML's state, found without ZenML, which would make it."""
-    return Path(os.environ.get("ZENML_CONFIG_PATH") or click.get_app_dir("zenml")).absolute()
 
 
 def require_embedded(home: Path) -> None:

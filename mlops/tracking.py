@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mlops.dead_runs import OWNER_KEY, Process, close_dead_mlflow_runs
+from mlops.remembered import Remembered, database_state, stack_state, zenml_home
 from r2d.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -36,11 +37,7 @@ MAX_DRAWING_SHARE = 0.02
 
 
 def configure_mlflow() -> str:
-    """Point MLflow at the tracking server of this run and return its address.
-
-    It is `MLFLOW_TRACKING_URI` where that is set, else the MLflow experiment tracker of the active ZenML stack, else a
-    SQLite file beside ZenML's own database, which only a local stack can use.
-    """
+    """Point MLflow at the tracking server of this run and return its address."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -49,13 +46,31 @@ def configure_mlflow() -> str:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or _uri_of_stack()
+    uri = tracking_uri()
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     return uri
 
 
-def _uri_of_stack() -> str:
+def tracking_uri() -> str:
+    """Address of the tracking server, asked for without MLflow.
+
+    It is `MLFLOW_TRACKING_URI` where that is set, else the MLflow experiment tracker of the active ZenML stack, else a
+    SQLite file beside ZenML's own database, which only a local stack can use.
+    """
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        return uri
+    beside_zenml = Remembered(f"MLflow's file beside the ZenML of {zenml_home()}", stack_state)
+    if (kept := beside_zenml.answer()) and database_state(kept):
+        return str(kept)
+    uri, is_of_tracker = _uri_of_stack()
+    if not is_of_tracker:  # a tracker may have a login besides, which ZenML sets
+        beside_zenml.keep(uri)
+    return uri
+
+
+def _uri_of_stack() -> tuple[str, bool]:
+    """The address, and whether it is that of the stack's tracker."""
     from zenml.client import Client
     from zenml.config.global_config import GlobalConfiguration
     from zenml.exceptions import ZenMLBaseException
@@ -71,7 +86,7 @@ def _uri_of_stack() -> str:
     tracker = stack.experiment_tracker
     if tracker is not None and tracker.flavor == "mlflow":
         tracker.configure_mlflow()
-        return str(tracker.get_tracking_uri())
+        return str(tracker.get_tracking_uri()), True
     if stack.orchestrator.config.is_remote:
         raise RegistryError(
             "the active stack runs its steps in pods and has no MLflow tracker, so that runs and models would be "
@@ -79,7 +94,7 @@ def _uri_of_stack() -> str:
         )
     folder = Path(GlobalConfiguration().local_stores_path) / "mlflow"
     folder.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{folder / 'mlflow.db'}"
+    return f"sqlite:///{folder / 'mlflow.db'}", False
 
 
 def in_a_step() -> bool:

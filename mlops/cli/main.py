@@ -221,7 +221,8 @@ def backup(
     folder: Annotated[Path | None, typer.Option(help="Pack this folder instead of ZenML's home.")] = None,
 ) -> None:
     """Pack what this machine keeps into one file: runs, artifacts, registered models, and the databases of both."""
-    from mlops.backup import pack, require_embedded, zenml_home
+    from mlops.backup import pack, require_embedded
+    from mlops.remembered import zenml_home
 
     os.umask(0o077)  # what it holds is clinical
     if folder is None:
@@ -238,7 +239,7 @@ def restore(
 ) -> None:
     """Put back what a backup holds, once every file of it was found whole."""
     from mlops.backup import restore as put_back
-    from mlops.backup import zenml_home
+    from mlops.remembered import zenml_home
 
     os.umask(0o077)
     target = (folder or zenml_home()).absolute()

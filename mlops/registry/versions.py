@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops.tracking import configure_mlflow, in_a_step, without_login
+from mlops.remembered import Remembered, database_state
+from mlops.tracking import configure_mlflow, in_a_step, tracking_uri, without_login
 from r2d.config.model import REGISTERED, ModelConfig
 from r2d.config.run import RunConfig
 from r2d.errors import RegistryError
 from r2d.files import combined_hash, file_sha256, folder_hash
-from r2d.modeling.manifest import FACTS_FILE, SHOWN_DIGITS, differences, model_hashes, vouch_for
+from r2d.modeling.manifest import FACTS_FILE, SHOWN_DIGITS, differences, model_hash, model_hashes, vouch_for
 from r2d.modeling.model_folder import require_same_labels
 from r2d.signing import Keys, require_signed
 
@@ -190,14 +191,29 @@ def download(reference: str, *, file: str = "") -> Path:
         RegistryError: there is no such version, or its files are not those that were registered.
         SignatureError: public keys are declared in the environment, and none of them has signed it.
     """
+    uri = tracking_uri()
+    kept = Remembered(f"the folder of {reference} in {uri}", lambda: database_state(uri))
+    if not file and (answer := kept.answer()) and _has_hash(folder := Path(answer["folder"]), answer["sha256"]):
+        require_signed(folder, answer["version"], Keys.declared())
+        return folder
     with registry_client(f"looking for model {reference!r}") as client:
         wanted = Reference.parse(reference)
         advice = f"Name a version, as in {wanted.name}/1, train one, or give a model folder"
         version = find_version(client, wanted, advice)
-    path = registered_file(version, "model", file)
+    path, found = registered_file(version, "model", file), f"{version.name}/{version.version}"
     if not file:
-        require_signed(path, f"{version.name}/{version.version}", Keys.declared())
+        if sha256 := version.tags.get(MODEL_TAG):
+            kept.keep({"version": found, "folder": str(path), "sha256": sha256})
+        require_signed(path, found, Keys.declared())
     return path
+
+
+def _has_hash(folder: Path, sha256: str) -> bool:
+    """Whether a model folder has the hash that the registry keeps of it."""
+    if not folder.is_dir() or model_hash(folder) != sha256:
+        return False
+    vouch_for(folder)
+    return True
 
 
 def registered_file(version: Any, artifact: str, file: str = "") -> Path:

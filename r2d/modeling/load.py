@@ -102,7 +102,7 @@ def start_tokenizer(
     if config.name == "scratch":
         return train_tokenizer(TokenizerTexts.of(train, config, labels), config.scratch)
     name_or_folder, revision = _location(config, folder)
-    with _loading(name_or_folder, revision):
+    with loading(name_or_folder, revision):
         return load_tokenizer(name_or_folder, revision)
 
 
@@ -150,7 +150,7 @@ def load_pretrained(
     from transformers import AutoConfig, AutoModelForSeq2SeqLM, __version__
 
     _hide_progress_bars()
-    with _loading(name_or_folder, revision):
+    with loading(name_or_folder, revision):
         try:
             config = AutoConfig.from_pretrained(name_or_folder, revision=revision, trust_remote_code=False)
         except ValueError as error:
@@ -184,7 +184,7 @@ def _location(config: ModelConfig, folder: Path | None) -> tuple[str, str | None
 
 
 @contextmanager
-def _loading(name_or_folder: str, revision: str | None) -> Iterator[None]:
+def loading(name_or_folder: str, revision: str | None) -> Iterator[None]:
     """Verify a model folder before it is read, and turn an error of the library into a `ModelError` that says what is
     missing and how to get it."""
     from safetensors import SafetensorError

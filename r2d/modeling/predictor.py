@@ -17,6 +17,7 @@ from r2d.modeling.decoding import Decoder, LabelDecoding, label_log_probabilitie
 from r2d.modeling.load import load_pretrained, load_tokenizer
 from r2d.modeling.model_folder import read_calibration, read_model_facts
 from r2d.modeling.prompts import LabelSet, LabelSets, PromptEncoder
+from r2d.modeling.quick import load_quick
 from r2d.text import match_label
 
 OnProgress = Callable[[int, int], None]
@@ -71,14 +72,15 @@ class Predictor:
         self.config, self.method = facts.model, facts.method
         self.calibration = read_calibration(folder) if calibrated else None
         self.backend: Seq2SeqBackend[Any]
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         if is_exported(folder):
             self.tokenizer = load_tokenizer(str(folder))
             self.backend = ExportedBackend(folder, self.tokenizer)
             self.num_parameters = read_engine_facts(folder).num_parameters
         else:
-            model, self.tokenizer = load_pretrained(str(folder))
-            model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-            self.backend = make_backend(model)
+            quick = load_quick(folder) if device == "cpu" else None
+            model, self.tokenizer = quick or load_pretrained(str(folder))
+            self.backend = make_backend(model.to(device).eval())
             self.num_parameters = model.num_parameters()
         self.decoder = Decoder(self.backend, self.tokenizer, self.config)
         self.labels = LabelSets(facts.labels, self.tokenizer, max_label_tokens=self.config.max_label_tokens)
