@@ -36,7 +36,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A wheel of torch without CUDA among your own wheels is taken; else PyPI's, with the libraries of k8s/cuda.lock.
 TORCH_BUILD := $(if $(wildcard $(UV_FIND_LINKS)/torch-*+cpu-*),+cpu)
 
-.PHONY: run test test-simulations test-cluster test-cluster-real image smoke bench audit lint setup dashboard lock clean
+.PHONY: run test test-simulations test-cluster test-cluster-real image smoke bench audit lint setup dashboard reference pictures lock clean
 
 run: $(READY)  ## train, evaluate and register the demo model (CONFIG=... for another run)
 	$(BIN)/zenml pipeline run reason2decide --config $(CONFIG)
@@ -67,6 +67,7 @@ bench: $(READY)  ## speed and memory, as tables
 	$(BIN)/python -m benchmarks.validation
 	$(BIN)/python -m benchmarks.batch_inference
 	$(BIN)/python -m benchmarks.privacy
+	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.serving
 
 audit: $(READY)  ## what others find: checkov, bandit, licences, known holes (the last asks PyPI); needs kubectl
@@ -87,6 +88,9 @@ setup: $(READY)  ## the environment alone
 
 dashboard: $(READY)  ## the local ZenML dashboard, on loopback
 	$(BIN)/zenml login --local --port $(PORT)
+
+reference: $(READY)  ## docs/reference.md anew, from the schema and the commands' help
+	$(BIN)/python -m mlops.cli.reference
 
 # SHA-256 of torch's wheel in PyTorch's own index for CPUs, beside those of PyPI: the lock serves with and without CUDA.
 TORCH_CPU_SHA256 := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b

@@ -35,6 +35,7 @@ from r2d.signing import Keys
 app = typer.Typer(
     name="r2d",
     help="Reason2Decide: a small language model that decides and explains. Decision support for professionals.",
+    epilog="Start with `r2d check configs/demo.yaml`, or for files of your own with `r2d init FILE`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -43,7 +44,7 @@ LOG_FORMAT_VARIABLE = "ZENML_CONSOLE_LOGGING_FORMAT"  # named here too, for impo
 stack_app = typer.Typer(help="The ZenML stack of a cluster.", no_args_is_help=True)
 
 
-@app.command()
+@app.command(epilog="Example: r2d check configs/demo.yaml")
 def check(
     configs: Annotated[list[Path], typer.Argument(help="Run configurations, such as configs/demo.yaml.")],
     data: Annotated[bool, typer.Option(help="Open the files of data and rationales too.")] = True,
@@ -91,7 +92,9 @@ def check(
     raise typer.Exit(2 if num_faulty else 0)
 
 
-@app.command()
+@app.command(
+    epilog="Example: r2d init notes.csv --rationales batch.jsonl --labels 'emergency now, same day, self care'"
+)
 def init(
     file: Annotated[Path, typer.Argument(help="The notes with their labels: CSV, JSON Lines or Parquet.")],
     rationales: Annotated[
@@ -138,7 +141,7 @@ def ask_at_terminal(question: str, allowed: Sequence[str]) -> str:
     return str(typer.prompt(question, default=None if allowed else "", type=choice, show_default=False))
 
 
-@app.command()
+@app.command(epilog="Example: r2d validate docs/delivery/delivery.yaml --out checked")
 def validate(
     config: Annotated[Path, typer.Argument(help="A run configuration: data, validation and model are read.")],
     out: Annotated[Path, typer.Option(help="Folder for the examples, the quarantine, the result and the report.")],
@@ -158,7 +161,7 @@ def validate(
     require_usable(validation, run, start)
 
 
-@app.command()
+@app.command(epilog="Example: r2d ingest docs/delivery/delivery.yaml --out ingested")
 def ingest(
     config: Annotated[Path, typer.Argument(help="A run configuration; validated first, then its rationales are read.")],
     out: Annotated[Path, typer.Option(help="Folder for the examples, rejected rationales, result and report.")],
@@ -175,7 +178,7 @@ def ingest(
     typer.echo(f"read {out / 'report.html'}")
 
 
-@app.command()
+@app.command(epilog="Example: r2d batch-input my.yaml --source llm --out requests.jsonl")
 def batch_input(
     config: Annotated[Path, typer.Argument(help="A run configuration with an endpoint source.")],
     out: Annotated[Path, typer.Option(help="The OpenAI Batch input file to write.")],
@@ -189,7 +192,7 @@ def batch_input(
     typer.echo(f"{out}: {num_requests:,} requests")
 
 
-@app.command()
+@app.command(epilog="Example: r2d retrain --config my.yaml --dry-run")
 def retrain(
     config: Annotated[Path, typer.Option(help="A run configuration; its section `retraining` declares the triggers.")],
     force: Annotated[
@@ -215,7 +218,7 @@ def retrain(
         beat("retrain")
 
 
-@app.command()
+@app.command(epilog="Example: r2d backup /mnt/safe/monday.tar")
 def backup(
     file: Annotated[Path, typer.Argument(help="The backup to write, a .tar; it must not exist yet.")],
     folder: Annotated[Path | None, typer.Option(help="Pack this folder instead of ZenML's home.")] = None,
@@ -231,7 +234,7 @@ def backup(
     typer.echo(f"{file}: {len(contents.files):,} files of {contents.facts.folder}, {file.stat().st_size:,} bytes")
 
 
-@app.command()
+@app.command(epilog="Example: r2d restore /mnt/safe/monday.tar --replace")
 def restore(
     file: Annotated[Path, typer.Argument(help="A backup that `r2d backup` wrote.")],
     folder: Annotated[Path | None, typer.Option(help="Unpack into this folder instead of ZenML's home.")] = None,
@@ -247,7 +250,7 @@ def restore(
     typer.echo(f"{target}: {len(contents.files):,} files as they were at {contents.facts.made_at}")
 
 
-@app.command()
+@app.command(epilog="Example: r2d doctor --stack reason2decide")
 def doctor(stack: Annotated[str, typer.Option(help="Name of the ZenML stack.")] = "reason2decide") -> None:
     """Check whether a run could start on a stack; exits 1 where a check fails."""
     is_ok = True
@@ -257,7 +260,7 @@ def doctor(stack: Annotated[str, typer.Option(help="Name of the ZenML stack.")] 
     raise typer.Exit(0 if is_ok else 1)
 
 
-@stack_app.command("apply")
+@stack_app.command("apply", epilog="Example: r2d stack apply k8s/stack.yaml --dry-run")
 def stack_apply(
     file: Annotated[Path, typer.Argument(help="A stack, such as k8s/stack.yaml.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the difference.")] = False,

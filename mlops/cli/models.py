@@ -29,7 +29,7 @@ DRIFTED = 3
 """Exit code of `r2d drift --exit-code` where the calls have drifted."""
 
 
-@app.command()
+@app.command(epilog="Example: r2d predict --model reason2decide@champion 'Chest pain for 1 hour. No fainting.'")
 def predict(
     texts: Annotated[list[str], typer.Argument(help="Notes; `-` reads one note a line from standard input.")],
     model: Model = CHAMPION,
@@ -87,7 +87,7 @@ def _answer_text(answer: Answer) -> str:
     return "\n".join([*lines, *(f"  -> read with care: {remark}" for remark in answer.remarks())])
 
 
-@app.command()
+@app.command(epilog="Example: r2d evaluate --data configs/demo.yaml --out evaluated")
 def evaluate(
     data: Annotated[
         Path,
@@ -125,7 +125,7 @@ def evaluate(
     typer.echo(f"{evaluation.metrics.num_rows:,} rows: {overview}; read {out / 'report.html'}")
 
 
-@app.command()
+@app.command(epilog="Example: r2d predict-file calls.csv --out decided.xlsx --with-text")
 def predict_file(
     calls: Annotated[
         Path, typer.Argument(help="Calls: a .csv, .jsonl or .parquet file, or a folder of Parquet files.")
@@ -172,7 +172,7 @@ def predict_file(
     )
 
 
-@app.command()
+@app.command(epilog="Example: r2d drift decided.parquet --calls calls.csv --out drifted")
 def drift(
     predictions: Annotated[Path, typer.Argument(help="The output of `r2d predict-file`.")],
     out: Annotated[Path, typer.Option(help="Folder for drift.json and drift.html.")],

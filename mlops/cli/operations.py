@@ -21,7 +21,7 @@ app = typer.Typer()
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without it the command only says what it would do.")]
 
 
-@app.command()
+@app.command(epilog="Example: r2d forget patient-17 --also exports")
 def forget(
     group: Annotated[
         str, typer.Argument(help="The patient or caller, as in data.columns.group; `-` reads it from standard input.")
@@ -64,7 +64,7 @@ def forget(
     typer.echo("nothing was removed; add --yes to do it")
 
 
-@app.command()
+@app.command(epilog="Example: r2d forgotten")
 def forgotten(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")] = False,
 ) -> None:
@@ -78,7 +78,7 @@ def forgotten(
         typer.echo("nobody was forgotten")
 
 
-@app.command()
+@app.command(epilog="Example: r2d retention --config configs/retention.yaml")
 def retention(
     config: Annotated[Path, typer.Option(help="The periods, such as configs/retention.yaml.")],
     yes: Yes = False,
@@ -100,7 +100,7 @@ def retention(
         typer.echo("nothing was removed; add --yes to do it")
 
 
-@app.command()
+@app.command(epilog="Example: r2d watch --config configs/watch.yaml")
 def watch(
     config: Annotated[Path, typer.Option(help="What to look at, such as configs/watch.yaml.")],
     metrics: Annotated[
@@ -116,7 +116,7 @@ def watch(
     raise typer.Exit(1 if found else 0)
 
 
-@app.command()
+@app.command(epilog="Example: r2d beat nightly-backup")
 def beat(job: Annotated[str, typer.Argument(help="Name of the job, as in configs/watch.yaml.")]) -> None:
     """Write down that a job has succeeded now, for `r2d watch`."""
     from mlops.watch import beat

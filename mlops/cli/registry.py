@@ -21,7 +21,7 @@ Version = Annotated[str, typer.Argument(help="A version: name/version, name@alia
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")]
 
 
-@app.command()
+@app.command(epilog="Example: r2d approve reason2decide --reason 'read 20 worst cases with Dr Silva'")
 def approve(
     model: Annotated[str, typer.Argument(help="A version (name/version), or a name: its challenger.")],
     reason: Reason,
@@ -33,7 +33,7 @@ def approve(
     typer.echo(f"the decision on it: {signature}")
 
 
-@app.command()
+@app.command(epilog="Example: r2d rollback reason2decide --reason 'misses strokes'")
 def rollback(
     name: Annotated[str, typer.Argument(help="Name of a registered model.")], reason: Reason, by: By = None
 ) -> None:
@@ -46,7 +46,7 @@ def rollback(
         typer.echo(f"the decision on it: {signature or 'cannot be read'}")
 
 
-@app.command()
+@app.command(epilog="Example: r2d history reason2decide")
 def history(
     name: Annotated[str, typer.Argument(help="Name of a registered model.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")] = False,
@@ -59,7 +59,7 @@ def history(
         typer.echo(f"{name}: no version has had an alias")
 
 
-@app.command()
+@app.command(epilog="Example: r2d looks")
 def looks(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")] = False,
 ) -> None:
@@ -98,7 +98,7 @@ def _in_place_of(before: str | None) -> str:
     return "" if before is None else f", in place of version {before}"
 
 
-@app.command()
+@app.command(epilog="Example: r2d lineage reason2decide@champion")
 def lineage(
     model: Annotated[
         str | None,
@@ -124,7 +124,7 @@ def lineage(
         raise R2DError("no model is named; give one, such as reason2decide@champion, or a row with --row ID")
 
 
-@app.command()
+@app.command(epilog="Example: r2d diff reason2decide/1 reason2decide/2")
 def diff(before: Version, after: Version, as_json: AsJson = False) -> None:
     """Show what changed between two versions, and by how much their metrics moved."""
     from mlops.lineage import version_lineage

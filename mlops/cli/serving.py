@@ -22,7 +22,7 @@ CHAMPION = "reason2decide@champion"
 Quantization = Literal["none", "int8"]
 
 
-@app.command()
+@app.command(epilog="Example: r2d serve --config configs/serve.yaml")
 def serve(
     config: Annotated[
         Path | None, typer.Option(help="A file such as configs/serve.yaml; options go before it.")
@@ -48,7 +48,7 @@ def serve(
     run_service(settings, first, token=token, newer_model=newer, say=typer.echo)
 
 
-@app.command()
+@app.command(epilog="Example: r2d export --model reason2decide@champion --out quick")
 def export(
     out: Annotated[Path, typer.Option(help="The model folder to write; it must not exist yet.")],
     model: Annotated[str, typer.Option(help="Registered model (name@alias, name/version) or folder.")] = CHAMPION,

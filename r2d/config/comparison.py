@@ -15,6 +15,7 @@ class ComparisonConfig(Section):
     """What is trained beside each other: methods x rationale sources x seeds. Read by `pipelines.comparison` alone."""
 
     methods: tuple[MethodName, ...] = get_args(MethodName)
+    """Methods of `method.name`; by default all."""
     seeds: tuple[int, ...] = (42, 43, 44)
     """Each stands for `stage1.seed` and `stage2.seed`; the split and the data stay as they are."""
     sources: tuple[Name, ...] = ()

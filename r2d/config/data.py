@@ -17,8 +17,9 @@ YAML_BOOLEANS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}
 class LabelsConfig(Section):
     """The closed set of labels. A label that is not in it counts as wrong and is reported."""
 
-    names: tuple[Name, ...] = ()
-    """Every label, as written in the data. In order of acuity, most urgent first, when `ordered`."""
+    names: tuple[Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\n\r]*$")], ...] = ()
+    """Every label, as written in the data: one line of at most 80 characters, for labels stand in messages and tables.
+    In order of acuity, most urgent first, when `ordered`."""
     per_row: bool = False
     """Whether each row brings its own options, in `data.columns.options`, as questions with five choices do; `names`
     is then left out. There are no classes then: models are selected and judged by accuracy."""
@@ -101,6 +102,7 @@ class ColumnsConfig(RowColumns):
     """Which column of the file holds what. A column that is not named here is not read."""
 
     label: Name = "label"
+    """Column with the gold label, or with a code of `data.labels.codes`."""
     group: Name | None = None
     """Patient or caller: rows of one group never stand in different splits."""
     split: Name | None = None
@@ -128,6 +130,7 @@ class SplitConfig(Section):
     label where labels are declared."""
 
     validation_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    """Share of the groups whose rows choose the weights."""
     test_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     """Ignored when `test_ids` or `data.test` names the test rows."""
     calibration_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
@@ -136,6 +139,7 @@ class SplitConfig(Section):
     test_ids: str | None = None
     """JSON file whose list (or whose object's keys) are the ids of the test split."""
     seed: int = 42
+    """The same seed and ids give the same split."""
 
     @model_validator(mode="after")
     def _room_for_training(self) -> SplitConfig:
@@ -158,10 +162,12 @@ class SyntheticTriageConfig(Section):
     """The shipped generator of nurse-line calls: invented text, no real patients."""
 
     num_calls: Annotated[int, Field(ge=60)] = 6000
+    """Calls that are invented."""
     num_test_calls: Annotated[int, Field(ge=0)] = 0
     """Fresh test calls of other callers, drawn apart by a seed that follows from `seed`; the others are then divided
     into training, validation and calibration alone. 0: the test split is `data.split.test_fraction` of the calls."""
     seed: int = 42
+    """The same seed gives the same calls."""
     label_noise: Annotated[float, Field(ge=0.0, le=0.2)] = 0.03
     """Share of calls whose label is moved to a neighbouring level, as hurried humans do; their rationales stay."""
 
@@ -170,6 +176,8 @@ class DataConfig(TextFileConfig):
     """Where the examples come from and how they are read."""
 
     format: Literal["csv", "jsonl", "parquet", "huggingface", "pubmedqa", "synthetic_triage"]
+    """What is read. `csv`: also an Excel file with one sheet. `huggingface`: a data set of the hub or in a folder.
+    `pubmedqa`: its JSON. `synthetic_triage`: the invented calls of the demo."""
     labels: LabelsConfig
     path: str | None = None
     """A file (csv, jsonl, parquet, pubmedqa), a folder (parquet, huggingface) or a hub name (huggingface).

@@ -33,6 +33,7 @@ class IntervalsConfig(Section):
     confidence: Confidence = 0.95
     """Of two-sided intervals."""
     num_resamples: Annotated[int, Field(ge=1_000)] = 10_000
+    """Samples of the bootstrap."""
     seed: int = 42
     """The same seed, rows and groups give the same intervals."""
 
@@ -165,6 +166,7 @@ class EvaluationConfig(Section):
     """How the chosen model is measured on the test split."""
 
     batch_size: Annotated[int, Field(ge=1)] = 32
+    """Notes decided at a time; a larger one needs more memory."""
     bertscore_model: Name = "minilm"
     """`minilm` (shipped, works offline), a hub name such as `roberta-large` (the paper's), or a folder."""
     bertscore_num_layers: Annotated[int, Field(ge=1)] | None = None

@@ -91,6 +91,7 @@ class _OfMetric(Section):
     """What rules about one figure share."""
 
     figure: MetricName
+    """The metric that the rule asks about: [the names](evaluation.md)."""
     label: Name | None = None
     """Of which label `recall` or `precision` is asked."""
     by: Bound | None = None
@@ -113,6 +114,7 @@ class WithinLimit(_OfMetric):
 
     rule: Literal["within_limit"]
     at_least: float | None = None
+    """Lowest allowed value, of a metric of which more is better."""
     at_most: float | None = None
     """One of the two, in the unit of the figure: 0.02 is 2 %; sacreBLEU and chrF go to 100."""
 
@@ -156,8 +158,11 @@ class NoSliceWorseThanChampion(Section):
 
     rule: Literal["no_slice_worse_than_champion"]
     figure: Literal["accuracy", "macro_f1", "under_triage_rate"] = "accuracy"
+    """The metric that is compared in each slice."""
     margin: Annotated[float, Field(ge=0.0, le=1.0)] = 0.03
+    """How much worse a slice may be, in the unit of the figure."""
     min_rows: Annotated[int, Field(ge=1)] = 50
+    """Slices with fewer rows are not compared."""
     by: Bound = "interval"
     """`interval`: no slice is shown to be worse; the intervals are widened to the number of slices (Bonferroni).
     `value`: none is worse on these rows, which fails most models that are as good as the champion."""
@@ -295,6 +300,7 @@ class RegistrationConfig(Section):
     """Under which name the model is registered, and when it may be used."""
 
     model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "reason2decide"
+    """Name in the registry, as in `r2d predict --model NAME@champion`."""
     gate: GateConfig = GateConfig()
     signing: SigningConfig = SigningConfig()
 

@@ -14,16 +14,22 @@ class ScratchConfig(Section):
     """Sizes of a T5 made from nothing, its tokenizer trained on the training split alone."""
 
     vocab_size: Annotated[int, Field(ge=64)] = 4000
+    """Most tokens of the vocabulary."""
     min_groups_per_word: Annotated[int, Field(ge=1)] = 20
     """Groups (`data.columns.group`; without it, rows) that must have a word for it to stand in the vocabulary. What
     fewer have, or what looks like a name, is written in pieces. 1 takes every other word: for published texts only."""
     d_model: Annotated[int, Field(ge=8)] = 128
+    """Numbers that stand for a token between the layers."""
     d_kv: Annotated[int, Field(ge=4)] = 32
+    """Numbers in the key, query and value of each head."""
     d_ff: Annotated[int, Field(ge=8)] = 512
+    """Width of the feed-forward layers."""
     num_layers: Annotated[int, Field(ge=1)] = 2
     """Of the encoder, and as many of the decoder."""
     num_heads: Annotated[int, Field(ge=1)] = 4
+    """Attention heads of each layer."""
     dropout_rate: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    """Share of the numbers that training sets to 0."""
 
     @property
     def vocabulary(self) -> str:
@@ -36,8 +42,11 @@ class PromptsConfig(Section):
     """Prompt templates: data, not code. `{text}` and `{label}` are filled in."""
 
     stage1: str = "explain: {text}"
+    """Of Stage 1: the rationale from the note."""
     label: str = "predict: {text}"
+    """Of Stage 2 and of inference: the label from the note."""
     rationale: str = "given label: {label}, explain: {text}"
+    """Of Stage 2 and of inference: the rationale for a label."""
 
     @model_validator(mode="after")
     def _placeholders(self) -> PromptsConfig:
@@ -56,6 +65,7 @@ class LoraConfig(Section):
     """Low-rank adapters (arXiv 2106.09685): each stage trains them alone and leaves them merged into the weights."""
 
     rank: Annotated[int, Field(ge=1)] = 16
+    """Inner width of an adapter."""
     alpha: Annotated[int, Field(ge=1)] = 32
     """The adapters' product is scaled by `alpha / rank`."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05

@@ -23,6 +23,7 @@ class PrivacyConfig(Section):
     policy: Literal["redact", "quarantine", "warn", "off"] = "redact"
     """`redact` replaces a finding by a typed placeholder such as `[PHONE_1]`, the same for the same value in a row."""
     recognisers: tuple[Recogniser, ...] = get_args(Recogniser)
+    """What is looked for; by default everything."""
     min_score: Fraction = 0.5
     """Findings below are neither counted nor redacted."""
     region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = "US"

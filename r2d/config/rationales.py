@@ -67,7 +67,9 @@ class ParseConfig(Section):
     reasoning_marks: tuple[tuple[Name, Name], ...] = ()
     """Further marks of reasoning, each as its start and its end: `["[PONDER]", "[/PONDER]"]`."""
     json_label_key: Name = "label"
+    """Key of the label in the JSON object, where `structure` is `json`."""
     json_rationale_key: Name = "rationale"
+    """Key of the rationale there."""
     require_label: bool = True
     """Whether an output that states no label is rejected; `false` where the model was asked for the rationale alone."""
 
@@ -117,13 +119,19 @@ class QualityConfig(Section):
     leaks_label: Literal["keep", "flag", "mask", "drop"] = "flag"
     """The gold label stands verbatim in the rationale; `mask` writes `[LABEL]` in its place."""
     too_short: QualityAction = "drop"
+    """It has fewer characters than `min_characters`."""
     min_characters: Annotated[int, Field(ge=1)] = 10
+    """Fewest characters of a rationale."""
     too_long: QualityAction = "flag"
+    """It has more characters than `max_characters`."""
     max_characters: Annotated[int, Field(ge=1)] = 4_000
+    """Most characters of a rationale."""
     copies_text: QualityAction = "flag"
+    """It repeats the text: see `max_copied_share`."""
     max_copied_share: Fraction = 0.9
     """Share of the rationale's word triples that stand in the text, above which it is a copy."""
     repeated: QualityAction = "flag"
+    """It stands word for word with more texts than `max_repeats`."""
     max_repeats: Annotated[int, Field(ge=1)] = 3
     """Different texts that may share a rationale word for word."""
     ungrounded: QualityAction = "flag"
@@ -197,6 +205,7 @@ class TextSource(FileSource):
     text_field: Name = "text"
     """Field of the text, of format `text` alone; `response.choices[0].text` for one within others."""
     encoding: Name = "utf-8"
+    """Of the files, such as `utf-8` or `latin-1`."""
     parse: ParseConfig = ParseConfig()
 
 
@@ -239,8 +248,11 @@ class ArgillaSource(FileSource):
 
     format: Literal["argilla"]
     id_field: Name = "id"
+    """Field or metadata with the example's id."""
     label_field: Name = "label"
+    """Question that was answered with the label."""
     rationale_field: Name = "rationale"
+    """Question that was answered with the rationale."""
 
 
 class CsvSource(TextFileConfig, FileSource):
@@ -248,14 +260,19 @@ class CsvSource(TextFileConfig, FileSource):
 
     format: Literal["csv"]
     example_column: Name = "example_id"
+    """Column with the id of the example that the rationale belongs to."""
     rationale_column: Name = "rationale"
+    """Column with the rationale."""
     id_column: Name | None = None
     """Each rationale's own id, to which an edit can point."""
     edits_column: Name | None = None
     """Id of the rationale, of this source or another, that this row is the edited form of; may be empty."""
     label_column: Name | None = None
+    """Column with the label that the author gave."""
     author_column: Name | None = None
+    """Column with the author; kept in the provenance."""
     time_column: Name | None = None
+    """Column with the time of writing; kept in the provenance."""
     parse: ParseConfig | None = None
     """How raw answers of an LLM are parsed that stand in `rationale_column`; `true`: as those of a file."""
 
@@ -277,6 +294,7 @@ class EndpointSource(EndpointConfig, SourceConfig):
     splits: Annotated[tuple[Literal["train", "validation", "test"], ...], Field(min_length=1)] = (
         "train", "validation", "test",
     )  # fmt: skip
+    """Splits whose rows are asked about."""
     few_shot: Annotated[int, Field(ge=0)] = 0
     """Solved examples in each prompt, always of the training split and never the asked one; drawn with `seed`."""
     few_shot_source: Name | None = None

@@ -97,18 +97,18 @@ def _section_at(location: list[Any], schema: type[BaseModel]) -> type[BaseModel]
         if field is None:
             section = next((candidate for candidate in allowed if part in _kinds(candidate)), section)
             continue
-        allowed = list(_sections_in(field.annotation))
+        allowed = list(sections_in(field.annotation))
         if len(allowed) == 1:
             section = allowed[0]
     return section
 
 
-def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
     """Every section that a type names, however deep."""
     if get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):
-        yield from _sections_in(inner)
+        yield from sections_in(inner)
 
 
 def _kinds(section: type[BaseModel]) -> set[Any]:

@@ -26,6 +26,7 @@ class CycleConfig(Section):
     start_temperature: Annotated[float, Field(gt=0.0)] = 1.0
     """Of the Gumbel-softmax; it falls as exp(-t ln2 / T)."""
     end_temperature: Annotated[float, Field(gt=0.0)] = 0.5
+    """At the last step."""
 
 
 class MethodConfig(Section):
@@ -85,6 +86,7 @@ class StageConfig(Section):
     max_steps: Annotated[int, Field(ge=1)]
     """T: optimiser steps."""
     eval_every_steps: Annotated[int, Field(ge=1)]
+    """Steps between two evaluations on the validation rows."""
     patience: Annotated[int, Field(ge=1)]
     """Evaluations without a better figure before training stops."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 5e-5
@@ -98,7 +100,9 @@ class StageConfig(Section):
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Of the learning rate (the published code has none). Not the warm-up of alpha and pi."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    """Of AdamW; 0: weights are not drawn towards 0."""
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    """Longer gradients are shortened to this norm."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """T5 gives NaN in fp16, so fp16 is not offered; weights and optimiser are kept in fp32 either way."""
     activation_checkpointing: bool = False
@@ -109,6 +113,7 @@ class StageConfig(Section):
     """The loss explodes, and training stops, when five steps in a row are above this many times the median of the last
     100 steps and above the loss that training began with. A loss that is no number stops training at once."""
     seed: int = 42
+    """Of the order of the rows, of dropout, and of the random weights of a model from scratch."""
 
     @field_validator("precision", mode="before")
     @classmethod

@@ -41,14 +41,19 @@ class ValidationConfig(Section):
     """Expectation -> `error`, `quarantine`, `warn` or `off`, where the default is not wanted."""
     privacy: PrivacyConfig = PrivacyConfig()
     min_text_characters: Annotated[int, Field(ge=1)] = 10
+    """Shortest text that passes `text_length`."""
     max_text_characters: Annotated[int, Field(ge=1)] = 50_000
+    """Longest text that passes `text_length`."""
     min_rationale_characters: Annotated[int, Field(ge=1)] = 10
+    """Shortest rationale that passes `rationale_length`."""
     max_rationale_characters: Annotated[int, Field(ge=1)] = 10_000
+    """Longest rationale that passes `rationale_length`."""
     max_cut_share: Fraction = 0.05
     """Of texts, and of rationales, that `model.max_input_tokens` and `model.max_rationale_tokens` would cut."""
     language: Annotated[str, Field(pattern=r"^[a-z]{2}$")] = "en"
     """ISO 639-1 code of the language the notes should be in."""
     min_language_share: Fraction = 0.9
+    """Share of the notes that must be in that language."""
     near_duplicate_similarity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
     """Jaccard similarity of word triples above which two texts are near duplicates."""
     max_label_divergence: Fraction = 0.1

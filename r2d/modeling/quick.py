@@ -130,8 +130,7 @@ class _Block(Module):
         super().__init__()
         own = _Layer(config, SelfAttention=_Attention(config, is_decoder=is_decoder, has_bias=is_first))
         cross = [_Layer(config, EncDecAttention=_Attention(config, is_decoder=True, has_bias=False))]
-        dense = _FeedForward(config, DenseReluDense=_Dense(config))
-        self.layer = ModuleList([own, *(cross if is_decoder else []), dense])
+        self.layer = ModuleList([own, *(cross if is_decoder else []), _FeedForward(config)])
 
 
 class _Layer(Module):
@@ -142,7 +141,11 @@ class _Layer(Module):
         self.layer_norm = _Norm(config)
 
 
-class _FeedForward(_Layer):
+class _FeedForward(Module):
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.DenseReluDense, self.layer_norm = _Dense(config), _Norm(config)
+
     def forward(self, states: Tensor) -> Tensor:
         return states + self.DenseReluDense(self.layer_norm(states))
 

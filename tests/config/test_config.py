@@ -91,6 +91,7 @@ def test_an_unquoted_yes_is_told_to_be_quoted() -> None:
         ({"data": {"format": "csv"}}, "needs `path`"),
         ({"data": {"split": {"validation_fraction": 0.6, "test_fraction": 0.5}}}, "leave no row to train on"),
         ({"data": {"labels": {"names": ["urgent", "Urgent "]}}}, "are the same but for case, spaces or marks"),
+        ({"data": {"labels": {"names": ["urgent", "l" * 81]}}}, "data.labels.names.1: found .* at most 80 characters"),
         ({"data": {"format": "csv", "path": "a.csv", "columns": {"rationales": {"nurse": "why"}}},
           "rationales": {"stage1_source": "llm", "sources": {}}}, r"stage1_source 'llm' is not among .*\['nurse'\]"),
         ({"rationales": {"stage1_source": None}}, r"stage1_source: missing; 'r2d' learns from rationales: .* 'sft'"),
