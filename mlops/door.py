@@ -17,6 +17,8 @@ from r2d.errors import R2DError
 from r2d.failures import OURS, causes, describe, refusal_of_machine, unexpected, write_log
 from r2d.files import keep_private
 
+STOPPED = "stopped by {}; what is finished is kept: the same command goes on from there"
+
 
 def enter() -> None:
     """Called by ZenML when it is imported. Only the command `zenml` gets another way to show its errors."""
@@ -27,8 +29,8 @@ def enter() -> None:
 
 
 def show_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print an error as `sys.excepthook` gets it, in one line."""
-    print(f"Error: {one_line(error)}", file=sys.stderr)
+    """Print an error as `sys.excepthook` gets it, in one line. Ctrl-C is none."""
+    print(STOPPED.format("Ctrl-C") if kind is KeyboardInterrupt else f"Error: {one_line(error)}", file=sys.stderr)
 
 
 def one_line(error: BaseException, *, step: str | None = None) -> str:
@@ -63,5 +65,5 @@ def stop(number: int) -> NoReturn:
         SystemExit: with 128 plus the signal's number.
     """
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-    print(f"stopped by {name}; what is finished is kept: the same command goes on from there", file=sys.stderr)
+    print(STOPPED.format(name), file=sys.stderr)
     raise SystemExit(128 + number)

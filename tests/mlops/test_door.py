@@ -53,6 +53,14 @@ def test_an_unknown_stack_is_said_in_one_line_with_its_fix(
     assert said == f"Error: ZenML: {UNKNOWN_STACK[:-1]}; `zenml stack list` names the stacks [log: {log}]\n"
 
 
+def test_ctrl_c_before_a_run_begins_is_said_as_later_and_is_no_error(
+    work_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    door.show_error(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert capsys.readouterr().err == f"{door.STOPPED.format('Ctrl-C')}\n"
+    assert not (work_dir / "logs").exists()
+
+
 def test_other_programs_keep_their_way_to_show_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     before = sys.excepthook
     monkeypatch.setattr(sys, "argv", ["/home/nurse/notebook.py"])
