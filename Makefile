@@ -36,7 +36,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A wheel of torch without CUDA among your own wheels is taken; else PyPI's, with the libraries of k8s/cuda.lock.
 TORCH_BUILD := $(if $(wildcard $(UV_FIND_LINKS)/torch-*+cpu-*),+cpu)
 
-.PHONY: run test test-simulations test-cluster test-cluster-real image smoke bench audit lint setup dashboard reference pictures lock clean
+.PHONY: run test test-simulations test-cluster test-cluster-real image smoke bench audit lint setup dashboard reference lock clean
 
 run: $(READY)  ## train, evaluate and register the demo model (CONFIG=... for another run)
 	$(BIN)/zenml pipeline run reason2decide --config $(CONFIG)

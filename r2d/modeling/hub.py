@@ -11,6 +11,8 @@ from pathlib import Path
 from r2d.errors import ModelError
 
 PATIENCE_SECONDS = 5.0
+WITHOUT_HUB = {"model.name": "scratch", "evaluation.bertscore_model": "minilm"}
+"""Key that names a model -> the value that needs no hub."""
 
 
 class UnreachableError(ModelError):
@@ -18,7 +20,7 @@ class UnreachableError(ModelError):
 
 
 @lru_cache(maxsize=64)
-def locate(name: str, revision: str | None) -> str:
+def locate(name: str, revision: str | None, key: str = "model.name") -> str:
     """The name of a model where the hub has it, or the folder of its copy in the cache where the hub does not answer.
 
     A folder is returned as it is.
@@ -42,24 +44,24 @@ def locate(name: str, revision: str | None) -> str:
         return name
     except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError, HFValidationError) as error:
         raise ModelError(
-            f"model.name {name!r}{_at(revision)} is no folder here, and the Hugging Face hub has no such model, or "
+            f"{key} {name!r}{_at(revision)} is no folder here, and the Hugging Face hub has no such model, or "
             f"not for this account ({type(error).__name__}); correct the name, or log in with `hf auth login`"
         ) from None
     except Exception as error:  # of the network: offline mode, names, proxies, certificates, timeouts, 5xx
         try:
             return snapshot_download(name, revision=revision, local_files_only=True)
         except Exception:
-            raise UnreachableError(not_fetched(name, revision, error)) from None
+            raise UnreachableError(not_fetched(name, revision, error, key)) from None
 
 
-def not_fetched(name: str, revision: str | None, error: Exception) -> str:
+def not_fetched(name: str, revision: str | None, error: Exception, key: str = "model.name") -> str:
     """What to do about a model that could not be fetched."""
     option = f" --revision {revision}" if revision else ""
     return (
-        f"model.name {name!r}{_at(revision)} is no folder here and could not be fetched from the Hugging Face hub "
+        f"{key} {name!r}{_at(revision)} is no folder here and could not be fetched from the Hugging Face hub "
         f"({type(error).__name__}). Without a way to the hub: on a machine that has one, run `hf download "
-        f"{name}{option} --local-dir models/{Path(name).name}`, copy the folder here and set model.name to its path; "
-        "or set model.name to `scratch`"
+        f"{name}{option} --local-dir models/{Path(name).name}`, copy the folder here and set {key} to its path; "
+        f"or set {key} to `{WITHOUT_HUB[key]}`"
     )
 
 

@@ -20,6 +20,8 @@ _UNITS: dict[Unit, tuple[float, int, str, str]] = {
 """Unit -> factor, digits, sign option and suffix. `points` are differences of shares in percentage points, `signed`
 other differences, `score` runs to 100, `grade` is a mean of a few whole numbers."""
 
+MOST_DIGITS = 6
+
 
 class Estimate(Protocol):
     """A metric with its interval; each of the three is None where it is not known."""
@@ -64,6 +66,9 @@ def with_interval(estimate: Estimate, unit: Unit) -> str:
 
 def _digits(value: float, unit: Unit) -> str:
     factor, digits, sign, _ = _UNITS[unit]
+    if sign and round(factor * value, MOST_DIGITS):
+        while not round(factor * value, digits):
+            digits += 1  # a difference that is there is not shown as none
     # Rounding first and adding 0 turns a small negative number into 0, not minus 0.
     return f"{round(factor * value, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
 

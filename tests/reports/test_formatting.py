@@ -11,7 +11,7 @@ class Estimate(NamedTuple):
     high: float | None = None
 
 
-ESTIMATE = Estimate(-0.0312, -0.1, 0.00001)
+ESTIMATE = Estimate(-0.0312, -0.1, -1e-9)
 
 
 def test_numbers_are_written_alike_on_every_page() -> None:
@@ -38,6 +38,17 @@ def test_a_value_and_its_interval_are_written_in_one_unit_and_0_has_no_minus(uni
     assert in_unit(ESTIMATE.value, unit) == value
     assert interval(ESTIMATE, unit) == ends
     assert with_interval(ESTIMATE, unit) == f"{value} ({ends})"
+
+
+def test_a_difference_that_is_there_is_not_shown_as_none() -> None:
+    assert [in_unit(value, "signed") for value in (0.0004, -0.00031, 0.0, 1e-12)] == [
+        "+0.0004",
+        "−0.0003",
+        "+0.000",
+        "+0.000",
+    ]
+    assert [in_unit(value, "points") for value in (0.0004, -0.00001)] == ["+0.04", "−0.001"]
+    assert in_unit(0.0004, "decimal") == "0.000"
 
 
 def test_a_missing_value_is_a_dash_and_a_missing_interval_is_said() -> None:
