@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 MASK = "[LABEL]"
 
@@ -15,12 +15,44 @@ def contains_label(rationale: str, label: str) -> bool:
     Short labels match too often: `no` is found in "no fever". A label inside a longer one is found across a space
     (`urgent` in "very urgent"), not across a hyphen (`urgent` in "non-urgent").
     """
-    return _label_pattern(label).search(rationale) is not None
+    return _may_hold(rationale, label) and next(_places(rationale, label), None) is not None
 
 
 def mask_label(rationale: str, label: str) -> str:
     """The rationale with `[LABEL]` in place of what `contains_label` finds."""
-    return _label_pattern(label).sub(MASK, rationale)
+    if not _may_hold(rationale, label):
+        return rationale
+    for start, end in reversed(list(_places(rationale, label))):
+        rationale = rationale[:start] + MASK + rationale[end:]
+    return rationale
+
+
+def _may_hold(text: str, label: str) -> bool:
+    """Whether the first word of a label stands anywhere in a text; cheap, and seldom true of another row's label."""
+    first = _GAP.split(label.strip(), maxsplit=1)[0]
+    return not first.isascii() or not text.isascii() or first.lower() in text.lower()
+
+
+def _places(text: str, label: str) -> Iterator[tuple[int, int]]:
+    """Where a text names a label; one of plain words is found without a pattern of its own, which takes long to build
+    where every row has its own labels."""
+    word = label.strip()
+    if not (_PLAIN_WORDS.fullmatch(word) and text.isascii()) or (" " in word and _ODD_GAP.search(text)):
+        yield from (match.span() for match in _label_pattern(label).finditer(text))
+        return
+    word, small, end = word.lower(), text.lower(), 0
+    while (start := small.find(word, end)) >= 0:
+        end = start + len(word)
+        before, behind = small[start - 1 : start], small[end : end + 1]
+        if not (before.isalnum() or before in ("_", "-") or behind.isalnum() or behind in ("_", "-")):
+            yield start, end
+        else:
+            end = start + 1
+
+
+_GAP = re.compile(r"[\s_\-–]+")
+_PLAIN_WORDS = re.compile(r"[A-Za-z0-9]+(?: [A-Za-z0-9]+)*")
+_ODD_GAP = re.compile(r"[_\-\t\n\r\f\v]|  ")
 
 
 @functools.lru_cache(maxsize=1024)

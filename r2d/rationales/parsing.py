@@ -17,7 +17,7 @@ from r2d.rationales.marks import PROMPT_REMOVED, turn_start, unknown_token, visi
 from r2d.rationales.records import Reason
 from r2d.rationales.retraction import doubt_behind
 from r2d.rationales.standing import sentence_end, sentence_start
-from r2d.rationales.stated_label import StatedLabel, find_label, listed_options, named_options
+from r2d.rationales.stated_label import StatedLabel, find_label, is_whole, listed_options, named_options
 from r2d.rationales.statements import (
     Answer,
     Statement,
@@ -188,7 +188,7 @@ def _parse_text(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
     answer = final_answer(part.text, config.answer_patterns, part.options, codes)
     statement, last = answer.statement, answer.all[-1] if answer.all else None
     is_cut_off = part.stopped and last is not None and not part.text[last.end :].strip()
-    if is_cut_off and last is not None and not (last.label is not None and last.stated.whole):
+    if is_cut_off and last is not None and not (last.label is not None and is_whole(last.stated, part.options, codes)):
         return part.rejected("truncated", last.parser)  # within the label; the answers before are not the last
     if statement is not None:
         return part.accepted(_rationale(part, statement, answer), statement.stated, statement.parser)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from r2d.rationales.standing import IF, sentence_end, sentence_start
+from r2d.rationales.standing import IF, IN_BRACKETS, sentence_end, sentence_start
 from r2d.rationales.stated_label import named_options, option_of_place
 from r2d.rationales.wording import phrase_pattern, small_letters
 
@@ -76,7 +76,7 @@ _SEGMENT = re.compile(r"[^.!?;\n()\[\]{}—–]+(?:[.](?=\d)[^.!?;\n()\[\]{}—�
 _RULE = re.compile(r"[*_=~#|<>-]{2,}|(?<=\s)[*_=~#|•·/\\-](?=\s)|\s(?:→|⇒)\s|[✅✓✔☑🔁]")
 _HAS_WORD = re.compile(r"[^\W_]").search
 _MARKS = " \t\r*_\"'`“”‘’«»:,-–—~#>=|/\\.!"
-_CROSS_ALONE = re.compile(r"(?:\A|[\s(\[])[❌✗✘✖🚫⛔👎☒][\s)\].!]*(?:\Z|\n)")
+_CROSS = re.compile("[❌✗✘✖🚫⛔👎☒]")
 _STATES = re.compile(
     r"\b(?:answer|label|decision|verdict|classification|disposition)\b[*_\"'”’ ]{0,6}(?:[:=：]|\s(?:is|would\s+be"
     r"|should\s+be|must\s+be|becomes?)\b)"
@@ -172,7 +172,7 @@ def doubt_behind(
         spans: statements behind it that are conditional, reported or denied: the options in them are weighed already.
     """
     if _HAS_WORD(text, start) is None:
-        return "taken back" if _CROSS_ALONE.search(text, start) else ""
+        return "taken back" if _CROSS.search(text, start) else ""
     if _is_taken_back(text, start, label):
         return "taken back"
     stated = (match.start() for match in _STATES.finditer(text, start))
@@ -197,7 +197,7 @@ def doubt_behind(
 def _is_taken_back(text: str, start: int, label: str) -> bool:
     """Whether words of a retraction stand behind a position."""
     small = small_letters(text[start:])
-    if phrase_pattern("retractions").search(small) or _CROSS_ALONE.search(small):
+    if phrase_pattern("retractions").search(small) or _CROSS.search(small):
         return True
     if any(cue.group("strong") for cue in CUE.finditer(text, start)):
         return True
@@ -234,7 +234,7 @@ def _named_alone(
 
 def _is_set_aside(text: str, begin: int, first: int, end: int) -> bool:
     """Whether a sentence denies the option that it names, names it under a condition, or describes it."""
-    before, behind = _EMPHATIC.sub(" ", text[begin:first]), text[end : sentence_end(text, end)]
+    before, behind = _EMPHATIC.sub(" ", IN_BRACKETS.sub(" ", text[begin:first])), text[end : sentence_end(text, end)]
     if _is_conditional(before, behind) or _FUTURE.search(before) or _WOULD_SHOW.match(behind):
         return True
     if num_denials := _num_denials(before, behind):
@@ -249,7 +249,7 @@ def _is_set_aside(text: str, begin: int, first: int, end: int) -> bool:
 
 def _is_denied(text: str, begin: int, first: int, end: int) -> bool:
     """Whether a sentence denies the option that it names, and not under a condition, or asks for it."""
-    before, behind = _EMPHATIC.sub(" ", text[begin:first]), text[end : sentence_end(text, end)]
+    before, behind = _EMPHATIC.sub(" ", IN_BRACKETS.sub(" ", text[begin:first])), text[end : sentence_end(text, end)]
     if "?" in behind:
         return True
     return _num_denials(before, behind) == 1 and not _is_conditional(before, behind)

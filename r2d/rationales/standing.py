@@ -191,7 +191,7 @@ _OF_AN_ANSWER = re.compile(
     r"|triage|recommendation|here|together)\b",
     re.I,
 )
-_IN_BRACKETS = re.compile(r"\([^()\n]{0,200}\)")
+IN_BRACKETS = re.compile(r"\([^()\n]{0,200}\)")
 _QUOTES = ('"', "“", "‘", "«", "„")
 _HAS_LETTER = re.compile(r"[^\W\d_]")
 _PLAIN_VERB = re.compile(r"\b(?:is|be)[\s:,]*\Z", re.I)
@@ -211,7 +211,7 @@ def standing_of(text: str, first: int, match: re.Match[str], end: int, stated: S
     if stated.label is None:
         return "several" if stated.detail == "two answers stated" else "none"
     prefix, after, lead = (
-        _IN_BRACKETS.sub("", text[max(first, match.start() - LONGEST_SENTENCE) : match.start()]),
+        IN_BRACKETS.sub("", text[max(first, match.start() - LONGEST_SENTENCE) : match.start()]),
         text[end : end + 200],
         text[match.start() : match.start("label")],
     )

@@ -12,6 +12,7 @@ from r2d.rationales.labels import name_form
 from r2d.text import normalise_label
 
 LONGEST_STATED = 1_000  # characters of a stated answer in which the label is looked for
+LONGEST_FIRST_WORD = 40
 SIMILAR = 0.8
 """Likeness of a misspelt label to the option of its letter (`field` to `feild` is 0.8), from which it is that one."""
 
@@ -77,7 +78,7 @@ class StatedLabel(NamedTuple):
     label: str | None = None
     end: int = 0
     repaired: bool = False  # it was not written as the option is
-    whole: bool = False  # it is written in full and no other option begins with it: the text does not end within one
+    name: str = ""  # the option or code that is written in full; empty where it is a letter or misspelt
     denied: str | None = None  # the option that it denies, where it begins with `not`
     by_place: bool = False  # it is a letter, a number or an ordinal, and no name
     detail: str = ""  # why there is none; never text of the answer
@@ -131,7 +132,7 @@ def _find_affirmed(stated: str, options: Sequence[str], codes: Mapping[str, str]
                 return StatedLabel(detail="code and text disagree")
         clash = name not in codes and by_letter is not None and normalise_label(by_letter) != normalise_label(label)
         return StatedLabel(
-            label, written.end, written.repaired or clash, whole=name not in _beginnings(names), by_place=len(name) <= 2
+            label, written.end, written.repaired or clash, name=name, by_place=len(name) <= 2
             and name in codes,
         )  # fmt: skip
     if letter is None:
@@ -207,19 +208,23 @@ def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
 
 def _find_written(stated: str, starts: Sequence[int], options: Sequence[str]) -> StatedLabel | None:
     """The option written in full at one of the places: alone, else before other text, the longest option first."""
-    by_name, longest = _by_name(tuple(options))
+    by_name, longest, firsts = _by_name(tuple(options))
     for start in starts:
         text = stated[start:]
+        if text.isascii() and text.lstrip()[:1].lower() not in firsts:
+            continue
         for form in (text, text.rstrip(_TRAILING)) if len(text.split(None, longest)) <= longest else ():
             if (label := by_name.get(normalise_label(form))) and not (
                 label[-1:].isdigit() and stated[start - 1 : start] in ("$", "~")
             ):
                 return StatedLabel(label, start + len(form))
     for start in starts:
+        here = stated[start : start + LONGEST_FIRST_WORD].casefold()
         matches = [
             (match.end(), option)
             for option in options
-            if (match := _option_pattern(option).match(stated, start))
+            if here.startswith(first_word(option))
+            and (match := _option_pattern(option).match(stated, start))
             and (" " in option.strip() or _FOLLOWING.match(stated, match.end()))
         ]
         if matches:
@@ -229,21 +234,26 @@ def _find_written(stated: str, starts: Sequence[int], options: Sequence[str]) ->
 
 
 @lru_cache(maxsize=512)
-def _by_name(options: tuple[str, ...]) -> tuple[dict[str, str], int]:
-    """Normalised form of each option -> the option; and the most words that one has, marks behind it included."""
+def _by_name(options: tuple[str, ...]) -> tuple[dict[str, str], int, frozenset[str]]:
+    """Normalised form of each option -> the option; the most words that one has, marks behind it included; and the
+    characters with which they begin."""
     most = max((len(option.split()) for option in options), default=0)
-    return {normalise_label(option): option for option in reversed(options)}, most + 4
+    by_name = {normalise_label(option): option for option in reversed(options)}
+    return by_name, most + 4, frozenset(name[:1] for name in by_name)
 
 
-@lru_cache(maxsize=512)
-def _beginnings(options: tuple[str, ...]) -> frozenset[str]:
-    """The options with which another one begins."""
-    folded = [option.casefold() for option in options]
-    return frozenset(
-        option
-        for option, one in zip(options, folded, strict=True)
-        if any(other != one and other.startswith(one) for other in folded)
-    )
+def is_whole(stated: StatedLabel, options: Sequence[str], codes: Mapping[str, str]) -> bool:
+    """Whether a label is written in full and no other option begins with it: a text does not end within one."""
+    name = stated.name.casefold()
+    others = (other.casefold() for other in (*options, *codes))
+    return bool(name) and not any(other != name and other.startswith(name) for other in others)
+
+
+@lru_cache(maxsize=8192)
+def first_word(option: str) -> str:
+    """What stands in each text that names an option: its first letters and digits, in small letters."""
+    match = re.match(r"[A-Za-z0-9]{1,20}", option.strip())
+    return match.group().lower() if match else ""
 
 
 @lru_cache(maxsize=8192)
@@ -259,7 +269,7 @@ def _option_pattern(option: str) -> re.Pattern[str]:
 
 def _offers_another(rest: str, name: str, label: str, names: Sequence[str], codes: Mapping[str, str]) -> bool:
     """Whether a second option follows: `or ...`, or a list of options; `yes, no further care` is none."""
-    if _ANOTHER_NUMBER.match(rest) and name[-1:].isdigit():
+    if name[-1:].isdigit() and _ANOTHER_NUMBER.match(rest):
         return True
     either, joined = _OR.match(rest), _AND.match(rest)
     if either is None and joined is None:
@@ -270,7 +280,9 @@ def _offers_another(rest: str, name: str, label: str, names: Sequence[str], code
     closed = [
         codes.get(name, name)
         for name in names
-        if (match := _option_pattern(name).match(rest, start)) is not None and _CLOSED.match(rest, match.end())
+        if rest[start : start + LONGEST_FIRST_WORD].casefold().startswith(first_word(name))
+        and (match := _option_pattern(name).match(rest, start)) is not None
+        and _CLOSED.match(rest, match.end())
     ]
     return any(other != label for other in closed) if closed or either is None else True
 
@@ -349,8 +361,9 @@ def named_options(
 
     Options of up to three letters are words of their own too often.
     """
+    folded = text.casefold()
     for name in (*options, *codes):
-        if len(name) > 3 and codes.get(name, name) != label:
+        if len(name) > 3 and codes.get(name, name) != label and first_word(name) in folded:
             for match in _option_pattern(name).finditer(text, position):
                 if not text[match.start() - 1 : match.start()].isalnum():
                     yield match.span()
