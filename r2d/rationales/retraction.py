@@ -113,9 +113,9 @@ _DENIES = re.compile(
     re.I,
 )
 _IF_BEHIND = re.compile(
-    r"[\s*_\"'”’)\],(]{0,4}(?:only\s+)?(?:if|when(?:ever)?|unless|in\s+case|should\s+(?:she|he|they|it|the))\b|\b(?-i:if)\b",
-    re.I,
+    r"[\s*_\"'”’)\],(]{0,4}(?:only\s+)?(?:if|when(?:ever)?|unless|in\s+case|should\s+(?:she|he|they|it|the))\b|\bif\b"
 )
+"""In small letters: `If` begins a sentence of its own, with a full stop before it or without."""
 _NEITHER = re.compile(r"\bneither\b(?=.*\bnor\b)", re.I)
 _WOULD_SHOW = re.compile(r"\s+(?:would|could|might|may)\s+(?:show|have|cause|give|come|present|involve|bring)\b", re.I)
 _FUTURE = re.compile(
