@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,6 +137,7 @@ def evaluate_to_folder(
     *,
     champion: Champion | None = None,
     seen_rows: SeenRowsPolicy | None = None,
+    declared: Mapping[str, Any] = MappingProxyType({}),
     prepare: Callable[[RunConfig], tuple[RunConfig, Path | None]] = lambda run: (run, None),
     count_look: CountLook | None = None,
 ) -> Evaluation:
@@ -148,6 +150,7 @@ def evaluate_to_folder(
         champion: another model, measured on the same rows.
         prepare: returns a run configuration as it is to be read, and the folder of the registered model it starts from.
         seen_rows: in place of `evaluation.seen_rows`.
+        declared: keys of section `data` that say how a file of labelled rows is read.
         count_look: writes down that the test set was looked at, before it is.
 
     Raises:
@@ -160,6 +163,8 @@ def evaluate_to_folder(
     labels = read_model_facts(model_folder).labels
     if data.suffix.lower() in (".yaml", ".yml"):
         run, start_folder = prepare(load_config(data))
+        if declared:
+            raise ConfigError(f"{data}: is a run configuration; write the keys of data there, and leave --set out")
         if not run.data.labels.decide_alike(labels):
             raise ConfigError(
                 f"{data}: data.labels are {_label_text(run.data.labels)}, the model decides between "
@@ -168,7 +173,7 @@ def evaluate_to_folder(
         examples = _ingested(run, out, start_folder).select(run.rationales).stage2
         config, settings, privacy = run.data, run.evaluation, run.validation.privacy
     else:
-        examples, config = load_labelled_file(data, labels)
+        examples, config = load_labelled_file(data, labels, declared)
         settings, privacy = EvaluationConfig(), PrivacyConfig()
     if seen_rows is not None:
         settings = settings.model_copy(update={"seen_rows": seen_rows})

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +17,9 @@ from mlops.registry.looks import look_counter
 from mlops.registry.versions import model_folder, start_folder
 from r2d.config.evaluation import SeenRowsPolicy
 from r2d.config.jobs import DriftConfig, InferenceConfig
+from r2d.config.loading import parse_settings
 from r2d.config.section import parse_section
-from r2d.errors import R2DError
+from r2d.errors import ConfigError, DataError, R2DError
 from r2d.text import normalise_label
 
 if TYPE_CHECKING:
@@ -24,7 +28,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 Model = Annotated[str, typer.Option(help="Registered model (name@alias or name/version) or a model folder.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="How the file is read: a key of section data, data.KEY=VALUE; repeatable."),
+]
 CHAMPION = "reason2decide@champion"
+KEYS = r"\bdata\.(?:delimiter|quoting|skip_lines|comment|encoding|columns|format|labels|repeats|records)\b"
+"""Of section `data`, as messages name them."""
 DRIFTED = 3
 """Exit code of `r2d drift --exit-code` where the calls have drifted."""
 
@@ -53,6 +63,17 @@ def predict(
     options = _checked_options(option or [], answerer.predictor.labels.declared)
     for answer in answerer.answer([Call(None, note, options) for note in notes]):
         typer.echo(json.dumps(answer.as_row(), ensure_ascii=False) if as_json else _answer_text(answer))
+
+
+@contextmanager
+def keys_set_by_option(*, is_file: bool = True) -> Iterator[None]:
+    """Say in an error that names a key of section `data` how this command takes one, where it reads no YAML."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        if not (is_file and re.search(KEYS, str(error))):
+            raise
+        raise type(error)(f"{error}. Here a key is given as --set KEY=VALUE, such as --set data.quoting=none") from None
 
 
 def _checked_options(options: list[str], declared: LabelSet | None) -> list[str] | None:
@@ -103,6 +124,7 @@ def evaluate(
         SeenRowsPolicy | None,
         typer.Option(help="Rows that the model was trained on, in place of evaluation.seen_rows."),
     ] = None,
+    settings: Settings = None,
 ) -> None:
     """Measure a model: labels, safety, calibration, rationales; metrics.json, predictions.parquet, report.html."""
     from r2d.evaluation.evaluate import Champion
@@ -110,15 +132,17 @@ def evaluate(
 
     folder = model_folder(model)
     champion = None if compare_with is None else Champion(compare_with, model_folder(compare_with))
-    evaluation = evaluate_to_folder(
-        folder,
-        data,
-        out,
-        champion=champion,
-        seen_rows=seen_rows,
-        prepare=lambda run: (without_forgotten(run), start_folder(run.model)),
-        count_look=look_counter(model, folder, compare_with),
-    )
+    with keys_set_by_option(is_file=data.suffix.lower() not in (".yaml", ".yml")):
+        evaluation = evaluate_to_folder(
+            folder,
+            data,
+            out,
+            champion=champion,
+            seen_rows=seen_rows,
+            declared=parse_settings(settings or ()),
+            prepare=lambda run: (without_forgotten(run), start_folder(run.model)),
+            count_look=look_counter(model, folder, compare_with),
+        )
     for sentence in evaluation.metrics.seen_sentences():
         typer.echo(sentence)
     overview = ", ".join(f"{name} {value:.3f}" for name, value in evaluation.overview().items())
@@ -145,14 +169,16 @@ def predict_file(
     encoding: Annotated[str, typer.Option(help="Of a CSV or JSONL.")] = "utf-8",
     batch_size: Annotated[int, typer.Option(help="Calls decided at a time.")] = 32,
     rows_per_part: Annotated[int, typer.Option(help="Calls that a killed run loses at most.")] = 4096,
+    settings: Settings = None,
 ) -> None:
     """Decide and explain a file of calls: label, probabilities, rationale, and whether a person should decide."""
     from r2d.inference.decide import DEFERRAL_REASONS
     from r2d.inference.infer import infer_file
 
-    columns = {"id": id_column, "text": text_column, "options": options_column}
+    declared = parse_settings(settings or ())
+    columns = {"id": id_column, "text": text_column, "options": options_column} | declared.pop("columns", {})
     values = {
-        "data": {"path": str(calls), "columns": columns, "delimiter": delimiter, "encoding": encoding},
+        "data": {"path": str(calls), "columns": columns, "delimiter": delimiter, "encoding": encoding} | declared,
         "output": str(out),
         "with_text": with_text,
         "model": model,
@@ -160,7 +186,8 @@ def predict_file(
         "rows_per_part": rows_per_part,
     }
     job = parse_section(InferenceConfig, values, where="r2d predict-file")
-    result = infer_file(job, model_folder(job.model))
+    with keys_set_by_option():
+        result = infer_file(job, model_folder(job.model))
     reasons = "".join(
         f"\n  {count:,} {reason}: {DEFERRAL_REASONS[reason]}" for reason, count in result.why_handed_over.items()
     )

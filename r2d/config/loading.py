@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from r2d.config.run import RunConfig
 from r2d.config.section import SectionT, parse_section, show_value
@@ -110,3 +113,28 @@ def load_job(schema: type[SectionT], path: Path) -> SectionT:
         ConfigError: the file cannot be read or is faulty.
     """
     return parse_section(schema, read_parameters(path), where=str(path))
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Keys and values of a section from texts such as `data.quoting=none`, nested as in a YAML.
+
+    Raises:
+        ConfigError: a text is no `data.KEY=VALUE`.
+    """
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, mark, text = setting.partition("=")
+        section, *path = key.strip().split(".")
+        if not (mark and path and section == "data"):
+            raise ConfigError(
+                f"--set {show_value(setting)}: a key of section data is wanted, such as data.quoting=none"
+            )
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:  # a mark of YAML, such as a delimiter
+            value = None
+        inner = values
+        for name in path[:-1]:
+            inner = inner.setdefault(name, {})
+        inner[path[-1]] = text if value is None else value
+    return values

@@ -6,25 +6,28 @@ Rows are not judged: one without a text or with an unknown label stays, and `r2d
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from r2d.config.data import ColumnsConfig, DataConfig, LabelsConfig, SplitConfig
+from r2d.config.data import DataConfig, LabelsConfig, SplitConfig
 from r2d.config.files import suffix_of
+from r2d.config.section import parse_section
 from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, with_columns
 from r2d.data.forgotten import Forgotten
 from r2d.data.labels import declared_labels, undeclared_rows
-from r2d.data.readers.delimited import DELIMITERS
 from r2d.data.readers.files import existing_file, existing_path
 from r2d.data.readers.rows import Format, column_names, read_json
 from r2d.data.readers.tables import PUBMEDQA_PREFIX, SourceTable, read_source
 from r2d.data.reading import Reading
 from r2d.data.splits import assign_splits
-from r2d.errors import DataError
+from r2d.errors import ConfigError, DataError
 from r2d.text import first_of
 
 logger = logging.getLogger(__name__)
@@ -179,16 +182,22 @@ def _with_fresh_test(examples: pa.Table, config: DataConfig) -> pa.Table:
     return reading.attached_to(left_out.attached_to(pa.concat_tables([examples, fresh]).combine_chunks()))
 
 
-def load_labelled_file(path: Path, labels: LabelsConfig) -> tuple[pa.Table, DataConfig]:
+def load_labelled_file(
+    path: Path, labels: LabelsConfig, declared: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[pa.Table, DataConfig]:
     """The rows of a file with the columns `id`, `text`, `label`, as test data for an existing model.
 
     Optional columns: `rationale` (the reference), `group`, `split` (without it every row is test) and, where labels
     stand in the rows, `options`.
 
+    Args:
+        declared: keys of section `data` that say how the file is read, where it is not as usual.
+
     Returns:
         table of `EXAMPLES_SCHEMA`, its rationales chosen; and the `data` section that reads the file this way.
 
     Raises:
+        ConfigError: what is declared is no key of `data`, or other labels than those of the model.
         DataError: the file has another format or lacks a column, or a row has no text.
     """
     kind = LABELLED_FORMATS.get(suffix_of(path))
@@ -199,34 +208,24 @@ def load_labelled_file(path: Path, labels: LabelsConfig) -> tuple[pa.Table, Data
         )
     if not path.is_file():
         raise DataError(f"{path}: is no file; give a file with the columns id, text and label")
-    found = column_names(path, kind)
-    if kind == "csv" and len(found) == 1 and (other := [mark for mark in DELIMITERS if mark in found[0]]):
-        raise DataError(
-            f"{path}: its fields are not separated by commas (the header holds {found[0].count(other[0])} of "
-            f"{DELIMITERS[other[0]]}); write it with commas, or declare it with data.delimiter in a run configuration "
-            "(.yaml), and give that"
-        )
-    names = {name.strip() for name in found}
-    config = DataConfig(
-        format=kind,
-        path=str(path),
-        labels=labels,
-        columns=ColumnsConfig(
-            options="options" if labels.per_row else None,
-            group="group" if "group" in names else None,
-            split="split" if "split" in names else None,
-            rationales={REFERENCE_SOURCE: "rationale"} if "rationale" in names else {},
-        ),
-    )
+    own_columns = dict(declared.get("columns", {}))
+    values = {"format": kind, "path": str(path), **declared}
+    values |= {"labels": labels.model_dump() | declared.get("labels", {}), "columns": own_columns}
+    if labels.per_row:
+        own_columns.setdefault("options", "options")
+    config = parse_section(DataConfig, values, where=str(path))
+    if not config.labels.decide_alike(labels):
+        raise ConfigError(f"{path}: data.labels are those of the model; declare codes alone")
+    names = {name.strip() for name in column_names(path, kind, config)}
+    found = {name: name for name in ("group", "split") if name in names}
+    found |= {"rationales": {REFERENCE_SOURCE: "rationale"}} if "rationale" in names else {}
+    config = parse_section(DataConfig, values | {"columns": found | own_columns}, where=str(path))
     examples = load_examples(config, divide=False)
     has_no_text = pc.equal(pc.utf8_trim_whitespace(examples["text"]), "")
     for place in examples["place"].filter(has_no_text):
         raise DataError(f"{place}: has no text; remove the row or give its note")
     if fault := undeclared_rows(examples["label"].to_pylist(), labels, none="no label of the model"):
-        raise DataError(
-            f"{path}: {fault}. Mend the rows, or declare the file with its codes in a run configuration (.yaml), and "
-            "give that"
-        )
+        raise DataError(f"{path}: {fault}. Mend the rows, or declare their codes (data.labels.codes)")
     rationales = pc.fill_null(pc.map_lookup(examples["rationales"], pa.scalar(REFERENCE_SOURCE), "first"), "")
     sources = pc.if_else(pc.equal(rationales, ""), "", REFERENCE_SOURCE)
     return with_columns(examples, rationale=rationales, rationale_source=sources), config

@@ -15,7 +15,7 @@ from mlops.cli.main import app
 from r2d.config.data import DataConfig, LabelsConfig, SyntheticTriageConfig
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig
 from r2d.data.examples import Example, split_of, to_table, with_columns
-from r2d.errors import ConfigError
+from r2d.errors import ConfigError, DataError
 from r2d.evaluation import evaluate as module
 from r2d.evaluation.calibration import calibration_of
 from r2d.evaluation.evaluate import Champion, Evaluation, evaluate, evaluate_champion
@@ -221,3 +221,23 @@ def test_the_command_measures_a_file_of_labelled_rows(
     (look,) = map(json.loads, listed.output.splitlines())
     assert (look["purpose"], look["model"], look["champion"]) == ("evaluation", str(stage2_model), None)
     assert f"Test set {look['test_set'][:12]}" in page
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict-file"])
+def test_the_key_that_a_message_advises_is_an_option_of_the_command_that_was_typed(
+    command: str, stage2_model: Path, examples: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    path = tmp_path / "notes.csv"
+    frame = split_of(examples, "test").select(["id", "text", "label"]).to_pandas()
+    frame.rename(columns={"text": "note"}).to_csv(path, index=False, sep=";")
+    typed = {
+        "evaluate": ["evaluate", "--data", str(path), "--out", str(tmp_path / "out"), "--seen-rows", "allow"],
+        "predict-file": ["predict-file", str(path), "--out", str(tmp_path / "out.parquet")],
+    }[command] + ["--model", str(stage2_model)]
+    for key, value in (("data.delimiter", ";"), ("data.columns.text", "note")):
+        with pytest.raises(DataError, match=rf"(?s){key}.*--set KEY=VALUE") as raised:
+            CliRunner().invoke(app, typed, catch_exceptions=False)
+        assert str(path) in str(raised.value)
+        typed += ["--set", f"{key}={value}"]
+    assert CliRunner().invoke(app, typed, catch_exceptions=False).exit_code == 0

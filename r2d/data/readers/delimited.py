@@ -349,10 +349,7 @@ class DelimitedFile:
         return _Suspect(record.line, record.line + len(lines) - 1, found, all(is_long), makes)
 
     def _set(self, key: str, value: str) -> str:
-        is_of_calls = self.section == "data" and "label" not in self.columns
-        return f"set {self.section}.{key}: {value}" + (
-            " (or --delimiter)" if is_of_calls and key == "delimiter" else ""
-        )
+        return f"set {self.section}.{key}: {value}"
 
     def quoting_fix(self) -> str:
         """What to do about a broken quote, for a message."""

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import json
 import re
@@ -308,21 +307,22 @@ def with_class_names(table: pa.Table, classes: Mapping[str, Sequence[str]]) -> p
     return table
 
 
-def column_names(file: Path, format: Format) -> list[str]:
+def column_names(file: Path, format: Format, text: TextFileConfig) -> list[str]:
     """Header of a CSV, keys of the first JSON object or schema of a Parquet file; empty where it cannot be read.
 
     Raises:
-        DataError: a text file is wrongly encoded.
+        DataError: a text file is wrongly encoded, or a CSV has another delimiter.
     """
     if format == "parquet":
         try:
             return list(pq.read_schema(file).names)
         except (pa.ArrowException, OSError):
             return []
-    with open_text(file) as stream:
+    with open_text(file, text.encoding) as stream:
         if format == "csv":
-            line = next((line for line in stream if line.strip() and not line.startswith("sep=")), "")
-            return next(csv.reader([line]), [])
+            delimited = DelimitedFile(file, stream, text, {})
+            next(delimited.records(), None)
+            return delimited.header
         head = next(json_records(stream), Record(1, None)).value
         return list(head) if isinstance(head, dict) else []
 
