@@ -26,7 +26,7 @@ from r2d.config.rationales import RationalesConfig
 from r2d.config.section import parse_section
 from r2d.data.examples import with_columns
 from r2d.data.load import SPLIT_NAMES, load_examples
-from r2d.data.look import JSON_SUFFIXES, MOST_LABELS, Column, Look, looks_at
+from r2d.data.look import JSON_SUFFIXES, MOST_LABELS, Column, EightBit, Look, looks_at
 from r2d.data.readers.delimited import Record
 from r2d.data.readers.files import existing_file, open_text
 from r2d.data.readers.rows import json_records
@@ -42,6 +42,12 @@ OPTION_PATTERNS = (
     r"(?m)^\s*[A-H1-8][.)]\s*(?P<option>.*\S)",
 )
 """Ways in which the options of a question stand inside its text."""
+UNFINISHED = {
+    "draft", "drafted", "pending", "unfinished", "incomplete", "preliminary", "discarded", "cancelled", "wip", "todo",
+    "to do", "in progress", "in_progress", "entwurf", "brouillon", "borrador",
+}  # fmt: skip
+"""Values that say of a record that nobody has finished it."""
+YES, NO = {"true", "yes", "1", "y"}, {"false", "no", "0", "n"}
 WORDS_OF_PROSE = 2.0  # more on average, and a column is prose
 TOKENS_PER_WORD = 1.5  # of a tokenizer that is trained on the notes; `r2d validate` says what is cut
 
@@ -144,15 +150,18 @@ class DraftedSource:
     counts: SourceCounts
 
 
-def draft_source(name: str, path: Path, data: DataConfig, examples: pa.Table) -> DraftedSource:
+def draft_source(
+    name: str, path: Path, data: DataConfig, examples: pa.Table, encoding: str | None = None
+) -> DraftedSource:
     """The settings, of all that may fit the file, with which most records give a rationale and a label.
 
     Raises:
         DataError: it cannot be read, or no setting gives a rationale; says what the best one met.
     """
     ids = set(examples["id"].to_pylist())
-    ways = list(_source_ways(path, ids, data.labels.names))
-    without_label = [way | {"parse": {"require_label": False}} for way in ways if "parse" not in way]
+    ways = list(_source_ways(path, ids, data.labels.names, encoding))
+    states_label = {"parse", "label_field"}
+    without_label = [way | {"parse": {"require_label": False}} for way in ways if not states_label & way.keys()]
     tried: list[DraftedSource] = []
     faults: list[str] = []
     for some in (ways, [way for way in without_label if way["format"] == "text"]):
@@ -204,10 +213,10 @@ def _ways_to_join(source_id: str, ids: Set[str]) -> Iterator[dict[str, Any]]:
         yield {"id_width": widths.pop()}
 
 
-def _source_ways(path: Path, ids: Set[str], labels: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _source_ways(path: Path, ids: Set[str], labels: Sequence[str], encoding: str | None) -> Iterator[dict[str, Any]]:
     """Settings of a source that may read the file, by its first value or its columns."""
     if suffix_of(path) not in JSON_SUFFIXES:
-        yield from _table_sources(next(looks_at(path)), ids, labels)
+        yield from _table_sources(next(looks_at(path, encoding)), ids, labels)
         return
     with open_text(existing_file(str(path), "--rationales")) as stream:
         first = next(json_records(stream), Record(1, None)).value
@@ -228,9 +237,41 @@ def _source_ways(path: Path, ids: Set[str], labels: Sequence[str]) -> Iterator[d
         look = next(looks_at(path))
         text = max(look.columns, key=lambda column: column.mean_words).name
         row_id = max(look.columns, key=lambda column: _num_known(look, column.name, ids)).name
-        joined = {"id_field": row_id} if _num_known(look, row_id, ids) else {"join": "order"}
+        joined: dict[str, Any] = {"id_field": row_id} if _num_known(look, row_id, ids) else {"join": "order"}
+        joined |= _only_finished(look)
         for parse in ({}, {"parse": {"structure": "json"}}):
             yield {"format": "text", "text_field": text} | joined | parse
+        for column in _columns_of_labels([c for c in look.columns if c.name not in (text, row_id)], labels)[:1]:
+            yield {"format": "text", "text_field": text, "label_field": column.name} | joined
+
+
+def _columns_of_labels(columns: Sequence[Column], labels: Sequence[str]) -> list[Column]:
+    """The columns that hold labels of the data."""
+    known = {normalise_label(label) for label in labels}
+    return [column for column in columns if known & {normalise_label(value) for value in column.counts}]
+
+
+def _only_finished(look: Look) -> dict[str, Any]:
+    """The setting that leaves drafts out, where a column says which records are drafts.
+
+    Raises:
+        DataError: all of them are.
+    """
+    for column in look.columns:
+        values = {(cell or "").strip() for cell in look.cells[column.name]}
+        if len(values) > MOST_LABELS:
+            continue
+        is_about_drafts = re.search("draft|unfinished|pending", column.name.casefold()) is not None
+        unfinished = YES if is_about_drafts and {v.casefold() for v in values} <= {*YES, *NO, ""} else UNFINISHED
+        drafts = {value for value in values if value.casefold() in unfinished}
+        finished = sorted(values - drafts - {""})
+        if drafts and not finished:
+            raise DataError(
+                f"{look.path}: column {show_name(column.name)} says of every record that it is no finished one"
+            )
+        if drafts:
+            return {"only": {column.name: finished if len(finished) > 1 else finished[0]}}
+    return {}
 
 
 def _annotation_fields(first: Mapping[str, Any], ids: Set[str], labels: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -263,10 +304,10 @@ def _table_sources(look: Look, ids: Set[str], labels: Sequence[str]) -> Iterator
     id_column = max(look.columns, key=lambda column: _num_known(look, column.name, ids))
     others = [column for column in look.columns if column is not id_column]
     rationale = max(others, key=lambda column: (column.speaks_for("rationale"), column.mean_words))
-    known = {normalise_label(label) for label in labels}
-    states = [c for c in others if c.counts and known & {normalise_label(value) for value in c.counts}]
+    states = _columns_of_labels([column for column in others if column is not rationale], labels)
     settings = {key: value for key, value in look.settings.items() if key != "format"}
     settings |= {"format": "csv", "example_column": id_column.name, "rationale_column": rationale.name}
+    settings |= _only_finished(look)
     if states:
         yield settings | {"label_column": states[0].name}
         return
@@ -304,6 +345,7 @@ def draft_config(
     declared: Mapping[str, str | None],
     rationales: Sequence[Path] = (),
     order: str = "",
+    encoding: str | None = None,
     ask: Ask | None = None,
 ) -> str:
     """The text of a run configuration for a file of notes, with a comment beside each guess.
@@ -312,14 +354,20 @@ def draft_config(
         declared: role (`text`, `label`, `id`, `group`) -> column, where the user names it.
         rationales: files of rationales beside those in columns.
         order: labels from the most urgent to the least, by commas; of codes `1=immediate, 2=urgent`.
+        encoding: of files that are no Unicode.
         ask: asks the user what the files do not tell; without it, what cannot be guessed is an error.
 
     Raises:
-        ConfigError: text or label cannot be guessed; names the columns and the option.
+        ConfigError: text, label or encoding cannot be guessed; names the columns and the option.
         DataError: a file cannot be read in any known way.
     """
     faults: list[DataError] = []
-    for look in looks_at(path):
+    if encoding is None and ask is not None:
+        eight_bit = EightBit.of(existing_file(str(path), "FILE"))
+        if eight_bit is not None and eight_bit.sure is None:
+            shown = "\n".join(f"  {name}: {eight_bit.evidence(name)}" for name in eight_bit.shares)
+            encoding = ask(f"{path} is no UTF-8. Which encoding has it?\n{shown}\n", list(eight_bit.shares))
+    for look in looks_at(path, encoding):
         roles = _asked(guess_roles(look, declared), look, ask)
         labels = _labels_of(look, roles)
         if ask is not None and labels and not order:
@@ -347,7 +395,8 @@ def draft_config(
         ]
         without = with_columns(examples, rationales=[[]] * len(examples))  # each trial would ingest those columns again
         sources = [
-            draft_source(name, file, section, without) for name, file in zip(names_of_sources, rationales, strict=True)
+            draft_source(name, file, section, without, encoding)
+            for name, file in zip(names_of_sources, rationales, strict=True)
         ]
         return _rendered(look, roles, labels, data, sources)
     raise faults[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from r2d.config.data import DataConfig
 from r2d.config.loading import load_config
+from r2d.config.rationales import CsvSource, TextSource
 from r2d.config.run import RunConfig
 from r2d.data.load import load_examples
 from r2d.draft import draft_config
@@ -101,6 +103,72 @@ def test_a_file_of_any_shape_is_drafted_so_that_its_rows_are_read(tmp_path: Path
     assert examples["label"].to_pylist() == [row["triage"] for row in rows()]
     assert all(row["note"][:30] in note for row, note in zip(rows(), examples["text"].to_pylist(), strict=True))
     assert "canary" not in text.casefold(), "names, counts and shapes, and no cell"
+
+
+ENCODINGS = ["cp1252", "mac-roman", "cp437", "cp850", "cp1250", "cp1251"]
+PROSE = {
+    "cp1250": "pacjentka zgłasza ból głowy i gorączkę, mówi że źle się czuje, łokieć boli",
+    "cp1251": "Жалуется на боль в груди, одышка усиливается ночью",
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_an_encoding_is_read_right_or_asked_for_with_its_evidence(tmp_path: Path, encoding: str) -> None:
+    """Never another one in silence, and no word of the text in the question."""
+    prose = PROSE.get(encoding, "la fièvre est tombée à 39°, élève très gênée, naïve, Müller läßt grüßen")
+    table = [row | {"note": f"{prose} {number}"} for number, row in enumerate(rows())]
+    path = tmp_path / "calls.csv"
+    path.write_bytes(as_csv(table).encode(encoding))
+    texts = [row["note"] for row in table]
+    asked: list[Sequence[str]] = []
+
+    def ask(question: str, allowed: Sequence[str]) -> str:
+        asked.append(allowed)
+        return encoding if "encoding" in question else ""
+
+    if encoding != "cp1252":
+        with pytest.raises(R2DError, match=r"its encoding cannot be told.*U\+[0-9A-F]{4} \d.*--encoding") as refused:
+            drafted(path)
+        assert prose.split()[1] not in str(refused.value)
+    text, run = drafted(path, ask=ask)
+    assert load_examples(run.data)["text"].to_pylist() == texts
+    assert "of its characters beyond ASCII stand where they can (U+" in text
+    assert (encoding in asked[0]) == (encoding != "cp1252")
+    _, run = drafted(path, encoding=encoding)
+    assert load_examples(run.data)["text"].to_pylist() == texts
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: f"Calls of the year\nby the ward, 2026\n\n{text}",
+        lambda text: f"Calls of the year,,,,,\n{text}",
+        lambda text: text.replace("\r\n", ",\r\n"),
+        lambda text: "\n".join(f"{n or ''},{line}" for n, line in enumerate(text.splitlines())),
+    ],
+    ids=["titles", "title of a sheet", "a delimiter at each end", "row numbers of pandas"],
+)
+def test_what_stands_around_a_table_is_left_out(tmp_path: Path, change: Callable[[str], str]) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(change(as_csv(rows())), encoding="utf-8")
+    _, run = drafted(path)
+    columns = run.data.columns
+    assert (columns.id, columns.text, columns.label) == ("call_id", "note", "triage")
+    assert load_examples(run.data)["text"].to_pylist() == [row["note"] for row in rows()]
+
+
+def test_rows_within_an_object_and_a_page_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "calls.json"
+    path.write_text(json.dumps({"data": rows(), "total": 60}), encoding="utf-8")
+    with pytest.raises(R2DError, match="is one JSON object, and its 60 rows stand in a list under 'data'"):
+        drafted(path)
+    config = {"format": "jsonl", "path": str(path), "labels": {"names": LABELS}, "columns": {"text": "note"}}
+    with pytest.raises(R2DError, match="is one JSON object, and its 60 rows stand in a list under 'data'"):
+        load_examples(DataConfig.model_validate(config))
+    page = tmp_path / "calls.xls"
+    page.write_text("<html><table><tr><td>Canary</td></tr></table></html>")
+    with pytest.raises(R2DError, match="is an HTML page"):
+        drafted(page)
 
 
 def test_codes_stay_as_they_are_and_are_asked_about(tmp_path: Path) -> None:
@@ -228,6 +296,33 @@ def test_a_file_of_rationales_is_read_so_that_its_records_join(tmp_path: Path, f
     text, run = drafted(notes, rationales=[path])
     assert run.rationales.sources["reasons"].format == format
     assert "60 of 60 records gave a rationale" in text
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_labels_beside_rationales_are_read_and_drafts_are_left_out(tmp_path: Path, ending: str) -> None:
+    notes, reasons = tmp_path / "calls.csv", tmp_path / f"reasons.{ending}"
+    notes.write_text(as_csv([{key: value for key, value in row.items() if key != "why"} for row in rows()]))
+    table = [
+        {
+            "case": row["call_id"],
+            "reason": row["why"],
+            "level": row["triage"],
+            "status": ("final", "Draft", "checked")[n % 3],
+        }
+        for n, row in enumerate(rows())
+    ]
+    lines = "\n".join(map(json.dumps, table)) if ending == "jsonl" else as_csv(table)
+    reasons.write_text(lines, encoding="utf-8")
+    text, run = drafted(notes, rationales=[reasons])
+    source = run.rationales.sources["reasons"]
+    assert isinstance(source, TextSource | CsvSource)
+    assert source.only == {"status": ("checked", "final")}
+    assert "40 of 60 records gave a rationale" in text
+    stated = source.label_field if isinstance(source, TextSource) else source.label_column
+    assert stated == "level"
+    reasons.write_text(lines.replace("final", "draft").replace("checked", "draft"), encoding="utf-8")
+    with pytest.raises(R2DError, match="'status' says of every record that it is no finished one"):
+        drafted(notes, rationales=[reasons])
 
 
 def test_raw_answers_in_a_table_are_parsed(tmp_path: Path) -> None:

@@ -109,6 +109,9 @@ def init(
     labels: Annotated[
         str, typer.Option(help="The labels, most urgent first, by commas; of codes: '1=immediate, 2=urgent'.")
     ] = "",
+    encoding: Annotated[
+        str | None, typer.Option(help="Of files that are not UTF-8, where it cannot be told, e.g. mac-roman.")
+    ] = None,
 ) -> None:
     """Look at your files and draft a run configuration, with the evidence beside each guess; asks on a terminal."""
     from r2d.draft import draft_config
@@ -119,7 +122,9 @@ def init(
     declared = {"text": text, "label": label, "id": row_id, "group": group}
     ask = ask_at_terminal if sys.stdin.isatty() else None
     with remarks_withheld("r2d"):  # sources are read again and again
-        draft = draft_config(file, declared=declared, rationales=rationales or [], order=labels, ask=ask)
+        draft = draft_config(
+            file, declared=declared, rationales=rationales or [], order=labels, encoding=encoding, ask=ask
+        )
     write_text(out, draft)
     typer.echo(f"{out}: read the lines that end in `?`, then type: r2d check {out}")
 

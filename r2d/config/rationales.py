@@ -179,6 +179,9 @@ class FileSource(SourceConfig):
         return value
 
 
+Only = dict[Name, Name | Annotated[tuple[Name, ...], Field(min_length=1)]]
+
+
 class ColumnSource(SourceConfig):
     """Rationales that stand in the data: the key of the source is the one in `data.columns.rationales`."""
 
@@ -204,9 +207,23 @@ class TextSource(FileSource):
     """Field of the example's id; `meta.case[0].id` for one within others."""
     text_field: Name = "text"
     """Field of the text, of format `text` alone; `response.choices[0].text` for one within others."""
+    label_field: Name | None = None
+    """Field of a label that stands beside the text, of format `text` alone: the text is then a rationale as it is."""
+    only: Only = {}
+    """Field -> the value, or values, that a record must have to count, e.g. `{status: final}`; case does not matter.
+    Others are rejected as cancelled."""
     encoding: Name = "utf-8"
     """Of the files, such as `utf-8` or `latin-1`."""
-    parse: ParseConfig = ParseConfig()
+    parse: ParseConfig | None = ParseConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_beside_a_label(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("label_field") is None:
+            return values
+        if values.get("parse") is not None:
+            raise ValueError("label_field has no effect with parse, which reads the label in the answer; remove one")
+        return values | {"parse": None}
 
 
 class BatchSource(FileSource):
@@ -275,6 +292,9 @@ class CsvSource(TextFileConfig, FileSource):
     """Column with the time of writing; kept in the provenance."""
     parse: ParseConfig | None = None
     """How raw answers of an LLM are parsed that stand in `rationale_column`; `true`: as those of a file."""
+    only: Only = {}
+    """Column -> the value, or values, that a row must have to count, e.g. `{status: final}`; case does not matter.
+    Others are rejected as cancelled."""
 
     _as_config = field_validator("parse", mode="before")(parse_as_config)
 

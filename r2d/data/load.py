@@ -217,7 +217,7 @@ def load_labelled_file(
     if not config.labels.decide_alike(labels):
         raise ConfigError(f"{path}: data.labels are those of the model; declare codes alone")
     names = {name.strip() for name in column_names(path, kind, config)}
-    found = {name: name for name in ("group", "split") if name in names}
+    found: dict[str, Any] = {name: name for name in ("group", "split") if name in names}
     found |= {"rationales": {REFERENCE_SOURCE: "rationale"}} if "rationale" in names else {}
     config = parse_section(DataConfig, values | {"columns": found | own_columns}, where=str(path))
     examples = load_examples(config, divide=False)

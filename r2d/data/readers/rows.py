@@ -21,7 +21,7 @@ from r2d.config.files import TextFileConfig
 from r2d.data.readers.delimited import DelimitedFile, Record, check_columns
 from r2d.data.readers.files import open_text
 from r2d.errors import DataError
-from r2d.text import FAULTS_SHOWN
+from r2d.text import FAULTS_SHOWN, show_name
 
 Format = Literal["csv", "jsonl", "parquet"]
 PARQUET_BATCH_ROWS = 1024  # decoded at once: a row group can be far larger
@@ -117,6 +117,21 @@ def _json_document(text: str, line: int, decoder: json.JSONDecoder, pairs: _Pair
         yield Record(line, value, "", tuple(pairs.repeated))
 
 
+def refuse_rows_within(file: Path, value: Any, num_values: int) -> None:
+    """Refuse a file that is one object, whose rows stand in a list within it.
+
+    Raises:
+        DataError: names the key.
+    """
+    lists = {key: inner for key, inner in value.items() if isinstance(inner, list)} if isinstance(value, dict) else {}
+    for key, rows in lists.items():
+        if num_values == len(lists) == 1 < len(rows) and all(isinstance(row, dict) for row in rows):
+            raise DataError(
+                f"{file}: is one JSON object, and its {len(rows):,} rows stand in a list under {show_name(key)}; write "
+                "that list alone, or one row a line"
+            )
+
+
 def read_json(file: Path, fix: str) -> Any:
     """The value of a whole JSON document.
 
@@ -183,11 +198,11 @@ def _json_rows(file: Path, columns: Mapping[str, str], encoding: str, notes: lis
     broken, nested, twice = Faults(file), Faults(file), Faults(file)
     names: dict[str, None] = {}
     found: set[str] = set()
-    is_empty, num_repeated = True, 0
+    num_values, num_repeated, value = 0, 0, None
     declared_keys = {step for column in columns.values() for step in (column, *path_of(column))}
     with open_text(file, encoding) as stream:
         for line, value, fault, repeated in json_records(stream):
-            is_empty = False
+            num_values += 1
             if not isinstance(value, dict):
                 broken.add(f"line {line}: {fault or f'a {type(value).__name__}, not an object'}")
                 continue
@@ -212,9 +227,10 @@ def _json_rows(file: Path, columns: Mapping[str, str], encoding: str, notes: lis
                     nested.add(f"line {line}, column {column!r} (data.columns.{key}) holds a {error}")
             if len(values) == len(columns):
                 yield Row(line, values)
-    if is_empty:
+    if not num_values:
         raise DataError(f"{file}: is empty but for line breaks; give a file with one JSON object a line")
     broken.raise_if_any("line(s) hold no JSON object", 'write one object a line, {"id": ...}, and no list of them')
+    refuse_rows_within(file, value, num_values)
     check_columns(columns, [*names, *found], str(file))
     nested.raise_if_any(
         "value(s) are no text",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -162,3 +162,17 @@ def time_text(value: Any) -> str | None:
     except (ValueError, OverflowError, OSError):
         pass
     return None
+
+
+def excluded_by(only: Mapping[str, str | Sequence[str]], found: Mapping[str, str | None]) -> str:
+    """Why a record does not count: the declared field whose value is none of those that do; empty where it counts.
+
+    Args:
+        only: field -> the value or values that count.
+        found: field -> the record's value.
+    """
+    for name, allowed in only.items():
+        values = (allowed,) if isinstance(allowed, str) else allowed
+        if (found[name] or "").strip().casefold() not in {value.strip().casefold() for value in values}:
+            return f"another value of {name}"
+    return ""

@@ -11,8 +11,9 @@ from r2d.config.rationales import BatchSource, TextSource
 from r2d.data.readers.rows import field_at
 from r2d.errors import DataError
 from r2d.llm.requests import request_hash
-from r2d.rationales.readers.items import Item, id_text, joined_text, read_items, time_text
+from r2d.rationales.readers.items import Item, excluded_by, id_text, joined_text, read_items, time_text
 from r2d.rationales.readers.replies import Reply, error_code, last_turn, replies_of, stop_of
+from r2d.rationales.readers.written import count_stated_labels
 from r2d.rationales.records import Record
 from r2d.text import did_you_mean, shown_names
 
@@ -41,7 +42,15 @@ def read_texts(name: str, source: TextSource) -> list[Record]:
             records.append(base._replace(author=None, reason="malformed_record", detail=detail))
         elif not replies:
             records.append(replace(item, value=value).malformed("a text", order=order))
-        records += [_answered(base, reply, no_id="no id field") for reply in replies]
+        of_item = [_answered(base, reply, no_id="no id field") for reply in replies]
+        if source.label_field is not None:
+            label = joined_text(field_at(fields, source.label_field), ", ")
+            of_item = [record._replace(content=None, rationale=record.content, label=label) for record in of_item]
+        if why := excluded_by(source.only, {name: joined_text(field_at(fields, name)) for name in source.only}):
+            of_item = [record._replace(reason="cancelled", detail=why) for record in of_item]
+        records += of_item
+    if source.label_field is not None:
+        count_stated_labels(f"rationales.sources.{name}.label_field {source.label_field!r}", records)
     return records
 
 

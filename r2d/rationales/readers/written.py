@@ -13,7 +13,7 @@ from r2d.config.rationales import ArgillaSource, CsvSource, LabelStudioSource
 from r2d.data.readers.delimited import DelimitedFile
 from r2d.data.readers.files import existing_file, find_files, open_text
 from r2d.errors import DataError
-from r2d.rationales.readers.items import Item, id_text, joined_text, read_items, time_text
+from r2d.rationales.readers.items import Item, excluded_by, id_text, joined_text, read_items, time_text
 from r2d.rationales.records import Record
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def _check_fields(
             f"{found}; correct it, or no rationale would be held against the gold label"
         )
     if has_labels:
-        _count_stated_labels(f"{section}.label_field {source.label_field!r}", records)
+        count_stated_labels(f"{section}.label_field {source.label_field!r}", records)
 
 
 def _plain(field: str) -> str:
@@ -85,7 +85,7 @@ def _plain(field: str) -> str:
     return field if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}", field) else f"({len(field)} characters)"
 
 
-def _count_stated_labels(declared: str, records: Sequence[Record]) -> None:
+def count_stated_labels(declared: str, records: Sequence[Record]) -> None:
     """Log how many of the readable records state a label, where not all do.
 
     Args:
@@ -315,6 +315,7 @@ def read_table(name: str, source: CsvSource) -> list[Record]:
     """
     section = f"rationales.sources.{name}"
     columns = {key: column for key in COLUMNS if (column := getattr(source, key)) is not None}
+    columns |= {f"only.{column}": column for column in source.only}
     records = []
     for file in find_files(source.paths, f"{section}.paths"):
         existing_file(str(file), f"{section}.paths")
@@ -329,15 +330,17 @@ def read_table(name: str, source: CsvSource) -> list[Record]:
                     detail = detail if is_short else "a quote within a field that is not quoted"
                     records.append(item.record(reason="malformed_record", detail=detail))
                     continue
-                values = {COLUMNS[key]: fields[place].strip() or None for key, place in table.places.items()}
+                cells = {key: fields[place] for key, place in table.places.items()}
+                values = {field: cells[key].strip() or None for key, field in COLUMNS.items() if key in cells}
                 values |= {
                     "rationale": fields[table.places["rationale_column"]],
                     "created_at": time_text(values.get("created_at")),
                     "record_id": values.get("record_id") or "",
                 }
-                records.append(item.written(no_id="no example id", **{"label": None} | values))
+                cancelled = excluded_by(source.only, {name: cells[f"only.{name}"] for name in source.only})
+                records.append(item.written(no_id="no example id", cancelled=cancelled, **{"label": None} | values))
         for note in [*notes, *table.notes]:
             logger.info("%s: %s", file, note)
     if source.label_column is not None:
-        _count_stated_labels(f"{section}.label_column {source.label_column!r}", records)
+        count_stated_labels(f"{section}.label_column {source.label_column!r}", records)
     return records
