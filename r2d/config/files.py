@@ -71,7 +71,9 @@ class RowColumns(Section):
     text: Name | Annotated[tuple[Name, ...], Field(min_length=1)] = "text"
     """A column, or several, joined by line breaks or by `text_template`."""
     text_template: str | None = None
-    """Text with the names of the columns of `text` in braces, e.g. `"Complaint: {complaint}. History: {history}"`."""
+    """Text with the names of the columns of `text` in braces, e.g. `"Complaint: {complaint}. History: {history}"`.
+    Where a column is empty the words around it stay, and such rows are counted; a row with no text at all stays empty.
+    """
     options: Name | Annotated[tuple[Name, ...], Field(min_length=2)] | OptionsPattern | None = None
     """The labels that this row can have, where `data.labels.per_row`: a column with lists, several columns with one
     option each, or a pattern that finds them in the text."""

@@ -101,3 +101,5 @@ def read_calls(config: CallsConfig, notes: list[str] | None = None) -> Iterator[
             f"row(s) have half a surrogate pair in their id (column {config.columns.id!r})",
             "write the whole character or remove it",
         )
+    if notes is not None:
+        notes += shape.template_notes()

@@ -65,6 +65,24 @@ def test_several_columns_are_one_text_and_rows_without_ids_get_their_number(tmp_
     assert Reading.of(table).notes[0].startswith("ids are the numbers of the rows")
 
 
+def test_an_empty_column_of_a_template_leaves_its_words_and_is_counted(tmp_path: Path) -> None:
+    rows = [row | {"history": "fell"} for row in rows_of()]
+    rows[3]["history"] = rows[4]["history"] = " "
+    path = write(tmp_path / "notes.csv", rows)
+    columns: dict[str, Any] = {"id": {"from": "row"}, "text": ["complaint", "history"]}
+    columns["text_template"] = "Complaint: {complaint}. History: {history}."
+    table = load_examples(DataConfig(format="csv", path=str(path), labels={"names": LABELS}, columns=columns))
+    said = "text_template: column 'history' is empty in 2 row(s), where the words around it stay"
+    assert said in Reading.of(table).notes
+    assert table["text"].to_pylist()[3].startswith(f"Complaint: {rows[3]['complaint']}. History:")
+    notes: list[str] = []
+    calls = CallsConfig.model_validate({"path": str(path), "columns": columns})
+    assert [call.text for call in read_calls(calls, notes)] == table["text"].to_pylist()
+    assert said in notes
+    columns |= {"text": ["complaint"], "text_template": "Complaint: {complaint}"}
+    assert examples_of(path, columns)[0].text == f"Complaint: {rows[0]['complaint']}"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_ids_made_of_texts_stay_when_rows_move_and_tell_copies_apart(tmp_path: Path, kind: str) -> None:
     columns: dict[str, Any] = {"id": {"from": "text"}, "text": "complaint"}

@@ -35,6 +35,8 @@ class RowShape:
             numbered = {f"{field}.{number}": name for number, name in enumerate(names)}
             self.sources |= {field: names} if isinstance(names, str) else numbered
 
+        self.num_empty = Counter[str]()  # column of a template -> rows with a text in which it is empty
+
     @property
     def is_plain(self) -> bool:
         """Whether each field is a column."""
@@ -49,12 +51,13 @@ class RowShape:
         """
         columns, made = self.columns, dict[str, Any]()
         if isinstance(columns.text, str):
-            text = values["text"]
+            text, parts = values["text"], {columns.text: values["text"] or ""}
         else:
             parts = {name: values[f"text.{number}"] or "" for number, name in enumerate(columns.text)}
             text = "\n".join(part for part in parts.values() if part.strip()) or None
-            if columns.text_template is not None and text is not None:
-                text = re.sub(r"\{([^{}]*)\}", lambda match: parts[match.group(1)], columns.text_template)
+        if columns.text_template is not None and text is not None and text.strip():
+            self.num_empty.update(name for name, part in parts.items() if not part.strip())
+            text = re.sub(r"\{([^{}]*)\}", lambda match: parts[match.group(1)], columns.text_template)
         if not isinstance(columns.id, MadeId):
             made["id"] = values["id"]
         elif columns.id.source == "row":
@@ -72,6 +75,13 @@ class RowShape:
         elif columns.options is not None:
             made["options"] = values["options"]
         return made
+
+    def template_notes(self) -> list[str]:
+        """What there is to say of the rows that were made by a template, once all are."""
+        return [
+            f"text_template: column {name!r} is empty in {count:,} row(s), where the words around it stay"
+            for name, count in self.num_empty.items()
+        ]
 
     def applied(self, table: pa.Table) -> tuple[pa.Table, list[str]]:
         """The table with the fields in place of their columns, and what there is to say of it."""
@@ -98,7 +108,7 @@ class RowShape:
             made = pa.array([fields[field] for fields in rows], kind)
             table = table.drop_columns([name for name in table.column_names if name.split(".")[0] == field])
             table = table.append_column(field, made)
-        return table, notes
+        return table, notes + self.template_notes()
 
 
 def repeats_columns(repeats: RepeatsConfig) -> dict[str, str]:
