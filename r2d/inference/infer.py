@@ -20,7 +20,7 @@ from r2d.config.jobs import InferenceConfig
 from r2d.errors import DataError, ModelError
 from r2d.inference.calls import Call, read_calls, scan_calls
 from r2d.inference.decide import Answer, Answerer
-from r2d.inference.output import DECISIONS_SCHEMA, InferenceModel, Parts, Plan
+from r2d.inference.output import DECISIONS_SCHEMA, InferenceModel, Parts, Plan, begun_plan
 from r2d.inference.table import write_table
 from r2d.modeling.model_folder import read_model_facts
 from r2d.reports.progress import Progress
@@ -118,7 +118,9 @@ def _parts(config: InferenceConfig, model: InferenceModel) -> Parts:
         "rows_per_part": config.rows_per_part,
         "output_columns": DECISIONS_SCHEMA.names,
     }
-    return Parts(config.predictions, Plan(model, scan_calls(config.data), settings, version("reason2decide")))
+    begun = begun_plan(config.predictions)  # by an earlier run, or by `begin_shares`
+    calls = scan_calls(config.data, None if begun is None else begun.input)
+    return Parts(config.predictions, Plan(model, calls, settings, version("reason2decide")))
 
 
 def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Answerer]) -> InferenceResult:

@@ -63,6 +63,7 @@ and the text denies, or the reverse, `other_labels_stated` the labels that it st
 both in sentences, and how the call is unlike those of the training.
 """
 
+PLAN_FILE = "plan.json"
 PLAN_KEY = b"r2d.plan"
 ROWS_KEY = b"r2d.rows"
 COMPRESSION = "zstd"
@@ -143,12 +144,23 @@ def read_plan(predictions: Path) -> Plan | None:
     return Plan.from_json(facts[PLAN_KEY]) if PLAN_KEY in facts else None
 
 
+def parts_folder(output: Path) -> Path:
+    """Where the parts of an output lie until they are joined."""
+    return output.with_name(f"{output.name}.parts")
+
+
+def begun_plan(output: Path) -> Plan | None:
+    """The plan of an output of which parts may lie there; None where it was not begun."""
+    path = parts_folder(output) / PLAN_FILE
+    return Plan.from_json(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
 class Parts:
     """The parts of one output. Creating it touches no file."""
 
     def __init__(self, output: Path, plan: Plan) -> None:
         self.output, self.plan = output, plan
-        self.folder = output.with_name(f"{output.name}.parts")
+        self.folder = parts_folder(output)
         self._hash = plan.hash.encode()
 
     def is_finished(self) -> bool:
@@ -180,7 +192,7 @@ class Parts:
             DataError: it cannot be written, another process works on it, or it was begun by another plan.
         """
         with held_alone(self.folder / share, DataError):
-            path = self.folder / "plan.json"
+            path = self.folder / PLAN_FILE
             if not path.exists():
                 with _flushed_file(path) as aside:
                     aside.write_text(json.dumps(asdict(self.plan), indent=2), encoding="utf-8")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
+import r2d.inference.infer as infer_module
 from r2d.config.jobs import InferenceConfig
 from r2d.errors import DataError
 from r2d.inference.calls import Call
@@ -283,7 +285,12 @@ def test_shares_in_any_order_with_one_that_was_stopped_give_the_bytes_of_one_run
     config = config_of(calls, tmp_path / "shared.parquet", shares=2)
     shares = begin_shares(config, tmp_path)
     assert shares == [Share(0, 2), Share(1, 2)]
+    read = Counter[str]()
+    read_calls = infer_module.read_calls
+    for module in ("infer", "calls"):
+        monkeypatch.setattr(f"r2d.inference.{module}.read_calls", lambda *a: read.update(["times"]) or read_calls(*a))
     assert infer_share(config, tmp_path, shares[1]) == 24
+    assert read["times"] == 1, "a share decides, and does not scan again what was scanned for all"
     monkeypatch.setattr("r2d.inference.infer.Answerer.of_model", lambda folder: answerer(StoppingPredictor()))
     with pytest.raises(StoppedError):
         infer_share(config, tmp_path, shares[0])
