@@ -184,8 +184,9 @@ def test_backslashes_escape_quotes_and_are_letters_elsewhere(tmp_path: Path, rea
 
 def test_an_escaped_null_is_no_null_and_a_bare_one_is(tmp_path: Path) -> None:
     path = tmp_path / "file.csv"
-    path.write_text("id,text,label,why\na,\\\\N,now,x\nb,\\N,now,x\nc,x \\N,now,x\n")
-    assert read_incoming(path, quoting="backslash") == [("a", "\\N"), ("b", ""), ("c", "x \\N")]
+    path.write_text("id,text,label,why\na,\\\\N,now,x\nb,\\N,now,x\nc,x \\N,now,x\nd,\ue000N,now,x\n", encoding="utf-8")
+    found = read_incoming(path, quoting="backslash")
+    assert found == [("a", "\\N"), ("b", ""), ("c", "x \\N"), ("d", "\ue000N")], "of any letter"
 
 
 @pytest.mark.parametrize("read", DOORS)

@@ -22,7 +22,7 @@ DELIMITERS = {",": '","', ";": '";"', "\t": '"\\t"', "|": '"|"'}
 MAX_SAMPLE = 2_000
 """Records from whose ids and labels it is learnt how those of the file look."""
 MAX_BEFORE_HEADER = 20  # records that are searched for the header where the first is none
-NULL = "\ue000N"  # stands for an unquoted `\\N` while a line is read
+NULL = "\udcffN"  # stands for an unquoted `\\N` while a line is read; half a surrogate is in no decoded text
 UNQUOTED = {  # fix of a broken quote, by `quoting`
     "standard": "a field with a quote, a delimiter or a line break stands in double quotes, and a quote in it is "
     'doubled ("")',
