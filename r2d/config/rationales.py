@@ -215,6 +215,7 @@ class TextSource(FileSource):
     encoding: Name = "utf-8"
     """Of the files, such as `utf-8` or `latin-1`."""
     parse: ParseConfig | None = ParseConfig()
+    """How the texts are parsed."""
 
     @model_validator(mode="before")
     @classmethod
