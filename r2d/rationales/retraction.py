@@ -106,12 +106,13 @@ _EMPHATIC = re.compile(
 _DENIES = re.compile(
     r"\b(?:not|no|none|nothing|never|neither|nor|without|than|instead\s+of|rather\s+than|too|beyond|cannot|exclud\w+"
     r"|avoid\w*|against"
-    r"|rul(?:es?|ed|ing)\s+out|lacks?|absent|absence|den(?:y|ies|ied|ying)|unlike|below|above|exceeds?|unnecessary"
+    r"|rul(?:es?|ed|ing)\s+out|lacks?|absent|absence|den(?:y|ies|ied|ying)|unlike|unnecessary"
     r"|needless|excessive|insufficient"
     r"|inadequate|unsafe|unlikely|out\s+of\s+the\s+question|inappropriate|overkill|hardly|wrong|false|incorrect"
     r"|few(?:er)?|less)\b|n['’]t\b",
     re.I,
 )
+_MARKED = re.compile(r"(?:[☑✅✓✔→⇒➜]|->|=>|\[[xX]\])[\s*_]{0,3}\Z")
 _IF_BEHIND = re.compile(
     r"[\s*_\"'”’)\],(]{0,4}(?:only\s+)?(?:if|when(?:ever)?|unless|in\s+case|should\s+(?:she|he|they|it|the))\b|\bif\b"
 )
@@ -186,10 +187,10 @@ def doubt_behind(
     for first, end in named:
         if any(begin <= first < stop for begin, stop in spans):
             continue
-        if not _is_set_aside(text, max(start, sentence_start(text, first)), first, end):
+        if _is_marked(text, first) or not _is_set_aside(text, max(start, sentence_start(text, first)), first, end):
             return "another option is named behind it"
     for first, end in named_options(text, start, "", (label,), {}):
-        if _is_denied(text, max(start, sentence_start(text, first)), first, end):
+        if _is_marked(text, first) or _is_denied(text, max(start, sentence_start(text, first)), first, end):
             return "taken back"
     return ""
 
@@ -230,6 +231,11 @@ def _named_alone(
             is_answer = text[:first].rstrip(_MARKS + "(").endswith("?") and word.group().casefold() in ("yes", "no")
             if not is_answer and not re.match(r"\s*[.,]?\s?\d", text[word.end() :]):
                 yield word.span()
+
+
+def _is_marked(text: str, first: int) -> bool:
+    """Whether an option has a mark of choice or of change before it: a tick or an arrow."""
+    return _MARKED.search(text, max(0, first - 8), first) is not None
 
 
 def _is_set_aside(text: str, begin: int, first: int, end: int) -> bool:

@@ -105,7 +105,8 @@ _ONCE = re.compile(
 _NO_DOUBT = re.compile(r"\b(?:no|without|beyond|little)\s+(?:a\s+|any\s+)?doubt\b", re.I)
 _ELSEWHERE = re.compile(r"\b(?:in|for|with)\s+(?:an?|another|other|different|most|many|some|older|younger)\b", re.I)
 _GENERIC = re.compile(
-    r"(?:\A|[,;:])\W*(?:(?:and|but|while|whereas)\s+)?(?:(?:in|for|among|of)\s+(?!(?:conclusion|summary|short|sum|fact"
+    r"(?:\A|[,;:]|(?<=\s)(?=(?-i:For|In|Among)\s))\W*(?:(?:and|but|while|whereas)\s+)?(?:(?:in|for|among"
+    r"|of)\s+(?!(?:conclusion|summary|short|sum|fact"
     r"|total|general|light|view|retrospect|hindsight"
     r"|my|our|this|these|those|that|the|her|his|their|our|such|brief|order|all\s+th\w+|sure|certain|safety|caution|now"
     r"|reference|addition|contrast|it|him|me|us)\b)"
