@@ -28,6 +28,7 @@ PRESENTATION = (
     "r2d.training.curves",
     "r2d.evaluation.plots",
     "r2d.evaluation.report",
+    "r2d.evaluation.summary",
 )
 """Modules and packages that draw and render. They count only for steps that return pages."""
 COMMIT_VARIABLE = "R2D_CODE_COMMIT"

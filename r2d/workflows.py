@@ -8,6 +8,8 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -16,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from r2d.config.data import LabelsConfig
+from r2d.config.data import DataConfig, LabelsConfig
 from r2d.config.evaluation import EvaluationConfig, SeenRowsPolicy
 from r2d.config.loading import load_config
 from r2d.config.privacy import PrivacyConfig
 from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
+from r2d.data.fingerprint import data_fingerprint
 from r2d.data.labels import undeclared_rows
 from r2d.data.load import load_examples, load_labelled_file
 from r2d.data.readers.tables import local_dataset_folder
@@ -34,6 +37,7 @@ from r2d.files import write_json, write_parquet, write_text
 from r2d.modeling.load import count_tokens
 from r2d.modeling.seen_rows import require_unseen_test
 from r2d.rationales.ingest import Coverage, Ingestion, ingest
+from r2d.reports.origin import current_origin, pages_of
 
 if TYPE_CHECKING:
     from r2d.evaluation.evaluate import Champion, Evaluation
@@ -49,12 +53,13 @@ def validate_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None =
         DataError: the data cannot be read.
     """
     validation = validated(run, start_folder)
-    report = render_data_report(
-        validation,
-        privacy=run.validation.privacy,
-        source={"source": run.data.path or run.data.format},
-        synthetic=run.data.format == "synthetic_triage",
-    )
+    with _pages_of_data(run.data):
+        report = render_data_report(
+            validation,
+            privacy=run.validation.privacy,
+            source={"source": run.data.path or run.data.format},
+            synthetic=run.data.format == "synthetic_triage",
+        )
     out.mkdir(parents=True, exist_ok=True)
     (out / "result.json").unlink(missing_ok=True)
     write_json(out / "expectation_suites.json", validation.expectation_suites())
@@ -85,9 +90,10 @@ def ingest_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None = N
         stages = chosen.coverage
     finally:
         is_synthetic = run.data.format == "synthetic_triage"
-        report = render_ingestion_report(
-            ingestion, stages=stages, privacy=run.validation.privacy, synthetic=is_synthetic
-        )
+        with _pages_of_data(run.data):
+            report = render_ingestion_report(
+                ingestion, stages=stages, privacy=run.validation.privacy, synthetic=is_synthetic
+            )
         _write(out, tables, report, ingestion.result() | {"stages": stages})
     return ingestion
 
@@ -177,10 +183,11 @@ def evaluate_to_folder(
         settings, privacy = EvaluationConfig(), PrivacyConfig()
     if seen_rows is not None:
         settings = settings.model_copy(update={"seen_rows": seen_rows})
-    evaluation = evaluate(
-        examples, model_folder, config=settings, data=config, champion=champion, privacy=privacy, work_dir=out,
-        count_look=count_look,
-    )  # fmt: skip
+    with _pages_of_data(config):
+        evaluation = evaluate(
+            examples, model_folder, config=settings, data=config, champion=champion, privacy=privacy, work_dir=out,
+            count_look=count_look,
+        )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     if (calibration := calibration_of(evaluation.metrics)) is not None:
         write_calibration(out, calibration)
@@ -240,6 +247,11 @@ def _ingested(run: RunConfig, out: Path, start_folder: Path | None) -> Ingestion
         work_dir=out,
         quarantined=validation.quarantined,
     )
+
+
+def _pages_of_data(data: DataConfig) -> AbstractContextManager[None]:
+    """Pages that are rendered within name these data."""
+    return pages_of(replace(current_origin(), data_sha256=data_fingerprint(data)))
 
 
 def _label_text(labels: LabelsConfig) -> str:

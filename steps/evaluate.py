@@ -56,23 +56,27 @@ def evaluate(
         label_only: a model of method `sft`, measured on the same rows.
         claims_fingerprint: hash of the files of `evaluation.claims`; not read here, but part of the cache key.
     """
+    from mlops.page_origin import of_folder
     from mlops.registry.looks import look_counter
     from mlops.registry.versions import download
     from r2d.evaluation.evaluate import Champion
     from r2d.evaluation.evaluate import evaluate as measure
     from r2d.evaluation.plots import decisions_picture
+    from r2d.reports.origin import pages_of
 
-    result = measure(
-        examples,
-        model,
-        config=evaluation,
-        data=data,
-        champion=None if champion is None else Champion(champion, download(champion)),
-        label_only=label_only,
-        privacy=privacy,
-        work_dir=work_dir("evaluate", content_hash(examples), model_hash(model)),
-        count_look=look_counter(f"run {get_step_context().pipeline_run.name}", model, champion),
-    )
+    run_name = get_step_context().pipeline_run.name
+    with pages_of(of_folder(model, f"that of run {run_name}")):
+        result = measure(
+            examples,
+            model,
+            config=evaluation,
+            data=data,
+            champion=None if champion is None else Champion(champion, download(champion)),
+            label_only=label_only,
+            privacy=privacy,
+            work_dir=work_dir("evaluate", content_hash(examples), model_hash(model)),
+            count_look=look_counter(f"run {run_name}", model, champion),
+        )
     seconds = {"evaluation_seconds": result.seconds["total"], "generation_seconds": result.seconds["generation"]}
     metrics = result.metrics.to_json()
     log_metadata(result.overview() | seconds)

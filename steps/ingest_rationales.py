@@ -1,6 +1,6 @@
 """Read the rationales of every source, judge them, and choose those that each stage is trained on."""
 
-from functools import partial
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -47,17 +47,23 @@ def ingest_rationales(
     Args:
         sources_fingerprint: hash of the files that the sources read; it is not read here, it is part of the cache key.
     """
-    from r2d.rationales.ingest import ingest
+    from mlops.page_origin import before_training
+    from r2d.rationales.ingest import Coverage, ingest
     from r2d.rationales.report import render_ingestion_report
+    from r2d.reports.origin import pages_of
 
     ingestion = ingest(examples, rationales, data=data, privacy=privacy, work_dir=work_root(), quarantined=quarantined)
-    render = partial(render_ingestion_report, ingestion, privacy=privacy, synthetic=data.format == "synthetic_triage")
+
+    def page(stages: Mapping[str, Coverage]) -> HTMLString:
+        synthetic = data.format == "synthetic_triage"
+        with pages_of(before_training()):
+            return HTMLString(render_ingestion_report(ingestion, stages=stages, privacy=privacy, synthetic=synthetic))
+
     try:
         chosen = ingestion.select(rationales)
     except DataError:
-        save_artifact(HTMLString(render(stages={})), name="r2d_ingestion_report_of_a_stopped_run")
+        save_artifact(page({}), name="r2d_ingestion_report_of_a_stopped_run")
         raise
     result = ingestion.result() | {"stages": chosen.coverage}
     log_metadata({name: counts["num_taken"] for name, counts in result["sources"].items()})
-    page = render(stages=chosen.coverage)
-    return chosen.stage1, chosen.stage2, chosen.provenance, ingestion.rejected, result, HTMLString(page)
+    return chosen.stage1, chosen.stage2, chosen.provenance, ingestion.rejected, result, page(chosen.coverage)

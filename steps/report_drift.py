@@ -19,10 +19,13 @@ def report_drift(
     Never cached: its inputs lie outside of ZenML and may have changed under the same name.
     """
     from mlops.alerts import calls_drifted
+    from mlops.page_origin import of_reference, origin_now
     from mlops.registry.versions import model_folder
     from r2d.drift.report import report_drift as report
+    from r2d.reports.origin import pages_of
 
-    result, page = report(drift, None if drift.reference else model_folder(drift.model))
+    with pages_of(origin_now() if drift.reference else of_reference(drift.model)):
+        result, page = report(drift, None if drift.reference else model_folder(drift.model))
     calls_drifted(result)
     facts = result.to_json()
     log_metadata({name: facts[name] for name in ("drifted", "reasons", "num_rows", "num_decided", "num_handed_over")})

@@ -50,17 +50,21 @@ def validate_examples(
         reference_fingerprint: hash of the file `validation.reference`; not read here, but part of the cache key.
         refuse_seen_rows: whether the run stops where the model that it starts from had seen test rows.
     """
+    from mlops.page_origin import before_training, reads_invented_calls
     from mlops.registry.versions import start_folder
     from r2d.data.validation.plots import data_picture
     from r2d.data.validation.report import render_data_report
     from r2d.data.validation.validate import validate
     from r2d.modeling.load import count_tokens
     from r2d.modeling.seen_rows import require_unseen_test
+    from r2d.reports.origin import pages_of
 
     start = start_folder(model)
     counter = partial(count_tokens, model=model, labels=labels, start_folder=start)
     outcome = validate(examples, validation, labels=labels, findings=findings, count_tokens=counter)
-    result, report = outcome.result(), HTMLString(render_data_report(outcome, privacy=validation.privacy))
+    with pages_of(before_training()):
+        page = render_data_report(outcome, privacy=validation.privacy, synthetic=reads_invented_calls())
+    result, report = outcome.result(), HTMLString(page)
     log_metadata({name: value for name, value in result.items() if name.startswith("num_")})
     try:
         outcome.raise_for_errors()

@@ -163,12 +163,15 @@ def validate(
     out: Annotated[Path, typer.Option(help="Folder for the examples, the quarantine, the result and the report.")],
 ) -> None:
     """Check the data against the data contract: examples.parquet, quarantine.parquet, result.json, report.html."""
+    from mlops.page_origin import before_training
     from r2d.reports.formatting import plural
+    from r2d.reports.origin import pages_of
     from r2d.workflows import require_usable, validate_to_folder
 
     run = without_forgotten(load_config(config))
     start = start_folder(run.model)
-    validation = validate_to_folder(run, out, start_folder=start)
+    with pages_of(before_training()):
+        validation = validate_to_folder(run, out, start_folder=start)
     typer.echo(
         f"{validation.num_rows:,} rows: {len(validation.examples):,} valid, {len(validation.quarantined):,} "
         f"quarantined, {plural(len(validation.errors), 'error')}, {plural(len(validation.warnings), 'warning')}; "
@@ -183,10 +186,13 @@ def ingest(
     out: Annotated[Path, typer.Option(help="Folder for the examples, rejected rationales, result and report.")],
 ) -> None:
     """Read the rationales of every source: examples.parquet, rejected.parquet, result.json, report.html."""
+    from mlops.page_origin import before_training
+    from r2d.reports.origin import pages_of
     from r2d.workflows import ingest_to_folder
 
     run = without_forgotten(load_config(config))
-    ingestion = ingest_to_folder(run, out, start_folder=start_folder(run.model))
+    with pages_of(before_training()):
+        ingestion = ingest_to_folder(run, out, start_folder=start_folder(run.model))
     for name, candidates in ingestion.candidates.items():
         accepted = sum(candidate.accepted for candidate in candidates)
         rejected = len(candidates) - accepted

@@ -127,12 +127,15 @@ def evaluate(
     settings: Settings = None,
 ) -> None:
     """Measure a model: labels, safety, calibration, rationales; metrics.json, predictions.parquet, report.html."""
+    from mlops.page_origin import of_reference
     from r2d.evaluation.evaluate import Champion
+    from r2d.reports.origin import pages_of
     from r2d.workflows import evaluate_to_folder
 
     folder = model_folder(model)
     champion = None if compare_with is None else Champion(compare_with, model_folder(compare_with))
-    with keys_set_by_option(is_file=data.suffix.lower() not in (".yaml", ".yml")):
+    is_file = data.suffix.lower() not in (".yaml", ".yml")
+    with keys_set_by_option(is_file=is_file), pages_of(of_reference(model)):
         evaluation = evaluate_to_folder(
             folder,
             data,
@@ -212,8 +215,10 @@ def drift(
 ) -> None:
     """Compare decided calls with what the model was trained and evaluated on: drift.json, drift.html."""
     from mlops.alerts import calls_drifted
+    from mlops.page_origin import of_reference, origin_now
     from mlops.watch import beat
     from r2d.drift.report import report_drift
+    from r2d.reports.origin import pages_of
 
     values = {
         "predictions": str(predictions),
@@ -223,7 +228,8 @@ def drift(
         "output": str(out),
     }
     job = parse_section(DriftConfig, values, where="r2d drift")
-    report, _ = report_drift(job, None if job.reference else model_folder(job.model))
+    with pages_of(origin_now() if job.reference else of_reference(job.model)):
+        report, _ = report_drift(job, None if job.reference else model_folder(job.model))
     calls_drifted(report)
     for result in report.checks.values():
         typer.echo(f"{result.outcome:<12}  {result.sentence}")

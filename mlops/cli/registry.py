@@ -107,11 +107,14 @@ def lineage(
     row: Annotated[
         str | None, typer.Option(help="Id of a row: where it and its rationale come from, and which versions saw it.")
     ] = None,
+    whole: Annotated[
+        bool, typer.Option("--all", help="Every line: hashes, steps, artifacts and settings too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Trace a registered version back to its files, or a row to the versions that saw it."""
     from mlops.lineage import row_lineage, version_lineage
-    from r2d.lineage.rendering import render, row_tree, version_tree
+    from r2d.lineage.rendering import render, row_tree, short_tree, version_tree
 
     if row is not None:
         seen = row_lineage(row, model)
@@ -119,7 +122,8 @@ def lineage(
         typer.echo(_json(content) if as_json else render(row_tree(row, seen)))
     elif model is not None:
         version = version_lineage(model)
-        typer.echo(_json(version.to_json()) if as_json else render(version_tree(version)))
+        tree = version_tree if whole else short_tree
+        typer.echo(_json(version.to_json()) if as_json else render(tree(version)))
     else:
         raise R2DError("no model is named; give one, such as reason2decide@champion, or a row with --row ID")
 

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mlops.alerts import send
+from mlops.page_origin import of_version
 from mlops.registry.versions import (
     CHALLENGER,
     CHAMPION,
@@ -27,6 +28,7 @@ from mlops.registry.versions import (
     find_version,
     find_versions,
     is_missing,
+    registered_file,
     registry_client,
     require_model,
     set_tag,
@@ -35,8 +37,10 @@ from mlops.registry.versions import (
 )
 from r2d.config.gate import HISTORY_SUFFIX
 from r2d.errors import ConfigError, RegistryError
+from r2d.evaluation.metrics import Metrics
 from r2d.gate.decision import Approval, GateDecision
 from r2d.gate.page import gate_page, gate_picture
+from r2d.reports.origin import pages_of
 from r2d.signing import PRIVATE_KEY_VARIABLE, Keys, Signature, record_signature, sign_record
 
 if TYPE_CHECKING:
@@ -489,7 +493,9 @@ def store_decision(
     """
     name, number = version.name, str(version.version)
     picture = gate_picture(decision)
-    page = gate_page(decision, model_name=name, version=number, next_step=consequence)
+    metrics = Metrics.from_json(json.loads(registered_file(version, "metrics").read_text(encoding="utf-8")))
+    with pages_of(of_version(version)):
+        page = gate_page(decision, model_name=name, version=number, next_step=consequence, metrics=metrics)
     about = {"model": f"{name}/{number}", "model_sha256": version.tags.get(MODEL_TAG), "what_follows": consequence}
     client.log_dict(version.run_id, sign_record(decision.to_json() | about, keys), DECISION_FILE)
     client.log_text(version.run_id, page, PAGE_FILE)

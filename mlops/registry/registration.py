@@ -19,7 +19,14 @@ from mlops.code import ROOT
 from mlops.registry.aliases import RUN_KEY_TAG, AliasTransition, approval_of, move_aliases, store_decision
 from mlops.registry.looks import Look, read_looks, use_of, weights_hash, write_look
 from mlops.registry.package import Package, TrainedModel, pinned_requirements, write_package
-from mlops.registry.versions import aliases_of, ensure_model, registry_client, set_tag, tagged_versions
+from mlops.registry.versions import (
+    WEIGHTS_TAG,
+    aliases_of,
+    ensure_model,
+    registry_client,
+    set_tag,
+    tagged_versions,
+)
 from mlops.run_record import RunRecord
 from mlops.tracking import start_run
 from r2d.evaluation.looks import hash_of_test_set
@@ -170,7 +177,8 @@ def _new_version(client: MlflowClient, content: str, package: Package, trained: 
             input_example=[EXAMPLE_QUESTION if options_per_row else EXAMPLE_NOTE],
         )
     ensure_model(client, name, "Decides and explains; decision support for professionals, not a medical device.")
-    tags = {CONTENT_TAG: content, "r2d.rationales": json.dumps(trained_on(trained.provenance))}
+    tags = {CONTENT_TAG: content, WEIGHTS_TAG: weights_hash(trained.folder)}
+    tags["r2d.rationales"] = json.dumps(trained_on(trained.provenance))
     for key, value in asdict(package.origin).items():
         if key not in TOO_LONG_FOR_A_TAG:
             tags[f"r2d.{key}"] = value if isinstance(value, str) else json.dumps(value)

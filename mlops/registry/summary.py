@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from mlops.registry.registration import RegisteredModel
 from r2d.evaluation.metrics import HEADLINES, WHY_NO_CLASSES, Metrics
+from r2d.evaluation.summary import champion_sentence, safety_facts
 
 BAR_WIDTH = 30
 WIDTH = 116
@@ -40,6 +41,7 @@ def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str) -
     bars.append(_bar("this model", label.headline_value).rstrip())
     if metrics.differences:
         bars.append("    behind a bar: this model minus that one, with the interval of the difference")
+    beside = champion_sentence(metrics)
     rationales = f"none, method {metrics.method} decides only"
     if metrics.rationale is not None:
         overlap = metrics.rationale.populations.all
@@ -67,6 +69,8 @@ def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str) -
         *([] if has_classes else [f"  accuracy is shown: {WHY_NO_CLASSES}"]),
         f"  accuracy {label.accuracy:.3f}, invalid labels {label.invalid_label_rate:.1%}",
         f"  rationales: {rationales}",
+        *(f"  {name}: {text}" for name, text in safety_facts(metrics).items()),
+        *wrapped("  ", [f"{beside}."] if beside else []),
         "",
         *sentences,
         "",

@@ -33,6 +33,8 @@ REGISTRY_TIMEOUTS = {
 quarter of an hour. Only for commands: a step has hours of work behind it and waits longer."""
 MODEL_TAG = "r2d.model_sha256"
 """Holds the `model_hash` of a version."""
+WEIGHTS_TAG = "r2d.weights_sha256"
+"""Holds the `weights_hash` of a version, which pages made before its registration show too."""
 START_AGAIN = "then start the same command again"
 
 

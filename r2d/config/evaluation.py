@@ -45,7 +45,8 @@ class SafetyConfig(Section):
     """Gold label -> predicted label -> cost of that error, in any unit; every pair of different labels is named, a
     right decision costs 0. There is no default: what an error costs is for clinicians to say."""
     num_worst_cases: Annotated[int, Field(ge=0)] = 20
-    """Under-triaged rows that are listed by id."""
+    """Under-triaged rows that are listed by id; and rows of the most urgent label that were missed, with their notes
+    where `quote_notes` allows it."""
 
     def cost_matrix(self, labels: Sequence[str]) -> tuple[tuple[float, ...], ...] | None:
         """`costs` as one row for each gold label, in the order of `labels`; None where none are declared.
@@ -193,5 +194,7 @@ class EvaluationConfig(Section):
     out_of_scope: OutOfScope = "hand_over"
     """A call whose length or words are unlike those of the training: `hand_over` to a person, or `remark` only."""
     claims: ClaimsConfig = ClaimsConfig()
+    quote_notes: bool = True
+    """Whether the report quotes notes and rationales; then it is kept like them. If false, it names rows by id."""
     judge: JudgeConfig | None = None
     """A language model that scores the rationales; without it nothing is judged and no note leaves."""

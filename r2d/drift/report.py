@@ -25,18 +25,19 @@ NUM_MEASURES = 5
 
 TITLES = {
     "text_length": "Length of the calls",
-    "words": "Words of the calls",
     "unfamiliar_words": "Words that training did not know",
+    "words": "Words that training knew",
     "predicted_label": "Labels that the model gives",
     "confidence": "How sure the model is",
 }
+Outcome = Literal["steady", "drifted", "not measured"]
 
 
 @dataclass(frozen=True)
 class DriftCheck:
     """One measure with its outcome."""
 
-    outcome: Literal["steady", "drifted", "not measured"]
+    outcome: Outcome
     sentence: str
     """The result in words."""
     value: float | None = None
@@ -119,16 +120,17 @@ def measure_drift(reference: DriftReference, calls: IncomingCalls, limits: Drift
     measures). Too few calls are not judged.
     """
     unfamiliar = None if calls.words is None else np.asarray(calls.words.unfamiliar)
+    unknown_words = _check_values(
+        reference.unfamiliar, unfamiliar, limits, np.mean, "{:.1%} of the words",
+        "{now:.1%} of the words of a call were unknown in training; of a test text, {before:.1%}.",
+    )  # fmt: skip
     checks = {
         "text_length": _check_values(
             reference.lengths, calls.lengths, limits, np.median, "{:,.0f} characters",
             "Half of the calls have more than {now:,.0f} characters; of the training texts, more than {before:,.0f}.",
         ),
-        "words": _check_words(reference, calls, limits),
-        "unfamiliar_words": _check_values(
-            reference.unfamiliar, unfamiliar, limits, np.mean, "{:.1%} of the words",
-            "{now:.1%} of the words of a call were unknown in training; of a test text, {before:.1%}.",
-        ),
+        "unfamiliar_words": unknown_words,
+        "words": _check_words(reference, calls, limits, unknown_words),
         "predicted_label": _check_labels(reference, calls, limits),
         "confidence": _check_values(
             reference.confidences, calls.confidences, limits, np.mean, "{:.3f}",
@@ -208,15 +210,23 @@ def _check_labels(reference: DriftReference, calls: IncomingCalls, limits: Drift
     # file is told from a change. One label alone cannot change.
     filled = counts[:, counts.any(axis=0)]
     p_value = float(chi2_contingency(filled, correction=False).pvalue) if filled.shape[1] > 1 else 1.0
-    check = _judge(names, old_shares, new_shares, p_value, limits, "")
-    most, old, new = max(check.buckets, key=lambda bucket: (round(abs(bucket[2] - bucket[1]), 6), bucket[2]))
-    often = "about as often" if check.outcome == "steady" else "more often" if new > old else "less often"
+    buckets = zip(names, old_shares, new_shares, strict=True)
+    most, old, new = max(buckets, key=lambda bucket: (round(abs(bucket[2] - bucket[1]), 6), bucket[2]))
+    often = "more often" if new > old else "less often"
+    if population_stability_index(old_shares, new_shares) <= limits.max_psi:
+        often = "about as often"
     sentence = f"The model says {most!r} {often}: {new:.1%} of the calls, {old:.1%} of the test rows."
-    return replace(check, sentence=sentence)
+    return _judge(names, old_shares, new_shares, p_value, limits, sentence)
 
 
-def _check_words(reference: DriftReference, calls: IncomingCalls, limits: DriftLimits) -> DriftCheck:
-    """The divergence of the words, beyond that of two random halves of the calls."""
+def _check_words(
+    reference: DriftReference, calls: IncomingCalls, limits: DriftLimits, unknown_words: DriftCheck
+) -> DriftCheck:
+    """The divergence of the words that training knew, beyond that of two random halves of the calls.
+
+    Args:
+        unknown_words: the check of the others; where they are more than they were, the known ones say little.
+    """
     if calls.words is None:
         return NO_CALLS
     if too_few := _too_few(reference.num_texts, calls.words.num_texts, limits):
@@ -226,6 +236,12 @@ def _check_words(reference: DriftReference, calls: IncomingCalls, limits: DriftL
     divergence, by_chance = calls.words.divergence(reference.num_texts)
     beyond = max(0.0, divergence - by_chance)
     drifted = beyond > limits.max_word_divergence
+    if not drifted and unknown_words.outcome == "drifted":
+        return DriftCheck(
+            "not measured",
+            f"Only the words that training knew can be compared, and these use them alike ({divergence:.3f} bits "
+            "apart); more of the words than before are others.",
+        )
     return DriftCheck(
         "drifted" if drifted else "steady",
         f"The calls use {'other words than' if drifted else 'the words of'} the training texts: divergence "
@@ -244,12 +260,17 @@ def _judge(
     limits: DriftLimits,
     sentence: str,
 ) -> DriftCheck:
-    """A check of shares: drifted where the change is large and no chance."""
+    """A check of shares: drifted where the change is large and no chance. A large one that may be chance tells
+    nothing."""
     index = population_stability_index(before, now)
-    drifted = index > limits.max_psi and p_value < limits.significance / NUM_MEASURES
     measures = {"psi": index, "jensen_shannon": jensen_shannon_divergence(before, now), "p_value": p_value}
+    outcome: Outcome = "steady"
+    if index > limits.max_psi:
+        outcome = "drifted" if p_value < limits.significance / NUM_MEASURES else "not measured"
+    if outcome == "not measured":
+        sentence = f"{sentence} That is a large change, and so few calls could show it by chance."
     buckets = list(zip(names, before, now, strict=True))
-    return DriftCheck("drifted" if drifted else "steady", sentence, index, limits.max_psi, measures, buckets)
+    return DriftCheck(outcome, sentence, index, limits.max_psi, measures, buckets)
 
 
 def _too_few(num_reference: int, num_calls: int, limits: DriftLimits) -> DriftCheck | None:

@@ -52,7 +52,7 @@ from r2d.evaluation.rationale_metrics import (
     rationale_scores,
 )
 from r2d.evaluation.rationale_quality_metrics import rationale_quality
-from r2d.evaluation.report import choose_samples, render_report
+from r2d.evaluation.report import choose_rows, render_report
 from r2d.evaluation.run import EvaluationRun, evaluated_rows
 from r2d.evaluation.slices import divide_rows, slice_differences, slice_metrics
 from r2d.evaluation.threshold import evaluate_threshold
@@ -205,10 +205,13 @@ def evaluate(
         judgement = _judge(predictions, run, privacy, work_dir)
     metrics = replace(metrics, judge=judgement.metrics)
     with timer("report"):
-        samples = choose_samples(test, predictions, table, run.checker, ordered=data.labels.ordered)
+        rows = choose_rows(
+            test, predictions, table, run.checker, ordered=data.labels.ordered,
+            max_missed=config.safety.num_worst_cases,
+        )  # fmt: skip
         start, scratch = predictor.config.name, predictor.config.scratch
         start = f"{start} (vocabulary: {scratch.vocabulary})" if start == "scratch" else start
-        report = render_report(run, metrics, samples, data, start)
+        report = render_report(run, metrics, rows, data, start)
     return Evaluation(metrics, table, report, judgement, timer.seconds())
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from r2d.config.data import DataConfig
@@ -26,6 +28,15 @@ from r2d.evaluation.metrics import (
 from r2d.evaluation.plots import reliability_diagram, risk_coverage_curve
 from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.run import EvaluationRun
+from r2d.evaluation.summary import (
+    ACCURACY,
+    MACRO_F1,
+    OVER_TRIAGE,
+    UNDER_TRIAGE,
+    Caption,
+    champion_sentence,
+    verdict_of,
+)
 from r2d.files import order_by_hash
 from r2d.rationales.claims import ClaimChecker, Verdict
 from r2d.reports.formatting import Unit, plural
@@ -33,6 +44,9 @@ from r2d.reports.templates import render
 
 MAX_SAMPLES = 20
 MAX_WRONG_SAMPLES = 10
+MAX_CASES = 5
+"""Missed rows that are open to read; further ones stand behind a fold."""
+MAX_GAPS = 6
 MAX_MATRIX_LABELS = 30
 """A confusion matrix of more labels cannot be read in a table and is left out."""
 
@@ -55,22 +69,6 @@ FLAGS: Mapping[str, tuple[str, Tone]] = {
 }
 """Key -> its words and tone. All but the last are faults of a rationale."""
 
-
-class Caption(NamedTuple):
-    """How a metric of labels is shown."""
-
-    key: str
-    name: str
-    unit: Unit
-    difference_unit: Unit
-    better: int
-    """Sign of a difference that is an improvement."""
-
-
-UNDER_TRIAGE = Caption("under_triage_rate", "Under-triage", "share", "points", -1)
-ACCURACY = Caption("accuracy", "Accuracy", "share", "points", 1)
-MACRO_F1 = Caption("macro_f1", "Macro-F1", "decimal", "signed", 1)
-OVER_TRIAGE = Caption("over_triage_rate", "Over-triage", "share", "points", -1)
 
 RATIONALE_CAPTIONS: Mapping[str, tuple[str, str, Unit]] = {
     "bleu": ("sacreBLEU", "0 to 100", "score"),
@@ -109,34 +107,56 @@ READER_CAPTIONS: Mapping[str, tuple[str, str]] = {
 """Figure of the outside reader -> name, and what it says."""
 
 
-def choose_samples(
-    test: pa.Table, predictions: Predictions, table: pa.Table, checker: ClaimChecker, *, ordered: bool
-) -> list[dict[str, Any]]:
-    """At most ten wrong decisions, then right ones up to twenty rows: each the first by hash of the id, so that nobody
-    picks them.
+@dataclass(frozen=True)
+class QuotedRows:
+    """Test rows that the page shows one by one.
 
-    Returns:
-        the columns of `PREDICTIONS_SCHEMA`, of `flags` the keys of `FLAGS`; and text, options (where they are the row's
-        own; else empty), correct, verdict (how far off a wrong decision is, and in which direction, where labels are
-        ordered), label_probability (of the predicted label; None where it is no label), and remarks: in sentences, what
-        the note and the label say otherwise than the rationale.
+    Each is a mapping: the columns of `PREDICTIONS_SCHEMA`, of `flags` the keys of `FLAGS`; and text, options (where
+    they are the row's own; else empty), correct, verdict (how far off a wrong decision is, and in which direction,
+    where labels are ordered), label_probability (of the predicted label; None where it is no label), and remarks: in
+    sentences, what the note and the label say otherwise than the rationale.
     """
-    correct, levels = predictions.correct, predictions.levels.tolist()
-    order = order_by_hash(predictions.ids)
-    rows = [row for row in order if not correct[row]][:MAX_WRONG_SAMPLES]
-    rows += [row for row in order if correct[row]][: MAX_SAMPLES - len(rows)]
-    samples = []
-    for row in rows:
+
+    missed: Sequence[Mapping[str, Any]] = ()
+    """Of the most urgent label, decided less urgent: those whose label would be shown first, then the farthest off,
+    then the most confident."""
+    num_missed: int = 0
+    num_missed_shown: int = 0
+    """Of `num_missed`: their label would be shown, and not handed to a person."""
+    examples: Sequence[Mapping[str, Any]] = ()
+    """At most ten wrong decisions, then right ones up to twenty: each the first by hash of the id, so that nobody picks
+    them."""
+
+
+def choose_rows(
+    test: pa.Table,
+    predictions: Predictions,
+    table: pa.Table,
+    checker: ClaimChecker,
+    *,
+    ordered: bool,
+    max_missed: int,
+) -> QuotedRows:
+    """The rows to show, of all test rows and their predictions.
+
+    Args:
+        table: the predictions as they are published, of `PREDICTIONS_SCHEMA`.
+        max_missed: of the most urgent label.
+    """
+    correct, levels, confidence = predictions.correct, predictions.levels, predictions.confidence
+
+    def shown(row: int) -> dict[str, Any]:
         (example,), (published,) = test.slice(row, 1).to_pylist(), table.slice(row, 1).to_pylist()
         verdict = "Right decision" if correct[row] else "Wrong decision"
         if not published["valid"]:
             verdict += ": no valid label"
         elif ordered and levels[row]:
-            verdict += f": {plural(abs(levels[row]), 'level')} {'less' if levels[row] > 0 else 'more'} urgent"
+            distance = int(levels[row])
+            verdict += f": {plural(abs(distance), 'level')} {'less' if distance > 0 else 'more'} urgent"
         check = checker.check(
             published["predicted_rationale"], example["text"], published["predicted_label"], predictions.options[row]
         )
-        added = {
+        return published | {
             "text": example["text"],
             "remarks": check.remarks(),
             "options": () if predictions.labels else example["options"],
@@ -145,17 +165,28 @@ def choose_samples(
             "label_probability": dict(published["label_probabilities"]).get(published["predicted_label"]),
             "flags": [*published["flags"], *(["deferred"] if published["handed_over"] else [])],
         }
-        samples.append(published | added)
-    return samples
+
+    order = order_by_hash(predictions.ids)
+    wrong = [row for row in order if not correct[row]][:MAX_WRONG_SAMPLES]
+    right = [row for row in order if correct[row]][: MAX_SAMPLES - len(wrong)]
+    missed: list[int] = []
+    deferred = table["handed_over"].to_pylist()
+    if ordered:
+        missed = np.flatnonzero((predictions.gold == 0) & (levels > 0)).tolist()
+        missed.sort(key=lambda row: (deferred[row], -levels[row], -confidence[row], predictions.ids[row]))
+    return QuotedRows(
+        missed=[shown(row) for row in missed[:max_missed]],
+        num_missed=len(missed),
+        num_missed_shown=sum(not deferred[row] for row in missed),
+        examples=[shown(row) for row in [*wrong, *right]],
+    )
 
 
-def render_report(
-    run: EvaluationRun, metrics: Metrics, samples: Sequence[Mapping[str, Any]], data: DataConfig, start_model: str
-) -> str:
-    """The page as HTML text, with style and charts inside; every text is escaped. It quotes notes, as the data do.
+def render_report(run: EvaluationRun, metrics: Metrics, rows: QuotedRows, data: DataConfig, start_model: str) -> str:
+    """The page as HTML text, with style and charts inside; every text is escaped. It quotes notes, as the data do,
+    unless `evaluation.quote_notes` forbids it.
 
     Args:
-        samples: `choose_samples`, in the order of the page.
         start_model: name of the model that training started from.
     """
     names, examples = data.labels.names, run.examples
@@ -167,14 +198,20 @@ def render_report(
     return render(
         "r2d.evaluation",
         "report.html.j2",
-        title="Reason2Decide: evaluation on the test split",
+        title="Evaluation report",
         metrics=metrics,
         test_set=run.test_set and run.test_set.measured(metrics).sentence(),
         labels=names,
         ordered=data.labels.ordered,
         per_row=data.labels.per_row,
         synthetic=is_synthetic,
-        samples=samples,
+        rows=rows,
+        quotes=run.config.quote_notes,
+        champion_sentence=champion_sentence(metrics),
+        missed_share=missed_share(metrics, names),
+        gaps=worse_served(metrics),
+        max_cases=MAX_CASES,
+        max_gaps=MAX_GAPS,
         model={"method": metrics.method, "start model": start_model, "parameters": f"{metrics.num_parameters:,}"},
         data={
             "source": data.format if is_synthetic else f"{data.format}: {data.path}",
@@ -209,13 +246,38 @@ def render_report(
     )
 
 
-def verdict_of(difference: IntervalEstimate, better: int) -> str:
-    """`better` or `worse`; `not told apart` where the interval holds 0, `no interval` where there is none."""
-    if difference.value is None or difference.low is None:
-        return "no interval"
-    if not difference.excludes_zero:
-        return "not told apart"
-    return "better" if difference.value * better > 0 else "worse"
+def missed_share(metrics: Metrics, names: Sequence[str]) -> IntervalEstimate | None:
+    """The share of the most urgent label that was not found; None where labels have no order."""
+    if metrics.safety is None or metrics.intervals is None:
+        return None
+    found = metrics.intervals.per_class[names[0]]["recall"]
+    value, high, low = (None if end is None else 1 - end for end in (found.value, found.low, found.high))
+    return IntervalEstimate(value, low, high, found.method)
+
+
+class Gap(NamedTuple):
+    """A part of the notes in which the model does worse than in all of them, and chance is no likely reason."""
+
+    part: str
+    num_rows: int
+    caption: Caption
+    value: IntervalEstimate
+    difference: IntervalEstimate
+
+
+def worse_served(metrics: Metrics) -> list[Gap]:
+    """The parts that are served worse, the widest gap first: by under-triage where labels are ordered, else by
+    accuracy. Parts by label are left out, which differ by nature."""
+    caption = ACCURACY if metrics.safety is None else UNDER_TRIAGE
+    gaps = [
+        Gap(
+            f"{row.by.removeprefix('attributes.').replace('_', ' ')}: {row.value}", row.num_rows, caption,
+            row.figures[caption.key], row.gaps[caption.key],
+        )
+        for row in (metrics.slices.slices if metrics.slices else ())
+        if row.by != "label" and verdict_of(row.gaps[caption.key], caption.better) == "worse"
+    ]  # fmt: skip
+    return sorted(gaps, key=lambda gap: -abs(gap.difference.value or 0.0))
 
 
 def levels_apart(safety: SafetyMetrics) -> list[tuple[int, int, int]]:
@@ -236,6 +298,18 @@ class System(NamedTuple):
         """Share right of the diagonal of the confusion matrix, answers that are no label included."""
         under = sum(sum(row[gold + 1 :]) for gold, row in enumerate(self.label.confusion_matrix))
         return under / self.label.num_rows
+
+    @property
+    def over_triage_rate(self) -> float:
+        """Share left of the diagonal."""
+        over = sum(sum(row[:gold]) for gold, row in enumerate(self.label.confusion_matrix))
+        return over / self.label.num_rows
+
+    def only_label(self, names: Sequence[str]) -> str | None:
+        """The label that it gives to every note; None where it gives several."""
+        given = [sum(column) for column in zip(*self.label.confusion_matrix, strict=True)]
+        places = [place for place, num_rows in enumerate(given) if num_rows]
+        return names[places[0]] if len(places) == 1 and places[0] < len(names) else None
 
 
 def systems(metrics: Metrics) -> list[System]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from r2d.evaluation.metrics import Metrics
+from r2d.evaluation.summary import champion_sentence, safety_facts
 from r2d.gate.decision import COLD_START, NO_RULES, GateDecision
 from r2d.reports.plots import AMBER, BLUE, INK, QUIET, VERMILION, new_figure, style_axes, to_image, to_svg
 from r2d.reports.templates import render
@@ -16,14 +18,49 @@ if TYPE_CHECKING:
 COLOURS = {"passed": BLUE, "failed": VERMILION, "waiting": AMBER, "not_applicable": QUIET}
 WORDS = {"passed": "met", "failed": "NOT met", "waiting": "waits", "not_applicable": "does not apply"}
 TITLES = {"passed": "The gate lets it pass", "failed": "The gate stops it", "waiting": "It waits for a person"}
+WHY = {
+    "better_than_baseline": "A model that counting words equals is not worth its risk.",
+    "within_limit": "A limit declared for this use, whatever other models do.",
+    "not_worse_than_champion": "What people use today must not be replaced by something worse.",
+    "no_slice_worse_than_champion": "A gain on average must not hide a group that loses.",
+    "human_approval": "A person answers for the decision, by name.",
+    "defaults": "These labels have no such figure.",
+}
+"""Name of a rule -> why there is one."""
+NEXT = {
+    "passed": (
+        ("Try it", "r2d predict --model {model} NOTE"),
+        ("Take it back, if it disappoints", "r2d rollback {name}"),
+    ),
+    "failed": (
+        ("See what changed since the version before", "r2d diff {champion} {model}"),
+        ("Mend data or configuration, and train again", "zenml pipeline run reason2decide --config CONFIG"),
+    ),
+    "waiting": (("Read the report, then say yes, by name", "r2d approve {model} --reason WHY"),),
+}
+"""Outcome -> what people do next, and the command for it."""
+LINKS = (
+    ("Data, code, settings and artifacts behind it", "r2d lineage {model}"),
+    ("Who changed the champion, and why", "r2d history {name}"),
+)
 
 
-def gate_page(decision: GateDecision, *, model_name: str, version: str, next_step: str) -> str:
-    """The page as HTML text: what was decided, each rule with its metric, and the slices behind a rule on slices.
+def gate_page(
+    decision: GateDecision, *, model_name: str, version: str, next_step: str, metrics: Metrics | None = None
+) -> str:
+    """The page as HTML text: what was decided, how safe the model is, each rule with its metric, what to do next, and
+    the slices behind a rule on slices.
 
     Args:
         next_step: what the decision has done to the aliases, as a sentence.
+        metrics: of the version; None where they cannot be read.
     """
+    names = {"model": f"{model_name}/{version}", "name": model_name, "champion": decision.champion or ""}
+    steps = [(words, command.format(**names)) for words, command in (*NEXT[decision.outcome], *LINKS)]
+    # The metrics are those of the first registration; since then there may be another champion.
+    beside = ""
+    if metrics is not None and metrics.champion is not None and metrics.champion.reference == decision.champion:
+        beside = champion_sentence(metrics)
     plot = to_svg(_figure(decision), "distances", "Distance of each metric to its limit", " ".join(decision.reasons()))
     return render(
         "r2d.gate",
@@ -32,7 +69,11 @@ def gate_page(decision: GateDecision, *, model_name: str, version: str, next_ste
         decision=decision,
         verdict_title=TITLES[decision.outcome],
         next_step=next_step,
+        steps=[step for step in steps if decision.champion or not step[1].startswith("r2d diff")],
+        safety=None if metrics is None else safety_facts(metrics),
+        beside=beside,
         words=WORDS,
+        why=WHY,
         cold_start=COLD_START,
         no_rules=NO_RULES,
         plot=plot if decision.verdicts else None,

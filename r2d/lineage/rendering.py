@@ -18,6 +18,8 @@ from r2d.text import flatten
 
 WIDTH = 104
 """Columns, on a terminal and in a log; the hash of a file of the model folder fits in its line."""
+SHORT_LINES = 30
+STORED = ("ZenML step", "MLflow run")
 DIGITS = 12
 """Of the hash of an artifact or a prompt; `--json` has all. Hashes of files are written whole."""
 HASH_OF_NO_FILE = hashlib.sha256().hexdigest()
@@ -109,6 +111,32 @@ def version_tree(version: VersionLineage) -> Tree:
     for name, sha256 in version.files.items():
         files.add(f"{name}, sha256 {sha256}")
     return root
+
+
+def short_tree(version: VersionLineage) -> Tree:
+    """What a reader asks first of `version_tree`, in at most `SHORT_LINES` lines; the last says where the rest is."""
+    whole = version_tree(version)
+    root = Tree(whole.label)
+    for node in whole.children:
+        root.add(node.label)
+    # The lines below each part are taken in turn, so that every part says something; steps and hashes come last.
+    waiting = [(kept, _first_asked(node)) for kept, node in zip(root.children, whole.children, strict=True)]
+    for place in range(max((len(lines) for _, lines in waiting), default=0)):
+        for kept, lines in waiting:
+            if place < len(lines):
+                kept.add(lines[place])
+                if len(render(root).splitlines()) >= SHORT_LINES:
+                    kept.children.pop()
+    root.add("the rest, with every hash, step and setting: --all, or --json for machines")
+    return root
+
+
+def _first_asked(node: Tree) -> list[str]:
+    """The lines below a part that say more than where it was stored."""
+    lines = [str(child.label) for child in node.children if not child.children]
+    if "configuration" in str(node.label):
+        return []
+    return [line for line in lines if not line.startswith(STORED) and "sha256" not in line]
 
 
 def _add_stage(root: Tree, version: VersionLineage, stage: str) -> None:

@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from r2d.reports import formatting
+from r2d.reports.origin import current_origin
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -18,11 +19,11 @@ def render(package: str, template: str, **values: Any) -> str:
         package: package that holds the template, e.g. `r2d.evaluation`.
         values: variables of the template; of a page `title` always. A missing one is an error.
     """
-    return str(_environment(package).get_template(template).render(**values))
+    return str(templates_of(package).get_template(template).render(origin=current_origin(), **values))
 
 
 @cache
-def _environment(package: str) -> Environment:
+def templates_of(package: str) -> Environment:
     """Jinja environment with the templates of a package and the shared ones; cached, so that each compiles once."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
 

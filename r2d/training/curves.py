@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from r2d.reports.plots import BLUE, GREEN, INK, PURPLE, QUIET, VERMILION, YELLOW, new_figure, style_axes, to_image
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from PIL.Image import Image
 
 WIDTH_INCHES = 9.0
@@ -63,6 +64,10 @@ PANELS = (
 )  # fmt: skip
 
 
+HEAD_SHARE = 0.1
+"""Of the steps: losses of random weights, which would flatten what comes after them."""
+
+
 def training_curves(
     history: Sequence[Mapping[str, float]],
     *,
@@ -70,7 +75,8 @@ def training_curves(
     selected_step: int | None = None,
     armed_from_step: int | None = None,
 ) -> Image:
-    """A panel for each group of metrics that the history holds, none for the others.
+    """A panel for each group of metrics that the history holds, none for the others. Where the first values are far
+    higher than those after a tenth of the steps, the axis ends above the later ones.
 
     Args:
         history: records with `step` and any of the keys of `PANELS`; a key may be missing and a value be NaN.
@@ -101,7 +107,7 @@ def training_curves(
             )  # fmt: skip
         style_axes(axes, title=panel.title, grid="y", spines=("left", "bottom"))
         axes.set_ylabel(panel.unit)
-        axes.set_ylim(*((-0.03, 1.03) if panel.unit == FRACTION else (0.0, None)))
+        axes.set_ylim(*((-0.03, 1.03) if panel.unit == FRACTION else (0.0, _top(list(points.values()), last_step))))
         axes.set_xlim(0, end)
         is_first = axes is all_axes[0]  # its legend names the marks of all panels
         if armed_from_step is not None and armed_from_step < last_step:
@@ -114,3 +120,15 @@ def training_curves(
     all_axes[-1].xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     all_axes[-1].set_xlabel("optimiser step", color=INK)
     return to_image(figure)
+
+
+def _top(curves: Sequence[DataFrame], last_step: float) -> float | None:
+    """The upper end of an axis that a steep start must not stretch; None where all of the curves fit.
+
+    Args:
+        curves: tables of step and value.
+    """
+    highest = max(curve.iloc[:, 1].max() for curve in curves)
+    late = [curve[curve["step"] >= HEAD_SHARE * last_step].iloc[:, 1].max() for curve in curves]
+    top = 1.1 * max((value for value in late if not math.isnan(value)), default=highest)
+    return top if 0.0 < 1.5 * top < highest else None

@@ -149,13 +149,21 @@ def test_a_tiny_file_does_not_alarm_however_odd_it_is() -> None:
     assert "60 calls against 2,400 rows of the reference; 200 each are needed" in report.checks["words"].sentence
 
 
-def test_a_large_index_of_few_calls_may_be_chance_and_is_no_drift() -> None:
+def test_a_large_index_of_few_calls_may_be_chance_and_is_neither_drift_nor_steady() -> None:
     limits = LIMITS.model_copy(update={"min_rows": 30})
     few = replace(incoming(texts_of(30, seed=10)), labels={"emergency now": 17, "self care": 13})
     check = drift(few, limits).checks["predicted_label"]
     assert check.value > limits.max_psi
     assert check.measures["p_value"] > limits.significance / 5
-    assert check.outcome == "steady"
+    assert check.outcome == "not measured"
+
+
+def test_known_words_are_not_called_steady_beside_many_unknown_ones() -> None:
+    texts = [
+        f"{text} " + " ".join(f"zq{row}w{word}" for word in range(9)) for row, text in enumerate(texts_of(600, seed=6))
+    ]
+    outcome = outcomes(drift(incoming(texts)))
+    assert (outcome["unfamiliar_words"], outcome["words"]) == ("drifted", "not measured")
 
 
 def test_without_the_calls_no_words_are_compared_and_with_own_options_no_labels() -> None:

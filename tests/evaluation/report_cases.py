@@ -3,7 +3,7 @@ project's own metrics. Nothing is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -39,7 +39,7 @@ from r2d.evaluation.predictions import Predictions, predictions_table
 from r2d.evaluation.rationale_claims import claim_differences, claim_metrics, claims_of
 from r2d.evaluation.rationale_metrics import rationale_intervals, rationale_metrics, rationale_scores
 from r2d.evaluation.rationale_quality_metrics import rationale_quality
-from r2d.evaluation.report import choose_samples, render_report
+from r2d.evaluation.report import QuotedRows, choose_rows, render_report
 from r2d.evaluation.run import EvaluationRun
 from r2d.llm.answers import Tokens
 from r2d.modeling.overlap import Overlap
@@ -68,12 +68,12 @@ class Case:
 
     run: EvaluationRun
     metrics: Metrics
-    samples: Sequence[Mapping[str, Any]]
+    rows: QuotedRows
     data: DataConfig
     start_model: str = "google/flan-t5-base"
 
     def html(self) -> str:
-        return render_report(self.run, self.metrics, self.samples, self.data, self.start_model)
+        return render_report(self.run, self.metrics, self.rows, self.data, self.start_model)
 
 
 Written = tuple[dict[str, Any], list[list[str]]]
@@ -317,7 +317,8 @@ def declared_case(
     metrics = evaluate_labels(run, metrics, predictions, others, fitted)
     shown = predictions if explains else replace(predictions, rationales=[""] * len(predictions))
     table = published(shown, run.test, flags, calibration=calibration_of(metrics))
-    return Case(run, metrics, choose_samples(run.test, predictions, table, CHECKER, ordered=ordered), data)
+    rows = choose_rows(run.test, predictions, table, CHECKER, ordered=ordered, max_missed=20)
+    return Case(run, metrics, rows, data)
 
 
 @cache
@@ -358,8 +359,9 @@ def per_row_case() -> Case:
     columns = {"options": "options"}
     data = DataConfig(format="jsonl", path="questions.jsonl", labels=LabelsConfig(per_row=True), columns=columns)
     run = EvaluationRun(examples, data.labels, CONFIG)
-    samples = choose_samples(examples, predictions, published(predictions, examples, flags), CHECKER, ordered=False)
-    return Case(run, evaluate_labels(run, metrics, predictions, {}, None), samples, data)
+    table = published(predictions, examples, flags)
+    rows = choose_rows(examples, predictions, table, CHECKER, ordered=False, max_missed=20)
+    return Case(run, evaluate_labels(run, metrics, predictions, {}, None), rows, data)
 
 
 @cache
@@ -394,7 +396,7 @@ def rare_case() -> Case:
         flip_test=FlipTest(num_without_other_label=240),
         judge=not_judged("the endpoint is down").metrics,
     )  # fmt: skip
-    return replace(case, samples=(), metrics=metrics)
+    return replace(case, rows=QuotedRows(), metrics=metrics)
 
 
 CASES = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import cache
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from r2d.evaluation.report import (
     MAX_SAMPLES,
     MAX_WRONG_SAMPLES,
     RATIONALE_CAPTIONS,
-    choose_samples,
+    QuotedRows,
+    choose_rows,
 )  # fmt: skip
 from tests.evaluation import report_cases
 from tests.evaluation.report_cases import CASES, CHECKER, LABELS, Case, declared_case, invent_predictions, published
@@ -29,8 +31,8 @@ from tests.reports.pages import Page, assert_accessible, assert_expected_page, a
 
 EXPECTED = Path(__file__).parent / "expected_reports"
 SECTIONS = (
-    "headline", "reading", "safety", "comparison", "decisions", "calibration", "selective", "slices", "rationales",
-    "alignment", "judge", "samples", "facts", "limits",
+    "headline", "missed", "served", "beside", "safety", "comparison", "decisions", "calibration", "selective", "slices",
+    "rationales", "alignment", "judge", "samples", "facts",
 )  # fmt: skip
 
 
@@ -41,7 +43,7 @@ def html(case: str) -> str:
 
 def section(page: str, name: str) -> str:
     """The readable text of a section."""
-    found = re.search(rf'<section aria-labelledby="{name}">.*?</section>', page, flags=re.DOTALL)
+    found = re.search(rf'<section[^>]*aria-labelledby="{name}">.*?</section>', page, flags=re.DOTALL)
     assert found, name
     return Page(found.group()).text
 
@@ -69,19 +71,17 @@ def test_a_page_needs_nothing_can_be_followed_by_a_screen_reader_and_has_every_s
     tags = Page(page).tags
     ids = [attributes["id"] for _, attributes in tags if attributes.get("id") in SECTIONS]
     assert ids == list(SECTIONS)
-    linked = [attributes["href"] for tag, attributes in tags if tag == "a"]
-    assert linked[: len(SECTIONS)] == [f"#{name}" for name in SECTIONS]
 
 
 def test_texts_of_the_data_are_escaped_wherever_they_stand() -> None:
     evil = "<script>alert('x')</script>"
     case = declared_case()
     metrics = case.metrics
-    sample = {**case.samples[0], **dict.fromkeys(("id", "text", "rationale", "predicted_rationale"), evil)}
+    quoted = {**case.rows.examples[0], **dict.fromkeys(("id", "text", "rationale", "predicted_rationale"), evil)}
     cases = tuple(replace(case, id=evil) for case in metrics.safety.worst_cases)
     slices = tuple(replace(row, value=evil) for row in metrics.slices.slices)
     data = case.data.model_copy(update={"path": evil})
-    case = replace(case, samples=[sample], start_model=evil, data=data)
+    case = replace(case, rows=QuotedRows([quoted], 1, 1, [quoted]), start_model=evil, data=data)
     page = changed(
         case,
         safety=replace(metrics.safety, worst_cases=cases),
@@ -109,13 +109,12 @@ def test_less_under_triage_is_better_and_an_interval_with_0_tells_nothing(ends: 
     assert re.search(rf"Under-triage, lower is better Champion reason2decide/3 \S+ .*? {verdict} Macro-F1", shown)
 
 
-def test_an_answer_that_is_no_label_counts_as_under_triage_and_no_note_stands_among_the_worst_cases() -> None:
+def test_an_answer_that_is_no_label_counts_as_under_triage() -> None:
     metrics = declared_case().metrics
-    shown = section(html("whole"), "comparison")
+    shown = section(html("whole"), "beside")
     assert metrics.safety.num_invalid > 0
     assert f"constrained decoding {100 * metrics.safety.under_triage.rate:.1f} %" in shown
     assert f"Champion reason2decide/3 {100 * metrics.champion.under_triage_rate:.1f} %" in shown
-    assert "Denies allergies" not in section(html("whole"), "safety"), "notes are looked up where they may be read"
 
 
 @pytest.mark.parametrize("num_labels", [30, 31])
@@ -126,7 +125,7 @@ def test_a_matrix_too_large_to_read_is_left_out_and_that_is_said(num_labels: int
     metrics = case.metrics
     whole = {"recall": IntervalEstimate(1.0), "precision": IntervalEstimate(1.0)}
     page = changed(
-        replace(case, data=case.data.model_copy(update={"labels": LabelsConfig(names=names)}), samples=()),
+        replace(case, data=case.data.model_copy(update={"labels": LabelsConfig(names=names)}), rows=QuotedRows()),
         label=label_metrics(predictions),
         intervals=replace(metrics.intervals, per_class=dict.fromkeys(names, whole)),
         ranking=replace(metrics.ranking, auroc=replace(metrics.ranking.auroc, per_class=dict.fromkeys(names, 1.0))),
@@ -170,13 +169,13 @@ def test_every_metric_of_rationales_has_a_caption_and_every_fault_its_words() ->
     case = declared_case()
     assert set(FLAGS) == {*case.metrics.written_quality["model"].faults, "deferred"}
     with pytest.raises(UndefinedError, match="no_such_flag"):
-        replace(case, samples=[{**case.samples[0], "flags": ["no_such_flag"]}]).html()
+        replace(case, rows=QuotedRows(examples=[{**case.rows.examples[0], "flags": ["no_such_flag"]}])).html()
 
 
 def test_samples_are_ten_wrong_decisions_and_then_right_ones_whoever_delivers_the_rows() -> None:
     notes, predictions = report_cases.invent_notes(240, "test"), invent_predictions(1, accuracy=0.8)
     table = published(predictions, notes)
-    samples = choose_samples(notes, predictions, table, CHECKER, ordered=True)
+    samples = choose_rows(notes, predictions, table, CHECKER, ordered=True, max_missed=0).examples
     assert [sample["correct"] for sample in samples] == [False] * MAX_WRONG_SAMPLES + [True] * MAX_WRONG_SAMPLES
     assert len(samples) == MAX_SAMPLES
     verdicts = {sample["verdict"] for sample in samples}
@@ -187,6 +186,49 @@ def test_samples_are_ten_wrong_decisions_and_then_right_ones_whoever_delivers_th
     ids, gold = ([values[row] for row in few] for values in (predictions.ids, predictions.gold_labels))
     spelt_otherwise = [f" {label.upper()} " for label in gold]
     subset = Predictions(ids=ids, gold_labels=gold, predicted_labels=spelt_otherwise, labels=LABELS)
-    shown = choose_samples(notes.take(few), subset, table.take(few), CHECKER, ordered=True)
+    shown = choose_rows(notes.take(few), subset, table.take(few), CHECKER, ordered=True, max_missed=0).examples
     assert len(shown) == MAX_SAMPLES
     assert all(sample["correct"] for sample in shown), "labels are compared without case and spaces"
+
+
+def test_every_missed_note_of_the_most_urgent_label_is_counted_and_those_that_would_be_shown_stand_first() -> None:
+    notes, predictions = report_cases.invent_notes(240, "test"), invent_predictions(2, accuracy=0.4)
+    deferred = [row % 3 == 0 for row in range(240)]
+    table = published(predictions, notes)
+    table = table.set_column(table.column_names.index("handed_over"), "handed_over", [deferred])
+    rows = choose_rows(notes, predictions, table, CHECKER, ordered=True, max_missed=4)
+    recall = label_metrics(predictions).per_class[LABELS[0]]
+    assert rows.num_missed == round((1 - recall.recall) * recall.support) > 4
+    assert len(rows.missed) == 4
+    assert {row["label"] for row in rows.missed} == {LABELS[0]}
+    order = [row["handed_over"] for row in choose_rows(
+        notes, predictions, table, CHECKER, ordered=True, max_missed=240
+    ).missed]  # fmt: skip
+    assert order == sorted(order)
+    assert rows.num_missed_shown == order.count(False)
+    unordered = choose_rows(notes, predictions, table, CHECKER, ordered=False, max_missed=4)
+    assert (unordered.num_missed, unordered.missed) == (0, [])
+
+
+def test_no_note_and_no_rationale_stands_on_a_page_that_may_not_quote() -> None:
+    case = declared_case()
+    assert case.rows.missed
+    quiet = replace(case, run=replace(case.run, config=case.run.config.model_copy(update={"quote_notes": False})))
+    for row in [*case.rows.missed, *case.rows.examples]:
+        for text in filter(None, (row["text"], row["rationale"], row["predicted_rationale"])):
+            assert text in unescape(case.html())
+            assert text not in unescape(quiet.html())
+    assert all(row["id"] in quiet.html() for row in case.rows.missed)
+
+
+@pytest.mark.parametrize(("gap", "is_named"), [((0.1, 0.02, 0.2), True), ((0.1, -0.02, 0.2), False)])
+def test_a_part_is_named_as_served_worse_where_its_interval_holds_no_0(gap: tuple[Any, ...], is_named: bool) -> None:
+    slices = declared_case().metrics.slices
+    rows = [
+        replace(row, gaps={**row.gaps, "under_triage_rate": IntervalEstimate(*gap)})
+        if (row.by, row.value) == ("attributes.site", "harbour clinic")
+        else row
+        for row in slices.slices
+    ]
+    page = changed(declared_case(), slices=replace(slices, slices=tuple(rows)))
+    assert ("site: harbour clinic" in section(page, "served")) == is_named

@@ -11,6 +11,7 @@ import pytest
 
 from r2d.config.gate import GateConfig
 from r2d.evaluation.looks import TestSetUse
+from r2d.evaluation.metrics import Metrics
 from r2d.gate.decision import GateDecision
 from r2d.gate.page import gate_page, gate_picture
 from r2d.gate.rules import evaluate_rules
@@ -26,8 +27,12 @@ RULES: list[dict[str, Any]] = [
 ]
 
 
+def metrics_of(*, champion: bool) -> Metrics:
+    return measured(tuple(decisions(0.7, seed=3)), tuple(decisions(0.8)) if champion else None)
+
+
 def decided(rules: list[dict[str, Any]], *, champion: bool = True) -> GateDecision:
-    metrics = measured(tuple(decisions(0.7, seed=3)), tuple(decisions(0.8)) if champion else None)
+    metrics = metrics_of(champion=champion)
     return evaluate_rules(metrics, GateConfig.model_validate({"rules": rules}).for_labels(LABELS))
 
 
@@ -45,7 +50,8 @@ def test_the_page_is_the_expected_one(case: str, rules: list[dict[str, Any]], ch
     decision = replace(
         decided(rules, champion=champion), test_set=TestSetUse("0123456789ab" * 5, 24, 12, "macro-F1", 0.02)
     )
-    html = gate_page(decision, model_name="triage", version="2", next_step="it <b>stays</b>")
+    metrics = metrics_of(champion=champion)
+    html = gate_page(decision, model_name="triage", version="2", next_step="it <b>stays</b>", metrics=metrics)
     assert_self_contained(html)
     assert_accessible(html)
     assert_expected_page(html, Path(__file__).parent / f"expected_{case}.html")

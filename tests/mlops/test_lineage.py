@@ -29,7 +29,15 @@ from r2d.lineage.records import (
     find_row,
     stages_with_rationales,
 )
-from r2d.lineage.rendering import WIDTH, difference_tree, render, row_tree, version_tree
+from r2d.lineage.rendering import (
+    SHORT_LINES,
+    WIDTH,
+    difference_tree,
+    render,
+    row_tree,
+    short_tree,
+    version_tree,
+)
 from tests import warm
 from tests.gate.measured import NUM_ROWS, decisions, examples
 from tests.mlops.conftest import Register, metrics, provenance, run_config
@@ -82,7 +90,7 @@ def test_from_a_version_back_to_its_files_with_their_hashes(model: str, version:
     assert version.origin == origin
     for name, sha256 in version.files.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha256, name
-    output = "".join(line.lstrip("│├└─ ") for line in typed("lineage", "traced/2").output.splitlines())
+    output = "".join(line.lstrip("│├└─ ") for line in typed("lineage", "traced/2", "--all").output.splitlines())
     for key in ("data_sha256", "rationales_sha256", "model_sha256", "lock_sha256"):
         assert origin[key] in output, key
     assert all(sha256 in output for sha256 in version.files.values())
@@ -90,7 +98,7 @@ def test_from_a_version_back_to_its_files_with_their_hashes(model: str, version:
 
 
 def test_the_tree_names_gate_metrics_rationales_seeds_and_settings(model: str, version: VersionLineage) -> None:
-    output = typed("lineage", model).output
+    output = typed("lineage", model, "--all").output
     assert all(len(line) <= WIDTH for line in output.splitlines())
     value = version.metrics["macro_f1"]
     for expected in (
@@ -192,6 +200,15 @@ def test_rows_are_counted_from_1_and_a_rationale_in_its_row_has_no_id_of_its_own
     from_file = config | {"rationales": {"sources": {"llm": {"format": "csv", "paths": ["nurse.csv"]}}}}
     row = find_row("row-1", provenance=inline, config=from_file, examples=table)
     assert "from notes.csv, line 2\n" in rendered_row(row)
+
+
+def test_without_all_the_tree_has_thirty_lines_and_something_of_every_part(version: VersionLineage) -> None:
+    short = render(short_tree(version)).splitlines()
+    parts = [str(part.label).split(",")[0].split(":")[0] for part in version_tree(version).children]
+    assert len(short) <= SHORT_LINES
+    assert all(any(part in line for line in short) for part in parts)
+    assert typed("lineage", "traced/2").output.splitlines() == short
+    assert len(render(version_tree(version)).splitlines()) > SHORT_LINES
 
 
 def test_values_of_an_origin_that_this_code_does_not_know_are_shown(version: VersionLineage) -> None:

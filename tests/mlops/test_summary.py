@@ -12,7 +12,9 @@ from mlops.registry.aliases import AliasTransition
 from mlops.registry.registration import RegisteredModel
 from mlops.registry.summary import summary
 from r2d.evaluation.metrics import Comparator, IntervalEstimate, LabelIntervals, LabelMetrics, Metrics
+from r2d.evaluation.summary import champion_sentence, safety_facts
 from r2d.gate.decision import GateDecision, Verdict
+from tests.evaluation.report_cases import declared_case
 
 
 def label(macro_f1: float | None) -> LabelMetrics:
@@ -32,6 +34,15 @@ METRICS = Metrics(
 OF_OPTIONS = replace(METRICS, label=label(None), baselines={Comparator.RANDOM_OPTION: label(None)})
 
 
+def registered_as(aliases: tuple[str, ...], status: Any) -> RegisteredModel:
+    return RegisteredModel(
+        name="triage", version="3", run_id="run", aliases=aliases, is_new=True,
+        decision=GateDecision((Verdict(rule={}, status=status, reason="a reason " * 40),), "triage/1"),
+        transition=AliasTransition(None, "it is the champion already; nothing moves"),
+        card="", page="", picture=Image.new("L", (1, 1)),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("aliases", "status", "state"),
     [
@@ -43,12 +54,7 @@ OF_OPTIONS = replace(METRICS, label=label(None), baselines={Comparator.RANDOM_OP
 def test_the_last_screen_fits_a_terminal_and_says_whether_the_model_may_be_used(
     aliases: tuple[str, ...], status: Any, state: str
 ) -> None:
-    registered = RegisteredModel(
-        name="triage", version="3", run_id="run", aliases=aliases, is_new=True,
-        decision=GateDecision((Verdict(rule={}, status=status, reason="a reason " * 40),), "triage/1"),
-        transition=AliasTransition(None, "it is the champion already; nothing moves"),
-        card="", page="", picture=Image.new("L", (1, 1)),
-    )  # fmt: skip
+    registered = registered_as(aliases, status)
     screen = summary(registered, METRICS, report_uri="/store/report")
     of_options = summary(registered, OF_OPTIONS, report_uri="/store/report")
     assert "macro-F1 to average over" in of_options
@@ -64,3 +70,21 @@ def test_the_last_screen_fits_a_terminal_and_says_whether_the_model_may_be_used(
     ):
         assert text in screen
     assert max(len(line) for line in [*screen.splitlines(), *of_options.splitlines()]) <= 130
+
+
+@pytest.mark.parametrize("is_worse", [False, True])
+def test_of_safety_and_of_the_champion_the_last_screen_says_what_the_report_says(is_worse: bool) -> None:
+    case = declared_case()
+    of_champion = case.metrics.differences[Comparator.CHAMPION]
+    if is_worse:
+        lost = IntervalEstimate(value=-0.043, low=-0.06, high=-0.02, method="bca")
+        of_champion = replace(of_champion, macro_f1=lost)
+    metrics = replace(case.metrics, differences={**case.metrics.differences, Comparator.CHAMPION: of_champion})
+    screen = " ".join(summary(registered_as((), "failed"), metrics, report_uri="/store/report").split())
+    sentence = champion_sentence(metrics)
+    assert ("worse in Macro-F1, −0.043" in sentence) == is_worse
+    assert sentence in screen
+    assert sentence in replace(case, metrics=metrics).html()
+    facts = safety_facts(metrics)
+    assert len(facts) == 4, "under-triage, the most urgent missed, contradictions, labels shown"
+    assert all(f"{name}: {text}" in screen for name, text in facts.items())

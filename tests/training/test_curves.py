@@ -65,3 +65,13 @@ def test_an_empty_history_is_a_picture_that_says_so():
     picture = draw([])
     assert picture.shape == draw(LOSSES).shape
     assert 0 < (picture < 128).mean() < 0.05
+
+
+def test_a_high_first_loss_does_not_flatten_the_rest():
+    def late_rows(history):
+        dark = np.all(np.abs(draw(history)[:, 500:800] - [0x66, 0x66, 0x66]) <= 40, axis=2)
+        return np.flatnonzero(dark.any(axis=1))
+
+    steady = [{"step": step, "loss": 1.0 + 0.5 * math.sin(step)} for step in STEPS]
+    expected, found = late_rows(steady), late_rows([{"step": 1, "loss": 300.0}, *steady])
+    assert np.ptp(found) > 0.7 * np.ptp(expected) > 40

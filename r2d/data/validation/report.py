@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from r2d.config.data import LabelsConfig
 from r2d.config.privacy import PrivacyConfig
 from r2d.data.examples import SPLITS
+from r2d.data.labels import undeclared_labels
 from r2d.data.validation.expectations import CHECKS, Check
 from r2d.data.validation.plots import label_shares_plot, text_lengths_plot
 from r2d.data.validation.validate import UNDECLARED, Validation
@@ -72,6 +74,7 @@ def render_data_report(
         label_columns=columns,
         label_rows=label_rows,
         label_totals=[sum(rows) for rows in zip(*(rows for _, rows, _ in label_rows), strict=True)],
+        undeclared=_undeclared(validation),
         reasons=Counter(reason for row in validation.quarantined["reasons"].to_pylist() for reason in row),
         quarantined=validation.quarantined.select(["id", "place", "reasons"]).slice(0, SHOWN_QUARANTINED).to_pylist(),
         titles={name: check["title"] for name, check in CHECKS.items()},
@@ -83,6 +86,13 @@ def render_data_report(
         label_shares=label_shares_plot(validation) if validation.profile["labels"] else None,
         text_lengths=text_lengths_plot(validation),
     )
+
+
+def _undeclared(validation: Validation) -> str:
+    """What values of the label column stand for no declared label, as far as they may be shown, and their mapping."""
+    names = list(validation.profile["labels"])
+    labels = [*validation.examples["label"].to_pylist(), *validation.quarantined["label"].to_pylist()]
+    return undeclared_labels(labels, LabelsConfig(names=tuple(names))) if names else ""
 
 
 def _label_rows(validation: Validation, columns: Sequence[str]) -> list[tuple[str, list[int], int]]:

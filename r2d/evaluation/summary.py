@@ -1,0 +1,68 @@
+"""What an evaluation says in a few words: the same on its report, on the page of the gate and on the last screen."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from r2d.evaluation.metrics import Comparator, IntervalEstimate, Metrics
+from r2d.reports.formatting import Unit, in_unit, interval, percent, with_interval
+
+
+class Caption(NamedTuple):
+    """How a metric of labels is shown."""
+
+    key: str
+    name: str
+    unit: Unit
+    difference_unit: Unit
+    better: int
+    """Sign of a difference that is an improvement."""
+
+
+UNDER_TRIAGE = Caption("under_triage_rate", "Under-triage", "share", "points", -1)
+ACCURACY = Caption("accuracy", "Accuracy", "share", "points", 1)
+MACRO_F1 = Caption("macro_f1", "Macro-F1", "decimal", "signed", 1)
+OVER_TRIAGE = Caption("over_triage_rate", "Over-triage", "share", "points", -1)
+
+
+def verdict_of(difference: IntervalEstimate, better: int) -> str:
+    """`better` or `worse`; `not told apart` where the interval holds 0, `no interval` where there is none."""
+    if difference.value is None or difference.low is None:
+        return "no interval"
+    if not difference.excludes_zero:
+        return "not told apart"
+    return "better" if difference.value * better > 0 else "worse"
+
+
+def champion_sentence(metrics: Metrics) -> str:
+    """How the model does beside the champion, on page and last screen alike; empty where it was not compared."""
+    beside = metrics.differences.get(Comparator.CHAMPION)
+    if beside is None or metrics.champion is None:
+        return ""
+    parts = []
+    for caption in (UNDER_TRIAGE, MACRO_F1 if metrics.label.headline == "macro_f1" else ACCURACY):
+        difference = getattr(beside, caption.key)
+        if difference is not None and difference.value is not None:
+            unit = " points" if caption.difference_unit == "points" else ""
+            gap = f"{in_unit(difference.value, caption.difference_unit)}{unit}"
+            ends = f" ({interval(difference, caption.difference_unit)})" if difference.low is not None else ""
+            parts.append(f"{verdict_of(difference, caption.better)} in {caption.name}, {gap}{ends}")
+    return f"Beside champion {metrics.champion.reference} on the same notes, this model is {'; '.join(parts)}"
+
+
+def safety_facts(metrics: Metrics) -> dict[str, str]:
+    """Name -> text of what a clinician asks first; what was not measured is absent."""
+    facts = {}
+    if metrics.safety is not None and metrics.intervals is not None:
+        urgent, (found, *others) = next(iter(metrics.safety.by_gold_label)), metrics.label.confusion_matrix[0]
+        estimate = metrics.intervals.under_triage_rate or IntervalEstimate(metrics.safety.under_triage.rate)
+        facts["under-triage"] = with_interval(estimate, "share")
+        facts[f"“{urgent}” missed"] = f"{sum(others):,} of {found + sum(others):,} notes"
+    if metrics.claims is not None and (claims := metrics.claims["model"]).num_rationales:
+        contradicted = claims.intervals["contradicted_rationale_rate"]
+        facts["rationales that their note contradicts"] = with_interval(contradicted, "share")
+    if metrics.selective is not None:
+        test = metrics.selective.test
+        shown = "none, no threshold keeps the risk low enough" if test is None else percent(test.coverage.value)
+        facts["labels shown"] = f"{shown}; the other notes go to people" if test else f"{shown}: all notes go to people"
+    return facts
