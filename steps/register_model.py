@@ -36,6 +36,7 @@ def register_model(
 
     Never cached: it checks that the registry still holds what this run stands for, and repairs what is missing.
     """
+    from mlops.page_origin import of_folder
     from mlops.registry.aliases import history
     from mlops.registry.package import TrainedModel
     from mlops.registry.registration import link_zenml_version, register
@@ -60,6 +61,7 @@ def register_model(
         run_id_name_or_prefix=context.pipeline_run.id,
     )
     print(summary(registered, measured, report_uri=context.inputs["report"][0].uri))
+    origin = of_folder(model, registered.name, registered.version).line()
     changes = [f"- {change.at}: {change.sentence()}" for change in reversed(history(registered.name))]
     card_body = registered.card.split("---\n", 2)[2]  # without its metadata, which Markdown would show as text
     return (
@@ -67,6 +69,6 @@ def register_model(
         registered.decision.to_json(),
         HTMLString(registered.page),
         registered.picture,
-        MarkdownString(card_body),
-        MarkdownString(f"# {registered.name}: champion and challenger\n\n" + "\n".join(changes)),
+        MarkdownString(f"{origin}\n\n{card_body}"),
+        MarkdownString(f"# {registered.name}: champion and challenger\n\n{origin}\n\n" + "\n".join(changes)),
     )

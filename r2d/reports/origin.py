@@ -44,6 +44,10 @@ class PageOrigin:
             "Code": f"commit {self.code_commit[:DIGITS]}{changed}" if self.code_commit else NOT_KNOWN,
         }
 
+    def line(self) -> str:
+        """The facts in one line, for a page of Markdown."""
+        return "; ".join(f"{name} {value}" for name, value in self.facts().items())
+
 
 UNKNOWN = PageOrigin()
 _CURRENT: ContextVar[PageOrigin] = ContextVar("origin of pages", default=UNKNOWN)

@@ -89,7 +89,7 @@ def test_a_signed_model_brings_what_checks_it_and_names_its_key(signed: Any, dec
     folder = download("sealed/1").parents[1]
     assert "model-signing==" in (folder / "requirements.txt").read_text()
     assert mlflow.MlflowClient().get_model_version("sealed", "1").tags["r2d.signed_by"] == declared
-    code, output, _ = typed("lineage", "sealed/1")
+    code, output, _ = typed("lineage", "sealed/1", "--all")
     assert code == 0
     assert f"; signed by key {declared}\n" in output.split("metrics, on")[0]
     assert f"── signed by key {declared}\n" in output.split("files that are registered")[1]

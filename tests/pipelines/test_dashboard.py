@@ -33,7 +33,7 @@ PATIENCE = 240
 PAGES = {
     "r2d_data_report": ("Data report", "The data may be trained on.", "120"),
     "r2d_ingestion_report": ("Rationales", "llm", "108"),
-    "r2d_evaluation_report": ("Reason2Decide: evaluation on the test split", "macro-F1", "Not a medical device"),
+    "r2d_evaluation_report": ("Evaluation report", "Macro-F1", "Not a medical device"),
     "r2d_gate_page": ("Gate: toy-triage version 1", "The gate", "majority class"),
     "r2d_examples": ("120 rows", "train", "validation"),
 }
