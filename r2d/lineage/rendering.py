@@ -19,6 +19,7 @@ from r2d.text import flatten
 WIDTH = 104
 """Columns, on a terminal and in a log; the hash of a file of the model folder fits in its line."""
 SHORT_LINES = 30
+SAFETY_FIRST = GATE_METRICS["under_triage_rate"].name
 STORED = ("ZenML step", "MLflow run")
 DIGITS = 12
 """Of the hash of an artifact or a prompt; `--json` has all. Hashes of files are written whole."""
@@ -136,7 +137,8 @@ def _first_asked(node: Tree) -> list[str]:
     lines = [str(child.label) for child in node.children if not child.children]
     if "configuration" in str(node.label):
         return []
-    return [line for line in lines if not line.startswith(STORED) and "sha256" not in line]
+    lines = [line for line in lines if not line.startswith(STORED) and "sha256" not in line]
+    return sorted(lines, key=lambda line: not line.startswith(SAFETY_FIRST))
 
 
 def _add_stage(root: Tree, version: VersionLineage, stage: str) -> None:
