@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
 
 from r2d.config.run import RunConfig
-from r2d.config.section import SectionT, parse_section, show_value
+from r2d.config.section import SectionT, parse_section, sections_in, show_value
 from r2d.errors import ConfigError
 from r2d.files import read_yaml
 from r2d.text import did_you_mean
@@ -47,13 +48,15 @@ def parse_config(values: Any, *, where: str = "config") -> RunConfig:
 def extended(values: Any, where: str) -> Any:
     """The values of a run together with those of the run that its key `extends` names, which it changes.
 
-    Mappings are merged key by key, everything else is replaced. The file is looked for in the working directory, then
-    among the shipped configurations.
+    Mappings are merged key by key, everything else is replaced. A null removes an inherited mapping, such as a source
+    or a section, and an inherited name, such as a column of rationales; elsewhere it is a value. The file is looked for
+    in the working directory, then among the shipped configurations.
 
     Raises:
         ConfigError: the other file cannot be read, or extends this one.
     """
     chain: list[Path] = []
+    layers = [values]
     while isinstance(values, dict) and "extends" in values:
         values = dict(values)
         name = values.pop("extends")
@@ -65,14 +68,26 @@ def extended(values: Any, where: str) -> Any:
         if base in chain:
             raise ConfigError(f"{where}: extends: {base} extends itself; remove `extends` from one of the files")
         chain.append(base)
-        values = _merge(read_parameters(base), values)
-    return values
+        layers[-1], values = values, read_parameters(base)
+        layers.append(values)
+    return reduce(_merge, reversed(layers))
 
 
-def _merge(base: Any, changes: Any) -> Any:
+def _merge(base: Any, changes: Any, annotation: Any = RunConfig) -> Any:
+    """Args: annotation: the type of both in the schema."""
     if not isinstance(base, dict) or not isinstance(changes, dict):
         return changes
-    return base | {key: _merge(base.get(key), value) for key, value in changes.items()}
+    of_names = [get_args(part)[1] for part in (annotation, *get_args(annotation)) if get_origin(part) is dict]
+    fields = {
+        name: field.annotation for section in sections_in(annotation) for name, field in section.model_fields.items()
+    }
+    merged = dict(base)
+    for key, value in changes.items():
+        if value is None and key in base and (of_names or isinstance(base[key], dict)):
+            del merged[key]
+        else:
+            merged[key] = _merge(base.get(key), value, of_names[0] if of_names else fields.get(key))
+    return merged
 
 
 def load_config(path: Path) -> RunConfig:

@@ -208,6 +208,39 @@ def test_a_run_extends_another_and_changes_what_it_names(tmp_path: Path, monkeyp
     assert (run.stage2, run.rationales) == (shipped.stage2, shipped.rationales)
 
 
+def test_a_null_takes_away_what_is_inherited_and_stays_a_value_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    columns = {"rationales": {"nurse": "remark", "doctor": "opinion"}, "attributes": {"age": "age"}}
+    answers = {"format": "text", "paths": ["answers.jsonl"]}
+    first = {
+        "extends": "demo.yaml",
+        "data": {"format": "csv", "path": "calls.csv", "columns": columns, "synthetic": None},
+        "rationales": {"stage1_source": "doctor", "sources": {"llm": None, "answers": answers}},
+        "retraining": {"min_new_rows": 10, "max_age_days": 90},
+    }
+    (tmp_path / "first.yaml").write_text(yaml.safe_dump({"parameters": {"config": first}}))
+    second = {
+        "extends": "first.yaml",
+        "data": {"columns": {"rationales": {"nurse": None}, "attributes": None}},
+        "retraining": {"min_new_rows": None},
+    }
+    before, run = load_config(tmp_path / "first.yaml"), parse_config(second)
+    assert set(before.rationales.sources) == set(run.rationales.sources) == {"answers"}
+    assert (run.data.columns.rationales, run.data.columns.attributes) == ({"doctor": "opinion"}, {})
+    assert (run.retraining.min_new_rows, run.retraining.max_age_days) == (None, 90)
+
+
+@pytest.mark.parametrize("section", ["sources", "attributes"])
+def test_a_null_that_takes_away_nothing_is_refused(section: str) -> None:
+    values = changed_demo({"rationales": {"sources": {"lmm": None}}})
+    if section == "attributes":
+        values = changed_demo({"data": {"columns": {"attributes": {"age": None}}}})
+    with pytest.raises(ConfigError, match=rf"{section}\.\w+"):
+        parse_config(values)
+
+
 def test_a_run_that_extends_nothing_or_itself_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"my.yaml: extends: no file 'demmo.yaml'; looked for demmo.yaml, .*configs"):
