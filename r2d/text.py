@@ -170,3 +170,12 @@ def changed_values(before: Any, after: Any, *, absent: object = None) -> dict[st
     old, new = flatten(before), flatten(after)
     pairs = {key: (old.get(key, absent), new.get(key, absent)) for key in {**old, **new}}
     return {key: (left, right) for key, (left, right) in pairs.items() if left != right}
+
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet runs a CSV cell that begins so (OWASP, "CSV Injection"); an apostrophe before it makes it text."""
+
+
+def no_formula(cell: str) -> str:
+    """A cell of a CSV that no spreadsheet takes for a formula."""
+    return "'" + cell if cell.startswith(FORMULA_STARTS) else cell

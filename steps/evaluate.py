@@ -15,7 +15,7 @@ from r2d.config.privacy import PrivacyConfig
 from r2d.data.examples import content_hash
 from r2d.modeling.manifest import model_hash
 from steps.cache import by_code
-from steps.materializers import JsonMaterializer, TableMaterializer
+from steps.materializers import JsonMaterializer, PredictionsMaterializer, TableMaterializer
 from steps.private import private
 from steps.work_dir import work_dir
 
@@ -24,7 +24,7 @@ from steps.work_dir import work_dir
     cache_policy=by_code(__name__),
     output_materializers={
         "r2d_metrics": JsonMaterializer,
-        "r2d_predictions": TableMaterializer,
+        "r2d_predictions": PredictionsMaterializer,
         "r2d_judge_scores": TableMaterializer,
     },
 )

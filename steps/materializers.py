@@ -3,6 +3,7 @@ damaged artifact is refused and not served from the cache again."""
 
 from __future__ import annotations
 
+import csv
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from zenml.utils.time_utils import utc_now
 from r2d.data.examples import SPLITS, content_hash
 from r2d.errors import DataError
 from r2d.files import folder_hash
+from r2d.text import no_formula
 
 Content = TypeVar("Content")
 
@@ -92,6 +94,33 @@ class TableMaterializer(BaseMaterializer):
 
     def compute_content_hash(self, data: pa.Table) -> str:
         return content_hash(data)
+
+
+class PredictionsMaterializer(TableMaterializer):
+    """The table `r2d_predictions`; the dashboard shows its decisions, the wrong ones first, without any text."""
+
+    SKIP_REGISTRATION: ClassVar[bool] = True
+    MOST_ROWS_SHOWN: ClassVar[int] = 500
+
+    def save_visualizations(self, data: pa.Table) -> dict[str, VisualizationType]:
+        shown = [
+            {
+                "id": no_formula(row["id"]),
+                "label": no_formula(row["label"]),
+                "predicted_label": no_formula(row["predicted_label"]),
+                "probability": round(dict(row["label_probabilities"]).get(row["predicted_label"], 0.0), 3),
+                "right": row["label"] == row["predicted_label"],
+                "for a person": row["handed_over"],
+            }
+            for row in data.to_pylist()
+        ]
+        shown.sort(key=lambda row: (row["right"], -row["probability"]))
+        path = os.path.join(self.uri, "decisions.csv")
+        with fileio.open(path, "w") as file:
+            table = csv.DictWriter(file, list(shown[0]) if shown else ["id"], lineterminator="\n")
+            table.writeheader()
+            table.writerows(shown[: self.MOST_ROWS_SHOWN])
+        return {path: VisualizationType.CSV}
 
 
 class JsonMaterializer(BuiltInContainerMaterializer):

@@ -17,13 +17,12 @@ from r2d.errors import DataError
 from r2d.files import partial_file
 from r2d.inference.calls import read_calls
 from r2d.inference.decide import DEFERRAL_REASONS
+from r2d.text import no_formula
 
 COLUMNS = ("id", "label", "probability", "other_labels", "rationale", "remarks", "handed_over", "why", "model")
 """Of the table; `text` follows where it is asked for. `why` and `remarks` are sentences."""
 EXCEL_ROWS = 1_048_576
 EXCEL_CELL_CHARACTERS = 32_767
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet runs a CSV cell that begins so (OWASP, "CSV Injection"); an apostrophe before it makes it text."""
 
 Cell = str | float | None
 
@@ -68,13 +67,10 @@ def _rows(file: pq.ParquetFile, calls: CallsConfig | None) -> Iterator[list[Cell
 
 
 def _write_csv(path: Path, header: list[str], rows: Iterable[list[Cell]], _: Path) -> None:
-    def safe(cell: Cell) -> Cell:
-        return "'" + cell if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
-
     with path.open("w", encoding="utf-8-sig", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(header)
-        writer.writerows([safe(cell) for cell in row] for row in rows)
+        writer.writerows([no_formula(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
 
 
 def _write_excel(path: Path, header: list[str], rows: Iterable[list[Cell]], table: Path) -> None:

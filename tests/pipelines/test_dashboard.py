@@ -163,6 +163,14 @@ def test_the_dag_of_a_run_tells_what_was_done_and_what_came_of_it(dag: Page) -> 
 
 
 @WITH_BROWSER
+def test_the_predictions_show_their_decisions(dag: Page, pictures: Path) -> None:
+    sheet = shown(dag, "r2d_predictions")
+    for heading in ("predicted_label", "probability", "right"):
+        sheet.get_by_text(heading, exact=True).wait_for()
+    dag.screenshot(path=pictures / "r2d_predictions.png")
+
+
+@WITH_BROWSER
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_can_be_read_in_the_dashboard(dag: Page, pictures: Path, name: str) -> None:
     sheet = shown(dag, name)

@@ -13,8 +13,9 @@ import pytest
 
 import steps.materializers
 from r2d.errors import DataError
+from r2d.evaluation.predictions import PREDICTIONS_SCHEMA
 from r2d.files import folder_hash
-from steps.materializers import JsonMaterializer, ModelFolderMaterializer, TableMaterializer
+from steps.materializers import JsonMaterializer, ModelFolderMaterializer, PredictionsMaterializer, TableMaterializer
 
 
 def test_a_table_comes_back_equal_with_the_same_hash(examples: pa.Table, tmp_path: Path) -> None:
@@ -32,6 +33,21 @@ def test_the_picture_of_examples_counts_rows_and_shows_no_cell(examples: pa.Tabl
     assert "120 rows" in html
     assert "<th>train</th><td>72</td>" in html
     assert not any(cell in html for name in ("text", "label") for cell in examples[name].to_pylist())
+
+
+def test_the_dashboard_shows_decisions_the_surest_mistakes_first_and_no_text(tmp_path: Path) -> None:
+    rows = [
+        {"id": name, "split": "test", "label": "a", "predicted_label": label, "valid": True, "handed_over": sure < 0.8}
+        | {"label_probabilities": [(label, sure)], "rationale": "a gold reason", "predicted_rationale": "a reason"}
+        | {"flags": [], "group": "caller"}
+        for name, label, sure in [("=r1", "a", 0.9), ("r2", "b", 0.6), ("r3", "b", 0.95)]
+    ]
+    table = pa.Table.from_pylist(rows, schema=PREDICTIONS_SCHEMA)
+    ((path, kind),) = PredictionsMaterializer(uri=str(tmp_path)).save_visualizations(table).items()
+    assert kind == "csv"
+    assert Path(path).read_text(encoding="utf-8").splitlines()[1:] == [
+        "r3,a,b,0.95,False,False", "r2,a,b,0.6,False,True", "'=r1,a,a,0.9,True,False",
+    ]  # fmt: skip
 
 
 def test_a_model_folder_comes_back_file_by_file(stage2_model: Path, tmp_path: Path) -> None:
