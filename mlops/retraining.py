@@ -76,7 +76,8 @@ def retrain(
     result = RetrainingResult(decision)
     write_result(result, out)
     if decision.train and not dry_run:
-        values["model"] = {**values.get("model", {}), "name": run.model.name, "revision": run.model.revision}
+        model = {key: value for key, value in values.get("model", {}).items() if key != "revision"}
+        values["model"] = model | run.model.model_dump(include={"name", "revision"}, exclude_none=True)
         result = train_and_register(decision, file, values)
         write_result(result, out)
     return result
@@ -134,7 +135,7 @@ def facts_of_version(config: Any, origin: Mapping[str, Any]) -> TrainingFacts:
         origin: its `origin.json`; what an older version did not keep is None.
     """
     try:
-        run = parse_config(config)
+        run = parse_section(RunConfig, config)  # no advice: nobody can change what a version keeps
         known: dict[str, Any] = {"config": _comparable_config(run), "start": run.model.name}
     except ConfigError:
         known = {"config": None, "start": None}
@@ -377,9 +378,13 @@ class RetrainingResult:
     """The artifact `r2d_registration`; None where nothing was trained."""
     pages: Mapping[str, str] = field(default_factory=dict)
     """File name -> HTML."""
+    is_shown: bool = False
+    """Whether the last screen of the run was shown here, as where its steps run in this process."""
 
     def lines(self) -> list[str]:
-        return [*self.decision.lines(), *self._registration_lines()]
+        """The result for people; what the last screen of the run has said is not said again."""
+        registered = self._registration_lines()
+        return [*self.decision.lines(), *(registered[:1] if self.is_shown else registered)]
 
     def _registration_lines(self) -> list[str]:
         made = self.registration
@@ -430,7 +435,8 @@ def train_and_register(decision: RetrainingDecision, file: Path, values: dict[st
     with TemporaryDirectory() as folder:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
         config = Path(folder) / file.name
-        config.write_text(yaml.safe_dump({**content, "parameters": {"config": values}}), encoding="utf-8")
+        text = yaml.safe_dump({**content, "parameters": {"config": values}}, sort_keys=False)  # as cache keys see it
+        config.write_text(text, encoding="utf-8")
         try:
             started = reason2decide.with_options(config_path=str(config))()
         except RuntimeError as error:
@@ -454,4 +460,5 @@ def train_and_register(decision: RetrainingDecision, file: Path, values: dict[st
         "report.html": str(output("evaluate", "r2d_evaluation_report")),
         "gate.html": str(output("register_model", "r2d_gate_page")),
     }
-    return RetrainingResult(decision, output("register_model", "r2d_registration"), pages)
+    is_shown = Client().active_stack.orchestrator.flavor == "local"
+    return RetrainingResult(decision, output("register_model", "r2d_registration"), pages, is_shown)
