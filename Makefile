@@ -86,8 +86,8 @@ lint: $(READY)  ## ruff and mypy
 
 setup: $(READY)  ## the environment alone
 
-dashboard: $(READY)  ## the local ZenML dashboard, on loopback
-	$(BIN)/zenml login --local --port $(PORT)
+dashboard: $(READY)  ## the newest run in ZenML's dashboard, on loopback; Ctrl-C stops it
+	$(BIN)/r2d open dashboard --port $(PORT)
 
 reference: $(READY)  ## docs/reference.md anew, from the schema and the commands' help
 	$(BIN)/python -m mlops.cli.reference
@@ -107,7 +107,10 @@ clean:  ## remove the environment and the tools' caches
 	rm -rf $(VENV) .audit .mypy_cache .ruff_cache .pytest_cache *.egg-info
 
 $(READY): requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed; found " + sys.version)'
+	@command -v $(PYTHON) > /dev/null || { echo "Python 3.11 is needed, and there is no $(PYTHON): install it, or name" \
+		"yours, as in: make run PYTHON=/opt/python3.11/bin/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed; found " + \
+		sys.version.split()[0] + ": install it, or name yours, as in: make run PYTHON=/opt/python3.11/bin/python3")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$$(grep -o '^uv==[^ ]*' requirements.lock)"
 	sed 's/^torch==[0-9.]*/&$(TORCH_BUILD)/' requirements.lock $(if $(TORCH_BUILD),,k8s/cuda.lock) \

@@ -6,6 +6,7 @@ what ends before a pipeline of ours is loaded, such as an unknown stack, and by 
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -18,6 +19,37 @@ from r2d.failures import OURS, causes, describe, refusal_of_machine, unexpected,
 from r2d.files import keep_private
 
 STOPPED = "stopped by {}; what is finished is kept: the same command goes on from there"
+LOG_FORMAT_VARIABLE = "ZENML_CONSOLE_LOGGING_FORMAT"  # named here too, for importing ZenML takes seconds
+REPORTING = ("r2d", "steps", "pipelines", "mlops", "zenml")
+"""Packages whose remarks are shown; of all others, warnings are."""
+
+
+class OneConsole(logging.StreamHandler):
+    """Writes every line once, to standard error. ZenML adds a handler of its own whenever it is imported, which writes
+    the same lines to the output among the results; the first line after that takes it away."""
+
+    def take_over(self) -> None:
+        """Take every other console away."""
+        for handler in logging.root.handlers[:]:
+            if isinstance(handler, logging.StreamHandler) and handler is not self:
+                logging.root.removeHandler(handler)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.take_over()
+        if record.levelno >= logging.WARNING or record.name.split(".")[0] in REPORTING:
+            super().emit(record)
+
+
+def log_to_console() -> None:
+    """Show the remarks of `r2d`, and of ZenML once it is imported, in the form that the steps use too."""
+    console = OneConsole()
+    if os.environ.get(LOG_FORMAT_VARIABLE, "").lower() == "json":
+        from zenml.logger import ZenMLJsonFormatter
+
+        console.setFormatter(ZenMLJsonFormatter())
+    console.take_over()
+    logging.root.addHandler(console)
+    logging.getLogger("r2d").setLevel(logging.INFO)
 
 
 def enter() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -74,6 +75,34 @@ def partial_file(path: Path) -> Iterator[Path]:
     aside = path.with_name(path.name + PARTIAL)
     yield aside
     aside.replace(path)
+
+
+def made_folder(folder: Path | None) -> Path | None:
+    """The folder of an output, which is there from now on: found out before the work, not after it.
+
+    Raises:
+        R2DError: it cannot be made or written.
+    """
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            reason = "is a file" if folder.is_file() else error.strerror
+            raise R2DError(f"{folder}: no output can be written there ({reason}); name another folder") from error
+    return folder
+
+
+def file_in_made_folder(file: Path) -> Path:
+    """The file of an output, whose folder is there from now on.
+
+    Raises:
+        R2DError: as `made_folder`, or it is a folder.
+    """
+    made_folder(file.parent)
+    if file.is_dir():
+        raise R2DError(f"{file}: is a folder; name a file")
+    return file
 
 
 def write_text(path: Path, text: str) -> None:

@@ -51,6 +51,15 @@ def test_every_workflow_follows_the_schema_of_github(path: Path) -> None:
     assert faults(workflow, "github-workflows") == []
 
 
+def test_the_workflow_of_a_new_project_follows_the_schema_has_least_rights_and_pins_what_it_uses() -> None:
+    loaded = yaml.safe_load((ROOT / "mlops" / "cli" / "project" / "workflow.yml").read_text(encoding="utf-8"))
+    workflow = {"on" if key is True else key: value for key, value in loaded.items()}
+    assert faults(workflow, "github-workflows") == []
+    assert workflow["permissions"] == {"contents": "read"}
+    used = {step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step}
+    assert used <= {step["uses"] for path in WORKFLOWS for step in steps_of(path) if "uses" in step}
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_every_workflow_has_least_rights_a_guard_and_a_limit_and_pins_what_it_uses(path: Path) -> None:
     workflow = read(path.name)

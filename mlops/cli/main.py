@@ -6,20 +6,17 @@ the modules beside this one.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
-from mlops.cli import models, operations, registry, serving
+from mlops.cli import models, operations, pages, projects, registry, serving
+from mlops.cli.projects import remarks_withheld
 from mlops.doctor import examine
-from mlops.door import one_line, stop
+from mlops.door import log_to_console, one_line, stop
 from mlops.registry.forgotten import without_forgotten
 from mlops.registry.versions import start_folder
 from mlops.stack import apply_stack
@@ -27,7 +24,7 @@ from r2d.config.loading import load_config
 from r2d.config.model import REGISTERED
 from r2d.config.run import RunConfig
 from r2d.errors import R2DError
-from r2d.files import keep_private
+from r2d.files import file_in_made_folder, keep_private, made_folder
 from r2d.modeling.hub import WITHOUT_HUB, UnreachableError, locate
 from r2d.reports.progress import show_live_bars
 from r2d.signals import signals_caught
@@ -41,7 +38,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-LOG_FORMAT_VARIABLE = "ZENML_CONSOLE_LOGGING_FORMAT"  # named here too, for importing ZenML takes seconds
 stack_app = typer.Typer(help="The ZenML stack of a cluster.", no_args_is_help=True)
 
 
@@ -79,11 +75,10 @@ def check(
             num_faulty += 1
             typer.echo(str(error), err=True)
             continue
+        stages = [run.stage1, run.stage2] if run.method.has_stage1 else [run.stage2]
+        steps = " + ".join(f"{stage.max_steps:,}" for stage in stages)
         labels = "labels in each row" if run.data.labels.per_row else f"{len(run.data.labels.names)} labels"
-        typer.echo(
-            f"{path}: ok ({run.data.format}, {labels}, model {run.model.name}, "
-            f"at most {run.stage1.max_steps:,} + {run.stage2.max_steps:,} steps)"
-        )
+        typer.echo(f"{path}: ok ({run.data.format}, {labels}, model {run.model.name}, at most {steps} steps)")
         for line in lines:
             typer.echo(f"  {line}")
         if needs := run.threshold_needs():
@@ -91,42 +86,6 @@ def check(
         for advice in run.registration.gate.advice(run.data.labels):
             typer.echo(f"{path}: warning: {advice}", err=True)
     raise typer.Exit(2 if num_faulty else 0)
-
-
-@app.command(
-    epilog="Example: r2d init notes.csv --rationales batch.jsonl --labels 'emergency now, same day, self care'"
-)
-def init(
-    file: Annotated[Path, typer.Argument(help="The notes with their labels: CSV, JSON Lines or Parquet.")],
-    rationales: Annotated[
-        list[Path] | None, typer.Option(help="A file of rationales: a table, an LLM's output, an export; repeatable.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="The YAML to write; it must not exist yet.")] = Path("my.yaml"),
-    text: Annotated[str | None, typer.Option(help="Column of the note.")] = None,
-    label: Annotated[str | None, typer.Option(help="Column of the label.")] = None,
-    row_id: Annotated[str | None, typer.Option("--id", help="Column of the id.")] = None,
-    group: Annotated[str | None, typer.Option(help="Column of the patient or caller.")] = None,
-    labels: Annotated[
-        str, typer.Option(help="The labels, most urgent first, by commas; of codes: '1=immediate, 2=urgent'.")
-    ] = "",
-    encoding: Annotated[
-        str | None, typer.Option(help="Of files that are not UTF-8, where it cannot be told, e.g. mac-roman.")
-    ] = None,
-) -> None:
-    """Look at your files and draft a run configuration, with the evidence beside each guess; asks on a terminal."""
-    from r2d.draft import draft_config
-    from r2d.files import write_text
-
-    if out.exists():
-        raise R2DError(f"{out}: is there already; name another file with --out, or move it away")
-    declared = {"text": text, "label": label, "id": row_id, "group": group}
-    ask = ask_at_terminal if sys.stdin.isatty() else None
-    with remarks_withheld("r2d"):  # sources are read again and again
-        draft = draft_config(
-            file, declared=declared, rationales=rationales or [], order=labels, encoding=encoding, ask=ask
-        )
-    write_text(out, draft)
-    typer.echo(f"{out}: read the lines that end in `?`, then type: r2d check {out}")
 
 
 def hub_names(run: RunConfig) -> list[tuple[str, str | None, str]]:
@@ -139,28 +98,13 @@ def hub_names(run: RunConfig) -> list[tuple[str, str | None, str]]:
     return [place for place in places if place[0] != WITHOUT_HUB[place[2]] and not place[0].startswith(REGISTERED)]
 
 
-@contextmanager
-def remarks_withheld(name: str) -> Iterator[None]:
-    """Let a logger and those below it say warnings alone, until the block ends."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def ask_at_terminal(question: str, allowed: Sequence[str]) -> str:
-    """The answer to a question; asked again until it is allowed."""
-    choice = click.Choice(list(allowed)) if allowed else None
-    return str(typer.prompt(question, default=None if allowed else "", type=choice, show_default=False))
-
-
 @app.command(epilog="Example: r2d validate docs/delivery/delivery.yaml --out checked")
 def validate(
     config: Annotated[Path, typer.Argument(help="A run configuration: data, validation and model are read.")],
-    out: Annotated[Path, typer.Option(help="Folder for the examples, the quarantine, the result and the report.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for the examples, the quarantine, the result and the report.", callback=made_folder),
+    ],
 ) -> None:
     """Check the data against the data contract: examples.parquet, quarantine.parquet, result.json, report.html."""
     from mlops.page_origin import before_training
@@ -183,7 +127,10 @@ def validate(
 @app.command(epilog="Example: r2d ingest docs/delivery/delivery.yaml --out ingested")
 def ingest(
     config: Annotated[Path, typer.Argument(help="A run configuration; validated first, then its rationales are read.")],
-    out: Annotated[Path, typer.Option(help="Folder for the examples, rejected rationales, result and report.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for the examples, rejected rationales, result and report.", callback=made_folder),
+    ],
 ) -> None:
     """Read the rationales of every source: examples.parquet, rejected.parquet, result.json, report.html."""
     from mlops.page_origin import before_training
@@ -203,7 +150,7 @@ def ingest(
 @app.command(epilog="Example: r2d batch-input my.yaml --source llm --out requests.jsonl")
 def batch_input(
     config: Annotated[Path, typer.Argument(help="A run configuration with an endpoint source.")],
-    out: Annotated[Path, typer.Option(help="The OpenAI Batch input file to write.")],
+    out: Annotated[Path, typer.Option(help="The OpenAI Batch input file to write.", callback=file_in_made_folder)],
     source: Annotated[str, typer.Option(help="Name of the endpoint source in rationales.sources.")] = "llm",
 ) -> None:
     """Write the requests of an endpoint source as an OpenAI Batch input file, to be run elsewhere."""
@@ -222,7 +169,8 @@ def retrain(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and why.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for decision.json, summary.md and the pages of the run.")
+        Path | None,
+        typer.Option(help="Folder for decision.json, summary.md and the pages of the run.", callback=made_folder),
     ] = None,
 ) -> None:
     """Train again where a trigger fires: new data, drift, age, other code or configuration; else say why not.
@@ -291,7 +239,7 @@ def stack_apply(
     typer.echo("\n".join(apply_stack(file, dry_run=dry_run)) or f"{file}: nothing to do")
 
 
-for commands in (models.app, registry.app, operations.app, serving.app):
+for commands in (projects.app, pages.app, models.app, registry.app, operations.app, serving.app):
     app.add_typer(commands)
 app.add_typer(stack_app, name="stack")
 
@@ -299,12 +247,7 @@ app.add_typer(stack_app, name="stack")
 def main() -> None:
     """Entry point: an error that the user can mend is shown as its message, any other by its type and place alone."""
     keep_private()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("r2d").setLevel(logging.INFO)
-    if os.environ.get(LOG_FORMAT_VARIABLE, "").lower() == "json":
-        from zenml.logger import ZenMLJsonFormatter  # the steps write the same lines
-
-        logging.getLogger().handlers[0].setFormatter(ZenMLJsonFormatter())
+    log_to_console()
     show_live_bars()
     try:
         with signals_caught(stop):

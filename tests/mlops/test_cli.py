@@ -181,3 +181,28 @@ def test_predict_without_options_to_choose_from_says_what_to_type(
 )
 def test_predict_refuses_emptiness(arguments: list[str], stdin: str, message: str) -> None:
     assert message in str(predict(*arguments, stdin=stdin).exception)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("validate", "configs/demo.yaml", "--out", "taken/checked"),
+        ("ingest", "configs/demo.yaml", "--out", "taken"),
+        ("evaluate", "--data", "rows.csv", "--out", "taken"),
+        ("drift", "decided.parquet", "--out", "taken"),
+        ("retrain", "--config", "configs/demo.yaml", "--out", "taken"),
+        ("init", "calls.csv", "--out", "taken/my.yaml"),
+        ("batch-input", "configs/demo.yaml", "--out", "taken/batch.jsonl"),
+        ("new", "taken/project"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where the other arguments name what is not there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
+    done = CliRunner().invoke(app, list(words))
+    assert isinstance(done.exception, R2DError)
+    assert "no output can be written there" in str(done.exception)

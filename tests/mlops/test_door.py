@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,3 +132,15 @@ def test_a_signal_ends_a_command_with_the_word_that_it_goes_on(
     assert left.value.code == 128 + number
     said = f"stopped by {name}; what is finished is kept: the same command goes on from there\n"
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("first", ["import zenml\n", ""], ids=["after_zenml", "before_zenml"])
+def test_a_remark_is_written_once_and_not_among_the_results_whatever_zenml_adds(first: str) -> None:
+    program = first + (
+        "import logging\nfrom mlops.door import log_to_console\nlog_to_console()\n"
+        "logging.getLogger('r2d.data').info('before')\nimport zenml\n"
+        "logging.getLogger('r2d.data').info('after')\nlogging.getLogger('zenml.steps').info('a step')\n"
+        "logging.getLogger('other').info('of no interest')\nlogging.getLogger('other').warning('a warning')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
+    assert (done.stdout, done.stderr.splitlines()) == ("", ["before", "after", "a step", "a warning"])
