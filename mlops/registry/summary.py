@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
+from pathlib import Path
 
 from mlops.registry.registration import RegisteredModel
 from r2d.evaluation.metrics import HEADLINES, WHY_NO_CLASSES, Metrics
@@ -53,7 +54,9 @@ def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str) -
     sentences = [
         *wrapped("  gate: ", registered.decision.lines()),
         *wrapped("  so: ", [registered.transition.reason]),
+        *wrapped("  to do: ", registered.decision.next_steps),
     ]
+    here = ".venv/bin/r2d" if Path(".venv/bin/r2d").exists() else "r2d"
     state = "registered" if registered.is_new else "already registered, nothing new"
     alias = ", ".join(registered.aliases) or WITHOUT_ALIAS[registered.decision.outcome]
     lines = [
@@ -75,8 +78,8 @@ def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str) -
         *sentences,
         "",
         f"  report     {report_uri}/output.html",
-        "  dashboard  make dashboard",
-        f"  next       .venv/bin/r2d predict --model {registered.reference} "
+        f"  pages      {here} open report, {here} open gate; in the dashboard: {here} open dashboard",
+        f"  next       {here} predict --model {registered.reference} "
         f"{EXAMPLE_NOTE if has_classes else EXAMPLE_QUESTION}",
         "",
     ]

@@ -18,6 +18,19 @@ Status = Literal["passed", "failed", "waiting", "not_applicable"]
 COLD_START = "there is no champion: this is the first model, and it is compared with none"
 NO_RULES = "no rule was asked for"
 NO_POWER = "there is no interval, so how often it passes or refuses by chance alone is not known"
+NEXT_STEPS = {
+    "not_shown": "it may be better than the baseline, and these test rows are too few to show it: add labelled rows, "
+    "or give more of them to the test (data.split.test_fraction)",
+    "not_better": "the baseline does as well or better: add labelled rows, train for more steps while the validation "
+    "loss still falls (stage1.max_steps, stage2.max_steps; see the curves), or start from a pretrained T5 "
+    "(model.name: google-t5/t5-small, with the sizes of configs/paper.yaml)",
+    "champion": "the champion stays; r2d diff of it and this version shows what changed, and by how much each metric "
+    "moved",
+    "limit": "a limit is not kept: read those rows in the report, and change the data or the training; what is "
+    "tolerable is for clinicians to say",
+}
+"""Why a rule was not met -> what its owner can do."""
+NEXT_STEPS_PAGE = "docs/tutorial.md#if-the-gate-refuses"
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,17 @@ class Verdict:
         return self.status in ("passed", "not_applicable")
 
     @property
+    def next_step(self) -> str:
+        """What to do about a rule that is not met, as a sentence; empty for others."""
+        if self.status != "failed":
+            return ""
+        kind = "limit" if self.rule.get("rule") == "within_limit" else "champion"
+        if self.rule.get("rule") == "better_than_baseline":
+            is_above = None not in (self.value, self.limit) and (self.value or 0.0) > (self.limit or 0.0)
+            kind = "not_shown" if is_above else "not_better"
+        return NEXT_STEPS[kind]
+
+    @property
     def power_text(self) -> str:
         """How sharp the rule is with these rows, as a sentence; empty where nothing was compared."""
         if self.power is not None:
@@ -100,6 +124,12 @@ class GateDecision:
         if any(verdict.status == "failed" for verdict in self.verdicts):
             return "failed"
         return "passed" if all(verdict.met for verdict in self.verdicts) else "waiting"
+
+    @property
+    def next_steps(self) -> list[str]:
+        """What the owner of a refused model can do, as sentences, and the page that leads through it."""
+        steps = list(dict.fromkeys(verdict.next_step for verdict in self.verdicts if verdict.next_step))
+        return [*steps, f"more in {NEXT_STEPS_PAGE}"] if steps else []
 
     @property
     def joint_power(self) -> tuple[float, float] | None:
@@ -153,6 +183,7 @@ class GateDecision:
             "champion": self.champion,
             "remarks": list(self.remarks),
             "reasons": self.reasons(),
+            "next_steps": self.next_steps,
             "joint_power": self.joint_power,
             "verdicts": verdicts,
         }

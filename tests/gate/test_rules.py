@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from r2d.evaluation.looks import TestSetUse
 from r2d.evaluation.metrics import ChampionMetrics, Comparator, IntervalEstimate, LabelMetrics, Metrics
 from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.run import EvaluationRun
-from r2d.gate.decision import Approval, GateDecision, Verdict
+from r2d.gate.decision import NEXT_STEPS, NEXT_STEPS_PAGE, Approval, GateDecision, Verdict
 from r2d.gate.rules import estimate_of, evaluate_rules
 from tests.gate.measured import LABELS, QUICK, decisions, examples, measured
 
@@ -339,6 +340,19 @@ def test_a_person_is_asked_by_a_rule_and_a_yes_holds_for_the_champion_it_was_giv
     assert evaluate_rules(metrics, rules, yes).reasons() == ["approved by Dr. Who: read fifty"]
     never = gate({"rule": "human_approval"}, {"rule": "within_limit", "figure": "accuracy", "at_least": 1.0})
     assert evaluate_rules(metrics, never, yes).outcome == "failed"
+
+
+@pytest.mark.parametrize(("quality", "kind"), [(0.2, "not_better"), (0.6, "not_shown"), (0.9, None)])
+def test_a_refused_model_is_given_the_next_step_that_its_figures_ask_for(quality: float, kind: str | None) -> None:
+    rules = gate({"rule": "better_than_baseline", "baseline": "learnt"})
+    decision = evaluate_rules(measured(tuple(decisions(quality, seed=3)), linear_right=0.5), rules)
+    assert decision.next_steps == ([NEXT_STEPS[kind], f"more in {NEXT_STEPS_PAGE}"] if kind else [])
+
+
+def test_the_page_of_the_next_steps_has_the_heading() -> None:
+    page, _, heading = NEXT_STEPS_PAGE.partition("#")
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    assert f"## {heading.replace('-', ' ')}\n" in text.lower()
 
 
 def test_a_decision_survives_a_round_through_json() -> None:

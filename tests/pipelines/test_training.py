@@ -38,7 +38,7 @@ def test_the_output_tells_what_was_trained_and_what_to_type_and_holds_no_clinica
         "this model",
         "gate: macro-F1",
         "/output.html",
-        "make dashboard",
+        "r2d open report",
         "r2d predict --model toy-triage",
     ):
         assert text in first_run.output, text
