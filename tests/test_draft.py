@@ -376,3 +376,10 @@ def test_a_column_without_a_text_and_keys_that_may_be_names_are_refused(tmp_path
     with pytest.raises(R2DError, match="an object of 30 objects, whose keys seem to be ids") as refused:
         drafted(keyed)
     assert "Canary" not in str(refused.value)
+
+
+def test_a_header_is_no_title_where_the_notes_hold_many_delimiters(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(as_csv([row | {"note": row["note"] + ", asked: a, b, c, d, e, f, g, h, i, j"} for row in rows()]))
+    _, run = drafted(path)
+    assert (run.data.skip_lines, run.data.columns.text) == (0, "note")

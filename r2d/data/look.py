@@ -6,6 +6,7 @@ The values of a column are shown only where they are few, short and repeated, as
 from __future__ import annotations
 
 import codecs
+import csv
 import re
 import unicodedata
 from collections import Counter
@@ -254,7 +255,10 @@ def _ways(file: Path, eight_bit: str | None) -> Iterator[dict[str, Any]]:
 def _num_titles(text: str, delimiter: str) -> int:
     """Lines at the begin of a table that have far fewer cells than its rows, as titles have."""
     lines = text.lstrip("\ufeff").splitlines()[: 4 * MAX_BEFORE_HEADER]
-    num_cells = [sum(bool(cell.strip()) for cell in line.split(delimiter)) for line in lines]
+    try:  # a delimiter within quotes separates nothing
+        num_cells = [sum(bool(cell.strip()) for cell in row) for row in csv.reader(lines, delimiter=delimiter)]
+    except csv.Error:  # a cell of megabytes
+        return 0
     filled = [num for num in num_cells if num]
     if not filled or lines[0].lower().startswith(("sep=", '"sep=')):
         return 0
