@@ -25,6 +25,8 @@ _ESCAPE = re.compile(r"\\(?:u(?P<code>[0-9a-fA-F]{4})|.)")
 _VALUE_KEYS = ("value", "label", "name", "text", "answer", "category", "content")
 """Keys of an object that stands in the place of a text, in order of trust."""
 
+_NO_OTHER_LABEL = frozenset({"", "none", "null", "n/a", "na", "-", "unchanged", "same", "no change", "not changed"})
+
 
 class _TwiceNamed(dict[str, Any]):
     """An object in which one key stands twice, with different values."""
@@ -69,6 +71,10 @@ def _of_objects(objects: list[JsonObject], keys: tuple[str, str], edits: tuple[s
     fields = [{key.casefold(): value for key, value in reversed(item.items())} for item in objects]
     texts = [(_field_text(item.get(keys[0]), ", "), _field_text(item.get(keys[1]), "\n")) for item in fields]
     labels = {" ".join(label.casefold().split()) for label, _ in texts if label is not None}
+    later = re.compile(rf"(?:final|revised|corrected|updated|amended|adjusted|new)[\W_]*{re.escape(keys[0])}")
+    others = {_field_text(value, ", ") or "" for item in fields for key, value in item.items() if later.fullmatch(key)}
+    if labels and {" ".join(other.casefold().split()) for other in others} - labels - _NO_OTHER_LABEL:
+        return JsonAnswer(edits=edits, reason="unclear_answer", detail="another label under a key such as final_label")
     if len(labels) > 1:
         return JsonAnswer(edits=edits, reason="unclear_answer", detail=f"{len(labels)} objects with different labels")
     label, rationale = next((pair for pair in texts if pair[0] is not None), texts[0])

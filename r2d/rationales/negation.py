@@ -263,7 +263,8 @@ class _Reader:
                     if states[span] != "somebody_else":
                         states[span] = "unsure"
                 reached = [span for span in reached if span not in left_open]
-            if both and first >= end and stands_behind:
+            is_last = behind == len(spans) and self._is_timed(number)  # `vomiting stopped yesterday`
+            if both and stands_behind and (first >= end or is_last) and not self._leads_on(number):
                 reached, side = self._before(phrase, floor), "after"
         elif (
             side == "after"
@@ -292,13 +293,27 @@ class _Reader:
 
     def _is_back(self, number: int) -> bool:
         """Whether behind a phrase that a finding is gone only another time is spoken of, or it comes back."""
-        phrase, phrases = self.phrases[number], self.phrases
-        following = phrases[number + 1] if number + 1 < len(phrases) else None
-        if following and following.start == phrase.end and "opens_behind" in following.roles.others:
+        phrase = self.phrases[number]
+        if self._is_timed(number):
             return True
         end = self.tokens.sentence_end(phrase.start)
         back = _first_from(self.returns, phrase.end, end)
         return back < end and _first_from(self.starts, phrase.end, end) >= back
+
+    def _is_timed(self, number: int) -> bool:
+        """Whether words of another time stand right behind a phrase (`stopped yesterday`)."""
+        following = self.phrases[number + 1] if number + 1 < len(self.phrases) else None
+        return (
+            following is not None
+            and following.start == self.phrases[number].end
+            and "opens_behind" in following.roles.others
+        )
+
+    def _leads_on(self, number: int) -> bool:
+        """Whether a word such as `no` denies a word behind it that is not known (`chest pain no radiation`)."""
+        phrase, phrases = self.phrases[number], self.phrases
+        is_known = number + 1 < len(phrases) and phrases[number + 1].start == phrase.end
+        return "open_after_comma" in phrase.roles.others and phrase.end not in self.tokens.is_break and not is_known
 
     def _reach(self, number: int, first: int, state: State) -> tuple[int, bool]:
         """The word before which the reach of a phrase ends, and whether words of `opens_behind` stand in it behind the

@@ -16,7 +16,7 @@ from r2d.rationales.json_answer import JsonAnswer, read_json_answer
 from r2d.rationales.marks import PROMPT_REMOVED, turn_start, unknown_token, visible_text
 from r2d.rationales.records import Reason
 from r2d.rationales.retraction import doubt_behind
-from r2d.rationales.standing import sentence_end, sentence_start
+from r2d.rationales.standing import is_unasserted, sentence_end, sentence_start
 from r2d.rationales.stated_label import StatedLabel, find_label, is_whole, listed_options, named_options
 from r2d.rationales.statements import (
     Answer,
@@ -366,6 +366,8 @@ def _parse_json(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
     others = named_options(behind, 0, stated.label or "", part.options, codes) if stated is not None else iter(())
     if stated is not None and stated.label is not None and not _NOT_THAT.match(behind) and any(others):
         stated = StatedLabel(detail="two answers stated")
+    if stated is not None and stated.label is not None and is_unasserted(behind):
+        stated = StatedLabel(detail="asked, bounded or taken back")
     if config.require_label and stated is None:
         return part.rejected("no_answer", "json", "no label in the object")
     if config.require_label and stated is not None and stated.label is None:

@@ -43,9 +43,10 @@ _DOUBTED = (
     r"wait(?=\s*[,.!…:;–—-]|\s+(?:a|no|what|actually)\b)|hold\s+on|hang\s+on|not\s+so\s+fast|in\s+hindsight"
     r"|(?:up)?on\s+(?:second|third|closer|further|careful)\s+(?:thoughts?|look|inspection|reflection|reading)"
     r"|(?:up)?on\s+(?:reflection|review|re-?assessment|re-?evaluation)"
-    r"|let\s+me\s+(?:re\w+|correct|think\s+again|double[\s-]check|start\s+(?:over|again))"
+    r"|let\s+me\s+(?:re-?\w+|correct|think\s+again|double[\s-]check|start\s+(?:over|again))"
     r"|I\s+(?:(?:must|have\s+to|need\s+to|should|will|would)\s+)?"
     r"(?:change|revise|withdraw|retract|correct|reconsider)\w*\s+(?:my|the|that|this|it)"
+    r"|I\s+(?:must|have\s+to|need\s+to|should)\s+(?:reconsider|re-?think)\b(?!\s+(?:it\s+)?(?:if|when)\b)"
     r"|(?:thinking|looking)\s+(?:again|about\s+it\s+(?:more|again|further)|more\s+closely)"
     r"|after\s+(?:reconsider\w+|thinking\s+again|re-?reading)"
 )
@@ -85,7 +86,7 @@ _STATES = re.compile(
     re.I,
 )
 """Words of an answer that no pattern reads."""
-_NO_ALONE = frozenset({"no", "nope", "nah", "not", "nein", "negative", "naw", "non", "não", "wrong"})
+_NO_ALONE = frozenset({"no", "nope", "nah", "not", "nein", "negative", "naw", "non", "não", "wrong", "not really"})
 _ASKS_AGAIN = re.compile(
     r"(?:or|really|right|sure|correct|is\s+(?:it|that|this)|am\s+i|isn['’]t|no|true|hm+)\b[^?]{0,30}\?\Z"
 )
@@ -154,7 +155,7 @@ _SHORT_BEGINS = re.compile(
 )
 _SHORT_ENDS = re.compile(
     r"[\s*_\"'”’)\]]*(?:\Z|[.!?;,\n]|\b(?:because|since|as|is|seems|would|fits|it\s+is|then|after\s+all|instead|now"
-    r"|rather)\b)",
+    r"|rather|for)\b)",
     re.I,
 )
 

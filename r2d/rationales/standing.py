@@ -49,7 +49,7 @@ THEN_IF = re.compile(
 )
 _IF_ANYWHERE = re.compile(r"\b(?:if|unless|were|had|provided|in case)\b", re.I)
 WOULD = re.compile(r"\b(?:would|could|might|may)\b", re.I)
-QUESTION = re.compile(r"[\s*_\"'”’)\]]{0,4}\?")
+QUESTION = re.compile(r"[\s*_\"'”’)\](\[]{0,4}\?")
 _PERSON = re.compile(
     r"\b(?:some|many|most|people|one|they|he|she|you|others?|another|someone|somebody|anyone|everyone|nobody|no one|who"
     r"|critics|experts|(?:the|a|her|his|my|our|their)\s+(?:\w+\s+)?(?:patient|caller|mother|father|parents?|daughter"
@@ -81,7 +81,7 @@ _NEGATION = re.compile(
     r"\b(?:not|never|no\s+one|nobody|nothing|none|no\s+longer|no\s+more|far\s+from|scarcely|barely|refut\w+"
     r"|contradict\w*|disprov\w+|cannot|hardly|neither|nor|doubt\w*|disagree\w*|den(?:y|ies|ied|ying)|reject\w*"
     r"|dispute\w*|exclud\w+|rules?\s+out|ruled\s+out|wrong|mistaken?|incorrect|false|tempt\w*|unlikely|impossible"
-    r"|without)\b|n['’]t\b",
+    r"|without|fail\w*\s+to\s+(?:show|prove|demonstrate|establish|confirm|find|conclude))\b|n['’]t\b",
     re.I,
 )
 _FIRST_PERSON = re.compile(r"\b(?:I|we)(?:['’]d|['’]m|['’]ve|['’]ll)?\b", re.I)
@@ -110,7 +110,9 @@ _GENERIC = re.compile(
     r"|total|general|light|view|retrospect|hindsight"
     r"|my|our|this|these|those|that|the|her|his|their|our|such|brief|order|all\s+th\w+|sure|certain|safety|caution|now"
     r"|reference|addition|contrast|it|him|me|us)\b)"
-    r"|in\s+the\s+(?:\w+\s+)?(?:event|case\s+of|draft|exam|quiz|example|past)\b)",
+    r"|in\s+the\s+(?:\w+\s+)?(?:event|case\s+of|draft|exam|quiz|example|past)\b"
+    r"|in\s+the\s+(?:best|worst|ideal|usual|typical)\s+(?:case|scenario)\b"
+    r"|\A\W*(?:usually|normally|typically|ordinarily|as\s+a\s+rule|most\s+often|mostly)\b(?!\s+(?:healthy|well|fit)))",
     re.I,
 )
 """A circumstance of no one patient: `for a patient who drools`, `in children`."""
@@ -137,16 +139,18 @@ _GOES_ON = re.compile(
 _APPROVES = re.compile(
     r"\s*(?:\w+ly\s+|the\s+|a\s+|most\s+|more\s+|be\s+|also\s+|still\s+){0,3}(?:right|correct|appropriate|best|fitting"
     r"|suitable|needed|required|warranted"
-    r"|indicated|justified|safe\w*|enough|sufficient|adequate|reasonable|necessary|better|recommended|chosen|my|our"
+    r"|indicated|justified|safe\w*|enough|sufficient|adequate|reasonable|necessary|better|recommended|chosen|(?:my|our)(?!\s+(?:first|initial|original|earlier|early|previous)\b)"
     r"|fine|due|proper|clear)\b",
     re.I,
 )
 _UNREAL = re.compile(
-    r"[ \t*_\"'”’)\],;:–—-]*(?:not\s+(?:true|so|right|correct|really|any|the\s+case)|wrong|false|incorrect|nonsense"
+    r"[ \t*_\"'”’)\],;:–—>→⇒=-]*(?:not\s+(?:true|so|right|correct|really|any|the\s+case)|wrong|false|incorrect|nonsense"
     r"|yesterday|last\s+(?:week|night|month|year|time)"
     r"|at\s+first|initially|originally|previously|until|before\s+(?:I|we|the|this|that)|back\s+then|no\s+(?:more"
     r"|longer)|any\s?more"
-    r"|or\s+so|supposedly|allegedly|said|minus|plus)\b",
+    r"|or\s+so|supposedly|allegedly|said|minus|plus|than|at\s+(?:a|the)\s+(?:very\s+)?(?:minimum|least|most)|at\s+least"
+    r"|(?:crossed|struck|ruled)\s+out|(?:I|we)\s+used\s+to)\b|\+(?!\w)"
+    r"|[\s,]*[(\[]\s*(?:not\s+(?:\w+\s+)?(?:sure|certain)|unsure|uncertain|unverified|(?:\w+\s+)?guess)\b",
     re.I,
 )
 """Words behind the label that say that it is not so, or no longer."""
@@ -331,6 +335,11 @@ def sentence_end(text: str, position: int) -> int:
         if text[match.end() - 1] == "\n" or not (following.islower() or following.isdigit()):
             return match.end() if match.group() != "\n" else match.start()
     return last
+
+
+def is_unasserted(behind: str) -> bool:
+    """Whether what follows a label asks for it, bounds it or says that it is not so: `?`, `at least`, `crossed out`."""
+    return QUESTION.match(behind) is not None or _UNREAL.match(behind) is not None
 
 
 def says_another(sentence: str) -> bool:

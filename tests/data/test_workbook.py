@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from openpyxl import Workbook, load_workbook
+from openpyxl.styles import Font
 
 from r2d.config.data import DataConfig
 from r2d.config.jobs import CallsConfig
@@ -93,6 +94,19 @@ def test_what_excel_hides_or_merges_is_counted(tmp_path: Path) -> None:
         "1 range(s) of merged cells: the value stands in the first cell of each",
     ]
     assert loaded(path) == TEXTS, "they are rows and columns like the others"
+
+
+def test_cells_that_are_struck_out_are_counted(tmp_path: Path) -> None:
+    """A clerk strikes a label out; its text alone does not tell."""
+    path = tmp_path / "notes.xlsx"
+    book = load_workbook(workbook(path, ROWS))
+    sheet = book.worksheets[0]
+    for place in ("B3", "C3"):
+        sheet[place].font = Font(strike=True)
+    sheet["H9"].font = Font(strike=True)  # an empty cell
+    book.save(path)
+    config = DataConfig.model_validate({"path": str(path), "format": "csv", "labels": {"names": ["now", "soon"]}})
+    assert Reading.of(load_examples(config, divide=False)).notes[0] == "2 cell(s) that are struck out are read (B3; C3)"
 
 
 def test_rows_beyond_the_size_that_a_sheet_states_are_read(tmp_path: Path) -> None:

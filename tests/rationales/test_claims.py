@@ -71,6 +71,39 @@ def test_a_note_asserts_denies_or_leaves_open(note: str, finding: str, expected:
     assert state(note, finding) == expected
 
 
+@pytest.mark.parametrize(
+    ("note", "finding"),
+    [
+        ("Vomiting stopped yesterday.", "vomiting"),
+        ("Fever resolved last night.", "fever"),
+        ("Fever until yesterday.", "fever"),
+        ("No fever until yesterday.", "fever"),
+    ],
+)
+def test_what_ended_or_began_at_a_time_behind_the_last_finding_is_left_open(note: str, finding: str) -> None:
+    assert (verdict(note, finding), verdict(note, finding, denied=True)) == ("unclear", "unclear")
+
+
+@pytest.mark.parametrize(
+    ("note", "finding"),
+    [
+        ("Chest pain no radiation. Has cough.", "chest pain"),
+        ("Vomiting nil blood in it. Fever.", "vomiting"),
+        ("Headache no associated symptoms. Fever.", "headache"),
+    ],
+)
+def test_a_denial_of_a_word_that_is_no_finding_leaves_the_one_before_it(note: str, finding: str) -> None:
+    assert verdict(note, finding) == "supported"
+
+
+@pytest.mark.parametrize(
+    ("note", "finding"),
+    [("Zero chest pain. Mild cough.", "chest pain"), ("She has anything but a headache.", "headache")],
+)
+def test_zero_and_anything_but_deny(note: str, finding: str) -> None:
+    assert verdict(note, finding) == "contradicted"
+
+
 def test_sentences_of_another_style_are_read_right_in_at_least_19_of_20_findings() -> None:
     expected = [
         (row["text"], finding, key)

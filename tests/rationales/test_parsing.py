@@ -321,3 +321,22 @@ def test_patterns_of_ones_own_can_extend_the_shipped_ones() -> None:
     assert read(f"{WHY} So the answer is self care.", **config).label == "self care"
     with pytest.raises(ValueError, match="a list, which replaces the shipped ones, or"):
         ParseConfig.model_validate({"answer_patterns": {"add": further}})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        '"label": "same day", "final_label": "self care"',
+        '"label": "same day", "revised_label": "self care"',
+        '"label": "same day?"',
+        '"label": "same day at a minimum"',
+        '"label": "same day+"',
+    ],
+)
+def test_an_object_that_bounds_asks_or_revises_its_label_states_none(fields: str) -> None:
+    assert read(f'{{{fields}, "rationale": "{WHY}"}}', structure="json").label is None
+
+
+def test_an_object_may_repeat_its_label_under_another_key() -> None:
+    text = f'{{"label": "same day", "final_label": "Same day", "rationale": "{WHY}"}}'
+    assert read(text, structure="json").label == "same day"

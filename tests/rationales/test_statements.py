@@ -114,6 +114,48 @@ def test_where_none_stands_the_record_is_rejected(text: str, reason: str, detail
     assert (parsed.label, parsed.reason, parsed.detail) == (None, reason, detail)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The decision is home care at a minimum.",
+        "The decision is home care+.",
+        "Decision: home care -> ruled out",
+        "The decision is 'home care' crossed out.",
+        "Usually, the decision is home care.",
+        "In the best case the decision is home care.",
+        "Her scan failed to show that the decision is home care.",
+        "The decision is home care. Let me re-evaluate.",
+        "The decision is home care. I should reconsider because of the swelling.",
+        "The decision is home care. Not really.",
+        "The decision is home care. Don't quote me on that.",
+        "The decision is home care. That was the answer before the scan.",
+        "The decision is home care. I am not comfortable with that, though.",
+        "The decision is home care (?)",
+        "The decision is home care (not sure).",
+        "The decision is 'home care' was my first idea.",
+        "The decision is home care, I used to think.",
+        "The decision is home care but don't rely on it.",
+        "The decision is probably home care, but I need more information before deciding.",
+    ],
+)
+def test_a_bound_a_rule_or_a_doubt_is_no_answer(text: str) -> None:
+    assert read(f"{WHY} {text}").label is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sprains usually settle by themselves. So the decision is home care.",
+        "The decision is home care. Is a scan needed? Not really.",
+        "The decision is home care. I should reconsider if she cannot stand.",
+        "The decision is home care. At least two signs of a fracture are missing.",
+        "The scan failed to show a fracture. So the decision is home care.",
+    ],
+)
+def test_the_same_words_about_the_case_leave_the_answer(text: str) -> None:
+    assert read(f"{WHY} {text}").label == "home care"
+
+
 def test_a_withdrawn_answer_is_no_part_of_the_rationale() -> None:
     parsed = read(f"{WHY} At first I thought the decision is ambulance. On reflection the decision is home care.")
     assert (parsed.rationale, parsed.edits) == (WHY, ("refuted text removed",))

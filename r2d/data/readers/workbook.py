@@ -44,7 +44,8 @@ def csv_chunks(file: Path, notes: list[str] | None = None) -> Iterator[bytes]:
     """The CSV, row by row.
 
     Args:
-        notes: takes sentences on what Excel shows otherwise: hidden rows, columns and sheets, merged cells.
+        notes: takes sentences on what Excel shows otherwise: hidden rows, columns and sheets, merged cells, and at
+            the end cells that are struck out.
 
     Raises:
         DataError: it is no whole workbook, has no or several visible sheets, or cells hold an error or a formula that
@@ -54,6 +55,7 @@ def csv_chunks(file: Path, notes: list[str] | None = None) -> Iterator[bytes]:
 
     buffer, width = io.StringIO(), 0
     writer = csv.writer(buffer)
+    struck: list[str] = []
     faults: dict[str, list[str]] = {"an error": [], "a formula without a value": []}
     try:
         with warnings.catch_warnings():
@@ -67,6 +69,7 @@ def csv_chunks(file: Path, notes: list[str] | None = None) -> Iterator[bytes]:
             marks = _marks(file, values.worksheets[visible[0]]._worksheet_path)
             # Values alone do not tell the formulas that were never computed.
             books = (values, load_workbook(file, read_only=True)) if marks["formula"] else (values,)
+        has_struck_fonts = _has_struck_fonts(file)
         sheets = [book.worksheets[visible[0]] for book in books]
         for sheet in sheets:
             sheet.reset_dimensions()  # the size that a sheet states may be wrong, and rows beyond it would be lost
@@ -83,6 +86,8 @@ def csv_chunks(file: Path, notes: list[str] | None = None) -> Iterator[bytes]:
             for cell, formula in zip(row, written, strict=False):
                 if cell.value is None and formula.data_type == "f":
                     faults["a formula without a value"].append(formula.coordinate)
+            if has_struck_fonts:
+                struck += [cell.coordinate for cell in row if cell.value is not None and cell.font.strike]
             faults["an error"] += [cell.coordinate for cell in row if cell.data_type == "e"]
             texts = [_text(cell.value) for cell in row]
             while len(texts) > width and not texts[-1]:
@@ -98,6 +103,8 @@ def csv_chunks(file: Path, notes: list[str] | None = None) -> Iterator[bytes]:
         raise DataError(f"{file}: is no whole Excel workbook ({type(error).__name__}); save it again") from None
     if found := [f"{len(cells):,} cell(s) hold {what}: {first_of(cells)}" for what, cells in faults.items() if cells]:
         raise DataError(f"{file}: {'; '.join(found)}; open it, mend the cells, and save the values")
+    if struck and notes is not None:
+        notes.append(f"{len(struck):,} cell(s) that are struck out are read ({first_of(struck)})")
 
 
 def _marks(file: Path, sheet: str) -> Counter[str]:
@@ -109,6 +116,12 @@ def _marks(file: Path, sheet: str) -> Counter[str]:
             marks.update(match.lastgroup or "" for match in _TAG.finditer(whole))
             rest = opening + rest
     return marks
+
+
+def _has_struck_fonts(file: Path) -> bool:
+    """Whether a workbook has a font with a line through it."""
+    with zipfile.ZipFile(file) as archive:
+        return "xl/styles.xml" in archive.namelist() and b"strike" in archive.read("xl/styles.xml")
 
 
 def _text(value: Any) -> str:
