@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from filelock import FileLock
 
 from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig, ScratchConfig
@@ -32,6 +34,16 @@ for name, value in {
     "COLUMNS": "200",
 }.items():
     os.environ[name] = value
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the processes of the suite read ZenML's `.zen/config.yaml` one after the other: reading writes it anew, and
+    another finds it empty meanwhile."""
+    if hasattr(config, "workerinput"):
+        from zenml.client import Client
+
+        with FileLock(Path(tempfile.gettempdir()) / f"r2d-tests-{os.getuid()}.lock"):
+            Client()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
