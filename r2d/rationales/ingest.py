@@ -55,6 +55,9 @@ class SplitCoverage(TypedDict):
     sources: dict[str, int]  # source -> rows that have its rationale
 
 
+FEWEST_TO_DOUBT = 10
+"""Stated labels from which on a source is warned of whose labels are mostly not the gold ones."""
+
 Coverage: TypeAlias = dict[str, SplitCoverage]  # split -> its coverage
 
 
@@ -102,7 +105,16 @@ class SourceCounts:
     def summary(self) -> str:
         """What became of the records, in words."""
         rejected = ", ".join(f"{reason} {count:,}" for reason, count in list(self.rejected.items())[:5])
-        return f"{self.num_taken:,} of {self.num_records:,} records gave a rationale" + (rejected and f" ({rejected})")
+        sentence = f"{self.num_taken:,} of {self.num_records:,} records gave a rationale" + (
+            rejected and f" ({rejected})"
+        )
+        others = f"; {self.num_disagreeing:,} of {self.num_stated_labels:,} stated labels are not the gold one"
+        return sentence + (others if self.num_disagreeing else "")
+
+    @property
+    def is_joined_in_doubt(self) -> bool:
+        """Whether so many stated labels are not the gold one that the rationales may stand beside other notes."""
+        return self.num_stated_labels >= FEWEST_TO_DOUBT and 2 * self.num_disagreeing > self.num_stated_labels
 
 
 @dataclass(frozen=True)
@@ -225,6 +237,12 @@ def ingest(
         _check(candidates[name], source, privacy)
         num_taken = sum(candidate.accepted for candidate in candidates[name])
         logger.info("%s: %s records, %s rationales taken", name, f"{len(records):,}", f"{num_taken:,}")
+        if (counts := SourceCounts.of(candidates[name])).is_joined_in_doubt:
+            logger.warning(
+                "%s: %s of %s stated labels are not the gold label of their row; see whether each rationale stands "
+                "beside its own note (ids, order), and whether labels and codes mean the same in both files",
+                name, f"{counts.num_disagreeing:,}", f"{counts.num_stated_labels:,}",
+            )  # fmt: skip
         if num_contradicting := sum(candidate.failed("contradicts_text") for candidate in candidates[name]):
             logger.warning(
                 "%s: rationales that claim a finding which their text denies, or deny one that it reports: %s; look at "

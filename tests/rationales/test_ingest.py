@@ -162,6 +162,24 @@ def test_rationales_that_contradict_their_text_are_counted_and_warned_of_by_defa
     assert "sweating" not in caplog.text
 
 
+@pytest.mark.parametrize("shift", [0, 1])
+def test_rationales_that_stand_beside_other_notes_are_warned_of(
+    tmp_path: Path, shift: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ids that are one row off join all records; the labels that they state tell."""
+    labels = ("emergency now", "same day", "self care")
+    note = "62 yo with pain in the knee for hours"
+    examples = to_table([
+        Example(id=f"n{i}", text=f"{note}, call {i}.", label=labels[i % 3], split="train") for i in range(12)
+    ])  # fmt: skip
+    outputs = [
+        {"id": f"n{(i + shift) % 12}", "text": answer(f"Reason {i} in words.", labels[i % 3])} for i in range(12)
+    ]
+    ingestion = run(tmp_path, {"llm": texts(tmp_path / "out.jsonl", outputs)}, examples=examples)
+    assert ("12 of 12 stated labels are not the gold label of their row" in caplog.text) == bool(shift)
+    assert ("; 12 of 12 stated labels are not the gold one" in ingestion.counts()["llm"].summary()) == bool(shift)
+
+
 def test_a_rationale_that_many_different_texts_share_is_repeated(tmp_path: Path) -> None:
     outputs = [{"id": i, "text": answer("The presentation points this way.", label)} for i, _, label, _ in NOTES]
     source = texts(tmp_path / "out.jsonl", outputs) | {"quality": {"repeated": "drop", "max_repeats": 4}}
