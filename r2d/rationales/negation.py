@@ -25,11 +25,13 @@ Span: TypeAlias = tuple[int, int]
 
 MAX_GAP = 4
 """Words between a finding and a phrase behind it that is about it (`the rash on her arm has gone`)."""
+MAX_UNDONE = 6
+"""Words before a phrase of `undone` in which one of `undone_by` is looked for."""
 MIN_MISSPELT = 6
 """Letters of a phrase of one word from which on it is known too with a letter left out or moved (`deneis`)."""
 _OTHER_ROLES = (
     "ends", "ends_always", "ends_of_unsure", "ends_after_comma", "onset", "moment", "open_after_comma", "between",
-    "opens_behind", "returns", "over_comma", "ignored",
+    "opens_behind", "returns", "over_comma", "undone", "ignored",
 )  # fmt: skip
 _CONJUNCTIONS = frozenset({"and", "or", "nor"})
 _LIST_WORDS = _CONJUNCTIONS | {"both", "all"}
@@ -78,6 +80,11 @@ class _NegationFile(Section):
     """Words by which a finding that had gone is there again: it is left open (`cleared, then came back`)."""
     over_comma: tuple[str, ...] = ()
     """Those of `after` that a comma may part from their finding (`a rash last year, none now`)."""
+    undone: tuple[str, ...] = ()
+    """Those of `denied` whose finding is left open where one of `undone_by` stands up to six words before them in the
+    same clause (`cannot eat without vomiting`)."""
+    undone_by: tuple[str, ...] = ()
+    """Single words."""
     ignored: tuple[str, ...] = ()
     """Phrases that hold another one and mean none (`not only`)."""
 
@@ -109,6 +116,7 @@ class Negation:
     """The phrases, ready for matching."""
 
     phrases: Index[_Roles]
+    undone_by: frozenset[str] = frozenset()
 
 
 @functools.cache
@@ -139,7 +147,8 @@ def load_negation(source: Path) -> Negation:
             others.setdefault(read_tokens(phrase).words, set()).add(role)
     roles = {words: _Roles.of(sides.get(words, {}), others.get(words, set())) for words in sides | others}
     roles = {variant: roles[words] for variant, words in misspelt.items()} | roles
-    return Negation(Index.of({words: of_words for words, of_words in roles.items() if words}))
+    undone_by = frozenset(word for phrase in file.undone_by for word in read_tokens(phrase).words)
+    return Negation(Index.of({words: of_words for words, of_words in roles.items() if words}), undone_by)
 
 
 def _misspellings(word: str) -> Iterator[str]:
@@ -199,6 +208,7 @@ class _Reader:
         self.begins: dict[int, int] = {}
         """Word behind words of `between` -> the first of these."""
         self.phrases = list(self._phrases(negation))
+        self.undone_by = negation.undone_by
         self.returns = [phrase.start for phrase in self.phrases if "returns" in phrase.roles.others]
         floor = 0  # behind the last phrase that ends a reach
         for number, phrase in enumerate(self.phrases):
@@ -258,7 +268,7 @@ class _Reader:
             end, opens = self._reach(number, first, state)
             reached = spans[behind : bisect_left(self.starts, end)]
             if state == "denied" and reached:
-                left_open = set(reached) if opens else self._left_open(phrase, reached, end)
+                left_open = set(reached) if opens or self._is_undone(phrase) else self._left_open(phrase, reached, end)
                 for span in left_open:
                     if states[span] != "somebody_else":
                         states[span] = "unsure"
@@ -308,6 +318,18 @@ class _Reader:
             and following.start == self.phrases[number].end
             and "opens_behind" in following.roles.others
         )
+
+    def _is_undone(self, phrase: _Phrase) -> bool:
+        """Whether a word before a phrase denies what the phrase denies again (`cannot eat without vomiting`)."""
+        if "undone" not in phrase.roles.others:
+            return False
+        tokens = self.tokens
+        for at in range(phrase.start - 1, max(tokens.sentence_start(phrase.start), phrase.start - MAX_UNDONE) - 1, -1):
+            if at + 1 in tokens.is_break or tokens.words[at] in _CONJUNCTIONS:
+                return False
+            if tokens.words[at] in self.undone_by:
+                return True
+        return False
 
     def _leads_on(self, number: int) -> bool:
         """Whether a word such as `no` denies a word behind it that is not known (`chest pain no radiation`)."""

@@ -98,6 +98,26 @@ def test_a_denial_of_a_word_that_is_no_finding_leaves_the_one_before_it(note: st
 
 @pytest.mark.parametrize(
     ("note", "finding"),
+    [
+        ("Cannot climb stairs without shortness of breath.", "shortness of breath"),
+        ("Unable to walk without dizziness.", "dizziness"),
+        ("Can't eat w/o vomiting.", "vomiting"),
+        ("He does not go a day without a headache.", "headache"),
+    ],
+)
+def test_without_behind_a_word_that_denies_leaves_the_finding_open(note: str, finding: str) -> None:
+    assert (verdict(note, finding), verdict(note, finding, denied=True)) == ("unclear", "unclear")
+
+
+@pytest.mark.parametrize(
+    "note", ["She cannot sleep, without fever.", "She is not well and without fever.", "Cough without fever."]
+)
+def test_without_in_a_clause_of_its_own_denies(note: str) -> None:
+    assert verdict(note, "fever") == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("note", "finding"),
     [("Zero chest pain. Mild cough.", "chest pain"), ("She has anything but a headache.", "headache")],
 )
 def test_zero_and_anything_but_deny(note: str, finding: str) -> None:
