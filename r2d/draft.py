@@ -34,7 +34,7 @@ from r2d.errors import ConfigError, DataError
 from r2d.rationales.ingest import SourceCounts, ingest
 from r2d.rationales.readers.items import joined_text
 from r2d.reports.templates import render
-from r2d.text import first_of, flatten, match_label, normalise_label, show_name
+from r2d.text import first_of, flatten, match_label, near_label, normalise_label, show_name
 
 SPLIT_VALUES = {*SPLIT_NAMES, "training"}
 OPTION_PATTERNS = (
@@ -48,6 +48,7 @@ UNFINISHED = {
 }  # fmt: skip
 """Values that say of a record that nobody has finished it."""
 YES, NO = {"true", "yes", "1", "y"}, {"false", "no", "0", "n"}
+RARER = 10  # times: a label may be a typing error of one that so many more rows have
 WORDS_OF_PROSE = 2.0  # more on average, and a column is prose
 TOKENS_PER_WORD = 1.5  # of a tokenizer that is trained on the notes; `r2d validate` says what is cut
 
@@ -449,6 +450,17 @@ def _labels_of(look: Look, roles: Roles) -> dict[str, int]:
     return dict(sorted(labels.items(), key=lambda item: float(item[0]))) if is_number else labels
 
 
+def _typing_errors(labels: Mapping[str, int], names: Sequence[str]) -> dict[str, str]:
+    """Rare label -> the frequent one that it may be a typing error of; levels that differ in a digit are none."""
+    found: dict[str, str] = {}
+    for label, count in labels.items():
+        usual = [name for name in names if labels.get(name, 0) >= RARER * count]
+        meant = near_label(label, usual)
+        if meant is not None and re.findall(r"\d", label) == re.findall(r"\d", meant):
+            found[label] = meant
+    return found
+
+
 def _rendered(
     look: Look, roles: Roles, labels: Mapping[str, int], data: Mapping[str, Any], sources: Sequence[DraftedSource]
 ) -> str:
@@ -470,6 +482,7 @@ def _rendered(
         look=look,
         roles=roles,
         labels=labels,
+        typing_errors=_typing_errors(labels, data["labels"].get("names", [])),
         data=data,
         sources=sources,
         selected=selected[0] if len(selected) == 1 else selected,

@@ -108,14 +108,22 @@ def show_label(text: str, labels: Iterable[str] = ()) -> str:
         return "(empty)"
     if _CODE.fullmatch(text):
         return repr(text)
+    if (label := near_label(text, labels)) is not None:
+        odd = dict.fromkeys(c for c in text if not c.isascii() and c not in label)
+        shown = ", ".join(f"U+{ord(c):04X} {unicodedata.name(c, 'unnamed')}" for c in odd)
+        return repr(text) + (f" with {shown}" if shown else "") + f" (nearly {label!r})"
+    return f"(a text of {len(text)} characters)"
+
+
+def near_label(text: str, labels: Iterable[str]) -> str | None:
+    """The first label that `text` may be a typing error of: two characters from it, and no more than a third of its
+    length."""
     for label in labels:
         matcher = difflib.SequenceMatcher(None, text.casefold(), label.casefold(), autojunk=False)
         changes = [max(e - b, d - c) for kind, b, e, c, d in matcher.get_opcodes() if kind != "equal"]
         if sum(changes) <= min(MOST_CHANGES, len(label) // 3):
-            odd = dict.fromkeys(c for c in text if not c.isascii() and c not in label)
-            shown = ", ".join(f"U+{ord(c):04X} {unicodedata.name(c, 'unnamed')}" for c in odd)
-            return repr(text) + (f" with {shown}" if shown else "") + f" (nearly {label!r})"
-    return f"(a text of {len(text)} characters)"
+            return label
+    return None
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:

@@ -180,6 +180,18 @@ def test_codes_stay_as_they_are_and_are_asked_about(tmp_path: Path) -> None:
     assert "codes" in text
 
 
+def test_a_typing_error_of_a_label_is_pointed_at_and_umlauts_stay_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    table = [row | {"triage": ("Übergabe", "Hausarzt")[number % 2]} for number, row in enumerate(rows())]
+    table[7]["triage"] = "Hausartz"
+    path.write_text(as_csv(table), encoding="utf-8")
+    text, run = drafted(path)
+    assert run.data.labels.names == ("Übergabe", "Hausarzt", "Hausartz")
+    assert '#   "Übergabe": 30\n' in text
+    assert text.count("typing error") == 1
+    assert '#   "Hausartz": 1   # a typing error of "Hausarzt"? Then declare it under codes, not under names\n' in text
+
+
 def test_codes_get_their_names_and_join_with_answers_that_state_these(tmp_path: Path) -> None:
     notes, answers = tmp_path / "calls.csv", tmp_path / "answers.jsonl"
     codes = {"urgent": 1, "soon": 2, "later": 3}

@@ -105,7 +105,7 @@ def _answer_text(answer: Answer) -> str:
     if answer.why is not None:
         lines.append(f"  -> for a person to decide: {DEFERRAL_REASONS[answer.why]}")
     if decision is not None:
-        lines.append(f"  {decision.rationale}")
+        lines.append(f"  {decision.rationale or '(no rationale)'}")
     return "\n".join([*lines, *(f"  -> read with care: {remark}" for remark in answer.remarks())])
 
 
@@ -220,7 +220,7 @@ def drift(
     from mlops.alerts import calls_drifted
     from mlops.page_origin import of_reference, origin_now
     from mlops.watch import beat
-    from r2d.drift.report import report_drift
+    from r2d.drift.report import TITLES, report_drift
     from r2d.reports.origin import pages_of
 
     values = {
@@ -234,9 +234,10 @@ def drift(
     with pages_of(origin_now() if job.reference else of_reference(job.model)):
         report, _ = report_drift(job, None if job.reference else model_folder(job.model))
     calls_drifted(report)
-    for result in report.checks.values():
-        typer.echo(f"{result.outcome:<12}  {result.sentence}")
-    outcome = "drift" if report.drifted else "no drift"
+    for name, result in report.checks.items():
+        typer.echo(f"{result.outcome:<12}  {TITLES[name]}: {result.sentence}")
+    is_measured = any(result.outcome != "not measured" for result in report.checks.values())
+    outcome = "drift" if report.drifted else "no drift" if is_measured else "drift could not be measured"
     beat("drift")
     typer.echo(f"{outcome} among {report.num_rows:,} calls; read {out / 'drift.html'}")
     if exit_code and report.drifted:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from r2d.config.data import LabelsConfig
-from r2d.text import find_meaning, label_meanings, normalise_label, show_label, whole_number
+from r2d.text import find_meaning, label_meanings, near_label, normalise_label, show_label, whole_number
 
 MAX_SHOWN = 20
 """Different values of a label column that are listed with their counts; of more, most are counted only."""
@@ -78,16 +78,21 @@ def undeclared_labels(found: Sequence[str], labels: LabelsConfig) -> str:
     counts = Counter(value for value in found if value and value not in labels.names)
     if not counts or labels.per_row:
         return ""
-    shown, codes = Counter[str](), dict[str, None]()
+    shown, codes, meant = Counter[str](), dict[str, None](), dict[str, str]()
     for value, count in counts.items():
         value = normalise_label(value) if value.isascii() else value
         text = show_label(value, labels.names)
         shown[text] += count
         if text == repr(value):
             codes[value] = None
+        elif (label := near_label(value, labels.names)) is not None:
+            meant[value] = label
     listed = ", ".join(f"{text} {count:,}" for text, count in shown.most_common(MAX_SHOWN))
     more = f" and {len(shown) - MAX_SHOWN} more" if len(shown) > MAX_SHOWN else ""
     sentence = f"found (rows): {listed}{more}"
+    if 0 < len(meant) <= MAX_SHOWN:
+        pairs = ", ".join(f"{_yaml_text(text)}: {_yaml_text(label)}" for text, label in meant.items())
+        sentence += f"; correct typing errors in the file, or declare what they mean: data.labels.codes: {{{pairs}}}"
     if not codes or len(codes) > MAX_SHOWN:
         return sentence
     ordered = sorted(codes, key=lambda code: (len(code), code))

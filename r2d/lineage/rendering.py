@@ -128,6 +128,13 @@ def short_tree(version: VersionLineage) -> Tree:
                 kept.add(lines[place])
                 if len(render(root).splitlines()) >= SHORT_LINES:
                     kept.children.pop()
+    for kept, lines in waiting:  # what is left out in the middle of a list would pass for absent
+        if 0 < len(kept.children) < len(lines):
+            last = kept.children[-1]
+            last.label = f"{last.label}; and {len(lines) - len(kept.children)} more"
+            if len(render(root).splitlines()) >= SHORT_LINES:
+                kept.children.pop()
+                kept.label = f"{kept.label}; {len(lines) - len(kept.children)} more"
     root.add("the rest, with every hash, step and setting: --all, or --json for machines")
     return root
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+import json
+from typing import Any, Literal, Protocol
 
 MISSING = "–"
 """Stands for a value that was not measured."""
@@ -103,3 +104,12 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def as_yaml(value: Any) -> str:
+    """Texts, lists and mappings as JSON, which YAML reads: letters of any language as they are, and a character that is
+    not seen by its number."""
+    written = json.dumps(value, ensure_ascii=False)
+    return "".join(
+        c if c.isprintable() else f"\\u{ord(c):04x}" if ord(c) < 1 << 16 else f"\\U{ord(c):08x}" for c in written
+    )

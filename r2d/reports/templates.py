@@ -28,9 +28,9 @@ def templates_of(package: str) -> Environment:
     from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
 
     shared = PrefixLoader({"reports": PackageLoader("r2d.reports", package_path=".")})
-    environment = Environment(  # nosec B701 # every page is escaped; what ends in .md.j2 is Markdown
+    environment = Environment(  # nosec B701 # every page is escaped; the others are no HTML
         loader=ChoiceLoader([PackageLoader(package, package_path="."), shared]),
-        autoescape=lambda name: not (name or "").endswith(".md.j2"),
+        autoescape=lambda name: not (name or "").endswith((".md.j2", ".yaml.j2")),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -38,6 +38,7 @@ def templates_of(package: str) -> Environment:
     filters = (
         formatting.percent, formatting.decimal, formatting.in_unit, formatting.interval, formatting.count,
         formatting.plural, formatting.sentence, formatting.plain, formatting.with_interval,
+        formatting.as_yaml,
     )  # fmt: skip
     environment.filters |= {function.__name__: function for function in filters}
     return environment

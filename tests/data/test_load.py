@@ -141,6 +141,8 @@ def test_of_an_undeclared_label_only_codes_and_near_spellings_are_shown(tmp_path
     assert "(a text of 8 characters) 5" in message
     assert "'Same Dаy' with U+0430 CYRILLIC SMALL LETTER A (nearly 'Same Day') 5" in message
     assert "'sme day' (nearly 'Same Day') 5" in message
+    assert "correct typing errors in the file, or declare what they mean: data.labels.codes: {" in message
+    assert "sme day: Same Day" in message
     assert 'data.labels.codes: {esi 3: "?"}' in message
 
 

@@ -14,8 +14,9 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from mlops.cli.main import app
+from mlops.cli.models import _answer_text
 from r2d.errors import R2DError
-from r2d.inference.decide import DEFERRAL_REASONS
+from r2d.inference.decide import DEFERRAL_REASONS, Answer
 from r2d.modeling.manifest import write_manifest
 from r2d.modeling.model_folder import Calibration, write_calibration
 from r2d.modeling.predictor import Decision
@@ -98,6 +99,11 @@ def test_predict_decides_from_a_folder_for_people_and_for_machines(stage2_model:
     assert decisions[0]["why"] == "never_evaluated"
     assert DEFERRAL_REASONS["never_evaluated"] in for_people.stdout
     assert f"{decisions[0]['label']} (" in for_people.stdout
+
+
+def test_predict_says_where_there_is_no_rationale() -> None:
+    decision = Decision("same day", True, {"same day": 1.0}, "", False)
+    assert _answer_text(Answer(decision, None, None)).splitlines()[1:] == ["  (no rationale)"]
 
 
 def test_predict_says_where_the_rationale_contradicts_note_or_label(

@@ -50,10 +50,24 @@ def test_a_file_is_decided_then_held_against_the_reference_of_its_model(model: P
     assert CliRunner().invoke(app, held).exit_code == 0
     done = CliRunner().invoke(app, [*held, "--exit-code"])
     assert done.exit_code == DRIFTED
-    assert "drifted       Half of the calls have more than" in done.output
+    assert "drifted       Length of the calls: Half of the calls have more than" in done.output
+    assert "\ndrift among 251 calls; " in done.output
     facts = json.loads((tmp_path / "drift" / "drift.json").read_text(encoding="utf-8"))
     assert facts["drifted"]
     assert facts["checks"]["text_length"]["outcome"] == "drifted"
+
+
+def test_too_few_calls_are_no_calls_without_drift(model: Path, tmp_path: Path) -> None:
+    calls, out = (
+        write_calls(tmp_path / "calls.csv", [{"id": n, "text": "pain"} for n in "123"]),
+        tmp_path / "out.parquet",
+    )
+    common = ["--model", str(model), "--out"]
+    assert CliRunner().invoke(app, ["predict-file", str(calls), *common, str(out)]).exit_code == 0
+    done = CliRunner().invoke(app, ["drift", str(out), "--calls", str(calls), *common, str(tmp_path / "drift")])
+    assert "not measured  How sure the model is: 3 calls against 900 rows" in done.output
+    assert "no drift" not in done.output
+    assert "\ndrift could not be measured among 3 calls; " in done.output
 
 
 def test_what_is_wrong_is_said_before_anything_is_loaded(tmp_path: Path) -> None:

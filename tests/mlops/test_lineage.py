@@ -202,6 +202,15 @@ def test_rows_are_counted_from_1_and_a_rationale_in_its_row_has_no_id_of_its_own
     assert "from notes.csv, line 2\n" in rendered_row(row)
 
 
+def test_a_list_that_is_cut_says_how_many_are_left_out(version: VersionLineage) -> None:
+    files = [{"source": f"ward{n}", "num_rationales": 1, "file": f"ward{n}.csv", "sha256": ""} for n in range(40)]
+    short = render(short_tree(replace(version, rationales={**version.rationales, "files": files}))).splitlines()
+    shown = [line for line in short if "from ward" in line]
+    assert len(short) <= SHORT_LINES
+    assert 0 < len(shown) < 40
+    assert f"; and {40 - len(shown)} more" in shown[-1]
+
+
 def test_without_all_the_tree_has_thirty_lines_and_something_of_every_part(version: VersionLineage) -> None:
     short = render(short_tree(version)).splitlines()
     parts = [str(part.label).split(",")[0].split(":")[0] for part in version_tree(version).children]
