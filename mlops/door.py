@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from r2d.errors import R2DError
 from r2d.failures import OURS, causes, describe, refusal_of_machine, unexpected, write_log
@@ -28,10 +28,21 @@ class OneConsole(logging.StreamHandler):
     """Writes every line once, to standard error. ZenML adds a handler of its own whenever it is imported, which writes
     the same lines to the output among the results; the first line after that takes it away."""
 
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """Standard error as it is at the moment of a line."""
+        return sys.stderr
+
     def take_over(self) -> None:
-        """Take every other console away."""
+        """Take every other console away; a handler that writes elsewhere stays."""
+        consoles = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
         for handler in logging.root.handlers[:]:
-            if isinstance(handler, logging.StreamHandler) and handler is not self:
+            is_zenml = type(handler).__module__.startswith("zenml")  # its stream wraps standard output
+            is_console = isinstance(handler, logging.StreamHandler) and (is_zenml or handler.stream in consoles)
+            if is_console and handler is not self:
                 logging.root.removeHandler(handler)
 
     def emit(self, record: logging.LogRecord) -> None:

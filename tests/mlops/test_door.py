@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
@@ -144,3 +145,16 @@ def test_a_remark_is_written_once_and_not_among_the_results_whatever_zenml_adds(
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
     assert (done.stdout, done.stderr.splitlines()) == ("", ["before", "after", "a step", "a warning"])
+
+
+def test_a_handler_that_writes_elsewhere_hears_every_line_too(caplog: pytest.LogCaptureFixture) -> None:
+    before = logging.root.handlers[:]
+    heard = io.StringIO()
+    logging.root.addHandler(logging.StreamHandler(heard))
+    try:
+        door.log_to_console()
+        logging.getLogger("r2d.data").info("of two ears")
+    finally:
+        logging.root.handlers[:] = before
+    assert heard.getvalue() == "of two ears\n"
+    assert "of two ears" in caplog.text
