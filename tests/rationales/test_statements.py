@@ -96,6 +96,11 @@ def test_the_last_answer_that_stands_counts(text: str, label: str) -> None:
         ),
         ("The decision is ambulance. Hmm, let me reconsider.", "unclear_answer", "taken back"),
         ("The decision is ambulance. That is not right.", "unclear_answer", "taken back"),
+        (
+            "The decision is ambulance. This must not be used. For a man with a cut it is so.",
+            "unclear_answer",
+            "taken back",
+        ),
         ("If she cannot stand the decision is ambulance.", "unclear_answer", "only conditional"),
         ("The decision is ambulance if she cannot stand.", "unclear_answer", "only conditional"),
         ("The decision is ambulance? Hard to say.", "unclear_answer", "only conditional"),
