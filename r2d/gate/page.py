@@ -61,7 +61,10 @@ def gate_page(
     beside = ""
     if metrics is not None and metrics.champion is not None and metrics.champion.reference == decision.champion:
         beside = champion_sentence(metrics)
-    plot = to_svg(_figure(decision), "distances", "Distance of each metric to its limit", " ".join(decision.reasons()))
+    plot = None
+    if any(verdict.value is not None for verdict in decision.verdicts):
+        about = " ".join(decision.reasons())
+        plot = to_svg(_figure(decision), "distances", "Distance of each metric to its limit", about)
     return render(
         "r2d.gate",
         "page.html.j2",
@@ -76,7 +79,7 @@ def gate_page(
         why=WHY,
         cold_start=COLD_START,
         no_rules=NO_RULES,
-        plot=plot if decision.verdicts else None,
+        plot=plot,
     )
 
 

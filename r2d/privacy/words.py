@@ -27,10 +27,11 @@ class SharedWords(NamedTuple):
 
     def sentence(self, min_groups: int) -> str:
         """How many words are kept, and why the others are not. It names none."""
-        return (
-            f"{len(self.kept):,} of {self.num_words:,} words; {self.num_rare:,} stand in the texts of fewer than "
-            f"{min_groups:,} groups and {self.num_words - len(self.kept) - self.num_rare:,} look like names"
+        rare = (
+            f"{self.num_rare:,} stand in the texts of fewer than {min_groups:,} groups and " if min_groups > 1 else ""
         )
+        num_names = self.num_words - len(self.kept) - self.num_rare
+        return f"{len(self.kept):,} of {self.num_words:,} words; {rare}{num_names:,} look like names"
 
 
 def shared_words(

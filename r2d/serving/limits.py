@@ -88,9 +88,10 @@ class Guard:
         headers = Headers(scope=scope)
         client = self._client(scope, headers)
         self._spend(client)
-        messages: list[Message] = [
-            {"type": "http.request", "body": await self._body(headers, receive), "more_body": False}
-        ]
+        body = await self._body(headers, receive)
+        if body and headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise Refusal(415, "send JSON, and say so: content-type: application/json")
+        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
         scope.setdefault("state", {})["user"] = client
 
         async def read() -> Message:

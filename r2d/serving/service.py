@@ -254,7 +254,8 @@ def make_app(service: Service) -> Guard:
 
     refusals: dict[int | str, dict[str, Any]] = {
         401: {"description": "No token, or a wrong one."}, 408: {"description": "The body came too slowly."},
-        413: {"description": "Too large."}, 429: {"description": "Too much at once; see Retry-After."},
+        413: {"description": "Too large."}, 415: {"description": "No JSON by its content type."},
+        429: {"description": "Too much at once; see Retry-After."},
         503: {"description": "No answer in time."},
     }  # fmt: skip
 

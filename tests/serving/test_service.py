@@ -111,6 +111,10 @@ class TestRefusals:
         assert response.headers["content-type"] == "application/json"
         assert service.decide(NOTES[0]).status_code == 200
 
+    def test_what_is_no_json_by_its_type_is_told_to_be(self, serve: Serve) -> None:
+        response = serve().client.post("/v1/decide", content=b'{"calls": [{"text": "a"}]}')
+        assert (response.status_code, "content-type: application/json" in response.text) == (415, True)
+
     def test_a_body_of_unknown_length_is_cut_off_too(self, serve: Serve) -> None:
         service = serve(max_body_bytes=65_536)
         response = service.client.post("/v1/decide", content=(b"x" * 10_000 for _ in range(20)))
@@ -255,7 +259,7 @@ class TestTexts:
         with caplog.at_level(logging.DEBUG):
             service = serve(ServedModel("toy/1", cast(Answerer, Failing())))
             response = service.decide(f"{self.CANARY} has fever")
-            service.client.post("/v1/decide", content=f'{{"calls": "{self.CANARY}"}}')
+            service.client.post("/v1/decide", json={"calls": self.CANARY})
             service.client.post("/v1/decide/stream", json={"text": self.CANARY})
         assert response.status_code == 500
         assert self.CANARY not in response.text
@@ -289,7 +293,7 @@ class TestTexts:
 def test_metrics_count_answers_by_version_label_and_reason(serve: Serve) -> None:
     service = serve()
     label = service.decide(NOTES[0]).json()["answers"][0]["label"]
-    service.client.post("/v1/decide", content=b"{")
+    service.client.post("/v1/decide", json={})
     counted = f'r2d_calls_total{{handed_over="true",label="{label}",model="toy/1",why="never_evaluated"}}'
     assert service.metric(counted) == 1
     assert service.metric('r2d_request_seconds_count{route="/v1/decide",status="200"}') == 1
