@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,6 +67,19 @@ def test_a_streamed_rationale_is_the_whole_one(exported: Path, torch_decisions: 
     whole = Predictor(exported).stream_rationale(NOTES[0], decision.label, pieces.append)
     assert whole == "".join(pieces) == decision.rationale
     assert len(pieces) > 1
+
+
+def test_the_engine_keeps_no_listener_beyond_its_answer(exported: Path) -> None:
+    class Listener:
+        def __call__(self, piece: str) -> None: ...
+
+    predictor, listener = Predictor(exported), Listener()
+    predictor.stream_rationale(NOTES[0], "self care", listener)
+    alive = weakref.ref(listener)
+    del listener
+    assert alive() is None
+    for _ in range(30):  # a model that ends right behind its answer, as one that is replaced while it is served
+        Predictor(exported).stream_rationale(NOTES[0], "self care", Listener())
 
 
 def test_the_folder_says_what_it_was_made_from_and_damage_to_it_is_found(exported: Path, tmp_path: Path) -> None:

@@ -157,18 +157,24 @@ class ExportedBackend(Seq2SeqBackend[Prompts]):
 
     def generate(self, encoded: Prompts, max_new_tokens: int, on_token: OnToken | None = None) -> list[list[int]]:
         end_id, num_tokens = self.tokenizer.eos_token_id, 0
+        listeners = [] if on_token is None else [on_token]
 
         def on_step(step: Any) -> bool:
             nonlocal num_tokens
             num_tokens += 1
-            if on_token is not None and step.token_id != end_id and num_tokens <= max_new_tokens:
-                on_token(step.token_id)
+            if step.token_id != end_id and num_tokens <= max_new_tokens:
+                for listener in listeners:
+                    listener(step.token_id)
             return False
 
-        results = self.translator.translate_batch(
-            encoded.tokens, beam_size=1, max_decoding_length=max_new_tokens,
-            callback=None if on_token is None else on_step,
-        )  # fmt: skip
+        try:
+            results = self.translator.translate_batch(
+                encoded.tokens, beam_size=1, max_decoding_length=max_new_tokens, callback=on_step if listeners else None
+            )
+        finally:
+            # A thread of the engine lets go of `on_step` later. Where that held the last way to the engine, the thread
+            # would end the engine, wait for itself, and abort the process.
+            listeners.clear()
         return [self.tokenizer.convert_tokens_to_ids(result.hypotheses[0]) for result in results]
 
     def encode_embeddings(self, rows: Sequence[Tensor]) -> NoReturn:
