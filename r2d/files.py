@@ -9,7 +9,7 @@ import re
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -77,19 +77,25 @@ def partial_file(path: Path) -> Iterator[Path]:
     aside.replace(path)
 
 
-def made_folder(folder: Path | None) -> Path | None:
-    """The folder of an output, which is there from now on: found out before the work, not after it.
+def out_folder(folder: Path | None) -> Path | None:
+    """The folder of an output that can be written: found out before the work, not after it. It is not made, so that a
+    refusal leaves nothing.
 
     Raises:
         R2DError: it cannot be made or written.
     """
     if folder is not None:
+        missing = [place for place in (folder, *folder.parents) if not place.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             reason = "is a file" if folder.is_file() else error.strerror
             raise R2DError(f"{folder}: no output can be written there ({reason}); name another folder") from error
+        finally:
+            for place in missing:
+                with suppress(OSError):
+                    place.rmdir()
     return folder
 
 
@@ -97,11 +103,12 @@ def file_in_made_folder(file: Path) -> Path:
     """The file of an output, whose folder is there from now on.
 
     Raises:
-        R2DError: as `made_folder`, or it is a folder.
+        R2DError: as `out_folder`, or it is a folder.
     """
-    made_folder(file.parent)
+    out_folder(file.parent)
     if file.is_dir():
         raise R2DError(f"{file}: is a folder; name a file")
+    file.parent.mkdir(parents=True, exist_ok=True)
     return file
 
 

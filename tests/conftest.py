@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pytest
 from filelock import FileLock
 
+from mlops.door import OneConsole
 from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig, ScratchConfig
 from r2d.config.training import Stage1Config, Stage2Config, StageConfig
@@ -49,6 +52,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole pipelines first: left for the end, one of two processes would work on them alone."""
     items.sort(key=lambda item: item.path.parent.name != "pipelines")
+
+
+@pytest.fixture(autouse=True)
+def console_ends_with_the_test() -> Iterator[None]:
+    """Take away the console of a command that ran in this process: it would write in later tests too."""
+    yield
+    for handler in logging.root.handlers[:]:
+        if isinstance(handler, OneConsole):
+            logging.root.removeHandler(handler)
 
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

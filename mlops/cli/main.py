@@ -24,7 +24,7 @@ from r2d.config.loading import load_config
 from r2d.config.model import REGISTERED
 from r2d.config.run import RunConfig
 from r2d.errors import R2DError
-from r2d.files import file_in_made_folder, keep_private, made_folder
+from r2d.files import file_in_made_folder, keep_private, out_folder
 from r2d.modeling.hub import WITHOUT_HUB, UnreachableError, locate
 from r2d.reports.progress import show_live_bars
 from r2d.signals import signals_caught
@@ -103,7 +103,7 @@ def validate(
     config: Annotated[Path, typer.Argument(help="A run configuration: data, validation and model are read.")],
     out: Annotated[
         Path,
-        typer.Option(help="Folder for the examples, the quarantine, the result and the report.", callback=made_folder),
+        typer.Option(help="Folder for the examples, the quarantine, the result and the report.", callback=out_folder),
     ],
 ) -> None:
     """Check the data against the data contract: examples.parquet, quarantine.parquet, result.json, report.html."""
@@ -129,7 +129,7 @@ def ingest(
     config: Annotated[Path, typer.Argument(help="A run configuration; validated first, then its rationales are read.")],
     out: Annotated[
         Path,
-        typer.Option(help="Folder for the examples, rejected rationales, result and report.", callback=made_folder),
+        typer.Option(help="Folder for the examples, rejected rationales, result and report.", callback=out_folder),
     ],
 ) -> None:
     """Read the rationales of every source: examples.parquet, rejected.parquet, result.json, report.html."""
@@ -170,7 +170,7 @@ def retrain(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and why.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for decision.json, summary.md and the pages of the run.", callback=made_folder),
+        typer.Option(help="Folder for decision.json, summary.md and the pages of the run.", callback=out_folder),
     ] = None,
 ) -> None:
     """Train again where a trigger fires: new data, drift, age, other code or configuration; else say why not.

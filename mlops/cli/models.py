@@ -20,7 +20,7 @@ from r2d.config.jobs import DriftConfig, InferenceConfig
 from r2d.config.loading import parse_settings
 from r2d.config.section import parse_section
 from r2d.errors import ConfigError, DataError, R2DError
-from r2d.files import made_folder
+from r2d.files import out_folder
 from r2d.text import normalise_label
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ def evaluate(
         ),
     ],
     out: Annotated[
-        Path, typer.Option(help="Folder for metrics.json, predictions.parquet and report.html.", callback=made_folder)
+        Path,
+        typer.Option(help="Folder for metrics.json, predictions.parquet and report.html.", callback=out_folder),
     ],
     model: Model = CHAMPION,
     compare_with: Annotated[str | None, typer.Option(help="Another model, measured on the same rows.")] = None,
@@ -208,7 +209,7 @@ def predict_file(
 @app.command(epilog="Example: r2d drift decided.parquet --calls calls.csv --out drifted")
 def drift(
     predictions: Annotated[Path, typer.Argument(help="The output of `r2d predict-file`.")],
-    out: Annotated[Path, typer.Option(help="Folder for drift.json and drift.html.", callback=made_folder)],
+    out: Annotated[Path, typer.Option(help="Folder for drift.json and drift.html.", callback=out_folder)],
     model: Model = CHAMPION,
     calls: Annotated[Path | None, typer.Option(help="What was decided; without it no words are compared.")] = None,
     reference: Annotated[Path | None, typer.Option(help="Another drift_reference.json than that of the model.")] = None,

@@ -21,7 +21,7 @@ from r2d import __version__
 from r2d.config.data import SyntheticTriageConfig
 from r2d.config.loading import load_config
 from r2d.errors import R2DError
-from r2d.files import file_in_made_folder, made_folder, write_text
+from r2d.files import file_in_made_folder, out_folder, write_text
 
 app = typer.Typer()
 Rationales = Annotated[
@@ -92,7 +92,8 @@ def new(
         if sum(other.name == source.name for other in sources) > 1:
             raise R2DError(f"{source}: another file has this name too, and both go to data/; rename one")
     declared = {"text": text, "label": label, "id": row_id, "group": group}
-    made_folder(folder.parent)
+    out_folder(folder.parent)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=".r2d-new-") as aside:
         project = Path(aside) / "project"
         (project / "data").mkdir(parents=True)
