@@ -426,6 +426,16 @@ def test_any_text_in_any_quoting_comes_back_or_is_refused(
     assert found == [(row_id, text) for row_id, text, _ in rows]
 
 
+def test_rows_are_swallowed_also_where_the_one_id_that_is_read_holds_a_stray_quote(tmp_path: Path) -> None:
+    rows = rows_of(7)
+    rows[0][0] = rows[0][0][:3] + '"' + rows[0][0][3:]
+    rows[0][1], rows[6][1] = f'"{rows[0][1]}', f'{rows[6][1]}"'
+    path = tmp_path / "file.csv"
+    path.write_text(text_of(rows))
+    with pytest.raises(DataError, match="swallow lines that read as records of their own"):
+        read_incoming(path)
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), num_rows=st.integers(3, 12))
 def test_quotes_put_anywhere_lose_no_row_in_silence(tmp_path: Path, data: st.DataObject, num_rows: int) -> None:

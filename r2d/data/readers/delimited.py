@@ -62,7 +62,7 @@ class _Known:
     labels: set[str] = field(default_factory=set)
 
     def add_id(self, text: str) -> None:
-        text = text.strip(' "\r\n')
+        text = text.replace('"', "").strip()  # one that is in it by mistake changes no make
         self.ids.add(_shape(text))
         self.makes.add(_make(text))
 
@@ -333,7 +333,7 @@ class DelimitedFile:
         cells = [line.rstrip("\r\n").split(delimiter) for line in lines]
         is_long = [len(row) >= size for row in cells]
         begins = [row[0] for row in cells[1:] if id_place == 0 and len(row) > 1 and not row[1].startswith(" ")]
-        makes = {_make(begin.strip(' "')) for begin in begins} - {""}
+        makes = {_make(begin.replace('"', "").strip()) for begin in begins} - {""}
         if not (makes or any(is_long[1:])):
             return None
 
