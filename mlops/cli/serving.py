@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlops.cli.models import CHAMPION
 from mlops.registry.versions import Reference, find_version, model_folder, registry_client
 from r2d.config.loading import read_parameters
 from r2d.config.section import parse_section
-from r2d.config.serving import ServingConfig
+from r2d.config.serving import Quantization, ServingConfig
 
 if TYPE_CHECKING:
     from r2d.serving.batching import ServedModel
 
 app = typer.Typer()
-CHAMPION = "reason2decide@champion"
-Quantization = Literal["none", "int8"]
 
 
 @app.command(epilog="Example: r2d serve --config configs/serve.yaml")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,8 @@ from r2d.config.privacy import PrivacyConfig
 from r2d.config.section import Name, Section
 
 Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]
+Quantization = Literal["none", "int8"]
+"""Of the weights of an exported model."""
 Count = Annotated[int, Field(ge=1)]
 
 

@@ -84,7 +84,7 @@ class Answerer:
         reasons = [_reason_unreadable(call, self.predictor.labels) for call in calls]
         readable = [call for call, reason in zip(calls, reasons, strict=True) if reason is None]
         texts = [call.text or "" for call in readable]
-        options = None if self.predictor.labels.declared is not None else [call.options or () for call in readable]
+        options = self._options(readable)
         decisions = (
             self.predictor.decide(texts, options, batch_size=batch_size, on_progress=on_progress) if readable else []
         )
@@ -101,11 +101,14 @@ class Answerer:
         if (reason := _reason_unreadable(call, self.predictor.labels)) is not None:
             return Answer(None, None, reason)
         text = call.text or ""
-        options = None if self.predictor.labels.declared is not None else [call.options or ()]
-        [decision] = self.predictor.decide([text], options, explain=False)
+        [decision] = self.predictor.decide([text], self._options([call]), explain=False)
         on_label(self._answer(text, decision))
         rationale = self.predictor.stream_rationale(text, decision.label, on_text)
         return self._answer(text, replace(decision, rationale=rationale))
+
+    def _options(self, calls: Sequence[Call]) -> list[Sequence[str]] | None:
+        """The options of each call, for a model that chooses among them."""
+        return None if self.predictor.labels.declared is not None else [call.options or () for call in calls]
 
     def _answer(self, text: str, decision: Decision) -> Answer:
         check = self.checker.check(decision.rationale, text, decision.label, list(decision.label_probabilities))

@@ -60,9 +60,6 @@ class Decoder:
         with self.backend.evaluating():
             encoded = prompts if isinstance(prompts, Encoded) else self.backend.encode(prompts)
             if (decoding or self.config.label_decoding) == "constrained":
-                if not self.backend.gives_logits:
-                    scores = label_log_probabilities(self.backend, encoded, sets)
-                    return [labels.names[int(row.argmax())] for labels, row in zip(sets, scores, strict=True)]
                 return [label.name for label in most_probable_labels(self.backend, encoded, sets)]
             return self._decode(self.backend.generate(encoded, self.config.max_label_tokens))
 
@@ -155,8 +152,13 @@ def most_probable_labels(backend: Seq2SeqBackend[Any], encoded: Encoded, sets: S
     """The label of each row's set with the highest probability; exact, and seldom more than a walk down the tree.
 
     The probability of a prefix bounds that of every label that begins with it. So the best prefix is always followed
-    first, and the search ends when a whole label is more probable than every prefix that was not followed.
+    first, and the search ends when a whole label is more probable than every prefix that was not followed. A backend
+    without logits scores every label.
     """
+    if not backend.gives_logits:
+        scored = zip(sets, label_log_probabilities(backend, encoded, sets), strict=True)
+        best_of = [(labels, int(scores.argmax()), scores) for labels, scores in scored]
+        return [ScoredLabel(of.names[at], float(scores[at]), len(of.token_ids[at])) for of, at, scores in best_of]
     heaps = [[_Prefix(0.0, tuple(range(len(labels.names))), 0)] for labels in sets]
     while followed := [(row, prefix) for row, heap in enumerate(heaps) for prefix in _pop_promising(heap)]:
         for row, prefix in _follow(backend, encoded, followed, sets):

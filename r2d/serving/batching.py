@@ -88,7 +88,7 @@ class Batcher:
         Raises:
             QueueFullError: they would not all find room.
         """
-        self._require_room(len(calls))
+        self.require_room(len(calls))
         loop = asyncio.get_running_loop()
         taken = [_Waiting(call, loop.create_future()) for call in calls]
         self._waiting += taken
@@ -104,7 +104,7 @@ class Batcher:
         Raises:
             QueueFullError: there is no room.
         """
-        self._require_room(1)
+        self.require_room(1)
         loop = asyncio.get_running_loop()
 
         def run() -> VersionedAnswer:
@@ -150,7 +150,8 @@ class Batcher:
             if not self._waiting:
                 self._arrived.clear()
 
-    def _require_room(self, num_calls: int) -> None:
+    def require_room(self, num_calls: int) -> None:
+        """Raises a QueueFullError where so many more calls find no room."""
         if self.num_waiting + num_calls <= self.max_queue:
             return
         now = time.monotonic()

@@ -153,12 +153,15 @@ class Service:
             await self.batcher.stop()
 
     async def decide(self, calls: list[Call], user: str) -> list[VersionedAnswer]:
-        """Answers, counted and logged; raises an HTTPException where they are not to be had in time."""
+        """Answers, counted and logged.
+
+        Raises:
+            QueueFullError: as `Batcher.answer`.
+            HTTPException: they are not to be had in time.
+        """
         try:
             async with asyncio.timeout(self.config.request_seconds):
                 answers = await self.batcher.answer(calls)
-        except QueueFullError as error:
-            raise HTTPException(429, str(error), {"retry-after": str(error.retry_after)}) from None
         except TimeoutError:
             raise HTTPException(
                 503, f"no answer within {self.config.request_seconds:g} s", {"retry-after": "5"}
@@ -238,6 +241,10 @@ def make_app(service: Service) -> Guard:
         faults = [{"place": list(map(str, fault["loc"])), "fault": fault["msg"]} for fault in error.errors()]
         return JSONResponse({"detail": faults[:10]}, status_code=422)
 
+    @app.exception_handler(QueueFullError)
+    async def full(request: Request, error: QueueFullError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 429, {"retry-after": str(error.retry_after)})
+
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": "the service failed; nothing of the request was kept"}, status_code=500)
@@ -276,8 +283,7 @@ def make_app(service: Service) -> Guard:
     async def stream(body: CallBody, request: Request) -> StreamingResponse:
         """One call, as server-sent events: `label` first, `rationale` in pieces, then the whole `answer`."""
         [call] = checked(DecideBody(calls=[body]))
-        if service.batcher.num_waiting >= config.max_queue:
-            raise HTTPException(429, "too many calls wait; ask again later", {"retry-after": "1"})
+        service.batcher.require_room(1)  # here, for a stream that has begun has its status
         return StreamingResponse(service.stream(call, request.state.user), media_type="text/event-stream")
 
     @app.get("/healthz", response_class=PlainTextResponse)

@@ -18,11 +18,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
 
+from r2d.config.serving import Quantization
 from r2d.errors import ModelError
 from r2d.files import write_json
 from r2d.modeling.backends.backend import Encoded, Indices, Losses, OnToken, Seq2SeqBackend, Task, TokenIds
@@ -35,7 +36,6 @@ ENGINE_FILE, ENGINE_FOLDER = "engine.json", "ctranslate2"
 FORMAT_VERSION = 1
 EXPORTED_TYPES = ("t5",)
 """Model types whose export a test has held against torch."""
-Quantization = Literal["none", "int8"]
 
 
 @dataclass(frozen=True)
