@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from r2d.rationales.standing import IF, IN_BRACKETS, sentence_end, sentence_start
+from r2d.rationales.standing import CROSSES, IF, IN_BRACKETS, sentence_end, sentence_start
 from r2d.rationales.stated_label import named_options, option_of_place
 from r2d.rationales.wording import phrase_pattern, small_letters
 
@@ -77,7 +77,7 @@ _SEGMENT = re.compile(r"[^.!?;\n()\[\]{}—–]+(?:[.](?=\d)[^.!?;\n()\[\]{}—�
 _RULE = re.compile(r"[*_=~#|<>-]{2,}|(?<=\s)[*_=~#|•·/\\-](?=\s)|\s(?:→|⇒)\s|[✅✓✔☑🔁]")
 _HAS_WORD = re.compile(r"[^\W_]").search
 _MARKS = " \t\r*_\"'`“”‘’«»:,-–—~#>=|/\\.!"
-_CROSS = re.compile("[❌✗✘✖🚫⛔👎☒]")
+_CROSS = re.compile(f"[{CROSSES}]")
 _STATES = re.compile(
     r"\b(?:answer|label|decision|verdict|classification|disposition)\b[*_\"'”’ ]{0,6}(?:[:=：]|\s(?:is|would\s+be"
     r"|should\s+be|must\s+be|becomes?)\b)"

@@ -125,8 +125,10 @@ _CIRCUMSTANCE = re.compile(
 _IF_LINE = re.compile(r"(?:\A|\n)\W*(?:if|when|unless|should|in\s+case|in\s+the\s+event)\b[^\n.!?]{0,200}\n\s*\Z", re.I)
 _PLAIN_LEADS = frozenset({"So ", "So, ", "Therefore, ", "Thus, ", "Hence, ", "Therefore ", "Thus ", "Hence "})
 """Words before a statement that do not change how it is meant."""
-_CROSS = re.compile("[❌✗✘✖🚫⛔👎☒]|\\[\\s?\\]|☐")
-_CROSSED_BEHIND = re.compile(r"[\s*_\"'”’.,)(\]]{0,6}[❌✗✘✖🚫⛔👎☒]")
+CROSSES = "❌✗✘✖🚫⛔👎☒"
+"""Signs that say no."""
+_CROSS = re.compile(rf"[{CROSSES}]|\[\s?\]|☐")
+_CROSSED_BEHIND = re.compile(rf"[\s*_\"'”’.,)(\]]{{0,6}}[{CROSSES}]")
 _WAS = re.compile(r"\bwas\b", re.I)
 _GOES_ON = re.compile(
     r"[ \t*_\"'”’)\]`]*(?:,?\s*which\s+|[,:–—-]\s*(?:which\s+|that\s+)?)?"
@@ -200,7 +202,7 @@ IN_BRACKETS = re.compile(r"\([^()\n]{0,200}\)")
 _QUOTES = ('"', "“", "‘", "«", "„")
 _HAS_LETTER = re.compile(r"[^\W\d_]")
 _PLAIN_VERB = re.compile(r"\b(?:is|be)[\s:,]*\Z", re.I)
-_PLAIN_ENDS = re.compile(r"\.?\s*\Z|[.!](?=\s)(?!\s*[❌✗✘✖🚫⛔👎☒])")
+_PLAIN_ENDS = re.compile(rf"\.?\s*\Z|[.!](?=\s)(?!\s*[{CROSSES}])")
 _CLAUSE_MARK = re.compile(r"[,;:—]|\s[-–]\s")
 _SAYS_WHO = re.compile(
     r"[ \t*_\"'”’),–—-]{1,6}(?:(?:some|many|others?|people|one|they|he|she|(?:the|an?|her|his|my|our"
