@@ -24,7 +24,7 @@ def night(workplace: Workplace, tiny_config: dict[str, Any], first_run: Run) -> 
     calls.write_text(calls.read_text(encoding="utf-8") + f",,,,\nnew,{NOTE},call back,why,train\n", encoding="utf-8")
     config = copy.deepcopy(tiny_config)
     config["data"]["path"] = "night.csv"
-    watched = {"models": ["toy-triage"], "jobs": {"retrain": 192, "backup": 30}}
+    watched = {"models": ["toy-triage"], "jobs": {"restore-drill": 192, "backup": 30}}  # no test runs that drill
     path = workplace.folder / "watch.yaml"
     path.write_text(yaml.safe_dump({"parameters": {"config": watched}}), encoding="utf-8")
     with web_inbox() as (inbox, address), pytest.MonkeyPatch.context() as patch:
@@ -66,7 +66,7 @@ def test_the_watch_tells_the_overdue_job_and_the_failed_run_once_and_writes_metr
 ) -> None:
     first, second = night["looks"]
     assert (first.returncode, second.returncode) == (1, 1)
-    assert "retrain has never succeeded" in first.stdout
+    assert "restore-drill has never succeeded" in first.stdout
     assert "run(s) of reason2decide failed since the last look" in first.stdout
     assert "failed" not in second.stdout
     assert "backup" not in first.stdout
