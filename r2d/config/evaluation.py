@@ -163,6 +163,26 @@ class JudgeConfig(EndpointConfig):
     """A sentence and a score for each criterion, and room for a model that reasons first."""
 
 
+class EncoderBaselineConfig(Section):
+    """A pretrained encoder that is fine-tuned on the labels of the training rows: what a classifier alone reaches."""
+
+    name: Name
+    """`minilm` (shipped, works offline), a hub name such as `answerdotai/ModernBERT-base`, or a folder: anything that
+    transformers classifies texts with, its weights as safetensors."""
+    revision: Name | None = None
+    """Commit of a hub name."""
+    max_tokens: Annotated[int, Field(ge=8)] = 512
+    """Of a note (with an option where `labels.per_row`); a longer note is cut."""
+    num_epochs: Annotated[int, Field(ge=1)] = 5
+    """Passes over the training rows; the weights of the best one on the validation rows are kept."""
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    """Training rows of an optimiser step."""
+    learning_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 5e-5
+    """The highest; it rises over the first tenth of the steps and then falls to 0."""
+    seed: int = 42
+    """Of the order of the rows, the new output layer and dropout."""
+
+
 class EvaluationConfig(Section):
     """How the chosen model is measured on the test split."""
 
@@ -196,5 +216,7 @@ class EvaluationConfig(Section):
     claims: ClaimsConfig = ClaimsConfig()
     quote_notes: bool = True
     """Whether the report quotes notes and rationales; then it is kept like them. If false, it names rows by id."""
+    encoder_baseline: EncoderBaselineConfig | None = None
+    """A fine-tuned encoder beside the other baselines, in report, gate and comparison; by default none is trained."""
     judge: JudgeConfig | None = None
     """A language model that scores the rationales; without it nothing is judged and no note leaves."""

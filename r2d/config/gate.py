@@ -79,9 +79,9 @@ class BetterThanBaseline(Section):
     `labels.per_row`."""
 
     rule: Literal["better_than_baseline"]
-    baseline: Literal["simple", "learnt"]
+    baseline: Literal["simple", "learnt", "encoder"]
     """`simple`: the most frequent label (an option at random where `labels.per_row`). `learnt`: TF-IDF + logistic
-    regression (the option most often right in training)."""
+    regression (the option most often right in training). `encoder`: that of `evaluation.encoder_baseline`."""
     by: Bound = "interval"
     """`interval`: even the lower bound of the paired difference is above 0. `value`: the bare metrics, of which chance
     alone decides where both are alike."""

@@ -70,6 +70,12 @@ class RunConfig(Section):
         except ValueError as error:
             raise ValueError(f"evaluation.safety.{error}") from None
         faults = self.registration.gate.faults(labels, self.method)
+        asked = {getattr(rule, "baseline", None) for rule in self.registration.gate.rules}
+        if "encoder" in asked and evaluation.encoder_baseline is None:
+            faults.append(
+                "registration.gate.rules: baseline 'encoder' is asked for, and none is trained; set "
+                "evaluation.encoder_baseline, such as {name: minilm}"
+            )
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -194,6 +200,8 @@ def _conditions(run: RunConfig) -> list[tuple[bool, str, tuple[str, ...]]]:
         (run.evaluation.bertscore_model != "minilm", "evaluation.bertscore_model is 'minilm'", (
             "evaluation.bertscore_revision",
         )),
+        (run.evaluation.encoder_baseline is None or run.evaluation.encoder_baseline.name != "minilm",
+         "evaluation.encoder_baseline.name is 'minilm'", ("evaluation.encoder_baseline.revision",)),
         (of_methods("has_schedule"), f"{method}, which has no schedule", (
             "stage2.warmup_fraction", "stage2.sampling_fraction",
         )),

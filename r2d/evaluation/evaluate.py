@@ -20,6 +20,7 @@ from r2d.evaluation.alignment import LabelReader, PredictLabels, alignment_metri
 from r2d.evaluation.baselines import evaluate_baselines
 from r2d.evaluation.calibration import FittedCalibration, calibration_metrics, calibration_of, scale
 from r2d.evaluation.calibration_slope import calibration_slopes
+from r2d.evaluation.encoder_baseline import encoder_baseline
 from r2d.evaluation.judge.judge import Judgement, judge_rationales, not_judged
 from r2d.evaluation.judge.questions import judged_rows
 from r2d.evaluation.judge.rubric import load_rubric
@@ -160,6 +161,9 @@ def evaluate(
     with timer("baselines"):
         baselines = evaluate_baselines(split_of(examples, "train"), test, predictions)
         beside = _labels_beside(run, data, label_only)
+        encoder = None
+        if config.encoder_baseline is not None and len(split_of(examples, "train")):
+            beside[Comparator.ENCODER], encoder = encoder_baseline(examples, test, data.labels, config.encoder_baseline)
     others = baselines.predictions | {name: predictions.with_labels(labels) for name, labels in beside.items()}
     if by_champion is not None:
         others[Comparator.CHAMPION] = by_champion
@@ -176,6 +180,7 @@ def evaluate(
             label=label_metrics(predictions.with_labels([decision.other_label for decision in decisions])),
         ),
         baselines=baselines.metrics | {name: label_metrics(others[name]) for name in beside},
+        encoder_baseline=encoder,
         differences={
             name: difference_to_chances(predictions, chances, config.intervals)
             for name, chances in baselines.chances.items()

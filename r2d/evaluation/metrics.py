@@ -43,6 +43,7 @@ class Comparator(StrEnum):
     CHAMPION = "champion"
     MAJORITY_CLASS = "majority class"
     LINEAR_MODEL = "TF-IDF + logistic regression"
+    ENCODER = "fine-tuned encoder"
     LABEL_ONLY = "sft, the labels alone"
     CEILING = "the rule behind the invented calls"
     RANDOM_OPTION = "an option at random"
@@ -722,6 +723,20 @@ class ChampionMetrics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EncoderBaseline:
+    """What `Comparator.ENCODER` was, and how it was chosen."""
+
+    model: str
+    revision: str | None
+    num_parameters: int
+    num_epochs: int
+    best_epoch: int
+    """From 1."""
+    validation: float
+    """Its headline metric on the validation rows after that epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Metrics:
     """Everything that an evaluation measures on the test rows. A section that was not measured is None or empty."""
 
@@ -735,6 +750,7 @@ class Metrics:
     other_decoding: OtherDecoding | None = None
     baselines: Mapping[Comparator, LabelMetrics] = field(default_factory=dict)
     """Empty without training rows to learn from."""
+    encoder_baseline: Annotated[EncoderBaseline | None, IF_PRESENT] = None
     champion: ChampionMetrics | None = None
     """None where there is none."""
     intervals: LabelIntervals | None = None

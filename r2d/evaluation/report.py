@@ -319,7 +319,9 @@ def systems(metrics: Metrics) -> list[System]:
         rows.append(System(f"This model, {other.decoding} decoding", other.label, is_model=True))
     if metrics.champion is not None and metrics.champion.label is not None:
         rows.append(System(f"Champion {metrics.champion.reference}", metrics.champion.label))
-    return rows + [System(baseline.value, label) for baseline, label in metrics.baselines.items()]
+    encoder = metrics.encoder_baseline
+    names = {} if encoder is None else {Comparator.ENCODER: f"{Comparator.ENCODER.value}: {encoder.model}"}
+    return rows + [System(names.get(other, other.value), label) for other, label in metrics.baselines.items()]
 
 
 def compared_systems(metrics: Metrics) -> list[tuple[str, LabelIntervals]]:

@@ -27,6 +27,7 @@ BASELINES = {
     ("macro_f1", "learnt"): Comparator.LINEAR_MODEL,
     ("accuracy", "simple"): Comparator.RANDOM_OPTION,
     ("accuracy", "learnt"): Comparator.FREQUENT_OPTION,
+    **dict.fromkeys((("macro_f1", "encoder"), ("accuracy", "encoder")), Comparator.ENCODER),
 }
 """Headline metric and `baseline` of a rule -> what it is."""
 NO_TEST = "compared on these rows alone, no test"

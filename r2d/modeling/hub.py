@@ -11,7 +11,9 @@ from pathlib import Path
 from r2d.errors import ModelError
 
 PATIENCE_SECONDS = 5.0
-WITHOUT_HUB = {"model.name": "scratch", "evaluation.bertscore_model": "minilm"}
+WITHOUT_HUB = {
+    "model.name": "scratch", "evaluation.bertscore_model": "minilm", "evaluation.encoder_baseline.name": "minilm",
+}  # fmt: skip
 """Key that names a model -> the value that needs no hub."""
 
 

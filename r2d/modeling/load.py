@@ -184,9 +184,9 @@ def _location(config: ModelConfig, folder: Path | None) -> tuple[str, str | None
 
 
 @contextmanager
-def loading(name_or_folder: str, revision: str | None) -> Iterator[None]:
+def loading(name_or_folder: str, revision: str | None, key: str = "model.name") -> Iterator[None]:
     """Verify a model folder before it is read, and turn an error of the library into a `ModelError` that says what is
-    missing and how to get it."""
+    missing and how to get it; `key` is the config key that names the model."""
     from safetensors import SafetensorError
 
     if Path(name_or_folder).is_dir():
@@ -197,16 +197,16 @@ def loading(name_or_folder: str, revision: str | None) -> Iterator[None]:
         if Path(name_or_folder).is_dir():
             files = sorted(path.name for path in Path(name_or_folder).iterdir())[:12]
             raise ModelError(
-                f"model.name {name_or_folder!r} is a folder that does not hold a complete checkpoint: needed are "
+                f"{key} {name_or_folder!r} is a folder that does not hold a complete checkpoint: needed are "
                 f"config.json, model.safetensors and a tokenizer, found {files}. Weights in pickle files (*.bin) are "
                 f"not read: convert them to safetensors. ({type(error).__name__})"
             ) from error
-        raise ModelError(not_fetched(name_or_folder, revision, error)) from error
+        raise ModelError(not_fetched(name_or_folder, revision, error, key)) from error
     except Exception as error:
         if type(error) not in (SafetensorError, Exception):  # tokenizers has no class of its own
             raise
         raise ModelError(
-            f"model.name {name_or_folder!r}: its weights or its tokenizer are cut off or damaged, and cannot be read "
+            f"{key} {name_or_folder!r}: its weights or its tokenizer are cut off or damaged, and cannot be read "
             f"({type(error).__name__}); copy or fetch them again"
         ) from error
 
@@ -304,11 +304,9 @@ def require_positions(model: PreTrainedModel, limits: ModelConfig) -> None:
     parts = {"max_input_tokens": "encoder", "max_rationale_tokens": "decoder", "max_label_tokens": "decoder"}
     for key, part in parts.items():
         config = getattr(model.config, part, None) or model.config
-        positions = getattr(config, "max_position_embeddings", None)
+        positions = usable_positions(config)
         if positions is None:
             continue
-        if config.model_type == "roberta":
-            positions -= config.pad_token_id + 1  # its positions begin behind the padding
         # The decoder reads its start token besides, and generation writes end-of-sequence after the last token.
         most, tokens = positions - (part == "decoder"), getattr(limits, key)
         if tokens > most:
@@ -318,6 +316,14 @@ def require_positions(model: PreTrainedModel, limits: ModelConfig) -> None:
             f"model.name {limits.name!r} (max_position_embeddings): " + "; ".join(faults) + ". Lower it, or choose a "
             "model with more positions (a T5 has no such limit)"
         )
+
+
+def usable_positions(config: PreTrainedConfig) -> int | None:
+    """Tokens that a model can read at most; None where its positions are relative and have no limit."""
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    if positions is not None and config.model_type in ("roberta", "xlm-roberta", "camembert"):
+        positions -= config.pad_token_id + 1  # their positions begin behind the padding
+    return positions
 
 
 def _look_nearby_at_first(model: T5ForConditionalGeneration) -> None:

@@ -113,3 +113,10 @@ def test_a_faulty_grid_is_named_with_what_is_allowed(comparison: dict[str, Any],
 def test_a_run_without_a_grid_says_how_to_declare_one() -> None:
     with pytest.raises(ConfigError, match=r"comparison: missing; declare .*methods: \[r2d, sft\]"):
         list(variants(run(None)))
+
+
+def test_an_encoder_baseline_is_trained_beside_the_first_model_alone() -> None:
+    values = copy.deepcopy(read_parameters(CONFIGS / "demo.yaml")) | {"comparison": {"methods": ["r2d", "sft"]}}
+    values.setdefault("evaluation", {})["encoder_baseline"] = {"name": "minilm"}
+    trained = [model.run.evaluation.encoder_baseline is not None for model in variants(parse_config(values))]
+    assert trained == [True, *[False] * 5]

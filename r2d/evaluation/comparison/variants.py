@@ -51,12 +51,14 @@ class Variant:
 
 
 def variants(run: RunConfig) -> Iterator[Variant]:
-    """Every model of the grid, seeds innermost. A method that a source cannot change is not trained for each source.
+    """Every model of the grid, seeds innermost. A method that a source cannot change is not trained for each source,
+    and the encoder baseline, which is the same for all, is trained beside the first alone.
 
     Raises:
         ConfigError: the run declares no grid.
     """
     grid = run.require_comparison()
+    evaluation = run.evaluation
     for name in grid.methods:
         method = run.method.model_copy(update={"name": name})
         learns_from_source = method.explains and (method.has_stage1 or run.rationales.stage2_source is None)
@@ -68,8 +70,10 @@ def variants(run: RunConfig) -> Iterator[Variant]:
                     "rationales": run.rationales.model_copy(update={"stage1_source": stage1_source}),
                     "stage1": run.stage1.model_copy(update={"seed": seed}),
                     "stage2": run.stage2.model_copy(update={"seed": seed}),
+                    "evaluation": evaluation,
                 }
                 yield Variant(run.model_copy(update=changes), source, seed)
+                evaluation = run.evaluation.model_copy(update={"encoder_baseline": None})
 
 
 def zero_shot_facts(source: str, first: Variant) -> VariantFacts:
