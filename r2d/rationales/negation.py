@@ -43,6 +43,8 @@ class _Phrases(Section):
 
     before: tuple[str, ...] = ()
     """Of the findings that follow."""
+    before_list: tuple[str, ...] = ()
+    """The same; those of `unsure` reach over a list without `and` or `or` too (`return for fever, rash`)."""
     after: tuple[str, ...] = ()
     """Of the finding that stands before it."""
     heading: tuple[str, ...] = ()
@@ -136,10 +138,12 @@ def load_negation(source: Path) -> Negation:
     others: dict[Words, set[str]] = {}
     misspelt: dict[Words, Words] = {}
     for state in ("denied", "unsure", "somebody_else"):
-        for side in ("before", "after", "heading"):
+        for side in ("before", "before_list", "after", "heading"):
             for phrase in getattr(getattr(file, state), side):
                 words = read_tokens(phrase).words
-                sides.setdefault(words, {}).setdefault(STATES[state], set()).add(side)
+                sides.setdefault(words, {}).setdefault(STATES[state], set()).add(side.removesuffix("_list"))
+                if side == "before_list":
+                    others.setdefault(words, set()).add(side)
                 if len(phrase) >= MIN_MISSPELT and phrase.isalpha():
                     misspelt |= {read_tokens(variant).words: words for variant in _misspellings(phrase)}
     for role in _OTHER_ROLES:
@@ -254,9 +258,14 @@ class _Reader:
         reached: Sequence[Span] = ()
         # `Fever: no, cough: yes`: with nothing behind it a phrase is about what stands before it.
         stands_behind = phrase.start in self.stops
-        answers = phrase.end in tokens.is_break and (phrase.start in tokens.colons or stands_behind or side == "after")
+        begins = phrase.start in tokens.is_break or tokens.sentence_start(phrase.start) == phrase.start
+        heads = begins and phrase.end in tokens.colons and phrase.start not in tokens.colons  # `No: fever, cough`
+        answers = (
+            phrase.end in tokens.is_break
+            and not heads
+            and (phrase.start in tokens.colons or stands_behind or side == "after")
+        )
         if side == "heading":
-            begins = phrase.start in tokens.is_break or tokens.sentence_start(phrase.start) == phrase.start
             side = "before" if begins and (phrase.end in tokens.colons or phrase.end in self.begun) else ""
         elif (
             side == "before" and state == "denied" and phrase.end in tokens.is_break and phrase.end not in tokens.colons
@@ -344,7 +353,8 @@ class _Reader:
         tokens, phrases = self.tokens, self.phrases
         phrase = phrases[number]
         end, opens, opened = tokens.sentence_end(phrase.start), False, -1
-        if state == "unsure" and _first_from(self.conjunctions, phrase.end, end) == end:
+        is_list = phrase.end in tokens.colons or "before_list" in phrase.roles.others
+        if state == "unsure" and not is_list and _first_from(self.conjunctions, phrase.end, end) == end:
             end = _first_from(tokens.breaks, first + 1, end)  # `possible UTI, burning urination`
         for at in range(number + 1, len(phrases)):
             other = phrases[at]
