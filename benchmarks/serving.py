@@ -1,24 +1,37 @@
-"""Latency and throughput of `r2d serve` on the loopback: `python -m benchmarks.serving [MODEL] [SECONDS]`.
+"""Latency and throughput of `r2d serve` on the loopback, and how it stands a load that lasts.
+
+python -m benchmarks.serving [MODEL] [--seconds 10]                   # a table: engines and numbers of clients
+python -m benchmarks.serving [MODEL] --soak-minutes 30 --moves 20     # a load that lasts, with a moving alias
 
 Each engine is a process of its own with one thread; the clients are threads here, each of which sends one invented call
 after another. `published` is the published inference script on the same calls, eight at a time, without a server.
+The load of a soak is open: calls come at random times (Poisson), whether or not those before are answered, and
+latencies count from the time a call was due. It is served from a registry of its own, with two versions between which
+the alias moves.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+import queue
+import random
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx2
+import numpy as np
+import yaml
 
 from r2d.config.data import SyntheticTriageConfig
 from r2d.synthetic.calls import generate_calls
@@ -27,14 +40,23 @@ CLIENTS = (1, 8, 64)
 SEED = 5117
 NUM_CALLS = 256
 PUBLISHED_BATCH = 8
+SOAK_CLIENTS = 32
+"""Calls of a soak that are on their way at a time, at most."""
+CAPACITY_SECONDS = 30.0
+WARM_SHARE = 0.2
+"""Of a soak, before its memory is looked at."""
+SOAKED = "soaked"
 
 
-def main(model: str, seconds: float) -> None:
-    from mlops.registry.versions import model_folder
+def invented_notes() -> list[str]:
+    return [call.text for call in generate_calls(SyntheticTriageConfig(num_calls=NUM_CALLS, seed=SEED))]
+
+
+def compare_engines(folder: Path, seconds: float) -> None:
+    """Print the table of engines and numbers of clients."""
     from r2d.modeling.backends.exported import export_model
 
-    notes = [call.text for call in generate_calls(SyntheticTriageConfig(num_calls=NUM_CALLS, seed=SEED))]
-    folder = model_folder(model)
+    notes = invented_notes()
     with tempfile.TemporaryDirectory() as scratch:
         exported = {"ctranslate2 fp32": Path(scratch) / "fp32", "ctranslate2 int8": Path(scratch) / "int8"}
         export_model(folder, exported["ctranslate2 fp32"])
@@ -44,31 +66,40 @@ def main(model: str, seconds: float) -> None:
         print("| engine | clients | p50 ms | p95 ms | p99 ms | calls/s | of published | refused |")
         print("|---|---|---|---|---|---|---|---|")
         for engine, of in {"torch": folder, **exported}.items():
-            with serving(of) as address:
+            with serving("--model", str(of)) as served:
+                address = served.address
                 load(address, notes, 2, seconds / 5)  # warm
                 for num_clients in CLIENTS:
                     latencies, refused, wall = load(address, notes, num_clients, seconds)
-                    cuts = statistics.quantiles(latencies, n=100)
                     rate = len(latencies) / wall
-                    cells = [engine, str(num_clients), *(f"{1000 * cuts[n - 1]:.0f}" for n in (50, 95, 99))]
+                    cells = [engine, str(num_clients), *milliseconds(latencies, 50, 95, 99)]
                     print(
                         f"| {' | '.join([*cells, f'{rate:.1f}', f'{rate / published:.1f}', str(refused)])} |",
                         flush=True,
                     )
 
 
+class Served(NamedTuple):
+    """A service that answers."""
+
+    address: str
+    process_id: int
+
+
 @contextmanager
-def serving(model: Path) -> Iterator[str]:
-    """The address of a service of one thread."""
-    command = [sys.executable, "-c", "from mlops.cli.main import main; main()", "serve", "--port", "0"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+def serving(*words: str, **environment: str) -> Iterator[Served]:
+    """A service of one thread: `r2d serve` with these words."""
+    command = [sys.executable, "-c", "from mlops.cli.main import main; main()", "serve", "--port", "0", *words]
     with subprocess.Popen(
-        [*command, "--model", str(model)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    ) as process:
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+    ) as process:  # fmt: skip
         assert process.stdout is not None
         line = process.stdout.readline()
+        if " answers at " not in line:
+            raise SystemExit("r2d serve did not start; start it by hand to see why")
         try:
-            yield line.split(" answers at ")[1].removesuffix("/v1/decide\n")
+            yield Served(line.split(" answers at ")[1].removesuffix("/v1/decide\n"), process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
 
@@ -106,6 +137,13 @@ def load(address: str, notes: Sequence[str], num_clients: int, seconds: float) -
     return latencies, refused, time.perf_counter() - started
 
 
+def milliseconds(latencies: Sequence[float], *percentiles: float) -> list[str]:
+    """Percentiles of seconds, in milliseconds."""
+    if not latencies:
+        return ["–"] * len(percentiles)
+    return [f"{1000 * value:.0f}" for value in np.percentile(latencies, percentiles)]
+
+
 def published_rate(folder: Path, notes: Sequence[str]) -> float:
     """Calls a second of the published inference script."""
     from benchmarks.invented_rows import Row
@@ -121,8 +159,182 @@ def published_rate(folder: Path, notes: Sequence[str]) -> float:
     return len(rows) / (time.perf_counter() - started)
 
 
-if __name__ == "__main__":
-    main(
-        sys.argv[1] if len(sys.argv) > 1 else "reason2decide@champion",
-        float(sys.argv[2]) if len(sys.argv) > 2 else 10.0,
+# --- soak ---
+
+
+@dataclass
+class Soak:
+    """What a load that lasts has shown."""
+
+    latencies: list[tuple[float, float]] = field(default_factory=list)
+    """Seconds since the start, and seconds from when the call was due to its answer."""
+    refused: int = 0
+    """Answers with 429."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """Any other status, an error of the connection, or an answer by a version that never had the alias."""
+    versions: list[str] = field(default_factory=list)
+    """The version of each answer, in the order in which they came."""
+    memory: list[tuple[float, float]] = field(default_factory=list)
+    """Seconds since the start, and resident MiB of the service."""
+
+    @property
+    def num_switches(self) -> int:
+        """How often the version changed from one answer to the next."""
+        return sum(a != b for a, b in zip(self.versions, self.versions[1:], strict=False))
+
+    def memory_slope(self, seconds: float) -> float:
+        """MiB an hour (least squares), once warm."""
+        at, mib = np.array([each for each in self.memory if each[0] >= WARM_SHARE * seconds]).T
+        return float(3600 * np.polyfit(at, mib, 1)[0])
+
+
+def soak(folder: Path, *, minutes: float, share: float, moves: int, engine: str) -> int:
+    """Serve `folder` under a share of its measured capacity, and print what it did; 1 where a request failed."""
+    from r2d.modeling.backends.exported import export_model
+
+    notes, seconds = invented_notes(), 60 * minutes
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        if engine != "torch":
+            export_model(folder, place / "exported", quantization="int8" if engine.endswith("int8") else "none")
+            folder = place / "exported"
+        uri = f"sqlite:///{place / 'mlflow.db'}"
+        versions = registered_twice(folder, uri)
+        config = place / "serve.yaml"
+        values = {"model": f"{SOAKED}@now", "refresh_seconds": 1.0}
+        config.write_text(yaml.safe_dump({"parameters": {"config": values}}), encoding="utf-8")
+        with serving("--config", str(config), MLFLOW_TRACKING_URI=uri) as served:
+            load(served.address, notes, 2, 3)  # warm
+            latencies, _, wall = load(served.address, notes, SOAK_CLIENTS, CAPACITY_SECONDS)
+            rate = share * len(latencies) / wall
+            print(
+                f"{engine}: {rate / share:.1f} calls/s with {SOAK_CLIENTS} clients; {minutes:g} minutes at {rate:.1f} "
+                "calls/s\n",
+                flush=True,
+            )
+            result = load_steadily(served, notes, versions, seconds=seconds, rate=rate, moves=moves)
+    print_soak(result, seconds, moves)
+    return 1 if result.failures else 0
+
+
+def registered_twice(folder: Path, uri: str) -> set[str]:
+    """Two versions of a model folder in a new registry, `name/version`; the alias is at the first."""
+    import mlflow
+
+    os.environ["MLFLOW_TRACKING_URI"] = uri
+    from mlops.code import ROOT
+    from mlops.registry.versions import registry_client
+
+    with registry_client("registering a model to soak") as client:
+        client.create_experiment(SOAKED, artifact_location=str(Path(uri.removeprefix("sqlite:///")).parent / "files"))
+        mlflow.set_experiment(SOAKED)
+        for _ in range(2):
+            mlflow.pyfunc.log_model(
+                name=SOAKED, python_model=str(ROOT / "mlops" / "pyfunc.py"), artifacts={"model": str(folder)},
+                registered_model_name=SOAKED, pip_requirements=[], model_config={"options_per_row": False},
+            )  # fmt: skip
+        client.set_registered_model_alias(SOAKED, "now", "1")
+    return {f"{SOAKED}/1", f"{SOAKED}/2"}
+
+
+def load_steadily(
+    served: Served, notes: Sequence[str], versions: set[str], *, seconds: float, rate: float, moves: int
+) -> Soak:
+    """Send calls at a rate for some seconds, and move the alias meanwhile."""
+    from mlflow import MlflowClient
+
+    result, due = Soak(), queue.Queue[float | None]()
+    lock, draw, started = threading.Lock(), random.Random(SEED), time.perf_counter()
+
+    def ask(first: int) -> None:
+        number = first
+        with httpx2.Client(base_url=served.address, timeout=120) as client:
+            while (at := due.get()) is not None:
+                number += SOAK_CLIENTS
+                try:
+                    response = client.post("/v1/decide", json={"calls": [{"text": notes[number % len(notes)]}]})
+                except httpx2.HTTPError as error:
+                    with lock:
+                        result.failures[type(error).__name__] += 1
+                    continue
+                done = time.perf_counter() - started
+                version = response.json()["answers"][0]["model"] if response.status_code == 200 else None
+                with lock:
+                    if response.status_code == 429:
+                        result.refused += 1
+                    elif version not in versions:
+                        result.failures[f"status {response.status_code}"] += 1
+                    else:
+                        result.latencies.append((done, done - at))
+                        result.versions.append(version)
+
+    def look() -> None:
+        client, moved = MlflowClient(), 0
+        while (now := time.perf_counter() - started) < seconds:
+            result.memory.append((now, resident_mib(served.process_id)))
+            if moved < moves and now >= (moved + 1) * seconds / (moves + 1):
+                moved += 1
+                client.set_registered_model_alias(SOAKED, "now", str(1 + moved % 2))
+            time.sleep(2)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(SOAK_CLIENTS)]
+    threads.append(threading.Thread(target=look))
+    for thread in threads:
+        thread.start()
+    at = draw.expovariate(rate)
+    while at < seconds:
+        time.sleep(max(0.0, started + at - time.perf_counter()))
+        due.put(at)
+        at += draw.expovariate(rate)
+    for _ in range(SOAK_CLIENTS):
+        due.put(None)
+    for thread in threads:
+        thread.join()
+    return result
+
+
+def resident_mib(process_id: int) -> float:
+    """Memory of a process that is in RAM."""
+    lines = Path(f"/proc/{process_id}/status").read_text(encoding="utf-8").splitlines()
+    [line] = [line for line in lines if line.startswith("VmRSS")]
+    return int(line.split()[1]) / 1024
+
+
+def print_soak(result: Soak, seconds: float, moves: int) -> None:
+    """Ten lines of what it did, and a sentence on the whole."""
+    print("| minutes | calls | p50 ms | p99 ms | MiB |\n|---|---|---|---|---|")
+    for tenth in range(10):
+        start, end = tenth * seconds / 10, (tenth + 1) * seconds / 10
+        took = [took for at, took in result.latencies if start <= at < end]
+        held = [mib for at, mib in result.memory if start <= at < end]
+        cells = [f"{end / 60:.1f}", f"{len(took):,}", *milliseconds(took, 50, 99), f"{max(held, default=0):.0f}"]
+        print(f"| {' | '.join(cells)} |")
+    p50, p99, p999 = milliseconds([took for _, took in result.latencies], 50, 99, 99.9)
+    failed = ", ".join(f"{count} {what}" for what, count in result.failures.items()) or "none"
+    print(
+        f"{len(result.latencies):,} answered, {result.refused:,} refused (429), failed: {failed}; p50 {p50} "
+        f"ms, p99 {p99} ms, p99.9 {p999} ms; memory {result.memory_slope(seconds):+.1f} MiB an "
+        f"hour; the alias moved {moves} times, and the version of the answers changed {result.num_switches} times"
     )
+
+
+def main() -> int:
+    from mlops.registry.versions import model_folder
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", default="reason2decide@champion", help="registered model or model folder")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each row of the table")
+    parser.add_argument("--soak-minutes", type=float, help="a load that lasts, in place of the table")
+    parser.add_argument("--share", type=float, default=0.8, help="of the measured capacity, for the soak")
+    parser.add_argument("--moves", type=int, default=20, help="how often the alias moves during the soak")
+    parser.add_argument("--engine", default="torch", choices=["torch", "ctranslate2 fp32", "ctranslate2 int8"])
+    given = parser.parse_args()
+    folder = model_folder(given.model)
+    if given.soak_minutes is None:
+        compare_engines(folder, given.seconds)
+        return 0
+    return soak(folder, minutes=given.soak_minutes, share=given.share, moves=given.moves, engine=given.engine)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
