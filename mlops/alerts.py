@@ -1,4 +1,4 @@
-"""Alerts for people: a run failed, the gate refused a model, calls drifted, an alias moved, a job is overdue.
+"""Alerts for people: a run failed, the gate refused a model, calls drifted, errors rose, an alias moved, a job is late.
 
 | variable | what |
 |---|---|
@@ -32,10 +32,11 @@ from r2d.errors import ConfigError
 
 if TYPE_CHECKING:
     from r2d.drift.report import DriftReport
+    from r2d.monitoring.report import MonitorReport
 
 logger = logging.getLogger(__name__)
 
-Event = Literal["run_failed", "gate_refused", "drift", "alias_moved", "overdue"]
+Event = Literal["run_failed", "gate_refused", "drift", "errors_rose", "alias_moved", "overdue"]
 TIMEOUT_SECONDS = 10.0
 WEBHOOK, SLACK, EMAIL, SMTP, SMTP_PASSWORD = (
     f"R2D_ALERT_{name}" for name in ("WEBHOOK", "SLACK", "EMAIL", "SMTP", "SMTP_PASSWORD")
@@ -98,6 +99,19 @@ def calls_drifted(report: DriftReport) -> None:
             calls=f"{report.num_rows:,}",
             measures=", ".join(checks),
         )
+
+
+def errors_rose(report: MonitorReport) -> None:
+    """Send which versions make more errors than is acceptable, where one does."""
+    for version in report.versions:
+        if kinds := [name for name, measure in version.measures.items() if measure.outcome == "alarm"]:
+            send(
+                "errors_rose",
+                f"{version.model} makes more errors than is acceptable",
+                model=version.model,
+                calls=f"{version.num_labelled:,}",
+                errors=", ".join(kinds),
+            )
 
 
 def _channels() -> Iterator[tuple[str, Callable[[Alert], bool]]]:

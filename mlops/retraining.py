@@ -71,7 +71,9 @@ def retrain(
         validation = validated(run)
         require_usable(validation, run)
         now = replace(now, num_rows=len(validation.examples))
-    comparison = Comparison(now, champion, datetime.now(UTC), read_drift(triggers.drift))
+    comparison = Comparison(
+        now, champion, datetime.now(UTC), read_drift(triggers.drift), read_monitor(triggers.monitor)
+    )
     decision = decide(triggers, comparison, force=force, made_already=lambda: version_made_by(run))
     result = RetrainingResult(decision)
     write_result(result, out)
@@ -179,19 +181,34 @@ def version_made_by(run: RunConfig) -> str | None:
 
 def read_drift(path: str | None) -> dict[str, Any] | None:
     """The content of a `drift.json`; None where none is named."""
+    return _read_report(path, "drift", lambda drift: "hash" in drift["model"], ("drifted", "reasons", "model"))
+
+
+def read_monitor(path: str | None) -> dict[str, Any] | None:
+    """The content of a `monitor.json`; None where none is named."""
+
+    def is_one(report: Mapping[str, Any]) -> bool:
+        return all({"model", "alarm"} <= version.keys() for version in report["versions"])
+
+    return _read_report(path, "monitor", is_one, ("alarm", "versions"))
+
+
+def _read_report(
+    path: str | None, command: str, is_one: Callable[[dict[str, Any]], bool], keys: tuple[str, ...]
+) -> dict[str, Any] | None:
+    """A report that a command wrote, with these keys; `retraining.COMMAND` names its file."""
     if path is None:
         return None
-    fix = "give a drift.json that `r2d drift` wrote, or remove retraining.drift"
+    fix = f"give a {command}.json that `r2d {command}` wrote, or remove retraining.{command}"
     try:
-        drift = json.loads(Path(path).read_text(encoding="utf-8"))
+        report = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(f"retraining.drift: {path} cannot be read ({error.strerror}); {fix}") from None
+        raise DataError(f"retraining.{command}: {path} cannot be read ({error.strerror}); {fix}") from None
     except ValueError:
-        raise DataError(f"retraining.drift: {path} is no JSON; {fix}") from None
-    keys = ("drifted", "reasons", "model")
-    if not isinstance(drift, dict) or any(key not in drift for key in keys) or "hash" not in drift["model"]:
-        raise DataError(f"retraining.drift: {path} has not the keys {', '.join(keys)}; {fix}")
-    return drift
+        raise DataError(f"retraining.{command}: {path} is no JSON; {fix}") from None
+    if not isinstance(report, dict) or any(key not in report for key in keys) or not is_one(report):
+        raise DataError(f"retraining.{command}: {path} has not the keys {', '.join(keys)}; {fix}")
+    return report
 
 
 # --- the decision ---
@@ -233,6 +250,8 @@ class Comparison:
     """The present, with a time zone."""
     drift: Mapping[str, Any] | None = None
     """The content of a `drift.json`."""
+    monitor: Mapping[str, Any] | None = None
+    """The content of a `monitor.json`."""
 
 
 def decide(
@@ -304,6 +323,19 @@ def _fired_triggers(config: RetrainingConfig, comparison: Comparison, champion: 
     is_of_champion = drift is not None and drift["model"]["hash"] == champion.model_sha256
     if config.drift is not None and drift is not None and drift["drifted"] and is_of_champion:
         yield "the calls drifted: " + " ".join(drift["reasons"])
+    if config.monitor is not None and any(version["alarm"] for version in _monitored(comparison, champion)):
+        yield f"{champion.reference} makes more errors than is acceptable, as labels that came later show"
+
+
+def _monitored(comparison: Comparison, champion: ChampionFacts) -> list[Mapping[str, Any]]:
+    """What the monitor says of the champion: by the hash of its folder, else by its name and version."""
+    versions = () if comparison.monitor is None else comparison.monitor["versions"]
+    return [
+        version
+        for version in versions
+        if version.get("sha256") == champion.model_sha256
+        or (not version.get("sha256") and version["model"] == champion.reference)
+    ]
 
 
 def _compared_facts(comparison: Comparison, champion: ChampionFacts) -> Iterator[ComparedFact]:
@@ -342,6 +374,12 @@ def _compared_facts(comparison: Comparison, champion: ChampionFacts) -> Iterator
         whose = "of the champion" if is_of_champion else "of another model, so it does not count"
         finding = f"{'drift' if drift['drifted'] else 'no drift'}, {whose}"
         yield ComparedFact("calls", champion.reference, drift["model"]["name"], finding)
+    if comparison.monitor is not None:
+        found = _monitored(comparison, champion)
+        finding = "alarm" if any(version["alarm"] for version in found) else "no alarm"
+        names = ", ".join(version["model"] for version in comparison.monitor["versions"])
+        finding = f"{finding}, of the champion" if found else "of other versions, so it does not count"
+        yield ComparedFact("later labels", champion.reference, names, finding)
 
 
 def _age_days(comparison: Comparison, champion: ChampionFacts) -> float:

@@ -1,4 +1,4 @@
-"""Commands that use a model: `r2d predict`, `evaluate`, `predict-file` and `drift`."""
+"""Commands that use a model: `r2d predict`, `evaluate`, `predict-file`, `drift` and `monitor`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,8 +16,8 @@ from mlops.registry.forgotten import without_forgotten
 from mlops.registry.looks import look_counter
 from mlops.registry.versions import model_folder, start_folder
 from r2d.config.evaluation import SeenRowsPolicy
-from r2d.config.jobs import DriftConfig, InferenceConfig
-from r2d.config.loading import parse_settings
+from r2d.config.jobs import DriftConfig, InferenceConfig, MonitorConfig
+from r2d.config.loading import parse_settings, read_parameters
 from r2d.config.section import parse_section
 from r2d.errors import ConfigError, DataError, R2DError
 from r2d.files import out_folder
@@ -38,6 +38,8 @@ KEYS = r"\bdata\.(?:delimiter|quoting|skip_lines|comment|encoding|columns|format
 """Of section `data`, as messages name them."""
 DRIFTED = 3
 """Exit code of `r2d drift --exit-code` where the calls have drifted."""
+ALARMED = 3
+"""Exit code of `r2d monitor` where errors are more frequent than is acceptable."""
 
 
 @app.command(epilog="Example: r2d predict --model reason2decide@champion 'Chest pain for 1 hour. No fainting.'")
@@ -243,3 +245,51 @@ def drift(
     typer.echo(f"{outcome} among {report.num_rows:,} calls; read {out / 'drift.html'}")
     if exit_code and report.drifted:
         raise typer.Exit(DRIFTED)
+
+
+@app.command(epilog="Example: r2d monitor decided.parquet --outcomes outcomes.csv --out monitored")
+def monitor(
+    decided: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Outputs of `r2d predict-file`, or audit logs of `r2d serve`; files or folders."),
+    ] = None,
+    outcomes: Annotated[
+        Path | None, typer.Option(help="Labels that came later: columns id (or example_id), label, maybe time, author.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for monitor.json and monitor.html.", callback=out_folder)
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Whose labels and limits count.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A file such as configs/monitor.yaml; arguments and options go before it.")
+    ] = None,
+) -> None:
+    """Hold decisions against the labels that came later: shares of errors by version, with a chart that alarms; exits
+    with 3 on an alarm."""
+    from mlops.alerts import errors_rose
+    from mlops.page_origin import of_reference
+    from mlops.watch import beat
+    from r2d.monitoring.report import report_outcomes
+    from r2d.reports.origin import pages_of
+
+    values: dict[str, Any] = {} if config is None else dict(read_parameters(config))
+    if outcomes is not None:
+        values["outcomes"] = dict(values.get("outcomes") or {}) | {"path": str(outcomes)}
+    given = {"decided": [str(path) for path in decided or ()] or None, "model": model, "output": out and str(out)}
+    values |= {key: value for key, value in given.items() if value is not None}
+    job = parse_section(MonitorConfig, values, where=str(config or "r2d monitor"))
+    folder = model_folder(job.model)
+    with pages_of(of_reference(job.model)):
+        report, _ = report_outcomes(job, folder)
+    errors_rose(report)
+    for version in report.versions:
+        for measure in version.measures.values():
+            typer.echo(f"{measure.outcome:<9}  {version.model}: {measure.sentence}")
+    beat("monitor")
+    left_out = sum(report.left_out.values())
+    typer.echo(
+        f"{report.num_labelled:,} of {report.num_decided:,} decisions have an outcome ({left_out:,} rows and decisions "
+        f"left out, by reason on the page); read {Path(job.output) / 'monitor.html'}"
+    )
+    if report.alarm:
+        raise typer.Exit(ALARMED)

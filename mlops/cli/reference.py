@@ -16,7 +16,7 @@ import typer
 from pydantic import BaseModel
 
 from mlops.cli.main import app
-from r2d.config.jobs import DriftConfig, InferenceConfig, RetentionConfig, WatchConfig
+from r2d.config.jobs import DriftConfig, InferenceConfig, MonitorConfig, RetentionConfig, WatchConfig
 from r2d.config.run import RunConfig
 from r2d.config.section import sections_in
 from r2d.config.serving import ServingConfig
@@ -25,6 +25,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference.md"
 JOBS: dict[str, type[BaseModel]] = {
     "configs/batch_inference.yaml": InferenceConfig,
     "configs/drift.yaml": DriftConfig,
+    "configs/monitor.yaml": MonitorConfig,
     "configs/retention.yaml": RetentionConfig,
     "configs/serve.yaml": ServingConfig,
     "configs/watch.yaml": WatchConfig,
@@ -45,7 +46,7 @@ HEAD = """\
 [glossary](glossary.md), and the rules of the gate with examples in [retraining](retraining.md#rules-for-a-triage-line).
 
 - [Keys of a run](#keys-of-a-run): what stands under `parameters: config:` of its YAML
-- [Keys of other jobs](#keys-of-other-jobs): batch inference, drift, retention, the service, watch
+- [Keys of other jobs](#keys-of-other-jobs): batch inference, drift, later labels, retention, the service, watch
 - [Commands](#commands)
 
 ## Keys of a run

@@ -1,9 +1,10 @@
-"""Jobs beside a run: a batch inference (`configs/batch_inference.yaml`), a drift report (`configs/drift.yaml`), what is
-kept for how long (`configs/retention.yaml`), what `r2d watch` looks at (`configs/watch.yaml`), and the section
-`retraining` of `r2d retrain`."""
+"""Jobs beside a run: a batch inference (`configs/batch_inference.yaml`), a drift report (`configs/drift.yaml`), labels
+that come later (`configs/monitor.yaml`), what is kept for how long (`configs/retention.yaml`), what `r2d watch` looks
+at (`configs/watch.yaml`), and the section `retraining` of `r2d retrain`."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -132,6 +133,96 @@ class DriftConfig(Section):
     """Texts whose words are counted, drawn by the hash of their row; of more calls, most are passed over."""
 
 
+Rate = Annotated[float, Field(gt=0.0, lt=1.0)]
+LEAST_ODDS_RATIO = 1.25
+"""Of the unacceptable rate to the acceptable one: nobody tells rates apart that are closer, without years of calls."""
+
+
+class Tolerance(Section):
+    """Which share of the calls may turn out to be an error."""
+
+    acceptable: Rate
+    """Share at which all is well: an alarm at it is a false one."""
+    unacceptable: Rate
+    """Share that is to be found soon."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Tolerance:
+        odds = [share / (1 - share) for share in (self.acceptable, self.unacceptable)]
+        if odds[1] < LEAST_ODDS_RATIO * odds[0]:
+            raise ValueError(
+                f"unacceptable ({self.unacceptable:g}) is not far enough above acceptable ({self.acceptable:g}); its "
+                f"odds must be at least {LEAST_ODDS_RATIO} times as high"
+            )
+        return self
+
+
+class MonitorLimits(Section):
+    """When `r2d monitor` alarms. Without any, those of the model: its `evaluation.selective.max_risk` is acceptable,
+    twice its odds are not."""
+
+    under_triage: Tolerance | None = None
+    """Of calls that were shown a less urgent label than the later one; where labels are ordered."""
+    error: Tolerance | None = None
+    """Of calls that were shown another label than the later one."""
+    calls_between_false_alarms: Annotated[int, Field(ge=100)] = 10_000
+    """Labelled calls of a version between two false alarms of one chart, on average, at the acceptable share."""
+
+
+class OutcomeColumns(Section):
+    """Which column of a file of outcomes holds what."""
+
+    id: Name | None = None
+    """Id of the decided call; by default `id`, else `example_id`, as in a table of reviews."""
+    label: Name = "label"
+    """The label that it should have had. Rows without one are counted and passed over."""
+    time: Name | None = None
+    """When that was known, ISO 8601; by default `time`, where there is such a column."""
+    author: Name | None = None
+    """Who says so; by default `author`, where there is such a column. Of one author the last label by time counts."""
+
+
+class OutcomesConfig(TextFileConfig):
+    """Labels that came later: outcomes or reviews."""
+
+    path: Name
+    """A .csv, .xlsx, .jsonl or .parquet file."""
+    format: CallsFormat | None = None
+    """By default that of the ending."""
+    columns: OutcomeColumns = OutcomeColumns()
+
+    @model_validator(mode="after")
+    def _known_format(self) -> OutcomesConfig:
+        if self.format is None and suffix_of(Path(self.path)) not in SUFFIXES:
+            raise ValueError(f"path {Path(self.path).name!r} ends with none of {', '.join(SUFFIXES)}; set format")
+        return self
+
+    @property
+    def resolved_format(self) -> CallsFormat:
+        """`format`, or that of the ending."""
+        return self.format or SUFFIXES[suffix_of(Path(self.path))]
+
+
+class MonitorConfig(Section):
+    """Decisions held against the labels that came later, by version of the model."""
+
+    decided: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Outputs of a batch inference (.parquet), audit logs of the service (.jsonl), or folders of these. Without times,
+    calls count as decided in the order of files and rows."""
+    outcomes: OutcomesConfig
+    """The labels."""
+    model: Name = "reason2decide@champion"
+    """A registered model or a model folder: whose labels count, and whose limits where none are declared."""
+    output: Name = "monitored"
+    """Folder for `monitor.json` and `monitor.html`."""
+    window: Annotated[int, Field(ge=20)] = 200
+    """Labelled calls behind each point of a rolling share."""
+    since: datetime | None = None
+    """Decisions before this time are left out, for a fresh start once an alarm was looked into; decisions without a
+    time stay."""
+    limits: MonitorLimits = MonitorLimits()
+
+
 class RetrainingConfig(Section):
     """When a champion is replaced; without a champion, the first call trains."""
 
@@ -146,6 +237,8 @@ class RetrainingConfig(Section):
     """Age from which on the champion is trained anew; null: it may become as old as it will."""
     drift: Name | None = None
     """A `drift.json` of `r2d drift`; its own limits say what drift is. Null: drift starts nothing."""
+    monitor: Name | None = None
+    """A `monitor.json` of `r2d monitor`: an alarm about the champion starts a run. Null: alarms start nothing."""
     warm_start: bool = False
     """Start from the champion in place of `model.name`, which then is where the first model starts."""
 
@@ -183,5 +276,5 @@ class WatchConfig(Section):
     models: tuple[Name, ...] = ("reason2decide",)
     """Registered models whose aliases and metrics are watched."""
     jobs: dict[Name, Annotated[float, Field(gt=0.0)]] = {}
-    """Job -> hours since its last success from which on it is overdue. `retrain`, `drift`, `retention` and `watch` are
-    written down by themselves; any other job says `r2d beat NAME` when it is done."""
+    """Job -> hours since its last success from which on it is overdue. `retrain`, `drift`, `monitor`, `retention` and
+    `watch` are written down by themselves; any other job says `r2d beat NAME` when it is done."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from r2d.config.jobs import DriftConfig, InferenceConfig, RetentionConfig, WatchConfig
+from r2d.config.jobs import DriftConfig, InferenceConfig, MonitorConfig, RetentionConfig, WatchConfig
 from r2d.config.loading import load_config, load_job, parse_config, read_parameters
 from r2d.config.run import RunConfig
 from r2d.config.serving import ServingConfig
@@ -18,8 +18,8 @@ from r2d.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = {
-    "batch_inference": InferenceConfig, "drift": DriftConfig, "retention": RetentionConfig, "serve": ServingConfig,
-    "watch": WatchConfig,
+    "batch_inference": InferenceConfig, "drift": DriftConfig, "monitor": MonitorConfig, "retention": RetentionConfig,
+    "serve": ServingConfig, "watch": WatchConfig,
 }  # fmt: skip
 """Configurations of pipelines and commands that train nothing."""
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

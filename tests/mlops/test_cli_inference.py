@@ -6,14 +6,16 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from mlops.cli.models import DRIFTED, app
+from mlops.cli.models import ALARMED, DRIFTED, app
 from r2d.errors import ConfigError, ModelError
 from r2d.inference.decide import DEFERRAL_REASONS
 from r2d.inference.output import InferenceModel
 from r2d.modeling.manifest import write_manifest
+from r2d.modeling.model_folder import Calibration, read_model_facts, write_calibration
 from r2d.modeling.reference import DriftReference, write_reference
 from tests.inference.keyword_predictor import write_calls
 
@@ -93,3 +95,29 @@ def test_a_version_keeps_its_name_and_an_alias_brings_the_hash(model: Path) -> N
     assert of_folder.name == f"sha256:{of_folder.hash[:16]}"
     assert InferenceModel.of("models:/toy/3", model).name == "toy/3"
     assert InferenceModel.of("toy@champion", model).name == f"toy@champion {of_folder.name}"
+
+
+def test_decisions_are_held_against_later_labels_and_the_exit_code_tells_an_alarm(
+    stage2_model: Path, store: str, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(stage2_model, model)
+    write_calibration(model, Calibration.of({"value": 1.0}, {"threshold": 0.0}))
+    write_manifest(model)
+    labels = read_model_facts(model).labels.names
+    calls = write_calls(
+        tmp_path / "calls.csv", [{"id": str(n), "text": "pt reports cough for 3 days"} for n in range(60)]
+    )
+    out, named = tmp_path / "out.parquet", ["--model", str(model), "--out"]
+    assert CliRunner().invoke(app, ["predict-file", str(calls), *named, str(out)]).exit_code == 0
+    given = pq.read_table(out)["label"][0].as_py()
+    limits = {"limits": {"error": {"acceptable": 0.05, "unacceptable": 0.2}}}
+    (tmp_path / "monitor.yaml").write_text(json.dumps({"parameters": {"config": limits}}))
+    for later, code in {given: 0, next(name for name in labels if name != given): ALARMED}.items():
+        outcomes = write_calls(tmp_path / "outcomes.csv", [{"id": str(n), "label": later} for n in range(60)])
+        held = ["monitor", str(out), "--outcomes", str(outcomes), *named, str(tmp_path / "monitored")]
+        done = CliRunner().invoke(app, [*held, "--config", str(tmp_path / "monitor.yaml")])
+        assert done.exit_code == code, done.output
+        facts = json.loads((tmp_path / "monitored" / "monitor.json").read_text(encoding="utf-8"))
+        assert facts["alarm"] is (code == ALARMED)
+        assert "60 of 60 decisions have an outcome" in done.output

@@ -19,6 +19,7 @@ from mlops.retraining import (
     facts_of_run,
     facts_of_version,
     read_drift,
+    read_monitor,
     write_result,
 )
 from r2d.config.jobs import RetrainingConfig
@@ -33,13 +34,20 @@ FACTS = TrainingFacts(
 CHAMPION = ChampionFacts("triage/3", NOW - timedelta(days=10), "e" * 64, FACTS)
 SAME = replace(FACTS, num_rows=None)
 DRIFT = {"drifted": True, "reasons": ["The calls use other words."], "model": {"name": "triage/3", "hash": "e" * 64}}
+ALARM = "triage/3 makes more errors than is acceptable, as labels that came later show"
+MONITOR: dict[str, Any] = {"alarm": True, "versions": [{"model": "triage/3", "sha256": None, "alarm": True}]}
+
+
+def monitored(**changes: Any) -> dict[str, Any]:
+    """That report with another version in it."""
+    return MONITOR | {"versions": [MONITOR["versions"][0] | changes]}
 
 
 def fired(now: TrainingFacts = SAME, champion: ChampionFacts = CHAMPION, **given: Any) -> tuple[str, ...]:
     """The reasons to train; empty where it does not."""
-    outside = {key: given.pop(key) for key in ("drift_facts", "force", "made_already") if key in given}
-    drift = outside.pop("drift_facts", None)
-    done = decide(RetrainingConfig(**given), Comparison(now, champion, NOW, drift), **outside)
+    outside = {key: given.pop(key) for key in ("drift_facts", "monitor_facts", "force", "made_already") if key in given}
+    reports = outside.pop("drift_facts", None), outside.pop("monitor_facts", None)
+    done = decide(RetrainingConfig(**given), Comparison(now, champion, NOW, *reports), **outside)
     return done.reasons if done.train else ()
 
 
@@ -72,6 +80,8 @@ def test_without_a_champion_it_trains() -> None:
         ({"lock_sha256": "x"}, {}, "a locked version of a library changed"),
         ({}, {"max_age_days": 10.0}, "triage/3 is 10.0 days old, at most 10 are allowed"),
         ({}, {"drift": "drift.json", "drift_facts": DRIFT}, "the calls drifted: The calls use other words."),
+        ({}, {"monitor": "m", "monitor_facts": MONITOR}, ALARM),
+        ({}, {"monitor": "m", "monitor_facts": monitored(sha256="e" * 64, model="x")}, ALARM),
         ({}, {"force": "a new clinic"}, "forced: a new clinic"),
     ],
 )  # fmt: skip
@@ -88,6 +98,10 @@ def test_each_trigger_alone(changed: dict[str, Any], triggers: dict[str, Any], r
         ({"sources_sha256": "x", "lock_sha256": "x"}, {"on_code_change": False}),
         ({}, {"max_age_days": 10.1}),
         ({}, {"drift_facts": DRIFT}),
+        ({}, {"monitor_facts": MONITOR}),
+        ({}, {"monitor": "m", "monitor_facts": monitored(alarm=False)}),
+        ({}, {"monitor": "m", "monitor_facts": monitored(model="triage/2")}),
+        ({}, {"monitor": "m", "monitor_facts": monitored(sha256="0" * 64)}),
         ({}, {"drift": "drift.json", "drift_facts": DRIFT | {"drifted": False}}),
         ({}, {"drift": "drift.json", "drift_facts": DRIFT | {"model": {"name": "triage/2", "hash": "0" * 64}}}),
         ({"start": "models:/triage/3"}, {"warm_start": True}),
@@ -177,3 +191,7 @@ def test_a_drift_report_that_is_named_must_be_one(tmp_path: Path) -> None:
             read_drift(str(path))
     path.write_text(json.dumps(DRIFT))
     assert read_drift(str(path)) == DRIFT
+    with pytest.raises(DataError, match=r"retraining\.monitor: .* has not the keys alarm, versions; give a monitor"):
+        read_monitor(str(path))
+    path.write_text(json.dumps(MONITOR))
+    assert read_monitor(str(path)) == MONITOR

@@ -1,0 +1,1 @@
+"""Labels that come later: what was decided against how it turned out."""
