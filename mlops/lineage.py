@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,7 @@ from mlops.registry.versions import (
     registry_client,
     require_model,
 )
+from mlops.remembered import Remembered, stack_state
 from mlops.tracking import ZENML_RUN_TAG
 from r2d.config.gate import RESERVED_SUFFIXES
 from r2d.config.model import REGISTERED
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
     from zenml.models import ArtifactVersionResponse, StepRunResponse
 
 FILES = (CONFIG, METRICS, ORIGIN, CARD, PROVENANCE)
+DATA_FILENAME = "data.json"
+"""Under which ZenML's materializer of built-in types writes a dict."""
 T = TypeVar("T")
 
 
@@ -84,7 +88,7 @@ def version_lineage(reference: str) -> VersionLineage:
             gate=_or_missing(missing, _gate_decision, version),
             mlflow_runs=_mlflow_runs(client, version, run),
             pipeline_run=run,
-            data_result=None if run is None else _or_missing(missing, artifact_of, run, "r2d_data_result"),
+            data_result=None if run is None else _or_missing(missing, _data_result, run),
             not_reachable=missing,
         )
 
@@ -205,8 +209,13 @@ def pipeline_run(version: Any) -> PipelineRunRecord:
     run_id = version.tags.get("zenml.pipeline_run")
     if run_id is None:
         raise NotReachableError("the pipeline run: the version names none, it was registered outside of a pipeline")
+    kept = Remembered(f"ZenML's pipeline run {run_id}", stack_state)
+    if answer := kept.answer():
+        return PipelineRunRecord.from_json(answer)
     with _reaching(f"ZenML's pipeline run {run_id}"):
-        return _pipeline_run_record(UUID(run_id))
+        record = _pipeline_run_record(UUID(run_id))
+    kept.keep(asdict(record))
+    return record
 
 
 def _pipeline_run_record(run_id: UUID) -> PipelineRunRecord:
@@ -214,7 +223,9 @@ def _pipeline_run_record(run_id: UUID) -> PipelineRunRecord:
 
     def artifacts(by_name: Mapping[str, list[ArtifactVersionResponse]]) -> list[ArtifactRecord]:
         versions = [artifact for several in by_name.values() for artifact in several]
-        return [ArtifactRecord(each.name, str(each.version), str(each.id), each.content_hash) for each in versions]
+        return [
+            ArtifactRecord(each.name, str(each.version), str(each.id), each.content_hash, each.uri) for each in versions
+        ]
 
     def step_record(step: StepRunResponse) -> StepRecord:
         original = step.original_step_run_id
@@ -279,17 +290,32 @@ def artifact_of(run: PipelineRunRecord, name: str) -> Any:
         return Client().get_artifact_version(UUID(ids[0])).load()
 
 
+def _data_result(run: PipelineRunRecord) -> Any:
+    """The artifact `r2d_data_result` of a run, read without ZenML where the artifact store is a folder of this machine.
+
+    Raises:
+        NotReachableError: as `artifact_of`.
+    """
+    name = "r2d_data_result"
+    for artifact in (artifact for step in run.steps.values() for artifact in step.outputs if artifact.name == name):
+        if (file := Path(artifact.uri) / DATA_FILENAME).is_file():
+            return _json(file)
+    return artifact_of(run, name)
+
+
 @contextmanager
 def _reaching(what: str) -> Iterator[None]:
     """Turn an error of MLflow or ZenML into a `NotReachableError` that begins with `what`."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-    from zenml.exceptions import ZenMLBaseException
-
-    faults = (KeyError, OSError, RuntimeError, ImportError, SQLAlchemyError, ZenMLBaseException, MlflowException)
     try:
         yield
-    except faults as error:
+    except Exception as error:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+        from zenml.exceptions import ZenMLBaseException
+
+        known = (KeyError, OSError, RuntimeError, ImportError, SQLAlchemyError, ZenMLBaseException, MlflowException)
+        if not isinstance(error, known):
+            raise
         lines = str(error).strip().strip("'\"").splitlines()
         first_line = f": {lines[0][:200]}" if lines else ""
         raise NotReachableError(f"{what} ({type(error).__name__}{first_line})") from error

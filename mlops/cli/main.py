@@ -16,7 +16,7 @@ import typer
 from mlops.cli import models, operations, pages, projects, registry, serving
 from mlops.cli.projects import remarks_withheld
 from mlops.doctor import examine
-from mlops.door import log_to_console, one_line, stop
+from mlops.door import log_to_console, one_line, start, stop
 from mlops.registry.forgotten import without_forgotten
 from mlops.registry.versions import start_folder
 from mlops.stack import apply_stack
@@ -24,7 +24,7 @@ from r2d.config.loading import load_config
 from r2d.config.model import REGISTERED
 from r2d.config.run import RunConfig
 from r2d.errors import R2DError
-from r2d.files import file_in_made_folder, keep_private, out_folder
+from r2d.files import file_in_made_folder, out_folder
 from r2d.modeling.hub import WITHOUT_HUB, UnreachableError, locate
 from r2d.reports.progress import show_live_bars
 from r2d.signals import signals_caught
@@ -246,7 +246,7 @@ app.add_typer(stack_app, name="stack")
 
 def main() -> None:
     """Entry point: an error that the user can mend is shown as its message, any other by its type and place alone."""
-    keep_private()
+    start()
     log_to_console()
     show_live_bars()
     try:

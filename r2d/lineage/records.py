@@ -65,6 +65,8 @@ class ArtifactRecord:
     version: str
     id: str
     hash: str | None
+    uri: str
+    """Of its folder in the artifact store."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,16 @@ class PipelineRunRecord:
     pipeline: str
     at: str
     steps: Mapping[str, StepRecord]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PipelineRunRecord:
+        """The record whose `asdict` gave these values."""
+
+        def step(kept: Mapping[str, Any]) -> StepRecord:
+            ends = {end: [ArtifactRecord(**artifact) for artifact in kept[end]] for end in ("inputs", "outputs")}
+            return StepRecord(**{**kept, **ends})
+
+        return cls(**{**values, "steps": {name: step(kept) for name, kept in values["steps"].items()}})
 
 
 @dataclass(frozen=True)

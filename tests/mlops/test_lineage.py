@@ -123,7 +123,7 @@ def test_a_version_without_a_pipeline_run_says_so_and_shows_the_rest(version: Ve
 
 
 def test_where_the_pipeline_run_can_be_asked_its_steps_artifacts_and_checks_are_named(version: VersionLineage) -> None:
-    made = ArtifactRecord("r2d_stage2_model", "4", "artifact-1", "abcdef0123456789")
+    made = ArtifactRecord("r2d_stage2_model", "4", "artifact-1", "abcdef0123456789", "/store/r2d_stage2_model/1")
     selected = {"selected_step": 40, "stopped_at_step": 50, "metric": "eval_macro_f1", "best_value": 0.7}
     steps = {
         "train_stage2": step("train_stage2", made, **selected),

@@ -6,11 +6,15 @@ import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 
+from mlops.lineage import pipeline_run
 from mlops.remembered import Remembered, database_state, stack_state
 from mlops.tracking import tracking_uri
+from r2d.lineage.records import ArtifactRecord, PipelineRunRecord, StepRecord
 
 
 @pytest.fixture
@@ -143,3 +147,24 @@ def test_the_address_of_the_registry_is_kept_without_what_zenml_was_told_in_conf
     (file,) = (tmp_path / "work" / "registry").iterdir()
     assert "canary-72" not in file.read_text(encoding="utf-8")
     assert json.loads(file.read_text(encoding="utf-8")).keys() == {"state", "answer"}
+
+
+def test_a_pipeline_run_is_asked_of_zenml_once_until_its_database_changes(
+    zenml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ArtifactRecord("r2d_stage2_model", "4", "artifact-1", "abcdef", "/store/r2d_stage2_model/1")
+    step = StepRecord("step-1", "completed", None, "run-1", {"seconds": 2.5}, [], [model])
+    record = PipelineRunRecord("run-1", "first", "reason2decide", "2026-01-01T00:00:00", {"train_stage2": step})
+    asked: list[UUID] = []
+
+    def answer(run_id: UUID) -> PipelineRunRecord:
+        asked.append(run_id)
+        return record
+
+    monkeypatch.setattr("mlops.lineage._pipeline_run_record", answer)
+    version = SimpleNamespace(tags={"zenml.pipeline_run": str(UUID(int=7))})
+    assert pipeline_run(version) == pipeline_run(version) == record
+    assert asked == [UUID(int=7)]
+    write(zenml.parent / "some.db", "insert into kept values (2)")
+    assert pipeline_run(version) == record
+    assert len(asked) == 2
