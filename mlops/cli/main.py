@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import models, operations, pages, projects, registry, serving
+from mlops.cli import models, operations, pages, projects, registry, review, serving
 from mlops.cli.projects import remarks_withheld
 from mlops.doctor import examine
 from mlops.door import log_to_console, one_line, start, stop
@@ -241,6 +241,7 @@ def stack_apply(
 
 for commands in (projects.app, pages.app, models.app, registry.app, operations.app, serving.app):
     app.add_typer(commands)
+app.add_typer(review.app, name="review")
 app.add_typer(stack_app, name="stack")
 
 

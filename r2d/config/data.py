@@ -185,6 +185,9 @@ class DataConfig(TextFileConfig):
     columns: ColumnsConfig = ColumnsConfig()
     split: SplitConfig = SplitConfig()
     test: FreshTestConfig | None = None
+    reviewed: Name | None = None
+    """A `reviewed.csv` that `r2d review export` wrote: labels of reviewers for training rows, and more training
+    rows. Rows of other splits keep their labels; a row on which reviewers differ is left as it is."""
     repeats: RepeatsConfig | None = None
     """Where one id has several rows."""
     revision: str | None = None
@@ -215,6 +218,8 @@ class DataConfig(TextFileConfig):
             raise ValueError(
                 f"test.path is a file like the data; format {self.format!r} reads none (csv, jsonl, parquet)"
             )
+        if self.reviewed is not None and self.labels.per_row:
+            raise ValueError("reviewed holds labels of a declared set; labels.per_row has none, so remove reviewed")
         if self.test is not None and self.split.test_ids is not None:
             raise ValueError("test.path and split.test_ids both say which rows are test; remove one of them")
         return self

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from r2d.config.privacy import PrivacyConfig
+from r2d.config.review import ReviewConfig
 from r2d.config.section import Name, Section
 
 Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]
@@ -79,6 +80,8 @@ class ServingConfig(Section):
     """Open connections of all clients; those beyond are closed unanswered."""
     audit: AuditConfig | None = None
     """Null: nothing is kept of a request."""
+    review: ReviewConfig | None = None
+    """Null: no review page."""
 
     @model_validator(mode="after")
     def _request_fits(self) -> ServingConfig:

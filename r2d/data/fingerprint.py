@@ -69,7 +69,7 @@ def file_hashes(config: DataConfig, auxiliary_files: Iterable[tuple[str, str]]) 
 
 
 def _files_read(config: DataConfig) -> list[tuple[Path, Sequence[Path]]]:
-    """(path in the config, files read from it) of the data, then of the test ids."""
+    """(path in the config, files read from it) of the data, of reviews and of the test ids."""
     read: list[tuple[Path, Sequence[Path]]] = []
     if config.format == "huggingface":
         if (folder := local_dataset_folder(config)) is not None:
@@ -81,6 +81,9 @@ def _files_read(config: DataConfig) -> list[tuple[Path, Sequence[Path]]]:
         read.append((file, [file]))
     if config.test is not None:
         read += _files_read(config.model_copy(update={"path": config.test.path, "test": None}))
+    if config.reviewed is not None:
+        file = existing_file(config.reviewed, "data.reviewed")
+        read.append((file, [file]))
     if config.split.test_ids is not None:
         file = existing_file(config.split.test_ids, "data.split.test_ids")
         read.append((file, [file]))

@@ -26,6 +26,7 @@ from r2d.data.readers.files import existing_file, existing_path
 from r2d.data.readers.rows import Format, column_names, read_json
 from r2d.data.readers.tables import PUBMEDQA_PREFIX, SourceTable, read_source
 from r2d.data.reading import Reading
+from r2d.data.reviewed import reviewed_config, with_reviews
 from r2d.data.splits import assign_splits
 from r2d.errors import ConfigError, DataError
 from r2d.text import first_of
@@ -50,8 +51,8 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     groups without outer spaces, texts and rationales unchanged. A Hugging Face data set that has its own train,
     validation and test keeps them; where it has no validation, the rows beside test are divided; where it has one split
     only, or `data.split.test_ids` is given, its own are ignored. Rows of `data.forgotten` are left out, and the others
-    stay in their splits. What was done to the file while it was read is logged and stands in the table's metadata
-    (`Reading`).
+    stay in their splits. `data.reviewed` is laid over the training rows. What was done to the file while
+    it was read is logged and stands in the table's metadata (`Reading`).
 
     Args:
         divide: False leaves every row in the split that it comes with, and all rows of data without splits in test.
@@ -59,6 +60,9 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     Raises:
         DataError: the source cannot be read as declared, or no sound split can be made.
     """
+    if config.reviewed is not None and divide:
+        reviews = load_examples(reviewed_config(config.reviewed, config.labels, config.forgotten), divide=False)
+        return with_reviews(load_examples(config.model_copy(update={"reviewed": None})), reviews)
     if config.test is not None and divide:
         return _with_fresh_test(load_examples(config.without_test()), config)
     if config.columns.split is not None and config.split.test_ids is not None:

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from r2d.errors import R2DError
 from r2d.inference.calls import Call
 from r2d.inference.decide import Answer, Answerer
 
+Result = TypeVar("Result")
 SECONDS_REMEMBERED = 30.0
 """Over which the pace of the service is measured, for `Retry-After`."""
 
@@ -121,6 +122,10 @@ class Batcher:
             return await loop.run_in_executor(self._thread, run)
         finally:
             self._num_streams -= 1
+
+    async def with_model(self, use: Callable[[ServedModel], Result]) -> Result:
+        """What a function makes of the model, in the thread that decides."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, use, self.model)
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()

@@ -27,8 +27,13 @@ def run_service(
     token: str | None,
     newer_model: Callable[[str], ServedModel | None],
     say: Callable[[str], object],
+    prepare: Callable[[Service], object] = lambda service: None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; requests that were taken are answered first.
+
+    Args:
+        say: receives the address, once it is listened on.
+        prepare: is given the service before it starts, to add pages to it.
 
     Raises:
         ConfigError: the address cannot be listened on, or certificate and key cannot be read.
@@ -36,6 +41,7 @@ def run_service(
     if config.tls is not None:
         _require_certificate(config.tls)
     service = Service(config, model, token, newer_model)
+    prepare(service)
     try:
         family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
         listening = socket.create_server((config.host, config.port), family=family, backlog=1024)
@@ -49,6 +55,8 @@ def run_service(
         address, port = listening.getsockname()[:2]
         scheme = "http" if config.tls is None else "https"
         say(f"{model.version} answers at {scheme}://{f'[{address}]' if ':' in address else address}:{port}/v1/decide")
+        if config.review is not None:
+            say(f"review at {scheme}://{f'[{address}]' if ':' in address else address}:{port}/review")
         with signals_caught(lambda number: None):  # uvicorn catches them, and raises them again when it has ended
             make_server(service).run(sockets=[listening])
 

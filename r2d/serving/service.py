@@ -128,6 +128,8 @@ class Service:
     metrics: Metrics = field(init=False)
     is_ready: bool = False
     audit: AuditLog | None = None
+    add_pages: Callable[[FastAPI], object] = lambda app: None
+    """Adds further routes to the application."""
 
     def __post_init__(self) -> None:
         config = self.config
@@ -302,6 +304,8 @@ def make_app(service: Service) -> Guard:
     async def show_metrics() -> Response:
         """Latency, queue, shares of labels and of calls handed over, version: for Prometheus."""
         return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    service.add_pages(app)
 
     def measure(route: str, status: int, seconds: float) -> None:
         service.metrics.seconds.labels(route, str(status)).observe(seconds)

@@ -169,18 +169,20 @@ def screen(place: Workplace, config: dict[str, Any]) -> str:
 
 
 def served(place: Workplace, model: str) -> str:
-    """What `r2d serve` prints while it answers the calls, with an audit log of their texts."""
+    """What `r2d serve` prints while it answers the calls, with an audit log of their texts and with the review page."""
     audit = {"folder": "audit", "with_text": True}
-    words = ["serve", "--config", place.write_config("serve.yaml", {"model": model, "port": 0, "audit": audit})]
+    review = {"database": "reviews.db", "cases": {"path": "calls.csv"}, "queue": {"audit": 1.0}}
+    config = {"model": model, "port": 0, "audit": audit, "review": review}
+    words = ["serve", "--config", place.write_config("serve.yaml", config)]
     with subprocess.Popen(
         [BIN / "r2d", *words], cwd=place.folder, env=place.environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
         assert process.stdout is not None
-        first = process.stdout.readline()
+        first = "".join(process.stdout.readline() for _ in range(3))
         with (place.folder / "calls.csv").open(encoding="utf-8", newline="") as file:
             calls = list(csv.DictReader(file))[:8]
-        response = httpx2.post(first.split(" answers at ")[1].strip(), json={"calls": calls}, timeout=120)
+        response = httpx2.post(first.split(" answers at ")[1].split()[0], json={"calls": calls}, timeout=120)
         process.terminate()
         assert response.status_code == 200
         return first + process.communicate(timeout=60)[0]

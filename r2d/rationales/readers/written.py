@@ -25,7 +25,7 @@ def read_label_studio(name: str, source: LabelStudioSource) -> list[Record]:
     Predictions are a model's and give none, nor does a task that is not annotated.
     """
     items = read_items(name, source.paths, form="list")
-    records = [record for item in items for record in _label_studio_records(source, item)]
+    records = [record for item in items for record in label_studio_records(source, item)]
     _check_fields(name, source, records, [field for item in items for field in _label_studio_fields(item.value)])
     return records
 
@@ -115,7 +115,8 @@ def _min_value(value: Any, kind: str) -> Any:
     return value.get(kind) if isinstance(value, dict) else value
 
 
-def _label_studio_records(source: LabelStudioSource, item: Item) -> Iterator[Record]:
+def label_studio_records(source: LabelStudioSource, item: Item) -> Iterator[Record]:
+    """One record for each annotation and each draft of a task."""
     task = item.value
     if not isinstance(task, dict):
         yield item.malformed("a task")

@@ -1,0 +1,62 @@
+"""`r2d review`: what reviewers said, as files that a training run reads; and reviews that were made elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from r2d.files import out_folder
+
+app = typer.Typer(help="What reviewers said on the page of `r2d serve --review`.", no_args_is_help=True)
+Database = Annotated[str, typer.Argument(help="A SQLite file, or an SQLAlchemy URL.")]
+
+
+@app.command(epilog="Example: r2d review export reviews.db --out reviewed")
+def export(
+    database: Database,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the files; those of an earlier export are replaced.", callback=out_folder)
+    ],
+) -> None:
+    """Write the reviews as files that a run reads, and show the keys that read them."""
+    import yaml
+
+    from r2d.review.exports import export_reviews, labeling_config
+    from r2d.review.store import ReviewStore
+
+    store = ReviewStore(existing(database))
+    exported = export_reviews(store, out)
+    if cases := store.cases():
+        (out / "labeling_config.xml").write_text(labeling_config(cases[0].labels), encoding="utf-8")
+    sources = ", ".join(f"{name} {count:,}" for name, count in exported.sources.items())
+    typer.echo(
+        f"{out}: {exported.num_reviewed:,} labels, {exported.num_disagreements:,} cases on which reviewers differ; "
+        f"rationales: {sources}\n\nUnder `parameters: config:` of a run, beside what stands there:\n"
+    )
+    typer.echo(yaml.safe_dump(exported.config(), sort_keys=False).rstrip())
+
+
+@app.command("import", epilog="Example: r2d review import reviews.db label_studio.json")
+def import_(
+    database: Database,
+    file: Annotated[Path, typer.Argument(help="A JSON export of a Label Studio project with the tasks of an export.")],
+) -> None:
+    """Add the annotations of Label Studio as reviews; those that are there already are left."""
+    from r2d.review.exports import import_label_studio
+    from r2d.review.store import ReviewStore
+
+    num_new = import_label_studio(ReviewStore(existing(database)), file)
+    typer.echo(f"{file}: {num_new:,} new reviews")
+
+
+def existing(database: str) -> str:
+    """The database, which must be there.
+
+    Raises:
+        DataError: it is a file that is not there.
+    """
+    from r2d.data.readers.files import existing_file
+
+    return database if "://" in database else str(existing_file(database, "the database of reviews"))

@@ -1,0 +1,185 @@
+"""Reviews as files that a training run reads, and as tasks of Label Studio; and Label Studio's export read back.
+
+| file | what reads it |
+|---|---|
+| `reviewed.csv` | `data.reviewed`: labels, one row a case and reviewer |
+| `nurse.csv` | a rationale source of format `csv`: rationales that reviewers wrote |
+| `nurse_post_processed.csv` | the same, edited from the model's; `edits` points into `model.csv` |
+| `model.csv` | the same: the model's rationales that were edited or accepted |
+| `reviews.jsonl` | anything: every verdict with its events, those that were taken back too |
+| `tasks.json` | Label Studio's import, without the model's answers |
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from r2d.config.rationales import LabelStudioSource
+from r2d.errors import DataError
+from r2d.files import partial_file
+from r2d.rationales.readers.items import read_items
+from r2d.rationales.readers.written import label_studio_records
+from r2d.review.store import Case, ReviewStore
+from r2d.review.verdicts import Verdict, verdicts_of
+
+REVIEWED_COLUMNS = (
+    "id", "text", "label", "reviewer", "time", "outcome", "blind_label", "model_label", "model", "unsafe",
+)  # fmt: skip
+RATIONALE_COLUMNS = ("example_id", "rationale", "id", "edits", "label", "author", "time")
+WRITTEN, EDITED, MODELS = "nurse", "nurse_post_processed", "model"
+"""Rationale sources; the file of each has its name."""
+UNKNOWN_REVIEWER = "Label Studio"
+
+LABELING_CONFIG = """\
+<View>
+  <Text name="text" value="$text"/>
+  <Choices name="label" toName="text" choice="single" required="true">
+{choices}
+  </Choices>
+  <TextArea name="rationale" toName="text" rows="4" editable="true" maxSubmissions="1"/>
+</View>
+"""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote."""
+
+    folder: Path
+    num_reviewed: int
+    """Rows of `reviewed.csv`."""
+    num_disagreements: int
+    """Cases to which reviewers gave different labels."""
+    sources: Mapping[str, int]
+    """Rationale source -> rows of its file."""
+
+    def config(self) -> dict[str, Any]:
+        """Keys of a run configuration that read the files."""
+        columns = {name: name.removesuffix("_column") for name in ("id_column", "edits_column", "label_column",
+                   "author_column", "time_column")}  # fmt: skip
+        sources = {
+            name: {"format": "csv", "paths": [str(self.folder / f"{name}.csv")], **columns}
+            for name, count in self.sources.items()
+            if count
+        }
+        return {"data": {"reviewed": str(self.folder / "reviewed.csv")}, "rationales": {"sources": sources}}
+
+
+def export_reviews(store: ReviewStore, folder: Path) -> Exported:
+    """Write the files of the table above into a folder; files of an earlier export are replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cases = {case.number: case for case in store.cases()}
+    events = store.events()
+    verdicts = sorted(verdicts_of(events).values(), key=lambda verdict: (verdict.number, verdict.reviewer))
+    judged = [verdict for verdict in verdicts if verdict.is_done and verdict.label is not None]
+    rationales: dict[str, list[dict[str, Any]]] = {WRITTEN: [], EDITED: [], MODELS: []}
+    for verdict in judged:
+        case = cases[verdict.number]
+        if verdict.rationale:
+            edits = {"edits": _model_id(case)} if verdict.edits_the_model else {}
+            rationales[EDITED if edits else WRITTEN].append(_written(case, verdict) | edits)
+    of_model = {v.number for v in judged if v.outcome == "accepted" or v.edits_the_model}
+    rationales[MODELS] = [_of_model(cases[number]) for number in sorted(of_model) if cases[number].answer["rationale"]]
+    _write_csv(folder / "reviewed.csv", REVIEWED_COLUMNS, (_reviewed(cases[v.number], v) for v in judged))
+    for name, rows in rationales.items():
+        _write_csv(folder / f"{name}.csv", RATIONALE_COLUMNS, rows)
+    with partial_file(folder / "reviews.jsonl") as aside, aside.open("w", encoding="utf-8") as file:
+        for verdict in verdicts:
+            own = [asdict(e) for e in events if (e.reviewer, e.number) == (verdict.reviewer, verdict.number)]
+            line = asdict(verdict) | {"case": asdict(cases[verdict.number]), "events": own}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    tasks = [{"data": {"id": case.case_id, "text": case.text}} for case in cases.values()]
+    with partial_file(folder / "tasks.json") as aside:
+        aside.write_text(json.dumps(tasks, ensure_ascii=False, indent=1), encoding="utf-8")
+    labels = Counter(number for number, _ in {(verdict.number, verdict.label) for verdict in judged})
+    return Exported(
+        folder,
+        len(judged),
+        sum(count > 1 for count in labels.values()),
+        {name: len(rows) for name, rows in rationales.items()},
+    )
+
+
+def import_label_studio(store: ReviewStore, path: Path) -> int:
+    """Add the annotations of a JSON export of Label Studio as reviews, and return how many are new.
+
+    Its tasks are those of `tasks.json`. Each annotation is a correction that gives the label, and the rationale where
+    there is one; it was made without the model's answer. An annotator's address is kept as a hash, as for rationales.
+
+    Raises:
+        DataError: the file is no such export, or none of its annotations is of a case of the database.
+    """
+    cases = {case.case_id: case for case in store.cases()}
+    events = store.events()
+    done = {key for key, verdict in verdicts_of(events).items() if verdict.is_done}
+    last = Counter[str]()
+    for event in events:
+        last[event.reviewer] = max(last[event.reviewer], event.ordinal)
+    source = LabelStudioSource(format="label_studio", paths=(str(path),))
+    items = read_items("label_studio", source.paths, form="list")
+    records = [record for item in items for record in label_studio_records(source, item) if record.example_id in cases]
+    if not records:
+        raise DataError(f"{path}: none of its annotations is of a case of the database; their `data.id` is the case's")
+    num_new = 0
+    for record in records:
+        case, reviewer = cases[str(record.example_id)], record.author or UNKNOWN_REVIEWER
+        if record.label not in case.labels or record.reason == "cancelled" or (reviewer, case.number) in done:
+            continue
+        store.record(
+            reviewer, case, "label", {"label": record.label}, after=last[reviewer], at=record.created_at or None
+        )
+        value = {"label": record.label} | ({"rationale": record.rationale} if record.rationale else {})
+        store.record(reviewer, case, "correct", value, after=last[reviewer] + 1, at=record.created_at or None)
+        last[reviewer] += 2
+        done.add((reviewer, case.number))
+        num_new += 1
+    return num_new
+
+
+def labeling_config(labels: Iterable[str]) -> str:
+    """The labeling interface of a Label Studio project for these tasks."""
+    from xml.sax.saxutils import quoteattr
+
+    return LABELING_CONFIG.format(choices="\n".join(f"    <Choice value={quoteattr(label)}/>" for label in labels))
+
+
+def _reviewed(case: Case, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "id": case.case_id, "text": case.text, "label": verdict.label, "reviewer": verdict.reviewer,
+        "time": verdict.at, "outcome": verdict.outcome, "blind_label": verdict.blind_label,
+        "model_label": case.answer["label"], "model": case.model,
+        "unsafe": "" if verdict.unsafe is None else verdict.unsafe or "yes",
+    }  # fmt: skip
+
+
+def _written(case: Case, verdict: Verdict) -> dict[str, Any]:
+    who = hashlib.sha256(verdict.reviewer.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return {
+        "example_id": case.case_id, "rationale": verdict.rationale, "id": f"review-{case.number}-{who}",
+        "label": verdict.label, "author": verdict.reviewer, "time": verdict.at,
+    }  # fmt: skip
+
+
+def _of_model(case: Case) -> dict[str, Any]:
+    return {
+        "example_id": case.case_id, "rationale": case.answer["rationale"], "id": _model_id(case),
+        "label": case.answer["label"], "author": case.model,
+    }  # fmt: skip
+
+
+def _model_id(case: Case) -> str:
+    return f"model-{case.number}"
+
+
+def _write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> None:
+    with partial_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(columns))
+        writer.writeheader()
+        writer.writerows(rows)

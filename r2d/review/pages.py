@@ -1,0 +1,279 @@
+"""The review page, served beside `/v1/decide`: a queue, one case at a time, and what a reviewer does with it.
+
+Every page is made here from a template, which escapes what it is given; the browser loads one style sheet and one
+script of this service and nothing else, and its policy runs no other.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote, unquote
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from r2d.config.review import ReviewConfig
+from r2d.config.serving import ServingConfig
+from r2d.errors import ConfigError
+from r2d.inference.decide import DEFERRAL_REASONS
+from r2d.reports.templates import templates_of
+from r2d.review.agreement import agreements
+from r2d.review.evidence import Part, SimilarCases, sentence_effects
+from r2d.review.queue import REASONS
+from r2d.review.store import Case, Kind, ReviewStore, StaleError
+from r2d.review.verdicts import Verdict, last_standing, verdicts_of, waiting_for
+from r2d.serving.batching import ServedModel
+from r2d.serving.service import NOTICE, Service
+
+COOKIE = "r2d_reviewer"
+SHOWN_CASES = 200
+"""Of the list; those that wait come first."""
+MOST_CHARACTERS = 4_000
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MOST_CHARACTERS, pattern=r"^[^\x00]*$")]
+
+
+class ActionBody(BaseModel):
+    """What a reviewer does with a case."""
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Kind
+    after: Annotated[int, Field(ge=0)]
+    """The reviewer's last event that the page knew of."""
+    label: Line | None = None
+    rationale: Line | None = None
+    edits_the_model: bool = False
+    reason: Line = ""
+
+
+class NameBody(BaseModel):
+    """Who reviews."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]*$")
+    ]
+
+
+def require_reviewable(config: ServingConfig, token: str | None) -> None:
+    """Raises a ConfigError where a browser could not ask, or nobody would know who reviews."""
+    if config.review is None or config.user_header is not None:
+        return
+    if not config.is_loopback:
+        raise ConfigError(
+            f"review: host {config.host} is off the loopback, and nothing says who reviews; name the header of a proxy "
+            "that logs users in (user_header), or listen on 127.0.0.1"
+        )
+    if token is not None:
+        raise ConfigError(
+            "review: a token is set (R2D_SERVE_TOKEN), which no browser sends; unset it, or name the header of a proxy "
+            "that sends it and logs users in (user_header)"
+        )
+
+
+class ReviewPages:
+    """The pages of one service."""
+
+    def __init__(
+        self, config: ReviewConfig, store: ReviewStore, service: Service, similar: SimilarCases | None = None
+    ) -> None:
+        self.config, self.store, self.service, self.similar = config, store, service, similar
+        self.cases = {case.number: case for case in store.cases()}
+        self._measured = lru_cache(maxsize=512)(self._measure)
+
+    def add_to(self, app: FastAPI) -> None:
+        """Add the routes to an application."""
+        routes = APIRouter(
+            prefix="/review",
+            include_in_schema=False,
+            dependencies=[Depends(self._require_own_host)],
+            route_class=app.router.route_class,
+        )
+        routes.get("")(self.show_queue)
+        routes.get("/style.css")(self.style)
+        routes.get("/review.js")(self.script)
+        routes.post("/reviewer")(self.sign_in)
+        routes.post("/undo")(self.undo)
+        routes.get("/cases/{number}")(self.show_case)
+        routes.get("/cases/{number}/evidence")(self.show_evidence)
+        routes.post("/cases/{number}")(self.act)
+        app.include_router(routes)
+
+    def show_queue(self, request: Request) -> HTMLResponse:
+        """Who reviews, what waits, and how far reviewers agree."""
+        reviewer = self._reviewer(request)
+        events = self.store.events()
+        verdicts = verdicts_of(events)
+        waiting = [] if reviewer is None else waiting_for(reviewer, list(self.cases.values()), verdicts)
+        own = [] if reviewer is None else [verdict for (who, _), verdict in verdicts.items() if who == reviewer]
+        done = sorted((verdict for verdict in own if verdict.is_done), key=lambda verdict: -verdict.ordinal)
+        rows = [(case, verdicts.get((reviewer or "", case.number))) for case in waiting[:SHOWN_CASES]]
+        rows += [(self.cases[verdict.number], verdict) for verdict in done[: SHOWN_CASES - len(rows)]]
+        return self._page(
+            "queue.html.j2", request, reviewer, title="Review", rows=rows, num_waiting=len(waiting), num_done=len(done),
+            agreements=agreements(list(self.cases.values()), verdicts), blind=self.config.blind,
+            is_named_by_proxy=self.service.config.user_header is not None, last=last_standing(events, reviewer or ""),
+            after=self._last_ordinal(events, reviewer),
+        )  # fmt: skip
+
+    def show_case(self, number: int, request: Request) -> Response:
+        """One case: the note, and as much of the model's answer as the reviewer may see yet."""
+        reviewer, case = self._reviewer(request), self._case(number)
+        if reviewer is None:
+            return RedirectResponse("/review", 303)
+        events = self.store.events()
+        verdicts = verdicts_of(events)
+        verdict = verdicts.get((reviewer, number)) or Verdict(reviewer, number)
+        waiting = waiting_for(reviewer, list(self.cases.values()), verdicts)
+        num_done = sum(who == reviewer and one.is_done for (who, _), one in verdicts.items())
+        others = [one for (who, at), one in verdicts.items() if at == number and who != reviewer and one.is_done]
+        return self._page(
+            "case.html.j2", request, reviewer, title=f"Case {number}", case=case, verdict=verdict,
+            is_shown=self._is_shown(verdict), answer=case.answer, why=DEFERRAL_REASONS.get(case.answer["why"], ""),
+            reasons=[REASONS[reason] for reason in case.reasons], others=others if self._is_shown(verdict) else [],
+            num_waiting=len(waiting), num_done=num_done, after=self._last_ordinal(events, reviewer),
+            last=last_standing(events, reviewer),
+        )  # fmt: skip
+
+    async def show_evidence(self, number: int, request: Request) -> HTMLResponse:
+        """What the label rests on in the note, and similar cases: a part of the page, asked for once the model's
+        answer is shown."""
+        reviewer, case = self._reviewer(request), self._case(number)
+        verdict = verdicts_of(self.store.events()).get((reviewer or "", number)) or Verdict("", number)
+        if reviewer is None or not self._is_shown(verdict):
+            raise HTTPException(403, "give your own label first")
+        served, parts = await self.service.batcher.with_model(
+            lambda model: (model.version, self._measured(model, number))
+        )
+        similar = None if self.similar is None else self.similar.to(case.text, but=case.case_id)
+        shown = sorted(parts, key=lambda part: -abs(part.effect))
+        body = templates_of("r2d.review").get_template("evidence.html.j2").render(
+            case=case, parts=[part for part in shown if abs(part.effect) >= 0.01][:5], num_parts=len(parts),
+            similar=similar, served=served,
+        )  # fmt: skip
+        return HTMLResponse(body, headers=HEADERS)
+
+    def act(self, number: int, body: ActionBody, request: Request) -> JSONResponse:
+        """Record one action. Answers where to go next."""
+        reviewer, case = self._required_reviewer(request), self._case(number)
+        verdict = verdicts_of(self.store.events()).get((reviewer, number)) or Verdict(reviewer, number)
+        if fault := self._fault(body, case, verdict):
+            raise HTTPException(409, fault)
+        value: dict[str, Any] = {}
+        if body.kind in ("label", "correct"):
+            value["label"] = body.label
+        if body.kind == "accept":
+            value["label"] = case.answer["label"]
+        if body.kind == "correct" and body.rationale and body.rationale != (case.answer["rationale"] or "").strip():
+            value |= {"rationale": body.rationale, "edits_the_model": body.edits_the_model}
+        if body.kind == "unsafe":
+            value["reason"] = body.reason
+        self._record(reviewer, case, body.kind, value, after=body.after)
+        if body.kind in ("label", "unsafe"):
+            return JSONResponse({"next": f"/review/cases/{number}"})
+        waiting = waiting_for(reviewer, list(self.cases.values()), verdicts_of(self.store.events()))
+        return JSONResponse({"next": f"/review/cases/{waiting[0].number}" if waiting else "/review"})
+
+    def undo(self, body: ActionBody, request: Request) -> JSONResponse:
+        """Take back the reviewer's last action that stands, and go to its case."""
+        reviewer = self._required_reviewer(request)
+        last = last_standing(self.store.events(), reviewer)
+        if last is None:
+            raise HTTPException(409, "there is nothing to undo")
+        self._record(reviewer, self._case(last.number), "undo", {"undone": last.ordinal}, after=body.after)
+        return JSONResponse({"next": f"/review/cases/{last.number}"})
+
+    def sign_in(self, body: NameBody) -> JSONResponse:
+        """Remember who reviews, where no proxy says so."""
+        if self.service.config.user_header is not None:
+            raise HTTPException(409, "the proxy says who reviews")
+        answer = JSONResponse({"next": "/review"})
+        answer.set_cookie(COOKIE, quote(body.name), httponly=True, samesite="strict", path="/review", max_age=12 * 3600)
+        return answer
+
+    def style(self) -> Response:
+        return Response(self._style, media_type="text/css", headers=HEADERS)
+
+    def script(self) -> Response:
+        return Response(self._script, media_type="text/javascript", headers=HEADERS)
+
+    @cached_property
+    def _style(self) -> str:
+        return str(templates_of("r2d.review").get_template("review.css.j2").render())
+
+    @cached_property
+    def _script(self) -> str:
+        return (Path(__file__).parent / "review.js").read_text(encoding="utf-8")
+
+    def _page(self, template: str, request: Request, reviewer: str | None, **values: Any) -> HTMLResponse:
+        page = templates_of("r2d.review").get_template(template)
+        return HTMLResponse(page.render(notice=NOTICE, reviewer=reviewer, **values), headers=HEADERS)
+
+    def _is_shown(self, verdict: Verdict) -> bool:
+        """Whether the reviewer may see the model's answer."""
+        return not self.config.blind or verdict.sees_model
+
+    def _fault(self, body: ActionBody, case: Case, verdict: Verdict) -> str | None:
+        """Why an action is none for the case as it stands."""
+        if verdict.is_done:
+            return "you have done this case; undo first"
+        if body.kind == "undo":
+            return "undo is of the last action, not of a case"
+        if body.kind == "label" and self._is_shown(verdict):
+            return "the model's answer was shown: accept or correct it"
+        if body.kind in ("accept", "correct", "unsafe") and not self._is_shown(verdict):
+            return "give your own label first"
+        if body.kind in ("label", "correct") and body.label not in case.labels:
+            return "choose one of the labels"
+        if body.kind == "accept" and case.answer["label"] not in case.labels:
+            return "the model gave none of the labels: correct it"
+        return None
+
+    def _record(self, reviewer: str, case: Case, kind: Kind, value: dict[str, Any], *, after: int) -> None:
+        try:
+            self.store.record(reviewer, case, kind, value, after=after)
+        except StaleError as error:
+            raise HTTPException(409, str(error)) from None
+
+    def _measure(self, model: ServedModel, number: int) -> list[Part]:
+        """The effects of the parts of a case's note on the label that was decided, by the model that is served."""
+        case, predictor = self.cases[number], model.answerer.predictor
+        options = None if predictor.labels.declared is not None else list(case.labels)
+        return sentence_effects(predictor, case.text, str(case.answer["label"]), options)
+
+    def _case(self, number: int) -> Case:
+        if number not in self.cases:
+            raise HTTPException(404, "there is no such case")
+        return self.cases[number]
+
+    def _reviewer(self, request: Request) -> str | None:
+        if self.service.config.user_header is not None:
+            return str(request.state.user)[:200]
+        return unquote(request.cookies.get(COOKIE, ""))[:80] or None
+
+    def _required_reviewer(self, request: Request) -> str:
+        reviewer = self._reviewer(request)
+        if reviewer is None:
+            raise HTTPException(401, "say who you are first")
+        return reviewer
+
+    def _require_own_host(self, request: Request) -> None:
+        """Refuse a page of another name that leads to this address (DNS rebinding)."""
+        allowed = {"127.0.0.1", "localhost", "::1", self.service.config.host}
+        if self.service.config.is_loopback and request.url.hostname not in allowed:
+            raise HTTPException(403, "ask by the address that the service printed")
+
+    @staticmethod
+    def _last_ordinal(events: list[Any], reviewer: str | None) -> int:
+        return max((event.ordinal for event in events if event.reviewer == reviewer), default=0)

@@ -1,0 +1,156 @@
+"""Which decided calls come for review, by declared rules."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from r2d.config.review import QueueConfig, ReviewConfig
+from r2d.errors import DataError
+from r2d.inference.calls import Call, read_calls
+from r2d.inference.decide import Answerer
+from r2d.review.store import Case, ReviewStore
+
+logger = logging.getLogger(__name__)
+
+REASONS = {
+    "handed_over": "the model left it to a person",
+    "under_triage": "a more urgent label is not unlikely",
+    "other_label": "the rationale states another label",
+    "findings": "the rationale names findings that the note denies or does not mention, or denies one that it reports",
+    "lowest_confidence": "the label is among the least probable ones",
+    "audit": "drawn by chance",
+}
+"""Why a call is reviewed; the keys are those of `QueueConfig`."""
+CALLS_AT_A_TIME = 64
+
+
+def fill_queue(store: ReviewStore, config: ReviewConfig, answerer: Answerer, version: str) -> int:
+    """Decide the calls of `config.cases`, choose among them, and add those chosen. Returns how many are new.
+
+    Args:
+        answerer: the model that decides, or reads the claims of what was decided.
+        version: its name.
+
+    Raises:
+        DataError: calls or decisions cannot be read, or do not belong together.
+    """
+    if config.cases is None:
+        return 0
+    decided = list(_decided(config, answerer, version))
+    unreadable = sum(case.answer["label"] is None for case in decided)
+    if unreadable:
+        logger.info("%s of %s calls cannot be read by the model, and are not reviewed", unreadable, len(decided))
+    readable = [case for case in decided if case.answer["label"] is not None]
+    return store.add_cases(choose(readable, config.queue, is_ordered=answerer.predictor.labels.is_ordered))
+
+
+def choose(cases: Sequence[Case], config: QueueConfig, *, is_ordered: bool) -> list[Case]:
+    """The cases to review, with their reasons, in the order in which they are shown."""
+    confidence = {case.case_id: case.answer["label_probabilities"].get(case.answer["label"]) for case in cases}
+    ranked = sorted((value, case_id) for case_id, value in confidence.items() if value is not None)
+    least = {case_id for _, case_id in ranked[: round(config.lowest_confidence * len(ranked))]}
+    meets: dict[str, Callable[[Case], bool]] = {
+        "handed_over": lambda case: bool(case.answer["handed_over"]),
+        "under_triage": lambda case: is_ordered and _more_urgent(case) >= config.under_triage_probability,
+        "other_label": lambda case: bool(case.answer["other_labels_stated"]),
+        "findings": lambda case: bool(case.answer["contradicted_findings"] or case.ungrounded),
+        "audit": lambda case: True,
+    }
+    chosen = []
+    for case in cases:
+        reasons = [
+            reason
+            for reason, applies in meets.items()
+            if applies(case) and _draw(config.seed, reason, case) < getattr(config, reason)
+        ]
+        reasons += ["lowest_confidence"] if case.case_id in least else []
+        if reasons:
+            ordered = [reason for reason in REASONS if reason in reasons]
+            is_second = _draw(config.seed, "second_reading", case) < config.second_reading
+            chosen.append(Case(**vars(case) | {"reasons": ordered, "for_everyone": is_second}))
+    chosen.sort(key=lambda case: _draw(config.seed, "order", case))
+    return chosen[: config.max_cases]
+
+
+def _more_urgent(case: Case) -> float:
+    """The probability of all labels above the one decided."""
+    label = case.answer["label"]
+    if label not in case.labels:
+        return 0.0
+    probabilities = case.answer["label_probabilities"]
+    return float(sum(probabilities.get(name, 0.0) for name in case.labels[: list(case.labels).index(label)]))
+
+
+def _draw(seed: int, what: str, case: Case) -> float:
+    """A number in [0, 1) that depends on the seed, what is drawn and the case alone."""
+    digest = hashlib.blake2b(f"{seed}:{what}:{case.case_id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64
+
+
+def _decided(config: ReviewConfig, answerer: Answerer, version: str) -> Iterator[Case]:
+    """Every call with its answer."""
+    assert config.cases is not None, "the caller has looked"
+    calls = enumerate(read_calls(config.cases), 1)
+    rows = None if config.decisions is None else _rows_of(Path(config.decisions))
+    while part := list(islice(calls, CALLS_AT_A_TIME)):
+        if rows is None:
+            answers = [answer.as_row() for answer in answerer.answer([call for _, call in part])]
+        else:
+            answers = [_row_for(call, next(rows, None), str(config.decisions)) for _, call in part]
+        for (number, call), answer in zip(part, answers, strict=True):
+            yield _case(number, call, answer, answerer, str(answer.pop("model", version)))
+    if rows is not None and next(rows, None) is not None:
+        raise DataError(f"review.decisions {config.decisions}: has more rows than review.cases; give those of one file")
+
+
+def _case(number: int, call: Call, answer: dict[str, Any], answerer: Answerer, model: str) -> Case:
+    text, rationale = call.text or "", answer["rationale"] or ""
+    claims = answerer.checker.claims(rationale, text) if rationale else []
+    declared = answerer.predictor.labels.declared
+    return Case(
+        case_id=call.id or f"row {number}",
+        text=text,
+        labels=list(declared.names if declared is not None else dict.fromkeys(call.options or ())),
+        answer=answer,
+        ungrounded=[claim.sentence() for claim in claims if claim.verdict == "absent"],
+        model=model,
+        reasons=[],
+        for_everyone=False,
+    )
+
+
+def _rows_of(decisions: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with pq.ParquetFile(decisions) as file:
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"review.decisions {decisions}: cannot be read ({type(error).__name__}); give the Parquet file that "
+            "`r2d predict-file` wrote"
+        ) from None
+
+
+def _row_for(call: Call, row: dict[str, Any] | None, decisions: str) -> dict[str, Any]:
+    """The decision of a call, as `Answer.as_row`, and `model`."""
+    if row is None or row["id"] != call.id or row["text_characters"] != (None if call.text is None else len(call.text)):
+        raise DataError(
+            f"review.decisions {decisions}: its rows are not those of review.cases (ids or lengths differ); give the "
+            "calls that were decided, unchanged and in their order"
+        )
+    kept = (
+        "label", "rationale", "handed_over", "why", "model", "contradicted_findings", "other_labels_stated", "remarks"
+    )  # fmt: skip
+    probabilities = dict(row["label_probabilities"])
+    return {name: row[name] for name in kept} | {
+        "label_probabilities": probabilities,
+        "valid": row["label"] in probabilities,
+    }

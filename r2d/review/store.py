@@ -1,0 +1,251 @@
+"""The database of reviews: cases, and an append-only list of what reviewers did with them.
+
+Two tables, in SQLite or whatever SQLAlchemy has a URL for. A row of either is never changed and never deleted: in
+SQLite and PostgreSQL triggers refuse it, so taking something back is another event. Each event is committed before the
+reviewer's browser gets its answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+from sqlalchemy import (
+    DDL,
+    JSON,
+    Boolean,
+    Column,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    event,
+    func,
+    select,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+
+from r2d.errors import DataError, R2DError
+
+Kind = Literal["label", "accept", "correct", "decline", "unsafe", "skip", "undo"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""`label`: the reviewer's own, before the model's is shown. `accept`: the model's label and rationale. `correct`:
+another label, or the same, and maybe a rationale. `decline`: the reviewer does not judge. `undo`: takes back one event
+of the same reviewer."""
+
+_METADATA = MetaData()
+_CASES = Table(
+    "review_cases",
+    _METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("case_id", String(400), nullable=False, unique=True),
+    Column("text", Text, nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("answer", JSON, nullable=False),
+    Column("ungrounded", JSON, nullable=False),
+    Column("model", String(400), nullable=False),
+    Column("reasons", JSON, nullable=False),
+    Column("for_everyone", Boolean, nullable=False),
+    Column("added_at", String(40), nullable=False),
+)
+_EVENTS = Table(
+    "review_events",
+    _METADATA,
+    Column("reviewer", String(200), primary_key=True),
+    Column("ordinal", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("value", JSON, nullable=False),
+    Column("model", String(400), nullable=False),
+    Column("at", String(40), nullable=False),
+    UniqueConstraint("reviewer", "ordinal"),
+)
+for _table, _keys in ((_CASES, ("number",)), (_EVENTS, ("reviewer", "ordinal"))):
+    for _verb in ("UPDATE", "DELETE"):
+        _name = f"{_table.name}_no_{_verb.lower()}"
+        event.listen(
+            _table,
+            "after_create",
+            DDL(
+                f"CREATE TRIGGER {_name} BEFORE {_verb} ON {_table.name} "
+                "BEGIN SELECT RAISE(ABORT, 'reviews are only ever added'); END"
+            ).execute_if(dialect="sqlite"),
+        )
+    _same = " AND ".join(f"{_key} = NEW.{_key}" for _key in _keys)
+    event.listen(
+        _table,
+        "after_create",
+        DDL(  # INSERT OR REPLACE deletes without asking the trigger above
+            f"CREATE TRIGGER {_table.name}_no_replace BEFORE INSERT ON {_table.name} "
+            f"WHEN EXISTS (SELECT 1 FROM {_table.name} WHERE {_same}) "
+            "BEGIN SELECT RAISE(ABORT, 'reviews are only ever added'); END"
+        ).execute_if(dialect="sqlite"),
+    )
+    event.listen(
+        _table,
+        "after_create",
+        DDL(
+            f"CREATE FUNCTION {_table.name}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'reviews are only ever added'; END $$; "
+            f"CREATE TRIGGER {_table.name}_only_added BEFORE UPDATE OR DELETE OR TRUNCATE ON {_table.name} "
+            f"FOR EACH STATEMENT EXECUTE FUNCTION {_table.name}_refuse()"
+        ).execute_if(dialect="postgresql"),
+    )
+
+
+class StaleError(R2DError):
+    """The reviewer has acted since the page was drawn, in another window or by a second click."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call with what the model answered, as it is reviewed."""
+
+    case_id: str
+    text: str
+    labels: Sequence[str]
+    """Those that it can have, the most urgent first where they are ordered."""
+    answer: dict[str, Any]
+    """`Answer.as_row`."""
+    ungrounded: Sequence[str]
+    """What the rationale claims of findings that the note does not mention, one sentence each."""
+    model: str
+    """The version that answered."""
+    reasons: Sequence[str]
+    """Why it is reviewed, keys of `r2d.review.queue.REASONS`."""
+    for_everyone: bool
+    """Whether every reviewer is shown it."""
+    number: int = 0
+    """Its place in the queue, from 1; given by the store."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One action of a reviewer."""
+
+    reviewer: str
+    ordinal: int
+    """Counts the events of this reviewer, from 1."""
+    number: int
+    """Of the case."""
+    kind: Kind
+    value: dict[str, Any]
+    model: str
+    """The version whose answer was reviewed."""
+    at: str
+    """UTC, ISO 8601."""
+
+
+class ReviewStore:
+    """Cases and events of one database; safe for several threads and processes."""
+
+    def __init__(self, database: str) -> None:
+        """Open the database, and make what it lacks.
+
+        Args:
+            database: a path of a SQLite file, or an SQLAlchemy URL.
+
+        Raises:
+            DataError: it cannot be opened. A password of the URL is not shown.
+        """
+        shown = database
+        try:
+            url = make_url(database if "://" in database else f"sqlite:///{database}")
+            shown = url.render_as_string(hide_password=True)
+            self._engine = _engine_of(url)
+            _METADATA.create_all(self._engine)
+        except (ArgumentError, SQLAlchemyError, ModuleNotFoundError) as error:
+            detail = str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
+            raise DataError(
+                f"review.database {shown}: cannot be opened ({detail}); give a file in a folder that exists, or an "
+                "SQLAlchemy URL"
+            ) from None
+
+    def add_cases(self, cases: Sequence[Case]) -> int:
+        """Put cases at the end of the queue, and return how many are new; those whose id is there stay as they are.
+
+        Raises:
+            DataError: another process adds cases too.
+        """
+        try:
+            with self._engine.begin() as connection:
+                known = set(connection.scalars(select(_CASES.c.case_id)))
+                last = connection.scalar(select(func.max(_CASES.c.number))) or 0
+                new = list({case.case_id: case for case in cases if case.case_id not in known}.values())
+                rows = [
+                    {column.name: getattr(case, column.name, None) for column in _CASES.columns}
+                    | {"number": number, "added_at": _now()}
+                    for number, case in enumerate(new, last + 1)
+                ]
+                if rows:
+                    connection.execute(_CASES.insert(), rows)
+        except IntegrityError:
+            raise DataError("review.database: another process adds cases to it; start again when it is done") from None
+        return len(new)
+
+    def cases(self) -> list[Case]:
+        """Every case, in the order of the queue."""
+        columns = [column for column in _CASES.columns if column.name != "added_at"]
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(*columns).order_by(_CASES.c.number)).mappings()
+            return [Case(**row) for row in rows]
+
+    def events(self) -> list[Event]:
+        """Every event, each reviewer's in the order in which they happened."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_EVENTS).order_by(_EVENTS.c.at, _EVENTS.c.reviewer, _EVENTS.c.ordinal))
+            return [Event(**row) for row in rows.mappings()]
+
+    def record(
+        self, reviewer: str, case: Case, kind: Kind, value: dict[str, Any], *, after: int, at: str | None = None
+    ) -> Event:
+        """Append an event; it is on disk when this returns.
+
+        Args:
+            after: `ordinal` of the last event of this reviewer that the page knew of, 0 without one.
+            at: when it happened, where that is not now.
+
+        Raises:
+            StaleError: there are others since.
+        """
+        new = Event(reviewer, after + 1, case.number, kind, value, case.model, at or _now())
+        try:
+            with self._engine.begin() as connection:
+                last = connection.scalar(select(func.max(_EVENTS.c.ordinal)).where(_EVENTS.c.reviewer == reviewer)) or 0
+                if last == after:
+                    connection.execute(_EVENTS.insert(), vars(new))
+                    return new
+        except IntegrityError:
+            pass  # of two that came at once, the first is kept
+        raise StaleError("this was answered meanwhile, in another window or by a second click; nothing was changed")
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _engine_of(url: Any) -> Engine:
+    """An engine that returns only when what was committed is on the disk."""
+    is_sqlite = url.get_backend_name() == "sqlite"
+    serializer: Callable[[Any], str] = lambda value: json.dumps(value, ensure_ascii=False)  # noqa: E731
+    engine = create_engine(
+        url, json_serializer=serializer, connect_args={"timeout": 30} if is_sqlite else {}, pool_pre_ping=not is_sqlite
+    )
+    if is_sqlite:
+
+        @event.listens_for(engine, "connect")
+        def durable(connection: Any, _: Any) -> None:
+            connection.execute("PRAGMA synchronous = FULL")
+
+    return engine
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

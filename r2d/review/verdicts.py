@@ -1,0 +1,108 @@
+"""Where each reviewer stands with each case: the events, folded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from r2d.review.store import Case, Event
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one reviewer says of one case, as it stands."""
+
+    reviewer: str
+    number: int
+    """Of the case."""
+    outcome: Literal["open", "accepted", "corrected", "declined"] = "open"
+    label: str | None = None
+    """The reviewer's: given blind at first, then the one accepted or corrected to."""
+    blind_label: str | None = None
+    """The first label that was given before the model's answer was shown; one that was taken back counts."""
+    rationale: str | None = None
+    """What the reviewer wrote, or edited."""
+    edits_the_model: bool = False
+    """Whether the rationale is an edited form of the model's."""
+    unsafe: str | None = None
+    """Why the answer was flagged as unsafe; empty where no reason was given, None where it was not flagged."""
+    skipped: int | None = None
+    """Ordinal of the event that last skipped it."""
+    sees_model: bool = False
+    """Whether the model's answer was shown: a label that is given now is no blind one."""
+    at: str = ""
+    """When the last event happened that stands."""
+    ordinal: int = 0
+    """Of that event."""
+
+    @property
+    def is_done(self) -> bool:
+        return self.outcome != "open"
+
+
+def verdicts_of(events: Iterable[Event]) -> dict[tuple[str, int], Verdict]:
+    """(reviewer, number of the case) -> the verdict; cases that a reviewer did nothing with have none."""
+    events = sorted(events, key=lambda event: (event.reviewer, event.ordinal))
+    undone = {(event.reviewer, event.value.get("undone")) for event in events if event.kind == "undo"}
+    verdicts: dict[tuple[str, int], Verdict] = {}
+    for event in events:
+        key = (event.reviewer, event.number)
+        before = verdicts.get(key) or Verdict(event.reviewer, event.number)
+        if event.kind == "label" and before.blind_label is None and not before.sees_model:
+            before = replace(before, blind_label=event.value["label"])
+        if event.kind in ("label", "accept", "correct"):
+            before = replace(before, sees_model=True)
+        stands = event.kind != "undo" and (event.reviewer, event.ordinal) not in undone
+        verdicts[key] = _after(before, event) if stands else before
+    return verdicts
+
+
+def _after(verdict: Verdict, event: Event) -> Verdict:
+    """The verdict with one more event."""
+    value, kind = event.value, event.kind
+    verdict = replace(verdict, at=event.at, ordinal=event.ordinal)
+    match kind:
+        case "label":
+            return replace(verdict, label=value["label"], skipped=None)
+        case "accept":
+            return replace(verdict, outcome="accepted", label=value["label"])
+        case "correct":
+            rationale, edits = value.get("rationale"), bool(value.get("edits_the_model"))
+            return replace(
+                verdict, outcome="corrected", label=value["label"], rationale=rationale, edits_the_model=edits
+            )
+        case "decline":
+            return replace(verdict, outcome="declined", label=None)
+        case "unsafe":
+            return replace(verdict, unsafe=value.get("reason") or "")
+        case _:
+            return replace(verdict, skipped=event.ordinal)
+
+
+def last_standing(events: Sequence[Event], reviewer: str) -> Event | None:
+    """The event that `undo` takes back: the last of the reviewer that is not taken back yet."""
+    own = [event for event in events if event.reviewer == reviewer]
+    undone = {event.value.get("undone") for event in own if event.kind == "undo"}
+    standing = [event for event in own if event.kind != "undo" and event.ordinal not in undone]
+    return max(standing, key=lambda event: event.ordinal, default=None)
+
+
+def waiting_for(reviewer: str, cases: Sequence[Case], verdicts: Mapping[tuple[str, int], Verdict]) -> list[Case]:
+    """The cases that a reviewer has still to do, in their order: what was begun, then the others, then what was
+    skipped. A case that another reviewer has done is shown again only where it is for everyone."""
+    done_by_others = {number for (who, number), verdict in verdicts.items() if who != reviewer and verdict.is_done}
+
+    def place(case: Case) -> tuple[int, int]:
+        verdict = verdicts.get((reviewer, case.number))
+        if verdict is None:
+            return 1, case.number
+        return (2, verdict.skipped) if verdict.skipped is not None else (0, case.number)
+
+    waiting = [
+        case
+        for case in cases
+        if not ((verdict := verdicts.get((reviewer, case.number))) and verdict.is_done)
+        and (case.for_everyone or case.number not in done_by_others)
+    ]
+    return sorted(waiting, key=place)

@@ -1,0 +1,138 @@
+"""Reviews as files, and a run that reads them: labels, rationales and their provenance."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from r2d.config.privacy import PrivacyConfig
+from r2d.config.run import RunConfig
+from r2d.data.load import load_examples
+from r2d.errors import DataError
+from r2d.rationales.ingest import ingest
+from r2d.review.exports import export_reviews, import_label_studio, labeling_config
+from r2d.review.store import Case, ReviewStore
+from r2d.review.verdicts import verdicts_of
+from tests.review.conftest import LABELS, a_case
+from tests.review.test_store import act
+
+EDITED = 'fever is present, "3 days", and so\nself care is right'
+
+
+@pytest.fixture
+def reviewed(store: ReviewStore) -> list[Case]:
+    """Case a is accepted; b corrected with an edit, by two who differ; c with a rationale of the reviewer's own; d
+    declined; e is still open."""
+    store.add_cases([a_case("d"), a_case("e")])
+    a, b, c, d, e = store.cases()
+    act(store, a, "accept", label="self care")
+    act(store, b, "label", label="emergency now")
+    act(store, b, "correct", label="emergency now", rationale=EDITED, edits_the_model=True)
+    act(store, b, "correct", "bob", label="self care")
+    act(store, c, "correct", label="emergency now", rationale="a rationale of my own", edits_the_model=False)
+    act(store, d, "decline")
+    act(store, e, "label", label="self care")
+    return store.cases()
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_label_that_stands_is_a_row_with_who_and_when_and_a_disagreement_is_two(
+    store: ReviewStore, reviewed: list[Case], tmp_path: Path
+) -> None:
+    exported = export_reviews(store, tmp_path / "out")
+    assert (exported.num_reviewed, exported.num_disagreements) == (4, 1)
+    found = rows(tmp_path / "out" / "reviewed.csv")
+    assert [(row["id"], row["label"], row["reviewer"], row["outcome"]) for row in found] == [
+        ("a", "self care", "ann", "accepted"),
+        ("b", "emergency now", "ann", "corrected"),
+        ("b", "self care", "bob", "corrected"),
+        ("c", "emergency now", "ann", "corrected"),
+    ]
+    assert all(row["time"] and row["text"] == reviewed[0].text and row["model"] == "toy/1" for row in found)
+    lines = (tmp_path / "out" / "reviews.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 6, "declined and open ones too"
+    assert sum(len(json.loads(line)["events"]) for line in lines) == len(store.events())
+
+
+def test_a_run_reads_labels_and_rationales_with_author_time_and_what_was_edited(
+    store: ReviewStore, reviewed: list[Case], tmp_path: Path
+) -> None:
+    data = tmp_path / "notes.csv"
+    data.write_text(
+        "id,text,label,split\nb,pt has fever,self care,train\n"
+        + "".join(f"v{n},pt has fever {n},self care,{split}\n" for n, split in enumerate(("validation", "test"))),
+        encoding="utf-8",
+    )
+    keys = export_reviews(store, tmp_path / "out").config()
+    values: dict[str, Any] = {
+        "data": {
+            "format": "csv", "path": str(data), "labels": {"names": LABELS, "ordered": True},
+            "columns": {"split": "split"}, **keys["data"],
+        },
+        "rationales": {"stage1_source": ["nurse", "nurse_post_processed", "model"], **keys["rationales"]},
+    }  # fmt: skip
+    run = RunConfig.model_validate(values)
+    examples = load_examples(run.data)
+    labels = dict(zip(examples["id"].to_pylist(), examples["label"].to_pylist(), strict=True))
+    assert labels == {
+        "b": "self care", "v0": "self care", "v1": "self care", "a": "self care", "c": "emergency now",
+    }, "what reviewers differ on stays as it was"  # fmt: skip
+    ingestion = ingest(examples, run.rationales, data=run.data, privacy=PrivacyConfig(), work_dir=tmp_path)
+    taken = {(row["example_id"], row["source"]): row for row in ingestion.provenance.to_pylist()}
+    assert set(taken) == {("a", "model"), ("b", "model"), ("b", "nurse_post_processed"), ("c", "nurse")}
+    edited, own = taken["b", "nurse_post_processed"], taken["c", "nurse"]
+    assert edited["edited_from"] == "model: model-2"
+    assert (own["author"], own["label"], own["edited_from"]) == ("ann", "emergency now", None)
+    assert own["created_at"] == verdicts_of(store.events())["ann", 3].at
+    assert taken["a", "model"]["author"] == "toy/1"
+    texts = {row["id"]: dict(row["rationales"]) for row in ingestion.examples.to_pylist()}
+    assert texts["b"]["nurse_post_processed"] == EDITED
+
+
+class TestLabelStudio:
+    def export(self, path: Path, *annotations: dict[str, Any], case: str = "a") -> Path:
+        tasks = [{"id": 9, "data": {"id": case, "text": "..."}, "annotations": list(annotations)}]
+        path.write_text(json.dumps(tasks), encoding="utf-8")
+        return path
+
+    def annotation(self, label: str, rationale: str = "", **rest: Any) -> dict[str, Any]:
+        result: list[dict[str, Any]] = [{"from_name": "label", "type": "choices", "value": {"choices": [label]}}]
+        if rationale:
+            result.append({"from_name": "rationale", "type": "textarea", "value": {"text": [rationale]}})
+        return {"id": 1, "completed_by": 7, "created_at": "2026-11-01T08:00:00Z", "result": result} | rest
+
+    def test_tasks_show_no_answer_and_annotations_come_back_as_blind_reviews_once(
+        self, store: ReviewStore, tmp_path: Path
+    ) -> None:
+        export_reviews(store, tmp_path / "out")
+        tasks = json.loads((tmp_path / "out" / "tasks.json").read_text(encoding="utf-8"))
+        assert [task["data"]["id"] for task in tasks] == ["a", "b", "c"]
+        assert {key for task in tasks for key in task} == {"data"}
+
+        file = self.export(
+            tmp_path / "done.json",
+            self.annotation("emergency now", "it came suddenly"),
+            self.annotation("self care", completed_by={"email": "bob@ward.example"}),
+            self.annotation("self care", completed_by=8, was_cancelled=True),
+        )
+        assert import_label_studio(store, file) == 2
+        assert import_label_studio(store, file) == 0
+        by_who = {who: verdict for (who, _), verdict in verdicts_of(store.events()).items()}
+        assert (by_who["7"].blind_label, by_who["7"].rationale) == ("emergency now", "it came suddenly")
+        assert by_who["7"].at.startswith("2026-11-01T08:00")
+        assert "bob" not in json.dumps(list(by_who)), "an address is kept as a hash"
+
+    def test_a_file_of_other_tasks_is_refused(self, store: ReviewStore, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="is of a case of the database"):
+            import_label_studio(store, self.export(tmp_path / "x.json", self.annotation("self care"), case="z"))
+
+    def test_the_interface_has_the_labels(self) -> None:
+        assert '<Choice value="a &lt; b"/>' in labeling_config(["a < b", "c"])

@@ -1,0 +1,222 @@
+"""The review page: what is shown when, what an action does, and who may ask."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+import httpx2
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from r2d.config.review import ReviewConfig
+from r2d.config.serving import ServingConfig
+from r2d.errors import ConfigError
+from r2d.review.pages import COOKIE, require_reviewable
+from r2d.review.store import ReviewStore
+from r2d.serving.service import NOTICE
+from tests.review.conftest import Review, a_case
+from tests.serving.conftest import Running
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
+HOSTILE = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\"> {{ 7 * 7 }}"
+
+
+def sign_in(service: Running, name: str = "ann") -> None:
+    service.client.cookies.clear()
+    answer = service.client.post("/review/reviewer", json={"name": name})
+    assert answer.status_code == 200
+    assert "SameSite=strict" in answer.headers["set-cookie"]
+
+
+def act(service: Running, number: int, kind: str, after: int, **rest: Any) -> httpx2.Response:
+    return service.client.post(f"/review/cases/{number}", json={"kind": kind, "after": after, **rest})
+
+
+class TestBlind:
+    def test_the_models_answer_is_shown_after_the_reviewers_label(self, review: Review, store: ReviewStore) -> None:
+        service = review()
+        sign_in(service)
+        before = service.client.get("/review/cases/1").text
+        assert "fever is present" not in before
+        assert "Here because" not in before
+        assert service.client.get("/review/cases/1/evidence").status_code == 403
+        for kind in ("accept", "correct", "unsafe"):
+            refused = act(service, 1, kind, 0, label="self care")
+            assert (refused.status_code, refused.json()["detail"]) == (409, "give your own label first")
+        assert act(service, 1, "label", 0, label="emergency now").json() == {"next": "/review/cases/1"}
+        after = service.client.get("/review/cases/1").text
+        assert "fever is present" in after
+        assert "the model says otherwise" in after
+        assert act(service, 1, "label", 1, label="self care").status_code == 409, "it would be no blind label"
+
+    def test_may_be_turned_off(self, review: Review) -> None:
+        service = review(blind=False)
+        sign_in(service)
+        assert "fever is present" in service.client.get("/review/cases/1").text
+        assert act(service, 1, "accept", 0).json() == {"next": "/review/cases/2"}
+
+
+class TestActions:
+    def test_are_kept_with_reviewer_time_case_and_model(self, review: Review, store: ReviewStore) -> None:
+        service = review()
+        sign_in(service, "Dr. Ünal")
+        act(service, 1, "label", 0, label="emergency now")
+        act(service, 1, "unsafe", 1, reason="a stroke is missed")
+        done = act(service, 1, "correct", 2, label="emergency now", rationale=" new words ", edits_the_model=True)
+        assert done.json() == {"next": "/review/cases/2"}
+        events = store.events()
+        assert [(event.reviewer, event.number, event.kind, event.model) for event in events] == [
+            ("Dr. Ünal", 1, kind, "toy/1") for kind in ("label", "unsafe", "correct")
+        ]
+        assert events[2].value == {"label": "emergency now", "rationale": "new words", "edits_the_model": True}
+        assert act(service, 1, "decline", 3).json()["detail"].startswith("you have done this case")
+        back = service.client.post("/review/undo", json={"kind": "undo", "after": 3})
+        assert back.json() == {"next": "/review/cases/1"}
+        assert act(service, 1, "accept", 4).status_code == 200
+
+    def test_the_models_rationale_left_as_it_is_is_no_rationale_of_the_reviewer(
+        self, review: Review, store: ReviewStore
+    ) -> None:
+        service = review(blind=False)
+        sign_in(service)
+        act(service, 1, "correct", 0, label="emergency now", rationale="fever is present", edits_the_model=True)
+        assert store.events()[-1].value == {"label": "emergency now"}
+
+    @pytest.mark.parametrize(
+        ("body", "status"),
+        [
+            ({"kind": "label", "after": 0, "label": "no such label"}, 409),
+            ({"kind": "label", "after": 0}, 409),
+            ({"kind": "steal", "after": 0}, 422),
+            ({"kind": "label", "after": 0, "label": "self care", "who": "bob"}, 422),
+            ({"kind": "skip", "after": 5}, 409),
+            ({"kind": "undo", "after": 0}, 409),
+            ({"kind": "skip", "after": 0, "reason": "a\x00b"}, 422),
+        ],
+    )
+    def test_that_are_none_are_refused(
+        self, review: Review, store: ReviewStore, body: dict[str, Any], status: int
+    ) -> None:
+        service = review()
+        sign_in(service)
+        assert service.client.post("/review/cases/1", json=body).status_code == status
+        assert store.events() == []
+
+    def test_two_reviewers_who_differ_are_both_kept_and_their_agreement_is_shown(
+        self, review: Review, store: ReviewStore
+    ) -> None:
+        service = review()
+        for name, label in (("ann", "emergency now"), ("bob", "self care")):
+            sign_in(service, name)
+            act(service, 1, "label", 0, label=label)
+            act(service, 1, "correct", 1, label=label)
+        assert "you differ; both are kept" in service.client.get("/review/cases/1").text
+        assert "ann and bob" in service.client.get("/review").text
+
+
+class TestDoor:
+    def test_nobody_acts_without_a_name_and_no_form_of_another_page_can(
+        self, review: Review, store: ReviewStore
+    ) -> None:
+        service = review()
+        assert act(service, 1, "skip", 0).status_code == 401
+        assert service.client.get("/review/cases/1").headers["location"] == "/review"
+        sign_in(service)
+        form = service.client.post("/review/cases/1", data={"kind": "skip", "after": "0"})
+        assert form.status_code == 415
+        rebound = service.client.get("/review", headers={"host": "evil.example"})
+        assert rebound.status_code == 403
+        assert store.events() == []
+
+    def test_the_user_of_the_proxy_is_the_reviewer(self, review: Review, store: ReviewStore) -> None:
+        service = review(user_header="X-Forwarded-User")
+        assert service.client.get("/review").status_code == 401
+        service.client.headers["X-Forwarded-User"] = "ann"
+        service.client.cookies.set(COOKIE, "bob", path="/review")
+        assert act(service, 1, "skip", 0).status_code == 200
+        assert store.events()[0].reviewer == "ann"
+        assert service.client.post("/review/reviewer", json={"name": "bob"}).status_code == 409
+
+    @pytest.mark.parametrize(
+        ("values", "token", "message"),
+        [
+            ({"host": "0.0.0.0"}, "t" * 24, "nothing says who reviews"),
+            ({}, "t" * 24, "no browser sends"),
+            ({"host": "0.0.0.0", "user_header": "X-Forwarded-User"}, None, None),
+            ({}, None, None),
+        ],
+    )
+    def test_is_open_only_where_it_is_known_who_reviews(
+        self, values: dict[str, Any], token: str | None, message: str | None
+    ) -> None:
+        config = ServingConfig(review=ReviewConfig(database="reviews.db"), **values)
+        if message is None:
+            require_reviewable(config, token)
+        else:
+            with pytest.raises(ConfigError, match=message):
+                require_reviewable(config, token)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser.new_context(viewport={"width": 390, "height": 800}, reduced_motion="reduce").new_page()
+        browser.close()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+def test_every_view_is_accessible_calm_about_hostile_notes_and_worked_by_keys(
+    review: Review, store: ReviewStore, page: Page
+) -> None:
+    hostile = a_case("d", HOSTILE, ungrounded=[HOSTILE], reasons=["findings"])
+    hostile.answer.update(rationale=HOSTILE, remarks=[HOSTILE])
+    store.add_cases([hostile])
+    address = review().address
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+
+    def look(view: str) -> None:
+        assert NOTICE in page.inner_text("body")
+        assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"], view  # type: ignore[index]
+        # The policy of the page refuses a script that it did not bring itself; the driver's own way is not of the page.
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = page.evaluate("axe.run().then(result => result.violations)")
+        assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found] == [], view
+
+    page.goto(f"{address}/review")
+    look("sign-in")
+    page.fill("#name", "ann")
+    page.click("text=Begin")
+    page.wait_for_selector("text=waiting for you")
+    look("queue")
+    page.goto(f"{address}/review/cases/4")
+    look("blind")
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=Similar cases")
+    assert page.inner_text(".note") == HOSTILE
+    assert page.title() == "Case 4 · Reason2Decide"
+    look("shown")
+    page.set_viewport_size({"width": 1500, "height": 900})
+    look("shown, wide")
+    page.keyboard.press("e")
+    page.wait_for_function("document.querySelector('#rationale').value.length > 0")
+    page.keyboard.type(" And more; a, d, s and z are letters here.")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_url("**/review/cases/1")
+    page.uncheck("#keys")
+    page.keyboard.press("d")
+    page.check("#keys")
+    page.keyboard.press("z")
+    page.wait_for_url("**/review/cases/4")
+    assert [event.kind for event in store.events()] == ["label", "correct", "undo"]
+    assert store.events()[1].value["rationale"].endswith("letters here.")
+    assert store.events()[1].value["edits_the_model"] is True
+    assert complaints == []

@@ -1,0 +1,139 @@
+"""The database of reviews: what is kept, that nothing of it changes, and what follows from it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from r2d.errors import DataError
+from r2d.review.store import Case, Kind, ReviewStore, StaleError
+from r2d.review.verdicts import Verdict, last_standing, verdicts_of, waiting_for
+from tests.review.conftest import a_case
+
+
+def act(store: ReviewStore, case: Case, kind: Kind, reviewer: str = "ann", **value: object) -> None:
+    last = max((event.ordinal for event in store.events() if event.reviewer == reviewer), default=0)
+    store.record(reviewer, case, kind, value, after=last)
+
+
+def verdict(store: ReviewStore, number: int = 1, reviewer: str = "ann") -> Verdict:
+    return verdicts_of(store.events())[reviewer, number]
+
+
+class TestStore:
+    def test_cases_come_back_as_they_were_and_an_id_is_added_once(self, store: ReviewStore) -> None:
+        assert store.add_cases([a_case("b", text="another note"), a_case("d"), a_case("d")]) == 1
+        cases = store.cases()
+        assert [(case.case_id, case.number) for case in cases] == [("a", 1), ("b", 2), ("c", 3), ("d", 4)]
+        assert cases[1] == a_case("b", number=2)
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE review_events SET reviewer = 'bob'",
+            "DELETE FROM review_events",
+            "INSERT OR REPLACE INTO review_events SELECT * FROM review_events",
+            "UPDATE review_cases SET text = ''",
+            "DELETE FROM review_cases",
+            "INSERT OR REPLACE INTO review_cases SELECT * FROM review_cases",
+        ],
+    )
+    def test_nothing_is_changed_or_deleted(self, store: ReviewStore, tmp_path: Path, statement: str) -> None:
+        act(store, store.cases()[0], "decline")
+        before = store.events(), store.cases()
+        with (
+            sqlite3.connect(tmp_path / "reviews.db") as connection,
+            pytest.raises(sqlite3.IntegrityError, match="reviews are only ever added"),
+        ):
+            connection.execute(statement)
+        assert (store.events(), store.cases()) == before
+
+    def test_a_second_click_is_refused_and_keeps_nothing(self, store: ReviewStore) -> None:
+        [case, *_] = store.cases()
+        store.record("ann", case, "label", {"label": "self care"}, after=0)
+        with pytest.raises(StaleError, match="meanwhile"):
+            store.record("ann", case, "label", {"label": "emergency now"}, after=0)
+        store.record("bob", case, "label", {"label": "emergency now"}, after=0)
+        assert [(event.reviewer, event.value["label"]) for event in store.events()] == [
+            ("ann", "self care"),
+            ("bob", "emergency now"),
+        ]
+
+    def test_a_database_that_cannot_be_opened_is_named_without_its_password(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="give a file in a folder that exists"):
+            ReviewStore(str(tmp_path / "nowhere" / "reviews.db"))
+        with pytest.raises(DataError) as error:
+            ReviewStore("nonsense://ann:hunter2@host/reviews")
+        assert "hunter2" not in str(error.value)
+
+    def test_what_was_answered_is_on_disk_when_the_process_is_killed(self, tmp_path: Path) -> None:
+        program = (
+            "import sys\nfrom r2d.review.store import ReviewStore\n"
+            "from tests.review.conftest import a_case\n"
+            "store = ReviewStore(sys.argv[1])\nstore.add_cases([a_case('a')])\n[case] = store.cases()\n"
+            "for number in range(10_000):\n"
+            "    store.record('ann', case, 'unsafe', {'reason': 'r' * 500}, after=number)\n"
+            "    print(number + 1, flush=True)\n"
+        )
+        path = tmp_path / "killed.db"
+        command = [sys.executable, "-c", program, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            saved = [int(process.stdout.readline()) for _ in range(20)]
+            os.kill(process.pid, signal.SIGKILL)
+            saved += [int(line) for line in process.stdout if line.endswith("\n")]
+        events = ReviewStore(str(path)).events()
+        assert [event.ordinal for event in events][: len(saved)] == saved
+        assert len(events) - len(saved) in (0, 1), "at most the one that was not yet answered"
+
+
+class TestVerdicts:
+    def test_a_label_before_the_models_is_kept_beside_what_follows(self, store: ReviewStore) -> None:
+        [case, *_] = store.cases()
+        act(store, case, "label", label="emergency now")
+        assert verdict(store).label == verdict(store).blind_label == "emergency now"
+        assert not verdict(store).is_done
+        act(store, case, "accept", label="self care")
+        assert verdict(store) == Verdict(
+            "ann", 1, "accepted", "self care", "emergency now", sees_model=True, at=verdict(store).at, ordinal=2
+        )
+
+    def test_undo_takes_back_the_last_that_stands_and_the_model_stays_seen(self, store: ReviewStore) -> None:
+        [case, *_] = store.cases()
+        act(store, case, "label", label="emergency now")
+        act(store, case, "correct", label="emergency now", rationale="why", edits_the_model=True)
+        for expected in (2, 1):
+            last = last_standing(store.events(), "ann")
+            assert last is not None
+            assert last.ordinal == expected
+            act(store, case, "undo", undone=last.ordinal)
+        assert last_standing(store.events(), "ann") is None
+        after = verdict(store)
+        assert (after.outcome, after.label, after.rationale, after.sees_model) == ("open", None, None, True)
+        act(store, case, "correct", label="self care")
+        assert verdict(store).blind_label == "emergency now", "a label after the model's is no blind one"
+
+    def test_what_waits_is_begun_first_and_skipped_last(self, store: ReviewStore) -> None:
+        first, second, third = store.cases()
+        act(store, first, "skip")
+        act(store, third, "label", label="self care")
+
+        def waiting(reviewer: str) -> list[int]:
+            return [case.number for case in waiting_for(reviewer, store.cases(), verdicts_of(store.events()))]
+
+        assert waiting("ann") == [3, 2, 1]
+        act(store, second, "decline")
+        assert waiting("ann") == [3, 1]
+        assert waiting("bob") == [1, 2, 3], "these cases are for everyone"
+
+    def test_a_case_that_is_not_for_everyone_is_done_once(self, store: ReviewStore) -> None:
+        store.add_cases([a_case("d", for_everyone=False)])
+        act(store, store.cases()[3], "decline")
+        waiting = waiting_for("bob", store.cases(), verdicts_of(store.events()))
+        assert [case.case_id for case in waiting] == ["a", "b", "c"]
