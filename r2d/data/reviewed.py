@@ -15,7 +15,7 @@ from r2d.text import normalise_label
 
 def reviewed_config(path: str, labels: LabelsConfig, forgotten: tuple[str, ...]) -> DataConfig:
     """How a `reviewed.csv` is read; its reviewers and times come as attributes."""
-    columns = {"attributes": {"reviewer": "reviewer", "time": "time"}}
+    columns = {"attributes": {"author": "author", "time": "time"}}
     return DataConfig.model_validate(
         {"format": "csv", "path": path, "labels": labels, "columns": columns, "forgotten": forgotten}
     )
@@ -31,7 +31,7 @@ def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:
 
     Args:
         examples: every row of the data, with its split.
-        reviews: the rows of `reviewed.csv`, a table of `EXAMPLES_SCHEMA` with the attributes `reviewer` and `time`.
+        reviews: the rows of `reviewed.csv`, a table of `EXAMPLES_SCHEMA` with the attributes `author` and `time`.
     """
     given: dict[str, list[dict[str, Any]]] = {}
     for review in reviews.to_pylist():
@@ -70,4 +70,4 @@ def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:
 def _place(review: dict[str, Any]) -> str:
     """Where a review stands, who gave it and when."""
     said = dict(review["attributes"])
-    return f"{review['place']}, by {said.get('reviewer', 'nobody named')}, {said.get('time', 'at no time')}"
+    return f"{review['place']}, by {said.get('author', 'nobody named')}, {said.get('time', 'at no time')}"

@@ -30,7 +30,7 @@ from r2d.review.store import Case, ReviewStore
 from r2d.review.verdicts import Verdict, verdicts_of
 
 REVIEWED_COLUMNS = (
-    "id", "text", "label", "reviewer", "time", "outcome", "blind_label", "model_label", "model", "unsafe",
+    "id", "text", "label", "author", "time", "outcome", "blind_label", "model_label", "model", "unsafe",
 )  # fmt: skip
 RATIONALE_COLUMNS = ("example_id", "rationale", "id", "edits", "label", "author", "time")
 WRITTEN, EDITED, MODELS = "nurse", "nurse_post_processed", "model"
@@ -152,7 +152,7 @@ def labeling_config(labels: Iterable[str]) -> str:
 
 def _reviewed(case: Case, verdict: Verdict) -> dict[str, Any]:
     return {
-        "id": case.case_id, "text": case.text, "label": verdict.label, "reviewer": verdict.reviewer,
+        "id": case.case_id, "text": case.text, "label": verdict.label, "author": verdict.reviewer,
         "time": verdict.at, "outcome": verdict.outcome, "blind_label": verdict.blind_label,
         "model_label": case.answer["label"], "model": case.model,
         "unsafe": "" if verdict.unsafe is None else verdict.unsafe or "yes",

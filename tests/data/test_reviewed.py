@@ -30,7 +30,7 @@ def config(tmp_path: Path) -> DataConfig:
     write(tmp_path / "notes.csv", "id|text|label|split|group", *rows)
     write(
         tmp_path / "reviewed.csv",
-        "id|text|label|reviewer|time",
+        "id|text|label|author|time",
         "r0|note 0|emergency now|ann|2026-11-29T10:00",
         "r1|note 1|emergency now|ann|2026-11-29T10:01",
         "r2|note 2|emergency now|ann|2026-11-29T10:02",

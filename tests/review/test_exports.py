@@ -50,7 +50,7 @@ def test_every_label_that_stands_is_a_row_with_who_and_when_and_a_disagreement_i
     exported = export_reviews(store, tmp_path / "out")
     assert (exported.num_reviewed, exported.num_disagreements) == (4, 1)
     found = rows(tmp_path / "out" / "reviewed.csv")
-    assert [(row["id"], row["label"], row["reviewer"], row["outcome"]) for row in found] == [
+    assert [(row["id"], row["label"], row["author"], row["outcome"]) for row in found] == [
         ("a", "self care", "ann", "accepted"),
         ("b", "emergency now", "ann", "corrected"),
         ("b", "self care", "bob", "corrected"),
