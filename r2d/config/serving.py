@@ -77,7 +77,7 @@ class ServingConfig(Section):
     requests_per_minute: Count | None = None
     """Of one client: the user of the header, else its address; null: no limit."""
     max_connections: Count = 2048
-    """Open connections of all clients; those beyond are closed unanswered."""
+    """Open connections of all clients; those beyond are answered with 503 and closed."""
     audit: AuditConfig | None = None
     """Null: nothing is kept of a request."""
     review: ReviewConfig | None = None

@@ -82,6 +82,26 @@ class DecideAnswer(BaseModel):
     notice: str = NOTICE
 
 
+class FaultBody(BaseModel):
+    """What is wrong with a request, without what was found there: that may be a note."""
+
+    place: list[str]
+    """Keys and numbers that lead to it, `body` first."""
+    fault: str
+
+
+class FaultsBody(BaseModel):
+    """The first ten faults of a request."""
+
+    detail: list[FaultBody]
+
+
+class RefusalBody(BaseModel):
+    """Why a request is not answered."""
+
+    detail: str
+
+
 class Metrics:
     """What Prometheus reads of a service."""
 
@@ -239,9 +259,8 @@ def make_app(service: Service) -> Guard:
 
     @app.exception_handler(RequestValidationError)
     async def refused(request: Request, error: RequestValidationError) -> JSONResponse:
-        """Where and what, never what was found: that may be a note."""
-        faults = [{"place": list(map(str, fault["loc"])), "fault": fault["msg"]} for fault in error.errors()]
-        return JSONResponse({"detail": faults[:10]}, status_code=422)
+        found = [FaultBody(place=list(map(str, fault["loc"])), fault=fault["msg"]) for fault in error.errors()[:10]]
+        return JSONResponse(FaultsBody(detail=found).model_dump(), status_code=422)
 
     @app.exception_handler(QueueFullError)
     async def full(request: Request, error: QueueFullError) -> JSONResponse:
@@ -261,12 +280,15 @@ def make_app(service: Service) -> Guard:
                 )
         return [Call(call.id, call.text, call.options) for call in body.calls]
 
-    refusals: dict[int | str, dict[str, Any]] = {
-        401: {"description": "No token, or a wrong one."}, 408: {"description": "The body came too slowly."},
-        413: {"description": "Too large."}, 415: {"description": "No JSON by its content type."},
-        429: {"description": "Too much at once; see Retry-After."},
-        503: {"description": "No answer in time."},
+    reasons = {
+        401: "No token, or a wrong one.", 408: "The body came too slowly.", 413: "Too large.",
+        415: "No JSON by its content type.", 429: "Too much at once; see Retry-After.", 500: "The service failed.",
+        503: "No answer in time.",
     }  # fmt: skip
+    refusals: dict[int | str, dict[str, Any]] = {
+        status: {"description": reason, "model": RefusalBody} for status, reason in reasons.items()
+    }
+    refusals[422] = {"description": "Not as this document says.", "model": FaultsBody}
 
     @app.post("/v1/decide", responses=refusals)
     async def decide(body: DecideBody, request: Request) -> DecideAnswer:
