@@ -110,6 +110,52 @@ class SelectiveConfig(Section):
         return enough
 
 
+class OperatingPointsConfig(Section):
+    """What the labels and probabilities are good for at each cut `at least as urgent as`; read where labels are
+    ordered."""
+
+    label_shares: dict[Name, Rate] | None = None
+    """Label -> its share of the calls where the model will be used, which sum to 1: predictive values, net benefit and
+    workload are for this mix. By default that of the test rows."""
+    threshold_probabilities: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+    """Of net benefit, rising: who acts from a probability of 0.1 on takes nine needless actions for one that was
+    needed."""
+
+    @field_validator("threshold_probabilities")
+    @classmethod
+    def _rising(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if any(lower >= upper for lower, upper in pairwise(values)):
+            raise ValueError(f"threshold_probabilities must rise; found {list(values)}")
+        return values
+
+    def shares(self, labels: Sequence[str]) -> tuple[float, ...] | None:
+        """`label_shares` in the order of `labels`; None where none are declared.
+
+        Raises:
+            ValueError: a label is missing or not declared, or the shares do not sum to 1.
+        """
+        if self.label_shares is None:
+            return None
+        declared = {normalise_label(name): share for name, share in self.label_shares.items()}
+        unknown = [repr(name) for name in self.label_shares if match_label(name, labels) is None]
+        missing = [repr(label) for label in labels if normalise_label(label) not in declared]
+        faults = [f"not declared: {', '.join(unknown)}"] * bool(unknown)
+        faults += [f"missing: {', '.join(missing)}"] * bool(missing)
+        if not math.isclose(total := sum(declared.values()), 1.0, abs_tol=1e-6):
+            faults.append(f"they sum to {total:g} and not to 1")
+        if faults:
+            raise ValueError(f"label_shares: {'; '.join(faults)}; allowed labels: {', '.join(labels)}")
+        return tuple(declared[normalise_label(label)] for label in labels)
+
+
+class LabelSetsConfig(Section):
+    """Sets of neighbouring labels, such as `same day or sooner`, that hold the reference with a stated coverage."""
+
+    coverage: Confidence = 0.9
+    """Share of the notes of each label whose set holds it, on average over calibration rows. Each label needs
+    1 / (1 - coverage) - 1 patients or callers among these: 9 for 0.9."""
+
+
 class SlicesConfig(Section):
     """Figures of parts of the rows: by attribute, label, rationale source and length of the note."""
 
@@ -208,6 +254,8 @@ class EvaluationConfig(Section):
     safety: SafetyConfig = SafetyConfig()
     calibration: CalibrationConfig = CalibrationConfig()
     selective: SelectiveConfig = SelectiveConfig()
+    operating_points: OperatingPointsConfig = OperatingPointsConfig()
+    label_sets: LabelSetsConfig = LabelSetsConfig()
     slices: SlicesConfig = SlicesConfig()
     flip_test_rows: Annotated[int, Field(ge=1)] | None = 100
     """Rows (the first by hash of the id) for which the model also explains another label; null: all of them."""

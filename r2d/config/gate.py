@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias
 from pydantic import Field, model_validator
 
 from r2d.config.data import LabelsConfig
+from r2d.config.evaluation import Rate
 from r2d.config.section import Name, Section
 from r2d.config.training import MethodConfig
 from r2d.text import match_label
@@ -26,8 +27,9 @@ class GateMetric(NamedTuple):
 
     name: str
     higher_is_better: bool
-    section: Literal["label", "ordered", "class", "alignment", "rationale", "calibration", "claims", "reader"]
-    """Where it stands in the metrics. `ordered`: of labels in order of urgency; `class`: of one label."""
+    section: Literal["label", "ordered", "class", "alignment", "rationale", "calibration", "claims", "reader", "cut"]
+    """Where it stands in the metrics. `ordered`: of labels in order of urgency; `class`: of one label; `cut`: of the
+    question whether a note is at least as urgent as one label."""
     has_interval: bool
     full: float = 1.0
     """The whole, in the unit of the metric: 100 where it is counted in hundredths."""
@@ -43,6 +45,7 @@ GATE_METRICS = {
     "over_triage_rate": GateMetric("over-triage rate", False, "ordered", True),
     "recall": GateMetric("recall", True, "class", True),
     "precision": GateMetric("precision", True, "class", True),
+    "net_benefit_gain": GateMetric("net benefit above treating all or none", True, "cut", True),
     "consistency": GateMetric("consistency", True, "alignment", False),
     "sufficiency": GateMetric("sufficiency", True, "alignment", False),
     "gold_robustness": GateMetric("gold robustness", True, "alignment", False),
@@ -93,7 +96,9 @@ class _OfMetric(Section):
     figure: MetricName
     """The metric that the rule asks about: [the names](evaluation.md)."""
     label: Name | None = None
-    """Of which label `recall` or `precision` is asked."""
+    """Of which label `recall` or `precision` is asked; or `net_benefit_gain`, of the notes at least as urgent."""
+    threshold_probability: Rate | None = None
+    """At which `net_benefit_gain` is asked, one of `evaluation.operating_points.threshold_probabilities`."""
     by: Bound | None = None
     """`interval`: the worse bound of its interval is held against the rule; `value`: the bare figure. By default the
     interval, where the run has one for the figure."""
@@ -101,9 +106,13 @@ class _OfMetric(Section):
     @model_validator(mode="after")
     def _metric_has_what_is_asked(self) -> _OfMetric:
         metric = GATE_METRICS[self.figure]
-        if (metric.section == "class") != (self.label is not None):
-            wanted = "needs `label`" if metric.section == "class" else "is of all rows; remove `label`"
+        of_label = metric.section in ("class", "cut")
+        if of_label != (self.label is not None):
+            wanted = "needs `label`" if of_label else "is of all rows; remove `label`"
             raise ValueError(f"figure {self.figure!r} {wanted}")
+        if (metric.section == "cut") != (self.threshold_probability is not None):
+            wanted = "needs" if metric.section == "cut" else "has no"
+            raise ValueError(f"figure {self.figure!r} {wanted} `threshold_probability`")
         if self.by == "interval" and not metric.has_interval:
             raise ValueError(f"figure {self.figure!r} has no interval; leave `by` out or write by: value")
         return self
@@ -146,7 +155,7 @@ class NotWorseThanChampion(_OfMetric):
     @model_validator(mode="after")
     def _champion_has_it(self) -> NotWorseThanChampion:
         metric = GATE_METRICS[self.figure]
-        if metric.section == "calibration":
+        if metric.section in ("calibration", "cut"):
             raise ValueError(f"figure {self.figure!r} is not measured for the champion; use rule within_limit")
         if metric.section == "rationale" and self.by == "interval":
             raise ValueError(f"figure {self.figure!r} has no paired interval; leave `by` out or write by: value")
@@ -246,10 +255,13 @@ class GateConfig(Section):
                     labels.per_row and isinstance(rule, NoSliceWorseThanChampion)
                 ),
                 f"figure {figure!r} needs data.labels.ordered: true, the most urgent label first": (
-                    section == "ordered" and not labels.ordered and not labels.per_row
+                    section in ("ordered", "cut") and not labels.ordered and not labels.per_row
                 ),
                 f"label {label!r} is not declared; allowed: {', '.join(labels.names)}": (
-                    section == "class" and not labels.per_row and match_label(label, labels.names) is None
+                    section in ("class", "cut") and not labels.per_row and match_label(label, labels.names) is None
+                ),
+                f"every note is at least as urgent as {label!r}; ask {figure!r} of a more urgent label": (
+                    section == "cut" and labels.ordered and match_label(label, labels.names[-1:]) is not None
                 ),
                 f"figure {figure!r} is of rationales, and method {method.name!r} writes none": (
                     of_rationales and not method.explains

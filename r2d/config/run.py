@@ -69,9 +69,20 @@ class RunConfig(Section):
             evaluation.safety.cost_matrix(labels.names)
         except ValueError as error:
             raise ValueError(f"evaluation.safety.{error}") from None
+        try:
+            evaluation.operating_points.shares(labels.names)
+        except ValueError as error:
+            raise ValueError(f"evaluation.operating_points.{error}") from None
         faults = self.registration.gate.faults(labels, self.method)
-        asked = {getattr(rule, "baseline", None) for rule in self.registration.gate.rules}
-        if "encoder" in asked and evaluation.encoder_baseline is None:
+        measured = evaluation.operating_points.threshold_probabilities
+        faults += [
+            f"registration.gate.rules.{place}: threshold_probability {asked:g} is none of "
+            f"evaluation.operating_points.threshold_probabilities {list(measured)}; add it there"
+            for place, rule in enumerate(self.registration.gate.rules)
+            if (asked := getattr(rule, "threshold_probability", None)) is not None and asked not in measured
+        ]
+        baselines = {getattr(rule, "baseline", None) for rule in self.registration.gate.rules}
+        if "encoder" in baselines and evaluation.encoder_baseline is None:
             faults.append(
                 "registration.gate.rules: baseline 'encoder' is asked for, and none is trained; set "
                 "evaluation.encoder_baseline, such as {name: minilm}"
@@ -230,9 +241,11 @@ def _conditions(run: RunConfig) -> list[tuple[bool, str, tuple[str, ...]]]:
         )),
         (run.model.name == "scratch", "model.name is not 'scratch'", ("model.scratch",)),
         (run.model.name != "scratch", "model.name is 'scratch'", ("model.revision",)),
-        (labels.ordered, "data.labels.ordered is false", ("evaluation.safety",)),
+        (labels.ordered, "data.labels.ordered is false", (
+            "evaluation.safety", "evaluation.operating_points",
+        )),
         (not labels.per_row, "data.labels.per_row is true", (
-            "evaluation.calibration", "evaluation.selective", "evaluation.slices",
+            "evaluation.calibration", "evaluation.selective", "evaluation.label_sets", "evaluation.slices",
         )),
     ]  # fmt: skip
 

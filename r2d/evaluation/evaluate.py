@@ -42,6 +42,7 @@ from r2d.evaluation.metrics import (
     Metrics,
     OtherDecoding,
 )
+from r2d.evaluation.operating_points import operating_points
 from r2d.evaluation.outside_reader import outside_reader
 from r2d.evaluation.predictions import Predictions, predictions_table
 from r2d.evaluation.rationale_claims import claim_differences, claim_metrics, claims_of
@@ -335,6 +336,9 @@ def evaluate_labels(
         safety=safety_metrics(scaled, costs=costs, num_worst_cases=num_worst_cases) if labels.ordered else None,
         calibration=calibration,
         selective=selective,
+        operating_points=operating_points(scaled, statistics, config.operating_points, config.intervals)
+        if labels.ordered
+        else None,
         slices=slice_metrics(scaled, slices, statistics, config.slices, config.intervals, left_out=left_out),
         champion_slices=None
         if champion is None

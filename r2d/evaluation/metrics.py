@@ -419,6 +419,63 @@ class SelectiveMetrics(ThresholdChoice):
     curve: RiskCoverageCurve
 
 
+# --- operating points ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionPoint:
+    """Net benefit at one threshold probability: true positives minus false ones, these weighted by its odds, a call."""
+
+    threshold_probability: float
+    treat_all: float
+    """Net benefit of taking every note for one at least as urgent; that of taking none is 0."""
+    as_decided: Intervals
+    """net_benefit of the predicted labels, and net_benefit_gain over the better of treating all and none."""
+    by_probability: Intervals
+    """The same where a note counts from this probability on; sensitivity, specificity, ppv and flagged besides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UrgencyCut:
+    """The question whether a note is at least as urgent as `label`."""
+
+    label: str
+    num_positive: int
+    """Test rows that are."""
+    prevalence: float
+    """Their share, or the declared one."""
+    as_decided: Intervals
+    """Of the predicted labels: sensitivity, specificity, ppv, npv; and as shares of all notes: flagged (predicted at
+    least as urgent), found, false_alarms, missed."""
+    points: tuple[DecisionPoint, ...]
+
+    def point(self, threshold_probability: float) -> DecisionPoint | None:
+        near = [row for row in self.points if abs(row.threshold_probability - threshold_probability) < 1e-9]
+        return near[0] if near else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostDecision:
+    """The labels of least expected cost, beside the predicted ones."""
+
+    figures: Intervals
+    """mean_cost, under_triage_rate, over_triage_rate, accuracy, macro_f1."""
+    differences: Intervals
+    """The same minus those of the predicted labels, paired."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoints:
+    """What ordered labels and their probabilities are good for."""
+
+    shares_declared: bool
+    """Whether the shares of the labels are those of `evaluation.operating_points.label_shares`."""
+    cuts: tuple[UrgencyCut, ...]
+    """All but the least urgent label, which every note is at least as urgent as."""
+    by_costs: CostDecision | None
+    """None without `evaluation.safety.costs`."""
+
+
 # --- slices ---
 
 
@@ -760,6 +817,8 @@ class Metrics:
     safety: SafetyMetrics | None = None
     calibration: CalibrationResult | None = None
     selective: SelectiveMetrics | None = None
+    operating_points: Annotated[OperatingPoints | None, IF_PRESENT] = None
+    """Of ordered labels."""
     slices: SlicesResult | None = None
     champion_slices: tuple[SliceDifference, ...] | None = None
     rationale: RationaleMetrics | None = None

@@ -5,12 +5,20 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from r2d.evaluation.metrics import CalibrationPoint, LabelMetrics, Metrics, ReliabilityBin, SelectiveMetrics
-from r2d.reports.plots import BLUE, INK, LINE, PAPER, QUIET, VERMILION, new_figure, style_axes, to_image, to_svg
+from r2d.evaluation.metrics import (
+    CalibrationPoint,
+    LabelMetrics,
+    Metrics,
+    ReliabilityBin,
+    SelectiveMetrics,
+    UrgencyCut,
+)
+from r2d.reports.plots import BLUE, GREEN, INK, LINE, PAPER, QUIET, VERMILION, new_figure, style_axes, to_image, to_svg
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -135,6 +143,47 @@ def risk_coverage_curve(selective: SelectiveMetrics, risk_name: str, name: str, 
         description += f" At the threshold: {100 * threshold[0]:.1f} % shown, risk {100 * threshold[1]:.1f} %."
     _percent_axes(axes, "share of notes whose label is shown", risk_name, highest, (0.0, highest / 2, highest))
     return to_svg(figure, name, title, f"{description} The table beside the chart gives the curve.")
+
+
+def decision_curve(cut: UrgencyCut, name: str, title: str) -> Markup:
+    """Net benefit in notes per 1,000 against the threshold probability: of the predicted labels with intervals, of the
+    probabilities, and of treating all or none."""
+    points = cut.points
+    decided = [point.as_decided["net_benefit"] for point in points]
+    values, by_probability = (
+        [1000 * (estimate.value or 0.0) for estimate in estimates]
+        for estimates in (decided, [point.by_probability["net_benefit"] for point in points])
+    )
+    ends = [(1000 * (row.low or 0.0), 1000 * (row.high or 0.0)) for row in decided if row.low is not None]
+    top = 1.1 * max(1000 * cut.prevalence, *values, *(high for _, high in ends), 1.0)
+    bottom = min(-0.25 * top, *values, *(low for low, _ in ends))
+    treat_all = [(float(place), 1000 * point.treat_all) for place, point in enumerate(points)]
+    for place, ((_, before), (_, after)) in enumerate(pairwise(treat_all)):
+        if after < bottom <= before:  # the line leaves the picture here
+            treat_all = [*treat_all[: place + 1], (place + (before - bottom) / (before - after), bottom)]
+            break
+    places = range(len(points))
+    figure = new_figure(360 / 72, 270 / 72)
+    axes = figure.subplots()
+    axes.axhline(0, color=QUIET, linewidth=1.2, gid="none")
+    axes.plot(*zip(*treat_all, strict=True), color=QUIET, linestyle=(0, (2, 3)), gid="all")
+    axes.plot(places, by_probability, color=GREEN, linestyle=(0, (6, 3)), gid="probability")
+    for place, end in enumerate(ends):
+        axes.plot((place, place), end, color=BLUE, linewidth=3, gid="interval")
+    axes.plot(places, values, color=BLUE, marker="o", markersize=7, gid="decided")
+    axes.set_ylim(bottom, top)
+    axes.set_xticks(list(places), [f"{100 * point.threshold_probability:g}" for point in points])
+    axes.set_xlabel("act from this probability on, %")
+    axes.set_title("net benefit, notes per 1,000", loc="left", color=INK, fontsize=12.5)
+    style_axes(axes, grid="both", font_size=12)
+    axes.tick_params(colors=QUIET)
+    axes.grid(color=LINE)
+    description = "; ".join(
+        f"from {100 * point.threshold_probability:g} % on: labels {value:.0f}, probabilities {other:.0f}, all "
+        f"{1000 * point.treat_all:.0f}"
+        for point, value, other in zip(points, values, by_probability, strict=True)
+    )
+    return to_svg(figure, name, title, f"Net benefit per 1,000 notes {description}; none 0.")
 
 
 def _percent_axes(axes: Any, below: str, left: str, highest: float, heights: Sequence[float]) -> None:

@@ -25,7 +25,7 @@ from r2d.evaluation.metrics import (
     SafetyMetrics,
     SelectiveMetrics,
 )  # fmt: skip
-from r2d.evaluation.plots import reliability_diagram, risk_coverage_curve
+from r2d.evaluation.plots import decision_curve, reliability_diagram, risk_coverage_curve
 from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.run import EvaluationRun
 from r2d.evaluation.summary import (
@@ -243,6 +243,8 @@ def render_report(run: EvaluationRun, metrics: Metrics, rows: QuotedRows, data: 
         judged=judged,
         reliability_diagram=reliability_diagram,
         risk_coverage_curve=risk_coverage_curve,
+        decision_curve=decision_curve,
+        cost_captions=(UNDER_TRIAGE, OVER_TRIAGE, ACCURACY, MACRO_F1),
     )
 
 

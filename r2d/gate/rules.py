@@ -21,6 +21,7 @@ from r2d.config.gate import (
 from r2d.evaluation.metrics import HEADLINES, ChampionMetrics, Comparator, IntervalEstimate, Metrics
 from r2d.gate.decision import Approval, ComparedSlice, GateDecision, Verdict
 from r2d.gate.power import Decided, Power, power_of_difference, power_of_limit, power_of_slices, z_of
+from r2d.text import match_label
 
 BASELINES = {
     ("macro_f1", "simple"): Comparator.MAJORITY_CLASS,
@@ -80,6 +81,8 @@ def _what_is_tested(rule: Rule, metrics: Metrics) -> str:
 
 def _name(rule: WithinLimit | NotWorseThanChampion) -> str:
     name = GATE_METRICS[rule.figure].name
+    if rule.threshold_probability is not None:
+        return f"{name}, of notes at least as urgent as {rule.label}, at {rule.threshold_probability:.0%}"
     return name if rule.label is None else f"{name} of {rule.label}"
 
 
@@ -102,7 +105,7 @@ def _verdict(rule: Rule, metrics: Metrics) -> Verdict:
     metric, champion = GATE_METRICS[rule.figure], metrics.champion
     title = metric.name if isinstance(rule, NoSliceWorseThanChampion) else _name(rule)
     if isinstance(rule, WithinLimit):
-        estimate = estimate_of(rule.figure, metrics, rule.label)
+        estimate = estimate_of(rule.figure, metrics, rule.label, rule.threshold_probability)
         if estimate is None or estimate.value is None:
             return _not_met(title, "was not measured, so the limit cannot be kept")
         return _against_limit(rule, metrics, estimate, _Limit(rule.limit, title, title))
@@ -272,15 +275,21 @@ def _widened(estimate: IntervalEstimate, factor: float) -> IntervalEstimate:
     return replace(estimate, low=value - factor * (value - low), high=value + factor * (high - value))
 
 
-def estimate_of(name: str, metrics: Metrics, label: str | None = None) -> IntervalEstimate | None:
+def estimate_of(
+    name: str, metrics: Metrics, label: str | None = None, threshold_probability: float | None = None
+) -> IntervalEstimate | None:
     """A metric of the model by its name in `GATE_METRICS`; None where this run did not measure it.
 
     Args:
-        label: of which label recall or precision is asked.
+        label: of which label recall or precision is asked, or at which cut; threshold_probability: of net benefit.
     """
     section, intervals, rationale = GATE_METRICS[name].section, metrics.intervals, metrics.rationale
     if section == "class":
         return None if intervals is None else intervals.per_class.get(label or "", {}).get(name)
+    if section == "cut":
+        cuts = () if metrics.operating_points is None else metrics.operating_points.cuts
+        points = [cut.point(threshold_probability or 0.0) for cut in cuts if match_label(label, [cut.label])]
+        return points[0].as_decided[name] if points and points[0] is not None else None
     if section == "alignment":
         return IntervalEstimate(getattr(metrics.alignment, name))
     if section == "claims":

@@ -482,9 +482,46 @@ def test_all_faults_of_a_gate_are_told_in_one_message() -> None:
     assert "rules.0.within_limit.at_last: unknown key (did you mean 'at_least'?)" in misspelt
 
 
+def test_net_benefit_is_held_at_the_cut_and_threshold_that_a_rule_names() -> None:
+    rule = {"rule": "within_limit", "figure": "net_benefit_gain", "at_least": 0.0}
+    worth = gate(rule | {"label": "Same day", "threshold_probability": 0.5})
+    (verdict,) = evaluate_rules(measured(GOOD, WORSE), worth).verdicts
+    assert verdict.status == "passed"
+    assert "of notes at least as urgent as Same day, at 50%: 0." in verdict.reason
+    (verdict,) = evaluate_rules(
+        measured(GOOD, WORSE), gate(rule | {"label": "same day", "threshold_probability": 0.02})
+    ).verdicts
+    assert verdict.status == "failed"
+    assert "lower bound -0." in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("rule", "fault"),
+    [
+        ({"label": "same day"}, "needs `threshold_probability`"),
+        ({"threshold_probability": 0.1}, "needs `label`"),
+        ({"label": "same day", "threshold_probability": 0.17}, "is none of evaluation.operating_points"),
+        ({"label": "self care", "threshold_probability": 0.1}, "every note is at least as urgent as 'self care'"),
+    ],
+)
+def test_a_rule_of_net_benefit_that_no_run_measures_is_refused(rule: dict[str, Any], fault: str) -> None:
+    from r2d.config.loading import parse_config
+    from tests.mlops.conftest import run_config
+
+    values = run_config("triage").model_dump(mode="json", exclude_none=True)
+    values["data"]["labels"] = LABELS.model_dump(mode="json")
+    values["registration"]["gate"]["rules"] = [
+        {"rule": "within_limit", "figure": "net_benefit_gain", "at_least": 0.0} | rule
+    ]
+    with pytest.raises(ConfigError) as caught:
+        parse_config(values)
+    assert fault in str(caught.value)
+
+
 def test_every_metric_that_a_rule_may_name_is_found_in_the_metrics_of_a_run() -> None:
     metrics = measured(GOOD, WORSE)
     for name, metric in GATE_METRICS.items():
-        estimate = estimate_of(name, metrics, "self care" if metric.section == "class" else None)
+        label = {"class": "self care", "cut": "same day"}.get(metric.section)
+        estimate = estimate_of(name, metrics, label, 0.1 if metric.section == "cut" else None)
         assert estimate is not None, name
         assert estimate.value is not None, name
