@@ -15,30 +15,74 @@ Paths = Annotated[tuple[Name, ...], Field(min_length=1)]
 
 _NOUN = (
     r"(?:answer|label|decision|verdict|prediction|choice|option|category|classification|disposition"
-    r"|(?:triage|urgency|acuity)(?:\s(?:level|category|decision|class))?)"
+    r"|(?:triage|urgency|acuity|ESI|CTAS|ATS|MTS)(?:\s(?:level|category|decision|class))?)"
 )
+_OTHER_NOUN = (
+    r"(?:(?:ESI|CTAS|ATS|MTS|triage|urgency|acuity|priority|severity|risk|diagnosis|clinical|care)"
+    r"(?:[\s-](?:level|category|class|score|code|rating|recommendation|assessment|classification|outcome|result))?"
+    r"|level(?:\sof\scare)?|class|final|judge?ment|opinion|recommendation|conclusion|assessment|result|outcome|output|response|rating"
+    r"|antwort|entscheidung|einstufung|einschätzung|kategorie|dringlichkeit|(?:triage-?)?stufe|klassifi(?:kation|zierung)|empfehlung"
+    r"|ergebnis|réponse|décision|catégorie|niveau|recommandation|résultat|respuesta|decisión|categoría|nivel"
+    r"|clasificación|etiqueta|recomendación|resultado|resposta|decisão|categoria|nível|classificação|rótulo|recomendação"
+    r"|risposta|decisione|livello|classificazione|etichetta|raccomandazione|risultato|antwoord|beslissing|besluit"
+    r"|categorie|classificatie|aanbeveling|advies)(?:\sd[ei]\stri[ae]\w+)?"
+)
+"""Nouns under which other things stand too: what follows counts only where it is an option and nothing else."""
 _DETERMINER = (
-    r"(?:(?:the|my|our|final|correct|best|right|overall|predicted|recommended|corrected|revised|updated|new"
-    r"|most\s(?:likely|appropriate))\s{1,5})"
+    r"(?:(?:the|my|our|final|correct|best|right|overall|predicted|recommended|corrected|revised|updated|new|selected"
+    r"|chosen|assigned|suggested|proposed|resulting|appropriate|most\s(?:likely|appropriate)|meine|ma|mi|minha|mijn)\s{1,5})"
 )
+ANSWER_HEADING = rf"{_DETERMINER}{{0,3}}(?:{_NOUN}|{_OTHER_NOUN})"
+"""Under which an answer stands: `Final answer`, `ESI level`."""
 _LABEL = r"(?P<label>[^\n]{1,400})"
+_ALONE = r"(?P<alone>[^\n]{1,400})"
+_IS = r"[*_ \t]{0,6}(?:[:=：]|\]\s?:?|\s[-–—]\s|\s?(?:[-=]>|[→⇒➜])\s?)[*_\s]{0,12}"
+_MARKS = r"(?:[^\w\n({\[<\\>≤≥≠=~±¬!|+-]|_){0,12}"
+_NEXT_LINE = r"[*_ \t]{0,6}\n\s{0,10}"
+_CASE = r"(?:this|the|her|his)\s(?:call(?:er)?|case|patient|note|message|text|situation|presentation|visit)\s"
+_CLASS = r"(?:classif|triag|rat|categori[sz]|label|cod|grad|assign)"
+_AS = r"(?:as|to)(?:\sthe)?(?:\s(?:an?|category|level|label|class|ESI(?:\slevel)?)){0,2}\s{0,3}:?\s{0,3}"
 
 ANSWER_PATTERNS = (
-    # **Final answer:** yes, at the start of a line or a sentence
-    rf"(?:^(?:[^\w\n{{\"]|_){{0,12}}(?:\d{{1,2}}[.)]\s{{1,3}})?|(?<=[.!?]\s))[*_]{{0,3}}"
-    rf"{_DETERMINER}{{0,3}}{_NOUN}[*_ \t]{{0,6}}"
-    rf"(?:[:=：]|\s[-–—]\s)[*_\s]{{0,12}}{_LABEL}",
+    # **Final answer:** yes, at the start of a line or a sentence; Recommendation: yes; ESI level 3
+    rf"(?:^(?:[^\w\n{{\"]|_){{0,12}}(?:\d{{1,2}}[.)]\s{{1,3}})?|(?<=[.!?]\s))[*_]{{0,3}}{_DETERMINER}{{0,3}}"
+    rf"(?:{_NOUN}(?:\s(?:assigned|selected|chosen|recommended))?{_IS}{_LABEL}|(?:{_OTHER_NOUN}{_IS}|(?:{_NOUN}|{_OTHER_NOUN})\s(?=\d)|(?:option|choice)\s(?=[a-h]\b))(?:ESI[\s-])?{_ALONE})",
     # ## Answer, and the label on the next line
-    rf"^(?:\#{{1,6}}|\*\*|__)[ \t]{{0,3}}{_DETERMINER}{{0,3}}{_NOUN}[*_ \t]{{0,6}}\n\s{{0,10}}{_LABEL}",
+    rf"^(?=[^\n]{{1,60}}\n)(?:(?:\#{{1,6}}|\*\*|__)[ \t]{{0,3}}{_DETERMINER}{{0,3}}{_NOUN}{_NEXT_LINE}{_LABEL}"
+    rf"|(?:\#{{1,6}}|\*\*|__)?[ \t]{{0,3}}{_DETERMINER}{{0,3}}(?:{_NOUN}|{_OTHER_NOUN}){_NEXT_LINE}{_ALONE})",
     r"\\boxed\{(?:\\text\{)?(?P<label>[^{}\n]{1,400})\}",
-    r"<(?:final_)?(?:answer|label|decision)>\s{0,10}(?P<label>[^<\n]{1,400})",
+    r"<(?:(?:final_)?(?:answer|label|decision)>\s{0,10}(?P<label>[^<\n]{1,400})"
+    r"|(?:triage|category|level|class|urgency|verdict|prediction|classification|disposition|output|result|response)>"
+    r"\s{0,10}(?P<alone>[^<\n]{1,400}))",
     # So the answer is (c) wooded area.
     rf"\b(?=[tmofcbrpun])(?<!\bif\s)(?<!\bwhether\s){_DETERMINER}{{1,3}}{_NOUN}(?:\s(?:to|for|in|of)\s(?:this|the|that)\s[^\n.:?!]{{1,60}}?)?"
     rf"\s{{1,5}}(?:is|was|(?:would|has\sto)\s(?:then\s|now\s)?be)\s{{0,3}}[:,]?\s{{0,5}}{_LABEL}",
+    # **Emergency**, at the beginning, before a reason
+    rf"\A{_MARKS}{_ALONE}",
+    # #### emergency, or a last line that is the label
+    r"(?:(?:(?<=[.!)\"”’])[ \t]{0,9}\n|^(?:[-*•]|\d{1,2}[.)])\s[^\n]{1,400}\n[ \t]{0,9}\n)\s{0,12}"
+    r"|\s\#{3,6}\s?|(?<=[.!])\s(?=(?:therefore|thus|hence)\b))(?![-*•+]\s|\d{1,2}[.)]\s)(?:[-=]>)?"
+    rf"{_MARKS}(?:(?:therefore|thus|hence|so)[,:]?\s)?(?P<alone>[^\n]{{1,160}})\s{{0,20}}\Z",
+    # I would triage this call as emergency. I choose emergency. This case is classified as emergency.
+    rf"\b(?=[iwth])(?:(?:I|we)(?:['’](?:d|ll|ve|m)|\s(?:would|will|have|must|can|am|now|hereby|therefore|thus)){{0,3}}\s"
+    rf"(?:{_CLASS}\w{{0,4}}\s(?:{_CASE}|this\s|it\s){_AS}|(?:choose|select|pick|recommend|go\swith|opt\sfor|assign|suggest"
+    rf"|say(?:\s(?:this|it)\sis)?|choosing|selecting|going\swith|decide\s(?:on|for))(?:\sthe)?(?:\s{_NOUN})?\s?:?\s)"
+    rf"|(?:{_CASE}|(?:this|it)\s)(?:(?:is|should\sbe|must\sbe|has\sto\sbe|can\sbe)\s(?:best\s|therefore\s|thus\s)?"
+    rf"{_CLASS}\w{{0,2}}ed\s{_AS}|(?:falls\s(?:under|into)|belongs\s(?:to|in)|qualifies\sas)\s(?:the\s)?(?:{_NOUN}\s)?)"
+    rf"|the\s(?:\w{{1,12}}\s)?{_NOUN}\s(?:should|must)\sbe\s:?\s?)"
+    rf"{_ALONE}",
+    # Daher lautet die Antwort: Notfall.
+    r"(?=[*_dasflphqu])(?:^|(?<=[.!]\s))[*_]{0,3}(?:(?:daher|also|somit|deshalb|folglich|donc|ainsi|por(?:\slo)?\stanto|portanto|logo|quindi|pertanto|dus|daarom),?\s)?"
+    r"(?:(?:lautet|ist)\sdie\s(?:richtige\s)?(?:antwort|entscheidung)"
+    r"|die\s(?:richtige\s|endgültige\s)?(?:antwort|entscheidung|einstufung|kategorie)\s(?:lautet|ist)(?:\s(?:daher|also|somit))?"
+    r"|la\s(?:réponse|décision|catégorie)(?:\sfinale|\scorrecte)?\sest(?:\sdonc)?|la\s(?:respuesta|decisión|categoría)"
+    r"(?:\sfinal|\scorrecta)?\ses|a\s(?:resposta|decisão|categoria)(?:\sfinal|\scorreta)?\sé|la\s(?:risposta|decisione"
+    rf"|categoria)(?:\sfinale|\scorretta)?\sè|(?:het\santwoord|de\sbeslissing|de\scategorie)\sis)\s{{0,3}}:?\s{{0,3}}{_ALONE}",
 )
-"""Styles in which models commonly state their answer. Case does not count, and `^` is the start of a line. Every
-repeat is bounded, so that a text of any length takes linear time. The last begins with the first letters of the words
-that it goes on with: so most places are passed over at once."""
+"""Styles in which models commonly state their answer. What `label` matches begins with an option, or is refused; what
+`alone` matches is an option, or counts not. Case does not count, and `^` is the start of a line. Every repeat is
+bounded, so that a text of any length takes linear time. The fifth begins with the first letters of the words that it
+goes on with: so most places are passed over at once."""
 
 RUN_ON_PATTERNS = (
     r"\n\s{0,20}(?:Q|Question|Input|Example|User|Human)\s{0,3}\d{0,4}\s{0,3}[:.]\s",
@@ -56,9 +100,10 @@ class ParseConfig(Section):
     structure: Literal["text", "json"] = "text"
     """`json`: the answer is a JSON object, perhaps within a code fence or other text."""
     answer_patterns: Paths = ANSWER_PATTERNS
-    """Regular expressions with a group `label`. The last match counts that is neither conditional, nor reported, nor
-    taken back. The rationale is a group `rationale`, else what stands before the match, else what follows it. A list
-    replaces the shipped ones; `{extend: [...]}` is tried beside them."""
+    """Regular expressions with a group `label`, or `alone` for one that counts only where it is an option and nothing
+    else. The last match counts that is neither conditional, nor reported, nor taken back. The rationale is a group
+    `rationale`, else what stands before the match, else what follows it. A list replaces the shipped ones; `{extend:
+    [...]}` is tried beside them."""
     run_on_patterns: tuple[Name, ...] = RUN_ON_PATTERNS
     """Regular expressions: from the first match on, behind the answer, the text is cut. `{extend: [...]}` as above."""
     reasoning_tags: tuple[Name, ...] = ()
@@ -92,8 +137,8 @@ class ParseConfig(Section):
                     compiled = re.compile(pattern)
                 except re.error as error:
                     raise ValueError(f"{key}: {pattern!r} is no regular expression: {error}") from None
-                if key == "answer_patterns" and "label" not in compiled.groupindex:
-                    raise ValueError(f"{key}: {pattern!r} needs a group named label: (?P<label>...)")
+                if key == "answer_patterns" and not {"label", "alone"} & set(compiled.groupindex):
+                    raise ValueError(f"{key}: {pattern!r} needs a group named label or alone: (?P<label>...)")
         return self
 
 

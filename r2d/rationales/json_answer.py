@@ -41,6 +41,7 @@ class JsonAnswer:
     edits: tuple[str, ...] = ()  # `trailing comma removed`, `JSON in a text decoded`, `JSON repaired`
     reason: Reason | None = None
     detail: str = ""
+    label_first: bool = True  # whether the label stands before the rationale
 
 
 def read_json_answer(text: str, label_key: str, rationale_key: str, *, stopped: bool) -> JsonAnswer:
@@ -71,14 +72,46 @@ def _of_objects(objects: list[JsonObject], keys: tuple[str, str], edits: tuple[s
     fields = [{key.casefold(): value for key, value in reversed(item.items())} for item in objects]
     texts = [(_field_text(item.get(keys[0]), ", "), _field_text(item.get(keys[1]), "\n")) for item in fields]
     labels = {" ".join(label.casefold().split()) for label, _ in texts if label is not None}
-    later = re.compile(rf"(?:final|revised|corrected|updated|amended|adjusted|new)[\W_]*{re.escape(keys[0])}")
-    others = {_field_text(value, ", ") or "" for item in fields for key, value in item.items() if later.fullmatch(key)}
-    if labels and {" ".join(other.casefold().split()) for other in others} - labels - _NO_OTHER_LABEL:
-        return JsonAnswer(edits=edits, reason="unclear_answer", detail="another label under a key such as final_label")
+    for item in fields:
+        for key, value in item.items():
+            if key not in keys and _takes_back(key, value, keys[0], labels):
+                return JsonAnswer(edits=edits, reason="unclear_answer", detail="another key takes the label back")
     if len(labels) > 1:
         return JsonAnswer(edits=edits, reason="unclear_answer", detail=f"{len(labels)} objects with different labels")
     label, rationale = next((pair for pair in texts if pair[0] is not None), texts[0])
-    return JsonAnswer(label, rationale, edits)
+    order = [key.casefold() for key in objects[0]]
+    label_first = set(keys) - set(order) != set() or order.index(keys[0]) < order.index(keys[1])
+    return JsonAnswer(label, rationale, edits, label_first=label_first)
+
+
+def _takes_back(key: str, value: Any, label_key: str, labels: set[str]) -> bool:
+    """Whether another key of the object gives another label, or says that the label does not stand: `final_label`,
+    `override`, `valid: false`, `status: withdrawn`."""
+    text = " ".join(str(value).casefold().split()) if isinstance(value, str | bool | int) else ""
+    if _VOID_KEY.search(key) and text in _TRUE:
+        return True
+    if _STANDS_KEY.search(key) and (text in _FALSE or _VOID_VALUE.search(text)):
+        return True
+    if _JUDGES_KEY.search(key) and _VOID_VALUE.search(text):
+        return True
+    names_label = re.fullmatch(rf"{_LATER}[\W_]*{re.escape(label_key)}", key) or re.search(rf"{_OVERRIDES}", key)
+    other = " ".join((_field_text(value, ", ") or "").casefold().split())
+    return names_label is not None and bool(labels) and other not in labels | _NO_OTHER_LABEL
+
+
+_LATER = r"(?:final|revised|corrected|updated|amended|adjusted|new)"
+_OVERRIDES = r"overrid|correct(?:ed|ion)|revision"
+_VOID_KEY = re.compile(
+    r"retract|withdr|void|cancel|invalid|obsolete|supersed|reject|deprecat|wrong|mistake|refus|retire"
+)
+_STANDS_KEY = re.compile(r"valid|\bcorrect\b|is_(?:correct|final)|approved|accepted|confirmed|\bagrees?\b")
+_JUDGES_KEY = re.compile(r"status|review|check|verif|audit|verdict|feedback|comment")
+_TRUE = frozenset({"true", "yes", "1", "y"})
+_FALSE = frozenset({"false", "no", "0", "n"})
+_VOID_VALUE = re.compile(
+    r"\b(?:withdrawn|retracted|void(?:ed)?|cancel\w+|invalid|rejected|reject|disagree\w*|wrong|incorrect|fail\w*|overturned"
+    r"|overruled|superseded|not\s+\w+)\b"
+)
 
 
 def _inner_text(text: str) -> str | None:

@@ -11,12 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from r2d.config.rationales import ParseConfig
+from r2d.config.rationales import ANSWER_HEADING, ParseConfig
 from r2d.rationales.json_answer import JsonAnswer, read_json_answer
 from r2d.rationales.marks import PROMPT_REMOVED, turn_start, unknown_token, visible_text
 from r2d.rationales.records import Reason
 from r2d.rationales.retraction import doubt_behind
-from r2d.rationales.standing import is_unasserted, sentence_end, sentence_start
+from r2d.rationales.standing import IF, is_unasserted, says_another, says_of_it, sentence_end, sentence_start
 from r2d.rationales.stated_label import StatedLabel, find_label, is_whole, listed_options, named_options
 from r2d.rationales.statements import (
     Answer,
@@ -48,7 +48,11 @@ _CONNECTIVE = re.compile(
     r"|\b(?:I|we)(?:\s+(?:would|do|can|must))?\s+(?:think|believe|say|conclude|find)(?:\s+that)?\b){1,40}\Z",
     re.I,
 )
-_NAMES = r"rationale|reason(?:s|ing)?|explanation|justification|analysis|why|thoughts?"
+_NAMES = (
+    r"rationale|reason(?:s|ing)?|explanation|justification|analysis|why|thoughts?|Begründung|Erklärung|raison|explication"
+    r"|justificación|razón|explicación|justificativa|justificação|razão|explicação|motivazione|spiegazione|reden|uitleg"
+    r"|motivering|toelichting|onderbouwing"
+)
 _HEADING_FORM = (
     r"(?:[^\w\n]|_){{0,12}}(?:\d{{1,2}}[.)]\s{{1,3}})?[*_]{{0,3}}(?:clinical\s|my\s)?(?:{names})[*_ \t]{{0,6}}"
     r"[:：][*_\s]{{0,12}}"
@@ -151,12 +155,34 @@ def parse(
         return _parse_json(part, config, codes or {})
     if fence := _FENCE.fullmatch(text):
         text = fence.group("inside").strip()
+    text = _TABLE.sub(_as_lines, text) if "|" in text else text
     struck = _STRUCK.sub("", text) if "~~" in text else text
     part = part._replace(text=struck, edits=(*edits, "struck text removed") if struck != text else edits)
     parsed = _parse_text(part, config, codes or {})
     if parsed.reason == "no_rationale" and visible.reasoning:
         return _with_reasoning(parsed, part, visible.reasoning, config, codes or {})
     return parsed
+
+
+def _as_lines(table: re.Match[str]) -> str:
+    """A table as lines of `heading: cell`, where it has one row of values, or a heading in each row, and an answer's
+    heading is among them; else as it is."""
+    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in table.group().strip().split("\n")]
+    rows = [row for row in rows if not all(_RULED.fullmatch(cell) for cell in row)]
+    pairs, has_header = rows, any(map(_HEADING_CELL.fullmatch, rows[0][1:])) if rows else False
+    if has_header and len(rows) == 2 and len(rows[0]) == len(rows[1]):
+        pairs = [[heading, cell] for heading, cell in zip(*rows, strict=True)]
+    elif has_header:
+        return table.group()
+    if any(len(pair) != 2 for pair in pairs) or not any(_ANSWER_CELL.fullmatch(pair[0]) for pair in pairs):
+        return table.group()
+    return "\n".join(f"{heading}: {cell}" for heading, cell in pairs) + "\n"
+
+
+_TABLE = re.compile(r"(?:^[ \t]{0,9}\|[^\n]*\|[ \t]{0,9}(?:\n|\Z)){2,}", re.M)
+_RULED = re.compile(r"[:\s-]*")
+_ANSWER_CELL = re.compile(rf"[\W_]*{ANSWER_HEADING}[\W_]*", re.I)
+_HEADING_CELL = re.compile(rf"[\W_]*(?:clinical\s)?(?:{_NAMES}|{ANSWER_HEADING})[\W_]*", re.I)
 
 
 def _parse_text(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> Parsed:
@@ -381,8 +407,30 @@ def _doubt_beside(
     """Why the text behind the object, or the rationale in it, leaves its label unclear; empty where neither does."""
     if label is None:
         return ""
-    behind = _FENCE_MARK.sub(" ", part.text[part.text.rfind("}") + 1 :]) if "}" in part.text else ""
+    start, end = part.text.find("{"), part.text.rfind("}") + 1
+    before, behind = (
+        part.text[: max(start, 0)].rpartition("\n")[2],
+        _FENCE_MARK.sub(" ", part.text[end:] if end else ""),
+    )
+    if end and (_NO_OWN_JSON.search(before) or IF.search(before) or says_another(before)):
+        return "words before the object take it back"
+    if end and says_of_it(behind):
+        return "words behind the object take it back"
     if doubt := doubt_behind(behind, 0, label, part.options, codes, ()):
         return doubt
-    within = final_answer(answer.rationale or "", config.answer_patterns, part.options, codes).statement
-    return "another answer in its rationale" if within is not None and within.label != label else ""
+    rationale = answer.rationale or ""
+    within = final_answer(rationale, config.answer_patterns, part.options, codes)
+    if within.statement is not None:
+        return "" if within.statement.label == label else "another answer in its rationale"
+    if within.unclear == "taken back":
+        return "taken back in its rationale"
+    last = 0 if answer.label_first else sentence_start(rationale, len(rationale.rstrip()) - 1)
+    return doubt_behind(rationale, last, label, part.options, codes, ())
+
+
+_NO_OWN_JSON = re.compile(
+    r"/\*|//\s*\Z|<!--|#\s*\Z|\b(?:not|never|wrong|bad|incorrect|invalid|example|template|sample|dummy|placeholder|draft|old"
+    r"|previous|earlier|user|prompt|schema|instead\s+of|rather\s+than|unlike)\b|n['’]t\b",
+    re.I,
+)
+"""Words before an object, on its line, of one that is no answer."""

@@ -22,7 +22,7 @@ _RETRACTED = (
     r"|(?:I|we)\s+(?:was|were|am|stand)\s+(?:wrong|mistaken|corrected)|I\s+(?:made\s+(?:a|an)\s+(?:mistake|error)"
     r"|misread|misjudged)"
     r"|I\s+got\s+(?:that|this|it)\s+wrong|I\s+(?:(?:must|have\s+to|need\s+to|should|will|would)\s+)?(?:take\s+(?:(?:it"
-    r"|that|this)\s+back|back\s+\w+)"
+    r"|that|this|(?:the|my)\s+\w+)\s+back|back\s+\w+)"
     r"|(?:retract|withdraw)\s+(?:it|that|this))"
     r"|(?:false|wrong|incorrect|not\s+(?:true|right|correct|so))(?=\s*(?:[.!]|\Z))"
     r"|(?:which|(?:that|this|the\s+(?:above|previous|first))(?:\s+(?:answer|label|choice|option|conclusion))?"
@@ -75,6 +75,7 @@ FEWEST_DESCRIBING = 3  # words beside an option of a sentence that describes it
 
 _SEGMENT = re.compile(r"[^.!?;\n()\[\]{}—–]+(?:[.](?=\d)[^.!?;\n()\[\]{}—–]+)*(?:[!?]|(?=\.|\Z|\W))")
 _RULE = re.compile(r"[*_=~#|<>-]{2,}|(?<=\s)[*_=~#|•·/\\-](?=\s)|\s(?:→|⇒)\s|[✅✓✔☑🔁]")
+_END_TAG = re.compile(r"</\w{1,30}>\s*")
 _HAS_WORD = re.compile(r"[^\W_]").search
 _MARKS = " \t\r*_\"'`“”‘’«»:,-–—~#>=|/\\.!"
 _CROSS = re.compile(f"[{CROSSES}]")
@@ -86,7 +87,13 @@ _STATES = re.compile(
     re.I,
 )
 """Words of an answer that no pattern reads."""
-_NO_ALONE = frozenset({"no", "nope", "nah", "not", "nein", "negative", "naw", "non", "não", "wrong", "not really"})
+_NO_ALONE = re.compile(
+    r"(?:\W*\b(?:or|and|but|oh|well|hm+|so|then|again|actually|really|maybe|perhaps|possibly|probably|in\s+fact"
+    r"|(?:al)?though|lol|haha|i\s+mean|i\s+guess|rather|surely|of\s+course|definitely|certainly|also|clearly)\b)*\W*"
+    r"(?:no|nope|nah|naw|not|wrong|negative|nein|non|não|nee|niet)(?:\W+(?:really|actually|not|at\s+all|quite|after\s+all"
+    r"|exactly|likely|here|now|today|true|met|fulfilled|satisfied|supported|applicable|confirmed|consistent\b.*))*\W*"
+)
+"""A part of a text that is no more than a no."""
 _ASKS_AGAIN = re.compile(
     r"(?:or|really|right|sure|correct|is\s+(?:it|that|this)|am\s+i|isn['’]t|no|true|hm+)\b[^?]{0,30}\?\Z"
 )
@@ -149,6 +156,11 @@ _ANSWERS = re.compile(
     re.I,
 )
 """Words of a sentence that speaks of the answer, or of the one it is about, and does not describe an option."""
+_SHORT_AFTER = re.compile(
+    r"(?:(?:(?<=[.!?;:,(\[\n–—-])|\A)[^\w\n]{0,8}"
+    r"|\b(?:be|makes?\sit|made\sit|towards?|settled\son|changed\sto|said|says|read|end)\s)",
+    re.I,
+)
 _SHORT_BEGINS = re.compile(
     r"[\s*_\"'“‘(\[–—-]*(?:(?:but|and|or|then|also|so|well|hm+|oh|ok(?:ay)?|actually|rather|better|now)\b[\s,:]*){0,3}",
     re.I,
@@ -191,6 +203,8 @@ def doubt_behind(
         if _is_marked(text, first) or not _is_set_aside(text, max(start, sentence_start(text, first)), first, end):
             return "another option is named behind it"
     for first, end in named_options(text, start, "", (label,), {}):
+        if any(begin <= first < stop for begin, stop in named):
+            continue  # a part of another option
         if _is_marked(text, first) or _is_denied(text, max(start, sentence_start(text, first)), first, end):
             return "taken back"
     return ""
@@ -198,15 +212,16 @@ def doubt_behind(
 
 def _is_taken_back(text: str, start: int, label: str) -> bool:
     """Whether words of a retraction stand behind a position."""
-    small = small_letters(text[start:])
+    text = _END_TAG.sub("\n", text[start:])
+    small = small_letters(text)
     if phrase_pattern("retractions").search(small) or _CROSS.search(small):
         return True
-    if any(cue.group("strong") for cue in CUE.finditer(text, start)):
+    if any(cue.group("strong") for cue in CUE.finditer(text)):
         return True
     alone, was_asked = phrase_pattern("retracted"), False
     for match in _SEGMENT.finditer(_RULE.sub("\n", small)):
         words = match.group().strip(_MARKS)
-        is_no = words in _NO_ALONE and words != label.casefold() and not was_asked
+        is_no = _NO_ALONE.fullmatch(words) is not None and words != label.casefold() and not was_asked
         if is_no or alone.match(words) or _ASKS_AGAIN.match(words):
             return True
         was_asked = words.endswith("?")
@@ -224,7 +239,7 @@ def _named_alone(
     }
     if not short:
         return
-    for match in re.finditer(r"(?:(?<=[.!?;,(\[\n–—-])|\A)[^\w\n]{0,8}", text[start:]):
+    for match in _SHORT_AFTER.finditer(text[start:]):
         first = start + match.end()
         first = _SHORT_BEGINS.match(text, first).end()  # type: ignore[union-attr]
         word = re.compile(r"[\w+-]{1,3}(?!\w)").match(text, first)

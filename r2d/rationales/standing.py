@@ -8,6 +8,7 @@ from typing import Literal
 
 from r2d.rationales.stated_label import StatedLabel
 
+FEWEST_WORDS = 4  # of a sentence that is a reason, and no title
 LONGEST_SENTENCE = 2_000  # characters in which the beginning or the end of a sentence is looked for
 
 Standing = Literal[
@@ -122,13 +123,16 @@ _CIRCUMSTANCE = re.compile(
     r"|that\s+in\s+mind|all\s+th\w+|sure|certain)\b)",
     re.I,
 )
-_IF_LINE = re.compile(r"(?:\A|\n)\W*(?:if|when|unless|should|in\s+case|in\s+the\s+event)\b[^\n.!?]{0,200}\n\s*\Z", re.I)
+_IF_LINE = re.compile(
+    r"(?:\A|\n)\W*(?:if|when|unless|should|in\s+case|in\s+the\s+event|falls|wenn|si|se|als|indien|cuando|quando|quand)\b[^\n.!?]{0,200}\n\s*\Z",
+    re.I,
+)
 _PLAIN_LEADS = frozenset({"So ", "So, ", "Therefore, ", "Thus, ", "Hence, ", "Therefore ", "Thus ", "Hence "})
 """Words before a statement that do not change how it is meant."""
 CROSSES = "❌✗✘✖🚫⛔👎☒"
 """Signs that say no."""
 _CROSS = re.compile(rf"[{CROSSES}]|\[\s?\]|☐")
-_CROSSED_BEHIND = re.compile(rf"[\s*_\"'”’.,)(\]]{{0,6}}[{CROSSES}]")
+_CROSSED_BEHIND = re.compile(rf"[\s*_\"'”’.,)(\]]{{0,6}}(?:[{CROSSES}☐]|\[\s?\])")
 _WAS = re.compile(r"\bwas\b", re.I)
 _GOES_ON = re.compile(
     r"[ \t*_\"'”’)\]`]*(?:,?\s*which\s+|[,:–—-]\s*(?:which\s+|that\s+)?)?"
@@ -213,18 +217,20 @@ _SAYS_WHO = re.compile(
 )
 
 
-def standing_of(text: str, first: int, match: re.Match[str], end: int, stated: StatedLabel) -> Standing:
-    """How a statement is meant that stands in a sentence from `first` on, and whose label ends at `end`."""
+def standing_of(
+    text: str, first: int, start: int, label_start: int, end: int, stated: StatedLabel, *, is_alone: bool
+) -> Standing:
+    """How a statement from `start` on is meant, in a sentence from `first` on, with a label that ends at `end`."""
     if stated.label is None:
         return "several" if stated.detail == "two answers stated" else "none"
     prefix, after, lead = (
-        IN_BRACKETS.sub("", text[max(first, match.start() - LONGEST_SENTENCE) : match.start()]),
+        IN_BRACKETS.sub("", text[max(first, start - LONGEST_SENTENCE) : start]),
         text[end : end + 200],
-        text[match.start() : match.start("label")],
+        text[start:label_start],
     )
     if prefix in _PLAIN_LEADS and _PLAIN_ENDS.match(after) and _PLAIN_VERB.search(lead):
         return "asserted"
-    if _CROSS.search(text, first, match.start("label")) or _CROSSED_BEHIND.match(after):
+    if _CROSS.search(text, first, label_start) or _CROSSED_BEHIND.match(after):
         return "crossed"
     if prefix[-1:] in _QUOTES and _HAS_LETTER.search(after):
         return "denied"  # it is quoted, to say something of it
@@ -236,14 +242,14 @@ def standing_of(text: str, first: int, match: re.Match[str], end: int, stated: S
             return "conditional"
     elif _IF_LINE.search(text[max(0, first - 300) : first]):
         return "conditional"
+    elif is_alone and start and not _HAS_LETTER.search(lead) and not _follows_reasons(text, start):
+        return "unknown"
     if THEN_IF.match(text, end) or QUESTION.match(after):
         return "conditional"
     is_subjunctive = WOULD.search(lead) is not None
     if is_subjunctive and (_ELSEWHERE.search(prefix) or _IF_ANYWHERE.search(text, end, sentence_end(text, end))):
         return "conditional"
-    goes_on = _GOES_ON.match(after)
-    is_spoken_of = goes_on is not None and not _APPROVES.match(goes_on["then"])
-    if is_spoken_of or _UNREAL.match(after) or _WAS.search(lead):
+    if says_of_it(after) or _UNREAL.match(after) or _WAS.search(lead):
         return "denied"
     if _SAYS_WHO.match(after):
         return "reported"
@@ -256,9 +262,22 @@ def standing_of(text: str, first: int, match: re.Match[str], end: int, stated: S
         return governed
     if _GENERIC.search(_last_part(prefix)):
         return "elsewhere"
-    if _PLAIN_VERB.search(lead) and not _is_own(prefix):
+    if (is_alone or _PLAIN_VERB.search(lead)) and not _is_own(prefix):
         return "unknown"
     return "circumstance" if _CIRCUMSTANCE.search(_last_part(prefix)) else "asserted"
+
+
+def _follows_reasons(text: str, position: int) -> bool:
+    """Whether the sentence before a position may be the last of the reasons: no title, and no condition."""
+    end = len(text[:position].rstrip())
+    before = text[sentence_start(text, max(0, end - 1)) : end]
+    if IF.search(before) or _GOES_NOWHERE.search(before):
+        return False
+    return len(before.split()) >= FEWEST_WORDS or _ITEM.match(before) is not None
+
+
+_GOES_NOWHERE = re.compile(r"\b(?:to|from|of|the|an?|as|for|with|is|was|not|called|than)\W*\Z", re.I)
+_ITEM = re.compile(r"\s*(?:[-*•]|\d{1,2}[.)])\s")
 
 
 def _is_own(prefix: str) -> bool:
@@ -342,6 +361,13 @@ def sentence_end(text: str, position: int) -> int:
 def is_unasserted(behind: str) -> bool:
     """Whether what follows a label asks for it, bounds it or says that it is not so: `?`, `at least`, `crossed out`."""
     return QUESTION.match(behind) is not None or _UNREAL.match(behind) is not None
+
+
+def says_of_it(behind: str) -> bool:
+    """Whether what follows an answer is a verb, so that the sentence says something of the answer, and does not approve
+    of it: `is what he said`."""
+    goes_on = _GOES_ON.match(behind)
+    return goes_on is not None and not _APPROVES.match(goes_on["then"])
 
 
 def says_another(sentence: str) -> bool:

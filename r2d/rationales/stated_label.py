@@ -16,8 +16,8 @@ LONGEST_FIRST_WORD = 40
 SIMILAR = 0.8
 """Likeness of a misspelt label to the option of its letter (`field` to `feild` is 0.8), from which it is that one."""
 
-_MARKUP = re.compile(r"[\s*_`\"'“”‘’«»$~]*(?:\\text\{)?")
-_BRACKETS = re.compile(r"[\s*_`\"'“”‘’«»$~(\[{<]*")
+_MARKUP = re.compile(r"[\s*_`\"'“”‘’«»$]*(?:\\text(?:bf|it|tt)?\{)?")
+_BRACKETS = re.compile(r"(?:[\s*_`\"'“”‘’«»$(\[{]|<(?=[^<>\n]{1,60}>))*")
 _MARKER = re.compile(
     r"(?:[(\[]\s?(?P<a>[A-Za-z]|\d{1,2})\s?[)\]]|(?P<b>[A-Za-z]|\d{1,2})(?:[)\]]|[.:](?=\s|[*_]|$)|\s[-–—]\s))[*_]*"
     r"(?P<gap>[\s:*_\-–—]*)"
@@ -156,6 +156,65 @@ def _find_affirmed(stated: str, options: Sequence[str], codes: Mapping[str, str]
     return StatedLabel(detail="letter and text disagree")
 
 
+def stands_alone(text: str, start: int, stated: StatedLabel, *, has_noun: bool) -> bool:
+    """Whether the label that a text states from `start` on stands by itself, or before a reason: `Yes, because`.
+
+    What follows behind a colon, a dash or a comma is no reason where it denies, asks for a condition or counts:
+    `Urgent: unlikely`, `Urgent - 10 %`. A number or a letter without a noun before it counts only where nothing else is
+    on the line, or the option that it stands for.
+    """
+    if stated.label is None or _HEDGE.match(text, _end_of(_MARKUP, text, start)):
+        return False
+    if not (stated.name or stated.by_place):  # misspelt
+        return False
+    end = start + stated.end
+    if _LINE_END.match(text, end):
+        return True
+    is_reply = stated.name.casefold() in _REPLIES
+    if len(stated.name) <= 2 and not is_reply:
+        beside = None if has_noun else _BESIDE_CODE.match(text, end)
+        if beside is not None and (named := _option_pattern(stated.label).match(text, beside.end())) is not None:
+            return _LINE_END.match(text, named.end()) is not None
+        behind = _BEHIND_NUMBER.match(text, end) if has_noun else None
+        return behind is not None and (behind.group("colon") is None or _is_reason(text, behind.end()))
+    ends = _BEHIND_NAME.match(text, end)
+    if ends is None or (ends.group("comma") and not is_reply):
+        return False
+    if not ends.group("full") and any(mark in ends.group() for mark in '"”’»'):  # it is quoted, to say something of it
+        return False
+    return bool(ends.group("full")) or _is_reason(text, ends.end())
+
+
+def _is_reason(text: str, position: int) -> bool:
+    return _REASON.match(text, position) is not None and _NO_REASON.match(text, position) is None
+
+
+_CLOSERS = r"[*_`\"'”’»)\]}$]{0,6}"
+_LINE_END = re.compile(rf"{_CLOSERS}[ \t]*[.!;]?(?:[^\w\n,;:?(+<>/&|%~-]{{0,12}}(?:\n|\Z)|\s*</)")
+_HEDGE = re.compile(r"(?:either|most|likely|probably|an?|the)\s", re.I)
+_BECAUSE = r",?\s(?=(?:because|since|given|due|weil|denn|parce\sque|porque|pois|perché|poiché|omdat)\b)"
+_BEHIND_NUMBER = re.compile(rf"{_CLOSERS}(?:[.;!](?=\s)|\s[-–—]\s(?!\d)|\s?\((?!\d)|{_BECAUSE}|(?P<colon>:\s))")
+_BEHIND_NAME = re.compile(
+    rf"{_CLOSERS}(?:(?P<full>[.!;](?=[\s*_])|(?<=\])(?=\s)|{_BECAUSE})|(?P<comma>,\s)|:(?=[\s*_])|\s[-–—]\s|—|\s?\(|\t)"
+    r"[\s*_]{0,6}",
+    re.I,
+)
+_REPLIES = frozenset(
+    {"yes", "no", "maybe", "ja", "nein", "oui", "non", "sí", "sim", "não", "sì", "nee", "true", "false"}
+)
+_REASON = re.compile(r"(?:\W*(?<!\w)[^\W\d_][\w'’-]*){6}|[^\W\d_][^.!?()\n]{9,400}[.!)](?=\W*(?:\s|\Z))")
+_NO_REASON = re.compile(
+    r"\W*(?:[\d<>=%≤≥~]|(?:not?|never|none|nil|n/a|un\w+|low|high|likely|possib\w+|maybe|perhaps|probab\w+|yes|if|when|unless"
+    r"|only|for|in|see|but|and|or|though|although|however|except|wait|hold|sorry|actually|excluded|ruled|at|as|with|without|thank\w*|please|sure|i|we|you|her|his|their|said|says|of\s+course"
+    r"|nicht|kein\w*|wenn|falls|si|se|pas|não|non|niet|geen|als|indien|aber|mais|pero|mas|ma|maar)\b)"
+    r"|[^.!?\n]{0,300}(?:\b(?:if|unless|would|might|unlikely|unnecessary|excluded|ruled\s+out|out\s+of|probability|likelihood"
+    r"|score|chance|depend\w*|nicht|niet|wrong|false|incorrect|anything|else|previous\w*|earlier|yesterday)\b|%|\?"
+    r"|(?:\bnot|n['’]t)\s+(?:\w+\s+)?(?:need|indicat|requir|necess|warrant|appropri|applic|meet|met\b|fit|the\s+case|so\b|right"
+    r"|suit|justif|possible|likely|an?\s+\w+$))",
+    re.I,
+)
+
+
 def listed_options(note: str, options: Sequence[str]) -> tuple[Sequence[str], dict[str, str]]:
     """The options in the order in which a note lists them, and number -> option where it numbers them, from 0 or 1:
     `1) pond 2) field`. Where it does not list all of them with one mark each, as they are, and none."""
@@ -215,7 +274,7 @@ def _find_written(stated: str, starts: Sequence[int], options: Sequence[str]) ->
             continue
         for form in (text, text.rstrip(_TRAILING)) if len(text.split(None, longest)) <= longest else ():
             if (label := by_name.get(normalise_label(form))) and not (
-                label[-1:].isdigit() and stated[start - 1 : start] in ("$", "~")
+                label[-1:].isdigit() and stated[start - 1 : start] == "$"
             ):
                 return StatedLabel(label, start + len(form))
     for start in starts:
@@ -261,8 +320,8 @@ def _option_pattern(option: str) -> re.Pattern[str]:
     """Matches the option up to a word boundary, with any of space, hyphen and underscore between its words."""
     words = name_form(option, r"[\s_\-–]{0,3}")
     is_number = option.strip()[-1:].isdigit()
-    words = rf"(?<![$~]){words}" if is_number else words
-    behind = _AFTER_NUMBER if is_number else r"(?!\w|[-–/'’_]\w)"
+    words = rf"(?<![$~<>]){words}" if is_number else words
+    behind = _AFTER_NUMBER if is_number else r"(?![^\W_]|[-–/'’_][^\W_])"
     behind += r"(?!\.?\s?\d)" if option.strip().casefold() == "no" else ""  # `No. 2` is a number
     return re.compile(words + behind if words else r"(?!)", re.I)
 

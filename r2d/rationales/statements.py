@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from r2d.config.rationales import ANSWER_PATTERNS
 from r2d.rationales.retraction import CUE, RETRACTING, RETRACTS, doubt_behind
@@ -24,10 +24,14 @@ from r2d.rationales.standing import (
     sentence_starts,
     standing_of,
 )
-from r2d.rationales.stated_label import StatedLabel, find_label, lists_otherwise, names_another
+from r2d.rationales.stated_label import StatedLabel, find_label, lists_otherwise, names_another, stands_alone
 
 MOST_MATCHES = 500
 """Matches of one pattern that are tried; a text with more states no answer that is clear."""
+
+
+Form = Literal["alone", "heading", "sentence"]
+"""`alone`: of the group `alone`; `heading`: `Answer: a`; `sentence`: `The answer is a`."""
 
 
 class Statement(NamedTuple):
@@ -40,6 +44,8 @@ class Statement(NamedTuple):
     stated: StatedLabel
     standing: Standing
     rationale: str | None = None  # the group `rationale` of the pattern
+    form: Form = "sentence"
+    is_final: bool = False  # whether it calls itself final, correct or revised
 
     @property
     def label(self) -> str | None:
@@ -118,9 +124,12 @@ def _weigh(answer: Answer, statement: Statement) -> None:
     if statement.standing in ("circumstance", "elsewhere") and current is not None and current.label != statement.label:
         answer.statement, answer.unclear = None, "another answer under some circumstance"
     elif statement.standing in ("asserted", "circumstance"):
-        if current is not None and current.label != statement.label:
-            answer.withdrawn.append(current)
-        answer.statement, answer.unclear = statement, ""
+        is_other = current is not None and current.label != statement.label
+        answer.withdrawn += [current] if current is not None and is_other else []
+        if current is not None and is_other and not statement.is_final and _contradict(current, statement):
+            answer.statement, answer.unclear = None, "two answers stated"
+        else:
+            answer.statement, answer.unclear = statement, ""
     elif statement.standing == "denied" and current is not None and statement.label == current.label:
         answer.withdrawn += [current, statement]
         answer.statement, answer.unclear = None, "taken back"
@@ -146,32 +155,68 @@ def _weigh(answer: Answer, statement: Statement) -> None:
         answer.refused = answer.refused or statement
 
 
+def _contradict(one: Statement, other: Statement) -> bool:
+    """Whether two answers that differ stand side by side, so that neither takes the other back: `Answer: a. Level: b`.
+    Of sentences the last counts."""
+    return "alone" in (one.form, other.form) or one.form == other.form == "heading"
+
+
 _NEEDED = dict(
-    zip(ANSWER_PATTERNS, ((":", "=", "：", "-", "–", "—"), ("#", "*", "_"), ("\\boxed",), ("<",), ("",)), strict=True)
-)
-"""Shipped pattern -> one of these stands in all that it matches."""
+    zip(
+        ANSWER_PATTERNS,
+        (
+            (":", "=", "：", "-", "–", "—", "]", ">", "→", "⇒", "➜", *"0123456789"),
+            ("\n",),
+            ("\\boxed",),
+            ("<",),
+            ("",),
+            ("",),
+            ("\n", "###", "herefore", "thus", "hence"),
+            (
+                "classif", "triag", "rate", "categori", "label", "code", "grade", "assign", "choose", "select", "pick",
+                "recommend", "go with", "going with", "opt for", "suggest", "decide", "choosing", " say ",
+                "falls ", "belongs ", "qualifies", "should be", "must be",
+            ),
+            ("antwo", "entscheid", "einstuf", "kategor", "répon", "décis", "catég", "respuest", "decis", "categor",
+             "respost", "rispost", "besliss"),
+        ),
+        strict=True,
+    )
+)  # fmt: skip
+"""Shipped pattern -> one of these stands in all that it matches, in small letters."""
 
 
 def _statements(
     text: str, patterns: Sequence[str], options: Sequence[str], codes: Mapping[str, str]
 ) -> Iterator[Statement]:
     """Every statement, pattern by pattern; the line of one may hold a second."""
+    small = text.lower()
     for number, pattern in enumerate(patterns):
-        if not any(mark in text for mark in _NEEDED.get(pattern, ("",))):
+        if not any(mark in small for mark in _NEEDED.get(pattern, ("",))):
             continue
         position = 0
         for _ in range(MOST_MATCHES + 1):
             if (match := compiled(pattern).search(text, position)) is None:
                 break
-            if match.group("label"):
-                stated = find_label(match.group("label"), options, codes)
-                has_label = stated.label is not None or stated.denied is not None
-                end = match.start("label") + stated.end if has_label else match.end("label")
-                first = sentence_start(text, match.start())
-                standing = standing_of(text, first, match, end, stated)
-                rationale = match.groupdict().get("rationale")
-                yield Statement(f"answer_patterns[{number}]", match.start(), first, end, stated, standing, rationale)
-            position = max(match.start("label"), match.start() + 1)
+            groups = match.groupdict()
+            group = "alone" if groups.get("alone") else "label"
+            if groups.get(group):
+                stated = find_label(match[group], options, codes)
+                lead, start = text[match.start() : match.start(group)], match.start(group)
+                if group == "label" or stands_alone(text, start, stated, has_noun=_has_letter(lead) is not None):
+                    has_label = stated.label is not None or stated.denied is not None
+                    end = start + stated.end if has_label else match.end(group)
+                    begin = start - len(lead.lstrip())
+                    first = sentence_start(text, begin)
+                    standing = standing_of(text, first, begin, start, end, stated, is_alone=group == "alone")
+                    name, is_final = f"answer_patterns[{number}]", _FINAL.search(lead) is not None
+                    form: Form = "alone" if group == "alone" else "sentence" if _VERB.search(lead) else "heading"
+                    yield Statement(name, begin, first, end, stated, standing, groups.get("rationale"), form, is_final)
+            position = max(match.start(group), match.start() + 1)
+
+
+_VERB = re.compile(r"\b(?:is|was|be)\W*\Z", re.I)
+_has_letter = re.compile(r"[^\W\d_]").search
 
 
 @lru_cache(maxsize=256)

@@ -85,7 +85,7 @@ def test_short_labels(text: str, label: str) -> None:
         ("<think>The answer is self care.", "empty", ""),
         (WHY, "no_answer", ""),
         ('{"label": "same day"}', "no_answer", "begins like JSON"),
-        (f"{WHY} I would triage this as self care.", "no_answer", ""),
+        (f"{WHY} One might think of self care.", "no_answer", ""),
         (f"{WHY}\n\nQ: And now?\nThe answer is self care.", "no_answer", BEHIND),
         (f"{WHY} The answer is not emergency now.", "not_a_label", ""),
         (f"{WHY} The answer is one of these.", "not_a_label", ""),
