@@ -6,6 +6,7 @@ short and repeated. No other cell of a file is.
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import tempfile
@@ -24,17 +25,22 @@ from r2d.config.loading import SHIPPED, parse_config, read_parameters
 from r2d.config.privacy import PrivacyConfig
 from r2d.config.rationales import RationalesConfig
 from r2d.config.section import parse_section
+from r2d.config.validation import ValidationConfig
 from r2d.data.examples import with_columns
+from r2d.data.labels import undeclared_rows
 from r2d.data.load import SPLIT_NAMES, load_examples
 from r2d.data.look import JSON_SUFFIXES, MOST_LABELS, Column, EightBit, Look, looks_at
 from r2d.data.readers.delimited import Record
 from r2d.data.readers.files import existing_file, open_text
 from r2d.data.readers.rows import json_records
+from r2d.data.text_quality import languages
 from r2d.errors import ConfigError, DataError
 from r2d.rationales.ingest import SourceCounts, ingest
 from r2d.rationales.readers.items import joined_text
 from r2d.reports.templates import render
 from r2d.text import first_of, flatten, match_label, near_label, normalise_label, show_name
+
+logger = logging.getLogger(__name__)
 
 SPLIT_VALUES = {*SPLIT_NAMES, "training"}
 OPTION_PATTERNS = (
@@ -50,6 +56,7 @@ UNFINISHED = {
 YES, NO = {"true", "yes", "1", "y"}, {"false", "no", "0", "n"}
 RARER = 10  # times: a label may be a typing error of one that so many more rows have
 WORDS_OF_PROSE = 2.0  # more on average, and a column is prose
+NOTES_READ = 200  # for their language
 TOKENS_PER_WORD = 1.5  # of a tokenizer that is trained on the notes; `r2d validate` says what is cut
 
 
@@ -390,6 +397,8 @@ def draft_config(
         except DataError as error:
             faults.append(error)
             continue
+        if fault := undeclared_rows(examples["label"].to_pylist(), section.labels):
+            logger.warning("%s: %s. The draft marks them", path, fault)
         num_sources = Counter(file.stem for file in rationales)
         names_of_sources = [
             file.stem if num_sources[file.stem] == 1 else file.name.replace(".", "_") for file in rationales
@@ -461,6 +470,16 @@ def _typing_errors(labels: Mapping[str, int], names: Sequence[str]) -> dict[str,
     return found
 
 
+def _language_of(texts: Sequence[str | None]) -> tuple[str, str] | None:
+    """The language of most notes and what speaks for it; None where it is the default of `validation.language`, or
+    most notes tell none."""
+    known = languages(pa.array(texts, pa.string()), NOTES_READ).drop_null().to_pylist()
+    ((language, count),) = Counter(known).most_common(1) or [("", 0)]
+    if language == ValidationConfig().language or 2 * count <= min(len(texts), NOTES_READ):
+        return None
+    return language, f"of {min(len(texts), NOTES_READ)} notes, {count} seem to be in it"
+
+
 def _rendered(
     look: Look, roles: Roles, labels: Mapping[str, int], data: Mapping[str, Any], sources: Sequence[DraftedSource]
 ) -> str:
@@ -476,13 +495,16 @@ def _rendered(
         sizes |= {section: demo[section] for section in ("stage1", "stage2")}
     else:  # no Stage 1, and no rationale to write
         sizes["stage2"] = {key: value for key, value in demo["stage2"].items() if key != "validation_rationales"}
+    names, codes = data["labels"].get("names", []), data["labels"].get("codes", {})
     text = render(
         "r2d",
         "draft.yaml.j2",
         look=look,
         roles=roles,
         labels=labels,
-        typing_errors=_typing_errors(labels, data["labels"].get("names", [])),
+        typing_errors=_typing_errors(labels, names),
+        left_out=[label for label in labels if match_label(label, names, codes) is None],
+        language=_language_of(look.cells[str(roles.text)]),
         data=data,
         sources=sources,
         selected=selected[0] if len(selected) == 1 else selected,

@@ -192,6 +192,40 @@ def test_a_typing_error_of_a_label_is_pointed_at_and_umlauts_stay_as_they_are(tm
     assert '#   "Hausartz": 1   # a typing error of "Hausarzt"? Then declare it under codes, not under names\n' in text
 
 
+def test_a_label_that_the_order_forgets_is_marked_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(as_csv(rows()))
+    text, run = drafted(path, order="urgent, later")
+    assert run.data.labels.names == ("urgent", "later")
+    assert '#   "soon": 20   # not declared: its rows are refused until it is a name, or a code of one\n' in text
+    assert text.count("not declared") == 1
+    assert "20 of 60 rows have no declared label" in caplog.text
+    caplog.clear()
+    assert "not declared" not in drafted(path, order="urgent, soon, later")[0]
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("note", "language"),
+    [
+        ("Patient {} klagt über Kopfschmerzen und Fieber seit drei Tagen, keine Atemnot.", "de"),
+        ("O paciente {} queixa-se de dor no peito há duas horas e falta de ar.", "pt"),
+        ("Caller {} reports chest pain since this morning and has a history of heart disease.", "en"),
+        ("{} {}", "en"),
+    ],
+)
+def test_the_language_of_the_notes_is_declared_where_it_is_another_one(
+    tmp_path: Path, note: str, language: str
+) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(
+        as_csv([row | {"note": note.format(number, number + 1)} for number, row in enumerate(rows())]), encoding="utf-8"
+    )
+    text, run = drafted(path, declared={"text": "note"})
+    assert run.validation.language == language
+    assert ("seem to be in it" in text) == (language != "en")
+
+
 def test_codes_get_their_names_and_join_with_answers_that_state_these(tmp_path: Path) -> None:
     notes, answers = tmp_path / "calls.csv", tmp_path / "answers.jsonl"
     codes = {"urgent": 1, "soon": 2, "later": 3}

@@ -71,39 +71,48 @@ def num_markup(texts: Texts) -> NDArray[np.int64]:
 def in_language(texts: Texts, language: str, max_rows: int = MAX_ROWS) -> pa.BooleanArray:
     """Whether each text is in `language`, so that `pyarrow.compute.mean` of the result is its share.
 
-    Above `max_rows` rows only a sample is read: the rows whose number has the lowest hash, the same on every run.
-
     Args:
         texts: strings.
         language: ISO 639-1 code.
-        max_rows: rows to read; each takes about 0.3 ms.
+        max_rows: as `languages`.
 
     Returns:
-        for each row true, false, or null: not in the sample, too short, or of no certain language.
+        for each row true, false, or null, where `languages` has null.
 
     Raises:
         ConfigError: the model does not know the language.
     """
-    identifier = _language_identifier()
-    if language == NO_LANGUAGE or language not in identifier.labels:
+    known = _language_identifier().labels
+    if language == NO_LANGUAGE or language not in known:
         raise ConfigError(
             f"validation.language {language!r}: this language cannot be recognised; allowed: "
-            f"{', '.join(sorted(set(identifier.labels) - {NO_LANGUAGE}))}; "
+            f"{', '.join(sorted(set(known) - {NO_LANGUAGE}))}; "
             "give one of them, or set validation.severities.language to 'off'"
         )
+    return pc.equal(languages(texts, max_rows), language)
+
+
+def languages(texts: Texts, max_rows: int = MAX_ROWS) -> pa.StringArray:
+    """ISO 639-1 code of the language of each text; null where it is not in the sample, too short, or of no certain one.
+
+    Above `max_rows` rows only a sample is read: the rows whose number has the lowest hash, the same on every run.
+
+    Args:
+        texts: strings.
+        max_rows: rows to read; each takes about 0.3 ms.
+    """
     sample = np.arange(len(texts))
     if len(texts) > max_rows:
         sample = np.sort(np.argsort(pd.util.hash_array(sample), kind="stable")[:max_rows])
-    is_in_language = np.zeros(len(texts), bool)
-    is_determined = np.zeros(len(texts), bool)
+    found: list[str | None] = [None] * len(texts)
     beginnings = pc.utf8_slice_codeunits(texts.take(pa.array(sample)), 0, MAX_CHARACTERS)
     is_long_enough = pc.greater_equal(pc.count_substring_regex(beginnings, r"\pL"), MIN_LETTERS)
     is_long_enough = pc.fill_null(is_long_enough, False).to_numpy(zero_copy_only=False)
     for row, text in zip(sample[is_long_enough], beginnings.filter(is_long_enough).to_pylist(), strict=True):
-        best, confidence = identifier.classify(text)
-        is_determined[row] = confidence >= MIN_CONFIDENCE and best != NO_LANGUAGE
-        is_in_language[row] = best == language
-    return pa.array(is_in_language, mask=~is_determined)
+        best, confidence = _language_identifier().classify(text)
+        if confidence >= MIN_CONFIDENCE and best != NO_LANGUAGE:
+            found[row] = best
+    return pa.array(found, pa.string())
 
 
 @functools.cache
