@@ -60,7 +60,8 @@ def register_model(
         },
         run_id_name_or_prefix=context.pipeline_run.id,
     )
-    print(summary(registered, measured, report_uri=context.inputs["report"][0].uri))
+    report_uri, data_format = context.inputs["report"][0].uri, record.run.data.format
+    print(summary(registered, measured, report_uri=report_uri, data_format=data_format))
     origin = of_folder(model, registered.name, registered.version).line()
     changes = [f"- {change.at}: {change.sentence()}" for change in reversed(history(registered.name))]
     card_body = registered.card.split("---\n", 2)[2]  # without its metadata, which Markdown would show as text

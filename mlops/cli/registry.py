@@ -30,20 +30,25 @@ def approve(
     """Approve a version that met every other rule of its gate: it becomes the champion."""
     done, signature = aliases.approve(model, by=decided_by(by), reason=_checked_reason(reason))
     typer.echo(f"{Reference.parse(model).name} version {done.version} is the champion{_in_place_of(done.before)}")
-    typer.echo(f"the decision on it: {signature}")
+    typer.echo(f"the gate's decision on version {done.version}: {signature}")
 
 
 @app.command(epilog="Example: r2d rollback reason2decide --reason 'misses strokes'")
 def rollback(
-    name: Annotated[str, typer.Argument(help="Name of a registered model.")], reason: Reason, by: By = None
+    name: Annotated[str, typer.Argument(help="Name of a registered model.")],
+    reason: Reason,
+    by: By = None,
+    to_none: Annotated[
+        bool, typer.Option("--to-none", help="Where there was no champion before, leave the model without one.")
+    ] = False,
 ) -> None:
     """Go back to the champion before this one, at once."""
-    done, signature = aliases.rollback(name, by=decided_by(by), reason=_checked_reason(reason))
+    done, signature = aliases.rollback(name, by=decided_by(by), reason=_checked_reason(reason), to_none=to_none)
     if done.version is None:
         typer.echo(f"{name} has no champion any more: there was none before version {done.before}")
     else:
         typer.echo(f"{name} version {done.version} is the champion again{_in_place_of(done.before)}")
-        typer.echo(f"the decision on it: {signature or 'cannot be read'}")
+        typer.echo(f"the gate's decision on version {done.version}: {signature or 'it cannot be read'}")
 
 
 @app.command(epilog="Example: r2d history reason2decide")

@@ -358,10 +358,14 @@ class Decided(NamedTuple):
     """None where there is no champion any more, or no decision can be read."""
 
 
-def rollback(name: str, *, by: str, reason: str) -> Decided:
+def rollback(name: str, *, by: str, reason: str, to_none: bool = False) -> Decided:
     """Make the champion before the present one the champion again, of those that are still registered.
 
+    Args:
+        to_none: leave the model without a champion where there was none before.
+
     Raises:
+        RegistryError: it has no champion, or none before it and not `to_none`.
         SignatureError: the gate's decision on it was changed since it was signed. One without a signature goes.
     """
     from mlflow.exceptions import MlflowException
@@ -372,6 +376,12 @@ def rollback(name: str, *, by: str, reason: str) -> Decided:
         if seen.champion is None:
             raise RegistryError(f"{name} has no champion to go back from; look at `r2d history {name}`")
         previous, signature = seen.previous_champion(version_numbers(client, name)), None
+        if previous is None and not to_none:
+            raise RegistryError(
+                f"{name}/{seen.champion} has no champion before it to go back to, so nothing was changed. To leave "
+                f"{name} without a champion, which `{name}@champion` and all that uses it would then not find, add "
+                f"--to-none; `r2d history {name}` names the versions"
+            )
         if previous is not None:
             with suppress(MlflowException, OSError):  # of the artifact store: a rollback is what helps then
                 _, signature = read_decision(client.get_model_version(name, previous), keys := Keys.declared())

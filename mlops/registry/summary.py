@@ -18,19 +18,20 @@ WITHOUT_ALIAS = {
     "failed": "no alias: it did not pass the gate",
 }
 """Outcome of the gate -> why a version has no alias."""
-EXAMPLE_NOTE = "'62 yo man with tight chest for 1 hour, sudden onset. No fainting.'"
-EXAMPLE_QUESTION = "--option oven --option car 'Where do you bake bread?'"
+INVENTED_CALL = "'62 yo man with tight chest for 1 hour, sudden onset. No fainting.'"
+NOTE, QUESTION = "'TEXT OF A NOTE'", "--option ONE --option OTHER 'TEXT OF A QUESTION'"
 
 
 def _bar(caption: str, value: float) -> str:
     return f"    {caption:<40} {value:.3f}  {'█' * round(value * BAR_WIDTH):<{BAR_WIDTH}}"
 
 
-def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str) -> str:
+def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str, data_format: str) -> str:
     """The screen as plain text, at most 130 columns wide.
 
     Args:
         report_uri: folder of the evaluation report.
+        data_format: `data.format`; only for invented calls is a note named to try the model with.
     """
     label, has_classes = metrics.label, metrics.label.headline == "macro_f1"
     bars = []
@@ -56,6 +57,7 @@ def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str) -
         *wrapped("  so: ", [registered.transition.reason]),
         *wrapped("  to do: ", registered.decision.next_steps),
     ]
+    example = (INVENTED_CALL if data_format == "synthetic_triage" else NOTE) if has_classes else QUESTION
     here = ".venv/bin/r2d" if Path(".venv/bin/r2d").exists() else "r2d"
     state = "registered" if registered.is_new else "already registered, nothing new"
     alias = ", ".join(registered.aliases) or WITHOUT_ALIAS[registered.decision.outcome]
@@ -79,8 +81,7 @@ def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str) -
         "",
         f"  report     {report_uri}/output.html",
         f"  pages      {here} open report, {here} open gate; in the dashboard: {here} open dashboard",
-        f"  next       {here} predict --model {registered.reference} "
-        f"{EXAMPLE_NOTE if has_classes else EXAMPLE_QUESTION}",
+        f"  next       {here} predict --model {registered.reference} {example}",
         "",
     ]
     return "\n".join(lines)

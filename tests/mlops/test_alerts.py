@@ -96,7 +96,7 @@ def test_moved_aliases_and_a_refused_gate_are_told_without_the_reason_that_a_per
     register(run_config(name, []), metrics(decisions(0.9)))
     rule = {"rule": "within_limit", "figure": "macro_f1", "at_least": 1.0}
     register(run_config(name, [rule]), metrics(decisions(0.5)))
-    typed("rollback", name, "--reason", "Mrs Example was sent home")
+    typed("rollback", name, "--reason", "Mrs Example was sent home", "--to-none")
     alerts = [alert for path, alert in inbox.received if path == PATH]
     assert [alert["event"] for alert in alerts] == ["alias_moved", "gate_refused", "alias_moved"]
     assert alerts[1]["facts"] == {"model": f"{name}/2", "rules": "within_limit", "champion": "none"}

@@ -277,7 +277,7 @@ def test_rollback_goes_back_step_by_step_with_a_reason_and_to_no_champion_at_the
     model.register(GOOD)
     model.register(BETTER, GOOD, 1)
     for expected, before in (("1", "2"), (None, "1")):
-        done = rollback(name, by="Dr. Who", reason="complaints from the ward").change
+        done = rollback(name, by="Dr. Who", reason="complaints from the ward", to_none=expected is None).change
         assert (done.version, done.before, model.alias()) == (expected, before, expected)
     with pytest.raises(RegistryError, match=f"{name} has no champion to go back from"):
         rollback(name, by="me", reason="why")

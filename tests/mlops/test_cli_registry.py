@@ -23,8 +23,11 @@ def typed(*words: str) -> Result:
 def test_approval_and_rollback_stand_in_the_history(register: Register) -> None:
     register(run_config("typed", [{"rule": "human_approval"}]), metrics(GOOD))
     done = typed("approve", "typed", "--by", "Dr. Who", "--reason", "read fifty\nrationales")
-    assert done.output == "typed version 1 is the champion\nthe decision on it: not signed\n"
-    done = typed("rollback", "typed", "--reason", "complaints")
+    assert done.output == "typed version 1 is the champion\nthe gate's decision on version 1: not signed\n"
+    refused = typed("rollback", "typed", "--reason", "complaints")
+    assert "typed/1 has no champion before it to go back to, so nothing was changed" in str(refused.exception)
+    assert "was rolled back" not in typed("history", "typed").output
+    done = typed("rollback", "typed", "--reason", "complaints", "--to-none")
     assert done.output == "typed has no champion any more: there was none before version 1\n"
     lines = typed("history", "typed").output.splitlines()
     assert [line.split("  ", 1)[1] for line in lines] == [
@@ -42,7 +45,7 @@ def test_a_rollback_says_which_version_it_went_back_to(register: Register) -> No
     register(run_config("stepped"), metrics(BETTER, GOOD, reference="stepped/1"))
     done = typed("rollback", "stepped", "--reason", "complaints")
     assert done.output == (
-        "stepped version 1 is the champion again, in place of version 2\nthe decision on it: not signed\n"
+        "stepped version 1 is the champion again, in place of version 2\nthe gate's decision on version 1: not signed\n"
     )
 
 

@@ -126,7 +126,10 @@ def test_an_approval_needs_a_signed_decision_is_signed_itself_and_counts_in_a_re
     run = signed_run("asked", keys, ASK)
     register(run, GOOD)
     code, output, _ = typed("approve", "asked/1", "--reason", "read fifty", "--by", "Dr. Who")
-    assert (code, output) == (0, f"asked version 1 is the champion\nthe decision on it: signed by key {holder}\n")
+    assert (code, output) == (
+        0,
+        f"asked version 1 is the champion\nthe gate's decision on version 1: signed by key {holder}\n",
+    )
     assert register(run, GOOD).decision.outcome == "passed"
 
 
@@ -180,7 +183,7 @@ def test_an_approval_that_nobody_signed_does_not_count_where_keys_are_declared(
 def test_without_keys_all_is_as_before_and_says_not_signed(register: Register, typed: Typed) -> None:
     register(run_config("plain", ASK), GOOD)
     code, output, _ = typed("approve", "plain/1", "--reason", "why")
-    assert (code, output.splitlines()[1]) == (0, "the decision on it: not signed")
+    assert (code, output.splitlines()[1]) == (0, "the gate's decision on version 1: not signed")
     assert "; not signed\n" in typed("lineage", "plain/1")[1]
 
 

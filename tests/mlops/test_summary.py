@@ -10,7 +10,7 @@ from PIL import Image
 
 from mlops.registry.aliases import AliasTransition
 from mlops.registry.registration import RegisteredModel
-from mlops.registry.summary import summary
+from mlops.registry.summary import INVENTED_CALL, summary
 from r2d.evaluation.metrics import Comparator, IntervalEstimate, LabelIntervals, LabelMetrics, Metrics
 from r2d.evaluation.summary import champion_sentence, safety_facts
 from r2d.gate.decision import GateDecision, Verdict
@@ -55,8 +55,8 @@ def test_the_last_screen_fits_a_terminal_and_says_whether_the_model_may_be_used(
     aliases: tuple[str, ...], status: Any, state: str
 ) -> None:
     registered = registered_as(aliases, status)
-    screen = summary(registered, METRICS, report_uri="/store/report")
-    of_options = summary(registered, OF_OPTIONS, report_uri="/store/report")
+    screen = summary(registered, METRICS, report_uri="/store/report", data_format="csv")
+    of_options = summary(registered, OF_OPTIONS, report_uri="/store/report", data_format="csv")
     assert "macro-F1 to average over" in of_options
     assert "\n  accuracy\n    an option at random " in of_options
     assert f"--model {registered.reference} --option" in of_options
@@ -69,6 +69,9 @@ def test_the_last_screen_fits_a_terminal_and_says_whether_the_model_may_be_used(
         "so: it is the champion already",
     ):
         assert text in screen
+    assert f"--model {registered.reference} 'TEXT OF A NOTE'\n" in screen
+    of_demo = summary(registered, METRICS, report_uri="/store/report", data_format="synthetic_triage")
+    assert f"--model {registered.reference} {INVENTED_CALL}\n" in of_demo
     assert max(len(line) for line in [*screen.splitlines(), *of_options.splitlines()]) <= 130
 
 
@@ -80,7 +83,9 @@ def test_of_safety_and_of_the_champion_the_last_screen_says_what_the_report_says
         lost = IntervalEstimate(value=-0.043, low=-0.06, high=-0.02, method="bca")
         of_champion = replace(of_champion, macro_f1=lost)
     metrics = replace(case.metrics, differences={**case.metrics.differences, Comparator.CHAMPION: of_champion})
-    screen = " ".join(summary(registered_as((), "failed"), metrics, report_uri="/store/report").split())
+    screen = " ".join(
+        summary(registered_as((), "failed"), metrics, report_uri="/store/report", data_format="csv").split()
+    )
     sentence = champion_sentence(metrics)
     assert ("worse in Macro-F1, −0.043" in sentence) == is_worse
     assert sentence in screen
