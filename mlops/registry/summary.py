@@ -19,6 +19,7 @@ WITHOUT_ALIAS = {
 }
 """Outcome of the gate -> why a version has no alias."""
 INVENTED_CALL = "'62 yo man with tight chest for 1 hour, sudden onset. No fainting.'"
+INVENTED_CALLS = "docs/delivery/calls.csv"
 NOTE, QUESTION = "'TEXT OF A NOTE'", "--option ONE --option OTHER 'TEXT OF A QUESTION'"
 
 
@@ -59,6 +60,7 @@ def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str, d
     ]
     example = (INVENTED_CALL if data_format == "synthetic_triage" else NOTE) if has_classes else QUESTION
     here = ".venv/bin/r2d" if Path(".venv/bin/r2d").exists() else "r2d"
+    calls = INVENTED_CALLS if data_format == "synthetic_triage" else "CALLS.csv"
     state = "registered" if registered.is_new else "already registered, nothing new"
     alias = ", ".join(registered.aliases) or WITHOUT_ALIAS[registered.decision.outcome]
     lines = [
@@ -82,6 +84,8 @@ def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str, d
         f"  report     {report_uri}/output.html",
         f"  pages      {here} open report, {here} open gate; in the dashboard: {here} open dashboard",
         f"  next       {here} predict --model {registered.reference} {example}",
+        f"  serve      {here} serve --model {registered.reference}",
+        *([f"  review     the same with --review reviews.db --cases {calls}"] if has_classes else []),
         "",
     ]
     return "\n".join(lines)

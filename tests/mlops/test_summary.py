@@ -60,6 +60,8 @@ def test_the_last_screen_fits_a_terminal_and_says_whether_the_model_may_be_used(
     assert "macro-F1 to average over" in of_options
     assert "\n  accuracy\n    an option at random " in of_options
     assert f"--model {registered.reference} --option" in of_options
+    assert "review     the same with --review reviews.db --cases CALLS.csv" in screen
+    assert "--review" not in of_options, "its calls bring options of their own, which the line would have to declare"
     for text in (
         state,
         "0.600  ██████████████████",
