@@ -100,9 +100,10 @@ def _takes_back(key: str, value: Any, label_key: str, labels: set[str]) -> bool:
 
 
 _LATER = r"(?:final|revised|corrected|updated|amended|adjusted|new)"
-_OVERRIDES = r"overrid|correct(?:ed|ion)|revision"
+_OVERRIDES = r"overrid|correct(?:ed|ion)|revision|second|label_?2"
 _VOID_KEY = re.compile(
-    r"retract|withdr|void|cancel|invalid|obsolete|supersed|reject|deprecat|wrong|mistake|refus|retire"
+    r"retract|withdr|void|cancel|invalid|obsolete|supersed|reject|deprecat|wrong|mistake|refus|error|example|draft"
+    r"|placeholder|template|dummy|hypothe"
 )
 _STANDS_KEY = re.compile(r"valid|\bcorrect\b|is_(?:correct|final)|approved|accepted|confirmed|\bagrees?\b")
 _JUDGES_KEY = re.compile(r"status|review|check|verif|audit|verdict|feedback|comment")
@@ -169,7 +170,15 @@ def _with_keys(values: Iterable[Any], keys: tuple[str, str], depth: int = 0) -> 
         if isinstance(value, dict) and any(key.casefold() in keys for key in value):
             yield value
         elif isinstance(value, dict | list) and depth < MOST_NESTED:
-            yield from _with_keys(value.values() if isinstance(value, dict) else value, keys, depth + 1)
+            inner = [item for key, item in value.items() if not _NO_ANSWER_KEY.search(key.casefold())] if (
+                isinstance(value, dict)) else value  # fmt: skip
+            yield from _with_keys(inner, keys, depth + 1)
+
+
+_NO_ANSWER_KEY = re.compile(
+    r"example|sample|reject|wrong|draft|^if_|alternat|previous|^old|input|user|template|hypothe"
+)
+"""Keys of an object that holds somebody else's answer, or none."""
 
 
 def repaired_json(text: str, label_key: str) -> list[Any]:

@@ -408,10 +408,11 @@ def _doubt_beside(
     if label is None:
         return ""
     start, end = part.text.find("{"), part.text.rfind("}") + 1
-    before, behind = (
-        part.text[: max(start, 0)].rpartition("\n")[2],
-        _FENCE_MARK.sub(" ", part.text[end:] if end else ""),
-    )
+    behind = _FENCE_MARK.sub(" ", part.text[end:] if end else "")
+    lead, gap, before = part.text[: max(start, 0)].rpartition("\n")
+    if gap and not before.strip():  # a line before it that leads to it
+        before = next((line for line in reversed(lead.split("\n")) if line.strip() and "```" not in line), "")
+        before = "" if before.rstrip("*_ `").endswith((".", "!", "}", "?")) else before
     if end and (_NO_OWN_JSON.search(before) or IF.search(before) or says_another(before)):
         return "words before the object take it back"
     if end and says_of_it(behind):
@@ -429,8 +430,8 @@ def _doubt_beside(
 
 
 _NO_OWN_JSON = re.compile(
-    r"/\*|//\s*\Z|<!--|#\s*\Z|\b(?:not|never|wrong|bad|incorrect|invalid|example|template|sample|dummy|placeholder|draft|old"
-    r"|previous|earlier|user|prompt|schema|instead\s+of|rather\s+than|unlike)\b|n['’]t\b",
+    r"/\*|//\s*\Z|<!--|#\s*\Z|\b(?:not|never|wrong|bad|incorrect|invalid|example|template|sample|dummy|placeholder|draft"
+    r"|instead\s+of|rather\s+than|unlike)\b|n['’]t\b",
     re.I,
 )
 """Words before an object, on its line, of one that is no answer."""

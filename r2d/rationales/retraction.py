@@ -126,6 +126,7 @@ _IF_BEHIND = re.compile(
 )
 """In small letters: `If` begins a sentence of its own, with a full stop before it or without."""
 _NEITHER = re.compile(r"\bneither\b(?=.*\bnor\b)", re.I)
+_ALL_BUT = re.compile(r"\b(?:anything|everything|all)\s+but\b", re.I)
 _WOULD_SHOW = re.compile(r"\s+(?:would|could|might|may)\s+(?:show|have|cause|give|come|present|involve|bring)\b", re.I)
 _FUTURE = re.compile(
     r"\bwhich\s+(?:would|could|might)\b|"
@@ -285,6 +286,7 @@ def _is_conditional(before: str, behind: str) -> bool:
 
 def _num_denials(before: str, behind: str) -> int:
     """How many words deny in the clause of an option; `neither ... nor` is one."""
+    before = _ALL_BUT.sub("not", before)
     clauses = list(_CLAUSE.finditer(before))
     clause = before[clauses[-1].end() :] if clauses else before
     rest = _CLAUSE.split(behind, maxsplit=1)[0]

@@ -168,8 +168,8 @@ def stands_alone(text: str, start: int, stated: StatedLabel, *, has_noun: bool) 
     if not (stated.name or stated.by_place):  # misspelt
         return False
     end = start + stated.end
-    if _LINE_END.match(text, end):
-        return True
+    if (line := _LINE_END.match(text, end)) is not None:
+        return has_noun or _NO_REMARK.match(text, line.end()) is not None
     is_reply = stated.name.casefold() in _REPLIES
     if len(stated.name) <= 2 and not is_reply:
         beside = None if has_noun else _BESIDE_CODE.match(text, end)
@@ -182,7 +182,9 @@ def stands_alone(text: str, start: int, stated: StatedLabel, *, has_noun: bool) 
         return False
     if not ends.group("full") and any(mark in ends.group() for mark in '"”’»'):  # it is quoted, to say something of it
         return False
-    return bool(ends.group("full")) or _is_reason(text, ends.end())
+    if ends.group("full"):
+        return has_noun or _NO_REMARK.match(text, ends.end()) is not None
+    return _is_reason(text, ends.end())
 
 
 def _is_reason(text: str, position: int) -> bool:
@@ -202,6 +204,15 @@ _BEHIND_NAME = re.compile(
 _REPLIES = frozenset(
     {"yes", "no", "maybe", "ja", "nein", "oui", "non", "sí", "sim", "não", "sì", "nee", "true", "false"}
 )
+_NO_REMARK = re.compile(
+    r"\s*\Z|[\s*_#>|-]*(?:(?:clinical\s)?(?:rationale|reason\w*|explanation|justification|why)\b"
+    r"|(?!(?:that|too|not|insufficient|none|neither|who|what|why|explain|said|far|make|but|however|yet|though|although|cannot|can['’]t"
+    r"|it\s(?:cannot|can['’]t|depends|is\snot)|(?:i|we)(?:['’]d|\s(?:would|doubt|lied|am|was|cannot|can['’]t))|no\s(?:label"
+    r"|option|one|answer)|the\s(?:reverse|opposite|next)|one\s(?:level|would|might|could)|this\s(?:under|over)\w+)\b"
+    r"|(?:[a-z]\w+\s){1,2}needs?\smore\b)(?:\W*(?<!\w)[\w'’-]+){4})|\s*\n\s*(?:[-*•]|\d{1,2}[.)])\s",
+    re.I,
+)
+"""What may follow a label that opens a text: nothing, a heading, an item, or a sentence that is no remark on it."""
 _REASON = re.compile(r"(?:\W*(?<!\w)[^\W\d_][\w'’-]*){6}|[^\W\d_][^.!?()\n]{9,400}[.!)](?=\W*(?:\s|\Z))")
 _NO_REASON = re.compile(
     r"\W*(?:[\d<>=%≤≥~]|(?:not?|never|none|nil|n/a|un\w+|low|high|likely|possib\w+|maybe|perhaps|probab\w+|yes|if|when|unless"
