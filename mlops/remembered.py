@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import click
 import yaml
 
 from r2d import __version__
-from r2d.files import work_root, write_json
+from r2d.files import work_root, write_json, zenml_home
 
 SQLITE = "sqlite"
 CHANGE_COUNTER = slice(24, 28)
@@ -70,11 +69,6 @@ def database_state(address: str) -> str | None:
         return None
     counter = head[CHANGE_COUNTER].hex()
     return f"{path.absolute()} {facts.st_ino} {facts.st_size} {facts.st_mtime_ns} {counter}"
-
-
-def zenml_home() -> Path:
-    """The folder of ZenML's state, found without ZenML, which would make it."""
-    return Path(os.environ.get("ZENML_CONFIG_PATH") or click.get_app_dir("zenml")).absolute()
 
 
 def stack_state() -> str | None:

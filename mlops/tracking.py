@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mlops.dead_runs import OWNER_KEY, Process, close_dead_mlflow_runs
-from mlops.remembered import Remembered, database_state, stack_state, zenml_home
+from mlops.remembered import Remembered, database_state, stack_state
 from r2d.errors import RegistryError
+from r2d.files import zenml_home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from r2d.errors import R2DError, UnexpectedError
-from r2d.files import work_root
+from r2d.files import work_root, zenml_home
 
 OURS = re.compile(r"/(r2d|steps|pipelines|mlops)/[^/]")
 NO_SPACE_WORDS = (
@@ -79,10 +79,9 @@ def refusal_of_machine(error: BaseException) -> str | None:
 
 def _free_space() -> str:
     """What is free where runs write."""
-    zenml = os.environ.get("ZENML_CONFIG_PATH") or Path.home() / ".config" / "zenml"
     places = {
         "checkpoints": work_root(),
-        "ZenML and MLflow": Path(zenml),
+        "ZenML and MLflow": zenml_home(),
         "temporary files": Path(tempfile.gettempdir()),
     }
     free = []

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+import click
 import yaml
 
 from r2d.errors import ConfigError, R2DError
@@ -28,6 +29,11 @@ def work_root() -> Path:
     """`R2D_WORK_DIR` (on a cluster: a mounted volume), by default a folder in the user's cache folder."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("R2D_WORK_DIR") or Path(cache) / "reason2decide")
+
+
+def zenml_home() -> Path:
+    """The folder of ZenML's state, found without ZenML, which would make it."""
+    return Path(os.environ.get("ZENML_CONFIG_PATH") or click.get_app_dir("zenml")).absolute()
 
 
 def keep_private() -> None:

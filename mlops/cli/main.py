@@ -24,7 +24,7 @@ from r2d.config.loading import load_config
 from r2d.config.model import REGISTERED
 from r2d.config.run import RunConfig
 from r2d.errors import R2DError
-from r2d.files import file_in_made_folder, out_folder
+from r2d.files import file_in_made_folder, out_folder, zenml_home
 from r2d.modeling.hub import WITHOUT_HUB, UnreachableError, locate
 from r2d.reports.progress import show_live_bars
 from r2d.signals import signals_caught
@@ -195,7 +195,6 @@ def backup(
 ) -> None:
     """Pack what this machine keeps into one file: runs, artifacts, registered models, and the databases of both."""
     from mlops.backup import pack, require_embedded
-    from mlops.remembered import zenml_home
 
     os.umask(0o077)  # what it holds is clinical
     if folder is None:
@@ -212,7 +211,6 @@ def restore(
 ) -> None:
     """Put back what a backup holds, once every file of it was found whole."""
     from mlops.backup import restore as put_back
-    from mlops.remembered import zenml_home
 
     os.umask(0o077)
     target = (folder or zenml_home()).absolute()

@@ -30,7 +30,7 @@ WHY = {
 NEXT = {
     "passed": (
         ("Try it", "r2d predict --model {model} NOTE"),
-        ("Take it back, if it disappoints", "r2d rollback {name}"),
+        ("Take it back, if it disappoints", "r2d rollback {name} --reason WHY"),
     ),
     "failed": (
         ("See what changed since the version before", "r2d diff {champion} {model}"),
