@@ -27,9 +27,12 @@ class GateMetric(NamedTuple):
 
     name: str
     higher_is_better: bool
-    section: Literal["label", "ordered", "class", "alignment", "rationale", "calibration", "claims", "reader", "cut"]
+    section: Literal[
+        "label", "ordered", "class", "alignment", "rationale", "calibration", "claims", "reader", "cut", "set", "worst"
+    ]
     """Where it stands in the metrics. `ordered`: of labels in order of urgency; `class`: of one label; `cut`: of the
-    question whether a note is at least as urgent as one label."""
+    question whether a note is at least as urgent as one label; `set`: of the label sets of the notes of one label;
+    `worst`: of the slice that may be served worst."""
     has_interval: bool
     full: float = 1.0
     """The whole, in the unit of the metric: 100 where it is counted in hundredths."""
@@ -46,6 +49,8 @@ GATE_METRICS = {
     "recall": GateMetric("recall", True, "class", True),
     "precision": GateMetric("precision", True, "class", True),
     "net_benefit_gain": GateMetric("net benefit above treating all or none", True, "cut", True),
+    "set_coverage": GateMetric("coverage of label sets", True, "set", True),
+    "worst_slice_under_triage_rate": GateMetric("under-triage rate of the worst slice", False, "worst", True),
     "consistency": GateMetric("consistency", True, "alignment", False),
     "sufficiency": GateMetric("sufficiency", True, "alignment", False),
     "gold_robustness": GateMetric("gold robustness", True, "alignment", False),
@@ -96,7 +101,8 @@ class _OfMetric(Section):
     figure: MetricName
     """The metric that the rule asks about: [the names](evaluation.md)."""
     label: Name | None = None
-    """Of which label `recall` or `precision` is asked; or `net_benefit_gain`, of the notes at least as urgent."""
+    """Of which label `recall`, `precision` or `set_coverage` is asked; or `net_benefit_gain`, of the notes at least as
+    urgent."""
     threshold_probability: Rate | None = None
     """At which `net_benefit_gain` is asked, one of `evaluation.operating_points.threshold_probabilities`."""
     by: Bound | None = None
@@ -106,7 +112,7 @@ class _OfMetric(Section):
     @model_validator(mode="after")
     def _metric_has_what_is_asked(self) -> _OfMetric:
         metric = GATE_METRICS[self.figure]
-        of_label = metric.section in ("class", "cut")
+        of_label = metric.section in ("class", "cut", "set")
         if of_label != (self.label is not None):
             wanted = "needs `label`" if of_label else "is of all rows; remove `label`"
             raise ValueError(f"figure {self.figure!r} {wanted}")
@@ -155,7 +161,7 @@ class NotWorseThanChampion(_OfMetric):
     @model_validator(mode="after")
     def _champion_has_it(self) -> NotWorseThanChampion:
         metric = GATE_METRICS[self.figure]
-        if metric.section in ("calibration", "cut"):
+        if metric.section in ("calibration", "cut", "set", "worst"):
             raise ValueError(f"figure {self.figure!r} is not measured for the champion; use rule within_limit")
         if metric.section == "rationale" and self.by == "interval":
             raise ValueError(f"figure {self.figure!r} has no paired interval; leave `by` out or write by: value")
@@ -255,10 +261,12 @@ class GateConfig(Section):
                     labels.per_row and isinstance(rule, NoSliceWorseThanChampion)
                 ),
                 f"figure {figure!r} needs data.labels.ordered: true, the most urgent label first": (
-                    section in ("ordered", "cut") and not labels.ordered and not labels.per_row
+                    section in ("ordered", "cut", "worst") and not labels.ordered and not labels.per_row
                 ),
                 f"label {label!r} is not declared; allowed: {', '.join(labels.names)}": (
-                    section in ("class", "cut") and not labels.per_row and match_label(label, labels.names) is None
+                    section in ("class", "cut", "set")
+                    and not labels.per_row
+                    and match_label(label, labels.names) is None
                 ),
                 f"every note is at least as urgent as {label!r}; ask {figure!r} of a more urgent label": (
                     section == "cut" and labels.ordered and match_label(label, labels.names[-1:]) is not None

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, fields, replace
 import numpy as np
 from pydantic import TypeAdapter
 
-from r2d.config.evaluation import SelectiveConfig
+from r2d.config.evaluation import LabelSetsConfig, SelectiveConfig
 from r2d.evaluation.calibration_slope import calibration_curve, error_if_calibrated
+from r2d.evaluation.label_sets import LabelThresholds
 from r2d.evaluation.metrics import (
     Binning,
     CalibrationMetrics,
@@ -131,10 +132,18 @@ class FittedCalibration:
 
     temperature: TemperatureFit
     threshold: ThresholdChoice
+    label_thresholds: LabelThresholds | None = None
+    """Of the label sets; they are not kept with the model."""
 
     @classmethod
     def fit(
-        cls, rows: Predictions, *, ordered: bool, config: SelectiveConfig, split: ChoosingSplit = "validation"
+        cls,
+        rows: Predictions,
+        *,
+        ordered: bool,
+        config: SelectiveConfig,
+        split: ChoosingSplit = "validation",
+        sets: LabelSetsConfig = LabelSetsConfig(),
     ) -> FittedCalibration:
         """Fit the temperature, and choose the threshold on the scaled probabilities.
 
@@ -142,8 +151,13 @@ class FittedCalibration:
             split: of the rows.
         """
         temperature = fit_temperature(rows.probabilities, rows.gold)
-        threshold = select_threshold(scale(rows, temperature), ordered=ordered, config=config)
-        return cls(temperature, replace(threshold, validation=replace(threshold.validation, split=split)))
+        scaled = scale(rows, temperature)
+        threshold = select_threshold(scaled, ordered=ordered, config=config)
+        return cls(
+            temperature,
+            replace(threshold, validation=replace(threshold.validation, split=split)),
+            LabelThresholds.of(scaled, sets.coverage, split),
+        )
 
     @classmethod
     def from_model(cls, stored: Calibration) -> FittedCalibration:

@@ -32,6 +32,7 @@ from r2d.evaluation.label_metrics import (
     ranking_metrics,
     safety_metrics,
 )
+from r2d.evaluation.label_sets import label_sets
 from r2d.evaluation.looks import CountLook, hash_of_test_set
 from r2d.evaluation.metrics import (
     CHOOSING_SPLITS,
@@ -282,7 +283,10 @@ def _fit_calibration(run: EvaluationRun, predictor: Predictor, stored: Calibrati
     with run.timer("validation_labels"):
         decisions = predictor.decide(rows["text"].to_pylist(), batch_size=run.config.batch_size, explain=False)
     predictions = Predictions.of_decisions(rows, decisions, run.labels)
-    return FittedCalibration.fit(predictions, ordered=run.labels.ordered, config=run.config.selective, split=split)
+    config = run.config
+    return FittedCalibration.fit(
+        predictions, ordered=run.labels.ordered, config=config.selective, split=split, sets=config.label_sets
+    )
 
 
 def evaluate_labels(
@@ -311,7 +315,7 @@ def evaluate_labels(
             intervals=label_intervals(predictions, statistics, config.intervals),
             differences={**metrics.differences, **differences},
         )
-    scaled, calibration, selective = predictions, None, None
+    scaled, calibration, selective, sets = predictions, None, None, None
     slices, left_out = divide_rows(predictions, run.test, config.slices)
     if fitted is not None:
         scaled, num_bins = scale(predictions, fitted.temperature), config.calibration.num_bins
@@ -322,6 +326,8 @@ def evaluate_labels(
             slopes=calibration_slopes(scaled, slices, ordered=labels.ordered, confidence=config.intervals.confidence),
         )
         selective = evaluate_threshold(scaled, fitted.threshold, config.intervals)
+        if fitted.label_thresholds is not None:
+            sets = label_sets(scaled, fitted.label_thresholds, ordered=labels.ordered, interval=config.intervals)
     matrix = config.safety.cost_matrix(labels.names)
     costs = None if matrix is None else np.array(matrix)
     statistics = LabelStatistics.of(labels, costs)
@@ -339,6 +345,7 @@ def evaluate_labels(
         operating_points=operating_points(scaled, statistics, config.operating_points, config.intervals)
         if labels.ordered
         else None,
+        label_sets=sets,
         slices=slice_metrics(scaled, slices, statistics, config.slices, config.intervals, left_out=left_out),
         champion_slices=None
         if champion is None

@@ -476,6 +476,32 @@ class OperatingPoints:
     """None without `evaluation.safety.costs`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelSetsResult:
+    """Sets of labels (`r2d.evaluation.label_sets`) of the test rows, chosen on rows of `split`."""
+
+    target: float
+    """Coverage that the reference of each label was to have."""
+    split: ChoosingSplit
+    num_rows: int
+    num_groups: int
+    lowest_probability: Mapping[str, float]
+    """Label -> probability from which on it belongs to a set; 0 where too few groups had it: then to every set."""
+    coverage: IntervalEstimate
+    """Share of the rows whose set holds the reference; likewise of the rows of each label."""
+    coverage_of_label: Intervals
+    mean_size: IntervalEstimate
+    """Labels in a set."""
+    single_share: IntervalEstimate
+    """Share of the sets of one label."""
+    most_frequent: Mapping[str, int]
+    """Set in words -> rows."""
+
+    @property
+    def without_threshold(self) -> list[str]:
+        return [label for label, lowest in self.lowest_probability.items() if not lowest]
+
+
 # --- slices ---
 
 
@@ -509,6 +535,9 @@ class SliceMetrics(SlicePart):
     """accuracy, macro_f1 and, of ordered labels, under_triage_rate and over_triage_rate."""
     gaps: Intervals
     """The same minus the whole; without interval where the slice's own has none by bootstrap."""
+    q_values: Annotated[Mapping[str, float], Field(exclude_if=lambda value: not value)] = field(default_factory=dict)
+    """Of the gaps that `MultipleLooks` counts: the share of false findings among all gaps that stand out as much or
+    more (Benjamini and Hochberg 1995)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -518,6 +547,22 @@ class MultipleLooks:
     num_gaps: int
     num_without_zero: int
     expected_by_chance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorstSlice:
+    """The slice whose rate may be the highest, by bounds that hold for all slices at once."""
+
+    figure: Literal["under_triage_rate", "error_rate"]
+    by: str
+    value: str
+    num_rows: int
+    num_groups: int
+    rate: float
+    bound: float
+    """Upper bound of the rate in every slice that was compared, one-sided, at the confidence of the intervals."""
+    num_slices: int
+    """Compared: those of `min_rows` rows or more, but for labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -531,6 +576,8 @@ class SlicesResult:
     multiple_looks: MultipleLooks
     left_out: Mapping[str, str]
     """Attribute that rows are not divided by -> why."""
+    worst: Annotated[WorstSlice | None, IF_PRESENT] = None
+    """None where no slice has enough rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -819,6 +866,8 @@ class Metrics:
     selective: SelectiveMetrics | None = None
     operating_points: Annotated[OperatingPoints | None, IF_PRESENT] = None
     """Of ordered labels."""
+    label_sets: Annotated[LabelSetsResult | None, IF_PRESENT] = None
+    """None where no rows could choose the thresholds."""
     slices: SlicesResult | None = None
     champion_slices: tuple[SliceDifference, ...] | None = None
     rationale: RationaleMetrics | None = None

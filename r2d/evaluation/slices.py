@@ -7,14 +7,14 @@ for the number of slices; the result says how many gaps stand out, and how many 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 
 import numpy as np
 import pyarrow as pa
 
 from r2d.config.evaluation import IntervalsConfig, SlicesConfig
-from r2d.evaluation.bootstrap import Counts, bootstrap_blocks, bootstrap_intervals
+from r2d.evaluation.bootstrap import Counts, bootstrap_blocks, bootstrap_intervals, group_sums
 from r2d.evaluation.label_metrics import LabelStatistics
 from r2d.evaluation.metrics import (
     RARE_LABEL_ROWS,
@@ -23,8 +23,10 @@ from r2d.evaluation.metrics import (
     SliceDifference,
     SliceMetrics,
     SlicesResult,
+    WorstSlice,
 )
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.threshold import is_risky_error, risk_bounds
 from r2d.label_scores import BoolArray, FloatArray
 
 METRICS = ("accuracy", "macro_f1", "under_triage_rate", "over_triage_rate")
@@ -129,6 +131,13 @@ def slice_metrics(
             )
         )
     looks = [gap for part in measured if part.by != BY_LABEL for gap in part.gaps.values() if gap.low is not None]
+    q_values = iter(_q_values(looks, interval.confidence))
+    measured = [
+        replace(part, q_values={name: next(q_values) for name, gap in part.gaps.items() if gap.low is not None})
+        if part.by != BY_LABEL
+        else part
+        for part in measured
+    ]
     return SlicesResult(
         confidence=interval.confidence,
         min_rows=config.min_rows,
@@ -140,6 +149,52 @@ def slice_metrics(
             expected_by_chance=(1 - interval.confidence) * len(looks),
         ),
         left_out=left_out,
+        worst=worst_slice(
+            predictions, slices, ordered=statistics.ordered, min_rows=config.min_rows, confidence=interval.confidence
+        ),
+    )
+
+
+def _q_values(gaps: Sequence[IntervalEstimate], confidence: float) -> list[float]:
+    """Benjamini and Hochberg's of each gap, its error read from its interval as of a normal distribution."""
+    from scipy.stats import false_discovery_control, norm  # type: ignore[import-untyped]
+
+    errors = [gap.standard_error(confidence) for gap in gaps]
+    scores = [
+        abs(gap.value or 0.0) / error if error else np.inf * bool(gap.value)
+        for gap, error in zip(gaps, errors, strict=True)
+    ]
+    p_values = 2 * norm.sf(np.nan_to_num(scores, posinf=np.inf))
+    return [] if not gaps else [float(value) for value in false_discovery_control(p_values)]
+
+
+def worst_slice(
+    predictions: Predictions, slices: Sequence[Slice], *, ordered: bool, min_rows: int, confidence: float
+) -> WorstSlice | None:
+    """The slice with the highest bound of under-triage, of errors where labels have no order. The bounds count groups
+    (`r2d.evaluation.threshold.risk_bounds`), and hold for all slices at once (Bonferroni); labels are no slices here.
+    """
+    compared = [part for part in slices if part.by != BY_LABEL and part.where.sum() >= min_rows]
+    if not compared:
+        return None
+    where = np.column_stack([part.where for part in compared])
+    is_error = is_risky_error(predictions, "under_triage" if ordered else "error")
+    shown, errors = (
+        group_sums(rows.astype(np.float64), predictions.groups, predictions.num_groups)
+        for rows in (where, where & is_error[:, None])
+    )
+    bounds = risk_bounds(shown, errors, 1 - (1 - confidence) / len(compared))
+    place = int(bounds.argmax())
+    worst, num_rows = compared[place], int(where[:, place].sum())
+    return WorstSlice(
+        figure="under_triage_rate" if ordered else "error_rate",
+        by=worst.by,
+        value=worst.value,
+        num_rows=num_rows,
+        num_groups=int((shown[:, place] > 0).sum()),
+        rate=float(errors[:, place].sum() / num_rows),
+        bound=float(bounds[place]),
+        num_slices=len(compared),
     )
 
 

@@ -290,6 +290,12 @@ def estimate_of(
         cuts = () if metrics.operating_points is None else metrics.operating_points.cuts
         points = [cut.point(threshold_probability or 0.0) for cut in cuts if match_label(label, [cut.label])]
         return points[0].as_decided[name] if points and points[0] is not None else None
+    if section == "set":
+        sets = {} if metrics.label_sets is None else metrics.label_sets.coverage_of_label
+        return next((estimate for name, estimate in sets.items() if match_label(label, [name])), None)
+    if section == "worst":
+        worst = None if metrics.slices is None else metrics.slices.worst
+        return None if worst is None else IntervalEstimate(worst.rate, None, worst.bound)
     if section == "alignment":
         return IntervalEstimate(getattr(metrics.alignment, name))
     if section == "claims":

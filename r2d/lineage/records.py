@@ -167,7 +167,7 @@ def bounds_of(estimate: IntervalEstimate | None) -> dict[str, float | None] | No
 
 def measured_metrics(metrics: Metrics) -> dict[str, IntervalEstimate]:
     """Name -> estimate of each metric in `GATE_METRICS` that was measured, but those of one label."""
-    names = [name for name, metric in GATE_METRICS.items() if metric.section not in ("class", "cut")]
+    names = [name for name, metric in GATE_METRICS.items() if metric.section not in ("class", "cut", "set")]
     estimates = {name: estimate_of(name, metrics) for name in names}
     return {name: found for name, found in estimates.items() if found is not None and found.value is not None}
 

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy import stats
 
 from r2d.config.evaluation import SlicesConfig
 from r2d.data.examples import Example, to_table
 from r2d.evaluation.label_metrics import LabelStatistics, label_intervals
 from r2d.evaluation.metrics import IntervalEstimate, SlicesResult
 from r2d.evaluation.predictions import Predictions
-from r2d.evaluation.slices import Slice, divide_rows, length_bands, slice_differences, slice_metrics
+from r2d.evaluation.slices import Slice, divide_rows, length_bands, slice_differences, slice_metrics, worst_slice
 from tests.evaluation.predicted import LABELS, QUICK, predictions_of, random_predictions
 
 STATISTICS = LabelStatistics(len(LABELS), ordered=True)
@@ -144,6 +145,37 @@ def test_a_part_that_is_served_worse_stands_out_and_an_equal_one_does_not() -> N
     equal = measured(predictions, ["odd", "even"] * 150)
     assert not any(part.gaps["under_triage_rate"].excludes_zero for part in equal.slices)
     assert equal.multiple_looks.num_without_zero == 0
+
+
+def test_q_values_are_those_of_the_gaps_that_are_looked_at() -> None:
+    predictions = predictions_of(["emergency"] * 300, ["emergency"] * 200 + ["home"] * 20 + ["emergency"] * 80)
+    result = measured(predictions, ["most"] * 200 + ["worse"] * 100)
+    gaps = [gap for part in result.slices for gap in part.gaps.values() if gap.low is not None]
+    scores = [abs(gap.value) / gap.standard_error(QUICK.confidence) for gap in gaps]
+    expected = sorted(stats.false_discovery_control(2 * stats.norm.sf(scores)))
+    assert sorted(value for part in result.slices for value in part.q_values.values()) == pytest.approx(expected)
+    worse = next(part for part in result.slices if part.value == "worse")
+    assert worse.q_values["under_triage_rate"] < 0.01
+    equal = measured(predictions, ["odd", "even"] * 150)
+    assert min(value for part in equal.slices for value in part.q_values.values()) > 0.2
+    by_label = [Slice("label", value, np.array(["a", "b"] * 150) == value) for value in ("a", "b")]
+    labels = slice_metrics(predictions, by_label, STATISTICS, SlicesConfig(), QUICK, left_out={})
+    assert not any(part.q_values for part in labels.slices), "labels differ by nature"
+
+
+def test_the_worst_slice_is_that_of_the_highest_bound_which_holds_for_all_at_once() -> None:
+    rows = predictions_of(["emergency"] * 200, ["home"] * 6 + ["emergency"] * 34 + ["home"] * 20 + ["emergency"] * 140)
+    slices = [*by_sex(["few"] * 40 + ["many"] * 160), Slice("label", "emergency", np.ones(200, dtype=bool))]
+    worst = worst_slice(rows, slices, ordered=True, min_rows=30, confidence=0.95)
+    assert worst is not None
+    assert (worst.value, worst.num_rows, worst.num_slices, worst.rate) == ("few", 40, 2, 6 / 40)
+    assert worst.bound == pytest.approx(stats.binomtest(6, 40, alternative="less").proportion_ci(0.975, "exact").high)
+    only_many = worst_slice(rows, slices, ordered=True, min_rows=41, confidence=0.95)
+    assert only_many is not None
+    assert only_many.bound == pytest.approx(
+        stats.binomtest(20, 160, alternative="less").proportion_ci(0.95, "exact").high
+    )
+    assert worst_slice(rows, slices, ordered=True, min_rows=161, confidence=0.95) is None
 
 
 def test_a_few_rows_without_an_error_have_a_wide_interval_and_a_gap_without_one() -> None:

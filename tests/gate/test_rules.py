@@ -495,6 +495,27 @@ def test_net_benefit_is_held_at_the_cut_and_threshold_that_a_rule_names() -> Non
     assert "lower bound -0." in verdict.reason
 
 
+def test_the_worst_slice_and_the_label_sets_are_held_by_their_bounds() -> None:
+    metrics = measured(GOOD, WORSE)
+    assert metrics.slices is not None
+    worst, sets = metrics.slices.worst, metrics.label_sets
+    assert worst is not None
+    assert sets is not None
+    low = sets.coverage_of_label["same day"].low
+    assert low is not None
+    between = (worst.rate + worst.bound) / 2
+    rules = (
+        {"rule": "within_limit", "figure": "worst_slice_under_triage_rate", "at_most": worst.bound + 0.001},
+        {"rule": "within_limit", "figure": "worst_slice_under_triage_rate", "at_most": between},
+        {"rule": "within_limit", "figure": "worst_slice_under_triage_rate", "at_most": between, "by": "value"},
+        {"rule": "within_limit", "figure": "set_coverage", "label": "same day", "at_least": low - 0.001},
+        {"rule": "within_limit", "figure": "set_coverage", "label": "same day", "at_least": low + 0.001},
+    )
+    verdicts = evaluate_rules(metrics, gate(*rules)).verdicts
+    assert [verdict.status for verdict in verdicts] == ["passed", "failed", "passed", "passed", "failed"]
+    assert f"upper bound {worst.bound:.3f} is " in verdicts[0].reason
+
+
 @pytest.mark.parametrize(
     ("rule", "fault"),
     [
@@ -521,7 +542,7 @@ def test_a_rule_of_net_benefit_that_no_run_measures_is_refused(rule: dict[str, A
 def test_every_metric_that_a_rule_may_name_is_found_in_the_metrics_of_a_run() -> None:
     metrics = measured(GOOD, WORSE)
     for name, metric in GATE_METRICS.items():
-        label = {"class": "self care", "cut": "same day"}.get(metric.section)
+        label = {"class": "self care", "cut": "same day", "set": "same day"}.get(metric.section)
         estimate = estimate_of(name, metrics, label, 0.1 if metric.section == "cut" else None)
         assert estimate is not None, name
         assert estimate.value is not None, name
