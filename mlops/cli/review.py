@@ -44,11 +44,40 @@ def import_(
     file: Annotated[Path, typer.Argument(help="A JSON export of a Label Studio project with the tasks of an export.")],
 ) -> None:
     """Add the annotations of Label Studio as reviews; those that are there already are left."""
-    from r2d.review.exports import import_label_studio
+    from r2d.review.imports import import_label_studio
     from r2d.review.store import ReviewStore
 
     num_new = import_label_studio(ReviewStore(existing(database)), file)
     typer.echo(f"{file}: {num_new:,} new reviews")
+
+
+@app.command(epilog="Example: r2d review push reviews.db --queue triage-reviews --reviewer ann --reviewer bob")
+def push(
+    database: Database,
+    queue: Annotated[str, typer.Option(help="Name of the review queue in MLflow, and of its experiment.")],
+    reviewer: Annotated[
+        list[str] | None, typer.Option(help="A user of MLflow who reviews; repeat it, at most 10.")
+    ] = None,
+) -> None:
+    """Put the cases into a review queue of MLflow, without the model's answers. Their notes then lie in MLflow."""
+    from mlops.review_queue import push_cases
+    from r2d.review.store import ReviewStore
+
+    num_new = push_cases(ReviewStore(existing(database)), queue, reviewer or [])
+    typer.echo(f"{queue}: {num_new:,} new cases in MLflow's review queue")
+
+
+@app.command(epilog="Example: r2d review pull reviews.db --queue triage-reviews")
+def pull(
+    database: Database,
+    queue: Annotated[str, typer.Option(help="Name of the review queue in MLflow.")],
+) -> None:
+    """Add what reviewers said in a review queue of MLflow; what is there already is left."""
+    from mlops.review_queue import pull_reviews
+    from r2d.review.store import ReviewStore
+
+    num_new = pull_reviews(ReviewStore(existing(database)), queue)
+    typer.echo(f"{queue}: {num_new:,} new reviews")
 
 
 def existing(database: str) -> str:

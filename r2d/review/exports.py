@@ -1,4 +1,4 @@
-"""Reviews as files that a training run reads, and as tasks of Label Studio; and Label Studio's export read back.
+"""Reviews as files that a training run reads, and cases as tasks of Label Studio.
 
 | file | what reads it |
 |---|---|
@@ -21,11 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from r2d.config.rationales import LabelStudioSource
-from r2d.errors import DataError
 from r2d.files import partial_file
-from r2d.rationales.readers.items import read_items
-from r2d.rationales.readers.written import label_studio_records
 from r2d.review.store import Case, ReviewStore
 from r2d.review.verdicts import Verdict, verdicts_of
 
@@ -35,7 +31,6 @@ REVIEWED_COLUMNS = (
 RATIONALE_COLUMNS = ("example_id", "rationale", "id", "edits", "label", "author", "time")
 WRITTEN, EDITED, MODELS = "nurse", "nurse_post_processed", "model"
 """Rationale sources; the file of each has its name."""
-UNKNOWN_REVIEWER = "Label Studio"
 
 LABELING_CONFIG = """\
 <View>
@@ -105,42 +100,6 @@ def export_reviews(store: ReviewStore, folder: Path) -> Exported:
         sum(count > 1 for count in labels.values()),
         {name: len(rows) for name, rows in rationales.items()},
     )
-
-
-def import_label_studio(store: ReviewStore, path: Path) -> int:
-    """Add the annotations of a JSON export of Label Studio as reviews, and return how many are new.
-
-    Its tasks are those of `tasks.json`. Each annotation is a correction that gives the label, and the rationale where
-    there is one; it was made without the model's answer. An annotator's address is kept as a hash, as for rationales.
-
-    Raises:
-        DataError: the file is no such export, or none of its annotations is of a case of the database.
-    """
-    cases = {case.case_id: case for case in store.cases()}
-    events = store.events()
-    done = {key for key, verdict in verdicts_of(events).items() if verdict.is_done}
-    last = Counter[str]()
-    for event in events:
-        last[event.reviewer] = max(last[event.reviewer], event.ordinal)
-    source = LabelStudioSource(format="label_studio", paths=(str(path),))
-    items = read_items("label_studio", source.paths, form="list")
-    records = [record for item in items for record in label_studio_records(source, item) if record.example_id in cases]
-    if not records:
-        raise DataError(f"{path}: none of its annotations is of a case of the database; their `data.id` is the case's")
-    num_new = 0
-    for record in records:
-        case, reviewer = cases[str(record.example_id)], record.author or UNKNOWN_REVIEWER
-        if record.label not in case.labels or record.reason == "cancelled" or (reviewer, case.number) in done:
-            continue
-        store.record(
-            reviewer, case, "label", {"label": record.label}, after=last[reviewer], at=record.created_at or None
-        )
-        value = {"label": record.label} | ({"rationale": record.rationale} if record.rationale else {})
-        store.record(reviewer, case, "correct", value, after=last[reviewer] + 1, at=record.created_at or None)
-        last[reviewer] += 2
-        done.add((reviewer, case.number))
-        num_new += 1
-    return num_new
 
 
 def labeling_config(labels: Iterable[str]) -> str:

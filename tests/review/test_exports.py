@@ -14,7 +14,8 @@ from r2d.config.run import RunConfig
 from r2d.data.load import load_examples
 from r2d.errors import DataError
 from r2d.rationales.ingest import ingest
-from r2d.review.exports import export_reviews, import_label_studio, labeling_config
+from r2d.review.exports import export_reviews, labeling_config
+from r2d.review.imports import import_label_studio
 from r2d.review.store import Case, ReviewStore
 from r2d.review.verdicts import verdicts_of
 from tests.review.conftest import LABELS, a_case
