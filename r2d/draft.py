@@ -79,7 +79,7 @@ def guess_roles(look: Look, declared: Mapping[str, str | None]) -> Roles:
     """Guess what each column holds, by its shape first and by its name where shapes do not decide.
 
     Args:
-        declared: role (`text`, `label`, `id`, `group`) -> column; None where the user says nothing.
+        declared: role (`text`, `label`, `id`, `group`, `rationale`) -> column; None where the user says nothing.
 
     Raises:
         DataError: a declared column is not there.
@@ -130,6 +130,8 @@ def guess_roles(look: Look, declared: Mapping[str, str | None]) -> Roles:
         taken |= {row_id} if row_id else set()
     group = choose("group", short, named_only=True)
     rationales = {column.name: column.name for column in reasons if column.name not in taken}
+    if (named := declared.get("rationale")) is not None:
+        rationales = {named: named} | rationales
     attributes = {c.name: c.name for c in few if c.name not in taken and c.speaks_for("attribute")}
     return Roles(text, label, row_id, group, split, options, rationales, attributes, doubts)
 
@@ -359,7 +361,7 @@ def draft_config(
     """The text of a run configuration for a file of notes, with a comment beside each guess.
 
     Args:
-        declared: role (`text`, `label`, `id`, `group`) -> column, where the user names it.
+        declared: role (`text`, `label`, `id`, `group`, `rationale`) -> column, where the user names it.
         rationales: files of rationales beside those in columns.
         order: labels from the most urgent to the least, by commas; of codes `1=immediate, 2=urgent`.
         encoding: of files that are no Unicode.

@@ -422,6 +422,27 @@ def test_a_column_without_a_text_and_keys_that_may_be_names_are_refused(tmp_path
     with pytest.raises(R2DError, match="an object of 30 objects, whose keys seem to be ids") as refused:
         drafted(keyed)
     assert "Canary" not in str(refused.value)
+    by_id = {f"Canary-{row['call_id']}": row["triage"] for row in rows()}
+    for content in (json.dumps(by_id), "".join(json.dumps({key: value}) + "\n" for key, value in by_id.items())):
+        keyed.write_text(content, encoding="utf-8")
+        with pytest.raises(R2DError, match="keys have a value in one row at most, as ids have") as refused:
+            drafted(keyed)
+        assert "Canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["Begründung", "commentaire du médecin", "justificativa", "motivazione", "Reden"])
+def test_a_rationale_is_found_by_its_name_in_other_languages(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(as_csv([{name if key == "why" else key: row[key] for key in row} for row in rows()]), "utf-8")
+    _, run = drafted(path)
+    assert (run.data.columns.text, run.data.columns.rationales) == ("note", {name: name})
+
+
+def test_a_rationale_whose_name_does_not_tell_is_declared(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(as_csv([{"xyz" if key == "why" else key: row[key] for key in row} for row in rows()]), "utf-8")
+    _, run = drafted(path, declared={"rationale": "xyz"})
+    assert (run.data.columns.text, run.data.columns.rationales) == ("note", {"xyz": "xyz"})
 
 
 def test_a_header_is_no_title_where_the_notes_hold_many_delimiters(tmp_path: Path) -> None:

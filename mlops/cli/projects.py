@@ -31,6 +31,7 @@ Text = Annotated[str | None, typer.Option(help="Column of the note.")]
 Label = Annotated[str | None, typer.Option(help="Column of the label.")]
 RowId = Annotated[str | None, typer.Option("--id", help="Column of the id.")]
 Group = Annotated[str | None, typer.Option(help="Column of the patient or caller.")]
+Rationale = Annotated[str | None, typer.Option(help="Column of FILE with a rationale, where its name does not tell.")]
 Labels = Annotated[
     str, typer.Option(help="The labels, most urgent first, by commas; of codes: '1=immediate, 2=urgent'.")
 ]
@@ -55,13 +56,14 @@ def init(
     label: Label = None,
     row_id: RowId = None,
     group: Group = None,
+    rationale: Rationale = None,
     labels: Labels = "",
     encoding: Encoding = None,
 ) -> None:
     """Look at your files and draft a run configuration, with the evidence beside each guess; asks on a terminal."""
     if out.exists():
         raise R2DError(f"{out}: is there already; name another file with --out, or move it away")
-    declared = {"text": text, "label": label, "id": row_id, "group": group}
+    declared = {"text": text, "label": label, "id": row_id, "group": group, "rationale": rationale}
     write_text(out, _drafted(file, rationales or [], declared, labels, encoding))
     typer.echo(f"{out}: read the lines that end in `?`, then type: r2d check {out}")
 
@@ -77,6 +79,7 @@ def new(
     label: Label = None,
     row_id: RowId = None,
     group: Group = None,
+    rationale: Rationale = None,
     labels: Labels = "",
     encoding: Encoding = None,
 ) -> None:
@@ -91,7 +94,7 @@ def new(
             raise R2DError(f"{source}: no such file; correct --data or --rationales")
         if sum(other.name == source.name for other in sources) > 1:
             raise R2DError(f"{source}: another file has this name too, and both go to data/; rename one")
-    declared = {"text": text, "label": label, "id": row_id, "group": group}
+    declared = {"text": text, "label": label, "id": row_id, "group": group, "rationale": rationale}
     out_folder(folder.parent)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=".r2d-new-") as aside:

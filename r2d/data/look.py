@@ -40,13 +40,32 @@ ROWS_BESIDE_HEADER = 200  # rows against which a header is held
 MOST_LABELS = 30
 """A column with more distinct values is not taken for the label."""
 HINTS = {
-    "id": r"id|key|uuid|number|custom_id|row|index",
-    "text": r"text|note|notes|narrative|question|complaint|report|message|input|document|body|content|description",
-    "label": r"label|triage|level|disposition|acuity|urgency|priority|answer|category|class|target|decision|gold",
-    "group": r"patient|subject|caller|person|mrn|case|encounter|member|user",
+    "id": r"id|key|uuid|number|custom_id|row|index|kennung|nummer|fallnummer|identifiant|identificador|identificativo",
+    "text": (
+        r"text|note|notes|narrative|question|complaint|report|message|input|document|body|content|description|notiz"
+        r"|beschwerde|bericht|befund|texte|motif|texto|nota|queixa|queja|mensaje|mensagem|testo|messaggio|tekst|notitie"
+        r"|klacht"
+    ),
+    "label": (
+        r"label|triage|level|disposition|acuity|urgency|priority|answer|category|class|target|decision|gold|stufe"
+        r"|dringlichkeit|kategorie|einstufung|klasse|niveau|urgence|catégorie|étiquette|nivel|urgencia|categoría"
+        r"|etiqueta|nível|urgência|categoria|rótulo|livello|urgenza|etichetta|urgentie|categorie"
+    ),
+    "group": (
+        r"patient|subject|caller|person|mrn|case|encounter|member|user|patientin|anrufer|fall|paciente|paziente|patiënt"
+        r"|utente"
+    ),
     "split": r"split|set|fold|partition|subset",
-    "rationale": r"rationale|reason|reasoning|explanation|why|justification|comment|cot|because|extracted",
-    "attribute": r"age|sex|gender|site|clinic|ward|language|ethnicity|race|region|family|channel|period|arrival",
+    "rationale": (
+        r"rationale|reason|reasoning|explanation|why|justification|comment|cot|because|extracted|begründung|begruendung"
+        r"|grund|erklärung|kommentar|raison|explication|commentaire|justificación|justificacion|razón|razon|motivo"
+        r"|explicación|comentario|justificativa|justificação|razão|explicação|comentário|motivazione|ragione|spiegazione"
+        r"|commento|reden|motivering|uitleg|toelichting|onderbouwing"
+    ),
+    "attribute": (
+        r"age|sex|gender|site|clinic|ward|language|ethnicity|race|region|family|channel|period|arrival|alter|geschlecht"
+        r"|âge|sexe|edad|sexo|idade|età|sesso|leeftijd|geslacht"
+    ),
 }
 """Role of a column -> words of its name that speak for it."""
 
@@ -91,8 +110,8 @@ class Column:
 
     def speaks_for(self, role: str) -> bool:
         """Whether its name has a word of the role."""
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", self.name).casefold()
-        return re.search(rf"(?:^|[^a-z])(?:{HINTS[role]})s?(?:$|[^a-z])", words) is not None
+        words = unicodedata.normalize("NFC", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", self.name)).casefold()
+        return re.search(rf"(?:^|[\W\d_])(?:{HINTS[role]})s?(?:$|[\W\d_])", words) is not None
 
 
 @dataclass(frozen=True)
@@ -287,6 +306,12 @@ def _read_columns(file: Path, settings: Mapping[str, Any]) -> tuple[dict[str, li
             column.extend([None] * (number + 1 - len(column)))
     if not cells:
         raise DataError(f"{file}: has no rows; give a file with data")
+    num_rare = sum(sum(cell is not None for cell in column) <= 1 for column in cells.values())
+    if settings["format"] == "jsonl" and len(cells) > 2 and 2 * num_rare > len(cells):
+        raise DataError(
+            f"{file}: {num_rare:,} of its {len(cells):,} keys have a value in one row at most, as ids have; write one "
+            "row an object, with its id as a value"
+        )
     if len(cells) == 1 and settings["format"] != "csv":
         raise DataError(f"{file}: has one single key, but a text and a label are needed")
     if len(cells) == 1:
