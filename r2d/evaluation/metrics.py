@@ -477,6 +477,14 @@ class OperatingPoints:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NamedSet:
+    """A set of labels in words, and the test rows that have it."""
+
+    name: str
+    num_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class LabelSetsResult:
     """Sets of labels (`r2d.evaluation.label_sets`) of the test rows, chosen on rows of `split`."""
 
@@ -494,8 +502,7 @@ class LabelSetsResult:
     """Labels in a set."""
     single_share: IntervalEstimate
     """Share of the sets of one label."""
-    most_frequent: Mapping[str, int]
-    """Set in words -> rows."""
+    most_frequent: tuple[NamedSet, ...]
 
     @property
     def without_threshold(self) -> list[str]:
