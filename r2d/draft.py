@@ -472,7 +472,7 @@ def _typing_errors(labels: Mapping[str, int], names: Sequence[str]) -> dict[str,
     return found
 
 
-def _language_of(texts: Sequence[str | None]) -> tuple[str, str] | None:
+def _language_of(texts: Sequence[str]) -> tuple[str, str] | None:
     """The language of most notes and what speaks for it; None where it is the default of `validation.language`, or
     most notes tell none."""
     known = languages(pa.array(texts, pa.string()), NOTES_READ).drop_null().to_pylist()
@@ -490,7 +490,8 @@ def _rendered(
     used |= {roles.options} if isinstance(roles.options, str) else set()
     used |= {*roles.rationales.values(), *roles.attributes.values()}
     demo = read_parameters(SHIPPED / "demo.yaml")
-    longest = max(len(text.split()) for text in look.cells[str(roles.text)] if text)
+    texts = [text for text in look.cells[str(roles.text)] if text]
+    longest = max(len(text.split()) for text in texts)
     sizes = {"model": demo["model"] | {"max_input_tokens": min(512, 64 * math.ceil(longest * TOKENS_PER_WORD / 64))}}
     selected = [source.name for source in sources] + list(roles.rationales)
     if selected:
@@ -506,7 +507,8 @@ def _rendered(
         labels=labels,
         typing_errors=_typing_errors(labels, names),
         left_out=[label for label in labels if match_label(label, names, codes) is None],
-        language=_language_of(look.cells[str(roles.text)]),
+        language=_language_of(texts),
+        num_copies=0 if roles.split else len(texts) - len(set(texts)),
         data=data,
         sources=sources,
         selected=selected[0] if len(selected) == 1 else selected,

@@ -205,6 +205,16 @@ def test_a_label_that_the_order_forgets_is_marked_and_said(tmp_path: Path, caplo
     assert not caplog.text
 
 
+def test_copies_of_a_note_do_not_stop_the_run_that_was_drafted(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(as_csv([*rows(), rows()[7] | {"call_id": "0060", "patient": "Canary-P60"}]))
+    text, run = drafted(path)
+    assert run.validation.severity("text_across_splits") == "quarantine"
+    assert "# 1 row with the note of an earlier one" in text
+    path.write_text(as_csv(rows()))
+    assert drafted(path)[1].validation.severity("text_across_splits") == "error"
+
+
 @pytest.mark.parametrize(
     ("note", "language"),
     [
