@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
@@ -23,7 +23,7 @@ from r2d.reports.templates import templates_of
 from r2d.review.agreement import agreements
 from r2d.review.evidence import Part, SimilarCases, sentence_effects
 from r2d.review.queue import REASONS
-from r2d.review.store import Case, Kind, ReviewStore, StaleError
+from r2d.review.store import Case, Event, Kind, ReviewStore, StaleError
 from r2d.review.verdicts import Verdict, last_standing, verdicts_of, waiting_for
 from r2d.serving.batching import ServedModel
 from r2d.serving.service import NOTICE, Service
@@ -66,6 +66,13 @@ class NameBody(BaseModel):
     ]
 
 
+class Standing(NamedTuple):
+    """All that was done, and what follows from it."""
+
+    events: list[Event]
+    verdicts: dict[tuple[str, int], Verdict]
+
+
 def require_reviewable(config: ServingConfig, token: str | None) -> None:
     """Raises a ConfigError where a browser could not ask, or nobody would know who reviews."""
     if config.review is None or config.user_header is not None:
@@ -90,6 +97,7 @@ class ReviewPages:
     ) -> None:
         self.config, self.store, self.service, self.similar = config, store, service, similar
         self.cases = {case.number: case for case in store.cases()}
+        self._last_standing = Standing([], {})
         self._measured = lru_cache(maxsize=512)(self._measure)
 
     def add_to(self, app: FastAPI) -> None:
@@ -113,8 +121,7 @@ class ReviewPages:
     def show_queue(self, request: Request) -> HTMLResponse:
         """Who reviews, what waits, and how far reviewers agree."""
         reviewer = self._reviewer(request)
-        events = self.store.events()
-        verdicts = verdicts_of(events)
+        events, verdicts = self._standing()
         waiting = [] if reviewer is None else waiting_for(reviewer, list(self.cases.values()), verdicts)
         own = [] if reviewer is None else [verdict for (who, _), verdict in verdicts.items() if who == reviewer]
         done = sorted((verdict for verdict in own if verdict.is_done), key=lambda verdict: -verdict.ordinal)
@@ -132,8 +139,7 @@ class ReviewPages:
         reviewer, case = self._reviewer(request), self._case(number)
         if reviewer is None:
             return RedirectResponse("/review", 303)
-        events = self.store.events()
-        verdicts = verdicts_of(events)
+        events, verdicts = self._standing()
         verdict = verdicts.get((reviewer, number)) or Verdict(reviewer, number)
         waiting = waiting_for(reviewer, list(self.cases.values()), verdicts)
         num_done = sum(who == reviewer and one.is_done for (who, _), one in verdicts.items())
@@ -150,7 +156,7 @@ class ReviewPages:
         """What the label rests on in the note, and similar cases: a part of the page, asked for once the model's
         answer is shown."""
         reviewer, case = self._reviewer(request), self._case(number)
-        verdict = verdicts_of(self.store.events()).get((reviewer or "", number)) or Verdict("", number)
+        verdict = self._standing().verdicts.get((reviewer or "", number)) or Verdict("", number)
         if reviewer is None or not self._is_shown(verdict):
             raise HTTPException(403, "give your own label first")
         served, parts = await self.service.batcher.with_model(
@@ -167,7 +173,7 @@ class ReviewPages:
     def act(self, number: int, body: ActionBody, request: Request) -> JSONResponse:
         """Record one action. Answers where to go next."""
         reviewer, case = self._required_reviewer(request), self._case(number)
-        verdict = verdicts_of(self.store.events()).get((reviewer, number)) or Verdict(reviewer, number)
+        verdict = self._standing().verdicts.get((reviewer, number)) or Verdict(reviewer, number)
         if fault := self._fault(body, case, verdict):
             raise HTTPException(409, fault)
         value: dict[str, Any] = {}
@@ -182,7 +188,7 @@ class ReviewPages:
         self._record(reviewer, case, body.kind, value, after=body.after)
         if body.kind in ("label", "unsafe"):
             return JSONResponse({"next": f"/review/cases/{number}"})
-        waiting = waiting_for(reviewer, list(self.cases.values()), verdicts_of(self.store.events()))
+        waiting = waiting_for(reviewer, list(self.cases.values()), self._standing().verdicts)
         return JSONResponse({"next": f"/review/cases/{waiting[0].number}" if waiting else "/review"})
 
     def undo(self, body: ActionBody, request: Request) -> JSONResponse:
@@ -199,7 +205,15 @@ class ReviewPages:
         if self.service.config.user_header is not None:
             raise HTTPException(409, "the proxy says who reviews")
         answer = JSONResponse({"next": "/review"})
-        answer.set_cookie(COOKIE, quote(body.name), httponly=True, samesite="strict", path="/review", max_age=12 * 3600)
+        answer.set_cookie(
+            COOKIE,
+            quote(body.name),
+            httponly=True,
+            samesite="strict",
+            path="/review",
+            max_age=12 * 3600,
+            secure=self.service.config.tls is not None,
+        )
         return answer
 
     def style(self) -> Response:
@@ -215,6 +229,13 @@ class ReviewPages:
     @cached_property
     def _script(self) -> str:
         return (Path(__file__).parent / "review.js").read_text(encoding="utf-8")
+
+    def _standing(self) -> Standing:
+        """Events and verdicts; folded anew only where there are more events."""
+        events = self.store.events()
+        if len(events) != len(self._last_standing.events):
+            self._last_standing = Standing(events, verdicts_of(events))
+        return self._last_standing
 
     def _page(self, template: str, request: Request, reviewer: str | None, **values: Any) -> HTMLResponse:
         page = templates_of("r2d.review").get_template(template)
@@ -275,5 +296,5 @@ class ReviewPages:
             raise HTTPException(403, "ask by the address that the service printed")
 
     @staticmethod
-    def _last_ordinal(events: list[Any], reviewer: str | None) -> int:
+    def _last_ordinal(events: list[Event], reviewer: str | None) -> int:
         return max((event.ordinal for event in events if event.reviewer == reviewer), default=0)

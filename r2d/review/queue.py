@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from r2d.config.review import QueueConfig, ReviewConfig
 from r2d.errors import DataError
-from r2d.inference.calls import Call, read_calls
+from r2d.inference.calls import Call, read_calls, scan_calls
 from r2d.inference.decide import Answerer
+from r2d.reports.progress import Progress
 from r2d.review.store import Case, ReviewStore
 
 logger = logging.getLogger(__name__)
@@ -98,15 +99,18 @@ def _draw(seed: int, what: str, case: Case) -> float:
 def _decided(config: ReviewConfig, answerer: Answerer, version: str) -> Iterator[Case]:
     """Every call with its answer."""
     assert config.cases is not None, "the caller has looked"
+    num_calls = scan_calls(config.cases).num_rows
     calls = enumerate(read_calls(config.cases), 1)
     rows = None if config.decisions is None else _rows_of(Path(config.decisions))
-    while part := list(islice(calls, CALLS_AT_A_TIME)):
-        if rows is None:
-            answers = [answer.as_row() for answer in answerer.answer([call for _, call in part])]
-        else:
-            answers = [_row_for(call, next(rows, None), str(config.decisions)) for _, call in part]
-        for (number, call), answer in zip(part, answers, strict=True):
-            yield _case(number, call, answer, answerer, str(answer.pop("model", version)))
+    with Progress("calls to review", num_calls, unit="calls") as progress:
+        while part := list(islice(calls, CALLS_AT_A_TIME)):
+            if rows is None:
+                answers = [answer.as_row() for answer in answerer.answer([call for _, call in part])]
+            else:
+                answers = [_row_for(call, next(rows, None), str(config.decisions)) for _, call in part]
+            for (number, call), answer in zip(part, answers, strict=True):
+                yield _case(number, call, answer, answerer, str(answer.pop("model", version)))
+            progress.update(part[-1][0])
     if rows is not None and next(rows, None) is not None:
         raise DataError(f"review.decisions {config.decisions}: has more rows than review.cases; give those of one file")
 

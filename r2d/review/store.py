@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any, Literal, get_args
 
 from sqlalchemy import (
@@ -156,6 +157,10 @@ class ReviewStore:
         Raises:
             DataError: it cannot be opened. A password of the URL is not shown.
         """
+        self._events: list[Event] = []
+        self._last: dict[str, int] = {}
+        """Reviewer -> ordinal of the last event in `_events`."""
+        self._reading = Lock()
         shown = database
         try:
             url = make_url(database if "://" in database else f"sqlite:///{database}")
@@ -199,10 +204,20 @@ class ReviewStore:
             return [Case(**row) for row in rows]
 
     def events(self) -> list[Event]:
-        """Every event, each reviewer's in the order in which they happened."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(select(_EVENTS).order_by(_EVENTS.c.at, _EVENTS.c.reviewer, _EVENTS.c.ordinal))
-            return [Event(**row) for row in rows.mappings()]
+        """Every event, each reviewer's in the order in which they happened. Only those that are new since the last call
+        are read, for none ever changes."""
+        with self._reading, self._engine.connect() as connection:
+            last = connection.execute(select(_EVENTS.c.reviewer, func.max(_EVENTS.c.ordinal)).group_by("reviewer"))
+            known = self._last
+            fresh = [
+                (reviewer, known.get(reviewer, 0)) for reviewer, ordinal in last if ordinal > known.get(reviewer, 0)
+            ]
+            for reviewer, ordinal in fresh:
+                newer = (_EVENTS.c.reviewer == reviewer) & (_EVENTS.c.ordinal > ordinal)
+                rows = connection.execute(select(_EVENTS).where(newer).order_by(_EVENTS.c.ordinal)).mappings()
+                self._events += [Event(**row) for row in rows]
+                known[reviewer] = self._events[-1].ordinal
+            return list(self._events)
 
     def record(
         self, reviewer: str, case: Case, kind: Kind, value: dict[str, Any], *, after: int, at: str | None = None
