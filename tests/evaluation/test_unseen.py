@@ -151,22 +151,22 @@ def test_a_champion_that_was_trained_on_most_test_rows_is_not_compared_on_them(m
 @pytest.mark.slow
 def test_a_champion_that_has_learnt_the_test_rows_by_heart_no_longer_looks_better_than_it_is(tmp_path: Path) -> None:
     """The audit's case, in the same share: its champion was trained on 680 of 800 test rows and was found better."""
-    test = notes(200, seed=2, split="test", noise=0.35)
-    seen = with_columns(test.slice(0, 170), split=["train"] * 170)
-    by_heart = trained(tmp_path / "champion", seen, VALIDATION, steps=1_200, width=64)
+    test = notes(120, seed=2, split="test", noise=0.35)
+    seen = with_columns(test.slice(0, 102), split=["train"] * 102)
+    by_heart = trained(tmp_path / "champion", seen, VALIDATION, steps=700, width=64)
     honest = trained(tmp_path / "model", notes(400, first=1_000, seed=5, noise=0.1), VALIDATION, steps=150, width=64)
     given = Champion("toy/1", by_heart)
 
     believed = evaluate(test, honest, config=config("allow"), data=DATA, champion=given).metrics
     assert believed.champion.label.accuracy > believed.label.accuracy + 0.2
     assert believed.differences[Comparator.CHAMPION].mcnemar.p_value < 0.005
-    assert "champion toy/1 had seen 170 of the 200 test rows" in " ".join(believed.seen_sentences())
+    assert "champion toy/1 had seen 102 of the 120 test rows" in " ".join(believed.seen_sentences())
 
     refused = evaluate(test, honest, config=config(), data=DATA, champion=given).metrics
     assert refused.champion.label is None
-    fresh = notes(600, first=90_000, seed=9, split="test", noise=0.35)
+    fresh = notes(400, first=90_000, seed=9, split="test", noise=0.35)
     truth = evaluate(fresh, honest, config=config(), data=DATA, champion=given).metrics
-    assert truth.num_rows == 600
+    assert truth.num_rows == 400
     assert truth.champion.label.accuracy < truth.label.accuracy
 
 
