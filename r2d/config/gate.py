@@ -119,6 +119,8 @@ class _OfMetric(Section):
         if (metric.section == "cut") != (self.threshold_probability is not None):
             wanted = "needs" if metric.section == "cut" else "has no"
             raise ValueError(f"figure {self.figure!r} {wanted} `threshold_probability`")
+        if self.by == "value" and metric.section == "worst":
+            raise ValueError(f"figure {self.figure!r} is a bound over all slices; leave `by` out")
         if self.by == "interval" and not metric.has_interval:
             raise ValueError(f"figure {self.figure!r} has no interval; leave `by` out or write by: value")
         return self

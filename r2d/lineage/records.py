@@ -126,7 +126,7 @@ class VersionLineage:
     """The content of `origin.json`: the fields of `Origin`, and others where another version of this code wrote it."""
     num_test_rows: int
     metrics: Mapping[str, IntervalEstimate]
-    """Name (`GATE_METRICS`) -> each metric that was measured, but those of one label."""
+    """Name (`GATE_METRICS`) -> each metric that was measured, but those of one label or slice."""
     compared: ChampionComparison | None
     """None at a cold start."""
     rationales: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -166,8 +166,8 @@ def bounds_of(estimate: IntervalEstimate | None) -> dict[str, float | None] | No
 
 
 def measured_metrics(metrics: Metrics) -> dict[str, IntervalEstimate]:
-    """Name -> estimate of each metric in `GATE_METRICS` that was measured, but those of one label."""
-    names = [name for name, metric in GATE_METRICS.items() if metric.section not in ("class", "cut", "set")]
+    """Name -> estimate of each metric in `GATE_METRICS` that was measured, but those of one label or slice."""
+    names = [name for name, metric in GATE_METRICS.items() if metric.section not in ("class", "cut", "set", "worst")]
     estimates = {name: estimate_of(name, metrics) for name in names}
     return {name: found for name, found in estimates.items() if found is not None and found.value is not None}
 

@@ -507,13 +507,14 @@ def test_the_worst_slice_and_the_label_sets_are_held_by_their_bounds() -> None:
     rules = (
         {"rule": "within_limit", "figure": "worst_slice_under_triage_rate", "at_most": worst.bound + 0.001},
         {"rule": "within_limit", "figure": "worst_slice_under_triage_rate", "at_most": between},
-        {"rule": "within_limit", "figure": "worst_slice_under_triage_rate", "at_most": between, "by": "value"},
         {"rule": "within_limit", "figure": "set_coverage", "label": "same day", "at_least": low - 0.001},
         {"rule": "within_limit", "figure": "set_coverage", "label": "same day", "at_least": low + 0.001},
     )
     verdicts = evaluate_rules(metrics, gate(*rules)).verdicts
-    assert [verdict.status for verdict in verdicts] == ["passed", "failed", "passed", "passed", "failed"]
+    assert [verdict.status for verdict in verdicts] == ["passed", "failed", "passed", "failed"]
     assert f"upper bound {worst.bound:.3f} is " in verdicts[0].reason
+    with pytest.raises(ValidationError, match="is a bound over all slices"):
+        gate({"rule": "within_limit", "figure": "worst_slice_under_triage_rate", "at_most": 0.1, "by": "value"})
 
 
 @pytest.mark.parametrize(
