@@ -135,12 +135,6 @@ _FUTURE = re.compile(
     r"|indicate|mean|suggest|miss|change)\b",
     re.I,
 )
-_BEFORE_NOUN = re.compile(
-    r"(?:\A\W*|\b(?:in|at|on|of|near|by|from|with|within|during|for|between|like|into)\s+)(?:(?:an?|the|any|every|his"
-    r"|her|its|their)\s+)?\Z"
-    r"|\b(?:an?|the|any|every)\s+\Z",
-    re.I,
-)
 _ARTICLE = re.compile(
     r"\b(?:an?|the|any|every|his|her|its|their)\s+\Z|\b(?:in|at|on|of|near|by|from|with|within|during|into)\s+\Z", re.I
 )

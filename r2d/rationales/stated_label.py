@@ -64,7 +64,6 @@ _FOLLOWING = re.compile(
     re.I,
 )
 """What may follow a label of one word: `no, ...` and `no because ...` state it, `no evidence of` does not."""
-DENIES = re.compile(r"\b(?:not|no|never|nor|than|without)\b|n['’]t\b", re.I)
 _LISTED = re.compile(r"(?<![^\W_])(\d{1,2}|[a-z])\s?[).:\]]\s*\Z")
 _ANOTHER_NUMBER = re.compile(r"\s*(?:[,;/&|→>-]|and/or\b|and\b|or\b|to\b)[\s>]*\d")
 _ORDINALS = ("last", "first", "second", "third", "fourth", "fifth")
@@ -417,11 +416,6 @@ _MARK_BEFORE = re.compile(
     r"|the)\s)?[\s*_\"'(]*\Z"
 )
 _MARK_BEHIND = re.compile(r"[\s*_\"']*(?:[=(\[]|is\s)\s?(?:option\s|letter\s)?(\d{1,2}|[a-z])(?:[)\].,;]|\s*(?:,|\Z))")
-
-
-def names_another(text: str, label: str, options: Sequence[str], codes: Mapping[str, str]) -> bool:
-    """Whether a text names an option other than the label and denies nothing."""
-    return not DENIES.search(text) and any(named_options(text, 0, label, options, codes))
 
 
 def named_options(

@@ -24,7 +24,7 @@ from r2d.rationales.standing import (
     sentence_starts,
     standing_of,
 )
-from r2d.rationales.stated_label import StatedLabel, find_label, lists_otherwise, names_another, stands_alone
+from r2d.rationales.stated_label import StatedLabel, find_label, lists_otherwise, stands_alone
 
 MOST_MATCHES = 500
 """Matches of one pattern that are tried; a text with more states no answer that is clear."""
@@ -267,7 +267,7 @@ def _corrections(
             first = sentence_start(text, match.start())
             yield Statement("correction", match.start(), first, named_end, stated, standing)
             position = max(position, named_end)
-        elif match.re is CUE and (match.group("strong") or _names_another(text, match, answer, options, codes)):
+        elif match.re is CUE and match.group("strong"):
             first = sentence_start(text, match.start())
             yield Statement(TAKEN_BACK, match.start(), first, match.end(), StatedLabel(), "none")
 
@@ -284,17 +284,6 @@ def _next_cue(text: str, position: int, end: int, answer: Answer) -> re.Match[st
 def _is_written(text: str, position: int) -> bool:
     """Whether a label there is no small letter alone, which is a word: `a fever`."""
     return not (text[position : position + 1].islower() and not text[position + 1 : position + 2].isalnum())
-
-
-def _names_another(
-    text: str, cue: re.Match[str], answer: Answer, options: Sequence[str], codes: Mapping[str, str]
-) -> bool:
-    """Whether the sentence that begins with `actually`, `no` or `in fact` names another option."""
-    word = (cue.group("weak") or "").casefold()
-    if answer.statement is None or not word.startswith(("actually", "no", "in")):
-        return False
-    sentence = text[cue.end() : sentence_end(text, cue.end())]
-    return names_another(sentence, answer.statement.label or "", options, codes)
 
 
 # --- what a text does not stand by before its answer ---
