@@ -1,4 +1,4 @@
-"""Section `model`: the encoder-decoder, its prompts and its limits."""
+"""Section `model`: the language model, its prompts and its limits."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ class LoraConfig(Section):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
     """Of what goes into an adapter."""
     target_modules: tuple[Name, ...] = ()
-    """Names of the linear layers that get one, such as `q` and `v` in a T5; by default all but the output layer."""
+    """Names of the linear layers that get one, such as `q` and `v` in a T5 or `q_proj` and `v_proj` in a Llama; by
+    default all but the output layer."""
 
 
 REGISTERED = "models:/"
@@ -79,7 +80,7 @@ REGISTERED = "models:/"
 
 
 class ModelConfig(Section):
-    """The encoder-decoder that does both tasks."""
+    """The encoder-decoder or causal language model that does both tasks."""
 
     name: Name = "google-t5/t5-large"
     """A checkpoint by hub name or local folder, a registered version (`models:/reason2decide@champion`,
@@ -93,7 +94,8 @@ class ModelConfig(Section):
     """Adapters in place of full training, for models whose optimiser state would not fit; off by default."""
     prompts: PromptsConfig = PromptsConfig()
     max_input_tokens: Annotated[int, Field(ge=8)] = 1024
-    """Of every encoder text, gold or sampled label alike; the note is cut, never the prompt."""
+    """Of every prompt, gold or sampled label alike, a causal model's chat template included; the note is cut, never
+    the prompt."""
     max_rationale_tokens: Annotated[int, Field(ge=2)] = 256
     """Of a rationale with its end-of-sequence: a longer target is cut, and a longer text is not written."""
     max_label_tokens: Annotated[int, Field(ge=1)] = 49

@@ -1,1 +1,1 @@
-"""The encoder-decoder, its tokenizer, its prompts, and how it decides and explains."""
+"""The language model, its tokenizer, its prompts, and how it decides and explains."""

@@ -6,11 +6,13 @@ scores, free decoding, saving and loading. All get the same start, end and paddi
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -18,18 +20,22 @@ from r2d.config.data import LabelsConfig
 from r2d.config.model import REGISTERED, ModelConfig
 from r2d.data.examples import TokenCounts, split_of
 from r2d.errors import ModelError
+from r2d.modeling.backends.causal import CAUSAL_TYPES
 from r2d.modeling.hub import locate, not_fetched
 from r2d.modeling.manifest import verify_model
 from r2d.modeling.model_folder import require_same_labels
-from r2d.modeling.prompts import PromptEncoder
+from r2d.modeling.prompts import Frame, PromptEncoder, RenderedChat, render_chat
 from r2d.modeling.tokenizer import TokenizerTexts, train_tokenizer
 from r2d.text import flatten
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, T5ForConditionalGeneration
 
+logger = logging.getLogger(__name__)
+
 ALLOWED = (
     "t5", "mt5", "umt5", "longt5", "t5gemma", "bart", "mvp", "blenderbot", "pegasus", "pegasus_x", "encoder-decoder",
+    *CAUSAL_TYPES,
 )  # fmt: skip
 """Values of `model_type` in a checkpoint's config.json. Flan-T5 and T5 v1.1 are of type `t5`."""
 
@@ -49,9 +55,10 @@ REFUSED = {
     "prophetnet": "its decoder takes one token at a time after a cache, so that labels cannot be scored together",
     "blenderbot-small": "its tokenizer ends no text with end-of-sequence, so that decoding would not stop",
     "t5gemma2": "it reads pictures too; t5gemma reads text alone",
+    "gemma3": "it reads pictures too; gemma3_text, the sizes of 270 million and 1 billion, reads text alone",
     **dict.fromkeys(("whisper", "speech_to_text", "moonshine"), _SPEECH),
 }
-"""Types that are encoder-decoders, but cannot do the two tasks as they are, and why."""
+"""Types that cannot do the two tasks as they are, and why."""
 
 
 def start_model(
@@ -103,7 +110,8 @@ def start_tokenizer(
         return train_tokenizer(TokenizerTexts.of(train, config, labels), config.scratch)
     name_or_folder, revision = _location(config, folder)
     with loading(name_or_folder, revision):
-        return load_tokenizer(name_or_folder, revision)
+        facts = _read_config(name_or_folder, revision)
+        return load_tokenizer(name_or_folder, revision, causal=facts.model_type in CAUSAL_TYPES)
 
 
 def count_tokens(
@@ -138,7 +146,7 @@ def count_tokens(
 def load_pretrained(
     name_or_folder: str, revision: str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load an encoder-decoder of an allowed type and its tokenizer, from a folder or from the hub.
+    """Load a model of an allowed type and its tokenizer, from a folder or from the hub.
 
     Weights are read as fp32, whatever they are stored in: fp16 has too small a range for T5, and both stages keep
     their master weights in fp32.
@@ -147,24 +155,32 @@ def load_pretrained(
         ModelError: as `start_model`.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForSeq2SeqLM, __version__
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     _hide_progress_bars()
     with loading(name_or_folder, revision):
-        try:
-            config = AutoConfig.from_pretrained(name_or_folder, revision=revision, trust_remote_code=False)
-        except ValueError as error:
-            raise ModelError(
-                f"model.name {name_or_folder!r}: its config.json names no architecture that transformers {__version__} "
-                f"has, or one whose code lies on the hub, which is not run. Allowed types are {', '.join(ALLOWED)}"
-            ) from error
+        config = _read_config(name_or_folder, revision)
         require_allowed(name_or_folder, config)
-        tokenizer = load_tokenizer(name_or_folder, revision)
-        model = AutoModelForSeq2SeqLM.from_pretrained(
+        is_causal = config.model_type in CAUSAL_TYPES
+        tokenizer = load_tokenizer(name_or_folder, revision, causal=is_causal)
+        auto_class: Any = AutoModelForCausalLM if is_causal else AutoModelForSeq2SeqLM
+        model = auto_class.from_pretrained(
             name_or_folder, revision=revision, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
         )
     normalise_special_tokens(name_or_folder, model, tokenizer)
     return model, tokenizer
+
+
+def _read_config(name_or_folder: str, revision: str | None) -> PreTrainedConfig:
+    from transformers import AutoConfig, __version__
+
+    try:
+        return AutoConfig.from_pretrained(name_or_folder, revision=revision, trust_remote_code=False)
+    except ValueError as error:
+        raise ModelError(
+            f"model.name {name_or_folder!r}: its config.json names no architecture that transformers {__version__} "
+            f"has, or one whose code lies on the hub, which is not run. Allowed types are {', '.join(ALLOWED)}"
+        ) from error
 
 
 def _hide_progress_bars() -> None:
@@ -199,7 +215,7 @@ def loading(name_or_folder: str, revision: str | None, key: str = "model.name") 
             raise ModelError(
                 f"{key} {name_or_folder!r} is a folder that does not hold a complete checkpoint: needed are "
                 f"config.json, model.safetensors and a tokenizer, found {files}. Weights in pickle files (*.bin) are "
-                f"not read: convert them to safetensors. ({type(error).__name__})"
+                f"not read, nor those in GGUF (*.gguf): convert them to safetensors. ({type(error).__name__})"
             ) from error
         raise ModelError(not_fetched(name_or_folder, revision, error, key)) from error
     except Exception as error:
@@ -211,14 +227,19 @@ def loading(name_or_folder: str, revision: str | None, key: str = "model.name") 
         ) from error
 
 
-def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str, revision: str | None = None, *, causal: bool = False) -> PreTrainedTokenizerBase:
     """Load a tokenizer that ends every text with end-of-sequence, as T5's does: decoding stops there.
 
-    BERT's separator is its end-of-sequence; Gemma's tokenizer is asked to add its own.
+    BERT's separator is its end-of-sequence; T5Gemma's tokenizer is asked to add its own. That of a causal model begins
+    no text with a start token, and has a chat template that says what stands around a prompt: `r2d.modeling.prompts`.
     """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    if causal:
+        _prepare_for_causal(name, tokenizer)
+    else:
+        tokenizer.chat_template = None
     if tokenizer.eos_token is None and tokenizer.sep_token is not None:
         tokenizer.eos_token = tokenizer.sep_token
     if tokenizer.pad_token_id is None:
@@ -233,6 +254,36 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
             "tokenizer_config.json"
         )
     return tokenizer
+
+
+def _prepare_for_causal(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """End every text with end-of-sequence and begin it with no start token, and fix the chat template.
+
+    A template may hold the date or other conditions: what it writes now around a message is kept, and goes into the
+    folders of the model. Without one, a prompt begins with the start token, if there is one, and ends with a line break
+    (with end-of-sequence where the tokenizer has no line break).
+    """
+    from tokenizers.processors import TemplateProcessing
+
+    end, start = tokenizer.eos_token, tokenizer.bos_token or ""
+    if end is None:
+        raise ModelError(f"model.name {name!r}: the tokenizer has no eos_token; name one in tokenizer_config.json")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = end  # never seen: what is padded is masked
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=["$A", end], pair=["$A", "$B", end], special_tokens=[(end, tokenizer.eos_token_id)]
+    )
+    if tokenizer.chat_template is None:
+        has_break = bool(tokenizer("\n", add_special_tokens=False).input_ids)
+        around = RenderedChat(start, "\n" if has_break else end)
+        logger.info("%s: no chat template; prompts stand between %r and %r", name, *around)
+    else:
+        around = render_chat(tokenizer)
+        logger.info("%s: the chat template puts prompts between %r and %r", name, *around)
+    before, behind = map(json.dumps, around)
+    tokenizer.chat_template = f"{{{{ {before} }}}}{{{{ messages[0]['content'] }}}}{{{{ {behind} }}}}"
+    if not tokenizer(around.behind, add_special_tokens=False).input_ids:
+        raise ModelError(f"model.name {name!r}: its chat template writes nothing behind a message; mend it")
 
 
 def require_allowed(name: str, config: PreTrainedConfig) -> None:
@@ -256,7 +307,7 @@ def require_allowed(name: str, config: PreTrainedConfig) -> None:
     elif model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
         reason = "it has no decoder, so it cannot write"
     elif model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        reason = "it has no encoder, which both stages train"
+        reason = f"of causal models, {', '.join(CAUSAL_TYPES)} were tried with the two stages"
     else:
         reason = "it was not tried with the two stages"
     raise ModelError(
@@ -274,6 +325,10 @@ def normalise_special_tokens(name: str, model: PreTrainedModel, tokenizer: PreTr
     from transformers import GenerationConfig
 
     config = model.config
+    if config.model_type in CAUSAL_TYPES:
+        frame = Frame.of(tokenizer)
+        assert frame is not None  # `load_tokenizer` gave it a chat template
+        config.decoder_start_token_id, config.pad_token_id = frame.start_id, tokenizer.pad_token_id
     embeddings = (model.get_input_embeddings(), model.get_output_embeddings())
     num_embeddings = min(int(module.weight.shape[0]) for module in embeddings)
     if len(tokenizer) > num_embeddings:
@@ -301,6 +356,16 @@ def normalise_special_tokens(name: str, model: PreTrainedModel, tokenizer: PreTr
 def require_positions(model: PreTrainedModel, limits: ModelConfig) -> None:
     """Refuse token limits beyond the positions a model has. T5 has no limit: its positions are relative."""
     faults = []
+    if model.config.model_type in CAUSAL_TYPES:
+        positions = usable_positions(model.config)
+        needed = limits.max_input_tokens + max(limits.max_rationale_tokens, limits.max_label_tokens + 1)
+        if positions is not None and needed > positions:
+            raise ModelError(
+                f"model.name {limits.name!r} has {positions:,} positions for a prompt and what is written behind it; "
+                f"model.max_input_tokens {limits.max_input_tokens:,} and the longer of model.max_rationale_tokens and "
+                f"model.max_label_tokens need {needed:,}. Lower them, or choose a model with more positions"
+            )
+        return
     parts = {"max_input_tokens": "encoder", "max_rationale_tokens": "decoder", "max_label_tokens": "decoder"}
     for key, part in parts.items():
         config = getattr(model.config, part, None) or model.config
@@ -345,6 +410,8 @@ def _look_nearby_at_first(model: T5ForConditionalGeneration) -> None:
 
 def embedding_scale(model: PreTrainedModel) -> float:
     """Factor that a row of the embedding matrix is multiplied with before it can be used as `inputs_embeds`."""
+    if model.config.model_type == "gemma3_text":
+        return float(model.get_input_embeddings().embed_scale)
     return math.sqrt(model.config.d_model) if getattr(model.config, "scale_embedding", False) else 1.0
 
 

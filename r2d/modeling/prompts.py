@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig
@@ -18,33 +18,99 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-class PromptEncoder:
-    """Turns notes and labels into encoder token ids, rationales and labels into decoder targets.
+MIN_TEXT_TOKENS = 8
+"""Of a prompt's text, template included; fewer say nothing of a note."""
 
-    Every list ends with end-of-sequence. Templates end with the note, so a limit cuts the note and never the prompt.
+
+class Frame(NamedTuple):
+    """What stands before and behind a text in every prompt of a causal model: token ids of its chat template, or of
+    the start token and a line break.
+
+    A prompt ends before the last token of `tail`: that is the start token, which every target begins behind.
+    """
+
+    head: list[int]
+    tail: list[int]
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> Frame | None:
+        """The frame by `tokenizer.chat_template`, as `load_tokenizer` leaves it; None for an encoder-decoder."""
+        if getattr(tokenizer, "chat_template", None) is None:
+            return None
+        parts = render_chat(tokenizer)
+        return cls(*(tokenizer(text, add_special_tokens=False).input_ids for text in parts))
+
+    @property
+    def start_id(self) -> int:
+        """The token that every target begins behind."""
+        return self.tail[-1]
+
+
+class RenderedChat(NamedTuple):
+    """A chat of one message, to be answered: what stands before and behind the message."""
+
+    before: str
+    behind: str
+
+
+def render_chat(tokenizer: PreTrainedTokenizerBase) -> RenderedChat:
+    """What the tokenizer's chat template writes around a user's message; a model that may think first is told not to.
+
+    Raises:
+        ModelError: the template does not write the message once, as it is.
+    """
+    message = "MESSAGE"
+    chat = tokenizer.apply_chat_template(
+        [{"role": "user", "content": message}], tokenize=False, add_generation_prompt=True, enable_thinking=False
+    )
+    parts = chat.split(message)
+    if len(parts) != 2:
+        raise ModelError(
+            f"the tokenizer's chat template writes a user's message {len(parts) - 1} times, not once; mend its "
+            "chat_template"
+        )
+    return RenderedChat(*parts)
+
+
+class PromptEncoder:
+    """Turns notes and labels into prompts, rationales and labels into targets, all as token ids.
+
+    Every target ends with end-of-sequence, and so does every prompt of an encoder-decoder; a causal model's stands in
+    its `Frame`. Templates end with the note, so a limit cuts the note and never the prompt.
     """
 
     def __init__(
         self, tokenizer: PreTrainedTokenizerBase, config: ModelConfig, *, label_in_prompt: bool = True
     ) -> None:
-        """`label_in_prompt` is False for a method whose rationale is not written for a label (`dss`)."""
+        """`label_in_prompt` is False for a method whose rationale is not written for a label (`dss`).
+
+        Raises:
+            ModelError: `max_input_tokens` leaves no room for a text inside the chat template.
+        """
         self.tokenizer, self.config, self.label_in_prompt = tokenizer, config, label_in_prompt
+        self.frame = Frame.of(tokenizer)
+        around = 0 if self.frame is None else len(self.frame.head) + len(self.frame.tail)
+        self.max_text_tokens = config.max_input_tokens - around
+        if self.max_text_tokens < MIN_TEXT_TOKENS:
+            raise ModelError(
+                f"model.max_input_tokens is {config.max_input_tokens}, of which the chat template of {config.name!r} "
+                f"takes {around}; at least {around + MIN_TEXT_TOKENS} are needed"
+            )
 
     def stage1_prompts(self, texts: Sequence[str]) -> list[list[int]]:
         """`explain: {x}`."""
-        return self._ids([self.config.prompts.stage1.format(text=text) for text in texts], self.config.max_input_tokens)
+        return self._prompts([self.config.prompts.stage1.format(text=text) for text in texts])
 
     def label_prompts(self, texts: Sequence[str]) -> list[list[int]]:
         """`predict: {x}`."""
-        return self._ids([self.config.prompts.label.format(text=text) for text in texts], self.config.max_input_tokens)
+        return self._prompts([self.config.prompts.label.format(text=text) for text in texts])
 
     def rationale_prompts(self, texts: Sequence[str], labels: Sequence[str]) -> list[list[int]]:
         """`given label: {y}, explain: {x}`; `labels` are gold or the model's own, left out where the method does."""
         if not self.label_in_prompt:
             return self.stage1_prompts(texts)
-        template, limit = self.config.prompts.rationale, self.config.max_input_tokens
-        pairs = zip(texts, labels, strict=True)
-        return self._ids([template.format(text=text, label=label) for text, label in pairs], limit)
+        template, pairs = self.config.prompts.rationale, zip(texts, labels, strict=True)
+        return self._prompts([template.format(text=text, label=label) for text, label in pairs])
 
     def rationale_targets(self, rationales: Sequence[str]) -> list[list[int]]:
         """`r*`, cut at `max_rationale_tokens`; no tokens at all where there is no rationale."""
@@ -60,7 +126,20 @@ class PromptEncoder:
         The space before the note belongs to the note's first token.
         """
         prefix = self.config.prompts.label.format(text="").rstrip(" ")
-        return self.tokenizer(prefix, add_special_tokens=False).input_ids
+        head = [] if self.frame is None else self.frame.head
+        return [*head, *self.tokenizer(prefix, add_special_tokens=False).input_ids]
+
+    def _prompts(self, texts: Sequence[str]) -> list[list[int]]:
+        if self.frame is None or not texts:
+            return self._ids(texts, self.max_text_tokens)
+        rows = self.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            split_special_tokens=True,  # a note that quotes a mark of the chat does not end its own turn
+            truncation=True,
+            max_length=self.max_text_tokens,
+        ).input_ids
+        return [[*self.frame.head, *row, *self.frame.tail[:-1]] for row in rows]
 
     def _ids(self, texts: Sequence[str], limit: int) -> list[list[int]]:
         if not texts:

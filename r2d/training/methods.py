@@ -97,7 +97,7 @@ class TwoTaskModel:
         return is_random_in_training(self.backend.model)
 
     def encode_label_prompts(self, batch: Batch) -> Encoded | None:
-        """Encoder output for the label prompts, from which a label may be decoded as well as learnt; None where
+        """What the model reads of the label prompts, from which a label may be decoded as well as learnt; None where
         training drops something (departures 2 and 10): for the decode, the encoder runs in eval mode."""
         return None if self.is_random else self.backend.encode(batch["label_prompt"])
 
@@ -320,12 +320,15 @@ class R2DC(Method):
         # Not through the embedding module: some families scale its output, but not what stands in its place.
         matrix = backend.model.get_input_embeddings().weight
         matrix = matrix[: logits.shape[-1]] * embedding_scale(backend.model)
+        frame = model.prompts.frame
         prefix = matrix[torch.tensor(model.prompts.label_prefix_ids(), device=logits.device)].detach()
+        suffix = matrix[torch.tensor(frame.tail[:-1] if frame else [], dtype=torch.long, device=logits.device)].detach()
         embeddings = []
         for id_, row in zip(batch["id"], logits.split([len(target) for target in targets]), strict=True):
             noise = gumbel_noise(row.shape, f"{self.seed}:{step.number}:{id_}").to(row.device)
             soft = ((row + noise) / self.temperature_at(step.number)).softmax(dim=-1).to(matrix.dtype)
-            embeddings.append(torch.cat([prefix, soft @ matrix]))
+            soft = soft if frame is None else soft[:-1]  # a causal model's prompt has no end-of-sequence
+            embeddings.append(torch.cat([prefix, soft @ matrix, suffix]))
         label_ids = [model.prompts.label_target(label) for label in labels]
         task = Task(backend.encode_embeddings(embeddings), label_ids, step.num_tokens["cycle"])
         return rationale_loss, backend.losses([task]).total

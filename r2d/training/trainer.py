@@ -140,7 +140,8 @@ class StageTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Batch], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        loss = self.batch_loss(inputs["batch"], num_items_in_batch)
+        with self.accelerator.autocast():  # backends call parts of the model, not the forward pass that it has patched
+            loss = self.batch_loss(inputs["batch"], num_items_in_batch)
         self.guard.add(loss, inputs["batch"])
         self.progress.add(inputs["batch"], self.target_columns)
         return loss
@@ -203,7 +204,7 @@ class StageTrainer(Trainer):
         super().log(logs, start_time)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        with self.backend.evaluating(), self.compute_loss_context_manager():
+        with self.backend.evaluating(), self.accelerator.autocast():
             (first,) = broadcast_object_list([self.validate()])  # the first rank's, so that all select and stop alike
         metrics = {f"eval_{name}": value for name, value in first.items()}
         self.log(dict(metrics))

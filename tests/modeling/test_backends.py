@@ -1,4 +1,4 @@
-"""T5 without padding computes what the library's padded pass computes: losses, gradients, logits, text."""
+"""Rows packed together compute what padded ones do, by T5 and by causal models: losses, gradients, logits, text."""
 
 from __future__ import annotations
 
@@ -10,9 +10,21 @@ import torch
 from torch import Tensor
 
 from r2d.modeling.backends import kernels
-from r2d.modeling.backends.backend import PaddedBackend, Seq2SeqBackend, Task
+from r2d.modeling.backends.backend import PaddedBackend, Seq2SeqBackend, Task, until_end
+from r2d.modeling.backends.causal import CausalBackend, Prompts, pack_lines
 from r2d.modeling.backends.packed import PackedT5, make_backend
-from tests.modeling.tiny_models import END, SHAPES, learn, random_rows, tiny_t5
+from r2d.modeling.load import embedding_scale
+from tests.modeling.tiny_models import (
+    CAUSAL_SHAPES,
+    END,
+    MODELS,
+    learn,
+    library_loss,
+    random_rows,
+    tiny,
+    tiny_causal,
+    tiny_t5,
+)
 
 # float32 has 7 digits; losses here are near 4, gradients below 1 and logits near 10.
 LOSS_ATOL, GRADIENT_ATOL, LOGIT_ATOL = 2e-6, 5e-6, 3e-5
@@ -20,11 +32,16 @@ LOSS_ATOL, GRADIENT_ATOL, LOGIT_ATOL = 2e-6, 5e-6, 3e-5
 PROMPTS = [*random_rows(5, 30, seed=1), *random_rows(1, 150, seed=2, shortest=140)]
 TARGETS = [*random_rows(4, 12, seed=3), [], [END]]
 OTHERS = [[], *random_rows(3, 20, seed=4), [], []]
+WIDER_T5 = {"num_layers": 2, "d_model": 32, "d_ff": 64, "num_heads": 4}
+WIDER = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
 ROW_WEIGHTS = [0.5, 2.0, 1.0, 0.25, 3.0, 1.5]
 
 
-def both(model: Any) -> tuple[PackedT5, PaddedBackend]:
-    return PackedT5(model), PaddedBackend(model)
+def both(model: Any) -> tuple[Seq2SeqBackend[Any], Seq2SeqBackend[Any]]:
+    """Packed, and padded."""
+    if model.config.is_encoder_decoder:
+        return PackedT5(model), PaddedBackend(model)
+    return CausalBackend(model), CausalBackend(model, packed=False)
 
 
 def gradients(model: Any, total: Tensor) -> dict[str, Tensor]:
@@ -48,9 +65,9 @@ def several_tasks(backend: Seq2SeqBackend[Any]) -> list[Task[Any]]:
     ]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", MODELS)
 def test_losses_and_the_gradient_of_every_weight_are_the_padded_ones(shape: str) -> None:
-    model = tiny_t5(shape)
+    model = tiny(shape)
     packed, padded = (backend.losses(several_tasks(backend)) for backend in both(model))
     assert packed.total.item() == pytest.approx(padded.total.item(), abs=LOSS_ATOL)
     torch.testing.assert_close(packed.of_tasks, padded.of_tasks, rtol=0.0, atol=LOSS_ATOL)
@@ -61,31 +78,36 @@ def test_losses_and_the_gradient_of_every_weight_are_the_padded_ones(shape: str)
     assert_same_gradients(gradients(model, packed.total), gradients(model, padded.total))
 
 
-def test_a_loss_is_the_weighted_mean_of_the_library_s_own() -> None:
-    model = tiny_t5("gated, untied")
+@pytest.mark.parametrize("shape", ["gated, untied", *CAUSAL_SHAPES])
+def test_a_loss_is_the_weighted_mean_of_the_library_s_own(shape: str) -> None:
+    model = tiny(shape)
     expected = 0.0
     for prompt, target, weight in zip(PROMPTS, TARGETS, ROW_WEIGHTS, strict=True):
         if target:
-            loss = model(input_ids=torch.tensor([prompt]), labels=torch.tensor([target])).loss
-            expected += weight * loss.item() * len(target) / 31.0
+            expected += weight * library_loss(model, prompt, target).item() * len(target) / 31.0
     for backend in both(model):
         assert backend.losses(several_tasks(backend)[:1]).total.item() == pytest.approx(0.7 * expected, abs=LOSS_ATOL)
 
 
-def test_tasks_without_any_target_have_a_loss_of_zero() -> None:
-    for backend in both(tiny_t5()):
+@pytest.mark.parametrize("shape", ["relu, tied", "Llama"])
+def test_tasks_without_any_target_have_a_loss_of_zero(shape: str) -> None:
+    for backend in both(tiny(shape)):
         losses = backend.losses([Task(PROMPTS, [[] for _ in PROMPTS], num_tokens=1.0)])
         assert losses.total.item() == 0.0
         assert [loss.item() for loss in losses.of_tasks] == [0.0]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", MODELS)
 def test_logits_of_several_decoder_inputs_for_some_of_the_encoded_rows(shape: str) -> None:
-    model = tiny_t5(shape)
+    model = tiny(shape)
     inputs, rows = random_rows(6, 9, seed=5), [0, 0, 2, 2, 2, 5]
     ours, theirs = (backend.logits(backend.encode(PROMPTS), inputs, rows) for backend in both(model))
     assert ours.shape == (sum(map(len, inputs)), model.config.vocab_size)
     torch.testing.assert_close(ours, theirs, rtol=0.0, atol=LOGIT_ATOL)
+    with torch.no_grad():  # a causal model continues the keys and values of its prompts
+        behind = [backend.logits(backend.encode(PROMPTS), inputs, rows, [3, 7]) for backend in both(model)]
+    for some in behind:
+        torch.testing.assert_close(some, ours[[3, 7]].detach(), rtol=0.0, atol=LOGIT_ATOL)
     weights = torch.randn(ours.shape) / ours.numel()
     packed, padded = (gradients(model, (logits * weights).sum()) for logits in (ours, theirs))
     torch.testing.assert_close(packed, padded, rtol=1e-4, atol=GRADIENT_ATOL)
@@ -108,9 +130,11 @@ def test_token_losses_are_the_padded_ones_and_leave_the_gradient_of_a_later_loss
     assert_same_gradients(gradients(model, loss(True)), gradients(model, loss(False)))
 
 
-def test_embeddings_stand_in_for_tokens_and_are_given_the_padded_gradient() -> None:
-    model = tiny_t5("gated, tied")
+@pytest.mark.parametrize("shape", ["gated, tied", "Llama", "Gemma3Text"])
+def test_embeddings_stand_in_for_tokens_and_are_given_the_padded_gradient(shape: str) -> None:
+    model = tiny(shape)
     table, targets, row_gradients = model.get_input_embeddings().weight.detach(), random_rows(6, 8, seed=7), []
+    table = table * embedding_scale(model)
     for backend in both(model):
         rows = [table[torch.tensor(prompt)].requires_grad_() for prompt in PROMPTS]
         by_tokens = backend.token_losses(backend.encode(PROMPTS), targets)
@@ -121,13 +145,15 @@ def test_embeddings_stand_in_for_tokens_and_are_given_the_padded_gradient() -> N
     torch.testing.assert_close(*row_gradients, rtol=1e-4, atol=GRADIENT_ATOL)
 
 
-def test_taken_rows_are_those_rows_in_that_order_without_gradient() -> None:
+@pytest.mark.parametrize("shape", ["relu, tied", *CAUSAL_SHAPES])
+def test_taken_rows_are_those_rows_in_that_order_without_gradient(shape: str) -> None:
     rows, targets = [4, 0, 5], random_rows(3, 8, seed=8)
-    for backend in both(tiny_t5()):
+    for backend in both(tiny(shape)):
         taken = backend.encode(PROMPTS).take(rows)
         alone = backend.token_losses(backend.encode([PROMPTS[row] for row in rows]), targets)
         torch.testing.assert_close(backend.token_losses(taken, targets), alone, rtol=0.0, atol=LOGIT_ATOL)
-        assert not taken.states.requires_grad
+        read = taken.embeddings if isinstance(taken, Prompts) else [taken.states]
+        assert not any(part.requires_grad for part in read)
 
 
 @pytest.mark.parametrize("at_a_time", [1, 1 << 30])
@@ -143,19 +169,28 @@ def test_the_groups_of_attention_change_nothing(at_a_time: int, monkeypatch: pyt
     assert_same_gradients(gradients(model, otherwise), gradients(model, by_default))
 
 
-@pytest.fixture(scope="module")
-def copier() -> Any:
-    """A T5 that has learnt, more or less, to write its prompt again and to end where the prompt ends."""
-    model = tiny_t5("gated, untied", num_layers=2, d_model=32, d_ff=64, num_heads=4)
+@pytest.fixture(scope="module", params=["gated, untied", "Gemma3Text"])
+def copier(request: pytest.FixtureRequest) -> Any:
+    """A model that has learnt, more or less, to write its prompt again and to end where the prompt ends."""
+    model = tiny(request.param, **(WIDER if request.param in CAUSAL_SHAPES else WIDER_T5))
     batches = (random_rows(16, 9, seed=step) for step in range(200))
     return learn(model, ((rows, rows) for rows in batches), learning_rate=5e-3)
 
 
+def library_text(model: Any, prompt: list[int], limit: int) -> list[int]:
+    """What the library writes behind one prompt and the start token, without a cache that we made."""
+    before = torch.tensor([[*prompt, model.config.decoder_start_token_id]])
+    output = model.generate(before, max_new_tokens=limit + 1, do_sample=False, attention_mask=torch.ones_like(before))
+    return until_end(output[:, before.shape[1] :].tolist(), END, limit)[0]
+
+
 def generate_by_both(model: Any, prompts: list[list[int]], limit: int) -> list[list[int]]:
-    """The texts of the packed backend, which are those of the library's `generate`."""
+    """The texts of the packed backend, which are those of the library's `generate`; of a causal model row by row."""
     packed, padded = both(model)
     with packed.evaluating():
         ours, theirs = (backend.generate(backend.encode(prompts), limit) for backend in (packed, padded))
+        if not model.config.is_encoder_decoder:
+            theirs = [library_text(model, prompt, limit) for prompt in prompts]
     assert ours == theirs
     assert max(map(len, ours)) <= limit
     return ours
@@ -177,8 +212,9 @@ def test_a_row_is_generated_alone_as_among_others_and_one_that_never_ends_to_the
     assert max(map(len, generate_by_both(tiny_t5("gated, tied").eval(), PROMPTS, 15))) == 15
 
 
-def test_dropout_is_on_in_training_and_off_while_evaluating() -> None:
-    model = tiny_t5(dropout=0.2)
+@pytest.mark.parametrize("shape", ["relu, tied", *CAUSAL_SHAPES])
+def test_dropout_is_on_in_training_and_off_while_evaluating(shape: str) -> None:
+    model = tiny(shape, dropout=0.2)
     for backend in both(model):
         task = Task(PROMPTS, TARGETS, num_tokens=31.0)
         assert backend.losses([task]).total.item() != backend.losses([task]).total.item()
@@ -189,13 +225,13 @@ def test_dropout_is_on_in_training_and_off_while_evaluating() -> None:
         assert model.training
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", MODELS)
 def test_the_same_seed_gives_the_same_bits_also_where_activations_are_computed_again(shape: str) -> None:
     def training_pass(computed_again: bool) -> tuple[float, dict[str, Tensor]]:
-        model = tiny_t5(shape, dropout=0.3)
+        model = tiny(shape, dropout=0.3)
         if computed_again:
             model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-        backend = PackedT5(model)
+        backend, _ = both(model)
         torch.manual_seed(11)
         loss = backend.losses(several_tasks(backend)).total
         return loss.item(), gradients(model, loss)
@@ -212,8 +248,21 @@ def test_t5_on_a_cpu_is_packed_and_everything_else_is_padded() -> None:
     assert type(make_backend(model, precision="bf16")) is PaddedBackend
 
 
-def test_the_order_of_rows_does_not_change_a_loss() -> None:
-    backend, losses = PackedT5(tiny_t5("relu, untied")), []
+def test_every_causal_model_has_its_own_backend_in_any_precision() -> None:
+    for shape in CAUSAL_SHAPES:
+        assert type(make_backend(tiny_causal(shape), precision="bf16")) is CausalBackend
+
+
+def test_short_rows_share_lines_no_longer_than_the_longest_row() -> None:
+    lengths = [3, 9, 2, 4, 5, 1]
+    lines = pack_lines(lengths)
+    assert sorted(number for line in lines for number in line) == list(range(6))
+    assert [sum(lengths[number] for number in line) for line in lines] == [9, 9, 6]
+
+
+@pytest.mark.parametrize("shape", ["relu, untied", *CAUSAL_SHAPES])
+def test_the_order_of_rows_does_not_change_a_loss(shape: str) -> None:
+    (backend, _), losses = both(tiny(shape)), []
     for order in (range(6), random.Random(0).sample(range(6), 6)):
         prompts, targets, weights = ([column[row] for row in order] for column in (PROMPTS, TARGETS, ROW_WEIGHTS))
         losses.append(backend.losses([Task(prompts, targets, 31.0, 1.0, weights)]).total.item())

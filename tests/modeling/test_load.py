@@ -27,11 +27,20 @@ from r2d.modeling.load import (
 from r2d.modeling.manifest import write_manifest
 from r2d.modeling.model_folder import read_model_facts
 from r2d.modeling.predictor import Predictor
+from r2d.modeling.prompts import Frame
 from r2d.training.stage1 import train_stage1
 from r2d.training.stage2 import train_stage2
 from r2d.training.work import StageWork
 from tests.conftest import TOY_LABELS, toy_examples, toy_work
-from tests.modeling.tiny_models import ARCHITECTURES, config_of, padded_inputs, save, t5_like, t5_tokenizer
+from tests.modeling.tiny_models import (
+    ARCHITECTURES,
+    config_of,
+    library_loss,
+    padded_inputs,
+    save,
+    t5_like,
+    t5_tokenizer,
+)
 
 NONE = toy_examples(0)
 NOTES = ["pt denies fever for 3 days", "pt reports chest pain for 12 days and more", "pt reports rash"]
@@ -60,6 +69,8 @@ def test_an_allowed_architecture_trains_decides_explains_and_comes_back(
         assert decision.label in labels.names
         assert len(predictor.tokenizer(decision.rationale).input_ids) <= 12 + 3
     assert len(predictor.decode_labels(NOTES, decoding="free")) == len(NOTES)
+    pieces: list[str] = []
+    assert predictor.stream_rationale(NOTES[0], labels.names[0], pieces.append) == "".join(pieces)
     library_model, tokenizer = load_pretrained(str(second.model_folder))
     assert_scores_are_those_of_teacher_forcing(predictor, library_model.eval())
     assert_saving_and_loading_keeps_the_logits(predictor, (library_model, tokenizer), tmp_path / "again")
@@ -76,9 +87,8 @@ def assert_scores_are_those_of_teacher_forcing(predictor: Predictor, library_mod
     scores = label_log_probabilities(predictor.backend, encoded, [declared] * len(prompts))
     for row, prompt in enumerate(prompts):
         for column, ids in enumerate(declared.token_ids):
-            with torch.no_grad():
-                loss = library_model(**padded_inputs([prompt]), labels=torch.tensor([ids])).loss
-            assert float(scores[row][column]) == pytest.approx(-float(loss) * len(ids), abs=1e-4)
+            loss = library_loss(library_model, prompt, ids).item()
+            assert float(scores[row][column]) == pytest.approx(-loss * len(ids), abs=1e-4)
         assert best[row].name == declared.names[int(scores[row].argmax())]
         assert best[row].log_probability == pytest.approx(float(scores[row].max()), abs=1e-4)
 
@@ -87,7 +97,9 @@ def assert_saving_and_loading_keeps_the_logits(predictor: Predictor, loaded: tup
     save(loaded, folder)
     model, tokenizer = load_pretrained(str(folder))
     assert tokenizer(NOTES).input_ids == predictor.tokenizer(NOTES).input_ids
-    inputs = padded_inputs(predictor.prompts.label_prompts(NOTES)) | {"labels": torch.tensor([[5, 1]] * 3)}
+    inputs = padded_inputs(predictor.prompts.label_prompts(NOTES))
+    if model.config.is_encoder_decoder:
+        inputs["labels"] = torch.tensor([[5, 1]] * 3)
     with torch.no_grad():
         assert torch.equal(model.eval()(**inputs).logits, loaded[0](**inputs).logits)
 
@@ -124,8 +136,7 @@ def test_half_precision_weights_are_read_as_fp32(stored: torch.dtype, tmp_path: 
 @pytest.mark.parametrize(
     ("family", "reason"),
     [
-        ("Llama", r"type 'llama': it has no encoder"),
-        ("GPT2", r"type 'gpt2': it has no encoder"),
+        ("GPT2", r"type 'gpt2': of causal models, llama, qwen3, gemma3_text were tried"),
         ("Bert", r"type 'bert': it has no decoder"),
         ("ViT", r"type 'vit': it was not tried"),
         ("Whisper", r"type 'whisper': it reads sound"),
@@ -186,6 +197,7 @@ def test_a_tokenizer_that_can_end_its_texts_is_asked_to(tmp_path: Path) -> None:
     """Gemma's adds no end-of-sequence by itself."""
     vocabulary = {token: number for number, token in enumerate(["<pad>", "<eos>", "<bos>", "<unk>", "a", "▁"])}
     families.GemmaTokenizer(vocab=vocabulary, merges=[]).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "t5gemma"}', encoding="utf-8")
     tokenizer = start_tokenizer(config_of(tmp_path), NONE, TOY_LABELS)
     assert tokenizer("a a").input_ids[-1] == tokenizer.eos_token_id
 
@@ -215,6 +227,44 @@ def test_pickled_weights_are_not_read(stage1_model: Path, tmp_path: Path) -> Non
     write_manifest(tmp_path)
     with pytest.raises(ModelError, match=r"Weights in pickle files \(\*\.bin\) are not read"):
         load_pretrained(str(tmp_path))
+
+
+def test_gguf_is_not_read_and_a_file_of_it_is_no_model(tmp_path: Path) -> None:
+    model, tokenizer = ARCHITECTURES["llama"]()
+    for part in (model.config, tokenizer):
+        part.save_pretrained(tmp_path)
+    (tmp_path / "model.Q4_1.gguf").write_bytes(b"GGUF")
+    with pytest.raises(ModelError, match=r"model\.Q4_1\.gguf.*nor those in GGUF \(\*\.gguf\): convert them"):
+        load_pretrained(str(tmp_path))
+
+
+def test_prompt_and_target_share_the_positions_of_a_causal_model(tmp_path: Path) -> None:
+    folder = save(ARCHITECTURES["llama"](), tmp_path)
+    with pytest.raises(ModelError, match=r"has 128 positions for a prompt and what is written.*need 129\. Lower them"):
+        start_model(config_of(folder, max_input_tokens=117, max_label_tokens=8), NONE, TOY_LABELS, seed=1)
+    start_model(config_of(folder, max_input_tokens=116, max_rationale_tokens=12), NONE, TOY_LABELS, seed=1)
+
+
+def test_a_causal_model_keeps_the_chat_of_the_day_it_was_trained_on(tmp_path: Path) -> None:
+    model, tokenizer = ARCHITECTURES["llama (chat, tied)"]()
+    tokenizer.chat_template = "{{ strftime_now('%H %M %S %f') }} {{ messages[0]['content'] }} rash"
+    loaded = load_pretrained(str(save((model, tokenizer), tmp_path / "start")))
+    again = load_pretrained(str(save(loaded, tmp_path / "trained")))
+    assert again[1].chat_template == loaded[1].chat_template
+    assert Frame.of(again[1]) == Frame.of(loaded[1])
+    assert again[0].config.decoder_start_token_id == tokenizer("rash").input_ids[-2]
+
+
+def test_a_chat_template_that_is_no_frame_around_one_message_is_refused(tmp_path: Path) -> None:
+    wrong = {
+        "writes a user's message 2 times, not once": "{{ messages[0]['content'] * 2 }} rash",
+        "writes nothing behind a message": "pt {{ messages[0]['content'] }}",
+    }
+    for number, (message, template) in enumerate(wrong.items()):
+        model, tokenizer = ARCHITECTURES["llama (chat, tied)"]()
+        tokenizer.chat_template = template
+        with pytest.raises(ModelError, match=message):
+            load_pretrained(str(save((model, tokenizer), tmp_path / str(number))))
 
 
 def test_training_goes_on_from_a_folder_that_an_earlier_run_left(

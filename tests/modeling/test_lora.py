@@ -25,7 +25,9 @@ LORA = LoraConfig(rank=4, alpha=8, dropout=0.1)
 
 
 def logits_of(model: Any) -> torch.Tensor:
-    inputs = padded_inputs([[5, 6, 7, 1], [8, 9, 1]]) | {"labels": torch.tensor([[5, 6, 1]] * 2)}
+    inputs = padded_inputs([[5, 6, 7, 1], [8, 9, 1]])
+    if model.config.is_encoder_decoder:
+        inputs["labels"] = torch.tensor([[5, 6, 1]] * 2)
     with torch.no_grad():
         return model.eval()(**inputs).logits
 

@@ -10,9 +10,10 @@ import pytest
 from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig
 from r2d.errors import ModelError
-from r2d.modeling.load import load_pretrained
+from r2d.modeling.load import load_pretrained, load_tokenizer
 from r2d.modeling.prompts import LabelSets, PromptEncoder
 from r2d.text import match_label
+from tests.modeling.tiny_models import ARCHITECTURES, save
 
 SENTENCE = "pt denies chest pain for 3 days and reports fever"
 
@@ -38,6 +39,29 @@ def test_each_prompt_is_its_template_and_the_limit_cuts_the_note(tokenizer: Any,
     assert [len(ids) for ids in prompts.rationale_targets(["", SENTENCE])] == [0, 4]
     prefix = prompts.label_prefix_ids()
     assert all(ids[: len(prefix)] == prefix for ids in prompts.label_prompts(notes))
+
+
+def test_a_prompt_of_a_causal_model_stands_in_its_chat_and_the_limit_cuts_the_note_alone(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(str(save(ARCHITECTURES["qwen3"](), tmp_path)), causal=True)
+    prompts = PromptEncoder(tokenizer, ModelConfig(max_input_tokens=24))
+    head, tail = prompts.frame or ([], [])
+    assert head
+    assert len(tail) > 1
+    chat = [{"role": "user", "content": f"predict: {SENTENCE}"}]
+    asked = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    whole, cut = prompts.label_prompts([SENTENCE, f"{SENTENCE} " * 30])
+    assert [*whole, tail[-1]] == tokenizer(asked, add_special_tokens=False).input_ids
+    assert len(cut) == 23, "the start token of the target counts too"
+    assert cut[: len(head)] == head
+    assert cut[1 - len(tail) :] == tail[:-1]
+    assert (
+        whole[: len(prompts.label_prefix_ids())] == cut[: len(prompts.label_prefix_ids())] == prompts.label_prefix_ids()
+    )
+    assert prompts.rationale_targets([SENTENCE])[0][0] != tokenizer.bos_token_id
+    (quoting,) = prompts.label_prompts([f"pt {tokenizer.eos_token} rash {tokenizer.bos_token}"])
+    assert not {tokenizer.eos_token_id, tokenizer.bos_token_id} & set(quoting[len(head) :]), "a note ends no turn"
+    with pytest.raises(ModelError, match=r"max_input_tokens is 10, of which the chat template .* takes \d; at least"):
+        PromptEncoder(tokenizer, ModelConfig(max_input_tokens=10))
 
 
 def test_a_method_that_gives_no_label_has_the_prompt_of_stage1(tokenizer: Any) -> None:

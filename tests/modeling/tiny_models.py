@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from r2d.config.model import ModelConfig
 from r2d.modeling.backends.backend import Task
-from r2d.modeling.backends.packed import PackedT5
+from r2d.modeling.backends.packed import make_backend
 from r2d.modeling.tokenizer import TokenizerTexts, train_tokenizer
 from tests.conftest import TOY_LABELS, TOY_MODEL, toy_examples
 
@@ -44,6 +44,41 @@ def tiny_t5(shape: str = "relu, tied", *, dropout: float = 0.0, seed: int = 0, *
     return model.train()
 
 
+CAUSAL_SHAPES: dict[str, dict[str, Any]] = {
+    "Llama": {"num_key_value_heads": 1, "tie_word_embeddings": True},
+    "Qwen3": {"num_key_value_heads": 2, "tie_word_embeddings": False},
+    "Gemma3Text": {
+        "num_key_value_heads": 1, "sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"],
+        "query_pre_attn_scalar": 8,
+    },
+}  # fmt: skip
+"""By the name of the library's config: several queries a key, tied weights, a sliding window shorter than a prompt."""
+
+
+def tiny_causal(shape: str = "Llama", *, dropout: float = 0.0, seed: int = 0, **sizes: Any) -> Any:
+    """In train mode, with norms that are not what they start as. A target begins behind the token 0."""
+    torch.manual_seed(seed)
+    default = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    default |= {"head_dim": 8, "vocab_size": VOCABULARY, "max_position_embeddings": 256}
+    config = getattr(families, f"{shape}Config")(
+        **(default | CAUSAL_SHAPES[shape] | sizes), attention_dropout=dropout, pad_token_id=PAD, eos_token_id=END,
+        bos_token_id=None, decoder_start_token_id=PAD,
+    )  # fmt: skip
+    model = getattr(families, f"{shape.removesuffix('Text')}ForCausalLM")(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model.train()
+
+
+MODELS = (*SHAPES, *CAUSAL_SHAPES)
+
+
+def tiny(shape: str, **values: Any) -> Any:
+    """The T5 or the causal model of that shape."""
+    return tiny_t5(shape, **values) if shape in SHAPES else tiny_causal(shape, **values)
+
+
 def random_rows(num_rows: int, longest: int, seed: int, shortest: int = 1) -> list[list[int]]:
     """Token ids, each row with end-of-sequence."""
     generator = random.Random(seed)
@@ -53,7 +88,7 @@ def random_rows(num_rows: int, longest: int, seed: int, shortest: int = 1) -> li
 
 def learn(model: Any, batches: Iterable[tuple[Sequence[Any], Sequence[Any]]], *, learning_rate: float) -> Any:
     """The model after a step for each batch of prompts and targets, in eval mode."""
-    backend, optimizer = PackedT5(model), torch.optim.AdamW(model.parameters(), lr=learning_rate)
+    backend, optimizer = make_backend(model), torch.optim.AdamW(model.parameters(), lr=learning_rate)
     for prompts, targets in batches:
         optimizer.zero_grad()
         backend.losses([Task(prompts, targets, num_tokens=sum(map(len, targets)))]).total.backward()
@@ -65,6 +100,18 @@ def padded_inputs(rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
     """`input_ids` and `attention_mask`, both [rows, longest]; 0 pads."""
     ids, ones = ([torch.tensor(row) for row in rows], [torch.ones(len(row), dtype=torch.long) for row in rows])
     return {"input_ids": pad_sequence(ids, batch_first=True), "attention_mask": pad_sequence(ones, batch_first=True)}
+
+
+def library_loss(model: Any, prompt: Sequence[int], target: Sequence[int]) -> Tensor:
+    """Mean cross-entropy of a target in nats, by the library's own pass over one row, unpadded and without a cache; a
+    causal model's prompt is continued by the start token."""
+    if model.config.is_encoder_decoder:
+        loss: Tensor = model(input_ids=torch.tensor([prompt]), labels=torch.tensor([target])).loss
+        return loss
+    before = [*prompt, model.config.decoder_start_token_id]
+    labels = torch.tensor([[*[-100] * len(before), *target]])
+    loss = model(input_ids=torch.tensor([[*before, *target]]), labels=labels, use_cache=False).loss
+    return loss
 
 
 ModelAndTokenizer = tuple[Any, Any]
@@ -138,6 +185,23 @@ def encoder_decoder(encoder: str, decoder: str) -> ModelAndTokenizer:
     return families.EncoderDecoderModel(config), tokenizer
 
 
+CHAT = "{{ bos_token }}pt {{ messages[0]['content'] | trim }}{% if add_generation_prompt %} is present{% endif %}"
+
+
+def causal(name: str, *, chat_template: str | None = None, **sizes: Any) -> ModelAndTokenizer:
+    """With the settings of a published checkpoint: a start token, its own end-of-sequence, and none for padding."""
+    tokenizer = bart_tokenizer()
+    tokenizer.pad_token, tokenizer.chat_template = None, chat_template
+    config = getattr(families, f"{name}Config")(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8, max_position_embeddings=128, pad_token_id=None, eos_token_id=1,
+        bos_token_id=tokenizer.bos_token_id, **sizes,
+    )  # fmt: skip
+    model = getattr(families, f"{name.removesuffix('Text')}ForCausalLM")(config)
+    model.generation_config.update(min_length=9, temperature=0.7, top_k=3, do_sample=True)
+    return model, tokenizer
+
+
 ARCHITECTURES: dict[str, Callable[[], ModelAndTokenizer]] = {
     "t5": lambda: t5_like("T5"),
     "t5 (Flan, v1.1)": lambda: t5_like("T5", feed_forward_proj="gated-gelu", tie_word_embeddings=False),
@@ -156,6 +220,12 @@ ARCHITECTURES: dict[str, Callable[[], ModelAndTokenizer]] = {
     "encoder-decoder (BERT)": lambda: encoder_decoder("Bert", "Bert"),
     "encoder-decoder (RoBERTa)": lambda: encoder_decoder("Roberta", "Roberta"),
     "encoder-decoder (ModernBERT, BERT)": lambda: encoder_decoder("ModernBert", "Bert"),
+    "llama": lambda: causal("Llama"),
+    "llama (chat, tied)": lambda: causal("Llama", chat_template=CHAT, tie_word_embeddings=True),
+    "qwen3": lambda: causal("Qwen3", chat_template=CHAT),
+    "gemma3_text": lambda: causal(
+        "Gemma3Text", sliding_window=8, layer_types=["sliding_attention", "full_attention"], query_pre_attn_scalar=8
+    ),
 }
 
 

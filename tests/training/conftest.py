@@ -19,6 +19,7 @@ from r2d.training.methods import Stage2Schedule
 from r2d.training.stage2 import Stage2Trainer, prepare_stage2
 from r2d.training.work import StageResult, StageWork
 from tests.conftest import TOY_MODEL, changed, toy_work
+from tests.modeling.tiny_models import ARCHITECTURES, save
 
 # 72 training rows make nine batches: these runs go through several epochs, and checkpoints fall inside them.
 STAGE1 = Stage1Config(max_steps=24, eval_every_steps=3, save_every_steps=5, learning_rate=5e-3, batch_size=8)
@@ -33,13 +34,15 @@ STAGE2_OF_RANKS = Stage2Config(
 )  # fmt: skip
 
 
-def ranks_work(work_dir: Path, parts: int = 1, method: MethodName = "stage2_only") -> StageWork[Stage2Config]:
-    """Stage 2 of a method from the start model and without dropout, in that many micro-batches a step."""
+def ranks_work(
+    work_dir: Path, parts: int = 1, method: MethodName = "stage2_only", start: Path | None = None
+) -> StageWork[Stage2Config]:
+    """Stage 2 of a method from a model, without dropout, in that many micro-batches a step."""
     config = STAGE2_OF_RANKS.model_copy(update={"gradient_accumulation_steps": parts})
     sizes = TOY_MODEL.scratch.model_copy(update={"dropout_rate": 0.0})
     model = TOY_MODEL.model_copy(update={"scratch": sizes})
     named = MethodConfig(name=method, cycle=CycleConfig(tau_every_steps=3, confidence_slope=100.0))
-    return toy_work(work_dir, config, model=model, method=named)
+    return toy_work(work_dir, config, model=model, method=named, stage1_model=start)
 
 
 def weights_of(result: StageResult | Path) -> dict[str, torch.Tensor]:
@@ -55,9 +58,20 @@ def assert_same_weights(ours: StageResult | Path, theirs: StageResult | Path) ->
     assert [name for name in expected if not torch.equal(weights[name], expected[name])] == []
 
 
-@pytest.fixture
-def make_trainer(work: StageWork[Stage2Config]) -> Callable[..., Stage2Trainer]:
+@pytest.fixture(scope="session")
+def causal_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random causal model with a chat template, to start from."""
+    torch.manual_seed(0)
+    return save(ARCHITECTURES["llama (chat, tied)"](), tmp_path_factory.mktemp("causal"))
+
+
+@pytest.fixture(params=["T5", "Llama"])
+def make_trainer(
+    request: pytest.FixtureRequest, work: StageWork[Stage2Config], causal_model: Path
+) -> Callable[..., Stage2Trainer]:
     """A trainer of the short Stage 2, of any method, with other values in its config or on other examples."""
+    if request.param == "Llama":
+        work = replace(work, stage1_model=causal_model)
 
     def make(method: MethodConfig | None = None, examples: pa.Table = work.examples, **values: Any) -> Stage2Trainer:
         inputs = prepare_stage2(changed(replace(work, examples=examples, method=method), **values))
@@ -87,15 +101,37 @@ def fix_schedule(monkeypatch: pytest.MonkeyPatch, *, alpha: float, pi: float) ->
     monkeypatch.setattr(Stage2Schedule, "pi_at", lambda self, step: pi)
 
 
+def whole_prompt(tokenizer: Any, prompt: str) -> list[int]:
+    """Token ids of a prompt with its end, or of the chat that a causal model answers."""
+    if tokenizer.chat_template is None:
+        ids: list[int] = tokenizer(prompt).input_ids
+        return ids
+    message = [{"role": "user", "content": prompt}]
+    chat = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+    return tokenizer(chat, add_special_tokens=False).input_ids
+
+
+def target_logits(model: Any, prompt: torch.Tensor, target: Sequence[int]) -> torch.Tensor:
+    """Logits of each target token behind a prompt of embeddings, [target tokens, vocabulary]."""
+    if model.config.is_encoder_decoder:
+        return model(inputs_embeds=prompt[None], labels=torch.tensor([target])).logits[0]
+    before = model.get_input_embeddings()(torch.tensor(target[:-1], dtype=torch.long))
+    return model(inputs_embeds=torch.cat([prompt, before])[None], use_cache=False).logits[0, len(prompt) - 1 :]
+
+
 def token_losses(model: Any, tokenizer: Any, prompt: str, target: str) -> list[float]:
     """Minus log-probability of each target token, one forward pass a token: slow, sharing nothing with ours."""
-    prompt_ids = torch.tensor([tokenizer(prompt).input_ids])
+    prompt_ids = whole_prompt(tokenizer, prompt)
     target_ids = tokenizer(target).input_ids
     losses = []
     for position, token in enumerate(target_ids):
-        before = torch.tensor([[model.config.decoder_start_token_id, *target_ids[:position]]])
+        before = target_ids[:position]
         with torch.no_grad():
-            logits = model(input_ids=prompt_ids, decoder_input_ids=before).logits[0, -1]
+            if model.config.is_encoder_decoder:
+                started = torch.tensor([[model.config.decoder_start_token_id, *before]])
+                logits = model(input_ids=torch.tensor([prompt_ids]), decoder_input_ids=started).logits[0, -1]
+            else:
+                logits = model(input_ids=torch.tensor([[*prompt_ids, *before]])).logits[0, -1]
         losses.append(float(-torch.log_softmax(logits, dim=-1)[token]))
     return losses
 

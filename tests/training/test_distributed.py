@@ -81,6 +81,15 @@ def test_two_parts_of_a_step_train_as_one_piece(
 
 
 @pytest.mark.slow
+def test_two_parts_of_a_step_train_a_causal_model_as_one_piece(
+    causal_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("R2D_PROCESSES", "1")
+    one, two = (train_stage2(ranks_work(tmp_path / str(n), n, "r2d_c", causal_model)) for n in (1, 2))
+    assert_same_training(one, two)
+
+
+@pytest.mark.slow
 def test_two_processes_train_as_one_though_they_decode_different_numbers_of_rows(
     one_piece: StageResult, two_ranks: SimpleNamespace
 ) -> None:

@@ -29,7 +29,14 @@ from r2d.training.methods import (
 from r2d.training.stage2 import Stage2Trainer, train_stage2
 from r2d.training.work import StageWork
 from tests.conftest import changed
-from tests.training.conftest import first_rows, fix_schedule, slow_losses, token_counts
+from tests.training.conftest import (
+    first_rows,
+    fix_schedule,
+    slow_losses,
+    target_logits,
+    token_counts,
+    whole_prompt,
+)
 
 Make = Callable[..., Stage2Trainer]
 GIVEN_LABEL = "given label: {label}, explain: {text}"
@@ -141,22 +148,26 @@ def test_the_cycle_loss_equals_a_slow_computation_row_by_row(
     label_loss, rationale_loss = slow_losses(trainer, batch, GIVEN_LABEL)
     model, tokenizer = trainer.model, trainer.prompts.tokenizer
     temperature = math.exp(-math.log(2) * 10 / trainer.config.max_steps)
-    losses = []
+    losses, weight = [], model.get_input_embeddings().weight
+    around: list[list[int]] = [[], []]
+    if tokenizer.chat_template is not None:
+        chat = tokenizer.decode(whole_prompt(tokenizer, "rash")).split("rash")
+        around = [tokenizer(part.strip(), add_special_tokens=False).input_ids for part in chat]
     for row in batch.rows:
         if not row["gold_rationale"]:
             continue
-        prompt = tokenizer(GIVEN_LABEL.format(label=row["gold_label"], text=row["text"]), return_tensors="pt")
-        target = tokenizer(row["gold_rationale"], return_tensors="pt").input_ids
+        prompt = whole_prompt(tokenizer, GIVEN_LABEL.format(label=row["gold_label"], text=row["text"]))
+        target = tokenizer(row["gold_rationale"]).input_ids
         with torch.no_grad():
-            logits = model(**prompt, labels=target).logits[0]
+            logits = target_logits(model, weight[prompt], target)
             noise = gumbel_noise(logits.shape, f"{trainer.config.seed}:10:{row['id']}")
             soft = torch.softmax((logits + noise) / temperature, dim=-1)
-            weight = model.get_input_embeddings().weight
-            prefix = weight[tokenizer("predict:", add_special_tokens=False).input_ids]
-            embedded = torch.cat([prefix, soft @ weight])[None]
-            label = tokenizer(row["gold_label"], return_tensors="pt").input_ids
-            logits = model(inputs_embeds=embedded, labels=label).logits[0]
-            losses += cross_entropy(logits, label[0], reduction="none").tolist()
+            prefix = weight[[*around[0], *tokenizer("predict:", add_special_tokens=False).input_ids]]
+            written = soft[:-1] if around[1] else soft  # in a chat no end-of-sequence stands before its rest
+            embedded = torch.cat([prefix, written @ weight, weight[around[1]]])
+            label = tokenizer(row["gold_label"]).input_ids
+            logits = target_logits(model, embedded, label)
+            losses += cross_entropy(logits, torch.tensor(label), reduction="none").tolist()
     expected = 0.5 * label_loss + 0.5 * rationale_loss + fmean(losses)
     assert loss_at(trainer, 10).item() == pytest.approx(expected, rel=1e-4)
 

@@ -31,7 +31,7 @@ class KillableRun:
     start: Path
     work_dir: Path
     undisturbed: Callable[..., StageResult]
-    """The run that nothing happens to, by stage, method and rank of adapters."""
+    """The run that nothing happens to, by stage, start model, method and rank of adapters."""
     stage: str = "2"
     method: str = "r2d"
     lora_rank: int = 0
@@ -57,7 +57,7 @@ class KillableRun:
         return train(self.stage, str(self.start), self.work_dir, self.method, self.lora_rank, config=changed)
 
     def assert_ends_as_if_undisturbed(self) -> None:
-        resumed, expected = self.train(), self.undisturbed(self.stage, self.method, self.lora_rank)
+        resumed, expected = self.train(), self.undisturbed(self.stage, self.start, self.method, self.lora_rank)
         assert resumed.training_seconds > 0
         for part in (
             lambda result: {name: value for name, value in result.summary().items() if "second" not in name},
@@ -68,8 +68,8 @@ class KillableRun:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(stage1_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., StageResult]:
-    return cache(lambda stage, *rest: train(stage, str(stage1_model), tmp_path_factory.mktemp("undisturbed"), *rest))
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., StageResult]:
+    return cache(lambda stage, start, *rest: train(stage, str(start), tmp_path_factory.mktemp("undisturbed"), *rest))
 
 
 @pytest.fixture
@@ -94,6 +94,14 @@ def test_a_run_killed_twice_gives_the_weights_and_the_curve_of_one_never_killed(
     run.kill(second)
     # Only the second kill leaves a later checkpoint: the run went on and did not begin anew.
     assert first < int(run.checkpoint.name.split("-")[1]) < second
+    run.assert_ends_as_if_undisturbed()
+
+
+def test_a_causal_model_with_adapters_that_was_killed_ends_with_the_same_bits_too(
+    run: KillableRun, causal_model: Path
+) -> None:
+    run.start, run.method, run.lora_rank = causal_model, "r2d_c", 4
+    run.kill(21)
     run.assert_ends_as_if_undisturbed()
 
 

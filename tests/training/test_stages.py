@@ -24,10 +24,18 @@ from r2d.modeling.load import load_pretrained
 from r2d.training.data import Batch
 from r2d.training.methods import uniform_draw
 from r2d.training.stage1 import prepare_stage1, train_stage1
-from r2d.training.stage2 import Stage2Trainer, train_stage2
+from r2d.training.stage2 import Stage2Trainer, prepare_stage2, train_stage2
 from r2d.training.work import StageWork
 from tests.conftest import changed
-from tests.training.conftest import assert_same_weights, first_rows, fix_schedule, token_counts, weights_of
+from tests.modeling.tiny_models import library_loss
+from tests.training.conftest import (
+    assert_same_weights,
+    first_rows,
+    fix_schedule,
+    token_counts,
+    weights_of,
+    whole_prompt,
+)
 
 
 def test_micro_batches_add_up_to_the_loss_and_gradient_of_the_whole_batch(
@@ -109,8 +117,9 @@ def test_loss_and_gradient_are_the_library_s_row_by_row_and_none_comes_through_t
              (1 - alpha) / batch.num_tokens("rationale")),
         ):  # fmt: skip
             if target:
-                prompt_ids = torch.tensor([tokenizer(prompt).input_ids])
-                loss = model(input_ids=prompt_ids, labels=torch.tensor([target])).loss * len(target) * weight
+                ids = whole_prompt(tokenizer, prompt)
+                ids = ids if model.config.is_encoder_decoder else ids[:-1]  # the last is the start token of the target
+                loss = library_loss(model, ids, target) * len(target) * weight
                 loss.backward()
                 expected += loss.item()
     assert total.item() == pytest.approx(expected, rel=1e-5)
@@ -141,14 +150,14 @@ def test_the_encoder_runs_again_for_the_decode_only_where_training_drops_somethi
 
 
 def test_every_trainable_parameter_moves_in_both_stages_and_stage2_starts_from_stage1(
-    stage1_work: StageWork[Stage1Config], trainer: Stage2Trainer, stage1_model: Path, stage2_model: Path
+    stage1_work: StageWork[Stage1Config], work: StageWork[Stage2Config], stage1_model: Path, stage2_model: Path
 ) -> None:
     start = prepare_stage1(stage1_work).model
     after_stage1, after_stage2 = (load_pretrained(str(folder))[0] for folder in (stage1_model, stage2_model))
     for before, after in ((start, after_stage1), (after_stage1, after_stage2)):
         pairs = zip(before.named_parameters(), after.parameters(), strict=True)
         assert [name for (name, old), new in pairs if torch.equal(old, new)] == []
-    pairs = zip(trainer.model.parameters(), after_stage1.parameters(), strict=True)
+    pairs = zip(prepare_stage2(work).model.parameters(), after_stage1.parameters(), strict=True)
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
 
 
@@ -233,3 +242,14 @@ def test_validation_counts_labels_as_an_evaluation_of_the_same_rows_does_however
     assert selected["eval_accuracy"] == label.accuracy > 0
     assert selected["eval_invalid_label_rate"] == label.invalid_label_rate
     assert selected.get("eval_macro_f1") == label.macro_f1
+
+
+def test_bf16_covers_every_layer_of_the_model(make_trainer: Any) -> None:
+    trainer = make_trainer(precision="bf16")
+    batch, dtypes = first_rows(trainer, 8), {}
+    for name, module in trainer.model.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(lambda _, __, output, name=name: dtypes.update({name: output.dtype}))
+    trainer.compute_loss(trainer.model, {"batch": batch}, num_items_in_batch=token_counts(trainer, batch))
+    assert len(dtypes) > 8
+    assert set(dtypes.values()) == {torch.bfloat16}

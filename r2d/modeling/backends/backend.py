@@ -1,6 +1,8 @@
-"""The interface of an encoder-decoder over rows of unequal length, and its general implementation by padded batches.
+"""The interface of a model that writes targets for prompts, rows of unequal length, and its general implementation for
+encoder-decoders by padded batches.
 
-`r2d.modeling.backends.packed` holds the faster implementation for T5 on a CPU, and `make_backend`, which chooses.
+`r2d.modeling.backends.packed` holds the faster implementation for T5 on a CPU, and `make_backend`, which chooses;
+`r2d.modeling.backends.causal` that for causal language models.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ OnToken = Callable[[int], None]
 
 
 class Encoded(ABC):
-    """Encoder output of some rows. Only the backend that made it looks inside."""
+    """What a model has read of some prompts: an encoder's output, or a causal model's keys and values. Only the backend
+    that made it looks inside."""
 
     @abstractmethod
     def take(self, rows: Sequence[int]) -> Encoded:
@@ -66,7 +69,7 @@ class Losses:
 
 
 class Seq2SeqBackend(ABC, Generic[EncodedT]):
-    """Runs an encoder-decoder over rows of unequal length. Holds a library model and no weights of its own."""
+    """Reads prompts and writes targets, rows of unequal length. Holds a library model and no weights of its own."""
 
     gives_logits = True
     """Whether `logits` and what learns from them can be asked for."""
@@ -135,11 +138,11 @@ class Seq2SeqBackend(ABC, Generic[EncodedT]):
             self.model.train(was_training)
 
 
-class _TokenStreamer:
-    """What the library calls with the tokens of one row: the start token first, then each as it is known."""
+class TokenStreamer:
+    """What the library calls with the tokens of one row: first those that were given, then each as it is known."""
 
-    def __init__(self, on_token: OnToken, end_id: int, limit: int) -> None:
-        self.on_token, self.end_id, self.limit, self.num_tokens = on_token, end_id, limit, -1
+    def __init__(self, on_token: OnToken, end_id: int, limit: int, num_given: int = 1) -> None:
+        self.on_token, self.end_id, self.limit, self.num_tokens = on_token, end_id, limit, -num_given
 
     def put(self, tokens: Tensor) -> None:
         for token in tokens.flatten().tolist():
@@ -148,6 +151,12 @@ class _TokenStreamer:
                 self.on_token(token)
 
     def end(self) -> None: ...
+
+
+def until_end(rows: Sequence[TokenIds], end_id: int, limit: int) -> list[list[int]]:
+    """Generated rows up to end-of-sequence, and no longer than the limit."""
+    ended = (list(row) if end_id not in row else list(row[: row.index(end_id)]) for row in rows)
+    return [row[:limit] for row in ended]
 
 
 def flatten(rows: Sequence[TokenIds], device: torch.device) -> Tensor:
@@ -216,7 +225,7 @@ class PaddedBackend(Seq2SeqBackend[PaddedStates]):
     def generate(self, encoded: PaddedStates, max_new_tokens: int, on_token: OnToken | None = None) -> list[list[int]]:
         # One more for end-of-sequence: a limit of n tokens is a limit of n tokens of text.
         end_id = self.model.config.eos_token_id
-        streamer = None if on_token is None else _TokenStreamer(on_token, end_id, max_new_tokens)
+        streamer = None if on_token is None else TokenStreamer(on_token, end_id, max_new_tokens)
         output = self.model.generate(
             **encoded.as_model_inputs(),
             max_new_tokens=max_new_tokens + 1,
@@ -224,8 +233,7 @@ class PaddedBackend(Seq2SeqBackend[PaddedStates]):
             num_beams=1,
             streamer=streamer,
         )
-        rows = [row if end_id not in row else row[: row.index(end_id)] for row in output[:, 1:].tolist()]
-        return [row[:max_new_tokens] for row in rows]
+        return until_end(output[:, 1:].tolist(), end_id, max_new_tokens)
 
     def _cross_entropy(self, encoded: PaddedStates, targets: Sequence[TokenIds], rows: Indices) -> Tensor:
         logits = self.logits(encoded, self.decoder_inputs(targets), rows)

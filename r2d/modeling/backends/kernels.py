@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import Linear
+from torch.nn.functional import cross_entropy
 
 SCORES_AT_A_TIME = 1 << 18
 """Attention scores of a group over all heads: 1 MiB, which fits the cache of one core."""
@@ -238,6 +240,15 @@ class _LayerNorm(torch.autograd.Function):
 
 
 # --- Cross-entropy of the vocabulary layer, a slice of the tokens at a time: never all logits in memory ---
+
+
+def cross_entropy_of_head(head: Any, states: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """As `vocabulary_cross_entropy`, by an output layer: slice by slice where it is a plain matrix in fp32 on a CPU."""
+    is_plain = type(head) is Linear and head.bias is None and states.dtype == torch.float32
+    if is_plain and states.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+        return vocabulary_cross_entropy(states, head.weight, targets, weights)
+    losses = cross_entropy(head(states).float(), targets, reduction="none")
+    return (losses * weights).sum(), losses.detach()
 
 
 def vocabulary_cross_entropy(

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import Linear
-from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
@@ -28,6 +26,7 @@ from r2d.modeling.backends.backend import (
     TokenIds,
     flatten,
 )
+from r2d.modeling.backends.causal import CAUSAL_TYPES, CausalBackend
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -42,7 +41,10 @@ KeysValues = list[tuple[Tensor, Tensor]]
 
 
 def make_backend(model: PreTrainedModel, *, precision: str = "fp32") -> Seq2SeqBackend[Any]:
-    """The faster backend for this model that gives the same numbers: packed for T5 in fp32 on a CPU, else padded."""
+    """The faster backend for this model that gives the same numbers: packed for T5 in fp32 on a CPU, and for a causal
+    model; else padded."""
+    if model.config.model_type in CAUSAL_TYPES:
+        return CausalBackend(model)
     packed = model.config.model_type in PACKED_TYPES and model.device.type == "cpu" and precision == "fp32"
     return PackedT5(model) if packed else PaddedBackend(model)
 
@@ -196,11 +198,7 @@ class PackedT5(Seq2SeqBackend[PackedStates]):
 
     def _cross_entropy(self, states: Tensor, targets: Sequence[TokenIds], weights: Tensor) -> tuple[Tensor, Tensor]:
         """The weighted sum of the target tokens' losses, and each token's loss: as `vocabulary_cross_entropy`."""
-        head, tokens = self.model.lm_head, flatten(targets, self.device)
-        if type(head) is Linear and head.bias is None:
-            return kernels.vocabulary_cross_entropy(states, head.weight, tokens, weights)
-        losses = cross_entropy(head(states), tokens, reduction="none")
-        return (losses * weights).sum(), losses.detach()
+        return kernels.cross_entropy_of_head(self.model.lm_head, states, flatten(targets, self.device), weights)
 
     def _groups(self, spans: Sequence[kernels.Span]) -> list[kernels.AttentionGroup]:
         return kernels.group_spans(spans, self.model.config.num_heads, self.device)
