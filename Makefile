@@ -36,7 +36,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A wheel of torch without CUDA among your own wheels is taken; else PyPI's, with the libraries of k8s/cuda.lock.
 TORCH_BUILD := $(if $(wildcard $(UV_FIND_LINKS)/torch-*+cpu-*),+cpu)
 
-.PHONY: run test test-simulations test-cluster test-cluster-real image smoke bench pretrained audit lint setup dashboard reference lock clean
+.PHONY: run test test-simulations test-cluster test-cluster-real image smoke bench pretrained audit lint setup dashboard pictures reference lock clean
 
 run: $(READY)  ## train, evaluate and register the demo model (CONFIG=... for another run)
 	$(BIN)/zenml pipeline run reason2decide --config $(CONFIG)
@@ -92,6 +92,9 @@ setup: $(READY)  ## the environment alone
 
 dashboard: $(READY)  ## the newest run in ZenML's dashboard, on loopback; Ctrl-C stops it
 	$(BIN)/r2d open dashboard --port $(PORT)
+
+pictures: run  ## the pictures of the docs anew, from the demo run and its champion; needs Debian's package chromium
+	$(BIN)/python docs/pictures/renew.py
 
 reference: $(READY)  ## docs/reference.md anew, from the schema and the commands' help
 	$(BIN)/python -m mlops.cli.reference

@@ -52,7 +52,7 @@ def find_page(kind: Kind, version: str | None = None) -> Page:
         RegistryError: there is no such version, or no run of it.
         R2DError: no run has such a page.
     """
-    runs = _runs(version)
+    runs = find_runs(version)
     for run in runs:
         outputs = {name: several[0] for step in run.steps.values() for name, several in step.outputs.items()}
         artifact = next((outputs[name] for name in ARTIFACTS[kind] if name in outputs), None)
@@ -66,7 +66,7 @@ def find_page(kind: Kind, version: str | None = None) -> Page:
     raise R2DError(f"{of} ended before this page was made; what there may be: {', '.join(ARTIFACTS)}, dashboard")
 
 
-def _runs(version: str | None) -> list[PipelineRunResponse]:
+def find_runs(version: str | None = None) -> list[PipelineRunResponse]:
     """The run that registered a version; without one the newest runs."""
     from zenml.client import Client
 
@@ -110,7 +110,7 @@ def dashboard(port: int, version: str | None = None) -> Iterator[str]:
     from zenml.client import Client
     from zenml.utils.dashboard_utils import get_run_url
 
-    runs = _runs(version)
+    runs = find_runs(version)
     if runs and (address := get_run_url(runs[0])) is not None:
         yield address
         return
