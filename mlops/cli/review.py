@@ -33,7 +33,8 @@ def export(
     sources = ", ".join(f"{name} {count:,}" for name, count in exported.sources.items())
     typer.echo(
         f"{out}: {exported.num_reviewed:,} labels, {exported.num_disagreements:,} cases on which reviewers differ; "
-        f"rationales: {sources}\n\nUnder `parameters: config:` of a run, beside what stands there:\n"
+        f"rationales: {sources}\n\nUnder `parameters: config:` of a run, beside what stands there; the stages take a "
+        "source that rationales.stage1_source or stage2_source names:\n"
     )
     typer.echo(yaml.safe_dump(exported.config(), sort_keys=False).rstrip())
 

@@ -9,16 +9,31 @@ import pyarrow as pa
 from r2d.config.data import DataConfig, LabelsConfig
 from r2d.data.examples import EXAMPLES_SCHEMA, with_columns
 from r2d.data.forgotten import Forgotten
+from r2d.data.readers.files import existing_file
+from r2d.data.readers.rows import column_names
 from r2d.data.reading import Reading
+from r2d.errors import DataError
 from r2d.text import normalise_label
+
+COLUMNS = ("id", "text", "label", "author", "time")
 
 
 def reviewed_config(path: str, labels: LabelsConfig, forgotten: tuple[str, ...]) -> DataConfig:
-    """How a `reviewed.csv` is read; its reviewers and times come as attributes."""
+    """How a `reviewed.csv` is read; its reviewers and times come as attributes.
+
+    Raises:
+        DataError: it is not there, or is another file.
+    """
     columns = {"attributes": {"author": "author", "time": "time"}}
-    return DataConfig.model_validate(
+    config = DataConfig.model_validate(
         {"format": "csv", "path": path, "labels": labels, "columns": columns, "forgotten": forgotten}
     )
+    file = existing_file(path, "data.reviewed")
+    if missing := [name for name in COLUMNS if name not in column_names(file, "csv", config)]:
+        raise DataError(
+            f"data.reviewed {path}: lacks the columns {missing}; give the reviewed.csv that `r2d review export` wrote"
+        )
+    return config
 
 
 def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:

@@ -7,6 +7,7 @@
 | `nurse_post_processed.csv` | the same, edited from the model's; `edits` points into `model.csv` |
 | `model.csv` | the same: the model's rationales that were edited or accepted |
 | `reviews.jsonl` | anything: every verdict with its events, those that were taken back too |
+| `agreement.json` | people: kappa of each pair of reviewers, and of each and the model, with its interval |
 | `tasks.json` | Label Studio's import, without the model's answers |
 """
 
@@ -21,7 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from r2d.files import partial_file
+from r2d.files import partial_file, write_json
+from r2d.review.agreement import agreements
 from r2d.review.store import Case, ReviewStore
 from r2d.review.verdicts import Verdict, verdicts_of
 
@@ -72,7 +74,8 @@ def export_reviews(store: ReviewStore, folder: Path) -> Exported:
     folder.mkdir(parents=True, exist_ok=True)
     cases = {case.number: case for case in store.cases()}
     events = store.events()
-    verdicts = sorted(verdicts_of(events).values(), key=lambda verdict: (verdict.number, verdict.reviewer))
+    standing = verdicts_of(events)
+    verdicts = sorted(standing.values(), key=lambda verdict: (verdict.number, verdict.reviewer))
     judged = [verdict for verdict in verdicts if verdict.is_done and verdict.label is not None]
     rationales: dict[str, list[dict[str, Any]]] = {WRITTEN: [], EDITED: [], MODELS: []}
     for verdict in judged:
@@ -90,9 +93,10 @@ def export_reviews(store: ReviewStore, folder: Path) -> Exported:
             own = [asdict(e) for e in events if (e.reviewer, e.number) == (verdict.reviewer, verdict.number)]
             line = asdict(verdict) | {"case": asdict(cases[verdict.number]), "events": own}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    found = agreements(list(cases.values()), standing)
+    write_json(folder / "agreement.json", [asdict(agreement) for agreement in found])
     tasks = [{"data": {"id": case.case_id, "text": case.text}} for case in cases.values()]
-    with partial_file(folder / "tasks.json") as aside:
-        aside.write_text(json.dumps(tasks, ensure_ascii=False, indent=1), encoding="utf-8")
+    write_json(folder / "tasks.json", tasks)
     labels = Counter(number for number, _ in {(verdict.number, verdict.label) for verdict in judged})
     return Exported(
         folder,

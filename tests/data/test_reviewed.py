@@ -14,6 +14,7 @@ from r2d.config.data import DataConfig
 from r2d.data.fingerprint import data_fingerprint, file_hashes
 from r2d.data.load import load_examples
 from r2d.data.reading import Reading
+from r2d.errors import DataError
 
 LABELS = {"names": ["emergency now", "self care"], "ordered": True}
 
@@ -83,6 +84,18 @@ def test_a_changed_file_is_noticed_and_is_among_those_that_were_read(config: Dat
     assert str(path) in file_hashes(config, [])
     path.write_text(path.read_text(encoding="utf-8").replace("bob", "eve"), encoding="utf-8")
     assert data_fingerprint(config) != before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "data.reviewed"), ("id,text,label\n", r"\['author', 'time'\]")]
+)
+def test_another_file_is_refused_by_its_key(config: DataConfig, content: str | None, message: str) -> None:
+    path = Path(str(config.reviewed))
+    path.unlink()
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        load_examples(config)
 
 
 def test_labels_of_the_row_have_none() -> None:

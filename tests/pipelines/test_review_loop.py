@@ -117,7 +117,7 @@ def test_what_ten_reviews_said_is_trained_on_and_traced_to_the_reviewer(
 
     exported = workplace.type("r2d", "review", "export", "reviews.db", "--out", "reviewed").stdout
     assert "10 labels, 0 cases on which reviewers differ" in exported
-    keys = yaml.safe_load(exported.partition("what stands there:")[2])
+    keys = yaml.safe_load(exported.partition(" names:\n")[2])
     with (workplace.folder / "reviewed" / "reviewed.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["text"]: row["label"] for row in rows} == said

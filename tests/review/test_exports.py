@@ -58,6 +58,8 @@ def test_every_label_that_stands_is_a_row_with_who_and_when_and_a_disagreement_i
         ("c", "emergency now", "ann", "corrected"),
     ]
     assert all(row["time"] and row["text"] == reviewed[0].text and row["model"] == "toy/1" for row in found)
+    [with_model] = json.loads((tmp_path / "out" / "agreement.json").read_text(encoding="utf-8"))
+    assert (with_model["first"], with_model["second"], with_model["num_cases"]) == ("ann", "the model", 2)
     lines = (tmp_path / "out" / "reviews.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 6, "declined and open ones too"
     assert sum(len(json.loads(line)["events"]) for line in lines) == len(store.events())
