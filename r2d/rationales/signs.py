@@ -55,11 +55,12 @@ _WRITTEN = {
     "empty_set": f" {NONE} ", "cell": ", ", "equals": ": ", "dash": ", ",
 }  # fmt: skip
 _HAS_SIGN = re.compile(
-    r"[−–—=Øø∅⌀\[☐☑☒✓✔✅✗✘❌✖|\t→…]|\.\.|(?<!\w)[-+]|[-+](?:(?!\w)|[YN]\b)|\([ ]?[xX]?[ ]?\)"
+    r"(?=[-+−–—=Øø∅⌀\[☐☑☒✓✔✅✗✘❌✖|\t→….0?(:]|[ ][YNxXny])"  # one look at most places
+    r"(?:[−–—=Øø∅⌀\[☐☑☒✓✔✅✗✘❌✖|\t→…]|\.\.|(?<!\w)[-+]|[-+](?:(?!\w)|[YN]\b)|\([ ]?[xX]?[ ]?\)"
     r"|(?<!\w)0(?![\w.])|(?<![^\s,;(])\?|\?(?:\?|[ ]*(?:[.;)\n]|\Z))|0/10"
     r"|[(](?:[Yy]es|YES|[Nn]o|NO|[yYnN]|neg|pos|[Aa]bsent|[Pp]resent)[ )]"
     r"|[:?][ ]?(?:[nNyY0](?!\w)|(?:[Nn]o|[Yy]es)[ ]+[\w(/]|true|false)|[ ](?:[YN](?!\w)|[xX](?=[ ]*(?:[,;.)\n]|\Z)))"
-    r"|[ (](?:no|NO|No|yes|Yes|YES)(?:/|[ ][^.;,\n]{1,40}[ ](?:no|NO|yes|YES)(?!\w))"
+    r"|[ (](?:no|NO|No|yes|Yes|YES)(?:/|[ ][^.;,\n]{1,40}[ ](?:no|NO|yes|YES)(?!\w)))"
 )
 _DURATION = re.compile(r"\bx?\d{1,3}(?:/(?:7|52|12)|(?:h|hrs?|d|w|wks?|mo|yrs?))\b")
 _SPACES = re.compile(r"[ ]{2,}")
