@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -18,6 +18,10 @@ from r2d.lineage.records import Origin
 from r2d.rationales.provenance import RationaleUse
 from r2d.reports.formatting import Unit
 from r2d.reports.templates import render
+
+if TYPE_CHECKING:
+    from r2d.evaluation.export_cost import ExportCost
+    from r2d.modeling.backends.exported import EngineFacts
 
 HEADLINE_UNITS: Mapping[str, tuple[Unit, Unit]] = {"macro_f1": ("decimal", "signed"), "accuracy": ("share", "points")}
 """Headline metric -> its unit, and that of a difference."""
@@ -71,6 +75,25 @@ def model_card(facts: CardFacts) -> str:
         slices=sorted(shown_slices, key=lambda each: (each.gaps["accuracy"].value, each.by, each.value))[:MAX_SLICES],
     )
     return text.rstrip() + "\n"
+
+
+COST_TITLES: Mapping[str, tuple[str, Unit, Unit]] = {
+    "accuracy": ("accuracy", "share", "points"),
+    "macro_f1": ("macro-F1", "decimal", "signed"),
+    "under_triage_rate": ("under-triage", "share", "points"),
+    "bertscore_f1": ("BERTScore F1", "decimal", "signed"),
+}
+"""Metric of an export's cost -> its name, its unit, and that of a difference."""
+
+
+def export_card(name: str, facts: EngineFacts, cost: ExportCost | None) -> str:
+    """The card of an exported model as Markdown: what it was made of, and what that costs.
+
+    Args:
+        name: of the model that was exported; cost: None where nothing was measured.
+    """
+    values = {"name": name, "facts": facts, "cost": cost, "titles": COST_TITLES}
+    return render("r2d", "export_card.md.j2", **values).rstrip() + "\n"
 
 
 def _source(run: RunConfig) -> str:

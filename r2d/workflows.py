@@ -9,11 +9,11 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,7 @@ from r2d.config.loading import load_config
 from r2d.config.privacy import PrivacyConfig
 from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
+from r2d.config.serving import Quantization
 from r2d.data.fingerprint import data_fingerprint
 from r2d.data.labels import undeclared_rows
 from r2d.data.load import load_examples, load_labelled_file
@@ -41,7 +42,9 @@ from r2d.reports.origin import current_origin, pages_of
 
 if TYPE_CHECKING:
     from r2d.evaluation.evaluate import Champion, Evaluation
+    from r2d.evaluation.export_cost import ExportCost
     from r2d.evaluation.looks import CountLook
+    from r2d.modeling.backends.exported import EngineFacts
 
 
 def validate_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None = None) -> Validation:
@@ -164,23 +167,9 @@ def evaluate_to_folder(
     """
     from r2d.evaluation.calibration import calibration_of
     from r2d.evaluation.evaluate import evaluate
-    from r2d.modeling.model_folder import read_model_facts, write_calibration
+    from r2d.modeling.model_folder import write_calibration
 
-    labels = read_model_facts(model_folder).labels
-    if data.suffix.lower() in (".yaml", ".yml"):
-        run, start_folder = prepare(load_config(data))
-        if declared:
-            raise ConfigError(f"{data}: is a run configuration; write the keys of data there, and leave --set out")
-        if not run.data.labels.decide_alike(labels):
-            raise ConfigError(
-                f"{data}: data.labels are {_label_text(run.data.labels)}, the model decides between "
-                f"{_label_text(labels)}; give data with the labels of the model"
-            )
-        examples = _ingested(run, out, start_folder).select(run.rationales).stage2
-        config, settings, privacy = run.data, run.evaluation, run.validation.privacy
-    else:
-        examples, config = load_labelled_file(data, labels, declared)
-        settings, privacy = EvaluationConfig(), PrivacyConfig()
+    examples, config, settings, privacy = _rows_to_measure(model_folder, data, out, declared, prepare)
     if seen_rows is not None:
         settings = settings.model_copy(update={"seen_rows": seen_rows})
     with _pages_of_data(config):
@@ -196,6 +185,86 @@ def evaluate_to_folder(
         tables["judge_scores"] = evaluation.judgement.scores
     _write(out, tables, evaluation.report, evaluation.metrics.to_json(), name="metrics.json")
     return evaluation
+
+
+class _RowsToMeasure(NamedTuple):
+    """Rows that a model can be measured on, and how."""
+
+    examples: pa.Table
+    data: DataConfig
+    evaluation: EvaluationConfig
+    privacy: PrivacyConfig
+
+
+def _rows_to_measure(
+    model_folder: Path,
+    data: Path,
+    work_dir: Path,
+    declared: Mapping[str, Any],
+    prepare: Callable[[RunConfig], tuple[RunConfig, Path | None]],
+) -> _RowsToMeasure:
+    """As `evaluate_to_folder` takes them."""
+    from r2d.modeling.model_folder import read_model_facts
+
+    labels = read_model_facts(model_folder).labels
+    if data.suffix.lower() not in (".yaml", ".yml"):
+        return _RowsToMeasure(*load_labelled_file(data, labels, declared), EvaluationConfig(), PrivacyConfig())
+    run, start_folder = prepare(load_config(data))
+    if declared:
+        raise ConfigError(f"{data}: is a run configuration; write the keys of data there, and leave --set out")
+    if not run.data.labels.decide_alike(labels):
+        raise ConfigError(
+            f"{data}: data.labels are {_label_text(run.data.labels)}, the model decides between "
+            f"{_label_text(labels)}; give data with the labels of the model"
+        )
+    examples = _ingested(run, work_dir, start_folder).select(run.rationales).stage2
+    return _RowsToMeasure(examples, run.data, run.evaluation, run.validation.privacy)
+
+
+def export_to_folder(
+    model_folder: Path,
+    out: Path,
+    *,
+    name: str,
+    quantization: Quantization = "none",
+    data: Path | None = None,
+    declared: Mapping[str, Any] = MappingProxyType({}),
+    prepare: Callable[[RunConfig], tuple[RunConfig, Path | None]] = lambda run: (run, None),
+    count_look: CountLook | None = None,
+) -> tuple[EngineFacts, ExportCost | None]:
+    """Export a model for CTranslate2, and measure what that costs; the folder holds a card, and `cost.json`.
+
+    Args:
+        name: of the model, for the card.
+        data, declared, prepare, count_look: as of `evaluate_to_folder`; without data nothing is measured.
+
+    Raises:
+        ConfigError, DataError, ModelError: the data or the model cannot be used; then nothing is left at `out`.
+    """
+    from r2d.evaluation.export_cost import COST_FILE, measure_cost
+    from r2d.evaluation.looks import hash_of_test_set
+    from r2d.evaluation.run import EvaluationRun, evaluated_rows
+    from r2d.evaluation.unseen import unseen_rows
+    from r2d.model_card import export_card
+    from r2d.modeling.backends.exported import export_model
+
+    cost: ExportCost | None = None
+
+    def describe(folder: Path, facts: EngineFacts) -> None:
+        nonlocal cost
+        if data is not None:
+            with tempfile.TemporaryDirectory(prefix="r2d-export-") as work_dir:
+                rows = _rows_to_measure(model_folder, data, Path(work_dir), declared, prepare)
+            kept = unseen_rows(rows.examples, model_folder, None, rows.evaluation, rows.privacy).kept
+            if count_look is not None:
+                count_look(hash_of_test_set(evaluated_rows(rows.examples, rows.evaluation.max_rows)))
+            cost = measure_cost(
+                model_folder, folder, EvaluationRun(rows.examples, rows.data.labels, rows.evaluation, kept)
+            )
+            write_json(folder / COST_FILE, asdict(cost))
+        write_text(folder / "README.md", export_card(name, facts, cost))
+
+    return export_model(model_folder, out, quantization=quantization, describe=describe), cost
 
 
 def write_batch_requests(run: RunConfig, source_name: str, path: Path, *, start_folder: Path | None = None) -> int:

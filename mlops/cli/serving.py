@@ -9,11 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops.cli.models import CHAMPION
-from mlops.registry.versions import Reference, find_version, model_folder, registry_client
-from r2d.config.loading import read_parameters
+from mlops.cli.models import CHAMPION, Settings, keys_set_by_option
+from mlops.registry.forgotten import without_forgotten
+from mlops.registry.looks import look_counter
+from mlops.registry.versions import (
+    Reference,
+    find_version,
+    model_folder,
+    registered_file,
+    registry_client,
+    start_folder,
+)
+from r2d.config.loading import parse_settings, read_parameters
 from r2d.config.section import parse_section
-from r2d.config.serving import Quantization, ServingConfig
+from r2d.config.serving import Engine, Quantization, ServingConfig
+from r2d.errors import R2DError
 
 if TYPE_CHECKING:
     from r2d.serving.batching import ServedModel
@@ -60,22 +70,62 @@ def serve(
     run_service(settings, first, token=token, newer_model=newer, say=typer.echo, prepare=add_review)
 
 
-@app.command(epilog="Example: r2d export --model reason2decide@champion --out quick")
+@app.command(epilog="Example: r2d export --model reason2decide@champion --quantization int8 --out quick")
 def export(
     out: Annotated[Path, typer.Option(help="The model folder to write; it must not exist yet.")],
     model: Annotated[str, typer.Option(help="Registered model (name@alias, name/version) or folder.")] = CHAMPION,
+    engine: Annotated[Engine, typer.Option(help="What will run it.")] = "ctranslate2",
     quantization: Annotated[
         Quantization, typer.Option(help="int8 is smaller and quicker, and decides a few calls otherwise.")
     ] = "none",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Rows to measure the cost on, or a run configuration: its test rows. Of a registered model by default "
+            "the test rows of its run."
+        ),
+    ] = None,
+    measure: Annotated[bool, typer.Option(help="Measure what the export costs: cost.json, README.md.")] = True,
+    settings: Settings = None,
 ) -> None:
-    """Export a model for CTranslate2, quicker on CPUs; give the folder to `r2d serve` or `r2d predict-file`."""
-    from r2d.modeling.backends.exported import export_model
+    """Export a model for CTranslate2, quicker on CPUs, and measure what that costs in macro-F1, under-triage, BERTScore
+    and bytes; give the folder to `r2d serve`, `predict` or `predict-file`."""
+    from r2d.workflows import export_to_folder
 
-    facts = export_model(model_folder(model), out, quantization=quantization)
-    typer.echo(
-        f"{out}: {facts.num_bytes / 1e6:,.1f} MB of weights, {facts.source_num_bytes / 1e6:,.1f} MB before. See what "
-        f"it costs: r2d evaluate --model {out} --compare-with {model} --data ROWS --out FOLDER"
+    folder, rows = model_folder(model), data
+    if rows is None and measure and not Path(model).is_dir():
+        rows = config_of_version(model)
+    if not measure and data is not None:
+        raise R2DError("--data is measured on, and --no-measure measures nothing; leave one of them out")
+    with keys_set_by_option(is_file=rows is not None and rows.suffix.lower() not in (".yaml", ".yml")):
+        facts, cost = export_to_folder(
+            folder,
+            out,
+            name=Path(model).name if Path(model).is_dir() else model,
+            quantization=quantization,
+            data=rows if measure else None,
+            declared=parse_settings(settings or ()),
+            prepare=lambda run: (without_forgotten(run), start_folder(run.model)),
+            count_look=look_counter(f"{model} exported for {engine} ({quantization})", folder, model),
+        )
+    typer.echo(f"{out}: {facts.num_bytes / 1e6:,.1f} MB of weights, {facts.source_num_bytes / 1e6:,.1f} MB before")
+    if cost is None:
+        typer.echo("what it costs was not measured; give --data, rows that the model has not seen")
+        return
+    differences = ", ".join(
+        f"{name} {metric.original:.3f} -> {metric.exported:.3f}" for name, metric in cost.metrics.items()
     )
+    typer.echo(
+        f"{cost.num_rows:,} rows, {cost.equal_labels:.1%} with the same label: {differences}; with intervals in "
+        f"{out / 'README.md'}"
+    )
+
+
+def config_of_version(reference: str) -> Path:
+    """The run configuration that is registered with a version."""
+    with registry_client(f"looking for model {reference!r}") as client:
+        version = find_version(client, Reference.parse(reference), "Name a version, or give a model folder")
+    return registered_file(version, "config")
 
 
 def add_review(service: Service) -> None:

@@ -18,6 +18,7 @@ Cost = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0.0, lt=1.0)]
 Risk = Literal["under_triage", "error"]
 OutOfScope = Literal["hand_over", "remark"]
+EvaluatedEngine = Literal["torch", "ctranslate2", "ctranslate2_int8"]
 SeenRowsPolicy = Literal["refuse", "drop", "allow"]
 
 
@@ -234,6 +235,10 @@ class EvaluationConfig(Section):
 
     batch_size: Annotated[int, Field(ge=1)] = 32
     """Notes decided at a time; a larger one needs more memory."""
+    engine: EvaluatedEngine = "torch"
+    """What decides and explains in the evaluation: the model as it was trained, or its export for CTranslate2 in fp32
+    or int8. Threshold, metrics and gate are then of the export; `r2d export` makes it of the registered version."""
+
     bertscore_model: Name = "minilm"
     """`minilm` (shipped, works offline), a hub name such as `roberta-large` (the paper's), or a folder."""
     bertscore_revision: Name | None = None

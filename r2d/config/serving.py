@@ -12,6 +12,8 @@ from r2d.config.review import ReviewConfig
 from r2d.config.section import Name, Section
 
 Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]
+Engine = Literal["ctranslate2"]
+"""What runs an exported model."""
 Quantization = Literal["none", "int8"]
 """Of the weights of an exported model."""
 Count = Annotated[int, Field(ge=1)]

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
 
 from r2d.config.data import DataConfig
-from r2d.config.evaluation import EvaluationConfig
+from r2d.config.evaluation import EvaluatedEngine, EvaluationConfig
 from r2d.config.privacy import PrivacyConfig
 from r2d.data.examples import split_of
 from r2d.errors import ConfigError
@@ -60,6 +61,7 @@ from r2d.evaluation.run import EvaluationRun, evaluated_rows
 from r2d.evaluation.slices import divide_rows, slice_differences, slice_metrics
 from r2d.evaluation.threshold import evaluate_threshold
 from r2d.evaluation.unseen import unseen_rows
+from r2d.modeling.backends.exported import export_model, is_exported
 from r2d.modeling.model_folder import Calibration, read_calibration
 from r2d.modeling.predictor import Predictor
 from r2d.reports.progress import Progress
@@ -146,7 +148,7 @@ def evaluate(
     if count_look is not None:
         run = replace(run, test_set=count_look(hash_of_test_set(evaluated_rows(examples, config.max_rows))))
     timer, test = run.timer, run.test
-    predictor = Predictor(model_folder, calibrated=False)
+    predictor = _predictor(model_folder, config.engine)
     with timer("generation"), Progress("evaluation: decisions and rationales", len(test)) as progress:
         decisions = predictor.decide(
             run.texts, run.options, batch_size=config.batch_size, other_decoding=True,
@@ -175,6 +177,7 @@ def evaluate(
         decoding=decoding,
         method=predictor.method.name,
         num_parameters=predictor.num_parameters,
+        engine=None if config.engine == "torch" else config.engine,
         seen_rows=unseen.counts,
         label=label_metrics(predictions),
         other_decoding=OtherDecoding(
@@ -220,6 +223,16 @@ def evaluate(
         start = f"{start} (vocabulary: {scratch.vocabulary})" if start == "scratch" else start
         report = render_report(run, metrics, rows, data, start)
     return Evaluation(metrics, table, report, judgement, timer.seconds())
+
+
+def _predictor(model_folder: Path, engine: EvaluatedEngine) -> Predictor:
+    """The model, run by an engine; of an exported folder its own, whatever is asked for."""
+    if engine == "torch" or is_exported(model_folder):
+        return Predictor(model_folder, calibrated=False)
+    with TemporaryDirectory() as scratch:  # the engine holds what it has read
+        folder = Path(scratch) / "exported"
+        export_model(model_folder, folder, quantization="int8" if engine == "ctranslate2_int8" else "none")
+        return Predictor(folder, calibrated=False)
 
 
 def _labels_beside(run: EvaluationRun, data: DataConfig, label_only: Path | None) -> dict[Comparator, Sequence[str]]:

@@ -855,6 +855,8 @@ class Metrics:
     decoding: Decoding
     method: str
     num_parameters: int = 0
+    engine: Annotated[str | None, IF_PRESENT] = None
+    """`evaluation.engine`, where an export was measured in place of the model as it was trained."""
     seen_rows: SeenRows | None = None
     """None where nothing was trained, and in the metrics of earlier versions."""
     label: LabelMetrics

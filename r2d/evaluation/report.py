@@ -212,7 +212,12 @@ def render_report(run: EvaluationRun, metrics: Metrics, rows: QuotedRows, data: 
         gaps=worse_served(metrics),
         max_cases=MAX_CASES,
         max_gaps=MAX_GAPS,
-        model={"method": metrics.method, "start model": start_model, "parameters": f"{metrics.num_parameters:,}"},
+        model={
+            "method": metrics.method,
+            "start model": start_model,
+            "parameters": f"{metrics.num_parameters:,}",
+            **({"measured as exported": metrics.engine} if metrics.engine else {}),
+        },
         data={
             "source": data.format if is_synthetic else f"{data.format}: {data.path}",
             **({} if data.test is None else {"test notes": f"{data.format}: {data.test.path}"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -64,7 +65,7 @@ class Batcher:
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="model"))
     _worker: asyncio.Task[None] | None = None
     _num_streams: int = 0
-    _paces: list[tuple[float, int]] = field(default_factory=list)
+    _paces: deque[tuple[float, int]] = field(default_factory=deque)
     """When each batch of late was finished, and its number of calls."""
 
     @property
@@ -150,6 +151,7 @@ class Batcher:
                         if not each.future.done():
                             each.future.set_exception(error)
                 self._paces.append((time.monotonic(), len(batch)))
+                self._forget_paces()
                 self.on_batch(len(batch))
                 del self._waiting[: len(batch)]
             if not self._waiting:
@@ -159,8 +161,13 @@ class Batcher:
         """Raises a QueueFullError where so many more calls find no room."""
         if self.num_waiting + num_calls <= self.max_queue:
             return
+        self._forget_paces()
         now = time.monotonic()
-        self._paces = [pace for pace in self._paces if now - pace[0] <= SECONDS_REMEMBERED]
         decided = sum(num_calls for _, num_calls in self._paces)
         calls_per_second = decided / max(1.0, now - self._paces[0][0]) if decided else float("inf")
         raise QueueFullError(max(1, round(self.num_waiting / calls_per_second)))
+
+    def _forget_paces(self) -> None:
+        oldest = time.monotonic() - SECONDS_REMEMBERED
+        while self._paces and self._paces[0][0] < oldest:
+            self._paces.popleft()

@@ -319,3 +319,13 @@ def test_metrics_count_answers_by_version_label_and_reason(serve: Serve) -> None
     assert service.metric('r2d_request_seconds_count{route="/v1/decide",status="422"}') == 1
     assert service.metric('r2d_served_model{model="toy/1"}') == 1
     assert service.metric("r2d_queue_calls") == 0
+
+
+def test_the_pace_of_the_service_is_remembered_for_half_a_minute_alone(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("r2d.serving.batching.SECONDS_REMEMBERED", 0.0)
+    service = serve()
+    for _ in range(5):
+        service.decide(NOTES[0])
+    assert len(service.service.batcher._paces) <= 1

@@ -7,6 +7,8 @@ An exported model folder is a model folder with two things in place of `model.sa
 | `ctranslate2/` | the weights and the vocabulary, as CTranslate2 reads them |
 | `engine.json` | from which model they were made, and how |
 
+`r2d export` adds `cost.json`, what the export costs by measurement, and `README.md`, its card.
+
 Source: https://github.com/OpenNMT/CTranslate2.
 """
 
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,8 +56,17 @@ class EngineFacts:
     format_version: int = FORMAT_VERSION
 
 
-def export_model(folder: Path, out: Path, *, quantization: Quantization = "none") -> EngineFacts:
+def export_model(
+    folder: Path,
+    out: Path,
+    *,
+    quantization: Quantization = "none",
+    describe: Callable[[Path, EngineFacts], object] = lambda folder, facts: None,
+) -> EngineFacts:
     """Write a model folder for CTranslate2 beside an existing one, whole or not at all.
+
+    Args:
+        describe: is given the exported model before it gets its name, to measure it and to add files.
 
     Raises:
         ModelError: `out` exists, the package is not installed, or the model is of a type that is not exported.
@@ -85,6 +96,12 @@ def export_model(folder: Path, out: Path, *, quantization: Quantization = "none"
         source_num_bytes=sum(path.stat().st_size for path in folder.glob("model*.safetensors")),
     )
     write_json(aside / ENGINE_FILE, asdict(facts))
+    write_manifest(aside)
+    try:
+        describe(aside, facts)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
     write_manifest(aside)
     aside.rename(out)
     return facts
