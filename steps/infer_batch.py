@@ -21,5 +21,5 @@ def infer_batch(inference: InferenceConfig) -> Annotated[dict[str, Any], "r2d_ba
 
     result = infer_file(inference, model_folder(inference.model))
     facts = asdict(result)
-    log_metadata(facts)
+    log_metadata({name: value for name, value in facts.items() if value is not None})
     return facts

@@ -23,7 +23,7 @@ from mlops.registry.versions import (
 from r2d.config.loading import parse_settings, read_parameters
 from r2d.config.section import parse_section
 from r2d.config.serving import Engine, Quantization, ServingConfig
-from r2d.errors import R2DError
+from r2d.errors import DataError, R2DError
 
 if TYPE_CHECKING:
     from r2d.serving.batching import ServedModel
@@ -97,17 +97,26 @@ def export(
         rows = config_of_version(model)
     if not measure and data is not None:
         raise R2DError("--data is measured on, and --no-measure measures nothing; leave one of them out")
-    with keys_set_by_option(is_file=rows is not None and rows.suffix.lower() not in (".yaml", ".yml")):
-        facts, cost = export_to_folder(
-            folder,
-            out,
-            name=Path(model).name if Path(model).is_dir() else model,
-            quantization=quantization,
-            data=rows if measure else None,
-            declared=parse_settings(settings or ()),
-            prepare=lambda run: (without_forgotten(run), start_folder(run.model)),
-            count_look=look_counter(f"{model} exported for {engine} ({quantization})", folder, model),
-        )
+    is_file = rows is not None and rows.suffix.lower() not in (".yaml", ".yml")
+    try:
+        with keys_set_by_option(is_file=is_file):
+            facts, cost = export_to_folder(
+                folder,
+                out,
+                name=Path(model).name if Path(model).is_dir() else model,
+                quantization=quantization,
+                data=rows if measure else None,
+                declared=parse_settings(settings or ()),
+                prepare=lambda run: (without_forgotten(run), start_folder(run.model)),
+                count_look=look_counter(f"{model} exported for {engine} ({quantization})", folder, model),
+            )
+    except DataError as error:
+        if data is not None:
+            raise
+        raise DataError(
+            f"{error}. The cost is measured on the test rows of the run that registered {model}; give others by "
+            "--data, or leave it out by --no-measure"
+        ) from None
     typer.echo(f"{out}: {facts.num_bytes / 1e6:,.1f} MB of weights, {facts.source_num_bytes / 1e6:,.1f} MB before")
     if cost is None:
         typer.echo("what it costs was not measured; give --data, rows that the model has not seen")
