@@ -92,7 +92,7 @@ def review(browser: Browser, path: Path) -> None:
         page.wait_for_selector(".note")
         page.keyboard.press("2")
         page.keyboard.press("Enter")
-        page.wait_for_selector("text=Its rationale")
+        page.wait_for_selector("text=Similar cases")
         page.screenshot(path=path)
 
 
