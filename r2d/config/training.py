@@ -111,7 +111,8 @@ class StageConfig(Section):
     """Checkpoints from which a killed run resumes."""
     max_loss_growth: Annotated[float, Field(gt=1.0)] = 10.0
     """The loss explodes, and training stops, when five steps in a row are above this many times the median of the last
-    100 steps and above the loss that training began with. A loss that is no number stops training at once."""
+    100 steps and above the mean of the first ten, which are not judged. A loss that is no number stops training at
+    once."""
     seed: int = 42
     """Of the order of the rows, of dropout, and of the random weights of a model from scratch."""
 

@@ -30,7 +30,8 @@ logger = logging.getLogger(__name__)
 STEPS_OF_MEDIAN = 100
 """An explosion is measured against the median of this many sound steps."""
 STEPS_OF_START = 10
-"""The loss that training began with is the mean of this many steps."""
+"""The loss that training began with is the mean of this many steps, which are not judged: in the first, alpha is 0, so
+that the label loss is not in it."""
 STEPS_IN_A_ROW = 5
 """So many exploded steps end the run; one bad batch does not."""
 NUM_IDS_NAMED = 64
@@ -89,7 +90,8 @@ class LossGuard(ResumableCallback):
             raise TrainingError(
                 f"{self.stage}: the loss is {loss} at step {step}, on rows {_named(spoilt or ids)}. {_advice(args)}"
             )
-        if not self.recent or loss <= self.max_loss_growth * median(self.recent) or loss <= fmean(self.start):
+        is_start = len(self.start) < STEPS_OF_START
+        if is_start or loss <= self.max_loss_growth * median(self.recent) or loss <= fmean(self.start):
             self.num_exploded = 0
             self.recent = [*self.recent, loss][-STEPS_OF_MEDIAN:]
             self.start = [*self.start, loss][:STEPS_OF_START]

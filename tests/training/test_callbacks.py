@@ -108,6 +108,15 @@ def test_losses_below_where_training_began_never_stop_it(losses: list[float]) ->
         step(guard, number, [loss])
 
 
+@given(rationale=st.floats(1e-4, 1.0), label=st.floats(0.1, 20.0), warmup=st.integers(1, 200))
+def test_a_label_loss_that_joins_with_alpha_never_stops_training(rationale: float, label: float, warmup: int) -> None:
+    """Stage 1 may leave a rationale loss of 0.003, and alpha begins at 0."""
+    guard = LossGuard("stage 2", max_loss_growth=10)
+    for number in range(2 * warmup + 20):
+        alpha = 0.7 * min(1.0, number / warmup)
+        step(guard, number + 1, [alpha * label + (1 - alpha) * rationale])
+
+
 @given(before=st.lists(st.floats(0.5, 2.0), min_size=10, max_size=150), at=st.integers(0, 3))
 def test_four_bad_steps_are_borne_and_five_are_not_also_across_a_resume(before: list[float], at: int) -> None:
     guard = LossGuard("stage 2", max_loss_growth=10)
