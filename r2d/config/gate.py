@@ -226,7 +226,8 @@ class GateConfig(Section):
         """What a reader of the rules may take for granted, and they do not do: a sentence and a line to paste."""
         rules, advice = self.for_labels(labels).rules, []
         limited = {rule.figure for rule in rules if isinstance(rule, WithinLimit)}
-        if rules and labels.ordered and not limited & {"under_triage_rate", "severe_under_triage_rate"}:
+        of_under_triage = {"under_triage_rate", "severe_under_triage_rate", "worst_slice_under_triage_rate"}
+        if rules and labels.ordered and not limited & of_under_triage:
             limit = "{rule: within_limit, figure: under_triage_rate, at_most: 0.05}"
             kept = "{rule: defaults}, " if any(isinstance(rule, Defaults) for rule in self.rules) else ""
             advice.append(
