@@ -69,14 +69,20 @@ def predict(
 
 
 @contextmanager
-def keys_set_by_option(*, is_file: bool = True) -> Iterator[None]:
-    """Say in an error that names a key of section `data` how this command takes one, where it reads no YAML."""
+def keys_set_by_option(*, is_file: bool = True, also: str = "") -> Iterator[None]:
+    """Say in an error that names a key of section `data` how this command takes one, where it reads no YAML.
+
+    Args:
+        also: what else the command takes, for the message.
+    """
     try:
         yield
     except (ConfigError, DataError) as error:
         if not (is_file and re.search(KEYS, str(error))):
             raise
-        raise type(error)(f"{error}. Here a key is given as --set KEY=VALUE, such as --set data.quoting=none") from None
+        raise type(error)(
+            f"{error}. Here a key is given as --set KEY=VALUE, such as --set data.quoting=none{also}"
+        ) from None
 
 
 def _checked_options(options: list[str], declared: LabelSet | None) -> list[str] | None:
@@ -161,7 +167,7 @@ def evaluate(
 @app.command(epilog="Example: r2d predict-file calls.csv --out decided.xlsx --with-text")
 def predict_file(
     calls: Annotated[
-        Path, typer.Argument(help="Calls: a .csv, .jsonl or .parquet file, or a folder of Parquet files.")
+        Path, typer.Argument(help="Calls: a .csv, .xlsx, .jsonl or .parquet file, or a folder of Parquet files.")
     ],
     out: Annotated[
         Path,
@@ -195,7 +201,7 @@ def predict_file(
         "rows_per_part": rows_per_part,
     }
     job = parse_section(InferenceConfig, values, where="r2d predict-file")
-    with keys_set_by_option():
+    with keys_set_by_option(also=", and a column by --id-column or --text-column"):
         result = infer_file(job, model_folder(job.model))
     reasons = "".join(
         f"\n  {count:,} {reason}: {DEFERRAL_REASONS[reason]}" for reason, count in result.why_handed_over.items()
