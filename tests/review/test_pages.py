@@ -11,7 +11,9 @@ import axe_playwright_python
 import httpx2
 import pytest
 from playwright.sync_api import Page, sync_playwright
+from typer.testing import CliRunner
 
+from mlops.cli.main import app
 from r2d.config.review import ReviewConfig
 from r2d.config.serving import ServingConfig
 from r2d.errors import ConfigError
@@ -220,3 +222,18 @@ def test_every_view_is_accessible_calm_about_hostile_notes_and_worked_by_keys(
     assert store.events()[1].value["rationale"].endswith("letters here.")
     assert store.events()[1].value["edits_the_model"] is True
     assert complaints == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--cases", "calls.csv"], "review.database: missing"),
+        (["--review", "reviews.db", "--host", "0.0.0.0"], "nothing says who reviews"),
+    ],
+)
+def test_the_command_refuses_before_it_loads_a_model(
+    words: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("R2D_SERVE_TOKEN", "t" * 24)
+    result = CliRunner().invoke(app, ["serve", *words])
+    assert message in str(result.exception)
