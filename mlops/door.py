@@ -21,8 +21,8 @@ from r2d.files import keep_private
 
 STOPPED = "stopped by {}; what is finished is kept: the same command goes on from there"
 LOG_FORMAT_VARIABLE = "ZENML_CONSOLE_LOGGING_FORMAT"  # named here too, for importing ZenML takes seconds
-NEW_OBJECTS_PER_COLLECTION = 100_000
-"""Python's 700 make it look for cycles in every module that is imported: a fifth of the start of a command."""
+OBJECTS_OF_A_START = 1_000_000
+"""More than the imports of any command make; looking for cycles among them takes half a second of CPU."""
 REPORTING = ("r2d", "steps", "pipelines", "mlops", "zenml")
 """Packages whose remarks are shown; of all others, warnings are."""
 
@@ -67,9 +67,17 @@ def log_to_console() -> None:
 
 
 def start() -> None:
-    """What every command begins with: files for their owner alone, and few searches for cycles."""
+    """What every command begins with: files for their owner alone, and no search for cycles while it starts."""
     keep_private()
-    gc.set_threshold(NEW_OBJECTS_PER_COLLECTION)
+    usual = gc.get_threshold()
+
+    def search_as_usual(*_: object) -> None:
+        gc.callbacks.remove(search_as_usual)
+        gc.set_threshold(*usual)
+
+    if usual[0] < OBJECTS_OF_A_START:  # else it has begun already
+        gc.callbacks.append(search_as_usual)  # called by the first search
+        gc.set_threshold(OBJECTS_OF_A_START)
 
 
 def enter() -> None:

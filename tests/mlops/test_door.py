@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -158,3 +159,14 @@ def test_a_handler_that_writes_elsewhere_hears_every_line_too(caplog: pytest.Log
         logging.root.handlers[:] = before
     assert heard.getvalue() == "of two ears\n"
     assert "of two ears" in caplog.text
+
+
+def test_cycles_are_searched_as_usual_once_a_command_outlasts_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    gc.collect()  # ends the start of a command of another test
+    usual = gc.get_threshold()
+    monkeypatch.setattr("mlops.door.keep_private", lambda: None)
+    door.start()
+    door.start()  # ZenML's hook may come after the command's own
+    assert gc.get_threshold()[0] == door.OBJECTS_OF_A_START
+    gc.collect()
+    assert gc.get_threshold() == usual
