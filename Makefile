@@ -63,6 +63,7 @@ smoke:  ## that image as a pod runs it: no root, no writing, no capabilities, no
 
 bench: $(READY)  ## speed and memory, as tables
 	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.causal
 	$(BIN)/python -m benchmarks.evaluation
 	$(BIN)/python -m benchmarks.validation
 	$(BIN)/python -m benchmarks.batch_inference

@@ -95,6 +95,8 @@ def start_model(
     require_same_labels(Path(name_or_folder), labels, name=config.name)
     model, tokenizer = load_pretrained(name_or_folder, revision)
     require_positions(model, config)
+    if model.config.model_type in CAUSAL_TYPES:
+        logger.info("%s: each prompt stands between %r and %r", config.name, *render_chat(tokenizer))
     return model, tokenizer
 
 
@@ -276,10 +278,8 @@ def _prepare_for_causal(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
     if tokenizer.chat_template is None:
         has_break = bool(tokenizer("\n", add_special_tokens=False).input_ids)
         around = RenderedChat(start, "\n" if has_break else end)
-        logger.info("%s: no chat template; prompts stand between %r and %r", name, *around)
     else:
         around = render_chat(tokenizer)
-        logger.info("%s: the chat template puts prompts between %r and %r", name, *around)
     before, behind = map(json.dumps, around)
     tokenizer.chat_template = f"{{{{ {before} }}}}{{{{ messages[0]['content'] }}}}{{{{ {behind} }}}}"
     if not tokenizer(around.behind, add_special_tokens=False).input_ids:
