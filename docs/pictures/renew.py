@@ -91,6 +91,7 @@ def review(browser: Browser, path: Path) -> None:
         page.keyboard.press("Enter")
         page.wait_for_selector(".note")
         page.keyboard.press("2")
+        page.wait_for_selector("body:not(.fresh)")
         page.keyboard.press("Enter")
         page.wait_for_selector("text=Similar cases")
         page.screenshot(path=path)

@@ -24,7 +24,7 @@ from r2d.review.agreement import agreements
 from r2d.review.evidence import Part, SimilarCases, sentence_effects
 from r2d.review.queue import REASONS
 from r2d.review.store import Case, Event, Kind, ReviewStore, StaleError
-from r2d.review.verdicts import Verdict, last_standing, verdicts_of, waiting_for
+from r2d.review.verdicts import Verdict, correction_taken_back, last_standing, verdicts_of, waiting_for
 from r2d.serving.batching import ServedModel
 from r2d.serving.service import NOTICE, Service
 
@@ -50,7 +50,7 @@ class ActionBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
     kind: Kind
     after: Annotated[int, Field(ge=0)]
-    """The reviewer's last event that the page knew of."""
+    """The reviewer's last event of this case that the page knew of, 0 without one."""
     label: Line | None = None
     rationale: Line | None = None
     edits_the_model: bool = False
@@ -112,7 +112,7 @@ class ReviewPages:
         routes.get("/style.css")(self.style)
         routes.get("/review.js")(self.script)
         routes.post("/reviewer")(self.sign_in)
-        routes.post("/undo")(self.undo)
+        routes.delete("/reviewer")(self.sign_out)
         routes.get("/cases/{number}")(self.show_case)
         routes.get("/cases/{number}/evidence")(self.show_evidence)
         routes.post("/cases/{number}")(self.act)
@@ -127,11 +127,11 @@ class ReviewPages:
         done = sorted((verdict for verdict in own if verdict.is_done), key=lambda verdict: -verdict.ordinal)
         rows = [(case, verdicts.get((reviewer or "", case.number))) for case in waiting[:SHOWN_CASES]]
         rows += [(self.cases[verdict.number], verdict) for verdict in done[: SHOWN_CASES - len(rows)]]
+        last = last_standing(events, reviewer or "")
         return self._page(
             "queue.html.j2", request, reviewer, title="Review", rows=rows, num_waiting=len(waiting), num_done=len(done),
             agreements=agreements(list(self.cases.values()), verdicts), blind=self.config.blind,
-            is_named_by_proxy=self.service.config.user_header is not None, last=last_standing(events, reviewer or ""),
-            after=self._last_ordinal(events, reviewer),
+            last=last, after=0 if last is None else _last_ordinal(events, last.reviewer, last.number),
         )  # fmt: skip
 
     def show_case(self, number: int, request: Request) -> Response:
@@ -143,13 +143,15 @@ class ReviewPages:
         verdict = verdicts.get((reviewer, number)) or Verdict(reviewer, number)
         waiting = waiting_for(reviewer, list(self.cases.values()), verdicts)
         num_done = sum(who == reviewer and one.is_done for (who, _), one in verdicts.items())
+        last, undone = last_standing(events, reviewer), correction_taken_back(events, reviewer, number)
         others = [one for (who, at), one in verdicts.items() if at == number and who != reviewer and one.is_done]
         return self._page(
             "case.html.j2", request, reviewer, title=f"Case {number}", case=case, verdict=verdict,
             is_shown=self._is_shown(verdict), answer=case.answer, why=DEFERRAL_REASONS.get(case.answer["why"], ""),
             reasons=[REASONS[reason] for reason in case.reasons], others=others if self._is_shown(verdict) else [],
-            num_waiting=len(waiting), num_done=num_done, after=self._last_ordinal(events, reviewer),
-            last=last_standing(events, reviewer),
+            num_waiting=len(waiting), num_done=num_done, after=_last_ordinal(events, reviewer, number), last=last,
+            after_last=0 if last is None else _last_ordinal(events, reviewer, last.number),
+            taken_back=None if undone is None else undone.value,
         )  # fmt: skip
 
     async def show_evidence(self, number: int, request: Request) -> HTMLResponse:
@@ -173,32 +175,25 @@ class ReviewPages:
     def act(self, number: int, body: ActionBody, request: Request) -> JSONResponse:
         """Record one action. Answers where to go next."""
         reviewer, case = self._required_reviewer(request), self._case(number)
-        verdict = self._standing().verdicts.get((reviewer, number)) or Verdict(reviewer, number)
-        if fault := self._fault(body, case, verdict):
-            raise HTTPException(409, fault)
-        value: dict[str, Any] = {}
-        if body.kind in ("label", "correct"):
-            value["label"] = body.label
-        if body.kind == "accept":
-            value["label"] = case.answer["label"]
-        if body.kind == "correct" and body.rationale and body.rationale != (case.answer["rationale"] or "").strip():
-            value |= {"rationale": body.rationale, "edits_the_model": body.edits_the_model}
-        if body.kind == "unsafe":
-            value["reason"] = body.reason
-        self._record(reviewer, case, body.kind, value, after=body.after)
-        if body.kind in ("label", "unsafe"):
+        while True:
+            events, verdicts = self._standing()
+            if body.after != _last_ordinal(events, reviewer, number):
+                raise HTTPException(
+                    409, "this case was answered meanwhile, in another window or by a second click; nothing was changed"
+                )
+            verdict = verdicts.get((reviewer, number)) or Verdict(reviewer, number)
+            if fault := self._fault(body, case, verdict):
+                raise HTTPException(409, fault)
+            value = _value_of(body, case, verdict)
+            try:
+                self.store.record(reviewer, case, body.kind, value, after=_last_ordinal(events, reviewer))
+                break
+            except StaleError:
+                continue  # the reviewer acted on another case at the same time, or on this one
+        if body.kind in ("label", "unsafe", "undo"):
             return JSONResponse({"next": f"/review/cases/{number}"})
         waiting = waiting_for(reviewer, list(self.cases.values()), self._standing().verdicts)
         return JSONResponse({"next": f"/review/cases/{waiting[0].number}" if waiting else "/review"})
-
-    def undo(self, body: ActionBody, request: Request) -> JSONResponse:
-        """Take back the reviewer's last action that stands, and go to its case."""
-        reviewer = self._required_reviewer(request)
-        last = last_standing(self.store.events(), reviewer)
-        if last is None:
-            raise HTTPException(409, "there is nothing to undo")
-        self._record(reviewer, self._case(last.number), "undo", {"undone": last.ordinal}, after=body.after)
-        return JSONResponse({"next": f"/review/cases/{last.number}"})
 
     def sign_in(self, body: NameBody) -> JSONResponse:
         """Remember who reviews, where no proxy says so."""
@@ -214,6 +209,12 @@ class ReviewPages:
             max_age=12 * 3600,
             secure=self.service.config.tls is not None,
         )
+        return answer
+
+    def sign_out(self) -> JSONResponse:
+        """Forget who reviews, for whoever comes next to this browser."""
+        answer = JSONResponse({"next": "/review"})
+        answer.delete_cookie(COOKIE, path="/review")
         return answer
 
     def style(self) -> Response:
@@ -239,7 +240,10 @@ class ReviewPages:
 
     def _page(self, template: str, request: Request, reviewer: str | None, **values: Any) -> HTMLResponse:
         page = templates_of("r2d.review").get_template(template)
-        return HTMLResponse(page.render(notice=NOTICE, reviewer=reviewer, **values), headers=HEADERS)
+        is_named = self.service.config.user_header is not None
+        return HTMLResponse(
+            page.render(notice=NOTICE, reviewer=reviewer, is_named_by_proxy=is_named, **values), headers=HEADERS
+        )
 
     def _is_shown(self, verdict: Verdict) -> bool:
         """Whether the reviewer may see the model's answer."""
@@ -247,10 +251,10 @@ class ReviewPages:
 
     def _fault(self, body: ActionBody, case: Case, verdict: Verdict) -> str | None:
         """Why an action is none for the case as it stands."""
+        if body.kind == "undo":
+            return None if verdict.ordinal else "there is nothing to undo"
         if verdict.is_done:
             return "you have done this case; undo first"
-        if body.kind == "undo":
-            return "undo is of the last action, not of a case"
         if body.kind == "label" and self._is_shown(verdict):
             return "the model's answer was shown: accept or correct it"
         if body.kind in ("accept", "correct", "unsafe") and not self._is_shown(verdict):
@@ -260,12 +264,6 @@ class ReviewPages:
         if body.kind == "accept" and case.answer["label"] not in case.labels:
             return "the model gave none of the labels: correct it"
         return None
-
-    def _record(self, reviewer: str, case: Case, kind: Kind, value: dict[str, Any], *, after: int) -> None:
-        try:
-            self.store.record(reviewer, case, kind, value, after=after)
-        except StaleError as error:
-            raise HTTPException(409, str(error)) from None
 
     def _measure(self, model: ServedModel, number: int) -> list[Part]:
         """The effects of the parts of a case's note on the label that was decided, by the model that is served."""
@@ -295,6 +293,28 @@ class ReviewPages:
         if self.service.config.is_loopback and request.url.hostname not in allowed:
             raise HTTPException(403, "ask by the address that the service printed")
 
-    @staticmethod
-    def _last_ordinal(events: list[Event], reviewer: str | None) -> int:
-        return max((event.ordinal for event in events if event.reviewer == reviewer), default=0)
+
+def _value_of(body: ActionBody, case: Case, verdict: Verdict) -> dict[str, Any]:
+    """What the event of an action holds."""
+    match body.kind:
+        case "label":
+            return {"label": body.label}
+        case "accept":
+            return {"label": case.answer["label"]}
+        case "correct":
+            value: dict[str, Any] = {"label": body.label}
+            if body.rationale and body.rationale != (case.answer["rationale"] or "").strip():
+                value |= {"rationale": body.rationale, "edits_the_model": body.edits_the_model}
+            return value
+        case "unsafe":
+            return {"reason": body.reason}
+        case "undo":
+            return {"undone": verdict.ordinal}
+        case _:
+            return {}
+
+
+def _last_ordinal(events: list[Event], reviewer: str, number: int | None = None) -> int:
+    """Of the reviewer's events, of one case or of all; 0 without one."""
+    own = (event for event in events if event.reviewer == reviewer and number in (None, event.number))
+    return max((event.ordinal for event in own), default=0)

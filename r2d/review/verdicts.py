@@ -88,6 +88,14 @@ def last_standing(events: Sequence[Event], reviewer: str) -> Event | None:
     return max(standing, key=lambda event: event.ordinal, default=None)
 
 
+def correction_taken_back(events: Iterable[Event], reviewer: str, number: int) -> Event | None:
+    """The correction of a case that its reviewer took back, to go on from; None where the last answer is no such."""
+    own = sorted((e for e in events if (e.reviewer, e.number) == (reviewer, number)), key=lambda event: event.ordinal)
+    undone = {event.value.get("undone") for event in own if event.kind == "undo"}
+    answers = [event for event in own if event.kind in ("accept", "correct", "decline")]
+    return answers[-1] if answers and answers[-1].kind == "correct" and answers[-1].ordinal in undone else None
+
+
 def waiting_for(reviewer: str, cases: Sequence[Case], verdicts: Mapping[tuple[str, int], Verdict]) -> list[Case]:
     """The cases that a reviewer has still to do, in their order: what was begun, then the others, then what was
     skipped. A case that another reviewer has done is shown again only where it is for everyone."""

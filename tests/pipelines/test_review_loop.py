@@ -70,8 +70,10 @@ def review(page: Page, number: int) -> tuple[str, str]:
     note = page.inner_text(".note")
     case = page.url
     page.keyboard.press("2")
+    page.wait_for_selector("body:not(.fresh)")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=Its rationale")
+    page.wait_for_selector("body:not(.fresh)")
     model_label = page.inner_text(".of-judgement .label strong")
     if number in CORRECTED:
         page.keyboard.press("1" if model_label == "self care" else "2")

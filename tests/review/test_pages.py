@@ -19,6 +19,7 @@ from r2d.config.serving import ServingConfig
 from r2d.errors import ConfigError
 from r2d.review.pages import COOKIE, require_reviewable
 from r2d.review.store import ReviewStore
+from r2d.review.verdicts import verdicts_of
 from r2d.serving.service import NOTICE
 from tests.review.conftest import Review, a_case
 from tests.serving.conftest import Running
@@ -77,9 +78,32 @@ class TestActions:
         ]
         assert events[2].value == {"label": "emergency now", "rationale": "new words", "edits_the_model": True}
         assert act(service, 1, "decline", 3).json()["detail"].startswith("you have done this case")
-        back = service.client.post("/review/undo", json={"kind": "undo", "after": 3})
-        assert back.json() == {"next": "/review/cases/1"}
+        assert act(service, 1, "undo", 3).json() == {"next": "/review/cases/1"}
+        assert "new words" in service.client.get("/review/cases/1").text, "the correction is there to go on from"
         assert act(service, 1, "accept", 4).status_code == 200
+
+    def test_an_earlier_case_can_be_corrected_and_one_case_does_not_lock_another(
+        self, review: Review, store: ReviewStore
+    ) -> None:
+        service = review(blind=False)
+        sign_in(service)
+        for number in (1, 2):
+            assert act(service, number, "accept", 0).status_code == 200, "no other case makes a page stale"
+        assert "Review this case again" in service.client.get("/review/cases/1").text
+        stale = act(service, 1, "decline", 0)
+        assert (stale.status_code, "meanwhile" in stale.json()["detail"]) == (409, True)
+        assert act(service, 1, "undo", 1).json() == {"next": "/review/cases/1"}
+        assert act(service, 1, "correct", 3, label="emergency now").json() == {"next": "/review/cases/3"}
+        verdicts = verdicts_of(store.events())
+        assert [verdicts["ann", number].outcome for number in (1, 2)] == ["corrected", "accepted"]
+        assert act(service, 3, "undo", 0).json()["detail"] == "there is nothing to undo"
+
+    def test_another_person_can_take_over_the_browser(self, review: Review) -> None:
+        service = review()
+        sign_in(service)
+        assert "Not you?" in service.client.get("/review").text
+        assert service.client.delete("/review/reviewer").json() == {"next": "/review"}
+        assert "Who reviews?" in service.client.get("/review").text
 
     def test_the_models_rationale_left_as_it_is_is_no_rationale_of_the_reviewer(
         self, review: Review, store: ReviewStore
@@ -164,6 +188,11 @@ class TestDoor:
                 require_reviewable(config, token)
 
 
+def ready(page: Page) -> None:
+    """Wait until the page takes actions: at first it takes what is pressed for meant for the page before."""
+    page.wait_for_selector("body:not(.fresh)")
+
+
 @pytest.fixture
 def page() -> Iterator[Page]:
     with sync_playwright() as playwright:
@@ -201,6 +230,7 @@ def test_every_view_is_accessible_calm_about_hostile_notes_and_worked_by_keys(
     page.goto(f"{address}/review/cases/4")
     look("blind")
     page.keyboard.press("1")
+    ready(page)
     page.keyboard.press("Enter")
     page.wait_for_selector("text=Similar cases")
     assert page.inner_text(".note") == HOSTILE
@@ -211,17 +241,88 @@ def test_every_view_is_accessible_calm_about_hostile_notes_and_worked_by_keys(
     page.keyboard.press("e")
     page.wait_for_function("document.querySelector('#rationale').value.length > 0")
     page.keyboard.type(" And more; a, d, s and z are letters here.")
+    ready(page)
     page.keyboard.press("Control+Enter")
     page.wait_for_url("**/review/cases/1")
     page.uncheck("#keys")
     page.keyboard.press("d")
     page.check("#keys")
-    page.keyboard.press("z")
+    ready(page)
+    page.keyboard.press("Z")
     page.wait_for_url("**/review/cases/4")
     assert [event.kind for event in store.events()] == ["label", "correct", "undo"]
     assert store.events()[1].value["rationale"].endswith("letters here.")
     assert store.events()[1].value["edits_the_model"] is True
     assert complaints == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+def test_nothing_typed_is_lost_and_nothing_is_done_that_nobody_meant(
+    review: Review, store: ReviewStore, page: Page
+) -> None:
+    service = review(blind=False)
+    address = service.address
+    page.goto(f"{address}/review")
+    page.fill("#name", "ann")
+    page.click("text=Begin")
+    page.wait_for_selector("text=waiting for you")
+
+    def kinds() -> list[tuple[int, str]]:
+        return [(event.number, event.kind) for event in store.events()]
+
+    def is_told(words: str) -> None:
+        page.wait_for_selector(f"#problem:has-text('{words}')")
+        place = page.locator("#problem").bounding_box()
+        assert place is not None
+        assert 0 <= place["y"] < page.viewport_size["height"], "where the reviewer looks"  # type: ignore[index]
+
+    page.goto(f"{address}/review/cases/1")
+    page.keyboard.press("a")
+    is_told("had only just appeared")
+    ready(page)
+    for key in "dddd":  # held down
+        page.keyboard.down(key)
+    page.keyboard.up("d")
+    page.wait_for_url("**/review/cases/2")
+    assert kinds() == [(1, "decline")]
+
+    page.fill("#rationale", "mine")
+    page.click("text=Edit the model's")
+    is_told("words of yours")
+    ready(page)
+    page.click("text=Accept label and rationale")
+    is_told("would leave out")
+    page.fill("#reason", "a stroke is missed")
+    page.click("text=Save correction")
+    is_told("not flagged yet")
+    page.click("text=Flag as unsafe")
+    page.wait_for_selector("text=Flagged as unsafe")
+    assert page.input_value("#rationale") == "mine"
+    ready(page)
+    page.click("text=Skip for now")
+    page.wait_for_url("**/review/cases/3")
+    page.goto(f"{address}/review/cases/2")
+    assert page.input_value("#rationale") == "mine", "it waits in this tab"
+
+    page.route(
+        "**/review/cases/2", lambda route: route.abort() if route.request.method == "POST" else route.continue_()
+    )
+    ready(page)
+    page.click("text=Save correction")
+    is_told("not known whether this was saved")
+    page.unroute("**/review/cases/2")
+    case = store.cases()[1]
+    store.record("ann", case, "skip", {}, after=len(store.events()))  # in another window
+    page.click("text=Save correction")
+    is_told("answered meanwhile")
+    page.click("text=Load the page again")
+    page.wait_for_function("document.querySelector('#problem').hidden")
+    ready(page)
+    page.click("text=Save correction")
+    page.wait_for_url("**/review/cases/3")
+    assert kinds()[1:] == [(2, "unsafe"), (2, "skip"), (2, "skip"), (2, "correct")]
+    assert store.events()[-1].value["rationale"] == "mine"
+    assert page.evaluate("sessionStorage.length") == 0, "what was saved is kept by the service alone"
 
 
 @pytest.mark.parametrize(
