@@ -20,7 +20,7 @@ import yaml
 from mlops.code import ROOT, lock_hash, model_code_hash
 from mlops.registry.aliases import RUN_KEY_TAG, existing_champion
 from mlops.registry.forgotten import all_erasures, without_forgotten
-from mlops.registry.versions import pin_start_model, registered_file, registry_client, tagged_versions
+from mlops.registry.versions import pin_models, registered_file, registry_client, tagged_versions
 from mlops.run_record import RunRecord, auxiliary_files
 from r2d.config.jobs import RetrainingConfig
 from r2d.config.loading import extended, parse_config, read_parameters
@@ -173,7 +173,7 @@ def champion_facts(name: str) -> ChampionFacts | None:
 
 def version_made_by(run: RunConfig) -> str | None:
     """The newest version that an equal run has registered, as `name/version`; None where there is none."""
-    name, key = run.registration.model_name, RunRecord.of(without_forgotten(pin_start_model(run))).key
+    name, key = run.registration.model_name, RunRecord.of(without_forgotten(pin_models(run))).key
     with registry_client(f"looking for versions of {name!r}") as client:
         versions = tagged_versions(client, name, RUN_KEY_TAG, key)
     return f"{name}/{versions[-1].version}" if versions else None

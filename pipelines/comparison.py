@@ -11,7 +11,7 @@ from typing import Any
 from zenml.steps.entrypoint_function_utils import StepArtifact
 
 from mlops.registry.forgotten import without_forgotten
-from mlops.registry.versions import pin_start_model
+from mlops.registry.versions import pin_models
 from pipelines.outcome import pipeline
 from pipelines.training import validated_examples
 from r2d.config.loading import load_config, parse_config
@@ -37,7 +37,7 @@ def comparison(config: dict[str, Any] | None = None) -> None:
         config: the sections of `r2d.config.RunConfig`, `comparison` among them; by default `configs/comparison.yaml`.
     """
     base = load_config(DEFAULT) if config is None else parse_config(config)
-    base = without_forgotten(pin_start_model(base))
+    base = without_forgotten(pin_models(base))
     labels, models, zero_shot = base.data.labels, list(variants(base)), zero_shot_source(base)
 
     valid_examples, quarantined = validated_examples(base)

@@ -11,7 +11,7 @@ from zenml.steps.entrypoint_function_utils import StepArtifact
 
 from mlops.registry.aliases import champion_to_compare
 from mlops.registry.forgotten import without_forgotten
-from mlops.registry.versions import pin_start_model, require_trust
+from mlops.registry.versions import pin_models, require_trust
 from mlops.run_record import RunRecord
 from pipelines.outcome import pipeline
 from r2d.config.loading import load_config, parse_config
@@ -38,7 +38,7 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
         config: the sections of `r2d.config.RunConfig`; by default those of `configs/demo.yaml`.
     """
     run = load_config(DEMO) if config is None else parse_config(config)
-    run = without_forgotten(pin_start_model(run))
+    run = without_forgotten(pin_models(run))
     labels, record = run.data.labels, RunRecord.of(run)
     champion = champion_to_compare(run.registration.model_name, record.key)
     require_trust(run, champion)

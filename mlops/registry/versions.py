@@ -328,26 +328,38 @@ def start_folder(model: ModelConfig) -> Path | None:
     return download(model.name) if model.name.startswith(REGISTERED) else None
 
 
-def pin_start_model(run: RunConfig) -> RunConfig:
-    """`run` with what `model.name` stands for at this moment, so that cache keys change when an alias moves.
+def pin_models(run: RunConfig) -> RunConfig:
+    """`run` with what `model.name` and `evaluation.encoder_baseline.name` stand for at this moment, so that cache keys
+    change when an alias moves or a folder changes.
 
     `models:/name@alias` becomes `models:/name/version`, with MLflow's id of those weights as `revision`; a folder keeps
-    its name and gets the hash of its contents. Hub names and `scratch` stay. Called on the client, before any step.
+    its name and gets the hash of its contents. Hub names and what is shipped stay. Called on the client, before steps.
 
     Raises:
         ModelError: the model decides between other labels than this run.
         RegistryError: there is no such model, version or alias.
     """
+    evaluation, encoder = run.evaluation, run.evaluation.encoder_baseline
+    if encoder is not None and Path(encoder.name).is_dir():
+        encoder = encoder.model_copy(update=_pinned_folder(Path(encoder.name)))
+        evaluation = evaluation.model_copy(update={"encoder_baseline": encoder})
+    model = run.model.model_copy(update=_pinned_start_model(run))
+    return run.model_copy(update={"model": model, "evaluation": evaluation})
+
+
+def _pinned_start_model(run: RunConfig) -> dict[str, str]:
     name, labels = run.model.name, run.data.labels
     if Path(name).is_dir():
         require_same_labels(Path(name), labels, name=name)
-        pinned = {"revision": f"sha256:{folder_hash(Path(name))}"}
-    elif name.startswith(REGISTERED):
-        require_same_labels(download(name, file=FACTS_FILE).parent, labels, name=name)
-        with registry_client(f"looking for model {name!r}") as client:
-            version = find_version(client, Reference.parse(name), "Name one of them in model.name")
-        weights = version.source.removeprefix(REGISTERED)
-        pinned = {"name": f"{REGISTERED}{version.name}/{version.version}", "revision": weights}
-    else:
-        return run
-    return run.model_copy(update={"model": run.model.model_copy(update=pinned)})
+        return _pinned_folder(Path(name))
+    if not name.startswith(REGISTERED):
+        return {}
+    require_same_labels(download(name, file=FACTS_FILE).parent, labels, name=name)
+    with registry_client(f"looking for model {name!r}") as client:
+        version = find_version(client, Reference.parse(name), "Name one of them in model.name")
+    weights = version.source.removeprefix(REGISTERED)
+    return {"name": f"{REGISTERED}{version.name}/{version.version}", "revision": weights}
+
+
+def _pinned_folder(folder: Path) -> dict[str, str]:
+    return {"revision": f"sha256:{folder_hash(folder)}"}

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from mlops.registry.versions import download, pin_start_model
+from mlops.registry.versions import download, pin_models
 from r2d.config.data import LabelsConfig
+from r2d.config.evaluation import EncoderBaselineConfig
 from r2d.config.loading import parse_config
 from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, Stage2Config
@@ -102,9 +103,7 @@ def test_a_start_that_is_not_registered_or_has_other_labels_is_refused_on_the_cl
 ) -> None:
     def pinned(name: str, labels: LabelsConfig) -> str:
         run = run_config("other", name=name)
-        return pin_start_model(
-            run.model_copy(update={"data": run.data.model_copy(update={"labels": labels})})
-        ).model.name
+        return pin_models(run.model_copy(update={"data": run.data.model_copy(update={"labels": labels})})).model.name
 
     assert pinned("models:/whole@champion", labels) == "models:/whole/1"
     with pytest.raises(RegistryError, match="'whole@nobody' is not in the registry"):
@@ -114,6 +113,21 @@ def test_a_start_that_is_not_registered_or_has_other_labels_is_refused_on_the_cl
         ModelError, match=r"only the model has \['self care'\], only data.labels.names has \['self-care'"
     ):
         pinned("models:/whole@champion", other)
+
+
+def test_an_encoder_given_as_a_folder_is_pinned_by_its_contents(tmp_path: Path) -> None:
+    run = run_config("other")
+    encoder = EncoderBaselineConfig(name=str(tmp_path))
+    run = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"encoder_baseline": encoder})})
+    file = tmp_path / "config.json"
+
+    def revision(content: str) -> str:
+        file.write_text(content, encoding="utf-8")
+        return str(pin_models(run).evaluation.encoder_baseline.revision)
+
+    first = revision("{}")
+    assert first != revision("{ }")
+    assert first == revision("{}")
 
 
 QUESTIONS = [{"text": "where do you bake bread at 7", "options": ["oven", "car"]}]
