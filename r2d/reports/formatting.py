@@ -22,6 +22,7 @@ _UNITS: dict[Unit, tuple[float, int, str, str]] = {
 other differences, `score` runs to 100, `grade` is a mean of a few whole numbers."""
 
 MOST_DIGITS = 6
+_TURNS = {code: f"[U+{code:04X}]" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 
 
 class Estimate(Protocol):
@@ -113,3 +114,9 @@ def as_yaml(value: Any) -> str:
     return "".join(
         c if c.isprintable() else f"\\u{ord(c):04x}" if ord(c) < 1 << 16 else f"\\U{ord(c):08x}" for c in written
     )
+
+
+def visible(text: str) -> str:
+    """A text in which each character that turns the direction of writing around stands by its number, `[U+202E]`: it
+    could show words in another order than they are read in."""
+    return text.translate(_TURNS)

@@ -38,7 +38,7 @@ def templates_of(package: str) -> Environment:
     filters = (
         formatting.percent, formatting.decimal, formatting.in_unit, formatting.interval, formatting.count,
         formatting.plural, formatting.sentence, formatting.plain, formatting.with_interval,
-        formatting.as_yaml,
+        formatting.as_yaml, formatting.visible,
     )  # fmt: skip
     environment.filters |= {function.__name__: function for function in filters}
     return environment

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 from r2d.modeling.predictor import Predictor
 from r2d.rationales.standing import sentence_starts
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 MOST_PARTS = 40
 """Of a note; in a longer one neighbouring sentences are taken out together."""
+PARTS_AT_A_TIME = 4
+CHARACTERS_AT_FIRST = 4_096
+"""In which the end of what the model reads is looked for first."""
 MOST_SIMILAR = 3
 LEAST_SIMILARITY = 0.1
 
@@ -29,24 +33,58 @@ class Part:
     """By how much the probability of the label falls when the part is taken out; below 0 where it rises."""
 
 
-def sentence_effects(predictor: Predictor, text: str, label: str, options: Sequence[str] | None = None) -> list[Part]:
+class Parts(NamedTuple):
+    """A note, as its effects are measured."""
+
+    read: str
+    """The beginning that the model reads, whole sentences: the rest is behind its `max_input_tokens`."""
+    spans: list[tuple[int, int]]
+    """Start and end of each part in `read`."""
+    sentences_each: int
+    """In a part; the last may have fewer."""
+
+
+def parts_of(predictor: Predictor, text: str) -> Parts:
+    """What the model reads of a note, in at most `MOST_PARTS` parts of whole sentences."""
+
+    def prompt(end: int) -> list[int]:
+        return predictor.prompts.label_prompts([text[:end]])[0]
+
+    whole, near = prompt(len(text)), CHARACTERS_AT_FIRST
+    while near < len(text) and prompt(near) != whole:
+        near *= 2
+    ends = [*sentence_starts(text[:near]), min(near, len(text))][1:]
+    read = ends[min(bisect_left(ends, True, key=lambda end: prompt(end) == whole), len(ends) - 1)]
+    starts = [0, *(end for end in ends if end < read)]
+    step = -(-len(starts) // MOST_PARTS)
+    spans = [(start, end) for start, end in pairwise([*starts[::step], read]) if text[start:end].strip()]
+    return Parts(text[:read], spans, step)
+
+
+def sentence_effects(
+    predictor: Predictor, parts: Parts, label: str, options: Sequence[str] | None = None
+) -> Iterator[Part]:
     """The parts of a note in their order, each with its effect on the probability of a label (occlusion, Zeiler and
-    Fergus 2014). Empty for a note of one sentence, and for a label that is not declared."""
-    bounds = [*sentence_starts(text), len(text)]
-    step = -(-(len(bounds) - 1) // MOST_PARTS)
-    bounds = [*bounds[:-1:step], len(text)]
-    spans = [(start, end) for start, end in pairwise(bounds) if text[start:end].strip()]
-    if len(spans) < 2:
-        return []
-    texts = [text, *(text[:start] + text[end:] for start, end in spans)]
-    decisions = predictor.decide(texts, None if options is None else [options] * len(texts), explain=False)
-    whole, *without = [decision.label_probabilities.get(label) for decision in decisions]
+    Fergus 2014). None for a note of one part, and for a label that is not declared.
+
+    Decided `PARTS_AT_A_TIME` at a time, when they are asked for, so that a caller can do other work in between.
+    """
+    if len(parts.spans) < 2:
+        return
+
+    def probabilities(texts: list[str]) -> list[float | None]:
+        each = None if options is None else [options] * len(texts)
+        return [decision.label_probabilities.get(label) for decision in predictor.decide(texts, each, explain=False)]
+
+    text = parts.read
+    [whole] = probabilities([text])
     if whole is None:
-        return []
-    return [
-        Part(text[start:end].strip(), whole - (value or 0.0))
-        for (start, end), value in zip(spans, without, strict=True)
-    ]
+        return
+    rest = iter(parts.spans)
+    while spans := list(islice(rest, PARTS_AT_A_TIME)):
+        without = probabilities([text[:start] + text[end:] for start, end in spans])
+        for (start, end), value in zip(spans, without, strict=True):
+            yield Part(text[start:end].strip(), whole - (value or 0.0))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,10 @@ script of this service and nothing else, and its policy runs no other.
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+import asyncio
+import logging
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote, unquote
@@ -14,23 +17,32 @@ from urllib.parse import quote, unquote
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from r2d.config.rationales import QualityConfig
 from r2d.config.review import ReviewConfig
 from r2d.config.serving import ServingConfig
 from r2d.errors import ConfigError
 from r2d.inference.decide import DEFERRAL_REASONS
+from r2d.rationales.wording import is_refusal
 from r2d.reports.templates import templates_of
-from r2d.review.agreement import agreements
-from r2d.review.evidence import Part, SimilarCases, sentence_effects
+from r2d.review.agreement import FEWEST_CASES, agreements
+from r2d.review.evidence import PARTS_AT_A_TIME, Part, SimilarCases, parts_of, sentence_effects
 from r2d.review.queue import REASONS
 from r2d.review.store import Case, Event, Kind, ReviewStore, StaleError
 from r2d.review.verdicts import Verdict, correction_taken_back, last_standing, verdicts_of, waiting_for
 from r2d.serving.batching import ServedModel
 from r2d.serving.service import NOTICE, Service
 
+logger = logging.getLogger(__name__)
+
 COOKIE = "r2d_reviewer"
 SHOWN_CASES = 200
-"""Of the list; those that wait come first."""
+"""Most that wait, and most that are done, in the list."""
+SHOWN_EFFECTS = 5
+REMEMBERED_CASES = 512
+"""Whose effects are kept in memory."""
 MOST_CHARACTERS = 4_000
 HEADERS = {
     "content-security-policy": (
@@ -73,6 +85,15 @@ class Standing(NamedTuple):
     verdicts: dict[tuple[str, int], Verdict]
 
 
+class Effects(NamedTuple):
+    """What the parts of a note change."""
+
+    parts: list[Part]
+    sentences_each: int
+    is_cut: bool
+    """Whether the model reads the beginning of the note alone."""
+
+
 def require_reviewable(config: ServingConfig, token: str | None) -> None:
     """Raises a ConfigError where a browser could not ask, or nobody would know who reviews."""
     if config.review is None or config.user_header is not None:
@@ -98,7 +119,9 @@ class ReviewPages:
         self.config, self.store, self.service, self.similar = config, store, service, similar
         self.cases = {case.number: case for case in store.cases()}
         self._last_standing = Standing([], {})
-        self._measured = lru_cache(maxsize=512)(self._measure)
+        self._effects: dict[tuple[str, int], Effects] = {}
+        """(Version, number of the case) -> what was measured with it."""
+        self._measuring = asyncio.Lock()
 
     def add_to(self, app: FastAPI) -> None:
         """Add the routes to an application."""
@@ -113,25 +136,39 @@ class ReviewPages:
         routes.get("/review.js")(self.script)
         routes.post("/reviewer")(self.sign_in)
         routes.delete("/reviewer")(self.sign_out)
-        routes.get("/cases/{number}")(self.show_case)
-        routes.get("/cases/{number}/evidence")(self.show_evidence)
-        routes.post("/cases/{number}")(self.act)
+        routes.get("/agreement")(self.show_agreement)
+        routes.get("/cases/{number:int}")(self.show_case)
+        routes.get("/cases/{number:int}/evidence")(self.show_evidence)
+        routes.post("/cases/{number:int}")(self.act)
         app.include_router(routes)
+        app.add_exception_handler(StarletteHTTPException, self._refuse)
+        app.add_exception_handler(SQLAlchemyError, self._refuse)
 
     def show_queue(self, request: Request) -> HTMLResponse:
-        """Who reviews, what waits, and how far reviewers agree."""
+        """Who reviews, and what waits."""
         reviewer = self._reviewer(request)
         events, verdicts = self._standing()
         waiting = [] if reviewer is None else waiting_for(reviewer, list(self.cases.values()), verdicts)
         own = [] if reviewer is None else [verdict for (who, _), verdict in verdicts.items() if who == reviewer]
         done = sorted((verdict for verdict in own if verdict.is_done), key=lambda verdict: -verdict.ordinal)
         rows = [(case, verdicts.get((reviewer or "", case.number))) for case in waiting[:SHOWN_CASES]]
-        rows += [(self.cases[verdict.number], verdict) for verdict in done[: SHOWN_CASES - len(rows)]]
+        rows += [(self.cases[verdict.number], verdict) for verdict in done[:SHOWN_CASES]]
         last = last_standing(events, reviewer or "")
         return self._page(
             "queue.html.j2", request, reviewer, title="Review", rows=rows, num_waiting=len(waiting), num_done=len(done),
-            agreements=agreements(list(self.cases.values()), verdicts), blind=self.config.blind,
+            has_labels=any(verdict.blind_label is not None for verdict in verdicts.values()), blind=self.config.blind,
+            most=SHOWN_CASES,
             last=last, after=0 if last is None else _last_ordinal(events, last.reviewer, last.number),
+        )  # fmt: skip
+
+    def show_agreement(self, request: Request) -> Response:
+        """How far reviewers agree with each other and with the model."""
+        reviewer = self._reviewer(request)
+        if reviewer is None:
+            return RedirectResponse("/review", 303)
+        return self._page(
+            "agreement.html.j2", request, reviewer, title="Agreement", fewest=FEWEST_CASES,
+            agreements=agreements(list(self.cases.values()), self._standing().verdicts),
         )  # fmt: skip
 
     def show_case(self, number: int, request: Request) -> Response:
@@ -161,14 +198,17 @@ class ReviewPages:
         verdict = self._standing().verdicts.get((reviewer or "", number)) or Verdict("", number)
         if reviewer is None or not self._is_shown(verdict):
             raise HTTPException(403, "give your own label first")
-        served, parts = await self.service.batcher.with_model(
-            lambda model: (model.version, self._measured(model, number))
-        )
+        model = self.service.batcher.model
+        async with self._measuring:
+            effects = self._effects.get((model.version, number)) or await self._measure(model, case)
+            self._effects[model.version, number] = effects
+            while len(self._effects) > REMEMBERED_CASES:
+                del self._effects[next(iter(self._effects))]
         similar = None if self.similar is None else self.similar.to(case.text, but=case.case_id)
-        shown = sorted(parts, key=lambda part: -abs(part.effect))
+        ranked = sorted(effects.parts, key=lambda part: -abs(part.effect))
         body = templates_of("r2d.review").get_template("evidence.html.j2").render(
-            case=case, parts=[part for part in shown if abs(part.effect) >= 0.01][:5], num_parts=len(parts),
-            similar=similar, served=served,
+            case=case, shown=[part for part in ranked if abs(part.effect) >= 0.01][:SHOWN_EFFECTS], effects=effects,
+            similar=similar, served=model.version,
         )  # fmt: skip
         return HTMLResponse(body, headers=HEADERS)
 
@@ -245,6 +285,19 @@ class ReviewPages:
             page.render(notice=NOTICE, reviewer=reviewer, is_named_by_proxy=is_named, **values), headers=HEADERS
         )
 
+    async def _refuse(self, request: Request, error: Exception) -> Response:
+        """A page that says why there is none, for people; JSON for all else that asks."""
+        if isinstance(error, StarletteHTTPException):
+            status, detail, headers = error.status_code, str(error.detail), dict(error.headers or {})
+        else:
+            logger.warning("the database of reviews did not answer: %s", type(error).__name__)
+            status, headers = 503, {"retry-after": "5"}
+            detail = "the database of reviews is busy or out of reach; load the page again to see what was saved"
+        if request.method != "GET" or not request.url.path.startswith("/review"):
+            return JSONResponse({"detail": detail}, status, headers)
+        page = self._page("refusal.html.j2", request, None, title="This page cannot be shown", detail=detail)
+        return HTMLResponse(page.body, status, HEADERS | headers)
+
     def _is_shown(self, verdict: Verdict) -> bool:
         """Whether the reviewer may see the model's answer."""
         return not self.config.blind or verdict.sees_model
@@ -261,15 +314,23 @@ class ReviewPages:
             return "give your own label first"
         if body.kind in ("label", "correct") and body.label not in case.labels:
             return "choose one of the labels"
+        if body.kind == "correct" and (fault := _unusable(_value_of(body, case, verdict))):
+            return fault
         if body.kind == "accept" and case.answer["label"] not in case.labels:
             return "the model gave none of the labels: correct it"
         return None
 
-    def _measure(self, model: ServedModel, number: int) -> list[Part]:
-        """The effects of the parts of a case's note on the label that was decided, by the model that is served."""
-        case, predictor = self.cases[number], model.answerer.predictor
+    async def _measure(self, model: ServedModel, case: Case) -> Effects:
+        """The effects of the parts of a case's note on the label that was decided. The model's thread measures a few at
+        a time, so that calls of others are decided in between."""
+        predictor, on_thread = model.answerer.predictor, self.service.batcher.with_model
         options = None if predictor.labels.declared is not None else list(case.labels)
-        return sentence_effects(predictor, case.text, str(case.answer["label"]), options)
+        parts = await on_thread(lambda _: parts_of(predictor, case.text))
+        effects = sentence_effects(predictor, parts, str(case.answer["label"]), options)
+        measured: list[Part] = []
+        while some := await on_thread(lambda _: list(islice(effects, PARTS_AT_A_TIME))):
+            measured += some
+        return Effects(measured, parts.sentences_each, len(parts.read.rstrip()) < len(case.text.rstrip()))
 
     def _case(self, number: int) -> Case:
         if number not in self.cases:
@@ -312,6 +373,18 @@ def _value_of(body: ActionBody, case: Case, verdict: Verdict) -> dict[str, Any]:
             return {"undone": verdict.ordinal}
         case _:
             return {}
+
+
+def _unusable(value: dict[str, Any]) -> str | None:
+    """Why a training run would leave the rationale of a correction out, by the checks that it makes unless it is told
+    otherwise."""
+    fewest, rationale = QualityConfig().min_characters, value.get("rationale", "")
+    if not rationale or not (is_refusal(rationale) or len(rationale) < fewest):
+        return None
+    return (
+        f"no model is trained on a rationale of fewer than {fewest} characters, or on one that reads as none, such as "
+        "NA; say more, or leave it empty"
+    )
 
 
 def _last_ordinal(events: list[Event], reviewer: str, number: int | None = None) -> int:

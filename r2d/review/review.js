@@ -35,7 +35,7 @@ async function send(url, body, method = "POST") {
     const found = await answer.json();
     if (answer.ok) return found.next;
     const detail = Array.isArray(found.detail) ? found.detail.map((one) => one.fault).join("; ") : found.detail;
-    say(`${detail}.`, answer.status === 409 && detail.includes("meanwhile"));
+    say(`${detail}.`, answer.status >= 500 || detail.includes("meanwhile"));
   } catch {
     say("No answer came back, so it is not known whether this was saved. Load the page again to see; what you typed is kept.", true);
   }

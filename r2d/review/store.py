@@ -42,6 +42,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 another label, or the same, and maybe a rationale. `decline`: the reviewer does not judge. `undo`: takes back one event
 of the same reviewer."""
 
+SECONDS_LOCKED = 5
+"""For which an SQLite file that another program writes is waited for."""
 _METADATA = MetaData()
 _CASES = Table(
     "review_cases",
@@ -251,7 +253,10 @@ def _engine_of(url: Any) -> Engine:
     is_sqlite = url.get_backend_name() == "sqlite"
     serializer: Callable[[Any], str] = lambda value: json.dumps(value, ensure_ascii=False)  # noqa: E731
     engine = create_engine(
-        url, json_serializer=serializer, connect_args={"timeout": 30} if is_sqlite else {}, pool_pre_ping=not is_sqlite
+        url,
+        json_serializer=serializer,
+        connect_args={"timeout": SECONDS_LOCKED} if is_sqlite else {},
+        pool_pre_ping=not is_sqlite,
     )
     if is_sqlite:
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from r2d.data.examples import Example, to_table
-from r2d.review.evidence import MOST_PARTS, SimilarCases, sentence_effects
+from r2d.review.evidence import MOST_PARTS, PARTS_AT_A_TIME, SimilarCases, parts_of, sentence_effects
 from r2d.serving.batching import ServedModel
 
 
@@ -13,7 +13,8 @@ class TestSentences:
     def test_an_effect_is_what_the_label_loses_without_the_sentence(self, model: ServedModel) -> None:
         predictor = model.answerer.predictor
         first, second = "Pt reports fever for 3 days.", "Pt denies rash."
-        parts = sentence_effects(predictor, f"{first} {second}", "self care")
+        note = parts_of(predictor, f"{first} {second}")
+        parts = list(sentence_effects(predictor, note, "self care"))
         assert [part.text for part in parts] == [first, second]
         whole, *without = predictor.decide([f"{first} {second}", second, f"{first} "], explain=False)
         expected = [
@@ -23,13 +24,35 @@ class TestSentences:
 
     @pytest.mark.parametrize(("text", "label"), [("Only one sentence.", "self care"), ("One. Two.", "no such label")])
     def test_nothing_is_measured_where_nothing_can_be_told(self, model: ServedModel, text: str, label: str) -> None:
-        assert sentence_effects(model.answerer.predictor, text, label) == []
+        predictor = model.answerer.predictor
+        assert list(sentence_effects(predictor, parts_of(predictor, text), label)) == []
 
-    def test_a_long_note_is_measured_in_few_parts_that_are_the_note(self, model: ServedModel) -> None:
+    def test_is_decided_as_it_is_asked_for_so_that_calls_come_in_between(
+        self, model: ServedModel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        predictor, asked = model.answerer.predictor, list[int]()
+        decide = predictor.decide
+        monkeypatch.setattr(
+            predictor, "decide", lambda texts, *a, **k: asked.append(len(texts)) or decide(texts, *a, **k)
+        )
+        parts = parts_of(predictor, "Fever. " * 9)
+        effects = sentence_effects(predictor, parts, "self care")
+        assert asked == []
+        next(effects)
+        assert sum(asked) <= 1 + PARTS_AT_A_TIME
+        assert 1 + len(list(effects)) == len(parts.spans) == 9
+
+    def test_of_a_long_note_what_the_model_reads_is_measured_in_few_parts(self, model: ServedModel) -> None:
+        predictor = model.answerer.predictor
         note = " ".join(f"Sentence {'abcdefghij'[n % 10]} is here." for n in range(95))
-        parts = sentence_effects(model.answerer.predictor, note, "self care")
-        assert len(parts) <= MOST_PARTS
-        assert " ".join(part.text for part in parts) == note
+        prompt = predictor.prompts.label_prompts
+        for text in (note, note * 200):
+            parts = parts_of(predictor, text)
+            assert len(parts.spans) <= MOST_PARTS
+            assert "".join(text[start:end] for start, end in parts.spans) == parts.read
+            assert text.startswith(parts.read)
+            assert prompt([parts.read]) == prompt([text])
+            assert (parts.read == text) == (prompt([text]) != prompt([text[:-3]]))
 
 
 def test_similar_cases_share_words_and_are_not_the_case_itself() -> None:

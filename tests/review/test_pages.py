@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,16 +71,16 @@ class TestActions:
         sign_in(service, "Dr. Ünal")
         act(service, 1, "label", 0, label="emergency now")
         act(service, 1, "unsafe", 1, reason="a stroke is missed")
-        done = act(service, 1, "correct", 2, label="emergency now", rationale=" new words ", edits_the_model=True)
+        done = act(service, 1, "correct", 2, label="emergency now", rationale=" other words ", edits_the_model=True)
         assert done.json() == {"next": "/review/cases/2"}
         events = store.events()
         assert [(event.reviewer, event.number, event.kind, event.model) for event in events] == [
             ("Dr. Ünal", 1, kind, "toy/1") for kind in ("label", "unsafe", "correct")
         ]
-        assert events[2].value == {"label": "emergency now", "rationale": "new words", "edits_the_model": True}
+        assert events[2].value == {"label": "emergency now", "rationale": "other words", "edits_the_model": True}
         assert act(service, 1, "decline", 3).json()["detail"].startswith("you have done this case")
         assert act(service, 1, "undo", 3).json() == {"next": "/review/cases/1"}
-        assert "new words" in service.client.get("/review/cases/1").text, "the correction is there to go on from"
+        assert "other words" in service.client.get("/review/cases/1").text, "the correction is there to go on from"
         assert act(service, 1, "accept", 4).status_code == 200
 
     def test_an_earlier_case_can_be_corrected_and_one_case_does_not_lock_another(
@@ -123,6 +124,7 @@ class TestActions:
             ({"kind": "skip", "after": 5}, 409),
             ({"kind": "undo", "after": 0}, 409),
             ({"kind": "skip", "after": 0, "reason": "a\x00b"}, 422),
+            ({"kind": "correct", "after": 0, "label": "self care"}, 409),
         ],
     )
     def test_that_are_none_are_refused(
@@ -133,6 +135,16 @@ class TestActions:
         assert service.client.post("/review/cases/1", json=body).status_code == status
         assert store.events() == []
 
+    @pytest.mark.parametrize("rationale", ["NA", "I cannot provide medical advice."])
+    def test_a_rationale_that_no_training_takes_is_said_to_be_one(
+        self, review: Review, store: ReviewStore, rationale: str
+    ) -> None:
+        service = review(blind=False)
+        sign_in(service)
+        refused = act(service, 1, "correct", 0, label="self care", rationale=rationale)
+        assert (refused.status_code, store.events()) == (409, [])
+        assert "leave it empty" in refused.json()["detail"]
+
     def test_two_reviewers_who_differ_are_both_kept_and_their_agreement_is_shown(
         self, review: Review, store: ReviewStore
     ) -> None:
@@ -142,7 +154,65 @@ class TestActions:
             act(service, 1, "label", 0, label=label)
             act(service, 1, "correct", 1, label=label)
         assert "you differ; both are kept" in service.client.get("/review/cases/1").text
-        assert "ann and bob" in service.client.get("/review").text
+        assert 'href="/review/agreement"' in service.client.get("/review").text
+        agreement = service.client.get("/review/agreement").text
+        assert "ann and bob" in agreement
+        assert "fewer than 10 cases" in agreement
+
+
+class TestViews:
+    def test_what_is_done_is_listed_and_what_is_not_listed_is_counted(
+        self, review: Review, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("r2d.review.pages.SHOWN_CASES", 1)
+        service = review()
+        sign_in(service)
+        act(service, 2, "decline", 0)
+        view = service.client.get("/review").text
+        assert 'href="/review/cases/2">2</a>' in view
+        assert "1 of 2 and 1 of 1" in view
+
+    def test_characters_that_turn_the_direction_of_a_note_are_shown_by_their_numbers(
+        self, review: Review, store: ReviewStore
+    ) -> None:
+        store.add_cases([a_case("d", "no fever \u202eniap tsehc\u202c here")])
+        service = review(blind=False)
+        sign_in(service)
+        view = service.client.get("/review/cases/4").text
+        assert "no fever [U+202E]niap tsehc[U+202C] here" in view
+        assert "\u202e" not in view
+
+    def test_a_blind_label_that_was_taken_back_is_said_to_stay(self, review: Review) -> None:
+        service = review()
+        sign_in(service)
+        act(service, 1, "label", 0, label="self care")
+        assert "You took that back" not in service.client.get("/review/cases/1").text
+        act(service, 1, "undo", 1)
+        assert "You took that back" in service.client.get("/review/cases/1").text
+
+    @pytest.mark.parametrize("path", ["/review/cases/99", "/review/cases/x", "/review/nothing"])
+    def test_a_person_gets_a_page_where_there_is_none(self, review: Review, path: str) -> None:
+        service = review()
+        sign_in(service)
+        found = service.client.get(path)
+        assert found.status_code == 404
+        assert 'href="/review">All cases' in found.text
+        assert service.client.get("/v1/nothing").json() == {"detail": "Not Found"}
+
+    def test_a_locked_database_is_said_to_be_busy(
+        self, review: Review, store: ReviewStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        service = review()
+        sign_in(service)
+        with sqlite3.connect(tmp_path / "reviews.db", isolation_level=None) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            refused = act(service, 1, "skip", 0)
+            view = service.client.get("/review")
+            other.execute("ROLLBACK")
+        assert (refused.status_code, view.status_code) == (503, 503)
+        assert "busy" in refused.json()["detail"]
+        assert "<h1>This page cannot be shown" in view.text
+        assert act(service, 1, "skip", 0).status_code == 200
 
 
 class TestDoor:
@@ -286,7 +356,7 @@ def test_nothing_typed_is_lost_and_nothing_is_done_that_nobody_meant(
     page.wait_for_url("**/review/cases/2")
     assert kinds() == [(1, "decline")]
 
-    page.fill("#rationale", "mine")
+    page.fill("#rationale", "words of mine")
     page.click("text=Edit the model's")
     is_told("words of yours")
     ready(page)
@@ -297,12 +367,12 @@ def test_nothing_typed_is_lost_and_nothing_is_done_that_nobody_meant(
     is_told("not flagged yet")
     page.click("text=Flag as unsafe")
     page.wait_for_selector("text=Flagged as unsafe")
-    assert page.input_value("#rationale") == "mine"
+    assert page.input_value("#rationale") == "words of mine"
     ready(page)
     page.click("text=Skip for now")
     page.wait_for_url("**/review/cases/3")
     page.goto(f"{address}/review/cases/2")
-    assert page.input_value("#rationale") == "mine", "it waits in this tab"
+    assert page.input_value("#rationale") == "words of mine", "it waits in this tab"
 
     page.route(
         "**/review/cases/2", lambda route: route.abort() if route.request.method == "POST" else route.continue_()
@@ -321,7 +391,7 @@ def test_nothing_typed_is_lost_and_nothing_is_done_that_nobody_meant(
     page.click("text=Save correction")
     page.wait_for_url("**/review/cases/3")
     assert kinds()[1:] == [(2, "unsafe"), (2, "skip"), (2, "skip"), (2, "correct")]
-    assert store.events()[-1].value["rationale"] == "mine"
+    assert store.events()[-1].value["rationale"] == "words of mine"
     assert page.evaluate("sessionStorage.length") == 0, "what was saved is kept by the service alone"
 
 
