@@ -27,7 +27,7 @@ from r2d.errors import ConfigError
 from r2d.inference.decide import DEFERRAL_REASONS
 from r2d.rationales.wording import is_refusal
 from r2d.reports.templates import templates_of
-from r2d.review.agreement import FEWEST_CASES, agreements
+from r2d.review.agreement import FEWEST_CASES, Agreement, agreements
 from r2d.review.evidence import PARTS_AT_A_TIME, Part, SimilarCases, parts_of, sentence_effects
 from r2d.review.queue import REASONS
 from r2d.review.store import Case, Event, Kind, ReviewStore, StaleError
@@ -119,6 +119,8 @@ class ReviewPages:
         self.config, self.store, self.service, self.similar = config, store, service, similar
         self.cases = {case.number: case for case in store.cases()}
         self._last_standing = Standing([], {})
+        self._last_agreements: tuple[int, list[Agreement]] = 0, []
+        """Of so many blind labels."""
         self._effects: dict[tuple[str, int], Effects] = {}
         """(Version, number of the case) -> what was measured with it."""
         self._measuring = asyncio.Lock()
@@ -168,7 +170,7 @@ class ReviewPages:
             return RedirectResponse("/review", 303)
         return self._page(
             "agreement.html.j2", request, reviewer, title="Agreement", fewest=FEWEST_CASES,
-            agreements=agreements(list(self.cases.values()), self._standing().verdicts),
+            agreements=self._agreements(),
         )  # fmt: skip
 
     def show_case(self, number: int, request: Request) -> Response:
@@ -277,6 +279,14 @@ class ReviewPages:
         if len(events) != len(self._last_standing.events):
             self._last_standing = Standing(events, verdicts_of(events))
         return self._last_standing
+
+    def _agreements(self) -> list[Agreement]:
+        """Computed anew only where there are more blind labels, for those that were given never change."""
+        verdicts = self._standing().verdicts
+        num_labels = sum(verdict.blind_label is not None for verdict in verdicts.values())
+        if num_labels != self._last_agreements[0]:
+            self._last_agreements = num_labels, agreements(list(self.cases.values()), verdicts)
+        return self._last_agreements[1]
 
     def _page(self, template: str, request: Request, reviewer: str | None, **values: Any) -> HTMLResponse:
         page = templates_of("r2d.review").get_template(template)

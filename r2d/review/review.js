@@ -35,7 +35,7 @@ async function send(url, body, method = "POST") {
     const found = await answer.json();
     if (answer.ok) return found.next;
     const detail = Array.isArray(found.detail) ? found.detail.map((one) => one.fault).join("; ") : found.detail;
-    say(`${detail}.`, answer.status >= 500 || detail.includes("meanwhile"));
+    say(`${detail[0].toUpperCase()}${detail.slice(1)}.`, answer.status >= 500 || detail.includes("meanwhile"));
   } catch {
     say("No answer came back, so it is not known whether this was saved. Load the page again to see; what you typed is kept.", true);
   }
@@ -80,8 +80,10 @@ async function act(kind, form, button) {
 async function nameReviewer(name) {
   const next = await (name ? send("/review/reviewer", { name }) : send("/review/reviewer", {}, "DELETE"));
   if (next === null) return;
-  isSaved = true;
-  sessionStorage.clear();
+  if (!name) {
+    isSaved = true; // what this person did not save is not for the next one
+    sessionStorage.clear();
+  }
   go(next);
 }
 

@@ -158,6 +158,8 @@ class TestActions:
         agreement = service.client.get("/review/agreement").text
         assert "ann and bob" in agreement
         assert "fewer than 10 cases" in agreement
+        act(service, 2, "label", 0, label="self care")
+        assert '<th scope="row">bob and the model</th><td>2</td>' in service.client.get("/review/agreement").text
 
 
 class TestViews:
