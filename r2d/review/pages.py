@@ -159,8 +159,7 @@ class ReviewPages:
         return self._page(
             "queue.html.j2", request, reviewer, title="Review", rows=rows, num_waiting=len(waiting), num_done=len(done),
             has_labels=any(verdict.blind_label is not None for verdict in verdicts.values()), blind=self.config.blind,
-            most=SHOWN_CASES,
-            last=last, after=0 if last is None else _last_ordinal(events, last.reviewer, last.number),
+            most=SHOWN_CASES, last=last, after=0 if last is None else _last_ordinal(events, last.reviewer, last.number),
         )  # fmt: skip
 
     def show_agreement(self, request: Request) -> Response:
@@ -197,16 +196,19 @@ class ReviewPages:
         """What the label rests on in the note, and similar cases: a part of the page, asked for once the model's
         answer is shown."""
         reviewer, case = self._reviewer(request), self._case(number)
-        verdict = self._standing().verdicts.get((reviewer or "", number)) or Verdict("", number)
+        standing = await asyncio.to_thread(self._standing)
+        verdict = standing.verdicts.get((reviewer or "", number)) or Verdict("", number)
         if reviewer is None or not self._is_shown(verdict):
             raise HTTPException(403, "give your own label first")
-        model = self.service.batcher.model
-        async with self._measuring:
-            effects = self._effects.get((model.version, number)) or await self._measure(model, case)
-            self._effects[model.version, number] = effects
-            while len(self._effects) > REMEMBERED_CASES:
-                del self._effects[next(iter(self._effects))]
-        similar = None if self.similar is None else self.similar.to(case.text, but=case.case_id)
+        model, similar = self.service.batcher.model, None
+        if (effects := self._effects.get((model.version, number))) is None:
+            async with self._measuring:
+                effects = self._effects.get((model.version, number)) or await self._measure(model, case)
+                self._effects[model.version, number] = effects
+                while len(self._effects) > REMEMBERED_CASES:
+                    del self._effects[next(iter(self._effects))]
+        if self.similar is not None:
+            similar = await asyncio.to_thread(self.similar.to, case.text, but=case.case_id)
         ranked = sorted(effects.parts, key=lambda part: -abs(part.effect))
         body = templates_of("r2d.review").get_template("evidence.html.j2").render(
             case=case, shown=[part for part in ranked if abs(part.effect) >= 0.01][:SHOWN_EFFECTS], effects=effects,
