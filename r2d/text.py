@@ -185,5 +185,10 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def no_formula(cell: str) -> str:
-    """A cell of a CSV that no spreadsheet takes for a formula."""
-    return "'" + cell if cell.startswith(FORMULA_STARTS) else cell
+    """A cell of a CSV that no spreadsheet takes for a formula; `from_no_formula` gives the cell back."""
+    return "'" + cell if cell.lstrip("'").startswith(FORMULA_STARTS) else cell
+
+
+def from_no_formula(cell: str) -> str:
+    """What `no_formula` was given."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(FORMULA_STARTS) else cell

@@ -149,7 +149,7 @@ def add_review(service: Service) -> None:
     from r2d.review.queue import fill_queue
     from r2d.review.store import ReviewStore
 
-    store, model = ReviewStore(config.database), service.model
+    store, model = ReviewStore(config.database, create=True), service.model
     num_new = fill_queue(store, config, model.answerer, model.version)
     similar = None
     if config.similar is not None:

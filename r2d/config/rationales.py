@@ -324,6 +324,9 @@ class CsvSource(TextFileConfig, FileSource):
     format: Literal["csv"]
     example_column: Name = "example_id"
     """Column with the id of the example that the rationale belongs to."""
+    text_column: Name | None = None
+    """Column with the text that the rationale was written for. A row whose text is not that of its example is rejected
+    (`another_text`), since its id means another one."""
     rationale_column: Name = "rationale"
     """Column with the rationale."""
     id_column: Name | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -13,9 +15,13 @@ from r2d.data.readers.files import existing_file
 from r2d.data.readers.rows import column_names
 from r2d.data.reading import Reading
 from r2d.errors import DataError
-from r2d.text import normalise_label
+from r2d.text import from_no_formula, normalise_label
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = ("id", "text", "label", "author", "time")
+SHOWN_IDS = 10
+"""Of those that stand for another text."""
 
 
 def reviewed_config(path: str, labels: LabelsConfig, forgotten: tuple[str, ...]) -> DataConfig:
@@ -39,10 +45,11 @@ def reviewed_config(path: str, labels: LabelsConfig, forgotten: tuple[str, ...])
 def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:
     """The examples with the labels of reviewers.
 
-    A training row with a reviewed id gets the reviewer's label. A row of another split keeps its own: reviewers look at
-    what a model found hard, so correcting those rows alone would favour that model. A reviewed row with an id of its
-    own is added to the training rows. Where reviewers gave one row different labels, none of them is taken. The notes
-    of the table's `Reading` count all of this, and `place` names reviewer and time.
+    A training row with a reviewed id and text gets the reviewer's label. A row of another split keeps its own:
+    reviewers look at what a model found hard, so correcting those rows alone would favour that model. A reviewed row
+    with an id of its own is added to the training rows. Where reviewers gave one row different labels, none of them is
+    taken; nor is a label of another text with the id of a row, since the id then means another call. The notes of the
+    table's `Reading` count all of this, and `place` names reviewers and times.
 
     Args:
         examples: every row of the data, with its split.
@@ -50,26 +57,31 @@ def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:
     """
     given: dict[str, list[dict[str, Any]]] = {}
     for review in reviews.to_pylist():
+        review |= {"id": from_no_formula(review["id"]).strip(), "text": from_no_formula(review["text"])}
         given.setdefault(review["id"], []).append(review)
-    agreed = {
-        row_id: same[-1] for row_id, same in given.items() if len({normalise_label(row["label"]) for row in same}) == 1
-    }
+    others = [row_id for row_id, same in given.items() if len({normalise_label(row["text"]) for row in same}) > 1]
+    for row_id in others:
+        del given[row_id]
+    agreed = {row_id: same for row_id, same in given.items() if len({normalise_label(r["label"]) for r in same}) == 1}
     num_disagreements, num_held_out, num_changed = len(given) - len(agreed), 0, 0
     labels, places = examples["label"].to_pylist(), examples["place"].to_pylist()
-    for at, (row_id, split) in enumerate(zip(examples["id"].to_pylist(), examples["split"].to_pylist(), strict=True)):
-        review = agreed.pop(row_id, None)
-        if review is None:
+    rows = zip(*(examples[name].to_pylist() for name in ("id", "split", "text")), strict=True)
+    for at, (row_id, split, text) in enumerate(rows):
+        same = agreed.pop(row_id, None)
+        if same is None:
             continue
-        if split != "train":
+        if normalise_label(same[0]["text"]) != normalise_label(text):
+            others.append(row_id)
+        elif split != "train":
             num_held_out += 1
-            continue
-        num_changed += review["label"] != labels[at]
-        labels[at], places[at] = review["label"], f"{places[at]}; label: {_place(review)}"
+        else:
+            num_changed += same[0]["label"] != labels[at]
+            labels[at], places[at] = same[0]["label"], f"{places[at]}; label: {_place(same)}"
     left_out = Forgotten.of(examples, ())
     offset = len(examples) + len(left_out.rows)
     added = [
-        review | {"split": "train", "attributes": [], "place": _place(review), "row": offset + number}
-        for number, review in enumerate(agreed.values())
+        same[0] | {"split": "train", "attributes": [], "place": _place(same), "row": offset + number}
+        for number, same in enumerate(agreed.values())
     ]
     reading = Reading.of(examples)
     reading.notes.append(
@@ -77,12 +89,24 @@ def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:
         f"changed; {num_held_out:,} reviewed row(s) of other splits keep their labels, and {num_disagreements:,} on "
         "which reviewers differ are left as they are"
     )
+    if others:
+        ids = ", ".join(map(repr, others[:SHOWN_IDS])) + (", ..." if len(others) > SHOWN_IDS else "")
+        sentence = (
+            f"reviews: {len(others):,} id(s) stand for another text than in the data, and their labels are not taken: "
+            f"{ids}; give each call an id of its own"
+        )
+        logger.warning("data.reviewed: %s", sentence)
+        reading.notes.append(sentence)
     table = with_columns(examples, label=labels, place=places)
     table = pa.concat_tables([table, pa.Table.from_pylist(added, schema=EXAMPLES_SCHEMA)]).combine_chunks()
     return reading.attached_to(left_out.attached_to(table))
 
 
-def _place(review: dict[str, Any]) -> str:
-    """Where a review stands, who gave it and when."""
-    said = dict(review["attributes"])
-    return f"{review['place']}, by {said.get('author', 'nobody named')}, {said.get('time', 'at no time')}"
+def _place(same: Sequence[dict[str, Any]]) -> str:
+    """Where reviews that agree stand, who gave them and when."""
+    places = []
+    for review in same:
+        said = dict(review["attributes"])
+        author = from_no_formula(said.get("author", "nobody named"))
+        places.append(f"{review['place']}, by {author}, {said.get('time', 'at no time')}")
+    return "; ".join(places)

@@ -19,6 +19,7 @@ from r2d.data.readers.files import existing_file
 from r2d.data.readers.rows import Faults, column_names, stream_rows
 from r2d.errors import DataError
 from r2d.inference.output import read_plan
+from r2d.text import from_no_formula
 
 ID_COLUMNS = ("id", "example_id")
 """Of a file of outcomes, where `columns.id` is not declared; the second is that of reviews."""
@@ -215,7 +216,7 @@ def read_outcomes(
     rows, faults = list[dict[str, str | None]](), Faults(file)
     for number, read in enumerate(stream_rows(file, columns, format_, config), 1):
         values = dict(zip(columns, read.values, strict=True))
-        rows.append(values)
+        rows.append(values | {"id": values["id"] and from_no_formula(str(values["id"]))})
         try:
             _parsed_time(values.get("time"))
         except ValueError:

@@ -40,7 +40,7 @@ from r2d.rationales.provenance import PROVENANCE_SCHEMA, REJECTED_SCHEMA, proven
 from r2d.rationales.quality import QualityChecks
 from r2d.rationales.records import Candidate, Record
 from r2d.rationales.sources import read_source
-from r2d.text import match_label
+from r2d.text import match_label, normalise_label
 
 logger = logging.getLogger(__name__)
 
@@ -231,7 +231,7 @@ def ingest(
         records = read_source(name, source, examples, data=data, work_dir=work_dir)
         candidates[name] = [
             candidate
-            for candidate in _join_and_parse(name, source, records, by_id, ids_by_row, data.labels)
+            for candidate in _join_and_parse(name, source, records, by_id, ids_by_row, data.labels, privacy)
             if candidate.example_id not in forgotten.entries and not forgotten.holds(candidate.example_id)
         ]
         _check(candidates[name], source, privacy)
@@ -285,6 +285,7 @@ def _join_and_parse(
     by_id: Mapping[str, Example],
     ids_by_row: Sequence[str],
     labels: LabelsConfig,
+    privacy: PrivacyConfig,
 ) -> list[Candidate]:
     """A candidate for each record: with its example, its rationale and its label, or the reason why not.
 
@@ -301,9 +302,11 @@ def _join_and_parse(
     delivered_ids = set(ids_by_row)
     # Sources of written rationales have none, but for tables of raw answers.
     parse_config: ParseConfig | None = getattr(source, "parse", None)
+    # Identifiers in the examples are replaced already, so those in the texts beside the rationales are too.
+    own_texts = deidentify_texts([record.text or "" for record in records], privacy)
     seen: set[tuple[str, ...]] = set()
     candidates = []
-    for record in records:
+    for record, (own_text, _) in zip(records, own_texts, strict=True):
         example_id = record.example_id if record.order is None else ids_by_row[record.order]
         example = by_id.get(example_id or "")
         candidate = Candidate(record, example_id, example)
@@ -318,6 +321,8 @@ def _join_and_parse(
             candidate.reject("no_id")
         elif example is None:
             candidate.reject("quarantined" if example_id in delivered_ids else "unknown_id")
+        elif record.text is not None and normalise_label(own_text) != normalise_label(example.text):
+            candidate.reject("another_text")
         elif is_repeated:
             candidate.reject("repeated_record")
         if not candidate.accepted or example is None:

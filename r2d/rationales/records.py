@@ -11,7 +11,7 @@ from r2d.files import read_yaml
 
 Reason = Literal[
     "malformed_record", "request_failed", "refused", "cancelled",
-    "no_id", "unknown_id", "quarantined", "repeated_record",
+    "no_id", "unknown_id", "quarantined", "another_text", "repeated_record",
     "empty", "truncated", "unknown_mark", "prompt_repeated", "no_answer", "unclear_answer", "not_a_label",
     "no_rationale", "bad_json",
     "privacy", "disagrees_with_gold", "refusal", "loops", "markup", "too_short", "too_long", "copies_text", "repeated",
@@ -38,6 +38,7 @@ class Record(NamedTuple):
     """Its own id, to which an edit can point: request, annotation or rationale id; empty where it has none."""
     example_id: str | None = None
     """The example it says it belongs to; None where it is joined by order, or says nothing."""
+    text: str | None = None  # the text that it was written for, as its file says; None where that says nothing
     order: int | None = None  # place among the outputs of its source, from 0, where it is joined by order
     content: str | None = None  # text of an LLM, still to be parsed
     rationale: str | None = None  # a rationale that needs no parsing: written by a person, or in a separate field

@@ -13,7 +13,7 @@ from r2d.review.store import Case
 from r2d.review.verdicts import Verdict
 
 THE_MODEL = "the model"
-NUM_RESAMPLES = 2_000
+NUM_DRAWS = 2_000
 FEWEST_CASES = 10
 """With fewer cases no interval is given."""
 
@@ -31,7 +31,7 @@ class Agreement:
     """Cohen's (1960): agreement beyond that of chance. None where both gave one and the same label throughout."""
     low: float | None
     high: float | None
-    """95 % interval by resampling cases; None with fewer than `FEWEST_CASES` of them."""
+    """95 % credible interval (`agreement_of`); None without kappa, and with fewer than `FEWEST_CASES` cases."""
 
 
 def agreements(cases: Sequence[Case], verdicts: Mapping[tuple[str, int], Verdict]) -> list[Agreement]:
@@ -41,19 +41,27 @@ def agreements(cases: Sequence[Case], verdicts: Mapping[tuple[str, int], Verdict
         if verdict.blind_label is not None:
             blind.setdefault(reviewer, {})[number] = verdict.blind_label
     model = {case.number: str(case.answer["label"]) for case in cases if case.answer["label"] is not None}
-    pairs = [*combinations(sorted(blind), 2), *((reviewer, THE_MODEL) for reviewer in sorted(blind))]
-    labelled = blind | {THE_MODEL: model}
+    people = [
+        (f"{name} (a reviewer)" if name.casefold() == THE_MODEL else name, labels)
+        for name, labels in sorted(blind.items())
+    ]
     found = []
-    for first, second in pairs:
-        shared = sorted(labelled[first].keys() & labelled[second].keys())
-        if shared:
-            labels = [(labelled[first][number], labelled[second][number]) for number in shared]
-            found.append(agreement_of(first, second, labels))
+    for (first, ones), (second, others) in [
+        *combinations(people, 2),
+        *((person, (THE_MODEL, model)) for person in people),
+    ]:
+        if shared := sorted(ones.keys() & others.keys()):
+            found.append(agreement_of(first, second, [(ones[number], others[number]) for number in shared]))
     return found
 
 
 def agreement_of(first: str, second: str, labels: Iterable[tuple[str, str]], *, seed: int = 0) -> Agreement:
-    """Kappa and its interval of pairs of labels, one a case."""
+    """Kappa and its interval of pairs of labels, one a case.
+
+    The interval is Bayesian: the table of pairs of labels has a Dirichlet prior that weighs as much as two cases, one
+    spread over equal labels and one over all pairs. Unlike resampling, it keeps a width where few cases all agree.
+    `tests/review/test_queue.py` measures how often it covers.
+    """
     pairs = list(labels)
     names = sorted({name for pair in pairs for name in pair})
     table = np.zeros((len(names), len(names)))
@@ -63,9 +71,9 @@ def agreement_of(first: str, second: str, labels: Iterable[tuple[str, str]], *, 
     kappa = float(_kappa(shares[None])[0])
     low = high = None
     if len(pairs) >= FEWEST_CASES and not np.isnan(kappa):
-        draws = np.random.default_rng(seed).multinomial(len(pairs), shares.ravel(), size=NUM_RESAMPLES)
-        resampled = _kappa(draws.reshape(NUM_RESAMPLES, *table.shape) / len(pairs))
-        low, high = map(float, np.nanquantile(resampled, [0.025, 0.975]))
+        prior = np.eye(len(names)) / len(names) + 1 / len(names) ** 2
+        draws = np.random.default_rng(seed).dirichlet((table + prior).ravel(), size=NUM_DRAWS)
+        low, high = map(float, np.quantile(_kappa(draws.reshape(-1, *table.shape)), [0.025, 0.975]))
     return Agreement(first, second, len(pairs), float(np.trace(shares)), None if np.isnan(kappa) else kappa, low, high)
 
 

@@ -5,10 +5,13 @@
 | `reviewed.csv` | `data.reviewed`: labels, one row a case and reviewer |
 | `nurse.csv` | a rationale source of format `csv`: rationales that reviewers wrote |
 | `nurse_post_processed.csv` | the same, edited from the model's; `edits` points into `model.csv` |
-| `model.csv` | the same: the model's rationales that were edited or accepted |
+| `model.csv` | the same: the model's rationales that were edited or accepted, and that nobody flagged as unsafe |
 | `reviews.jsonl` | anything: every verdict with its events, those that were taken back too |
 | `agreement.json` | people: kappa of each pair of reviewers, and of each and the model, with its interval |
 | `tasks.json` | Label Studio's import, without the model's answers |
+
+A cell of a CSV that a spreadsheet would take for a formula has an apostrophe before it (`r2d.text.no_formula`), which
+the readers take away.
 """
 
 from __future__ import annotations
@@ -26,11 +29,12 @@ from r2d.files import partial_file, write_json
 from r2d.review.agreement import agreements
 from r2d.review.store import Case, ReviewStore
 from r2d.review.verdicts import Verdict, verdicts_of
+from r2d.text import no_formula
 
 REVIEWED_COLUMNS = (
     "id", "text", "label", "author", "time", "outcome", "blind_label", "model_label", "model", "unsafe",
 )  # fmt: skip
-RATIONALE_COLUMNS = ("example_id", "rationale", "id", "edits", "label", "author", "time")
+RATIONALE_COLUMNS = ("example_id", "text", "rationale", "id", "edits", "label", "author", "time")
 WRITTEN, EDITED, MODELS = "nurse", "nurse_post_processed", "model"
 """Rationale sources; the file of each has its name."""
 
@@ -59,8 +63,7 @@ class Exported:
 
     def config(self) -> dict[str, Any]:
         """Keys of a run configuration that read the files."""
-        columns = {name: name.removesuffix("_column") for name in ("id_column", "edits_column", "label_column",
-                   "author_column", "time_column")}  # fmt: skip
+        columns = {f"{name}_column": name for name in RATIONALE_COLUMNS if name not in ("example_id", "rationale")}
         sources = {
             name: {"format": "csv", "paths": [str(self.folder / f"{name}.csv")], **columns}
             for name, count in self.sources.items()
@@ -83,7 +86,8 @@ def export_reviews(store: ReviewStore, folder: Path) -> Exported:
         if verdict.rationale:
             edits = {"edits": _model_id(case)} if verdict.edits_the_model else {}
             rationales[EDITED if edits else WRITTEN].append(_written(case, verdict) | edits)
-    of_model = {v.number for v in judged if v.outcome == "accepted" or v.edits_the_model}
+    unsafe = {verdict.number for verdict in verdicts if verdict.unsafe is not None}
+    of_model = {v.number for v in judged if v.outcome == "accepted" or v.edits_the_model} - unsafe
     rationales[MODELS] = [_of_model(cases[number]) for number in sorted(of_model) if cases[number].answer["rationale"]]
     _write_csv(folder / "reviewed.csv", REVIEWED_COLUMNS, (_reviewed(cases[v.number], v) for v in judged))
     for name, rows in rationales.items():
@@ -125,14 +129,14 @@ def _reviewed(case: Case, verdict: Verdict) -> dict[str, Any]:
 def _written(case: Case, verdict: Verdict) -> dict[str, Any]:
     who = hashlib.sha256(verdict.reviewer.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return {
-        "example_id": case.case_id, "rationale": verdict.rationale, "id": f"review-{case.number}-{who}",
-        "label": verdict.label, "author": verdict.reviewer, "time": verdict.at,
+        "example_id": case.case_id, "text": case.text, "rationale": verdict.rationale,
+        "id": f"review-{case.number}-{who}", "label": verdict.label, "author": verdict.reviewer, "time": verdict.at,
     }  # fmt: skip
 
 
 def _of_model(case: Case) -> dict[str, Any]:
     return {
-        "example_id": case.case_id, "rationale": case.answer["rationale"], "id": _model_id(case),
+        "example_id": case.case_id, "text": case.text, "rationale": case.answer["rationale"], "id": _model_id(case),
         "label": case.answer["label"], "author": case.model,
     }  # fmt: skip
 
@@ -145,4 +149,5 @@ def _write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict[str, Any]
     with partial_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(columns))
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            writer.writerow({key: no_formula(cell) if isinstance(cell, str) else cell for key, cell in row.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,11 +12,15 @@ from r2d.config.rationales import LabelStudioSource
 from r2d.errors import DataError
 from r2d.rationales.readers.items import read_items
 from r2d.rationales.readers.written import label_studio_records
-from r2d.review.store import Kind, ReviewStore
+from r2d.rationales.records import Record
+from r2d.review.store import SHOWN_IDS, Kind, ReviewStore, reviewer_name
 from r2d.review.verdicts import verdicts_of
-from r2d.text import match_label
+from r2d.text import match_label, normalise_label
 
 UNKNOWN_REVIEWER = "Label Studio"
+
+
+logger = logging.getLogger(__name__)
 
 
 class BlindReview(NamedTuple):
@@ -29,13 +34,27 @@ class BlindReview(NamedTuple):
     at: str | None = None
     """When, ISO 8601; None for now."""
 
+    @property
+    def holds_nul(self) -> bool:
+        """Whether a text of it holds the character NUL, which no database of reviews should."""
+        return "\x00" in "".join(filter(None, (self.reviewer, self.rationale)))
+
 
 def add_blind_reviews(store: ReviewStore, reviews: Iterable[BlindReview]) -> int:
     """Add reviews, and return how many are new.
 
     A label becomes the reviewer's blind label and a correction that gives it, with the rationale. Left out is a review
     of an unknown case or with an unknown label, and any but the first of a reviewer and a case.
+
+    Raises:
+        DataError: one holds the character NUL. Nothing was added.
     """
+    reviews = list(reviews)
+    if num_broken := sum(review.holds_nul for review in reviews):
+        raise DataError(
+            f"{num_broken:,} of {len(reviews):,} reviews hold the character NUL; remove it from their rationales and "
+            "names. Nothing was added"
+        )
     cases = {case.case_id: case for case in store.cases()}
     events = store.events()
     done = {key for key, verdict in verdicts_of(events).items() if verdict.is_done}
@@ -44,7 +63,7 @@ def add_blind_reviews(store: ReviewStore, reviews: Iterable[BlindReview]) -> int
         last[event.reviewer] = max(last[event.reviewer], event.ordinal)
     num_new = 0
     for review in reviews:
-        case, who = cases.get(review.case_id), review.reviewer
+        case, who = cases.get(review.case_id), store.spelling_of(reviewer_name(review.reviewer))
         label = None if case is None else match_label(review.label, case.labels)
         if case is None or (who, case.number) in done or (label is None and review.label is not None):
             continue
@@ -64,14 +83,37 @@ def import_label_studio(store: ReviewStore, path: Path) -> int:
     rationales.
 
     Raises:
-        DataError: the file is no such export, or none of its annotations is of a case of the database.
+        DataError: the file is no such export, an annotation has no time, or none is of a case of the database.
     """
     source = LabelStudioSource(format="label_studio", paths=(str(path),))
-    known = {case.case_id for case in store.cases()}
-    items = read_items("label_studio", source.paths, form="list")
-    records = [record for item in items for record in label_studio_records(source, item) if record.example_id in known]
+    known = {case.case_id: case.text for case in store.cases()}
+    records, others = list[Record](), Counter[str]()
+    for item in read_items("label_studio", source.paths, form="list"):
+        text = _text_of(item.value)
+        for record in label_studio_records(source, item):
+            case_id = record.example_id
+            if case_id is None or case_id not in known or not record.label or record.reason == "cancelled":
+                continue
+            if text is not None and normalise_label(text) != normalise_label(known[case_id]):
+                others[case_id] += 1
+            else:
+                records.append(record)
+    if others:
+        logger.warning(
+            "%s: %s annotations are of another text than the case with their id, and are left out: %s",
+            path, f"{others.total():,}", ", ".join(map(repr, list(others)[:SHOWN_IDS])),
+        )  # fmt: skip
     if not records:
-        raise DataError(f"{path}: none of its annotations is of a case of the database; their `data.id` is the case's")
+        raise DataError(
+            f"{path}: none of its annotations is of a case of the database; their `data.id` and `data.text` are the "
+            "case's"
+        )
+    if untimed := [record for record in records if record.created_at is None]:
+        places = ", ".join(f"{record.row}" for record in untimed[:SHOWN_IDS])
+        raise DataError(
+            f"{path}: {len(untimed):,} of {len(records):,} annotations have no time (tasks {places}); give created_at "
+            "as 2026-11-29T17:00:00Z. Nothing was added"
+        )
     return add_blind_reviews(
         store,
         [
@@ -80,6 +122,12 @@ def import_label_studio(store: ReviewStore, path: Path) -> int:
                 record.created_at,
             )
             for record in records
-            if record.label and record.reason != "cancelled"
         ],
     )  # fmt: skip
+
+
+def _text_of(task: Any) -> str | None:
+    """The text that the annotators of a task saw; None where the export does not say it."""
+    data = task.get("data", task) if isinstance(task, dict) else None
+    text = data.get("text") if isinstance(data, dict) else None
+    return text if isinstance(text, str) else None

@@ -30,7 +30,7 @@ from r2d.reports.templates import templates_of
 from r2d.review.agreement import FEWEST_CASES, Agreement, agreements
 from r2d.review.evidence import PARTS_AT_A_TIME, Part, SimilarCases, parts_of, sentence_effects
 from r2d.review.queue import REASONS
-from r2d.review.store import Case, Event, Kind, ReviewStore, StaleError
+from r2d.review.store import Case, Event, Kind, ReviewStore, StaleError, reviewer_name
 from r2d.review.verdicts import Verdict, correction_taken_back, last_standing, verdicts_of, waiting_for
 from r2d.serving.batching import ServedModel
 from r2d.serving.service import NOTICE, Service
@@ -117,7 +117,7 @@ class ReviewPages:
         self, config: ReviewConfig, store: ReviewStore, service: Service, similar: SimilarCases | None = None
     ) -> None:
         self.config, self.store, self.service, self.similar = config, store, service, similar
-        self.cases = {case.number: case for case in store.cases()}
+        self.cases: dict[int, Case] = {}
         self._last_standing = Standing([], {})
         self._last_agreements: tuple[int, list[Agreement]] = 0, []
         """Of so many blind labels."""
@@ -278,6 +278,7 @@ class ReviewPages:
     def _standing(self) -> Standing:
         """Events and verdicts; folded anew only where there are more events."""
         events = self.store.events()
+        self._read_cases()  # after the events, so that each has its case
         if len(events) != len(self._last_standing.events):
             self._last_standing = Standing(events, verdicts_of(events))
         return self._last_standing
@@ -344,15 +345,25 @@ class ReviewPages:
             measured += some
         return Effects(measured, parts.sentences_each, len(parts.read.rstrip()) < len(case.text.rstrip()))
 
+    def _read_cases(self) -> None:
+        """Take up the cases that this or another process has added."""
+        cases = self.store.cases()
+        if len(cases) != len(self.cases):
+            self.cases = {case.number: case for case in cases}
+
     def _case(self, number: int) -> Case:
+        if number not in self.cases:
+            self._read_cases()
         if number not in self.cases:
             raise HTTPException(404, "there is no such case")
         return self.cases[number]
 
     def _reviewer(self, request: Request) -> str | None:
         if self.service.config.user_header is not None:
-            return str(request.state.user)[:200]
-        return unquote(request.cookies.get(COOKIE, ""))[:80] or None
+            given = str(request.state.user)[:200]
+        else:
+            given = unquote(request.cookies.get(COOKIE, ""))[:80]
+        return self.store.spelling_of(reviewer_name(given)) or None
 
     def _required_reviewer(self, request: Request) -> str:
         reviewer = self._reviewer(request)

@@ -22,7 +22,7 @@ from r2d.review.store import Case, ReviewStore
 logger = logging.getLogger(__name__)
 
 REASONS = {
-    "handed_over": "the model left it to a person",
+    "handed_over": "the model left its label to a person",
     "under_triage": "a more urgent label is not unlikely",
     "other_label": "the rationale states another label",
     "findings": "the rationale names findings that the note denies or does not mention, or denies one that it reports",
@@ -46,10 +46,17 @@ def fill_queue(store: ReviewStore, config: ReviewConfig, answerer: Answerer, ver
     if config.cases is None:
         return 0
     decided = list(_decided(config, answerer, version))
-    unreadable = sum(case.answer["label"] is None for case in decided)
-    if unreadable:
-        logger.info("%s of %s calls cannot be read by the model, and are not reviewed", unreadable, len(decided))
-    readable = [case for case in decided if case.answer["label"] is not None]
+    distinct: dict[str, Case] = {}
+    for case in decided:
+        distinct.setdefault(case.case_id, case)
+    readable = [case for case in distinct.values() if case.answer["label"] is not None]
+    if num_repeated := len(decided) - len(distinct):
+        logger.warning(
+            "%s of %s calls have the id of an earlier one, and are not reviewed; give each call an id of its own",
+            num_repeated, len(decided),
+        )  # fmt: skip
+    if num_unreadable := len(distinct) - len(readable):
+        logger.info("%s of %s calls cannot be read by the model, and are not reviewed", num_unreadable, len(decided))
     return store.add_cases(choose(readable, config.queue, is_ordered=answerer.predictor.labels.is_ordered))
 
 
@@ -108,19 +115,19 @@ def _decided(config: ReviewConfig, answerer: Answerer, version: str) -> Iterator
                 answers = [answer.as_row() for answer in answerer.answer([call for _, call in part])]
             else:
                 answers = [_row_for(call, next(rows, None), str(config.decisions)) for _, call in part]
-            for (number, call), answer in zip(part, answers, strict=True):
-                yield _case(number, call, answer, answerer, str(answer.pop("model", version)))
+            for (_, call), answer in zip(part, answers, strict=True):
+                yield _case(call, answer, answerer, str(answer.pop("model", version)))
             progress.update(part[-1][0])
     if rows is not None and next(rows, None) is not None:
         raise DataError(f"review.decisions {config.decisions}: has more rows than review.cases; give those of one file")
 
 
-def _case(number: int, call: Call, answer: dict[str, Any], answerer: Answerer, model: str) -> Case:
+def _case(call: Call, answer: dict[str, Any], answerer: Answerer, model: str) -> Case:
     text, rationale = call.text or "", answer["rationale"] or ""
     claims = answerer.checker.claims(rationale, text) if rationale else []
     declared = answerer.predictor.labels.declared
     return Case(
-        case_id=call.id or f"row {number}",
+        case_id=call.id or f"text {hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}",
         text=text,
         labels=list(declared.names if declared is not None else dict.fromkeys(call.options or ())),
         answer=answer,

@@ -8,6 +8,8 @@ reviewer's browser gets its answer.
 from __future__ import annotations
 
 import json
+import logging
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,13 +31,16 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    inspect,
     select,
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from r2d.errors import DataError, R2DError
+from r2d.text import normalise_label
 
+logger = logging.getLogger(__name__)
 Kind = Literal["label", "accept", "correct", "decline", "unsafe", "skip", "undo"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """`label`: the reviewer's own, before the model's is shown. `accept`: the model's label and rationale. `correct`:
@@ -44,6 +49,9 @@ of the same reviewer."""
 
 SECONDS_LOCKED = 5
 """For which an SQLite file that another program writes is waited for."""
+SHOWN_IDS = 10
+"""Of calls that are left out."""
+
 _METADATA = MetaData()
 _CASES = Table(
     "review_cases",
@@ -150,15 +158,17 @@ class Event:
 class ReviewStore:
     """Cases and events of one database; safe for several threads and processes."""
 
-    def __init__(self, database: str) -> None:
-        """Open the database, and make what it lacks.
+    def __init__(self, database: str, *, create: bool = False) -> None:
+        """Open the database.
 
         Args:
             database: a path of a SQLite file, or an SQLAlchemy URL.
+            create: make the tables where it has none. A SQLite file that holds something else is left as it is.
 
         Raises:
-            DataError: it cannot be opened. A password of the URL is not shown.
+            DataError: it cannot be opened, or holds no reviews. A password of the URL is not shown.
         """
+        self._cases: list[Case] = []
         self._events: list[Event] = []
         self._last: dict[str, int] = {}
         """Reviewer -> ordinal of the last event in `_events`."""
@@ -168,7 +178,10 @@ class ReviewStore:
             url = make_url(database if "://" in database else f"sqlite:///{database}")
             shown = url.render_as_string(hide_password=True)
             self._engine = _engine_of(url)
-            _METADATA.create_all(self._engine)
+            if fault := _fault_of(self._engine, create=create):
+                raise DataError(f"review.database {shown}: {fault}")
+            if create:
+                _METADATA.create_all(self._engine)
         except (ArgumentError, SQLAlchemyError, ModuleNotFoundError) as error:
             detail = str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
             raise DataError(
@@ -177,16 +190,23 @@ class ReviewStore:
             ) from None
 
     def add_cases(self, cases: Sequence[Case]) -> int:
-        """Put cases at the end of the queue, and return how many are new; those whose id is there stay as they are.
+        """Put cases at the end of the queue, and return how many are new; those whose id is there stay as they are,
+        and a warning names those of which the text is another.
 
         Raises:
             DataError: another process adds cases too.
         """
         try:
             with self._engine.begin() as connection:
-                known = set(connection.scalars(select(_CASES.c.case_id)))
+                known = {row.case_id: row.text for row in connection.execute(select(_CASES.c.case_id, _CASES.c.text))}
                 last = connection.scalar(select(func.max(_CASES.c.number))) or 0
-                new = list({case.case_id: case for case in cases if case.case_id not in known}.values())
+                new, others = list[Case](), list[str]()
+                for case in cases:
+                    if case.case_id not in known:
+                        known[case.case_id] = case.text
+                        new.append(case)
+                    elif normalise_label(known[case.case_id]) != normalise_label(case.text):
+                        others.append(case.case_id)
                 rows = [
                     {column.name: getattr(case, column.name, None) for column in _CASES.columns}
                     | {"number": number, "added_at": _now()}
@@ -196,14 +216,23 @@ class ReviewStore:
                     connection.execute(_CASES.insert(), rows)
         except IntegrityError:
             raise DataError("review.database: another process adds cases to it; start again when it is done") from None
+        if others:
+            logger.warning(
+                "%s call(s) have the id of a case with another text, and are not reviewed: %s; give each call an id of "
+                "its own, or begin a new database",
+                len(others), ", ".join(map(repr, others[:SHOWN_IDS])) + (", ..." if len(others) > SHOWN_IDS else ""),
+            )  # fmt: skip
         return len(new)
 
     def cases(self) -> list[Case]:
-        """Every case, in the order of the queue."""
+        """Every case, in the order of the queue. Only those that are new since the last call are read; of an event that
+        was read before, the case is among them."""
         columns = [column for column in _CASES.columns if column.name != "added_at"]
-        with self._engine.connect() as connection:
-            rows = connection.execute(select(*columns).order_by(_CASES.c.number)).mappings()
-            return [Case(**row) for row in rows]
+        with self._reading, self._engine.connect() as connection:
+            newer = _CASES.c.number > (self._cases[-1].number if self._cases else 0)
+            rows = connection.execute(select(*columns).where(newer).order_by(_CASES.c.number)).mappings()
+            self._cases += [Case(**row) for row in rows]
+            return list(self._cases)
 
     def events(self) -> list[Event]:
         """Every event, each reviewer's in the order in which they happened. Only those that are new since the last call
@@ -220,6 +249,12 @@ class ReviewStore:
                 self._events += [Event(**row) for row in rows]
                 known[reviewer] = self._events[-1].ordinal
             return list(self._events)
+
+    def spelling_of(self, reviewer: str) -> str:
+        """The name as the reviewer's earlier events have it, who may have written it in other capitals."""
+        names = {event.reviewer for event in self.events()}
+        same = (name for name in sorted(names) if name.casefold() == reviewer.casefold())
+        return reviewer if reviewer in names else next(same, reviewer)
 
     def record(
         self, reviewer: str, case: Case, kind: Kind, value: dict[str, Any], *, after: int, at: str | None = None
@@ -246,6 +281,28 @@ class ReviewStore:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def reviewer_name(given: str) -> str:
+    """A name as it is kept: composed (NFC), with single spaces, without characters that show nothing; maybe empty."""
+    visible = (one if one.isspace() or unicodedata.category(one)[0] != "C" else "" for one in given)
+    return " ".join(unicodedata.normalize("NFC", "".join(visible)).split())
+
+
+def _fault_of(engine: Engine, *, create: bool) -> str | None:
+    """Why a database is none of reviews; nothing in it is changed."""
+    there = inspect(engine)
+    found = set(there.get_table_names())
+    missing = _METADATA.tables.keys() - found
+    if missing and not create:
+        return "holds no reviews; give the database that `r2d serve --review` wrote"
+    if len(missing) == len(_METADATA.tables) and found and engine.dialect.name == "sqlite":
+        return "is a database of something else; give a file of reviews, or one that is not there yet"
+    for name in sorted(_METADATA.tables.keys() - missing):
+        columns = {column["name"] for column in there.get_columns(name)}
+        if lacks := sorted(set(_METADATA.tables[name].columns.keys()) - columns):
+            return f"its table {name} is not one of reviews (lacks the columns {lacks}); give another database"
+    return None
 
 
 def _engine_of(url: Any) -> Engine:

@@ -107,7 +107,11 @@ class Guard:
                 raise Refusal(401, "give the token: Authorization: Bearer ...")
         if self.config.user_header is None:
             return str((scope.get("client") or ("unknown",))[0])
-        user = headers.get(self.config.user_header, "").strip()
+        sent = headers.get(self.config.user_header, "").encode("latin-1")  # the bytes that were sent
+        try:
+            user = sent.decode().strip()
+        except UnicodeDecodeError:
+            user = sent.decode("latin-1").strip()
         if not user:
             raise Refusal(401, f"the proxy names no user in {self.config.user_header}")
         return user

@@ -18,7 +18,7 @@ QUEUE = "ward-reviews"
 def test_cases_are_pushed_once_and_assessments_come_back_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.chdir(tmp_path)
-    store = ReviewStore(str(tmp_path / "reviews.db"))
+    store = ReviewStore(str(tmp_path / "reviews.db"), create=True)
     with pytest.raises(DataError, match="has no case"):
         push_cases(store, QUEUE, [])
     store.add_cases([a_case(case_id) for case_id in "abc"])

@@ -36,7 +36,7 @@ def a_case(case_id: str, text: str = "pt reports fever for 3 days. No rash.", **
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReviewStore]:
     """With the cases 1 to 3, of the ids a, b and c."""
     monkeypatch.setattr("r2d.review.store.SECONDS_LOCKED", 0.2)
-    store = ReviewStore(str(tmp_path / "reviews.db"))
+    store = ReviewStore(str(tmp_path / "reviews.db"), create=True)
     store.add_cases([a_case(case_id) for case_id in "abc"])
     yield store
     store.close()

@@ -21,7 +21,7 @@ from r2d.review.verdicts import verdicts_of
 from tests.review.conftest import LABELS, a_case
 from tests.review.test_store import act
 
-EDITED = 'fever is present, "3 days", and so\nself care is right'
+EDITED = '- fever is present, "3 days", and so\nself care is right'
 
 
 @pytest.fixture
@@ -70,16 +70,13 @@ def test_a_run_reads_labels_and_rationales_with_author_time_and_what_was_edited(
 ) -> None:
     data = tmp_path / "notes.csv"
     data.write_text(
-        "id,text,label,split\nb,pt has fever,self care,train\n"
+        f"id,text,label,split\nb,{reviewed[1].text},self care,train\n"
         + "".join(f"v{n},pt has fever {n},self care,{split}\n" for n, split in enumerate(("validation", "test"))),
         encoding="utf-8",
     )
     keys = export_reviews(store, tmp_path / "out").config()
     values: dict[str, Any] = {
-        "data": {
-            "format": "csv", "path": str(data), "labels": {"names": LABELS, "ordered": True},
-            "columns": {"split": "split"}, **keys["data"],
-        },
+        "data": data_of(data) | keys["data"],
         "rationales": {"stage1_source": ["nurse", "nurse_post_processed", "model"], **keys["rationales"]},
     }  # fmt: skip
     run = RunConfig.model_validate(values)
@@ -100,9 +97,88 @@ def test_a_run_reads_labels_and_rationales_with_author_time_and_what_was_edited(
     assert texts["b"]["nurse_post_processed"] == EDITED
 
 
+def data_of(path: Path) -> dict[str, Any]:
+    labels = {"names": LABELS, "ordered": True}
+    return {"format": "csv", "path": str(path), "labels": labels, "columns": {"split": "split"}}
+
+
+def test_an_id_of_another_text_gives_that_row_neither_label_nor_rationale(
+    store: ReviewStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b, c = store.cases()
+    for case in (a, b, c):
+        act(store, case, "correct", label="emergency now", rationale="fever is present, so go", edits_the_model=False)
+    act(store, c, "correct", "bob", label="Emergency now", rationale="fever is present, so go")
+    data = tmp_path / "notes.csv"
+    text = a.text.upper().replace(" ", "  ")
+    data.write_text(
+        f"id,text,label,split\na,another secret,self care,train\nb,{text},self care,train\nc,{text},self care,train\n"
+        "v,a cough,self care,validation\nt,a cold,self care,test\n",
+        encoding="utf-8",
+    )
+    keys = export_reviews(store, tmp_path / "out").config()
+    run = RunConfig.model_validate(
+        {"data": data_of(data) | keys["data"], "rationales": {"stage1_source": ["nurse"], **keys["rationales"]}}
+    )
+    examples = load_examples(run.data)
+    labels = dict(zip(examples["id"].to_pylist(), examples["label"].to_pylist(), strict=True))
+    assert (labels["a"], labels["b"], labels["c"], len(labels)) == ("self care", "emergency now", "emergency now", 5)
+    assert "1 id(s) stand for another text than in the data, and their labels are not taken: 'a';" in caplog.text
+    assert "secret" not in caplog.text
+    places = dict(zip(examples["id"].to_pylist(), examples["place"].to_pylist(), strict=True))
+    assert places["c"].count("ann") == places["c"].count("bob") == 1, "both who agree are named"
+    ingestion = ingest(examples, run.rationales, data=run.data, privacy=PrivacyConfig(), work_dir=tmp_path)
+    assert {row["example_id"] for row in ingestion.provenance.to_pylist()} == {"b", "c"}
+    assert {row["example_id"]: row["reason"] for row in ingestion.rejected.to_pylist()}["a"] == "another_text"
+
+
+def test_what_anybody_flagged_as_unsafe_is_no_training_material(store: ReviewStore, tmp_path: Path) -> None:
+    a, b, c = store.cases()
+    act(store, a, "unsafe", reason="harmful")
+    act(store, a, "accept", label="self care")
+    act(store, b, "accept", label="self care")
+    act(store, b, "unsafe", "bob")
+    act(store, c, "accept", label="self care")
+    export_reviews(store, tmp_path)
+    assert [row["example_id"] for row in rows(tmp_path / "model.csv")] == ["c"]
+    assert [(row["id"], row["unsafe"]) for row in rows(tmp_path / "reviewed.csv")] == [
+        ("a", "harmful"),
+        ("b", ""),
+        ("c", ""),
+    ]
+
+
+def test_no_cell_is_a_formula_and_every_cell_is_read_back(store: ReviewStore, tmp_path: Path) -> None:
+    risky = ("=1+1", "'=1+1", "'plain", "-3 days of fever", "+49", "@home", "\tcall")
+    store.add_cases([a_case(id_, text=f"{id_} fever") for id_ in risky])
+    for case in store.cases()[3:]:
+        act(store, case, "correct", "=Zoë", label="self care", rationale=f"- fever, {case.number}, is present")
+    keys = export_reviews(store, tmp_path / "out").config()
+    for name in ("reviewed", "nurse"):
+        cells = [cell for row in rows(tmp_path / "out" / f"{name}.csv") for cell in row.values()]
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    data = tmp_path / "notes.csv"
+    data.write_text(
+        "id,text,label,split\nx,a rash,self care,train\nv,a cough,self care,validation\nt,a cold,self care,test\n",
+        encoding="utf-8",
+    )
+    run = RunConfig.model_validate(
+        {"data": data_of(data) | keys["data"], "rationales": {"stage1_source": ["nurse"], **keys["rationales"]}}
+    )
+    examples = load_examples(run.data)
+    read = dict(zip(examples["id"].to_pylist(), examples["text"].to_pylist(), strict=True))
+    expected = {id_.strip(): f"{id_} fever" for id_ in risky}
+    assert {id_: text for id_, text in read.items() if id_ not in "xvt"} == expected
+    ingestion = ingest(examples, run.rationales, data=run.data, privacy=PrivacyConfig(), work_dir=tmp_path)
+    taken = {row["example_id"]: row["author"] for row in ingestion.provenance.to_pylist()}
+    assert taken == dict.fromkeys(expected, "=Zoë")
+    texts = [text for row in ingestion.examples.to_pylist() for _, text in row["rationales"]]
+    assert all(text.startswith("- fever") for text in texts)
+
+
 class TestLabelStudio:
-    def export(self, path: Path, *annotations: dict[str, Any], case: str = "a") -> Path:
-        tasks = [{"id": 9, "data": {"id": case, "text": "..."}, "annotations": list(annotations)}]
+    def export(self, path: Path, *annotations: dict[str, Any], case: str = "a", text: str = a_case("a").text) -> Path:
+        tasks = [{"id": 9, "data": {"id": case, "text": text}, "annotations": list(annotations)}]
         path.write_text(json.dumps(tasks), encoding="utf-8")
         return path
 
@@ -136,6 +212,24 @@ class TestLabelStudio:
     def test_a_file_of_other_tasks_is_refused(self, store: ReviewStore, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="is of a case of the database"):
             import_label_studio(store, self.export(tmp_path / "x.json", self.annotation("self care"), case="z"))
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"created_at": "last week"}, r"1 of 1 annotations have no time \(tasks 1\); give created_at"),
+            ({"completed_by": "a\x00b"}, "1 of 1 reviews hold the character NUL"),
+        ],
+    )
+    def test_a_time_that_is_none_and_a_nul_are_refused(
+        self, store: ReviewStore, tmp_path: Path, change: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(DataError, match=message):
+            import_label_studio(store, self.export(tmp_path / "x.json", self.annotation("self care") | change))
+        assert store.events() == []
+
+    def test_an_annotation_of_another_text_is_left_out(self, store: ReviewStore, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"is of a case of the database; their `data\.id` and `data\.text`"):
+            import_label_studio(store, self.export(tmp_path / "x.json", self.annotation("self care"), text="other"))
 
     def test_the_interface_has_the_labels(self) -> None:
         assert '<Choice value="a &lt; b"/>' in labeling_config(["a < b", "c"])

@@ -231,7 +231,7 @@ class TestDoor:
         assert rebound.status_code == 403
         assert store.events() == []
 
-    def test_the_user_of_the_proxy_is_the_reviewer(self, review: Review, store: ReviewStore) -> None:
+    def test_the_user_of_the_proxy_is_the_reviewer(self, review: Review, store: ReviewStore, tmp_path: Path) -> None:
         service = review(user_header="X-Forwarded-User")
         assert service.client.get("/review").status_code == 401
         service.client.headers["X-Forwarded-User"] = "ann"
@@ -239,6 +239,17 @@ class TestDoor:
         assert act(service, 1, "skip", 0).status_code == 200
         assert store.events()[0].reviewer == "ann"
         assert service.client.post("/review/reviewer", json={"name": "bob"}).status_code == 409
+        ReviewStore(str(tmp_path / "reviews.db")).add_cases([a_case("of another process")])
+        for name in ("Zoë".encode(), "Zoë".encode("latin-1"), "zoe\u0308".encode()):
+            last = [event.ordinal for event in store.events() if event.number == 4]
+            skipped = service.client.post(
+                "/review/cases/4",
+                json={"kind": "skip", "after": last[-1] if last else 0},
+                headers={b"X-Forwarded-User": name},
+            )
+            assert skipped.status_code == 200
+        assert [event.reviewer for event in store.events()] == ["ann", "Zoë", "Zoë", "Zoë"]
+        assert service.client.get("/review").status_code == 200
 
     @pytest.mark.parametrize(
         ("values", "token", "message"),

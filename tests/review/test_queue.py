@@ -14,9 +14,10 @@ from r2d.config.jobs import CallsConfig, InferenceConfig
 from r2d.config.review import QueueConfig, ReviewConfig
 from r2d.errors import DataError
 from r2d.inference.infer import infer_file
-from r2d.review.agreement import agreement_of
+from r2d.review.agreement import agreement_of, agreements
 from r2d.review.queue import choose, fill_queue
 from r2d.review.store import Case, ReviewStore
+from r2d.review.verdicts import Verdict
 from r2d.serving.batching import ServedModel
 from tests.review.conftest import a_case
 
@@ -81,7 +82,7 @@ class TestFilling:
         infer_file(InferenceConfig(data=data, output=str(out), model=str(stage2_model)), stage2_model)
         queues = []
         for name, decisions in (("decided here", None), ("decided before", str(out))):
-            store = ReviewStore(str(tmp_path / f"{name}.db"))
+            store = ReviewStore(str(tmp_path / f"{name}.db"), create=True)
             config = ReviewConfig(database="unused", cases=data, decisions=decisions)
             assert fill_queue(store, config, model.answerer, "toy/1") == 8, "the call without a text is not reviewed"
             assert fill_queue(store, config, model.answerer, "toy/1") == 0
@@ -115,3 +116,50 @@ class TestAgreement:
         few = agreement_of("ann", "bob", [("a", "a"), ("b", "a"), ("b", "b")])
         assert few.kappa is not None
         assert few.low is None
+
+    def test_few_cases_that_agree_or_do_not_leave_it_open(self) -> None:
+        agreed = agreement_of("ann", "bob", [("a", "a")] * 5 + [("b", "b")] * 5)
+        assert agreed.kappa == 1
+        assert agreed.low is not None
+        assert agreed.low < 0.75
+        constant = agreement_of("ann", "bob", [("a", "a"), ("a", "b")] * 5)
+        assert constant.kappa == 0
+        assert constant.low is not None
+        assert constant.high is not None
+        assert constant.low < -0.1
+        assert constant.high > 0.2
+
+    @pytest.mark.simulation
+    @pytest.mark.parametrize("num_cases", [10, 20, 40, 100])
+    def test_the_interval_covers(self, num_cases: int) -> None:
+        """The figures of docs/review.md: 20 true tables, 500 samples of each."""
+        draw, covered = np.random.default_rng(3), []
+        for shares in ([0.5, 0.5], [0.85, 0.15], [0.5, 0.3, 0.2], [0.05, 0.15, 0.4, 0.3, 0.1]):
+            chance = np.outer(shares, shares)
+            true_expected = np.trace(chance)
+            for agreement in (0.0, 0.4, 0.7, 0.9, 0.97):
+                table = agreement * np.diag(shares) + (1 - agreement) * chance
+                kappa = (np.trace(table) - true_expected) / (1 - true_expected)
+                inside = []
+                for cell in draw.choice(table.size, size=(500, num_cases), p=table.ravel()):
+                    pairs = [(str(one), str(other)) for one, other in zip(*divmod(cell, len(shares)), strict=True)]
+                    found = agreement_of("ann", "bob", pairs)
+                    if found.low is not None and found.high is not None:
+                        inside.append(found.low <= kappa <= found.high)
+                covered.append(np.mean(inside))
+        print(f"{num_cases} cases: {min(covered):.1%} to {max(covered):.1%}, mean {np.mean(covered):.1%}")
+        assert min(covered) > 0.88
+        assert 0.93 < np.mean(covered) < 0.97
+
+    def test_a_reviewer_named_like_the_model_is_told_from_it(self, store: ReviewStore) -> None:
+        cases = store.cases()
+        verdicts = {
+            (who, case.number): Verdict(who, case.number, blind_label=label)
+            for who, label in (("the model", "emergency now"), ("ann", "self care"))
+            for case in cases
+        }
+        assert [(one.first, one.second, one.same) for one in agreements(cases, verdicts)] == [
+            ("ann", "the model (a reviewer)", 0.0),
+            ("ann", "the model", 1.0),
+            ("the model (a reviewer)", "the model", 0.0),
+        ]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from r2d.errors import DataError
-from r2d.review.store import Case, Kind, ReviewStore, StaleError
+from r2d.review.store import Case, Kind, ReviewStore, StaleError, reviewer_name
 from r2d.review.verdicts import Verdict, last_standing, verdicts_of, waiting_for
 from tests.review.conftest import a_case
 
@@ -67,16 +67,60 @@ class TestStore:
 
     def test_a_database_that_cannot_be_opened_is_named_without_its_password(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="give a file in a folder that exists"):
-            ReviewStore(str(tmp_path / "nowhere" / "reviews.db"))
+            ReviewStore(str(tmp_path / "nowhere" / "reviews.db"), create=True)
         with pytest.raises(DataError) as error:
             ReviewStore("nonsense://ann:hunter2@host/reviews")
         assert "hunter2" not in str(error.value)
+
+    @pytest.mark.parametrize(
+        ("table", "create", "message"),
+        [
+            ("wards (name)", False, "holds no reviews; give the database"),
+            ("wards (name)", True, "is a database of something else"),
+            ("review_cases (number)", True, r"review_cases is not one of reviews \(lacks the columns \['added_at'"),
+        ],
+    )
+    def test_a_file_of_something_else_is_refused_and_left_as_it_is(
+        self, tmp_path: Path, table: str, create: bool, message: str
+    ) -> None:
+        path = tmp_path / "foreign.db"
+        with sqlite3.connect(path) as connection:
+            connection.execute(f"CREATE TABLE {table}")
+        before = path.read_bytes()
+        with pytest.raises(DataError, match=message):
+            ReviewStore(str(path), create=create)
+        assert path.read_bytes() == before
+
+    def test_another_process_adds_cases_that_are_then_seen(self, store: ReviewStore, tmp_path: Path) -> None:
+        assert len(store.cases()) == 3
+        other = ReviewStore(str(tmp_path / "reviews.db"))
+        other.add_cases([a_case("d")])
+        act(other, other.cases()[3], "decline")
+        assert [(event.number, store.cases()[event.number - 1].case_id) for event in store.events()] == [(4, "d")]
+
+    def test_an_id_with_another_text_is_left_out_and_named(
+        self, store: ReviewStore, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        store.add_cases(
+            [a_case("a", text="A secret note."), a_case("b", text="PT reports  fever for 3 days. No rash.")]
+        )
+        assert "1 call(s) have the id of a case with another text, and are not reviewed: 'a';" in caplog.text
+        assert "secret" not in caplog.text
+
+    def test_a_name_is_one_reviewer_however_it_is_written(self, store: ReviewStore) -> None:
+        name = reviewer_name("  Zoe\u0308\x00 \u202e Ann ")
+        assert name == "Zoë Ann"
+        act(store, store.cases()[0], "decline", name)
+        assert store.spelling_of("zoë ann") == store.spelling_of(name) == name
+        act(store, store.cases()[1], "decline", "zoë ann")
+        assert store.spelling_of("zoë ann") == "zoë ann", "two who are there already stay two"
+        assert reviewer_name("\x00\u200b") == ""
 
     def test_what_was_answered_is_on_disk_when_the_process_is_killed(self, tmp_path: Path) -> None:
         program = (
             "import sys\nfrom r2d.review.store import ReviewStore\n"
             "from tests.review.conftest import a_case\n"
-            "store = ReviewStore(sys.argv[1])\nstore.add_cases([a_case('a')])\n[case] = store.cases()\n"
+            "store = ReviewStore(sys.argv[1], create=True)\nstore.add_cases([a_case('a')])\n[case] = store.cases()\n"
             "for number in range(10_000):\n"
             "    store.record('ann', case, 'unsafe', {'reason': 'r' * 500}, after=number)\n"
             "    print(number + 1, flush=True)\n"

@@ -15,6 +15,7 @@ from r2d.data.readers.files import existing_file, find_files, open_text
 from r2d.errors import DataError
 from r2d.rationales.readers.items import Item, excluded_by, id_text, joined_text, read_items, time_text
 from r2d.rationales.records import Record
+from r2d.text import from_no_formula
 
 logger = logging.getLogger(__name__)
 
@@ -298,6 +299,7 @@ def _argilla_responses(value: dict[str, Any], questions: tuple[str, str]) -> lis
 
 COLUMNS = {
     "example_column": "example_id",
+    "text_column": "text",
     "rationale_column": "rationale",
     "id_column": "record_id",
     "edits_column": "edits",
@@ -331,6 +333,7 @@ def read_table(name: str, source: CsvSource) -> list[Record]:
                     detail = detail if is_short else "a quote within a field that is not quoted"
                     records.append(item.record(reason="malformed_record", detail=detail))
                     continue
+                fields = [from_no_formula(field) for field in fields]
                 cells = {key: fields[place] for key, place in table.places.items()}
                 values = {field: cells[key].strip() or None for key, field in COLUMNS.items() if key in cells}
                 values |= {
