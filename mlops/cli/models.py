@@ -290,7 +290,7 @@ def monitor(
     errors_rose(report)
     for version in report.versions:
         for measure in version.measures.values():
-            typer.echo(f"{measure.outcome:<9}  {version.model}: {measure.sentence}")
+            typer.echo(f"{measure.outcome:<16}  {version.model}: {measure.sentence}")
     beat("monitor")
     left_out = sum(report.left_out.values())
     typer.echo(

@@ -35,7 +35,9 @@ MAX_POINTS = 200
 """Of a rolling share."""
 REPORT_FILE = "monitor.json"
 NOT_KNOWN = IntervalEstimate(None)
-Outcome = Literal["steady", "alarm", "no limit", "no calls"]
+Outcome = Literal["alarm", "above acceptable", "too few calls", "steady", "no limit", "no calls"]
+"""Of one measure. `alarm`: the chart alarmed. Else the interval of the share speaks: `above acceptable` where it lies
+above that rate as a whole, `too few calls` where it reaches the unacceptable rate, and `steady` where it lies below."""
 
 
 class Alarm(NamedTuple):
@@ -107,6 +109,11 @@ class MonitorReport:
     calls_between_false_alarms: int
     """As declared."""
     versions: Sequence[VersionReport]
+
+    @property
+    def outcomes(self) -> set[Outcome]:
+        """Of every measure of every version."""
+        return {measure.outcome for version in self.versions for measure in version.measures.values()}
 
     def to_json(self) -> dict[str, Any]:
         """The fields, as JSON values."""
@@ -236,8 +243,9 @@ def _measure(
 ) -> Measure:
     num_errors, what = int(errors.sum()), MEASURES[name].lower()
     share = wilson(num_errors, len(errors))
+    tolerance = {} if cusum is None else {"acceptable": cusum.acceptable, "unacceptable": cusum.unacceptable}
     if not len(errors):
-        return Measure("no calls", "No call that was shown a label has an outcome yet.", share)
+        return Measure("no calls", "No call that was shown a label has an outcome yet.", share, tolerance=tolerance)
     latest = errors[-window:]
     recent = wilson(int(latest.sum()), len(latest))
     found = f"{num_errors:,} of {len(errors):,} calls ({100 * num_errors / len(errors):.1f} %)"
@@ -248,19 +256,33 @@ def _measure(
         time = calls[place].decision.time
         alarms.append(Alarm(place + 1, None if time is None else time.isoformat()))
     tolerable = f"{100 * cusum.acceptable:.1f} % is acceptable"
+    outcome: Outcome = "steady"
     if alarms:
+        outcome = "alarm"
         when = f", decided at {alarms[0].time}" if alarms[0].time else ""
         more = f", and {len(alarms) - 1} more alarm{'s' if len(alarms) > 2 else ''}" if len(alarms) > 1 else ""
         sentence = f"{what} rose above what is acceptable: alarm at call {alarms[0].call:,}{when}{more}; {found}."
+    elif (share.low or 0) > cusum.acceptable:
+        outcome = "above acceptable"
+        sentence = (
+            f"{what}: {found}; {tolerable}, and the whole interval of the share lies above that. The chart has not "
+            "alarmed yet."
+        )
+    elif (share.high or 0) >= cusum.unacceptable:
+        outcome = "too few calls"
+        sentence = (
+            f"{what}: {found}; these are too few calls to tell {100 * cusum.acceptable:.1f} %, which is acceptable, "
+            f"from {100 * cusum.unacceptable:.1f} %, which is not."
+        )
     else:
         sentence = f"{what}: {found}; {tolerable}, and the chart has not alarmed."
     return Measure(
-        "alarm" if alarms else "steady",
+        outcome,
         sentence,
         share,
         num_errors,
         recent,
-        {"acceptable": cusum.acceptable, "unacceptable": cusum.unacceptable},
+        tolerance,
         alarms,
         chart.sums[-1] / cusum.threshold,
         cusum.run_length(cusum.acceptable),

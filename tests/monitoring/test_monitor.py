@@ -161,6 +161,26 @@ def test_a_rise_of_errors_alarms_and_a_rate_that_is_acceptable_does_not() -> Non
     assert alarmed.versions[0].measures["error"].outcome == "no limit"
 
 
+@pytest.mark.parametrize(
+    ("errors", "shown", "outcome", "notice"),
+    [
+        ([1] * 5, True, "above acceptable", "Errors are more frequent than is acceptable, so far"),
+        ([0] * 5, True, "too few calls", "Too few calls to tell"),
+        ([1] * 5, False, "no calls", "Too few calls to tell"),
+        (RARE, True, "steady", "No alarm"),
+    ],
+)
+def test_nothing_is_called_steady_that_is_not_known_to_be(
+    errors: list[int], shown: bool, outcome: str, notice: str
+) -> None:
+    report, plots = _measured(errors, LIMIT, shown)
+    measure = report.versions[0].measures["under_triage"]
+    assert (report.alarm, measure.outcome) == (False, outcome)
+    page = render_monitor_report(report, plots)
+    assert f"<strong>{notice}.</strong>" in page
+    assert ("notice go" in page) == (outcome == "steady")
+
+
 def test_calls_that_were_handed_over_are_no_errors_of_the_model() -> None:
     report = measured(OFTEN, shown=False)
     assert not report.alarm
