@@ -32,8 +32,8 @@ class QueueConfig(Section):
     max_cases: Annotated[int, Field(ge=1)] | None = None
     """Most calls of one file; a draw of those found."""
     second_reading: Fraction = 0.2
-    """Share of the cases that every reviewer is shown, so that their agreement can be measured; the others go to the
-    first who takes them."""
+    """Share of the cases that every reviewer is shown, so that their agreement can be measured; what one reviewer has
+    done of the others is not shown to the next."""
     seed: int = 42
     """Of every draw, and of the order in which cases are shown, which says nothing of why they are there."""
 

@@ -195,8 +195,8 @@ class ReviewPages:
     async def show_evidence(self, number: int, request: Request) -> HTMLResponse:
         """What the label rests on in the note, and similar cases: a part of the page, asked for once the model's
         answer is shown."""
-        reviewer, case = self._reviewer(request), self._case(number)
         standing = await asyncio.to_thread(self._standing)
+        reviewer, case = await asyncio.to_thread(self._reviewer, request), self._case(number)
         verdict = standing.verdicts.get((reviewer or "", number)) or Verdict("", number)
         if reviewer is None or not self._is_shown(verdict):
             raise HTTPException(403, "give your own label first")

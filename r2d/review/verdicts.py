@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Literal
 
 from r2d.review.store import Case, Event
@@ -97,15 +98,23 @@ def correction_taken_back(events: Iterable[Event], reviewer: str, number: int) -
 
 
 def waiting_for(reviewer: str, cases: Sequence[Case], verdicts: Mapping[tuple[str, int], Verdict]) -> list[Case]:
-    """The cases that a reviewer has still to do, in their order: what was begun, then the others, then what was
-    skipped. A case that another reviewer has done is shown again only where it is for everyone."""
-    done_by_others = {number for (who, number), verdict in verdicts.items() if who != reviewer and verdict.is_done}
+    """The cases that a reviewer has still to do: what was begun, what is for everyone, the others, what was skipped.
+
+    One of the others that another reviewer has done is not shown again. They come to each reviewer in an order of the
+    reviewer's own, and those that somebody has begun come last, so that two who work at once seldom do the same.
+    """
+    others = [verdict for (who, _), verdict in verdicts.items() if who != reviewer]
+    done_by_others = {verdict.number for verdict in others if verdict.is_done}
+    begun_by_others = {verdict.number for verdict in others if verdict.label is not None}
 
     def place(case: Case) -> tuple[int, int]:
         verdict = verdicts.get((reviewer, case.number))
-        if verdict is None:
+        if verdict is not None:
+            return (4, verdict.skipped) if verdict.skipped is not None else (0, case.number)
+        if case.for_everyone:
             return 1, case.number
-        return (2, verdict.skipped) if verdict.skipped is not None else (0, case.number)
+        drawn = blake2b(f"{case.number}:{reviewer}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        return 3 if case.number in begun_by_others else 2, int.from_bytes(drawn)
 
     waiting = [
         case

@@ -181,3 +181,25 @@ class TestVerdicts:
         act(store, store.cases()[3], "decline")
         waiting = waiting_for("bob", store.cases(), verdicts_of(store.events()))
         assert [case.case_id for case in waiting] == ["a", "b", "c"]
+
+    def test_two_who_work_at_once_share_the_cases(self, store: ReviewStore) -> None:
+        store.add_cases([a_case(f"single {n}", for_everyone=False) for n in range(60)])
+        num_done, num_rounds = 0, 0
+        while True:
+            verdicts = verdicts_of(store.events())
+            opened = [(who, waiting_for(who, store.cases(), verdicts)) for who in ("ann", "bob")]
+            if not any(waiting for _, waiting in opened):
+                break
+            num_rounds += 1
+            for who, waiting in opened:
+                if waiting:
+                    act(store, waiting[0], "decline", who)
+                    num_done += not waiting[0].for_everyone
+        assert 60 <= num_done <= 66, "few of the 60 are done by both"
+        assert num_rounds <= 36, "3 for everyone, and half of the others"
+
+    def test_what_another_has_begun_comes_last(self, store: ReviewStore) -> None:
+        store.add_cases([a_case(f"single {n}", for_everyone=False) for n in range(9)])
+        first = waiting_for("bob", store.cases(), {})[3]
+        act(store, first, "label", label="self care")
+        assert waiting_for("bob", store.cases(), verdicts_of(store.events()))[-1] == first
