@@ -80,13 +80,14 @@ def export_reviews(store: ReviewStore, folder: Path) -> Exported:
     standing = verdicts_of(events)
     verdicts = sorted(standing.values(), key=lambda verdict: (verdict.number, verdict.reviewer))
     judged = [verdict for verdict in verdicts if verdict.is_done and verdict.label is not None]
+    unsafe = {verdict.number for verdict in verdicts if verdict.unsafe is not None}
     rationales: dict[str, list[dict[str, Any]]] = {WRITTEN: [], EDITED: [], MODELS: []}
     for verdict in judged:
         case = cases[verdict.number]
         if verdict.rationale:
-            edits = {"edits": _model_id(case)} if verdict.edits_the_model else {}
-            rationales[EDITED if edits else WRITTEN].append(_written(case, verdict) | edits)
-    unsafe = {verdict.number for verdict in verdicts if verdict.unsafe is not None}
+            edits = _model_id(case) if verdict.edits_the_model and verdict.number not in unsafe else ""
+            name = EDITED if verdict.edits_the_model else WRITTEN
+            rationales[name].append(_written(case, verdict) | {"edits": edits})
     of_model = {v.number for v in judged if v.outcome == "accepted" or v.edits_the_model} - unsafe
     rationales[MODELS] = [_of_model(cases[number]) for number in sorted(of_model) if cases[number].answer["rationale"]]
     _write_csv(folder / "reviewed.csv", REVIEWED_COLUMNS, (_reviewed(cases[v.number], v) for v in judged))

@@ -31,7 +31,7 @@ from r2d.review.agreement import FEWEST_CASES, Agreement, agreements
 from r2d.review.evidence import PARTS_AT_A_TIME, Part, SimilarCases, parts_of, sentence_effects
 from r2d.review.queue import REASONS
 from r2d.review.store import Case, Event, Kind, ReviewStore, StaleError, reviewer_name
-from r2d.review.verdicts import Verdict, correction_taken_back, last_standing, verdicts_of, waiting_for
+from r2d.review.verdicts import Verdict, correction_taken_back, is_edit_of, last_standing, verdicts_of, waiting_for
 from r2d.serving.batching import ServedModel
 from r2d.serving.service import NOTICE, Service
 
@@ -388,7 +388,8 @@ def _value_of(body: ActionBody, case: Case, verdict: Verdict) -> dict[str, Any]:
         case "correct":
             value: dict[str, Any] = {"label": body.label}
             if body.rationale and body.rationale != (case.answer["rationale"] or "").strip():
-                value |= {"rationale": body.rationale, "edits_the_model": body.edits_the_model}
+                is_edit = body.edits_the_model and is_edit_of(body.rationale, case.answer["rationale"] or "")
+                value |= {"rationale": body.rationale, "edits_the_model": is_edit}
             return value
         case "unsafe":
             return {"reason": body.reason}

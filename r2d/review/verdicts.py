@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from hashlib import blake2b
 from typing import Literal
 
@@ -79,6 +81,13 @@ def _after(verdict: Verdict, event: Event) -> Verdict:
             return replace(verdict, unsafe=value.get("reason") or "")
         case _:
             return replace(verdict, skipped=event.ordinal)
+
+
+def is_edit_of(text: str, original: str) -> bool:
+    """Whether a text keeps, in their order, half of the words of the original, or has half of its words from it."""
+    before, words = (re.findall(r"\w+", one.casefold()) for one in (original, text))
+    kept = sum(match.size for match in SequenceMatcher(None, before, words, autojunk=False).get_matching_blocks())
+    return kept > 0 and kept * 2 >= min(len(words), len(before))
 
 
 def last_standing(events: Sequence[Event], reviewer: str) -> Event | None:

@@ -139,11 +139,15 @@ def test_what_anybody_flagged_as_unsafe_is_no_training_material(store: ReviewSto
     act(store, b, "accept", label="self care")
     act(store, b, "unsafe", "bob")
     act(store, c, "accept", label="self care")
+    act(store, b, "correct", "bob", label="self care", rationale="fever is not present", edits_the_model=True)
     export_reviews(store, tmp_path)
+    [edited] = rows(tmp_path / "nurse_post_processed.csv")
+    assert (edited["example_id"], edited["edits"]) == ("b", ""), "what it edits is not there"
     assert [row["example_id"] for row in rows(tmp_path / "model.csv")] == ["c"]
     assert [(row["id"], row["unsafe"]) for row in rows(tmp_path / "reviewed.csv")] == [
         ("a", "harmful"),
         ("b", ""),
+        ("b", "yes"),
         ("c", ""),
     ]
 

@@ -71,16 +71,18 @@ class TestActions:
         sign_in(service, "Dr. Ünal")
         act(service, 1, "label", 0, label="emergency now")
         act(service, 1, "unsafe", 1, reason="a stroke is missed")
-        done = act(service, 1, "correct", 2, label="emergency now", rationale=" other words ", edits_the_model=True)
+        done = act(
+            service, 1, "correct", 2, label="emergency now", rationale=" other is present ", edits_the_model=True
+        )
         assert done.json() == {"next": "/review/cases/2"}
         events = store.events()
         assert [(event.reviewer, event.number, event.kind, event.model) for event in events] == [
             ("Dr. Ünal", 1, kind, "toy/1") for kind in ("label", "unsafe", "correct")
         ]
-        assert events[2].value == {"label": "emergency now", "rationale": "other words", "edits_the_model": True}
+        assert events[2].value == {"label": "emergency now", "rationale": "other is present", "edits_the_model": True}
         assert act(service, 1, "decline", 3).json()["detail"].startswith("you have done this case")
         assert act(service, 1, "undo", 3).json() == {"next": "/review/cases/1"}
-        assert "other words" in service.client.get("/review/cases/1").text, "the correction is there to go on from"
+        assert "other is present" in service.client.get("/review/cases/1").text, "the correction is there to go on from"
         assert act(service, 1, "accept", 4).status_code == 200
 
     def test_an_earlier_case_can_be_corrected_and_one_case_does_not_lock_another(

@@ -13,7 +13,7 @@ import pytest
 
 from r2d.errors import DataError
 from r2d.review.store import Case, Kind, ReviewStore, StaleError, reviewer_name
-from r2d.review.verdicts import Verdict, last_standing, verdicts_of, waiting_for
+from r2d.review.verdicts import Verdict, is_edit_of, last_standing, verdicts_of, waiting_for
 from tests.review.conftest import a_case
 
 
@@ -181,6 +181,19 @@ class TestVerdicts:
         act(store, store.cases()[3], "decline")
         waiting = waiting_for("bob", store.cases(), verdicts_of(store.events()))
         assert [case.case_id for case in waiting] == ["a", "b", "c"]
+
+    @pytest.mark.parametrize(
+        ("text", "is_edit"),
+        [
+            ("FEVER is present for 2 days, but the child drinks.", True),
+            ("fever is present", True),
+            ("Fever is present for three days without a rash. He lives alone and far from any hospital.", True),
+            ("A sprained ankle that bears weight is seen on the same day.", False),
+            ("", False),
+        ],
+    )
+    def test_an_edit_keeps_words_of_the_model(self, text: str, is_edit: bool) -> None:
+        assert is_edit_of(text, "Fever is present for three days without a rash.") is is_edit
 
     def test_two_who_work_at_once_share_the_cases(self, store: ReviewStore) -> None:
         store.add_cases([a_case(f"single {n}", for_everyone=False) for n in range(60)])
