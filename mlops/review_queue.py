@@ -121,8 +121,9 @@ def _reviews(queue_id: str) -> Iterator[BlindReview]:
                 answers = said.setdefault(assessment.source.source_id, {})
                 answers[assessment.name] = assessment.expectation.value
                 answers["at"] = datetime.fromtimestamp(assessment.last_update_time_ms / 1000, UTC).isoformat()
+        note = (trace.data.spans[0].inputs or {}).get("note") if trace.data.spans else None
         for reviewer, answers in said.items():
             if answers.get("label"):
-                yield BlindReview(case_id, reviewer, answers["label"], answers.get("rationale"), answers["at"])
+                yield BlindReview(case_id, reviewer, answers["label"], answers.get("rationale"), answers["at"], note)
         if item.status == "declined" and item.completed_by:
-            yield BlindReview(case_id, item.completed_by, None)
+            yield BlindReview(case_id, item.completed_by, None, text=note)

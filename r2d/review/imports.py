@@ -12,7 +12,6 @@ from r2d.config.rationales import LabelStudioSource
 from r2d.errors import DataError
 from r2d.rationales.readers.items import read_items
 from r2d.rationales.readers.written import label_studio_records
-from r2d.rationales.records import Record
 from r2d.review.store import SHOWN_IDS, Kind, ReviewStore, reviewer_name
 from r2d.review.verdicts import verdicts_of
 from r2d.text import match_label, normalise_label
@@ -33,6 +32,8 @@ class BlindReview(NamedTuple):
     rationale: str | None = None
     at: str | None = None
     """When, ISO 8601; None for now."""
+    text: str | None = None
+    """What the person read; None where that is not known."""
 
     @property
     def holds_nul(self) -> bool:
@@ -44,7 +45,8 @@ def add_blind_reviews(store: ReviewStore, reviews: Iterable[BlindReview]) -> int
     """Add reviews, and return how many are new.
 
     A label becomes the reviewer's blind label and a correction that gives it, with the rationale. Left out is a review
-    of an unknown case or with an unknown label, and any but the first of a reviewer and a case.
+    of an unknown case or with an unknown label, and any but the first of a reviewer and a case. So is one of another
+    text than the case with its id; a warning names these.
 
     Raises:
         DataError: one holds the character NUL. Nothing was added.
@@ -61,11 +63,14 @@ def add_blind_reviews(store: ReviewStore, reviews: Iterable[BlindReview]) -> int
     last = Counter[str]()
     for event in events:
         last[event.reviewer] = max(last[event.reviewer], event.ordinal)
-    num_new = 0
+    num_new, others = 0, Counter[str]()
     for review in reviews:
         case, who = cases.get(review.case_id), store.spelling_of(reviewer_name(review.reviewer))
         label = None if case is None else match_label(review.label, case.labels)
         if case is None or (who, case.number) in done or (label is None and review.label is not None):
+            continue
+        if review.text is not None and normalise_label(review.text) != normalise_label(case.text):
+            others[review.case_id] += 1
             continue
         value: dict[str, Any] = {"label": label} | ({"rationale": review.rationale} if review.rationale else {})
         actions: list[tuple[Kind, dict[str, Any]]] = [("label", {"label": label}), ("correct", value)]
@@ -73,6 +78,11 @@ def add_blind_reviews(store: ReviewStore, reviews: Iterable[BlindReview]) -> int
             last[who] = store.record(who, case, kind, content, after=last[who], at=review.at).ordinal
         done.add((who, case.number))
         num_new += 1
+    if others:
+        logger.warning(
+            "%s review(s) are of another text than the case with their id, and are left out: %s",
+            f"{others.total():,}", ", ".join(map(repr, list(others)[:SHOWN_IDS])),
+        )  # fmt: skip
     return num_new
 
 
@@ -86,28 +96,16 @@ def import_label_studio(store: ReviewStore, path: Path) -> int:
         DataError: the file is no such export, an annotation has no time, or none is of a case of the database.
     """
     source = LabelStudioSource(format="label_studio", paths=(str(path),))
-    known = {case.case_id: case.text for case in store.cases()}
-    records, others = list[Record](), Counter[str]()
-    for item in read_items("label_studio", source.paths, form="list"):
-        text = _text_of(item.value)
-        for record in label_studio_records(source, item):
-            case_id = record.example_id
-            if case_id is None or case_id not in known or not record.label or record.reason == "cancelled":
-                continue
-            if text is not None and normalise_label(text) != normalise_label(known[case_id]):
-                others[case_id] += 1
-            else:
-                records.append(record)
-    if others:
-        logger.warning(
-            "%s: %s annotations are of another text than the case with their id, and are left out: %s",
-            path, f"{others.total():,}", ", ".join(map(repr, list(others)[:SHOWN_IDS])),
-        )  # fmt: skip
+    known = {case.case_id for case in store.cases()}
+    records = [
+        record._replace(text=_text_of(item.value))
+        for item in read_items("label_studio", source.paths, form="list")
+        for record in label_studio_records(source, item)
+        if record.example_id in known
+    ]
     if not records:
-        raise DataError(
-            f"{path}: none of its annotations is of a case of the database; their `data.id` and `data.text` are the "
-            "case's"
-        )
+        raise DataError(f"{path}: none of its annotations is of a case of the database; their `data.id` is the case's")
+    records = [record for record in records if record.label and record.reason != "cancelled"]
     if untimed := [record for record in records if record.created_at is None]:
         places = ", ".join(f"{record.row}" for record in untimed[:SHOWN_IDS])
         raise DataError(
@@ -119,7 +117,7 @@ def import_label_studio(store: ReviewStore, path: Path) -> int:
         [
             BlindReview(
                 str(record.example_id), record.author or UNKNOWN_REVIEWER, record.label, record.rationale,
-                record.created_at,
+                record.created_at, record.text,
             )
             for record in records
         ],

@@ -57,6 +57,10 @@ def test_cases_are_pushed_once_and_assessments_come_back_once(tmp_path: Path, mo
     )
     assert pull_reviews(store, QUEUE) == 3
     assert pull_reviews(store, QUEUE) == 0
+    other = ReviewStore(str(tmp_path / "other.db"), create=True)
+    other.add_cases([a_case("a", text="another call"), a_case("d")])
+    assert pull_reviews(other, QUEUE) == 1, "what was said of another text with the id is left out"
+    assert [event.kind for event in other.events()] == ["decline"]
     found = {key: (v.outcome, v.blind_label, v.rationale) for key, v in verdicts_of(store.events()).items()}
     assert found == {
         ("ann", 1): ("corrected", "emergency now", "it came suddenly"),

@@ -11,6 +11,7 @@ import pytest
 
 from r2d.config.privacy import PrivacyConfig
 from r2d.config.run import RunConfig
+from r2d.data.deidentify import deidentify_examples
 from r2d.data.load import load_examples
 from r2d.errors import DataError
 from r2d.rationales.ingest import ingest
@@ -132,6 +133,26 @@ def test_an_id_of_another_text_gives_that_row_neither_label_nor_rationale(
     assert {row["example_id"]: row["reason"] for row in ingestion.rejected.to_pylist()}["a"] == "another_text"
 
 
+def test_a_text_is_the_same_once_its_identifiers_are_replaced(store: ReviewStore, tmp_path: Path) -> None:
+    text = "pt has fever, call 555-010-4477 or mail a.b@ward.example; born 3 May 1961"
+    store.add_cases([a_case("x", text=text)])
+    act(store, store.cases()[3], "correct", label="self care", rationale="fever is present, and nothing else")
+    data = tmp_path / "notes.csv"
+    data.write_text(
+        f'id,text,label,split\nx,"{text}",self care,train\nv,a cough,self care,validation\nt,a cold,self care,test\n',
+        encoding="utf-8",
+    )
+    keys = export_reviews(store, tmp_path / "out").config()
+    run = RunConfig.model_validate(
+        {"data": data_of(data) | keys["data"], "rationales": {"stage1_source": ["nurse"], **keys["rationales"]}}
+    )
+    privacy = PrivacyConfig(policy="redact")
+    examples = deidentify_examples(load_examples(run.data), privacy).examples
+    assert "[PHONE_1]" in examples["text"].to_pylist()[0]
+    ingestion = ingest(examples, run.rationales, data=run.data, privacy=privacy, work_dir=tmp_path)
+    assert [row["example_id"] for row in ingestion.provenance.to_pylist()] == ["x"]
+
+
 def test_what_anybody_flagged_as_unsafe_is_no_training_material(store: ReviewStore, tmp_path: Path) -> None:
     a, b, c = store.cases()
     act(store, a, "unsafe", reason="harmful")
@@ -231,9 +252,14 @@ class TestLabelStudio:
             import_label_studio(store, self.export(tmp_path / "x.json", self.annotation("self care") | change))
         assert store.events() == []
 
-    def test_an_annotation_of_another_text_is_left_out(self, store: ReviewStore, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"is of a case of the database; their `data\.id` and `data\.text`"):
-            import_label_studio(store, self.export(tmp_path / "x.json", self.annotation("self care"), text="other"))
+    def test_an_annotation_of_another_text_is_left_out(
+        self, store: ReviewStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        file = self.export(tmp_path / "x.json", self.annotation("self care"), text="another secret")
+        assert import_label_studio(store, file) == 0
+        assert store.events() == []
+        assert "1 review(s) are of another text than the case with their id, and are left out: 'a'" in caplog.text
+        assert "secret" not in caplog.text
 
     def test_the_interface_has_the_labels(self) -> None:
         assert '<Choice value="a &lt; b"/>' in labeling_config(["a < b", "c"])
