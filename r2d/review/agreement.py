@@ -59,7 +59,8 @@ def agreement_of(first: str, second: str, labels: Iterable[tuple[str, str]], *, 
     """Kappa and its interval of pairs of labels, one a case.
 
     The interval is Bayesian: the table of pairs of labels has a Dirichlet prior that weighs as much as two cases, one
-    spread over equal labels and one over all pairs. Unlike resampling, it keeps a width where few cases all agree.
+    spread over equal labels and one over all pairs. Unlike resampling, it keeps a width where few cases all agree; it
+    is widened to hold kappa itself.
     `tests/review/test_queue.py` measures how often it covers.
     """
     pairs = list(labels)
@@ -73,7 +74,8 @@ def agreement_of(first: str, second: str, labels: Iterable[tuple[str, str]], *, 
     if len(pairs) >= FEWEST_CASES and not np.isnan(kappa):
         prior = np.eye(len(names)) / len(names) + 1 / len(names) ** 2
         draws = np.random.default_rng(seed).dirichlet((table + prior).ravel(), size=NUM_DRAWS)
-        low, high = map(float, np.quantile(_kappa(draws.reshape(-1, *table.shape)), [0.025, 0.975]))
+        quantiles = np.quantile(_kappa(draws.reshape(-1, *table.shape)), [0.025, 0.975])
+        low, high = min(float(quantiles[0]), kappa), max(float(quantiles[1]), kappa)
     return Agreement(first, second, len(pairs), float(np.trace(shares)), None if np.isnan(kappa) else kappa, low, high)
 
 
