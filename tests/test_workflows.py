@@ -184,7 +184,7 @@ def test_known_holes_and_licences_fail_a_pull_request_and_the_image_says_where_i
 
 def test_every_package_of_the_locks_has_a_hash_and_no_index_is_named() -> None:
     pinned = {}
-    for name in ("requirements.lock", "k8s/cuda.lock"):
+    for name in ("requirements.lock", "k8s/cuda.lock", "pretrained.lock"):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert "://" not in text
         for entry in re.split(r"\n(?=[a-z0-9])", text):

@@ -50,5 +50,8 @@ def test_a_page_has_the_common_look_and_switches_no_escaping_off(path: Path) -> 
     content = path.read_text(encoding="utf-8")
     assert re.findall(r"#[0-9a-f]{3,8}\b|font-family|font:", content) == []
     assert "| safe" not in content
-    if "{% block main %}" in content:
-        assert content.startswith('{% extends "reports/page.html.j2" %}')
+    has_base = (path.parent / "base.html.j2").exists()  # a service has pages of its own, in the style of the reports
+    if "{% block main %}" in content and path.name != "base.html.j2":
+        assert f'{{% extends "{"base.html.j2" if has_base else "reports/page.html.j2"}" %}}' in content
+    if has_base:
+        assert "reports/style.css.j2" in "".join(css.read_text("utf-8") for css in path.parent.glob("*.css.j2"))
