@@ -50,8 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole pipelines first: left for the end, one of two processes would work on them alone."""
-    items.sort(key=lambda item: item.path.parent.name != "pipelines")
+    """Whole pipelines first, then trainings: left for the end, one of two processes would work on them alone."""
+    items.sort(key=lambda item: {"pipelines": 0, "training": 1}.get(item.path.parent.name, 2))
 
 
 @pytest.fixture(autouse=True)
