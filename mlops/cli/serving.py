@@ -157,7 +157,7 @@ def add_review(service: Service) -> None:
         similar = SimilarCases(load_labelled_file(Path(config.similar), labels)[0])
     pages = ReviewPages(config, store, service, similar)
     service.add_pages = pages.add_to
-    typer.echo(f"{len(pages.cases):,} cases to review, {num_new:,} of them new")
+    typer.echo(f"{len(store.cases()):,} cases to review, {num_new:,} of them new")
 
 
 def newer_model(reference: str) -> Callable[[str], ServedModel | None]:

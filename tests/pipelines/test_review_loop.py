@@ -52,6 +52,7 @@ def served(place: Workplace, config: str) -> Iterator[tuple[subprocess.Popen[str
         try:
             assert process.stdout is not None
             lines = [process.stdout.readline() for _ in range(3)]
+            assert lines[0].startswith(f"{2 * len(SYMPTOMS)} cases to review, "), lines
             assert lines[2].startswith("review at "), lines
             yield process, lines[2].split()[-1]
         finally:
