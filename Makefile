@@ -44,8 +44,8 @@ run: $(READY)  ## train, evaluate and register the demo model (CONFIG=... for an
 test: lint  ## lint, types and all tests that need no GPU and no cluster
 	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
-test-simulations: $(READY)  ## the rates of the tables in docs/evaluation.md, docs/retraining.md and docs/serving.md, by hundreds of invented studies
-	$(BIN)/pytest -m simulation -s --timeout 3600 tests/gate tests/evaluation tests/monitoring
+test-simulations: $(READY)  ## the rates of the tables in docs/evaluation.md, docs/retraining.md, docs/serving.md and docs/review.md, by hundreds of invented studies
+	$(BIN)/pytest -m simulation -s --timeout 3600 tests/gate tests/evaluation tests/monitoring tests/review
 
 test-cluster: $(READY)  ## the pipeline by ZenML's Kubernetes orchestrator on the test cluster; needs Debian's bubblewrap
 	$(BIN)/pytest -m cluster --timeout 3600 tests/kubernetes

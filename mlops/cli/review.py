@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from r2d.files import out_folder
+
+if TYPE_CHECKING:
+    from r2d.review.store import ReviewStore
 
 app = typer.Typer(help="What reviewers said on the page of `r2d serve --review`.", no_args_is_help=True)
 Database = Annotated[str, typer.Argument(help="A SQLite file, or an SQLAlchemy URL.")]
@@ -24,9 +27,8 @@ def export(
     import yaml
 
     from r2d.review.exports import export_reviews, labeling_config
-    from r2d.review.store import ReviewStore
 
-    store = ReviewStore(existing(database))
+    store = opened(database)
     exported = export_reviews(store, out)
     if cases := store.cases():
         (out / "labeling_config.xml").write_text(labeling_config(cases[0].labels), encoding="utf-8")
@@ -46,9 +48,8 @@ def import_(
 ) -> None:
     """Add the annotations of Label Studio as reviews; those that are there already are left."""
     from r2d.review.imports import import_label_studio
-    from r2d.review.store import ReviewStore
 
-    num_new = import_label_studio(ReviewStore(existing(database)), file)
+    num_new = import_label_studio(opened(database), file)
     typer.echo(f"{file}: {num_new:,} new reviews")
 
 
@@ -62,9 +63,8 @@ def push(
 ) -> None:
     """Put the cases into a review queue of MLflow, without the model's answers. Their notes then lie in MLflow."""
     from mlops.review_queue import push_cases
-    from r2d.review.store import ReviewStore
 
-    num_new = push_cases(ReviewStore(existing(database)), queue, reviewer or [])
+    num_new = push_cases(opened(database), queue, reviewer or [])
     typer.echo(f"{queue}: {num_new:,} new cases in MLflow's review queue")
 
 
@@ -75,18 +75,18 @@ def pull(
 ) -> None:
     """Add what reviewers said in a review queue of MLflow; what is there already is left."""
     from mlops.review_queue import pull_reviews
-    from r2d.review.store import ReviewStore
 
-    num_new = pull_reviews(ReviewStore(existing(database)), queue)
+    num_new = pull_reviews(opened(database), queue)
     typer.echo(f"{queue}: {num_new:,} new reviews")
 
 
-def existing(database: str) -> str:
+def opened(database: str) -> ReviewStore:
     """The database, which must be there.
 
     Raises:
-        DataError: it is a file that is not there.
+        DataError: it is a file that is not there, or holds no reviews.
     """
     from r2d.data.readers.files import existing_file
+    from r2d.review.store import ReviewStore
 
-    return database if "://" in database else str(existing_file(database, "the database of reviews"))
+    return ReviewStore(database if "://" in database else str(existing_file(database, "the database of reviews")))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from r2d.config.endpoint import EndpointConfig
 from r2d.config.section import Name, Section
@@ -20,6 +20,16 @@ Risk = Literal["under_triage", "error"]
 OutOfScope = Literal["hand_over", "remark"]
 EvaluatedEngine = Literal["torch", "ctranslate2", "ctranslate2_int8"]
 SeenRowsPolicy = Literal["refuse", "drop", "allow"]
+
+
+Numbers = TypeVar("Numbers", bound=Sequence[float])
+
+
+def rising(values: Numbers, info: ValidationInfo) -> Numbers:
+    """The values, each of which is above the one before."""
+    if any(lower >= upper for lower, upper in pairwise(values)):
+        raise ValueError(f"{info.field_name} must rise; found {list(values)}")
+    return values
 
 
 def _at_most(num_errors: int, num_rows: int, share: float) -> float:
@@ -118,16 +128,11 @@ class OperatingPointsConfig(Section):
     label_shares: dict[Name, Rate] | None = None
     """Label -> its share of the calls where the model will be used, which sum to 1: predictive values, net benefit and
     workload are for this mix. By default that of the test rows."""
-    threshold_probabilities: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+    threshold_probabilities: Annotated[tuple[Rate, ...], Field(min_length=1), AfterValidator(rising)] = (
+        0.02, 0.05, 0.1, 0.2, 0.3, 0.5,
+    )  # fmt: skip
     """Of net benefit, rising: who acts from a probability of 0.1 on takes nine needless actions for one that was
     needed."""
-
-    @field_validator("threshold_probabilities")
-    @classmethod
-    def _rising(cls, values: tuple[float, ...]) -> tuple[float, ...]:
-        if any(lower >= upper for lower, upper in pairwise(values)):
-            raise ValueError(f"threshold_probabilities must rise; found {list(values)}")
-        return values
 
     def shares(self, labels: Sequence[str]) -> tuple[float, ...] | None:
         """`label_shares` in the order of `labels`; None where none are declared.
@@ -166,15 +171,8 @@ class SlicesConfig(Section):
     """A slice with fewer rows is shown and marked as small."""
     max_values: Annotated[int, Field(ge=2)] = 30
     """An attribute with more values than that is left out, with the reason."""
-    length_edges: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    length_edges: Annotated[tuple[Annotated[int, Field(ge=1)], ...], AfterValidator(rising)] = ()
     """Words at which a new length band begins, rising, e.g. `[50, 100]`; empty: quartiles of the rows."""
-
-    @field_validator("length_edges")
-    @classmethod
-    def _rising(cls, edges: tuple[int, ...]) -> tuple[int, ...]:
-        if any(lower >= upper for lower, upper in pairwise(edges)):
-            raise ValueError(f"length_edges must rise; found {list(edges)}")
-        return edges
 
 
 class ClaimsConfig(Section):

@@ -15,13 +15,11 @@ from r2d.data.readers.files import existing_file
 from r2d.data.readers.rows import column_names
 from r2d.data.reading import Reading
 from r2d.errors import DataError
-from r2d.text import from_no_formula, normalise_label
+from r2d.text import first_of, from_no_formula, normalise_label, show_name
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("id", "text", "label", "author", "time")
-SHOWN_IDS = 10
-"""Of those that stand for another text."""
 
 
 def reviewed_config(path: str, labels: LabelsConfig, forgotten: tuple[str, ...]) -> DataConfig:
@@ -90,10 +88,9 @@ def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:
         "which reviewers differ are left as they are"
     )
     if others:
-        ids = ", ".join(map(repr, others[:SHOWN_IDS])) + (", ..." if len(others) > SHOWN_IDS else "")
         sentence = (
             f"reviews: {len(others):,} id(s) stand for another text than in the data, and their labels are not taken: "
-            f"{ids}; give each call an id of its own"
+            f"{first_of(list(map(show_name, others)))}; give each call an id of its own"
         )
         logger.warning("data.reviewed: %s", sentence)
         reading.notes.append(sentence)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from r2d.evaluation.label_metrics import LabelStatistics, label_intervals, label_metrics
+from r2d.evaluation.label_metrics import LabelStatistics, label_intervals
 from r2d.evaluation.metrics import IntervalEstimate
 from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.rationale_metrics import overlap_metrics, rationale_scores
@@ -18,6 +18,7 @@ from r2d.reports.progress import Progress
 
 COST_FILE = "cost.json"
 FORMAT_VERSION = 1
+LABEL_FIGURES = ("accuracy", "macro_f1", "under_triage_rate")
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,9 @@ def _predictions(folder: Path, name: str, run: EvaluationRun) -> Predictions:
 
 
 def _values(predictions: Predictions, run: EvaluationRun) -> dict[str, float]:
-    label = label_metrics(predictions)
-    values = {"accuracy": label.accuracy}
-    if label.macro_f1 is not None:
-        values["macro_f1"] = label.macro_f1
-    if run.labels.ordered:
-        values["under_triage_rate"] = float((predictions.levels > 0).mean())
+    statistics = LabelStatistics.of(run.labels)
+    figures = statistics(statistics.sums(predictions).sum(axis=0))
+    values = {name: float(figures[name]) for name in LABEL_FIGURES if not np.isnan(figures.get(name, np.nan))}
     has_both = any(map(str.strip, predictions.rationales)) and any(map(str.strip, predictions.gold_rationales))
     if has_both:
         scores = rationale_scores(predictions.gold_rationales, predictions.rationales, run.config)

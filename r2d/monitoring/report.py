@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,7 +29,6 @@ MEASURES = {"under_triage": "Under-triage", "error": "Wrong label"}
 """Key -> title. Under-triage only where labels are ordered."""
 ODDS_RATIO = 2.0
 """Of the unacceptable share to the acceptable one, where only the latter is known, from the model."""
-NORMAL_95 = 1.959964
 MAX_POINTS = 200
 """Of a rolling share."""
 REPORT_FILE = "monitor.json"
@@ -227,10 +225,10 @@ def wilson(num_errors: int, num_calls: int) -> IntervalEstimate:
     """A share and its 95 % interval (Wilson 1927)."""
     if not num_calls:
         return NOT_KNOWN
-    share, z2 = num_errors / num_calls, NORMAL_95**2
-    middle = (share + z2 / (2 * num_calls)) / (1 + z2 / num_calls)
-    half = NORMAL_95 * math.sqrt(share * (1 - share) / num_calls + z2 / (4 * num_calls**2)) / (1 + z2 / num_calls)
-    return IntervalEstimate(share, max(0.0, middle - half), min(1.0, middle + half), "score")
+    from scipy.stats import binomtest  # type: ignore[import-untyped]
+
+    interval = binomtest(num_errors, num_calls).proportion_ci(method="wilson")
+    return IntervalEstimate(num_errors / num_calls, float(interval.low), float(interval.high), "score")
 
 
 def _measure(

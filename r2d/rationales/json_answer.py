@@ -94,7 +94,7 @@ def _takes_back(key: str, value: Any, label_key: str, labels: set[str]) -> bool:
         return True
     if _JUDGES_KEY.search(key) and _VOID_VALUE.search(text):
         return True
-    names_label = re.fullmatch(rf"{_LATER}[\W_]*{re.escape(label_key)}", key) or re.search(rf"{_OVERRIDES}", key)
+    names_label = re.fullmatch(rf"{_LATER}[\W_]*{re.escape(label_key)}", key) or re.search(_OVERRIDES, key)
     other = " ".join((_field_text(value, ", ") or "").casefold().split())
     return names_label is not None and bool(labels) and other not in labels | _NO_OTHER_LABEL
 

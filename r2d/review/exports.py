@@ -93,9 +93,12 @@ def export_reviews(store: ReviewStore, folder: Path) -> Exported:
     _write_csv(folder / "reviewed.csv", REVIEWED_COLUMNS, (_reviewed(cases[v.number], v) for v in judged))
     for name, rows in rationales.items():
         _write_csv(folder / f"{name}.csv", RATIONALE_COLUMNS, rows)
+    events_of: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for event in events:
+        events_of.setdefault((event.reviewer, event.number), []).append(asdict(event))
     with partial_file(folder / "reviews.jsonl") as aside, aside.open("w", encoding="utf-8") as file:
         for verdict in verdicts:
-            own = [asdict(e) for e in events if (e.reviewer, e.number) == (verdict.reviewer, verdict.number)]
+            own = events_of[verdict.reviewer, verdict.number]
             line = asdict(verdict) | {"case": asdict(cases[verdict.number]), "events": own}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     found = agreements(list(cases.values()), standing)

@@ -12,12 +12,11 @@ from r2d.config.rationales import LabelStudioSource
 from r2d.errors import DataError
 from r2d.rationales.readers.items import read_items
 from r2d.rationales.readers.written import label_studio_records
-from r2d.review.store import SHOWN_IDS, Kind, ReviewStore, reviewer_name
+from r2d.review.store import Kind, ReviewStore, reviewer_name, spelling_among
 from r2d.review.verdicts import verdicts_of
-from r2d.text import match_label, normalise_label
+from r2d.text import first_of, match_label, normalise_label, show_name
 
 UNKNOWN_REVIEWER = "Label Studio"
-
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ def add_blind_reviews(store: ReviewStore, reviews: Iterable[BlindReview]) -> int
         last[event.reviewer] = max(last[event.reviewer], event.ordinal)
     num_new, others = 0, Counter[str]()
     for review in reviews:
-        case, who = cases.get(review.case_id), store.spelling_of(reviewer_name(review.reviewer))
+        case, who = cases.get(review.case_id), spelling_among(set(last), reviewer_name(review.reviewer))
         label = None if case is None else match_label(review.label, case.labels)
         if case is None or (who, case.number) in done or (label is None and review.label is not None):
             continue
@@ -81,8 +80,9 @@ def add_blind_reviews(store: ReviewStore, reviews: Iterable[BlindReview]) -> int
     if others:
         logger.warning(
             "%s review(s) are of another text than the case with their id, and are left out: %s",
-            f"{others.total():,}", ", ".join(map(repr, list(others)[:SHOWN_IDS])),
-        )  # fmt: skip
+            f"{others.total():,}",
+            first_of(list(map(show_name, others))),
+        )
     return num_new
 
 
@@ -107,7 +107,7 @@ def import_label_studio(store: ReviewStore, path: Path) -> int:
         raise DataError(f"{path}: none of its annotations is of a case of the database; their `data.id` is the case's")
     records = [record for record in records if record.label and record.reason != "cancelled"]
     if untimed := [record for record in records if record.created_at is None]:
-        places = ", ".join(f"{record.row}" for record in untimed[:SHOWN_IDS])
+        places = first_of([str(record.row) for record in untimed])
         raise DataError(
             f"{path}: {len(untimed):,} of {len(records):,} annotations have no time (tasks {places}); give created_at "
             "as 2026-11-29T17:00:00Z. Nothing was added"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from sqlalchemy import (
     DDL,
@@ -27,7 +27,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    UniqueConstraint,
     create_engine,
     event,
     func,
@@ -38,19 +37,16 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from r2d.errors import DataError, R2DError
-from r2d.text import normalise_label
+from r2d.text import first_of, normalise_label, show_name
 
 logger = logging.getLogger(__name__)
 Kind = Literal["label", "accept", "correct", "decline", "unsafe", "skip", "undo"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 """`label`: the reviewer's own, before the model's is shown. `accept`: the model's label and rationale. `correct`:
 another label, or the same, and maybe a rationale. `decline`: the reviewer does not judge. `undo`: takes back one event
 of the same reviewer."""
 
 SECONDS_LOCKED = 5
 """For which an SQLite file that another program writes is waited for."""
-SHOWN_IDS = 10
-"""Of calls that are left out."""
 
 _METADATA = MetaData()
 _CASES = Table(
@@ -77,7 +73,6 @@ _EVENTS = Table(
     Column("value", JSON, nullable=False),
     Column("model", String(400), nullable=False),
     Column("at", String(40), nullable=False),
-    UniqueConstraint("reviewer", "ordinal"),
 )
 for _table, _keys in ((_CASES, ("number",)), (_EVENTS, ("reviewer", "ordinal"))):
     for _verb in ("UPDATE", "DELETE"):
@@ -220,8 +215,9 @@ class ReviewStore:
             logger.warning(
                 "%s call(s) have the id of a case with another text, and are not reviewed: %s; give each call an id of "
                 "its own, or begin a new database",
-                len(others), ", ".join(map(repr, others[:SHOWN_IDS])) + (", ..." if len(others) > SHOWN_IDS else ""),
-            )  # fmt: skip
+                len(others),
+                first_of(list(map(show_name, others))),
+            )
         return len(new)
 
     def cases(self) -> list[Case]:
@@ -252,9 +248,7 @@ class ReviewStore:
 
     def spelling_of(self, reviewer: str) -> str:
         """The name as the reviewer's earlier events have it, who may have written it in other capitals."""
-        names = {event.reviewer for event in self.events()}
-        same = (name for name in sorted(names) if name.casefold() == reviewer.casefold())
-        return reviewer if reviewer in names else next(same, reviewer)
+        return spelling_among({event.reviewer for event in self.events()}, reviewer)
 
     def record(
         self, reviewer: str, case: Case, kind: Kind, value: dict[str, Any], *, after: int, at: str | None = None
@@ -287,6 +281,12 @@ def reviewer_name(given: str) -> str:
     """A name as it is kept: composed (NFC), with single spaces, without characters that show nothing; maybe empty."""
     visible = (one if one.isspace() or unicodedata.category(one)[0] != "C" else "" for one in given)
     return " ".join(unicodedata.normalize("NFC", "".join(visible)).split())
+
+
+def spelling_among(names: set[str], reviewer: str) -> str:
+    """The one of the names that the reviewer's is, in these capitals or else in others; else the reviewer's own."""
+    same = (name for name in sorted(names) if name.casefold() == reviewer.casefold())
+    return reviewer if reviewer in names else next(same, reviewer)
 
 
 def _fault_of(engine: Engine, *, create: bool) -> str | None:

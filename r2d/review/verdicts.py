@@ -47,7 +47,7 @@ class Verdict:
 def verdicts_of(events: Iterable[Event]) -> dict[tuple[str, int], Verdict]:
     """(reviewer, number of the case) -> the verdict; cases that a reviewer did nothing with have none."""
     events = sorted(events, key=lambda event: (event.reviewer, event.ordinal))
-    undone = {(event.reviewer, event.value.get("undone")) for event in events if event.kind == "undo"}
+    undone = _undone(events)
     verdicts: dict[tuple[str, int], Verdict] = {}
     for event in events:
         key = (event.reviewer, event.number)
@@ -59,6 +59,11 @@ def verdicts_of(events: Iterable[Event]) -> dict[tuple[str, int], Verdict]:
         stands = event.kind != "undo" and (event.reviewer, event.ordinal) not in undone
         verdicts[key] = _after(before, event) if stands else before
     return verdicts
+
+
+def _undone(events: Iterable[Event]) -> set[tuple[str, int]]:
+    """(reviewer, ordinal) of the events that were taken back."""
+    return {(event.reviewer, event.value["undone"]) for event in events if event.kind == "undo"}
 
 
 def _after(verdict: Verdict, event: Event) -> Verdict:
@@ -93,17 +98,18 @@ def is_edit_of(text: str, original: str) -> bool:
 def last_standing(events: Sequence[Event], reviewer: str) -> Event | None:
     """The event that `undo` takes back: the last of the reviewer that is not taken back yet."""
     own = [event for event in events if event.reviewer == reviewer]
-    undone = {event.value.get("undone") for event in own if event.kind == "undo"}
-    standing = [event for event in own if event.kind != "undo" and event.ordinal not in undone]
+    undone = _undone(own)
+    standing = [event for event in own if event.kind != "undo" and (reviewer, event.ordinal) not in undone]
     return max(standing, key=lambda event: event.ordinal, default=None)
 
 
 def correction_taken_back(events: Iterable[Event], reviewer: str, number: int) -> Event | None:
     """The correction of a case that its reviewer took back, to go on from; None where the last answer is no such."""
     own = sorted((e for e in events if (e.reviewer, e.number) == (reviewer, number)), key=lambda event: event.ordinal)
-    undone = {event.value.get("undone") for event in own if event.kind == "undo"}
     answers = [event for event in own if event.kind in ("accept", "correct", "decline")]
-    return answers[-1] if answers and answers[-1].kind == "correct" and answers[-1].ordinal in undone else None
+    if not answers or answers[-1].kind != "correct" or (reviewer, answers[-1].ordinal) not in _undone(own):
+        return None
+    return answers[-1]
 
 
 def waiting_for(reviewer: str, cases: Sequence[Case], verdicts: Mapping[tuple[str, int], Verdict]) -> list[Case]:

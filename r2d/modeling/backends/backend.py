@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 TokenIds = Sequence[int]
 Indices = Sequence[int] | None
 OnToken = Callable[[int], None]
+KeysValues = list[tuple[Tensor, Tensor]]
+"""Of each layer."""
 
 
 class Encoded(ABC):

@@ -21,6 +21,7 @@ from r2d.modeling.backends import kernels
 from r2d.modeling.backends.backend import (
     Encoded,
     Indices,
+    KeysValues,
     Losses,
     OnToken,
     Seq2SeqBackend,
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 CAUSAL_TYPES = ("llama", "qwen3", "gemma3_text")
 """Model types that `CausalBackend` runs; SmolLM and SmolLM2 are of type `llama`."""
 PADDING = -1
-
-KeysValues = list[tuple[Tensor, Tensor]]
 
 
 @dataclass

@@ -18,6 +18,7 @@ from r2d.modeling.backends import kernels
 from r2d.modeling.backends.backend import (
     Encoded,
     Indices,
+    KeysValues,
     Losses,
     OnToken,
     PaddedBackend,
@@ -36,8 +37,6 @@ PACKED_TYPES = ("t5",)
 scaling."""
 SHRINK_BELOW = 0.8
 """In greedy decoding, rows that have ended are taken out of the caches when fewer than this share is left."""
-
-KeysValues = list[tuple[Tensor, Tensor]]
 
 
 def make_backend(model: PreTrainedModel, *, precision: str = "fp32") -> Seq2SeqBackend[Any]:
