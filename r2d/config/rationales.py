@@ -39,6 +39,10 @@ _ALONE = r"(?P<alone>[^\n]{1,400})"
 _IS = r"[*_ \t]{0,6}(?:[:=：]|\]\s?:?|\s[-–—]\s|\s?(?:[-=]>|[→⇒➜])\s?)[*_\s]{0,12}"
 _MARKS = r"(?:[^\w\n({\[<\\>≤≥≠=~±¬!|+-]|_){0,12}"
 _NEXT_LINE = r"[*_ \t]{0,6}\n\s{0,10}"
+_ASKED = (
+    r"\b(?:question|problem|riddle|call(?:er)?|case|patient|note|message|text|situation|scenario|sentence|above|end"
+    r"|following)\b"
+)
 _CASE = r"(?:this|the|her|his)\s(?:call(?:er)?|case|patient|note|message|text|situation|presentation|visit)\s"
 _CLASS = r"(?:classif|triag|rat|categori[sz]|label|cod|grad|assign)"
 _AS = r"(?:as|to)(?:\sthe)?(?:\s(?:an?|category|level|label|class|ESI(?:\slevel)?)){0,2}\s{0,3}:?\s{0,3}"
@@ -55,7 +59,7 @@ ANSWER_PATTERNS = (
     r"|(?:triage|category|level|class|urgency|verdict|prediction|classification|disposition|output|result|response)>"
     r"\s{0,10}(?P<alone>[^<\n]{1,400}))",
     # So the answer is (c) wooded area.
-    rf"\b(?=[tmofcbrpun])(?<!\bif\s)(?<!\bwhether\s){_DETERMINER}{{1,3}}{_NOUN}(?:\s(?:to|for|in|of)\s(?:this|the|that)\s[^\n.:?!]{{1,60}}?)?"
+    rf"\b(?=[tmofcbrpun])(?<!\bif\s)(?<!\bwhether\s){_DETERMINER}{{1,3}}{_NOUN}(?:\s(?:to|for|in|of)\s(?:this|the|that)\s[^\n.:?!]{{0,40}}?{_ASKED})?"
     rf"\s{{1,5}}(?:is|was|(?:would|has\sto)\s(?:then\s|now\s)?be)\s{{0,3}}[:,]?\s{{0,5}}{_LABEL}",
     # **Emergency**, at the beginning, before a reason
     rf"\A{_MARKS}{_ALONE}",

@@ -29,6 +29,8 @@ from r2d.rationales.wording import (
     is_announcement,
     is_refusal,
     is_transition,
+    phrase_pattern,
+    small_letters,
     without_closing,
     without_drafts,
     without_empty_items,
@@ -211,6 +213,8 @@ def _parse_text(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
     if mark := unknown_token(before):
         return part.rejected("unknown_mark", detail=mark)
 
+    if phrase_pattern("examples").match(small_letters(part.text[:200])):
+        return part.rejected("unclear_answer", detail="it begins as an example")
     answer = final_answer(part.text, config.answer_patterns, part.options, codes)
     statement, last = answer.statement, answer.all[-1] if answer.all else None
     is_cut_off = part.stopped and last is not None and not part.text[last.end :].strip()

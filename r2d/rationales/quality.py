@@ -152,8 +152,9 @@ def _repeats_on_end(words: Words) -> int:
         for word, earlier in zip(words[length:], words, strict=False):
             equal = equal + 1 if word == earlier else 0
             longest = max(longest, equal)
-        if longest + length >= max(FEWEST_REPEATS * length, FEWEST_WORDS):
-            most = max(most, longest // length + 1)
+        longest += length + (length > 2)  # the last round may lack its `and`
+        if longest >= max(FEWEST_REPEATS * length, FEWEST_WORDS):
+            most = max(most, longest // length)
     return most if most >= FEWEST_REPEATS else 0
 
 

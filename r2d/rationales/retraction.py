@@ -91,7 +91,7 @@ _NO_ALONE = re.compile(
     r"(?:\W*\b(?:or|and|but|oh|well|hm+|so|then|again|actually|really|maybe|perhaps|possibly|probably|in\s+fact"
     r"|(?:al)?though|lol|haha|i\s+mean|i\s+guess|rather|surely|of\s+course|definitely|certainly|also|clearly)\b)*\W*"
     r"(?:no|nope|nah|naw|not|wrong|negative|nein|non|não|nee|niet)(?:\W+(?:really|actually|not|at\s+all|quite|after\s+all"
-    r"|exactly|likely|here|now|today|true|met|fulfilled|satisfied|supported|applicable|confirmed|consistent\b.*))*\W*"
+    r"|exactly|likely|here|now|today|true|met|fulfilled|satisfied|supported|applicable|confirmed|shown|proven?|established|consistent\b.*))*\W*"
 )
 """A part of a text that is no more than a no."""
 _ASKS_AGAIN = re.compile(

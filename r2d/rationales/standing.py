@@ -129,13 +129,13 @@ _IF_LINE = re.compile(
 )
 _PLAIN_LEADS = frozenset({"So ", "So, ", "Therefore, ", "Thus, ", "Hence, ", "Therefore ", "Thus ", "Hence "})
 """Words before a statement that do not change how it is meant."""
-CROSSES = "❌✗✘✖🚫⛔👎☒"
+CROSSES = "❌✗✘✖🚫⛔👎☒🙅"
 """Signs that say no."""
 _CROSS = re.compile(rf"[{CROSSES}]|\[\s?\]|☐")
 _CROSSED_BEHIND = re.compile(rf"[\s*_\"'”’.,)(\]]{{0,6}}(?:[{CROSSES}☐]|\[\s?\])")
 _WAS = re.compile(r"\bwas\b", re.I)
 _GOES_ON = re.compile(
-    r"[ \t*_\"'”’)\]`]*(?:,?\s*which\s+|[,:–—-]\s*(?:which\s+|that\s+)?)?"
+    r"[ \t*_\"'”’)\]}`]*(?:,?\s*which\s+|[,:–—-]\s*(?:which\s+|that\s+)?)?"
     r"(?P<verb>(?:is|was|were|would|will|could|should|must|may|might|can(?:not|['’]t)?|has|had|seems?|looks|does|did"
     r"|do|isn['’]t"
     r"|wasn['’]t|doesn['’]t|didn['’]t|won['’]t)\b)(?P<then>[^.!?\n]{0,80})",
@@ -155,7 +155,7 @@ _UNREAL = re.compile(
     r"|at\s+first|initially|originally|previously|until|before\s+(?:I|we|the|this|that)|back\s+then|no\s+(?:more"
     r"|longer)|any\s?more"
     r"|or\s+so|supposedly|allegedly|said|minus|plus|than|at\s+(?:a|the)\s+(?:very\s+)?(?:minimum|least|most)|at\s+least"
-    r"|(?:crossed|struck|ruled)\s+out|(?:I|we)\s+used\s+to)\b|\+(?!\w)"
+    r"|(?:crossed|struck|ruled)\s+out|in\s+(?:name|theory)|on\s+paper|(?:I|we)\s+used\s+to)\b|\+(?!\w)"
     r"|[\s,]*[(\[]\s*(?:not\s+(?:\w+\s+)?(?:sure|certain)|unsure|uncertain|unverified|(?:\w+\s+)?guess)\b",
     re.I,
 )
@@ -163,8 +163,8 @@ _UNREAL = re.compile(
 _NOT_NOW = re.compile(
     r"\b(?:yesterday|last\s+(?:week|night|month|year|time)|previous\w*|formerly|once|used\s+to|back\s+then|ago|before"
     r"|earlier|until|in\s+the\s+past"
-    r"|for\s+example|for\s+instance|e\.\s?g\.|example|sample|template|exam|quiz|draft|format|imagine|suppose|pretend"
-    r"|say)(?!\w)",
+    r"|for\s+example|for\s+instance|e\.\s?g\.|example|sample|template|exam|quiz|draft|format|imagin\w+|suppos\w+"
+    r"|pretend\w*|guess\w*|say)(?!\w)",
     re.I,
 )
 _OWN_CLAUSE = re.compile(

@@ -30,7 +30,7 @@ _FILLER = re.compile(
 )
 _OR = re.compile(r"[\s*_\"'”’)\],]*(?:and/or\b|or\b(?!\s+(?:rather|else)\b)|/)\s*", re.I)
 _AND = re.compile(
-    r"[\s*_\"'”’)\]]*(?:,?\s*\(|,\s*(?:and\b)?|and\b|&|;|\||(?:up\s)?to\b"
+    r"[\s*_\"'”’)\]]*(?:,?\s*\(?(?:unless|otherwise|else|except|if\snot)\b|,?\s*\(|,\s*(?:and\b)?|and\b|&|;|\||(?:up\s)?to\b"
     r"|versus\b|vs\b\.?|[-=]>|→|⇒)\s*",
     re.I,
 )
@@ -215,7 +215,8 @@ _NO_REMARK = re.compile(
 _REASON = re.compile(r"(?:\W*(?<!\w)[^\W\d_][\w'’-]*){6}|[^\W\d_][^.!?()\n]{9,400}[.!)](?=\W*(?:\s|\Z))")
 _NO_REASON = re.compile(
     r"\W*(?:[\d<>=%≤≥~]|(?:not?|never|none|nil|n/a|un\w+|low|high|likely|possib\w+|maybe|perhaps|probab\w+|yes|if|when|unless"
-    r"|only|for|in|see|but|and|or|though|although|however|except|wait|hold|sorry|actually|excluded|ruled|at|as|with|without|thank\w*|please|sure|i|we|you|her|his|their|said|says|of\s+course"
+    r"|only|for|in|see|but|and|or|though|although|however|except|wait|hold|sorry|actually|excluded|ruled|at|as|with|without|thank\w*|please|sure|i|we|you|her|his|their|said|says|of\s+course|hypothesi\w+|assum\w+|claim\w*"
+    r"|propos\w+|suggested|debated|alleged\w*|supposed\w*|speculat\w+|disputed|contested"
     r"|nicht|kein\w*|wenn|falls|si|se|pas|não|non|niet|geen|als|indien|aber|mais|pero|mas|ma|maar)\b)"
     r"|[^.!?\n]{0,300}(?:\b(?:if|unless|would|might|unlikely|unnecessary|excluded|ruled\s+out|out\s+of|probability|likelihood"
     r"|score|chance|depend\w*|nicht|niet|wrong|false|incorrect|anything|else|previous\w*|earlier|yesterday)\b|%|\?"
@@ -251,10 +252,15 @@ def _label_starts(stated: str) -> tuple[list[int], int | None, int]:
     """
     starts: list[int] = []
     letter, rest = None, 0
-    position = _end_of(_MARKUP, stated, 0)
+    position = 0
     for _ in range(2):
-        starts += [position, _end_of(_BRACKETS, stated, position)]
-        marker = _MARKER.match(stated, position) or _ONE_LETTER.match(stated, position)
+        if stated[position + 1 : position + 2].isalpha() and stated[position].isalpha():  # a word, and no mark
+            starts.append(position)
+            marker = None
+        else:
+            position = _end_of(_MARKUP, stated, position)
+            starts += [position, _end_of(_BRACKETS, stated, position)]
+            marker = _MARKER.match(stated, position) or _ONE_LETTER.match(stated, position)
         if marker:
             name = (marker.group("a") or marker.groupdict().get("b") or "").casefold()
             if letter is None and name.isalpha():
@@ -266,7 +272,7 @@ def _label_starts(stated: str) -> tuple[list[int], int | None, int]:
         filler = _FILLER.match(stated, starts[-1])
         if not filler:
             break
-        position = _end_of(_MARKUP, stated, filler.end())
+        position = filler.end()
     return list(dict.fromkeys(starts)), letter, rest
 
 
@@ -278,10 +284,9 @@ def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
 def _find_written(stated: str, starts: Sequence[int], options: Sequence[str]) -> StatedLabel | None:
     """The option written in full at one of the places: alone, else before other text, the longest option first."""
     by_name, longest, firsts = _by_name(tuple(options))
+    starts = [start for start in starts if (one := stated[start : start + 1]).lower() in firsts or not one.isascii()]
     for start in starts:
         text = stated[start:]
-        if text.isascii() and text.lstrip()[:1].lower() not in firsts:
-            continue
         for form in (text, text.rstrip(_TRAILING)) if len(text.split(None, longest)) <= longest else ():
             if (label := by_name.get(normalise_label(form))) and not (
                 label[-1:].isdigit() and stated[start - 1 : start] == "$"
@@ -308,7 +313,8 @@ def _by_name(options: tuple[str, ...]) -> tuple[dict[str, str], int, frozenset[s
     characters with which they begin."""
     most = max((len(option.split()) for option in options), default=0)
     by_name = {normalise_label(option): option for option in reversed(options)}
-    return by_name, most + 4, frozenset(name[:1] for name in by_name)
+    firsts = {first for name in by_name for first in (name[:1], next(filter(str.isalnum, name), ""))}
+    return by_name, most + 4, frozenset(firsts)
 
 
 def is_whole(stated: StatedLabel, options: Sequence[str], codes: Mapping[str, str]) -> bool:
@@ -333,6 +339,8 @@ def _option_pattern(option: str) -> re.Pattern[str]:
     words = rf"(?<![$~<>]){words}" if is_number else words
     behind = _AFTER_NUMBER if is_number else r"(?![^\W_]|[-–/'’_][^\W_])"
     behind += r"(?!\.?\s?\d)" if option.strip().casefold() == "no" else ""  # `No. 2` is a number
+    if len(option.strip()) == 1:  # `C. difficile` is a name
+        behind += r"(?!\.\s(?!because|since|as\b|due|given)(?-i:[a-z]))"
     return re.compile(words + behind if words else r"(?!)", re.I)
 
 

@@ -192,11 +192,12 @@ def _statements(
     """Every statement, pattern by pattern; the line of one may hold a second."""
     small = text.lower()
     for number, pattern in enumerate(patterns):
-        if not any(mark in small for mark in _NEEDED.get(pattern, ("",))):
+        if not any(map(small.__contains__, _NEEDED.get(pattern, ("",)))):
             continue
-        position = 0
+        position, form_of = 0, compiled(pattern)
+        find = form_of.match if pattern.startswith(r"\A") else form_of.search
         for _ in range(MOST_MATCHES + 1):
-            if (match := compiled(pattern).search(text, position)) is None:
+            if (match := find(text, position)) is None:
                 break
             groups = match.groupdict()
             group = "alone" if groups.get("alone") else "label"

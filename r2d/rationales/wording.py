@@ -41,6 +41,7 @@ class Phrases(Section):
     closings: tuple[str, ...]
     titles: str
     drafts: tuple[str, ...]
+    examples: tuple[str, ...]
     transitions: tuple[str, ...]
     retractions: tuple[str, ...]
     retracted: tuple[str, ...]

@@ -178,7 +178,9 @@ def test_text_on_both_sides_of_an_answer_is_flagged() -> None:
      "No comment can be given on medical matters by this assistant.", "I'm not a doctor's stand-in, so no answer.",
      "Questions of health are not something I answer.", "This request cannot be processed.",
      "Only a physician can judge this.", "I must abstain.", "Such a choice cannot be made by an assistant.",
-     "Triage is not within my skills.", "I have been instructed not to label calls.", 
+     "Triage is not within my skills.", "I have been instructed not to label calls.",
+     "This falls to a clinician and not to a program.", "It isn't my place to say how urgent this is.",
+     "Such judgements are reserved for trained staff.",
      "A topic I avoid.", "This is a matter for nurses, not for me.", "Requests of this kind are disabled.",
      "Unfortunately this prompt breaches my content guidelines.",
      "As a language model, I do not have access to charts.",
@@ -211,6 +213,7 @@ def test_refusals_in_prose(text: str) -> None:
         "See a doctor today because of the swelling.",
         "None of the signs of a fracture is there.",
         "Same as last week, the wrist is only sore.",
+        "It belongs to a group of wounds that doctors stitch.",
     ],
 )
 def test_what_is_no_refusal(text: str) -> None:

@@ -211,6 +211,7 @@ OTHER = "An old man with a long list of troubles rang about his knee, that swell
         ("and then the pain came " * 4, 4),
         ("!" * 30, 30),
         ("1) She coughs hard at night. 2) She coughs hard at night. 3) She coughs hard at night.", 3),
+        ("fever and cough and fever and cough and fever and cough", 3),
         ("疼痛" * 9, 18),
         ("\n".join(f"{n}. arm pain" for n in range(6)), 6),
         ("疼痛很严重。" * 4, 4),
