@@ -505,6 +505,7 @@ def _rendered(
         look=look,
         roles=roles,
         labels=labels,
+        numeric=bool(names) and _column(look, roles.label).is_numeric and not codes,
         typing_errors=_typing_errors(labels, names),
         left_out=[label for label in labels if match_label(label, names, codes) is None],
         language=_language_of(texts),

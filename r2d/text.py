@@ -36,7 +36,7 @@ _NUMBER = re.compile(r"[+-]?\d{1,9}(?:\.0+|,00?)?(?:e[+-]?\d)?")
 _WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0+")
 MOST_CHANGES = 2
 """Characters by which a cell may differ from a label and still be shown."""
-_CODE = re.compile(r"[a-z]{1,2}|[a-z]{0,4}[ _-]?\d{1,2}(\.0+)?|yes|no|true|false|on|off", re.I)
+_CODE = re.compile(r"[a-z]{1,2}|[a-z]{0,4}[ _-]?\d{1,2}([.,]0+)?|yes|no|true|false|on|off", re.I)
 
 
 def normalise_label(text: str) -> str:

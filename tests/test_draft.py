@@ -177,7 +177,7 @@ def test_codes_stay_as_they_are_and_are_asked_about(tmp_path: Path) -> None:
     text, run = drafted(path)
     assert run.data.labels.names == ("1", "2", "3", "4")
     assert set(load_examples(run.data)["label"].to_pylist()) == {"1", "2", "3", "4"}
-    assert "codes" in text
+    assert "What does each of these codes stand for? Then: r2d init --labels '1=..., 2=...'" in text
 
 
 def test_a_typing_error_of_a_label_is_pointed_at_and_umlauts_stay_as_they_are(tmp_path: Path) -> None:

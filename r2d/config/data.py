@@ -23,6 +23,9 @@ class LabelsConfig(Section):
     per_row: bool = False
     """Whether each row brings its own options, in `data.columns.options`, as questions with five choices do; `names`
     is then left out. There are no classes then: models are selected and judged by accuracy."""
+    row_label: Literal["name", "letter", "from_0", "from_1"] = "name"
+    """How the label column names one of the row's options, where `per_row`: as it is written, by its letter (`B` is the
+    second), or by its number, counted from 0 or from 1."""
     ordered: bool = False
     """Whether the order of `names` means something (acuity)."""
     codes: dict[Name, Name] = {}
@@ -85,6 +88,8 @@ class LabelsConfig(Section):
     def _one_kind_and_distinct(self) -> LabelsConfig:
         if self.per_row and (self.names or self.ordered):
             raise ValueError("per_row labels stand in the rows; remove names and ordered, or per_row")
+        if self.row_label != "name" and not self.per_row:
+            raise ValueError("row_label is of options in the rows; set per_row, or declare codes of names")
         if not self.per_row and len(self.names) < 2:
             raise ValueError(f"names needs at least two labels; found {len(self.names)}")
         seen: dict[str, str] = {}

@@ -32,11 +32,8 @@ def declared_labels(
         options: of each row, where `labels.per_row`.
     """
     if labels.per_row:
-        found = [
-            raw if raw in row_options else find_meaning(raw, label_meanings(row_options)) or raw
-            for raw, row_options in zip(raw_labels, options, strict=True)
-        ]
-        return DeclaredLabels(found, {})
+        pairs = zip(raw_labels, options, strict=True)
+        return DeclaredLabels([_of_row(raw, row_options, labels.row_label) for raw, row_options in pairs], {})
     meanings = label_meanings(labels.names, labels.codes)
     counts = Counter(raw_labels)
     meaning = {raw: find_meaning(raw, meanings) or raw for raw in counts}
@@ -51,6 +48,19 @@ def declared_labels(
         if code is not None and form not in names and meaning[raw] in labels.names:
             translated[code, meaning[raw]] += count
     return DeclaredLabels([meaning[raw] for raw in raw_labels], dict(translated))
+
+
+def _of_row(raw: str, options: Sequence[str], row_label: str) -> str:
+    """The option of a row that its label cell names; the cell itself where it names none."""
+    if row_label == "name":
+        return raw if raw in options else find_meaning(raw, label_meanings(options)) or raw
+    if row_label == "letter":
+        letter = raw.strip("().: ").casefold()
+        place = ord(letter) - ord("a") if len(letter) == 1 else -1
+    else:
+        number = whole_number(normalise_label(raw))
+        place = -1 if number is None else int(number) - (row_label == "from_1")
+    return options[place] if 0 <= place < len(options) else raw
 
 
 def undeclared_rows(found: Sequence[str], labels: LabelsConfig, *, none: str = "no declared label") -> str:

@@ -94,7 +94,7 @@ def test_declared_codes_are_translated_and_it_is_said(tmp_path: Path, values: tu
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-@pytest.mark.parametrize("values", [(0, 1), (1, 2), (1.0, 2.0), (False, True)])
+@pytest.mark.parametrize("values", [(0, 1), (1, 2), (1.0, 2.0), (False, True), ("1,0", "0,0")])
 def test_a_number_without_a_declared_meaning_is_refused_with_a_mapping_to_paste(
     tmp_path: Path, kind: str, values: tuple[Any, Any]
 ) -> None:
@@ -222,6 +222,24 @@ def test_a_gold_label_is_stored_as_the_options_of_its_row_have_it(tmp_path: Path
     ]
     examples = load_examples(config_of(tmp_path, rows, labels={"per_row": True}, columns={"options": "options"}))
     assert examples["label"].to_pylist() == ["Bus depot", "beach", "Bridge", "pier"] * 10
+
+
+@pytest.mark.parametrize(
+    ("row_label", "cells"),
+    [("letter", ["A", "(b)", "C.", "d"]), ("from_0", ["0", "1.0", "2", "3"]), ("from_1", ["1", "2.0", "03", "4"])],
+)
+def test_a_letter_or_a_number_names_an_option_of_its_row_where_this_is_declared(
+    tmp_path: Path, row_label: str, cells: list[str]
+) -> None:
+    rows = [
+        {"id": f"q{n}", "text": f"question {n}", "label": cells[n % 4], "options": [f"{o} {n}" for o in "xyz"]}
+        for n in range(40)
+    ]
+    labels = {"per_row": True, "row_label": row_label}
+    found = load_examples(config_of(tmp_path, rows, labels=labels, columns={"options": "options"}))["label"].to_pylist()
+    assert found[:4] == ["x 0", "y 1", "z 2", cells[3]]  # the fourth is none of the three
+    with pytest.raises(ValidationError, match="set per_row"):
+        config_of(tmp_path, rows, labels={"names": LABELS, "row_label": row_label})
 
 
 def test_rare_answers_stand_in_every_split_where_rows_have_options_of_their_own(tmp_path: Path) -> None:
