@@ -50,7 +50,7 @@ class NoteModel(Reason2DecideModel):
         self, context: PythonModelContext, model_input: list[str], params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         """One row a note: label, valid, label_probabilities (label -> probability), rationale, handed_over,
-        why, contradicted_findings, other_labels_stated, remarks."""
+        why, contradicted_findings, unmentioned_findings, other_labels_stated, remarks."""
         return self.rows(list(model_input))
 
 

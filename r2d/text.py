@@ -126,6 +126,15 @@ def near_label(text: str, labels: Iterable[str]) -> str | None:
     return None
 
 
+def differ_by_one_slip(one: str, other: str) -> bool:
+    """Whether one letter is left out, added or another, or two neighbours have changed places."""
+    at = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    one, other = one[at:], other[at:]
+    if len(one) == len(other):
+        return one[1:] == other[1:] or (one[1::-1] == other[:2] and one[2:] == other[2:])
+    return one[1:] == other or one == other[1:]
+
+
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     """A hint at the nearest allowed name, ` (did you mean 'label'?)`; empty where none is near, or none is a name."""
     folded = {other.strip().casefold(): other for other in allowed if len(other) <= LONGEST_NAME}

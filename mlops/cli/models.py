@@ -210,6 +210,7 @@ def predict_file(
         f"{result.table or result.output}: {result.num_rows:,} calls by {result.model}, "
         f"{result.num_handed_over:,} handed over to a person{reasons}\n"
         f"{result.num_contradicted:,} rationales claim what their note denies, or deny what it reports; "
+        f"{result.num_unmentioned:,} claim or deny what it does not mention; "
         f"{result.num_other_label:,} state another label than the one shown (column remarks)"
     )
 

@@ -34,6 +34,9 @@ DEFERRAL_REASONS = {
 }
 """Every value of the column `why`, and what it means. The model has not read calls with one of the first four."""
 
+REMARKED = ("contradicted_findings", "unmentioned_findings", "other_labels_stated")
+"""What is remarked of a rationale, lists in `Answer.as_row`."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -53,10 +56,10 @@ class Answer:
 
     def as_row(self) -> dict[str, object]:
         """As JSON for a user: label, valid, label_probabilities, rationale, handed_over, why, contradicted_findings,
-        other_labels_stated, remarks."""
+        unmentioned_findings, other_labels_stated, remarks."""
         unread: dict[str, object] = {"label": None, "valid": False, "label_probabilities": {}, "rationale": None}
         row = self.decision.as_row() if self.decision else unread
-        row |= self.check.as_row() if self.check else {"contradicted_findings": [], "other_labels_stated": []}
+        row |= self.check.as_row() if self.check else {name: [] for name in REMARKED}
         return row | {"handed_over": self.why is not None, "why": self.why, "remarks": self.remarks()}
 
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from r2d.config.jobs import InferenceConfig
 from r2d.errors import DataError, ModelError
 from r2d.inference.calls import Call, read_calls, scan_calls
-from r2d.inference.decide import Answer, Answerer
+from r2d.inference.decide import REMARKED, Answer, Answerer
 from r2d.inference.output import DECISIONS_SCHEMA, InferenceModel, Parts, Plan, begun_plan
 from r2d.inference.table import write_table
 from r2d.modeling.model_folder import read_model_facts
@@ -56,6 +56,8 @@ class InferenceResult:
     """Value of `why` -> rows deferred to a person for it, the most frequent first."""
     num_contradicted: int
     """Rationales that claim a finding that the call denies, or deny one that it reports."""
+    num_unmentioned: int
+    """Rationales that claim or deny a finding of which the call says nothing."""
     num_other_label: int
     """Rationales that state another label than the one shown."""
 
@@ -140,13 +142,12 @@ def infer(config: InferenceConfig, model: InferenceModel, load: Callable[[], Ans
         write_table(parts.output, table, config.data if config.with_text else None)
     with pq.ParquetFile(parts.output) as file:
         reasons = Counter[str]()
-        remarked = ("contradicted_findings", "other_labels_stated")
         num_remarked = Counter[str]()
-        for batch in file.iter_batches(columns=["why", *remarked]):
+        for batch in file.iter_batches(columns=["why", *REMARKED]):
             reasons.update(batch.column("why").drop_null().to_pylist())
-            num_remarked.update({name: sum(map(bool, batch.column(name).to_pylist())) for name in remarked})
+            num_remarked.update({name: sum(map(bool, batch.column(name).to_pylist())) for name in REMARKED})
         num_rows, why = file.metadata.num_rows, dict(reasons.most_common())
-    counts = [num_remarked[name] for name in remarked]
+    counts = [num_remarked[name] for name in REMARKED]
     return InferenceResult(
         str(parts.output), None if table is None else str(table), model.name, num_rows, reasons.total(), why, *counts
     )

@@ -48,6 +48,7 @@ DECISIONS_SCHEMA = pa.schema(
         pa.field("text_characters", pa.int64()),
         pa.field("model", pa.string(), nullable=False),
         pa.field("contradicted_findings", pa.list_(pa.string()), nullable=False),
+        pa.field("unmentioned_findings", pa.list_(pa.string()), nullable=False),
         pa.field("other_labels_stated", pa.list_(pa.string()), nullable=False),
         pa.field("remarks", pa.list_(pa.string()), nullable=False),
     ]
@@ -59,8 +60,9 @@ read the call. `label_probability` is that of `label`, scaled by the model's tem
 the declared ones. `handed_over`: the call is deferred to a person, and `why` is a key of
 `r2d.inference.decide.DEFERRAL_REASONS`, else null.
 The text is not repeated; `text_characters` is its length. `contradicted_findings` are those that the rationale claims
-and the text denies, or the reverse, `other_labels_stated` the labels that it states other than `label`; `remarks` says
-both in sentences, and how the call is unlike those of the training.
+and the text denies, or the reverse, `unmentioned_findings` those that it claims or denies and the text does not
+mention, `other_labels_stated` the labels that it states other than `label`; `remarks` says all three in
+sentences, and how the call is unlike those of the training.
 """
 
 PLAN_FILE = "plan.json"

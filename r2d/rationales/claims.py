@@ -7,7 +7,7 @@ declare others of its own language or domain.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +51,8 @@ class RationaleCheck:
 
     contradicted: tuple[Claim, ...]
     """Claims that the note contradicts."""
+    unmentioned: tuple[Claim, ...]
+    """Claims of findings of which the note says nothing."""
     label: str
     """The label that is shown."""
     other_labels: tuple[str, ...]
@@ -58,15 +60,16 @@ class RationaleCheck:
 
     def remarks(self) -> list[str]:
         """One sentence each."""
-        sentences = [claim.sentence() for claim in self.contradicted]
+        sentences = [claim.sentence() for claim in (*self.contradicted, *self.unmentioned)]
         return sentences + [
             f'the rationale states "{other}", the label shown is "{self.label}"' for other in self.other_labels
         ]
 
     def as_row(self) -> dict[str, list[str]]:
-        """As JSON for a user: contradicted_findings, other_labels_stated, remarks."""
+        """As JSON for a user: contradicted_findings, unmentioned_findings, other_labels_stated, remarks."""
         return {
             "contradicted_findings": [claim.finding for claim in self.contradicted],
+            "unmentioned_findings": [claim.finding for claim in self.unmentioned],
             "other_labels_stated": list(self.other_labels),
             "remarks": self.remarks(),
         }
@@ -101,7 +104,8 @@ class ClaimChecker:
 
         A contradiction needs like for like: a finding that the rationale asserts and the note nowhere asserts but
         denies, or one that it denies and the note asserts. What the note holds only as a measurement, as a part or a
-        more special case of something else, or as a possibility leaves a claim `unclear`, if it does not support it.
+        more special case of something else, as a possibility, or misspelt leaves a claim `unclear`, if it does not
+        support it.
         """
         claimed: dict[tuple[Words, bool], None] = {}
         position = 0
@@ -113,14 +117,24 @@ class ClaimChecker:
                 claimed[mention.value, mention.state == "denied"] = None
         if not claimed:
             return []
-        evidence = _Evidence.of(note, self)
-        return [Claim(names[0], denied, evidence.verdict(names, denied)) for names, denied in claimed]
+        evidence, words = _Evidence.of(note, self), read_tokens(note).words
+        claims = [Claim(names[0], denied, evidence.verdict(names, denied)) for names, denied in claimed]
+        return [
+            replace(claim, verdict="unclear")
+            if claim.verdict == "absent" and any(self.findings.is_misspelt(name, words) for name in names)
+            else claim
+            for claim, (names, _) in zip(claims, claimed, strict=True)
+        ]
 
     def check(self, rationale: str, note: str, label: str, labels: Sequence[str]) -> RationaleCheck:
-        """The contradictions to the note, and the labels of the set stated other than the one shown."""
-        contradicted = tuple(claim for claim in self.claims(rationale, note) if claim.verdict == "contradicted")
+        """The claims that the note contradicts or does not mention, and the labels of the set stated other than the one
+        shown."""
+        claims = self.claims(rationale, note)
+        contradicted = tuple(claim for claim in claims if claim.verdict == "contradicted")
+        unmentioned = tuple(claim for claim in claims if claim.verdict == "absent")
         stated = labels_stated(rationale, labels)
-        return RationaleCheck(contradicted, label, tuple(name for name in labels if name in stated and name != label))
+        others = tuple(name for name in labels if name in stated and name != label)
+        return RationaleCheck(contradicted, unmentioned, label, others)
 
 
 @dataclass(frozen=True, slots=True)

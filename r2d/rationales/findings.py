@@ -13,9 +13,13 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from r2d.config.section import Section, parse_section
 from r2d.files import read_yaml
+from r2d.text import differ_by_one_slip
 
 Words: TypeAlias = tuple[str, ...]
 Value = TypeVar("Value")
+
+SHORTEST_MISSPELT = 5
+"""Letters of a word in which a typing error is looked for: between shorter words, one letter is another word."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +53,21 @@ class Findings:
 
     names: Index[Words]  # form -> the findings that it names
     evidence: Index[Evidence]
+    forms: Mapping[str, Sequence[Words]]  # finding -> all forms that say something of it
+
+    def is_misspelt(self, name: str, words: Words) -> bool:
+        """Whether some words are a form of a finding but for a typing error in its longer words."""
+
+        def is_meant(word: str, right: str) -> bool:
+            if word == right or len(right) < SHORTEST_MISSPELT:
+                return word == right
+            return differ_by_one_slip(word, right) or differ_by_one_slip(f"{word}s", right)  # an s is cut off
+
+        return any(
+            all(is_meant(word, right) for word, right in zip(words[start:], form, strict=False))
+            for form in self.forms.get(name, ())
+            for start in range(len(words) - len(form) + 1)
+        )
 
 
 @functools.lru_cache(maxsize=16)  # several checks read the same note, one after the other
@@ -119,7 +138,11 @@ def load_findings(source: Path) -> Findings:
         form: Evidence(of_form, direct.get(form, ()), denied.get(form, ()))
         for form, of_form in _index(names + evidence + denials).items()
     }
-    return Findings(Index.of(direct), Index.of(every))
+    forms: dict[str, list[Words]] = {}
+    for form, (of_form, _, _) in every.items():
+        for name in of_form:
+            forms.setdefault(name, []).append(form)
+    return Findings(Index.of(direct), Index.of(every), forms)
 
 
 def _index(forms: Sequence[tuple[str, str]]) -> dict[Words, Words]:

@@ -214,9 +214,14 @@ def ungrounded(rationale: str, text: str, findings: Findings) -> Ungrounded:
             claims.append(names)
     missing: list[str] = []
     if claims:
-        evidence = found_in(read_tokens(text).words, findings.evidence)
-        known = {name for _, _, found in evidence for name in found.names}
-        missing = [name for names in claims if known.isdisjoint(names) for name in names]
+        words = read_tokens(text).words
+        known = {name for _, _, found in found_in(words, findings.evidence) for name in found.names}
+        missing = [
+            name
+            for names in claims
+            if known.isdisjoint(names) and not any(findings.is_misspelt(name, words) for name in names)
+            for name in names
+        ]
     return Ungrounded(tuple(dict.fromkeys(numbers)), tuple(dict.fromkeys(missing)))
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from r2d.config.review import QueueConfig, ReviewConfig
 from r2d.errors import DataError
 from r2d.inference.calls import Call, read_calls, scan_calls
-from r2d.inference.decide import Answerer
+from r2d.inference.decide import REMARKED, Answerer
 from r2d.reports.progress import Progress
 from r2d.review.store import Case, ReviewStore
 
@@ -69,7 +69,7 @@ def choose(cases: Sequence[Case], config: QueueConfig, *, is_ordered: bool) -> l
         "handed_over": lambda case: bool(case.answer["handed_over"]),
         "under_triage": lambda case: is_ordered and _more_urgent(case) >= config.under_triage_probability,
         "other_label": lambda case: bool(case.answer["other_labels_stated"]),
-        "findings": lambda case: bool(case.answer["contradicted_findings"] or case.ungrounded),
+        "findings": lambda case: bool(case.answer["contradicted_findings"] or case.answer["unmentioned_findings"]),
         "audit": lambda case: True,
     }
     chosen = []
@@ -123,15 +123,13 @@ def _decided(config: ReviewConfig, answerer: Answerer, version: str) -> Iterator
 
 
 def _case(call: Call, answer: dict[str, Any], answerer: Answerer, model: str) -> Case:
-    text, rationale = call.text or "", answer["rationale"] or ""
-    claims = answerer.checker.claims(rationale, text) if rationale else []
+    text = call.text or ""
     declared = answerer.predictor.labels.declared
     return Case(
         case_id=call.id or f"text {hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}",
         text=text,
         labels=list(declared.names if declared is not None else dict.fromkeys(call.options or ())),
         answer=answer,
-        ungrounded=[claim.sentence() for claim in claims if claim.verdict == "absent"],
         model=model,
         reasons=[],
         for_everyone=False,
@@ -157,9 +155,12 @@ def _row_for(call: Call, row: dict[str, Any] | None, decisions: str) -> dict[str
             f"review.decisions {decisions}: its rows are not those of review.cases (ids or lengths differ); give the "
             "calls that were decided, unchanged and in their order"
         )
-    kept = (
-        "label", "rationale", "handed_over", "why", "model", "contradicted_findings", "other_labels_stated", "remarks"
-    )  # fmt: skip
+    kept = ("label", "rationale", "handed_over", "why", "model", *REMARKED, "remarks")
+    if missing := [name for name in kept if name not in row]:
+        raise DataError(
+            f"review.decisions {decisions}: was written by an earlier version (it has no {', '.join(missing)}); decide "
+            "the calls again"
+        )
     probabilities = dict(row["label_probabilities"])
     return {name: row[name] for name in kept} | {
         "label_probabilities": probabilities,

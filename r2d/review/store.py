@@ -57,7 +57,6 @@ _CASES = Table(
     Column("text", Text, nullable=False),
     Column("labels", JSON, nullable=False),
     Column("answer", JSON, nullable=False),
-    Column("ungrounded", JSON, nullable=False),
     Column("model", String(400), nullable=False),
     Column("reasons", JSON, nullable=False),
     Column("for_everyone", Boolean, nullable=False),
@@ -121,8 +120,6 @@ class Case:
     """Those that it can have, the most urgent first where they are ordered."""
     answer: dict[str, Any]
     """`Answer.as_row`."""
-    ungrounded: Sequence[str]
-    """What the rationale claims of findings that the note does not mention, one sentence each."""
     model: str
     """The version that answered."""
     reasons: Sequence[str]

@@ -41,7 +41,7 @@ class AuditLog:
     def _line(self, now: datetime, user: str, call: Call, answered: VersionedAnswer) -> dict[str, object]:
         row = answered.answer.as_row()
         texts = {"text": call.text, "rationale": row.pop("rationale")}
-        del row["contradicted_findings"], row["remarks"]  # words of the note
+        del row["contradicted_findings"], row["unmentioned_findings"], row["remarks"]  # words of the note
         line: dict[str, object] = {
             "time": now.isoformat(),
             "user": user,

@@ -68,6 +68,9 @@ class AnswerBody(BaseModel):
     label_probabilities: dict[str, float]
     rationale: str | None
     contradicted_findings: list[str]
+    """Findings that the rationale claims and the text denies, or the reverse."""
+    unmentioned_findings: list[str]
+    """Findings that the rationale claims or denies, and the text does not mention."""
     other_labels_stated: list[str]
     remarks: list[str]
     model: str

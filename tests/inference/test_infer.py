@@ -197,7 +197,7 @@ def test_a_sure_label_is_shown_and_an_unsure_one_handed_over_with_the_label_as_a
         "row": 40, "id": "a", "label": "emergency now", "label_probability": 0.9,
         "label_probabilities": [("emergency now", 0.9), ("self care", pytest.approx(0.1))], "rationale": "because",
         "handed_over": False, "why": None, "text_characters": 10, "model": "toy/1",
-        "contradicted_findings": [], "other_labels_stated": [], "remarks": [],
+        "contradicted_findings": [], "unmentioned_findings": [], "other_labels_stated": [], "remarks": [],
     }  # fmt: skip
     assert (unsure["row"], unsure["label"], unsure["handed_over"], unsure["why"]) == (
         41, "self care", True, "below_threshold",
@@ -221,11 +221,12 @@ def test_a_rationale_beside_the_note_and_beside_the_label_is_remarked_on_and_cou
         'the rationale says "fainting", the note denies it',
         'the rationale states "self care", the label shown is "emergency now"',
     ]
-    assert (reported["label"], reported["remarks"]) == ("self care", [])
+    assert (reported["label"], reported["unmentioned_findings"]) == ("self care", ["chest pain"])
+    assert reported["remarks"] == ['the rationale says "chest pain", the note does not mention it']
     rows = [{"id": "a", "text": "Chest pain. No fainting."}, {"id": "b", "text": "Fainted."}, {"id": "c", "text": ""}]
     calls = write_calls(tmp_path / "calls.csv", rows)
     result = decided(config_of(calls, tmp_path / "out.parquet"), SayingPredictor())
-    assert (result.num_contradicted, result.num_other_label) == (1, 1)
+    assert (result.num_contradicted, result.num_unmentioned, result.num_other_label) == (1, 1, 1)
 
 
 def test_a_call_without_a_text_does_not_fail_the_others_and_the_model_never_sees_it() -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from mlops.cli.main import app
 from mlops.cli.models import _answer_text
 from r2d.errors import R2DError
-from r2d.inference.decide import DEFERRAL_REASONS, Answer
+from r2d.inference.decide import DEFERRAL_REASONS, REMARKED, Answer
 from r2d.modeling.manifest import write_manifest
 from r2d.modeling.model_folder import Calibration, write_calibration
 from r2d.modeling.predictor import Decision
@@ -93,7 +93,7 @@ def test_predict_decides_from_a_folder_for_people_and_for_machines(stage2_model:
     for_machines = predict("--model", str(stage2_model), "--json", "-", stdin=f"{NOTE}\n\npt reports cough\n")
     decisions = [json.loads(line) for line in for_machines.stdout.splitlines() if line.startswith("{")]
     fields = {"label", "valid", "label_probabilities", "rationale", "handed_over"}
-    fields |= {"why", "contradicted_findings", "other_labels_stated", "remarks"}
+    fields |= {"why", "remarks", *REMARKED}
     assert [set(decision) for decision in decisions] == [fields] * 2
     assert decisions[0]["handed_over"] is True
     assert decisions[0]["why"] == "never_evaluated"
@@ -106,7 +106,7 @@ def test_predict_says_where_there_is_no_rationale() -> None:
     assert _answer_text(Answer(decision, None, None)).splitlines()[1:] == ["  (no rationale)"]
 
 
-def test_predict_says_where_the_rationale_contradicts_note_or_label(
+def test_predict_says_where_the_rationale_goes_beyond_the_note_or_contradicts_note_or_label(
     stage2_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """README's own sentence: `emergency department` is shown, and the rationale states `same day`."""
@@ -119,13 +119,14 @@ def test_predict_says_where_the_rationale_contradicts_note_or_label(
 
         def decide(self, notes: list[str], *_: object, **__: object) -> list[Decision]:
             shares = {"emergency department": 0.97, "same day": 0.03}
-            rationale = "Dizzy spells together with fainting: the right level is same day."
+            rationale = "Dizzy spells together with fainting and fever: the right level is same day."
             return [Decision("emergency department", True, shares, rationale, False)] * len(notes)
 
     monkeypatch.setattr("r2d.modeling.predictor.Predictor", SayingPredictor)
     note = "Dizzy spells since noon. No fainting."
     remarks = [
         'the rationale says "fainting", the note denies it',
+        'the rationale says "fever", the note does not mention it',
         'the rationale states "same day", the label shown is "emergency department"',
     ]
     for_people = predict("--model", str(stage2_model), note).stdout

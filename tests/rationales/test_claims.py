@@ -285,18 +285,46 @@ def test_a_label_is_stated_where_it_is_named_and_not_set_aside(
 def test_a_check_tells_a_reader_what_the_note_and_the_label_say_otherwise() -> None:
     labels = ("emergency department", "same day")
     check = CHECKER.check(
-        "Dizziness with fainting: the right level is same day.", "Dizzy. No fainting.", "emergency department", labels
+        "Dizziness with fainting and fever: the right level is same day.",
+        "Dizzy. No fainting.",
+        "emergency department",
+        labels,
     )
     assert check.as_row() == {
         "contradicted_findings": ["fainting"],
+        "unmentioned_findings": ["fever"],
         "other_labels_stated": ["same day"],
         "remarks": [
             'the rationale says "fainting", the note denies it',
+            'the rationale says "fever", the note does not mention it',
             'the rationale states "same day", the label shown is "emergency department"',
         ],
     }
     fine = CHECKER.check("Dizziness: the right level is same day.", "Dizzy.", "same day", labels)
     assert fine.remarks() == []
+
+
+@pytest.mark.parametrize(
+    ("rationale", "note", "verdict"),
+    [
+        ("Fever in a child.", "9 year old with tight chest.", "absent"),
+        ("No vomiting.", "Bumped head. No drowsiness.", "absent"),
+        ("No vomiting.", "Bumped head. Asked: vomitnig today: no.", "unclear"),
+        ("Gastroenteritis.", "Gatroenteritis for 4 days.", "unclear"),
+        ("Shortness of breath.", "Shortness of beath since noon.", "unclear"),
+        ("A rash.", "Works in a crash team.", "absent"),
+    ],
+)
+def test_a_finding_is_absent_where_no_word_of_the_note_is_a_form_of_it_but_for_a_typing_error(
+    rationale: str, note: str, verdict: str
+) -> None:
+    assert [claim.verdict for claim in CHECKER.claims(rationale, note)] == [verdict]
+
+
+def test_a_conclusion_from_findings_is_no_claim_of_another_finding() -> None:
+    for conclusion in ("points to pneumonia", "is consistent with pneumonia", "is a red flag for pneumonia"):
+        [claim] = CHECKER.claims(f"The fever {conclusion}.", "Fever since noon.")
+        assert (claim.finding, claim.verdict) == ("fever", "supported")
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,9 @@ def a_case(case_id: str, text: str = "pt reports fever for 3 days. No rash.", **
     answer = {
         "label": "self care", "valid": True, "label_probabilities": {"emergency now": 0.2, "self care": 0.8},
         "rationale": "fever is present", "handed_over": False, "why": None, "contradicted_findings": [],
-        "other_labels_stated": [], "remarks": [],
+        "unmentioned_findings": [], "other_labels_stated": [], "remarks": [],
     }  # fmt: skip
-    case = Case(case_id, text, LABELS, answer, [], "toy/1", ["audit"], True)
+    case = Case(case_id, text, LABELS, answer, "toy/1", ["audit"], True)
     return replace(case, **changed)
 
 

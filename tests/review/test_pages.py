@@ -290,7 +290,7 @@ def page() -> Iterator[Page]:
 def test_every_view_is_accessible_calm_about_hostile_notes_and_worked_by_keys(
     review: Review, store: ReviewStore, page: Page
 ) -> None:
-    hostile = a_case("d", HOSTILE, ungrounded=[HOSTILE], reasons=["findings"])
+    hostile = a_case("d", HOSTILE, reasons=["findings"])
     hostile.answer.update(rationale=HOSTILE, remarks=[HOSTILE])
     store.add_cases([hostile])
     address = review().address

@@ -39,7 +39,7 @@ class TestRules:
             ("under_triage", decided("x", label_probabilities={"emergency now": 0.3, "self care": 0.7})),
             ("other_label", decided("x", other_labels_stated=["emergency now"])),
             ("findings", decided("x", contradicted_findings=["fever"])),
-            ("findings", a_case("x", ungrounded=["..."])),
+            ("findings", decided("x", unmentioned_findings=["fever"])),
         ],
     )
     def test_each_takes_what_it_names_and_nothing_else(self, reason: str, case: Case) -> None:
