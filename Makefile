@@ -124,7 +124,7 @@ $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$$(grep -o '^uv==[^ ]*' requirements.lock)"
 	sed 's/^torch==[0-9.]*/&$(TORCH_BUILD)/' requirements.lock $(if $(TORCH_BUILD),,k8s/cuda.lock) \
-		| $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes -
+		| $(BIN)/uv pip sync --quiet --require-hashes -
 	$(BIN)/uv pip install --quiet --no-deps --editable .
 	test -d .zen || $(BIN)/zenml init
 	touch $@

@@ -6,6 +6,7 @@ declare others of its own language or domain.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -147,6 +148,7 @@ class _Evidence:
     open: frozenset[str]
 
     @classmethod
+    @functools.lru_cache(maxsize=16)  # the rationales of a note are checked one after the other
     def of(cls, note: str, checker: ClaimChecker) -> _Evidence:
         findings = checker.findings
         names_in: dict[str, set[str]] = {"asserted": set(), "denied": set(), "shown": set(), "open": set()}

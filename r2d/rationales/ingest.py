@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict
 
@@ -227,16 +228,21 @@ def ingest(
     sources = config.sources | dict.fromkeys(sorted(in_data - config.sources.keys()), as_it_is)
 
     candidates: dict[str, list[Candidate]] = {}
+    num_records: dict[str, int] = {}
     for name, source in sources.items():
         records = read_source(name, source, examples, data=data, work_dir=work_dir)
+        num_records[name] = len(records)
         candidates[name] = [
             candidate
             for candidate in _join_and_parse(name, source, records, by_id, ids_by_row, data.labels, privacy)
             if candidate.example_id not in forgotten.entries and not forgotten.holds(candidate.example_id)
         ]
-        _check(candidates[name], source, privacy)
+        _protect(candidates[name], privacy)
+    _check(candidates, sources, list(by_id))
+    for name, source in sources.items():
+        _choose(candidates[name], source)
         num_taken = sum(candidate.accepted for candidate in candidates[name])
-        logger.info("%s: %s records, %s rationales taken", name, f"{len(records):,}", f"{num_taken:,}")
+        logger.info("%s: %s records, %s rationales taken", name, f"{num_records[name]:,}", f"{num_taken:,}")
         if (counts := SourceCounts.of(candidates[name])).is_joined_in_doubt:
             logger.warning(
                 "%s: %s of %s stated labels are not the gold label of their row; see whether each rationale stands "
@@ -373,8 +379,8 @@ def _require_declared_labels(name: str, candidates: Sequence[Candidate], labels:
     logger.warning(sentence)
 
 
-def _check(candidates: Sequence[Candidate], source: AnySource, privacy: PrivacyConfig) -> None:
-    """Apply the privacy policy and the quality checks to the rationales, and leave each example with one of them."""
+def _protect(candidates: Sequence[Candidate], privacy: PrivacyConfig) -> None:
+    """Apply the privacy policy to the rationales."""
     readable = [candidate for candidate in candidates if candidate.accepted]
     deidentified = deidentify_texts([candidate.rationale for candidate in readable], privacy)
     for candidate, (text, num_findings) in zip(readable, deidentified, strict=True):
@@ -387,17 +393,31 @@ def _check(candidates: Sequence[Candidate], source: AnySource, privacy: PrivacyC
             candidate.edits.append("identifiers replaced")
         else:
             candidate.flags.append("privacy")
-    checks = QualityChecks(source.quality, readable)
-    for candidate in readable:
-        checks.apply(candidate)
 
+
+def _check(candidates: Mapping[str, Sequence[Candidate]], sources: Mapping[str, AnySource], ids: Sequence[str]) -> None:
+    """Apply the quality checks of each source, example by example: what is read of a note is kept for its next one."""
+    readable = {
+        name: [each for each in of_source if each.reason in (None, "privacy")] for name, of_source in candidates.items()
+    }
+    checks = {name: QualityChecks(sources[name].quality, of_source) for name, of_source in readable.items()}
+    place = {example_id: at for at, example_id in enumerate(ids)}
+    in_order = [
+        (place[each.example_id or ""], name, each) for name, of_source in readable.items() for each in of_source
+    ]
+    for _, name, candidate in sorted(in_order, key=itemgetter(0)):
+        checks[name].apply(candidate)
+
+
+def _choose(candidates: Sequence[Candidate], source: AnySource) -> None:
+    """Leave each example with one rationale of the source."""
     by_id = {candidate.record.record_id: candidate for candidate in candidates if candidate.record.record_id}
-    for candidate in readable:  # an edited form wins over what it edits
+    for candidate in candidates:  # an edited form wins over what it edits
         original = by_id.get(candidate.record.edits or "")
         if original is not None and original is not candidate and candidate.accepted:
             original.reject("superseded")
     rivals: dict[str, list[Candidate]] = {}
-    for candidate in readable:
+    for candidate in candidates:
         if candidate.accepted:
             rivals.setdefault(str(candidate.example_id), []).append(candidate)
     for of_example in rivals.values():

@@ -7,6 +7,8 @@ rule is made for teaching, to be sensible and readable: it is NOT a triage proto
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -70,9 +72,9 @@ def age_band(age_months: int) -> str:
     return next((name for name, limit in AGE_BANDS if age_months < 12 * limit), "older adult")
 
 
-def patient_of(seed: int | str, index: int) -> Patient:
-    """The patient of call `index`; some have two or three calls within a block."""
-    block, position = divmod(index, CALLS_PER_BLOCK)
+@functools.lru_cache(maxsize=1)  # the calls of a block are made one after the other
+def _callers(seed: int | str, block: int) -> Sequence[int]:
+    """The caller of each call of a block; some have two or three."""
     random = Random(f"{seed} block {block}")
     callers: list[int] = []
     while len(callers) < CALLS_PER_BLOCK:
@@ -80,7 +82,14 @@ def patient_of(seed: int | str, index: int) -> Patient:
         callers += [len(set(callers))] * num_calls
     callers = callers[:CALLS_PER_BLOCK]
     random.shuffle(callers)
-    number = callers[position]
+    return callers
+
+
+@functools.lru_cache(maxsize=1)  # asked for the facts of a call, and for its group
+def patient_of(seed: int | str, index: int) -> Patient:
+    """The patient of call `index`."""
+    block, position = divmod(index, CALLS_PER_BLOCK)
+    number = _callers(seed, block)[position]
 
     random = Random(f"{seed} caller {block} {number}")
     span = random.choices([(72, 155), (156, 215), (216, 779), (780, 1128)], weights=[16, 8, 50, 26])[0]
