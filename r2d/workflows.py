@@ -15,7 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from r2d.config.data import DataConfig, LabelsConfig
@@ -26,18 +25,17 @@ from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
 from r2d.config.serving import Quantization
 from r2d.data.fingerprint import data_fingerprint
-from r2d.data.labels import undeclared_rows
 from r2d.data.load import load_examples, load_labelled_file
 from r2d.data.readers.tables import local_dataset_folder
-from r2d.data.reading import Reading
 from r2d.data.validation.expectations import write_data_docs
 from r2d.data.validation.report import render_data_report
 from r2d.data.validation.validate import Validation, validate
-from r2d.errors import ConfigError, DataError
+from r2d.errors import ConfigError
 from r2d.files import write_json, write_parquet, write_text
 from r2d.modeling.load import count_tokens
 from r2d.modeling.seen_rows import require_unseen_test
 from r2d.rationales.ingest import Coverage, Ingestion, ingest
+from r2d.reports.formatting import plural
 from r2d.reports.origin import current_origin, pages_of
 
 if TYPE_CHECKING:
@@ -84,7 +82,7 @@ def ingest_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None = N
     """
     from r2d.rationales.report import render_ingestion_report
 
-    ingestion = _ingested(run, out, start_folder)
+    ingestion = _ingested(_usable(run, start_folder), run, out)
     tables = {"examples": ingestion.examples, "rejected": ingestion.rejected, "provenance": ingestion.provenance}
     stages: dict[str, Coverage] = {}
     try:
@@ -101,42 +99,34 @@ def ingest_to_folder(run: RunConfig, out: Path, *, start_folder: Path | None = N
     return ingestion
 
 
-def check_files(run: RunConfig) -> list[str]:
+def check_files(run: RunConfig, *, start_folder: Path | None = None) -> list[str]:
     """Open the files of a run as the run itself would, and return what there is to say of them.
 
-    Every row is read, every label is held against the declared ones, and every record of a source is joined and parsed.
-    An endpoint is not asked, and a data set of the hub is not fetched.
+    Every row is read and held against the data contract, and every record of a source is joined and parsed. An endpoint
+    is not asked, and a data set of the hub is not fetched.
 
     Raises:
-        DataError: a file cannot be read, a label is not declared, or no record of a selected source can be used.
+        DataError: what the first steps of the run would raise: a file cannot be read, the data contract is broken, the
+            model of the run would have seen test rows, or no record of a selected source can be used.
     """
     if run.data.format == "huggingface" and local_dataset_folder(run.data) is None:
         return ["the data set of the hub was not fetched"]
-    examples = load_examples(run.data)
-    if fault := undeclared_rows(examples["label"].to_pylist(), run.data.labels):
-        raise DataError(f"{run.data.path}: {fault}")
-    splits = Counter(examples["split"].to_pylist())
-    lines = [f"{len(examples):,} rows: {', '.join(f'{count:,} {split}' for split, count in splits.items())}"]
-    lines += Reading.of(examples).notes
+    validation = _usable(run, start_folder)
+    splits = Counter(validation.examples["split"].to_pylist())
+    lines = [f"{validation.num_rows:,} rows: {', '.join(f'{count:,} {split}' for split, count in splits.items())}"]
+    lines += validation.reading.notes
+    for kind, places in (("quarantined row", validation.quarantined), ("warning", validation.warnings)):
+        lines += [f"{plural(len(places), kind)}; `r2d validate` shows which"] if len(places) else []
     asked = {name for name, source in run.rationales.sources.items() if isinstance(source, EndpointSource)}
     sources = {name: source for name, source in run.rationales.sources.items() if name not in asked}
     rationales = run.rationales.model_copy(update={"sources": sources})
     with tempfile.TemporaryDirectory(prefix="r2d-check-") as work_dir:
-        ingestion = ingest(
-            _with_distinct_ids(examples), rationales, data=run.data, privacy=PrivacyConfig(policy="off"),
-            work_dir=Path(work_dir),
-        )  # fmt: skip
+        ingestion = _ingested(validation, run.model_copy(update={"rationales": rationales}), Path(work_dir))
     lines += [f"rationales {name}: {counts.summary()}" for name, counts in ingestion.counts().items()]
     lines += [f"rationales {name}: an endpoint, which was not asked" for name in sorted(asked)]
     if not asked & set(rationales.selected()):
         ingestion.select(rationales)
     return lines
-
-
-def _with_distinct_ids(examples: pa.Table) -> pa.Table:
-    """The rows but those whose id an earlier row has, which the validation quarantines."""
-    first = pa.table({"id": examples["id"], "at": np.arange(len(examples))}).group_by("id").aggregate([("at", "min")])
-    return examples.take(first["at_min"].sort())
 
 
 def evaluate_to_folder(
@@ -217,7 +207,7 @@ def _rows_to_measure(
             f"{data}: data.labels are {_label_text(run.data.labels)}, the model decides between "
             f"{_label_text(labels)}; give data with the labels of the model"
         )
-    examples = _ingested(run, work_dir, start_folder).select(run.rationales).stage2
+    examples = _ingested(_usable(run, start_folder), run, work_dir).select(run.rationales).stage2
     return _RowsToMeasure(examples, run.data, run.evaluation, run.validation.privacy)
 
 
@@ -283,8 +273,7 @@ def write_batch_requests(run: RunConfig, source_name: str, path: Path, *, start_
             f"rationales.sources has no endpoint source {source_name!r}; found {endpoints or 'none'}: "
             "declare one with format: endpoint, or name it"
         )
-    validation = validated(run, start_folder)
-    require_usable(validation, run, start_folder)
+    validation = _usable(run, start_folder)
     return write_batch_input(validation.examples, source, run.data.labels.names, path)
 
 
@@ -305,9 +294,13 @@ def require_usable(validation: Validation, run: RunConfig, start_folder: Path | 
     require_unseen_test(validation.examples, start_folder, name=run.model.name, refuse=refuse)
 
 
-def _ingested(run: RunConfig, out: Path, start_folder: Path | None) -> Ingestion:
+def _usable(run: RunConfig, start_folder: Path | None) -> Validation:
     validation = validated(run, start_folder)
     require_usable(validation, run, start_folder)
+    return validation
+
+
+def _ingested(validation: Validation, run: RunConfig, out: Path) -> Ingestion:
     return ingest(
         validation.examples,
         run.rationales,

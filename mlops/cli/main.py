@@ -64,8 +64,8 @@ def check(
             if data and run.data.format != "synthetic_triage":
                 from r2d.workflows import check_files
 
-                with remarks_withheld("r2d.rationales"):  # the lines below say it
-                    lines = check_files(run)
+                with remarks_withheld("r2d"):  # the lines below say it
+                    lines = check_files(without_forgotten(run), start_folder=start_folder(run.model))
             for place in hub_names(run) if data else ():
                 try:
                     locate(*place)

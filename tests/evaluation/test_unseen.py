@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from pyarrow.csv import write_csv
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
@@ -19,6 +20,7 @@ from mlops.cli.main import app
 from mlops.code import source_files
 from r2d.config.data import DataConfig
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SeenRowsPolicy
+from r2d.config.run import RunConfig
 from r2d.config.training import MethodConfig, Stage2Config
 from r2d.data.examples import Example, split_of, to_table, with_columns
 from r2d.errors import DataError, ModelError
@@ -29,6 +31,7 @@ from r2d.modeling.seen_rows import require_unseen_test, seen_by, seen_in
 from r2d.modeling.trained_rows import TRAINED_ROWS_FILE, TrainedRows, read_trained_rows
 from r2d.training.stage2 import train_stage2
 from r2d.training.work import StageWork
+from r2d.workflows import check_files
 from tests.conftest import TOY_LABELS, TOY_MODEL
 
 DATA = DataConfig(format="csv", path="toy.csv", labels=TOY_LABELS)
@@ -296,6 +299,13 @@ def test_what_a_start_model_had_seen_is_inherited_and_refused_before_training(ch
     assert f"68 of them by model.name {str(champion)!r}" in str(error.value)
     require_unseen_test(examples, None, name=str(champion), refuse=False)
     require_unseen_test(examples, None, name="google-t5/t5-small", refuse=True)
+    columns = ["id", "text", "label", "group", "split"]
+    rows = pa.concat_tables([examples, with_columns(VALIDATION, split=["validation"] * len(VALIDATION))])
+    write_csv(rows.select(columns), tmp_path / "rows.csv")
+    data = DATA.model_dump() | {"path": str(tmp_path / "rows.csv"), "columns": {name: name for name in columns}}
+    run = RunConfig.model_validate({"data": data, "model": {"name": str(champion)}, "method": {"name": "sft"}})
+    with pytest.raises(DataError, match="will have seen 68 of the 80 test rows"):
+        check_files(run)
     with pytest.raises(DataError, match="will have seen 80 of the 80 test rows"):
         require_unseen_test(pa.concat_tables([notes(80, seed=2), TEST]), None, name="scratch", refuse=True)
 

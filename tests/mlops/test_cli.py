@@ -22,7 +22,7 @@ from r2d.modeling.model_folder import Calibration, write_calibration
 from r2d.modeling.predictor import Decision
 from r2d.modeling.prompts import LabelSet
 from tests.mlops.conftest import Typed
-from tests.test_draft import write_as
+from tests.test_draft import as_csv, rows, write_as
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTE = "pt denies fever for 2 days"
@@ -82,7 +82,11 @@ def test_init_writes_a_file_once_and_check_opens_the_files(
     Path("my.yaml").write_text(yaml.safe_dump(config))
     code, _, errors = typed("check", "my.yaml")
     assert code == 2
-    assert "20 of 60 rows have no declared label" in errors
+    assert "label_declared (every label is allowed): 20 row(s)" in errors
+    assert "text_across_splits" not in errors
+    copied = [row | {"note": f"Copied note {number % 30}"} for number, row in enumerate(rows())]
+    Path("calls.csv").write_text(as_csv(copied), encoding="utf-8")
+    assert "text_across_splits (no text stands in two splits)" in typed("check", "my.yaml")[2]
     Path("calls.csv").unlink()
     assert typed("check", "my.yaml")[0] == 2
     assert typed("check", "--no-data", "my.yaml")[0] == 0
