@@ -3,8 +3,9 @@
 python -m benchmarks.serving [MODEL] [--seconds 10]                   # a table: engines and numbers of clients
 python -m benchmarks.serving [MODEL] --soak-minutes 30 --moves 20     # a load that lasts, with a moving alias
 
-Each engine is a process of its own with one thread; the clients are threads here, each of which sends one invented call
-after another. `published` is the published inference script on the same calls, eight at a time, without a server.
+Each engine is a process of its own with one thread on the first core; the clients are threads here, on the other cores,
+each of which sends one invented call after another. `published` is the published inference script on the same calls,
+eight at a time, without a server, on the first core too.
 The load of a soak is open: calls come at random times (Poisson), whether or not those before are answered, and
 latencies count from the time a call was due. It is served from a registry of its own, with two versions between which
 the alias moves.
@@ -13,6 +14,7 @@ the alias moves.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import queue
 import random
@@ -26,10 +28,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-import httpx2
 import numpy as np
 import yaml
 
@@ -37,6 +40,7 @@ from r2d.config.data import SyntheticTriageConfig
 from r2d.synthetic.calls import generate_calls
 
 CLIENTS = (1, 8, 64)
+FIRST_CORE, *OTHER_CORES = sorted(os.sched_getaffinity(0))
 SEED = 5117
 NUM_CALLS = 256
 PUBLISHED_BATCH = 8
@@ -61,22 +65,40 @@ def compare_engines(folder: Path, seconds: float) -> None:
         exported = {"ctranslate2 fp32": Path(scratch) / "fp32", "ctranslate2 int8": Path(scratch) / "int8"}
         export_model(folder, exported["ctranslate2 fp32"])
         export_model(folder, exported["ctranslate2 int8"], quantization="int8")
-        published = published_rate(folder, notes)
-        print(f"published inference script, {PUBLISHED_BATCH} at a time: {published:.1f} calls/s\n")
-        print("| engine | clients | p50 ms | p95 ms | p99 ms | calls/s | of published | refused |")
-        print("|---|---|---|---|---|---|---|---|")
+        print("| engine | clients | p50 ms | p95 ms | p99 ms | calls/s | of published | CPU ms a call | of published |")
+        print("|---|---|---|---|---|---|---|---|---|")
         for engine, of in {"torch": folder, **exported}.items():
+            published = published_pace(folder, notes)  # beside each engine, for other work comes and goes
+            cells = ["published", "", "", "", "", f"{published.calls_per_second:.1f}", "1.0"]
+            print(f"| {' | '.join([*cells, f'{published.cpu_ms:.1f}', '1.0'])} |", flush=True)
             with serving("--model", str(of)) as served:
-                address = served.address
-                load(address, notes, 2, seconds / 5)  # warm
+                load(served, notes, 2, seconds / 5)  # warm
                 for num_clients in CLIENTS:
-                    latencies, refused, wall = load(address, notes, num_clients, seconds)
-                    rate = len(latencies) / wall
-                    cells = [engine, str(num_clients), *milliseconds(latencies, 50, 95, 99)]
-                    print(
-                        f"| {' | '.join([*cells, f'{rate:.1f}', f'{rate / published:.1f}', str(refused)])} |",
-                        flush=True,
-                    )
+                    found = load(served, notes, num_clients, seconds)
+                    assert not found.refused, "the queue takes as many calls as there are clients"
+                    ratios = [found.pace.calls_per_second / published.calls_per_second]
+                    ratios += [published.cpu_ms / found.pace.cpu_ms]
+                    cells = [engine, str(num_clients), *milliseconds(found.latencies, 50, 95, 99)]
+                    cells += [f"{found.pace.calls_per_second:.1f}", f"{ratios[0]:.1f}"]
+                    print(f"| {' | '.join([*cells, f'{found.pace.cpu_ms:.1f}', f'{ratios[1]:.1f}'])} |", flush=True)
+
+
+class Pace(NamedTuple):
+    """How quickly calls are decided."""
+
+    calls_per_second: float
+    cpu_ms: float
+    """Processor time of one call in milliseconds, which other work on the machine changes less than the clock's."""
+
+
+class Load(NamedTuple):
+    """What a load has shown."""
+
+    latencies: list[float]
+    """Seconds of each answered call."""
+    refused: int
+    """Answers with 429."""
+    pace: Pace
 
 
 class Served(NamedTuple):
@@ -87,13 +109,26 @@ class Served(NamedTuple):
 
 
 @contextmanager
+def on_core(*cores: int) -> Iterator[None]:
+    """What this thread does, and what it starts, runs on these cores alone."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
 def serving(*words: str, **environment: str) -> Iterator[Served]:
-    """A service of one thread: `r2d serve` with these words."""
+    """A service of one thread on the first core: `r2d serve` with these words."""
     command = [sys.executable, "-c", "from mlops.cli.main import main; main()", "serve", "--port", "0", *words]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-    ) as process:  # fmt: skip
+    with on_core(FIRST_CORE):
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        )  # fmt: skip
+    with process:
         assert process.stdout is not None
         line = process.stdout.readline()
         if " answers at " not in line:
@@ -104,37 +139,60 @@ def serving(*words: str, **environment: str) -> Iterator[Served]:
             process.send_signal(signal.SIGTERM)
 
 
-def load(address: str, notes: Sequence[str], num_clients: int, seconds: float) -> tuple[list[float], int, float]:
-    """Seconds of each answered call, calls that were refused (429), and seconds in all."""
+class Asker:
+    """One client with one connection."""
+
+    def __init__(self, address: str) -> None:
+        self._connection = HTTPConnection(urlsplit(address).netloc, timeout=120)
+
+    def decide(self, note: str) -> tuple[int, dict[str, Any]]:
+        """Status and content of the answer; raises an OSError or HTTPException where there is none."""
+        body = json.dumps({"calls": [{"text": note}]})
+        try:
+            self._connection.request("POST", "/v1/decide", body, {"content-type": "application/json"})
+            answer = self._connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        except (OSError, HTTPException):
+            self._connection.close()
+            raise
+
+
+def load(served: Served, notes: Sequence[str], num_clients: int, seconds: float) -> Load:
+    """Let so many clients ask, each one call after another."""
     latencies: list[float] = []
     refused, started = 0, 0.0
     ready = threading.Barrier(num_clients + 1)
 
     def ask(first: int) -> None:
         nonlocal refused
-        with httpx2.Client(base_url=address, timeout=120, verify=False) as client:
-            ready.wait()
-            number = first
-            while time.perf_counter() - started < seconds:
-                body = {"calls": [{"text": notes[number % len(notes)]}]}
-                sent = time.perf_counter()
-                response = client.post("/v1/decide", json=body)
-                if response.status_code == 429:
-                    refused += 1
-                    time.sleep(0.05)
-                    continue
-                response.raise_for_status()
-                latencies.append(time.perf_counter() - sent)
-                number += num_clients
+        asker, number = Asker(served.address), first
+        ready.wait()
+        while time.perf_counter() - started < seconds:
+            sent = time.perf_counter()
+            status, _ = asker.decide(notes[number % len(notes)])
+            if status == 429:
+                refused += 1
+                time.sleep(0.05)
+                continue
+            assert status == 200, f"status {status}"
+            latencies.append(time.perf_counter() - sent)
+            number += num_clients
 
     clients = [threading.Thread(target=ask, args=(number,)) for number in range(num_clients)]
     for client in clients:
         client.start()
-    started = time.perf_counter()
+    started, before = time.perf_counter(), cpu_seconds(served.process_id)
     ready.wait()
     for client in clients:
         client.join()
-    return latencies, refused, time.perf_counter() - started
+    wall, cpu = time.perf_counter() - started, cpu_seconds(served.process_id) - before
+    return Load(latencies, refused, Pace(len(latencies) / wall, 1000 * cpu / len(latencies)))
+
+
+def cpu_seconds(process_id: int) -> float:
+    """Processor time that a process has used."""
+    words = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def milliseconds(latencies: Sequence[float], *percentiles: float) -> list[str]:
@@ -144,19 +202,24 @@ def milliseconds(latencies: Sequence[float], *percentiles: float) -> list[str]:
     return [f"{1000 * value:.0f}" for value in np.percentile(latencies, percentiles)]
 
 
-def published_rate(folder: Path, notes: Sequence[str]) -> float:
-    """Calls a second of the published inference script."""
+def published_pace(folder: Path, notes: Sequence[str]) -> Pace:
+    """Of the published inference script."""
+    import torch
+
     from benchmarks.invented_rows import Row
     from benchmarks.published_loop import PublishedLoop
     from r2d.modeling.load import load_pretrained
 
+    torch.set_num_threads(1)
     model, tokenizer = load_pretrained(str(folder))
     loop = PublishedLoop(model, tokenizer)
-    rows = [Row(id="", text=note, label="", rationale="") for note in notes[: 8 * PUBLISHED_BATCH]]
-    loop.infer(rows[:PUBLISHED_BATCH], PUBLISHED_BATCH)
-    started = time.perf_counter()
-    loop.infer(rows, PUBLISHED_BATCH)
-    return len(rows) / (time.perf_counter() - started)
+    rows = [Row(id="", text=note, label="", rationale="") for note in notes[: 16 * PUBLISHED_BATCH]]
+    with on_core(FIRST_CORE):
+        loop.infer(rows[:PUBLISHED_BATCH], PUBLISHED_BATCH)
+        started, before = time.perf_counter(), time.process_time()
+        loop.infer(rows, PUBLISHED_BATCH)
+        wall, cpu = time.perf_counter() - started, time.process_time() - before
+    return Pace(len(rows) / wall, 1000 * cpu / len(rows))
 
 
 # --- soak ---
@@ -204,9 +267,8 @@ def soak(folder: Path, *, minutes: float, share: float, moves: int, engine: str)
         values = {"model": f"{SOAKED}@now", "refresh_seconds": 1.0}
         config.write_text(yaml.safe_dump({"parameters": {"config": values}}), encoding="utf-8")
         with serving("--config", str(config), MLFLOW_TRACKING_URI=uri) as served:
-            load(served.address, notes, 2, 3)  # warm
-            latencies, _, wall = load(served.address, notes, SOAK_CLIENTS, CAPACITY_SECONDS)
-            rate = share * len(latencies) / wall
+            load(served, notes, 2, 3)  # warm
+            rate = share * load(served, notes, SOAK_CLIENTS, CAPACITY_SECONDS).pace.calls_per_second
             print(
                 f"{engine}: {rate / share:.1f} calls/s with {SOAK_CLIENTS} clients; {minutes:g} minutes at {rate:.1f} "
                 "calls/s\n",
@@ -247,26 +309,25 @@ def load_steadily(
     lock, draw, started = threading.Lock(), random.Random(SEED), time.perf_counter()
 
     def ask(first: int) -> None:
-        number = first
-        with httpx2.Client(base_url=served.address, timeout=120) as client:
-            while (at := due.get()) is not None:
-                number += SOAK_CLIENTS
-                try:
-                    response = client.post("/v1/decide", json={"calls": [{"text": notes[number % len(notes)]}]})
-                except httpx2.HTTPError as error:
-                    with lock:
-                        result.failures[type(error).__name__] += 1
-                    continue
-                done = time.perf_counter() - started
-                version = response.json()["answers"][0]["model"] if response.status_code == 200 else None
+        asker, number = Asker(served.address), first
+        while (at := due.get()) is not None:
+            number += SOAK_CLIENTS
+            try:
+                status, content = asker.decide(notes[number % len(notes)])
+            except (OSError, HTTPException) as error:
                 with lock:
-                    if response.status_code == 429:
-                        result.refused += 1
-                    elif version not in versions:
-                        result.failures[f"status {response.status_code}"] += 1
-                    else:
-                        result.latencies.append((done, done - at))
-                        result.versions.append(version)
+                    result.failures[type(error).__name__] += 1
+                continue
+            done = time.perf_counter() - started
+            version = content["answers"][0]["model"] if status == 200 else ""
+            with lock:
+                if status == 429:
+                    result.refused += 1
+                elif version not in versions:
+                    result.failures[f"status {status}"] += 1
+                else:
+                    result.latencies.append((done, done - at))
+                    result.versions.append(version)
 
     def look() -> None:
         client, moved = MlflowClient(), 0
@@ -330,6 +391,7 @@ def main() -> int:
     parser.add_argument("--engine", default="torch", choices=["torch", "ctranslate2 fp32", "ctranslate2 int8"])
     given = parser.parse_args()
     folder = model_folder(given.model)
+    os.sched_setaffinity(0, OTHER_CORES or [FIRST_CORE])
     if given.soak_minutes is None:
         compare_engines(folder, given.seconds)
         return 0

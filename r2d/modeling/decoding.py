@@ -7,7 +7,6 @@ from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import torch
 from torch import Tensor
 
 from r2d.config.model import ModelConfig
@@ -130,8 +129,7 @@ def label_log_probabilities(backend: Seq2SeqBackend[Any], encoded: Encoded, sets
         for rows in portions:
             targets = [ids for row in rows for ids in sets[row].token_ids]
             row_of_target = [row for row in rows for _ in sets[row].token_ids]
-            losses = backend.token_losses(encoded, targets, row_of_target).split([len(target) for target in targets])
-            label_scores = torch.stack([-loss.sum() for loss in losses])
+            label_scores = backend.log_probabilities(encoded, targets, row_of_target)
             scores += label_scores.split([len(sets[row].names) for row in rows])
     return scores
 

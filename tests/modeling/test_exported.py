@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from r2d.errors import ModelError
+from r2d.modeling.backends.backend import Seq2SeqBackend
 from r2d.modeling.backends.exported import export_model, read_engine_facts
 from r2d.modeling.predictor import Decision, Predictor
 
@@ -48,6 +49,18 @@ def test_labels_probabilities_and_rationales_are_those_of_torch(
         assert (decision.label, decision.other_label) == (expected.label, expected.other_label)
         assert decision.rationale == expected.rationale
     assert len({decision.label for decision in decisions}) > 1 or len(set(probabilities(decisions)[:, 0])) > 10
+
+
+def test_targets_are_scored_alike_whether_the_search_finds_them_or_not(exported: Path) -> None:
+    """Labels as a model writes them, texts that it would never write, and one without an end."""
+    predictor = Predictor(exported)
+    backend, labels = predictor.backend, predictor.labels.declared
+    assert labels is not None
+    encoded = backend.encode(predictor.prompts.label_prompts(NOTES[:3]))
+    targets = [*labels.token_ids, (9, 8, 7, 1), labels.token_ids[0][:-1], *labels.token_ids, (20, 1)]
+    rows = [2] * len(labels.names) + [0, 1] + [1] * len(labels.names) + [2]
+    expected = Seq2SeqBackend.log_probabilities(backend, encoded, targets, rows)
+    torch.testing.assert_close(backend.log_probabilities(encoded, targets, rows), expected, atol=1e-4, rtol=0)
 
 
 def test_int8_weighs_less_and_gives_declared_labels(

@@ -112,6 +112,11 @@ class Seq2SeqBackend(ABC, Generic[EncodedT]):
     def token_losses(self, encoded: EncodedT, targets: Sequence[TokenIds], rows: Indices = None) -> Tensor:
         """Cross-entropy of each target token in nats, rows end to end, without gradient: [target tokens]."""
 
+    def log_probabilities(self, encoded: EncodedT, targets: Sequence[TokenIds], rows: Sequence[int]) -> Tensor:
+        """Log-probability of each whole target after the prompt of its row, without gradient: [targets]."""
+        losses = self.token_losses(encoded, targets, rows).split([len(target) for target in targets])
+        return torch.stack([-loss.sum() for loss in losses])
+
     @abstractmethod
     def losses(self, tasks: Sequence[Task[EncodedT]]) -> Losses:
         """Weighted cross-entropy of several tasks over one set of weights."""
