@@ -38,7 +38,8 @@ EXAMPLES_SCHEMA = pa.schema(
 )
 """One row per example. `rationale` and `rationale_source` are empty until `ingest_rationales` has chosen among
 `rationales`, which maps each source to its text; `group` is null where no patient or caller is known; `options` is
-empty where the labels are declared for all rows; `row` counts from 0 in the source, `place` names it for messages."""
+empty where the labels are declared for all rows; `row` counts from 0 in the source,
+and is below 0 where reviewers added it; `place` names it for messages."""
 
 
 @dataclass(frozen=True, slots=True)

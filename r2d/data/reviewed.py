@@ -45,9 +45,9 @@ def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:
 
     A training row with a reviewed id and text gets the reviewer's label. A row of another split keeps its own:
     reviewers look at what a model found hard, so correcting those rows alone would favour that model. A reviewed row
-    with an id of its own is added to the training rows. Where reviewers gave one row different labels, none of them is
-    taken; nor is a label of another text with the id of a row, since the id then means another call. The notes of the
-    table's `Reading` count all of this, and `place` names reviewers and times.
+    with an id of its own is added to the training rows, with a `row` below 0. Where reviewers gave one row different
+    labels, none of them is taken; nor is a label of another text with the id of a row, since the id then means another
+    call. The notes of the table's `Reading` count all of this, and `place` names reviewers and times.
 
     Args:
         examples: every row of the data, with its split.
@@ -75,10 +75,8 @@ def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:
         else:
             num_changed += same[0]["label"] != labels[at]
             labels[at], places[at] = same[0]["label"], f"{places[at]}; label: {_place(same)}"
-    left_out = Forgotten.of(examples, ())
-    offset = len(examples) + len(left_out.rows)
     added = [
-        same[0] | {"split": "train", "attributes": [], "place": _place(same), "row": offset + number}
+        same[0] | {"split": "train", "attributes": [], "place": _place(same), "row": -1 - number}
         for number, same in enumerate(agreed.values())
     ]
     reading = Reading.of(examples)
@@ -96,7 +94,7 @@ def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:
         reading.notes.append(sentence)
     table = with_columns(examples, label=labels, place=places)
     table = pa.concat_tables([table, pa.Table.from_pylist(added, schema=EXAMPLES_SCHEMA)]).combine_chunks()
-    return reading.attached_to(left_out.attached_to(table))
+    return reading.attached_to(Forgotten.of(examples, ()).attached_to(table))
 
 
 def _place(same: Sequence[dict[str, Any]]) -> str:

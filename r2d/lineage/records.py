@@ -250,7 +250,7 @@ def find_row(row_id: str, *, provenance: pa.Table, config: Config, examples: pa.
     return {
         "split": row["split"],
         "place": row["place"],
-        "row": None if row["row"] is None else row["row"] + 1,
+        "row": None if row["row"] is None or row["row"] < 0 else row["row"] + 1,
         "data": {"format": data.get("format"), "path": data.get("path")},
         "rationales": rationales,
     }

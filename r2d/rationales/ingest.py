@@ -222,7 +222,7 @@ def ingest(
         if table is not None
         for row in zip(table["row"].to_pylist(), table["id"].to_pylist(), strict=True)
     ]
-    ids_by_row = [row_id for _, row_id in sorted([*delivered, *forgotten.rows])]
+    delivered += forgotten.rows
     as_it_is = ColumnSource(format="column", quality=QualityConfig(too_short="flag", refusal="flag", loops="flag"))
     in_data = {name for example in by_id.values() for name in example.rationales}
     sources = config.sources | dict.fromkeys(sorted(in_data - config.sources.keys()), as_it_is)
@@ -234,7 +234,7 @@ def ingest(
         num_records[name] = len(records)
         candidates[name] = [
             candidate
-            for candidate in _join_and_parse(name, source, records, by_id, ids_by_row, data.labels, privacy)
+            for candidate in _join_and_parse(name, source, records, by_id, delivered, data.labels, privacy)
             if candidate.example_id not in forgotten.entries and not forgotten.holds(candidate.example_id)
         ]
         _protect(candidates[name], privacy)
@@ -289,23 +289,24 @@ def _join_and_parse(
     source: AnySource,
     records: Sequence[Record],
     by_id: Mapping[str, Example],
-    ids_by_row: Sequence[str],
+    delivered: Sequence[tuple[int, str]],
     labels: LabelsConfig,
     privacy: PrivacyConfig,
 ) -> list[Candidate]:
     """A candidate for each record: with its example, its rationale and its label, or the reason why not.
 
     Args:
-        ids_by_row: id of every row of the data as delivered, quarantined ones too, and the entry of a forgotten one:
-            what the order refers to.
+        delivered: `row` and id of every row of the data, quarantined ones too, and the entry of a forgotten one. The
+            order refers to those that came with the data, and not to those that reviewers added (`data.reviewed`).
     """
+    ids_in_order = [row_id for row, row_id in sorted(delivered) if row >= 0]
     num_ordered = sum(record.order is not None for record in records)
-    if num_ordered and num_ordered != len(ids_by_row):
+    if num_ordered and num_ordered != len(ids_in_order):
         raise DataError(
-            f"rationales.sources.{name}: {num_ordered:,} outputs are joined by order to {len(ids_by_row):,} "
+            f"rationales.sources.{name}: {num_ordered:,} outputs are joined by order to {len(ids_in_order):,} "
             "examples; the counts must be equal. Name all files of the source, in the order of the data, or join by id"
         )
-    delivered_ids = set(ids_by_row)
+    delivered_ids = {row_id for _, row_id in delivered}
     # Sources of written rationales have none, but for tables of raw answers.
     parse_config: ParseConfig | None = getattr(source, "parse", None)
     # Identifiers in the examples are replaced already, so those in the texts beside the rationales are too.
@@ -313,7 +314,7 @@ def _join_and_parse(
     seen: set[tuple[str, ...]] = set()
     candidates = []
     for record, (own_text, _) in zip(records, own_texts, strict=True):
-        example_id = record.example_id if record.order is None else ids_by_row[record.order]
+        example_id = record.example_id if record.order is None else ids_in_order[record.order]
         example = by_id.get(example_id or "")
         candidate = Candidate(record, example_id, example)
         candidates.append(candidate)

@@ -13,7 +13,7 @@ from r2d.errors import DataError
 from r2d.rationales.readers.items import read_items
 from r2d.rationales.readers.written import label_studio_records
 from r2d.review.store import Kind, ReviewStore, reviewer_name, spelling_among
-from r2d.review.verdicts import verdicts_of
+from r2d.review.verdicts import FEWEST_CHARACTERS, is_learnable, verdicts_of
 from r2d.text import first_of, match_label, normalise_label, show_name
 
 UNKNOWN_REVIEWER = "Label Studio"
@@ -45,7 +45,8 @@ def add_blind_reviews(store: ReviewStore, reviews: Iterable[BlindReview]) -> int
 
     A label becomes the reviewer's blind label and a correction that gives it, with the rationale. Left out is a review
     of an unknown case or with an unknown label, and any but the first of a reviewer and a case. So is one of another
-    text than the case with its id; a warning names these.
+    text than the case with its id; a warning names these. A rationale that no model would be trained on, as the review
+    page has it, is left out, and the label taken; a warning names these too.
 
     Raises:
         DataError: one holds the character NUL. Nothing was added.
@@ -62,7 +63,7 @@ def add_blind_reviews(store: ReviewStore, reviews: Iterable[BlindReview]) -> int
     last = Counter[str]()
     for event in events:
         last[event.reviewer] = max(last[event.reviewer], event.ordinal)
-    num_new, others = 0, Counter[str]()
+    num_new, others, unlearnable = 0, Counter[str](), Counter[str]()
     for review in reviews:
         case, who = cases.get(review.case_id), spelling_among(set(last), reviewer_name(review.reviewer))
         label = None if case is None else match_label(review.label, case.labels)
@@ -71,18 +72,27 @@ def add_blind_reviews(store: ReviewStore, reviews: Iterable[BlindReview]) -> int
         if review.text is not None and normalise_label(review.text) != normalise_label(case.text):
             others[review.case_id] += 1
             continue
-        value: dict[str, Any] = {"label": label} | ({"rationale": review.rationale} if review.rationale else {})
+        value: dict[str, Any] = {"label": label}
+        if rationale := (review.rationale or "").strip():
+            if is_learnable(rationale):
+                value["rationale"] = rationale
+            else:
+                unlearnable[review.case_id] += 1
         actions: list[tuple[Kind, dict[str, Any]]] = [("label", {"label": label}), ("correct", value)]
         for kind, content in actions if label is not None else [("decline", {})]:
             last[who] = store.record(who, case, kind, content, after=last[who], at=review.at).ordinal
         done.add((who, case.number))
         num_new += 1
-    if others:
-        logger.warning(
-            "%s review(s) are of another text than the case with their id, and are left out: %s",
-            f"{others.total():,}",
-            first_of(list(map(show_name, others))),
-        )
+    for what, ids in (
+        ("review(s) are of another text than the case with their id, and are left out", others),
+        (
+            f"rationale(s) have fewer than {FEWEST_CHARACTERS} characters or read as none, and are left out; their "
+            "labels are taken",
+            unlearnable,
+        ),
+    ):
+        if ids:
+            logger.warning("%s %s: %s", f"{ids.total():,}", what, first_of(list(map(show_name, ids))))
     return num_new
 
 

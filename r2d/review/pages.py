@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -18,21 +19,28 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from r2d.config.rationales import QualityConfig
 from r2d.config.review import ReviewConfig
 from r2d.config.serving import ServingConfig
 from r2d.errors import ConfigError
 from r2d.inference.decide import DEFERRAL_REASONS
-from r2d.rationales.wording import is_refusal
 from r2d.reports.templates import templates_of
 from r2d.review.agreement import FEWEST_CASES, Agreement, agreements
 from r2d.review.evidence import PARTS_AT_A_TIME, Part, SimilarCases, parts_of, sentence_effects
 from r2d.review.queue import REASONS
 from r2d.review.store import Case, Event, Kind, ReviewStore, StaleError, reviewer_name
-from r2d.review.verdicts import Verdict, correction_taken_back, is_edit_of, last_standing, verdicts_of, waiting_for
+from r2d.review.verdicts import (
+    FEWEST_CHARACTERS,
+    Verdict,
+    correction_taken_back,
+    is_edit_of,
+    is_learnable,
+    last_standing,
+    verdicts_of,
+    waiting_for,
+)
 from r2d.serving.batching import ServedModel
+from r2d.serving.limits import json_refusal
 from r2d.serving.service import NOTICE, Service
 
 logger = logging.getLogger(__name__)
@@ -143,8 +151,8 @@ class ReviewPages:
         routes.get("/cases/{number:int}/evidence")(self.show_evidence)
         routes.post("/cases/{number:int}")(self.act)
         app.include_router(routes)
-        app.add_exception_handler(StarletteHTTPException, self._refuse)
-        app.add_exception_handler(SQLAlchemyError, self._refuse)
+        app.add_exception_handler(SQLAlchemyError, self._without_database)
+        self.service.refuse = self._refuse
 
     def show_queue(self, request: Request) -> HTMLResponse:
         """Who reviews, and what waits."""
@@ -298,18 +306,17 @@ class ReviewPages:
             page.render(notice=NOTICE, reviewer=reviewer, is_named_by_proxy=is_named, **values), headers=HEADERS
         )
 
-    async def _refuse(self, request: Request, error: Exception) -> Response:
+    def _without_database(self, request: Request, error: Exception) -> Response:
+        logger.warning("the database of reviews did not answer: %s", type(error).__name__)
+        detail = "the database of reviews is busy or out of reach; load the page again to see what was saved"
+        return self._refuse(request, 503, detail, {"retry-after": "5"})
+
+    def _refuse(self, request: Request, status: int, detail: str, headers: Mapping[str, str]) -> Response:
         """A page that says why there is none, for people; JSON for all else that asks."""
-        if isinstance(error, StarletteHTTPException):
-            status, detail, headers = error.status_code, str(error.detail), dict(error.headers or {})
-        else:
-            logger.warning("the database of reviews did not answer: %s", type(error).__name__)
-            status, headers = 503, {"retry-after": "5"}
-            detail = "the database of reviews is busy or out of reach; load the page again to see what was saved"
         if request.method != "GET" or not request.url.path.startswith("/review"):
-            return JSONResponse({"detail": detail}, status, headers)
+            return json_refusal(request, status, detail, headers)
         page = self._page("refusal.html.j2", request, None, title="This page cannot be shown", detail=detail)
-        return HTMLResponse(page.body, status, HEADERS | headers)
+        return HTMLResponse(page.body, status, HEADERS | dict(headers))
 
     def _is_shown(self, verdict: Verdict) -> bool:
         """Whether the reviewer may see the model's answer."""
@@ -327,8 +334,11 @@ class ReviewPages:
             return "give your own label first"
         if body.kind in ("label", "correct") and body.label not in case.labels:
             return "choose one of the labels"
-        if body.kind == "correct" and (fault := _unusable(_value_of(body, case, verdict))):
-            return fault
+        if body.kind == "correct" and not is_learnable(_value_of(body, case, verdict).get("rationale", "")):
+            return (
+                f"no model is trained on a rationale of fewer than {FEWEST_CHARACTERS} characters, or on one that "
+                "reads as none, such as NA; say more, or leave it empty"
+            )
         if body.kind == "accept" and case.answer["label"] not in case.labels:
             return "the model gave none of the labels: correct it"
         return None
@@ -397,18 +407,6 @@ def _value_of(body: ActionBody, case: Case, verdict: Verdict) -> dict[str, Any]:
             return {"undone": verdict.ordinal}
         case _:
             return {}
-
-
-def _unusable(value: dict[str, Any]) -> str | None:
-    """Why a training run would leave the rationale of a correction out, by the checks that it makes unless it is told
-    otherwise."""
-    fewest, rationale = QualityConfig().min_characters, value.get("rationale", "")
-    if not rationale or not (is_refusal(rationale) or len(rationale) < fewest):
-        return None
-    return (
-        f"no model is trained on a rationale of fewer than {fewest} characters, or on one that reads as none, such as "
-        "NA; say more, or leave it empty"
-    )
 
 
 def _last_ordinal(events: list[Event], reviewer: str, number: int | None = None) -> int:

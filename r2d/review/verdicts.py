@@ -9,7 +9,12 @@ from difflib import SequenceMatcher
 from hashlib import blake2b
 from typing import Literal
 
+from r2d.config.rationales import QualityConfig
+from r2d.rationales.wording import is_refusal
 from r2d.review.store import Case, Event
+
+FEWEST_CHARACTERS = QualityConfig().min_characters
+"""Of a rationale from which a model learns, unless a run says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,12 @@ def _after(verdict: Verdict, event: Event) -> Verdict:
             return replace(verdict, unsafe=value.get("reason") or "")
         case _:
             return replace(verdict, skipped=event.ordinal)
+
+
+def is_learnable(rationale: str) -> bool:
+    """Whether a training run takes a rationale, by the checks that it makes unless it is told otherwise; an empty one
+    is none, and no fault."""
+    return not rationale or (len(rationale) >= FEWEST_CHARACTERS and not is_refusal(rationale))
 
 
 def is_edit_of(text: str, original: str) -> bool:

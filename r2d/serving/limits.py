@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from r2d.config.serving import ServingConfig
@@ -39,6 +40,15 @@ def require_guarded(config: ServingConfig, token: str | None) -> None:
         )
 
 
+def json_refusal(request: Request, status: int, detail: str, headers: Mapping[str, str]) -> Response:
+    """Why a request is not answered, as JSON."""
+    return JSONResponse({"detail": detail}, status, headers)
+
+
+Refuse = Callable[[Request, int, str, Mapping[str, str]], Response]
+"""As `json_refusal`: what answers a request that cannot be answered."""
+
+
 class Refusal(Exception):  # noqa: N818 - an answer, not an error of the service
     """The request is answered at once."""
 
@@ -55,6 +65,7 @@ class Guard:
     app: ASGIApp
     config: ServingConfig
     token: str | None
+    refuse: Refuse = json_refusal
     on_answered: Callable[[str, int, float], object] = lambda route, status, seconds: None
     """Receives the route, the status and the seconds of each request, those that are refused among them."""
     _allowances: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -75,7 +86,8 @@ class Guard:
         try:
             await self.app(scope, await self._checked(scope, receive), answer)
         except Refusal as refusal:
-            await _refuse(answer, refusal)
+            headers = {"connection": "close"} | refusal.headers
+            await self.refuse(Request(scope), refusal.status, refusal.message, headers)(scope, receive, answer)
         except Exception as error:  # its message may quote the request, and the caller has its answer
             logger.error("a request ended in %s", type(error).__name__)
         route = getattr(scope.get("route"), "path", "other")
@@ -128,9 +140,8 @@ class Guard:
             del self._allowances[next(iter(self._allowances))]
         self._allowances[client] = (max(0.0, left - 1), now) if left >= 1 else (left, now)
         if left < 1:
-            raise Refusal(
-                429, f"more than {limit} requests a minute", retry_after=max(1, round((1 - left) * 60 / limit))
-            )
+            wait = max(1, round((1 - left) * 60 / limit))
+            raise Refusal(429, f"more than {limit} requests a minute; ask again in {wait} s", retry_after=wait)
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         """The whole body; raises a Refusal where it is too large or comes too slowly."""
@@ -151,11 +162,3 @@ class Guard:
                         return bytes(body)
         except TimeoutError:
             raise Refusal(408, f"the body did not arrive within {self.config.request_seconds:g} s") from None
-
-
-async def _refuse(send: Send, refusal: Refusal) -> None:
-    body = json.dumps({"detail": refusal.message}).encode()
-    headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
-    pairs = [(name.encode(), value.encode()) for name, value in (headers | refusal.headers).items()]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": pairs})
-    await send({"type": "http.response.body", "body": body})

@@ -19,13 +19,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from r2d.config.serving import ServingConfig
 from r2d.errors import R2DError
 from r2d.inference.calls import Call
 from r2d.serving.audit import AuditLog
 from r2d.serving.batching import Batcher, QueueFullError, ServedModel, VersionedAnswer
-from r2d.serving.limits import Guard
+from r2d.serving.limits import Guard, Refuse, json_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -153,6 +154,7 @@ class Service:
     audit: AuditLog | None = None
     add_pages: Callable[[FastAPI], object] = lambda app: None
     """Adds further routes to the application."""
+    refuse: Refuse = json_refusal
 
     def __post_init__(self) -> None:
         config = self.config
@@ -261,17 +263,21 @@ def make_app(service: Service) -> Guard:
     app.router.route_class = _StrictRoute
 
     @app.exception_handler(RequestValidationError)
-    async def refused(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
         found = [FaultBody(place=list(map(str, fault["loc"])), fault=fault["msg"]) for fault in error.errors()[:10]]
         return JSONResponse(FaultsBody(detail=found).model_dump(), status_code=422)
 
     @app.exception_handler(QueueFullError)
-    async def full(request: Request, error: QueueFullError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 429, {"retry-after": str(error.retry_after)})
+    async def full(request: Request, error: QueueFullError) -> Response:
+        return service.refuse(request, 429, str(error), {"retry-after": str(error.retry_after)})
+
+    @app.exception_handler(StarletteHTTPException)
+    async def refused(request: Request, error: StarletteHTTPException) -> Response:
+        return service.refuse(request, error.status_code, str(error.detail), error.headers or {})
 
     @app.exception_handler(Exception)
-    async def failed(request: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": "the service failed; nothing of the request was kept"}, status_code=500)
+    async def failed(request: Request, error: Exception) -> Response:
+        return service.refuse(request, 500, "the service failed; nothing of the request was kept", {})
 
     def checked(body: DecideBody) -> list[Call]:
         if len(body.calls) > config.max_calls:
@@ -335,7 +341,7 @@ def make_app(service: Service) -> Guard:
     def measure(route: str, status: int, seconds: float) -> None:
         service.metrics.seconds.labels(route, str(status)).observe(seconds)
 
-    return Guard(app, config, service.token, on_answered=measure)
+    return Guard(app, config, service.token, service.refuse, on_answered=measure)
 
 
 class _StrictRequest(Request):

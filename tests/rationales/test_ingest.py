@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,8 @@ def test_outputs_in_order_belong_to_the_rows_as_delivered_quarantined_ones_too(t
     ingestion = run(tmp_path, {"llm": source | {"join": "order"}}, examples=kept, quarantined=aside)
     assert taken(ingestion, "llm") == {i: f"A reason of some length, {i}." for i in "acde"}
     assert rejected(ingestion) == {"b": "quarantined"}
+    with_review = to_table([*iterate_examples(rows), replace(next(iterate_examples(rows)), id="new", row=-1)])
+    assert len(taken(run(tmp_path, {"llm": source | {"join": "order"}}, examples=with_review), "llm")) == 5
     with pytest.raises(DataError, match="5 outputs are joined by order to 4 examples; the counts must be equal"):
         run(tmp_path, {"llm": source | {"join": "order"}}, examples=kept)
 

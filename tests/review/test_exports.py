@@ -261,5 +261,18 @@ class TestLabelStudio:
         assert "1 review(s) are of another text than the case with their id, and are left out: 'a'" in caplog.text
         assert "secret" not in caplog.text
 
+    def test_a_rationale_that_the_page_would_refuse_is_left_out_and_its_label_taken(
+        self, store: ReviewStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        file = self.export(
+            tmp_path / "x.json",
+            self.annotation("self care", "N/A"),
+            self.annotation("self care", "no rash at all", completed_by=8),
+        )
+        assert import_label_studio(store, file) == 2
+        found = {who: (verdict.label, verdict.rationale) for (who, _), verdict in verdicts_of(store.events()).items()}
+        assert found == {"7": ("self care", None), "8": ("self care", "no rash at all")}
+        assert "1 rationale(s) have fewer than 10 characters or read as none" in caplog.text
+
     def test_the_interface_has_the_labels(self) -> None:
         assert '<Choice value="a &lt; b"/>' in labeling_config(["a < b", "c"])

@@ -18,7 +18,7 @@ from mlops.cli.main import app
 from r2d.config.review import ReviewConfig
 from r2d.config.serving import ServingConfig
 from r2d.errors import ConfigError
-from r2d.review.pages import COOKIE, require_reviewable
+from r2d.review.pages import COOKIE, ReviewPages, require_reviewable
 from r2d.review.store import ReviewStore
 from r2d.review.verdicts import verdicts_of
 from r2d.serving.service import NOTICE
@@ -235,7 +235,6 @@ class TestDoor:
 
     def test_the_user_of_the_proxy_is_the_reviewer(self, review: Review, store: ReviewStore, tmp_path: Path) -> None:
         service = review(user_header="X-Forwarded-User")
-        assert service.client.get("/review").status_code == 401
         service.client.headers["X-Forwarded-User"] = "ann"
         service.client.cookies.set(COOKIE, "bob", path="/review")
         assert act(service, 1, "skip", 0).status_code == 200
@@ -252,6 +251,28 @@ class TestDoor:
             assert skipped.status_code == 200
         assert [event.reviewer for event in store.events()] == ["ann", "Zoë", "Zoë", "Zoë"]
         assert service.client.get("/review").status_code == 200
+
+    def test_people_get_a_page_whatever_refuses_them_and_programs_get_json(
+        self, review: Review, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def break_down(_: ReviewPages) -> None:
+            raise RuntimeError("pt reports chest pain")
+
+        monkeypatch.setattr(ReviewPages, "_agreements", break_down)
+        service = review(user_header="X-Forwarded-User", requests_per_minute=2)
+        views = [
+            service.client.get(f"/review{path}", headers={"X-Forwarded-User": user})
+            for user, path in (("", ""), ("ann", "/cases/99"), ("ann", "/agreement"), ("ann", ""))
+        ]
+        assert [view.status_code for view in views] == [401, 404, 500, 429]
+        for view in views:
+            assert "<h1>This page cannot be shown" in view.text
+            assert "chest pain" not in view.text
+            assert "script-src 'self'" in view.headers["content-security-policy"]
+        assert int(views[-1].headers["retry-after"]) >= 1
+        refused = act(service, 1, "skip", 0), service.client.get("/metrics"), service.decide("a note")
+        for answer in refused:
+            assert answer.json() == {"detail": "the proxy names no user in X-Forwarded-User"}
 
     @pytest.mark.parametrize(
         ("values", "token", "message"),
