@@ -76,9 +76,10 @@ class RationaleCheck:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ClaimChecker:
-    """Reads claims by one lexicon and one set of phrases."""
+    """Reads claims by one lexicon and one set of phrases. Two of them are never equal, since what was read of a note is
+    kept by note and checker."""
 
     findings: Findings
     negation: Negation
