@@ -7,10 +7,12 @@ what ends before a pipeline of ours is loaded, such as an unknown stack, and by 
 from __future__ import annotations
 
 import gc
+import importlib.metadata
 import logging
 import os
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, TextIO
@@ -67,8 +69,12 @@ def log_to_console() -> None:
 
 
 def start() -> None:
-    """What every command begins with: files for their owner alone, and no search for cycles while it starts."""
+    """What every command begins with: files for their owner alone, no search for cycles while it starts, and one list
+    of the installed packages, which ZenML asks for anew with each table and model that it stores: half a second."""
     keep_private()
+    list_packages = importlib.metadata.packages_distributions
+    if not hasattr(list_packages, "cache_info"):
+        importlib.metadata.packages_distributions = cache(list_packages)
     usual = gc.get_threshold()
 
     def search_as_usual(*_: object) -> None:

@@ -1,9 +1,9 @@
 """Commands, each in a fork of a process that has imported the libraries already.
 
 Of a command that trains a toy model, importing takes more time than all else. `multiprocessing`'s fork server imports
-the libraries once, and none of the project's own code: a command finds the sources that its `PYTHONPATH` names, its own
-arguments, variables, input and output, as in a process that was started anew. One thing is not as there: ZenML, as soon
-as it is imported, sends what is logged to the output.
+the libraries once (`warm_libraries.py`), and none of the project's own code: a command finds the sources that its
+`PYTHONPATH` names, its own arguments, variables, input and output, as in a process that was started anew. One thing is
+not as there: ZenML, as soon as it is imported, sends what is logged to the output.
 """
 
 from __future__ import annotations
@@ -22,15 +22,6 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 
-LIBRARIES = [
-    "great_expectations",  # before ZenML, which would print what it logs
-    "zenml.cli", "zenml.zen_stores.sql_zen_store", "zenml.orchestrators.step_runner", "zenml.integrations.mlflow",
-    "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store",
-    "torch", "torch.distributed", "transformers.trainer", "transformers.models.t5.modeling_t5", "accelerate", "peft",
-    "pandas", "pyarrow.parquet", "matplotlib.pyplot", "scipy.stats", "sklearn.linear_model",
-    "sklearn.feature_extraction.text", "sacrebleu", "evaluate", "bert_score",
-    "sentence_transformers", "openai", "typer",
-]  # fmt: skip
 STREAMS = ("in", "out", "err")
 OURS = ("r2d", "steps", "pipelines", "mlops", "tests")
 
@@ -38,7 +29,7 @@ OURS = ("r2d", "steps", "pipelines", "mlops", "tests")
 @cache
 def _fork_server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(LIBRARIES)
+    context.set_forkserver_preload(["tests.warm_libraries"])
     return context
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.metadata
 import io
 import logging
 import os
@@ -170,3 +171,12 @@ def test_cycles_are_searched_as_usual_once_a_command_outlasts_its_start(monkeypa
     assert gc.get_threshold()[0] == door.OBJECTS_OF_A_START
     gc.collect()
     assert gc.get_threshold() == usual
+
+
+def test_the_installed_packages_are_listed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlops.door.keep_private", lambda: None)
+    door.start()
+    first, again = (importlib.metadata.packages_distributions() for _ in range(2))
+    assert again is first
+    assert "zenml" in first["zenml"]
+    gc.collect()

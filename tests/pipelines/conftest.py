@@ -69,7 +69,7 @@ class Workplace:
         for part in PARTS:
             source = ROOT / part
             if source.is_dir():
-                shutil.copytree(source, self.folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(source, self.folder / part)  # its bytecode too, else each copy is compiled anew
             else:
                 shutil.copy(source, self.folder / part)
         # ZenML takes the folder with `.zen` as the root of the sources; `make setup` does the same.
