@@ -197,6 +197,7 @@ class ReviewPages:
             reasons=[REASONS[reason] for reason in case.reasons], others=others if self._is_shown(verdict) else [],
             num_waiting=len(waiting), num_done=num_done, after=_last_ordinal(events, reviewer, number), last=last,
             after_last=0 if last is None else _last_ordinal(events, reviewer, last.number),
+            saved=None if last is None or last.number == number else verdicts[reviewer, last.number],
             taken_back=None if undone is None else undone.value,
         )  # fmt: skip
 

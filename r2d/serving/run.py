@@ -86,22 +86,34 @@ def with_header_deadline(seconds: float) -> type[asyncio.Protocol]:
     """uvicorn's protocol, which waits for headers as long as a client drips them, with an end to that."""
 
     class Protocol(H11Protocol):
+        _deadline: asyncio.TimerHandle | None = None
+        """One a connection: those of requests that came in time would hold them in memory until they end."""
+
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._close_without_request()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            self._forget_deadline()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
             self._close_without_request()
 
         def _close_without_request(self) -> None:
+            self._forget_deadline()
             last = self.cycle
 
             def close() -> None:
                 if self.cycle is last:
                     self.transport.close()
 
-            self.loop.call_later(seconds, close)
+            self._deadline = self.loop.call_later(seconds, close)
+
+        def _forget_deadline(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
 
     return Protocol
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import socket
@@ -16,6 +17,7 @@ from typing import Any, cast
 import httpx2
 import jsonschema
 import pytest
+from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
 from r2d.config.serving import AuditConfig, ServingConfig
 from r2d.errors import ConfigError
@@ -228,6 +230,14 @@ class TestLoad:
             received = drip.recv(1000)
             assert received == b"" or b" 408 " in received.split(b"\r\n")[0]
             drip.close()
+
+    def test_a_request_that_was_answered_is_forgotten(self, serve: Serve) -> None:
+        """Its deadline once held it for as long as a request may take, so memory grew with the rate of calls."""
+        service = serve()
+        for _ in range(30):
+            service.client.get("/healthz")
+        gc.collect()
+        assert sum(type(each) is RequestResponseCycle for each in gc.get_objects()) < 10
 
     def test_a_header_without_end_is_refused(self, serve: Serve) -> None:
         service = serve()
