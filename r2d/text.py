@@ -52,6 +52,12 @@ def normalise_label(text: str) -> str:
     return whole.group(1) if whole else text
 
 
+def small_letters(text: str) -> str:
+    """The text in small letters, each at its place."""
+    small = text.lower()
+    return small if len(small) == len(text) else "".join(one.lower()[:1] for one in text)
+
+
 def label_meanings(labels: Sequence[str], codes: Mapping[str, str] | None = None) -> dict[str, str]:
     """Normalised form -> the declared label: of each label, and of each code or synonym that is declared for one.
 

@@ -57,13 +57,8 @@ _ODD_GAP = re.compile(r"[_\-\t\n\r\f\v]|  ")
 
 @functools.lru_cache(maxsize=1024)
 def _label_pattern(label: str) -> re.Pattern[str]:
-    words = name_form(label, r"[\s_-]+")
+    words = r"[\s_-]+".join(re.escape(word) for word in re.split(r"(?<=\S)[\s_\-–]+(?=\S)", label.strip()))
     return re.compile(rf"(?<![\w-]){words}(?![\w-])" if words else "(?!)", re.IGNORECASE)
-
-
-def name_form(name: str, gap: str) -> str:
-    """The words of a label's name as a regular expression, with `gap` between them; empty where it has none."""
-    return gap.join(re.escape(word) for word in re.split(r"(?<=\S)[\s_\-–]+(?=\S)", name.strip()))
 
 
 def labels_named(rationale: str, labels: Sequence[str]) -> set[str]:

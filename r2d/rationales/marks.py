@@ -140,7 +140,7 @@ def visible_text(content: str, config: ParseConfig, note: str = "") -> VisibleTe
 
 def _in_plain_signs(content: str) -> str:
     """The text with the marks of reasoning in angle or square brackets as they are in the list."""
-    if not any(sign in content for sign in ("&lt;", "&#", "＜", "［", "\\<", "\\[", "< ", "</ ")):
+    if not any(map(content.__contains__, ("&lt;", "&#", "＜", "［", "\\<", "\\[", "< ", "</ "))):
         return content
 
     def plain(match: re.Match[str]) -> str:

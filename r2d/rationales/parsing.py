@@ -30,13 +30,13 @@ from r2d.rationales.wording import (
     is_refusal,
     is_transition,
     phrase_pattern,
-    small_letters,
     without_closing,
     without_drafts,
     without_empty_items,
     without_note,
     without_opening,
 )
+from r2d.text import small_letters
 
 LONGEST_TEXT = 100_000
 """Characters that are read, reasoning not counted: no answer is as long, and a user's pattern may be slow."""
@@ -239,7 +239,7 @@ def _parse_text(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
 
 def _before_run_on(text: str, config: ParseConfig) -> str:
     """The text before an invented next question or turn."""
-    first_word = re.search(r"\w", text)
+    first_word = _has_words(text)
     position = first_word.start() if first_word else 0
     starts = [
         match.start() for pattern in config.run_on_patterns if (match := compiled(pattern).search(text, position))

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from r2d.rationales.standing import CROSSES, IF, IN_BRACKETS, sentence_end, sentence_start
 from r2d.rationales.stated_label import named_options, option_of_place
-from r2d.rationales.wording import phrase_pattern, small_letters
+from r2d.rationales.wording import phrase_pattern
+from r2d.text import small_letters
 
 _BEGINS = r"(?:\A|[.!?…;:,(\n–—]|\s-|\bbut\b|\band\b|\bor\b)[\s*_\"'“]{0,6}"
 _INTERJECTION = r"(?:(?:oh|ah|oops|hmm+|well|ok(?:ay)?|no|but|and|so|sorry|yet)\b[\s,.!…–—-]{0,6}){0,3}"

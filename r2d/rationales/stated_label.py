@@ -8,11 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from r2d.rationales.labels import name_form
-from r2d.text import normalise_label
+from r2d.text import normalise_label, small_letters
 
 LONGEST_STATED = 1_000  # characters of a stated answer in which the label is looked for
-LONGEST_FIRST_WORD = 40
 SIMILAR = 0.8
 """Likeness of a misspelt label to the option of its letter (`field` to `feild` is 0.8), from which it is that one."""
 
@@ -110,6 +108,26 @@ def find_label(stated: str, options: Sequence[str], codes: Mapping[str, str] | N
     return StatedLabel(end=end, denied=denied.label)
 
 
+def may_begin(text: str, start: int, options: Sequence[str], codes: Mapping[str, str]) -> bool:
+    """Whether the first word from a position on is the first of an option, or one that may stand before it; at most
+    places of a text it is not, and `find_label` takes ten times as long to say so."""
+    word = _FIRST_WORD.match(text, start)
+    if word is None or len(word[1]) < 3 or not word[1].isascii():
+        return True
+    first = word[1].lower()
+    return _BEFORE_NAME.fullmatch(first) is not None or any(
+        _words_of(name)[0][0].lstrip(_NO_LETTERS).startswith(first) for name in (*options, *codes)
+    )
+
+
+_FIRST_WORD = re.compile(r"[\W_]*([^\W_]+)")
+_NO_LETTERS = " \t()[]{}<>\"'*_`$#+-–—.,:;!?/&%"
+_BEFORE_NAME = re.compile(
+    r"either|option|choice|letter|likely|most|probably|clearly|therefore|thus|definitely|certainly|simply|still|now"
+    r"|indeed|actually|the|text(?:bf|it|tt)?|not|never|neither|anything|hardly|last|first|second|third|fourth|fifth"
+)
+
+
 def _find_affirmed(stated: str, options: Sequence[str], codes: Mapping[str, str]) -> StatedLabel:
     names = (*options, *codes)
     starts, letter, rest = _label_starts(stated)
@@ -120,8 +138,8 @@ def _find_affirmed(stated: str, options: Sequence[str], codes: Mapping[str, str]
         label = codes.get(name, name)
         if _offers_another(stated[written.end :], name, label, names, codes):
             return StatedLabel(detail="two answers stated")
-        before = [code for code in codes if (match := _option_pattern(code).match(stated, starts[0])) is not None
-                  and _BESIDE_CODE.match(stated, match.end())]  # fmt: skip
+        before = [code for code in codes if (end := _end_of_name(stated, starts[0], code)) is not None
+                  and _BESIDE_CODE.match(stated, end)]  # fmt: skip
         if any(codes[code] != label for code in before):
             return StatedLabel(detail="code and text disagree")
         beside = _BESIDE_CODE.match(stated, written.end) if name in codes else None
@@ -172,8 +190,8 @@ def stands_alone(text: str, start: int, stated: StatedLabel, *, has_noun: bool) 
     is_reply = stated.name.casefold() in _REPLIES
     if len(stated.name) <= 2 and not is_reply:
         beside = None if has_noun else _BESIDE_CODE.match(text, end)
-        if beside is not None and (named := _option_pattern(stated.label).match(text, beside.end())) is not None:
-            return _LINE_END.match(text, named.end()) is not None
+        if beside is not None and (named_end := _end_of_name(text, beside.end(), stated.label)) is not None:
+            return _LINE_END.match(text, named_end) is not None
         behind = _BEHIND_NUMBER.match(text, end) if has_noun else None
         return behind is not None and (behind.group("colon") is None or _is_reason(text, behind.end()))
     ends = _BEHIND_NAME.match(text, end)
@@ -230,7 +248,7 @@ def listed_options(note: str, options: Sequence[str]) -> tuple[Sequence[str], di
     """The options in the order in which a note lists them, and number -> option where it numbers them, from 0 or 1:
     `1) pond 2) field`. Where it does not list all of them with one mark each, as they are, and none."""
     folded = note.casefold()
-    if len(options) < 2 or not all(option.casefold() in folded for option in options):
+    if len(options) < 2 or not note or not all(option.casefold() in folded for option in options):
         return options, {}
     marks: dict[str, str] = {}
     for option in options:
@@ -293,13 +311,11 @@ def _find_written(stated: str, starts: Sequence[int], options: Sequence[str]) ->
             ):
                 return StatedLabel(label, start + len(form))
     for start in starts:
-        here = stated[start : start + LONGEST_FIRST_WORD].casefold()
         matches = [
-            (match.end(), option)
+            (end, option)
             for option in options
-            if here.startswith(first_word(option))
-            and (match := _option_pattern(option).match(stated, start))
-            and (" " in option.strip() or _FOLLOWING.match(stated, match.end()))
+            if (end := _end_of_name(stated, start, option)) is not None
+            and (" " in option.strip() or _FOLLOWING.match(stated, end))
         ]
         if matches:
             end, option = max(matches, key=lambda pair: pair[0])
@@ -324,24 +340,48 @@ def is_whole(stated: StatedLabel, options: Sequence[str], codes: Mapping[str, st
     return bool(name) and not any(other != name and other.startswith(name) for other in others)
 
 
-@lru_cache(maxsize=8192)
-def first_word(option: str) -> str:
-    """What stands in each text that names an option: its first letters and digits, in small letters."""
-    match = re.match(r"[A-Za-z0-9]{1,20}", option.strip())
-    return match.group().lower() if match else ""
+_GAP, _GAPS = re.compile(r"[\s_\-–]{0,3}"), re.compile(r"(?<=\S)[\s_\-–]+(?=\S)")
+_AFTER_NAME = {
+    "word": re.compile(r"(?![^\W_]|[-–/'’_][^\W_])"),
+    "no": re.compile(r"(?![^\W_]|[-–/'’_][^\W_]|\.?\s?\d)"),  # `No. 2` is a number
+    "letter": re.compile(r"(?![^\W_]|[-–/'’_][^\W_]|\.\s(?!because|since|as\b|due|given)[a-z])"),  # `C. difficile`
+    "number": re.compile(_AFTER_NUMBER, re.I),
+}
+"""What may follow an option, by its kind."""
 
 
 @lru_cache(maxsize=8192)
-def _option_pattern(option: str) -> re.Pattern[str]:
-    """Matches the option up to a word boundary, with any of space, hyphen and underscore between its words."""
-    words = name_form(option, r"[\s_\-–]{0,3}")
-    is_number = option.strip()[-1:].isdigit()
-    words = rf"(?<![$~<>]){words}" if is_number else words
-    behind = _AFTER_NUMBER if is_number else r"(?![^\W_]|[-–/'’_][^\W_])"
-    behind += r"(?!\.?\s?\d)" if option.strip().casefold() == "no" else ""  # `No. 2` is a number
-    if len(option.strip()) == 1:  # `C. difficile` is a name
-        behind += r"(?!\.\s(?!because|since|as\b|due|given)(?-i:[a-z]))"
-    return re.compile(words + behind if words else r"(?!)", re.I)
+def _words_of(name: str) -> tuple[tuple[str, ...], str]:
+    """The words of an option in small letters, and its kind."""
+    name = small_letters(name.strip())
+    kind = "number" if name[-1:].isdigit() else "letter" if len(name) == 1 else "no" if name == "no" else "word"
+    return tuple(_GAPS.split(name)), kind
+
+
+def _end_of_name(text: str, start: int, name: str) -> int | None:
+    """Where an option that is written from `start` on ends, with any of space, hyphen and underscore between its words;
+    None where it is not written there, or goes on."""
+    words, kind = _words_of(name)
+    end = start
+    for word in words:
+        if end > start:
+            end = _end_of(_GAP, text, end)
+        if text[end : end + len(word)].lower() != word:
+            return None
+        end += len(word)
+    if end == start or (kind == "number" and text[start - 1 : start] in ("$", "~", "<", ">")):
+        return None
+    return end if _AFTER_NAME[kind].match(text, end) else None
+
+
+def _places_of(text: str, small: str, position: int, name: str) -> Iterator[tuple[int, int]]:
+    """Where behind a position a text, which is `small` in small letters, names an option."""
+    first = _words_of(name)[0][0]
+    while first and (start := small.find(first, position)) >= 0:
+        end = None if small[start - 1 : start].isalnum() else _end_of_name(text, start, name)
+        position = start + 1 if end is None else end
+        if end is not None:
+            yield start, end
 
 
 def _offers_another(rest: str, name: str, label: str, names: Sequence[str], codes: Mapping[str, str]) -> bool:
@@ -357,9 +397,7 @@ def _offers_another(rest: str, name: str, label: str, names: Sequence[str], code
     closed = [
         codes.get(name, name)
         for name in names
-        if rest[start : start + LONGEST_FIRST_WORD].casefold().startswith(first_word(name))
-        and (match := _option_pattern(name).match(rest, start)) is not None
-        and _CLOSED.match(rest, match.end())
+        if (end := _end_of_name(rest, start, name)) is not None and _CLOSED.match(rest, end)
     ]
     return any(other != label for other in closed) if closed or either is None else True
 
@@ -397,13 +435,12 @@ def option_of_place(text: str, position: int, label: str, options: Sequence[str]
 
 def lists_otherwise(text: str, options: Sequence[str], codes: Mapping[str, str]) -> bool:
     """Whether a text lists the options by itself, with other letters or numbers or in another order than they have."""
-    folded = text.casefold()
+    folded = small_letters(text)
     spans = sorted(
-        (match.start(), match.end(), codes.get(name, name))
+        (start, end, codes.get(name, name))
         for name in (*options, *codes)
-        if len(name) > 2 and name.casefold() in folded
-        for match in _option_pattern(name).finditer(text)
-        if not text[match.start() - 1 : match.start()].isalnum()
+        if len(name) > 2
+        for start, end in _places_of(text, folded, 0, name)
     )
     by_letter = {chr(ord("a") + place): option for place, option in enumerate(options)}
     expected = by_letter | {code.casefold(): option for code, option in codes.items()}
@@ -433,9 +470,7 @@ def named_options(
 
     Options of up to three letters are words of their own too often.
     """
-    folded = text.casefold()
+    small = small_letters(text)
     for name in (*options, *codes):
-        if len(name) > 3 and codes.get(name, name) != label and first_word(name) in folded:
-            for match in _option_pattern(name).finditer(text, position):
-                if not text[match.start() - 1 : match.start()].isalnum():
-                    yield match.span()
+        if len(name) > 3 and codes.get(name, name) != label:
+            yield from _places_of(text, small, position, name)

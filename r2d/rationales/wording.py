@@ -13,6 +13,7 @@ from pathlib import Path
 from r2d.config.section import Section, parse_section
 from r2d.files import read_yaml
 from r2d.rationales.standing import sentence_end, sentence_start, sentence_starts
+from r2d.text import small_letters
 
 MOST_SENTENCES = 12  # before or behind the reasons that are looked at
 REFUSED_WITHIN = 400  # characters from the beginning in which a refusal is looked for
@@ -65,12 +66,6 @@ def phrase_pattern(name: str) -> re.Pattern[str]:
     for word, forms in _phrases().words.items():
         joined = joined.replace(word, f"(?:{forms})")
     return re.compile(joined.replace("'", "['’]").replace(" ", r"\s"))
-
-
-def small_letters(text: str) -> str:
-    """The text in small letters, each at its place."""
-    small = text.lower()
-    return small if len(small) == len(text) else "".join(one.lower()[:1] for one in text)
 
 
 def is_refusal(text: str) -> bool:
