@@ -16,7 +16,9 @@ from r2d.errors import DataError
 from r2d.files import write_json, write_text
 from r2d.inference.decide import DEFERRAL_REASONS
 from r2d.inference.output import InferenceModel, read_plan
+from r2d.modeling.model_folder import read_facts_file
 from r2d.modeling.reference import REFERENCE_FILE, DriftReference, FloatArray, read_reference
+from r2d.reports.formatting import decimal, percent
 from r2d.reports.templates import render
 
 FORMAT_VERSION = 1
@@ -101,6 +103,9 @@ def report_drift(config: DriftConfig, model_folder: Path | None) -> tuple[DriftR
                 "model that decided, or let the other one decide these calls"
             )
         reference = read_reference(model_folder / REFERENCE_FILE)
+        if (counts := reference.labels) is not None:  # in the order that was declared
+            names = [*read_facts_file(model_folder).labels.names, *counts]
+            reference = replace(reference, labels={name: counts[name] for name in names if name in counts})
     calls = incoming_calls(predictions, config.calls, reference, max_texts=config.max_texts)
     report = measure_drift(reference, calls, config.limits)
     page = render_drift_report(report)
@@ -121,20 +126,20 @@ def measure_drift(reference: DriftReference, calls: IncomingCalls, limits: Drift
     """
     unfamiliar = None if calls.words is None else np.asarray(calls.words.unfamiliar)
     unknown_words = _check_values(
-        reference.unfamiliar, unfamiliar, limits, np.mean, "{:.1%} of the words",
-        "{now:.1%} of the words of a call were unknown in training; of a test text, {before:.1%}.",
+        reference.unfamiliar, unfamiliar, limits, np.mean, percent, " of the words",
+        "{now} of the words of a call were unknown in training; of a test text, {before}.",
     )  # fmt: skip
     checks = {
         "text_length": _check_values(
-            reference.lengths, calls.lengths, limits, np.median, "{:,.0f} characters",
-            "Half of the calls have more than {now:,.0f} characters; of the training texts, more than {before:,.0f}.",
+            reference.lengths, calls.lengths, limits, np.median, "{:,.0f}".format, " characters",
+            "Half of the calls have more than {now} characters; of the training texts, more than {before}.",
         ),
         "unfamiliar_words": unknown_words,
         "words": _check_words(reference, calls, limits, unknown_words),
         "predicted_label": _check_labels(reference, calls, limits),
         "confidence": _check_values(
-            reference.confidences, calls.confidences, limits, np.mean, "{:.3f}",
-            "The mean probability of the label is {now:.3f}; on the test rows, {before:.3f}.",
+            reference.confidences, calls.confidences, limits, np.mean, decimal, "",
+            "The mean probability of the label is {now}; on the test rows, {before}.",
         ),
     }  # fmt: skip
     reasons = [check.sentence for check in checks.values() if check.outcome == "drifted"]
@@ -167,14 +172,15 @@ def _check_values(
     values: FloatArray | None,
     limits: DriftLimits,
     summary: Callable[[FloatArray], Any],
-    bucket_edge: str,
+    show: Callable[[float], str],
+    unit: str,
     sentence: str,
 ) -> DriftCheck:
     """The stability index over deciles of the reference, and the Kolmogorov-Smirnov test of the values.
 
     Args:
+        show, unit: how a value is written, and what stands behind it in the name of a bucket.
         sentence: of `now` and `before`, the summaries of the values and of the reference.
-        bucket_edge: how an edge of a bucket is written.
     """
     from scipy.stats import ks_2samp  # type: ignore[import-untyped]
 
@@ -187,9 +193,10 @@ def _check_values(
     now = length_profile(values, before["edges"])
     # Asymptotic; with ties it errs on the side of chance.
     test = ks_2samp(expected, values, method="asymp")
-    edges = [bucket_edge.format(edge) for edge in before["edges"]]
-    names = [*(f"up to {edge}" for edge in edges), f"more than {edges[-1]}"]
-    sentence = sentence.format(now=summary(values), before=summary(expected))
+    edges = before["edges"]
+    names = [f"up to {show(edge)}{unit}" if edge else f"none{unit}" for edge in edges]
+    names.append(f"more than {show(edges[-1])}{unit}" if edges[-1] else f"some{unit}")
+    sentence = sentence.format(now=show(summary(values)), before=show(summary(expected)))
     check = _judge(names, before["shares"], now["shares"], float(test.pvalue), limits, sentence)
     return replace(check, measures={"kolmogorov_smirnov": float(test.statistic), **check.measures})
 
@@ -212,10 +219,11 @@ def _check_labels(reference: DriftReference, calls: IncomingCalls, limits: Drift
     p_value = float(chi2_contingency(filled, correction=False).pvalue) if filled.shape[1] > 1 else 1.0
     buckets = zip(names, old_shares, new_shares, strict=True)
     most, old, new = max(buckets, key=lambda bucket: (round(abs(bucket[2] - bucket[1]), 6), bucket[2]))
-    often = "more often" if new > old else "less often"
-    if population_stability_index(old_shares, new_shares) <= limits.max_psi:
-        often = "about as often"
-    sentence = f"The model says {most!r} {often}: {new:.1%} of the calls, {old:.1%} of the test rows."
+    within = population_stability_index(old_shares, new_shares) <= limits.max_psi
+    sentence = (
+        f"The share of {most!r} changed most: {percent(new)} of the calls, {percent(old)} of the test rows"
+        f"{', which the limit allows' if within else ''}."
+    )
     return _judge(names, old_shares, new_shares, p_value, limits, sentence)
 
 

@@ -122,7 +122,7 @@ def test_another_mix_of_labels_and_a_less_sure_model_drift_and_the_facts_are_jso
         "text_length": "steady", "words": "steady", "unfamiliar_words": "steady",
         "predicted_label": "drifted", "confidence": "drifted",
     }  # fmt: skip
-    assert report.reasons[0].startswith("The model says 'emergency now' more often: 77.8% of the calls, 33.")
+    assert report.reasons[0].startswith("The share of 'emergency now' changed most: 77.8 % of the calls, 33.")
     assert report.reasons[1].startswith("The mean probability of the label is 0.550; on the test rows, 0.9")
     facts = json.loads(json.dumps(report.to_json()))
     assert list(facts) == [
