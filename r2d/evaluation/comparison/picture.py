@@ -21,7 +21,7 @@ PANELS = {
     "sufficiency": "sufficiency",
     "bertscore_f1": "BERTScore F1",
 }
-"""Key of a column -> title. Accuracy is drawn only without macro-F1, under-triage only where labels are ordered."""
+"""Key of a column -> title. Drawn where a variant has a value; accuracy only without macro-F1."""
 WIDTH_INCHES = 12.0
 HEAD_INCHES = 1.5
 ROW_INCHES = 0.42
@@ -36,8 +36,8 @@ def comparison_picture(comparison: Comparison) -> Image:
 
     variants, sources = comparison.variants, comparison.sources
     measured = {key for variant in variants for key in PANELS if variant.metrics[key].values}
-    left_out = {"accuracy" if "macro_f1" in measured else "macro_f1", *({"under_triage_rate"} - measured)}
-    panels = {key: title for key, title in PANELS.items() if key not in left_out}
+    measured -= {"accuracy"} if "macro_f1" in measured else set()
+    panels = {key: title for key, title in PANELS.items() if key in measured}
     label = f"{comparison.confidence:.0%} interval of the mean"
     marks = f"; * differs from {comparison.reference}, seeds included" if comparison.can_mark else ""
     title = f"Variants on the test split{marks} (axes do not start at 0)"
@@ -52,11 +52,9 @@ def comparison_picture(comparison: Comparison) -> Image:
 def _part(title: str, panels: Mapping[str, str], names: Sequence[str], draw: Callable[[Axes, str], None]) -> Image:
     """A panel for each metric, a line for each name."""
     figure = new_figure(WIDTH_INCHES, HEAD_INCHES + ROW_INCHES * len(names), title)
-    all_axes = figure.subplots(1, len(panels), sharey=True)
+    [all_axes] = figure.subplots(1, len(panels), sharey=True, squeeze=False)
     for axes, (key, heading) in zip(all_axes, panels.items(), strict=True):
         draw(axes, key)
-        if not axes.lines:
-            axes.set_xticks([])
         axes.margins(x=0.12)
         axes.locator_params(axis="x", nbins=4)
         style_axes(axes, title=heading, grid="both", spines=("bottom",))
