@@ -344,7 +344,7 @@ _GAP, _GAPS = re.compile(r"[\s_\-–]{0,3}"), re.compile(r"(?<=\S)[\s_\-–]+(?=
 _AFTER_NAME = {
     "word": re.compile(r"(?![^\W_]|[-–/'’_][^\W_])"),
     "no": re.compile(r"(?![^\W_]|[-–/'’_][^\W_]|\.?\s?\d)"),  # `No. 2` is a number
-    "letter": re.compile(r"(?![^\W_]|[-–/'’_][^\W_]|\.\s(?!because|since|as\b|due|given)[a-z])"),  # `C. difficile`
+    "letter": re.compile(r"(?![^\W_]|[-–/'’_][^\W_]|\.\s(?:diff|coli\b|albicans|pylori|pneumoniae|aureus))"),
     "number": re.compile(_AFTER_NUMBER, re.I),
 }
 """What may follow an option, by its kind."""
