@@ -515,6 +515,11 @@ def _rendered(
         selected=selected[0] if len(selected) == 1 else selected,
         evidence={column.name: column.evidence() for column in look.columns},
         unused=[column for column in look.columns if column.name not in used],
+        beside_text=[
+            column.name
+            for column in look.columns
+            if column.name not in used and column.mean_words > WORDS_OF_PROSE and not column.counts
+        ],
         sizes=yaml.safe_dump(sizes, sort_keys=False, default_flow_style=None, width=110).splitlines(),
         model_name=re.sub(r"[^A-Za-z0-9]+", "-", look.path.name.split(".")[0]).strip("-") or "model",
     )

@@ -301,6 +301,14 @@ def test_what_cannot_be_told_is_asked_or_refused_with_the_option(tmp_path: Path)
     assert len(questions) == 2
 
 
+def test_prose_beside_the_note_is_pointed_at(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(as_csv([row | {"hpi": f"It began {row['call_id']} days ago."} for row in rows()]))
+    assert 'to read them with it: ["note", "hpi"]' in drafted(path)[0]
+    path.write_text(as_csv(rows()))
+    assert "to read them with it" not in drafted(path)[0]
+
+
 def test_a_first_line_of_data_is_refused_and_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "calls.csv"
     path.write_text("\n".join(as_csv(rows()).splitlines()[1:]))
