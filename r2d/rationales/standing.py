@@ -32,6 +32,7 @@ IF = re.compile(
     r"|use|apply|read)\b)(?!\s+any\b)"
     r"|\b(?:unless|suppos(?:e|ing)|assuming|provided|providing|hypothetically|otherwise|in case|as long as|in the event"
     r"|depend(?:s|ing)\s+(?:up)?on|whenever|whoever|whichever)\b|\A\W*(?:or\s+)?else\b"
+    r"|\A\W*(?:add|subtract|minus|take\s+away|let\s+there\s+be|by\s+(?:tomorrow|then|next))\b|\A\W*an?\s+\w+,\s+and\s+\Z"
     r"|\A\W*(?:any(?:one|body)?|every(?:one|body)?|all)\s+(?!of\s+th|(?:of\s+)?this|in\s+all|things|told|points|signs)"
     r"|\b(?:scenario|variant|hypothesis|possibility|situation|case)\s+(?:\d{1,2}|[A-Z]|one|two|three)\b"
     r"|\b(?:were|should|had)\s+(?:she|he|they|it|the|this|there|any|symptoms|pain)\b"
@@ -43,8 +44,8 @@ THEN_IF = re.compile(
     r"(?!\s*\n\s*(?-i:[A-Z]))[\s*_\"'”’)\],(\[–—-]{0,6}(?:(?:but\s+)?only\s+)?"
     r"(?:(?<!,\s)(?:if|when(?:ever)?|once|until)|(?<=,\s)if|provided|assuming|in\s+case|as\s+long\s+as"
     r"|(?<=only\s)(?:for|in|with)"
-    r"|(?:for|in|among)\s+(?:an?|any\w*|all|every\w*|most|many|some|those|people|patients|children|adults|women|men"
-    r"|babies|cases)\s+\w+)\b"
+    r"|with\s+[^,.\n]{1,40},\s[^,.\n]{1,40}\swithout|at\s+night|on\s+week(?:ends?|days?)|(?:for|in|among)\s+(?:(?:an?|any\w*|all|every\w*|most|many|some|those)\s+\w+"
+    r"|people|patients|children|adults|women|men|babies|infants|toddlers|others|cases))\b"
     r"(?!\s+not\s+(?:sooner|earlier|already|worse)\b)",
     re.I,
 )
@@ -79,7 +80,7 @@ _GOVERNS = re.compile(
 )
 _SAYS = re.compile(rf"\b(?:{_SAYING})\b", re.I)
 _NEGATION = re.compile(
-    r"\b(?:not|never|no\s+one|nobody|nothing|none|no\s+longer|no\s+more|far\s+from|scarcely|barely|refut\w+"
+    r"\b(?:not|never|no\s+one|nobody|nothing|none|no\s+longer|no\s+more|far\s+from|scarcely|barely|refut\w+|refus\w+"
     r"|contradict\w*|disprov\w+|cannot|hardly|neither|nor|doubt\w*|disagree\w*|den(?:y|ies|ied|ying)|reject\w*"
     r"|dispute\w*|exclud\w+|rules?\s+out|ruled\s+out|wrong|mistaken?|incorrect|false|tempt\w*|unlikely|impossible"
     r"|without|fail\w*\s+to\s+(?:show|prove|demonstrate|establish|confirm|find|conclude))\b|n['’]t\b",
@@ -155,8 +156,11 @@ _UNREAL = re.compile(
     r"|at\s+first|initially|originally|previously|until|before\s+(?:I|we|the|this|that)|back\s+then|no\s+(?:more"
     r"|longer)|any\s?more"
     r"|or\s+so|supposedly|allegedly|said|minus|plus|than|at\s+(?:a|the)\s+(?:very\s+)?(?:minimum|least|most)|at\s+least"
-    r"|(?:crossed|struck|ruled)\s+out|in\s+(?:name|theory)|on\s+paper|(?:I|we)\s+used\s+to)\b|\+(?!\w)"
-    r"|[\s,]*[(\[]\s*(?:not\s+(?:\w+\s+)?(?:sure|certain)|unsure|uncertain|unverified|(?:\w+\s+)?guess)\b",
+    r"|(?:crossed|struck|ruled)\s+out|in\s+(?:name|theory|\w+\s(?:\w+['’]s\s)?(?:eyes|view|mind|words))"
+    r"|on\s+paper|to\s+which|and\s+(?:above|below|higher|lower|upwards?)|since\s+(?:(?:up|down)graded|revised|changed|corrected)|(?:I|we)\s+used\s+to)\b|\+(?!\w)"
+    r"|[\s,]*[(\[]\s*(?:not\s+(?:\w+\s+)?(?:sure|certain)|unsure|uncertain|unverified|(?:\w+\s+)?guess"
+    r"|self-?reported|reported|per\s+(?:the\s+)?(?:caller|patient|mother|father|family|nurse|form)|auto\w*|(?:by\s+)?default"
+    r"|unless|assumed|provisional)\b",
     re.I,
 )
 """Words behind the label that say that it is not so, or no longer."""
@@ -212,6 +216,7 @@ _SAYS_WHO = re.compile(
     r"[ \t*_\"'”’),–—-]{1,6}(?:(?:some|many|others?|people|one|they|he|she|(?:the|an?|her|his|my|our"
     r"|their)\s+\w+)\s+(?:would\s+|might\s+|may\s+|could\s+)?"
     rf"(?:{_SAYING})\b|(?:says|said|claims|thinks|believes)\s+(?:some|the|he|she|her|his|one)\b"
+    r"|(?:his|her|their|my|the)\s+\w+['’]s\s+(?:words?|view|opinion|idea|choice)\b"
     r"|(?:as\s+|so\s+)?(?:I|we)\s+(?:was|were)\s+told\b|according\s+to\s+(?:her|his|their|my|an?|some|others)\b)",
     re.I,
 )
