@@ -47,7 +47,7 @@ def step_code_hash(step_name: str, *, with_pages: bool = False) -> str:
     """
     digest = hashlib.sha256()
     for path in source_files(f"steps.{step_name}", with_pages=with_pages):
-        digest.update(f"{path.relative_to(ROOT)}\0{_file_hash(path, path.stat().st_mtime_ns)}\n".encode())
+        digest.update(f"{path.relative_to(ROOT)}\0{_read_code(path, path.stat().st_mtime_ns)[0]}\n".encode())
     return digest.hexdigest()
 
 
@@ -69,7 +69,7 @@ def source_files(module_name: str, *, with_pages: bool = False) -> list[Path]:
         files |= {path, *path.parent.glob("*.yaml"), *(path.parent.glob("*.j2") if with_pages else ())}
         imported = {
             name
-            for name in _imported_modules(path, path.stat().st_mtime_ns) - seen
+            for name in _read_code(path, path.stat().st_mtime_ns)[1] - seen
             if not any(f"{name}.".startswith(f"{package}.") for package in left_out)
         }
         waiting += imported
@@ -84,33 +84,37 @@ def module_file(name: str) -> Path | None:
 
 
 @lru_cache(maxsize=1024)
-def _file_hash(path: Path, mtime_ns: int) -> str:
-    """SHA-256 of a Python file's syntax tree without docstrings, or of another file's bytes."""
+def _read_code(path: Path, mtime_ns: int) -> tuple[str, frozenset[str]]:
+    """SHA-256 of a Python file's syntax tree without docstrings, or of another file's bytes; and our modules that it
+    imports, anywhere in it, with the packages around them, which run first."""
     content = path.read_bytes()
+    imports = _Imports()
     if path.suffix == ".py":
-        content = ast.dump(_WithoutDocstrings().visit(ast.parse(content))).encode()
-    return hashlib.sha256(content).hexdigest()
+        content = ast.dump(imports.visit(ast.parse(content))).encode()
+    ours = [name.split(".") for name in imports.names if name.split(".")[0] in OUR_PACKAGES]
+    packages = frozenset(".".join(parts[: end + 1]) for parts in ours for end in range(len(parts)))
+    return hashlib.sha256(content).hexdigest(), packages
 
 
-class _WithoutDocstrings(ast.NodeTransformer):
-    """Removes every string that stands alone as a statement: docstrings of modules, classes, functions, attributes."""
+class _Imports(ast.NodeTransformer):
+    """Collects the names that are imported, and removes every string that stands alone as a statement: docstrings of
+    modules, classes, functions, attributes."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         is_docstring = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if is_docstring else node
 
+    def visit_Import(self, node: ast.Import) -> ast.Import:
+        self.names += [alias.name for alias in node.names]
+        return node
 
-@lru_cache(maxsize=1024)
-def _imported_modules(path: Path, mtime_ns: int) -> frozenset[str]:
-    """Our modules that a file imports, anywhere in it, with the packages around them, which run first."""
-    names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    ours = [name.split(".") for name in names if name.split(".")[0] in OUR_PACKAGES]
-    return frozenset(".".join(parts[: end + 1]) for parts in ours for end in range(len(parts)))
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom:
+        if node.module and not node.level:
+            self.names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        return node
 
 
 def code_state(root: Path) -> tuple[str | None, bool | None]:
