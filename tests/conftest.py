@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import random
@@ -52,6 +53,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole pipelines first, then trainings: left for the end, one of two processes would work on them alone."""
     items.sort(key=lambda item: {"pipelines": 0, "training": 1}.get(item.path.parent.name, 2))
+
+
+def pytest_collection_finish() -> None:
+    """Keep all that was imported out of the sight of the garbage collector: accelerate looks through everything before
+    each training."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
