@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pyarrow.parquet as pq
 import pytest
+
+from tests import warm
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "data-contract.md").read_text(encoding="utf-8")
@@ -18,11 +21,12 @@ BIN = Path(sys.executable).parent
 pytestmark = pytest.mark.slow
 
 
-def r2d(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([BIN / "r2d", *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False)
+def r2d(*words: object) -> CompletedProcess[str]:
+    command = [str(BIN / "r2d"), *map(str, words)]
+    return warm.run(command, cwd=ROOT, environment=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
-def typed(command: str, out: Path) -> subprocess.CompletedProcess[str]:
+def typed(command: str, out: Path) -> CompletedProcess[str]:
     """A command of the page, its output folder moved to a temporary one."""
     (line,) = [line for line in PAGE.splitlines() if line.startswith(f".venv/bin/r2d {command} ")]
     return r2d(*line.split("#")[0].split()[1:-1], out)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from r2d.modeling.manifest import MANIFEST_FILE, write_manifest
 from r2d.modeling.model_folder import Calibration, write_calibration
 from r2d.modeling.predictor import Predictor
+from tests import warm
 from tests.inference.keyword_predictor import write_calls
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,10 +22,10 @@ NUM_ROWS, ROWS_PER_PART = 2000, 400
 pytestmark = pytest.mark.slow
 
 
-def predict_file(calls: Path, out: Path, model: Path, *, killed_at: str = "-") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.inference.killed_inference", killed_at, str(calls)]
+def predict_file(calls: Path, out: Path, model: Path, *, killed_at: str = "-") -> CompletedProcess[str]:
+    command = ["python", "-m", "tests.inference.killed_inference", killed_at, str(calls)]
     command += ["--out", str(out), "--model", str(model), "--rows-per-part", str(ROWS_PER_PART), "--batch-size", "64"]
-    return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+    return warm.run(command, cwd=ROOT, environment=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
 def test_killed_while_deciding_and_while_joining_nothing_is_lost_and_no_bit_is_different(
@@ -59,7 +59,7 @@ def test_killed_while_deciding_and_while_joining_nothing_is_lost_and_no_bit_is_d
 
     resumed = predict_file(calls, out, model)
     assert resumed.returncode == 0, resumed.stderr[-2000:]
-    assert resumed.stdout.replace(str(out), "") == undisturbed.stdout.replace(str(whole), "")
+    assert resumed.stdout.rpartition(str(out))[2] == undisturbed.stdout.rpartition(str(whole))[2]
     assert out.read_bytes() == whole.read_bytes()
     assert not parts.exists()
 

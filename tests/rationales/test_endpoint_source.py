@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from tests import warm
 from tests.llm.server import RunningServer
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).resolve().parents[2]
 R2D = str(Path(sys.executable).parent / "r2d")
 NUM_NOTES = 40
 IDS = [f"e{number:03d}" for number in range(NUM_NOTES)]
@@ -54,11 +57,31 @@ def write_run(folder: Path, server: RunningServer) -> Path:
     return path
 
 
-def start(folder: Path, config: Path, key: str | None = "sk-sentinel") -> subprocess.Popen[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "TOY_KEY"}
-    environment |= {} if key is None else {"TOY_KEY": key}
+@dataclass(frozen=True)
+class Ingest:
+    """A running `r2d ingest`, and the folder of what it prints."""
+
+    process: BaseProcess
+    printed: Path
+
+    def wait(self) -> tuple[int | None, str]:
+        """Its exit code, and all that it printed."""
+        self.process.join(60)
+        return self.process.exitcode, "".join(
+            (self.printed / name).read_text(encoding="utf-8") for name in warm.STREAMS
+        )
+
+
+def start(folder: Path, config: Path, key: str | None = "sk-sentinel") -> Ingest:
+    printed = folder / f"printed-{len(list(folder.glob('printed-*')))}"
+    printed.mkdir()
     command = [R2D, "ingest", str(config), "--out", str(folder / "out")]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    variables = environment() | ({} if key is None else {"TOY_KEY": key})
+    return Ingest(warm.start(command, cwd=ROOT, environment=variables, folder=printed), printed)
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "TOY_KEY"} | {"PYTHONPATH": str(ROOT)}
 
 
 def test_a_stopped_run_goes_on_asks_for_nothing_twice_and_keeps_what_was_refused(
@@ -70,13 +93,14 @@ def test_a_stopped_run_goes_on_asks_for_nothing_twice_and_keeps_what_was_refused
     deadline = time.monotonic() + 60
     while sum(server.asked().values()) < 8 and time.monotonic() < deadline:
         time.sleep(0.02)
-    first.send_signal(signal.SIGTERM)
-    output = "".join(first.communicate(timeout=30))
-    assert first.returncode == 143, output
+    assert first.process.pid is not None
+    os.kill(first.process.pid, signal.SIGTERM)
+    code, output = first.wait()
+    assert code == 143, output
     assert not (tmp_path / "out" / "result.json").exists(), "half a result never looks whole"
-    second = start(tmp_path, config)
-    output += "".join(second.communicate(timeout=60))
-    assert second.returncode == 0, output
+    code, more = start(tmp_path, config).wait()
+    output += more
+    assert code == 0, output
     assert server.asked() == Counter(IDS) + Counter({"e005": 2})
     assert "sk-sentinel" not in output + (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "of a caller" not in output
@@ -88,16 +112,15 @@ def test_a_stopped_run_goes_on_asks_for_nothing_twice_and_keeps_what_was_refused
     provenance = pq.read_table(tmp_path / "out" / "provenance.parquet").to_pylist()
     assert {row["author"] for row in provenance} == {"toy"}
     assert len({row["prompt_hash"] for row in provenance}) == 1
-    third = start(tmp_path, config, key=None)
-    assert third.wait(60) == 0, "nothing is left to ask, so no key is needed"
+    code, _ = start(tmp_path, config, key=None).wait()
+    assert code == 0, "nothing is left to ask, so no key is needed"
     assert sum(server.asked().values()) == NUM_NOTES + 2
 
 
 def test_without_the_key_nothing_is_asked_and_the_variable_is_named(server: RunningServer, tmp_path: Path) -> None:
     server.start()
-    run = start(tmp_path, write_run(tmp_path, server), key=None)
-    output = "".join(run.communicate(timeout=60))
-    assert run.returncode == 2
+    code, output = start(tmp_path, write_run(tmp_path, server), key=None).wait()
+    assert code == 2
     assert "TOY_KEY" in output
     assert "Traceback" not in output
     assert server.asked() == Counter()
@@ -106,11 +129,12 @@ def test_without_the_key_nothing_is_asked_and_the_variable_is_named(server: Runn
 def test_the_batch_input_holds_one_request_a_note(server: RunningServer, tmp_path: Path) -> None:
     config, out = write_run(tmp_path, server), tmp_path / "input.jsonl"
     command = [R2D, "batch-input", str(config), "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = warm.run(command, cwd=ROOT, environment=environment())
+    assert done.returncode == 0, done.stderr
     assert f"{NUM_NOTES} requests" in done.stdout
     requests = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [request["custom_id"] for request in requests] == IDS
     assert {request["url"] for request in requests} == {"/v1/chat/completions"}
-    absent = subprocess.run([*command, "--source", "nobody"], capture_output=True, text=True, check=False)
+    absent = warm.run([*command, "--source", "nobody"], cwd=ROOT, environment=environment())
     assert absent.returncode == 2
     assert "no endpoint source 'nobody'; found ['llm']" in absent.stderr
