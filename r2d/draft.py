@@ -31,7 +31,7 @@ from r2d.data.labels import undeclared_rows
 from r2d.data.load import SPLIT_NAMES, load_examples
 from r2d.data.look import JSON_SUFFIXES, MOST_LABELS, Column, EightBit, Look, looks_at
 from r2d.data.readers.delimited import Record
-from r2d.data.readers.files import existing_file, open_text
+from r2d.data.readers.files import existing_file, find_files, open_text
 from r2d.data.readers.rows import json_records
 from r2d.data.text_quality import languages
 from r2d.errors import ConfigError, DataError
@@ -165,11 +165,15 @@ def draft_source(
 ) -> DraftedSource:
     """The settings, of all that may fit the file, with which most records give a rationale and a label.
 
+    Args:
+        path: a file, or a glob of the files of one source.
+
     Raises:
         DataError: it cannot be read, or no setting gives a rationale; says what the best one met.
     """
     ids = set(examples["id"].to_pylist())
-    ways = list(_source_ways(path, ids, data.labels.names, encoding))
+    first = find_files([str(path)], "--rationales")[0]
+    ways = list(_source_ways(first, ids, data.labels.names, encoding))
     states_label = {"parse", "label_field"}
     without_label = [way | {"parse": {"require_label": False}} for way in ways if not states_label & way.keys()]
     tried: list[DraftedSource] = []
@@ -401,9 +405,10 @@ def draft_config(
             continue
         if fault := undeclared_rows(examples["label"].to_pylist(), section.labels):
             logger.warning("%s: %s. The draft marks them", path, fault)
-        num_sources = Counter(file.stem for file in rationales)
+        stems = [re.sub(r"[_-]*[*?]+", "", file.stem) or "rationales" for file in rationales]
         names_of_sources = [
-            file.stem if num_sources[file.stem] == 1 else file.name.replace(".", "_") for file in rationales
+            stem if stems.count(stem) == 1 else file.name.replace(".", "_")
+            for stem, file in zip(stems, rationales, strict=True)
         ]
         without = with_columns(examples, rationales=[[]] * len(examples))  # each trial would ingest those columns again
         sources = [

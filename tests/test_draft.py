@@ -389,6 +389,19 @@ def test_labels_beside_rationales_are_read_and_drafts_are_left_out(tmp_path: Pat
         drafted(notes, rationales=[reasons])
 
 
+def test_the_files_of_one_source_are_named_by_a_glob(tmp_path: Path) -> None:
+    notes = tmp_path / "calls.csv"
+    notes.write_text(as_csv([{key: value for key, value in row.items() if key != "why"} for row in rows()]))
+    for part in (10, 2):  # in natural order
+        table = rows()[:20] if part == 2 else rows()[20:]
+        (tmp_path / f"llm_{part}.json").write_text(json.dumps([answer(row) for row in table]))
+    text, run = drafted(notes, rationales=[tmp_path / "llm_*.json"])
+    source = run.rationales.sources["llm"]
+    assert isinstance(source, TextSource)
+    assert source.join == "order"
+    assert "60 of 60 records gave a rationale" in text
+
+
 def test_raw_answers_in_a_table_are_parsed(tmp_path: Path) -> None:
     notes, answers = tmp_path / "calls.csv", tmp_path / "answers.csv"
     notes.write_text(as_csv([{key: value for key, value in row.items() if key != "why"} for row in rows()]))

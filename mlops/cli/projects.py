@@ -27,6 +27,14 @@ app = typer.Typer()
 Rationales = Annotated[
     list[Path] | None, typer.Option(help="A file of rationales: a table, an LLM's output, an export; repeatable.")
 ]
+RationaleSources = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--rationales",
+        help="A file of rationales (a table, an LLM's output, an export), or a quoted glob of one source's files; "
+        "repeatable.",
+    ),
+]
 Text = Annotated[str | None, typer.Option(help="Column of the note.")]
 Label = Annotated[str | None, typer.Option(help="Column of the label.")]
 RowId = Annotated[str | None, typer.Option("--id", help="Column of the id.")]
@@ -48,7 +56,7 @@ TEMPLATES = {"gitignore": ".gitignore", "workflow.yml": ".github/workflows/reaso
 )
 def init(
     file: Annotated[Path, typer.Argument(help="The notes with their labels: CSV, JSON Lines or Parquet.")],
-    rationales: Rationales = None,
+    rationales: RationaleSources = None,
     out: Annotated[
         Path, typer.Option(help="The YAML to write; it must not exist yet.", callback=file_in_made_folder)
     ] = Path("my.yaml"),

@@ -358,7 +358,8 @@ def _json_rows(file: Path, settings: Mapping[str, Any]) -> Iterator[dict[str, An
                 if len(record.value) > 1 and all(isinstance(value, dict) for value in record.value.values()):
                     raise DataError(
                         f"{file}: line {record.line} holds an object of {len(record.value):,} objects, whose keys seem "
-                        "to be ids; write one row an object, with its id as a value"
+                        "to be ids; write one row an object, with its id as a value (PubMedQA's own file is read by "
+                        "data.format: pubmedqa)"
                     )
                 yield flatten(record.value)
         refuse_rows_within(file, last, num_values)

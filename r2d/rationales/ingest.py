@@ -304,7 +304,8 @@ def _join_and_parse(
     if num_ordered and num_ordered != len(ids_in_order):
         raise DataError(
             f"rationales.sources.{name}: {num_ordered:,} outputs are joined by order to {len(ids_in_order):,} "
-            "examples; the counts must be equal. Name all files of the source, in the order of the data, or join by id"
+            "examples; the counts must be equal. Name all files of the source, in the order of the data (a list, or a "
+            "glob such as llm_*.json), or join by id"
         )
     delivered_ids = {row_id for _, row_id in delivered}
     # Sources of written rationales have none, but for tables of raw answers.
