@@ -42,7 +42,8 @@ for name, value in {
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let the processes of the suite read ZenML's `.zen/config.yaml` one after the other: reading writes it anew, and
-    another finds it empty meanwhile."""
+    another finds it empty meanwhile. And look for no garbage while the tests are imported."""
+    gc.disable()
     if hasattr(config, "workerinput"):
         from zenml.client import Client
 
@@ -59,6 +60,7 @@ def pytest_collection_finish() -> None:
     """Keep all that was imported out of the sight of the garbage collector: accelerate looks through everything before
     each training."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

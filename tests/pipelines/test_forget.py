@@ -54,9 +54,9 @@ def config(tiny_config: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any]) -> Workplace:
+def place(tmp_path_factory: pytest.TempPathFactory, databases: Path, config: dict[str, Any]) -> Workplace:
     """A champion that was trained on the canary, another version, answers of an endpoint, and files outside."""
-    place = Workplace(tmp_path_factory.mktemp("forget"), warm=True)
+    place = Workplace(tmp_path_factory.mktemp("forget"), warm=True, databases=databases)
     write_notes(place.folder / "notes.csv")
     place.run(config)
     other = copy.deepcopy(config)

@@ -136,7 +136,7 @@ class Checkout:
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory, tiny_config: dict[str, Any]) -> Checkout:
+def checkout(tmp_path_factory: pytest.TempPathFactory, databases: Path, tiny_config: dict[str, Any]) -> Checkout:
     config = copy.deepcopy(tiny_config)
     config["rationales"] = {
         "stage1_source": "llm",
@@ -148,7 +148,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, tiny_config: dict[str, An
     config["registration"]["gate"]["rules"].append(
         {"rule": "not_worse_than_champion", "figure": "macro_f1", "margin": 0.01}
     )
-    return Checkout(Workplace(tmp_path_factory.mktemp("governance"), warm=True), config)
+    return Checkout(Workplace(tmp_path_factory.mktemp("governance"), warm=True, databases=databases), config)
 
 
 @pytest.fixture(scope="module")

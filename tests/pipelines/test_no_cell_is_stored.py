@@ -16,9 +16,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+def place(tmp_path_factory: pytest.TempPathFactory, databases: Path) -> Workplace:
     """Notes whose every cell but label and split holds the canary."""
-    place = Workplace(tmp_path_factory.mktemp("canary"), warm=True)
+    place = Workplace(tmp_path_factory.mktemp("canary"), warm=True, databases=databases)
     header = ["id", "text", "label", "group", "site", "split", "why"]
     with (place.folder / "notes.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

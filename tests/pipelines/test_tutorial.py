@@ -24,8 +24,8 @@ COMMANDS = [
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    place = Workplace(tmp_path_factory.mktemp("tutorial"), warm=True)
+def place(tmp_path_factory: pytest.TempPathFactory, databases: Path) -> Workplace:
+    place = Workplace(tmp_path_factory.mktemp("tutorial"), warm=True, databases=databases)
     shutil.copytree(ROOT / "docs" / "delivery", place.folder / "docs" / "delivery")
     place.environment |= {"R2D_WORK_DIR": str(place.folder.parent / "work")}
     return place

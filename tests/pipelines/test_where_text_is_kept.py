@@ -73,8 +73,8 @@ def kinds_in(path: Path) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    place = Workplace(tmp_path_factory.mktemp("kept"), warm=True)
+def place(tmp_path_factory: pytest.TempPathFactory, databases: Path) -> Workplace:
+    place = Workplace(tmp_path_factory.mktemp("kept"), warm=True, databases=databases)
     (place.folder.parent / "tmp").mkdir()
     place.environment |= {"TMPDIR": str(place.folder.parent / "tmp"), "HOME": str(place.folder.parent)}
     write_notes(place.folder / "notes.csv")
