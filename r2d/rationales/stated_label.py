@@ -108,26 +108,6 @@ def find_label(stated: str, options: Sequence[str], codes: Mapping[str, str] | N
     return StatedLabel(end=end, denied=denied.label)
 
 
-def may_begin(text: str, start: int, options: Sequence[str], codes: Mapping[str, str]) -> bool:
-    """Whether the first word from a position on is the first of an option, or one that may stand before it; at most
-    places of a text it is not, and `find_label` takes ten times as long to say so."""
-    word = _FIRST_WORD.match(text, start)
-    if word is None or len(word[1]) < 3 or not word[1].isascii():
-        return True
-    first = word[1].lower()
-    return _BEFORE_NAME.fullmatch(first) is not None or any(
-        _words_of(name)[0][0].lstrip(_NO_LETTERS).startswith(first) for name in (*options, *codes)
-    )
-
-
-_FIRST_WORD = re.compile(r"[\W_]*([^\W_]+)")
-_NO_LETTERS = " \t()[]{}<>\"'*_`$#+-–—.,:;!?/&%"
-_BEFORE_NAME = re.compile(
-    r"either|option|choice|letter|likely|most|probably|clearly|therefore|thus|definitely|certainly|simply|still|now"
-    r"|indeed|actually|the|text(?:bf|it|tt)?|not|never|neither|anything|hardly|last|first|second|third|fourth|fifth"
-)
-
-
 def _find_affirmed(stated: str, options: Sequence[str], codes: Mapping[str, str]) -> StatedLabel:
     names = (*options, *codes)
     starts, letter, rest = _label_starts(stated)

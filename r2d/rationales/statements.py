@@ -24,7 +24,7 @@ from r2d.rationales.standing import (
     sentence_starts,
     standing_of,
 )
-from r2d.rationales.stated_label import StatedLabel, find_label, lists_otherwise, may_begin, stands_alone
+from r2d.rationales.stated_label import StatedLabel, find_label, lists_otherwise, stands_alone
 
 MOST_MATCHES = 500
 """Matches of one pattern that are tried; a text with more states no answer that is clear."""
@@ -201,7 +201,7 @@ def _statements(
                 break
             groups = match.groupdict()
             group = "alone" if groups.get("alone") else "label"
-            if groups.get(group) and (group == "label" or may_begin(text, match.start(group), options, codes)):
+            if groups.get(group):
                 stated = find_label(match[group], options, codes)
                 lead, start = text[match.start() : match.start(group)], match.start(group)
                 if group == "label" or stands_alone(text, start, stated, has_noun=_has_letter(lead) is not None):
