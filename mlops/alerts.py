@@ -132,7 +132,8 @@ def _post(address: str, content: Mapping[str, object]) -> bool:
 
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would log the address, whose path is a key
     # No redirect is followed: what an alert holds goes to the declared host alone.
-    httpx2.post(address, json=content, timeout=TIMEOUT_SECONDS, follow_redirects=False).raise_for_status()
+    with httpx2.stream("POST", address, json=content, timeout=TIMEOUT_SECONDS, follow_redirects=False) as response:
+        response.raise_for_status()  # of the answer the status alone is read: it may have no end
     return True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
 from email import message_from_bytes
 from email.message import Message
@@ -79,6 +80,14 @@ def test_a_channel_that_fails_stops_neither_the_others_nor_what_the_alert_is_abo
     assert "was not delivered by webhook" in caplog.text
     assert "key-of-the-webhook" not in caplog.text
     assert len(mailbox.messages) == 1
+
+
+def test_an_answer_without_end_is_not_waited_for(inbox: type[Inbox], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlops.alerts.TIMEOUT_SECONDS", 2.0)
+    inbox.is_endless = True
+    started_at = time.monotonic()
+    assert set(send("overdue", "retrain has never succeeded")) >= {"webhook", "slack"}
+    assert time.monotonic() - started_at < inbox.ENDLESS_SECONDS
 
 
 def test_a_password_is_never_sent_in_clear(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
