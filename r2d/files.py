@@ -158,6 +158,10 @@ def read_yaml(path: Path) -> Any:
         )  # one with a quotation quotes the file
         where = f", faulty on line {mark.line + 1}{why}" if mark is not None else ""
         raise ConfigError(f"{path}: is no YAML in UTF-8{where}") from None
+    except ValueError:
+        raise ConfigError(
+            f"{path}: holds a date or a number that there is not, such as 2026-13-01; a text needs quotation marks"
+        ) from None
 
 
 def file_sha256(path: Path) -> str:

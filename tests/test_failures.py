@@ -17,7 +17,7 @@ import torch
 from mlflow import MlflowClient
 from safetensors.torch import save_file
 
-from r2d.errors import DataError
+from r2d.errors import ConfigError, DataError
 from r2d.failures import describe, unexpected, write_log
 from r2d.files import read_yaml, write_json
 
@@ -135,4 +135,12 @@ def test_yaml_nested_without_end_is_said_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "deep.yaml"
     path.write_text("a: " + "[" * 20_000 + "]" * 20_000)
     with pytest.raises(Exception, match=r"^.*deep.yaml: its lists and mappings are nested too deeply[^\n]*$"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize("value", ["2026-13-01", "9" * 5000])
+def test_yaml_with_a_value_that_there_is_not_is_said_in_one_line(value: str, tmp_path: Path) -> None:
+    path = tmp_path / "value.yaml"
+    path.write_text(f"a: {value}")
+    with pytest.raises(ConfigError, match=r"^.*value.yaml: holds a date or a number that there is not[^\n]*$"):
         read_yaml(path)

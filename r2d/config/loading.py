@@ -146,7 +146,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
             )
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError:  # a mark of YAML, such as a delimiter
+        except (yaml.YAMLError, ValueError):  # a mark of YAML, such as a delimiter; a date that there is not
             value = None
         inner = values
         for name in path[:-1]:
