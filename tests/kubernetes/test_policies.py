@@ -150,6 +150,32 @@ def test_every_service_may_be_drained_only_on_purpose() -> None:
     assert len(budgets) == len(services)
 
 
+def test_of_every_scheduled_job_it_is_told_when_it_is_late() -> None:
+    """It writes down its success in MLflow, which lets its pods in, and `r2d watch` knows how often that should be."""
+    watched = read_yaml("configs/cluster/watch.yaml")["parameters"]["config"]["jobs"]
+    policies = named(manifests(), "NetworkPolicy")
+    cronjobs = [pod for pod in every_pod() if pod.workload.startswith("CronJob")]
+    assert len(cronjobs) >= 3
+    written = set()
+    for pod in cronjobs:
+        commands = " ".join(word for container in pod.containers for word in container.get("command", ()))
+        (job,) = re.findall(r"r2d (?:beat (\w+)|(retrain|watch) )", commands)
+        written.add("".join(job))
+        assert _reaches_mlflow(pod.labels, policies), pod.workload
+    assert written == {*watched, "watch"}
+
+
+def _reaches_mlflow(labels: dict[str, str], policies: dict[str, Manifest]) -> bool:
+    """Whether some policy lets a pod out to MLflow, and MLflow's lets it in."""
+    out = [
+        p["spec"] for p in policies.values() if _of(p) == "reason2decide" and _selects(p["spec"]["podSelector"], labels)
+    ]
+    peers = [peer for spec in out for rule in spec.get("egress", ()) for peer in rule["to"]]
+    is_out = any(peer.get("podSelector") == {"matchLabels": {"app.kubernetes.io/name": "mlflow"}} for peer in peers)
+    entries = [peer["podSelector"] for rule in policies["mlflow"]["spec"]["ingress"] for peer in rule["from"]]
+    return is_out and any(_selects(selector, labels) for selector in entries)
+
+
 def test_a_key_opens_one_bucket_and_no_service_has_the_key_of_another() -> None:
     policies = named(manifests(), "ConfigMap")["minio-policies"]["data"]
     buckets = {
