@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import re
+import sqlite3
+import zipfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mlops.kept import ARTIFACT_KINDS, TABLES, Kept, kept_artifacts, kept_versions, kept_work, weights_in_use
+from mlops.kept import (
+    ARTIFACT_KINDS,
+    TABLES,
+    Kept,
+    kept_artifacts,
+    kept_cases,
+    kept_versions,
+    kept_work,
+    weights_in_use,
+)
 from mlops.registry.forgotten import Erasure, entries_of, entries_of_person, read_erasures, write_erasure
 from mlops.registry.versions import registered_file, registry_client
 from r2d.data.forgotten import Forgotten
@@ -29,7 +42,9 @@ from r2d.modeling.trained_rows import TRAINED_ROWS_FILE, TrainedRows, read_train
 logger = logging.getLogger(__name__)
 
 ID_COLUMNS = ("id", "example_id")
-SEARCHED_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".html", ".txt")
+TABLE_SUFFIXES, DATABASE_SUFFIXES, BOOK_SUFFIXES = (".parquet", ".pq"), (".db", ".sqlite", ".sqlite3"), (".xlsx",)
+TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".html", ".txt", ".md", ".log", ".yaml", ".yml", ".xml")
+UNSEARCHED = "it was not searched, for a file of its kind cannot be"
 YOURS = "it is yours: remove the rows there"
 NEVER_TRAINED = "its weights never saw the person"
 MIN_WORD_CHARACTERS = 4
@@ -96,6 +111,7 @@ def find_person(group: str, *, more_ids: Sequence[str] = (), also: Sequence[Path
                 holding.add(piece.source.id)
         known = {piece.source.id for piece in pieces}
         held += _made_from(pieces, holding, known)
+        held += [Held(case, "its case has an id of the person") for case in kept_cases(client) if case.source in ids]
         held += [each for piece in versions if (each := _version_that_holds(piece, group, ids))]
         held += _work_that_holds(group, ids)
         files = _files_that_hold({group, *ids}, [*_files_read(versions), *_decided_files(), *also])
@@ -220,8 +236,11 @@ def _holds_group(trained: TrainedRows, group: str) -> bool:
 
 
 def _work_that_holds(group: str, ids: Collection[str]) -> Iterator[Held]:
-    """Folders of stages and files of answers that hold the person, or may."""
+    """Folders of stages, files of answers and copies of pages that hold the person, or may."""
     for piece in kept_work():
+        if piece.kind == "reports":
+            yield Held(piece, "a copy of a page, which may quote notes; opening the page makes it anew")
+            continue
         if piece.kind == "unfinished":
             records = [read_trained_rows(file.parent) for file in piece.source.rglob(TRAINED_ROWS_FILE)]
             known = [record for record in records if record is not None and len(record.hashes.groups)]
@@ -271,38 +290,75 @@ def _decided_files() -> Iterator[Path]:
 
 
 def _files_that_hold(names: Collection[str], paths: Sequence[Path]) -> list[tuple[str, str]]:
-    """Path of each file with one of the names as a value or a word, and how often; each file once. A file of another
-    kind that is named itself is said to be unsearched."""
-    named = {path.absolute() for path in paths}
-    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
-    found = []
-    for file in dict.fromkeys(file.absolute() for file in files):
-        if not file.is_file():
-            continue
-        if file.suffix.lower() in SEARCHED_SUFFIXES:
-            count, unit = _occurrences(file, names)
-            if count:
-                found.append((str(file), f"{count:,} {unit}"))
-        elif file in named:
-            found.append((str(file), "it was not searched, for a file of its kind cannot be"))
+    """Path of each file with one of the names as a value or a word, and how often; each file once. A file of a kind
+    that cannot be searched is said to be so, and of a folder how many there are."""
+    found, searched = [], set[Path]()
+    for path in map(Path.absolute, paths):
+        unsearched = 0
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if not file.is_file() or file in searched:
+                continue
+            searched.add(file)
+            occurrences = _occurrences(file, names)
+            if occurrences is None and file == path:
+                found.append((str(file), UNSEARCHED))
+            elif occurrences is None:
+                unsearched += 1
+            elif occurrences[0]:
+                found.append((str(file), f"{occurrences[0]:,} {occurrences[1]}"))
+        if unsearched:
+            found.append((str(path), f"{unsearched:,} file(s) in it were not searched, for their kinds cannot be"))
     return found
 
 
-def _occurrences(file: Path, names: Collection[str]) -> tuple[int, str]:
-    if file.suffix.lower() != ".parquet":
-        words = [re.escape(name.encode()) for name in names if len(name) >= MIN_WORD_CHARACTERS]
-        word = re.compile(rb"(?<!\w)(?:" + b"|".join(words or [b"(?!)"]) + rb")(?!\w)")
-        with file.open("rb") as stream:
-            return sum(word.search(line) is not None for line in stream), "line(s)"
+def _occurrences(file: Path, names: Collection[str]) -> tuple[int, str] | None:
+    """How often a file has one of the names, and as what; None where its kind cannot be searched.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    long = [name for name in names if len(name) >= MIN_WORD_CHARACTERS]
+    written = {form for name in long for form in (name, json.dumps(name)[1:-1], html.escape(name))}
+    words = [re.escape(form.encode()) for form in sorted(written)]
+    word = re.compile(rb"(?<!\w)(?:" + b"|".join(words or [b"(?!)"]) + rb")(?!\w)")
+    suffix = file.suffix.lower()
     try:
-        with pq.ParquetFile(file) as opened:
-            columns = [field.name for field in opened.schema_arrow if pa.types.is_string(field.type)]
-            values = pa.array(sorted(names))
-            is_theirs = [
-                pc.is_in(batch.column(column), value_set=values)
-                for batch in opened.iter_batches(columns=columns)
-                for column in columns
-            ]
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: is no whole Parquet file ({type(error).__name__}); leave it out of --also") from None
-    return sum(pc.sum(each).as_py() or 0 for each in is_theirs), "value(s)"
+        if suffix in TABLE_SUFFIXES:
+            return _values_of_table(file, names), "value(s)"
+        if suffix in DATABASE_SUFFIXES:
+            values = {name.encode() for name in names}
+            rows = _rows_of_database(file)
+            return sum(any(cell in values or word.search(cell) for cell in row) for row in rows), "row(s)"
+        if suffix in BOOK_SUFFIXES:
+            with zipfile.ZipFile(file) as book:
+                return sum(len(word.findall(book.read(name))) for name in book.namelist()), "cell(s)"
+        if suffix in TEXT_SUFFIXES:
+            with file.open("rb") as stream:
+                return sum(word.search(line) is not None for line in stream), "line(s)"
+    except (pa.ArrowException, sqlite3.Error, zipfile.BadZipFile, OSError) as error:
+        kind = {**dict.fromkeys(TABLE_SUFFIXES, "Parquet"), ".xlsx": "Excel"}.get(suffix, "SQLite")
+        raise DataError(f"{file}: is no whole {kind} file ({type(error).__name__}); leave it out of --also") from None
+    return None
+
+
+def _values_of_table(file: Path, names: Collection[str]) -> int:
+    with pq.ParquetFile(file) as opened:
+        columns = [field.name for field in opened.schema_arrow if pa.types.is_string(field.type)]
+        values = pa.array(sorted(names))
+        is_theirs = [
+            pc.is_in(batch.column(column), value_set=values)
+            for batch in opened.iter_batches(columns=columns)
+            for column in columns
+        ]
+    return sum(pc.sum(each).as_py() or 0 for each in is_theirs)
+
+
+def _rows_of_database(file: Path) -> Iterator[list[bytes]]:
+    """The texts of each row of each table."""
+    with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
+        database.text_factory = bytes
+        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (table,) in tables:
+            quoted = table.decode().replace('"', '""')
+            for row in database.execute(f'SELECT * FROM "{quoted}"'):  # nosec B608 -- the database named it
+                yield [value for value in row if isinstance(value, bytes)]

@@ -1,4 +1,5 @@
-"""What is kept of notes and their people: ZenML's artifacts, registered versions, and the files of unfinished work.
+"""What is kept of notes and their people: ZenML's artifacts, registered versions, cases in MLflow's review queues, and
+the files of unfinished work.
 
 Each piece can be removed by itself. `mlops.erasure` removes what holds a person, `mlops.retention` what is too old.
 """
@@ -16,6 +17,7 @@ from uuid import UUID
 
 from mlops.lineage import NotReachableError, pipeline_run
 from mlops.registry.versions import aliases_of, find_versions
+from mlops.review_queue import CASE_TAG
 from r2d.config.gate import RESERVED_SUFFIXES
 from r2d.files import work_root
 
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
     from zenml.models import ArtifactVersionResponse
 
 Kind = Literal[
-    "examples", "quarantine", "provenance", "predictions", "reports", "weights", "answers", "unfinished", "versions"
-]
+    "examples", "quarantine", "provenance", "predictions", "reports", "weights", "answers", "reviews", "unfinished",
+    "versions",
+]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ARTIFACT_KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(("r2d_examples", "r2d_valid_examples", "r2d_stage1_examples", "r2d_stage2_examples"), "examples"),
@@ -58,7 +61,7 @@ class Kept:
     in_use: str | None = None
     """Why it cannot be removed now; None where it can."""
     source: Any = None
-    """ZenML's artifact version, MLflow's model version, or the path."""
+    """ZenML's artifact version, MLflow's model version, the id of a case, or the path."""
 
 
 def kept_artifacts(in_use: Mapping[UUID, str]) -> Iterator[Kept]:
@@ -124,6 +127,32 @@ def remove_version(client: MlflowClient, version: Any) -> None:
     client.delete_model_version(version.name, version.version)
 
 
+def kept_cases(client: MlflowClient) -> Iterator[Kept]:
+    """The notes that `r2d review push` has put into review queues of MLflow, each a trace."""
+    for experiment in client.search_experiments():
+        place, token = [experiment.experiment_id], ""
+        while token is not None:
+            traces = client.search_traces(
+                place, filter_string=f"tag.`{CASE_TAG}` LIKE '%'", max_results=500, page_token=token or None,
+                include_spans=False,
+            )  # fmt: skip
+            for trace in traces:
+                info = trace.info
+                made_at = datetime.fromtimestamp(info.timestamp_ms / 1000, UTC)
+                remove = partial(remove_case, client, experiment.experiment_id, info)
+                yield Kept("reviews", f"{experiment.name}/{info.trace_id}", made_at, remove, source=info.tags[CASE_TAG])
+            token = traces.token
+
+
+def remove_case(client: MlflowClient, experiment: str, info: Any) -> None:
+    """Remove a trace with the file that MLflow may keep of it. The file goes first, as that of a version does."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    if location := info.tags.get("mlflow.artifactLocation"):
+        get_artifact_repository(location).delete_artifacts()
+    client.delete_traces(experiment, trace_ids=[info.trace_id])
+
+
 def weights_in_use(versions: list[Kept]) -> dict[UUID, str]:
     """Id of each artifact with the weights of a version that is in use -> why it stays."""
     in_use: dict[UUID, str] = {}
@@ -141,11 +170,13 @@ def weights_in_use(versions: list[Kept]) -> dict[UUID, str]:
 
 
 def kept_work() -> Iterator[Kept]:
-    """Answers of endpoints and judges, and the folders of stages, in `R2D_WORK_DIR`."""
+    """Answers of endpoints and judges, copies of opened pages, and the folders of stages, in `R2D_WORK_DIR`."""
     root = work_root()
     answers = [*root.glob("answers/*.jsonl"), *root.glob("evaluate-*/*.jsonl")]
-    for path in sorted(answers):
-        yield Kept("answers", str(path), _changed_at(path), partial(path.unlink, missing_ok=True), source=path)
+    files: list[tuple[Kind, Path]] = [("answers", path) for path in sorted(answers)]
+    files += [("reports", path) for path in sorted(root.glob("pages/*.html"))]
+    for kind, path in files:
+        yield Kept(kind, str(path), _changed_at(path), partial(path.unlink, missing_ok=True), source=path)
     for folder in sorted(root.glob("train_stage*-*")):
         newest = max([_changed_at(folder), *map(_changed_at, folder.rglob("*"))])
         busy = datetime.now(UTC) - newest

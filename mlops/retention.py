@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mlops.kept import KINDS, Kept, kept_artifacts, kept_versions, kept_work, weights_in_use
+from mlops.kept import KINDS, Kept, kept_artifacts, kept_cases, kept_versions, kept_work, weights_in_use
 from mlops.registry.versions import registry_client
 from r2d.config.jobs import RetentionConfig
 
@@ -35,7 +35,7 @@ def what_expires(config: RetentionConfig, now: datetime) -> list[Kindwise]:
     """Of each kind what is too old at this time."""
     with registry_client("looking for what is too old") as client:
         versions = list(kept_versions(client))
-        pieces = [*versions, *kept_artifacts(weights_in_use(versions)), *kept_work()]
+        pieces = [*versions, *kept_artifacts(weights_in_use(versions)), *kept_cases(client), *kept_work()]
     return list(_by_kind(config, pieces, now))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from mlops.tracking import configure_mlflow
+from mlops.tracking import configure_mlflow, experiment_id
 from r2d.errors import DataError
 from r2d.review.imports import BlindReview, add_blind_reviews
 from r2d.review.store import ReviewStore
@@ -40,8 +40,7 @@ def push_cases(store: ReviewStore, queue: str, reviewers: Sequence[str]) -> int:
     from mlflow.genai import label_schemas, review_queues
 
     client = mlflow.MlflowClient()
-    found = client.get_experiment_by_name(queue)
-    experiment = client.create_experiment(queue) if found is None else found.experiment_id
+    experiment = experiment_id(client, queue)
     there = _queue_of(experiment, queue)
     if there is None:
         questions: dict[str, Any] = {

@@ -174,17 +174,17 @@ def start_run(client: MlflowClient, step_name: str) -> str:
     return str(client.create_run(experiment, tags=tags).info.run_id)
 
 
-def experiment_id(client: MlflowClient) -> str:
-    """Id of the experiment of all runs; on the embedded default its files lie beside the database."""
+def experiment_id(client: MlflowClient, name: str = EXPERIMENT) -> str:
+    """Id of an experiment, that of all runs by default; on the embedded default its files lie beside the database."""
     import mlflow
 
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    experiment = client.get_experiment_by_name(name)
     if experiment is not None:
         return str(experiment.experiment_id)
     uri = mlflow.get_tracking_uri()
     embedded = uri.startswith("sqlite:///")
     location = (Path(uri.removeprefix("sqlite:///")).parent / "artifacts").as_uri() if embedded else None
-    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+    return str(client.create_experiment(name, artifact_location=location))
 
 
 class LiveCurves:

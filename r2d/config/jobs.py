@@ -264,6 +264,8 @@ class RetentionConfig(Section):
     """Weights of the stages of a run; what is registered is a copy of its own."""
     answers: Days = None
     """Answers of endpoints and judges, from the day of the last one in a file; they are then asked for anew."""
+    reviews: Days = None
+    """Notes in the review queues of MLflow, with what reviewers said there; `r2d review pull` has it already."""
     unfinished: Days = None
     """Folders of stages with their checkpoints, from the day of the last change."""
     versions: Days = None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from mlops.kept import kept_cases
 from mlops.review_queue import CASE_TAG, pull_reviews, push_cases
 from r2d.errors import DataError
 from r2d.review.store import ReviewStore
@@ -67,3 +69,32 @@ def test_cases_are_pushed_once_and_assessments_come_back_once(tmp_path: Path, mo
         ("bob", 1): ("corrected", "self care", None),
         ("bob", 4): ("declined", None, None),
     }
+
+
+def test_a_case_of_a_person_is_found_by_its_id_and_removed_with_its_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    database = tmp_path / "mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    monkeypatch.chdir(tmp_path)
+    store = ReviewStore(str(tmp_path / "reviews.db"), create=True)
+    store.add_cases([a_case("a", text="Qanary has pain"), a_case("b")])
+    push_cases(store, QUEUE, [])
+    store.close()
+
+    def holding_it() -> set[Path]:
+        files = {path for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith("reviews.db")}
+        return {path for path in files if b"Qanary" in path.read_bytes()}
+
+    cases = {case.source: case for case in kept_cases(mlflow.MlflowClient())}
+    assert set(cases) == {"a", "b"}
+    assert {case.kind for case in cases.values()} == {"reviews"}
+    assert datetime.now(UTC) - cases["a"].made_at < timedelta(minutes=5)
+    assert not (tmp_path / "mlruns").exists(), "the notes lie beside the database, and not where the command was typed"
+    assert database in holding_it()
+    cases["a"].remove()
+    assert [case.source for case in kept_cases(mlflow.MlflowClient())] == ["b"]
+    assert holding_it() == set()
+    assert pull_reviews(store, QUEUE) == 0

@@ -14,13 +14,16 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from openpyxl import Workbook
 
+from r2d.review.store import ReviewStore
 from tests.pipelines.conftest import Workplace
+from tests.review.conftest import a_case
 
 pytestmark = pytest.mark.slow
 
 GROUP, WORD = "Qanary Zyxwv", "zyxwv"
-OUTSIDE = ("notes.csv", "reviews.csv", "decided.csv")
+OUTSIDE = ("notes.csv", "reviews.csv", "decided.csv", "exports/reviews.db", "exports/calls.xlsx")
 
 
 def write_notes(path: Path) -> None:
@@ -63,12 +66,25 @@ def place(tmp_path_factory: pytest.TempPathFactory, databases: Path, config: dic
     other["stage2"]["seed"] = 7
     other["registration"]["gate"]["rules"] = [{"rule": "human_approval"}]
     place.run(other)
-    answers = Path(place.environment["XDG_CACHE_HOME"]) / "reason2decide" / "answers" / "llm-1.jsonl"
+    work = Path(place.environment["XDG_CACHE_HOME"]) / "reason2decide"
+    answers = work / "answers" / "llm-1.jsonl"
     answers.parent.mkdir(parents=True)
     lines = [{"custom_id": row, "request_hash": "h", "response": f"of {row}"} for row in ("zyxwv-2", "row-2")]
     answers.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     (place.folder / "reviews.csv").write_text(f"id,opinion\nzyxwv-2,{WORD} is fine\nrow-2,right\n", encoding="utf-8")
     (place.folder / "decided.csv").write_text("id,label\ncall-of-zyxwv,self care\n", encoding="utf-8")
+    exports = place.folder / "exports"
+    exports.mkdir()
+    store = ReviewStore(str(exports / "reviews.db"), create=True)
+    store.add_cases([a_case("zyxwv-2", text=f"{WORD} has pain"), a_case("row-2")])
+    place.type("r2d", "review", "push", "exports/reviews.db", "--queue", "ward")
+    book = Workbook()
+    book.active.append(["call-of-zyxwv", "self care"])
+    book.save(exports / "calls.xlsx")
+    (exports / "old.tar.gz").write_bytes(b"cannot be read")
+    page = work / "pages" / "r2d_evaluation_report-1.html"
+    page.parent.mkdir()
+    page.write_text(f"<p>{WORD} has pain</p>", encoding="utf-8")
     return place
 
 
@@ -87,7 +103,7 @@ def holding_the_canary(place: Workplace) -> set[str]:
 
 
 def forget(place: Workplace, *options: str) -> str:
-    also = ("--id", "call-of-zyxwv", "--also", "reviews.csv", "--also", "decided.csv")
+    also = ("--id", "call-of-zyxwv", "--also", "reviews.csv", "--also", "decided.csv", "--also", "exports")
     done = place.type("r2d", "forget", "-", *also, *options, stdin=f"{GROUP}\n")
     assert WORD not in re.sub(r"call-of-zyxwv|zyxwv-\d", "", done.stdout + done.stderr).lower()
     return done.stdout
@@ -107,7 +123,8 @@ def test_a_person_is_nowhere_afterwards_but_in_what_is_named_with_the_reason(pla
     planned = forget(place)
     assert holding_the_canary(place) == before, "without --yes nothing happens"
     assert "nothing was removed; add --yes to do it" in planned
-    wanted = {"examples", "quarantine", "provenance", "reports", "answers"}
+    wanted = {"examples", "quarantine", "provenance", "reports", "answers", "reviews"}
+    assert "exports (1 file(s) in it were not searched, for their kinds cannot be)" in planned
     assert kinds(named(planned, "would be removed")) >= wanted
 
     done = forget(place, "--yes")
@@ -120,6 +137,7 @@ def test_a_person_is_nowhere_afterwards_but_in_what_is_named_with_the_reason(pla
     inside = {path for path in left if not path.endswith(OUTSIDE)}
     in_models = {path for path in inside if "/mlflow/" in path or "/r2d_stage" in path or "train_stage" in path}
     assert inside == in_models, "only the models in use, which the lines above name"
+    assert not any("mlflow.db" in path or "traces.json" in path for path in inside), "the note in the review queue"
     answers = Path(place.environment["XDG_CACHE_HOME"]) / "reason2decide" / "answers" / "llm-1.jsonl"
     assert [json.loads(line)["custom_id"] for line in answers.read_text().splitlines()] == ["row-2"]
 
