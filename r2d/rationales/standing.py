@@ -30,7 +30,8 @@ _NEW_CLAUSE = re.compile(r"[;—]|\b(?:but|yet|however|nevertheless|so|therefore
 IF = re.compile(
     r"(?<!\beven\s)(?<!\bas\s)(?<!\bsee\s)\bif\b(?!\s+(?:i|we|you|one)\s+(?:had|have|must|look|consider|think|go|follow"
     r"|use|apply|read)\b)(?!\s+any\b)"
-    r"|\b(?:unless|suppos(?:e|ing)|assuming|provided|providing|hypothetically|otherwise|in case|as long as|in the event"
+    r"|(?<!shown\s)(?<!prove[nd]\s)\botherwise\b|\bunless\b(?!\s+(?:shown|prove[nd])\s+otherwise)"
+    r"|\b(?:suppos(?:e|ing)|assuming|provided|providing|hypothetically|in case|as long as|in the event"
     r"|depend(?:s|ing)\s+(?:up)?on|whenever|whoever|whichever)\b|\A\W*(?:or\s+)?else\b"
     r"|\A\W*(?:add|subtract|minus|take\s+away|let\s+there\s+be|by\s+(?:tomorrow|then|next))\b|\A\W*an?\s+\w+,\s+and\s+\Z"
     r"|\A\W*(?:any(?:one|body)?|every(?:one|body)?|all)\s+(?!of\s+th|(?:of\s+)?this|in\s+all|things|told|points|signs)"
@@ -42,7 +43,8 @@ IF = re.compile(
 )
 THEN_IF = re.compile(
     r"(?!\s*\n\s*(?-i:[A-Z]))[\s*_\"'”’)\],(\[–—-]{0,6}(?:(?:but\s+)?only\s+)?"
-    r"(?:(?<!,\s)(?:if|when(?:ever)?|once|until)|(?<=,\s)if|provided|assuming|in\s+case|as\s+long\s+as"
+    r"(?:(?<!,\s)(?:if|when(?:ever)?|once|until(?!\s+(?:shown|prove[nd])\s+otherwise))|(?<=,\s)if|provided|assuming"
+    r"|in\s+case|as\s+long\s+as"
     r"|(?<=only\s)(?:for|in|with)"
     r"|with\s+[^,.\n]{1,40},\s[^,.\n]{1,40}\swithout|at\s+night|on\s+week(?:ends?|days?)|(?:for|in|among)\s+(?:(?:an?|any\w*|all|every\w*|most|many|some|those)\s+\w+"
     r"|people|patients|children|adults|women|men|babies|infants|toddlers|others|cases))\b"
@@ -153,7 +155,8 @@ _APPROVES = re.compile(
 _UNREAL = re.compile(
     r"[ \t*_\"'”’)\],;:–—>→⇒=-]*(?:not\s+(?:true|so|right|correct|really|any|the\s+case)|wrong|false|incorrect|nonsense"
     r"|yesterday|last\s+(?:week|night|month|year|time)"
-    r"|at\s+first|initially|originally|previously|until|before\s+(?:I|we|the|this|that)|back\s+then|no\s+(?:more"
+    r"|at\s+first|initially|originally|previously|until(?!\s+(?:shown|prove[nd])\s+otherwise)"
+    r"|before\s+(?:I|we|the|this|that)|back\s+then|no\s+(?:more"
     r"|longer)|any\s?more"
     r"|or\s+so|supposedly|allegedly|said|minus|plus|than|at\s+(?:a|the)\s+(?:very\s+)?(?:minimum|least|most)|at\s+least"
     r"|(?:crossed|struck|ruled)\s+out|in\s+(?:name|theory|\w+\s(?:\w+['’]s\s)?(?:eyes|view|mind|words))"
