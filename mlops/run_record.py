@@ -48,5 +48,5 @@ class RunRecord(Section):
 
 def auxiliary_files(run: RunConfig) -> list[tuple[str, str]]:
     """Config key and path of every file that a run reads beside its data: rationales, prompts, the reference of the
-    data contract, findings and phrases of denial."""
-    return [*run.validation.files(), *source_files(run.rationales.sources), *run.evaluation.claims.files()]
+    data contract, findings, phrases of denial and stress tests."""
+    return [*run.validation.files(), *source_files(run.rationales.sources), *run.evaluation.files()]

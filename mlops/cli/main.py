@@ -56,10 +56,15 @@ def check(
                 from r2d.evaluation.judge.rubric import load_rubric
 
                 load_rubric(Path(run.evaluation.judge.rubric))
-            if run.evaluation.claims.files():
+            if run.evaluation.files():
                 from r2d.rationales.claims import ClaimChecker
 
-                ClaimChecker.of(run.evaluation.claims.findings_file, run.evaluation.claims.negation_file)
+                claims, stress = run.evaluation.claims, run.evaluation.stress
+                checker = ClaimChecker.of(claims.findings_file, claims.negation_file)
+                if stress is not None:
+                    from r2d.evaluation.stress import load_stress
+
+                    load_stress(Path(stress.file), checker, run.data.labels)
             lines: list[str] = []
             if data and run.data.format != "synthetic_triage":
                 from r2d.workflows import check_files

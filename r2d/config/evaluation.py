@@ -189,6 +189,20 @@ class ClaimsConfig(Section):
         return [(f"evaluation.claims.{key}", path) for key, path in declared.items() if path is not None]
 
 
+class StressConfig(Section):
+    """Notes are edited, and the label held against what each edit may do to it."""
+
+    file: Name
+    """YAML of edits; `configs/stress/triage.yaml` is for the invented calls and shows the format."""
+    max_rows: Annotated[int, Field(ge=1)] | None = 1_000
+    """Test rows that are edited (the first by hash of the id); null: all. It costs a decision for each note that an
+    edit applies to, and up to three for each row, in which sentences are taken out."""
+
+    def files(self) -> list[tuple[str, str]]:
+        """Config key and path."""
+        return [("evaluation.stress.file", self.file)]
+
+
 class JudgeConfig(EndpointConfig):
     """The judge: any OpenAI-compatible endpoint. Without this section no note leaves, and nothing is judged."""
 
@@ -265,9 +279,15 @@ class EvaluationConfig(Section):
     out_of_scope: OutOfScope = "hand_over"
     """A call whose length or words are unlike those of the training: `hand_over` to a person, or `remark` only."""
     claims: ClaimsConfig = ClaimsConfig()
+    stress: StressConfig | None = None
+    """Stress tests, such as `{file: configs/stress/triage.yaml}`; none without it, for they cost decisions."""
     quote_notes: bool = True
     """Whether the report quotes notes and rationales; then it is kept like them. If false, it names rows by id."""
     encoder_baseline: EncoderBaselineConfig | None = None
     """A fine-tuned encoder beside the other baselines, in report, gate and comparison; by default none is trained."""
     judge: JudgeConfig | None = None
     """A language model that scores the rationales; without it nothing is judged and no note leaves."""
+
+    def files(self) -> list[tuple[str, str]]:
+        """Config key and path of every file that an evaluation reads, but for those of the judge."""
+        return [*self.claims.files(), *(() if self.stress is None else self.stress.files())]

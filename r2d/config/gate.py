@@ -28,11 +28,12 @@ class GateMetric(NamedTuple):
     name: str
     higher_is_better: bool
     section: Literal[
-        "label", "ordered", "class", "alignment", "rationale", "calibration", "claims", "reader", "cut", "set", "worst"
-    ]
+        "label", "ordered", "class", "alignment", "rationale", "calibration", "claims", "reader", "cut", "set", "worst",
+        "stress",
+    ]  # fmt: skip
     """Where it stands in the metrics. `ordered`: of labels in order of urgency; `class`: of one label; `cut`: of the
     question whether a note is at least as urgent as one label; `set`: of the label sets of the notes of one label;
-    `worst`: of the slice that may be served worst."""
+    `worst`: of the slice that may be served worst; `stress`: of one group of edits of notes."""
     has_interval: bool
     full: float = 1.0
     """The whole, in the unit of the metric: 100 where it is counted in hundredths."""
@@ -51,6 +52,7 @@ GATE_METRICS = {
     "net_benefit_gain": GateMetric("net benefit above treating all or none", True, "cut", True),
     "set_coverage": GateMetric("coverage of label sets", True, "set", True),
     "worst_slice_under_triage_rate": GateMetric("under-triage rate of the worst slice", False, "worst", True),
+    "broken_share": GateMetric("stress tests broken", False, "stress", True),
     "consistency": GateMetric("consistency", True, "alignment", False),
     "sufficiency": GateMetric("sufficiency", True, "alignment", False),
     "gold_robustness": GateMetric("gold robustness", True, "alignment", False),
@@ -105,6 +107,8 @@ class _OfMetric(Section):
     urgent."""
     threshold_probability: Rate | None = None
     """At which `net_benefit_gain` is asked, one of `evaluation.operating_points.threshold_probabilities`."""
+    edits: Name | None = None
+    """Group of edits in the file of `evaluation.stress`, of which `broken_share` is asked."""
     by: Bound | None = None
     """`interval`: the worse bound of its interval is held against the rule; `value`: the bare figure. By default the
     interval, where the run has one for the figure."""
@@ -119,6 +123,8 @@ class _OfMetric(Section):
         if (metric.section == "cut") != (self.threshold_probability is not None):
             wanted = "needs" if metric.section == "cut" else "has no"
             raise ValueError(f"figure {self.figure!r} {wanted} `threshold_probability`")
+        if (metric.section == "stress") != (self.edits is not None):
+            raise ValueError(f"figure {self.figure!r} {'needs' if metric.section == 'stress' else 'has no'} `edits`")
         if self.by == "value" and metric.section == "worst":
             raise ValueError(f"figure {self.figure!r} is a bound over all slices; leave `by` out")
         if self.by == "interval" and not metric.has_interval:
@@ -163,7 +169,7 @@ class NotWorseThanChampion(_OfMetric):
     @model_validator(mode="after")
     def _champion_has_it(self) -> NotWorseThanChampion:
         metric = GATE_METRICS[self.figure]
-        if metric.section in ("calibration", "cut", "set", "worst"):
+        if metric.section in ("calibration", "cut", "set", "worst", "stress"):
             raise ValueError(f"figure {self.figure!r} is not measured for the champion; use rule within_limit")
         if metric.section == "rationale" and self.by == "interval":
             raise ValueError(f"figure {self.figure!r} has no paired interval; leave `by` out or write by: value")
@@ -254,6 +260,7 @@ class GateConfig(Section):
             section = None if figure is None else GATE_METRICS[figure].section
             of_rationales = section in ("alignment", "rationale", "claims", "reader")
             of_classes = figure is not None and not of_rationales and figure not in ("accuracy", "invalid_label_rate")
+            of_classes &= section != "stress"
             of_classes |= section == "reader"  # it reads declared labels
             label: str | None = getattr(rule, "label", None)
             checks = {

@@ -81,6 +81,13 @@ class RunConfig(Section):
             for place, rule in enumerate(self.registration.gate.rules)
             if (asked := getattr(rule, "threshold_probability", None)) is not None and asked not in measured
         ]
+        if evaluation.stress is None:
+            faults += [
+                f"registration.gate.rules.{place}: figure 'broken_share' is asked for, and no note is edited; set "
+                "evaluation.stress, such as {file: configs/stress/triage.yaml}"
+                for place, rule in enumerate(self.registration.gate.rules)
+                if getattr(rule, "edits", None) is not None
+            ]
         baselines = {getattr(rule, "baseline", None) for rule in self.registration.gate.rules}
         if "encoder" in baselines and evaluation.encoder_baseline is None:
             faults.append(

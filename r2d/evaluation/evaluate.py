@@ -59,6 +59,7 @@ from r2d.evaluation.rationale_quality_metrics import rationale_quality
 from r2d.evaluation.report import choose_rows, render_report
 from r2d.evaluation.run import EvaluationRun, evaluated_rows
 from r2d.evaluation.slices import divide_rows, slice_differences, slice_metrics
+from r2d.evaluation.stress import StressTests, stress_metrics
 from r2d.evaluation.threshold import evaluate_threshold
 from r2d.evaluation.unseen import unseen_rows
 from r2d.modeling.backends.exported import export_model, is_exported
@@ -137,17 +138,19 @@ def evaluate(
         count_look: writes down that the test set was looked at, before it is.
 
     Raises:
-        ConfigError: a judge is configured without a `work_dir`, or its rubric is faulty.
-        DataError: the test split is empty, or the model had seen rows of it (`evaluation.seen_rows`).
+        ConfigError: a judge is configured without a `work_dir`, or its rubric or the file of stress tests is faulty.
+        DataError: the test split is empty, the model had seen rows of it (`evaluation.seen_rows`), or a stress test
+            applies to none.
         GenerationError: the judge cannot be asked, or its budget is spent.
         ModelError: the folder holds no model that can decide, or the BERTScore model cannot be had.
     """
     given = None if champion is None else (champion.reference, champion.folder)
     unseen = unseen_rows(examples, model_folder, given, config, privacy)
     run = EvaluationRun(examples, data.labels, config, unseen.kept)
+    timer, test = run.timer, run.test
+    stress = None if config.stress is None else StressTests.of(config.stress, test, run.checker, data.labels)
     if count_look is not None:
         run = replace(run, test_set=count_look(hash_of_test_set(evaluated_rows(examples, config.max_rows))))
-    timer, test = run.timer, run.test
     predictor = _predictor(model_folder, config.engine)
     with timer("generation"), Progress("evaluation: decisions and rationales", len(test)) as progress:
         decisions = predictor.decide(
@@ -210,6 +213,14 @@ def evaluate(
                     metrics.champion, outside_reader=read.champion, outside_reader_difference=read.difference
                 )
                 metrics = replace(metrics, champion=compared)
+    if stress is not None:
+        with timer("stress"):
+            decide = partial(predictor.decide, batch_size=config.batch_size)
+            stressed = stress_metrics(
+                stress, decide, predictions, run.texts, run.checker, config.intervals,
+                explains=predictor.method.explains,
+            )  # fmt: skip
+        metrics = replace(metrics, stress=stressed)
     table = predictions_table(predictions, test, calibration=calibration_of(metrics), flags=flags, scores=scores)
     with timer("judge"):
         judgement = _judge(predictions, run, privacy, work_dir)

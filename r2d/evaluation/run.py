@@ -20,9 +20,10 @@ from r2d.evaluation.looks import TestSetUse
 from r2d.files import order_by_hash
 from r2d.rationales.claims import ClaimChecker
 
-MODEL_PARTS = ("generation", "validation_labels", "labels_of_rationales", "flipped_rationales")
+MODEL_PARTS = ("generation", "validation_labels", "labels_of_rationales", "flipped_rationales", "stress")
 """Parts in which the model is asked. `generation`: labels, under both decodings, and rationales of the test rows; then
-labels of the calibration (else validation) rows, labels from rationales alone, and rationales for another label."""
+labels of the calibration (else validation) rows, labels from rationales alone, rationales for another label, and edited
+notes."""
 PARTS = (
     *MODEL_PARTS, "champion", "baselines", "label_metrics", "bertscore", "rationale_metrics", "judge", "report",
 )  # fmt: skip

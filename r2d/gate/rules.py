@@ -83,6 +83,8 @@ def _name(rule: WithinLimit | NotWorseThanChampion) -> str:
     name = GATE_METRICS[rule.figure].name
     if rule.threshold_probability is not None:
         return f"{name}, of notes at least as urgent as {rule.label}, at {rule.threshold_probability:.0%}"
+    if rule.edits is not None:
+        return f"{name}, edits of {rule.edits}"
     return name if rule.label is None else f"{name} of {rule.label}"
 
 
@@ -94,7 +96,7 @@ def _is_by_interval(rule: WithinLimit | NotWorseThanChampion, metrics: Metrics) 
     metric = GATE_METRICS[rule.figure]
     if metric.section == "rationale":
         return metric.has_interval and isinstance(rule, WithinLimit)
-    return metric.has_interval and (metrics.intervals is not None or metric.section in ("claims", "reader"))
+    return metric.has_interval and (metrics.intervals is not None or metric.section in ("claims", "reader", "stress"))
 
 
 def _verdict(rule: Rule, metrics: Metrics) -> Verdict:
@@ -105,7 +107,7 @@ def _verdict(rule: Rule, metrics: Metrics) -> Verdict:
     metric, champion = GATE_METRICS[rule.figure], metrics.champion
     title = metric.name if isinstance(rule, NoSliceWorseThanChampion) else _name(rule)
     if isinstance(rule, WithinLimit):
-        estimate = estimate_of(rule.figure, metrics, rule.label, rule.threshold_probability)
+        estimate = estimate_of(rule.figure, metrics, rule.edits or rule.label, rule.threshold_probability)
         if estimate is None or estimate.value is None:
             return _not_met(title, "was not measured, so the limit cannot be kept")
         return _against_limit(rule, metrics, estimate, _Limit(rule.limit, title, title))
@@ -281,7 +283,8 @@ def estimate_of(
     """A metric of the model by its name in `GATE_METRICS`; None where this run did not measure it.
 
     Args:
-        label: of which label recall or precision is asked, or at which cut; threshold_probability: of net benefit.
+        label: of which label recall or precision is asked, or at which cut, or of which group of edits;
+            threshold_probability: of net benefit.
     """
     section, intervals, rationale = GATE_METRICS[name].section, metrics.intervals, metrics.rationale
     if section == "class":
@@ -293,6 +296,8 @@ def estimate_of(
     if section == "set":
         sets = {} if metrics.label_sets is None else metrics.label_sets.coverage_of_label
         return next((estimate for name, estimate in sets.items() if match_label(label, [name])), None)
+    if section == "stress":
+        return None if metrics.stress is None else metrics.stress.broken_by_group.get(label or "")
     if section == "worst":
         worst = None if metrics.slices is None else metrics.slices.worst
         return None if worst is None else IntervalEstimate(worst.rate, None, worst.bound)

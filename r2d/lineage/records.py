@@ -166,8 +166,9 @@ def bounds_of(estimate: IntervalEstimate | None) -> dict[str, float | None] | No
 
 
 def measured_metrics(metrics: Metrics) -> dict[str, IntervalEstimate]:
-    """Name -> estimate of each metric in `GATE_METRICS` that was measured, but those of one label or slice."""
-    names = [name for name, metric in GATE_METRICS.items() if metric.section not in ("class", "cut", "set", "worst")]
+    """Name -> estimate of each metric in `GATE_METRICS` that was measured, but those of a part."""
+    of_parts = ("class", "cut", "set", "worst", "stress")
+    names = [name for name, metric in GATE_METRICS.items() if metric.section not in of_parts]
     estimates = {name: estimate_of(name, metrics) for name in names}
     return {name: found for name, found in estimates.items() if found is not None and found.value is not None}
 

@@ -32,6 +32,9 @@ from r2d.evaluation.metrics import (
     Metrics,
     OtherDecoding,
     SeenRows,
+    SentenceDeletion,
+    StressEdit,
+    StressResult,
     TriageErrors,
 )  # fmt: skip
 from r2d.evaluation.outside_reader import outside_reader
@@ -60,6 +63,40 @@ COSTS = {
 }
 CHECKER = ClaimChecker.of()
 CONFIG = EvaluationConfig(intervals=IntervalsConfig(num_resamples=1_000), safety=SafetyConfig(costs=COSTS))
+STRESS = StressResult(
+    file="configs/stress/triage.yaml", num_rows=240, num_decisions=930,
+    edits=(
+        StressEdit(
+            name="a denied finding is reported", group="findings", expects="not less urgent", num_rows=120,
+            num_broken=6, num_changed=40, num_about_finding=120, num_named=90,
+            intervals={
+                "broken_share": IntervalEstimate(0.05, 0.02, 0.1, "bca"), "changed_share": IntervalEstimate(0.333),
+                "named_share": IntervalEstimate(0.75, 0.67, 0.82, "bca"),
+                "named_if_changed_share": IntervalEstimate(0.9, 0.78, 0.97, "bca"),
+            },
+        ),
+        StressEdit(
+            name="a relative plays it down", group="what others say", expects="not less urgent", num_rows=240,
+            num_broken=0, num_changed=12, num_about_finding=0, num_named=0,
+            intervals={
+                "broken_share": IntervalEstimate(0.0, 0.0, 0.015, "exact"), "changed_share": IntervalEstimate(0.05),
+                "named_share": IntervalEstimate(None), "named_if_changed_share": IntervalEstimate(None),
+            },
+        ),
+    ),
+    broken_by_group={
+        "findings": IntervalEstimate(0.05, 0.02, 0.1, "bca"),
+        "what others say": IntervalEstimate(0.0, 0.0, 0.015, "exact"),
+    },
+    sentences=SentenceDeletion(
+        num_rows=190, num_left_out=50,
+        intervals={
+            "comprehensiveness": IntervalEstimate(0.41, 0.36, 0.46, "bca"),
+            "sufficiency": IntervalEstimate(0.03, 0.01, 0.05, "bca"),
+            "other_sentences": IntervalEstimate(0.08, 0.05, 0.11, "bca"),
+        },
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -308,6 +345,7 @@ def declared_case(
         baselines=baselines,
         champion=of_champion,
         **written,
+        stress=STRESS if explains and champion else None,
         judge=judged(run.test, predictions) if explains and champion else not_judged().metrics,
     )
     fitted = None

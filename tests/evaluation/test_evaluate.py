@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from mlops.cli.main import app
 from r2d.config.data import DataConfig, LabelsConfig, SyntheticTriageConfig
-from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig
+from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig, StressConfig
 from r2d.data.examples import Example, split_of, to_table, with_columns
 from r2d.errors import ConfigError, DataError
 from r2d.evaluation import evaluate as module
@@ -21,6 +21,7 @@ from r2d.evaluation.calibration import calibration_of
 from r2d.evaluation.evaluate import Champion, Evaluation, evaluate, evaluate_champion
 from r2d.evaluation.metrics import ChampionMetrics, Comparator, Metrics
 from r2d.evaluation.run import EvaluationRun
+from r2d.files import order_by_hash
 from r2d.modeling.manifest import write_manifest
 from r2d.modeling.model_folder import read_calibration, write_calibration
 from r2d.modeling.predictor import Predictor
@@ -60,9 +61,34 @@ def described(examples: pa.Table) -> pa.Table:
 
 
 @pytest.fixture(scope="module")
-def evaluation(described: pa.Table, stage2_model: Path) -> Evaluation:
-    champion = Champion("toy/1", stage2_model)
-    return evaluate(described, stage2_model, config=QUICK, data=DATA, champion=champion)
+def evaluation(described: pa.Table, stage2_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    champion, file = Champion("toy/1", stage2_model), tmp_path_factory.mktemp("stress") / "edits.yaml"
+    file.write_text("edits:\n  a word more: {group: words, expects: same label, add: [All is well.]}\n", "utf-8")
+    config = QUICK.model_copy(update={"stress": StressConfig(file=str(file), max_rows=5)})
+    return evaluate(described, stage2_model, config=config, data=DATA, champion=champion)
+
+
+def test_stress_tests_are_measured_beside_the_rest_and_one_that_fits_no_note_stops_before_any_decision(
+    evaluation: Evaluation, described: pa.Table, stage2_model: Path, tmp_path: Path
+) -> None:
+    stress, test = evaluation.metrics.stress, split_of(described, "test")
+    assert stress is not None
+    (edit,) = stress.edits
+    assert (stress.num_rows, edit.num_rows) == (5, 5)
+    assert stress.sentences is not None
+    assert stress.num_decisions == 5 + 3 * stress.sentences.num_rows
+    rows = sorted(order_by_hash(test["id"].to_pylist())[:5])
+    texts = [test["text"][row].as_py() for row in rows]
+    decide = Predictor(stage2_model).decide
+    pairs = zip(decide(texts), decide([f"{text} All is well." for text in texts]), strict=True)
+    assert edit.num_broken == sum(one.label != other.label for one, other in pairs)
+    assert "A word more" in evaluation.report
+    assert evaluation.seconds["stress"] > 0
+    file = tmp_path / "edits.yaml"
+    config = QUICK.model_copy(update={"stress": StressConfig(file=str(file), max_rows=5)})
+    file.write_text("edits:\n  no such word: {group: words, expects: same label, where: zz, typos: 1}\n", "utf-8")
+    with pytest.raises(DataError, match="'no such word': found no note among 5 test rows"):
+        evaluate(test, tmp_path / "no model", config=config, data=DATA)
 
 
 def test_a_model_of_the_labels_alone_and_the_rule_of_invented_calls_are_measured_on_the_same_rows(

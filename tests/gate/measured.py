@@ -31,6 +31,7 @@ from r2d.evaluation.metrics import (
     Populations,
     RationaleMetrics,
     SeenRows,
+    StressResult,
 )
 from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.run import EvaluationRun
@@ -150,6 +151,14 @@ def measured(
             intervals={"all": {"bertscore_f1": IntervalEstimate(0.8, 0.78, 0.82, "bca")}},
         ),
         claims={"model": CLAIMS, "reference": CLAIMS},
+        stress=StressResult(
+            file="edits.yaml",
+            num_rows=NUM_ROWS,
+            num_decisions=2 * NUM_ROWS,
+            edits=(),
+            sentences=None,
+            broken_by_group={"red flags": IntervalEstimate(0.04, 0.02, 0.07, "bca")},
+        ),
         outside_reader=OutsideReaderMetrics(
             num_training_rationales=1_000,
             num_rows=NUM_ROWS,

@@ -524,6 +524,7 @@ def test_the_worst_slice_and_the_label_sets_are_held_by_their_bounds() -> None:
         ({"threshold_probability": 0.1}, "needs `label`"),
         ({"label": "same day", "threshold_probability": 0.17}, "is none of evaluation.operating_points"),
         ({"label": "self care", "threshold_probability": 0.1}, "every note is at least as urgent as 'self care'"),
+        ({"figure": "broken_share", "at_least": None, "at_most": 0.1, "edits": "red flags"}, "set evaluation.stress"),
     ],
 )
 def test_a_rule_of_net_benefit_that_no_run_measures_is_refused(rule: dict[str, Any], fault: str) -> None:
@@ -540,10 +541,27 @@ def test_a_rule_of_net_benefit_that_no_run_measures_is_refused(rule: dict[str, A
     assert fault in str(caught.value)
 
 
+def test_the_edits_of_a_group_are_held_to_its_limit_by_the_upper_bound() -> None:
+    rule = {"rule": "within_limit", "figure": "broken_share", "edits": "red flags"}
+    kept, broken, unknown = evaluate_rules(
+        measured(GOOD, WORSE),
+        gate(rule | {"at_most": 0.07}, rule | {"at_most": 0.069}, rule | {"edits": "typos", "at_most": 0.5}),
+    ).verdicts
+    assert [verdict.status for verdict in (kept, broken, unknown)] == ["passed", "failed", "failed"]
+    assert "stress tests broken, edits of red flags: 0.040 (0.020 to 0.070), upper bound 0.070 is NOT" in broken.reason
+    assert "edits of typos was not measured" in unknown.reason
+    assert kept.power is not None
+    with pytest.raises(ValidationError, match="figure 'broken_share' needs `edits`"):
+        gate({"rule": "within_limit", "figure": "broken_share", "at_most": 0.1})
+    with pytest.raises(ValidationError, match="figure 'accuracy' has no `edits`"):
+        gate({"rule": "within_limit", "figure": "accuracy", "at_least": 0.1, "edits": "red flags"})
+
+
 def test_every_metric_that_a_rule_may_name_is_found_in_the_metrics_of_a_run() -> None:
     metrics = measured(GOOD, WORSE)
     for name, metric in GATE_METRICS.items():
-        label = {"class": "self care", "cut": "same day", "set": "same day"}.get(metric.section)
+        parts = {"class": "self care", "cut": "same day", "set": "same day", "stress": "red flags"}
+        label = parts.get(metric.section)
         estimate = estimate_of(name, metrics, label, 0.1 if metric.section == "cut" else None)
         assert estimate is not None, name
         assert estimate.value is not None, name

@@ -55,11 +55,17 @@ def test_check_names_the_faults_of_wrong_ones_that_of_a_rubric_among_them_and_fa
         judge = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "rubric": rubric}
         values["parameters"]["config"]["evaluation"]["judge"] = judge
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    names = ("judged", "wrong", "unjudged", "missing")
+    del values["parameters"]["config"]["evaluation"]["judge"]
+    for name, file in {"stressed": "configs/stress/triage.yaml", "unstressed": "no_edits.yaml"}.items():
+        values["parameters"]["config"]["evaluation"]["stress"] = {"file": file}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    names = ("judged", "wrong", "unjudged", "missing", "stressed", "unstressed")
     code, output, errors = typed("check", *(str(tmp_path / f"{name}.yaml") for name in names))
     assert code == 2
     assert output.startswith(f"{tmp_path / 'judged.yaml'}: ok")
-    for text in ("data.labels: missing", "nowhere.yaml: cannot be read", "missing.yaml: cannot be read"):
+    assert f"{tmp_path / 'stressed.yaml'}: ok" in output
+    files = ("nowhere.yaml", "missing.yaml", "no_edits.yaml")
+    for text in ("data.labels: missing", *(f"{file}: cannot be read" for file in files)):
         assert text in errors
     assert "Traceback" not in errors
 
