@@ -158,7 +158,15 @@ def evaluate(model: str, out: Path, typed: Typed) -> Any:
     return typed("evaluate", "--data", str(rows_file(out)), "--out", str(out / "e"), "--model", model)
 
 
-COMMANDS = {"predict-file": predict_file, "drift": drift, "evaluate": evaluate}
+def serve(model: str, out: Path, typed: Typed) -> Any:
+    return typed("serve", "--port", "0", "--model", model)
+
+
+def export(model: str, out: Path, typed: Typed) -> Any:
+    return typed("export", "--out", str(out / "exported"), "--no-measure", "--model", model)
+
+
+COMMANDS = {"predict-file": predict_file, "drift": drift, "evaluate": evaluate, "serve": serve, "export": export}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
