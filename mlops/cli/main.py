@@ -70,7 +70,7 @@ def check(
                 from r2d.workflows import check_files
 
                 with remarks_withheld("r2d"):  # the lines below say it
-                    lines = check_files(without_forgotten(run), start_folder=start_folder(run.model))
+                    lines = check_files(run, start_folder=start_folder(run.model))
             for place in hub_names(run) if data else ():
                 try:
                     locate(*place)

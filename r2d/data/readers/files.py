@@ -62,10 +62,8 @@ def existing_path(path: str, key: str = "data.path") -> Path:
     """
     absolute = Path(path).expanduser().absolute()
     if not absolute.exists():
-        raise DataError(
-            f"{absolute}: no such file or folder ({key} is {path!r}); correct {key}: a relative path starts at the "
-            "working directory"
-        )
+        elsewhere = "" if absolute == Path(path) else ", or the working directory, at which it starts"
+        raise DataError(f"{absolute}: no such file or folder ({key} is {path!r}); correct {key}{elsewhere}")
     return absolute
 
 
