@@ -62,7 +62,7 @@ def version_tree(version: VersionLineage) -> Tree:
             f"gate: {version.gate['outcome']}, compared with {compared}; {version.gate.get('signed', 'not signed')}"
         )
         for verdict in version.gate["verdicts"]:
-            node.add(f"{verdict['status']}: {verdict['reason']}")
+            node.add(f"{verdict['status'].replace('_', ' ')}: {verdict['reason']}")
         if version.gate.get("what_follows"):
             node.add(f"so: {version.gate['what_follows']}")
         _add_step(node, version, "register_model")
@@ -103,11 +103,12 @@ def version_tree(version: VersionLineage) -> Tree:
         settings = ", ".join(f"{key}={_short(value)}" for key, value in flatten(config[section]).items())
         node.add(f"{section}: {settings}")
 
-    files = root.add("files that are registered")
+    model_files = origin.get("model_files") or {}
+    files = root.add(f"files that are registered: {len(model_files) + len(version.files)}")
     signed = f"signed by key {origin['signed_by']}" if origin.get("signed_by") else "not signed"
     model = files.add(f"model/, fingerprint {origin.get('model_sha256')}")
     model.add(signed)
-    for name, sha256 in (origin.get("model_files") or {}).items():
+    for name, sha256 in model_files.items():
         model.add(f"{name}, sha256 {sha256}")
     for name, sha256 in version.files.items():
         files.add(f"{name}, sha256 {sha256}")
