@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops.remembered import Remembered, database_state
 from mlops.tracking import configure_mlflow, in_a_step, tracking_uri, without_login
+from r2d.config.gate import RESERVED_SUFFIXES
 from r2d.config.model import REGISTERED, ModelConfig
 from r2d.config.run import RunConfig
 from r2d.errors import RegistryError
@@ -123,7 +124,11 @@ def find_version(client: MlflowClient, reference: Reference, advice: str) -> Any
         if not is_missing(error):
             raise
         uri, versions = mlflow.get_tracking_uri(), version_numbers(client, reference.name)
-        existing = f"No model named {reference.name!r} is registered."
+        names = [
+            model.name for model in client.search_registered_models() if not model.name.endswith(RESERVED_SUFFIXES)
+        ]
+        registered = f" Registered: {', '.join(sorted(names))}." if names else ""
+        existing = f"No model named {reference.name!r} is registered.{registered}"
         if versions:
             aliases = ", ".join(sorted(client.get_registered_model(reference.name).aliases)) or "none"
             existing = f"{reference.name!r} has versions {', '.join(versions)} and aliases {aliases}."

@@ -62,7 +62,7 @@ def existing_path(path: str, key: str = "data.path") -> Path:
     """
     absolute = Path(path).expanduser().absolute()
     if not absolute.exists():
-        elsewhere = "" if absolute == Path(path) else ", or the working directory, at which it starts"
+        elsewhere = "" if absolute == Path(path) else ", or change the working directory: a relative path starts there"
         raise DataError(f"{absolute}: no such file or folder ({key} is {path!r}); correct {key}{elsewhere}")
     return absolute
 
