@@ -14,6 +14,7 @@ from r2d.config.gate import GATE_METRICS
 from r2d.gate.rules import format_comparably
 from r2d.lineage.difference import MetricChange, VersionDifference
 from r2d.lineage.records import RowLineage, VersionLineage, method_of
+from r2d.reports.formatting import plural
 from r2d.text import flatten
 
 WIDTH = 104
@@ -181,7 +182,7 @@ def _add_validation(root: Tree, version: VersionLineage, result: Mapping[str, An
     """Rows, checks that are not met, and reasons of the quarantine."""
     node = root.add(
         f"validation: {result['num_rows']:,} rows, {result['num_valid']:,} valid, {result['num_quarantined']:,} "
-        f"quarantined, {result['num_errors']:,} errors, {result['num_warnings']:,} warnings"
+        f"quarantined, {plural(result['num_errors'], 'error')}, {plural(result['num_warnings'], 'warning')}"
     )
     for split, labels in result["splits"].items():
         node.add(f"{split}: {', '.join(f'{label} {count:,}' for label, count in labels.items()) or 'no row'}")

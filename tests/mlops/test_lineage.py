@@ -154,7 +154,7 @@ def test_where_the_pipeline_run_can_be_asked_its_steps_artifacts_and_checks_are_
         "ZenML step train_stage1 id-of-train_stage1, cached from step step-of-old",
         "step 40 of 50 was selected: macro-F1 0.700",
         "MLflow run mlflow-1 (train_stage2)",
-        "validation: 1,300 rows, 1,290 valid, 10 quarantined, 0 errors, 1 warnings",
+        "validation: 1,300 rows, 1,290 valid, 10 quarantined, 0 errors, 1 warning",
         "quarantined: 10 text too short",
         "not met (warn): no text stands twice; 7 do not",
     ):
