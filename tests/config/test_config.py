@@ -71,7 +71,8 @@ def test_all_faults_are_named_in_one_message_with_key_found_allowed_and_nearest_
     message = str(caught.value)
     assert message.startswith("my.yaml: 4 faults\n")
     assert "data.format: found 'cvs' (did you mean 'csv'?); allowed: 'csv', 'jsonl'" in message
-    assert "data.labels.orderd: unknown key (did you mean 'ordered'?); allowed: names, per_row, row_label, ordered" in message
+    unknown = "data.labels.orderd: unknown key (did you mean 'ordered'?); allowed: names, per_row, row_label, ordered"
+    assert unknown in message
     assert "stage2.alpha: found 1.5; input should be less than or equal to 1" in message
     assert "stage_1: unknown key (did you mean 'stage1'?)" in message
 
