@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from r2d.config.section import Name, Section, parse_section
+from r2d.config.section import Name, Section, list_faults, parse_section
 from r2d.errors import ConfigError, RegistryError
 from r2d.files import read_yaml
 
@@ -153,7 +153,7 @@ def apply_stack(path: Path, *, dry_run: bool = False) -> list[str]:
     stack, client = read_stack(path), Client()
     faults = [line for type_ in stack.components for line in _component_faults(stack, type_)]
     if faults:
-        raise ConfigError("\n".join([f"{path}: {len(faults)} faults", *faults]))
+        raise ConfigError(list_faults(str(path), faults))
     registered = {
         (type_, found.name): StackComponent(
             name=found.name, flavor=found.flavor_name, configuration=found.configuration

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -41,8 +41,13 @@ def parse_section(schema: type[SectionT], values: Any, *, where: str = "config")
         return schema.model_validate(expand_environment(values))
     except ValidationError as error:
         faults = [_fault(item, schema) for item in error.errors()]
-        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        raise ConfigError("\n".join([f"{where}: {count}", *faults])) from None
+        raise ConfigError(list_faults(where, faults)) from None
+
+
+def list_faults(where: str, faults: Sequence[str]) -> str:
+    """The message about all faults of a file: how many, then a line for each."""
+    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    return "\n".join([f"{where}: {count}", *faults])
 
 
 def expand_environment(values: Any) -> Any:

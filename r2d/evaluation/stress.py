@@ -22,7 +22,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig, StressConfig
-from r2d.config.section import Name, Section, parse_section
+from r2d.config.section import Name, Section, list_faults, parse_section
 from r2d.errors import ConfigError, DataError
 from r2d.evaluation.bootstrap import bootstrap_blocks, bootstrap_intervals, group_sums
 from r2d.evaluation.metrics import Expectation, SentenceDeletion, StressEdit, StressResult
@@ -217,8 +217,7 @@ def load_stress(path: Path, checker: ClaimChecker, labels: LabelsConfig) -> Stre
                 if [claim.finding for claim in checker.claims(finding, "")] != [finding]
             ]
     if faults:
-        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        raise ConfigError("\n".join([f"{path}: {count}", *faults]))
+        raise ConfigError(list_faults(str(path), faults))
     return file
 
 
