@@ -356,7 +356,7 @@ def test_a_conclusion_from_findings_is_no_claim_of_another_finding() -> None:
         "( ",
     ],
 )
-def test_four_times_the_text_takes_far_less_than_sixteen_times_the_time(unit: str) -> None:
+def test_eight_times_the_text_takes_far_less_than_sixty_four_times_the_time(unit: str) -> None:
     def seconds(length: int) -> float:
         taken = []
         for again in range(3):  # what was read of the same text is kept, so each is another one
@@ -367,7 +367,7 @@ def test_four_times_the_text_takes_far_less_than_sixteen_times_the_time(unit: st
         return min(taken)
 
     gc.disable()  # its pauses grow with all that other tests hold
-    try:
-        assert seconds(80_000) < 8 * seconds(20_000)
+    try:  # in proportion it is 8, the square is 64; a neighbour on the same core may double one of the two
+        assert any(seconds(80_000) < 24 * seconds(10_000) for _ in range(3))
     finally:
         gc.enable()

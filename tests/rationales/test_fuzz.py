@@ -269,7 +269,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_the_longest_text_that_is_read_takes_time_in_proportion_to_its_length(unit: str) -> None:
-    """Four times the text takes about four times as long; were it the square, it would take sixteen times."""
+    """Eight times the text takes about eight times as long; were it the square, it would take 64 times."""
 
     def seconds(length: int) -> float:
         text = f"{unit * (length // len(unit))} So the answer is yes."
@@ -281,7 +281,7 @@ def test_the_longest_text_that_is_read_takes_time_in_proportion_to_its_length(un
         return min(times)
 
     seconds(1_000)
-    assert seconds(99_000) < 8 * seconds(24_750) + 0.1
+    assert any(seconds(99_000) < 24 * seconds(12_375) + 0.1 for _ in range(3))
 
 
 @pytest.mark.parametrize(
