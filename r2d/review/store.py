@@ -89,7 +89,7 @@ for _table, _keys in ((_CASES, ("number",)), (_EVENTS, ("reviewer", "ordinal")))
         _table,
         "after_create",
         DDL(  # INSERT OR REPLACE deletes without asking the trigger above
-            f"CREATE TRIGGER {_table.name}_no_replace BEFORE INSERT ON {_table.name} "
+            f"CREATE TRIGGER {_table.name}_no_replace BEFORE INSERT ON {_table.name} "  # nosec B608 # names of this file
             f"WHEN EXISTS (SELECT 1 FROM {_table.name} WHERE {_same}) "
             "BEGIN SELECT RAISE(ABORT, 'reviews are only ever added'); END"
         ).execute_if(dialect="sqlite"),
