@@ -1,6 +1,6 @@
 """Latency and throughput of `r2d serve` on the loopback, and how it stands a load that lasts.
 
-python -m benchmarks.serving [MODEL] [--seconds 10]                   # a table: engines and numbers of clients
+python -m benchmarks.serving [MODEL] [--seconds 10] [--t5-small]      # a table: engines and numbers of clients
 python -m benchmarks.serving [MODEL] --soak-minutes 30 --moves 20     # a load that lasts, with a moving alias
 
 Each engine is a process of its own with one thread on the first core; the clients are threads here, on the other cores,
@@ -36,6 +36,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import yaml
 
+from benchmarks.t5_small import widen
 from r2d.config.data import SyntheticTriageConfig
 from r2d.synthetic.calls import generate_calls
 
@@ -388,14 +389,19 @@ def main() -> int:
     parser.add_argument("--soak-minutes", type=float, help="a load that lasts, in place of the table")
     parser.add_argument("--share", type=float, default=0.8, help="of the measured capacity, for the soak")
     parser.add_argument("--moves", type=int, default=20, help="how often the alias moves during the soak")
+    parser.add_argument("--t5-small", action="store_true", help="the same answers by a model of T5-small's shape")
     parser.add_argument("--engine", default="torch", choices=["torch", "ctranslate2 fp32", "ctranslate2 int8"])
     given = parser.parse_args()
     folder = model_folder(given.model)
     os.sched_setaffinity(0, OTHER_CORES or [FIRST_CORE])
-    if given.soak_minutes is None:
-        compare_engines(folder, given.seconds)
-        return 0
-    return soak(folder, minutes=given.soak_minutes, share=given.share, moves=given.moves, engine=given.engine)
+    with tempfile.TemporaryDirectory() as scratch:
+        if given.t5_small:
+            widen(folder, Path(scratch) / "t5-small")
+            folder = Path(scratch) / "t5-small"
+        if given.soak_minutes is None:
+            compare_engines(folder, given.seconds)
+            return 0
+        return soak(folder, minutes=given.soak_minutes, share=given.share, moves=given.moves, engine=given.engine)
 
 
 if __name__ == "__main__":
