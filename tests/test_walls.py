@@ -91,8 +91,9 @@ load_config(Path("configs/demo.yaml"))
         (FINGERPRINT, {"torch", "datasets", "pandas"}),
         ("import r2d.reports.progress", {"rich", "matplotlib", "jinja2"}),
         ("import r2d.inference.infer", {"torch", "transformers", "pandas"}),
+        ("import r2d.workflows", {"torch", "transformers"}),
     ],
-    ids=["check of a config", "fingerprint of a file", "progress", "batch inference before its model"],
+    ids=["check of a config", "fingerprint of a file", "progress", "batch inference before its model", "validation"],
 )
 def test_what_is_quick_imports_nothing_heavy(code: str, heavy: set[str]) -> None:
     command = [sys.executable, "-c", f"import sys\n{code}\nprint(sorted({heavy} & sys.modules.keys()))"]

@@ -20,7 +20,6 @@ from r2d.config.data import LabelsConfig
 from r2d.config.model import REGISTERED, ModelConfig
 from r2d.data.examples import TokenCounts, split_of
 from r2d.errors import ModelError
-from r2d.modeling.backends.causal import CAUSAL_TYPES
 from r2d.modeling.hub import locate, not_fetched
 from r2d.modeling.manifest import verify_model
 from r2d.modeling.model_folder import require_same_labels
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, T5ForConditionalGeneration
 
 logger = logging.getLogger(__name__)
+
+CAUSAL_TYPES = ("llama", "qwen3", "gemma3_text")
+"""Model types that `CausalBackend` runs; SmolLM and SmolLM2 are of type `llama`."""
 
 ALLOWED = (
     "t5", "mt5", "umt5", "longt5", "t5gemma", "bart", "mvp", "blenderbot", "pegasus", "pegasus_x", "encoder-decoder",

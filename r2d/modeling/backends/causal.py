@@ -35,8 +35,6 @@ from r2d.modeling.backends.backend import (
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CAUSAL_TYPES = ("llama", "qwen3", "gemma3_text")
-"""Model types that `CausalBackend` runs; SmolLM and SmolLM2 are of type `llama`."""
 PADDING = -1
 
 

@@ -27,7 +27,8 @@ from r2d.modeling.backends.backend import (
     TokenIds,
     flatten,
 )
-from r2d.modeling.backends.causal import CAUSAL_TYPES, CausalBackend
+from r2d.modeling.backends.causal import CausalBackend
+from r2d.modeling.load import CAUSAL_TYPES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
