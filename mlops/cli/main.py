@@ -20,9 +20,11 @@ from mlops.door import log_to_console, one_line, start, stop
 from mlops.registry.forgotten import without_forgotten
 from mlops.registry.versions import start_folder
 from mlops.stack import apply_stack
-from r2d.config.loading import load_config
+from r2d.config.loading import load_config, read_parameters
 from r2d.config.model import REGISTERED
+from r2d.config.plan import PlanConfig
 from r2d.config.run import RunConfig
+from r2d.config.section import parse_section
 from r2d.errors import R2DError
 from r2d.files import file_in_made_folder, out_folder, zenml_home
 from r2d.modeling.hub import WITHOUT_HUB, UnreachableError, locate
@@ -101,6 +103,34 @@ def hub_names(run: RunConfig) -> list[tuple[str, str | None, str]]:
         (evaluation.bertscore_model, evaluation.bertscore_revision, "evaluation.bertscore_model"),
     ]
     return [place for place in places if place[0] != WITHOUT_HUB[place[2]] and not place[0].startswith(REGISTERED)]
+
+
+@app.command(epilog="Example: r2d plan configs/demo.yaml")
+def plan(
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="A run configuration: its labels, threshold and gate, and its data for their shares."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A file such as configs/plan.yaml; the argument goes before its `run`.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON in place of the table.")] = False,
+) -> None:
+    """Say how many rows a study needs, before training: for a bound on under-triage, calibration, a threshold and the
+    rules of the gate."""
+    import dataclasses
+    import json
+
+    from r2d.data.load import load_examples
+    from r2d.planning.plan import plan as plan_rows
+
+    values = {} if config is None else dict(read_parameters(config))
+    values |= {} if run is None else {"run": str(run)}
+    asked = parse_section(PlanConfig, values, where=str(config or "r2d plan"))
+    of_run = None if asked.run is None else without_forgotten(load_config(Path(asked.run)))
+    is_read = of_run is not None and None in (asked.label_shares, asked.rows_per_group)
+    result = plan_rows(asked, of_run, load_examples(of_run.data) if of_run is not None and is_read else None)
+    typer.echo(json.dumps(dataclasses.asdict(result), indent=2) if as_json else "\n".join(result.lines()))
 
 
 @app.command(epilog="Example: r2d validate docs/delivery/delivery.yaml --out checked")

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from mlops.cli.main import app
 from r2d.config.jobs import DriftConfig, InferenceConfig, MonitorConfig, RetentionConfig, WatchConfig
+from r2d.config.plan import PlanConfig
 from r2d.config.run import RunConfig
 from r2d.config.section import sections_in
 from r2d.config.serving import ServingConfig
@@ -26,6 +27,7 @@ JOBS: dict[str, type[BaseModel]] = {
     "configs/batch_inference.yaml": InferenceConfig,
     "configs/drift.yaml": DriftConfig,
     "configs/monitor.yaml": MonitorConfig,
+    "configs/plan.yaml": PlanConfig,
     "configs/retention.yaml": RetentionConfig,
     "configs/serve.yaml": ServingConfig,
     "configs/watch.yaml": WatchConfig,
@@ -46,7 +48,7 @@ HEAD = """\
 [glossary](glossary.md), and the rules of the gate with examples in [retraining](retraining.md#rules-for-a-triage-line).
 
 - [Keys of a run](#keys-of-a-run): what stands under `parameters: config:` of its YAML
-- [Keys of other jobs](#keys-of-other-jobs): batch inference, drift, later labels, retention, the service, watch
+- [Keys of other jobs](#keys-of-other-jobs): batch inference, drift, later labels, plan, retention, the service, watch
 - [Commands](#commands)
 
 ## Keys of a run

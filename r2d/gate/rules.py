@@ -69,7 +69,7 @@ def _what_is_tested(rule: Rule, metrics: Metrics) -> str:
     if isinstance(rule, NoSliceWorseThanChampion):
         asked = f"worse than the champion by more than {rule.margin:g} in {GATE_METRICS[rule.figure].name}"
         return f"no slice shown {asked}" if rule.by == "interval" else f"no slice {asked} ({NO_TEST})"
-    name, by_interval = _name(rule), _is_by_interval(rule, metrics)
+    name, by_interval = figure_name(rule), _is_by_interval(rule, metrics)
     if isinstance(rule, WithinLimit):
         return f"{name} shown to keep its limit" if by_interval else f"{name} keeps its limit ({NO_TEST})"
     if rule.margin == 0.0:
@@ -79,7 +79,8 @@ def _what_is_tested(rule: Rule, metrics: Metrics) -> str:
     return f"{name} shown {asked} (non-inferiority)" if by_interval else f"{name} {asked} ({NO_TEST})"
 
 
-def _name(rule: WithinLimit | NotWorseThanChampion) -> str:
+def figure_name(rule: WithinLimit | NotWorseThanChampion) -> str:
+    """What a rule is about, such as `recall of emergency now`."""
     name = GATE_METRICS[rule.figure].name
     if rule.threshold_probability is not None:
         return f"{name}, of notes at least as urgent as {rule.label}, at {rule.threshold_probability:.0%}"
@@ -105,7 +106,7 @@ def _verdict(rule: Rule, metrics: Metrics) -> Verdict:
     if isinstance(rule, BetterThanBaseline):
         return _better_than_baseline(rule, metrics)
     metric, champion = GATE_METRICS[rule.figure], metrics.champion
-    title = metric.name if isinstance(rule, NoSliceWorseThanChampion) else _name(rule)
+    title = metric.name if isinstance(rule, NoSliceWorseThanChampion) else figure_name(rule)
     if isinstance(rule, WithinLimit):
         estimate = estimate_of(rule.figure, metrics, rule.edits or rule.label, rule.threshold_probability)
         if estimate is None or estimate.value is None:

@@ -223,3 +223,34 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(
     done = CliRunner().invoke(app, list(words))
     assert isinstance(done.exception, R2DError)
     assert "no output can be written there" in str(done.exception)
+
+
+def test_shares_and_patients_are_read_from_the_data_of_a_run(typed: Typed, tmp_path: Path) -> None:
+    rows = ["id,text,label,patient"]
+    rows += [f"r{n},a note of {n} words,{'urgent' if n % 4 == 0 else 'routine'},p{n // 2}" for n in range(400)]
+    (tmp_path / "notes.csv").write_text("\n".join(rows), encoding="utf-8")
+    data: dict[str, Any] = {"format": "csv", "path": str(tmp_path / "notes.csv"), "columns": {"group": "patient"}}
+    data["labels"] = {"names": ["urgent", "routine"], "ordered": True}
+    config = tmp_path / "my.yaml"
+    config.write_text(json.dumps({"parameters": {"config": {"data": data, "method": {"name": "sft"}}}}))
+    code, output, _ = typed("plan", str(config), "--json")
+    result = json.loads(output)
+    assert code == 0
+    assert result["labels"] == {"urgent": 0.25, "routine": 0.75}
+    assert (result["rows_per_group"], result["test_rows"]) == (2, result["num_known"]["test"])
+    assert sum(result["num_known"].values()) == 400
+    assert "gate: not_worse_than_champion, recall of urgent minus champion's" in [n["aim"] for n in result["needs"]]
+    data["labels"] = {"names": ["urgent", "routine", "never"], "ordered": True}
+    config.write_text(json.dumps({"parameters": {"config": {"data": data, "method": {"name": "sft"}}}}))
+    code, _, error = typed("plan", str(config))
+    assert (code, "no row of label 'never'; declare label_shares" in error) == (2, True)
+
+
+def test_the_shipped_file_is_planned_as_a_table(typed: Typed) -> None:
+    code, output, _ = typed("plan", "--config", str(ROOT / "configs" / "plan.yaml"))
+    assert code == 0
+    lines = output.splitlines()
+    assert lines[0] == "shares of the labels: emergency 5 %, same day 35 %, self care 60 %"
+    title = next(line for line in lines if line.startswith("Test rows"))
+    first = lines[lines.index(title) + 1]
+    assert title.index("rows", 9) + 4 == first.index("  in 80%") - 11, "numbers stand below their heads"
