@@ -44,6 +44,7 @@ from r2d.lineage.records import (
     rationale_files,
     stages_with_rationales,
 )
+from r2d.papers.facts import Record
 from r2d.rationales.provenance import trained_on
 from r2d.signing import SIGNATURE, Keys
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from zenml.models import ArtifactVersionResponse, StepRunResponse
 
 FILES = (CONFIG, METRICS, ORIGIN, CARD, PROVENANCE)
+DATA_RESULT = "r2d_data_result"
 DATA_FILENAME = "data.json"
 """Under which ZenML's materializer of built-in types writes a dict."""
 T = TypeVar("T")
@@ -91,6 +93,38 @@ def version_lineage(reference: str) -> VersionLineage:
             data_result=None if run is None else _or_missing(missing, _data_result, run),
             not_reachable=missing,
         )
+
+
+def version_records(reference: str) -> dict[str, Record]:
+    """What a version left behind, by the names that `r2d.papers` gives them; given as for `version_lineage`.
+
+    A record that cannot be reached has no values, and its id says why.
+    """
+    lineage = version_lineage(reference)
+    with registry_client(f"reading the metrics of {reference!r}") as client:
+        metrics = _json(registered_file(_version(client, Reference.parse(lineage.reference)), Path(METRICS).stem))
+    steps = () if lineage.pipeline_run is None else lineage.pipeline_run.steps.values()
+    artifacts = {artifact.name: artifact for step in steps for artifact in step.outputs}
+    missing = f"not reachable: {'; '.join(lineage.not_reachable)}"
+    data = artifacts.get(DATA_RESULT)
+    ids = {name: f"sha256 {sha256}" for name, sha256 in lineage.files.items()}
+    records = [
+        Record("registry", f"{lineage.reference} of the MLflow registry", lineage.to_json()),
+        Record(CONFIG, ids[CONFIG], lineage.config),
+        Record(METRICS, ids[METRICS], metrics),
+        Record(ORIGIN, ids[ORIGIN], lineage.origin),
+        Record(
+            DECISION_FILE,
+            missing if lineage.gate is None else f"of MLflow run {lineage.mlflow_runs['register_model'][0]}",
+            lineage.gate,
+        ),
+        Record(
+            DATA_RESULT,
+            missing if data is None else f"artifact version {data.id}, hash {data.hash}",
+            lineage.data_result,
+        ),
+    ]
+    return {record.name: record for record in records}
 
 
 def row_lineage(row_id: str, reference: str | None) -> list[RowLineage]:
@@ -296,7 +330,7 @@ def _data_result(run: PipelineRunRecord) -> Any:
     Raises:
         NotReachableError: as `artifact_of`.
     """
-    name = "r2d_data_result"
+    name = DATA_RESULT
     for artifact in (artifact for step in run.steps.values() for artifact in step.outputs if artifact.name == name):
         if (file := Path(artifact.uri) / DATA_FILENAME).is_file():
             return _json(file)

@@ -1,9 +1,10 @@
-"""Commands about registered models: `r2d approve`, `rollback`, `history`, `lineage` and `diff`."""
+"""Commands about registered models: `r2d approve`, `rollback`, `history`, `lineage`, `diff` and `papers`."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from mlops.registry import aliases
 from mlops.registry.looks import all_looks, use_of, user_name
 from mlops.registry.versions import Reference
 from r2d.errors import R2DError
+from r2d.files import out_folder
 
 app = typer.Typer()
 
@@ -142,6 +144,33 @@ def diff(before: Version, after: Version, as_json: AsJson = False) -> None:
 
     difference = difference_of(version_lineage(before), version_lineage(after))
     typer.echo(_json(difference.to_json()) if as_json else render(difference_tree(difference)))
+
+
+@app.command(epilog="Example: r2d papers reason2decide@champion --out papers")
+def papers(
+    model: Version,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for the papers; answers that you wrote into its answers.yaml are taken.", callback=out_folder
+        ),
+    ],
+) -> None:
+    """Draft the papers to hand in with a version: TRIPOD+AI and TRIPOD-LLM checklists, CHAI model card, hazard log and
+    the EU AI Act's Annex IV file, each sentence with the record it rests on."""
+    from mlops.lineage import version_records
+    from mlops.page_origin import of_reference
+    from r2d.papers.papers import ANSWERS_FILE, write_papers
+    from r2d.reports.origin import pages_of
+
+    records = version_records(model)
+    version = records["registry"].values
+    with pages_of(of_reference(f"{version['name']}/{version['version']}")):
+        written = write_papers(out, records)
+    for paper in written:
+        open_items, num_items = len(paper.open), len(paper.answered)
+        typer.echo(f"{out / paper.name}.html: {num_items} items, you must answer {open_items}")
+    typer.echo(f"write your answers into {out / ANSWERS_FILE}, then type this again")
 
 
 def _json(value: Any) -> str:

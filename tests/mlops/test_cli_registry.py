@@ -1,14 +1,16 @@
-"""`r2d approve`, `r2d rollback`, `r2d history`: what is typed, and what a person reads."""
+"""`r2d approve`, `r2d rollback`, `r2d history`, `r2d papers`: what is typed, and what a person reads."""
 
 from __future__ import annotations
 
 import getpass
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from mlops.cli.main import app
+from mlops.lineage import version_lineage
 from r2d.errors import R2DError, RegistryError
 from tests.gate.measured import decisions
 from tests.mlops.conftest import Register, metrics, run_config
@@ -47,6 +49,29 @@ def test_a_rollback_says_which_version_it_went_back_to(register: Register) -> No
     assert done.output == (
         "stepped version 1 is the champion again, in place of version 2\nthe gate's decision on version 1: not signed\n"
     )
+
+
+def test_papers_are_drafted_from_what_is_registered_and_say_what_cannot_be_reached(
+    register: Register, tmp_path: Path
+) -> None:
+    register(run_config("papered"), metrics(GOOD))
+    done = typed("papers", "papered", "--out", str(tmp_path / "papers"))
+    lines = done.output.splitlines()
+    assert lines[0] == f"{tmp_path / 'papers' / 'tripod_ai'}.html: 52 items, you must answer 44"
+    assert lines[-1] == f"write your answers into {tmp_path / 'papers' / 'answers.yaml'}, then type this again"
+    facts = json.loads((tmp_path / "papers" / "facts.json").read_text(encoding="utf-8"))
+    files = version_lineage("papered/1").files
+    assert facts["accuracy"]["id"] == f"sha256 {files['metrics.json']}"
+    assert facts["method"]["id"] == f"sha256 {files['config.yaml']}"
+    assert facts["gate_outcome"]["text"] == "passed"
+    assert facts["delivered_rows"]["text"] is None
+    assert facts["delivered_rows"]["id"].startswith("not reachable: the pipeline run: the version names none")
+    page = (tmp_path / "papers" / "annex_iv.html").read_text(encoding="utf-8")
+    assert "<dt>Model</dt><dd>papered, weights" in page
+    assert "Not known of this run: rows delivered;" in page
+    missing = typed("papers", "papered/9", "--out", str(tmp_path / "none"))
+    assert "'papered' has versions 1" in str(missing.exception)
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_decision_without_a_reason_or_a_name_is_not_taken(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

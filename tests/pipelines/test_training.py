@@ -69,6 +69,29 @@ def test_every_artifact_has_a_content_hash_and_pages_and_pictures_can_be_seen_in
     assert all(types[f"r2d_{name}"] == ["image"] for name in pictures), types
 
 
+def test_the_papers_of_a_version_rest_on_records_that_are_there(first_run: Run, workplace: Workplace) -> None:
+    workplace.type("r2d", "papers", "toy-triage/1", "--out", "papers")
+    facts = json.loads((workplace.folder / "papers" / "facts.json").read_text(encoding="utf-8"))
+    assert [name for name, fact in facts.items() if "not reachable" in fact["id"]] == []
+    assert facts["pipeline_run"]["text"] == first_run.name
+    assert facts["delivered_rows"]["text"] == "120"
+    id_and_hash = workplace.python(
+        f"{run_named(first_run)}artifact = run.steps['validate_examples'].outputs['r2d_data_result'][0]\n"
+        "answer = f'artifact version {artifact.id}, hash {artifact.content_hash}'"
+    )
+    assert facts["delivered_rows"]["id"] == id_and_hash
+    for name in (
+        "stage1_seconds",
+        "stage2_seconds",
+        "accuracy",
+        "under_triage",
+        "gate_outcome",
+        "model_sha256",
+        "card",
+    ):
+        assert facts[name]["text"], name
+
+
 def zenml_version(workplace: Workplace, number: int) -> dict[str, Any]:
     """What ZenML knows of a version of `toy-triage`, and whether it and MLflow's version of that number match."""
     return workplace.python(
