@@ -11,6 +11,7 @@ import yaml
 
 from r2d.config.jobs import DriftConfig, InferenceConfig, MonitorConfig, RetentionConfig, WatchConfig
 from r2d.config.loading import load_config, load_job, parse_config, read_parameters
+from r2d.config.plan import PlanConfig
 from r2d.config.run import RunConfig
 from r2d.config.serving import ServingConfig
 from r2d.config.training import CycleConfig, Stage2Config
@@ -18,7 +19,8 @@ from r2d.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = {
-    "batch_inference": InferenceConfig, "drift": DriftConfig, "monitor": MonitorConfig, "retention": RetentionConfig,
+    "batch_inference": InferenceConfig, "drift": DriftConfig, "monitor": MonitorConfig, "plan": PlanConfig,
+    "retention": RetentionConfig,
     "serve": ServingConfig, "watch": WatchConfig,
 }  # fmt: skip
 """Configurations of pipelines and commands that train nothing."""
