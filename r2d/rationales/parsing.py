@@ -73,7 +73,8 @@ _LEADING = " \t\r\n.,;:!?*_`\"'”’)]}>$\\-–—•"
 _WORDS = re.compile(r"\w+")
 _MERE_MARKS = re.compile(r"[\W_]*(?:\d{1,2}[.)][\W_]*)?")
 _NOT_THAT = re.compile(r"[\s,;(–—-]*(?:and\s+|but\s+)?(?:not|rather\s+than|instead\s+of|no\s+longer)\b", re.I)
-_STRUCK = re.compile(r"~~[^~\n]{1,400}~~")
+_STRUCK = re.compile(r"~~[^~\n]{1,400}~~|<(del|strike)>[^<]{1,400}</\1>|/\*[^*]{1,400}\*/|^[ \t]*//[^\n]*", re.I | re.M)
+"""Text that is struck out, or that a line calls a comment."""
 _CAUSE = re.compile(
     r"[\s*_\"'”’)\]`$}]*[,;:(–—-]?\s*(?P<reason>(?:because|since|as|due\s+to|given|owing\s+to|on\s+account\s+of|considering"
     r"|in\s+(?:view|light)\s+of)\b)",
@@ -158,7 +159,7 @@ def parse(
     if fence := _FENCE.fullmatch(text):
         text = fence.group("inside").strip()
     text = _TABLE.sub(_as_lines, text) if "|" in text else text
-    struck = _STRUCK.sub("", text) if "~~" in text else text
+    struck = _STRUCK.sub("", text) if any(map(text.__contains__, ("~~", "</", "*/", "//"))) else text
     part = part._replace(text=struck, edits=(*edits, "struck text removed") if struck != text else edits)
     parsed = _parse_text(part, config, codes or {})
     if parsed.reason == "no_rationale" and visible.reasoning:

@@ -130,6 +130,14 @@ _IF_LINE = re.compile(
     r"(?:\A|\n)\W*(?:if|when|unless|should|in\s+case|in\s+the\s+event|falls|wenn|si|se|als|indien|cuando|quando|quand)\b[^\n.!?]{0,200}\n\s*\Z",
     re.I,
 )
+_IF_ASKED = re.compile(
+    r"(?:\A|[.!?\n])\W*(?!(?:so|and|well|what|wh\w+|how|is|are|was|were|do|does|did|can|could|should|would|will|has|have|the|my"
+    r"|our)\b|[^?]*\b(?:answer|decision|label|level|verdict|disposition|category|conclusion|urgency|triage)\b)"
+    r"(?:[\w'’-]+ ?){1,4}\?\s*\Z",
+    re.I,
+)
+"""A question without a verb, before an answer: `Fever? The answer is a` says what holds where there is fever."""
+_THEN = re.compile(r"\W*(?:if\s+so|in\s+that\s+case|then)\b", re.I)
 _PLAIN_LEADS = frozenset({"So ", "So, ", "Therefore, ", "Thus, ", "Hence, ", "Therefore ", "Thus ", "Hence "})
 """Words before a statement that do not change how it is meant."""
 CROSSES = "❌✗✘✖🚫⛔👎☒🙅"
@@ -242,13 +250,15 @@ def standing_of(
         return "crossed"
     if prefix[-1:] in _QUOTES and _HAS_LETTER.search(after):
         return "denied"  # it is quoted, to say something of it
-    has_words = _HAS_LETTER.search(prefix) is not None
+    has_words, before = _HAS_LETTER.search(prefix) is not None, text[max(0, first - 300) : first]
+    if _THEN.match(prefix) and before.rstrip().endswith("?"):
+        return "conditional"
     if has_words:
         earlier = [match.end() for match in _CONTRAST.finditer(prefix)]
         has_other = "answer" in prefix.casefold() and earlier  # a statement of its own, from which a contrast leads on
         if IF.search(prefix[earlier[-1] :] if has_other else _last_part(prefix)):
             return "conditional"
-    elif _IF_LINE.search(text[max(0, first - 300) : first]):
+    elif _IF_LINE.search(before) or _IF_ASKED.search(before):
         return "conditional"
     elif is_alone and start and not _HAS_LETTER.search(lead) and not _follows_reasons(text, start):
         return "unknown"
