@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ from r2d.errors import DataError, ModelError, RegistryError, SignatureError
 from r2d.files import partial_file
 from r2d.llm.answers import answers_lock, read_answers
 from r2d.modeling.trained_rows import TRAINED_ROWS_FILE, TrainedRows, read_trained_rows
+from r2d.review.store import ReviewStore
+from r2d.text import first_of, show_name
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +48,7 @@ ID_COLUMNS = ("id", "example_id")
 TABLE_SUFFIXES, DATABASE_SUFFIXES, BOOK_SUFFIXES = (".parquet", ".pq"), (".db", ".sqlite", ".sqlite3"), (".xlsx",)
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".html", ".txt", ".md", ".log", ".yaml", ".yml", ".xml")
 UNSEARCHED = "it was not searched, for a file of its kind cannot be"
-YOURS = "it is yours: remove the rows there"
+YOURS = "it is yours: remove the rows there, those of a database of reviews by --reviews"
 NEVER_TRAINED = "its weights never saw the person"
 MIN_WORD_CHARACTERS = 4
 """Shorter ids, such as 7, are in every line of a file of text, and are not looked for there."""
@@ -83,10 +86,13 @@ class Found:
         return lines + [f"stays: {path} ({what}); {YOURS}" for path, what in self.files]
 
 
-def find_person(group: str, *, more_ids: Sequence[str] = (), also: Sequence[Path] = ()) -> Found:
-    """Look through ZenML's artifacts, the registry and the work folder.
+def find_person(
+    group: str, *, by: str, more_ids: Sequence[str] = (), reviews: Sequence[ReviewStore] = (), also: Sequence[Path] = ()
+) -> Found:
+    """Look through ZenML's artifacts, the registry, the work folder and databases of reviews.
 
     Args:
+        by: who asks, for the databases of reviews.
         group: of a patient or caller; of rows without one, the id.
         more_ids: further ids of the person, such as those of decided calls.
         also: files and folders outside of our stores that are searched too.
@@ -114,6 +120,7 @@ def find_person(group: str, *, more_ids: Sequence[str] = (), also: Sequence[Path
         held += [Held(case, "its case has an id of the person") for case in kept_cases(client) if case.source in ids]
         held += [each for piece in versions if (each := _version_that_holds(piece, group, ids))]
         held += _work_that_holds(group, ids)
+        held += [each for store in reviews for each in _reviews_that_hold(store, {group, *ids}, by)]
         files = _files_that_hold({group, *ids}, [*_files_read(versions), *_decided_files(), *also])
     return Found(held, {group, *ids}, len(ids), files)
 
@@ -232,6 +239,29 @@ def _holds_group(trained: TrainedRows, group: str) -> bool:
     return bool(trained.holds(person).groups.any())
 
 
+# --- reviews ---
+
+
+def _reviews_that_hold(store: ReviewStore, names: Collection[str], by: str) -> Iterator[Held]:
+    """The person's cases with what was said of them, and other cases in which the person is named."""
+    cases, events, word = store.cases(), store.events(), _word(names)
+    own = {case.number for case in cases if case.case_id.strip() in names}
+    num_events = sum(event.number in own for event in events)
+    erase = partial(store.erase, names, by=by, why="a person was forgotten (r2d forget)")
+    now = datetime.now(UTC)
+    counts = f"{len(own):,} case(s) with {num_events:,} action(s) of reviewers; no call of the person is added any more"
+    yield Held(Kept("reviews", store.name, now, erase), counts)
+    texts = [(case.number, f"{case.text}\n{case.answer}") for case in cases]
+    texts += [(event.number, str(event.value)) for event in events]
+    naming = {number for number, text in texts if number not in own and word.search(text.encode("utf-8", "replace"))}
+    if naming:
+        ids = first_of([show_name(case.case_id) for case in cases if case.number in naming])
+        yield Held(
+            Kept("reviews", store.name, now, lambda: None, "if they are the person's, add these ids by --id"),
+            f"{len(naming):,} other case(s) name the person: {ids}",
+        )
+
+
 # --- files ---
 
 
@@ -317,10 +347,7 @@ def _occurrences(file: Path, names: Collection[str]) -> tuple[int, str] | None:
     Raises:
         DataError: it is damaged.
     """
-    long = [name for name in names if len(name) >= MIN_WORD_CHARACTERS]
-    written = {form for name in long for form in (name, json.dumps(name)[1:-1], html.escape(name))}
-    words = [re.escape(form.encode()) for form in sorted(written)]
-    word = re.compile(rb"(?<!\w)(?:" + b"|".join(words or [b"(?!)"]) + rb")(?!\w)")
+    word = _word(names)
     suffix = file.suffix.lower()
     try:
         if suffix in TABLE_SUFFIXES:
@@ -339,6 +366,14 @@ def _occurrences(file: Path, names: Collection[str]) -> tuple[int, str] | None:
         kind = {**dict.fromkeys(TABLE_SUFFIXES, "Parquet"), ".xlsx": "Excel"}.get(suffix, "SQLite")
         raise DataError(f"{file}: is no whole {kind} file ({type(error).__name__}); leave it out of --also") from None
     return None
+
+
+def _word(names: Collection[str]) -> re.Pattern[bytes]:
+    """Finds any of the names that are long enough, as it stands, in JSON or in HTML."""
+    long = [name for name in names if len(name) >= MIN_WORD_CHARACTERS]
+    written = {form for name in long for form in (name, json.dumps(name)[1:-1], html.escape(name))}
+    words = [re.escape(form.encode()) for form in sorted(written)]
+    return re.compile(rb"(?<!\w)(?:" + b"|".join(words or [b"(?!)"]) + rb")(?!\w)")
 
 
 def _values_of_table(file: Path, names: Collection[str]) -> int:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from mlops.cli.registry import By, decided_by
+from mlops.cli.review import opened
 from mlops.registry.forgotten import all_erasures
 from r2d.config.jobs import RetentionConfig, WatchConfig
 from r2d.config.loading import load_job
@@ -30,6 +31,9 @@ def forget(
         list[str] | None, typer.Option("--id", help="A further id of the person's rows or calls.")
     ] = None,
     also: Annotated[list[Path] | None, typer.Option(help="A file or folder outside of our stores to search.")] = None,
+    reviews: Annotated[
+        list[str] | None, typer.Option(help="A database of reviews: a SQLite file, or an SQLAlchemy URL.")
+    ] = None,
     yes: Yes = False,
     by: By = None,
 ) -> None:
@@ -44,7 +48,8 @@ def forget(
     person = decided_by(by)
     from mlops.erasure import find_person, forget
 
-    found = find_person(name, more_ids=row_id or [], also=also or [])
+    stores = [opened(database) for database in reviews or []]
+    found = find_person(name, by=person, more_ids=row_id or [], reviews=stores, also=also or [])
     if not found.held and not found.files:
         typer.echo("nothing that is kept here holds this group; see that it is written as in the data")
     if yes:

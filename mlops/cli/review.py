@@ -33,10 +33,11 @@ def export(
     if cases := store.cases():
         (out / "labeling_config.xml").write_text(labeling_config(cases[0].labels), encoding="utf-8")
     sources = ", ".join(f"{name} {count:,}" for name, count in exported.sources.items())
+    erased = f" {exported.num_erased:,} cases are erased and left out;" if exported.num_erased else ""
     typer.echo(
-        f"{out}: {exported.num_reviewed:,} labels, {exported.num_disagreements:,} cases on which reviewers differ; "
-        f"rationales: {sources}\n\nUnder `parameters: config:` of a run, beside what stands there; the stages take a "
-        "source that rationales.stage1_source or stage2_source names:\n"
+        f"{out}: {exported.num_reviewed:,} labels, {exported.num_disagreements:,} cases on which reviewers differ;"
+        f"{erased} rationales: {sources}\n\nUnder `parameters: config:` of a run, beside what stands there; the stages "
+        "take a source that rationales.stage1_source or stage2_source names:\n"
     )
     typer.echo(yaml.safe_dump(exported.config(), sort_keys=False).rstrip())
 

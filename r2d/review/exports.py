@@ -58,6 +58,8 @@ class Exported:
     """Rows of `reviewed.csv`."""
     num_disagreements: int
     """Cases to which reviewers gave different labels."""
+    num_erased: int
+    """Cases whose people were forgotten; they are in none of the files."""
     sources: Mapping[str, int]
     """Rationale source -> rows of its file."""
 
@@ -110,6 +112,7 @@ def export_reviews(store: ReviewStore, folder: Path) -> Exported:
         folder,
         len(judged),
         sum(count > 1 for count in labels.values()),
+        store.num_erased,
         {name: len(rows) for name, rows in rationales.items()},
     )
 

@@ -127,8 +127,8 @@ class ReviewPages:
         self.config, self.store, self.service, self.similar = config, store, service, similar
         self.cases: dict[int, Case] = {}
         self._last_standing = Standing([], {})
-        self._last_agreements: tuple[int, list[Agreement]] = 0, []
-        """Of so many blind labels."""
+        self._last_agreements: tuple[dict[tuple[str, int], str], list[Agreement]] = {}, []
+        """Of these blind labels."""
         self._effects: dict[tuple[str, int], Effects] = {}
         """(Version, number of the case) -> what was measured with it."""
         self._measuring = asyncio.Lock()
@@ -160,14 +160,15 @@ class ReviewPages:
         events, verdicts = self._standing()
         waiting = [] if reviewer is None else waiting_for(reviewer, list(self.cases.values()), verdicts)
         own = [] if reviewer is None else [verdict for (who, _), verdict in verdicts.items() if who == reviewer]
-        done = sorted((verdict for verdict in own if verdict.is_done), key=lambda verdict: -verdict.ordinal)
+        done = sorted((one for one in own if one.is_done and one.number in self.cases), key=lambda one: -one.ordinal)
         rows = [(case, verdicts.get((reviewer or "", case.number))) for case in waiting[:SHOWN_CASES]]
         rows += [(self.cases[verdict.number], verdict) for verdict in done[:SHOWN_CASES]]
         last = last_standing(events, reviewer or "")
         return self._page(
             "queue.html.j2", request, reviewer, title="Review", rows=rows, num_waiting=len(waiting), num_done=len(done),
             has_labels=any(verdict.blind_label is not None for verdict in verdicts.values()), blind=self.config.blind,
-            most=SHOWN_CASES, last=last, after=0 if last is None else _last_ordinal(events, last.reviewer, last.number),
+            most=SHOWN_CASES, num_erased=self.store.num_erased,
+            last=last, after=0 if last is None else _last_ordinal(events, last.reviewer, last.number),
         )  # fmt: skip
 
     def show_agreement(self, request: Request) -> Response:
@@ -227,9 +228,10 @@ class ReviewPages:
 
     def act(self, number: int, body: ActionBody, request: Request) -> JSONResponse:
         """Record one action. Answers where to go next."""
-        reviewer, case = self._required_reviewer(request), self._case(number)
+        reviewer = self._required_reviewer(request)
         while True:
             events, verdicts = self._standing()
+            case = self._case(number)  # its person may have been forgotten
             if body.after != _last_ordinal(events, reviewer, number):
                 raise HTTPException(
                     409, "this case was answered meanwhile, in another window or by a second click; nothing was changed"
@@ -288,16 +290,16 @@ class ReviewPages:
         """Events and verdicts; folded anew only where there are more events."""
         events = self.store.events()
         self._read_cases()  # after the events, so that each has its case
-        if len(events) != len(self._last_standing.events):
+        if events != self._last_standing.events:
             self._last_standing = Standing(events, verdicts_of(events))
         return self._last_standing
 
     def _agreements(self) -> list[Agreement]:
-        """Computed anew only where there are more blind labels, for those that were given never change."""
+        """Computed anew only where there are other blind labels."""
         verdicts = self._standing().verdicts
-        num_labels = sum(verdict.blind_label is not None for verdict in verdicts.values())
-        if num_labels != self._last_agreements[0]:
-            self._last_agreements = num_labels, agreements(list(self.cases.values()), verdicts)
+        blind = {key: verdict.blind_label for key, verdict in verdicts.items() if verdict.blind_label is not None}
+        if blind != self._last_agreements[0]:
+            self._last_agreements = blind, agreements(list(self.cases.values()), verdicts)
         return self._last_agreements[1]
 
     def _page(self, template: str, request: Request, reviewer: str | None, **values: Any) -> HTMLResponse:
@@ -357,14 +359,12 @@ class ReviewPages:
         return Effects(measured, parts.sentences_each, len(parts.read.rstrip()) < len(case.text.rstrip()))
 
     def _read_cases(self) -> None:
-        """Take up the cases that this or another process has added."""
-        cases = self.store.cases()
-        if len(cases) != len(self.cases):
-            self.cases = {case.number: case for case in cases}
+        """Take up the cases that this or another process has added, and let go of those that were erased."""
+        self.cases = {case.number: case for case in self.store.cases()}
+        self._effects = {key: effects for key, effects in self._effects.items() if key[1] in self.cases}
 
     def _case(self, number: int) -> Case:
-        if number not in self.cases:
-            self._read_cases()
+        self._read_cases()
         if number not in self.cases:
             raise HTTPException(404, "there is no such case")
         return self.cases[number]

@@ -55,6 +55,8 @@ def verdicts_of(events: Iterable[Event]) -> dict[tuple[str, int], Verdict]:
     undone = _undone(events)
     verdicts: dict[tuple[str, int], Verdict] = {}
     for event in events:
+        if event.kind == "erased":
+            continue
         key = (event.reviewer, event.number)
         before = verdicts.get(key) or Verdict(event.reviewer, event.number)
         if event.kind == "label" and before.blind_label is None and not before.sees_model:
@@ -110,7 +112,9 @@ def last_standing(events: Sequence[Event], reviewer: str) -> Event | None:
     """The event that `undo` takes back: the last of the reviewer that is not taken back yet."""
     own = [event for event in events if event.reviewer == reviewer]
     undone = _undone(own)
-    standing = [event for event in own if event.kind != "undo" and (reviewer, event.ordinal) not in undone]
+    standing = [
+        event for event in own if event.kind not in ("undo", "erased") and (reviewer, event.ordinal) not in undone
+    ]
     return max(standing, key=lambda event: event.ordinal, default=None)
 
 

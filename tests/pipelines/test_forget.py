@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import copy
 import csv
+import getpass
 import json
 import re
+import sqlite3
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,8 @@ from tests.review.conftest import a_case
 
 pytestmark = pytest.mark.slow
 
-GROUP, WORD = "Qanary Zyxwv", "zyxwv"
-OUTSIDE = ("notes.csv", "reviews.csv", "decided.csv", "exports/reviews.db", "exports/calls.xlsx")
+GROUP, WORD, REVIEWS = "Qanary Zyxwv", "zyxwv", "exports/reviews.db"
+OUTSIDE = ("notes.csv", "reviews.csv", "decided.csv", "exports/calls.xlsx")
 
 
 def write_notes(path: Path) -> None:
@@ -76,12 +78,17 @@ def place(tmp_path_factory: pytest.TempPathFactory, databases: Path, config: dic
     exports = place.folder / "exports"
     exports.mkdir()
     store = ReviewStore(str(exports / "reviews.db"), create=True)
-    store.add_cases([a_case("zyxwv-2", text=f"{WORD} has pain"), a_case("row-2")])
+    theirs, other = a_case("zyxwv-2", text=f"{WORD} has pain"), a_case("row-2")
+    store.add_cases([theirs, a_case("call-of-zyxwv"), other, a_case("call-9", text=f"brother of {GROUP}, has pain")])
+    for number, case in enumerate(store.cases()[:3]):
+        value = {"label": "self care", "rationale": f"{WORD} is fine" if number < 2 else "the other one is fine"}
+        store.record("ann", case, "correct", value, after=number)
     place.type("r2d", "review", "push", "exports/reviews.db", "--queue", "ward")
     book = Workbook()
     book.active.append(["call-of-zyxwv", "self care"])
     book.save(exports / "calls.xlsx")
     (exports / "old.tar.gz").write_bytes(b"cannot be read")
+    store.close()
     page = work / "pages" / "r2d_evaluation_report-1.html"
     page.parent.mkdir()
     page.write_text(f"<p>{WORD} has pain</p>", encoding="utf-8")
@@ -104,7 +111,7 @@ def holding_the_canary(place: Workplace) -> set[str]:
 
 def forget(place: Workplace, *options: str) -> str:
     also = ("--id", "call-of-zyxwv", "--also", "reviews.csv", "--also", "decided.csv", "--also", "exports")
-    done = place.type("r2d", "forget", "-", *also, *options, stdin=f"{GROUP}\n")
+    done = place.type("r2d", "forget", "-", *also, "--reviews", REVIEWS, *options, stdin=f"{GROUP}\n")
     assert WORD not in re.sub(r"call-of-zyxwv|zyxwv-\d", "", done.stdout + done.stderr).lower()
     return done.stdout
 
@@ -127,7 +134,12 @@ def test_a_person_is_nowhere_afterwards_but_in_what_is_named_with_the_reason(pla
     assert "exports (1 file(s) in it were not searched, for their kinds cannot be)" in planned
     assert kinds(named(planned, "would be removed")) >= wanted
 
-    done = forget(place, "--yes")
+    assert f"would be removed: reviews {place.folder / REVIEWS} (2 case(s) with 2 action(s) of reviewers; " in planned
+    assert (
+        f"stays: reviews {place.folder / REVIEWS} (1 other case(s) name the person: 'call-9'); if they are" in planned
+    )
+
+    done = forget(place, "--yes", "--id", "call-9")
     assert "a retraining is open: toy-forgets/1" in done
     stays = named(done, "stays")
     assert [line for line in stays if "versions toy-forgets/1" in line and "it is the champion" in line]
@@ -140,6 +152,12 @@ def test_a_person_is_nowhere_afterwards_but_in_what_is_named_with_the_reason(pla
     assert not any("mlflow.db" in path or "traces.json" in path for path in inside), "the note in the review queue"
     answers = Path(place.environment["XDG_CACHE_HOME"]) / "reason2decide" / "answers" / "llm-1.jsonl"
     assert [json.loads(line)["custom_id"] for line in answers.read_text().splitlines()] == ["row-2"]
+
+    exported = place.type("r2d", "review", "export", REVIEWS, "--out", "reviewed").stdout
+    assert "reviewed: 1 labels, 0 cases on which reviewers differ; 3 cases are erased and left out;" in exported
+    with sqlite3.connect(place.folder / REVIEWS) as database:
+        erased = database.execute("SELECT DISTINCT by, why FROM reviews_erased WHERE number IS NOT NULL").fetchall()
+    assert erased == [(getpass.getuser(), "a person was forgotten (r2d forget)")]
 
     record = json.loads(place.type("r2d", "forgotten", "--json").stdout.splitlines()[-1])
     assert record["versions_kept"] == ["toy-forgets/1", "toy-forgets/2"]
