@@ -156,6 +156,7 @@ def screen(place: Workplace, config: dict[str, Any]) -> str:
     r2d("history", "toy-triage")
     r2d("looks")
     r2d("lineage", name)
+    r2d("papers", name, "--out", "papers")
     r2d("diff", "toy-triage/1", "toy-triage/1")
     compared = config | {"comparison": {"methods": ["sft"], "seeds": [42]}}
     printed.append(place.run(compared, pipeline="pipelines.comparison").output)
