@@ -14,7 +14,10 @@ from steps.materializers import TableMaterializer
 from steps.private import private
 
 
-@step(cache_policy=by_code(__name__), output_materializers=TableMaterializer)
+@step(
+    cache_policy=by_code(__name__),
+    output_materializers={"r2d_examples": TableMaterializer, "r2d_privacy_findings": TableMaterializer},
+)
 @private
 def load_examples(
     data: DataConfig, privacy: PrivacyConfig, data_fingerprint: str

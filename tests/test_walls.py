@@ -109,3 +109,11 @@ def test_the_pipeline_reads_without_arithmetic() -> None:
             if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.Div | ast.BitOr)
         ]
         assert operators == [], f"{path.name}: paths may be joined and types united, nothing else"
+
+
+def test_each_step_names_the_outputs_of_its_materializers() -> None:
+    """ZenML gives one materializer to a set of names, whose order is another in each process, as is its cache key."""
+    for path in (ROOT / "steps").glob("*.py"):
+        keywords = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.keyword)]
+        given = [keyword.value for keyword in keywords if keyword.arg == "output_materializers"]
+        assert all(isinstance(value, ast.Dict) for value in given), f"{path.name}: name each output"
