@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from textwrap import dedent
 from typing import Any, Literal, get_args, get_origin
 
 import typer
@@ -73,10 +77,21 @@ def described(section: type[BaseModel], key: str) -> str | None:
     """What a key means: its docstring here or in a base, whose field this one may change; else that of the section that
     it holds; None where nothing is said."""
     for base in section.__mro__:
-        if issubclass(base, BaseModel) and key in base.model_fields and (text := base.model_fields[key].description):
+        if issubclass(base, BaseModel) and (text := _docstrings(base).get(key)):
             return text
     inner = list(sections_in(section.model_fields[key].annotation))
     return inspect.getdoc(inner[0]) if inner else None
+
+
+@cache
+def _docstrings(section: type[BaseModel]) -> dict[str, str]:
+    """Key -> the docstring below it. Pydantic can find them too, but for every section at each start of a command."""
+    body = ast.parse(dedent(inspect.getsource(section))).body[0].body  # type: ignore[attr-defined]
+    return {
+        ast.unparse(field.target): str(below.value.value)
+        for field, below in pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+    }
 
 
 def _tables(schema: type[BaseModel], title: str) -> Iterator[str]:

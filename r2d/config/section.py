@@ -21,7 +21,7 @@ SectionT = TypeVar("SectionT", bound=BaseModel)
 class Section(BaseModel):
     """Base of every section: frozen, and an unknown key is a fault."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 def parse_section(schema: type[SectionT], values: Any, *, where: str = "config") -> SectionT:
