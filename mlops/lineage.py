@@ -15,8 +15,12 @@ import pyarrow.parquet as pq
 import yaml
 
 from mlops.registry.aliases import DECISION_FILE, read_decision
-from mlops.registry.package import CARD, CONFIG, METRICS, ORIGIN, PROVENANCE
 from mlops.registry.versions import (
+    CARD,
+    CONFIG,
+    METRICS,
+    ORIGIN,
+    PROVENANCE,
     Reference,
     aliases_of,
     find_version,

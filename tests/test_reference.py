@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 import shlex
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 import yaml
+from typer.main import get_group
 
-from mlops.cli.main import app
+from mlops.cli.main import MODULES, app
 from mlops.cli.reference import DISCRIMINATORS, JOBS, PAGE, described, reference
 from r2d.config.gate import GateConfig, Rule
 from r2d.config.loading import load_config
@@ -51,6 +53,11 @@ def test_every_key_and_every_section_says_what_it_means(section: type[Section]) 
     silent = [key for key in section.model_fields if key not in DISCRIMINATORS and not described(section, key)]
     assert silent == []
     assert inspect.getdoc(section)
+
+
+def test_each_command_of_a_module_is_named_where_it_is_loaded() -> None:
+    defined = {name: set(get_group(import_module(f"mlops.cli.{name}").app).commands) for name in MODULES}
+    assert defined == {name: set(names) for name, names in MODULES.items()}
 
 
 EVERY_COMMAND = dict(commands(typer.main.get_command(app)))

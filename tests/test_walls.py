@@ -78,9 +78,15 @@ data_fingerprint(DataConfig(format="csv", path="README.md", labels={"names": ["a
 """
 CHECK = """
 from pathlib import Path
-import mlops.cli.main
+import mlops.cli.runs
 from r2d.config.loading import load_config
 load_config(Path("configs/demo.yaml"))
+"""
+HISTORY = """
+import contextlib, io
+from mlops.cli.main import app
+with contextlib.redirect_stdout(io.StringIO()):
+    app(["history", "--help"], standalone_mode=False)
 """
 
 
@@ -89,11 +95,12 @@ load_config(Path("configs/demo.yaml"))
     [
         (CHECK, {"torch", "transformers", "zenml", "mlflow", "pandas", "pyarrow", "sklearn"}),
         (FINGERPRINT, {"torch", "datasets", "pandas"}),
+        (HISTORY, {"mlops.cli.models", "r2d.config.run", "mlflow", "pyarrow"}),
         ("import r2d.reports.progress", {"rich", "matplotlib", "jinja2"}),
         ("import r2d.inference.infer", {"torch", "transformers", "pandas"}),
         ("import r2d.workflows", {"torch", "transformers"}),
     ],
-    ids=["check of a config", "fingerprint of a file", "progress", "batch inference before its model", "validation"],
+    ids=["check of a config", "fingerprint", "help of a command", "progress", "batch before its model", "validation"],
 )
 def test_what_is_quick_imports_nothing_heavy(code: str, heavy: set[str]) -> None:
     command = [sys.executable, "-c", f"import sys\n{code}\nprint(sorted({heavy} & sys.modules.keys()))"]

@@ -1,8 +1,10 @@
-"""Commands for whoever keeps this running: `r2d forget`, `forgotten`, `retention`, `watch` and `beat`."""
+"""Commands for whoever keeps this running: `r2d backup`, `restore`, `doctor`, `forget`, `forgotten`, `retention`,
+`watch`, `beat` and `stack apply`."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,9 +19,55 @@ from mlops.registry.forgotten import all_erasures
 from r2d.config.jobs import RetentionConfig, WatchConfig
 from r2d.config.loading import load_job
 from r2d.errors import R2DError
+from r2d.files import zenml_home
+from r2d.reports.formatting import plural
 
 app = typer.Typer()
+stack_app = typer.Typer(help="The ZenML stack of a cluster.", no_args_is_help=True)
+app.add_typer(stack_app, name="stack")
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without it the command only says what it would do.")]
+
+
+@app.command(epilog="Example: r2d backup /mnt/safe/monday.tar")
+def backup(
+    file: Annotated[Path, typer.Argument(help="The backup to write, a .tar; it must not exist yet.")],
+    folder: Annotated[Path | None, typer.Option(help="Pack this folder instead of ZenML's home.")] = None,
+) -> None:
+    """Pack what this machine keeps into one file: runs, artifacts, registered models, and the databases of both."""
+    from mlops.backup import pack, require_embedded
+
+    os.umask(0o077)  # what it holds is clinical
+    if folder is None:
+        require_embedded(zenml_home())
+    contents = pack((folder or zenml_home()).absolute(), file)
+    typer.echo(f"{file}: {len(contents.files):,} files of {contents.facts.folder}, {file.stat().st_size:,} bytes")
+
+
+@app.command(epilog="Example: r2d restore /mnt/safe/monday.tar --replace")
+def restore(
+    file: Annotated[Path, typer.Argument(help="A backup that `r2d backup` wrote.")],
+    folder: Annotated[Path | None, typer.Option(help="Unpack into this folder instead of ZenML's home.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Move aside what is there.")] = False,
+) -> None:
+    """Put back what a backup holds, once every file of it was found whole."""
+    from mlops.backup import restore as put_back
+
+    os.umask(0o077)
+    target = (folder or zenml_home()).absolute()
+    contents = put_back(file, target, replace=replace, same_place=folder is None)
+    typer.echo(f"{target}: {len(contents.files):,} files as they were at {contents.facts.made_at}")
+
+
+@app.command(epilog="Example: r2d doctor --stack reason2decide")
+def doctor(stack: Annotated[str, typer.Option(help="Name of the ZenML stack.")] = "reason2decide") -> None:
+    """Check whether a run could start on a stack; exits 1 where a check fails."""
+    from mlops.doctor import examine
+
+    is_ok = True
+    for finding in examine(stack):
+        typer.echo(str(finding))
+        is_ok &= finding.ok
+    raise typer.Exit(0 if is_ok else 1)
 
 
 @app.command(epilog="Example: r2d forget patient-17 --also exports")
@@ -77,7 +125,7 @@ def forgotten(
     erasures = all_erasures()
     for erasure in erasures:
         removed = ", ".join(f"{count:,} {kind}" for kind, count in erasure.removed.items()) or "nothing"
-        what = f"{erasure.num_rows:,} row(s) by {erasure.by}: removed {removed}; {len(erasure.kept):,} stay"
+        what = f"{plural(erasure.num_rows, 'row')} by {erasure.by}: removed {removed}; {len(erasure.kept):,} stay"
         typer.echo(json.dumps(asdict(erasure), ensure_ascii=False) if as_json else f"{erasure.at}  {what}")
     if not erasures and not as_json:
         typer.echo("nobody was forgotten")
@@ -127,3 +175,14 @@ def beat(job: Annotated[str, typer.Argument(help="Name of the job, as in configs
     from mlops.watch import beat
 
     beat(job)
+
+
+@stack_app.command("apply", epilog="Example: r2d stack apply k8s/stack.yaml --dry-run")
+def stack_apply(
+    file: Annotated[Path, typer.Argument(help="A stack, such as k8s/stack.yaml.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the difference.")] = False,
+) -> None:
+    """Bring the ZenML server to the stack of a file, and show the difference."""
+    from mlops.stack import apply_stack
+
+    typer.echo("\n".join(apply_stack(file, dry_run=dry_run)) or f"{file}: nothing to do")

@@ -12,11 +12,13 @@ from r2d.files import out_folder
 if TYPE_CHECKING:
     from r2d.review.store import ReviewStore
 
-app = typer.Typer(help="What reviewers said on the page of `r2d serve --review`.", no_args_is_help=True)
+app = typer.Typer()
+review_app = typer.Typer(help="What reviewers said on the page of `r2d serve --review`.", no_args_is_help=True)
+app.add_typer(review_app, name="review")
 Database = Annotated[str, typer.Argument(help="A SQLite file, or an SQLAlchemy URL.")]
 
 
-@app.command(epilog="Example: r2d review export reviews.db --out reviewed")
+@review_app.command(epilog="Example: r2d review export reviews.db --out reviewed")
 def export(
     database: Database,
     out: Annotated[
@@ -42,7 +44,7 @@ def export(
     typer.echo(yaml.safe_dump(exported.config(), sort_keys=False).rstrip())
 
 
-@app.command("import", epilog="Example: r2d review import reviews.db label_studio.json")
+@review_app.command("import", epilog="Example: r2d review import reviews.db label_studio.json")
 def import_(
     database: Database,
     file: Annotated[Path, typer.Argument(help="A JSON export of a Label Studio project with the tasks of an export.")],
@@ -54,7 +56,7 @@ def import_(
     typer.echo(f"{file}: {num_new:,} new reviews")
 
 
-@app.command(epilog="Example: r2d review push reviews.db --queue triage-reviews --reviewer ann --reviewer bob")
+@review_app.command(epilog="Example: r2d review push reviews.db --queue triage-reviews --reviewer ann --reviewer bob")
 def push(
     database: Database,
     queue: Annotated[str, typer.Option(help="Name of the review queue in MLflow, and of its experiment.")],
@@ -69,7 +71,7 @@ def push(
     typer.echo(f"{queue}: {num_new:,} new cases in MLflow's review queue")
 
 
-@app.command(epilog="Example: r2d review pull reviews.db --queue triage-reviews")
+@review_app.command(epilog="Example: r2d review pull reviews.db --queue triage-reviews")
 def pull(
     database: Database,
     queue: Annotated[str, typer.Option(help="Name of the review queue in MLflow.")],

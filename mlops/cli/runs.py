@@ -1,46 +1,31 @@
-"""The command line `r2d`: checks of a run and its data, retraining and the cluster here; the commands about models in
-the modules beside this one.
+"""Commands about a run before and after it: `r2d check`, `plan`, `validate`, `ingest`, `batch-input` and `retrain`.
 
 `r2d check` answers in a second: a module that loads pyarrow, pandas or torch is imported inside a command.
 """
 
 from __future__ import annotations
 
-import os
-import sys
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mlops.cli import models, operations, pages, projects, registry, review, serving
 from mlops.cli.projects import remarks_withheld
-from mlops.doctor import examine
-from mlops.door import log_to_console, one_line, start, stop
 from mlops.registry.forgotten import without_forgotten
 from mlops.registry.versions import start_folder
-from mlops.stack import apply_stack
 from r2d.config.loading import load_config, read_parameters
 from r2d.config.model import REGISTERED
 from r2d.config.plan import PlanConfig
 from r2d.config.run import RunConfig
 from r2d.config.section import parse_section
 from r2d.errors import R2DError
-from r2d.files import file_in_made_folder, out_folder, zenml_home
+from r2d.files import file_in_made_folder, out_folder
 from r2d.modeling.hub import WITHOUT_HUB, UnreachableError, locate
-from r2d.reports.progress import show_live_bars
-from r2d.signals import signals_caught
 from r2d.signing import Keys
 
-app = typer.Typer(
-    name="r2d",
-    help="Reason2Decide: a small language model that decides and explains. Decision support for professionals.",
-    epilog="Start with `r2d check configs/demo.yaml`, or for files of your own with `r2d init FILE`.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-stack_app = typer.Typer(help="The ZenML stack of a cluster.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command(epilog="Example: r2d check configs/demo.yaml")
@@ -118,9 +103,6 @@ def plan(
 ) -> None:
     """Say how many rows a study needs, before training: for a bound on under-triage, calibration, a threshold and the
     rules of the gate."""
-    import dataclasses
-    import json
-
     from r2d.data.load import load_examples
     from r2d.planning.plan import plan as plan_rows
 
@@ -130,7 +112,7 @@ def plan(
     of_run = None if asked.run is None else without_forgotten(load_config(Path(asked.run)))
     is_read = of_run is not None and None in (asked.label_shares, asked.rows_per_group)
     result = plan_rows(asked, of_run, load_examples(of_run.data) if of_run is not None and is_read else None)
-    typer.echo(json.dumps(dataclasses.asdict(result), indent=2) if as_json else "\n".join(result.lines()))
+    typer.echo(json.dumps(asdict(result), indent=2) if as_json else "\n".join(result.lines()))
 
 
 @app.command(epilog="Example: r2d validate docs/delivery/delivery.yaml --out checked")
@@ -221,74 +203,3 @@ def retrain(
     typer.echo("\n".join(result.lines()))
     if not dry_run:
         beat("retrain")
-
-
-@app.command(epilog="Example: r2d backup /mnt/safe/monday.tar")
-def backup(
-    file: Annotated[Path, typer.Argument(help="The backup to write, a .tar; it must not exist yet.")],
-    folder: Annotated[Path | None, typer.Option(help="Pack this folder instead of ZenML's home.")] = None,
-) -> None:
-    """Pack what this machine keeps into one file: runs, artifacts, registered models, and the databases of both."""
-    from mlops.backup import pack, require_embedded
-
-    os.umask(0o077)  # what it holds is clinical
-    if folder is None:
-        require_embedded(zenml_home())
-    contents = pack((folder or zenml_home()).absolute(), file)
-    typer.echo(f"{file}: {len(contents.files):,} files of {contents.facts.folder}, {file.stat().st_size:,} bytes")
-
-
-@app.command(epilog="Example: r2d restore /mnt/safe/monday.tar --replace")
-def restore(
-    file: Annotated[Path, typer.Argument(help="A backup that `r2d backup` wrote.")],
-    folder: Annotated[Path | None, typer.Option(help="Unpack into this folder instead of ZenML's home.")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Move aside what is there.")] = False,
-) -> None:
-    """Put back what a backup holds, once every file of it was found whole."""
-    from mlops.backup import restore as put_back
-
-    os.umask(0o077)
-    target = (folder or zenml_home()).absolute()
-    contents = put_back(file, target, replace=replace, same_place=folder is None)
-    typer.echo(f"{target}: {len(contents.files):,} files as they were at {contents.facts.made_at}")
-
-
-@app.command(epilog="Example: r2d doctor --stack reason2decide")
-def doctor(stack: Annotated[str, typer.Option(help="Name of the ZenML stack.")] = "reason2decide") -> None:
-    """Check whether a run could start on a stack; exits 1 where a check fails."""
-    is_ok = True
-    for finding in examine(stack):
-        typer.echo(str(finding))
-        is_ok &= finding.ok
-    raise typer.Exit(0 if is_ok else 1)
-
-
-@stack_app.command("apply", epilog="Example: r2d stack apply k8s/stack.yaml --dry-run")
-def stack_apply(
-    file: Annotated[Path, typer.Argument(help="A stack, such as k8s/stack.yaml.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the difference.")] = False,
-) -> None:
-    """Bring the ZenML server to the stack of a file, and show the difference."""
-    typer.echo("\n".join(apply_stack(file, dry_run=dry_run)) or f"{file}: nothing to do")
-
-
-for commands in (projects.app, pages.app, models.app, registry.app, operations.app, serving.app):
-    app.add_typer(commands)
-app.add_typer(review.app, name="review")
-app.add_typer(stack_app, name="stack")
-
-
-def main() -> None:
-    """Entry point: an error that the user can mend is shown as its message, any other by its type and place alone."""
-    start()
-    log_to_console()
-    show_live_bars()
-    try:
-        with signals_caught(stop):
-            app()
-    except R2DError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
-    except Exception as error:
-        typer.echo(f"error: {one_line(error)}", err=True)
-        sys.exit(1)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from mlops.registry.versions import ensure_model, find_versions, registry_client
 from r2d.config.gate import FORGOTTEN_SUFFIX
-from r2d.config.run import RunConfig
 from r2d.data.forgotten import Forgotten, forgotten_entry, new_key
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from r2d.config.run import RunConfig
 
 ERASURES = f"groups{FORGOTTEN_SUFFIX}"
 ERASURE_TAG = "r2d.erasure."

@@ -17,6 +17,7 @@ import pyarrow as pa
 import yaml
 
 from mlops.code import ROOT, code_state, lock_hash, model_code_hash
+from mlops.registry.versions import CARD, CONFIG, METRICS, ORIGIN, PROVENANCE
 from mlops.run_record import RunRecord
 from mlops.sbom import bill_of_materials
 from r2d.data.examples import content_hash, shown_splits, split_of
@@ -33,8 +34,7 @@ from r2d.rationales.claims import FINDINGS_FILE, NEGATION_FILE
 from r2d.rationales.provenance import trained_on
 from r2d.signing import Keys, key_id_of, sign_folder
 
-MODEL, PROVENANCE = "model", "rationale_provenance.parquet"
-METRICS, CONFIG, ORIGIN, CARD, SBOM = "metrics.json", "config.yaml", "origin.json", "README.md", "sbom.json"
+MODEL, SBOM = "model", "sbom.json"
 REQUIREMENTS = (
     "torch", "transformers", "tokenizers", "sentencepiece", "safetensors", "pydantic", "pyyaml", "pyarrow", "pandas",
     "mlflow",

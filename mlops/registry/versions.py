@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlops.remembered import Remembered, database_state
 from mlops.tracking import configure_mlflow, in_a_step, tracking_uri, without_login
 from r2d.config.gate import RESERVED_SUFFIXES
-from r2d.config.model import REGISTERED, ModelConfig
-from r2d.config.run import RunConfig
+from r2d.config.model import REGISTERED
 from r2d.errors import RegistryError
 from r2d.files import combined_hash, file_sha256, folder_hash
 from r2d.modeling.manifest import FACTS_FILE, SHOWN_DIGITS, differences, model_hash, model_hashes, vouch_for
@@ -24,7 +23,12 @@ from r2d.signing import Keys, require_signed
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from r2d.config.model import ModelConfig
+    from r2d.config.run import RunConfig
+
 CHAMPION, CHALLENGER = "champion", "challenger"
+METRICS, CONFIG, ORIGIN, CARD = "metrics.json", "config.yaml", "origin.json", "README.md"
+PROVENANCE = "rationale_provenance.parquet"
 REGISTRY_TIMEOUTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
