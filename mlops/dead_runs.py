@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from zenml.models import PipelineRunResponse
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +83,18 @@ def _first_line(path: str) -> str:
     return ""
 
 
-def close_dead_zenml_runs() -> None:
-    """Close the runs whose process on this machine is gone, with their steps, as failed."""
+def dead_zenml_runs() -> list[PipelineRunResponse]:
+    """The runs that have not ended and whose process on this machine is gone."""
+    from zenml.client import Client
+    from zenml.enums import ExecutionStatus
+
+    unfinished = json.dumps([status.value for status in ExecutionStatus if not status.is_finished])
+    runs = Client().list_pipeline_runs(status=f"oneof:{unfinished}", size=500, hydrate=True).items
+    return [run for run in runs if (owner := Process.of(run.config.extra.get(OWNER_KEY))) and owner.is_gone()]
+
+
+def close_zenml_runs(runs: Sequence[PipelineRunResponse]) -> None:
+    """Close runs of killed processes, with their steps, as failed."""
     from zenml.client import Client
     from zenml.enums import ExecutionStatus
     from zenml.models import ExceptionInfo, StepRunUpdate
@@ -90,11 +102,7 @@ def close_dead_zenml_runs() -> None:
     from zenml.utils.time_utils import utc_now
 
     store, reason = Client().zen_store, ExceptionInfo(traceback="", message="the process of this run was killed")
-    unfinished = json.dumps([status.value for status in ExecutionStatus if not status.is_finished])
-    for run in Client().list_pipeline_runs(status=f"oneof:{unfinished}", size=500, hydrate=True).items:
-        owner = Process.of(run.config.extra.get(OWNER_KEY))
-        if owner is None or not owner.is_gone():
-            continue
+    for run in runs:
         for step in run.steps.values():
             if not step.status.is_finished:
                 update = StepRunUpdate(status=ExecutionStatus.FAILED, end_time=utc_now(), exception_info=reason)

@@ -17,11 +17,15 @@ from zenml.models import PipelineRunResponse
 from zenml.pipelines.pipeline_definition import Pipeline
 
 from mlops.alerts import run_failed
-from mlops.dead_runs import OWNER_KEY, Process, close_dead_zenml_runs
+from mlops.dead_runs import OWNER_KEY, Process, close_dead_mlflow_runs, close_zenml_runs, dead_zenml_runs
 from mlops.door import one_line, stop
-from r2d.errors import R2DError
+from mlops.registry.versions import registry_client
+from mlops.tracking import EXPERIMENT
+from r2d.errors import R2DError, RegistryError
 from r2d.files import keep_private, read_yaml
 from r2d.signals import signals_caught
+
+logger = logging.getLogger(__name__)
 
 
 class RunError(R2DError, ClickException):
@@ -74,7 +78,7 @@ class RaisingPipeline(Pipeline):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         keep_private()
         with ends_in_one_line():
-            close_dead_zenml_runs()
+            close_dead_runs()
             process = Process.this()
             if process is not None and Client().active_stack.orchestrator.flavor == "local":
                 self.configure(extra={OWNER_KEY: process.to_text()})
@@ -83,6 +87,22 @@ class RaisingPipeline(Pipeline):
             failed = sorted(name for name, step in run.steps.items() if not step.status.is_successful)
             raise RunError(f"run {run.name!r} has failed; failed steps: {', '.join(failed) or 'none began'}")
         return run
+
+
+def close_dead_runs() -> None:
+    """Close what killed processes of this machine have left open. MLflow comes first: where it does not answer, its
+    runs and those of ZenML stay for the next run."""
+    dead = dead_zenml_runs()
+    if not dead:
+        return
+    try:
+        with registry_client("closing what a killed run has left in MLflow") as client:
+            if experiment := client.get_experiment_by_name(EXPERIMENT):
+                close_dead_mlflow_runs(client, experiment.experiment_id)
+    except RegistryError as error:
+        logger.warning("%s. Until then the killed run stays open", error)
+        return
+    close_zenml_runs(dead)
 
 
 def pipeline(name: str, *, alerts: bool = True) -> Callable[[Callable[..., None]], RaisingPipeline]:

@@ -106,13 +106,35 @@ def zenml_version(workplace: Workplace, number: int) -> dict[str, Any]:
     )
 
 
-def test_a_second_run_executes_nothing_but_the_check_of_the_registration(
+AS_IF_KILLED = """
+from zenml.pipelines.run_utils import create_placeholder_run
+from mlflow import MlflowClient
+from mlops.dead_runs import OWNER_KEY
+from mlops.tracking import configure_mlflow, experiment_id
+configure_mlflow()
+client = MlflowClient()
+logged = client.create_run(experiment_id(client), tags={OWNER_KEY: run.config.extra[OWNER_KEY]})
+answer = [create_placeholder_run(run.snapshot).name, logged.info.run_id]
+"""
+"""A run of a process that has ended, that of the first run, is left open in ZenML and in MLflow."""
+STATUSES_OF_KILLED = """
+from mlflow import MlflowClient
+from zenml.client import Client
+from mlops.tracking import configure_mlflow
+configure_mlflow()
+answer = [Client().get_pipeline_run(killed[0]).status.value, MlflowClient().get_run(killed[1]).info.status]
+"""
+
+
+def test_a_second_run_executes_nothing_and_closes_what_a_killed_one_has_left_in_zenml_and_mlflow(
     first_run: Run, workplace: Workplace, tiny_config: dict[str, Any]
 ) -> None:
+    killed = workplace.python(f"{run_named(first_run)}{AS_IF_KILLED}")
     again = workplace.run(tiny_config)
     assert again.executed == ["register_model"]
     assert again.cached == STEPS[:-1]
     assert "toy-triage version 1 (already registered" in again.output
+    assert workplace.python(f"killed = {killed}{STATUSES_OF_KILLED}") == ["failed", "KILLED"]
     assert zenml_version(workplace, 1) == {
         "uri": "models:/toy-triage/1", "names_its_run": True, "is_named_back": True, "runs": 2, "artifacts": 6,
     }  # fmt: skip
