@@ -139,6 +139,7 @@ def evaluate_to_folder(
     declared: Mapping[str, Any] = MappingProxyType({}),
     prepare: Callable[[RunConfig], tuple[RunConfig, Path | None]] = lambda run: (run, None),
     count_look: CountLook | None = None,
+    external: str | None = None,
 ) -> Evaluation:
     """Measure a model folder; write `predictions.parquet`, `report.html`, `judge_scores.parquet` where a judge is
     configured, `calibration.json` where temperature and threshold were found, and, last, `metrics.json`.
@@ -151,6 +152,7 @@ def evaluate_to_folder(
         seen_rows: in place of `evaluation.seen_rows`.
         declared: keys of section `data` that say how a file of labelled rows is read.
         count_look: writes down that the test set was looked at, before it is.
+        external: where the data come from, of an external validation.
 
     Raises:
         ConfigError, DataError, ModelError: the configuration, the data or the model cannot be used.
@@ -165,7 +167,7 @@ def evaluate_to_folder(
     with _pages_of_data(config):
         evaluation = evaluate(
             examples, model_folder, config=settings, data=config, champion=champion, privacy=privacy, work_dir=out,
-            count_look=count_look,
+            count_look=count_look, external=external,
         )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     if (calibration := calibration_of(evaluation.metrics)) is not None:

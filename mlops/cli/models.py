@@ -136,6 +136,13 @@ def evaluate(
         SeenRowsPolicy | None,
         typer.Option(help="Rows that the model was trained on, in place of evaluation.seen_rows."),
     ] = None,
+    external: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the data come from, such as 'North Hospital, 2025', if not from where the model was trained: "
+            "the page is titled an external validation and says so."
+        ),
+    ] = None,
     settings: Settings = None,
 ) -> None:
     """Measure a model: labels, safety, calibration, rationales; metrics.json, predictions.parquet, report.html."""
@@ -157,6 +164,7 @@ def evaluate(
             declared=parse_settings(settings or ()),
             prepare=lambda run: (without_forgotten(run), start_folder(run.model)),
             count_look=look_counter(model, folder, compare_with),
+            external=" ".join((external or "").split()) or None,
         )
     for sentence in evaluation.metrics.seen_sentences():
         typer.echo(sentence)

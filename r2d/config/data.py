@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -10,6 +11,7 @@ from r2d.config.files import RowColumns, TextFileConfig
 from r2d.config.section import Name, Section
 from r2d.text import match_label, normalise_label
 
+Period = Literal["year", "quarter", "month"]
 YAML_BOOLEANS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}
 """What YAML reads as a boolean where it stands without quotes."""
 
@@ -112,10 +114,18 @@ class ColumnsConfig(RowColumns):
     """Patient or caller: rows of one group never stand in different splits."""
     split: Name | None = None
     """Column with `train`, `validation`, `calibration` or `test`; without it the split is made by `data.split`."""
+    time: Name | None = None
+    """When the note was written: figures are given by `data.period`, and `data.split.test_from` divides by it."""
     rationales: dict[Name, Name] = {}
     """Rationale source -> column, e.g. `{llm: rationale_llm, nurse: rationale_nurse}`."""
     attributes: dict[Name, Name] = {}
-    """Attribute for slices -> column, e.g. `{age_band: age_band}`."""
+    """Attribute for slices -> column, e.g. `{age_band: age_band, site: hospital}`."""
+
+    @model_validator(mode="after")
+    def _period_is_free(self) -> ColumnsConfig:
+        if self.time is not None and "period" in self.attributes:
+            raise ValueError("attributes.period and time: the period is made of the time; remove one of them")
+        return self
 
 
 class RepeatsConfig(Section):
@@ -143,6 +153,9 @@ class SplitConfig(Section):
     chosen the weights as well; the report then says so. `r2d check` says how many rows a threshold needs."""
     test_ids: str | None = None
     """JSON file whose list (or whose object's keys) are the ids of the test split."""
+    test_from: datetime | Literal["latest"] | None = None
+    """Test rows are those from this time on (`data.columns.time`), such as `"2025-01-01"`; `latest`: the latest
+    `test_fraction` of the rows. Earlier rows of a patient with test rows are set aside."""
     seed: int = 42
     """The same seed and ids give the same split."""
 
@@ -188,6 +201,10 @@ class DataConfig(TextFileConfig):
     """A file (csv, jsonl, parquet, pubmedqa), a folder (parquet, huggingface) or a hub name (huggingface).
     Shell placeholders for environment variables, with or without a default, are filled in."""
     columns: ColumnsConfig = ColumnsConfig()
+    time_format: Name | None = None
+    """How `columns.time` is written, in the signs of strptime, such as `"%d.%m.%Y %H:%M"`; by default ISO 8601."""
+    period: Period = "quarter"
+    """Of `columns.time`: the rows of each are a slice, `period`."""
     split: SplitConfig = SplitConfig()
     test: FreshTestConfig | None = None
     reviewed: Name | None = None
@@ -227,6 +244,14 @@ class DataConfig(TextFileConfig):
             raise ValueError("reviewed holds labels of a declared set; labels.per_row has none, so remove reviewed")
         if self.test is not None and self.split.test_ids is not None:
             raise ValueError("test.path and split.test_ids both say which rows are test; remove one of them")
+        if self.split.test_from is not None:
+            other = {
+                "columns.split": self.columns.split, "split.test_ids": self.split.test_ids, "test.path": self.test,
+            }  # fmt: skip
+            if given := [key for key, value in other.items() if value is not None]:
+                raise ValueError(f"split.test_from and {given[0]} both say which rows are test; remove one of them")
+            if self.columns.time is None:
+                raise ValueError("split.test_from divides by time; name the column in columns.time")
         return self
 
     def without_test(self) -> DataConfig:

@@ -167,6 +167,9 @@ class SlicesConfig(Section):
 
     attributes: tuple[Name, ...] | None = None
     """Names among `data.columns.attributes`; all by default."""
+    pooled: tuple[Name, ...] = ("site", "period")
+    """Attributes, if the rows have them, over whose values accuracy and under-triage are pooled: do they differ by more
+    than chance?"""
     min_rows: Annotated[int, Field(ge=1)] = 30
     """A slice with fewer rows is shown and marked as small."""
     max_values: Annotated[int, Field(ge=2)] = 30

@@ -241,6 +241,10 @@ def _conditions(run: RunConfig) -> list[tuple[bool, str, tuple[str, ...]]]:
             "data.split.validation_fraction", "data.split.test_fraction", "data.split.calibration_fraction",
             "data.split.seed", "data.split.test_ids",
         )),
+        (data.columns.time is not None, "data.columns.time is not declared", ("data.time_format", "data.period")),
+        (data.split.test_from in (None, "latest"), "data.split.test_from says where the test rows begin", (
+            "data.split.test_fraction",
+        )),
         (data.split.test_ids is None, "data.split.test_ids names the test rows", ("data.split.test_fraction",)),
         (data.test is None, "data.test.path names the test rows", ("data.split.test_fraction",)),
         (not data.synthetic.num_test_calls, "data.synthetic.num_test_calls are the test rows", (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,9 +26,10 @@ from r2d.data.labels import declared_labels, undeclared_rows
 from r2d.data.readers.files import existing_file, existing_path
 from r2d.data.readers.rows import Format, column_names, read_json
 from r2d.data.readers.tables import PUBMEDQA_PREFIX, SourceTable, read_source
-from r2d.data.reading import Reading
+from r2d.data.reading import Reading, with_set_aside
 from r2d.data.reviewed import reviewed_config, with_reviews
 from r2d.data.splits import assign_splits
+from r2d.data.times import PERIOD, divide_by_time, period_of, read_times
 from r2d.errors import ConfigError, DataError
 from r2d.text import first_of
 
@@ -41,6 +43,7 @@ LABELLED_FORMATS: dict[str, Format] = {".csv": "csv", ".xlsx": "csv", ".jsonl": 
 MAX_CELL_CHARACTERS = 200_000
 """Of a cell; what is longer is cut, because every check, and the search for names, reads all of a text. No model reads
 as much, and `validation.max_text_characters` (50,000 by default) reports such a text."""
+SET_ASIDE = "set aside"  # in place of a split, until the row is left out
 REFERENCE_SOURCE = "reference"  # rationale source of the column `rationale` of a labelled file
 
 
@@ -50,9 +53,9 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     Labels are stored as declared, codes translated (an undeclared one as found; no number is a position), ids and
     groups without outer spaces, texts and rationales unchanged. A Hugging Face data set that has its own train,
     validation and test keeps them; where it has no validation, the rows beside test are divided; where it has one split
-    only, or `data.split.test_ids` is given, its own are ignored. Rows of `data.forgotten` are left out, and the others
-    stay in their splits. `data.reviewed` is laid over the training rows. What was done to the file while
-    it was read is logged and stands in the table's metadata (`Reading`).
+    only, or `data.split.test_ids` is given, its own are ignored. `data.split.test_from` divides by time. Rows of
+    `data.forgotten` are left out, and the others stay in their splits. `data.reviewed` is laid over the training rows.
+    What was done to the file while it was read is logged and stands in the table's metadata (`Reading`).
 
     Args:
         divide: False leaves every row in the split that it comes with, and all rows of data without splits in test.
@@ -79,7 +82,7 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     ids, has_options = trimmed["id"], "options" in source.columns.column_names
     options = source.columns["options"].to_pylist() if has_options else ()
     labels, translated = declared_labels(trimmed["label"], config.labels, options)
-    reading = Reading(list(source.notes))
+    reading = Reading(list(source.notes), num_read=num_rows)
     if num_cut:
         reading.notes.append(f"{num_cut:,} cell(s) longer than {MAX_CELL_CHARACTERS:,} characters were cut there")
     reading.add_codes(translated)
@@ -94,12 +97,26 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     elif source.has_own_split and given is not None and set(given) <= {"train", "test"}:
         test_source = "the data set's own split 'test'"
         test_ids = {row_id for row_id, split in zip(ids, given, strict=True) if split == "test"}
+    times, set_aside = list[datetime | None](), set[int]()
+    if config.columns.time is not None:
+        times = read_times(source.columns["time"].to_pylist(), source.places, config, source.source)
+    if divide and config.split.test_from is not None:
+        test_source = "data.split.test_from"
+        if source.has_own_split:
+            raise DataError(f"{source.source}: brings its own splits, so that {test_source} divides nothing; remove it")
+        by_time = divide_by_time(times, groups, source.places, config, source.source)
+        test_ids, set_aside = {ids[row] for row in by_time.test}, by_time.set_aside
     if divide and (given is None or test_ids is not None):
         # Options of the row are no classes: strata of one row each would send all rare answers to training.
         strata = [""] * num_rows if config.labels.per_row else labels
-        splits = assign_splits(
-            ids, strata, groups, config.split, test_ids=test_ids, source=source.source, test_source=test_source
-        )
+        kept = [row for row in range(num_rows) if row not in set_aside]
+        assigned = assign_splits(
+            [ids[row] for row in kept], [strata[row] for row in kept], [groups[row] for row in kept], config.split,
+            test_ids=test_ids, source=source.source, test_source=test_source,
+        )  # fmt: skip
+        splits = [SET_ASIDE] * num_rows
+        for row, split in zip(kept, assigned, strict=True):
+            splits[row] = split
     else:
         splits = given or ["test"] * num_rows
         if (
@@ -114,6 +131,9 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
                 "threshold, or name the test rows in data.split.test_ids, and all others are divided"
             )
     file_name = Path(source.source).name
+    attributes = _map_column(source, "attributes.")
+    for pairs, time in zip(attributes, times, strict=False):
+        pairs += [] if time is None else [(PERIOD, period_of(time, config.period))]
     columns = {
         "id": ids,
         "split": splits,
@@ -122,15 +142,20 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
         "rationale": [""] * num_rows,
         "rationale_source": [""] * num_rows,
         "group": groups,
-        "attributes": _map_column(source, "attributes."),
+        "attributes": attributes,
         "rationales": _map_column(source, "rationales."),
         "options": source.columns["options"].combine_chunks() if has_options else [[]] * num_rows,
         "row": np.arange(num_rows),
         "place": [f"{file_name}: {place}" for place in source.places],
     }
     examples = Forgotten(frozenset(config.forgotten)).without(pa.table(columns, schema=EXAMPLES_SCHEMA))
-    if num_left_out := num_rows - len(examples):
-        reading.notes.append(f"{num_left_out:,} row(s) of forgotten groups are left out")
+    reading.leave_out("of forgotten groups", num_rows - len(examples))
+    if set_aside:
+        is_kept = pc.not_equal(examples["split"], SET_ASIDE)
+        left = examples.filter(pc.invert(is_kept))
+        rows = list(zip(left["row"].to_pylist(), left["id"].to_pylist(), strict=True))
+        examples = with_set_aside(examples.filter(is_kept), rows)
+        reading.leave_out("from before the cut in time, of patients with test rows", len(rows))
     for note in reading.notes:
         logger.info("%s: %s", source.source, note)
     return reading.attached_to(examples)
@@ -177,8 +202,11 @@ def _with_fresh_test(examples: pa.Table, config: DataConfig) -> pa.Table:
                 f"data.test.path: {len(shared):,} rows have the {key} of a row of the data, so they are not fresh: "
                 f"{first_of(shared)}; remove them from one of the two"
             )
-    reading = Reading.of(examples)
-    reading.notes += Reading.of(fresh).notes
+    reading, of_fresh = Reading.of(examples), Reading.of(fresh)
+    reading.notes += of_fresh.notes
+    reading.num_read += of_fresh.num_read
+    for why, num_rows in of_fresh.left_out.items():
+        reading.left_out[why] = reading.left_out.get(why, 0) + num_rows
     left_out = Forgotten.of(examples, ())
     offset = len(examples) + len(left_out.rows)
     left_out = left_out.joined(Forgotten.of(fresh, ()), offset)

@@ -13,7 +13,7 @@ from r2d.data.examples import EXAMPLES_SCHEMA, with_columns
 from r2d.data.forgotten import Forgotten
 from r2d.data.readers.files import existing_file
 from r2d.data.readers.rows import column_names
-from r2d.data.reading import Reading
+from r2d.data.reading import Reading, set_aside_rows, with_set_aside
 from r2d.errors import DataError
 from r2d.text import first_of, from_no_formula, normalise_label, show_name
 
@@ -80,6 +80,7 @@ def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:
         for number, same in enumerate(agreed.values())
     ]
     reading = Reading.of(examples)
+    reading.num_added = len(added)
     reading.notes.append(
         f"reviews: {len(added):,} row(s) added to the training rows, {num_changed:,} label(s) of training rows "
         f"changed; {num_held_out:,} reviewed row(s) of other splits keep their labels, and {num_disagreements:,} on "
@@ -94,7 +95,8 @@ def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:
         reading.notes.append(sentence)
     table = with_columns(examples, label=labels, place=places)
     table = pa.concat_tables([table, pa.Table.from_pylist(added, schema=EXAMPLES_SCHEMA)]).combine_chunks()
-    return reading.attached_to(Forgotten.of(examples, ()).attached_to(table))
+    table = Forgotten.of(examples, ()).attached_to(table)
+    return reading.attached_to(with_set_aside(table, set_aside_rows(examples)))
 
 
 def _place(same: Sequence[dict[str, Any]]) -> str:

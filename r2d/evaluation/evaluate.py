@@ -21,7 +21,9 @@ from r2d.evaluation.alignment import LabelReader, PredictLabels, alignment_metri
 from r2d.evaluation.baselines import evaluate_baselines
 from r2d.evaluation.calibration import FittedCalibration, calibration_metrics, calibration_of, scale
 from r2d.evaluation.calibration_slope import calibration_slopes
+from r2d.evaluation.cohort import cohort_of
 from r2d.evaluation.encoder_baseline import encoder_baseline
+from r2d.evaluation.heterogeneity import heterogeneity
 from r2d.evaluation.judge.judge import Judgement, judge_rationales, not_judged
 from r2d.evaluation.judge.questions import judged_rows
 from r2d.evaluation.judge.rubric import load_rubric
@@ -127,6 +129,7 @@ def evaluate(
     privacy: PrivacyConfig = PrivacyConfig(),
     work_dir: Path | None = None,
     count_look: CountLook | None = None,
+    external: str | None = None,
 ) -> Evaluation:
     """Decide and explain every test row, and measure both; the headline is the model's own label decoding.
 
@@ -136,6 +139,7 @@ def evaluate(
         label_only: folder of a model of method `sft`, measured on the same test rows.
         privacy: what may be sent to a judge; work_dir: where its answers are kept.
         count_look: writes down that the test set was looked at, before it is.
+        external: where the rows come from, of an external validation.
 
     Raises:
         ConfigError: a judge is configured without a `work_dir`, or its rubric or the file of stress tests is faulty.
@@ -181,6 +185,7 @@ def evaluate(
         method=predictor.method.name,
         num_parameters=predictor.num_parameters,
         engine=None if config.engine == "torch" else config.engine,
+        external=external,
         seen_rows=unseen.counts,
         label=label_metrics(predictions),
         other_decoding=OtherDecoding(
@@ -226,6 +231,7 @@ def evaluate(
         judgement = _judge(predictions, run, privacy, work_dir)
     metrics = replace(metrics, judge=judgement.metrics)
     with timer("report"):
+        metrics = replace(metrics, cohort=cohort_of(run))
         rows = choose_rows(
             test, predictions, table, run.checker, ordered=data.labels.ordered,
             max_missed=config.safety.num_worst_cases,
@@ -355,6 +361,10 @@ def evaluate_labels(
     matrix = config.safety.cost_matrix(labels.names)
     costs = None if matrix is None else np.array(matrix)
     statistics = LabelStatistics.of(labels, costs)
+    of_slices = slice_metrics(scaled, slices, statistics, config.slices, config.intervals, left_out=left_out)
+    apart = heterogeneity(
+        scaled, slices, config.slices.pooled, ordered=labels.ordered, confidence=config.intervals.confidence
+    )
     champion, num_worst_cases = others.get(Comparator.CHAMPION), config.safety.num_worst_cases
     return replace(
         metrics,
@@ -370,7 +380,7 @@ def evaluate_labels(
         if labels.ordered
         else None,
         label_sets=sets,
-        slices=slice_metrics(scaled, slices, statistics, config.slices, config.intervals, left_out=left_out),
+        slices=replace(of_slices, heterogeneity=apart),
         champion_slices=None
         if champion is None
         else slice_differences(scaled, champion, slices, statistics, config.slices, config.intervals),

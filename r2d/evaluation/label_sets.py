@@ -16,7 +16,7 @@ import numpy as np
 
 from r2d.config.evaluation import IntervalsConfig
 from r2d.evaluation.bootstrap import bootstrap_intervals, group_sums
-from r2d.evaluation.metrics import ChoosingSplit, LabelSetsResult, NamedSet
+from r2d.evaluation.metrics import ChoosingSplit, LabelSetsResult, NamedCount
 from r2d.evaluation.predictions import Predictions
 from r2d.label_scores import BoolArray, FloatArray, IntArray
 
@@ -103,7 +103,7 @@ def label_sets(
         coverage_of_label={label: estimates[f"label/{place}"] for place, label in enumerate(labels)},
         mean_size=estimates["mean_size"],
         single_share=estimates["single"],
-        most_frequent=tuple(NamedSet(name=name, num_rows=count) for name, count in names.most_common(MAX_SHOWN_SETS)),
+        most_frequent=tuple(NamedCount(name=name, num_rows=count) for name, count in names.most_common(MAX_SHOWN_SETS)),
     )
 
 

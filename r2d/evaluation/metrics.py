@@ -60,7 +60,7 @@ class IntervalEstimate:
     """None where it is undefined, as the recall of a label without a gold row is."""
     low: float | None = None
     high: float | None = None
-    method: Literal["bca", "exact", "score", "seeds", "sandwich"] | None = None
+    method: Literal["bca", "exact", "score", "seeds", "sandwich", "random effects"] | None = None
     """Bootstrap (BCa); Clopper-Pearson where nothing varies; Tango's score interval, or the bootstrap where that is
     wider, where two models differ in few groups. None where there is no interval."""
 
@@ -479,14 +479,6 @@ class OperatingPoints:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedSet:
-    """A set of labels in words, and the test rows that have it."""
-
-    name: str
-    num_rows: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class LabelSetsResult:
     """Sets of labels (`r2d.evaluation.label_sets`) of the test rows, chosen on rows of `split`."""
 
@@ -504,11 +496,76 @@ class LabelSetsResult:
     """Labels in a set."""
     single_share: IntervalEstimate
     """Share of the sets of one label."""
-    most_frequent: tuple[NamedSet, ...]
+    most_frequent: tuple[NamedCount, ...]
 
     @property
     def without_threshold(self) -> list[str]:
         return [label for label, lowest in self.lowest_probability.items() if not lowest]
+
+
+# --- rows ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedCount:
+    """Rows of one name: a reason, a label, a value."""
+
+    name: str
+    num_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowFlow:
+    """The way of the rows from the file to the figures."""
+
+    num_read: int
+    """0 where it is not known: the rows came as a table."""
+    left_out: tuple[NamedCount, ...]
+    """Before any check, by reason."""
+    num_added: int
+    """By reviewers."""
+    num_quarantined: int
+    quarantined: tuple[NamedCount, ...]
+    """By the check that set them aside; a row can have several."""
+    num_used: int
+    """In all splits."""
+    not_measured: tuple[NamedCount, ...]
+    """Test rows, by reason."""
+    num_measured: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributeCounts:
+    """The rows of each value of an attribute."""
+
+    name: str
+    values: tuple[NamedCount, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortSplit:
+    """What one split holds."""
+
+    split: str
+    num_rows: int
+    num_groups: int
+    """A row without a group is one of its own."""
+    num_without_group: int
+    num_without_rationale: int
+    words_low: float
+    """Quartiles and median of the words of a note."""
+    words_median: float
+    words_high: float
+    labels: tuple[NamedCount, ...]
+    attributes: tuple[AttributeCounts, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    """The rows of a run (`r2d.evaluation.cohort`)."""
+
+    flow: RowFlow
+    splits: tuple[CohortSplit, ...]
 
 
 # --- slices ---
@@ -575,6 +632,37 @@ class WorstSlice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PooledFigure:
+    """One rate over the values of an attribute, such as sites (`r2d.evaluation.heterogeneity`)."""
+
+    pooled: IntervalEstimate
+    next_part: IntervalEstimate
+    """Where the rate of a value that is not among them may lie; without ends where two are pooled."""
+    tau_squared: float
+    """Variance between them, of the logit of the rate."""
+    i_squared: float
+    """Share of the variation between them that is not chance."""
+    q: float
+    p_value: float
+    """Of Cochran's Q: they all have one rate."""
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heterogeneity:
+    """Whether the rates of the values of an attribute differ by more than chance."""
+
+    by: str
+    parts: tuple[str, ...]
+    """Values that are pooled."""
+    not_pooled: Mapping[str, str]
+    """The others -> why."""
+    figures: Mapping[str, PooledFigure]
+    """accuracy and, of ordered labels, under_triage_rate; empty where fewer than two values can be pooled."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlicesResult:
     """All slices beside the whole."""
 
@@ -587,6 +675,8 @@ class SlicesResult:
     """Attribute that rows are not divided by -> why."""
     worst: Annotated[WorstSlice | None, IF_PRESENT] = None
     """None where no slice has enough rows."""
+    heterogeneity: Annotated[tuple[Heterogeneity, ...], Field(exclude_if=lambda value: not value)] = ()
+    """Of the attributes of `evaluation.slices.pooled` that the rows have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -928,6 +1018,10 @@ class Metrics:
     """Of ordered labels."""
     label_sets: Annotated[LabelSetsResult | None, IF_PRESENT] = None
     """None where no rows could choose the thresholds."""
+    external: Annotated[str | None, IF_PRESENT] = None
+    """Where the data come from, of an external validation (`r2d evaluate --external`)."""
+    cohort: Annotated[Cohort | None, IF_PRESENT] = None
+    """None in the metrics of earlier versions."""
     slices: SlicesResult | None = None
     champion_slices: tuple[SliceDifference, ...] | None = None
     rationale: RationaleMetrics | None = None

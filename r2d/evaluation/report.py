@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from r2d.config.data import DataConfig
-from r2d.data.examples import shown_splits, split_of
+from r2d.data.examples import split_of
 from r2d.evaluation.metrics import (
+    CHOOSING_SPLITS,
     RARE_LABEL_ROWS,
     WHY_NO_CLASSES,
     Comparator,
@@ -39,7 +39,7 @@ from r2d.evaluation.summary import (
 )
 from r2d.files import order_by_hash
 from r2d.rationales.claims import ClaimChecker, Verdict
-from r2d.reports.formatting import Unit, plural
+from r2d.reports.formatting import Unit, percent, plural
 from r2d.reports.templates import render
 
 MAX_SAMPLES = 20
@@ -189,16 +189,14 @@ def render_report(run: EvaluationRun, metrics: Metrics, rows: QuotedRows, data: 
     Args:
         start_model: name of the model that training started from.
     """
-    names, examples = data.labels.names, run.examples
-    counts = Counter(zip(examples["split"].to_pylist(), examples["label"].to_pylist(), strict=True))
-    splits = shown_splits(examples["split"].to_pylist())
+    names = data.labels.names
     sources = sorted(set(run.test["rationale_source"].to_pylist()) - {""})
     is_synthetic = data.format == "synthetic_triage"
     compared = compared_systems(metrics)
     return render(
         "r2d.evaluation",
         "report.html.j2",
-        title="Evaluation report",
+        title="External validation" if metrics.external else "Evaluation report",
         metrics=metrics,
         test_set=run.test_set and run.test_set.measured(metrics).sentence(),
         labels=names,
@@ -223,8 +221,8 @@ def render_report(run: EvaluationRun, metrics: Metrics, rows: QuotedRows, data: 
             **({} if data.test is None else {"test notes": f"{data.format}: {data.test.path}"}),
             "rationales": ", ".join(sources) or "none",
         },
-        split_rows={split: len(split_of(examples, split)) for split in splits},
-        label_counts={split: {name: counts[split, name] for name in names} for split in splits} if names else {},
+        table_one=table_one(metrics),
+        chosen_here=next((split for split in CHOOSING_SPLITS if len(split_of(run.examples, split))), None),
         confidence=f"{100 * metrics.intervals.confidence:g} %" if metrics.intervals else None,
         why_no_classes=WHY_NO_CLASSES,
         max_matrix_labels=MAX_MATRIX_LABELS,
@@ -251,6 +249,48 @@ def render_report(run: EvaluationRun, metrics: Metrics, rows: QuotedRows, data: 
         decision_curve=decision_curve,
         cost_captions=(UNDER_TRIAGE, OVER_TRIAGE, ACCURACY, MACRO_F1),
     )
+
+
+class TableRow(NamedTuple):
+    """A row of Table 1: a value for each split."""
+
+    name: str
+    cells: Sequence[str]
+    is_value: bool = False
+    """Of a label or an attribute, whose name stands above."""
+
+
+def table_one(metrics: Metrics) -> list[TableRow]:
+    """What each split holds: rows, patients, words, what is missing, labels, attributes."""
+    splits = () if metrics.cohort is None else metrics.cohort.splits
+    if not splits:
+        return []
+
+    def shares(counts: Sequence[int]) -> list[str]:
+        return [f"{count:,} ({percent(count / split.num_rows)})" for count, split in zip(counts, splits, strict=True)]
+
+    rows = [
+        TableRow("Notes", [f"{split.num_rows:,}" for split in splits]),
+        TableRow("Patients or callers", [f"{split.num_groups:,}" for split in splits]),
+        TableRow(
+            "Words of a note: median (quartiles)",
+            [f"{split.words_median:g} ({split.words_low:g} to {split.words_high:g})" for split in splits],
+        ),
+        TableRow("No patient or caller given", shares([split.num_without_group for split in splits])),
+        TableRow("No rationale", shares([split.num_without_rationale for split in splits])),
+    ]
+    groups = [("Label", [split.labels for split in splits])] + [
+        (of_first.name, [split.attributes[place].values for split in splits])
+        for place, of_first in enumerate(splits[0].attributes)
+    ]
+    for name, counts in groups:
+        if counts[0]:
+            rows.append(TableRow(name.replace("_", " "), [""] * len(splits)))
+            rows += [
+                TableRow(each[0].name, shares([count.num_rows for count in each]), is_value=True)
+                for each in zip(*counts, strict=True)
+            ]
+    return rows
 
 
 def missed_share(metrics: Metrics, names: Sequence[str]) -> IntervalEstimate | None:

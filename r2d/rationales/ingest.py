@@ -33,7 +33,7 @@ from r2d.config.rationales import (
 from r2d.data.examples import Example, iterate_examples, with_columns
 from r2d.data.forgotten import Forgotten
 from r2d.data.labels import undeclared_labels
-from r2d.data.reading import Reading
+from r2d.data.reading import Reading, set_aside_rows
 from r2d.errors import DataError
 from r2d.privacy.deidentify import deidentify_texts
 from r2d.rationales.parsing import parse
@@ -205,7 +205,8 @@ def ingest(
 
     Args:
         examples: valid examples, a table of `EXAMPLES_SCHEMA`.
-        quarantined: rows that the validation set aside: their outputs are counted, and the order still fits.
+        quarantined: rows that the validation set aside: their outputs are counted, and the order still fits, as with
+            those that a cut in time sets aside.
         work_dir: where answers of an endpoint are kept, so that none is asked for twice.
 
     Raises:
@@ -222,7 +223,7 @@ def ingest(
         if table is not None
         for row in zip(table["row"].to_pylist(), table["id"].to_pylist(), strict=True)
     ]
-    delivered += forgotten.rows
+    delivered += [*forgotten.rows, *set_aside_rows(examples)]
     as_it_is = ColumnSource(format="column", quality=QualityConfig(too_short="flag", refusal="flag", loops="flag"))
     in_data = {name for example in by_id.values() for name in example.rationales}
     sources = config.sources | dict.fromkeys(sorted(in_data - config.sources.keys()), as_it_is)

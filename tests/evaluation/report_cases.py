@@ -14,9 +14,11 @@ import pyarrow as pa
 from r2d.config.data import DataConfig, LabelsConfig
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig
 from r2d.data.examples import Example, to_table, with_columns
+from r2d.data.reading import Reading
 from r2d.evaluation.alignment import LabelReader, alignment_metrics, flip_test, masked_alignment
 from r2d.evaluation.baselines import evaluate_baselines
 from r2d.evaluation.calibration import FittedCalibration, calibration_of
+from r2d.evaluation.cohort import cohort_of
 from r2d.evaluation.evaluate import evaluate_labels
 from r2d.evaluation.judge.agreement import HumanScore, human_agreement
 from r2d.evaluation.judge.judge import not_judged
@@ -110,7 +112,8 @@ class Case:
     start_model: str = "google/flan-t5-base"
 
     def html(self) -> str:
-        return render_report(self.run, self.metrics, self.rows, self.data, self.start_model)
+        metrics = replace(self.metrics, cohort=cohort_of(self.run))
+        return render_report(self.run, metrics, self.rows, self.data, self.start_model)
 
 
 Written = tuple[dict[str, Any], list[list[str]]]
@@ -300,7 +303,11 @@ def declared_case(
     data = DataConfig.model_validate({**source, "labels": {"names": LABELS, "ordered": ordered}})
     config = CONFIG if ordered else CONFIG.model_copy(update={"safety": SafetyConfig()})
     examples = pa.concat_tables([invent_notes(400, "validation"), invent_notes(240, "test")])
-    run = EvaluationRun(examples, data.labels, config)
+    reading = Reading(
+        num_read=667, left_out={"of forgotten groups": 15}, num_quarantined=12,
+        quarantined={"no_text": 9, "unknown_label": 4},
+    )  # fmt: skip
+    run = EvaluationRun(reading.attached_to(examples), data.labels, config)
     predictions, before = invent_predictions(1, accuracy=0.8), invent_predictions(2, accuracy=0.66)
     others = {
         Comparator.MAJORITY_CLASS: predictions.with_labels(["within three days"] * len(predictions)),

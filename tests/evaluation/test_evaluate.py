@@ -227,13 +227,16 @@ def test_a_configured_judge_is_asked_once_and_its_scores_stand_in_the_metrics(
 def test_the_command_measures_a_file_of_labelled_rows(
     stage2_model: Path, examples: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And writes down that the test rows were looked at."""
+    """And writes down that the test rows were looked at; as an external validation, by site and period."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     path, out = tmp_path / "notes.csv", tmp_path / "out"
     frame = split_of(examples, "test").select(["id", "text", "label", "rationale"]).to_pandas()
+    frame["hospital"] = ["north" if row % 2 else "south" for row in range(len(frame) - 1)] + ["tiny"]
+    frame["written"] = [f"2025-0{1 + row % 6}-15" for row in range(len(frame))]
     frame.to_csv(path, index=False)
     command = ["evaluate", "--model", str(stage2_model), "--data", str(path), "--out", str(out)]
-    command += ["--seen-rows", "allow"]
+    command += ["--seen-rows", "allow", "--external", "North Hospital <2025>", "--set", "data.columns.time=written"]
+    command += ["--set", "data.columns.attributes.site=hospital"]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 0
     metrics = checked(Metrics.from_json(json.loads((out / "metrics.json").read_text(encoding="utf-8"))))
@@ -243,6 +246,12 @@ def test_the_command_measures_a_file_of_labelled_rows(
     assert sorted(file.name for file in out.iterdir()) == ["metrics.json", "predictions.parquet", "report.html"]
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "no other model was measured on it" in page
+    assert "<h1>External validation</h1>" in page
+    assert "The notes come from North Hospital &lt;2025&gt;, as those say who evaluated the model" in page
+    site, period = metrics.slices.heterogeneity
+    assert (site.by, site.parts, site.not_pooled) == ("site", ("north", "south"), {"tiny": "1 row"})
+    assert (period.by, period.parts) == ("period", ("2025 Q1", "2025 Q2"))
+    assert (metrics.cohort.flow.num_read, metrics.cohort.flow.num_measured) == (len(frame), len(frame))
     listed = CliRunner().invoke(app, ["looks", "--json"], catch_exceptions=False)
     (look,) = map(json.loads, listed.output.splitlines())
     assert (look["purpose"], look["model"], look["champion"]) == ("evaluation", str(stage2_model), None)

@@ -37,8 +37,9 @@ class SourceTable:
     """The declared columns of a data source."""
 
     columns: pa.Table
-    """Nullable string columns, named by config key: `id`, `text`, `label`, `group`, `split`, `rationales.<source>`,
-    `attributes.<name>`; the undeclared ones are absent. `options` alone is a column of lists of strings."""
+    """Nullable string columns, named by config key: `id`, `text`, `label`, `group`, `split`, `time`,
+    `rationales.<source>`, `attributes.<name>`; the undeclared ones are absent. `options` alone is a column of lists of
+    strings."""
     source: str  # the file, folder or data set, for messages
     places: Sequence[str]  # where each row stands, counted from 1 without any header
     has_own_split: bool = False
@@ -96,7 +97,7 @@ def _wanted_columns(config: DataConfig) -> dict[str, str]:
     """Config key -> name of every declared column."""
     columns = config.columns
     wanted: dict[str, str | None] = dict(RowShape(columns).sources)
-    wanted |= {key: getattr(columns, key) for key in ("label", "group", "split")}
+    wanted |= {key: getattr(columns, key) for key in ("label", "group", "split", "time")}
     wanted |= {f"rationales.{source}": column for source, column in columns.rationales.items()}
     wanted |= {f"attributes.{name}": column for name, column in columns.attributes.items()}
     if config.repeats is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -157,8 +158,10 @@ def validate(
     quarantined = examples.take(pa.array(sorted(reasons), pa.int64())).append_column(
         QUARANTINE_SCHEMA.field("reasons"), pa.array([reasons[row] for row in sorted(reasons)], pa.list_(pa.string()))
     )
+    reading.num_quarantined, reading.quarantined = len(reasons), dict(Counter(chain.from_iterable(reasons.values())))
+    kept = examples.filter(pa.array([row not in reasons for row in range(len(examples))], pa.bool_()))
     return Validation(
-        examples=examples.filter(pa.array([row not in reasons for row in range(len(examples))], pa.bool_())),
+        examples=reading.attached_to(kept),
         quarantined=quarantined,
         findings=deidentified.findings,
         checks=tuple(checked.checks),
