@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -40,3 +41,10 @@ class EndpointConfig(Section):
     """Price of a million prompt tokens, in any currency, for the cost shown."""
     output_price_per_million: Annotated[float, Field(ge=0.0)] = 0.0
     """Price of a million output tokens, in the same currency."""
+
+
+def model_family(model: str) -> str:
+    """The family that the name of a model begins with, such as `llama` of `meta-llama/Llama-3.1-8B`: its letters before
+    the first digit or sign, behind the last slash. A renamed model is not recognised."""
+    found = re.match(r"[a-z]+", model.rsplit("/", 1)[-1].lower())
+    return found.group() if found else model

@@ -206,6 +206,13 @@ class StressConfig(Section):
         return [("evaluation.stress.file", self.file)]
 
 
+class SecondJudgeConfig(EndpointConfig):
+    """A second judge: notes and rationales are sent there too."""
+
+    max_output_tokens: Annotated[int, Field(ge=1)] = 1_024
+    """As of the judge."""
+
+
 class JudgeConfig(EndpointConfig):
     """The judge: any OpenAI-compatible endpoint. Without this section no note leaves, and nothing is judged."""
 
@@ -217,12 +224,22 @@ class JudgeConfig(EndpointConfig):
     """Judge only that many rows (the first by hash of the id); all by default."""
     human_scores: Name | None = None
     """CSV of `id,criterion,score,rater`: what people gave to the same rationales; the agreement is reported."""
+    second: SecondJudgeConfig | None = None
+    """Another endpoint that judges the same rationales by the same rubric, as often; how far the two agree is reported.
+    Both share the file of answers, so that its budgets count the requests of both."""
     response_format: Literal["json_object"] | None = "json_object"
     """Asks the endpoint to write nothing but JSON; not sent where null: some servers refuse it."""
     reasoning_tags: tuple[Name, ...] = ("think", "thinking")
     """Tags whose content is removed from an answer before scores are looked for."""
     max_output_tokens: Annotated[int, Field(ge=1)] = 1_024
     """A sentence and a score for each criterion, and room for a model that reasons first."""
+
+    def second_judge(self) -> JudgeConfig | None:
+        """The second judge, who is asked as the first one is; None where there is none."""
+        if self.second is None:
+            return None
+        endpoint = {name: getattr(self.second, name) for name in SecondJudgeConfig.model_fields}
+        return self.model_copy(update=endpoint | {"second": None, "human_scores": None})
 
 
 class EncoderBaselineConfig(Section):

@@ -8,11 +8,12 @@ from pydantic import model_validator
 
 from r2d.config.comparison import ComparisonConfig
 from r2d.config.data import DataConfig
+from r2d.config.endpoint import model_family
 from r2d.config.evaluation import EvaluationConfig
 from r2d.config.gate import RegistrationConfig
 from r2d.config.jobs import RetrainingConfig
 from r2d.config.model import ModelConfig
-from r2d.config.rationales import RationalesConfig, names_of
+from r2d.config.rationales import EndpointSource, RationalesConfig, names_of
 from r2d.config.section import Section
 from r2d.config.training import MethodConfig, Stage1Config, Stage2Config
 from r2d.config.validation import ValidationConfig
@@ -102,6 +103,26 @@ class RunConfig(Section):
         """The method, and those that a comparison trains beside it."""
         compared = () if self.comparison is None else self.comparison.methods
         return [self.method, *(self.method.model_copy(update={"name": name}) for name in compared)]
+
+    def judge_remarks(self) -> list[str]:
+        """Why the scores of the judge may flatter: it is of the family of a model that writes rationales for this run,
+        or of the second judge. Authors in files are not known before they are read."""
+        judge = self.evaluation.judge
+        if judge is None:
+            return []
+        models = {
+            f"source {name!r}": source.model
+            for name, source in self.rationales.sources.items()
+            if isinstance(source, EndpointSource)
+        }
+        if judge.second is not None:
+            models["the second judge"] = judge.second.model
+        return [
+            f"the judge {judge.model!r} is of the family of {who}, {model!r}: models tend to prefer texts of their own "
+            "family; ask a judge of another one"
+            for who, model in models.items()
+            if model_family(model) == model_family(judge.model)
+        ]
 
     def threshold_needs(self) -> str | None:
         """How many rows a threshold needs and where they come from; None where no bound is asked for, and where rows

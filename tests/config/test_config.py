@@ -269,3 +269,22 @@ def test_a_confidence_slope_has_a_limit_below_that_at_which_its_exponential_over
     for value in (501.0, float("inf")):
         with pytest.raises(ValueError, match="less than or equal to 500"):
             CycleConfig(confidence_slope=value)
+
+
+def test_a_judge_of_the_family_of_an_author_or_of_the_second_judge_is_remarked() -> None:
+    def endpoint(model: str) -> dict[str, str]:
+        return {"base_url": "http://127.0.0.1:1/v1", "model": model}
+
+    source = endpoint("meta-llama/Llama-3.1-8B-Instruct") | {"format": "endpoint", "prompt": "p.yaml"}
+    judge = endpoint("llama3:70b") | {"rubric": "r.yaml", "second": endpoint("gpt-4o")}
+    changes = {"rationales": {"sources": {"asked": source}}, "evaluation": {"judge": judge}}
+    (remark,) = parse_config(changed_demo(changes)).judge_remarks()
+    assert remark.startswith(
+        "the judge 'llama3:70b' is of the family of source 'asked', 'meta-llama/Llama-3.1-8B-Instruct'"
+    )
+    judge |= {"model": "openai/gpt-4o-mini"}
+    (remark,) = parse_config(changed_demo(changes)).judge_remarks()
+    assert "is of the family of the second judge, 'gpt-4o'" in remark
+    judge |= {"model": "Qwen3-8B"}
+    assert parse_config(changed_demo(changes)).judge_remarks() == []
+    assert parse_config(demo()).judge_remarks() == []

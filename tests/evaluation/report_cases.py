@@ -20,7 +20,7 @@ from r2d.evaluation.baselines import evaluate_baselines
 from r2d.evaluation.calibration import FittedCalibration, calibration_of
 from r2d.evaluation.cohort import cohort_of
 from r2d.evaluation.evaluate import evaluate_labels
-from r2d.evaluation.judge.agreement import HumanScore, human_agreement
+from r2d.evaluation.judge.agreement import HumanScore, human_agreement, score_controls
 from r2d.evaluation.judge.judge import not_judged
 from r2d.evaluation.judge.questions import judged_rows
 from r2d.evaluation.judge.rubric import load_rubric
@@ -242,16 +242,23 @@ def judged(notes: pa.Table, predictions: Predictions) -> dict[str, Any]:
     rows = [row for row in judged_rows(predictions, notes["text"].to_pylist()) if row.rationale][:38]
     votes, people = [], []
     for row in rows:
+        stated: dict[tuple[str, int], Any] = {}
         for criterion in rubric.criteria:
             level = int(draw.integers(2, 6))
-            for _ in range(3):
+            for vote in range(3):
                 score = int(np.clip(level + draw.integers(-1, 2), 1, 5))
-                stated = "no_number" if draw.random() < 0.03 else score
-                votes.append(Vote(row.id, {criterion.id: stated}, Tokens(900, 60)))
+                stated[criterion.id, vote] = "no_number" if draw.random() < 0.03 else score
             if criterion.id != "safety":
                 score = int(np.clip(level + draw.integers(-1, 2), 1, 5))
                 people.append(HumanScore(row.id, criterion.id, score, "A", None))
+        for vote in range(3):
+            order = (*rubric.criteria[vote:], *rubric.criteria[:vote])
+            votes.append(Vote(row.id, {each.id: stated[each.id, vote] for each in order}, Tokens(900, 60)))
     scored = row_scores(rows, {}, rubric, votes)
+    people += [
+        replace(score, rater="B", score=min(score.score + place % 2, 5)) for place, score in enumerate(people[:40])
+    ]
+    second = [HumanScore(item.row.id, item.criterion.id, 6 - n, "other") for item in scored[:60] for n in item.numbers]
     num = len(votes)
     return {
         "status": "judged", "reason": None, "model": "toy-judge", "votes": 3,
@@ -263,7 +270,12 @@ def judged(notes: pa.Table, predictions: Predictions) -> dict[str, Any]:
         },
         "parse": parse_rate(scored),
         "criteria": criterion_metrics(scored, rubric, CONFIG.intervals),
+        "controls": score_controls(scored, rubric, CONFIG.intervals),
         "human_agreement": human_agreement(people, scored, rubric, CONFIG.intervals),
+        "second_judge": {
+            "model": "other-judge", "requests": {"num": num, "num_answered": num - 2},
+            "agreement": human_agreement(second, scored, rubric, CONFIG.intervals, others="the second judge"),
+        },
     }  # fmt: skip
 
 

@@ -1,13 +1,15 @@
-"""How far the judge agrees with people who scored the same rationales by the same rubric."""
+"""How far the judge agrees with people, or with another judge, who scored the same rationales by the same rubric; and
+what its scores follow beside what a rationale says: its length, and the order of the questions."""
 
 from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import permutations
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ import numpy as np
 from r2d.config.evaluation import IntervalsConfig
 from r2d.errors import DataError
 from r2d.evaluation.bootstrap import bootstrap_intervals
+from r2d.evaluation.judge.questions import JudgedRow
 from r2d.evaluation.judge.rubric import Criterion, Rubric
 from r2d.evaluation.judge.scores import RowScores, group_of_rows
 from r2d.evaluation.metrics import IntervalEstimate
@@ -91,9 +94,17 @@ def read_human_scores(path: Path, rubric: Rubric) -> list[HumanScore]:
 
 
 def human_agreement(
-    human: Sequence[HumanScore], scored: Sequence[RowScores], rubric: Rubric, config: IntervalsConfig
+    human: Sequence[HumanScore],
+    scored: Sequence[RowScores],
+    rubric: Rubric,
+    config: IntervalsConfig,
+    *,
+    others: str = "the people",
 ) -> dict[str, Any]:
     """Compare the judge's scores with those of people, row by row.
+
+    Args:
+        others: how to call who gave the other scores.
 
     Returns:
         JSON values: num_scores, num_raters, num_unknown_ids (scored by people, not among the rows), num_other_rationale
@@ -109,14 +120,19 @@ def human_agreement(
         "num_raters": len({score.rater for score in human}),
         "num_unknown_ids": len({score.id for score in human if score.id not in rationales}),
         "num_other_rationale": len(known) - len(same) if states_rationale else None,
-        "criteria": [_criterion_agreement(criterion, same, scored, config) for criterion in rubric.criteria],
+        "criteria": [_criterion_agreement(criterion, same, scored, config, others) for criterion in rubric.criteria],
     }
 
 
 def _criterion_agreement(
-    criterion: Criterion, human: Sequence[HumanScore], scored: Sequence[RowScores], config: IntervalsConfig
+    criterion: Criterion,
+    human: Sequence[HumanScore],
+    scored: Sequence[RowScores],
+    config: IntervalsConfig,
+    others: str,
 ) -> dict[str, Any]:
-    """The rows with both scores, and those with one; each of `METRICS`, None where it is undefined, and why."""
+    """The rows with both scores, and those with one; each of `METRICS`, None where it is undefined, and why; and how
+    far people agree among themselves."""
     by_row: dict[str, list[int]] = defaultdict(list)
     for score in (score for score in human if score.criterion == criterion.id):
         by_row[score.id].append(score.score)
@@ -128,7 +144,7 @@ def _criterion_agreement(
         judge = [float(item.median or 0.0) for item in pairs]
         people = [float(median(by_row[item.row.id])) for item in pairs]
         estimates = agreement_metrics(judge, people, group_of_rows([item.row for item in pairs]), config)
-        constant = [who for who, values in (("the judge", judge), ("the people", people)) if len(set(values)) == 1]
+        constant = [who for who, values in (("the judge", judge), (others, people)) if len(set(values)) == 1]
         why = f"{' and '.join(constant)} gave one score to all"
     defined = {name: asdict(estimate) for name, estimate in estimates.items() if estimate.value is not None}
     return {
@@ -138,7 +154,63 @@ def _criterion_agreement(
         "num_only_human": len(by_row) - len(pairs),
         **{name: defined.get(name) for name in METRICS},
         "undefined": {name: why for name in METRICS if name not in defined},
+        "among_people": _among_people(by_row, {item.row.id: item.row for item in scored}, config),
     }
+
+
+def _among_people(
+    by_row: Mapping[str, Sequence[int]], rows: Mapping[str, JudgedRow], config: IntervalsConfig
+) -> dict[str, Any]:
+    """Rows that two people or more scored, and quadratic weighted kappa over every pair of raters of a row, each pair
+    in both orders; None where it is undefined."""
+    pairs = [(rows[row_id], *pair) for row_id, scores in by_row.items() for pair in permutations(scores, 2)]
+    kappa = None
+    if pairs:
+        of_pairs, first, second = zip(*pairs, strict=True)
+        kappa = agreement_metrics(first, second, group_of_rows(of_pairs), config)["quadratic_weighted_kappa"]
+    return {
+        "num_rows": sum(len(scores) > 1 for scores in by_row.values()),
+        "quadratic_weighted_kappa": None if kappa is None or kappa.value is None else asdict(kappa),
+    }
+
+
+def score_controls(scored: Sequence[RowScores], rubric: Rubric, config: IntervalsConfig) -> list[dict[str, Any]]:
+    """What the scores by each criterion follow beside what a rationale says, as JSON values.
+
+    Returns:
+        id; length: Spearman's correlation of the mean score with the number of words; asked_first: mean score where the
+        criterion was asked first minus where it came later, over the num_both rationales that have both. None where
+        it is undefined.
+    """
+
+    def estimate(first: Sequence[float], second: Sequence[float], rows: Sequence[JudgedRow], name: str) -> Any:
+        found = agreement_metrics(first, second, group_of_rows(rows), config)[name] if first else None
+        return None if found is None or found.value is None else asdict(found)
+
+    controls = []
+    for criterion in rubric.criteria:
+        items = [item for item in scored if item.criterion.id == criterion.id and item.mean is not None]
+        both = []
+        for item in items:
+            placed = [(p, score) for p, score in zip(item.places, item.scores, strict=True) if isinstance(score, int)]
+            first, later = ([score for place, score in placed if (place > 0) is is_later] for is_later in (False, True))
+            if first and later:
+                both.append((item.row, fmean(first), fmean(later)))
+        words = [float(len(item.row.rationale.split())) for item in items]
+        controls.append(
+            {
+                "id": criterion.id,
+                "length": estimate([item.mean or 0.0 for item in items], words, [i.row for i in items], "spearman"),
+                "num_both": len(both),
+                "asked_first": estimate(
+                    [first for _, first, _ in both],
+                    [later for *_, later in both],
+                    [row for row, *_ in both],
+                    "mean_difference",
+                ),
+            }
+        )
+    return controls
 
 
 def agreement_metrics(

@@ -13,7 +13,7 @@ import pyarrow as pa
 from r2d.config.evaluation import IntervalsConfig, JudgeConfig
 from r2d.config.privacy import PrivacyConfig
 from r2d.errors import GenerationError
-from r2d.evaluation.judge.agreement import human_agreement, read_human_scores
+from r2d.evaluation.judge.agreement import HumanScore, human_agreement, read_human_scores, score_controls
 from r2d.evaluation.judge.questions import JudgedRow, Questions, deidentify_rows, sample_rows
 from r2d.evaluation.judge.rubric import Rubric
 from r2d.evaluation.judge.scores import (
@@ -111,6 +111,27 @@ def judge_rationales(
         "parse": parse_rate(scored),
         "confidence": interval.confidence,
         "criteria": criterion_metrics(scored, rubric, interval),
+        "controls": score_controls(scored, rubric, interval),
         "human_agreement": None if human is None else human_agreement(human, scored, rubric, interval),
+        "second_judge": None,
     }
+    if (second := config.second_judge()) is not None:
+        judged = judge_rationales(rows, rubric, second, work_dir, privacy=privacy, interval=interval)
+        metrics["second_judge"] = {
+            "model": second.model,
+            "requests": judged.metrics["requests"],
+            "agreement": human_agreement(
+                _as_scores(judged.scores, second.model), scored, rubric, interval, others="the second judge"
+            ),
+        }
     return Judgement(scores_table(scored), metrics)
+
+
+def _as_scores(table: pa.Table, rater: str) -> list[HumanScore]:
+    """The votes of a judge, as scores of a rater."""
+    return [
+        HumanScore(row["id"], row["criterion"], score, rater)
+        for row in table.to_pylist()
+        for score in row["votes"]
+        if score is not None
+    ]

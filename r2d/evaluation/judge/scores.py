@@ -51,7 +51,7 @@ class Vote:
 
     row_id: str
     scores: Mapping[str, Score]
-    """Id of each criterion that was asked -> its score, or why there is none."""
+    """Id of each criterion, in the order in which they were asked -> its score, or why there is none."""
     tokens: Tokens
 
     @property
@@ -119,6 +119,8 @@ class RowScores:
     scores: tuple[Score, ...]
     """One for each vote; empty where nothing was asked."""
     why_not_asked: str | None = None
+    places: tuple[int, ...] = ()
+    """Of the criterion among those of each vote, from 0."""
 
     @property
     def numbers(self) -> list[int]:
@@ -145,15 +147,21 @@ def row_scores(
     Args:
         not_sent: row id -> why it was not sent.
     """
-    given: dict[tuple[str, str], list[Score]] = defaultdict(list)
+    given: dict[tuple[str, str], list[tuple[int, Score]]] = defaultdict(list)
     for vote in votes:
-        for name, score in vote.scores.items():
-            given[vote.row_id, name].append(score)
+        for place, (name, score) in enumerate(vote.scores.items()):
+            given[vote.row_id, name].append((place, score))
     return [
-        RowScores(row, criterion, scores, None if scores else not_sent.get(row.id, "no_reference"))
+        RowScores(
+            row,
+            criterion,
+            tuple(score for _, score in scores),
+            None if scores else not_sent.get(row.id, "no_reference"),
+            tuple(place for place, _ in scores),
+        )
         for row in rows
         for criterion in rubric.criteria
-        for scores in [tuple(given[row.id, criterion.id])]
+        for scores in [given[row.id, criterion.id]]
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score
 
 from r2d.errors import DataError
-from r2d.evaluation.judge.agreement import agreement_metrics, human_agreement, read_human_scores
+from r2d.evaluation.judge.agreement import agreement_metrics, human_agreement, read_human_scores, score_controls
 from r2d.evaluation.judge.rubric import Rubric, load_rubric
 from r2d.evaluation.judge.scores import RowScores
 from r2d.evaluation.metrics import IntervalEstimate
@@ -121,3 +122,43 @@ def test_every_faulty_line_is_named_at_once_without_its_texts(tmp_path: Path, ru
         read_human_scores(written(tmp_path, head="id,criterion,score"), rubric)
     with pytest.raises(DataError, match="cannot be read"):
         read_human_scores(tmp_path / "none.csv", rubric)
+
+
+def test_people_are_held_against_one_another_by_every_pair_of_a_row(tmp_path: Path, rubric: Rubric) -> None:
+    draw = np.random.default_rng(5)
+    scores = [[int(score) for score in draw.integers(1, 6, 3 if row % 2 else 2)] for row in range(30)]
+    lines = [
+        f"e{row:03d},clear,{score},{name}"
+        for row, of in enumerate(scores)
+        for score, name in zip(of, "abc", strict=False)
+    ]
+    human = read_human_scores(written(tmp_path, *lines, "e030,clear,5,a"), rubric)
+    clear, right = human_agreement(human, scored(rubric, [(3,)] * 31), rubric, QUICK)["criteria"]
+    pairs = [(a, b) for of in scores for i, a in enumerate(of) for j, b in enumerate(of) if i != j]
+    first, second = zip(*pairs, strict=True)
+    among = clear["among_people"]
+    assert among["num_rows"] == 30, "one rationale has one rater"
+    assert among["quadratic_weighted_kappa"]["value"] == pytest.approx(
+        cohen_kappa_score(first, second, labels=[1, 2, 3, 4, 5], weights="quadratic")
+    )
+    assert among["quadratic_weighted_kappa"]["low"] < among["quadratic_weighted_kappa"]["high"]
+    assert right["among_people"] == {"num_rows": 0, "quadratic_weighted_kappa": None}
+
+
+def test_scores_that_follow_length_or_the_first_place_are_shown_to(rubric: Rubric) -> None:
+    rows = [replace(row, rationale="word " * (1 + place)) for place, row in enumerate(judged_rows(30))]
+    clear = rubric.criteria[0]
+    long_wins = [RowScores(row, clear, (1 + place // 6,), places=(0,)) for place, row in enumerate(rows)]
+    controls, nothing = score_controls(long_wins, rubric, QUICK)
+    lengths = [len(row.rationale.split()) for row in rows]
+    expected = spearmanr([item.mean for item in long_wins], lengths).statistic
+    assert controls["length"]["value"] == pytest.approx(expected)
+    assert controls["length"]["low"] > 0.9
+    assert (controls["asked_first"], controls["num_both"]) == (None, 0), "it was always asked first"
+    assert nothing == {"id": "right", "length": None, "num_both": 0, "asked_first": None}
+    # By hand: first 4 and later 3 and "no_number", then first 2 and later 4 and 3: 1 and -1.5 on half of the rows each.
+    moved = [((4, 3, "no_number"), (0, 1, 1)), ((2, 4, 3), (0, 1, 1))] * 15
+    by_place = [RowScores(row, clear, *votes[:1], places=votes[1]) for row, votes in zip(rows, moved, strict=True)]
+    (controls, _) = score_controls(by_place, rubric, QUICK)
+    assert controls["num_both"] == 30
+    assert controls["asked_first"]["value"] == pytest.approx((1 - 1.5) / 2)

@@ -173,3 +173,33 @@ def test_what_is_faulty_is_refused_before_anything_is_sent(
     with pytest.raises(ConfigError, match="R2D_TEST_KEY"):
         judge(judged_rows(1), judge_config(server, SHIPPED, api_key_env="R2D_TEST_KEY"), tmp_path)
     assert server.requests() == []
+
+
+def test_a_second_judge_is_asked_the_same_and_held_against_the_first(server: RunningServer, tmp_path: Path) -> None:
+    path = write_rubric(tmp_path, criterion("clear"), criterion("right"))
+    server.start(contents={f"e{n:03d}": [answer(clear=1 + n % 5, right=4)] for n in range(20)})
+    (tmp_path / "other").mkdir()
+    other = RunningServer(tmp_path / "other")
+    other.start(contents={f"e{n:03d}": [answer(clear=5 - n % 5, right=2)] for n in range(20)})
+    try:
+        second = {"base_url": other.base_url, "model": "other-judge", "max_concurrency": 2}
+        config = judge_config(server, path, votes=2, second=second)
+        judgement = judge(judged_rows(20), config, tmp_path / "work")
+        asked = (server.asked(), other.asked())
+        again = judge(judged_rows(20), config, tmp_path / "work")
+        assert (server.asked(), other.asked()) == asked, "the answers of both are kept"
+    finally:
+        other.kill()
+    assert asked[0] == asked[1] == Counter({f"e{number:03d}": 2 for number in range(20)})
+    facts = json.loads(json.dumps(judgement.metrics, allow_nan=False))
+    assert facts == json.loads(json.dumps(again.metrics))
+    assert (facts["model"], facts["second_judge"]["model"]) == ("toy-judge", "other-judge")
+    assert facts["second_judge"]["requests"]["num_answered"] == 40
+    clear, right = facts["second_judge"]["agreement"]["criteria"]
+    assert (clear["num_pairs"], clear["spearman"]["value"]) == (20, pytest.approx(-1))
+    assert clear["mean_difference"]["value"] == 0
+    assert right["mean_difference"]["value"] == 2
+    assert right["undefined"]["spearman"] == "the judge and the second judge gave one score to all"
+    assert judgement.scores.num_rows == 40, "the scores are those of the first"
+    assert [control["num_both"] for control in facts["controls"]] == [20, 20], "two orders of two criteria"
+    assert judge(judged_rows(2), judge_config(server, path), tmp_path / "alone").metrics["second_judge"] is None
