@@ -466,10 +466,19 @@ def _labels_of(look: Look, roles: Roles) -> dict[str, int]:
     return dict(sorted(labels.items(), key=lambda item: float(item[0]))) if is_number else labels
 
 
+_AROUND_LABEL = "0123456789 .:;,!?*#()[]\"'=/-–—"
+
+
 def _typing_errors(labels: Mapping[str, int], names: Sequence[str]) -> dict[str, str]:
-    """Rare label -> the frequent one that it may be a typing error of; levels that differ in a digit are none."""
+    """Rare label -> the frequent one that it may be a typing error of; levels that differ in a digit are none. And
+    label -> the one that it is with signs or a number around it: `2 - urgent`, `urgent*`."""
     found: dict[str, str] = {}
+    plain = {name.casefold(): name for name in names if len(name) > 3 and not re.search(r"\d", name)}
     for label, count in labels.items():
+        bare = label.casefold().strip(_AROUND_LABEL)
+        if bare in plain and plain[bare] != label:
+            found[label] = plain[bare]
+            continue
         usual = [name for name in names if labels.get(name, 0) >= RARER * count]
         meant = near_label(label, usual)
         if meant is not None and re.findall(r"\d", label) == re.findall(r"\d", meant):

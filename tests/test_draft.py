@@ -183,12 +183,12 @@ def test_codes_stay_as_they_are_and_are_asked_about(tmp_path: Path) -> None:
 def test_a_typing_error_of_a_label_is_pointed_at_and_umlauts_stay_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "calls.csv"
     table = [row | {"triage": ("Übergabe", "Hausarzt")[number % 2]} for number, row in enumerate(rows())]
-    table[7]["triage"] = "Hausartz"
+    table[7]["triage"], table[9]["triage"], table[11]["triage"] = "Hausartz", "2 - Hausarzt", "hausarzt*"
     path.write_text(as_csv(table), encoding="utf-8")
     text, run = drafted(path)
-    assert run.data.labels.names == ("Übergabe", "Hausarzt", "Hausartz")
+    assert run.data.labels.names == ("Übergabe", "Hausarzt", "Hausartz", "2 - Hausarzt", "hausarzt*")
     assert '#   "Übergabe": 30\n' in text
-    assert text.count("typing error") == 1
+    assert text.count('# a typing error of "Hausarzt"?') == text.count("typing error") == 3
     assert '#   "Hausartz": 1   # a typing error of "Hausarzt"? Then declare it under codes, not under names\n' in text
 
 

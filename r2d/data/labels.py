@@ -73,10 +73,9 @@ def undeclared_rows(found: Sequence[str], labels: LabelsConfig, *, none: str = "
     num_undeclared = 0 if labels.per_row else sum(label not in labels.names for label in found)
     if not num_undeclared:
         return ""
-    return (
-        f"{num_undeclared:,} of {len(found):,} rows have {none}, allowed: {', '.join(map(repr, labels.names))}; "
-        f"{undeclared_labels(found, labels)}"
-    )
+    allowed = f"allowed: {', '.join(map(repr, labels.names))}"
+    listed = undeclared_labels(found, labels) or "found: empty cells"
+    return f"{num_undeclared:,} of {len(found):,} rows have {none}, {allowed}; {listed}"
 
 
 def undeclared_labels(found: Sequence[str], labels: LabelsConfig) -> str:

@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from r2d.config.files import TextFileConfig, suffix_of
 from r2d.data.readers.delimited import DELIMITERS, DelimitedFile
 from r2d.data.readers.files import existing_file, open_bytes, open_text
 from r2d.data.readers.rows import json_records, json_text, refuse_rows_within
-from r2d.data.readers.workbook import is_workbook
+from r2d.data.readers.workbook import csv_chunks, is_workbook
 from r2d.errors import ConfigError, DataError
 from r2d.text import LONGEST_NAME, MOST_WORDS_OF_NAME, first_of, flatten
 
@@ -247,7 +248,8 @@ def _ways(file: Path, eight_bit: str | None) -> Iterator[dict[str, Any]]:
     """
     suffix = suffix_of(file)
     if is_workbook(file):
-        yield {"format": "csv"}
+        rows = b"".join(islice(csv_chunks(file), 4 * MAX_BEFORE_HEADER)).decode()
+        yield {"format": "csv"} | ({"skip_lines": skipped} if (skipped := _num_titles(rows, ",")) else {})
         return
     with open_bytes(file) as stream:
         head = stream.read(20_000)

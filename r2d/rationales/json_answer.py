@@ -20,7 +20,7 @@ MOST_NESTED = 4  # levels within an object at which the keys are looked for
 
 _TRAILING_COMMA = re.compile(r",(?=\s{0,50}[}\]])")
 _FENCED = re.compile(r"```[\w-]{0,20}\s{0,5}(?P<inside>[{\[].*?)```", re.DOTALL)
-_COMMENT = re.compile(r"(?<!:)//[^\n\"']*$|/\*.*?\*/|(?<=[,{\s])#[^\n\"']*$", re.MULTILINE | re.DOTALL)
+COMMENT = re.compile(r"(?<!:)//[^\n\"']*$|/\*.*?\*/|(?<=[,{\s])#[^\n\"']*$", re.MULTILINE | re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u(?P<code>[0-9a-fA-F]{4})|.)")
 _VALUE_KEYS = ("value", "label", "name", "text", "answer", "category", "content")
 """Keys of an object that stands in the place of a text, in order of trust."""
@@ -199,7 +199,7 @@ def repaired_json(text: str, label_key: str) -> list[Any]:
     except (ValueError, RecursionError):
         return []
     letters = _letters("".join(_texts(value)))
-    return [value] if letters in (_letters(nearly), _letters(_COMMENT.sub("", nearly))) else []
+    return [value] if letters in (_letters(nearly), _letters(COMMENT.sub("", nearly))) else []
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from r2d.config.rationales import ANSWER_HEADING, ParseConfig
-from r2d.rationales.json_answer import JsonAnswer, read_json_answer
+from r2d.rationales.json_answer import COMMENT, JsonAnswer, read_json_answer
 from r2d.rationales.marks import PROMPT_REMOVED, turn_start, unknown_token, visible_text
 from r2d.rationales.records import Reason
 from r2d.rationales.retraction import doubt_behind
@@ -62,6 +62,14 @@ _HEADING_FORM = (
 )
 _HEADING = re.compile(_HEADING_FORM.format(names=rf"{_NAMES}|a|answer|response|output|assistant|model"), re.I)
 _HEADED_LINE = re.compile(rf"^(?:{_HEADING_FORM.format(names=_NAMES)})", re.I | re.M)
+_WRAPPED = re.compile(r"<([\w-]{1,30})>\s*(?P<inside><[\w-]{1,30}>.*</[\w-]{1,30}>)\s*</\1>", re.DOTALL)
+_ELEMENT = re.compile(r"<([\w-]{1,30})>(?P<inside>[^<>]*)</\1>")
+_FACT = re.compile(
+    r"^[^\w\n]{0,12}(?:confidence|certainty|probability|model|tokens|timestamp)[*_ \t]{0,4}[:=][ \t]{0,4}"
+    r"(?:[^\s:]{1,30}+ ?){1,3}$(?:\n-{3,}$)?\n?",
+    re.I | re.M,
+)
+"""A line about the answer that is no reason: `Confidence: 0.8`."""
 _TAG = re.compile(rf"</?(?:{_NAMES}|output|response|result|final(?:_response)?|solution|assessment)>\s{{0,12}}", re.I)
 _EXAMPLE = re.compile(
     r"\W{0,6}(?:q|question|input|example|call|case|note|text|context|patient|passage)\s{0,2}\d{0,4}\s{0,2}[:.]\s", re.I
@@ -109,6 +117,9 @@ class _Text(NamedTuple):
 
     def accepted(self, rationale: _Rationale, label: StatedLabel | None, parser: str) -> Parsed:
         """The rationale and the label, or the reason where the rationale has no words."""
+        element = _ELEMENT.fullmatch(rationale.text.strip())
+        reasons = element.group("inside").strip() if element else rationale.text
+        rationale = rationale._replace(text=_without_marks(_FACT.sub("", reasons)) if ":" in reasons else reasons)
         if not _has_words(rationale.text):
             return self.rejected("truncated" if self.stopped else "no_rationale", parser)
         repaired = ("repaired label",) if label is not None and label.repaired else ()
@@ -158,6 +169,7 @@ def parse(
         return _parse_json(part, config, codes or {})
     if fence := _FENCE.fullmatch(text):
         text = fence.group("inside").strip()
+    text = wrapped.group("inside") if (wrapped := _WRAPPED.fullmatch(text)) else text
     text = _TABLE.sub(_as_lines, text) if "|" in text else text
     struck = _STRUCK.sub("", text) if any(map(text.__contains__, ("~~", "</", "*/", "//"))) else text
     part = part._replace(text=struck, edits=(*edits, "struck text removed") if struck != text else edits)
@@ -413,7 +425,8 @@ def _doubt_beside(
     if label is None:
         return ""
     start, end = part.text.find("{"), part.text.rfind("}") + 1
-    behind = _FENCE_MARK.sub(" ", part.text[end:] if end else "")
+    comments = COMMENT.findall(part.text, start, end) if "JSON repaired" in answer.edits else []
+    behind = " ".join([*comments, _FENCE_MARK.sub(" ", part.text[end:] if end else "")])
     lead, gap, before = part.text[: max(start, 0)].rpartition("\n")
     if gap and not before.strip():  # a line before it that leads to it
         before = next((line for line in reversed(lead.split("\n")) if line.strip() and "```" not in line), "")

@@ -57,9 +57,15 @@ def test_notes_are_the_values_of_the_sheet(tmp_path: Path) -> None:
     assert loaded(workbook(tmp_path / "notes.xlsx", ROWS)) == TEXTS
 
 
-def test_titles_before_the_header_are_passed_over_as_in_a_csv(tmp_path: Path) -> None:
-    path = workbook(tmp_path / "notes.xlsx", ROWS, before=[["Emergency calls 2026"]])
-    assert loaded(path, skip_lines=1) == TEXTS
+@pytest.mark.parametrize("before", [[["Emergency calls 2026"]], [["Emergency calls"], [], ["2026"]]])
+def test_titles_before_the_header_are_passed_over_as_in_a_csv(before: list[list[Any]], tmp_path: Path) -> None:
+    path = workbook(tmp_path / "notes.xlsx", ROWS, before=before)
+    assert loaded(path, skip_lines=len(before)) == TEXTS
+    assert next(iter(looks_at(path))).settings["skip_lines"] == len(before)
+
+
+def test_a_workbook_with_the_ending_of_a_csv_is_read_too(tmp_path: Path) -> None:
+    assert loaded(workbook(tmp_path / "notes.xlsx", ROWS).rename(tmp_path / "notes.csv")) == TEXTS
 
 
 def test_calls_and_init_read_it_too(tmp_path: Path) -> None:

@@ -135,16 +135,29 @@ def test_turns_and_channels_without_their_marks(text: str) -> None:
      "I'm only a language model, not a nurse.", "As instructed, I look at the call.",
      "You asked me to pick one level: ambulance, clinic visit, home care.",
      "Choose one level: ambulance, clinic visit, home care.", "Levels: ambulance / clinic visit / home care",
-     f"Note: {NOTE}", "My decision in brief:"],
+     f"Note: {NOTE}", "My decision in brief:", "Confidence: 0.9", "---\nCertainty: very high\n---"],
 )  # fmt: skip
 def test_what_only_leads_to_an_answer_is_no_rationale(opening: str) -> None:
     assert read(f"{opening}\n\nDecision: home care\n\n{WHY}").rationale == WHY
     assert read(f"{opening}\n{WHY}\nDecision: home care").rationale == WHY
 
 
-@pytest.mark.parametrize("closing", ["Please note that this is no medical advice.", "Is there anything else I can do?"])
+@pytest.mark.parametrize("closing", [
+    "Please note that this is no medical advice.", "Is there anything else I can do?", "Model: m-2\nTokens: 120",
+])  # fmt: skip
 def test_what_follows_the_reasons_is_no_rationale(closing: str) -> None:
     assert read(f"Decision: home care\nJustification: {WHY}\n\n{closing}").rationale == WHY
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<answer>\n<label>home care</label>\n<why>{}</why>\n</answer>",
+     "<answer>home care</answer>\n<summary>{}</summary>",
+     "<output><rationale>{}</rationale><label>home care</label></output>",
+     "<response>\n<reasoning_summary>{}</reasoning_summary>\n<label>home care</label>\n</response>"],
+)  # fmt: skip
+def test_tags_around_label_and_reasons_are_in_no_rationale(text: str) -> None:
+    assert (read(text.format(WHY)).label, read(text.format(WHY)).rationale) == ("home care", WHY)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime, time
 from itertools import repeat
 from pathlib import Path
@@ -57,10 +58,13 @@ def csv_chunks(file: Path, notes: list[str] | None = None) -> Iterator[bytes]:
     writer = csv.writer(buffer)
     struck: list[str] = []
     faults: dict[str, list[str]] = {"an error": [], "a formula without a value": []}
+    opened = ExitStack()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on styles and extensions, which hold no values
-            values = load_workbook(file, read_only=True, data_only=True)
+            # openpyxl refuses a path by its ending, and an open file by its content alone.
+            streams = [opened.enter_context(file.open("rb")) for _ in range(2)]
+            values = load_workbook(streams[0], read_only=True, data_only=True)
             visible = [place for place, sheet in enumerate(values.worksheets) if sheet.sheet_state == "visible"]
             if len(visible) != 1:
                 raise DataError(
@@ -68,7 +72,7 @@ def csv_chunks(file: Path, notes: list[str] | None = None) -> Iterator[bytes]:
                 )
             marks = _marks(file, values.worksheets[visible[0]]._worksheet_path)
             # Values alone do not tell the formulas that were never computed.
-            books = (values, load_workbook(file, read_only=True)) if marks["formula"] else (values,)
+            books = (values, load_workbook(streams[1], read_only=True)) if marks["formula"] else (values,)
         has_struck_fonts = _has_struck_fonts(file)
         sheets = [book.worksheets[visible[0]] for book in books]
         for sheet in sheets:
@@ -101,6 +105,8 @@ def csv_chunks(file: Path, notes: list[str] | None = None) -> Iterator[bytes]:
         raise
     except Exception as error:  # a damaged part may raise anything
         raise DataError(f"{file}: is no whole Excel workbook ({type(error).__name__}); save it again") from None
+    finally:
+        opened.close()
     if found := [f"{len(cells):,} cell(s) hold {what}: {first_of(cells)}" for what, cells in faults.items() if cells]:
         raise DataError(f"{file}: {'; '.join(found)}; open it, mend the cells, and save the values")
     if struck and notes is not None:
