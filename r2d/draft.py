@@ -249,7 +249,7 @@ def _source_ways(path: Path, ids: Set[str], labels: Sequence[str], encoding: str
             yield {"format": format, "parse": {"structure": "json"}}
     if not formats:
         look = next(looks_at(path))
-        text = max(look.columns, key=lambda column: column.mean_words).name
+        text = _longest_texts(look, look.columns).name
         row_id = max(look.columns, key=lambda column: _num_known(look, column.name, ids)).name
         joined: dict[str, Any] = {"id_field": row_id} if _num_known(look, row_id, ids) else {"join": "order"}
         joined |= _only_finished(look)
@@ -257,6 +257,21 @@ def _source_ways(path: Path, ids: Set[str], labels: Sequence[str], encoding: str
             yield {"format": "text", "text_field": text} | joined | parse
         for column in _columns_of_labels([c for c in look.columns if c.name not in (text, row_id)], labels)[:1]:
             yield {"format": "text", "text_field": text, "label_field": column.name} | joined
+
+
+def _longest_texts(look: Look, columns: Sequence[Column]) -> Column:
+    """The column with most words.
+
+    Raises:
+        DataError: it holds single words, as ids and labels are: a file of requests has no others.
+    """
+    column = max(columns, key=lambda column: column.mean_words)
+    if column.mean_words < WORDS_OF_PROSE and all((cell or "").isascii() for cell in look.cells[column.name]):
+        raise DataError(
+            f"{look.path}: no column holds rationales: the longest texts have {column.mean_words:.1f} words on "
+            "average; give the file with the answers, and not that with the requests or the labels"
+        )
+    return column
 
 
 def _columns_of_labels(columns: Sequence[Column], labels: Sequence[str]) -> list[Column]:
@@ -317,7 +332,8 @@ def _table_sources(look: Look, ids: Set[str], labels: Sequence[str]) -> Iterator
     """Settings of a table: the column that joins most rows, the longest texts, and the labels where there are any."""
     id_column = max(look.columns, key=lambda column: _num_known(look, column.name, ids))
     others = [column for column in look.columns if column is not id_column]
-    rationale = max(others, key=lambda column: (column.speaks_for("rationale"), column.mean_words))
+    named = [column for column in others if column.speaks_for("rationale")]
+    rationale = _longest_texts(look, named or others)
     states = _columns_of_labels([column for column in others if column is not rationale], labels)
     settings = {key: value for key, value in look.settings.items() if key != "format"}
     settings |= {"format": "csv", "example_column": id_column.name, "rationale_column": rationale.name}

@@ -362,6 +362,20 @@ def test_a_file_of_rationales_is_read_so_that_its_records_join(tmp_path: Path, f
     assert "60 of 60 records gave a rationale" in text
 
 
+@pytest.mark.parametrize(
+    "record",
+    [lambda row: {"custom_id": row["call_id"], "url": "/v1/chat", "body": {"messages": [{"content": row["note"]}]}},
+     lambda row: {"call_id": row["call_id"], "label": row["triage"]}],
+    ids=["requests", "labels"],
+)  # fmt: skip
+def test_a_file_without_rationales_is_refused(tmp_path: Path, record: Callable[[Any], Any]) -> None:
+    notes, path = tmp_path / "calls.csv", tmp_path / "answers.jsonl"
+    notes.write_text(as_csv(rows()))
+    path.write_text("\n".join(json.dumps(record(row)) for row in rows()))
+    with pytest.raises(R2DError, match=r"no column holds rationales: .* 1\.0 words on average"):
+        drafted(notes, rationales=[path])
+
+
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 def test_labels_beside_rationales_are_read_and_drafts_are_left_out(tmp_path: Path, ending: str) -> None:
     notes, reasons = tmp_path / "calls.csv", tmp_path / f"reasons.{ending}"
