@@ -4,8 +4,9 @@
 
 ZenML 0.98 replaces any `pod_settings` by the deprecated `node_selectors`, knows no memory or volume, and writes the API
 token of the run into the compiled file. This flavour carries `pod_settings` (GPU, memory, node selector, tolerations,
-volumes, variables, labels, user), retries and a deadline, and takes the key of a Secret in the token's place. Kubeflow
-Pipelines 2.17 cannot say that a root is read-only; it drops all capabilities by itself.
+volumes, variables, labels, user and group), retries and a deadline, and takes the key of a Secret in the token's place.
+Kubeflow Pipelines cannot say that a root is read-only: the security context of kfp-kubernetes 2.17.3, the newest in
+November 2026, has user, group and `runAsNonRoot` alone. It drops all capabilities by itself.
 """
 
 from __future__ import annotations
@@ -125,9 +126,9 @@ def carry(task: Any, pod: Any) -> None:
         task.set_env_variable(variable["name"], variable["value"])
     for key, value in pod.labels.items():
         kubernetes.add_pod_label(task, key, value)
-    user = (pod.additional_pod_spec_args.get("security_context") or {}).get("runAsUser")
-    if user is not None:
-        kubernetes.set_security_context(task, run_as_user=user, run_as_non_root=True)
+    security = pod.additional_pod_spec_args.get("security_context") or {}
+    if "runAsUser" in security:
+        kubernetes.set_security_context(task, security["runAsUser"], security.get("runAsGroup"), run_as_non_root=True)
     paths = {mount["name"]: mount for mount in pod.volume_mounts}
     for volume in pod.volumes:
         path = paths[volume["name"]]["mountPath"]

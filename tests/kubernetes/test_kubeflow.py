@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.kubernetes.manifests import IMAGE, ROOT, read_yaml, run_session
+from tests.kubernetes.manifests import IMAGE, ROOT, run_session
 
 pytestmark = pytest.mark.cluster
 
@@ -73,7 +73,7 @@ def test_steps_wait_for_those_whose_artifacts_they_read(compiled: dict[str, Any]
     assert after["validate-examples"] == {"load-examples"}
     assert after["train-stage1"] == {"ingest-rationales"}
     assert after["train-stage2"] == {"ingest-rationales", "train-stage1"}
-    assert after["evaluate"] == {"ingest-rationales", "train-stage2"}
+    assert after["evaluate"] == {"ingest-rationales", "train-stage2", "train-sft"}
     assert after["register-model"] >= {"evaluate", "train-stage2"}
 
 
@@ -87,7 +87,7 @@ def test_a_training_step_is_given_what_it_needs(written: str, containers: dict[s
         assert resources.get("accelerator", {}).get("resourceType") == ("nvidia.com/gpu" if has_gpu else None)
         assert ("nodeSelector" in pod, "tolerations" in pod) == (has_gpu, has_gpu)
         assert [claim["constant"] for claim in pod["pvcMount"]] == ["checkpoints", "model-cache", "data"]
-        assert pod["securityContext"] == {"runAsNonRoot": True, "runAsUser": "10001"}
+        assert pod["securityContext"] == {"runAsNonRoot": True, "runAsUser": "10001", "runAsGroup": "10001"}
         assert pod["activeDeadlineSeconds"] == "86400"
         retries = pipeline["root"]["dag"]["tasks"][name]["retryPolicy"]["maxRetryCount"]
         assert retries == (5 if has_gpu else 2), name
@@ -101,7 +101,3 @@ def test_the_token_is_in_a_secret_and_not_in_the_file(written: str) -> None:
         assert secret["keyToEnv"] == [{"envVar": "ZENML_STORE_API_KEY", "secretKey": "api-key"}]
     assert "the token" not in written
     assert "ZENML_STORE_API_TOKEN" not in written
-
-
-def test_the_run_is_that_of_the_demo() -> None:
-    assert read_yaml("configs/kubeflow.yaml")["parameters"] == read_yaml("configs/demo.yaml")["parameters"]

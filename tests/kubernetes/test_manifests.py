@@ -144,3 +144,7 @@ def test_what_enters_the_image_is_named() -> None:
     assert [name for name in entries if not (ROOT / name).exists()] == []
     assert {"r2d", "steps", "pipelines", "mlops", "configs", "reason2decide.py", "requirements.lock"} <= entries
     assert ".zen" not in entries, "ZenML would take it for a repository and write into it, on a read-only root"
+
+
+def test_the_run_for_kubeflow_is_that_of_the_demo() -> None:
+    assert read_yaml("configs/kubeflow.yaml")["parameters"] == read_yaml("configs/demo.yaml")["parameters"]
