@@ -8,9 +8,10 @@ others, names among them, are written in the pieces of those words. docs/clinica
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, get_args
 
 import pyarrow as pa
@@ -77,9 +78,13 @@ def train_tokenizer(learned: TokenizerTexts, config: ScratchConfig) -> PreTraine
         """The words of what stands between two blanks, as the tokenizer divides it."""
         return tuple(word for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(chunk)))
 
-    def divide(text: str) -> Iterator[str]:
+    @cache
+    def bare_words_of(chunk: str) -> tuple[str, ...]:
+        return tuple(word.lstrip(WORD_START) for word in words_of(chunk))
+
+    def divide(text: str) -> Iterable[str]:
         """The different words of a text, each at least once."""
-        return (word.lstrip(WORD_START) for chunk in set(text.split()) for word in words_of(chunk))
+        return chain.from_iterable(map(bare_words_of, set(text.split())))
 
     texts, min_groups = (*learned.texts, *learned.declared), config.min_groups_per_word
     exempt = {word for text in (*learned.declared, *PLACEHOLDERS) for word in divide(text)}
