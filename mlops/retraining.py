@@ -32,7 +32,7 @@ from r2d.errors import ConfigError, DataError, TrainingError
 from r2d.files import write_json, write_text
 from r2d.text import changed_values, flatten
 
-JUDGING_SECTIONS = {"registration", "comparison", "retraining"}
+JUDGING_SECTIONS = {"registration", "comparison", "retraining", "search"}
 """Sections that neither weights nor metrics depend on."""
 KEYS_COMPARED_APART = ("data.path", "data.forgotten", "model.name", "model.revision")
 """The data have a hash, wherever they lie; the start is a fact of its own, and so is whether the champion was trained
@@ -460,15 +460,17 @@ def write_result(result: RetrainingResult, out: Path | None) -> None:
     write_json(out / "decision.json", asdict(result.decision) | {"registration": result.registration})
 
 
-def train_and_register(decision: RetrainingDecision, file: Path, values: dict[str, Any]) -> RetrainingResult:
-    """Run the main job with other values of its config but the ZenML settings of that file, and wait for its end.
+def finished_run(pipeline: Any, file: Path, values: dict[str, Any], **options: Any) -> Any:
+    """The run of a pipeline, of which all steps succeeded, with other values of its config but the ZenML settings of a
+    file.
+
+    Args:
+        options: of ZenML's `with_options`.
 
     Raises:
         TrainingError: the run failed, or was stopped; names the steps.
     """
     from zenml.client import Client
-
-    from pipelines.training import reason2decide  # its steps import PyTorch, which no decision needs
 
     with TemporaryDirectory() as folder:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -476,7 +478,7 @@ def train_and_register(decision: RetrainingDecision, file: Path, values: dict[st
         text = yaml.safe_dump({**content, "parameters": {"config": values}}, sort_keys=False)  # as cache keys see it
         config.write_text(text, encoding="utf-8")
         try:
-            started = reason2decide.with_options(config_path=str(config))()
+            started = pipeline.with_options(config_path=str(config), **options)()
         except RuntimeError as error:
             raise TrainingError(f"{error}. Mend what the log above says, then start the same command again") from error
     if started is None:
@@ -490,6 +492,20 @@ def train_and_register(decision: RetrainingDecision, file: Path, values: dict[st
             f"the run {run.name} ended as {run.status.value}; steps that did not succeed: "
             f"{', '.join(failed) or 'none began'}. Read their logs in the dashboard, then start the same command again"
         )
+    return run
+
+
+def train_and_register(decision: RetrainingDecision, file: Path, values: dict[str, Any]) -> RetrainingResult:
+    """Run the main job with other values of its config but the ZenML settings of that file, and wait for its end.
+
+    Raises:
+        TrainingError: the run failed, or was stopped; names the steps.
+    """
+    from zenml.client import Client
+
+    from pipelines.training import reason2decide  # its steps import PyTorch, which no decision needs
+
+    run = finished_run(reason2decide, file, values)
 
     def output(step: str, name: str) -> Any:
         return run.steps[step].outputs[name][0].load()

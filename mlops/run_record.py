@@ -24,7 +24,8 @@ class RunRecord(Section):
     """Path -> SHA-256 of each file that the run reads (`r2d.data.fingerprint.file_hashes`)."""
     key: str
     """Equal for a repeated run: SHA-256 over everything that the weights and metrics depend on. The sections
-    `registration` and `retraining` do not count: how a model is judged, and when, changes neither."""
+    `registration`, `retraining` and `search` do not count: how a model is judged, when, and how its values were found
+    changes neither."""
 
     @classmethod
     def of(cls, run: RunConfig) -> RunRecord:
@@ -35,7 +36,7 @@ class RunRecord(Section):
         """
         files = auxiliary_files(run)
         data_sha256, files_sha256 = data_fingerprint(run.data), files_fingerprint(files)
-        config = run.model_dump(mode="json", exclude={"registration", "retraining"})
+        config = run.model_dump(mode="json", exclude={"registration", "retraining", "search"})
         facts = json.dumps([config, data_sha256, files_sha256, model_code_hash()], sort_keys=True)
         return cls(
             run=run,

@@ -43,15 +43,7 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
     champion = champion_to_compare(run.registration.model_name, record.key)
     require_trust(run, champion)
 
-    valid_examples, quarantined = validated_examples(run)
-    sources = files_fingerprint(source_files(run.rationales.sources))
-    stage1_examples, stage2_examples, provenance, *_ = ingest_rationales(
-        valid_examples, quarantined, run.rationales, run.data, run.validation.privacy, sources
-    )
-    stage1_model = None
-    if run.method.has_stage1:
-        stage1_model, _ = train_stage1(stage1_examples, run.stage1, run.model, labels)
-    stage2_model, _ = train_stage2(stage2_examples, stage1_model, run.stage2, run.method, run.model, labels)
+    stage2_model, stage2_examples, provenance = trained_model(run)
     label_only = None
     if run.evaluation.compare_with_sft:
         label_only, _ = train_stage2(
@@ -62,6 +54,20 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
         files_fingerprint(run.evaluation.files()),
     )  # fmt: skip
     register_model(stage2_model, metrics, report, predictions, stage2_examples, provenance, record)
+
+
+def trained_model(run: RunConfig) -> tuple[StepArtifact, StepArtifact, StepArtifact]:
+    """The weights, the rows with their rationales, and where each rationale is from."""
+    valid_examples, quarantined = validated_examples(run)
+    sources = files_fingerprint(source_files(run.rationales.sources))
+    stage1_examples, stage2_examples, provenance, *_ = ingest_rationales(
+        valid_examples, quarantined, run.rationales, run.data, run.validation.privacy, sources
+    )
+    stage1_model = None
+    if run.method.has_stage1:
+        stage1_model, _ = train_stage1(stage1_examples, run.stage1, run.model, run.data.labels)
+    stage2_model, _ = train_stage2(stage2_examples, stage1_model, run.stage2, run.method, run.model, run.data.labels)
+    return stage2_model, stage2_examples, provenance
 
 
 def validated_examples(run: RunConfig) -> tuple[StepArtifact, StepArtifact]:

@@ -27,6 +27,10 @@ class TrainingError(R2DError):
     """Training cannot start, go on or resume."""
 
 
+class DivergedError(TrainingError):
+    """The loss is no number or explodes: these hyper-parameters train nothing."""
+
+
 class RegistryError(R2DError):
     """A registered model cannot be found or written."""
 

@@ -23,5 +23,6 @@ ingest_rationales = partial(step_code_hash, "ingest_rationales", with_pages=True
 train_stage1 = partial(step_code_hash, "train_stage1")
 train_stage2 = partial(step_code_hash, "train_stage2")
 evaluate = partial(step_code_hash, "evaluate", with_pages=True)
+measure_validation = partial(step_code_hash, "measure_validation")
 measure_zero_shot = partial(step_code_hash, "measure_zero_shot")
 compare = partial(step_code_hash, "compare", with_pages=True)

@@ -18,7 +18,7 @@ from r2d.reports.progress import show_live_bars
 from r2d.signals import signals_caught
 
 MODULES = {
-    "runs": ["check", "plan", "validate", "ingest", "batch-input", "retrain"],
+    "runs": ["check", "plan", "validate", "ingest", "batch-input", "retrain", "search"],
     "projects": ["init", "new"],
     "pages": ["open"],
     "models": ["predict", "evaluate", "predict-file", "drift", "monitor"],

@@ -1,4 +1,5 @@
-"""Commands about a run before and after it: `r2d check`, `plan`, `validate`, `ingest`, `batch-input` and `retrain`.
+"""Commands about a run before and after it: `r2d check`, `plan`, `validate`, `ingest`, `batch-input`,
+`retrain` and `search`.
 
 `r2d check` answers in a second: a module that loads pyarrow, pandas or torch is imported inside a command.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +25,9 @@ from r2d.errors import R2DError
 from r2d.files import file_in_made_folder, out_folder
 from r2d.modeling.hub import WITHOUT_HUB, UnreachableError, locate
 from r2d.signing import Keys
+
+if TYPE_CHECKING:
+    from r2d.search import Trial
 
 app = typer.Typer()
 
@@ -203,3 +207,35 @@ def retrain(
     typer.echo("\n".join(result.lines()))
     if not dry_run:
         beat("retrain")
+
+
+@app.command(epilog="Example: r2d search --config configs/search.yaml --out searched")
+def search(
+    config: Annotated[Path, typer.Option(help="A run configuration with a section `search`.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for the journal, trials.html and best.yaml; the same to go on.", callback=out_folder),
+    ],
+) -> None:
+    """Search hyper-parameters: each trial trains a model and is measured on the validation rows, never on test rows.
+
+    After a stop, the same command goes on. Exits 1 where no trial keeps the bound on under-triage.
+    """
+    from mlops import search as searching
+
+    def show(trial: Trial) -> None:
+        values = ", ".join(f"{key} {trial.shown(key)}" for key in trial.values)
+        above = "" if trial.is_allowed or trial.outcome != "measured" else " (above the bound)"
+        typer.echo(f"trial {trial.number}: {trial.figures or trial.reason}{above}; {values}")
+
+    trials = searching.search(config, out, show)
+    best = trials.best()
+    typer.echo(f"every trial: {out / searching.PAGE_FILE}")
+    if best is None:
+        typer.echo("no trial was measured that keeps search.max_under_triage; widen the space, or see the page")
+        raise typer.Exit(1)
+    typer.echo(
+        f"the best: trial {best.number}, {best.figures} on the validation rows. They chose it, so these figures are "
+        "too good; what it is worth, a run says on the test rows:\n"
+        f"zenml pipeline run reason2decide --config {out / searching.BEST_FILE}"
+    )

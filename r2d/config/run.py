@@ -14,6 +14,7 @@ from r2d.config.gate import RegistrationConfig
 from r2d.config.jobs import RetrainingConfig
 from r2d.config.model import ModelConfig
 from r2d.config.rationales import EndpointSource, RationalesConfig, names_of
+from r2d.config.search import SearchConfig
 from r2d.config.section import Section
 from r2d.config.training import MethodConfig, Stage1Config, Stage2Config
 from r2d.config.validation import ValidationConfig
@@ -38,6 +39,8 @@ class RunConfig(Section):
     retraining: RetrainingConfig = RetrainingConfig()
     comparison: ComparisonConfig | None = None
     """Only for `pipelines.comparison`, which trains every model of this grid and registers none."""
+    search: SearchConfig | None = None
+    """Only for `r2d search`, which trains a model a trial and registers none."""
 
     @model_validator(mode="after")
     def _method_fits(self) -> RunConfig:
@@ -90,6 +93,8 @@ class RunConfig(Section):
                 if getattr(rule, "edits", None) is not None
             ]
         baselines = {getattr(rule, "baseline", None) for rule in self.registration.gate.rules}
+        if self.search is not None:
+            faults += self.search.faults(self, ordered=labels.ordered)
         if "encoder" in baselines and evaluation.encoder_baseline is None:
             faults.append(
                 "registration.gate.rules: baseline 'encoder' is asked for, and none is trained; set "
@@ -174,6 +179,19 @@ class RunConfig(Section):
                 "`comparison: {methods: [r2d, sft], seeds: [42, 43, 44]}`"
             )
         return self.comparison
+
+    def require_search(self) -> SearchConfig:
+        """The space of the search.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if self.search is None:
+            raise ConfigError(
+                "search: missing; declare what is searched beside the other sections, for example `search: {space: "
+                "{stage2.learning_rate: {low: 0.0001, high: 0.01, log: true}}, max_under_triage: 0.1}`"
+            )
+        return self.search
 
     @model_validator(mode="after")
     def _rationales_to_learn_from(self) -> RunConfig:

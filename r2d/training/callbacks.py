@@ -19,7 +19,7 @@ from transformers import Trainer, TrainerCallback
 
 from r2d.config.model import ModelConfig
 from r2d.config.training import StageConfig
-from r2d.errors import TrainingError
+from r2d.errors import DivergedError, TrainingError
 from r2d.signals import leave, signals_caught
 from r2d.training.checkpointing import ResumableCallback, latest_complete_checkpoint
 from r2d.training.data import Batch
@@ -77,7 +77,7 @@ class LossGuard(ResumableCallback):
             return
         are_finite = torch.stack([parameter.detach().isfinite().all() for parameter in model.parameters()])
         if not are_finite.all():
-            raise TrainingError(
+            raise DivergedError(
                 f"{self.stage}: after step {state.global_step} the weights are no numbers, though the loss was one: "
                 f"a gradient overflowed. {_advice(args)}"
             )
@@ -87,7 +87,7 @@ class LossGuard(ResumableCallback):
         ids = [row for _, rows in parts for row in rows]
         if not math.isfinite(loss):
             spoilt = [row for part, rows in parts if not math.isfinite(part) for row in rows]
-            raise TrainingError(
+            raise DivergedError(
                 f"{self.stage}: the loss is {loss} at step {step}, on rows {_named(spoilt or ids)}. {_advice(args)}"
             )
         is_start = len(self.start) < STEPS_OF_START
@@ -98,7 +98,7 @@ class LossGuard(ResumableCallback):
             return
         self.num_exploded += 1
         if self.num_exploded == STEPS_IN_A_ROW:
-            raise TrainingError(
+            raise DivergedError(
                 f"{self.stage}: the loss explodes: {loss:.3g} at step {step} is the last of {STEPS_IN_A_ROW} in a row "
                 f"above {self.max_loss_growth:g} times the median of the steps before ({median(self.recent):.3g}) and "
                 f"above the loss that training began with ({fmean(self.start):.3g}); rows {_named(ids)}. "

@@ -208,6 +208,7 @@ def test_predict_refuses_emptiness(arguments: list[str], stdin: str, message: st
         ("evaluate", "--data", "rows.csv", "--out", "taken"),
         ("drift", "decided.parquet", "--out", "taken"),
         ("retrain", "--config", "configs/demo.yaml", "--out", "taken"),
+        ("search", "--config", "configs/search.yaml", "--out", "taken"),
         ("init", "calls.csv", "--out", "taken/my.yaml"),
         ("batch-input", "configs/demo.yaml", "--out", "taken/batch.jsonl"),
         ("new", "taken/project"),
