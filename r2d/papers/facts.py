@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -70,15 +70,23 @@ def facts_of(records: Mapping[str, Record]) -> dict[str, Fact]:
 def value_at(values: Any, path: str) -> Any:
     """The value at a path of keys with `/` between them; None where there is none.
 
-    `*` stands for each entry, which gives a mapping from name (or place in a list) to value; `^` for the first.
+    `*` stands for each entry, which gives a mapping from name to value; `^` for the first. In a list, the name of an
+    entry is its own `split`, else its place.
     """
     step, _, rest = path.partition("/")
-    entries = values.items() if isinstance(values, Mapping) else enumerate(values if isinstance(values, list) else ())
+    entries = values.items() if isinstance(values, Mapping) else _numbered(values if isinstance(values, list) else [])
     if step == "*":
         found = None if not isinstance(values, Mapping | list) else dict(entries)
         return found and {name: value_at(value, rest) if rest else value for name, value in found.items()}
     found = next((value for name, value in entries if step in (name, "^")), None)
     return value_at(found, rest) if rest and found is not None else found
+
+
+def _numbered(entries: list[Any]) -> Iterable[tuple[Any, Any]]:
+    return [
+        (entry["split"] if isinstance(entry, Mapping) and "split" in entry else place, entry)
+        for place, entry in enumerate(entries)
+    ]
 
 
 def _text(value: Any, kind: str) -> str | None:
@@ -102,6 +110,10 @@ def _shares(values: Mapping[str, Any]) -> str:
     return _joined((f"{name} {_in_unit(value, 'share')}" for name, value in known.items()), "; ")
 
 
+def _number(value: Any) -> str:
+    return count(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
 def _joined(texts: Any, between: str = ", ") -> str:
     """Each text once; empty ones are left out."""
     return between.join(text for text in dict.fromkeys(texts) if text) or NONE
@@ -120,7 +132,7 @@ WRITTEN: Mapping[str, Callable[[Any], str]] = {
     "size": count,
     "list": lambda value: _joined("not given" if entry is None else count(entry) for entry in _entries(value)),
     "sentences": lambda value: _joined(_entries(value), "; "),
-    "counts": lambda value: _joined(f"{name} {count(number)}" for name, number in value.items()),
+    "counts": lambda value: _joined(f"{name} {_number(number)}" for name, number in value.items()),
     "totals": lambda value: _joined(f"{name} {count(sum(numbers.values()))}" for name, numbers in value.items()),
     "shares": _shares,
 }

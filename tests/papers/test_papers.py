@@ -6,6 +6,7 @@ import html
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -15,11 +16,13 @@ from pydantic import ValidationError
 
 from r2d.config.gate import GateConfig
 from r2d.errors import ConfigError
+from r2d.evaluation.cohort import cohort_of
 from r2d.evaluation.looks import TestSetUse
 from r2d.files import read_yaml
 from r2d.gate.rules import evaluate_rules
 from r2d.papers.facts import FACTS_FILE, WRITTEN, Record, facts_of, value_at
 from r2d.papers.papers import CARD_NAMESPACE, FACT, PAPERS, YOU, Item, fill, read_paper, write_papers
+from tests.evaluation.report_cases import declared_case
 from tests.gate.measured import LABELS, decisions, measured
 from tests.mlops.conftest import run_config
 
@@ -181,9 +184,25 @@ def test_a_path_finds_the_first_and_each_entry() -> None:
     assert value_at(values, "a/^/n") == 1
     assert value_at(values, "a/*/n") == {"x": 1, "y": 2}
     assert value_at(values, "b/*/n") == {0: 3}
+    assert value_at({"s": [{"split": "train", "n": 3}, {"split": "test", "n": 4}]}, "s/*/n") == {"train": 3, "test": 4}
     assert (value_at(values, "a/z/n"), value_at(None, "a/*/n"), value_at(values, "b/*/n/m")) == (None, None, {0: None})
     kinds = {how[0] for facts in read_yaml(FACTS_FILE).values() for _, _, *how in facts.values() if how}
     assert kinds - {"share", "decimal", "signed"} == WRITTEN.keys()
+
+
+def test_the_flow_of_rows_and_the_differences_between_sites_are_read_from_metrics() -> None:
+    case = declared_case()
+    metrics = replace(case.metrics, cohort=cohort_of(case.run))
+    facts = facts_of(records() | {"metrics.json": Record("metrics.json", "a" * 64, metrics.to_json())})
+    names = (
+        "rows_read", "rows_measured", "split_groups", "note_words", "without_rationale",
+        "pooled_by", "pooled_accuracy", "next_accuracy", "i_squared",
+    )  # fmt: skip
+    assert [name for name in names if facts[name].text is None] == []
+    assert metrics.cohort is not None
+    assert facts["split_groups"].text == ", ".join(
+        f"{part.split} {part.num_groups:,}" for part in metrics.cohort.splits
+    )
 
 
 def test_what_was_not_measured_is_said_and_claimed_by_nobody(tmp_path: Path) -> None:
