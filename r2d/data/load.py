@@ -73,7 +73,9 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     source, num_cut = _without_endless_cells(read_source(config))
     num_rows = source.columns.num_rows
     if not num_rows:
-        raise DataError(f"{source.source}: has columns but no rows; give a file with data")
+        raise DataError(
+            "; ".join([f"{source.source}: has columns but no rows", *source.notes, "give a file with data"])
+        )
     trimmed: dict[str, list[str]] = {}
     for key in ("id", "label", "group", "split"):
         is_declared = key in source.columns.column_names

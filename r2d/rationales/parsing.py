@@ -88,6 +88,7 @@ _CAUSE = re.compile(
     r"|in\s+(?:view|light)\s+of)\b)",
     re.I,
 )
+_GOES_ON = re.compile(r"[*_]{0,3} [*_]{0,3}[^\W\d_]")
 _BEGINS_CAUSE = re.compile(r"\W*(?:because|since|as|given|due|owing|considering|with|while|although|though)\b", re.I)
 
 
@@ -318,6 +319,9 @@ def _rationale(part: _Text, statement: Statement, answer: Answer) -> _Rationale:
         flags = (BEHIND_ANSWER,) if len(_WORDS.findall(left)) >= FEWEST_WORDS else ()
         parts = [piece for piece in (reasons, within, because) if _has_words(piece)]
         return _Rationale(" ".join(parts) if len(parts) > 1 else _without_marks(parts[0]), edits, flags)
+    end = sentence_end(text, statement.end)
+    if not cause and _GOES_ON.match(after) and len(_WORDS.findall(text[statement.end : end])) < FEWEST_WORDS:
+        after = text[end:]  # `the answer is new york city` gives no reason
     return _behind(part, after, edits)
 
 

@@ -340,3 +340,9 @@ def test_an_object_that_bounds_asks_or_revises_its_label_states_none(fields: str
 def test_an_object_may_repeat_its_label_under_another_key() -> None:
     text = f'{{"label": "same day", "final_label": "Same day", "rationale": "{WHY}"}}'
     assert read(text, structure="json").label == "same day"
+
+
+def test_words_that_the_label_goes_on_with_are_no_rationale() -> None:
+    assert read("The answer is same day appointment.").reason == "no_rationale"
+    assert read(f"The answer is same day appointment. {WHY}").rationale == WHY
+    assert read("The answer is same day because she bleeds.").rationale == "because she bleeds."

@@ -290,6 +290,8 @@ ASSERTED = (
     "Since she walks on it, the decision is {}.",
 )  # fmt: skip
 REFUTED = (
+    "\n// Decision: {}\n", "\n/* Decision: {} */\n", "Numbness? The decision is {}.",
+    "Can she stand? Then the decision is {}.",
     "Some would say the decision is {}.", "One might argue that the decision is {}.",
     "If it were open, the decision is {}.",
     "The decision would be {} if it were open.", "I do not believe that the decision is {}.", "The decision is not {}.",
