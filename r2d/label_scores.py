@@ -1,4 +1,5 @@
-"""Correct predictions, accuracy and F1: the one definition, used by validation in training and by the evaluation."""
+"""Correct predictions, accuracy, F1 and kappa: the one definition, used by validation in training and by whatever
+measures."""
 
 from __future__ import annotations
 
@@ -94,3 +95,20 @@ def label_scores(counts: FloatArray) -> LabelScores:
             precision=correct / predicted,
             f1=f1,
         )
+
+
+def cohen_kappa(tables: FloatArray, distance: FloatArray | None = None) -> FloatArray:
+    """Agreement of two raters beyond that of chance (Cohen 1960; 1968 where disagreements weigh by `distance`): [...],
+    NaN where chance alone agrees always. The one definition, for reviewers, raters and the judge.
+
+    Args:
+        tables: [..., labels of the first, labels of the second], rows or shares of them.
+        distance: [labels of the first, labels of the second], 0 where they agree; None: every disagreement is 1.
+    """
+    num_first, num_second = tables.shape[-2:]
+    apart = 1 - np.eye(num_first, num_second) if distance is None else distance
+    total = tables.sum((-1, -2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        observed = (tables * apart).sum((-1, -2)) / total
+        expected = np.einsum("...i,...j,ij->...", tables.sum(-1), tables.sum(-2), apart) / total**2
+        return np.where(expected > 1e-12, 1 - observed / expected, np.nan)

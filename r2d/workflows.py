@@ -24,6 +24,7 @@ from r2d.config.privacy import PrivacyConfig
 from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
 from r2d.config.serving import Quantization
+from r2d.data.examples import split_of
 from r2d.data.fingerprint import data_fingerprint
 from r2d.data.load import load_examples, load_labelled_file
 from r2d.data.readers.tables import local_dataset_folder
@@ -117,6 +118,12 @@ def check_files(run: RunConfig, *, start_folder: Path | None = None) -> list[str
     lines += validation.reading.notes
     for kind, places in (("quarantined row", validation.quarantined), ("warning", validation.warnings)):
         lines += [f"{plural(len(places), kind)}; `r2d validate` shows which"] if len(places) else []
+    if run.evaluation.raters is not None:
+        from r2d.evaluation.raters import RaterLabels
+
+        test = split_of(validation.examples, "test")["id"].to_pylist()
+        rated = RaterLabels.read(run.evaluation.raters, test, run.data.labels)
+        lines.append(f"{len(rated.raters)} raters: {plural(rated.num_rated, 'test row')} labelled by two or more")
     asked = {name for name, source in run.rationales.sources.items() if isinstance(source, EndpointSource)}
     sources = {name: source for name, source in run.rationales.sources.items() if name not in asked}
     rationales = run.rationales.model_copy(update={"sources": sources})

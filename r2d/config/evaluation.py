@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from r2d.config.endpoint import EndpointConfig
+from r2d.config.files import TextFileConfig, suffix_of
 from r2d.config.section import Name, Section
 from r2d.text import match_label, normalise_label
 
@@ -19,6 +21,7 @@ Rate = Annotated[float, Field(gt=0.0, lt=1.0)]
 Risk = Literal["under_triage", "error"]
 OutOfScope = Literal["hand_over", "remark"]
 EvaluatedEngine = Literal["torch", "ctranslate2", "ctranslate2_int8"]
+RATER_FILES = (".csv", ".xlsx", ".jsonl", ".parquet")
 SeenRowsPolicy = Literal["refuse", "drop", "allow"]
 
 
@@ -213,6 +216,33 @@ class SecondJudgeConfig(EndpointConfig):
     """As of the judge."""
 
 
+class RatersConfig(TextFileConfig):
+    """Labels that several people gave to the test rows: how far they agree, and how far each is from the others beside
+    the model."""
+
+    file: Name
+    """CSV, Excel file with one sheet, JSON Lines or Parquet, with an id column. Of rows that are not measured nothing
+    is taken."""
+    id: Name = "id"
+    """Column with the id of the row."""
+    rater: Name = "rater"
+    """Column with the name of the rater, one line for each rater and row."""
+    label: Name = "label"
+    """Column with the rater's label."""
+    columns: dict[Name, Name] | None = None
+    """Rater -> column, where a line has the labels of all raters; in place of `rater` and `label`."""
+
+    @model_validator(mode="after")
+    def _two_raters(self) -> RatersConfig:
+        if suffix_of(Path(self.file)) not in RATER_FILES:
+            raise ValueError(f"file {Path(self.file).name!r} ends with none of {', '.join(RATER_FILES)}")
+        if self.columns is not None and len(self.columns) < 2:
+            raise ValueError("columns names fewer than two raters, who could agree")
+        if self.columns is not None and (given := {"rater", "label"} & self.model_fields_set):
+            raise ValueError(f"columns and {min(given)} both say where the labels are; remove one of them")
+        return self
+
+
 class JudgeConfig(EndpointConfig):
     """The judge: any OpenAI-compatible endpoint. Without this section no note leaves, and nothing is judged."""
 
@@ -301,6 +331,8 @@ class EvaluationConfig(Section):
     claims: ClaimsConfig = ClaimsConfig()
     stress: StressConfig | None = None
     """Stress tests, such as `{file: configs/stress/triage.yaml}`; none without it, for they cost decisions."""
+    raters: RatersConfig | None = None
+    """Labels of several raters, such as `{file: raters.csv}`; without it nothing of them is measured."""
     quote_notes: bool = True
     """Whether the report quotes notes and rationales; then it is kept like them. If false, it names rows by id."""
     encoder_baseline: EncoderBaselineConfig | None = None
@@ -310,4 +342,5 @@ class EvaluationConfig(Section):
 
     def files(self) -> list[tuple[str, str]]:
         """Config key and path of every file that an evaluation reads, but for those of the judge."""
-        return [*self.claims.files(), *(() if self.stress is None else self.stress.files())]
+        files = [*self.claims.files(), *(() if self.stress is None else self.stress.files())]
+        return files if self.raters is None else [*files, ("evaluation.raters.file", self.raters.file)]

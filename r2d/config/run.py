@@ -64,6 +64,8 @@ class RunConfig(Section):
         labels, evaluation = self.data.labels, self.evaluation
         if labels.per_row and evaluation.safety.costs is not None:
             raise ValueError("evaluation.safety.costs are of declared labels, and labels.per_row has none; remove it")
+        if labels.per_row and evaluation.raters is not None:
+            raise ValueError("evaluation.raters are of declared labels, and labels.per_row has none; remove it")
         if not labels.ordered and evaluation.selective.risk == "under_triage":
             raise ValueError(
                 "evaluation.selective.risk 'under_triage' needs data.labels.ordered: true; declare the order, most "

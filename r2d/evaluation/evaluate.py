@@ -49,6 +49,7 @@ from r2d.evaluation.metrics import (
 from r2d.evaluation.operating_points import operating_points
 from r2d.evaluation.outside_reader import outside_reader
 from r2d.evaluation.predictions import Predictions, predictions_table
+from r2d.evaluation.raters import RaterLabels, raters_metrics
 from r2d.evaluation.rationale_claims import claim_differences, claim_metrics, claims_of
 from r2d.evaluation.rationale_metrics import (
     TABLE_SCORES,
@@ -143,8 +144,8 @@ def evaluate(
 
     Raises:
         ConfigError: a judge is configured without a `work_dir`, or its rubric or the file of stress tests is faulty.
-        DataError: the test split is empty, the model had seen rows of it (`evaluation.seen_rows`), or a stress test
-            applies to none.
+        DataError: the test split is empty, the model had seen rows of it (`evaluation.seen_rows`), a stress test
+            applies to none, or no row has labels of two raters.
         GenerationError: the judge cannot be asked, or its budget is spent.
         ModelError: the folder holds no model that can decide, or the BERTScore model cannot be had.
     """
@@ -153,6 +154,9 @@ def evaluate(
     run = EvaluationRun(examples, data.labels, config, unseen.kept)
     timer, test = run.timer, run.test
     stress = None if config.stress is None else StressTests.of(config.stress, test, run.checker, data.labels)
+    rated = None
+    if config.raters is not None:
+        rated = RaterLabels.read(config.raters, test["id"].to_pylist(), data.labels)
     if count_look is not None:
         run = replace(run, test_set=count_look(hash_of_test_set(evaluated_rows(examples, config.max_rows))))
     predictor = _predictor(model_folder, config.engine)
@@ -218,6 +222,10 @@ def evaluate(
                     metrics.champion, outside_reader=read.champion, outside_reader_difference=read.difference
                 )
                 metrics = replace(metrics, champion=compared)
+    if rated is not None:
+        with timer("label_metrics"):
+            of_raters = raters_metrics(rated, predictions, LabelStatistics.of(data.labels), config.intervals)
+        metrics = replace(metrics, raters=of_raters)
     if stress is not None:
         with timer("stress"):
             decide = partial(predictor.decide, batch_size=config.batch_size)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from r2d.label_scores import cohen_kappa
 from r2d.review.store import Case
 from r2d.review.verdicts import Verdict
 
@@ -69,19 +69,11 @@ def agreement_of(first: str, second: str, labels: Iterable[tuple[str, str]], *, 
     for one, other in pairs:
         table[names.index(one), names.index(other)] += 1
     shares = table / len(pairs)
-    kappa = float(_kappa(shares[None])[0])
+    kappa = float(cohen_kappa(shares[None])[0])
     low = high = None
     if len(pairs) >= FEWEST_CASES and not np.isnan(kappa):
         prior = np.eye(len(names)) / len(names) + 1 / len(names) ** 2
         draws = np.random.default_rng(seed).dirichlet((table + prior).ravel(), size=NUM_DRAWS)
-        quantiles = np.quantile(_kappa(draws.reshape(-1, *table.shape)), [0.025, 0.975])
+        quantiles = np.quantile(cohen_kappa(draws.reshape(-1, *table.shape)), [0.025, 0.975])
         low, high = min(float(quantiles[0]), kappa), max(float(quantiles[1]), kappa)
     return Agreement(first, second, len(pairs), float(np.trace(shares)), None if np.isnan(kappa) else kappa, low, high)
-
-
-def _kappa(tables: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of tables of shares [tables, labels, labels]; NaN where chance alone agrees always."""
-    observed = np.trace(tables, axis1=1, axis2=2)
-    expected = (tables.sum(axis=1) * tables.sum(axis=2)).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(expected < 1, (observed - expected) / (1 - expected), np.nan)

@@ -25,7 +25,7 @@ from r2d.evaluation.judge.judge import not_judged
 from r2d.evaluation.judge.questions import judged_rows
 from r2d.evaluation.judge.rubric import load_rubric
 from r2d.evaluation.judge.scores import Vote, criterion_metrics, parse_rate, row_scores
-from r2d.evaluation.label_metrics import difference_to_chances, label_metrics
+from r2d.evaluation.label_metrics import LabelStatistics, difference_to_chances, label_metrics
 from r2d.evaluation.metrics import (
     ChampionMetrics,
     Comparator,
@@ -33,6 +33,7 @@ from r2d.evaluation.metrics import (
     IntervalEstimate,
     Metrics,
     OtherDecoding,
+    RatersResult,
     SeenRows,
     SentenceDeletion,
     StressEdit,
@@ -41,6 +42,7 @@ from r2d.evaluation.metrics import (
 )  # fmt: skip
 from r2d.evaluation.outside_reader import outside_reader
 from r2d.evaluation.predictions import Predictions, predictions_table
+from r2d.evaluation.raters import NO_LABEL, RaterLabels, raters_metrics
 from r2d.evaluation.rationale_claims import claim_differences, claim_metrics, claims_of
 from r2d.evaluation.rationale_metrics import rationale_intervals, rationale_metrics, rationale_scores
 from r2d.evaluation.rationale_quality_metrics import rationale_quality
@@ -287,6 +289,16 @@ def published(
     return predictions_table(predictions, test, flags=flags or [[]] * len(test), scores=scores, **values)
 
 
+def raters_of(predictions: Predictions, *, ordered: bool) -> RatersResult:
+    """Three people, who label two notes of three and mostly agree; two of them never the same note."""
+    draw, num_rows = np.random.default_rng(4), len(predictions)
+    labels = np.stack([np.clip(predictions.gold + draw.choice((-1, 0, 0, 0, 1), num_rows), 0, 3) for _ in range(3)], 1)
+    labels[::2, 1], labels[1::2, 2] = NO_LABEL, NO_LABEL
+    labels[draw.random(num_rows) < 0.3] = NO_LABEL
+    rated = RaterLabels("raters.csv", ("nurse a", "nurse b", "physician"), labels, 12)
+    return raters_metrics(rated, predictions, LabelStatistics(4, ordered), CONFIG.intervals)
+
+
 def seen_rows(*, champion: bool) -> SeenRows:
     """250 test rows, of which the champion had seen ten."""
     none = Overlap(
@@ -365,6 +377,7 @@ def declared_case(
         champion=of_champion,
         **written,
         stress=STRESS if explains and champion else None,
+        raters=raters_of(predictions, ordered=ordered) if explains else None,
         judge=judged(run.test, predictions) if explains and champion else not_judged().metrics,
     )
     fitted = None

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from mlops.cli.main import app
 from r2d.config.data import DataConfig, LabelsConfig, SyntheticTriageConfig
-from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig, StressConfig
+from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, RatersConfig, SafetyConfig, StressConfig
 from r2d.data.examples import Example, split_of, to_table, with_columns
 from r2d.errors import ConfigError, DataError
 from r2d.evaluation import evaluate as module
@@ -64,7 +64,11 @@ def described(examples: pa.Table) -> pa.Table:
 def evaluation(described: pa.Table, stage2_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     champion, file = Champion("toy/1", stage2_model), tmp_path_factory.mktemp("stress") / "edits.yaml"
     file.write_text("edits:\n  a word more: {group: words, expects: same label, add: [All is well.]}\n", "utf-8")
-    config = QUICK.model_copy(update={"stress": StressConfig(file=str(file), max_rows=5)})
+    test, raters = split_of(described, "test"), file.parent / "raters.csv"
+    given = [f"{row_id},{who},{test['label'][0]}" for row_id in test["id"].to_pylist()[:12] for who in ("ann", "bob")]
+    raters.write_text("\n".join(["id,rater,label", *given]), "utf-8")
+    update = {"stress": StressConfig(file=str(file), max_rows=5), "raters": RatersConfig(file=str(raters))}
+    config = QUICK.model_copy(update=update)
     return evaluate(described, stage2_model, config=config, data=DATA, champion=champion)
 
 
@@ -117,6 +121,8 @@ def test_metrics_keep_to_the_schema_and_agree_with_each_other(evaluation: Evalua
     assert metrics.slices.whole["accuracy"].value == label.accuracy
     assert {part.by for part in metrics.slices.slices} >= {"label", "length", "attributes.site"}
     assert intervals.num_groups < metrics.num_rows, "callers are drawn, not rows"
+    assert (metrics.raters.num_rated, metrics.raters.pairs[0].figures["same"].value) == (12, 1.0)
+    assert metrics.raters.ceiling[-1].num_labels == 24
     assert set(metrics.differences) == {"majority class", "TF-IDF + logistic regression", "champion"}
     assert metrics.judge == {"status": "not judged", "reason": "no judge is configured"}
     assert len(evaluation.judgement.scores) == 0

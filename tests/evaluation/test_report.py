@@ -32,7 +32,7 @@ from tests.reports.pages import Page, assert_accessible, assert_expected_page, a
 EXPECTED = Path(__file__).parent / "expected_reports"
 SECTIONS = (
     "headline", "missed", "served", "beside", "safety", "operating", "comparison", "decisions", "calibration",
-    "selective", "sets", "slices", "stress", "rationales", "alignment", "judge", "samples", "facts",
+    "selective", "sets", "slices", "raters", "stress", "rationales", "alignment", "judge", "samples", "facts",
 )  # fmt: skip
 
 

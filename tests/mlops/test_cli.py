@@ -255,3 +255,23 @@ def test_the_shipped_file_is_planned_as_a_table(typed: Typed) -> None:
     title = next(line for line in lines if line.startswith("Test rows"))
     first = lines[lines.index(title) + 1]
     assert title.index("rows", 9) + 4 == first.index("  in 80%") - 11, "numbers stand below their heads"
+
+
+def test_check_reads_the_labels_of_raters_and_stops_where_they_never_meet(typed: Typed, tmp_path: Path) -> None:
+    labels = ["urgent" if n % 3 else "routine" for n in range(60)]
+    words = ("cough", "fever", "rash", "cut", "fall", "burn")
+    notes = [f"r{n},{words[n % 6]} for {n} days and {words[n % 5]},{label}" for n, label in enumerate(labels)]
+    (tmp_path / "notes.csv").write_text("\n".join(["id,text,label", *notes]), encoding="utf-8")
+    config, raters = tmp_path / "my.yaml", tmp_path / "raters.csv"
+    data = {"format": "csv", "path": str(tmp_path / "notes.csv"), "labels": {"names": ["urgent", "routine"]}}
+    values = {"data": data, "method": {"name": "sft"}, "model": {"name": "scratch"}}
+    values["evaluation"] = {"raters": {"file": str(raters)}}
+    config.write_text(json.dumps({"parameters": {"config": values}}))
+    both = [f"r{n},{who},{label}" for n, label in enumerate(labels) for who in ("ann", "bob")]
+    raters.write_text("\n".join(["id,rater,label", *both]))
+    code, output, _ = typed("check", str(config))
+    assert code == 0
+    assert "2 raters: 6 test rows labelled by two or more" in output
+    raters.write_text("\n".join(["id,rater,label", *both[::2]]))
+    code, _, error = typed("check", str(config))
+    assert (code, "raters who never label the same row cannot be compared" in error) == (2, True)

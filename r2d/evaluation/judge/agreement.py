@@ -21,7 +21,7 @@ from r2d.evaluation.judge.questions import JudgedRow
 from r2d.evaluation.judge.rubric import Criterion, Rubric
 from r2d.evaluation.judge.scores import RowScores, group_of_rows
 from r2d.evaluation.metrics import IntervalEstimate
-from r2d.label_scores import FloatArray
+from r2d.label_scores import FloatArray, cohen_kappa
 
 COLUMNS = ("id", "criterion", "score", "rater")
 MIN_GROUPS = 10
@@ -233,13 +233,11 @@ def agreement_metrics(
         """From [..., rows x columns] counts to each metric [...]; NaN where there is nothing to compare."""
         counts = flat.reshape(*flat.shape[:-1], len(rows), len(columns))
         total, of_rows, of_columns = counts.sum((-1, -2)), counts.sum(-1), counts.sum(-2)
-        observed = (counts * distance**2).sum((-1, -2)) / total
-        expected = np.einsum("...i,...j,ij->...", of_rows, of_columns, distance**2) / total**2
         row_ranks, column_ranks = _mid_ranks(of_rows, total), _mid_ranks(of_columns, total)
         spread = np.sqrt((of_rows * row_ranks**2).sum(-1) * (of_columns * column_ranks**2).sum(-1))
         covariance = np.einsum("...ij,...i,...j->...", counts, row_ranks, column_ranks)
         return {
-            "quadratic_weighted_kappa": np.where(expected > 0, 1 - observed / expected, np.nan),
+            "quadratic_weighted_kappa": cohen_kappa(counts, distance**2),
             "spearman": np.where(spread > 1e-9, covariance / spread, np.nan),
             "mean_difference": (counts * distance).sum((-1, -2)) / total,
         }
