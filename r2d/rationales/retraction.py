@@ -14,7 +14,7 @@ from r2d.rationales.stated_label import named_options, option_of_place
 from r2d.rationales.wording import phrase_pattern
 from r2d.text import small_letters
 
-_BEGINS = r"(?:\A|[.!?…;:,(\n–—]|\s-|\bbut\b|\band\b|\bor\b)[\s*_\"'“]{0,6}"
+_BEGINS = r"(?:\A|[.!?…;:,()\]\n–—]|\s-|\bbut\b|\band\b|\bor\b)[\s*_\"'“]{0,6}"
 _INTERJECTION = r"(?:(?:oh|ah|oops|hmm+|well|ok(?:ay)?|no|but|and|so|sorry|yet)\b[\s,.!…–—-]{0,6}){0,3}"
 _RETRACTED = (
     r"scratch\s+that|strike\s+that|never\s+mind|my\s+mistake|correction(?=\s*[:,–—-])"

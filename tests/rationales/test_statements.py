@@ -61,6 +61,7 @@ def test_the_last_answer_that_stands_counts(text: str, label: str) -> None:
     ("text", "reason", "detail"),
     [
         ("The decision is ambulance. I was wrong.", "unclear_answer", "taken back"),
+        ("The decision is ambulance (she limps) Let me reconsider.", "unclear_answer", "taken back"),
         (
             "The decision is ambulance. Wait, that is wrong. The decision is ambulance, her son says.",
             "unclear_answer",
