@@ -1,4 +1,4 @@
-"""Every expected page in a real browser: by axe's rules, with all folds open, on a phone and a desk."""
+"""Expected pages and the papers of a version in a real browser: axe's rules, all folds open, on a phone and a desk."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from r2d.papers.papers import write_papers
 from r2d.reports.templates import templates_of
 from tests.evaluation.test_report_browser import AXE, CHROMIUM, DESK, PHONE, opened
+from tests.papers.test_papers import records
 
 TESTS = Path(__file__).resolve().parents[1]
 TEMPLATES = {
@@ -47,8 +49,21 @@ def test_axe_finds_no_violation_and_no_page_scrolls_sideways(
     style += "".join(template.blocks["style"](template.new_context()))
     styled = tmp_path / "page.html"
     styled.write_text(page.read_text(encoding="utf-8").replace("<style></style>", f"<style>{style}</style>"))
-    shown, asked, complaints = opened(browser, styled, width, "dark" if width == PHONE else "light", bypass_csp=True)
-    assert (asked, complaints) == ([styled.as_uri()], [])
+    assert_good_to_read(browser, styled, width)
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_axe_finds_no_violation_in_the_papers_of_a_version(browser: Browser, tmp_path: Path, width: int) -> None:
+    write_papers(tmp_path, records())
+    pages = sorted(tmp_path.glob("*.html"))
+    assert len(pages) == 5
+    for page in pages:
+        assert_good_to_read(browser, page, width)
+
+
+def assert_good_to_read(browser: Browser, page: Path, width: int) -> None:
+    shown, asked, complaints = opened(browser, page, width, "dark" if width == PHONE else "light", bypass_csp=True)
+    assert (asked, complaints) == ([page.as_uri()], [])
     assert shown.evaluate("document.documentElement.scrollWidth") == width, "the page itself scrolls sideways"
     shown.add_script_tag(path=AXE)
     shown.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
