@@ -1,16 +1,20 @@
-"""A pod of k8s/components/serving answers on the test cluster, follows the alias, and finishes what it took.
+"""Two pods of k8s/components/serving answer on the test cluster, follow the alias, and finish what they took.
 
-The test cluster has no Deployment: the pod is made from the template of ours, and its probes are asked here.
+The test cluster has no Deployment and no network: the pods are made from the template of ours, their probes are asked
+here, and the calls go to both in turn, as by the Service.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
+import ssl
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +66,12 @@ class ServedPod:
     def log(self) -> str:
         return self.cluster.log(self.state)
 
+    def is_ready(self) -> bool:
+        try:
+            return self.client.get("/readyz").status_code == 200
+        except httpx2.ConnectError:
+            return False
+
     def probes(self) -> list[int]:
         """Status of what each probe of the Deployment asks, which has no token."""
         paths = [container()[probe]["httpGet"]["path"] for probe in PROBES]
@@ -85,17 +95,18 @@ def container() -> Object:
 
 
 @pytest.fixture(scope="module")
-def pod(stage2_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPod]:
-    """Two versions of a model in MLflow, behind TLS, the champion the first; and the pod."""
+def replicas(stage2_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ServedPod]]:
+    """Two versions of a model in MLflow, behind TLS, the champion the first; and two pods."""
     if obstacle := sandbox_obstacle():
         pytest.skip(obstacle)
     folder = tmp_path_factory.mktemp("serving")
     place, certificate = Workplace(folder / "image"), Certificate.made(folder / "certificate")
-    registry_port, port = free_ports(2)
-    registry = f"https://localhost:{registry_port}"
-    settings = place.folder / "configs" / "cluster" / "serve.yaml"
-    changed = settings.read_text("utf-8").replace("8443", f"{port}\n    refresh_seconds: 1")  # pods share this machine
-    settings.write_text(changed, encoding="utf-8")
+    registry_port, *ports = free_ports(3)
+    registry, verify = f"https://localhost:{registry_port}", ssl.create_default_context(cafile=certificate.path)
+    settings = (place.folder / "configs" / "cluster" / "serve.yaml").read_text("utf-8")
+    for port in ports:  # pods share this machine
+        changed = settings.replace("8443", f"{port}\n    refresh_seconds: 1")
+        (place.folder / "configs" / "cluster" / f"serve-{port}.yaml").write_text(changed, encoding="utf-8")
     words = [
         sys.executable,
         "-m",
@@ -118,7 +129,7 @@ def pod(stage2_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setenv("MLFLOW_TRACKING_URI", registry)
         patch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(certificate.path))
         patch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
-        wait_for(f"{registry}/health", process, folder / "mlflow.log", context(certificate))
+        wait_for(f"{registry}/health", process, folder / "mlflow.log", verify)
         register_twice(stage2_model, place.folder)
         cluster.apply(BASE / "namespace.yaml", BASE / "rbac.yaml", BASE / "limits.yaml", *nodes())
         cluster.apply(
@@ -127,28 +138,25 @@ def pod(stage2_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             secret("mlflow-pipeline", {"password": b"unused"}),
             secret("serving-token", {"token": TOKEN.encode()}),
             *[item for item in MANIFESTS if item["kind"] in {kind.name for kind in KINDS.values()}],
-            pod_of_template(registry),
+            *[pod_of_template(registry, port) for port in ports],
         )
-        headers = {"authorization": f"Bearer {TOKEN}"}
-        address = f"https://localhost:{port}"
-        with httpx2.Client(base_url=address, verify=context(certificate), headers=headers, timeout=60) as client:
-            served = ServedPod(cluster, client, "serving")
-            served.wait_until(lambda: answers(client))
+        with ExitStack() as stack:
+            served = []
+            for port in ports:
+                client = httpx2.Client(
+                    base_url=f"https://localhost:{port}", verify=verify, timeout=60,
+                    headers={"authorization": f"Bearer {TOKEN}"},
+                )  # fmt: skip
+                served.append(ServedPod(cluster, stack.enter_context(client), f"serving-{port}"))
+            for each in served:
+                each.wait_until(each.is_ready)
             yield served
         assert cluster.faults == []
 
 
-def answers(client: httpx2.Client) -> bool:
-    try:
-        return client.get("/readyz").status_code == 200
-    except httpx2.ConnectError:
-        return False
-
-
-def context(certificate: Certificate) -> Any:
-    import ssl
-
-    return ssl.create_default_context(cafile=certificate.path)
+@pytest.fixture
+def pod(replicas: list[ServedPod]) -> ServedPod:
+    return replicas[0]
 
 
 def register_twice(folder: Path, code: Path) -> None:
@@ -160,7 +168,7 @@ def register_twice(folder: Path, code: Path) -> None:
     mlflow.MlflowClient().set_registered_model_alias(MODEL, "champion", "1")
 
 
-def pod_of_template(registry: str) -> Object:
+def pod_of_template(registry: str, port: int) -> Object:
     """As the Deployment would make it, but for what the test cluster does not do: probes, ports and restarts."""
     [deployment] = [item for item in MANIFESTS if item["kind"] == "Deployment"]
     template = copy.deepcopy(deployment["spec"]["template"])
@@ -168,7 +176,8 @@ def pod_of_template(registry: str) -> Object:
     for variable in changed["env"]:
         if variable["name"] == "MLFLOW_TRACKING_URI":
             variable["value"] = registry
-    metadata = template["metadata"] | {"name": "serving", "namespace": NAMESPACE}
+    changed["command"] = [word.replace("serve.yaml", f"serve-{port}.yaml") for word in changed["command"]]
+    metadata = template["metadata"] | {"name": f"serving-{port}", "namespace": NAMESPACE}
     spec = template["spec"] | {"restartPolicy": "Never", "containers": [changed]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
@@ -181,41 +190,49 @@ def test_probes_are_answered_and_calls_only_with_the_token(pod: ServedPod) -> No
     assert pod.state["spec"]["nodeName"] == "cpu-0", "not where the GPU is"
 
 
-def test_the_alias_is_followed_without_a_failed_call(pod: ServedPod) -> None:
-    seen: Counter[tuple[int, str]] = Counter()
+def test_replicas_follow_the_alias_without_a_failed_call_and_agree_again(replicas: list[ServedPod]) -> None:
+    """While the alias moves, one may be ahead of the other by `refresh_seconds` and the time that loading takes."""
+    seen: Counter[tuple[str, int, str]] = Counter()
     stop = threading.Event()
 
     def ask() -> None:
-        while not stop.is_set():
+        for pod in itertools.cycle(replicas):
+            if stop.is_set():
+                return
             answer = pod.decide()
-            seen[answer.status_code, answer.json()["answers"][0]["model"]] += 1
+            seen[pod.name, answer.status_code, answer.json()["answers"][0]["model"]] += 1
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
     for version in ("2", "1", "2"):
         mlflow.MlflowClient().set_registered_model_alias(MODEL, "champion", version)
-        before = seen[200, f"{MODEL}/{version}"]
-        pod.wait_until(lambda key=(200, f"{MODEL}/{version}"), before=before: seen[key] > before + 4)  # type: ignore[misc]
+        for pod in replicas:
+            key = (pod.name, 200, f"{MODEL}/{version}")
+            pod.wait_until(lambda key=key, before=seen[key]: seen[key] > before + 4)  # type: ignore[misc]
     stop.set()
     for thread in threads:
         thread.join()
-    assert set(seen) == {(200, f"{MODEL}/1"), (200, f"{MODEL}/2")}
+    assert set(seen) == {(pod.name, 200, f"{MODEL}/{version}") for pod in replicas for version in ("1", "2")}
+    assert [pod.decide().json()["answers"][0]["model"] for pod in replicas] == [f"{MODEL}/2"] * 2
 
 
-def test_what_was_taken_is_answered_when_the_pod_is_drained_and_no_note_is_in_its_log(pod: ServedPod) -> None:
+def test_what_was_taken_is_answered_when_a_pod_is_drained_while_the_other_goes_on(replicas: list[ServedPod]) -> None:
+    drained, other = replicas
     answered: list[httpx2.Response] = []
-    asking = threading.Thread(target=lambda: answered.append(pod.decide(32)))
+    asking = threading.Thread(target=lambda: answered.append(drained.decide(32)))
     asking.start()
     time.sleep(0.05)
-    pod.cluster.evict(pod.state)
+    drained.cluster.evict(drained.state)
+    assert other.decide().status_code == 200
     asking.join()
     assert [answer.status_code for answer in answered] == [200]
     deadline = time.monotonic() + SECONDS
-    while pod.state["status"]["phase"] == "Running" and time.monotonic() < deadline:
+    while drained.state["status"]["phase"] == "Running" and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert pod.state["status"]["phase"] == "Succeeded", pod.log[-2000:]
-    assert "Quibbleworth" not in pod.log
+    assert drained.state["status"]["phase"] == "Succeeded", drained.log[-2000:]
+    assert other.decide().status_code == 200
+    assert "Quibbleworth" not in drained.log + other.log
 
 
 def test_what_is_not_applied_here_is_what_the_test_cluster_does_not_have() -> None:
