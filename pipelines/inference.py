@@ -33,10 +33,16 @@ def batch_inference(config: dict[str, Any] | None = None) -> None:
     infer_batch(_inference_job(config))
 
 
-@zenml.pipeline(dynamic=True, name="reason2decide_mapped_batch_inference", enable_cache=False)
+@zenml.pipeline(
+    dynamic=True,
+    name="reason2decide_mapped_batch_inference",
+    enable_cache=False,
+    depends_on=[begin_shares, decide_share, infer_batch],  # so that a configuration may name them
+)
 def mapped_batch_inference(config: dict[str, Any] | None = None) -> None:
     """The same output, its parts divided among `shares` steps that run at the same time, on a cluster each in a pod of
-    its own. The folder of the output must be one that all of them see. A killed run goes on part by part.
+    its own (configs/cluster/batch_inference.yaml). The folder of the output must be one that all of them see. A killed
+    run goes on part by part.
 
     Args:
         config: as of `batch_inference`.

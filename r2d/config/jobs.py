@@ -71,8 +71,8 @@ class InferenceConfig(Section):
     """Calls in a part, which is what memory holds and what a killed run loses at most; also the row groups of the
     output."""
     shares: Annotated[int, Field(ge=1)] = 8
-    """Steps among which `pipelines.inference.mapped_batch_inference` divides the parts; each is a pod of its own on a
-    cluster. The output does not depend on it."""
+    """Steps among which `pipelines.inference.mapped_batch_inference` divides the parts; on a cluster each is a pod of
+    its own (`configs/cluster/batch_inference.yaml`). The output does not depend on it."""
 
     @model_validator(mode="after")
     def _known_ending(self) -> InferenceConfig:

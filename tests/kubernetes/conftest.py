@@ -19,7 +19,7 @@ GPU_STEPS = {"train_stage1", "train_stage2", "evaluate"}
 CHANGES = """
 data:
   split: {validation_fraction: 0.1, test_fraction: 0.2}
-  synthetic: {num_calls: 240}
+  synthetic: {num_calls: 240, num_test_calls: 0}
 model:
   scratch: {vocab_size: 300, d_model: 32, d_kv: 8, d_ff: 64, num_layers: 1, num_heads: 2}
   max_input_tokens: 96

@@ -8,17 +8,21 @@ from __future__ import annotations
 import re
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from r2d.config.loading import parse_config
 from r2d.data.load import load_examples
 from tests.kubernetes.cluster.containers import sandbox_obstacle
-from tests.kubernetes.cluster.site import NAMESPACE, Outcome, Site, running_site
+from tests.kubernetes.cluster.site import NAMESPACE, Outcome, Site, running_site, submit
 from tests.kubernetes.conftest import CONFIG, CPU_STEPS, GPU_STEPS
+from tests.kubernetes.manifests import read_yaml
 
 pytestmark = pytest.mark.cluster
 
@@ -190,3 +194,57 @@ def test_a_client_without_rights_is_told_which_rule_is_missing(disturbed_run: Ou
     assert refused.exit_code != 0
     missing = 'cannot create resource "secrets" in API group "" in the namespace "reason2decide"'
     assert missing in " ".join(refused.output.split())
+
+
+VOLUMES = {"data": "calls.parquet", "checkpoints": "predictions.parquet.parts"}
+SHARED = {"shares": 2, "rows_per_part": 4, "batch_size": 4}
+INFER = """
+from pathlib import Path
+from r2d.config.jobs import InferenceConfig
+from r2d.config.section import parse_section
+from r2d.inference.infer import infer_file
+job = parse_section(InferenceConfig, {job!r})
+answer = infer_file(job, Path(job.model)).num_rows
+"""
+
+
+@pytest.fixture(scope="module")
+def mapped_run(stage2_model: Path, site: Site, executor: ThreadPoolExecutor) -> Outcome:
+    """A file of calls in two shares, by configs/cluster/batch_inference.yaml; the first one's pod dies on its way."""
+    data, parts = (site.cluster.volume(claim, NAMESPACE) / name for claim, name in VOLUMES.items())
+    shutil.copytree(stage2_model, data.parent / "model")
+    pq.write_table(load_examples(parse_config(CONFIG).data).select(["id", "text"]), data)
+    run = read_yaml("configs/cluster/batch_inference.yaml")
+    run["parameters"]["config"] |= {"model": "/data/model", **SHARED}
+    run["settings"]["orchestrator"]["job_monitoring_interval"] = 1
+    pipeline = "pipelines.inference.mapped_batch_inference"
+    typed = executor.submit(submit, site.place, "mapped", run, pipeline)
+    wait_during(typed, lambda: list(parts.glob("part-*0.parquet")))
+    site.cluster.kill(site.pods("mapped", "map-decide_share-0")[0])
+    return typed.result()
+
+
+def test_each_share_of_a_file_of_calls_is_a_pod_without_rights(mapped_run: Outcome, site: Site) -> None:
+    assert mapped_run.status == "completed", mapped_run.output[-3000:]
+    pods = [pod for pod in site.pods("mapped") if "step_name" in pod["metadata"]["labels"]]
+    steps = Counter(pod["metadata"]["labels"]["step_name"] for pod in pods)
+    assert steps == {"begin_shares": 1, "map-decide_share-0": 2, "map-decide_share-1": 1, "infer_batch": 1}
+    for pod in pods:
+        assert (pod["spec"]["nodeName"], pod["spec"]["serviceAccountName"]) == ("cpu-0", "step")
+        assert pod["spec"]["automountServiceAccountToken"] is False
+
+
+def test_a_killed_share_goes_on_part_by_part_to_the_bytes_of_one_machine(mapped_run: Outcome, site: Site) -> None:
+    killed, resumed = site.pods("mapped", "map-decide_share-0")
+    assert [pod["status"]["phase"] for pod in (killed, resumed)] == ["Failed", "Succeeded"]
+    assert "are decided already" not in site.cluster.log(killed)
+    assert "are decided already" in site.cluster.log(resumed)
+    calls, checkpoints = (site.cluster.volume(claim, NAMESPACE) for claim in VOLUMES)
+    job = {
+        "data": {"path": str(calls / "calls.parquet")},
+        "model": str(calls / "model"),
+        "output": "here.parquet",
+        **SHARED,
+    }
+    site.place.python(INFER.format(job=job))
+    assert (checkpoints / "predictions.parquet").read_bytes() == (site.place.folder / "here.parquet").read_bytes()

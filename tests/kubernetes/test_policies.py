@@ -290,6 +290,17 @@ def test_a_pod_of_several_nodes_is_given_what_a_training_step_is_given() -> None
     assert starter == CONFIG["settings"]["orchestrator"]["orchestrator_pod_settings"]
 
 
+def test_a_pod_of_a_batch_inference_is_given_no_more_than_a_step_is_given() -> None:
+    batch = read_yaml("configs/cluster/batch_inference.yaml")["settings"]["orchestrator"]
+    shared, pod = CONFIG["settings"]["orchestrator"], batch["pod_settings"]
+    assert batch["orchestrator_pod_settings"] == shared["orchestrator_pod_settings"]
+    for name, given in pod.items():
+        if name in ("volumes", "volume_mounts", "env"):
+            assert [part for part in given if part not in shared["pod_settings"][name]] == [], name
+        else:
+            assert given == shared["pod_settings"][name], name
+
+
 # Rights and network.
 
 

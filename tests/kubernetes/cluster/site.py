@@ -179,11 +179,11 @@ def run_file(config: Object, steps: Mapping[str, Object]) -> Object:
     return merged({**run, "parameters": {"config": config}}, {"settings": waits, "steps": dict(steps)})
 
 
-def submit(place: Workplace, name: str, run: Object) -> Outcome:
-    """`zenml pipeline run reason2decide --config ...` in a workplace, and what came of it."""
+def submit(place: Workplace, name: str, run: Object, pipeline: str = "reason2decide") -> Outcome:
+    """`zenml pipeline run PIPELINE --config ...` in a workplace, and what came of it."""
     path = place.folder / f"{name}.json"
     path.write_text(json.dumps({**run, "run_name": name}), encoding="utf-8")
-    done = place.type("zenml", "pipeline", "run", "reason2decide", "--config", str(path), check=False)
+    done = place.type("zenml", "pipeline", "run", pipeline, "--config", str(path), check=False)
     output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
     try:
         return Outcome(done.returncode, output, **place.python(READ_RUN.format(name=name)))
@@ -285,8 +285,10 @@ def image_of(app: Path) -> Image:
     (user,) = (line.split()[1] for line in stage if line.startswith("USER "))
     variables = dict(pair.split("=", 1) for line in stage if line.startswith("ENV ") for pair in line.split()[1:])
     variables["PATH"] = variables["PATH"].replace("$PATH", "/usr/bin:/bin")
-    # In the image the code is installed from where it lies. One thread, as in every test: it fixes the last bits.
-    variables |= {"PYTHONPATH": working_dir, "OMP_NUM_THREADS": os.environ["OMP_NUM_THREADS"]}
+    # In the image the code is installed from where it lies. The last bits of a sum depend on the number of threads, one
+    # as in every test, and on OpenBLAS' choice for this processor.
+    same_bits = {name: value for name, value in os.environ.items() if name.startswith(("OMP_", "OPENBLAS_"))}
+    variables |= {"PYTHONPATH": working_dir, **same_bits}
     python = {path: Path(path) for path in {sys.prefix, sys.base_prefix} if not path.startswith("/usr")}
     return Image(
         {working_dir: app, "/opt/venv": Path(sys.prefix), **python}, variables, working_dir, int(user.split(":")[0])
