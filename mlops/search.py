@@ -55,7 +55,8 @@ def search(file: Path, out: Path, on_end: Callable[[Trial], None]) -> Search:
     trials = Search(out, run, hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest())
     del values["search"]
     if "model.name" not in config.space:
-        values = with_values(values, {f"model.{name}": getattr(pinned.model, name) for name in ("name", "revision")})
+        start = pinned.model.model_dump(include={"name", "revision"}, exclude_none=True)
+        values = with_values(values, {f"model.{name}": value for name, value in start.items()})
     this = Process.this()
     while (trial := trials.begin(this.to_text() if this else "", _is_gone)) is not None:
         changed, name = with_values(values, trial.values), f"search-trial-{trial.number}-{uuid4().hex[:8]}"
