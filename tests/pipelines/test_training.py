@@ -75,11 +75,13 @@ def test_the_papers_of_a_version_rest_on_records_that_are_there(first_run: Run, 
     assert [name for name, fact in facts.items() if "not reachable" in fact["id"]] == []
     assert facts["pipeline_run"]["text"] == first_run.name
     assert facts["delivered_rows"]["text"] == "120"
-    id_and_hash = workplace.python(
+    id_and_hash, flow = workplace.python(
         f"{run_named(first_run)}artifact = run.steps['validate_examples'].outputs['r2d_data_result'][0]\n"
-        "answer = f'artifact version {artifact.id}, hash {artifact.content_hash}'"
+        "flow = run.steps['evaluate'].outputs['r2d_metrics'][0].load()['cohort']['flow']\n"
+        "answer = f'artifact version {artifact.id}, hash {artifact.content_hash}', flow"
     )
     assert facts["delivered_rows"]["id"] == id_and_hash
+    assert (flow["num_read"], flow["num_used"] + flow["num_quarantined"]) == (120, 120), "counts travel with the table"
     for name in (
         "stage1_seconds",
         "stage2_seconds",
