@@ -18,6 +18,7 @@ TEMPLATES = {
     "evaluation": ("r2d.evaluation", "report.html.j2"),
     "gate": ("r2d.gate", "page.html.j2"),
     "drift": ("r2d.drift", "report.html.j2"),
+    "monitoring": ("r2d.monitoring", "report.html.j2"),
     "rationales": ("r2d.rationales", "report.html.j2"),
     "data": ("r2d.data.validation", "report.html.j2"),
 }
