@@ -25,7 +25,7 @@ from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
 from r2d.config.serving import Quantization
 from r2d.data.examples import split_of
-from r2d.data.fingerprint import data_fingerprint
+from r2d.data.fingerprint import data_fingerprint, files_fingerprint
 from r2d.data.load import load_examples, load_labelled_file
 from r2d.data.readers.tables import local_dataset_folder
 from r2d.data.validation.expectations import write_data_docs
@@ -36,6 +36,7 @@ from r2d.files import write_json, write_parquet, write_text
 from r2d.modeling.load import count_tokens
 from r2d.modeling.seen_rows import require_unseen_test
 from r2d.rationales.ingest import Coverage, Ingestion, ingest
+from r2d.rationales.sources import source_files
 from r2d.reports.formatting import plural
 from r2d.reports.origin import current_origin, pages_of
 
@@ -112,6 +113,7 @@ def check_files(run: RunConfig, *, start_folder: Path | None = None) -> list[str
     """
     if run.data.format == "huggingface" and local_dataset_folder(run.data) is None:
         return ["the data set of the hub was not fetched"]
+    files_fingerprint(source_files(run.rationales.sources))  # a missing one is said at once, not after every row
     validation = _usable(run, start_folder)
     splits = Counter(validation.examples["split"].to_pylist())
     lines = [f"{validation.num_rows:,} rows: {', '.join(f'{count:,} {split}' for split, count in splits.items())}"]

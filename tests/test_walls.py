@@ -82,6 +82,17 @@ import mlops.cli.runs
 from r2d.config.loading import load_config
 load_config(Path("configs/demo.yaml"))
 """
+MISSING = """
+import contextlib
+from pathlib import Path
+from r2d.config.loading import load_config
+from r2d.errors import DataError
+from r2d.workflows import check_files
+run = load_config(Path("docs/delivery/delivery.yaml"))
+sources = {"llm": run.rationales.sources["llm"].model_copy(update={"paths": ("nowhere.jsonl",)})}
+with contextlib.suppress(DataError):
+    check_files(run.model_copy(update={"rationales": run.rationales.model_copy(update={"sources": sources})}))
+"""
 HISTORY = """
 import contextlib, io
 from mlops.cli.main import app
@@ -95,12 +106,21 @@ with contextlib.redirect_stdout(io.StringIO()):
     [
         (CHECK, {"torch", "transformers", "zenml", "mlflow", "pandas", "pyarrow", "sklearn"}),
         (FINGERPRINT, {"torch", "datasets", "pandas"}),
+        (MISSING, {"great_expectations", "torch"}),
         (HISTORY, {"mlops.cli.models", "r2d.config.run", "mlflow", "pyarrow"}),
         ("import r2d.reports.progress", {"rich", "matplotlib", "jinja2"}),
         ("import r2d.inference.infer", {"torch", "transformers", "pandas"}),
         ("import r2d.workflows", {"torch", "transformers"}),
     ],
-    ids=["check of a config", "fingerprint", "help of a command", "progress", "batch before its model", "validation"],
+    ids=[
+        "check of a config",
+        "fingerprint",
+        "missing file",
+        "help of a command",
+        "progress",
+        "batch before its model",
+        "validation",
+    ],
 )
 def test_what_is_quick_imports_nothing_heavy(code: str, heavy: set[str]) -> None:
     command = [sys.executable, "-c", f"import sys\n{code}\nprint(sorted({heavy} & sys.modules.keys()))"]
