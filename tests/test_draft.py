@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from mlops.cli.main import app
 from r2d.config.data import DataConfig
 from r2d.config.loading import load_config
 from r2d.config.rationales import CsvSource, TextSource
@@ -414,6 +416,13 @@ def test_the_files_of_one_source_are_named_by_a_glob(tmp_path: Path) -> None:
     assert isinstance(source, TextSource)
     assert source.join == "order"
     assert "60 of 60 records gave a rationale" in text
+    made = ["new", str(tmp_path / "own"), "--data", str(notes), "--rationales", str(tmp_path / "llm_*.json")]
+    assert CliRunner().invoke(app, made).exit_code == 0
+    copied = {path.name for path in (tmp_path / "own" / "data").iterdir()}
+    assert copied == {"calls.csv", "llm_2.json", "llm_10.json"}
+    assert "data/llm_*.json" in (tmp_path / "own" / "run.yaml").read_text(encoding="utf-8")
+    refused = CliRunner().invoke(app, ["new", str(tmp_path / "other"), *made[2:-1], str(tmp_path / "c*.json")])
+    assert "matches no file" in str(refused.exception)
 
 
 def test_raw_answers_in_a_table_are_parsed(tmp_path: Path) -> None:

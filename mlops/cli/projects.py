@@ -8,7 +8,9 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import chdir, contextmanager
-from importlib.resources import files
+from fnmatch import fnmatch
+from importlib.resources import files as shipped_files
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -25,9 +27,6 @@ from r2d.files import file_in_made_folder, out_folder, write_text
 
 app = typer.Typer()
 Rationales = Annotated[
-    list[Path] | None, typer.Option(help="A file of rationales: a table, an LLM's output, an export; repeatable.")
-]
-RationaleSources = Annotated[
     list[Path] | None,
     typer.Option(
         "--rationales",
@@ -56,7 +55,7 @@ TEMPLATES = {"gitignore": ".gitignore", "workflow.yml": ".github/workflows/reaso
 )
 def init(
     file: Annotated[Path, typer.Argument(help="The notes with their labels: CSV, JSON Lines or Parquet.")],
-    rationales: RationaleSources = None,
+    rationales: Rationales = None,
     out: Annotated[
         Path, typer.Option(help="The YAML to write; it must not exist yet.", callback=file_in_made_folder)
     ] = Path("my.yaml"),
@@ -94,14 +93,22 @@ def new(
     """Make a project of your own: run.yaml, data/, README.md with the commands in order, .gitignore, a CI workflow."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise R2DError(f"{folder}: is there already and not empty; name another folder")
+    from r2d.data.readers.files import existing_file, find_files
+
     if data is None and rationales:
         raise R2DError("--rationales needs --data, the notes that they belong to")
-    sources = [*([data] if data else []), *(rationales or [])]
+    given = {
+        source: [existing_file(str(file), "--rationales") for file in find_files([str(source)], "--rationales")]
+        for source in rationales or []
+    }
+    sources = [existing_file(str(data), "--data")] if data else []
+    sources += dict.fromkeys(chain.from_iterable(given.values()))
     for source in sources:
-        if not source.is_file():
-            raise R2DError(f"{source}: no such file; correct --data or --rationales")
         if sum(other.name == source.name for other in sources) > 1:
             raise R2DError(f"{source}: another file has this name too, and both go to data/; rename one")
+    for source, files in given.items():
+        if others := [file.name for file in sources if file not in files and fnmatch(file.name, source.name)]:
+            raise R2DError(f"--rationales {source}: would match {others[0]} too, as all go to data/; rename it")
     declared = {"text": text, "label": label, "id": row_id, "group": group, "rationale": rationale}
     out_folder(folder.parent)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -115,8 +122,8 @@ def new(
             _write_example(project / "data" / "calls.csv")
             labels = EXAMPLE_LABELS
         with chdir(project):
-            here = [Path("data") / source.name for source in sources] or [Path("data/calls.csv")]
-            draft = _drafted(here[0], here[1:], declared, labels, encoding)
+            notes, *of_sources = [Path("data") / path.name for path in (data or Path("calls.csv"), *given)]
+            draft = _drafted(notes, of_sources, declared, labels, encoding)
         write_text(project / "run.yaml", draft)
         _write_templates(project, name=folder.resolve().name, invented=data is None)
         project.replace(folder)
@@ -156,7 +163,7 @@ def _write_templates(project: Path, *, name: str, invented: bool) -> None:
 
     for template, place in TEMPLATES.items():
         (project / place).parent.mkdir(parents=True, exist_ok=True)
-        write_text(project / place, (files("mlops.cli") / "project" / template).read_text(encoding="utf-8"))
+        write_text(project / place, (shipped_files("mlops.cli") / "project" / template).read_text(encoding="utf-8"))
     with chdir(project):
         run = load_config(Path("run.yaml"))
     facts = {"model": run.registration.model_name, "version": __version__, "commit": code_state(ROOT)[0]}
