@@ -39,6 +39,7 @@ from r2d.errors import DataError, ModelError, RegistryError, SignatureError
 from r2d.files import partial_file
 from r2d.llm.answers import answers_lock, read_answers
 from r2d.modeling.trained_rows import TRAINED_ROWS_FILE, TrainedRows, read_trained_rows
+from r2d.reports.formatting import plural
 from r2d.review.store import ReviewStore
 from r2d.text import first_of, show_name
 
@@ -337,7 +338,7 @@ def _files_that_hold(names: Collection[str], paths: Sequence[Path]) -> list[tupl
             elif occurrences[0]:
                 found.append((str(file), f"{occurrences[0]:,} {occurrences[1]}"))
         if unsearched:
-            found.append((str(path), f"{unsearched:,} file(s) in it were not searched, for their kinds cannot be"))
+            found.append((str(path), f"{plural(unsearched, 'file')} in it not searched, for the kind cannot be"))
     return found
 
 

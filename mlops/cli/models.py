@@ -69,20 +69,22 @@ def predict(
 
 
 @contextmanager
-def keys_set_by_option(*, is_file: bool = True, also: str = "") -> Iterator[None]:
+def keys_set_by_option(path: str, *, is_file: bool = True, also: str = "") -> Iterator[None]:
     """Say in an error that names a key of section `data` how this command takes one, where it reads no YAML.
 
     Args:
+        path: what gives `data.path` here, such as `--data`.
         also: what else the command takes, for the message.
     """
     try:
         yield
     except (ConfigError, DataError) as error:
-        if not (is_file and re.search(KEYS, str(error))):
+        if not is_file:
             raise
-        raise type(error)(
-            f"{error}. Here a key is given as --set KEY=VALUE, such as --set data.quoting=none{also}"
-        ) from None
+        message = str(error).replace("data.path", path)
+        if re.search(KEYS, message):
+            message += f". Here a key is given as --set KEY=VALUE, such as --set data.quoting=none{also}"
+        raise type(error)(message) from None
 
 
 def _checked_options(options: list[str], declared: LabelSet | None) -> list[str] | None:
@@ -154,7 +156,7 @@ def evaluate(
     folder = model_folder(model)
     champion = None if compare_with is None else Champion(compare_with, model_folder(compare_with))
     is_file = data.suffix.lower() not in (".yaml", ".yml")
-    with keys_set_by_option(is_file=is_file), pages_of(of_reference(model)):
+    with keys_set_by_option("--data", is_file=is_file), pages_of(of_reference(model)):
         evaluation = evaluate_to_folder(
             folder,
             data,
@@ -208,8 +210,8 @@ def predict_file(
         "batch_size": batch_size,
         "rows_per_part": rows_per_part,
     }
-    job = parse_section(InferenceConfig, values, where="r2d predict-file")
-    with keys_set_by_option(also=", and a column by --id-column or --text-column"):
+    with keys_set_by_option("CALLS", also=", and a column by --id-column or --text-column"):
+        job = parse_section(InferenceConfig, values, where="r2d predict-file")
         result = infer_file(job, model_folder(job.model))
     reasons = "".join(
         f"\n  {count:,} {reason}: {DEFERRAL_REASONS[reason]}" for reason, count in result.why_handed_over.items()

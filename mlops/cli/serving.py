@@ -99,7 +99,7 @@ def export(
         raise R2DError("--data is measured on, and --no-measure measures nothing; leave one of them out")
     is_file = rows is not None and rows.suffix.lower() not in (".yaml", ".yml")
     try:
-        with keys_set_by_option(is_file=is_file):
+        with keys_set_by_option("--data", is_file=is_file):
             facts, cost = export_to_folder(
                 folder,
                 out,

@@ -15,6 +15,7 @@ from r2d.data.readers.files import existing_file
 from r2d.data.readers.rows import column_names
 from r2d.data.reading import Reading, set_aside_rows, with_set_aside
 from r2d.errors import DataError
+from r2d.reports.formatting import plural
 from r2d.text import first_of, from_no_formula, normalise_label, show_name
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:
     )
     if others:
         sentence = (
-            f"reviews: {len(others):,} id(s) stand for another text than in the data, and their labels are not taken: "
+            f"reviews: {plural(len(others), 'id')} of another text than in the data, whose label is not taken: "
             f"{first_of(list(map(show_name, others)))}; give each call an id of its own"
         )
         logger.warning("data.reviewed: %s", sentence)

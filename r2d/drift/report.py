@@ -91,7 +91,7 @@ def report_drift(config: DriftConfig, model_folder: Path | None) -> tuple[DriftR
     """
     predictions = Path(config.predictions)
     if not predictions.is_file():
-        raise DataError(f"{predictions}: no such file; give the output of a batch inference")
+        raise DataError(f"{predictions}: no such file; give the output of `r2d predict-file`")
     if config.reference is not None or model_folder is None:
         reference = read_reference(Path(config.reference or ""))
     else:

@@ -141,7 +141,7 @@ def read_plan(predictions: Path) -> Plan | None:
             facts = file.schema_arrow.metadata or {}
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"{predictions}: is no whole Parquet file ({type(error).__name__}); give the output of a batch inference"
+            f"{predictions}: is no whole Parquet file ({type(error).__name__}); give the output of `r2d predict-file`"
         ) from None
     return Plan.from_json(facts[PLAN_KEY]) if PLAN_KEY in facts else None
 

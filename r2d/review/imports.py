@@ -12,6 +12,7 @@ from r2d.config.rationales import LabelStudioSource
 from r2d.errors import DataError
 from r2d.rationales.readers.items import read_items
 from r2d.rationales.readers.written import label_studio_records
+from r2d.reports.formatting import plural
 from r2d.review.store import Kind, ReviewStore, reviewer_name, spelling_among
 from r2d.review.verdicts import FEWEST_CHARACTERS, is_learnable, verdicts_of
 from r2d.text import first_of, match_label, normalise_label, show_name
@@ -83,16 +84,16 @@ def add_blind_reviews(store: ReviewStore, reviews: Iterable[BlindReview]) -> int
             last[who] = store.record(who, case, kind, content, after=last[who], at=review.at).ordinal
         done.add((who, case.number))
         num_new += 1
-    for what, ids in (
-        ("review(s) are of another text than the case with their id, and are left out", others),
+    for piece, what, ids in (
+        ("review", "of another text than the case of that id: left out", others),
         (
-            f"rationale(s) have fewer than {FEWEST_CHARACTERS} characters or read as none, and are left out; their "
-            "labels are taken",
+            "rationale",
+            f"of fewer than {FEWEST_CHARACTERS} characters, or that reads as none: left out, and the label taken",
             unlearnable,
         ),
     ):
         if ids:
-            logger.warning("%s %s: %s", f"{ids.total():,}", what, first_of(list(map(show_name, ids))))
+            logger.warning("%s %s: %s", plural(ids.total(), piece), what, first_of(list(map(show_name, ids))))
     return num_new
 
 

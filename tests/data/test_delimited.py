@@ -197,7 +197,7 @@ def test_rows_of_empty_cells_are_left_out_and_counted(
     path.write_text(text_of(rows_of()) + ",,,\n , ,,\n,,\n,,,,,\n")
     with caplog.at_level("INFO", logger="r2d"):
         assert read(path) == [(row[0], row[1]) for row in rows_of()]
-    assert "4 row(s) of empty cells left out (line 42 to 45)" in caplog.text
+    assert "4 rows of empty cells left out (line 42 to 45)" in caplog.text
 
 
 @pytest.mark.parametrize("read", DOORS)
@@ -209,8 +209,8 @@ def test_a_second_header_and_a_total_are_no_rows_and_it_is_said(
     path.write_text(f"{first}{second}Total: 40,,,\n40 rows,,,\n,,Sum,40\nExported on 2024-02-01,,,\n")
     with caplog.at_level("INFO", logger="r2d"):
         assert read(path) == [(row[0], row[1]) for row in rows_of()]
-    assert "1 row(s) left out that repeat the header (line 22)" in caplog.text
-    assert "4 row(s) left out that are a total or a footer (line 43; line 44; line 45; line 46)" in caplog.text
+    assert "1 row left out, the header again (line 22)" in caplog.text
+    assert "4 rows left out, a total or a footer (line 43; line 44; line 45; line 46)" in caplog.text
 
 
 @pytest.mark.parametrize("last", ["k-99,,,", "k-99,Total hip replacement,now,", "Total knee pain,for two days,now,x"])
@@ -287,7 +287,7 @@ def test_of_a_first_line_that_is_data_nothing_is_shown(
     path = tmp_path / "file.csv"
     path.write_text("".join(",".join(row) + "\n" for row in rows))
     message = refusal(read, path)
-    assert "found: 4 name(s), of " in message
+    assert "found: 4 names, of " in message
     assert "if its first line is data, add a header line" in message
     assert not [cell for row in rows for cell in row if f"'{cell}'" in message]
 
@@ -374,7 +374,7 @@ def test_what_was_left_out_stands_in_the_metadata_of_the_table(tmp_path: Path) -
     path.write_text("sep=,\n" + text_of(rows_of()) + ",,,\n")
     config = DataConfig(format="csv", path=str(path), labels={"names": LABELS})
     assert Reading.of(load_examples(config)).notes == [
-        "1 row(s) of empty cells left out (line 43)", "1 line(s) passed over (titles, comments or sep=)",
+        "1 row of empty cells left out (line 43)", "1 line passed over (titles, comments or sep=)",
     ]  # fmt: skip
 
 
@@ -385,7 +385,7 @@ def test_a_folder_of_csv_files_is_refused_where_a_quote_swallows_rows(tmp_path: 
     config = DataConfig(format="huggingface", path=str(tmp_path), labels={"names": LABELS})
     assert "lines 7 to 11 in a field of line 6" in message_of(config)
     (tmp_path / "train.csv").write_text(text_of(rows_of()) + "Total,,,\n")
-    assert "1 row(s) left out that are a total or a footer (line 42): `datasets` takes them" in message_of(config)
+    assert "1 row left out, a total or a footer (line 42): `datasets` takes them" in message_of(config)
 
 
 CELLS = st.text(

@@ -278,7 +278,7 @@ def test_a_missing_column_names_its_key_the_nearest_name_and_what_was_found(tmp_
     path = write(tmp_path / "data", rows_of())
     message = message_of(config_of(path, kind, columns=COLUMNS | {"label": "Levle", "rationales": {"nurse": "zzz"}}))
     assert str(path) in message
-    assert "2 declared column(s) missing" in message
+    assert "2 declared columns missing" in message
     assert "data.columns.label: no column 'Levle' (did you mean 'level'?)" in message
     assert "data.columns.rationales.nurse: no column 'zzz'\n" in message
     assert "'unused'" in message

@@ -255,7 +255,7 @@ def test_facts_and_page_are_written(batch: tuple[Path, Path], tmp_path: Path) ->
     facts = json.loads((tmp_path / "drift" / "drift.json").read_text(encoding="utf-8"))
     assert facts == json.loads(json.dumps(report.to_json()))
     assert (tmp_path / "drift" / "drift.html").read_text(encoding="utf-8") == page + "\n"
-    with pytest.raises(DataError, match="no such file; give the output of a batch inference"):
+    with pytest.raises(DataError, match="no such file; give the output of `r2d predict-file`"):
         report_drift(config.model_copy(update={"predictions": str(tmp_path / "none.parquet")}), None)
 
 

@@ -131,7 +131,7 @@ def test_a_person_is_nowhere_afterwards_but_in_what_is_named_with_the_reason(pla
     assert holding_the_canary(place) == before, "without --yes nothing happens"
     assert "nothing was removed; add --yes to do it" in planned
     wanted = {"examples", "quarantine", "provenance", "reports", "answers", "reviews"}
-    assert "exports (1 file(s) in it were not searched, for their kinds cannot be)" in planned
+    assert "exports (1 file in it not searched, for the kind cannot be)" in planned
     assert kinds(named(planned, "would be removed")) >= wanted
 
     assert f"would be removed: reviews {place.folder / REVIEWS} (2 case(s) with 2 action(s) of reviewers; " in planned

@@ -56,7 +56,7 @@ def test_a_failing_step_sends_one_alert_that_names_run_and_step_and_tells_nothin
 
 def test_each_line_of_a_step_is_a_json_object_with_run_and_step(night: dict[str, Any]) -> None:
     lines = [json.loads(line) for line in night["run"].output.splitlines() if line.startswith("{")]
-    (line,) = [line for line in lines if "row(s) of empty cells" in line["message"]]
+    (line,) = [line for line in lines if " of empty cells left out" in line["message"]]
     assert line["step"] == "load_examples"
     assert line["run_id"] == night["step"][0]["facts"]["run_id"]
 

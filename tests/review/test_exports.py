@@ -124,7 +124,7 @@ def test_an_id_of_another_text_gives_that_row_neither_label_nor_rationale(
     examples = load_examples(run.data)
     labels = dict(zip(examples["id"].to_pylist(), examples["label"].to_pylist(), strict=True))
     assert (labels["a"], labels["b"], labels["c"], len(labels)) == ("self care", "emergency now", "emergency now", 5)
-    assert "1 id(s) stand for another text than in the data, and their labels are not taken: 'a';" in caplog.text
+    assert "1 id of another text than in the data, whose label is not taken: 'a';" in caplog.text
     assert "secret" not in caplog.text
     places = dict(zip(examples["id"].to_pylist(), examples["place"].to_pylist(), strict=True))
     assert places["c"].count("ann") == places["c"].count("bob") == 1, "both who agree are named"
@@ -258,7 +258,7 @@ class TestLabelStudio:
         file = self.export(tmp_path / "x.json", self.annotation("self care"), text="another secret")
         assert import_label_studio(store, file) == 0
         assert store.events() == []
-        assert "1 review(s) are of another text than the case with their id, and are left out: 'a'" in caplog.text
+        assert "1 review of another text than the case of that id: left out: 'a'" in caplog.text
         assert "secret" not in caplog.text
 
     def test_a_rationale_that_the_page_would_refuse_is_left_out_and_its_label_taken(
@@ -272,7 +272,7 @@ class TestLabelStudio:
         assert import_label_studio(store, file) == 2
         found = {who: (verdict.label, verdict.rationale) for (who, _), verdict in verdicts_of(store.events()).items()}
         assert found == {"7": ("self care", None), "8": ("self care", "no rash at all")}
-        assert "1 rationale(s) have fewer than 10 characters or read as none" in caplog.text
+        assert "1 rationale of fewer than 10 characters, or that reads as none" in caplog.text
 
     def test_the_interface_has_the_labels(self) -> None:
         assert '<Choice value="a &lt; b"/>' in labeling_config(["a < b", "c"])

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TextIO
 
 from r2d.config.files import TextFileConfig
 from r2d.errors import DataError
+from r2d.reports.formatting import plural
 from r2d.text import did_you_mean, first_of, shown_names
 
 DELIMITERS = {",": '","', ";": '";"', "\t": '"\\t"', "|": '"|"'}
@@ -201,9 +202,11 @@ class DelimitedFile:
                 blank_lines.append(line)
         if blank_lines:
             to = f" to {blank_lines[-1]}" if len(blank_lines) > 1 else ""
-            self.notes.append(f"{len(blank_lines):,} row(s) of empty cells left out (line {blank_lines[0]:,}{to})")
+            self.notes.append(
+                f"{plural(len(blank_lines), 'row')} of empty cells left out (line {blank_lines[0]:,}{to})"
+            )
         if self._passed_over:
-            self.notes.append(f"{self._passed_over:,} line(s) passed over (titles, comments or sep=)")
+            self.notes.append(f"{plural(self._passed_over, 'line')} passed over (titles, comments or sep=)")
 
     def _read_header(self, records: Iterator[Record]) -> None:
         head = next(records, None)
@@ -313,10 +316,10 @@ class DelimitedFile:
                 f"{more}, {row_names}" if are_named else f"{more}: {unquoted}, or name the column that the header lacks"
             )
         self.num_left_out = len(headers) + len(footers)
-        for lines_left_out, what in ((headers, "repeat the header"), (footers, "are a total or a footer")):
+        for lines_left_out, what in ((headers, "the header again"), (footers, "a total or a footer")):
             if lines_left_out:
                 places = first_of([f"line {line:,}" for line in lines_left_out])
-                self.notes.append(f"{len(lines_left_out):,} row(s) left out that {what} ({places})")
+                self.notes.append(f"{plural(len(lines_left_out), 'row')} left out, {what} ({places})")
         if num_multiline:
             self.notes.append(f"{num_multiline:,} of {num_records:,} rows span several lines")
         if num_long:
@@ -419,13 +422,13 @@ def check_columns(
         if not plain:
             lengths = f", of {min(map(len, names))} to {max(map(len, names))} characters" if names else ""
             shown = (
-                f"  found: {len(names)} name(s){lengths}, which may be data and are not shown. If the file has column "
+                f"  found: {plural(len(names), 'name')}{lengths}, not shown as it may be data. If the file has column "
                 "names, set these keys to them; if its first line is data, add a header line"
             )
         if any(key == "id" for key, _ in absent):
             shown += f"; where it has no ids, set {section}id to {{from: row}} or {{from: text}}"
         lines = [f"  {section}{key}: no column {column!r}{did_you_mean(column, plain)}" for key, column in absent]
-        raise DataError("\n".join([f"{where}: {len(absent)} declared column(s) missing", *lines, shown]))
+        raise DataError("\n".join([f"{where}: {plural(len(absent), 'declared column')} missing", *lines, shown]))
     twice = [f"{section}{key} {column!r}" for key, column in columns.items() if list(names).count(column.strip()) > 1]
     if twice:
         raise DataError(f"{where}: two columns bear the same name ({', '.join(twice)}); rename one of them")

@@ -166,7 +166,7 @@ def test_what_is_faulty_is_refused_before_anything_is_sent(
 ) -> None:
     monkeypatch.delenv("R2D_TEST_KEY", raising=False)
     server.start()
-    with pytest.raises(DataError, match="occur more than once"):
+    with pytest.raises(DataError, match="1 row id occurs more than once"):
         judge(judged_rows(1) * 2, judge_config(server, SHIPPED), tmp_path)
     with pytest.raises(DataError, match="cannot be read"):
         judge(judged_rows(1), judge_config(server, SHIPPED, human_scores=str(tmp_path / "none.csv")), tmp_path)

@@ -125,7 +125,7 @@ def test_the_chosen_rows_are_nobodys_choice_and_stay_when_rows_are_added() -> No
     assert {row.id for row in sample_rows(rows[::-1], 20)} == chosen
     assert {row.id for row in sample_rows(rows[:40], 20)} & chosen == {row.id for row in rows[:40]} & chosen
     assert sample_rows(rows, 100) == rows
-    with pytest.raises(DataError, match="occur more than once"):
+    with pytest.raises(DataError, match="1 row id occurs more than once"):
         sample_rows([*rows, rows[0]], None)
 
 
