@@ -78,11 +78,12 @@ def _uri_of_stack() -> tuple[str, bool]:
 
     try:
         stack = Client().active_stack
-    except (RuntimeError, ZenMLBaseException) as error:  # a server that does not answer, or refuses the key
-        message = " ".join(str(error).split())[:300]
+    except (RuntimeError, KeyError, ZenMLBaseException) as error:  # no answer, a refused key, or no such stack
+        message = " ".join(map(str, error.args))[:300].strip(" .")
         raise RegistryError(
             f"the active ZenML stack names the registry, and cannot be asked ({message}). See with `zenml status` "
-            "that the server answers and takes the key, then start the same command again"
+            "that the server answers and takes the key, and with `zenml stack list` that the stack is there, then "
+            "start the same command again"
         ) from error
     tracker = stack.experiment_tracker
     if tracker is not None and tracker.flavor == "mlflow":

@@ -127,24 +127,25 @@ def find_version(client: MlflowClient, reference: Reference, advice: str) -> Any
     except MlflowException as error:
         if not is_missing(error):
             raise
+        require_model(client, reference.name)
         uri, versions = mlflow.get_tracking_uri(), version_numbers(client, reference.name)
-        names = [
-            model.name for model in client.search_registered_models() if not model.name.endswith(RESERVED_SUFFIXES)
-        ]
-        registered = f" Registered: {', '.join(sorted(names))}." if names else ""
-        existing = f"No model named {reference.name!r} is registered.{registered}"
-        if versions:
-            aliases = ", ".join(sorted(client.get_registered_model(reference.name).aliases)) or "none"
-            existing = f"{reference.name!r} has versions {', '.join(versions)} and aliases {aliases}."
+        aliases = ", ".join(sorted(client.get_registered_model(reference.name).aliases)) or "none"
         raise RegistryError(
-            f"model {str(reference)!r} is not in the registry at {without_login(uri, uri)}. {existing} {advice}"
+            f"model {str(reference)!r} is not in the registry at {without_login(uri, uri)}. {reference.name!r} has "
+            f"versions {', '.join(versions)} and aliases {aliases}. {advice}"
         ) from error
 
 
 def require_model(client: MlflowClient, name: str) -> None:
-    """Raises a RegistryError where no version of that name is registered."""
-    if not version_numbers(client, name):
-        raise RegistryError(f"no model named {name!r} is registered; give the name of one, as in `{name}@champion`")
+    """Raises a RegistryError where no version of that name is registered; it names the models that are."""
+    import mlflow
+
+    if version_numbers(client, name):
+        return
+    names = [model.name for model in client.search_registered_models() if not model.name.endswith(RESERVED_SUFFIXES)]
+    there = f"registered: {', '.join(sorted(names))}" if names else "none is: train one first"
+    uri = mlflow.get_tracking_uri()
+    raise RegistryError(f"no model named {name!r} is registered at {without_login(uri, uri)}; {there}")
 
 
 def version_numbers(client: MlflowClient, name: str) -> list[str]:

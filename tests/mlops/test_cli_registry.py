@@ -85,7 +85,9 @@ def test_a_decision_without_a_reason_or_a_name_is_not_taken(store: str, monkeypa
     assert "--by: nobody is named" in str(typed("rollback", "typed", "--reason", "why").exception)
 
 
-def test_a_model_that_is_not_there_is_an_error_without_a_traceback(store: str) -> None:
+def test_a_model_that_is_not_there_is_an_error_that_names_those_that_are(register: Register) -> None:
+    register(run_config("known"), metrics(GOOD))
     found = typed("history", "nobody").exception
     assert isinstance(found, RegistryError)
     assert "no model named 'nobody' is registered" in str(found)
+    assert "known" in str(found).rpartition("; registered: ")[2]

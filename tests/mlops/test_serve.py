@@ -93,7 +93,7 @@ def test_a_moved_alias_gives_the_newer_version(register: Register) -> None:
         ({}, ("--host", "0.0.0.0"), "host 0.0.0.0: off the loopback nobody is let in without a token"),
         ({"max_queue": 1}, (), "max_calls (32) is above max_queue (1)"),
         ({"token": "secret"}, (), "token: unknown key"),
-        ({"model": "nobody@champion"}, (), "model 'nobody@champion' is not in the registry"),
+        ({"model": "nobody@champion"}, (), "no model named 'nobody' is registered"),
     ],
 )
 def test_what_cannot_be_served_is_said_in_one_line(
