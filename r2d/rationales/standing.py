@@ -131,8 +131,9 @@ _IF_LINE = re.compile(
     re.I,
 )
 _IF_ASKED = re.compile(
-    r"(?:\A|[.!?\n)\]])[^\w\n]{0,12}+(?!(?:so|and|well|what|wh\w+|how|is|are|was|were|do|does|did|can|could|should|would|will|has|have|the|my"
-    r"|our)\b|[^?]*\b(?:answer|decision|label|level|verdict|disposition|category|conclusion|urgency|triage)\b)"
+    r"(?:\A|\n|[^\w\s,'’-])[^\w\n]{0,12}+(?!(?:so|and|well|what|wh\w+|how|is|are|was|were|do|does|did|can|could|should"
+    r"|would|will|has|have|the|my|our)\b"
+    r"|[^?]*\b(?:answer|decision|label|level|verdict|disposition|category|conclusion|urgency|triage)\b)"
     r"(?:[\w'’-]++ ?){1,4}\?\s*\Z",
     re.I,
 )

@@ -66,6 +66,7 @@ def test_the_last_answer_that_stands_counts(text: str, label: str) -> None:
         ("The decision is ambulance. The third option fits.", "unclear_answer", "another option is named behind it"),
         ("The decision is ambulance. The decision is not ambulance.", "unclear_answer", "taken back"),
         ("(She limps) Numbness? The decision is ambulance.", "unclear_answer", "only conditional"),
+        ("She limps 🙁 Numbness? The decision is ambulance.", "unclear_answer", "only conditional"),
         (
             "The decision is ambulance. Wait, that is wrong. The decision is ambulance, her son says.",
             "unclear_answer",
