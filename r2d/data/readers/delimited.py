@@ -422,7 +422,7 @@ def check_columns(
         if not plain:
             lengths = f", of {min(map(len, names))} to {max(map(len, names))} characters" if names else ""
             shown = (
-                f"  found: {plural(len(names), 'name')}{lengths}, not shown as it may be data. If the file has column "
+                f"  found: {plural(len(names), 'name')}{lengths}, not shown (may be data). If the file has column "
                 "names, set these keys to them; if its first line is data, add a header line"
             )
         if any(key == "id" for key, _ in absent):
