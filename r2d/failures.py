@@ -6,6 +6,7 @@ No message of a library is shown or kept, because it may quote the data; our own
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 
 from r2d.errors import R2DError, UnexpectedError
@@ -35,6 +37,7 @@ def unexpected(error: BaseException) -> UnexpectedError:
     """An error of a library without its message, which may quote the data."""
     made = UnexpectedError(
         refusal_of_machine(error)
+        or refusal_of_cluster(error)
         or f"unexpected {type(error).__name__}{_place(error)}; please report it with its log, which quotes no data"
     )
     made.add_note(describe(error))
@@ -74,6 +77,20 @@ def refusal_of_machine(error: BaseException) -> str | None:
                 "that are (R2D_WORK_DIR for checkpoints, ZENML_CONFIG_PATH for runs, HF_HOME for models of the hub), "
                 f"{again}"
             )
+    return None
+
+
+def refusal_of_cluster(error: BaseException) -> str | None:
+    """The right that Kubernetes says is missing, with the fix; None for any other error. Its server names account, verb
+    and resource there, and no value."""
+    for cause in causes(error):
+        if type(cause).__module__.startswith("kubernetes.") and getattr(cause, "status", None) == HTTPStatus.FORBIDDEN:
+            with suppress(ValueError, TypeError, LookupError):
+                message = json.loads(getattr(cause, "body", ""))["message"]
+                return (
+                    f"Kubernetes refused: {message}; use an account that may, or have this right added to its role "
+                    "(k8s/base/rbac.yaml), then start the same command again"
+                )
     return None
 
 

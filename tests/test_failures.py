@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import signal
 import sqlite3
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from kubernetes.client.exceptions import ApiException
 from mlflow import MlflowClient
 from safetensors.torch import save_file
 
@@ -144,3 +146,18 @@ def test_yaml_with_a_value_that_there_is_not_is_said_in_one_line(value: str, tmp
     path.write_text(f"a: {value}")
     with pytest.raises(ConfigError, match=r"^.*value.yaml: holds a date or a number that there is not[^\n]*$"):
         read_yaml(path)
+
+
+def test_the_right_that_a_cluster_refuses_is_named_and_nothing_else_of_its_answer() -> None:
+    missing = (
+        'secrets is forbidden: User "nurse" cannot create resource "secrets" in API group "" in the namespace "r2d"'
+    )
+    refused = ApiException(status=403, reason="Forbidden")
+    refused.body = json.dumps({"kind": "Status", "reason": "Forbidden", "message": missing})
+    submission = RuntimeError("Orchestrator failed to submit")
+    submission.__context__ = refused  # as ZenML raises it
+    assert str(unexpected(submission)).startswith(f"Kubernetes refused: {missing}; ")
+    for status, body in ((403, "<html>a proxy</html>"), (409, refused.body), (403, None)):
+        other = ApiException(status=status, reason="x")
+        other.body = body
+        assert str(unexpected(other)).startswith("unexpected ApiException")
