@@ -170,6 +170,9 @@ class SlicesConfig(Section):
 
     attributes: tuple[Name, ...] | None = None
     """Names among `data.columns.attributes`; all by default."""
+    intersections: tuple[Annotated[tuple[Name, ...], Field(min_length=2)], ...] = ()
+    """Attributes whose values are taken together too, e.g. `[[sex, age_band]]`: a model may serve women and the old
+    well, and old women badly."""
     pooled: tuple[Name, ...] = ("site", "period")
     """Attributes, if the rows have them, over whose values accuracy and under-triage are pooled: do they differ by more
     than chance?"""

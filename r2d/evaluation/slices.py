@@ -41,7 +41,7 @@ class Slice:
     """The rows with one value."""
 
     by: str
-    """`label`, `length`, `rationale_source` or `attributes.{name}`."""
+    """`label`, `length`, `rationale_source`, `attributes.{name}` or, taken together, `attributes.{name} and {name}`."""
     value: str
     where: BoolArray
     """[rows]"""
@@ -63,6 +63,12 @@ def divide_rows(
     named = {"rationale_source": [source or NOT_GIVEN for source in examples["rationale_source"].to_pylist()]}
     named |= {f"attributes.{name}": [row.get(name) or NOT_GIVEN for row in attributes] for name in names}
     left_out = {}
+    for together in config.intersections:
+        by = f"attributes.{' and '.join(together)}"
+        if missing := [name for name in together if not any(row.get(name) for row in attributes)]:
+            left_out[by] = f"no row has a value of {', '.join(missing)}"
+        else:
+            named[by] = [", ".join(row.get(name) or NOT_GIVEN for name in together) for row in attributes]
     for by, values in named.items():
         order = tuple(sorted(set(values)))
         if order == (NOT_GIVEN,):

@@ -53,6 +53,19 @@ def values_of(slices: list[Slice], by: str) -> list[str]:
     return [part.value for part in slices if part.by == by]
 
 
+def test_attributes_taken_together_are_slices_of_their_own() -> None:
+    attributes = [{"sex": "fm"[row % 2], "age": ("old", "", "young")[row % 3]} for row in range(60)]
+    config = SlicesConfig(intersections=(("sex", "age"), ("sex", "ward")))
+    slices, left_out = divided(random_predictions(0, 60), config, attributes=attributes)
+    parts = {part.value: part.where for part in slices if part.by == "attributes.sex and age"}
+    assert set(parts) == {f"{sex}, {age}" for sex in "fm" for age in ("old", "young", "(not given)")}
+    assert np.sum(list(parts.values()), axis=0).tolist() == [1] * 60, "each row is in one of them"
+    assert [row["sex"] == "m" and row["age"] == "old" for row in attributes] == parts["m, old"].tolist()
+    assert left_out["attributes.sex and ward"] == "no row has a value of ward"
+    with pytest.raises(ValidationError):
+        SlicesConfig.model_validate({"intersections": [["sex"]]})
+
+
 def test_rows_are_divided_by_label_length_source_and_each_attribute() -> None:
     slices, left_out = divided(random_predictions(0, 40))
     order = list(dict.fromkeys(part.by for part in slices))
