@@ -55,7 +55,7 @@ def check(
                 if stress is not None:
                     from r2d.evaluation.stress import load_stress
 
-                    load_stress(Path(stress.file), checker, run.data.labels)
+                    load_stress(Path(stress.file), checker, run.data.labels, asked=run.registration.gate.edits)
             lines: list[str] = []
             if data and run.data.format != "synthetic_triage":
                 from r2d.workflows import check_files

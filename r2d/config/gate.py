@@ -216,6 +216,11 @@ class GateConfig(Section):
     where `labels.per_row`) and, where labels are ordered, in under-triage and in the recall of the most urgent label.
     An empty list lets every model pass."""
 
+    @property
+    def edits(self) -> frozenset[str]:
+        """Groups of edits of notes that rules ask of."""
+        return frozenset(rule.edits for rule in self.rules if isinstance(rule, WithinLimit) and rule.edits)
+
     def for_labels(self, labels: LabelsConfig) -> RulesOfRun:
         """The rules for a run on these labels, in their order."""
         rules: list[Rule] = []

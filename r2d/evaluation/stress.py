@@ -9,7 +9,7 @@ colleagues' question (ACL 2023), asked of what the rationale claims and not of i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -193,17 +193,21 @@ class StressFile(Section):
         return tuple(dict.fromkeys(edit.group for edit in self.edits.values()))
 
 
-def load_stress(path: Path, checker: ClaimChecker, labels: LabelsConfig) -> StressFile:
+def load_stress(path: Path, checker: ClaimChecker, labels: LabelsConfig, *, asked: Collection[str] = ()) -> StressFile:
     """The edits of a YAML file.
 
     Args:
         checker: reads the findings that the file names; labels: an order of urgency may be asked for.
+        asked: groups that the gate asks of.
 
     Raises:
         ConfigError: lists every fault: entry, what was found, what is allowed, the fix.
     """
     file = parse_section(StressFile, read_yaml(path), where=str(path))
-    faults = []
+    faults = [
+        f"  no edit has the group {group!r}, which a rule of registration.gate names; allowed: {', '.join(file.groups)}"
+        for group in sorted(set(asked) - set(file.groups))
+    ]
     for name, edit in file.edits.items():
         if edit.expects != "same label" and not labels.ordered:
             faults.append(

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import yaml
 from scipy.stats import binomtest
+from typer.testing import CliRunner
 
+from mlops.cli.main import app
 from r2d.config.data import LabelsConfig, SyntheticTriageConfig
 from r2d.config.evaluation import IntervalsConfig, StressConfig
 from r2d.data.examples import Example, to_table
@@ -305,6 +307,23 @@ def test_every_fault_of_a_file_is_named_with_entry_what_was_found_and_the_fix(tm
         "edits.h.expect: unknown key (did you mean 'expects'?)",
     ):
         assert fault in message, fault
+
+
+def test_a_group_that_the_gate_asks_of_and_no_edit_has_is_named_by_check(tmp_path: Path) -> None:
+    run = {
+        "extends": str(SHIPPED.parents[1] / "demo.yaml"),
+        "evaluation": {"stress": {"file": str(SHIPPED)}},
+        "registration": {"gate": {"rules": [
+            {"rule": "within_limit", "figure": "broken_share", "edits": "polarities", "at_most": 0.1}
+        ]}},
+    }  # fmt: skip
+    write_text(tmp_path / "run.yaml", yaml.safe_dump({"parameters": {"config": run}}))
+    checked = CliRunner().invoke(app, ["check", str(tmp_path / "run.yaml")])
+    assert checked.exit_code != 0
+    assert (
+        "no edit has the group 'polarities', which a rule of registration.gate names; allowed: findings, "
+        in checked.output
+    )
 
 
 def test_findings_and_an_order_that_do_not_exist_are_named(tmp_path: Path) -> None:
