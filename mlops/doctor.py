@@ -73,7 +73,8 @@ def examine(stack_name: str, *, image_seconds: float = 300.0) -> Iterator[Findin
         stack = Stack.from_model(Client().get_stack(stack_name, allow_name_prefix_match=False))
     except KeyError:
         raise ConfigError(
-            f"no stack {stack_name!r} on the ZenML server; make it: r2d stack apply k8s/stack.yaml"
+            f"no stack {stack_name!r} on the ZenML server (`zenml stack list` names them all); correct the name, or "
+            "make it: r2d stack apply k8s/stack.yaml"
         ) from None
     if stack.orchestrator.flavor != "kubernetes":
         raise ConfigError(

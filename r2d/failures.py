@@ -73,8 +73,8 @@ def refusal_of_machine(error: BaseException) -> str | None:
             return f"a database cannot be written; look at the rights, the quota and the health of its disk, {again}"
         if isinstance(cause, OSError) and cause.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             return (
-                f"{cause.filename or 'a file'} cannot be used ({cause.strerror}); make it accessible, or name folders "
-                "that are (R2D_WORK_DIR for checkpoints, ZENML_CONFIG_PATH for runs, HF_HOME for models of the hub), "
+                f"{cause.filename or 'a file'} cannot be used ({cause.strerror}); make it accessible, or name another "
+                "(R2D_WORK_DIR is the folder of checkpoints, ZENML_CONFIG_PATH of runs, HF_HOME of models of the hub), "
                 f"{again}"
             )
     return None

@@ -146,7 +146,8 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
+        fix = "make it readable" if isinstance(error, PermissionError) else "give the path of a YAML file"
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); {fix}") from None
     except RecursionError:
         raise ConfigError(
             f"{path}: its lists and mappings are nested too deeply to be read; a run has a few levels"

@@ -310,6 +310,12 @@ def next_alias(decision: GateDecision, seen: AliasHistory, *, name: str, version
     champion = None if seen.champion is None else f"{name}/{seen.champion}"
     stays = "there is no champion" if champion is None else f"{champion} stays champion"
     withdrawal = seen.withdrawal_of(version)
+    if seen.champion == version and decision.outcome == "failed":
+        return AliasTransition(
+            None,
+            "it is the champion, and does not pass the gate as it is declared now; it stays the champion until another "
+            f"model passes, or a person takes it back: r2d rollback {name} --reason WHY",
+        )
     if seen.champion == version:
         return AliasTransition(None, "it is the champion already; nothing moves")
     if decision.outcome == "failed":

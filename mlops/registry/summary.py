@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mlops.registry.registration import RegisteredModel
@@ -27,11 +27,14 @@ def _bar(caption: str, value: float) -> str:
     return f"    {caption:<40} {value:.3f}  {'█' * round(value * BAR_WIDTH):<{BAR_WIDTH}}"
 
 
-def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str, data_format: str) -> str:
+def summary(
+    registered: RegisteredModel, metrics: Metrics, *, report_uri: str, data_format: str, advice: Sequence[str] = ()
+) -> str:
     """The screen as plain text, at most 130 columns wide.
 
     Args:
         report_uri: folder of the evaluation report.
+        advice: what the rules of the gate leave open.
         data_format: `data.format`; only for invented calls is a note named to try the model with.
     """
     label, has_classes = metrics.label, metrics.label.headline == "macro_f1"
@@ -56,7 +59,7 @@ def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str, d
     sentences = [
         *wrapped("  gate: ", registered.decision.lines()),
         *wrapped("  so: ", [registered.transition.reason]),
-        *wrapped("  to do: ", registered.decision.next_steps),
+        *wrapped("  to do: ", [*registered.decision.next_steps, *advice]),
     ]
     example = (INVENTED_CALL if data_format == "synthetic_triage" else NOTE) if has_classes else QUESTION
     here = ".venv/bin/r2d" if Path(".venv/bin/r2d").exists() else "r2d"

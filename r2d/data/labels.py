@@ -101,6 +101,9 @@ def undeclared_labels(found: Sequence[str], labels: LabelsConfig) -> str:
     sentence = f"found (rows): {listed}{more}"
     if 0 < len(meant) <= MAX_SHOWN:
         pairs = ", ".join(f"{_yaml_text(text)}: {_yaml_text(label)}" for text, label in meant.items())
+        unused = [name for name in labels.names if name in meant.values() and name not in found]
+        if unused:
+            sentence += f"; no row holds {', '.join(map(repr, unused))}: is it misspelt in data.labels.names?"
         sentence += f"; correct typing errors in the file, or declare what they mean: data.labels.codes: {{{pairs}}}"
     if not codes or len(codes) > MAX_SHOWN:
         return sentence

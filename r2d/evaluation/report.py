@@ -35,6 +35,7 @@ from r2d.evaluation.summary import (
     UNDER_TRIAGE,
     Caption,
     champion_sentence,
+    missed_share,
     verdict_of,
 )
 from r2d.files import order_by_hash
@@ -291,15 +292,6 @@ def table_one(metrics: Metrics) -> list[TableRow]:
                 for each in zip(*counts, strict=True)
             ]
     return rows
-
-
-def missed_share(metrics: Metrics, names: Sequence[str]) -> IntervalEstimate | None:
-    """The share of the most urgent label that was not found; None where labels have no order."""
-    if metrics.safety is None or metrics.intervals is None:
-        return None
-    found = metrics.intervals.per_class[names[0]]["recall"]
-    value, high, low = (None if end is None else 1 - end for end in (found.value, found.low, found.high))
-    return IntervalEstimate(value, low, high, found.method)
 
 
 class Gap(NamedTuple):

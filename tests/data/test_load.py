@@ -146,6 +146,15 @@ def test_of_an_undeclared_label_only_codes_and_near_spellings_are_shown(tmp_path
     assert 'data.labels.codes: {esi 3: "?"}' in message
 
 
+def test_a_label_that_no_row_holds_is_asked_for_before_the_file_is_to_be_changed(tmp_path: Path) -> None:
+    misspelt = [LABELS[0] + "y", *LABELS[1:]]
+    message = message_of(config_of(tmp_path, rows_of(), labels={"names": misspelt}))
+    assert (
+        f"no row holds {misspelt[0]!r}: is it misspelt in data.labels.names?; correct typing errors in the file"
+        in message
+    )
+
+
 @pytest.mark.parametrize(
     ("codes", "part"),
     [

@@ -68,6 +68,12 @@ def test_a_workbook_with_the_ending_of_a_csv_is_read_too(tmp_path: Path) -> None
     assert loaded(workbook(tmp_path / "notes.xlsx", ROWS).rename(tmp_path / "notes.csv")) == TEXTS
 
 
+def test_a_workbook_with_the_delimiter_of_a_csv_is_told_that_it_has_none(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "notes.xlsx", ROWS)
+    with pytest.raises(DataError, match=r"is an Excel workbook, which has no delimiter; leave data\.delimiter out"):
+        loaded(path, delimiter=";")
+
+
 def test_calls_and_init_read_it_too(tmp_path: Path) -> None:
     path = workbook(tmp_path / "calls.xlsx", ROWS)
     assert [call.text for call in read_calls(CallsConfig(path=str(path)))] == [text for _, text, _ in TEXTS]

@@ -87,6 +87,14 @@ def test_the_first_model_that_passes_is_champion_and_one_that_fails_gets_no_alia
     assert model.actions() == [("promoted", "2")]
 
 
+def test_a_champion_that_breaks_a_rule_declared_later_stays_and_the_screen_says_who_takes_it_back(model: Model) -> None:
+    model.register(GOOD, rules=[])
+    again = model.register(GOOD, rules=[{"rule": "within_limit", "figure": "accuracy", "at_least": 1.0}])
+    assert (again.decision.outcome, again.aliases, model.alias()) == ("failed", ("champion",), "1")
+    assert "does not pass the gate as it is declared now" in again.transition.reason
+    assert f"r2d rollback {model.name} --reason WHY" in again.transition.reason
+
+
 def test_a_better_model_takes_the_alias_from_the_champion_it_was_compared_with(model: Model) -> None:
     rules = [{"rule": "not_worse_than_champion", "figure": "macro_f1"}]
     model.register(GOOD, rules=rules)

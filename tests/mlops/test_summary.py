@@ -55,7 +55,10 @@ def test_the_last_screen_fits_a_terminal_and_says_whether_the_model_may_be_used(
     aliases: tuple[str, ...], status: Any, state: str
 ) -> None:
     registered = registered_as(aliases, status)
-    screen = summary(registered, METRICS, report_uri="/store/report", data_format="csv")
+    screen = summary(
+        registered, METRICS, report_uri="/store/report", data_format="csv", advice=["no limit is declared"]
+    )
+    assert "to do: no limit is declared" in screen
     of_options = summary(registered, OF_OPTIONS, report_uri="/store/report", data_format="csv")
     assert "macro-F1 to average over" in of_options
     assert "\n  accuracy\n    an option at random " in of_options

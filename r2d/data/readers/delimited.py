@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from r2d.config.files import TextFileConfig
+from r2d.data.readers.workbook import is_workbook
 from r2d.errors import DataError
 from r2d.reports.formatting import plural
 from r2d.text import did_you_mean, first_of, shown_names
@@ -219,6 +220,10 @@ class DelimitedFile:
         counts = {other: self.header[0].count(other) for other in DELIMITERS if other != delimiter}
         likely = max(counts, key=counts.__getitem__)
         if len(self.header) == 1 and counts[likely]:
+            if is_workbook(self.file):
+                raise DataError(
+                    f"{self.file}: is an Excel workbook, which has no delimiter; leave {self.section}.delimiter out"
+                )
             given, other = DELIMITERS.get(delimiter, repr(delimiter)), DELIMITERS[likely]
             raise DataError(
                 f"{self.file}: the header is one single field at delimiter {given} but holds "
