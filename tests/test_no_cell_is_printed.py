@@ -383,5 +383,5 @@ def test_a_command_prints_no_cell_of_a_file_without_a_header(
     with pytest.raises(SystemExit):
         command_line.main()
     printed = capsys.readouterr().err
-    assert "found: 6 name(s), of " in printed
+    assert "found: 6 names, of " in printed
     assert not [secret for secret in SECRETS if secret in printed.casefold()]
