@@ -61,8 +61,9 @@ def not_fetched(name: str, revision: str | None, error: Exception, key: str = "m
     option = f" --revision {revision}" if revision else ""
     return (
         f"{key} {name!r}{_at(revision)} is no folder here and could not be fetched from the Hugging Face hub "
-        f"({type(error).__name__}). Without a way to the hub: on a machine that has one, run `hf download "
-        f"{name}{option} --local-dir models/{Path(name).name}`, copy the folder here and set {key} to its path; "
+        f"({type(error).__name__}), so whether it exists is not known: see that the name is spelt as on the "
+        f"hub. Without a way to it: on a machine that has one, run `hf download {name}{option} "
+        f"--local-dir models/{Path(name).name}`, copy the folder here and set {key} to its path; "
         f"or set {key} to `{WITHOUT_HUB[key]}`"
     )
 
