@@ -207,7 +207,7 @@ def render_report(run: EvaluationRun, metrics: Metrics, rows: QuotedRows, data: 
         rows=rows,
         quotes=run.config.quote_notes,
         champion_sentence=champion_sentence(metrics),
-        missed_share=missed_share(metrics, names),
+        missed_share=missed_share(metrics),
         gaps=worse_served(metrics),
         max_cases=MAX_CASES,
         max_gaps=MAX_GAPS,

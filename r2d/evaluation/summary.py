@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from r2d.evaluation.metrics import Comparator, IntervalEstimate, Metrics
@@ -51,11 +50,11 @@ def champion_sentence(metrics: Metrics) -> str:
     return f"Beside champion {metrics.champion.reference} on the same notes, this model is {'; '.join(parts)}"
 
 
-def missed_share(metrics: Metrics, names: Sequence[str]) -> IntervalEstimate | None:
+def missed_share(metrics: Metrics) -> IntervalEstimate | None:
     """The share of the most urgent label that was not found; None where labels have no order."""
     if metrics.safety is None or metrics.intervals is None:
         return None
-    found = metrics.intervals.per_class[names[0]]["recall"]
+    found = metrics.intervals.per_class[next(iter(metrics.safety.by_gold_label))]["recall"]
     value, high, low = (None if end is None else 1 - end for end in (found.value, found.low, found.high))
     return IntervalEstimate(value, low, high, found.method)
 
@@ -67,7 +66,7 @@ def safety_facts(metrics: Metrics) -> dict[str, str]:
         urgent, (found, *others) = next(iter(metrics.safety.by_gold_label)), metrics.label.confusion_matrix[0]
         estimate = metrics.intervals.under_triage_rate or IntervalEstimate(metrics.safety.under_triage.rate)
         facts["under-triage"] = with_interval(estimate, "share")
-        share = missed_share(metrics, [urgent])
+        share = missed_share(metrics)
         of_all = "" if share is None or share.value is None else f", {with_interval(share, 'share')}"
         facts[f"“{urgent}” missed"] = f"{sum(others):,} of {found + sum(others):,} notes{of_all}"
     if metrics.claims is not None and (claims := metrics.claims["model"]).num_rationales:
