@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.gate_year import ACCURACY, BASELINE, LABELS, World, measure
 from r2d.config.gate import GateConfig
-from r2d.evaluation.metrics import Comparator
+from r2d.evaluation.sections.labels import Comparator
 from r2d.gate.rules import evaluate_rules
 
 GAINS = (-0.02, 0.0, 0.02, 0.04)

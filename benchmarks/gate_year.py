@@ -18,8 +18,9 @@ from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
 from r2d.config.gate import BetterThanBaseline, GateConfig, NotWorseThanChampion, RulesOfRun
 from r2d.evaluation.label_metrics import LabelStatistics, label_intervals, label_metrics
-from r2d.evaluation.metrics import ChampionMetrics, Comparator, Metrics
+from r2d.evaluation.metrics import ChampionMetrics, Metrics
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.labels import Comparator
 from r2d.gate.rules import evaluate_rules
 from r2d.label_scores import FloatArray, IntArray
 

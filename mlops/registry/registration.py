@@ -30,8 +30,9 @@ from mlops.registry.versions import (
 from mlops.run_record import RunRecord
 from mlops.tracking import start_run
 from r2d.evaluation.looks import hash_of_test_set
-from r2d.evaluation.metrics import Comparator, Metrics
+from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.run import evaluated_rows
+from r2d.evaluation.sections.labels import Comparator
 from r2d.gate.decision import GateDecision
 from r2d.gate.rules import evaluate_rules
 from r2d.modeling.model_folder import read_model_facts

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mlops.registry.registration import RegisteredModel
-from r2d.evaluation.metrics import HEADLINES, WHY_NO_CLASSES, Metrics
+from r2d.evaluation.metrics import Metrics
+from r2d.evaluation.sections.labels import HEADLINES, WHY_NO_CLASSES
 from r2d.evaluation.summary import champion_sentence, safety_facts
 
 BAR_WIDTH = 30

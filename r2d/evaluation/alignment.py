@@ -25,8 +25,8 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from r2d.evaluation.metrics import AlignmentMetrics, FlipTest, MaskedAlignment
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.rationales import AlignmentMetrics, FlipTest, MaskedAlignment
 from r2d.files import order_by_hash
 from r2d.label_scores import IntArray, label_indices
 from r2d.rationales.labels import MASK

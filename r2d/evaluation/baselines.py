@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from r2d.evaluation.label_metrics import label_metrics, without_classes
-from r2d.evaluation.metrics import Comparator, LabelMetrics
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.labels import Comparator, LabelMetrics
 from r2d.text import normalise_label
 
 logger = logging.getLogger(__name__)

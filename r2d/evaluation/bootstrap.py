@@ -14,7 +14,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from r2d.config.evaluation import IntervalsConfig
-from r2d.evaluation.metrics import IntervalEstimate, McNemarTest
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.labels import McNemarTest
 from r2d.label_scores import BoolArray, FloatArray, IntArray
 
 Statistics: TypeAlias = Callable[[FloatArray], Mapping[str, FloatArray]]

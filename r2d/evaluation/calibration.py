@@ -11,16 +11,11 @@ from pydantic import TypeAdapter
 from r2d.config.evaluation import LabelSetsConfig, SelectiveConfig
 from r2d.evaluation.calibration_slope import calibration_curve, error_if_calibrated
 from r2d.evaluation.label_sets import LabelThresholds
-from r2d.evaluation.metrics import (
-    Binning,
-    CalibrationMetrics,
-    ChoosingSplit,
-    Metrics,
-    ReliabilityBin,
-    TemperatureFit,
-    ThresholdChoice,
-)
+from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.predictions import Predictions, scale_probabilities
+from r2d.evaluation.sections.calibration import Binning, CalibrationMetrics, ReliabilityBin, TemperatureFit
+from r2d.evaluation.sections.estimates import ChoosingSplit
+from r2d.evaluation.sections.selective import ThresholdChoice
 from r2d.evaluation.threshold import select_threshold
 from r2d.label_scores import FloatArray, IntArray
 from r2d.modeling.model_folder import SMALLEST_PROBABILITY, Calibration

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from r2d.evaluation.bootstrap import DRAWS_AT_A_TIME
-from r2d.evaluation.metrics import CalibrationPoint, CalibrationSlope, IntervalEstimate
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.calibration import CalibrationPoint, CalibrationSlope
+from r2d.evaluation.sections.estimates import IntervalEstimate
 from r2d.evaluation.slices import BY_LABEL, Slice
 from r2d.label_scores import BoolArray, FloatArray, IntArray
 

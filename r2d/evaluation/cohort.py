@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 
 from r2d.data.examples import shown_splits, split_of
 from r2d.data.reading import Reading
-from r2d.evaluation.metrics import AttributeCounts, Cohort, CohortSplit, NamedCount, RowFlow
 from r2d.evaluation.run import EvaluationRun
+from r2d.evaluation.sections.estimates import NamedCount
+from r2d.evaluation.sections.rows import AttributeCounts, Cohort, CohortSplit, RowFlow
 from r2d.evaluation.slices import NOT_GIVEN
 
 

@@ -22,8 +22,8 @@ from r2d.config.evaluation import EncoderBaselineConfig
 from r2d.data.examples import split_of
 from r2d.errors import DataError, ModelError
 from r2d.evaluation.label_metrics import label_metrics
-from r2d.evaluation.metrics import EncoderBaseline
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.labels import EncoderBaseline
 from r2d.label_scores import label_indices
 from r2d.modeling.hub import locate
 from r2d.modeling.load import loading, usable_positions

@@ -37,15 +37,7 @@ from r2d.evaluation.label_metrics import (
 )
 from r2d.evaluation.label_sets import label_sets
 from r2d.evaluation.looks import CountLook, hash_of_test_set
-from r2d.evaluation.metrics import (
-    CHOOSING_SPLITS,
-    CalibrationResult,
-    ChampionMetrics,
-    Comparator,
-    FlipTest,
-    Metrics,
-    OtherDecoding,
-)
+from r2d.evaluation.metrics import ChampionMetrics, Metrics
 from r2d.evaluation.operating_points import operating_points
 from r2d.evaluation.outside_reader import outside_reader
 from r2d.evaluation.predictions import Predictions, predictions_table
@@ -61,6 +53,10 @@ from r2d.evaluation.rationale_metrics import (
 from r2d.evaluation.rationale_quality_metrics import rationale_quality
 from r2d.evaluation.report import choose_rows, render_report
 from r2d.evaluation.run import EvaluationRun, evaluated_rows
+from r2d.evaluation.sections.calibration import CalibrationResult
+from r2d.evaluation.sections.estimates import CHOOSING_SPLITS
+from r2d.evaluation.sections.labels import Comparator, OtherDecoding
+from r2d.evaluation.sections.rationales import FlipTest
 from r2d.evaluation.slices import divide_rows, slice_differences, slice_metrics
 from r2d.evaluation.stress import StressTests, stress_metrics
 from r2d.evaluation.threshold import evaluate_threshold

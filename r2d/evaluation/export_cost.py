@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from r2d.evaluation.label_metrics import LabelStatistics, label_intervals
-from r2d.evaluation.metrics import IntervalEstimate
 from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.rationale_metrics import overlap_metrics, rationale_scores
 from r2d.evaluation.run import EvaluationRun
+from r2d.evaluation.sections.estimates import IntervalEstimate
 from r2d.modeling.predictor import Predictor
 from r2d.reports.progress import Progress
 

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from r2d.evaluation.bootstrap import group_sums
-from r2d.evaluation.metrics import Heterogeneity, IntervalEstimate, PooledFigure
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.slices import Heterogeneity, PooledFigure
 from r2d.evaluation.slices import NOT_GIVEN, Slice
 from r2d.label_scores import BoolArray, FloatArray
 

@@ -10,10 +10,11 @@ import numpy as np
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
 from r2d.evaluation.bootstrap import PairedGroups, bootstrap_differences, bootstrap_intervals, group_sums, mcnemar
-from r2d.evaluation.metrics import (
+from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.labels import (
     Auroc,
     ClassMetrics,
-    IntervalEstimate,
     LabelIntervals,
     LabelMetrics,
     RankingMetrics,
@@ -22,7 +23,6 @@ from r2d.evaluation.metrics import (
     TriageRates,
     WorstCase,
 )
-from r2d.evaluation.predictions import Predictions
 from r2d.label_scores import BoolArray, FloatArray, IntArray, label_counts, label_scores
 
 SEVERE_LEVELS = 2

@@ -16,8 +16,9 @@ import numpy as np
 
 from r2d.config.evaluation import IntervalsConfig
 from r2d.evaluation.bootstrap import bootstrap_intervals, group_sums
-from r2d.evaluation.metrics import ChoosingSplit, LabelSetsResult, NamedCount
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.estimates import ChoosingSplit, NamedCount
+from r2d.evaluation.sections.operating_points import LabelSetsResult
 from r2d.label_scores import BoolArray, FloatArray, IntArray
 
 MAX_SHOWN_SETS = 10

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from r2d.evaluation.metrics import HEADLINES, Comparator, IntervalEstimate, Metrics
+from r2d.evaluation.metrics import Metrics
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.labels import HEADLINES, Comparator
 
 if TYPE_CHECKING:
     import pyarrow as pa

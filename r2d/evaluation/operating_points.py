@@ -12,8 +12,9 @@ import numpy as np
 from r2d.config.evaluation import IntervalsConfig, OperatingPointsConfig
 from r2d.evaluation.bootstrap import bootstrap_blocks, bootstrap_differences, bootstrap_intervals, group_sums
 from r2d.evaluation.label_metrics import LabelStatistics
-from r2d.evaluation.metrics import CostDecision, DecisionPoint, IntervalEstimate, OperatingPoints, UrgencyCut
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.operating_points import CostDecision, DecisionPoint, OperatingPoints, UrgencyCut
 from r2d.label_scores import FloatArray, IntArray
 
 COST_FIGURES = ("mean_cost", "under_triage_rate", "over_triage_rate", "accuracy", "macro_f1")

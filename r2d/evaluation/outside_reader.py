@@ -27,8 +27,9 @@ from r2d.config.evaluation import IntervalsConfig
 from r2d.evaluation.alignment import mask_labels
 from r2d.evaluation.baselines import LinearModel
 from r2d.evaluation.bootstrap import PairedGroups, bootstrap_differences, bootstrap_intervals, group_sums
-from r2d.evaluation.metrics import Intervals, OutsideReaderMetrics
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.estimates import Intervals
+from r2d.evaluation.sections.rationales import OutsideReaderMetrics
 from r2d.label_scores import FloatArray, label_indices
 
 MIN_TRAINING_RATIONALES = 50

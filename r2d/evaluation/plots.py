@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from r2d.evaluation.metrics import (
-    CalibrationPoint,
-    LabelMetrics,
-    Metrics,
-    ReliabilityBin,
-    SelectiveMetrics,
-    UrgencyCut,
-)
+from r2d.evaluation.metrics import Metrics
+from r2d.evaluation.sections.calibration import CalibrationPoint, ReliabilityBin
+from r2d.evaluation.sections.labels import LabelMetrics
+from r2d.evaluation.sections.operating_points import UrgencyCut
+from r2d.evaluation.sections.selective import SelectiveMetrics
 from r2d.reports.plots import BLUE, GREEN, INK, LINE, PAPER, QUIET, VERMILION, new_figure, style_axes, to_image, to_svg
 
 if TYPE_CHECKING:

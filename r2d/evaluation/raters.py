@@ -26,15 +26,9 @@ from r2d.errors import DataError
 from r2d.evaluation.bootstrap import Statistics, bootstrap_blocks, bootstrap_intervals, group_sums
 from r2d.evaluation.judge.agreement import MIN_GROUPS
 from r2d.evaluation.label_metrics import LabelStatistics
-from r2d.evaluation.metrics import (
-    AgreedNotes,
-    IntervalEstimate,
-    RaterPair,
-    RatersResult,
-    RatersTogether,
-    RaterVersusOthers,
-)
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.raters import AgreedNotes, RaterPair, RatersResult, RatersTogether, RaterVersusOthers
 from r2d.label_scores import BoolArray, FloatArray, IntArray, cohen_kappa
 from r2d.text import first_of
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from r2d.config.evaluation import IntervalsConfig
 from r2d.evaluation.bootstrap import PairedGroups, bootstrap_differences, bootstrap_intervals, group_sums
-from r2d.evaluation.metrics import ClaimCounts, ClaimMetrics, IntervalEstimate
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.rationales import ClaimCounts, ClaimMetrics
 from r2d.label_scores import FloatArray
 from r2d.rationales.claims import VERDICTS, Claim, ClaimChecker
 from r2d.rationales.labels import labels_stated

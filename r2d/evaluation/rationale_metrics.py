@@ -16,7 +16,8 @@ import numpy as np
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig
 from r2d.errors import ModelError
 from r2d.evaluation.bootstrap import bootstrap_blocks, group_sums
-from r2d.evaluation.metrics import BertScoreModel, Intervals, OverlapMetrics, Populations, RationaleMetrics
+from r2d.evaluation.sections.estimates import Intervals
+from r2d.evaluation.sections.rationales import BertScoreModel, OverlapMetrics, Populations, RationaleMetrics
 from r2d.label_scores import BoolArray, FloatArray, IntArray
 from r2d.modeling.hub import locate
 

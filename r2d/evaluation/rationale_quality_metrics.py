@@ -14,8 +14,8 @@ from difflib import SequenceMatcher
 import numpy as np
 
 from r2d.config.rationales import QualityConfig
-from r2d.evaluation.metrics import CopiedWords, FaultCount, RationaleQuality, Spread
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.rationales import CopiedWords, FaultCount, RationaleQuality, Spread
 from r2d.rationales.claims import Claim
 from r2d.rationales.findings import Findings, shipped_findings
 from r2d.rationales.labels import labels_named, mask_label

@@ -12,22 +12,20 @@ import pyarrow as pa
 
 from r2d.config.data import DataConfig
 from r2d.data.examples import split_of
-from r2d.evaluation.metrics import (
-    CHOOSING_SPLITS,
-    RARE_LABEL_ROWS,
-    WHY_NO_CLASSES,
-    Comparator,
-    CurvePoint,
-    IntervalEstimate,
-    LabelIntervals,
-    LabelMetrics,
-    Metrics,
-    SafetyMetrics,
-    SelectiveMetrics,
-)  # fmt: skip
+from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.plots import decision_curve, reliability_diagram, risk_coverage_curve
 from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.run import EvaluationRun
+from r2d.evaluation.sections.estimates import CHOOSING_SPLITS, IntervalEstimate
+from r2d.evaluation.sections.labels import (
+    RARE_LABEL_ROWS,
+    WHY_NO_CLASSES,
+    Comparator,
+    LabelIntervals,
+    LabelMetrics,
+    SafetyMetrics,
+)
+from r2d.evaluation.sections.selective import CurvePoint, SelectiveMetrics
 from r2d.evaluation.summary import (
     ACCURACY,
     MACRO_F1,

@@ -16,16 +16,10 @@ import pyarrow as pa
 from r2d.config.evaluation import IntervalsConfig, SlicesConfig
 from r2d.evaluation.bootstrap import Counts, bootstrap_blocks, bootstrap_intervals, group_sums
 from r2d.evaluation.label_metrics import LabelStatistics
-from r2d.evaluation.metrics import (
-    RARE_LABEL_ROWS,
-    IntervalEstimate,
-    MultipleLooks,
-    SliceDifference,
-    SliceMetrics,
-    SlicesResult,
-    WorstSlice,
-)
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.labels import RARE_LABEL_ROWS
+from r2d.evaluation.sections.slices import MultipleLooks, SliceDifference, SliceMetrics, SlicesResult, WorstSlice
 from r2d.evaluation.threshold import is_risky_error, risk_bounds
 from r2d.label_scores import BoolArray, FloatArray
 

@@ -25,8 +25,8 @@ from r2d.config.evaluation import IntervalsConfig, StressConfig
 from r2d.config.section import Name, Section, list_faults, parse_section
 from r2d.errors import ConfigError, DataError
 from r2d.evaluation.bootstrap import bootstrap_blocks, bootstrap_intervals, group_sums
-from r2d.evaluation.metrics import Expectation, SentenceDeletion, StressEdit, StressResult
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.stress import Expectation, SentenceDeletion, StressEdit, StressResult
 from r2d.files import order_by_hash, read_yaml
 from r2d.label_scores import BoolArray, FloatArray, IntArray, label_indices
 from r2d.rationales.claims import ClaimChecker

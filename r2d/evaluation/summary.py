@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from r2d.evaluation.metrics import Comparator, IntervalEstimate, Metrics
+from r2d.evaluation.metrics import Metrics
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.labels import Comparator
 from r2d.reports.formatting import Unit, in_unit, interval, percent, with_interval
 
 

@@ -18,16 +18,16 @@ import numpy as np
 from r2d.config.evaluation import IntervalsConfig, Risk, SelectiveConfig
 from r2d.errors import ConfigError
 from r2d.evaluation.bootstrap import DRAWS_AT_A_TIME, bootstrap_intervals, rows_share_groups
-from r2d.evaluation.metrics import (
+from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.selective import (
     CurvePoint,
-    IntervalEstimate,
     RiskCoverageCurve,
     SelectiveMetrics,
     ThresholdChoice,
     ThresholdOnTest,
     ThresholdOnValidation,
 )
-from r2d.evaluation.predictions import Predictions
 from r2d.label_scores import BoolArray, FloatArray
 
 COVERAGES = np.arange(1, 21) / 20

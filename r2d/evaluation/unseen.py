@@ -14,8 +14,8 @@ from r2d.config.evaluation import EvaluationConfig
 from r2d.config.privacy import PrivacyConfig
 from r2d.data.deidentify import deidentify_examples
 from r2d.errors import DataError
-from r2d.evaluation.metrics import SeenRows
 from r2d.evaluation.run import evaluated_rows
+from r2d.evaluation.sections.rows import SeenRows
 from r2d.modeling.seen_rows import seen_by
 
 logger = logging.getLogger(__name__)

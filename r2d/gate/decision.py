@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from r2d.evaluation.looks import TestSetUse
-from r2d.evaluation.metrics import IntervalEstimate
+from r2d.evaluation.sections.estimates import IntervalEstimate
 from r2d.gate.power import Power
 
 Status = Literal["passed", "failed", "waiting", "not_applicable"]

@@ -18,7 +18,9 @@ from r2d.config.gate import (
     RulesOfRun,
     WithinLimit,
 )
-from r2d.evaluation.metrics import HEADLINES, ChampionMetrics, Comparator, IntervalEstimate, Metrics
+from r2d.evaluation.metrics import ChampionMetrics, Metrics
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.labels import HEADLINES, Comparator
 from r2d.gate.decision import Approval, ComparedSlice, GateDecision, Verdict
 from r2d.gate.power import Decided, Power, power_of_difference, power_of_limit, power_of_slices, z_of
 from r2d.text import match_label

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from r2d.config.gate import GATE_METRICS
-from r2d.evaluation.metrics import IntervalEstimate
+from r2d.evaluation.sections.estimates import IntervalEstimate
 from r2d.lineage.records import VersionLineage, bounds_of
 from r2d.text import changed_values
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from r2d.config.gate import GATE_METRICS
 from r2d.config.training import MethodConfig
-from r2d.evaluation.metrics import Comparator, IntervalEstimate, Metrics
+from r2d.evaluation.metrics import Metrics
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.labels import Comparator
 from r2d.gate.rules import estimate_of
 
 if TYPE_CHECKING:

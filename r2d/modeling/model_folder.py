@@ -113,8 +113,8 @@ class Calibration:
     person decides."""
 
     facts: Mapping[str, Any]
-    """format_version, temperature (the fields of `r2d.evaluation.metrics.TemperatureFit`) and selective: risk,
-    max_risk, bound_confidence, threshold, reason, validation, as `r2d.evaluation.calibration` chose them."""
+    """format_version, temperature and selective, as `r2d.evaluation.calibration` chose them: the fields of
+    `TemperatureFit` and `ThresholdChoice` in `r2d.evaluation.sections`."""
 
     @classmethod
     def of(cls, temperature: Mapping[str, object], selective: Mapping[str, object]) -> Calibration:

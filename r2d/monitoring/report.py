@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from r2d.config.data import LabelsConfig
 from r2d.config.jobs import MonitorConfig, MonitorLimits, Tolerance
 from r2d.errors import ConfigError
-from r2d.evaluation.metrics import IntervalEstimate
+from r2d.evaluation.sections.estimates import IntervalEstimate
 from r2d.files import write_json, write_text
 from r2d.label_scores import label_indices
 from r2d.modeling.model_folder import Calibration, read_calibration, read_model_facts

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from r2d.evaluation.metrics import IntervalEstimate
+from r2d.evaluation.sections.estimates import IntervalEstimate
 from r2d.files import read_yaml
 from r2d.reports.formatting import Unit, count, duration, in_unit, with_interval
 

@@ -26,20 +26,7 @@ from r2d.evaluation.judge.questions import judged_rows
 from r2d.evaluation.judge.rubric import load_rubric
 from r2d.evaluation.judge.scores import Vote, criterion_metrics, parse_rate, row_scores
 from r2d.evaluation.label_metrics import LabelStatistics, difference_to_chances, label_metrics
-from r2d.evaluation.metrics import (
-    ChampionMetrics,
-    Comparator,
-    FlipTest,
-    IntervalEstimate,
-    Metrics,
-    OtherDecoding,
-    RatersResult,
-    SeenRows,
-    SentenceDeletion,
-    StressEdit,
-    StressResult,
-    TriageErrors,
-)  # fmt: skip
+from r2d.evaluation.metrics import ChampionMetrics, Metrics
 from r2d.evaluation.outside_reader import outside_reader
 from r2d.evaluation.predictions import Predictions, predictions_table
 from r2d.evaluation.raters import NO_LABEL, RaterLabels, raters_metrics
@@ -48,6 +35,12 @@ from r2d.evaluation.rationale_metrics import rationale_intervals, rationale_metr
 from r2d.evaluation.rationale_quality_metrics import rationale_quality
 from r2d.evaluation.report import QuotedRows, choose_rows, render_report
 from r2d.evaluation.run import EvaluationRun
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.labels import Comparator, OtherDecoding, TriageErrors
+from r2d.evaluation.sections.raters import RatersResult
+from r2d.evaluation.sections.rationales import FlipTest
+from r2d.evaluation.sections.rows import SeenRows
+from r2d.evaluation.sections.stress import SentenceDeletion, StressEdit, StressResult
 from r2d.llm.answers import Tokens
 from r2d.modeling.overlap import Overlap
 from r2d.rationales.claims import ClaimChecker

@@ -25,8 +25,8 @@ from r2d.evaluation.alignment import (
     other_label,
 )
 from r2d.evaluation.evaluate import evaluate
-from r2d.evaluation.metrics import FlipTest
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.rationales import FlipTest
 from r2d.modeling.predictor import Predictor
 from tests.evaluation.predicted import predictions_of, predictions_with_options
 

@@ -4,7 +4,7 @@ import pytest
 
 from r2d.data.examples import Example, to_table
 from r2d.evaluation.baselines import evaluate_baselines, frequent_option_chances, linear_baseline, majority_baseline
-from r2d.evaluation.metrics import Comparator
+from r2d.evaluation.sections.labels import Comparator
 from tests.evaluation.predicted import predictions_of, predictions_with_options
 
 WORDS = {"Emergency": ["crushing", "chest", "pain"], "Clinic": ["ankle", "swollen", "sprain"], "Home": ["mild", "cold"]}

@@ -12,8 +12,9 @@ from scipy import stats
 from r2d.config.evaluation import IntervalsConfig
 from r2d.evaluation.bootstrap import bootstrap_intervals, mcnemar, resampled_sums, upper_bound
 from r2d.evaluation.label_metrics import LabelStatistics, label_intervals
-from r2d.evaluation.metrics import IntervalEstimate, LabelIntervals, McNemarTest
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.labels import LabelIntervals, McNemarTest
 from r2d.label_scores import FloatArray, IntArray
 from tests.evaluation.predicted import LABELS, QUICK, predictions_of, random_predictions
 

@@ -7,8 +7,8 @@ from r2d.config.evaluation import EvaluationConfig, SlicesConfig
 from r2d.data.examples import Example, to_table
 from r2d.data.reading import Reading
 from r2d.evaluation.cohort import cohort_of
-from r2d.evaluation.metrics import NamedCount
 from r2d.evaluation.run import EvaluationRun
+from r2d.evaluation.sections.estimates import NamedCount
 
 LABELS = LabelsConfig(names=("now", "later"), ordered=True)
 

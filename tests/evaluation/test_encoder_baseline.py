@@ -17,7 +17,7 @@ from r2d.data.examples import split_of, with_columns
 from r2d.errors import DataError, ModelError
 from r2d.evaluation.encoder_baseline import encoder_baseline, load_classifier
 from r2d.evaluation.evaluate import evaluate
-from r2d.evaluation.metrics import Comparator
+from r2d.evaluation.sections.labels import Comparator
 from tests.conftest import TOY_LABELS, toy_examples
 from tests.evaluation.test_evaluate import DATA, QUICK, checked
 from tests.modeling.tiny_models import bart_tokenizer, save

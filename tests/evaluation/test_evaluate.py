@@ -19,8 +19,9 @@ from r2d.errors import ConfigError, DataError
 from r2d.evaluation import evaluate as module
 from r2d.evaluation.calibration import calibration_of
 from r2d.evaluation.evaluate import Champion, Evaluation, evaluate, evaluate_champion
-from r2d.evaluation.metrics import ChampionMetrics, Comparator, Metrics
+from r2d.evaluation.metrics import ChampionMetrics, Metrics
 from r2d.evaluation.run import EvaluationRun
+from r2d.evaluation.sections.labels import Comparator
 from r2d.files import order_by_hash
 from r2d.modeling.manifest import write_manifest
 from r2d.modeling.model_folder import read_calibration, write_calibration

@@ -16,8 +16,8 @@ from r2d.evaluation.label_metrics import (
     safety_metrics,
     without_classes,
 )
-from r2d.evaluation.metrics import Auroc, ClassMetrics, LabelMetrics, TriageErrors, TriageRates, WorstCase
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.labels import Auroc, ClassMetrics, LabelMetrics, TriageErrors, TriageRates, WorstCase
 from tests.evaluation.predicted import LABELS, QUICK, predictions_of, predictions_with_options, random_predictions
 
 STATISTICS = LabelStatistics(len(LABELS), ordered=True)

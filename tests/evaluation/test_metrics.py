@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from r2d.errors import DataError
-from r2d.evaluation.metrics import AlignmentMetrics, Comparator, IntervalEstimate, Metrics
+from r2d.evaluation.metrics import Metrics
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.labels import Comparator
+from r2d.evaluation.sections.rationales import AlignmentMetrics
 
 LABEL: dict[str, Any] = {
     "num_rows": 4, "accuracy": 0.5, "macro_f1": None, "weighted_f1": None, "invalid_label_rate": 0.25,

@@ -7,9 +7,9 @@ import pytest
 
 from r2d.config.evaluation import OperatingPointsConfig
 from r2d.evaluation.label_metrics import LabelStatistics
-from r2d.evaluation.metrics import OperatingPoints
 from r2d.evaluation.operating_points import labels_of_least_cost, operating_points
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.operating_points import OperatingPoints
 from tests.evaluation.predicted import LABELS, QUICK, predictions_of, random_predictions
 
 ORDERED = LabelStatistics(len(LABELS), ordered=True)

@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from r2d.data.examples import Example, to_table
 from r2d.evaluation.baselines import linear_baseline
-from r2d.evaluation.metrics import OutsideReaderMetrics
 from r2d.evaluation.outside_reader import MIN_TRAINING_RATIONALES, outside_reader
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.rationales import OutsideReaderMetrics
 from tests.evaluation.predicted import QUICK, predictions_of, predictions_with_options
 
 LABELS = ("emergency", "today", "home")

@@ -10,8 +10,11 @@ import pytest
 
 from r2d.config.evaluation import SelectiveConfig
 from r2d.evaluation.label_metrics import label_metrics, without_classes
-from r2d.evaluation.metrics import Comparator, Metrics, ReliabilityBin, SelectiveMetrics
+from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.plots import confusion_matrix_picture, decisions_picture, reliability_diagram, risk_coverage_curve
+from r2d.evaluation.sections.calibration import ReliabilityBin
+from r2d.evaluation.sections.labels import Comparator
+from r2d.evaluation.sections.selective import SelectiveMetrics
 from r2d.evaluation.threshold import evaluate_threshold, select_threshold
 from tests.evaluation.predicted import QUICK, predictions_of, random_predictions
 

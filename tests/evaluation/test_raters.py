@@ -14,7 +14,6 @@ from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, RatersConfi
 from r2d.config.section import parse_section
 from r2d.errors import ConfigError, DataError
 from r2d.evaluation.label_metrics import LabelStatistics
-from r2d.evaluation.metrics import RatersResult
 from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.raters import (
     NO_LABEL,
@@ -24,6 +23,7 @@ from r2d.evaluation.raters import (
     krippendorff_alpha,
     raters_metrics,
 )
+from r2d.evaluation.sections.raters import RatersResult
 from r2d.label_scores import IntArray, cohen_kappa
 from tests.evaluation.predicted import LABELS, QUICK, predictions_of
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from r2d.evaluation.metrics import ClaimCounts
 from r2d.evaluation.rationale_claims import claim_differences, claim_metrics, claims_of
+from r2d.evaluation.sections.rationales import ClaimCounts
 from r2d.rationales.claims import ClaimChecker
 from tests.evaluation.predicted import QUICK, predictions_of
 

@@ -24,7 +24,6 @@ from r2d.config.evaluation import EvaluationConfig, IntervalsConfig
 from r2d.errors import ModelError
 from r2d.evaluation import rationale_metrics as module
 from r2d.evaluation.bootstrap import bootstrap_intervals
-from r2d.evaluation.metrics import BertScoreModel, OverlapMetrics, RationaleMetrics
 from r2d.evaluation.rationale_metrics import (
     OVERLAP_METRICS,
     POPULATIONS,
@@ -37,6 +36,7 @@ from r2d.evaluation.rationale_metrics import (
     rationale_metrics,
     rationale_scores,
 )
+from r2d.evaluation.sections.rationales import BertScoreModel, OverlapMetrics, RationaleMetrics
 
 CONFIG = EvaluationConfig()
 QUICK = IntervalsConfig(num_resamples=1_000)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from r2d.evaluation.metrics import CopiedWords, FaultCount, RationaleQuality, Spread
 from r2d.evaluation.rationale_quality_metrics import NUM_IDS, rationale_quality
+from r2d.evaluation.sections.rationales import CopiedWords, FaultCount, RationaleQuality, Spread
 from tests.evaluation.predicted import predictions_of
 
 LABELS = ("Very urgent", "Urgent", "Within 3 days")

@@ -15,7 +15,6 @@ from jinja2 import UndefinedError
 
 from r2d.config.data import LabelsConfig
 from r2d.evaluation.label_metrics import label_metrics
-from r2d.evaluation.metrics import Comparator, IntervalEstimate, OverlapMetrics
 from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.report import (
     FLAGS,
@@ -25,6 +24,9 @@ from r2d.evaluation.report import (
     QuotedRows,
     choose_rows,
 )  # fmt: skip
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.labels import Comparator
+from r2d.evaluation.sections.rationales import OverlapMetrics
 from tests.evaluation import report_cases
 from tests.evaluation.report_cases import CASES, CHECKER, LABELS, Case, declared_case, invent_predictions, published
 from tests.reports.pages import Page, assert_accessible, assert_expected_page, assert_self_contained

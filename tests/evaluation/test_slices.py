@@ -12,8 +12,9 @@ from scipy import stats
 from r2d.config.evaluation import SlicesConfig
 from r2d.data.examples import Example, to_table
 from r2d.evaluation.label_metrics import LabelStatistics, label_intervals
-from r2d.evaluation.metrics import IntervalEstimate, SlicesResult
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.slices import SlicesResult
 from r2d.evaluation.slices import Slice, divide_rows, length_bands, slice_differences, slice_metrics, worst_slice
 from tests.evaluation.predicted import LABELS, QUICK, predictions_of, random_predictions
 

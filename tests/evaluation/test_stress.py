@@ -20,8 +20,8 @@ from r2d.config.data import LabelsConfig, SyntheticTriageConfig
 from r2d.config.evaluation import IntervalsConfig, StressConfig
 from r2d.data.examples import Example, to_table
 from r2d.errors import ConfigError, DataError
-from r2d.evaluation.metrics import StressResult
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.stress import StressResult
 from r2d.evaluation.stress import StressTests, is_broken, load_stress, sentence_deletion, stress_metrics
 from r2d.files import write_text
 from r2d.modeling.predictor import Decision

@@ -15,8 +15,9 @@ from scipy import stats
 from r2d.config.evaluation import SelectiveConfig
 from r2d.errors import ConfigError
 from r2d.evaluation.calibration import FittedCalibration, scale
-from r2d.evaluation.metrics import IntervalEstimate, SelectiveMetrics, ThresholdChoice
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.selective import SelectiveMetrics, ThresholdChoice
 from r2d.evaluation.threshold import evaluate_threshold, held, risk_bounds, risk_coverage_curve, select_threshold
 from r2d.label_scores import BoolArray, FloatArray
 from tests.evaluation.predicted import QUICK, predictions_of

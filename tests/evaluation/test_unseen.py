@@ -25,7 +25,8 @@ from r2d.config.training import MethodConfig, Stage2Config
 from r2d.data.examples import Example, split_of, to_table, with_columns
 from r2d.errors import DataError, ModelError
 from r2d.evaluation.evaluate import Champion, evaluate
-from r2d.evaluation.metrics import Comparator, Metrics
+from r2d.evaluation.metrics import Metrics
+from r2d.evaluation.sections.labels import Comparator
 from r2d.modeling.manifest import write_manifest
 from r2d.modeling.seen_rows import require_unseen_test, seen_by, seen_in
 from r2d.modeling.trained_rows import TRAINED_ROWS_FILE, TrainedRows, read_trained_rows

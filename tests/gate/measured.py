@@ -17,24 +17,22 @@ from r2d.data.examples import Example, to_table
 from r2d.evaluation.calibration import FittedCalibration
 from r2d.evaluation.evaluate import evaluate_labels
 from r2d.evaluation.label_metrics import label_metrics
-from r2d.evaluation.metrics import (
+from r2d.evaluation.metrics import ChampionMetrics, Metrics
+from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.run import EvaluationRun
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.labels import Comparator, OtherDecoding
+from r2d.evaluation.sections.rationales import (
     AlignmentMetrics,
-    ChampionMetrics,
     ClaimCounts,
     ClaimMetrics,
-    Comparator,
-    IntervalEstimate,
-    Metrics,
-    OtherDecoding,
     OutsideReaderMetrics,
     OverlapMetrics,
     Populations,
     RationaleMetrics,
-    SeenRows,
-    StressResult,
 )
-from r2d.evaluation.predictions import Predictions
-from r2d.evaluation.run import EvaluationRun
+from r2d.evaluation.sections.rows import SeenRows
+from r2d.evaluation.sections.stress import StressResult
 from r2d.modeling.overlap import Overlap
 
 LABELS = LabelsConfig(names=("emergency now", "same day", "self care"), ordered=True)

@@ -20,9 +20,11 @@ from r2d.errors import ConfigError
 from r2d.evaluation.evaluate import evaluate_labels
 from r2d.evaluation.label_metrics import difference_to_chances
 from r2d.evaluation.looks import TestSetUse
-from r2d.evaluation.metrics import ChampionMetrics, Comparator, IntervalEstimate, LabelMetrics, Metrics
+from r2d.evaluation.metrics import ChampionMetrics, Metrics
 from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.run import EvaluationRun
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.labels import Comparator, LabelMetrics
 from r2d.gate.decision import NEXT_STEPS, NEXT_STEPS_PAGE, Approval, GateDecision, Verdict
 from r2d.gate.rules import estimate_of, evaluate_rules
 from tests.gate.measured import LABELS, QUICK, decisions, examples, measured

@@ -12,7 +12,7 @@ from r2d.config.gate import GateConfig
 from r2d.evaluation.bootstrap import PairedGroups, paired_interval
 from r2d.evaluation.label_metrics import label_metrics
 from r2d.evaluation.looks import TestSetUse, expected_maximum
-from r2d.evaluation.metrics import Comparator
+from r2d.evaluation.sections.labels import Comparator
 from r2d.gate.rules import evaluate_rules
 
 

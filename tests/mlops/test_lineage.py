@@ -18,7 +18,7 @@ from mlops.cli.registry import app
 from mlops.lineage import version_lineage
 from mlops.registry.versions import download
 from r2d.errors import DataError, R2DError, RegistryError
-from r2d.evaluation.metrics import IntervalEstimate
+from r2d.evaluation.sections.estimates import IntervalEstimate
 from r2d.lineage.difference import Change, changed, difference_of
 from r2d.lineage.records import (
     ArtifactRecord,

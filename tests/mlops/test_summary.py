@@ -11,7 +11,9 @@ from PIL import Image
 from mlops.registry.aliases import AliasTransition
 from mlops.registry.registration import RegisteredModel
 from mlops.registry.summary import INVENTED_CALL, summary
-from r2d.evaluation.metrics import Comparator, IntervalEstimate, LabelIntervals, LabelMetrics, Metrics
+from r2d.evaluation.metrics import Metrics
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.labels import Comparator, LabelIntervals, LabelMetrics
 from r2d.evaluation.summary import champion_sentence, safety_facts
 from r2d.gate.decision import GateDecision, Verdict
 from tests.evaluation.report_cases import declared_case

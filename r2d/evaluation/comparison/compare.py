@@ -22,8 +22,9 @@ from r2d.errors import DataError
 from r2d.evaluation.bootstrap import bootstrap_differences, bootstrap_intervals, resampled_sums
 from r2d.evaluation.comparison.models import COLUMNS, ROW_SCORES, MeasuredModel, VariantFacts
 from r2d.evaluation.label_metrics import LabelStatistics
-from r2d.evaluation.metrics import Comparator, HeadlineName, IntervalEstimate
 from r2d.evaluation.predictions import Predictions
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.labels import Comparator, HeadlineName
 from r2d.label_scores import FloatArray
 
 JsonObject = dict[str, Any]

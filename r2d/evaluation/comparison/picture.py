@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from r2d.evaluation.comparison.compare import Comparison, VariantResult, is_marked
-from r2d.evaluation.metrics import IntervalEstimate
+from r2d.evaluation.sections.estimates import IntervalEstimate
 from r2d.reports.plots import BLUE, INK, MARKERS, QUIET, SERIES, new_figure, style_axes, to_image
 
 if TYPE_CHECKING:

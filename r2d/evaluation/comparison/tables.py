@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from r2d.evaluation.comparison.compare import MIN_SEEDS, Comparison, VariantResult, is_marked, source_spread
 from r2d.evaluation.comparison.models import COLUMNS, Column
-from r2d.evaluation.metrics import HEADLINES, WHY_NO_CLASSES
+from r2d.evaluation.sections.labels import HEADLINES, WHY_NO_CLASSES
 from r2d.reports.formatting import MISSING, decimal, with_interval
 from r2d.reports.templates import render
 

@@ -20,7 +20,7 @@ from r2d.evaluation.bootstrap import bootstrap_intervals
 from r2d.evaluation.judge.questions import JudgedRow
 from r2d.evaluation.judge.rubric import Criterion, Rubric
 from r2d.evaluation.judge.scores import RowScores, group_of_rows
-from r2d.evaluation.metrics import IntervalEstimate
+from r2d.evaluation.sections.estimates import IntervalEstimate
 from r2d.label_scores import FloatArray, cohen_kappa
 
 COLUMNS = ("id", "criterion", "score", "rater")

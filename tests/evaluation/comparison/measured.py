@@ -11,17 +11,16 @@ from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
 from r2d.evaluation.comparison.models import MeasuredModel, VariantFacts
 from r2d.evaluation.label_metrics import label_metrics, safety_metrics
-from r2d.evaluation.metrics import (
+from r2d.evaluation.metrics import Metrics
+from r2d.evaluation.predictions import PREDICTIONS_SCHEMA, Predictions
+from r2d.evaluation.sections.labels import Comparator, LabelMetrics
+from r2d.evaluation.sections.rationales import (
     AlignmentMetrics,
     BertScoreModel,
-    Comparator,
-    LabelMetrics,
-    Metrics,
     OverlapMetrics,
     Populations,
     RationaleMetrics,
-)  # fmt: skip
-from r2d.evaluation.predictions import PREDICTIONS_SCHEMA, Predictions
+)
 
 LABELS = LabelsConfig(names=("now", "soon", "later"), ordered=True)
 QUICK = IntervalsConfig(num_resamples=1_000)

@@ -25,7 +25,7 @@ from r2d.evaluation.comparison.compare import (
 from r2d.evaluation.comparison.models import COLUMNS, MeasuredModel, VariantFacts, comparison_runs
 from r2d.evaluation.comparison.picture import PANELS, comparison_picture
 from r2d.evaluation.comparison.tables import comparison_markdown
-from r2d.evaluation.metrics import Comparator
+from r2d.evaluation.sections.labels import Comparator
 from tests.evaluation.comparison.measured import LABELS, QUICK, measured
 from tests.reports.pages import assert_expected
 

@@ -14,7 +14,7 @@ from r2d.errors import DataError
 from r2d.evaluation.judge.agreement import agreement_metrics, human_agreement, read_human_scores, score_controls
 from r2d.evaluation.judge.rubric import Rubric, load_rubric
 from r2d.evaluation.judge.scores import RowScores
-from r2d.evaluation.metrics import IntervalEstimate
+from r2d.evaluation.sections.estimates import IntervalEstimate
 from tests.evaluation.judge.judged import QUICK, criterion, judged_rows, write_rubric
 
 

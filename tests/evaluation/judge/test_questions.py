@@ -16,7 +16,7 @@ from r2d.evaluation.judge import questions as q
 from r2d.evaluation.judge.questions import JudgedRow, Questions, deidentify_rows, messages, sample_rows
 from r2d.evaluation.judge.rubric import load_rubric
 from r2d.evaluation.judge.scores import RowScores, criterion_metrics, parse_scores
-from r2d.evaluation.metrics import IntervalEstimate
+from r2d.evaluation.sections.estimates import IntervalEstimate
 from tests.evaluation.judge.judged import QUICK, SHIPPED, answer, criterion, judge_config, judged_rows, write_rubric
 from tests.evaluation.predicted import predictions_of
 
