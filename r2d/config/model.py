@@ -73,6 +73,9 @@ class LoraConfig(Section):
     target_modules: tuple[Name, ...] = ()
     """Names of the linear layers that get one, such as `q` and `v` in a T5 or `q_proj` and `v_proj` in a Llama; by
     default all but the output layer."""
+    base: Literal["fp32", "bf16"] = "fp32"
+    """Numbers that the frozen weights are kept in while adapters, in fp32, train: bf16 takes half the memory, rounds
+    the start weights of each stage, and needs `precision: bf16` in the stages. What a stage leaves is fp32."""
 
 
 REGISTERED = "models:/"

@@ -60,6 +60,16 @@ class RunConfig(Section):
             )
 
     @model_validator(mode="after")
+    def _stages_compute_as_their_weights_are_kept(self) -> RunConfig:
+        if self.model.lora is not None and self.model.lora.base == "bf16":
+            has_stage1 = any(method.has_stage1 for method in self.methods())
+            stages = ("stage1", "stage2") if has_stage1 else ("stage2",)
+            wrong = [f"{name}.precision" for name in stages if getattr(self, name).precision != "bf16"]
+            if wrong:
+                raise ValueError(f"model.lora.base is 'bf16', and {' and '.join(wrong)} 'fp32'; set bf16 there")
+        return self
+
+    @model_validator(mode="after")
     def _evaluation_and_gate_fit_labels(self) -> RunConfig:
         labels, evaluation = self.data.labels, self.evaluation
         if labels.per_row and evaluation.safety.costs is not None:

@@ -1,6 +1,6 @@
 """Low-rank adapters inside the model: losses, decoding and the Trainer's checkpoints see the model they know.
 
-A checkpoint holds base and adapters; a stage leaves a checkpoint of the base architecture that needs no peft.
+A checkpoint holds base and adapters; a stage leaves a checkpoint of the base architecture, in fp32, that needs no peft.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from r2d.config.model import LoraConfig
 from r2d.errors import ModelError
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel
 
 ADAPTER = "default"
 
 
 def add_adapters(model: PreTrainedModel, config: LoraConfig | None, *, seed: int) -> PreTrainedModel:
-    """The model with fresh adapters, all else frozen; unchanged without a `config`. Its outputs are those of before.
+    """The model with fresh adapters in fp32, all else frozen, as `config.base` says; unchanged without a `config`. Its
+    outputs are those of before, but for that rounding.
 
     Args:
         seed: of the adapters' random half; the other half is zero.
@@ -44,24 +46,34 @@ def add_adapters(model: PreTrainedModel, config: LoraConfig | None, *, seed: int
     peft_config = PeftConfig(
         r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=targets
     )
-    return inject_adapter_in_model(peft_config, model, ADAPTER)
+    model = inject_adapter_in_model(peft_config, model, ADAPTER)
+    if config.base == "bf16":
+        for parameter in model.parameters():
+            if not parameter.requires_grad:
+                parameter.data = parameter.data.bfloat16()
+    return model
 
 
 def save_weights(model: PreTrainedModel, folder: Path) -> None:
-    """Save a model as a plain checkpoint, with `W + (alpha / rank) B A` where a layer has an adapter.
+    """Save a model as a plain checkpoint in fp32, with `W + (alpha / rank) B A` where a layer has an adapter.
 
-    Merged matrices are computed aside, so that the model keeps its bits: saving needs memory for a second copy of the
-    adapted layers.
+    Computed aside in the memory of the CPU, so that the model keeps its bits and a GPU needs no room for it. In bf16
+    most of what was learnt would be rounded away.
     """
     if not hasattr(model, "peft_config"):
         model.save_pretrained(folder)
         return
-    merged = {}
+    merged: dict[str, Tensor] = {}
+    in_fp32: dict[int, Tensor] = {}
     for name, value in model.state_dict().items():
         layer, _, parameter = name.rpartition(".base_layer.")
         if ".lora_" in name:
             continue
+        if value.is_floating_point():
+            value = in_fp32.setdefault(value.data_ptr(), value.cpu().float())  # tied weights stay one tensor
         if layer and parameter == "weight":
-            value = value + model.get_submodule(layer).get_delta_weight(ADAPTER).detach().to(value.dtype)
+            value = value + model.get_submodule(layer).get_delta_weight(ADAPTER).detach().cpu()
         merged[f"{layer}.{parameter}" if layer else name] = value
     model.save_pretrained(folder, state_dict=merged)
+    model.config.dtype = "float32"  # the library has written that of the base
+    model.config.save_pretrained(folder)

@@ -92,6 +92,10 @@ def test_an_unquoted_yes_is_told_to_be_quoted() -> None:
         ({"stage2": {"max_steps": 1000, "eval_every_steps": 600}}, "no evaluation falls into the phase"),
         ({"stage2": {"precision": "fp16"}}, r"stage2\.precision: found 'fp16'; T5 gives NaN in fp16"),
         ({"stage2": {"precision": "fp64"}}, r"stage2\.precision: found 'fp64'; allowed: 'fp32', 'bf16'"),
+        (
+            {"model": {"name": "some/llama", "lora": {"base": "bf16"}}},
+            r"model\.lora\.base is 'bf16', and stage1\.precision and stage2\.precision 'fp32'; set bf16 there",
+        ),
         ({"stage1": {"batch_size": 16, "gradient_accumulation_steps": 3}}, "is not a multiple"),
         ({"stage1": {"eval_every_steps": 5000}}, "nothing could be selected"),
         ({"data": {"path": "notes.csv"}}, "remove `path`"),

@@ -1,7 +1,7 @@
 """Trains one stage of the toy task in a process of its own and kills it as soon as metrics of a given step are there,
 or a given file: see test_resume.py.
 
-python -m tests.training.killed_run STAGE MODEL_FOLDER WORK_DIR METHOD LORA_RANK STEP_OR_FILE SIGNAL
+python -m tests.training.killed_run STAGE MODEL_FOLDER WORK_DIR METHOD LORA_BASE STEP_OR_FILE SIGNAL
 """
 
 from __future__ import annotations
@@ -29,13 +29,16 @@ def train(
     start: str,
     work_dir: Path,
     method: str = "r2d",
-    lora_rank: int = 0,
+    lora_base: str = "",
     *,
     config: StageConfig | None = None,
     kill_at: int | None = None,
     kill_by: signal.Signals = signal.SIGKILL,
 ) -> StageResult:
-    """Train a stage by a method; when asked to, kill this process as soon as that step was logged or evaluated."""
+    """Train a stage by a method; when asked to, kill this process as soon as that step was logged or evaluated.
+
+    `lora_base` asks for adapters, beside weights of that precision.
+    """
     due = [kill_at]
 
     def on_log(step: int, metrics: Mapping[str, float]) -> None:
@@ -46,11 +49,12 @@ def train(
     if stage == "1":
         return train_stage1(toy_work(work_dir, config or STAGE1), on_log)
     chosen = MethodConfig(name=method, cycle={"tau_every_steps": 4})
-    model = TOY_MODEL
-    if lora_rank:
-        model = model.model_copy(update={"lora": LoraConfig(rank=lora_rank, alpha=8, dropout=0.1)})
+    model, config = TOY_MODEL, config or STAGE2
+    if lora_base:
+        model = model.model_copy(update={"lora": LoraConfig(rank=4, alpha=8, dropout=0.1, base=lora_base)})
+        config = config.model_copy(update={"precision": lora_base})
     stage1_model = Path(start) if chosen.has_stage1 else None
-    work = toy_work(work_dir, config or STAGE2, method=chosen, stage1_model=stage1_model, model=model)
+    work = toy_work(work_dir, config, method=chosen, stage1_model=stage1_model, model=model)
     return train_stage2(work, on_log)
 
 
@@ -63,8 +67,8 @@ def kill_when_there(file: Path) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    stage, start, work_dir, method, lora_rank, when, kill_by = sys.argv[1:]
+    stage, start, work_dir, method, lora_base, when, kill_by = sys.argv[1:]
     if not when.isdecimal():
         threading.Thread(target=kill_when_there, args=[Path(when)], daemon=True).start()
     kill_at = int(when) if when.isdecimal() else None
-    train(stage, start, Path(work_dir), method, int(lora_rank), kill_at=kill_at, kill_by=signal.Signals[kill_by])
+    train(stage, start, Path(work_dir), method, lora_base, kill_at=kill_at, kill_by=signal.Signals[kill_by])
