@@ -24,7 +24,7 @@ from r2d.data.examples import EXAMPLES_SCHEMA, SPLITS, with_columns
 from r2d.data.forgotten import Forgotten
 from r2d.data.labels import declared_labels, undeclared_rows
 from r2d.data.readers.files import existing_file, existing_path
-from r2d.data.readers.rows import Format, column_names, read_json
+from r2d.data.readers.rows import MAX_CELL_CHARACTERS, Format, cells_cut, column_names, read_json
 from r2d.data.readers.tables import PUBMEDQA_PREFIX, SourceTable, read_source
 from r2d.data.reading import Reading, with_set_aside
 from r2d.data.reviewed import reviewed_config, with_reviews
@@ -40,9 +40,6 @@ SPLIT_NAMES = (
 )
 LABELLED_FORMATS: dict[str, Format] = {".csv": "csv", ".xlsx": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 """Ending of a labelled file -> its format."""
-MAX_CELL_CHARACTERS = 200_000
-"""Of a cell; what is longer is cut, because every check, and the search for names, reads all of a text. No model reads
-as much, and `validation.max_text_characters` (50,000 by default) reports such a text."""
 SET_ASIDE = "set aside"  # in place of a split, until the row is left out
 REFERENCE_SOURCE = "reference"  # rationale source of the column `rationale` of a labelled file
 
@@ -86,7 +83,7 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
     labels, translated = declared_labels(trimmed["label"], config.labels, options)
     reading = Reading(list(source.notes), num_read=num_rows)
     if num_cut:
-        reading.notes.append(f"{num_cut:,} cell(s) longer than {MAX_CELL_CHARACTERS:,} characters were cut there")
+        reading.notes.append(cells_cut(num_cut))
     reading.add_codes(translated)
     groups = [group or None for group in trimmed["group"]]
     given = None

@@ -17,7 +17,7 @@ import numpy as np
 from r2d.config.jobs import CallsConfig
 from r2d.data.fingerprint import files_fingerprint
 from r2d.data.readers.files import existing_file, parquet_files
-from r2d.data.readers.rows import Faults, stream_rows
+from r2d.data.readers.rows import MAX_CELL_CHARACTERS, Faults, cells_cut, stream_rows
 from r2d.data.readers.shapes import RowShape
 from r2d.errors import DataError
 
@@ -81,14 +81,15 @@ def scan_calls(config: CallsConfig, known: CallsSummary | None = None) -> CallsS
 
 
 def read_calls(config: CallsConfig, notes: list[str] | None = None) -> Iterator[Call]:
-    """The calls in the order of the file. Raises what `scan_calls` raises; faults that are counted come at the end.
+    """The calls in the order of the file, each text cut at `MAX_CELL_CHARACTERS`. Raises what `scan_calls` raises;
+    faults that are counted come at the end.
 
     Args:
-        notes: takes sentences on what was left out, once the last call is read.
+        notes: takes sentences on what was left out or cut, once the last call is read.
     """
     shape = RowShape(config.columns)
     is_plain = shape.is_plain and config.columns.text_template is None
-    row_number = 0
+    row_number = num_cut = 0
     for file in call_files(config):
         broken_ids = Faults(file)
         rows = stream_rows(file, shape.sources, config.resolved_format, config, notes)
@@ -101,6 +102,8 @@ def read_calls(config: CallsConfig, notes: list[str] | None = None) -> Iterator[
             except UnicodeEncodeError:
                 broken_ids.add(f"row {number}" if row.line is None else f"line {row.line}")
             else:
+                if call.text and len(call.text) > MAX_CELL_CHARACTERS:
+                    call, num_cut = call._replace(text=call.text[:MAX_CELL_CHARACTERS]), num_cut + 1
                 yield call
         broken_ids.raise_if_any(
             f"row(s) have half a surrogate pair in their id (column {config.columns.id!r})",
@@ -108,3 +111,5 @@ def read_calls(config: CallsConfig, notes: list[str] | None = None) -> Iterator[
         )
     if notes is not None:
         notes += shape.template_notes()
+        if num_cut:
+            notes.append(cells_cut(num_cut))

@@ -35,6 +35,16 @@ def test_a_stream_gives_what_the_reader_of_training_data_gives(ending: str, tmp_
     assert scan_calls(CallsConfig(path=str(path))).num_rows == len(ROWS)
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_text_of_ten_megabytes_is_cut_and_said(ending: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"id": "a", "text": "reports pain, " * 700_000}, {"id": "b", "text": "no pain"}]
+    config = CallsConfig(path=str(write_calls(tmp_path / f"calls.{ending}", rows)))
+    caplog.set_level("INFO")
+    scan_calls(config)
+    assert "1 cell(s) longer than 200,000 characters were cut there" in caplog.text
+    assert [len(call.text or "") for call in read_calls(config)] == [200_000, 7]
+
+
 def test_options_come_as_lists(tmp_path: Path) -> None:
     rows = [{"id": "a", "text": "t", "options": ["yes", "no"]}, {"id": "b", "text": "t", "options": None}]
     for ending in ("jsonl", "parquet"):

@@ -26,6 +26,9 @@ from r2d.text import FAULTS_SHOWN, show_name
 Format = Literal["csv", "jsonl", "parquet"]
 PARQUET_BATCH_ROWS = 1024  # decoded at once: a row group can be far larger
 PARQUET_BUFFER_BYTES = 1 << 16  # of a column, read at once
+MAX_CELL_CHARACTERS = 200_000
+"""Of a cell; what is longer is cut, because every check, the search for names and a tokenizer read all of a text. No
+model reads as much, and `validation.max_text_characters` (50,000 by default) reports such a text."""
 
 
 class Row(NamedTuple):
@@ -34,6 +37,11 @@ class Row(NamedTuple):
     line: int | None  # the line it begins on; None in Parquet, which has none
     values: Sequence[Any]
     """Texts in the order of the declared columns, None where the source has null; `options` is a list of texts."""
+
+
+def cells_cut(num_cut: int) -> str:
+    """The note on texts that were cut at `MAX_CELL_CHARACTERS`."""
+    return f"{num_cut:,} cell(s) longer than {MAX_CELL_CHARACTERS:,} characters were cut there"
 
 
 class Faults:
