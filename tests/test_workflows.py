@@ -178,6 +178,8 @@ def test_known_holes_and_licences_fail_a_pull_request_and_the_image_says_where_i
         assert f"$({tool})" in audit
         assert re.search(rf"(?m)^{tool} := [\w-]+@[\d.]+$", makefile), f"{tool} moves"
     assert "--strict" in audit, "else pip-audit passes over what it could not look up"
+    assert not re.search(r"\|\||^\t-", audit, flags=re.MULTILINE), "what a tool finds must fail the command"
+    assert "continue-on-error" not in str(jobs["audit"])
     attested = next(step for step in jobs["image"]["steps"] if "attest-build-provenance" in step.get("uses", ""))
     assert f"oci-archive:{attested['with']['subject-path']}" in jobs["image"]["steps"][3]["run"]
 
