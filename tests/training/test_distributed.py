@@ -52,6 +52,14 @@ def one_piece(tmp_path_factory: pytest.TempPathFactory) -> StageResult:
 
 
 @pytest.fixture(scope="module")
+def causal_in_one_piece(causal_model: Path, tmp_path_factory: pytest.TempPathFactory) -> StageResult:
+    """The same of a causal model."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("R2D_PROCESSES", "1")
+        return train_stage2(ranks_work(tmp_path_factory.mktemp("causal-in-one-piece"), start=causal_model))
+
+
+@pytest.fixture(scope="module")
 def two_ranks(two_processes: Any, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     work_dir = tmp_path_factory.mktemp("two-ranks")
     logged: list[tuple[int, Mapping[str, float]]] = []
@@ -98,6 +106,34 @@ def test_two_processes_train_as_one_though_they_decode_different_numbers_of_rows
     assert 0.0 < fractions[0] < 0.9
     assert_same_training(one_piece, two_ranks.result)
     assert [step for step, metrics in two_ranks.logged if "eval_loss" in metrics] == [3, 6, 9, 12]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "killed_at"), [("t5", ""), ("causal", ""), ("causal", "6")])
+def test_four_processes_train_as_one_and_go_on_as_two_where_they_are_killed(
+    family: str,
+    killed_at: str,
+    one_piece: StageResult,
+    causal_in_one_piece: StageResult,
+    causal_model: Path,
+    two_processes: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two rows of a step each, of which `r2d` draws none, one or both."""
+    alone = one_piece if family == "t5" else causal_in_one_piece
+    work = ranks_work(tmp_path, start=None if family == "t5" else causal_model)
+    monkeypatch.setenv("R2D_PROCESSES", "4")
+    if killed_at:
+        monkeypatch.setenv("KILL_AT_STEP", killed_at)
+        with pytest.raises(TrainingError, match="a training process ended with exit code"):
+            train_stage2(work)
+        monkeypatch.delenv("KILL_AT_STEP")
+        monkeypatch.setenv("R2D_PROCESSES", "2")
+    together = train_stage2(work)
+    if not killed_at:
+        assert_same_training(alone, together)
+    torch.testing.assert_close(weights_of(together), weights_of(alone), rtol=0.0, atol=WEIGHTS_ATOL)
 
 
 @pytest.mark.slow
