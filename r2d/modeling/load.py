@@ -36,10 +36,11 @@ CAUSAL_TYPES = ("llama", "qwen3", "gemma3_text")
 """Model types that `CausalBackend` runs; SmolLM and SmolLM2 are of type `llama`."""
 
 ALLOWED = (
-    "t5", "mt5", "umt5", "longt5", "t5gemma", "bart", "mvp", "blenderbot", "pegasus", "pegasus_x", "encoder-decoder",
-    *CAUSAL_TYPES,
+    "t5", "mt5", "umt5", "longt5", "t5gemma", "t5gemma2", "bart", "mvp", "blenderbot", "pegasus", "pegasus_x",
+    "encoder-decoder", *CAUSAL_TYPES,
 )  # fmt: skip
-"""Values of `model_type` in a checkpoint's config.json. Flan-T5 and T5 v1.1 are of type `t5`."""
+"""Values of `model_type` in a checkpoint's config.json. Flan-T5 and T5 v1.1 are of type `t5`; the part of T5Gemma 2
+that reads pictures is kept as it is, and not used."""
 
 ALLOWED_PARTS = {"encoder": ("bert", "roberta", "modernbert"), "decoder": ("bert", "roberta")}
 """Parts of type `encoder-decoder`, which joins two models. ModernBERT's decoder has no attention to an encoder."""
@@ -56,7 +57,6 @@ REFUSED = {
     "led": "it wants a global attention mask, which the two tasks do not give; longt5 reads long notes",
     "prophetnet": "its decoder takes one token at a time after a cache, so that labels cannot be scored together",
     "blenderbot-small": "its tokenizer ends no text with end-of-sequence, so that decoding would not stop",
-    "t5gemma2": "it reads pictures too; t5gemma reads text alone",
     "gemma3": "it reads pictures too; gemma3_text, the sizes of 270 million and 1 billion, reads text alone",
     **dict.fromkeys(("whisper", "speech_to_text", "moonshine"), _SPEECH),
 }
@@ -338,7 +338,7 @@ def normalise_special_tokens(name: str, model: PreTrainedModel, tokenizer: PreTr
             f"model.name {name!r}: the tokenizer has {len(tokenizer):,} tokens, the model has embeddings for "
             f"{num_embeddings:,}; give the tokenizer that the checkpoint was trained with"
         )
-    if config.model_type == "t5gemma":  # it shifts its targets by its decoder's tokens and names no start token
+    if config.model_type in ("t5gemma", "t5gemma2"):  # they name no start token
         config.decoder_start_token_id = config.decoder.bos_token_id
         config.pad_token_id = config.decoder.pad_token_id
     for key in ("decoder_start_token_id", "pad_token_id"):
@@ -371,6 +371,7 @@ def require_positions(model: PreTrainedModel, limits: ModelConfig) -> None:
     parts = {"max_input_tokens": "encoder", "max_rationale_tokens": "decoder", "max_label_tokens": "decoder"}
     for key, part in parts.items():
         config = getattr(model.config, part, None) or model.config
+        config = getattr(config, "text_config", config)
         positions = usable_positions(config)
         if positions is None:
             continue
@@ -412,7 +413,7 @@ def _look_nearby_at_first(model: T5ForConditionalGeneration) -> None:
 
 def embedding_scale(model: PreTrainedModel) -> float:
     """Factor that a row of the embedding matrix is multiplied with before it can be used as `inputs_embeds`."""
-    if model.config.model_type == "gemma3_text":
+    if model.config.model_type in ("gemma3_text", "t5gemma2"):
         return float(model.get_input_embeddings().embed_scale)
     return math.sqrt(model.config.d_model) if getattr(model.config, "scale_embedding", False) else 1.0
 

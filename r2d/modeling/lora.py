@@ -43,8 +43,13 @@ def add_adapters(model: PreTrainedModel, config: LoraConfig | None, *, seed: int
         )
     set_seed(seed)
     targets = list(config.target_modules) or "all-linear"
+    reads_pictures = any(name.endswith(".vision_tower") for name, _ in model.named_modules())  # T5Gemma 2, given text
     peft_config = PeftConfig(
-        r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=targets
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=targets,
+        exclude_modules=r".*\.vision_tower\..*" if reads_pictures else None,
     )
     model = inject_adapter_in_model(peft_config, model, ADAPTER)
     if config.base == "bf16":

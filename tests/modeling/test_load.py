@@ -104,7 +104,7 @@ def assert_saving_and_loading_keeps_the_logits(predictor: Predictor, loaded: tup
         assert torch.equal(model.eval()(**inputs).logits, loaded[0](**inputs).logits)
 
 
-@pytest.mark.parametrize("name", ["bart", "mvp", "blenderbot", "pegasus", "pegasus_x", "t5", "t5gemma"])
+@pytest.mark.parametrize("name", ["bart", "mvp", "blenderbot", "pegasus", "pegasus_x", "t5", "t5gemma", "t5gemma2"])
 def test_scaled_rows_of_the_embedding_matrix_stand_in_for_tokens(name: str, tmp_path: Path) -> None:
     model, tokenizer = load_pretrained(str(save(ARCHITECTURES[name](), tmp_path)))
     inputs = padded_inputs(tokenizer(NOTES[:1]).input_ids)
@@ -166,15 +166,18 @@ def test_an_architecture_that_nobody_knows_is_refused_and_no_code_is_run(tmp_pat
         load_pretrained(str(tmp_path))
 
 
-def test_limits_beyond_the_positions_of_a_model_are_refused_with_both_numbers(tmp_path: Path) -> None:
-    folder = save(ARCHITECTURES["bart"](), tmp_path / "bart")
+@pytest.mark.parametrize(("name", "most"), [("bart", 64), ("t5gemma2", 128)])
+def test_limits_beyond_the_positions_of_a_model_are_refused_with_both_numbers(
+    name: str, most: int, tmp_path: Path
+) -> None:
+    folder = save(ARCHITECTURES[name](), tmp_path)
     with pytest.raises(ModelError) as caught:
-        start_model(config_of(folder, max_input_tokens=65, max_rationale_tokens=64), NONE, TOY_LABELS, seed=1)
+        start_model(config_of(folder, max_input_tokens=most + 1, max_rationale_tokens=most), NONE, TOY_LABELS, seed=1)
     message = str(caught.value)
-    assert "model.max_input_tokens is 65, its encoder has 64 positions: at most 64" in message
-    assert "model.max_rationale_tokens is 64, its decoder has 64 positions: at most 63" in message
+    assert f"model.max_input_tokens is {most + 1}, its encoder has {most} positions: at most {most}" in message
+    assert f"model.max_rationale_tokens is {most}, its decoder has {most} positions: at most {most - 1}" in message
     assert "max_label_tokens" not in message
-    start_model(config_of(folder, max_input_tokens=64, max_rationale_tokens=63), NONE, TOY_LABELS, seed=1)
+    start_model(config_of(folder, max_input_tokens=most, max_rationale_tokens=most - 1), NONE, TOY_LABELS, seed=1)
 
 
 def test_a_tokenizer_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:

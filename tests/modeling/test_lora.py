@@ -78,12 +78,14 @@ def test_only_adapters_are_trained_where_they_were_asked_for_and_unknown_layers_
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_weights_in_bf16_take_half_the_memory_and_learn_as_those_in_fp32(name: str, tmp_path: Path) -> None:
     """Adapters, their gradients and what is kept are in fp32."""
-    start = save(ARCHITECTURES[name](), tmp_path / "start")
+    made, tokenizer = ARCHITECTURES[name]()
+    start = save((made, tokenizer), tmp_path / "start")
     whole, half = adapted(start), adapted(start, BF16)
     adapters = [
         dict.fromkeys(name for name, weight in model.named_parameters() if ".lora_" in name) for model in (whole, half)
     ]
     assert adapters[0] == adapters[1]
+    assert not any("vision" in name for name in adapters[0])
     sizes = [sum(p.nbytes for p in model.parameters() if not p.requires_grad) for model in (whole, half)]
     assert sizes[0] == 2 * sizes[1] > 0
 
@@ -97,14 +99,15 @@ def test_weights_in_bf16_take_half_the_memory_and_learn_as_those_in_fp32(name: s
         assert {p.grad.dtype for p in model.parameters() if p.requires_grad and p.grad is not None} == {torch.float32}
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
-    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.95
 
     frozen = {name: value.clone() for name, value in half.state_dict().items()}
     save_weights(half, tmp_path / "merged")
-    kept = load_file(tmp_path / "merged" / "model.safetensors")
-    assert set(kept) == set(load_file(start / "model.safetensors"))
+    stored, before = (load_file(folder / "model.safetensors") for folder in (tmp_path / "merged", start))
+    assert {name: value.dtype for name, value in stored.items()} == dict.fromkeys(before, torch.float32)
     assert json.loads((tmp_path / "merged" / "config.json").read_text())["dtype"] == "float32"
-    for name, value in kept.items():
+    tokenizer.save_pretrained(tmp_path / "merged")
+    for name, value in load_pretrained(str(tmp_path / "merged"))[0].state_dict().items():
         layer, _, parameter = name.rpartition(".")
         wanted = frozen.get(name)
         if wanted is None:
@@ -112,7 +115,6 @@ def test_weights_in_bf16_take_half_the_memory_and_learn_as_those_in_fp32(name: s
         wanted = wanted.float()
         if f"{layer}.lora_A.default.weight" in frozen and parameter == "weight":
             wanted = wanted + 2 * frozen[f"{layer}.lora_B.default.weight"] @ frozen[f"{layer}.lora_A.default.weight"]
-        assert value.dtype == torch.float32
         torch.testing.assert_close(value, wanted, atol=1e-6, rtol=0)
 
 

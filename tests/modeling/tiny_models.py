@@ -171,6 +171,23 @@ def t5gemma() -> ModelAndTokenizer:
     return families.T5GemmaForConditionalGeneration(config), tokenizer
 
 
+def t5gemma2() -> ModelAndTokenizer:
+    tokenizer = bart_tokenizer()
+    text = {
+        "vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 128, "sliding_window": 16,
+        "query_pre_attn_scalar": 8, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": tokenizer.bos_token_id,
+        "layer_types": ["sliding_attention", "full_attention"],
+    }  # fmt: skip
+    pictures = {
+        "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "image_size": 8,
+        "patch_size": 4,
+    }  # fmt: skip
+    encoder = {"text_config": text, "vision_config": pictures, "mm_tokens_per_image": 4}
+    config = families.T5Gemma2Config(encoder=encoder, decoder=text, eoi_token_index=len(tokenizer) - 1)
+    return families.T5Gemma2ForConditionalGeneration(config), tokenizer
+
+
 def encoder_decoder(encoder: str, decoder: str) -> ModelAndTokenizer:
     """BERT's tokenizer names no end-of-sequence but a separator."""
     tokenizer = bart_tokenizer({"cls_token": "<s>", "sep_token": "</s>"})
@@ -212,6 +229,7 @@ ARCHITECTURES: dict[str, Callable[[], ModelAndTokenizer]] = {
         "LongT5", local_radius=8, global_block_size=4, encoder_attention_type="transient-global"
     ),
     "t5gemma": t5gemma,
+    "t5gemma2": t5gemma2,
     "bart": lambda: bart_like("Bart"),
     "mvp": lambda: bart_like("Mvp"),
     "blenderbot": lambda: bart_like("Blenderbot"),
