@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 from filelock import FileLock
 
+import tests.unsynced  # noqa: F401
 from mlops.door import OneConsole
 from r2d.config.data import LabelsConfig
 from r2d.config.model import ModelConfig, ScratchConfig

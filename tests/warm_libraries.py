@@ -7,6 +7,8 @@ import gc
 import importlib.metadata
 from importlib import import_module
 
+import tests.unsynced  # noqa: F401
+
 LIBRARIES = [
     "great_expectations",  # before ZenML, which would print what it logs
     "zenml.cli", "zenml.zen_stores.sql_zen_store", "zenml.orchestrators.step_runner",
