@@ -28,6 +28,7 @@ from r2d.config.jobs import InferenceConfig
 from r2d.inference.decide import Answerer
 from r2d.inference.infer import infer
 from r2d.inference.output import InferenceModel, Parts
+from r2d.modeling.model_folder import Calibration
 from r2d.modeling.predictor import Decision, Predictor
 from r2d.rationales.claims import ClaimChecker
 
@@ -40,7 +41,7 @@ RATIONALE = "Sudden onset and the finding named above ask for this level of care
 class InstantPredictor:
     """Answers from the length of the text."""
 
-    calibration: Any = SimpleNamespace(threshold=0.6)
+    calibration: Any = Calibration.of({"value": 1.0}, {"threshold": 0.6})
     labels: Any = SimpleNamespace(declared=LABELS)
 
     def decide(self, texts: Sequence[str], *_: object, **__: object) -> list[Decision]:
@@ -50,7 +51,7 @@ class InstantPredictor:
         first = 0.34 + (length % 60) / 100
         shares = dict(zip(LABELS, (first, (1 - first) * 0.7, (1 - first) * 0.3), strict=True))
         label = max(shares, key=lambda name: shares[name])
-        return Decision(label, True, shares, RATIONALE, shares[label] < 0.6)
+        return Decision(label, True, shares, RATIONALE)
 
 
 def instant_answerer() -> Answerer:

@@ -50,6 +50,10 @@ def predict(
         list[str] | None,
         typer.Option(help="A label these notes can have; repeat it. For models trained with options in the rows."),
     ] = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE of these notes; repeat it. For models with thresholds by an attribute."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")] = False,
 ) -> None:
     """Decide and explain notes: label, its probability and the rationale for it, why a person should decide, and what
@@ -59,12 +63,15 @@ def predict(
         raise R2DError("standard input held no note; give one note a line")
     if any(not note.strip() for note in notes):
         raise R2DError("a note is empty; give its text, or `-` to read notes from standard input")
+    if any("=" not in item for item in attribute or []):
+        raise R2DError("--attribute: found no '='; give the attribute and its value, such as --attribute sex=female")
     from r2d.inference.calls import Call
     from r2d.inference.decide import Answerer
 
     answerer = Answerer.of_model(model_folder(model))
     options = _checked_options(option or [], answerer.predictor.labels.declared)
-    for answer in answerer.answer([Call(None, note, options) for note in notes]):
+    attributes = dict(item.split("=", 1) for item in attribute or [])
+    for answer in answerer.answer([Call(None, note, options, attributes) for note in notes]):
         typer.echo(json.dumps(answer.as_row(), ensure_ascii=False) if as_json else _answer_text(answer))
 
 

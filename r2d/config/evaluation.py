@@ -19,8 +19,11 @@ Confidence = Annotated[float, Field(ge=0.5, le=0.999)]
 Cost = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0.0, lt=1.0)]
 Risk = Literal["under_triage", "error"]
+TooFew = Literal["hand_over", "common"]
 OutOfScope = Literal["hand_over", "remark"]
 EvaluatedEngine = Literal["torch", "ctranslate2", "ctranslate2_int8"]
+LABEL = "label"
+"""`evaluation.selective.per` for a threshold of each predicted label."""
 RATER_FILES = (".csv", ".xlsx", ".jsonl", ".parquet")
 SeenRowsPolicy = Literal["refuse", "drop", "allow"]
 
@@ -107,6 +110,19 @@ class SelectiveConfig(Section):
     bound_confidence: Confidence | None = 0.95
     """`max_risk` is held by the upper confidence bound of the calibration rows, at this confidence; null: by the bare
     share, which a small split can meet by luck."""
+    per: Name | None = None
+    """`label`, or an attribute of the rows: each predicted label, or each value, has a threshold of its own. The bounds
+    hold for all of them at once (Bonferroni). Whoever asks the model must then say the value of the attribute. By
+    default one threshold is for all."""
+    too_few: TooFew = "hand_over"
+    """Where a label or value has too few rows for a threshold of its own, and where a call has no value that has one:
+    `hand_over` to a person, or take the `common` threshold, whose bound is of all labels shown together."""
+
+    def for_parts(self, num_parts: int) -> SelectiveConfig:
+        """The same for each of that many labels or values, so that all bounds hold at once."""
+        if self.bound_confidence is None:
+            return self
+        return self.model_copy(update={"bound_confidence": 1 - (1 - self.bound_confidence) / num_parts})
 
     def least_rows(self, num_errors: int = 0) -> int:
         """How many labels, each of another patient or caller, must be shown for a bound of at most `max_risk` where

@@ -25,6 +25,9 @@ TABLE_ENDINGS = (".csv", ".xlsx")
 class CallsColumns(RowColumns):
     """Which column of the file holds what. A column that is not named here is not read."""
 
+    attributes: dict[Name, Name] = {}
+    """Attribute -> column; for a model whose thresholds are for the values of an attribute."""
+
 
 class CallsConfig(TextFileConfig):
     """The calls to decide, and how their file is read; it is read as a stream."""

@@ -9,7 +9,7 @@ from pydantic import model_validator
 from r2d.config.comparison import ComparisonConfig
 from r2d.config.data import DataConfig
 from r2d.config.endpoint import model_family
-from r2d.config.evaluation import EvaluationConfig
+from r2d.config.evaluation import LABEL, EvaluationConfig
 from r2d.config.gate import RegistrationConfig
 from r2d.config.jobs import RetrainingConfig
 from r2d.config.model import ModelConfig
@@ -76,6 +76,12 @@ class RunConfig(Section):
             raise ValueError("evaluation.safety.costs are of declared labels, and labels.per_row has none; remove it")
         if labels.per_row and evaluation.raters is not None:
             raise ValueError("evaluation.raters are of declared labels, and labels.per_row has none; remove it")
+        per, declared = evaluation.selective.per, self.data.columns.attributes
+        if per not in (None, LABEL, *declared) and self.data.format != "synthetic_triage":
+            raise ValueError(
+                f"evaluation.selective.per {per!r} is no attribute of the rows; allowed: "
+                f"{', '.join([LABEL, *declared])}; declare it under data.columns.attributes"
+            )
         if not labels.ordered and evaluation.selective.risk == "under_triage":
             raise ValueError(
                 "evaluation.selective.risk 'under_triage' needs data.labels.ordered: true; declare the order, most "
@@ -147,6 +153,9 @@ class RunConfig(Section):
         selective, split = self.evaluation.selective, self.data.split
         if self.data.labels.per_row or selective.bound_confidence is None:
             return None
+        parts = {None: "", LABEL: ", of each predicted label"}.get(selective.per, f", of each {selective.per}")
+        if selective.per == LABEL:
+            selective = selective.for_parts(len(self.data.labels.names))
         none, one, two = map(selective.least_rows, range(3))
         risk = selective.risk or ("under_triage" if self.data.labels.ordered else "error")
         share, rows = split.calibration_fraction, "data.split.calibration_fraction"
@@ -163,9 +172,8 @@ class RunConfig(Section):
             source = f"{rows} {share:g} sets as many apart from {math.ceil(none / share):,} rows on"
         return (
             f"the threshold from which a decision is shown ({risk} at most {selective.max_risk:g}, with confidence "
-            f"{selective.bound_confidence:g}) needs "
-            f"{none:,} shown rows without an error, {one:,} with one or {two:,} with two, each of another group; "
-            f"{source}"
+            f"{selective.bound_confidence:g}) needs {none:,} shown rows without an error, {one:,} with one or {two:,} "
+            f"with two, each of another group{parts}; {source}"
         )
 
     def keys_without_effect(self) -> dict[str, str]:
@@ -305,6 +313,9 @@ def _conditions(run: RunConfig) -> list[tuple[bool, str, tuple[str, ...]]]:
         (run.model.name != "scratch", "model.name is 'scratch'", ("model.revision",)),
         (labels.ordered, "data.labels.ordered is false", (
             "evaluation.safety", "evaluation.operating_points",
+        )),
+        (run.evaluation.selective.per is not None, "evaluation.selective.per is not set", (
+            "evaluation.selective.too_few",
         )),
         (not labels.per_row, "data.labels.per_row is true", (
             "evaluation.calibration", "evaluation.selective", "evaluation.label_sets", "evaluation.slices",

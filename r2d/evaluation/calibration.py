@@ -147,10 +147,9 @@ class FittedCalibration:
         """
         temperature = fit_temperature(rows.probabilities, rows.gold)
         scaled = scale(rows, temperature)
-        threshold = select_threshold(scaled, ordered=ordered, config=config)
         return cls(
             temperature,
-            replace(threshold, validation=replace(threshold.validation, split=split)),
+            select_threshold(scaled, ordered=ordered, config=config, split=split),
             LabelThresholds.of(scaled, sets.coverage, split),
         )
 

@@ -63,6 +63,8 @@ class Predictions:
     """Those options."""
     group_names: Sequence[str | None] = ()
     """The patient or caller; None, or none at all, for rows that are a group of their own."""
+    attributes: Sequence[Mapping[str, str]] = ()
+    """Attribute -> value; none at all where they are not known."""
     probabilities: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
     """[rows, labels], each row sums to 1; [0, 0] where they are not known, and for options per row."""
     label_probabilities: Sequence[Mapping[str, float]] = ()
@@ -81,7 +83,7 @@ class Predictions:
         if not len(self.ids):
             raise DataError("labels cannot be measured on no rows; check that the split holds rows")
         sizes = {name: len(getattr(self, name)) for name in ("ids", "gold_labels", "predicted_labels", "options")}
-        optional = ("group_names", "label_probabilities", "gold_rationales", "rationales")
+        optional = ("group_names", "attributes", "label_probabilities", "gold_rationales", "rationales")
         sizes |= {name: len(getattr(self, name)) for name in optional if len(getattr(self, name))}
         shares = self.probabilities
         if len(set(sizes.values())) > 1 or (shares.size and shares.shape != (len(self.ids), len(self.labels))):
@@ -115,6 +117,7 @@ class Predictions:
             labels=labels.names,
             row_options=examples["options"].to_pylist() if labels.per_row else (),
             group_names=examples["group"].to_pylist(),
+            attributes=[dict(row) for row in examples["attributes"].to_pylist()],
             probabilities=values,
             label_probabilities=shares,
             gold_rationales=examples["rationale"].to_pylist(),
@@ -246,8 +249,8 @@ def predictions_table(
         "valid": predictions.valid,
         "label_probabilities": [list(row.items()) for row in shares],
         "handed_over": [
-            None if calibration is None else calibration.defers(row.get(label, 0.0))
-            for row, label in zip(shares, labels, strict=True)
+            None if calibration is None else calibration.defers(row.get(label, 0.0), label, dict(attributes))
+            for row, label, attributes in zip(shares, labels, examples["attributes"].to_pylist(), strict=True)
         ],
         "rationale": predictions.gold_rationales,
         "predicted_rationale": predictions.rationales,

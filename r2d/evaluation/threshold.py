@@ -6,29 +6,34 @@ rows whose label is shown. An invalid prediction has confidence 0 and is never s
 The threshold is chosen by fixed-sequence testing (Angelopoulos et al. 2021, Learn then Test): candidates are tested
 from strict to loose, each at the full confidence, until one fails; the last that passed is chosen. No correction for
 their number is due, because one whose risk is too high is only chosen if the first such candidate passes by chance.
+
+With `evaluation.selective.per` each predicted label, or each value of an attribute, has a sequence of its own, at a
+confidence that is corrected for their number: the chance that the limit is broken for any of them is bounded.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from r2d.config.evaluation import IntervalsConfig, Risk, SelectiveConfig
+from r2d.config.evaluation import LABEL, IntervalsConfig, Risk, SelectiveConfig
 from r2d.errors import ConfigError
 from r2d.evaluation.bootstrap import DRAWS_AT_A_TIME, bootstrap_intervals, rows_share_groups
 from r2d.evaluation.predictions import Predictions
-from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.sections.estimates import ChoosingSplit, IntervalEstimate
 from r2d.evaluation.sections.selective import (
     CurvePoint,
+    PartThreshold,
     RiskCoverageCurve,
     SelectiveMetrics,
     ThresholdChoice,
     ThresholdOnTest,
     ThresholdOnValidation,
 )
-from r2d.label_scores import BoolArray, FloatArray
+from r2d.label_scores import BoolArray, FloatArray, IntArray
+from r2d.modeling.model_folder import Calibration
 
 COVERAGES = np.arange(1, 21) / 20
 """Coverages that are tried for a threshold: 5 %, 10 %, ... 100 %."""
@@ -51,27 +56,36 @@ class Candidates(NamedTuple):
     """[groups, candidates]: the harmful ones of them."""
 
     @classmethod
-    def of(cls, rows: Predictions, is_error: BoolArray) -> Candidates:
-        """Those that show about each of `COVERAGES`, by the confidences alone, without a look at the errors."""
-        confidence = rows.confidence
-        falling = np.sort(confidence)[::-1]
+    def of(cls, confidence: FloatArray, groups: IntArray, is_error: BoolArray) -> Candidates:
+        """Those that show about each of `COVERAGES`, by the confidences alone, without a look at the errors.
+
+        Args:
+            groups: [rows], numbered without gaps.
+        """
+        falling, num_groups = np.sort(confidence)[::-1], len(np.unique(groups))
         tried = falling[np.ceil(COVERAGES * len(falling)).astype(int) - 1]
         tried = np.append(tried, falling[falling > 0][-1:])
         thresholds = np.unique(tried[tried > 0])[::-1]
         accepted = confidence >= thresholds[:, None]
         shown, errors = (
-            np.array([np.bincount(rows.groups, weights=row) for row in counted]).reshape(-1, rows.num_groups).T
+            np.array([np.bincount(groups, weights=row) for row in counted]).reshape(-1, num_groups).T
             for counted in (accepted, accepted & is_error)
         )
         return cls(thresholds, shown, errors)
 
 
-def select_threshold(rows: Predictions, *, ordered: bool, config: SelectiveConfig) -> ThresholdChoice:
+def select_threshold(
+    rows: Predictions, *, ordered: bool, config: SelectiveConfig, split: ChoosingSplit = "validation"
+) -> ThresholdChoice:
     """The threshold that shows most rows: of those that pass the tests one after the other, strict to loose; or, where
-    `bound_confidence` is None, of those whose bare share of errors is at most `max_risk`.
+    `bound_confidence` is None, of those whose bare share of errors is at most `max_risk`. With `config.per`, one for
+    each part of the rows.
+
+    Args:
+        split: of the rows.
 
     Raises:
-        ConfigError: under-triage is asked for, but the labels are not ordered.
+        ConfigError: under-triage is asked for, but the labels are not ordered; or no row has a value of `per`.
     """
     risk: Risk = config.risk or ("under_triage" if ordered else "error")
     if risk == "under_triage" and not ordered:
@@ -79,9 +93,50 @@ def select_threshold(rows: Predictions, *, ordered: bool, config: SelectiveConfi
             "evaluation.selective.risk 'under_triage' needs data.labels.ordered: true; declare the order, most urgent "
             "first, or use 'error'"
         )
-    candidates = Candidates.of(rows, is_risky_error(rows, risk))
-    num_shown = candidates.shown.sum(axis=0)
-    risks = candidates.errors.sum(axis=0) / num_shown
+    is_error, everywhere = is_risky_error(rows, risk), np.ones(len(rows), bool)
+    common, _ = _choose(rows, everywhere, is_error, risk, config, split)
+    if config.per is None:
+        return common
+    of_row = part_names(rows, config.per)
+    names = rows.labels if config.per == LABEL else sorted({name for name in of_row if name is not None})
+    if not names:
+        raise ConfigError(
+            f"evaluation.selective.per {config.per!r}: none of the {len(rows)} {split} rows has a value of this "
+            "attribute; declare it under data.columns.attributes, or use 'label'"
+        )
+    parts, joint = {}, config.for_parts(len(names))
+    for name in names:
+        where = np.array([other == name for other in of_row])
+        choice, has_too_few = _choose(rows, where, is_error, risk, joint, split)
+        is_common = has_too_few and config.too_few == "common"
+        parts[name] = PartThreshold(
+            threshold=common.threshold if is_common else choice.threshold,
+            reason=choice.reason,
+            is_common=is_common,
+            validation=choice.validation,
+        )
+    return replace(
+        common,
+        threshold=None,
+        reason=None if any(part.threshold is not None for part in parts.values()) else "no part of the rows has one",
+        per=config.per,
+        parts=parts,
+        otherwise=common.threshold if config.too_few == "common" else None,
+    )
+
+
+def part_names(rows: Predictions, per: str) -> list[str | None]:
+    """[rows]: the part that each row belongs to: its predicted label, or its value of an attribute; None for none."""
+    if per == LABEL:
+        return [None if index == rows.num_labels else rows.labels[index] for index in rows.predicted.tolist()]
+    return [attributes.get(per) for attributes in rows.attributes or [{}] * len(rows)]
+
+
+def _choose(
+    rows: Predictions, where: BoolArray, is_error: BoolArray, risk: Risk, config: SelectiveConfig, split: ChoosingSplit
+) -> tuple[ThresholdChoice, bool]:
+    """The threshold for the rows `where`, and whether it is for want of rows that there is none."""
+    groups, num_rows = np.unique(rows.groups[where], return_inverse=True)[1], int(where.sum())
     choice = ThresholdChoice(
         risk=risk,
         max_risk=config.max_risk,
@@ -89,64 +144,78 @@ def select_threshold(rows: Predictions, *, ordered: bool, config: SelectiveConfi
         threshold=None,
         reason=None,
         validation=ThresholdOnValidation(
-            num_rows=len(rows), num_groups=rows.num_groups, rows_share_groups=rows_share_groups(rows.groups)
+            split=split,
+            num_rows=num_rows,
+            num_groups=len(np.unique(groups)),
+            rows_share_groups=rows_share_groups(groups),
         ),
     )
-    if not len(num_shown):
-        return replace(choice, reason="no row that could choose it has a declared label")
+    if not (rows.confidence[where] > 0).any():
+        return replace(choice, reason="no row that could choose it has a declared label"), True
+    candidates = Candidates.of(rows.confidence[where], groups, is_error[where])
+    num_shown = candidates.shown.sum(axis=0)
+    risks = candidates.errors.sum(axis=0) / num_shown
     if config.bound_confidence is None:
         passed, bound = np.flatnonzero(risks <= config.max_risk).tolist(), None
         if not len(passed):
             lowest = f"the lowest share among {len(risks)} coverages is {risks.min():.4f}"
-            return replace(choice, reason=f"no threshold reaches it: {lowest}, max_risk is {config.max_risk:g}")
+            reason = f"no threshold reaches it: {lowest}, max_risk is {config.max_risk:g}"
+            return replace(choice, reason=reason), False
     else:
-        passed, bounds, reason = _pass_in_sequence(candidates, len(rows), config.max_risk, config.bound_confidence)
-        if reason is not None:
-            return replace(choice, reason=f"no threshold reaches it: {reason}")
-        bound = float(bounds[-1])
+        sequence = _pass_in_sequence(candidates, num_rows, config)
+        if not sequence.passed:
+            reason = f"no threshold reaches it: {sequence.reason}"
+            return replace(choice, reason=reason), sequence.has_too_few
+        passed, bound = sequence.passed, sequence.bound
     last = passed[-1]
-    return replace(
-        choice,
-        threshold=float(candidates.thresholds[last]),
-        validation=replace(
-            choice.validation, coverage=num_shown[last] / len(rows), risk=float(risks[last]), upper_bound=bound
-        ),
+    on_rows = replace(
+        choice.validation, coverage=num_shown[last] / num_rows, risk=float(risks[last]), upper_bound=bound
     )
+    return replace(choice, threshold=float(candidates.thresholds[last]), validation=on_rows), False
 
 
-def _pass_in_sequence(
-    candidates: Candidates, num_rows: int, max_risk: float, confidence: float
-) -> tuple[list[int], list[float], str | None]:
-    """Places of the candidates that pass the tests one after the other, and their bounds; or why none does.
+class PassedSequence(NamedTuple):
+    """The candidates that pass the tests one after the other."""
+
+    passed: list[int]
+    """Their places."""
+    bound: float | None = None
+    """Of the last."""
+    reason: str | None = None
+    """Why none passes."""
+    has_too_few: bool = False
+    """Whether none could, whatever the errors."""
+
+
+def _pass_in_sequence(candidates: Candidates, num_rows: int, config: SelectiveConfig) -> PassedSequence:
+    """The candidates that pass.
 
     The sequence begins at `FIRST_COVERAGE`, or where an error-free set would have a bound of at most `max_risk`.
     """
-    shown, errors = candidates.shown, candidates.errors
+    shown, errors, max_risk = candidates.shown, candidates.errors, config.max_risk
+    confidence = config.bound_confidence or 0.0
     both = risk_bounds(np.hstack([shown, shown]), np.hstack([np.zeros_like(errors), errors]), confidence)
     if_no_error, bounds = np.split(both, 2)
     num_shown = shown.sum(axis=0)
     sequence = np.flatnonzero((if_no_error <= max_risk) & (num_shown >= FIRST_COVERAGE * num_rows))
     if not len(sequence):
-        return (
+        return PassedSequence(
             [],
-            [],
-            (
-                f"too few rows or groups chose: even without an error among them the upper bound would be "
-                f"{if_no_error.min():.4f}, max_risk is {max_risk:g}; bring more calibration rows of more groups"
-            ),
+            reason=f"too few rows or groups chose: even without an error among them the upper bound would be "
+            f"{if_no_error.min():.4f}, max_risk is {max_risk:g}; {config.least_rows():,} rows without an error, each "
+            f"of another group, are needed and {len(shown):,} groups are there; bring more calibration rows of more "
+            "groups",
+            has_too_few=True,
         )
     bounds = bounds[sequence]
     num_passed = int(np.argmax(np.append(bounds, np.inf) > max_risk))
     if not num_passed:
-        return (
+        return PassedSequence(
             [],
-            [],
-            (
-                f"the strictest that is tested shows {num_shown[sequence[0]] / num_rows:.0%} of the rows with an upper "
-                f"bound of {bounds[0]:.4f}, max_risk is {max_risk:g}; more calibration rows make a bound tighter"
-            ),
+            reason=f"the strictest that is tested shows {num_shown[sequence[0]] / num_rows:.0%} of the rows with an "
+            f"upper bound of {bounds[0]:.4f}, max_risk is {max_risk:g}; more calibration rows make a bound tighter",
         )
-    return sequence[:num_passed].tolist(), bounds[:num_passed].tolist(), None
+    return PassedSequence(sequence[:num_passed].tolist(), float(bounds[num_passed - 1]))
 
 
 def risk_bounds(shown: FloatArray, errors: FloatArray, confidence: float) -> FloatArray:
@@ -184,22 +253,37 @@ def risk_bounds(shown: FloatArray, errors: FloatArray, confidence: float) -> Flo
 
 
 def evaluate_threshold(test: Predictions, choice: ThresholdChoice, interval: IntervalsConfig) -> SelectiveMetrics:
-    """What a threshold does to rows that did not choose it."""
-    on_test = None
-    is_error = is_risky_error(test, choice.risk)
-    if choice.threshold is not None:
-        accepted = test.confidence >= choice.threshold
-        columns = (np.ones(len(test)), accepted, accepted & is_error)
+    """What thresholds do to rows that did not choose them."""
+    is_error, used = is_risky_error(test, choice.risk), Calibration.of({}, asdict(choice))
+    attributes = test.attributes or [{}] * len(test)
+    accepted = np.array(
+        [
+            not used.defers(confidence, label or "", of_row)
+            for confidence, label, of_row in zip(test.confidence, part_names(test, LABEL), attributes, strict=True)
+        ]
+    )
+
+    def on_rows(where: BoolArray) -> ThresholdOnTest:
+        columns = (where, where & accepted, where & accepted & is_error)
         sums = np.column_stack([np.bincount(test.groups, weights=column) for column in columns]).astype(np.float64)
+        sums = sums[sums[:, 0] > 0]
 
         def statistics(sums: FloatArray) -> dict[str, FloatArray]:
             with np.errstate(invalid="ignore"):
                 return {"coverage": sums[..., 1] / sums[..., 0], "risk": sums[..., 2] / sums[..., 1]}
 
-        trials = {"coverage": test.num_groups, "risk": int((sums[:, 1] > 0).sum())}
+        trials = {"coverage": len(sums), "risk": int((sums[:, 1] > 0).sum())}
         estimates = bootstrap_intervals(sums, statistics, interval, trials)
-        on_test = ThresholdOnTest(num_rows=len(test), **estimates, held=held(estimates["risk"], choice.max_risk))
-    return SelectiveMetrics(**vars(choice), test=on_test, curve=risk_coverage_curve(test.confidence, is_error))
+        return ThresholdOnTest(num_rows=int(where.sum()), **estimates, held=held(estimates["risk"], choice.max_risk))
+
+    of_row = np.array(part_names(test, choice.per) if choice.per else [None] * len(test), dtype=object)
+    measured = {name: of_row == name for name, part in choice.parts.items() if part.threshold is not None}
+    return SelectiveMetrics(
+        **vars(choice),
+        test=on_rows(np.ones(len(test), bool)) if choice.shows_labels else None,
+        test_of_parts={name: on_rows(where) for name, where in measured.items() if where.any()},
+        curve=risk_coverage_curve(test.confidence, is_error),
+    )
 
 
 def held(risk: IntervalEstimate, max_risk: float) -> bool | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,8 @@ class Call(NamedTuple):
     id: str | None
     text: str | None
     options: Sequence[str] | None = None
+    attributes: Mapping[str, str] | None = None
+    """Attribute -> value, of those that are declared and not empty."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +89,20 @@ def read_calls(config: CallsConfig, notes: list[str] | None = None) -> Iterator[
     Args:
         notes: takes sentences on what was left out or cut, once the last call is read.
     """
-    shape = RowShape(config.columns)
+    shape, attributes = RowShape(config.columns), config.columns.attributes
+    sources = shape.sources | {f"attributes.{name}": column for name, column in attributes.items()}
     is_plain = shape.is_plain and config.columns.text_template is None
     row_number = num_cut = 0
     for file in call_files(config):
         broken_ids = Faults(file)
-        rows = stream_rows(file, shape.sources, config.resolved_format, config, notes)
+        rows = stream_rows(file, sources, config.resolved_format, config, notes)
         for number, row in enumerate(rows, 1):
             row_number += 1
-            values = dict(zip(shape.sources, row.values, strict=True))
+            values = dict(zip(sources, row.values, strict=True))
+            cells = {name: (values.pop(f"attributes.{name}") or "").strip() for name in attributes}
             call = Call(**(values if is_plain else shape.fields_of(values, row_number)))
+            if attributes:
+                call = call._replace(attributes={name: cell for name, cell in cells.items() if cell})
             try:
                 (call.id or "").encode()  # the id is written to the output, which holds whole characters only
             except UnicodeEncodeError:

@@ -5,7 +5,7 @@ Every door answers through it: `r2d predict`, files of calls and MLflow's model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ DEFERRAL_REASONS = {
     "out_of_scope": "the call is unlike those that the model was trained on",
     "below_threshold": "the label is less probable than the threshold of the model",
     "no_threshold": "the evaluation found no threshold that keeps the risk low enough",
+    "no_attribute": "the call lacks an attribute, or has a value of it, for which the evaluation found no threshold",
     "never_evaluated": "the model has no threshold, because it was never evaluated",
 }
 """Every value of the column `why`, and what it means. The model has not read calls with one of the first four."""
@@ -91,7 +92,7 @@ class Answerer:
         decisions = (
             self.predictor.decide(texts, options, batch_size=batch_size, on_progress=on_progress) if readable else []
         )
-        answers = iter([self._answer(text, decision) for text, decision in zip(texts, decisions, strict=True)])
+        answers = iter([self._answer(call, decision) for call, decision in zip(readable, decisions, strict=True)])
         return [next(answers) if reason is None else Answer(None, None, reason) for reason in reasons]
 
     def stream(self, call: Call, *, on_label: Callable[[Answer], object], on_text: Callable[[str], object]) -> Answer:
@@ -105,19 +106,21 @@ class Answerer:
             return Answer(None, None, reason)
         text = call.text or ""
         [decision] = self.predictor.decide([text], self._options([call]), explain=False)
-        on_label(self._answer(text, decision))
+        on_label(self._answer(call, decision))
         rationale = self.predictor.stream_rationale(text, decision.label, on_text)
-        return self._answer(text, replace(decision, rationale=rationale))
+        return self._answer(call, replace(decision, rationale=rationale))
 
     def _options(self, calls: Sequence[Call]) -> list[Sequence[str]] | None:
         """The options of each call, for a model that chooses among them."""
         return None if self.predictor.labels.declared is not None else [call.options or () for call in calls]
 
-    def _answer(self, text: str, decision: Decision) -> Answer:
+    def _answer(self, call: Call, decision: Decision) -> Answer:
+        text = call.text or ""
         check = self.checker.check(decision.rationale, text, decision.label, list(decision.label_probabilities))
         remark = None if self.scope is None else self.scope.remark(text)
         is_outside = remark is not None and self.scope is not None and self.scope.hands_over
-        return Answer(decision, check, _reason_deferred(decision, self.predictor.calibration, is_outside), remark)
+        why = _reason_deferred(decision, self.predictor.calibration, call.attributes or {}, is_outside)
+        return Answer(decision, check, why, remark)
 
 
 def _reason_unreadable(call: Call, labels: LabelSets) -> str | None:
@@ -140,7 +143,9 @@ def _reason_unreadable(call: Call, labels: LabelSets) -> str | None:
     return None
 
 
-def _reason_deferred(decision: Decision, calibration: Calibration | None, is_outside: bool) -> str | None:
+def _reason_deferred(
+    decision: Decision, calibration: Calibration | None, attributes: Mapping[str, str], is_outside: bool
+) -> str | None:
     """Why a decision goes to a person; None where its label is shown."""
     if not decision.valid:
         return "no_declared_label"
@@ -148,6 +153,9 @@ def _reason_deferred(decision: Decision, calibration: Calibration | None, is_out
         return "out_of_scope"
     if calibration is None:
         return "never_evaluated"
-    if not decision.deferred:
+    if not calibration.defers(decision.confidence, decision.label, attributes):
         return None
-    return "no_threshold" if calibration.threshold is None else "below_threshold"
+    if calibration.threshold_for(decision.label, attributes) is not None:
+        return "below_threshold"
+    is_unknown = calibration.attribute is not None and not calibration.has_part(decision.label, attributes)
+    return "no_attribute" if is_unknown else "no_threshold"

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from r2d.config.data import LabelsConfig
+from r2d.config.evaluation import LABEL
 from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, StageConfig
 from r2d.errors import ModelError
@@ -127,13 +128,36 @@ class Calibration:
 
     @property
     def threshold(self) -> float | None:
-        """The scaled probability from which on a label is shown; None: no threshold kept the risk low enough."""
-        value = self.facts["selective"]["threshold"]
+        """The scaled probability from which on a label is shown, but for calls with a threshold of their own; None: no
+        threshold kept the risk low enough."""
+        selective = self.facts["selective"]
+        value = selective["threshold"] if selective.get("per") is None else selective["otherwise"]
         return None if value is None else float(value)
 
-    def defers(self, confidence: float) -> bool:
-        """Whether a person decides: the confidence is below the threshold, or there is no threshold."""
-        return self.threshold is None or confidence < self.threshold
+    @property
+    def attribute(self) -> str | None:
+        """The attribute whose values have thresholds of their own; None where none has."""
+        per: str | None = self.facts["selective"].get("per")
+        return None if per == LABEL else per
+
+    def has_part(self, label: str, attributes: Mapping[str, str]) -> bool:
+        """Whether the evaluation looked for a threshold for calls like this, beside that of all."""
+        return self._part(label, attributes) in self.facts["selective"].get("parts", {})
+
+    def threshold_for(self, label: str, attributes: Mapping[str, str]) -> float | None:
+        """The threshold for a predicted label of a call with these attributes; None: a person decides."""
+        if not self.has_part(label, attributes):
+            return self.threshold
+        value = self.facts["selective"]["parts"][self._part(label, attributes)]["threshold"]
+        return None if value is None else float(value)
+
+    def _part(self, label: str, attributes: Mapping[str, str]) -> str | None:
+        return label if self.attribute is None else attributes.get(self.attribute)
+
+    def defers(self, confidence: float, label: str, attributes: Mapping[str, str]) -> bool:
+        """Whether a person decides: the confidence is below the threshold for such a call, or there is none."""
+        threshold = self.threshold_for(label, attributes)
+        return threshold is None or confidence < threshold
 
 
 def write_calibration(folder: Path, calibration: Calibration) -> None:
@@ -152,8 +176,9 @@ def read_calibration(folder: Path) -> Calibration | None:
             raise ModelError(
                 f"{path}: is of format {version}, this version reads {FORMAT_VERSION}; evaluate the model again"
             )
-        threshold = calibration.threshold
-        if not (calibration.temperature > 0 and (threshold is None or 0 <= threshold <= 1)):
+        parts = calibration.facts["selective"].get("parts", {}).values()
+        thresholds = [calibration.threshold, *(part["threshold"] for part in parts)]
+        if not (calibration.temperature > 0 and all(value is None or 0 <= value <= 1 for value in thresholds)):
             raise ValueError("out of range")
     except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(

@@ -37,9 +37,6 @@ class Decision:
     left in the model folder."""
     rationale: str
     """Empty for a method that writes none (`sft`), and where none was asked for."""
-    deferred: bool | None = None
-    """Whether a person should decide: the label is less probable than the threshold of the model, or not declared. None
-    for a model without a threshold of its own, because it was never evaluated."""
     other_label: str | None = None
     """The label under the other decoding, where it was asked for."""
 
@@ -49,13 +46,12 @@ class Decision:
         return self.label_probabilities.get(self.label, 0.0)
 
     def as_row(self) -> dict[str, object]:
-        """As JSON for a user: label, valid, label_probabilities, rationale, handed_over."""
+        """As JSON for a user: label, valid, label_probabilities, rationale."""
         return {
             "label": self.label,
             "valid": self.valid,
             "label_probabilities": dict(self.label_probabilities),
             "rationale": self.rationale,
-            "handed_over": self.deferred,
         }
 
 
@@ -173,14 +169,12 @@ class Predictor:
         for label, other, labels, row, rationale in zip(decoded, others, sets, scores, rationales, strict=True):
             probabilities = dict(zip(labels.names, (row / temperature).softmax(dim=-1).tolist(), strict=True))
             declared = match_label(label, labels.names)
-            confidence = 0.0 if declared is None else probabilities[declared]
             decisions.append(
                 Decision(
                     label=declared or label,
                     valid=declared is not None,
                     label_probabilities=probabilities,
                     rationale=rationale,
-                    deferred=None if self.calibration is None else self.calibration.defers(confidence),
                     other_label=other if other_decoding else None,
                 )
             )

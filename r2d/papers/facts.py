@@ -110,6 +110,13 @@ def _shares(values: Mapping[str, Any]) -> str:
     return _joined((f"{name} {_in_unit(value, 'share')}" for name, value in known.items()), "; ")
 
 
+def _thresholds(values: Mapping[str, float | None]) -> str:
+    """A mapping from label or group to its threshold; None: a person decides."""
+    shown = (f"{in_unit(value, 'decimal')} ({name})" for name, value in values.items() if value is not None)
+    never = ", ".join(name for name, value in values.items() if value is None)
+    return _joined([*shown, f"never shown ({never})" if never else ""], ", ")
+
+
 def _number(value: Any) -> str:
     return count(int(value) if isinstance(value, float) and value.is_integer() else value)
 
@@ -135,5 +142,6 @@ WRITTEN: Mapping[str, Callable[[Any], str]] = {
     "counts": lambda value: _joined(f"{name} {_number(number)}" for name, number in value.items()),
     "totals": lambda value: _joined(f"{name} {count(sum(numbers.values()))}" for name, numbers in value.items()),
     "shares": _shares,
+    "thresholds": lambda value: _thresholds(value) if isinstance(value, Mapping) else in_unit(value, "decimal"),
 }
 """How a value is written, but for numbers and estimates in a unit."""

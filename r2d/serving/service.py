@@ -42,6 +42,8 @@ class CallBody(BaseModel):
     """The note."""
     options: list[str] | None = None
     """The labels it can have, for a model that was trained with options in the rows."""
+    attributes: dict[str, str] | None = None
+    """Attribute -> value, for a model whose thresholds are for the values of an attribute."""
     id: Annotated[str, Field(max_length=200)] | None = None
     """Repeated in the answer."""
 
@@ -287,7 +289,7 @@ def make_app(service: Service) -> Guard:
                 raise HTTPException(
                     413, f"calls.{number}.text: {len(call.text):,} characters; at most {config.max_characters:,}"
                 )
-        return [Call(call.id, call.text, call.options) for call in body.calls]
+        return [Call(call.id, call.text, call.options, call.attributes) for call in body.calls]
 
     reasons = {
         401: "No token, or a wrong one.", 408: "The body came too slowly.", 413: "Too large.",

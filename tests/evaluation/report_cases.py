@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from r2d.config.data import DataConfig, LabelsConfig
-from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig
+from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SafetyConfig, SelectiveConfig
 from r2d.data.examples import Example, to_table, with_columns
 from r2d.data.reading import Reading
 from r2d.evaluation.alignment import LabelReader, alignment_metrics, flip_test, masked_alignment
@@ -315,10 +315,13 @@ def seen_rows(*, champion: bool) -> SeenRows:
 def declared_case(
     *, ordered: bool = True, champion: bool = True, explains: bool = True, validation: bool = True
 ) -> Case:
-    """Labels declared for all rows; with a champion that is a little worse."""
+    """Labels declared for all rows; with a champion that is a little worse. Without rationales there is a threshold for each
+    label."""
     source = {"format": "csv", "path": "calls.csv"} if explains else {"format": "synthetic_triage"}
     data = DataConfig.model_validate({**source, "labels": {"names": LABELS, "ordered": ordered}})
     config = CONFIG if ordered else CONFIG.model_copy(update={"safety": SafetyConfig()})
+    if not explains:
+        config = config.model_copy(update={"selective": SelectiveConfig(max_risk=0.06, per="label", too_few="common")})
     examples = pa.concat_tables([invent_notes(400, "validation"), invent_notes(240, "test")])
     reading = Reading(
         num_read=667, left_out={"of forgotten groups": 15}, num_quarantined=12,

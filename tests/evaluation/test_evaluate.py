@@ -203,7 +203,7 @@ def test_the_model_with_its_calibration_shows_what_the_predictions_say_and_is_me
     for decision, row in zip(decisions, evaluation.predictions.to_pylist(), strict=True):
         assert (decision.label, decision.rationale) == (row["predicted_label"], row["predicted_rationale"])
         assert decision.label_probabilities == pytest.approx(dict(row["label_probabilities"]), abs=1e-6)
-        assert decision.deferred is row["handed_over"]
+        assert calibration.defers(decision.confidence, decision.label, {}) is row["handed_over"]
 
     again = evaluate(test, folder, config=QUICK, data=DATA)  # without validation rows
     assert checked(again.metrics).calibration == evaluation.metrics.calibration

@@ -255,6 +255,102 @@ def test_thresholds_hold_where_the_temperature_is_fitted_on_the_same_rows() -> N
     assert found / 400 > 0.3
 
 
+# --- thresholds of parts ---
+
+
+def two_sites(seed: int, num_rows: int) -> Predictions:
+    """Confidences that are true at the first site; at the second, the model says each error's odds too low."""
+    draw = np.random.default_rng(seed)
+    at_second, confidence = draw.random(num_rows) < 0.5, draw.uniform(0.6, 1.0, num_rows)
+    harm = draw.random(num_rows) > np.where(at_second, confidence - 0.1, confidence)
+    sites = [{"site": "second" if is_second else "first"} for is_second in at_second]
+    return two_labels(confidence, harm, attributes=sites)
+
+
+def test_one_part_of_all_rows_has_the_threshold_of_all_rows() -> None:
+    rows = replace(two_sites(4, 2_000), attributes=[{"site": "only"}] * 2_000)
+    config = SelectiveConfig(risk="error", max_risk=0.15)
+    common = select_threshold(rows, ordered=True, config=config)
+    choice = select_threshold(rows, ordered=True, config=config.model_copy(update={"per": "site"}))
+    part = choice.parts["only"]
+    assert (part.threshold, part.validation, part.is_common) == (common.threshold, common.validation, False)
+    assert (choice.threshold, choice.otherwise, choice.per) == (None, None, "site"), "there is no one threshold"
+
+
+def test_each_part_is_chosen_on_its_rows_alone_at_a_confidence_for_all_parts() -> None:
+    rows = two_sites(5, 6_000)
+    choice = select_threshold(rows, ordered=True, config=SelectiveConfig(risk="error", max_risk=0.2, per="site"))
+    for name, part in choice.parts.items():
+        assert part.threshold is not None
+        where = np.array([row["site"] == name for row in rows.attributes]) & (rows.confidence >= part.threshold)
+        shown, errors = int(where.sum()), int((where & ~rows.correct).sum())
+        upper = stats.binomtest(errors, shown, alternative="less").proportion_ci(1 - 0.05 / 2, method="exact").high
+        assert part.validation.upper_bound == pytest.approx(upper)
+    assert choice.parts["second"].threshold > choice.parts["first"].threshold + 0.05
+
+
+@pytest.mark.parametrize(("too_few", "is_shown"), [("hand_over", False), ("common", True)])
+def test_a_part_with_too_few_rows_says_how_many_it_needs_and_goes_where_it_was_declared(
+    too_few: str, is_shown: bool
+) -> None:
+    """Of a doubt of 5 % each of two parts has a half, for which a limit of 5 % needs 72 rows without an error."""
+    sites = [{"site": "large"}] * 329 + [{"site": "small"}] * 71
+    rows = two_labels(np.full(400, 0.9), np.zeros(400, bool), attributes=sites)
+    config = SelectiveConfig(risk="error", max_risk=0.05, per="site", too_few=too_few)
+    metrics = evaluate_threshold(rows, select_threshold(rows, ordered=True, config=config), QUICK)
+    small = metrics.parts["small"]
+    assert "too few rows or groups" in str(small.reason)
+    assert "72 rows without an error, each of another group, are needed and 71 groups are there" in str(small.reason)
+    assert (small.threshold is not None, small.is_common) == (is_shown, is_shown)
+    assert metrics.otherwise == (0.9 if is_shown else None)
+    assert metrics.test is not None
+    assert metrics.test.coverage.value == (1 if is_shown else 329 / 400)
+    assert ("small" in metrics.test_of_parts, metrics.test_of_parts["large"].coverage.value) == (is_shown, 1)
+
+
+def test_each_label_has_a_threshold_and_an_attribute_that_no_row_has_is_refused() -> None:
+    rows = two_sites(6, 3_000)
+    config = SelectiveConfig(risk="error", max_risk=0.2, per="label")
+    choice = select_threshold(rows, ordered=True, config=config)
+    assert list(choice.parts) == ["urgent", "later"]
+    later = choice.parts["later"]
+    assert (later.threshold, later.is_common) == (None, False), "every `later` is wrong, and no want of rows helps that"
+    assert "the strictest that is tested" in str(later.reason)
+    with pytest.raises(ConfigError, match=r"per 'ward': none of the 3000 validation rows has a value"):
+        select_threshold(rows, ordered=True, config=config.model_copy(update={"per": "ward"}))
+
+
+@pytest.mark.simulation
+def test_thresholds_of_parts_hold_for_all_of_them_at_once() -> None:
+    """Four sites; the true risk above a threshold t is (1 - t) / 2, and 0.05 more at each further site."""
+    sites, offsets = ("a", "b", "c", "d"), np.array([0.0, 0.05, 0.1, 0.15])
+    config = SelectiveConfig(risk="error", max_risk=0.2, per="site")
+    broken = broken_one = found = 0
+    for seed in range(400):
+        draw = np.random.default_rng(930_000 + seed)
+        site, confidence = draw.integers(0, 4, 1_200), draw.uniform(0.6, 1.0, 1_200)
+        harm = draw.random(1_200) > confidence - offsets[site]
+        rows = two_labels(confidence, harm, attributes=[{"site": sites[index]} for index in site])
+
+        def above(choice: ThresholdChoice) -> int:
+            risks = [
+                (1 - part.threshold) / 2 + offset
+                for part, offset in zip(choice.parts.values(), offsets, strict=True)
+                if part.threshold is not None
+            ]
+            return sum(risk > 0.2 for risk in risks)
+
+        choice = select_threshold(rows, ordered=True, config=config)
+        found += sum(part.threshold is not None for part in choice.parts.values())
+        broken += above(choice) > 0
+        alone = config.model_copy(update={"bound_confidence": 1 - 4 * 0.05})
+        broken_one += above(select_threshold(rows, ordered=True, config=alone)) > 0
+    print(f"\nfound {found / 1600:.0%}, any above {broken / 400:.1%}, without the correction {broken_one / 400:.1%}")
+    assert broken / 400 <= most(0.05, 400)
+    assert broken_one > broken
+    assert found / 1600 > 0.3
+
+
 # --- validation and test together ---
 
 

@@ -17,12 +17,13 @@ import pytest
 from filelock import FileLock
 
 import r2d.inference.infer as infer_module
-from r2d.config.jobs import InferenceConfig
+from r2d.config.jobs import CallsConfig, InferenceConfig
 from r2d.errors import DataError
-from r2d.inference.calls import Call
+from r2d.inference.calls import Call, read_calls
 from r2d.inference.decide import DEFERRAL_REASONS, Answerer
 from r2d.inference.infer import InferenceResult, Share, begin_shares, infer, infer_share, table_of
 from r2d.inference.output import DECISIONS_SCHEMA, InferenceModel
+from r2d.modeling.model_folder import Calibration
 from tests.inference.keyword_predictor import KeywordPredictor, answerer, write_calls
 
 MODEL = InferenceModel("toy/1", "a" * 64)
@@ -202,6 +203,22 @@ def test_a_sure_label_is_shown_and_an_unsure_one_handed_over_with_the_label_as_a
     assert (unsure["row"], unsure["label"], unsure["handed_over"], unsure["why"]) == (
         41, "self care", True, "below_threshold",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("otherwise", "of_unknown"), [(None, "no_attribute"), (0.5, None)])
+def test_a_call_is_held_against_the_threshold_of_its_site_and_one_without_a_site_goes_where_it_was_declared(
+    otherwise: float | None, of_unknown: str | None, tmp_path: Path
+) -> None:
+    predictor = KeywordPredictor()
+    parts = {"north": {"threshold": 0.7}, "south": {"threshold": 0.95}, "west": {"threshold": None}}
+    selective = {"threshold": None, "per": "site", "parts": parts, "otherwise": otherwise}
+    predictor.calibration = Calibration.of({"value": 1.0}, selective)
+    rows = [{"id": name, "text": "chest pain", "ward": f" {name}"} for name in ("north", "south", "west", "east", "")]
+    columns = {"attributes": {"site": "ward"}}
+    for ending in ("csv", "parquet"):
+        calls = CallsConfig(path=str(write_calls(tmp_path / f"calls.{ending}", rows)), columns=columns)
+        why = [row["why"] for row in rows_of(list(read_calls(calls)), predictor)]
+        assert why == [None, "below_threshold", "no_threshold", of_unknown, of_unknown]
 
 
 class SayingPredictor(KeywordPredictor):

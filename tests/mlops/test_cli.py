@@ -112,7 +112,7 @@ def test_predict_decides_from_a_folder_for_people_and_for_machines(stage2_model:
 
 
 def test_predict_says_where_there_is_no_rationale() -> None:
-    decision = Decision("same day", True, {"same day": 1.0}, "", False)
+    decision = Decision("same day", True, {"same day": 1.0}, "")
     assert _answer_text(Answer(decision, None, None)).splitlines()[1:] == ["  (no rationale)"]
 
 
@@ -130,7 +130,7 @@ def test_predict_says_where_the_rationale_goes_beyond_the_note_or_contradicts_no
         def decide(self, notes: list[str], *_: object, **__: object) -> list[Decision]:
             shares = {"emergency department": 0.97, "same day": 0.03}
             rationale = "Dizzy spells together with fainting and fever: the right level is same day."
-            return [Decision("emergency department", True, shares, rationale, False)] * len(notes)
+            return [Decision("emergency department", True, shares, rationale)] * len(notes)
 
     monkeypatch.setattr("r2d.modeling.predictor.Predictor", SayingPredictor)
     note = "Dizzy spells since noon. No fainting."
@@ -155,6 +155,16 @@ def test_predict_says_why_a_person_should_decide(
     write_calibration(model, Calibration.of({"value": 1.0}, {"threshold": threshold}))
     write_manifest(model)
     assert f"for a person to decide: {reason}\n" in predict("--model", str(model), NOTE).stdout
+
+
+def test_predict_takes_the_attribute_that_the_thresholds_are_for(stage2_model: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(stage2_model, tmp_path / "model")
+    selective = {"threshold": None, "per": "sex", "parts": {"female": {"threshold": 0.0}}, "otherwise": None}
+    write_calibration(model, Calibration.of({"value": 1.0}, selective))
+    write_manifest(model)
+    assert DEFERRAL_REASONS["no_attribute"] in predict("--model", str(model), NOTE).stdout
+    assert "for a person" not in predict("--model", str(model), "--attribute", "sex=female", NOTE).stdout
+    assert "--attribute: found no '='" in str(predict("--attribute", "female", NOTE).exception)
 
 
 def test_check_asks_for_a_limit_on_under_triage_with_a_line_to_paste(typed: Typed, tmp_path: Path) -> None:

@@ -37,7 +37,26 @@ def test_it_comes_back_as_it_was_written_and_a_folder_without_it_has_none(tmp_pa
 def test_below_the_threshold_a_person_decides_and_without_one_always(
     threshold: float | None, confidence: float, defers: bool
 ) -> None:
-    assert calibration(threshold).defers(confidence) is defers
+    assert calibration(threshold).defers(confidence, "same day", {}) is defers
+
+
+@pytest.mark.parametrize(("otherwise", "unknown_is_deferred"), [(0.5, False), (None, True)])
+@pytest.mark.parametrize("per", ["label", "site"])
+def test_a_label_or_value_has_its_own_threshold_and_any_other_the_common_one(
+    per: str, otherwise: float | None, unknown_is_deferred: bool, tmp_path: Path
+) -> None:
+    parts = {"north": {"threshold": 0.9}, "south": {"threshold": None}}
+    selective = {"threshold": None, "per": per, "parts": parts, "otherwise": otherwise}
+    write_calibration(tmp_path, Calibration.of({"value": 1.0}, selective))
+    stored = read_calibration(tmp_path)
+    assert stored is not None
+
+    def defers(part: str, confidence: float) -> bool:
+        return stored.defers(confidence, *((part, {}) if per == "label" else ("any label", {"site": part})))
+
+    assert [defers("north", 0.9), defers("north", 0.89), defers("south", 1.0)] == [False, True, True]
+    assert defers("east", 0.6) is unknown_is_deferred
+    assert stored.defers(0.6, "any label", {}) is unknown_is_deferred, "the attribute is missing"
 
 
 @pytest.mark.parametrize(
@@ -46,6 +65,7 @@ def test_below_the_threshold_a_person_decides_and_without_one_always(
         ({"format_version": 2}, "is of format 2, this version reads 1"),
         ({"temperature": {"value": 0}}, "is damaged"),
         ({"selective": {"threshold": 7}}, "is damaged"),
+        ({"selective": {"threshold": 0.7, "parts": {"north": {"threshold": 7}}}}, "is damaged"),
         ({"selective": {}}, "is damaged"),
     ],
 )

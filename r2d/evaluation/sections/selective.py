@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
-from r2d.evaluation.sections.estimates import ChoosingSplit, IntervalEstimate
+from pydantic import Field
+
+from r2d.evaluation.sections.estimates import IF_PRESENT, ChoosingSplit, IntervalEstimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,19 @@ class ThresholdOnValidation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PartThreshold:
+    """The confidence from which on labels are shown where they are of one name, or of rows with one value."""
+
+    threshold: float | None
+    """None: a person decides."""
+    reason: str | None
+    """Why it has none of its own."""
+    is_common: bool
+    """Whether that of all rows stands for it, because it has too few."""
+    validation: ThresholdOnValidation
+
+
+@dataclass(frozen=True, kw_only=True)
 class ThresholdChoice:
     """The confidence from which on labels are shown."""
 
@@ -33,10 +49,25 @@ class ThresholdChoice:
     max_risk: float
     bound_confidence: float | None
     threshold: float | None
-    """None where no threshold keeps the risk low enough: then every note goes to a person."""
+    """None where no threshold keeps the risk low enough: then every note goes to a person; and where `parts` have
+    thresholds of their own, so that there is no one."""
     reason: str | None
     """Why there is none."""
     validation: ThresholdOnValidation
+    per: Annotated[str | None, IF_PRESENT] = None
+    """`evaluation.selective.per`: `label` or an attribute."""
+    parts: Annotated[Mapping[str, PartThreshold], Field(exclude_if=lambda value: not value)] = field(
+        default_factory=dict
+    )
+    """Label, or value of the attribute -> its threshold. Their bounds hold at once, at `bound_confidence`."""
+    otherwise: Annotated[float | None, IF_PRESENT] = None
+    """Of notes that belong to no part; None: a person decides."""
+
+    @property
+    def shows_labels(self) -> bool:
+        """Whether there is a threshold at all."""
+        thresholds = (self.threshold, self.otherwise, *(part.threshold for part in self.parts.values()))
+        return any(threshold is not None for threshold in thresholds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,4 +108,8 @@ class SelectiveMetrics(ThresholdChoice):
     """Selective prediction on the test rows; `test` is None without threshold."""
 
     test: ThresholdOnTest | None
+    test_of_parts: Annotated[Mapping[str, ThresholdOnTest], Field(exclude_if=lambda value: not value)] = field(
+        default_factory=dict
+    )
+    """The same of the test rows of each of `parts` that has a threshold."""
     curve: RiskCoverageCurve
