@@ -315,8 +315,8 @@ def seen_rows(*, champion: bool) -> SeenRows:
 def declared_case(
     *, ordered: bool = True, champion: bool = True, explains: bool = True, validation: bool = True
 ) -> Case:
-    """Labels declared for all rows; with a champion that is a little worse. Without rationales there is a threshold for each
-    label."""
+    """Labels declared for all rows; with a champion that is a little worse. Without rationales each label has a
+    threshold of its own."""
     source = {"format": "csv", "path": "calls.csv"} if explains else {"format": "synthetic_triage"}
     data = DataConfig.model_validate({**source, "labels": {"names": LABELS, "ordered": ordered}})
     config = CONFIG if ordered else CONFIG.model_copy(update={"safety": SafetyConfig()})
