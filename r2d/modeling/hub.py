@@ -28,11 +28,16 @@ def locate(name: str, revision: str | None, key: str = "model.name") -> str:
     A folder is returned as it is.
 
     Raises:
-        ModelError: the hub has no such model or revision, or does not give it to this account.
+        ModelError: the name is a file, or the hub has no such model or revision, or does not give it to this account.
         UnreachableError: the hub does not answer, and there is no copy.
     """
     if Path(name).is_dir():
         return name
+    if Path(name).is_file():
+        raise ModelError(
+            f"{key} {name!r} is a file; name the folder that holds config.json, model.safetensors and a tokenizer "
+            "(GGUF is not read: convert it to safetensors)"
+        )
     from huggingface_hub import get_hf_file_metadata, hf_hub_url, snapshot_download
     from huggingface_hub.errors import (
         EntryNotFoundError,

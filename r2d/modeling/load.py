@@ -23,7 +23,7 @@ from r2d.errors import ModelError
 from r2d.modeling.hub import locate, not_fetched
 from r2d.modeling.manifest import verify_model
 from r2d.modeling.model_folder import require_same_labels
-from r2d.modeling.prompts import Frame, PromptEncoder, RenderedChat, render_chat
+from r2d.modeling.prompts import Frame, LabelSets, PromptEncoder, RenderedChat, render_chat
 from r2d.modeling.tokenizer import TokenizerTexts, train_tokenizer
 from r2d.text import flatten
 
@@ -74,8 +74,9 @@ def start_model(
         folder: where `config.name` lies, if it is a registered version.
 
     Raises:
-        ModelError: the checkpoint cannot be had, is of no allowed type, has no safetensors weights, has too few
-            positions for the limits of `config`, or decides between other labels.
+        ModelError: the checkpoint cannot be had, is of no allowed type, has too few positions for the limits of
+            `config`, has a tokenizer that the labels do not fit, or decides between other labels: all before its
+            weights are read; or it has no safetensors weights, or not all of them.
     """
     if config.name == "scratch":
         from transformers import T5Config, T5ForConditionalGeneration, set_seed
@@ -95,8 +96,12 @@ def start_model(
         return model, tokenizer
     name_or_folder, revision = _location(config, folder)
     require_same_labels(Path(name_or_folder), labels, name=config.name)
-    model, tokenizer = load_pretrained(name_or_folder, revision)
-    require_positions(model, config)
+    with loading(name_or_folder, revision):
+        facts, tokenizer = _read_config_and_tokenizer(name_or_folder, revision)
+        require_positions(facts, config)
+        LabelSets(labels, tokenizer, max_label_tokens=config.max_label_tokens)
+        model = _read_weights(name_or_folder, revision, facts)
+    normalise_special_tokens(name_or_folder, model, tokenizer)
     if model.config.model_type in CAUSAL_TYPES:
         logger.info("%s: each prompt stands between %r and %r", config.name, *render_chat(tokenizer))
     return model, tokenizer
@@ -114,8 +119,7 @@ def start_tokenizer(
         return train_tokenizer(TokenizerTexts.of(train, config, labels), config.scratch)
     name_or_folder, revision = _location(config, folder)
     with loading(name_or_folder, revision):
-        facts = _read_config(name_or_folder, revision)
-        return load_tokenizer(name_or_folder, revision, causal=facts.model_type in CAUSAL_TYPES)
+        return _read_config_and_tokenizer(name_or_folder, revision)[1]
 
 
 def count_tokens(
@@ -158,33 +162,55 @@ def load_pretrained(
     Raises:
         ModelError: as `start_model`.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
-
-    _hide_progress_bars()
     with loading(name_or_folder, revision):
-        config = _read_config(name_or_folder, revision)
-        require_allowed(name_or_folder, config)
-        is_causal = config.model_type in CAUSAL_TYPES
-        tokenizer = load_tokenizer(name_or_folder, revision, causal=is_causal)
-        auto_class: Any = AutoModelForCausalLM if is_causal else AutoModelForSeq2SeqLM
-        model = auto_class.from_pretrained(
-            name_or_folder, revision=revision, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-        )
+        config, tokenizer = _read_config_and_tokenizer(name_or_folder, revision)
+        model = _read_weights(name_or_folder, revision, config)
     normalise_special_tokens(name_or_folder, model, tokenizer)
     return model, tokenizer
 
 
-def _read_config(name_or_folder: str, revision: str | None) -> PreTrainedConfig:
+def _read_config_and_tokenizer(
+    name_or_folder: str, revision: str | None
+) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
     from transformers import AutoConfig, __version__
 
     try:
-        return AutoConfig.from_pretrained(name_or_folder, revision=revision, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(name_or_folder, revision=revision, trust_remote_code=False)
     except ValueError as error:
+        if Path(name_or_folder).is_dir() and not (Path(name_or_folder) / "config.json").is_file():
+            raise
         raise ModelError(
             f"model.name {name_or_folder!r}: its config.json names no architecture that transformers {__version__} "
             f"has, or one whose code lies on the hub, which is not run. Allowed types are {', '.join(ALLOWED)}"
         ) from error
+    require_allowed(name_or_folder, config)
+    return config, load_tokenizer(name_or_folder, revision, causal=config.model_type in CAUSAL_TYPES)
+
+
+def _read_weights(name_or_folder: str, revision: str | None, config: PreTrainedConfig) -> PreTrainedModel:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    _hide_progress_bars()
+    auto_class: Any = AutoModelForCausalLM if config.model_type in CAUSAL_TYPES else AutoModelForSeq2SeqLM
+    model, report = auto_class.from_pretrained(
+        name_or_folder,
+        revision=revision,
+        trust_remote_code=False,
+        use_safetensors=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
+    unfit = sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])})
+    if unfit:
+        more = f" and {len(unfit) - 3:,} more" if len(unfit) > 3 else ""
+        raise ModelError(
+            f"model.name {name_or_folder!r}: its weights lack {', '.join(unfit[:3])}{more}, or have them in other "
+            "sizes than its config.json says, so that they would begin at random; take weights and config.json of one "
+            "model that writes text"
+        )
+    return model  # type: ignore[no-any-return]
 
 
 def _hide_progress_bars() -> None:
@@ -301,6 +327,11 @@ def require_allowed(name: str, config: PreTrainedConfig) -> None:
             if types[part] not in allowed
         ]
     if model_type in ALLOWED and not part_reasons:
+        if quantised := getattr(config, "quantization_config", None):
+            raise ModelError(
+                f"model.name {name!r}: its weights are quantised ({quantised['quant_method']}) and cannot be trained; "
+                "give the checkpoint that they were made from"
+            )
         return
     if part_reasons:
         reason = part_reasons[0]
@@ -355,11 +386,11 @@ def normalise_special_tokens(name: str, model: PreTrainedModel, tokenizer: PreTr
     )
 
 
-def require_positions(model: PreTrainedModel, limits: ModelConfig) -> None:
+def require_positions(model_config: PreTrainedConfig, limits: ModelConfig) -> None:
     """Refuse token limits beyond the positions a model has. T5 has no limit: its positions are relative."""
     faults = []
-    if model.config.model_type in CAUSAL_TYPES:
-        positions = usable_positions(model.config)
+    if model_config.model_type in CAUSAL_TYPES:
+        positions = usable_positions(model_config)
         needed = limits.max_input_tokens + max(limits.max_rationale_tokens, limits.max_label_tokens + 1)
         if positions is not None and needed > positions:
             raise ModelError(
@@ -370,7 +401,7 @@ def require_positions(model: PreTrainedModel, limits: ModelConfig) -> None:
         return
     parts = {"max_input_tokens": "encoder", "max_rationale_tokens": "decoder", "max_label_tokens": "decoder"}
     for key, part in parts.items():
-        config = getattr(model.config, part, None) or model.config
+        config = getattr(model_config, part, None) or model_config
         config = getattr(config, "text_config", config)
         positions = usable_positions(config)
         if positions is None:

@@ -57,12 +57,19 @@ def render_chat(tokenizer: PreTrainedTokenizerBase) -> RenderedChat:
     """What the tokenizer's chat template writes around a user's message; a model that may think first is told not to.
 
     Raises:
-        ModelError: the template does not write the message once, as it is.
+        ModelError: the template is faulty, or does not write the message once, as it is.
     """
+    from jinja2 import TemplateError
+
     message = "MESSAGE"
-    chat = tokenizer.apply_chat_template(
-        [{"role": "user", "content": message}], tokenize=False, add_generation_prompt=True, enable_thinking=False
-    )
+    try:
+        chat = tokenizer.apply_chat_template(
+            [{"role": "user", "content": message}], tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+    except TemplateError as error:
+        raise ModelError(
+            f"the tokenizer's chat template writes no chat of one user's message ({error}); mend its chat_template"
+        ) from error
     parts = chat.split(message)
     if len(parts) != 2:
         raise ModelError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,50 @@ def test_gguf_is_not_read_and_a_file_of_it_is_no_model(tmp_path: Path) -> None:
         load_pretrained(str(tmp_path))
 
 
+def test_a_file_of_weights_is_no_model(tmp_path: Path) -> None:
+    file = tmp_path / "model.Q4_1.gguf"
+    file.write_bytes(b"GGUF")
+    with pytest.raises(ModelError, match=r"is a file; name the folder that holds config\.json, model\.safetensors"):
+        start_model(config_of(file), NONE, TOY_LABELS, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_hidden_layers": 3}, r"weights lack model\.layers\.2\..* and 6 more, or have them in other sizes"),
+        (
+            {"hidden_size": 32},
+            r"weights lack lm_head\.weight, model\.embed_tokens\.weight, .* have them in other sizes",
+        ),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, r"weights are quantised \(gptq\) and cannot be"),
+    ],
+)
+def test_weights_that_would_begin_at_random_or_cannot_be_trained_are_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    file = save(ARCHITECTURES["llama"](), tmp_path) / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+    with pytest.raises(ModelError, match=message):
+        load_pretrained(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"max_label_tokens": 1}, r"label 'emergency now' has \d+ tokens, model\.max_label_tokens is 1"),
+        ({"max_input_tokens": 128}, r"has 128 positions for a prompt and what is written"),
+    ],
+)
+def test_limits_and_labels_are_held_against_a_model_before_its_weights_are_read(
+    limits: dict[str, int], message: str, tmp_path: Path
+) -> None:
+    model, tokenizer = ARCHITECTURES["llama"]()
+    for part in (model.config, tokenizer):
+        part.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=message):
+        start_model(config_of(tmp_path, **limits), NONE, TOY_LABELS, seed=1)
+
+
 def test_prompt_and_target_share_the_positions_of_a_causal_model(tmp_path: Path) -> None:
     folder = save(ARCHITECTURES["llama"](), tmp_path)
     with pytest.raises(ModelError, match=r"has 128 positions for a prompt and what is written.*need 129\. Lower them"):
@@ -262,6 +307,7 @@ def test_a_chat_template_that_is_no_frame_around_one_message_is_refused(tmp_path
     wrong = {
         "writes a user's message 2 times, not once": "{{ messages[0]['content'] * 2 }} rash",
         "writes nothing behind a message": "pt {{ messages[0]['content'] }}",
+        r"writes no chat of one user's message \(system first\)": "{{ raise_exception('system first') }}",
     }
     for number, (message, template) in enumerate(wrong.items()):
         model, tokenizer = ARCHITECTURES["llama (chat, tied)"]()
