@@ -29,7 +29,7 @@ _OTHER_NOUN = (
 )
 """Nouns under which other things stand too: what follows counts only where it is an option and nothing else."""
 _DETERMINER = (
-    r"(?:(?:the|my|our|final|correct|best|right|overall|predicted|recommended|corrected|revised|updated|new|selected"
+    r"(?:(?:the|my|our|short|brief|direct|final|correct|best|right|overall|predicted|recommended|corrected|revised|updated|new|selected"
     r"|chosen|assigned|suggested|proposed|resulting|appropriate|most\s(?:likely|appropriate)|meine|ma|mi|minha|mijn)\s{1,5})"
 )
 ANSWER_HEADING = rf"{_DETERMINER}{{0,3}}(?:{_NOUN}|{_OTHER_NOUN})"
@@ -49,8 +49,8 @@ _AS = r"(?:as|to)(?:\sthe)?(?:\s(?:an?|category|level|label|class|ESI(?:\slevel)
 
 ANSWER_PATTERNS = (
     # **Final answer:** yes, at the start of a line or a sentence; Recommendation: yes; ESI level 3
-    rf"(?:^(?:[^\w\n{{\"]|_){{0,12}}(?:\d{{1,2}}[.)]\s{{1,3}})?|(?<=[.!?]\s))[*_]{{0,3}}{_DETERMINER}{{0,3}}"
-    rf"(?:{_NOUN}(?:\s(?:assigned|selected|chosen|recommended))?{_IS}{_LABEL}|(?:{_OTHER_NOUN}{_IS}|(?:{_NOUN}|{_OTHER_NOUN})\s(?=\d)|(?:option|choice)\s(?=[a-h]\b))(?:ESI[\s-])?{_ALONE})",
+    rf"(?:^(?:[^\w\n{{\"]|_){{0,12}}(?:(?:\d{{1,2}}[.)]|step\s\d{{1,2}}\s?[.):–-])\s{{1,3}})?|(?<=[.!?]\s))[*_]{{0,3}}{_DETERMINER}{{0,3}}"
+    rf"(?:{_NOUN}(?:\s(?:assigned|selected|chosen|recommended)|\s?\([^()\n:]{{1,40}}[/|][^()\n:]{{1,80}}\))?{_IS}{_LABEL}|(?:{_OTHER_NOUN}{_IS}|(?:{_NOUN}|{_OTHER_NOUN})\s(?=\d)|(?:option|choice)\s(?=[a-h]\b))(?:ESI[\s-])?{_ALONE})",
     # ## Answer, and the label on the next line
     rf"^(?=[^\n]{{1,60}}\n)(?:(?:\#{{1,6}}|\*\*|__)[ \t]{{0,3}}{_DETERMINER}{{0,3}}{_NOUN}{_NEXT_LINE}{_LABEL}"
     rf"|(?:\#{{1,6}}|\*\*|__)?[ \t]{{0,3}}{_DETERMINER}{{0,3}}(?:{_NOUN}|{_OTHER_NOUN}){_NEXT_LINE}{_ALONE})",
@@ -65,6 +65,7 @@ ANSWER_PATTERNS = (
     rf"\A{_MARKS}{_ALONE}",
     # #### emergency, or a last line that is the label
     r"(?:(?:(?<=[.!)\"”’])[ \t]{0,9}\n|^(?:[-*•]|\d{1,2}[.)])\s[^\n]{1,400}\n[ \t]{0,9}\n)\s{0,12}"
+    r"(?:[-*_=]{3,9}\n\s{0,12})?"
     r"|\s\#{3,6}\s?|(?<=[.!])\s(?=(?:therefore|thus|hence)\b))(?![-*•+]\s|\d{1,2}[.)]\s)(?:[-=]>)?"
     rf"{_MARKS}(?:(?:therefore|thus|hence|so)[,:]?\s)?(?P<alone>[^\n]{{1,160}})\s{{0,20}}\Z",
     # I would triage this call as emergency. I choose emergency. This case is classified as emergency.
@@ -73,7 +74,9 @@ ANSWER_PATTERNS = (
     rf"|say(?:\s(?:this|it)\sis)?|choosing|selecting|going\swith|decide\s(?:on|for))(?:\sthe)?(?:\s{_NOUN})?\s?:?\s)"
     rf"|(?:{_CASE}|(?:this|it)\s)(?:(?:is|should\sbe|must\sbe|has\sto\sbe|can\sbe)\s(?:best\s|therefore\s|thus\s)?"
     rf"{_CLASS}\w{{0,2}}ed\s{_AS}|(?:falls\s(?:under|into)|belongs\s(?:to|in)|qualifies\sas)\s(?:the\s)?(?:{_NOUN}\s)?)"
-    rf"|the\s(?:\w{{1,12}}\s)?{_NOUN}\s(?:should|must)\sbe\s:?\s?)"
+    rf"|the\s(?:\w{{1,12}}\s)?{_NOUN}\s(?:should|must)\sbe\s:?\s?"
+    rf"|the\s(?:most\s)?(?:appropriate|right|correct|best|proper|suitable|recommended|final)\s(?:level(?:\sof\scare)?|class|{_NOUN})"
+    r"(?:\shere)?\s(?:is|should\sbe|must\sbe)\s:?\s?)"
     rf"{_ALONE}",
     # Daher lautet die Antwort: Notfall.
     r"(?=[*_dasflphqu])(?:^|(?<=[.!]\s))[*_]{0,3}(?:(?:daher|also|somit|deshalb|folglich|donc|ainsi|por(?:\slo)?\stanto|portanto|logo|quindi|pertanto|dus|daarom),?\s)?"

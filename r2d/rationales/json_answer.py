@@ -42,6 +42,7 @@ class JsonAnswer:
     reason: Reason | None = None
     detail: str = ""
     label_first: bool = True  # whether the label stands before the rationale
+    others: tuple[tuple[str, str], ...] = ()  # the other keys, in small letters, with their texts
 
 
 def read_json_answer(text: str, label_key: str, rationale_key: str, *, stopped: bool) -> JsonAnswer:
@@ -81,7 +82,9 @@ def _of_objects(objects: list[JsonObject], keys: tuple[str, str], edits: tuple[s
     label, rationale = next((pair for pair in texts if pair[0] is not None), texts[0])
     order = [key.casefold() for key in objects[0]]
     label_first = set(keys) - set(order) != set() or order.index(keys[0]) < order.index(keys[1])
-    return JsonAnswer(label, rationale, edits, label_first=label_first)
+    others = tuple((key, text) for item in fields for key, value in item.items()
+                   if key not in keys and (text := _field_text(value, ", ")))  # fmt: skip
+    return JsonAnswer(label, rationale, edits, label_first=label_first, others=others)
 
 
 def _takes_back(key: str, value: Any, label_key: str, labels: set[str]) -> bool:
@@ -94,19 +97,29 @@ def _takes_back(key: str, value: Any, label_key: str, labels: set[str]) -> bool:
         return True
     if _JUDGES_KEY.search(key) and _VOID_VALUE.search(text):
         return True
-    names_label = re.fullmatch(rf"{_LATER}[\W_]*{re.escape(label_key)}", key) or re.search(_OVERRIDES, key)
+    if (_BOUND_KEY.search(key) and text) or (_CONFIDENCE_KEY.search(key) and value in (0, "0", "none", "zero")):
+        return True
+    names_label = (
+        re.fullmatch(rf"{_LATER}[\W_]*{re.escape(label_key)}|{re.escape(label_key)}_after\w*", key)
+        or re.search(_OVERRIDES, key)
+    )  # fmt: skip
     other = " ".join((_field_text(value, ", ") or "").casefold().split())
     return names_label is not None and bool(labels) and other not in labels | _NO_OTHER_LABEL
 
 
 _LATER = r"(?:final|revised|corrected|updated|amended|adjusted|new)"
-_OVERRIDES = r"overrid|correct(?:ed|ion)|revision|second|label_?2"
+_OVERRIDES = (
+    r"overrid|correct(?:ed|ion)|revision|second|label_?2|\bgold|ground_?truth|^reference"
+    r"|(?:true|expected|actual|target)_?(?:label|answer|class)"
+)
 _VOID_KEY = re.compile(
     r"retract|withdr|void|cancel|invalid|obsolete|supersed|reject|deprecat|wrong|mistake|refus|error|example|draft"
     r"|placeholder|template|dummy|hypothe"
 )
 _STANDS_KEY = re.compile(r"valid|\bcorrect\b|is_(?:correct|final)|approved|accepted|confirmed|\bagrees?\b")
 _JUDGES_KEY = re.compile(r"status|review|check|verif|audit|verdict|feedback|comment")
+_BOUND_KEY = re.compile(r"applies_to|(?:only|valid)_(?:if|for|when)|unless")
+_CONFIDENCE_KEY = re.compile(r"confidence|certainty")
 _TRUE = frozenset({"true", "yes", "1", "y"})
 _FALSE = frozenset({"false", "no", "0", "n"})
 _VOID_VALUE = re.compile(

@@ -16,7 +16,7 @@ from r2d.rationales.json_answer import COMMENT, JsonAnswer, read_json_answer
 from r2d.rationales.marks import PROMPT_REMOVED, turn_start, unknown_token, visible_text
 from r2d.rationales.records import Reason
 from r2d.rationales.retraction import doubt_behind
-from r2d.rationales.standing import IF, is_unasserted, says_another, says_of_it, sentence_end, sentence_start
+from r2d.rationales.standing import IF, says_another, says_of_it, sentence_end, sentence_start, standing_behind
 from r2d.rationales.stated_label import StatedLabel, find_label, is_whole, listed_options, named_options
 from r2d.rationales.statements import (
     Answer,
@@ -56,8 +56,8 @@ _NAMES = (
     r"|motivering|toelichting|onderbouwing"
 )
 _HEADING_FORM = (
-    r"(?:[^\w\n]|_){{0,12}}(?:\d{{1,2}}[.)]\s{{1,3}})?[*_]{{0,3}}(?:clinical\s|my\s)?(?:{names})[*_ \t]{{0,6}}"
-    r"[:：][*_\s]{{0,12}}"
+    r"(?:[^\w\n]|_){{0,12}}(?:\d{{1,2}}[.)]\s{{1,3}})?[*_]{{0,3}}(?:clinical\s|my\s|long(?:er)?\s|detailed\s)?"
+    r"(?:{names})[*_ \t]{{0,6}}[:：][*_\s]{{0,12}}"
     r"|(?:\#{{1,6}}|\*\*|__)[ \t]{{0,3}}(?:clinical\s|my\s)?(?:{names})[*_ \t]{{0,6}}\n\s{{0,12}}"
 )
 _HEADING = re.compile(_HEADING_FORM.format(names=rf"{_NAMES}|a|answer|response|output|assistant|model"), re.I)
@@ -235,6 +235,9 @@ def _parse_text(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
     if is_cut_off and last is not None and not (last.label is not None and is_whole(last.stated, part.options, codes)):
         return part.rejected("truncated", last.parser)  # within the label; the answers before are not the last
     if statement is not None:
+        behind = text[len(before) :].lstrip().partition("\n")[0]
+        if is_cut and phrase_pattern("retractions").search(small_letters(behind)):
+            return part.rejected("unclear_answer", statement.parser, "taken back behind a run-on")
         return part.accepted(_rationale(part, statement, answer), statement.stated, statement.parser)
     if answer.unclear and (config.require_label or answer.unclear == "taken back"):
         return part.rejected("unclear_answer", detail=answer.unclear)
@@ -413,7 +416,7 @@ def _parse_json(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
     others = named_options(behind, 0, stated.label or "", part.options, codes) if stated is not None else iter(())
     if stated is not None and stated.label is not None and not _NOT_THAT.match(behind) and any(others):
         stated = StatedLabel(detail="two answers stated")
-    if stated is not None and stated.label is not None and is_unasserted(behind):
+    if stated is not None and stated.label is not None and standing_behind(stated.name, behind):
         stated = StatedLabel(detail="asked, bounded or taken back")
     if config.require_label and stated is None:
         return part.rejected("no_answer", "json", "no label in the object")
@@ -428,6 +431,9 @@ def _doubt_beside(
     """Why the text behind the object, or the rationale in it, leaves its label unclear; empty where neither does."""
     if label is None:
         return ""
+    others = (value for key, value in answer.others if _ANSWER_KEY.fullmatch(key.replace("_", " ")))
+    if any(find_label(value, part.options, codes).label not in (None, label) for value in others):
+        return "another key gives another label"
     start, end = part.text.find("{"), part.text.rfind("}") + 1
     comments = COMMENT.findall(part.text, start, end) if "JSON repaired" in answer.edits else []
     behind = " ".join([*comments, _FENCE_MARK.sub(" ", part.text[end:] if end else "")])
@@ -451,6 +457,7 @@ def _doubt_beside(
     return doubt_behind(rationale, last, label, part.options, codes, ())
 
 
+_ANSWER_KEY = re.compile(rf"{ANSWER_HEADING}|chosen|selected", re.I)
 _NO_OWN_JSON = re.compile(
     r"/\*|//\s*\Z|<!--|#\s*\Z|\b(?:not|never|wrong|bad|incorrect|invalid|example|template|sample|dummy|placeholder|draft"
     r"|instead\s+of|rather\s+than|unlike)\b|n['’]t\b",

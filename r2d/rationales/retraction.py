@@ -78,9 +78,10 @@ _SEGMENT = re.compile(r"[^.!?;\n()\[\]{}—–]+(?:[.](?=\d)[^.!?;\n()\[\]{}—�
 _RULE = re.compile(r"[*_=~#|<>-]{2,}|(?<=\s)[*_=~#|•·/\\-](?=\s)|\s(?:→|⇒)\s|[✅✓✔☑🔁]")
 _END_TAG = re.compile(r"</\w{1,30}>\s*")
 _HAS_WORD = re.compile(r"[^\W_]").search
-_MARKS = " \t\r*_\"'`“”‘’«»:,-–—~#>=|/\\.!"
+_MARKS = " \t\r^*_\"'`“”‘’«»:,-–—~#>=|/\\.!"
 _CROSS = re.compile(f"[{CROSSES}]")
 _STATES = re.compile(
+    r"(?<!\blong\s)(?<!\blonger\s)(?<!\bdetailed\s)"
     r"\b(?:answer|label|decision|verdict|classification|disposition)\b[*_\"'”’ ]{0,6}(?:[:=：]|\s(?:is|would\s+be"
     r"|should\s+be|must\s+be|becomes?)\b)"
     r"(?!\s+(?:\w+ly\s+)?(?:based|because|supported|due|explained|justified|given|consistent|clear|made|reached|final"
@@ -100,7 +101,8 @@ _ASKS_AGAIN = re.compile(
 )
 _CLAUSE = re.compile(
     r"[,:;–—>→⇒(/\n]|[.!?]\s|\s-\s|\band\s+(?=(?:not?|nothing|never|neither|none|without)\b)|\b(?:but|so|therefore"
-    r"|hence|yet|because|since|however|now|today|though|as)\b",
+    r"|hence|yet|because|since|however|now|today|though"
+    r"|as(?=\s(?:she|he|it|they|there|the|this|that|her|his|no|we|i|both|all|pain)\b))\b",
     re.I,
 )
 _CONTRAST = re.compile(r"[.!?]\s|[;:](?!\s*then\b)|\b(?:but|yet|however|now|today|so|therefore|hence|still)\b", re.I)
@@ -113,7 +115,7 @@ _EMPHATIC = re.compile(
     re.I,
 )
 _DENIES = re.compile(
-    r"\b(?:not|no|none|nothing|never|neither|nor|without|than|instead\s+of|rather\s+than|too|beyond|cannot|exclud\w+"
+    r"\b(?:not|no|non(?=-)|none|nothing|never|neither|nor|without|than|instead\s+of|rather\s+than|too|beyond|cannot|exclud\w+"
     r"|avoid\w*|against"
     r"|rul(?:es?|ed|ing)\s+out|lacks?|absent|absence|den(?:y|ies|ied|ying)|unlike|unnecessary"
     r"|needless|excessive|insufficient"
@@ -153,7 +155,7 @@ _ANSWERS = re.compile(
 )
 """Words of a sentence that speaks of the answer, or of the one it is about, and does not describe an option."""
 _SHORT_AFTER = re.compile(
-    r"(?:(?:(?<=[.!?;:,(\[\n–—-])|\A)[^\w\n]{0,8}"
+    r"(?:(?:(?<=[.!?;:,(\[\n–—→⇒➜-])|\A)[^\w\n]{0,8}"
     r"|\b(?:be|makes?\sit|made\sit|towards?|settled\son|changed\sto|said|says|read|end)\s)",
     re.I,
 )

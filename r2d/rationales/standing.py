@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-from r2d.rationales.stated_label import StatedLabel
+from r2d.rationales.stated_label import AFFIRMATIVE, REPLIES, StatedLabel
 
 FEWEST_WORDS = 4  # of a sentence that is a reason, and no title
 LONGEST_SENTENCE = 2_000  # characters in which the beginning or the end of a sentence is looked for
@@ -20,7 +20,8 @@ Standing = Literal[
 words that are in no list (`it is a myth that`)."""
 
 
-_SENTENCE = re.compile(r"[.!?。！？\n](?:(?<!\n)[\"'”’)\]*_]{0,4}\s+|(?<=\n))")  # a set goes first: it is found fastest
+_SENTENCE = re.compile(r"[.!?。！？\n](?<![EeIi]\.[GgEe]\.)(?:(?<!\n)[\"'”’)\]*_]{0,4}\s+|(?<=\n))")
+"""A set goes first: it is found fastest. Behind `e.g.` no sentence ends."""
 _CONTRAST = re.compile(
     r"[;—]|\b(?:but|yet|however|nevertheless|instead|today|now|currently|here|in this case|as it is|so|therefore|thus"
     r"|hence)\b",
@@ -30,7 +31,9 @@ _NEW_CLAUSE = re.compile(r"[;—]|\b(?:but|yet|however|nevertheless|so|therefore
 IF = re.compile(
     r"(?<!\beven\s)(?<!\bas\s)(?<!\bsee\s)\bif\b(?!\s+(?:i|we|you|one)\s+(?:had|have|must|look|consider|think|go|follow"
     r"|use|apply|read)\b)(?!\s+any\b)"
-    r"|(?<!shown\s)(?<!prove[nd]\s)\botherwise\b|\bunless\b(?!\s+(?:shown|prove[nd])\s+otherwise)"
+    r"|(?<!shown\s)(?<!prove[nd]\s)\botherwise\b(?!\s*[.;!)]|\s+(?:well|healthy|fit|normal\w*|fine|stable"
+    r"|unremarkable|good|ok(?:ay)?|intact|comfortable|active|eat\w*|drink\w*|play\w*|happy|alert|unchanged|mild"
+    r"|a?symptom\w*|no|in\sgood)\b)|\bunless\b(?!\s+(?:shown|prove[nd])\s+otherwise)"
     r"|\b(?:suppos(?:e|ing)|assuming|provided|providing|hypothetically|in case|as long as|in the event"
     r"|depend(?:s|ing)\s+(?:up)?on|whenever|whoever|whichever)\b|\A\W*(?:or\s+)?else\b"
     r"|\A\W*(?:add|subtract|minus|take\s+away|let\s+there\s+be|by\s+(?:tomorrow|then|next))\b|\A\W*an?\s+\w+,\s+and\s+\Z"
@@ -43,7 +46,7 @@ IF = re.compile(
 )
 THEN_IF = re.compile(
     r"(?!\s*\n\s*(?-i:[A-Z]))[\s*_\"'”’)\],(\[–—-]{0,6}(?:(?:but\s+)?only\s+)?"
-    r"(?:(?<!,\s)(?:if|when(?:ever)?|once|until(?!\s+(?:shown|prove[nd])\s+otherwise))|(?<=,\s)if|provided|assuming"
+    r"(?:(?<!,\s)(?:if|when(?:ever)?|once|until(?!\s+(?:shown|prove[nd])\s+otherwise))|(?<=,\s)if|provided|assuming|depending"
     r"|in\s+case|as\s+long\s+as"
     r"|(?<=only\s)(?:for|in|with)"
     r"|with\s+[^,.\n]{1,40},\s[^,.\n]{1,40}\swithout|at\s+night|on\s+week(?:ends?|days?)|(?:for|in|among)\s+(?:(?:an?|any\w*|all|every\w*|most|many|some|those)\s+\w+"
@@ -53,7 +56,7 @@ THEN_IF = re.compile(
 )
 _IF_ANYWHERE = re.compile(r"\b(?:if|unless|were|had|provided|in case)\b", re.I)
 WOULD = re.compile(r"\b(?:would|could|might|may)\b", re.I)
-QUESTION = re.compile(r"[\s*_\"'”’)\](\[]{0,4}\?")
+QUESTION = re.compile(r"[.…]{0,4}[\s*_\"'”’)\](\[]{0,4}\?")
 _PERSON = re.compile(
     r"\b(?:some|many|most|people|one|they|he|she|you|others?|another|someone|somebody|anyone|everyone|nobody|no one|who"
     r"|critics|experts|(?:the|a|her|his|my|our|their)\s+(?:\w+\s+)?(?:patient|caller|mother|father|parents?|daughter"
@@ -130,6 +133,13 @@ _IF_LINE = re.compile(
     r"(?:\A|\n)\W*(?:if|when|unless|should|in\s+case|in\s+the\s+event|falls|wenn|si|se|als|indien|cuando|quando|quand)\b[^\n.!?]{0,200}\n\s*\Z",
     re.I,
 )
+_SAYS_HOW = re.compile(
+    r"(?:\A|\n|[.!?:]\s)\W*(?:(?:please|always|then|now)\s+)?(?:format|reply|respond|answer|write|return|give|use|end|finish|begin|start)\b"
+    r"[^\n.!?]{0,120}\b(?:as|like|with|in|by|form|format|template|saying|writing|follows|this|exactly)\b\W*\n\s*\Z"
+    r"|(?:\be\.g\.|\bi\.e\.|\b(?:such\s+as|for\s+example|for\s+instance))\W*\Z",
+    re.I,
+)
+"""A line before an answer that says how one is written."""
 _IF_ASKED = re.compile(
     r"(?:\A|\n|[^\w\s,'’-])[^\w\n]{0,12}+(?!(?:so|and|well|what|wh\w+|how|is|are|was|were|do|does|did|can|could|should"
     r"|would|will|has|have|the|my|our)\b"
@@ -161,21 +171,42 @@ _APPROVES = re.compile(
     r"|fine|due|proper|clear)\b",
     re.I,
 )
+_BEHIND = r"[\s*_\"'”’)\],;:(\[–—-]{1,8}(?:(?:but|though|although|yet|however|and|i\.e\.)[\s,]+)?"
 _UNREAL = re.compile(
-    r"[ \t*_\"'”’)\],;:–—>→⇒=-]*(?:not\s+(?:true|so|right|correct|really|any|the\s+case)|wrong|false|incorrect|nonsense"
-    r"|yesterday|last\s+(?:week|night|month|year|time)"
-    r"|at\s+first|initially|originally|previously|until(?!\s+(?:shown|prove[nd])\s+otherwise)"
-    r"|before\s+(?:I|we|the|this|that)|back\s+then|no\s+(?:more"
-    r"|longer)|any\s?more"
-    r"|or\s+so|supposedly|allegedly|said|minus|plus|than|at\s+(?:a|the)\s+(?:very\s+)?(?:minimum|least|most)|at\s+least"
-    r"|(?:crossed|struck|ruled)\s+out|in\s+(?:name|theory|\w+\s(?:\w+['’]s\s)?(?:eyes|view|mind|words))"
-    r"|on\s+paper|to\s+which|and\s+(?:above|below|higher|lower|upwards?)|since\s+(?:(?:up|down)graded|revised|changed|corrected)|(?:I|we)\s+used\s+to)\b|\+(?!\w)"
-    r"|[\s,]*[(\[]\s*(?:not\s+(?:\w+\s+)?(?:sure|certain)|unsure|uncertain|unverified|(?:\w+\s+)?guess"
-    r"|self-?reported|reported|per\s+(?:the\s+)?(?:caller|patient|mother|father|family|nurse|form)|auto\w*|(?:by\s+)?default"
-    r"|unless|assumed|provisional)\b",
+    r"[ \t*_\"'”’)\],;:–>→⇒=-]*(?:not\s+(?:true|so|right|correct|really|any|the\s+case)|wrong|false|incorrect|nonsense"
+    r"|yesterday|last\s+(?:week|night|month|year|time)|at\s+first|initially|originally|previously"
+    r"|until(?!\s+(?:shown|prove[nd])\s+otherwise)|before\s+(?:I|we|the|this|that)|back\s+then|no\s+(?:more|longer)"
+    r"|any\s?more|or\s+so|supposedly|allegedly|said|minus|plus|than|at\s+(?:a|the)\s+(?:very\s+)?(?:minimum|least|most)"
+    r"|at\s+least|(?:crossed|struck|ruled)\s+out|in\s+(?:name|theory|(?!my\b)\w+\s(?:\w+['’]s\s)?(?:eyes|view|mind|words)"
+    r"|(?:the\s+)?\w+['’]s\s\w+)|on\s+paper|to\s+which|and\s+(?:above|below|higher|lower|upwards?)"
+    r"|since\s+(?:(?:up|down)graded|revised|changed|corrected)|(?:I|we)\s+used\s+to)\b|\+(?!\w)"
+    r"|[\s,]*[(\[]\s*(?:not\s+(?:\w+\s+)?(?:sure|certain)|unsure|uncertain|unverified|(?:\w+\s+)?guess|self-?reported"
+    r"|reported|per\s+(?:the\s+)?(?:caller|patient|mother|father|family|nurse|form|(?:answer\s+)?key|gold\w*|ground\s+truth"
+    r"|reference)|auto\w*|random\w*|coin|fall\W?back|arbitrar\w+|hypothetic\w+|theoretic\w+|(?:by\s+)?default|unless"
+    r"|assumed|provisional)\b"
+    rf"|{_BEHIND}(?:(?:only|just|merely|at\s+most)\s+)?(?:(?:less|more)(?=\s?[)\].,;]|\s+(?:so|or)\b|\s*\Z)"
+    r"|(?:almost|nearly|barely|partly|partially|in\s+part|mostly|largely|somewhat|to\s+(?:some|an?\s+\w+)\s+(?:extent|degree)"
+    r"|except(?:ing|ions?)?|excluding|with\s+(?:\w+\s+){1,2}exceptions?|apart\s+from|aside\s+from|save\s+for"
+    r"|not\s+(?:quite|entirely|fully|wholly|yet|always))\b)",
     re.I,
 )
-"""Words behind the label that say that it is not so, or no longer."""
+"""Words behind the label that say that it is not so, no longer, or not wholly: `urgent (less)`."""
+_SCOPE = re.compile(
+    rf"{_BEHIND}(?:(?:not|only|just|mainly|at\s+least)\s+)?(?:with\s+(?:respect|regard)s?\s"
+    r"|(?:in|among|for|at|under|within|on|during|after|before|against)\s+(?!(?:this|that|these|those|my|our|me|us|both|each"
+    r"|every|all|balance|average|view|light|line|keeping|accordance|agreement|general|short|summary|sum|conclusion|total"
+    r"|fact|addition|now|least|present|account|grounds|reasons?|the\s+(?:above|light|view|end|reasons?|given|present"
+    r"|current|context|case|whole|study|trials?|data))\b)"
+    r"|(?:short|long|high|low)(?:er|est)?[\s-](?:term|doses?|risk)\b|[^()\n]{0,60}\bonly\s?\))",
+    re.I,
+)
+"""Words behind a yes or no that bind it to some cases: `yes (in mice)`."""
+_DENIES_GROUND = re.compile(
+    r"[\s*_\"'”’)\].,;:–—-]{0,6}\((?:[^()\n]{0,60}\b)?not\s+(?:\w+ly\s+)?(?:signific|support|show|prove|establish"
+    r"|conclus|confirm|consist|clear)\w*",
+    re.I,
+)
+"""A bracket behind a yes that denies its ground: `yes (p = 0.06, not significant)`."""
 _NOT_NOW = re.compile(
     r"\b(?:yesterday|last\s+(?:week|night|month|year|time)|previous\w*|formerly|once|used\s+to|back\s+then|ago|before"
     r"|earlier|until|in\s+the\s+past"
@@ -219,6 +250,10 @@ _OF_AN_ANSWER = re.compile(
     re.I,
 )
 IN_BRACKETS = re.compile(r"\([^()\n]{0,200}\)")
+_OTHERS_TAG = re.compile(
+    r"<\w{0,20}(?:example|sample|previous|wrong|bad|draft|old|hypothe|template|alternat|reject)\w{0,20}>\s*\Z", re.I
+)
+"""A tag around that of an answer, of one that is somebody else's or none."""
 _QUOTES = ('"', "“", "‘", "«", "„")
 _HAS_LETTER = re.compile(r"[^\W\d_]")
 _PLAIN_VERB = re.compile(r"\b(?:is|be)[\s:,]*\Z", re.I)
@@ -229,6 +264,7 @@ _SAYS_WHO = re.compile(
     r"|their)\s+\w+)\s+(?:would\s+|might\s+|may\s+|could\s+)?"
     rf"(?:{_SAYING})\b|(?:says|said|claims|thinks|believes)\s+(?:some|the|he|she|her|his|one)\b"
     r"|(?:his|her|their|my|the)\s+\w+['’]s\s+(?:words?|view|opinion|idea|choice)\b"
+    r"|as\s+(?:an?|some|many|most|others?|the|her|his|their)\s+(?:\w+\s+){0,3}(?:would|might|could|may|will)\b"
     r"|(?:as\s+|so\s+)?(?:I|we)\s+(?:was|were)\s+told\b|according\s+to\s+(?:her|his|their|my|an?|some|others)\b)",
     re.I,
 )
@@ -257,21 +293,22 @@ def standing_of(
     if has_words:
         earlier = [match.end() for match in _CONTRAST.finditer(prefix)]
         has_other = "answer" in prefix.casefold() and earlier  # a statement of its own, from which a contrast leads on
-        if IF.search(prefix[earlier[-1] :] if has_other else _last_part(prefix)):
+        if IF.search(prefix[earlier[-1] :] if has_other else _last_part(prefix)) or _SAYS_HOW.search(prefix):
             return "conditional"
-    elif _IF_LINE.search(before) or _IF_ASKED.search(before):
+    elif _IF_LINE.search(before) or _IF_ASKED.search(before) or _SAYS_HOW.search(before):
         return "conditional"
     elif is_alone and start and not _HAS_LETTER.search(lead) and not _follows_reasons(text, start):
         return "unknown"
-    if THEN_IF.match(text, end) or QUESTION.match(after):
+    if text[start] == "<" and _OTHERS_TAG.search(text, max(0, start - 60), start):
+        return "conditional"
+    behind = standing_behind(stated.name, after)
+    if behind == "conditional":
         return "conditional"
     is_subjunctive = WOULD.search(lead) is not None
     if is_subjunctive and (_ELSEWHERE.search(prefix) or _IF_ANYWHERE.search(text, end, sentence_end(text, end))):
         return "conditional"
-    if says_of_it(after) or _UNREAL.match(after) or _WAS.search(lead):
-        return "denied"
-    if _SAYS_WHO.match(after):
-        return "reported"
+    if _WAS.search(lead) or behind is not None:
+        return behind or "denied"
     if not has_words:
         return "asserted"
     clause = _after_last(_NEW_CLAUSE, prefix)
@@ -377,9 +414,16 @@ def sentence_end(text: str, position: int) -> int:
     return last
 
 
-def is_unasserted(behind: str) -> bool:
-    """Whether what follows a label asks for it, bounds it or says that it is not so: `?`, `at least`, `crossed out`."""
-    return QUESTION.match(behind) is not None or _UNREAL.match(behind) is not None
+def standing_behind(name: str, behind: str) -> Standing | None:
+    """How what follows a label means it, by the name that is written; None where it leaves it asserted."""
+    is_bound = name.casefold() in REPLIES and _SCOPE.match(behind) is not None
+    if is_bound or THEN_IF.match(behind) or QUESTION.match(behind):
+        return "conditional"
+    if says_of_it(behind) or _UNREAL.match(behind):
+        return "denied"
+    if name.casefold() in AFFIRMATIVE and _DENIES_GROUND.match(behind):
+        return "denied"
+    return "reported" if _SAYS_WHO.match(behind) else None
 
 
 def says_of_it(behind: str) -> bool:

@@ -20,7 +20,7 @@ _MARKER = re.compile(
     r"(?:[(\[]\s?(?P<a>[A-Za-z]|\d{1,2})\s?[)\]]|(?P<b>[A-Za-z]|\d{1,2})(?:[)\]]|[.:](?=\s|[*_]|$)|\s[-–—]\s))[*_]*"
     r"(?P<gap>[\s:*_\-–—]*)"
 )
-_ONE_LETTER = re.compile(r"(?P<a>[A-Za-z])(?P<gap>)(?=\W*$|\s*[,;.]\s|\s+\(|\s+(?:because|since|as)\b)")
+_ONE_LETTER = re.compile(r"(?P<a>[A-Za-z])(?P<gap>)(?=[^\w+-]*$|\s*[,;.]\s|\s+\(|\s+(?:because|since|as)\b)")
 _FILLER = re.compile(
     r"(?:(?:either|option|choice|letter|likely|most likely|probably|clearly|therefore|thus|definitely|certainly|simply"
     r"|still|now|indeed|actually|a|an|the)\b[\s:*_]+)+",
@@ -58,14 +58,14 @@ _ANOTHER_LETTER = re.compile(r"[\s*_)\]]*(?:,|and\b|or\b|/|&|;)[\s(\[*_]*[A-Z](?
 _FOLLOWING = re.compile(
     r"[\s*_`\"'“”’]*(?:$|[^\w\s]|(?:and|as|at|based|because|but|due|for|given|here|if|in|is|nor|or|rather|since|so"
     r"|that|"
-    r"therefore|this|until|when|which|with)\b)",
+    r"therefore|this|unless|until|when|which|with)\b)",
     re.I,
 )
 """What may follow a label of one word: `no, ...` and `no because ...` state it, `no evidence of` does not."""
 _LISTED = re.compile(r"(?<![^\W_])(\d{1,2}|[a-z])\s?[).:\]]\s*\Z")
 _ANOTHER_NUMBER = re.compile(r"\s*(?:[,;/&|→>-]|and/or\b|and\b|or\b|to\b)[\s>]*\d")
 _ORDINALS = ("last", "first", "second", "third", "fourth", "fifth")
-_ORDINAL = re.compile(rf"(?:the\s+)?({'|'.join(_ORDINALS)})\s+(?:option|choice)\b(?!\s+(?:or|and)\b)", re.I)
+_ORDINAL = re.compile(rf"(?:the\s+)?({'|'.join(_ORDINALS)})\s+(?:option|choice)\b(?!\s+(?:or|and)\b)(?!\s*:)", re.I)
 _TRAILING = " \t\r\n.,;:!?*_`\"'“”‘’«»$~)]}>\\"
 
 
@@ -167,7 +167,7 @@ def stands_alone(text: str, start: int, stated: StatedLabel, *, has_noun: bool) 
     end = start + stated.end
     if (line := _LINE_END.match(text, end)) is not None:
         return has_noun or _NO_REMARK.match(text, line.end()) is not None
-    is_reply = stated.name.casefold() in _REPLIES
+    is_reply = stated.name.casefold() in REPLIES
     if len(stated.name) <= 2 and not is_reply:
         beside = None if has_noun else _BESIDE_CODE.match(text, end)
         if beside is not None and (named_end := _end_of_name(text, beside.end(), stated.label)) is not None:
@@ -198,9 +198,8 @@ _BEHIND_NAME = re.compile(
     r"[\s*_]{0,6}",
     re.I,
 )
-_REPLIES = frozenset(
-    {"yes", "no", "maybe", "ja", "nein", "oui", "non", "sí", "sim", "não", "sì", "nee", "true", "false"}
-)
+AFFIRMATIVE = frozenset({"yes", "ja", "oui", "sí", "sim", "sì", "true"})
+REPLIES = AFFIRMATIVE | {"no", "maybe", "nein", "non", "não", "nee", "false"}
 _NO_REMARK = re.compile(
     r"\s*\Z|[\s*_#>|-]*(?:(?:clinical\s)?(?:rationale|reason\w*|explanation|justification|why)\b"
     r"|(?!(?:that|too|not|insufficient|none|neither|who|what|why|explain|said|far|make|but|however|yet|though|although|cannot|can['’]t"
@@ -324,7 +323,9 @@ _GAP, _GAPS = re.compile(r"[\s_\-–]{0,3}"), re.compile(r"(?<=\S)[\s_\-–]+(?=
 _AFTER_NAME = {
     "word": re.compile(r"(?![^\W_]|[-–/'’_][^\W_])"),
     "no": re.compile(r"(?![^\W_]|[-–/'’_][^\W_]|\.?\s?\d)"),  # `No. 2` is a number
-    "letter": re.compile(r"(?![^\W_]|[-–/'’_][^\W_]|\.\s(?:diff|coli\b|albicans|pylori|pneumoniae|aureus))"),
+    "letter": re.compile(  # `B-` is a grade, `C. diff` a germ
+        r"(?![^\W_]|[-–/'’_][^\W_]|[-+](?:\s|\Z)|\.\s(?:diff|coli|albicans|pylori|pneumoniae|aureus))"
+    ),
     "number": re.compile(_AFTER_NUMBER, re.I),
 }
 """What may follow an option, by its kind."""

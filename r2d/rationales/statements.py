@@ -124,10 +124,11 @@ def _weigh(answer: Answer, statement: Statement) -> None:
     if statement.standing in ("circumstance", "elsewhere") and current is not None and current.label != statement.label:
         answer.statement, answer.unclear = None, "another answer under some circumstance"
     elif statement.standing in ("asserted", "circumstance"):
-        is_other = current is not None and current.label != statement.label
-        answer.withdrawn += [current] if current is not None and is_other else []
-        if current is not None and is_other and not statement.is_final and _contradict(current, statement):
-            answer.statement, answer.unclear = None, "two answers stated"
+        other = current if current is not None and current.label != statement.label else None
+        answer.withdrawn += [other] if other is not None else []
+        is_third = answer.unclear == TWO_ANSWERS and statement.form != "sentence"
+        if not statement.is_final and (is_third or (other is not None and _contradict(other, statement))):
+            answer.statement, answer.unclear = None, TWO_ANSWERS
         else:
             answer.statement, answer.unclear = statement, ""
     elif statement.standing == "denied" and current is not None and statement.label == current.label:
@@ -175,7 +176,7 @@ _NEEDED = dict(
             (
                 "classif", "triag", "rate", "categori", "label", "code", "grade", "assign", "choose", "select", "pick",
                 "recommend", "go with", "going with", "opt for", "suggest", "decide", "choosing", " say ",
-                "falls ", "belongs ", "qualifies", "should be", "must be",
+                "falls ", "belongs ", "qualifies", "should be", "must be", "level", "class", " here is",
             ),
             ("antwo", "entscheid", "einstuf", "kategor", "répon", "décis", "catég", "respuest", "decis", "categor",
              "respost", "rispost", "besliss"),
@@ -228,7 +229,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 # --- corrections: what takes a statement back without the words of an answer ---
 
-TAKEN_BACK = "taken back"
+TAKEN_BACK, TWO_ANSWERS = "taken back", "two answers stated"
 _IT_IS = re.compile(
     r"(?:\b(?:so|therefore|thus|hence|today|now|then|here|and|but|instead|rather)\b|[,;.:–—\n])[\s,]{0,6}"
     r"(?:it|this|that|she|he)(?:['’]s|\s+(?:is|was|remains|stays|must\s+be|should\s+be))\b",

@@ -316,6 +316,9 @@ REFUTED = (
     "Decision: {} (if it bleeds)", "Decision: {} ❌", "❌ Decision: {}", "For instance, the decision is {}.",
     "Whoever falls again: the decision is {}.", "The decision is {} for anyone who cannot stand.",
     "Scenario A, the bone is broken: the decision is {}.", "Is the decision {}? No.",
+    "Decision: {} (almost)", "Decision: {}, except for toddlers", "Decision: {} (coin toss)",
+    "The decision is {}, as a layman would conclude.", "Write your reply like\nDecision: {}\n",
+    "<sample><decision>{}</decision></sample>", "e.g. decision: {}\n", "Decision: {} (partly)",
 )  # fmt: skip
 """Where one of these denies the label that stands, none does."""
 DENYING = (
@@ -331,6 +334,8 @@ TAKEN_BACK = (
     "Not my final decision.", "Overturned by the surgeon.", "Ignore the above.", "This must not be used.",
     "[rescinded]",
     "I have changed my mind.", "The opposite is true.", "Or is it?", "❌", "Sorry, an error.", "Please discard.",
+    "Regenerate.", "Critique: she is undertriaged.", "This decision is illustrative.", "I would not say that.",
+    "It was picked at random.", "I would move it up one level.", "The next higher level fits.",
 )  # fmt: skip
 CORRECTED = (
     "No, wait, {}.", "Actually, {}.", "Correction: {}.", "I mean {}.", "Make that {}.", "Sorry, {}.",
