@@ -36,6 +36,7 @@ from r2d.data.labels import undeclared_labels
 from r2d.data.reading import Reading, set_aside_rows
 from r2d.errors import DataError
 from r2d.privacy.deidentify import deidentify_texts
+from r2d.rationales.order import find_shift
 from r2d.rationales.parsing import parse
 from r2d.rationales.provenance import PROVENANCE_SCHEMA, REJECTED_SCHEMA, provenance_row, rejected_row, with_stages
 from r2d.rationales.quality import QualityChecks
@@ -308,6 +309,8 @@ def _join_and_parse(
             "examples; the counts must be equal. Name all files of the source, in the order of the data (a list, or a "
             "glob such as llm_*.json), or join by id"
         )
+    if num_ordered:
+        _require_order(name, records, [by_id.get(row_id) for row_id in ids_in_order])
     delivered_ids = {row_id for _, row_id in delivered}
     # Sources of written rationales have none, but for tables of raw answers.
     parse_config: ParseConfig | None = getattr(source, "parse", None)
@@ -362,6 +365,22 @@ def _join_and_parse(
             candidate.reject(parsed.reason, parsed.detail)
     _require_declared_labels(name, [one for one in candidates if one.stated_label and one.parser == AS_WRITTEN], labels)
     return candidates
+
+
+def _require_order(name: str, records: Sequence[Record], examples: Sequence[Example | None]) -> None:
+    """Raise a DataError where outputs that are joined by order plainly stand beside a neighbour of their note."""
+    ordered = sorted((record for record in records if record.order is not None), key=lambda record: record.order or 0)
+    outputs = [record.content or record.rationale or "" for record in ordered]
+    shift = find_shift(outputs, [example.text if example else None for example in examples])
+    if shift is None:
+        return
+    neighbour, fault = ("behind", "is missing") if shift.step > 0 else ("before", "is one too many")
+    raise DataError(
+        f"rationales.sources.{name}: from output {shift.first + 1:,} on ({ordered[shift.first].file}), "
+        f"{shift.num_shifted:,} outputs share more words with the note {neighbour} theirs than with their own, and "
+        f"{shift.num_own:,} do not: one {fault} at or before that place. An order needs one output for each row of the "
+        "data, an empty one where there is none; or join by id"
+    )
 
 
 def _require_declared_labels(name: str, candidates: Sequence[Candidate], labels: LabelsConfig) -> None:
