@@ -134,7 +134,7 @@ _IF_LINE = re.compile(
     re.I,
 )
 _SAYS_HOW = re.compile(
-    r"(?:\A|\n|[.!?:]\s)\W*(?:(?:please|always|then|now)\s+)?(?:format|reply|respond|answer|write|return|give|use|end|finish|begin|start)\b"
+    r"(?:\A|\n|[.!?:)]\s)\W*(?:(?:please|always|then|now)\s+)?(?:format|reply|respond|answer|write|return|give|use|end|finish|begin|start)\b"
     r"[^\n.!?]{0,120}\b(?:as|like|with|in|by|form|format|template|saying|writing|follows|this|exactly)\b\W*\n\s*\Z"
     r"|(?:\be\.g\.|\bi\.e\.|\b(?:such\s+as|for\s+example|for\s+instance))\W*\Z",
     re.I,
