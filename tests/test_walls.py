@@ -54,6 +54,19 @@ def test_each_part_of_the_library_imports_only_those_below_it() -> None:
         if ORDER.index(name.split(".")[1]) > ORDER.index(module.split(".")[1])
     ]
     assert upwards == []
+    tour = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8").replace("\n>", "")
+    assert f" {', '.join(ORDER)}\n" in tour, "docs/tour.md has the same order"
+
+
+def test_upwards_from_mlops_leads_what_starts_a_pipeline_and_what_reads_a_stored_table() -> None:
+    upwards = {
+        (module, name.split(".")[0])
+        for folder, above in {"steps": ("pipelines",), "mlops": ("steps", "pipelines")}.items()
+        for module, names in imported(folder).items()
+        for name in names
+        if name.split(".")[0] in above
+    }
+    assert upwards == {("mlops.retraining", "pipelines"), ("mlops.search", "pipelines"), ("mlops.erasure", "steps")}
 
 
 def test_no_module_imports_itself_through_others() -> None:
