@@ -35,8 +35,9 @@ def read_whole(stored: BaseMaterializer, read: Callable[[], Content]) -> Content
         DataError: it is missing, cannot be read or has changed; from now on its step is not taken from the cache.
     """
     try:
-        content = read()
-        fault = "was changed since it was stored" if _is_changed(stored, content) else ""
+        content, expected = read(), stored.expected_content_hash
+        is_changed = expected is not None and stored.compute_content_hash(content) != expected
+        fault = "was changed since it was stored" if is_changed else ""
     except (ValueError, RuntimeError, FileNotFoundError) as error:
         fault = f"is missing or cannot be read ({type(error).__name__})"
     if not fault:
@@ -49,11 +50,6 @@ def read_whole(stored: BaseMaterializer, read: Callable[[], Content]) -> Content
         f"{name} in {stored.uri} {fault}. Its step will not be taken from the cache again: start the same command "
         "again, and it is made anew; if it happens twice, have the disk looked at"
     )
-
-
-def _is_changed(stored: BaseMaterializer, content: Any) -> bool:
-    expected = stored.expected_content_hash
-    return expected is not None and stored.compute_content_hash(content) != expected
 
 
 class TableMaterializer(BaseMaterializer):

@@ -58,7 +58,7 @@ def write_look(client: MlflowClient, look: Look) -> list[Look]:
     same version, champion and outcome, is not written again: a repeated run decides nothing new."""
     if look.purpose == "gate":
         looks = read_looks(client, look.test_set)
-        if any(_is_same(look, earlier) for earlier in looks):
+        if any(replace(earlier, at="", number=0) == replace(look, at="", number=0) for earlier in looks):
             return looks
     name = _ledger_name(look.test_set)
     ensure_model(client, name, "Looks at a test set, one a version. It holds no model.")
@@ -124,10 +124,6 @@ def user_name() -> str:
         return getpass.getuser()
     except (OSError, KeyError):
         return ""
-
-
-def _is_same(look: Look, other: Look) -> bool:
-    return replace(look, at="", number=0) == replace(other, at="", number=0)
 
 
 def _ledger_name(test_set: str) -> str:

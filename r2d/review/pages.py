@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -228,7 +227,9 @@ class ReviewPages:
 
     def act(self, number: int, body: ActionBody, request: Request) -> JSONResponse:
         """Record one action. Answers where to go next."""
-        reviewer = self._required_reviewer(request)
+        reviewer = self._reviewer(request)
+        if reviewer is None:
+            raise HTTPException(401, "say who you are first")
         while True:
             events, verdicts = self._standing()
             case = self._case(number)  # its person may have been forgotten
@@ -273,18 +274,12 @@ class ReviewPages:
         return answer
 
     def style(self) -> Response:
-        return Response(self._style, media_type="text/css", headers=HEADERS)
+        style = templates_of("r2d.review").get_template("review.css.j2").render()
+        return Response(style, media_type="text/css", headers=HEADERS)
 
     def script(self) -> Response:
-        return Response(self._script, media_type="text/javascript", headers=HEADERS)
-
-    @cached_property
-    def _style(self) -> str:
-        return str(templates_of("r2d.review").get_template("review.css.j2").render())
-
-    @cached_property
-    def _script(self) -> str:
-        return (Path(__file__).parent / "review.js").read_text(encoding="utf-8")
+        script = (Path(__file__).parent / "review.js").read_text(encoding="utf-8")
+        return Response(script, media_type="text/javascript", headers=HEADERS)
 
     def _standing(self) -> Standing:
         """Events and verdicts; folded anew only where there are more events."""
@@ -375,12 +370,6 @@ class ReviewPages:
         else:
             given = unquote(request.cookies.get(COOKIE, ""))[:80]
         return self.store.spelling_of(reviewer_name(given)) or None
-
-    def _required_reviewer(self, request: Request) -> str:
-        reviewer = self._reviewer(request)
-        if reviewer is None:
-            raise HTTPException(401, "say who you are first")
-        return reviewer
 
     def _require_own_host(self, request: Request) -> None:
         """Refuse a page of another name that leads to this address (DNS rebinding)."""
