@@ -14,7 +14,10 @@ import os
 import runpy
 import site
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -53,6 +56,35 @@ def run(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], st
         assert process.exitcode is not None
         out, err = ((Path(folder) / name).read_text(encoding="utf-8") for name in STREAMS[1:])
     return CompletedProcess(command, process.exitcode, out, err)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command that answers until it is ended."""
+
+    process: BaseProcess
+    folder: Path
+
+    def printed(self, stream: str) -> str:
+        """All of `out` or `err` so far."""
+        return (self.folder / stream).read_text(encoding="utf-8")
+
+
+@contextmanager
+def running(
+    command: Sequence[str], *, num_lines: int, cwd: Path, environment: Mapping[str, str]
+) -> Iterator[tuple[Running, list[str]]]:
+    """A command once it has printed its first lines, and these lines; at the end it is killed."""
+    with TemporaryDirectory() as folder:
+        started = Running(start(command, cwd=cwd, environment=environment, folder=Path(folder)), Path(folder))
+        try:
+            while not (Path(folder) / "out").exists() or started.printed("out").count("\n") < num_lines:
+                assert started.process.is_alive(), "".join(map(started.printed, STREAMS[1:]))
+                time.sleep(0.02)
+            yield started, started.printed("out").splitlines()[:num_lines]
+        finally:
+            started.process.kill()
+            started.process.join()
 
 
 def _become(command: list[str], cwd: str, environment: dict[str, str], streams: list[str]) -> None:

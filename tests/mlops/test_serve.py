@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-import signal
 import ssl
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,35 +17,34 @@ import yaml
 
 from mlops.cli.serving import newer_model
 from r2d.errors import RegistryError
+from tests import warm
 from tests.certificates import make_certificate
 from tests.gate.measured import decisions
 from tests.mlops.conftest import Register, Typed, metrics, run_config
 
+ROOT = Path(__file__).resolve().parents[2]
 NOTE = "pt denies fever for 2 days"
 
 
 @contextmanager
-def serving(*words: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """The process of `r2d serve`, what it serves and its address."""
-    command = [sys.executable, "-c", "from mlops.cli.main import main; main()", "serve", "--port", "0", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            found = re.fullmatch(r"(.+) answers at (https?://127\.0\.0\.1:\d+)/v1/decide\n", line)
-            assert found is not None, line + process.stdout.read()
-            yield process, found[1], found[2]
-        finally:
-            process.kill()
+def serving(*words: str) -> Iterator[tuple[warm.Running, str, str]]:
+    """`r2d serve`, what it serves and its address."""
+    command = [str(Path(sys.executable).parent / "r2d"), "serve", "--port", "0", *words]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with warm.running(command, num_lines=1, cwd=ROOT, environment=environment) as (service, (line,)):
+        found = re.fullmatch(r"(.+) answers at (https?://127\.0\.0\.1:\d+)/v1/decide", line)
+        assert found is not None, line
+        yield service, found[1], found[2]
 
 
 def test_a_folder_is_served_until_a_signal(stage2_model: Path) -> None:
-    with serving("--model", str(stage2_model)) as (process, served, address):
+    with serving("--model", str(stage2_model)) as (service, served, address):
         answers = httpx2.post(f"{address}/v1/decide", json={"calls": [{"text": NOTE}]}, timeout=60).json()["answers"]
         assert (served, answers[0]["model"]) == (str(stage2_model), str(stage2_model))
-        process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == 0
+        service.process.terminate()
+        service.process.join(60)
+        assert service.process.exitcode == 0
+        output = service.printed("out") + service.printed("err")
         assert NOTE not in output
         assert "Traceback" not in output
 
