@@ -408,12 +408,12 @@ def test_everything_that_was_destroyed_comes_back_from_the_backup(checkout: Chec
         ("r2d", "lineage", NAME, "--row", "toy-009", "--json"),
         ("r2d", "predict", "--model", f"{NAME}@champion", "--json", note),
     )
-    before, champion = [place.type(*words, anew=True).stdout for words in questions], checkout.champion()
+    before, champion = [place.type(*words).stdout for words in questions], checkout.champion()
     backup = place.folder.parent / "backup.tar"
     place.type("r2d", "backup", str(backup), anew=True)
     shutil.rmtree(home)
     assert place.type("r2d", "restore", str(backup), anew=True).stdout.startswith(f"{home}: ")
-    assert [place.type(*words, anew=True).stdout for words in questions] == before
+    assert [place.type(*words).stdout for words in questions] == before
     assert checkout.champion() == champion
     again = place.run(checkout.config | {"stage2": checkout.config["stage2"] | {"max_steps": 80}}, anew=True)
     assert {"train_stage1", "train_stage2"} <= set(again.cached), again.output[-3000:]
