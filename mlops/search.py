@@ -98,8 +98,7 @@ def _is_gone(process: str) -> bool:
 
 
 def _divergence(run_name: str) -> str | None:
-    """What a run said whose loss was no number or exploded, without the ids of rows; None where it failed for another
-    reason."""
+    """What a run said whose loss was no number or exploded, without the rows; None where it failed otherwise."""
     from zenml.client import Client
 
     try:

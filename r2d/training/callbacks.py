@@ -34,7 +34,7 @@ STEPS_OF_START = 10
 that the label loss is not in it."""
 STEPS_IN_A_ROW = 5
 """So many exploded steps end the run; one bad batch does not."""
-NUM_IDS_NAMED = 64
+NUM_ROWS_NAMED = 64
 CPU_MESSAGES = ("can't allocate memory", "not enough memory", "bad_alloc")
 """Messages of torch's CPU allocator in a plain RuntimeError (`std::bad_alloc` is one too)."""
 
@@ -53,7 +53,7 @@ class LossGuard(ResumableCallback):
     def __init__(self, stage: str, *, max_loss_growth: float) -> None:
         self.stage, self.max_loss_growth = stage, max_loss_growth
         self.parts: list[tuple[Tensor, list[str]]] = []
-        """Loss (scalar, on the device) and row ids of each micro-batch of the step under way."""
+        """Loss (scalar, on the device) of each micro-batch of the step under way, and the places of its rows."""
         self.unread: list[tuple[int, list[tuple[Tensor, list[str]]]]] = []
         """Steps with their parts."""
         self.start: list[float] = []
@@ -62,7 +62,7 @@ class LossGuard(ResumableCallback):
 
     def add(self, loss: Tensor, batch: Batch) -> None:
         """Keep the loss of a micro-batch, weighted by the tokens of its whole step, until it is read."""
-        self.parts.append((loss.detach(), batch["id"]))
+        self.parts.append((loss.detach(), batch["place"]))
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> None:
         self.unread.append((state.global_step, self.parts))
@@ -72,7 +72,7 @@ class LossGuard(ResumableCallback):
             unread, self.unread = self.unread, []
             losses = iter(torch.stack([loss.float() for _, parts in unread for loss, _ in parts]).tolist())
             for step, parts in unread:
-                self._check(step, [(next(losses), ids) for _, ids in parts], args)
+                self._check(step, [(next(losses), places) for _, places in parts], args)
         if not is_kept_next:
             return
         are_finite = torch.stack([parameter.detach().isfinite().all() for parameter in model.parameters()])
@@ -84,11 +84,11 @@ class LossGuard(ResumableCallback):
 
     def _check(self, step: int, parts: list[tuple[float, list[str]]], args: Any) -> None:
         loss = sum(part for part, _ in parts)
-        ids = [row for _, rows in parts for row in rows]
+        places = [place for _, rows in parts for place in rows]
         if not math.isfinite(loss):
-            spoilt = [row for part, rows in parts if not math.isfinite(part) for row in rows]
+            spoilt = [place for part, rows in parts if not math.isfinite(part) for place in rows]
             raise DivergedError(
-                f"{self.stage}: the loss is {loss} at step {step}, on rows {_named(spoilt or ids)}. {_advice(args)}"
+                f"{self.stage}: the loss is {loss} at step {step}, on rows {_named(spoilt or places)}. {_advice(args)}"
             )
         is_start = len(self.start) < STEPS_OF_START
         if is_start or loss <= self.max_loss_growth * median(self.recent) or loss <= fmean(self.start):
@@ -101,14 +101,19 @@ class LossGuard(ResumableCallback):
             raise DivergedError(
                 f"{self.stage}: the loss explodes: {loss:.3g} at step {step} is the last of {STEPS_IN_A_ROW} in a row "
                 f"above {self.max_loss_growth:g} times the median of the steps before ({median(self.recent):.3g}) and "
-                f"above the loss that training began with ({fmean(self.start):.3g}); rows {_named(ids)}. "
+                f"above the loss that training began with ({fmean(self.start):.3g}); rows {_named(places)}. "
                 f"{_advice(args)}, or raise max_loss_growth"
             )
 
 
-def _named(ids: list[str]) -> str:
-    more = f" and {len(ids) - NUM_IDS_NAMED} more" if len(ids) > NUM_IDS_NAMED else ""
-    return ", ".join(ids[:NUM_IDS_NAMED]) + more
+def _named(places: list[str]) -> str:
+    """The places of rows, each file once; an id may be a name, and a message is kept in logs and databases."""
+    rows: dict[str, list[str]] = {}
+    for place in places[:NUM_ROWS_NAMED]:
+        file, _, row = place.rpartition(": ")
+        rows.setdefault(file, []).append(row)
+    more = f" and {len(places) - NUM_ROWS_NAMED} more" if len(places) > NUM_ROWS_NAMED else ""
+    return "; ".join(f"{file}: {', '.join(of_file)}" for file, of_file in rows.items()) + more
 
 
 def _advice(args: Any) -> str:

@@ -33,10 +33,11 @@ def prepare_stage1(work: StageWork[Stage1Config]) -> StageInputs[Stage1Config]:
 
 
 def stage1_rows(examples: pa.Table, prompts: PromptEncoder, labels: LabelSets) -> StageRows:
-    """Column id; tokens of prompt and rationale."""
-    ids, texts, rationales = (examples[name].to_pylist() for name in ("id", "text", "rationale"))
+    """Columns id and place; tokens of prompt and rationale."""
+    columns = {name: examples[name].to_pylist() for name in ("id", "place")}
+    texts, rationales = (examples[name].to_pylist() for name in ("text", "rationale"))
     tokens = {"prompt": prompts.stage1_prompts(texts), "rationale": prompts.rationale_targets(rationales)}
-    return StageRows({"id": ids}, tokens)
+    return StageRows(columns, tokens)
 
 
 class Stage1Trainer(StageTrainer):

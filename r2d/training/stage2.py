@@ -39,12 +39,13 @@ def prepare_stage2(work: StageWork[Stage2Config]) -> StageInputs[Stage2Config]:
 
 
 def stage2_rows(examples: pa.Table, prompts: PromptEncoder, labels: LabelSets) -> StageRows:
-    """Columns id, text, gold_label, gold_rationale and options; tokens of label_prompt, label, rationale, and of
+    """Columns id, place, text, gold_label, gold_rationale and options; tokens of label_prompt, label, rationale, and of
     rationale_prompt with the gold label."""
-    ids, texts, gold, rationales = (examples[name].to_pylist() for name in ("id", "text", "label", "rationale"))
+    columns = {name: examples[name].to_pylist() for name in ("id", "place", "text")}
+    texts, gold, rationales = columns["text"], *(examples[name].to_pylist() for name in ("label", "rationale"))
     options = [row_options or () for row_options in examples["options"].to_pylist()]
     labels.of_all(options)  # refuses options that the tokenizer cannot tell apart
-    columns = {"id": ids, "text": texts, "gold_label": gold, "gold_rationale": rationales, "options": options}
+    columns |= {"gold_label": gold, "gold_rationale": rationales, "options": options}
     label_ids = {label: prompts.label_target(label) for label in set(gold)}
     tokens = {
         "label_prompt": prompts.label_prompts(texts),

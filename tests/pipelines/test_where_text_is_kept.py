@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import sqlite3
 import subprocess
 import zipfile
@@ -30,6 +31,13 @@ KINDS = {
 }  # fmt: skip
 """Kind of text -> the canary of that kind. A `word` is frequent, a `name` is found and replaced."""
 NUM_ROWS = 80
+ERASE = """
+from r2d.review.store import ReviewStore
+store = ReviewStore("erased.db")
+ids = {case.case_id for case in store.cases()}
+store.erase(ids, by="dpo", why="asked for")
+answer = len(ids)
+"""
 
 
 def write_notes(path: Path, first: int = 0) -> None:
@@ -50,8 +58,13 @@ def write_notes(path: Path, first: int = 0) -> None:
             )
 
 
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def content_of(path: Path) -> Iterator[str]:
-    """The text of a file, unpacked: of a table its values, of an archive its files."""
+    """The text of a file, unpacked: of a table its values, of an archive its files; of a database free pages too."""
     content = path.read_bytes()
     if content[:4] == b"PAR1":
         yield json.dumps(pq.read_table(path).to_pylist(), default=str)
@@ -60,11 +73,11 @@ def content_of(path: Path) -> Iterator[str]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for name in archive.namelist():
                 yield archive.read(name).decode("utf-8", "replace")
-    elif content[:15] == b"SQLite format 3":
-        with sqlite3.connect(path) as database:
-            yield "\n".join(database.iterdump())
     else:
         yield content.decode("utf-8", "replace")
+    if content[:15] == b"SQLite format 3":
+        with sqlite3.connect(path) as database:
+            yield "\n".join(database.iterdump())
 
 
 def kinds_in(path: Path) -> set[str]:
@@ -78,8 +91,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, databases: Path) -> Workplac
     (place.folder.parent / "tmp").mkdir()
     place.environment |= {"TMPDIR": str(place.folder.parent / "tmp"), "HOME": str(place.folder.parent)}
     write_notes(place.folder / "notes.csv")
-    with (place.folder / "notes.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(place.folder / "notes.csv")
     for name, columns in {"fresh.csv": ("id", "text", "label", "group", "why"), "calls.csv": ("id", "text")}.items():
         with (place.folder / name).open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file)
@@ -165,7 +177,14 @@ def screen(place: Workplace, config: dict[str, Any]) -> str:
     drift = {"predictions": "predict_file.parquet", "calls": "calls.csv", "model": name, "output": "drift"}
     printed.append(place.run(drift, pipeline="pipelines.drift").output)
     r2d("export", "--model", name, "--out", "exported")
+    # The seed draws the rate of the run, then one with which training diverges, which names rows.
+    rates = {"space": {"stage2.learning_rate": {"choices": [5e-3, 1e30]}}, "num_trials": 2, "max_under_triage": 1.0}
+    searched = place.write_config("search.yaml", config | {"search": rates | {"seed": 11}})
+    r2d("search", "--config", searched, "--out", "searched")
+    assert "the loss" in printed[-1]
     printed.append(served(place, name))
+    shutil.copy(place.folder / "reviews.db", place.folder / "erased.db")
+    assert place.python(ERASE) == len(read_rows(place.folder / "calls.csv"))
     return "\n".join(printed)
 
 
@@ -181,8 +200,7 @@ def served(place: Workplace, model: str) -> str:
     ) as process:  # fmt: skip
         assert process.stdout is not None
         first = "".join(process.stdout.readline() for _ in range(3))
-        with (place.folder / "calls.csv").open(encoding="utf-8", newline="") as file:
-            calls = list(csv.DictReader(file))[:8]
+        calls = read_rows(place.folder / "calls.csv")[:8]
         response = httpx2.post(first.split(" answers at ")[1].split()[0], json={"calls": calls}, timeout=120)
         process.terminate()
         assert response.status_code == 200

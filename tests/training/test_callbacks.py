@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from transformers import TrainerControl
 
 from r2d.config.training import MethodConfig, Stage2Config
+from r2d.data.examples import with_columns
 from r2d.errors import TrainingError
 from r2d.modeling.backends.backend import Losses, Task
 from r2d.modeling.backends.packed import PackedT5
@@ -37,8 +38,8 @@ MOST_ROWS = 3
 def spoilt_run(
     work: StageWork[Stage2Config], change: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[str, list[str]]:
-    """Change the weights so that step `STEP` is the first to see it: the error, and the ids of the rows of the step."""
-    ids: list[str] = []
+    """Change the weights so that step `STEP` is the first to see it: the error, and the places of the step's rows."""
+    places: list[str] = []
     original = StageTrainer.compute_loss
 
     def compute_loss(self: StageTrainer, model: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
@@ -46,13 +47,13 @@ def spoilt_run(
         if step >= STEP:
             with torch.no_grad():
                 change(model)
-        ids.extend(inputs["batch"]["id"] if step == STEP else [])
+        places.extend(inputs["batch"]["place"] if step == STEP else [])
         return original(self, model, inputs, *rest, **named)
 
     monkeypatch.setattr(StageTrainer, "compute_loss", compute_loss)
     with pytest.raises(TrainingError) as raised:
         train_stage2(work)
-    return str(raised.value), ids
+    return str(raised.value), places
 
 
 @pytest.mark.parametrize("parts", [1, 2])
@@ -63,11 +64,14 @@ def test_a_weight_that_is_no_number_stops_training_at_its_step_with_the_rows_and
         model.get_input_embeddings().weight[0, 0] = math.nan
         model.lm_head.weight[:] = math.nan
 
-    message, rows = spoilt_run(changed(work, gradient_accumulation_steps=parts), spoil, monkeypatch)
-    assert f"stage 2: the loss is nan at step {STEP}, on rows {', '.join(rows)}. " in message
+    places = [f"toy.csv: row {number}" for number in range(work.examples.num_rows)]
+    placed = replace(work, examples=with_columns(work.examples, place=places))
+    message, rows = spoilt_run(changed(placed, gradient_accumulation_steps=parts), spoil, monkeypatch)
+    named = "toy.csv: " + ", ".join(row.removeprefix("toy.csv: ") for row in rows)
+    assert f"stage 2: the loss is nan at step {STEP}, on rows {named}. " in message
     assert f"the last good checkpoint is {work.work_dir / 'checkpoints' / 'checkpoint-5'}" in message
     assert "learning_rate (now 0.005)" in message
-    assert not any(text in message for text in work.examples["text"].to_pylist())
+    assert not any(cell in message for name in ("id", "text") for cell in work.examples[name].to_pylist())
 
 
 def step(
@@ -76,7 +80,7 @@ def step(
 ) -> None:  # fmt: skip
     """An optimiser step of micro-batches with these losses, as the Trainer reports it."""
     for part, loss in enumerate(losses):
-        guard.add(torch.tensor(loss), {"id": [f"{number}-{part}-a", f"{number}-{part}-b"]})  # type: ignore[arg-type]
+        guard.add(torch.tensor(loss), {"place": [f"a.csv: row {number}-{part}", f"b.csv: row {number}-{part}"]})  # type: ignore[arg-type]
     arguments = SimpleNamespace(
         device=torch.device(device), output_dir=str(output_dir), learning_rate=1e-3, max_grad_norm=1.0, bf16=False
     )
@@ -97,7 +101,7 @@ def test_on_a_gpu_losses_are_read_together_and_the_step_and_rows_are_named_exact
     guard = LossGuard("stage 2", max_loss_growth=10)
     for number in range(1, 10):
         step(guard, number, [1.0, math.nan if number == 4 else 1.0], output_dir=tmp_path, device="cuda")
-    with pytest.raises(TrainingError, match=r"the loss is nan at step 4, on rows 4-1-a, 4-1-b\. "):
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 4, on rows a\.csv: row 4-1; b\.csv: row 4-1\. "):
         step(guard, 10, [1.0, 1.0], output_dir=tmp_path, device="cuda", should_log=True)
 
 
