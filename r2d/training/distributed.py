@@ -11,12 +11,13 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from r2d import errors
 from r2d.errors import ConfigError, TrainingError, UnexpectedError
@@ -119,14 +120,14 @@ def start_ranks(work_dir: Path, on_log: OnLog | None = None, node: Node | None =
 # --- Among the ranks of a step; with one process nothing happens ---
 
 
-def add_over_ranks(gradients: Sequence[Tensor]) -> None:
-    """Add up gradients in place, in one message for each dtype."""
-    for dtype in {gradient.dtype for gradient in gradients}:
-        of_dtype = [gradient for gradient in gradients if gradient.dtype == dtype]
-        message = torch.cat([gradient.flatten() for gradient in of_dtype])
-        torch.distributed.all_reduce(message)
-        for gradient, total in zip(of_dtype, message.split([gradient.numel() for gradient in of_dtype]), strict=True):
-            gradient.copy_(total.view_as(gradient))
+def shared(module: nn.Module) -> DistributedDataParallel:
+    """The module, whose backward pass leaves the mean of the gradients over the ranks, sent while others are computed.
+
+    Parameters that a loss does not use are looked for, which also keeps the order of the sums from step to step.
+    """
+    return DistributedDataParallel(
+        module, find_unused_parameters=True, broadcast_buffers=False, gradient_as_bucket_view=True
+    )
 
 
 def sum_over_ranks(counts: Mapping[str, float], device: torch.device) -> dict[str, float]:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from accelerate.utils import broadcast_object_list, gather_object, wait_for_everyone
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerControl, TrainingArguments
 
 from r2d.config.training import MethodConfig, StageConfig
@@ -141,22 +141,19 @@ class StageTrainer(Trainer):
         self, model: Any, inputs: dict[str, Batch], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         with self.accelerator.autocast():  # backends call parts of the model, not the forward pass that it has patched
-            loss = self.batch_loss(inputs["batch"], num_items_in_batch)
+            batch_loss = self.batch_loss if model is self.model else model
+            loss = batch_loss(inputs["batch"], num_items_in_batch)
         self.guard.add(loss, inputs["batch"])
         self.progress.add(inputs["batch"], self.target_columns)
-        return loss
+        return loss * self.args.world_size  # a rank's loss is its share of the step's, and gradients are averaged
 
-    def training_step(self, model: Any, inputs: dict[str, Batch], num_items_in_batch: Any = None) -> Tensor:
-        """As the Trainer's, but gradients are added over ranks, not averaged: a rank's loss is its share of the step's.
+    def _wrap_model(self, model: Any, training: bool = True, dataloader: Any = None) -> Any:
+        """The model, or on several ranks the loss of this rank's rows as a module whose gradients become those of all.
 
-        Not by DistributedDataParallel, whose forward pass ours does not go through: so ranks may decode and explain
-        different numbers of rows without waiting for each other.
+        Labels are decoded by the model itself, so that ranks may decode different numbers of rows without waiting for
+        each other.
         """
-        loss = super().training_step(model, inputs, num_items_in_batch)
-        if self.args.world_size > 1 and self.accelerator.sync_gradients:
-            gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-            distributed.add_over_ranks(gradients)
-        return loss * self.args.world_size  # the Trainer shows the mean over the ranks
+        return model if self.args.world_size == 1 else distributed.shared(RankLoss(self))
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
         samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -219,6 +216,17 @@ class StageTrainer(Trainer):
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0
+
+
+class RankLoss(nn.Module):
+    """The loss of a trainer's micro-batch as the forward pass of a module that holds the trainer's model."""
+
+    def __init__(self, trainer: StageTrainer) -> None:
+        super().__init__()
+        self.model, self.batch_loss = trainer.model, trainer.batch_loss
+
+    def forward(self, batch: Batch, num_tokens: Mapping[str, float]) -> Tensor:
+        return self.batch_loss(batch, num_tokens)
 
 
 def training_arguments(config: StageConfig, output_dir: Path) -> TrainingArguments:
