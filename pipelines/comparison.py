@@ -16,8 +16,8 @@ from pipelines.outcome import pipeline
 from pipelines.training import validated_examples
 from r2d.config.loading import load_config, parse_config
 from r2d.data.fingerprint import files_fingerprint
-from r2d.evaluation.comparison.variants import variants, zero_shot_facts
-from r2d.evaluation.comparison.zero_shot import zero_shot_source
+from r2d.evaluation.comparison.variants import asked_facts, variants
+from r2d.evaluation.comparison.zero_shot import asked_sources
 from r2d.rationales.sources import source_files
 from steps.compare import compare
 from steps.evaluate import evaluate
@@ -38,7 +38,7 @@ def comparison(config: dict[str, Any] | None = None) -> None:
     """
     base = load_config(DEFAULT) if config is None else parse_config(config)
     base = without_forgotten(pin_models(base))
-    labels, models, zero_shot = base.data.labels, list(variants(base)), zero_shot_source(base)
+    labels, models, asked = base.data.labels, list(variants(base)), asked_sources(base)
 
     valid_examples, quarantined = validated_examples(base)
     fingerprint = files_fingerprint(source_files(base.rationales.sources))
@@ -73,10 +73,13 @@ def comparison(config: dict[str, Any] | None = None) -> None:
         metrics.append(measured)
         predictions.append(rows)
         facts.append(asdict(model.facts))
-    if zero_shot is not None:
+    for source, num_examples in asked.items():
         _, stage2_examples, provenance, rejected, *_ = rationalised[models[0].data_id]
-        measured, rows = measure_zero_shot(stage2_examples, provenance, rejected, zero_shot, base.evaluation, base.data)
+        measured, rows = measure_zero_shot(
+            stage2_examples, provenance, rejected, source, num_examples, base.evaluation, base.data,
+            id="measure_few_shot" if num_examples else "measure_zero_shot",
+        )  # fmt: skip
         metrics.append(measured)
         predictions.append(rows)
-        facts.append(asdict(zero_shot_facts(zero_shot, models[0])))
+        facts.append(asdict(asked_facts(source, num_examples, models[0])))
     compare(metrics, predictions, facts, labels, base.evaluation.intervals)

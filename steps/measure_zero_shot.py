@@ -22,6 +22,7 @@ def measure_zero_shot(
     provenance: pa.Table,
     rejected: pa.Table,
     source: str,
+    num_examples: int,
     evaluation: EvaluationConfig,
     data: DataConfig,
 ) -> tuple[Annotated[dict[str, Any], "r2d_metrics"], Annotated[pa.Table, "r2d_predictions"]]:
@@ -29,10 +30,13 @@ def measure_zero_shot(
 
     Args:
         provenance, rejected: of `ingest_rationales`: what became of every record.
+        num_examples: solved training rows in each prompt.
     """
     from r2d.evaluation.comparison.zero_shot import measure_zero_shot as measure
 
-    metrics, predictions = measure(examples, provenance, rejected, source, config=evaluation, data=data)
+    metrics, predictions = measure(
+        examples, provenance, rejected, source, num_examples=num_examples, config=evaluation, data=data
+    )
     figures = {name: metrics["label"][name] for name in ("accuracy", "macro_f1", "invalid_label_rate")}
     log_metadata({name: figure for name, figure in figures.items() if figure is not None})
     return metrics, predictions

@@ -26,6 +26,8 @@ class ComparisonConfig(Section):
     """A source of `rationales.sources` that a language model answered with labels of its own: one more row, of which
     nothing is trained. Its labels are the decisions; its rationales are held against the references of the first
     variant. Its prompt must show neither the gold label nor solved examples."""
+    few_shot: Name | None = None
+    """The same of an `endpoint` whose prompt shows solved examples (`few_shot` of the source, training rows alone)."""
 
     @model_validator(mode="after")
     def _each_once(self) -> ComparisonConfig:

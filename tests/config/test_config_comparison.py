@@ -12,7 +12,7 @@ import pytest
 from r2d.config.loading import load_config, parse_config, read_parameters
 from r2d.config.run import RunConfig
 from r2d.errors import ConfigError
-from r2d.evaluation.comparison.variants import Variant, variants, zero_shot_facts
+from r2d.evaluation.comparison.variants import Variant, asked_facts, variants
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -73,9 +73,10 @@ def test_a_variant_says_what_it_is_and_against_which_references_it_is_measured()
     assert (asdict(sft.facts)["source"], sft.references) == (None, "llm")
     fixed = grid({"methods": ["r2d"], "sources": ["llm", "nurse"], "seeds": [1]}, stage2_source=["nurse", "llm"])
     assert {model.references for model in fixed} == {"nurse, llm"}
-    assert asdict(zero_shot_facts("llm", r2d)) == {
-        "variant": "zero-shot llm", "method": "zero-shot", "source": None, "seed": None, "references": "llm",
-    }  # fmt: skip
+    for num_examples, method in ((0, "zero-shot"), (3, "few-shot")):
+        assert asdict(asked_facts("llm", num_examples, r2d)) == {
+            "variant": f"{method} llm", "method": method, "source": None, "seed": None, "references": "llm",
+        }  # fmt: skip
 
 
 def test_the_shipped_comparison_of_sources_trains_each_method_on_people_and_on_an_llm() -> None:

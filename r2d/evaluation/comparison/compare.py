@@ -110,6 +110,8 @@ class Comparison:
     """Method that was trained on several rationale sources -> its variants."""
     zero_shot: JsonObject | None
     """Of a model that was asked and not trained, `measure_zero_shot`."""
+    few_shot: JsonObject | None
+    """Of one whose prompt showed solved training rows."""
 
     @property
     def reference(self) -> str:
@@ -188,6 +190,7 @@ def compare(
         for method in dict.fromkeys(row.facts.method for row in variants)
     }
     first = models[0].metrics
+    asked = [model.zero_shot for model in models if model.zero_shot is not None]
     scorers = {model.metrics.rationale.bertscore for model in models if model.metrics.rationale is not None}
     return Comparison(
         seeds=sorted({model.facts.seed for model in models if model.facts.seed is not None}),
@@ -200,7 +203,8 @@ def compare(
         baselines={baseline: getattr(label, first.label.headline) for baseline, label in first.baselines.items()},
         variants=variants,
         sources={method: rows for method, rows in sources.items() if len(rows) > 1},
-        zero_shot=next((model.zero_shot for model in models if model.zero_shot is not None), None),
+        zero_shot=next((facts for facts in asked if not facts["num_examples"]), None),
+        few_shot=next((facts for facts in asked if facts["num_examples"]), None),
     )
 
 

@@ -76,6 +76,7 @@ def variants(run: RunConfig) -> Iterator[Variant]:
                 evaluation = run.evaluation.model_copy(update={"encoder_baseline": None})
 
 
-def zero_shot_facts(source: str, first: Variant) -> VariantFacts:
+def asked_facts(source: str, num_examples: int, first: Variant) -> VariantFacts:
     """The facts of a model that is not trained; it is measured against the references of the first variant."""
-    return VariantFacts(f"zero-shot {source}", "zero-shot", None, None, first.references)
+    method = "few-shot" if num_examples else "zero-shot"
+    return VariantFacts(f"{method} {source}", method, None, None, first.references)

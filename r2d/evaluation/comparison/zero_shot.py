@@ -32,17 +32,20 @@ MEASURED = ("num_rows", "decoding", "method", "label", "safety", "baselines", "r
 """Keys of `metrics.json` that a comparison reads. Alignment is not measured: no model can be asked again."""
 
 
-def zero_shot_source(run: RunConfig) -> str | None:
-    """The source of `comparison.zero_shot`; None where no such model is compared.
+def asked_sources(run: RunConfig) -> dict[str, int]:
+    """Source of `comparison.zero_shot` or `comparison.few_shot` -> the solved examples that its prompt shows.
 
     Raises:
-        ConfigError: the source is not declared, is no language model's, is not asked about the test rows, or its
-            prompt shows the gold label or solved examples.
+        ConfigError: a source is not declared, is no language model's, is not asked about the test rows, its prompt
+            shows the gold label, or shows solved examples where it must not, or none where it must.
     """
-    name = run.require_comparison().zero_shot
-    if name is None:
-        return None
-    where, sources = f"comparison.zero_shot {name!r}", run.rationales.sources
+    grid = run.require_comparison()
+    asked = {"zero_shot": grid.zero_shot, "few_shot": grid.few_shot}
+    return {name: _num_examples(run, key, name) for key, name in asked.items() if name is not None}
+
+
+def _num_examples(run: RunConfig, key: str, name: str) -> int:
+    where, sources = f"comparison.{key} {name!r}", run.rationales.sources
     answered = [known for known, source in sources.items() if getattr(source, "parse", None) is not None]
     if name not in answered:
         raise ConfigError(
@@ -51,23 +54,29 @@ def zero_shot_source(run: RunConfig) -> str | None:
         )
     source = sources[name]
     if not isinstance(source, EndpointSource):
-        return name
+        if key == "few_shot":
+            raise ConfigError(
+                f"{where} is of format {source.format}, whose prompt is not known; name a source of format endpoint"
+            )
+        return 0
     fault = ""
     if "label" in load_prompt(Path(source.prompt)).variables:
         fault = (
             f"prompt {source.prompt} shows the model the gold label (it uses `label`), so its label is no decision of "
             "its own; declare a source whose prompt asks for the label, such as configs/prompts/triage_rationale.yaml"
         )
-    elif source.few_shot:
+    elif key == "few_shot" and not source.few_shot:
+        fault = "few_shot is 0, so the prompt shows no solved examples; set few_shot and few_shot_source"
+    elif key == "zero_shot" and source.few_shot:
         fault = (
-            f"few_shot is {source.few_shot}, so the prompt shows solved examples, which is not zero-shot; declare a "
-            "source with few_shot: 0"
+            f"few_shot is {source.few_shot}, so the prompt shows solved examples, which is not zero-shot; name it in "
+            "comparison.few_shot, or declare a source with few_shot: 0"
         )
     elif "test" not in source.splits:
         fault = f"splits is {list(source.splits)}, so the model is not asked about the test rows; add test"
     if fault:
         raise ConfigError(f"{where}: rationales.sources.{name}.{fault}")
-    return name
+    return source.few_shot
 
 
 def measure_zero_shot(
@@ -76,6 +85,7 @@ def measure_zero_shot(
     rejected: pa.Table,
     source: str,
     *,
+    num_examples: int = 0,
     config: EvaluationConfig,
     data: DataConfig,
 ) -> tuple[dict[str, Any], pa.Table]:
@@ -86,20 +96,22 @@ def measure_zero_shot(
     Args:
         examples: as a stage is given them, `rationale` chosen and `rationales` of all sources.
         provenance: records that were taken, and `rejected`: those that were not, by the ingestion.
+        num_examples: solved training rows in each prompt.
 
     Returns:
         the keys `MEASURED` of `metrics.json` and zero_shot, and a table of `PREDICTIONS_SCHEMA`. zero_shot: source,
-        authors, num_without_label (rows for which no record states an allowed label), without_label (reason -> those
-        rows, the most frequent first), and num_own_references (references that are its own).
+        num_examples, authors, num_without_label (rows for which no record states an allowed label), without_label
+        (reason -> those rows, the most frequent first), and num_own_references (references that are its own).
 
     Raises:
         DataError: the test split is empty, or no record states a label for any of its rows.
     """
+    method = "few_shot" if num_examples else "zero_shot"
     test = evaluated_rows(examples, config.max_rows)
     answers = stated_answers(test, provenance, rejected, source)
     if all(answer.label is None for answer in answers):
         raise DataError(
-            f"comparison.zero_shot {source!r}: no record states an allowed label for any of the {len(test):,} test "
+            f"comparison.{method} {source!r}: no record states an allowed label for any of the {len(test):,} test "
             "rows; read the ingestion report, and name a source whose answers cover the test split and state a label"
         )
     is_own = pc.equal(test["rationale_source"], source).to_pylist()
@@ -118,7 +130,7 @@ def measure_zero_shot(
     metrics = Metrics(
         num_rows=len(test),
         decoding="as stated",
-        method="zero_shot",
+        method=method,
         label=label_metrics(predictions),
         # No worst cases: there is no confidence to order them by.
         safety=safety_metrics(predictions, num_worst_cases=0) if data.labels.ordered else None,
@@ -128,6 +140,7 @@ def measure_zero_shot(
     without_label = Counter(answer.reason for answer in answers if answer.label is None)
     facts = {
         "source": source,
+        "num_examples": num_examples,
         "authors": sorted(authors),
         "num_without_label": without_label.total(),
         "without_label": dict(without_label.most_common()),

@@ -77,10 +77,15 @@ ZERO_SHOT = MeasuredModel(
     measured("sft", 1, GOLD, [*GOLD[:6], None, None]).metrics,
     measured("sft", 1, GOLD, [*GOLD[:6], None, None]).predictions,
     {
-        "source": "llm", "authors": ["some-llm"], "num_without_label": 2,
+        "source": "llm", "num_examples": 0, "authors": ["some-llm"], "num_without_label": 2,
         "without_label": {"no record": 1, "not_a_label": 1}, "num_own_references": 3,
     },
 )  # fmt: skip
+FEW_SHOT = replace(
+    ZERO_SHOT,
+    facts=replace(ZERO_SHOT.facts, variant="few-shot solved", method="few-shot"),
+    zero_shot=ZERO_SHOT.zero_shot | {"source": "solved", "num_examples": 3},
+)
 
 
 def compared(models: Sequence[MeasuredModel], labels: LabelsConfig = LABELS) -> Comparison:
@@ -106,7 +111,7 @@ def random_model(name: str, seed: int, accuracy: float, **values: Any) -> Measur
         ("sources", [*GRID, measured("sft", 1, GOLD, GOLD)], LABELS),
         ("same_references", grid("nurse"), LABELS),
         ("options", OPTIONS, LabelsConfig(per_row=True)),
-        ("zero_shot", [MODELS[0], ZERO_SHOT], LABELS),
+        ("zero_shot", [MODELS[0], ZERO_SHOT, FEW_SHOT], LABELS),
     ],
 )
 def test_the_tables_are_the_expected_ones(case: str, models: list[MeasuredModel], labels: LabelsConfig) -> None:
@@ -310,7 +315,7 @@ def test_a_comparison_is_stored_as_json_with_every_key() -> None:
     stored = json.loads(json.dumps(compared([*GRID, ZERO_SHOT]).to_json()))
     assert set(stored) == {
         "seeds", "num_rows", "num_groups", "decoding", "bertscore_model", "confidence", "reference", "headline",
-        "baselines", "num_differences", "num_marked", "variants", "sources", "zero_shot",
+        "baselines", "num_differences", "num_marked", "variants", "sources", "zero_shot", "few_shot",
     }  # fmt: skip
     row = stored["variants"][3]
     assert list(row) == ["variant", "method", "source", "references", "n", "figures", "intervals", "differences"]

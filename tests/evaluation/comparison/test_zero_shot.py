@@ -20,7 +20,7 @@ from r2d.data.load import load_examples
 from r2d.errors import ConfigError, DataError
 from r2d.evaluation.comparison.compare import compare
 from r2d.evaluation.comparison.models import MeasuredModel
-from r2d.evaluation.comparison.zero_shot import measure_zero_shot, zero_shot_source
+from r2d.evaluation.comparison.zero_shot import asked_sources, measure_zero_shot
 from r2d.evaluation.predictions import PREDICTIONS_SCHEMA
 from r2d.rationales.ingest import ingest
 from r2d.rationales.provenance import PROVENANCE_SCHEMA, REJECTED_SCHEMA
@@ -161,10 +161,10 @@ def test_the_answers_are_compared_with_a_trained_model() -> None:
     assert (row.metrics["accuracy"].mean, row.metrics["training_seconds"].mean) == (0.25, None)
     assert row.differences["accuracy"].value == -0.5
     assert comparison.seeds == [1]
-    assert list(comparison.zero_shot.values()) == ["llm", ["some-llm"], 2, {"no record": 2}, 0]
+    assert list(comparison.zero_shot.values()) == ["llm", 0, ["some-llm"], 2, {"no record": 2}, 0]
 
 
-def run(zero_shot: str, **sources: Any) -> RunConfig:
+def run(asked: dict[str, str], **sources: Any) -> RunConfig:
     labels = {"names": list(LABELS.names), "ordered": True}
     values = {
         "data": {
@@ -175,7 +175,7 @@ def run(zero_shot: str, **sources: Any) -> RunConfig:
         },
         "rationales": {"stage1_source": "nurse", "sources": sources},
         "model": {"name": "scratch"},
-        "comparison": {"methods": ["r2d"], "zero_shot": zero_shot},
+        "comparison": {"methods": ["r2d"], **asked},
     }
     return parse_config(values)
 
@@ -197,6 +197,17 @@ def endpoint(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_only_an_endpoint_that_decides_for_itself_is_taken(name: str, source: dict[str, Any], message: str) -> None:
-    assert zero_shot_source(run("llm", llm=endpoint())) == "llm"
     with pytest.raises(ConfigError, match=rf"comparison\.zero_shot '{name}'.*{message}"):
-        zero_shot_source(run(name, llm=source))
+        asked_sources(run({"zero_shot": name}, llm=source))
+
+
+def test_a_prompt_with_solved_examples_is_a_row_of_its_own_and_says_how_many() -> None:
+    solved = endpoint(few_shot=3, few_shot_source="nurse")
+    both = run({"zero_shot": "llm", "few_shot": "solved"}, llm=endpoint(), solved=solved)
+    assert asked_sources(both) == {"llm": 0, "solved": 3}
+    for source, message in (
+        (endpoint(), r"few_shot is 0, so the prompt shows no solved examples"),
+        ({"format": "openai_batch", "paths": ["a.jsonl"]}, r"is of format openai_batch, whose prompt is not known"),
+    ):
+        with pytest.raises(ConfigError, match=rf"comparison\.few_shot 'llm'.*{message}"):
+            asked_sources(run({"few_shot": "llm"}, llm=source))
