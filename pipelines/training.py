@@ -51,7 +51,7 @@ def reason2decide(config: dict[str, Any] | None = None) -> None:
         )
     metrics, predictions, report, *_ = evaluate(
         stage2_examples, stage2_model, run.evaluation, run.data, run.validation.privacy, champion, label_only,
-        files_fingerprint(run.evaluation.files()),
+        files_fingerprint(run.evaluation.files()), run.judge_remarks(),
     )  # fmt: skip
     register_model(stage2_model, metrics, report, predictions, stage2_examples, provenance, record)
 

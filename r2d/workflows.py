@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from functools import partial
@@ -170,13 +170,14 @@ def evaluate_to_folder(
     from r2d.evaluation.evaluate import evaluate
     from r2d.modeling.model_folder import write_calibration
 
-    examples, config, settings, privacy = _rows_to_measure(model_folder, data, out, declared, prepare)
+    rows = _rows_to_measure(model_folder, data, out, declared, prepare)
+    settings = rows.evaluation
     if seen_rows is not None:
         settings = settings.model_copy(update={"seen_rows": seen_rows})
-    with _pages_of_data(config):
+    with _pages_of_data(rows.data):
         evaluation = evaluate(
-            examples, model_folder, config=settings, data=config, champion=champion, privacy=privacy, work_dir=out,
-            count_look=count_look, external=external,
+            rows.examples, model_folder, config=settings, data=rows.data, champion=champion, privacy=rows.privacy,
+            work_dir=out, count_look=count_look, external=external, judge_remarks=rows.judge_remarks,
         )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     if (calibration := calibration_of(evaluation.metrics)) is not None:
@@ -195,6 +196,7 @@ class _RowsToMeasure(NamedTuple):
     data: DataConfig
     evaluation: EvaluationConfig
     privacy: PrivacyConfig
+    judge_remarks: Sequence[str] = ()
 
 
 def _rows_to_measure(
@@ -219,7 +221,7 @@ def _rows_to_measure(
             f"{_label_text(labels)}; give data with the labels of the model"
         )
     examples = _ingested(_usable(run, start_folder), run, work_dir).select(run.rationales).stage2
-    return _RowsToMeasure(examples, run.data, run.evaluation, run.validation.privacy)
+    return _RowsToMeasure(examples, run.data, run.evaluation, run.validation.privacy, run.judge_remarks())
 
 
 def export_to_folder(

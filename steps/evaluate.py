@@ -38,6 +38,7 @@ def evaluate(
     champion: str | None = None,
     label_only: Path | None = None,
     claims_fingerprint: str | None = None,
+    judge_remarks: list[str] | None = None,
 ) -> tuple[
     Annotated[dict[str, Any], "r2d_metrics"],
     Annotated[pa.Table, "r2d_predictions"],
@@ -55,6 +56,7 @@ def evaluate(
         champion: `name/version` of the champion, measured on the same rows.
         label_only: a model of method `sft`, measured on the same rows.
         claims_fingerprint: hash of the files of `evaluation.claims`; not read here, but part of the cache key.
+        judge_remarks: why the scores of a judge may flatter.
     """
     from mlops.page_origin import of_folder
     from mlops.registry.looks import look_counter
@@ -76,6 +78,7 @@ def evaluate(
             privacy=privacy,
             work_dir=work_dir("evaluate", content_hash(examples), model_hash(model)),
             count_look=look_counter(f"run {run_name}", model, champion),
+            judge_remarks=judge_remarks or (),
         )
     seconds = {"evaluation_seconds": result.seconds["total"], "generation_seconds": result.seconds["generation"]}
     metrics = result.metrics.to_json()

@@ -29,14 +29,20 @@ class GateMetric(NamedTuple):
     higher_is_better: bool
     section: Literal[
         "label", "ordered", "class", "alignment", "rationale", "calibration", "claims", "reader", "cut", "set", "worst",
-        "stress",
+        "stress", "parts", "raters",
     ]  # fmt: skip
     """Where it stands in the metrics. `ordered`: of labels in order of urgency; `class`: of one label; `cut`: of the
     question whether a note is at least as urgent as one label; `set`: of the label sets of the notes of one label;
-    `worst`: of the slice that may be served worst; `stress`: of one group of edits of notes."""
+    `worst`: of the slice that may be served worst; `stress`: of one group of edits of notes; `parts`: of the values of
+    one attribute that are pooled, such as sites; `raters`: of the model minus people, both against the other people."""
     has_interval: bool
     full: float = 1.0
     """The whole, in the unit of the metric: 100 where it is counted in hundredths."""
+
+    @property
+    def least(self) -> float:
+        """The lowest value that a limit may have."""
+        return -self.full if self.section == "raters" else 0.0
 
 
 GATE_METRICS = {
@@ -53,6 +59,10 @@ GATE_METRICS = {
     "set_coverage": GateMetric("coverage of label sets", True, "set", True),
     "worst_slice_under_triage_rate": GateMetric("under-triage rate of the worst slice", False, "worst", True),
     "broken_share": GateMetric("stress tests broken", False, "stress", True),
+    "i_squared": GateMetric("share of the differences that is not chance (I²)", False, "parts", False),
+    "next_part_under_triage_rate": GateMetric("under-triage rate of the next", False, "parts", True),
+    "accuracy_minus_raters": GateMetric("accuracy minus that of a rater", True, "raters", True),
+    "under_triage_minus_raters": GateMetric("under-triage rate minus that of a rater", False, "raters", True),
     "consistency": GateMetric("consistency", True, "alignment", False),
     "sufficiency": GateMetric("sufficiency", True, "alignment", False),
     "gold_robustness": GateMetric("gold robustness", True, "alignment", False),
@@ -109,6 +119,9 @@ class _OfMetric(Section):
     """At which `net_benefit_gain` is asked, one of `evaluation.operating_points.threshold_probabilities`."""
     edits: Name | None = None
     """Group of edits in the file of `evaluation.stress`, of which `broken_share` is asked."""
+    attribute: Name | None = None
+    """Attribute among `evaluation.slices.pooled`, of whose values `i_squared` (of under-triage, or of accuracy where
+    labels have no order) or `next_part_under_triage_rate` is asked."""
     by: Bound | None = None
     """`interval`: the worse bound of its interval is held against the rule; `value`: the bare figure. By default the
     interval, where the run has one for the figure."""
@@ -125,6 +138,9 @@ class _OfMetric(Section):
             raise ValueError(f"figure {self.figure!r} {wanted} `threshold_probability`")
         if (metric.section == "stress") != (self.edits is not None):
             raise ValueError(f"figure {self.figure!r} {'needs' if metric.section == 'stress' else 'has no'} `edits`")
+        if (metric.section == "parts") != (self.attribute is not None):
+            wanted = "needs" if metric.section == "parts" else "has no"
+            raise ValueError(f"figure {self.figure!r} {wanted} `attribute`")
         if self.by == "value" and metric.section == "worst":
             raise ValueError(f"figure {self.figure!r} is a bound over all slices; leave `by` out")
         if self.by == "interval" and not metric.has_interval:
@@ -149,13 +165,20 @@ class WithinLimit(_OfMetric):
             better = "more" if metric.higher_is_better else "less"
             raise ValueError(f"{better} of {self.figure!r} is better: give {wanted}, and no {other}")
         limit = getattr(self, wanted)
-        if not 0.0 <= limit <= (2.0 if self.figure == "brier" else metric.full):
-            raise ValueError(f"{wanted} of {self.figure!r} lies between 0 and {metric.full:g}; found {limit:g}")
+        if not metric.least <= limit <= (2.0 if self.figure == "brier" else metric.full):
+            raise ValueError(
+                f"{wanted} of {self.figure!r} lies between {metric.least:g} and {metric.full:g}; found {limit:g}"
+            )
         return self
 
     @property
     def limit(self) -> float:
         return float(self.at_least if self.at_least is not None else self.at_most or 0.0)
+
+    @property
+    def part(self) -> str | None:
+        """The label, group of edits or attribute that it is about."""
+        return self.label or self.edits or self.attribute
 
 
 class NotWorseThanChampion(_OfMetric):
@@ -169,7 +192,7 @@ class NotWorseThanChampion(_OfMetric):
     @model_validator(mode="after")
     def _champion_has_it(self) -> NotWorseThanChampion:
         metric = GATE_METRICS[self.figure]
-        if metric.section in ("calibration", "cut", "set", "worst", "stress"):
+        if metric.section in ("calibration", "cut", "set", "worst", "stress", "parts", "raters"):
             raise ValueError(f"figure {self.figure!r} is not measured for the champion; use rule within_limit")
         if metric.section == "rationale" and self.by == "interval":
             raise ValueError(f"figure {self.figure!r} has no paired interval; leave `by` out or write by: value")
@@ -266,6 +289,8 @@ class GateConfig(Section):
             of_rationales = section in ("alignment", "rationale", "claims", "reader")
             of_classes = figure is not None and not of_rationales and figure not in ("accuracy", "invalid_label_rate")
             of_classes &= section != "stress"
+            is_ordered = section in ("ordered", "cut", "worst")
+            is_ordered |= figure in ("next_part_under_triage_rate", "under_triage_minus_raters")
             of_classes |= section == "reader"  # it reads declared labels
             label: str | None = getattr(rule, "label", None)
             checks = {
@@ -276,7 +301,7 @@ class GateConfig(Section):
                     labels.per_row and isinstance(rule, NoSliceWorseThanChampion)
                 ),
                 f"figure {figure!r} needs data.labels.ordered: true, the most urgent label first": (
-                    section in ("ordered", "cut", "worst") and not labels.ordered and not labels.per_row
+                    is_ordered and not labels.ordered and not labels.per_row
                 ),
                 f"label {label!r} is not declared; allowed: {', '.join(labels.names)}": (
                     section in ("class", "cut", "set")

@@ -10,7 +10,7 @@ from r2d.config.comparison import ComparisonConfig
 from r2d.config.data import DataConfig
 from r2d.config.endpoint import model_family
 from r2d.config.evaluation import LABEL, EvaluationConfig
-from r2d.config.gate import RegistrationConfig
+from r2d.config.gate import GATE_METRICS, RegistrationConfig, WithinLimit
 from r2d.config.jobs import RetrainingConfig
 from r2d.config.model import ModelConfig
 from r2d.config.rationales import EndpointSource, RationalesConfig, names_of
@@ -103,6 +103,19 @@ class RunConfig(Section):
             for place, rule in enumerate(self.registration.gate.rules)
             if (asked := getattr(rule, "threshold_probability", None)) is not None and asked not in measured
         ]
+        faults += [
+            f"registration.gate.rules.{place}: attribute {asked!r} is none of evaluation.slices.pooled "
+            f"{list(evaluation.slices.pooled)}; add it there"
+            for place, rule in enumerate(self.registration.gate.rules)
+            if (asked := getattr(rule, "attribute", None)) is not None and asked not in evaluation.slices.pooled
+        ]
+        if evaluation.raters is None:
+            faults += [
+                f"registration.gate.rules.{place}: figure {rule.figure!r} is asked for, and no file has labels of "
+                "several people; set evaluation.raters, such as {file: raters.csv}"
+                for place, rule in enumerate(self.registration.gate.rules)
+                if isinstance(rule, WithinLimit) and GATE_METRICS[rule.figure].section == "raters"
+            ]
         if evaluation.stress is None:
             faults += [
                 f"registration.gate.rules.{place}: figure 'broken_share' is asked for, and no note is edited; set "

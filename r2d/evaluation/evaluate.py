@@ -127,6 +127,7 @@ def evaluate(
     work_dir: Path | None = None,
     count_look: CountLook | None = None,
     external: str | None = None,
+    judge_remarks: Sequence[str] = (),
 ) -> Evaluation:
     """Decide and explain every test row, and measure both; the headline is the model's own label decoding.
 
@@ -137,6 +138,7 @@ def evaluate(
         privacy: what may be sent to a judge; work_dir: where its answers are kept.
         count_look: writes down that the test set was looked at, before it is.
         external: where the rows come from, of an external validation.
+        judge_remarks: why the scores of the judge may flatter (`RunConfig.judge_remarks`).
 
     Raises:
         ConfigError: a judge is configured without a `work_dir`, or its rubric or the file of stress tests is faulty.
@@ -233,7 +235,8 @@ def evaluate(
     table = predictions_table(predictions, test, calibration=calibration_of(metrics), flags=flags, scores=scores)
     with timer("judge"):
         judgement = _judge(predictions, run, privacy, work_dir)
-    metrics = replace(metrics, judge=judgement.metrics)
+    remarks = {"remarks": list(judge_remarks)} if config.judge else {}
+    metrics = replace(metrics, judge={**judgement.metrics, **remarks})
     with timer("report"):
         metrics = replace(metrics, cohort=cohort_of(run))
         rows = choose_rows(

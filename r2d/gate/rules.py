@@ -88,6 +88,8 @@ def figure_name(rule: WithinLimit | NotWorseThanChampion) -> str:
         return f"{name}, of notes at least as urgent as {rule.label}, at {rule.threshold_probability:.0%}"
     if rule.edits is not None:
         return f"{name}, edits of {rule.edits}"
+    if rule.attribute is not None:
+        return f"{name} {rule.attribute}" if rule.figure.startswith("next") else f"{name}, by {rule.attribute}"
     return name if rule.label is None else f"{name} of {rule.label}"
 
 
@@ -99,7 +101,9 @@ def _is_by_interval(rule: WithinLimit | NotWorseThanChampion, metrics: Metrics) 
     metric = GATE_METRICS[rule.figure]
     if metric.section == "rationale":
         return metric.has_interval and isinstance(rule, WithinLimit)
-    return metric.has_interval and (metrics.intervals is not None or metric.section in ("claims", "reader", "stress"))
+    return metric.has_interval and (metrics.intervals is not None or metric.section in (
+        "claims", "reader", "stress", "parts", "raters",
+    ))  # fmt: skip
 
 
 def _verdict(rule: Rule, metrics: Metrics) -> Verdict:
@@ -110,7 +114,7 @@ def _verdict(rule: Rule, metrics: Metrics) -> Verdict:
     metric, champion = GATE_METRICS[rule.figure], metrics.champion
     title = metric.name if isinstance(rule, NoSliceWorseThanChampion) else figure_name(rule)
     if isinstance(rule, WithinLimit):
-        estimate = estimate_of(rule.figure, metrics, rule.edits or rule.label, rule.threshold_probability)
+        estimate = estimate_of(rule.figure, metrics, rule.part, rule.threshold_probability)
         if estimate is None or estimate.value is None:
             return _not_met(title, "was not measured, so the limit cannot be kept")
         return _against_limit(rule, metrics, estimate, _Limit(rule.limit, title, title))
@@ -183,7 +187,7 @@ def _against_limit(
     reason = f"{limit.compared}: {measured} is {'' if met else 'NOT '}{wanted}"
     decided = Decided(limit.value, metric.higher_is_better, _z(metrics) if by_interval else 0.0)
     power = _power_of_difference(metrics, estimate, decided, 0.0) if is_difference else None
-    if not is_difference and metrics.intervals is not None:
+    if not is_difference and metrics.intervals is not None and metric.section not in ("parts", "raters"):
         error = estimate.standard_error(metrics.intervals.confidence)
         difference = None if metrics.champion is None else _difference_to_champion(rule, metrics, metrics.champion)
         champion = None if difference is None or difference.value is None else estimate.value - difference.value
@@ -281,26 +285,32 @@ def _widened(estimate: IntervalEstimate, factor: float) -> IntervalEstimate:
 
 
 def estimate_of(
-    name: str, metrics: Metrics, label: str | None = None, threshold_probability: float | None = None
+    name: str, metrics: Metrics, part: str | None = None, threshold_probability: float | None = None
 ) -> IntervalEstimate | None:
     """A metric of the model by its name in `GATE_METRICS`; None where this run did not measure it.
 
     Args:
-        label: of which label recall or precision is asked, or at which cut, or of which group of edits;
-            threshold_probability: of net benefit.
+        part: of which label recall or precision is asked, or at which cut, of which group of edits, or of which
+            attribute's values; threshold_probability: of net benefit.
     """
     section, intervals, rationale = GATE_METRICS[name].section, metrics.intervals, metrics.rationale
     if section == "class":
-        return None if intervals is None else intervals.per_class.get(label or "", {}).get(name)
+        return None if intervals is None else intervals.per_class.get(part or "", {}).get(name)
     if section == "cut":
         cuts = () if metrics.operating_points is None else metrics.operating_points.cuts
-        points = [cut.point(threshold_probability or 0.0) for cut in cuts if match_label(label, [cut.label])]
+        points = [cut.point(threshold_probability or 0.0) for cut in cuts if match_label(part, [cut.label])]
         return points[0].as_decided[name] if points and points[0] is not None else None
     if section == "set":
         sets = {} if metrics.label_sets is None else metrics.label_sets.coverage_of_label
-        return next((estimate for name, estimate in sets.items() if match_label(label, [name])), None)
+        return next((estimate for name, estimate in sets.items() if match_label(part, [name])), None)
     if section == "stress":
-        return None if metrics.stress is None else metrics.stress.broken_by_group.get(label or "")
+        return None if metrics.stress is None else metrics.stress.broken_by_group.get(part or "")
+    if section == "parts":
+        return _of_parts(name, metrics, part)
+    if section == "raters":
+        people = () if metrics.raters is None else metrics.raters.ceiling
+        figure = {"accuracy_minus_raters": "accuracy"}.get(name, "under_triage_rate")
+        return next((row.difference.get(figure) for row in people if row.rater is None), None)
     if section == "worst":
         worst = None if metrics.slices is None else metrics.slices.worst
         return None if worst is None else IntervalEstimate(worst.rate, None, worst.bound)
@@ -319,6 +329,16 @@ def estimate_of(
         estimate = rationale.intervals.get("all", {}).get(name)
         return estimate or IntervalEstimate(getattr(rationale.populations.all, name))
     return getattr(intervals, name, None) or IntervalEstimate(getattr(metrics.label, name, None))
+
+
+def _of_parts(name: str, metrics: Metrics, attribute: str | None) -> IntervalEstimate | None:
+    """What differs between the values of an attribute; None where fewer than two could be pooled."""
+    results = () if metrics.slices is None else metrics.slices.heterogeneity
+    figures = next((result.figures for result in results if result.by == attribute), {})
+    if name == "next_part_under_triage_rate":
+        return figures["under_triage_rate"].next_part if "under_triage_rate" in figures else None
+    pooled = figures.get("under_triage_rate") or figures.get("accuracy")
+    return None if pooled is None else IntervalEstimate(pooled.i_squared)
 
 
 def _difference_to_champion(

@@ -257,6 +257,7 @@ def judged(notes: pa.Table, predictions: Predictions) -> dict[str, Any]:
     num = len(votes)
     return {
         "status": "judged", "reason": None, "model": "toy-judge", "votes": 3,
+        "remarks": ["the judge 'toy-judge' is of the family of the second judge, 'other-judge'"],
         "rubric": {"name": rubric.name, "hash": rubric.hash},
         "num_rows": len(predictions), "num_chosen": len(rows), "not_sent": {"empty_rationale": 2},
         "requests": {

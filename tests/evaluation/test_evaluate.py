@@ -223,8 +223,13 @@ def test_a_configured_judge_is_asked_once_and_its_scores_stand_in_the_metrics(
     with pytest.raises(ConfigError, match="work_dir"):
         evaluate(described, stage2_model, config=config, data=DATA)
     for _ in range(2):
-        evaluation = evaluate(described, stage2_model, config=config, data=DATA, work_dir=tmp_path)
+        remarks = ["it is of the family of <b>"]
+        evaluation = evaluate(
+            described, stage2_model, config=config, data=DATA, work_dir=tmp_path, judge_remarks=remarks
+        )
         judged = checked(evaluation.metrics).judge
+        assert judged["remarks"] == remarks
+        assert "It is of the family of &lt;b&gt;." in evaluation.report
         assert (judged["status"], judged["num_chosen"]) == ("judged", 4)
         assert {row["mean"]["value"] for row in judged["criteria"] if row["num_rows"]} == {5}
         assert set(evaluation.judgement.scores["id"].to_pylist()) <= set(evaluation.predictions["id"].to_pylist())

@@ -22,6 +22,7 @@ from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.run import EvaluationRun
 from r2d.evaluation.sections.estimates import IntervalEstimate
 from r2d.evaluation.sections.labels import Comparator, OtherDecoding
+from r2d.evaluation.sections.raters import RatersResult, RatersTogether, RaterVersusOthers
 from r2d.evaluation.sections.rationales import (
     AlignmentMetrics,
     ClaimCounts,
@@ -32,6 +33,7 @@ from r2d.evaluation.sections.rationales import (
     RationaleMetrics,
 )
 from r2d.evaluation.sections.rows import SeenRows
+from r2d.evaluation.sections.slices import Heterogeneity, PooledFigure
 from r2d.evaluation.sections.stress import StressResult
 from r2d.modeling.overlap import Overlap
 
@@ -84,6 +86,28 @@ def decisions(share_right: float, *, seed: int = 0, wrong_in: Mapping[str, float
 def metrics_of(predicted: Sequence[str], champion: Sequence[str] | None = None, **more: Any) -> dict[str, Any]:
     """The JSON of `measured`."""
     return measured(tuple(predicted), None if champion is None else tuple(champion), **more).to_json()
+
+
+UNDER_TRIAGE = PooledFigure(
+    pooled=IntervalEstimate(0.1, 0.08, 0.12, "random effects"),
+    next_part=IntervalEstimate(0.1, 0.03, 0.28, "random effects"),
+    tau_squared=0.1, i_squared=0.6, q=7.5, p_value=0.06, lowest=0.05, highest=0.2,
+)  # fmt: skip
+SITES = Heterogeneity(by="site", parts=("a", "b", "c", "d"), not_pooled={}, figures={"under_triage_rate": UNDER_TRIAGE})
+WARDS = Heterogeneity(by="ward", parts=("a",), not_pooled={"b": "1 row"}, figures={})
+PEOPLE = RatersResult(
+    file="raters.csv", num_raters=3, num_rated=200, num_other_rows=0,
+    together=RatersTogether(fewest=2, most=3, figures={}), pairs=(), notes={},
+    ceiling=(
+        RaterVersusOthers(
+            rater=None, num_labels=500, by_rater={}, by_model={},
+            difference={
+                "accuracy": IntervalEstimate(-0.02, -0.06, 0.02, "bca"),
+                "under_triage_rate": IntervalEstimate(0.01, -0.01, 0.03, "bca"),
+            },
+        ),
+    ),
+)  # fmt: skip
 
 
 @cache
@@ -173,7 +197,9 @@ def measured(
     )
     validation = _predictions(run.test, decisions(0.7, seed=9))
     fitted = FittedCalibration.fit(validation, ordered=True, config=QUICK.selective)
-    return evaluate_labels(run, metrics, predictions, others, fitted)
+    metrics = evaluate_labels(run, metrics, predictions, others, fitted)
+    assert metrics.slices is not None
+    return replace(metrics, slices=replace(metrics.slices, heterogeneity=(SITES, WARDS)), raters=PEOPLE)
 
 
 def _predictions(table: pa.Table, predicted: Sequence[str]) -> Predictions:

@@ -527,9 +527,16 @@ def test_the_worst_slice_and_the_label_sets_are_held_by_their_bounds() -> None:
         ({"label": "same day", "threshold_probability": 0.17}, "is none of evaluation.operating_points"),
         ({"label": "self care", "threshold_probability": 0.1}, "every note is at least as urgent as 'self care'"),
         ({"figure": "broken_share", "at_least": None, "at_most": 0.1, "edits": "red flags"}, "set evaluation.stress"),
+        ({"figure": "accuracy_minus_raters", "at_least": -0.05}, "set evaluation.raters"),
+        ({"figure": "accuracy_minus_raters", "at_least": -1.05}, "lies between -1 and 1"),
+        ({"figure": "i_squared", "at_least": None, "at_most": 0.5}, "needs `attribute`"),
+        (
+            {"figure": "i_squared", "at_least": None, "at_most": 0.5, "attribute": "ward"},
+            "attribute 'ward' is none of evaluation.slices.pooled ['site', 'period']",
+        ),
     ],
 )
-def test_a_rule_of_net_benefit_that_no_run_measures_is_refused(rule: dict[str, Any], fault: str) -> None:
+def test_a_rule_of_a_figure_that_no_run_measures_is_refused(rule: dict[str, Any], fault: str) -> None:
     from r2d.config.loading import parse_config
     from tests.mlops.conftest import run_config
 
@@ -559,11 +566,35 @@ def test_the_edits_of_a_group_are_held_to_its_limit_by_the_upper_bound() -> None
         gate({"rule": "within_limit", "figure": "accuracy", "at_least": 0.1, "edits": "red flags"})
 
 
+@pytest.mark.parametrize(
+    ("rule", "kept", "broken", "said"),
+    [
+        ({"figure": "i_squared", "attribute": "site"}, 0.6, 0.59, "by site: 0.600 is"),
+        ({"figure": "next_part_under_triage_rate", "attribute": "site"}, 0.28, 0.27, "the next site: 0.100 (0.030 to"),
+        ({"figure": "under_triage_minus_raters"}, 0.03, 0.02, "of a rater: 0.010 (-0.010 to 0.030), upper bound"),
+        ({"figure": "accuracy_minus_raters"}, -0.06, -0.05, "of a rater: -0.020 (-0.060 to 0.020), lower bound -0.060"),
+    ],
+)
+def test_differences_between_sites_and_to_people_are_held_by_their_worse_bound(
+    rule: dict[str, Any], kept: float, broken: float, said: str
+) -> None:
+    key = "at_least" if rule["figure"].startswith("accuracy") else "at_most"
+    rules = [{"rule": "within_limit", **rule, key: limit} for limit in (kept, broken)]
+    verdicts = evaluate_rules(measured(GOOD, WORSE), gate(*rules)).verdicts
+    assert [verdict.status for verdict in verdicts] == ["passed", "failed"]
+    assert said in verdicts[0].reason
+    assert [verdict.power for verdict in verdicts] == [None, None], "its rows are not those of the test"
+    if "attribute" in rule:
+        for attribute in ("ward", "region"):  # one of its values could be pooled; nobody asked for it
+            (unknown,) = evaluate_rules(measured(GOOD, WORSE), gate(rules[0] | {"attribute": attribute})).verdicts
+            assert (unknown.status, "was not measured" in unknown.reason) == ("failed", True)
+
+
 def test_every_metric_that_a_rule_may_name_is_found_in_the_metrics_of_a_run() -> None:
     metrics = measured(GOOD, WORSE)
     for name, metric in GATE_METRICS.items():
-        parts = {"class": "self care", "cut": "same day", "set": "same day", "stress": "red flags"}
-        label = parts.get(metric.section)
-        estimate = estimate_of(name, metrics, label, 0.1 if metric.section == "cut" else None)
+        parts = {"class": "self care", "cut": "same day", "set": "same day", "stress": "red flags", "parts": "site"}
+        part = parts.get(metric.section)
+        estimate = estimate_of(name, metrics, part, 0.1 if metric.section == "cut" else None)
         assert estimate is not None, name
         assert estimate.value is not None, name
