@@ -126,6 +126,18 @@ def check_files(run: RunConfig, *, start_folder: Path | None = None) -> list[str
         test = split_of(validation.examples, "test")["id"].to_pylist()
         rated = RaterLabels.read(run.evaluation.raters, test, run.data.labels)
         lines.append(f"{len(rated.raters)} raters: {plural(rated.num_rated, 'test row')} labelled by two or more")
+    if run.evaluation.stress is not None:
+        from r2d.evaluation.run import evaluated_rows
+        from r2d.evaluation.stress import StressTests
+        from r2d.rationales.claims import ClaimChecker
+
+        rows, claims = evaluated_rows(validation.examples, run.evaluation.max_rows), run.evaluation.claims
+        checker = ClaimChecker.of(claims.findings_file, claims.negation_file)
+        stress = StressTests.of(run.evaluation.stress, rows, checker, run.data.labels)
+        lines.append(
+            f"{plural(len(stress.applied), 'edit')} of notes, each of which applies to a test row: at most "
+            f"{stress.num_decisions:,} decisions"
+        )
     asked = {name for name, source in run.rationales.sources.items() if isinstance(source, EndpointSource)}
     sources = {name: source for name, source in run.rationales.sources.items() if name not in asked}
     rationales = run.rationales.model_copy(update={"sources": sources})

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from r2d.config.data import LabelsConfig
-from r2d.config.evaluation import LABEL
 from r2d.config.model import ModelConfig
 from r2d.config.training import MethodConfig, StageConfig
 from r2d.errors import ModelError
@@ -138,7 +137,7 @@ class Calibration:
     def attribute(self) -> str | None:
         """The attribute whose values have thresholds of their own; None where none has."""
         per: str | None = self.facts["selective"].get("per")
-        return None if per == LABEL else per
+        return None if per == "label" else per
 
     def has_part(self, label: str, attributes: Mapping[str, str]) -> bool:
         """Whether the evaluation looked for a threshold for calls like this, beside that of all."""

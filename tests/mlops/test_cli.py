@@ -267,7 +267,7 @@ def test_the_shipped_file_is_planned_as_a_table(typed: Typed) -> None:
     assert title.index("rows", 9) + 4 == first.index("  in 80%") - 11, "numbers stand below their heads"
 
 
-def test_check_reads_the_labels_of_raters_and_stops_where_they_never_meet(typed: Typed, tmp_path: Path) -> None:
+def test_check_stops_where_raters_never_meet_and_where_an_edit_applies_to_no_note(typed: Typed, tmp_path: Path) -> None:
     labels = ["urgent" if n % 3 else "routine" for n in range(60)]
     words = ("cough", "fever", "rash", "cut", "fall", "burn")
     notes = [f"r{n},{words[n % 6]} for {n} days and {words[n % 5]},{label}" for n, label in enumerate(labels)]
@@ -285,3 +285,15 @@ def test_check_reads_the_labels_of_raters_and_stops_where_they_never_meet(typed:
     raters.write_text("\n".join(["id,rater,label", *both[::2]]))
     code, _, error = typed("check", str(config))
     assert (code, "raters who never label the same row cannot be compared" in error) == (2, True)
+
+    edit = {"group": "words", "expects": "same label", "replace": [{"find": "days", "by": "nights"}]}
+    edits = tmp_path / "edits.yaml"
+    values["evaluation"] = {"stress": {"file": str(edits)}}
+    config.write_text(json.dumps({"parameters": {"config": values}}))
+    edits.write_text(json.dumps({"edits": {"nights": edit}}))
+    code, output, _ = typed("check", str(config))
+    assert (code, "1 edit of notes, each of which applies to a test row: at most 24 decisions" in output) == (0, True)
+    idle = edit | {"replace": [{"find": "zebra", "by": "horse"}]}
+    edits.write_text(json.dumps({"edits": {"nights": edit, "zebras": idle}}))
+    code, _, error = typed("check", str(config))
+    assert (code, "edits.'zebras': found no note among 6 test rows that it applies to" in error) == (2, True)
