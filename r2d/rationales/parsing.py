@@ -46,7 +46,7 @@ FEWEST_WORDS = 5  # of a text behind the answer that is worth the flag, and of a
 _FENCE = re.compile(r"```[\w-]{0,20}[ \t]{0,5}\n(?P<inside>.*?)(?:\n```\s*|\Z)", re.DOTALL)
 _FENCE_MARK = re.compile(r"`{3,}[\w-]{0,20}|[\]\s\"]+")
 _CONNECTIVE = re.compile(
-    r"(?:[\s,;:–—-]|\b(?:so|thus|hence|therefore|and|then|consequently|because)\b"
+    r"(?:[\s,;:–—-]|\b(?:so|thus|hence|therefore|and|but|then|consequently|because)\b"
     r"|\b(?:I|we)(?:\s+(?:would|do|can|must))?\s+(?:think|believe|say|conclude|find)(?:\s+that)?\b){1,40}\Z",
     re.I,
 )
@@ -74,6 +74,7 @@ _TAG = re.compile(rf"</?(?:{_NAMES}|output|response|result|final(?:_response)?|s
 _EXAMPLE = re.compile(
     r"\W{0,6}(?:q|question|input|example|call|case|note|text|context|patient|passage)\s{0,2}\d{0,4}\s{0,2}[:.]\s", re.I
 )
+_OBJECTS = re.compile(r"\W*(?:note|user|human)\b", re.I)  # a run-on that may speak of the answer before it
 _END_TAG = re.compile(r"\A[\s*_.]{0,12}</\w{1,30}>")
 _LEADING = " \t\r\n.,;:!?*_`\"'”’)]}>$\\-–—•"
 
@@ -236,7 +237,7 @@ def _parse_text(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
         return part.rejected("truncated", last.parser)  # within the label; the answers before are not the last
     if statement is not None:
         behind = text[len(before) :].lstrip().partition("\n")[0]
-        if is_cut and phrase_pattern("retractions").search(small_letters(behind)):
+        if is_cut and _OBJECTS.match(behind) and phrase_pattern("retractions").search(small_letters(behind)):
             return part.rejected("unclear_answer", statement.parser, "taken back behind a run-on")
         return part.accepted(_rationale(part, statement, answer), statement.stated, statement.parser)
     if answer.unclear and (config.require_label or answer.unclear == "taken back"):

@@ -90,7 +90,7 @@ _STATES = re.compile(
 )
 """Words of an answer that no pattern reads."""
 _NO_ALONE = re.compile(
-    r"(?:\W*\b(?:or|and|but|oh|well|hm+|so|then|again|actually|really|maybe|perhaps|possibly|probably|in\s+fact"
+    r"(?:\W*\b(?:or|and|but|just|oh|well|hm+|so|then|again|actually|really|maybe|perhaps|possibly|probably|in\s+fact"
     r"|(?:al)?though|lol|haha|i\s+mean|i\s+guess|rather|surely|of\s+course|definitely|certainly|also|clearly)\b)*\W*"
     r"(?:no|nope|nah|naw|not|wrong|negative|nein|non|não|nee|niet)(?:\W+(?:really|actually|not|at\s+all|quite|after\s+all"
     r"|exactly|likely|here|now|today|true|met|fulfilled|satisfied|supported|applicable|confirmed|shown|proven?|established|consistent\b.*))*\W*"
@@ -119,7 +119,7 @@ _DENIES = re.compile(
     r"|avoid\w*|against"
     r"|rul(?:es?|ed|ing)\s+out|lacks?|absent|absence|den(?:y|ies|ied|ying)|unlike|unnecessary"
     r"|needless|excessive|insufficient"
-    r"|inadequate|unsafe|unlikely|out\s+of\s+the\s+question|inappropriate|overkill|hardly|wrong|false|incorrect"
+    r"|inadequate|unsafe|unlikely|object|out\s+of\s+the\s+question|inappropriate|overkill|hardly|wrong|false|incorrect"
     r"|few(?:er)?|less)\b|n['’]t\b",
     re.I,
 )

@@ -46,7 +46,7 @@ IF = re.compile(
 )
 THEN_IF = re.compile(
     r"(?!\s*\n\s*(?-i:[A-Z]))[\s*_\"'”’)\],(\[–—-]{0,6}(?:(?:but\s+)?only\s+)?"
-    r"(?:(?<!,\s)(?:if|when(?:ever)?|once|until(?!\s+(?:shown|prove[nd])\s+otherwise))|(?<=,\s)if|provided|assuming|depending"
+    r"(?:(?<!,\s)(?:if|when(?:ever)?|once|until(?!\s+(?:shown|prove[nd])\s+otherwise))|(?<=,\s)if|provided|assuming|(?:were|had|should)\s+(?:she|he|they|it|there|the)|depending"
     r"|in\s+case|as\s+long\s+as"
     r"|(?<=only\s)(?:for|in|with)"
     r"|with\s+[^,.\n]{1,40},\s[^,.\n]{1,40}\swithout|at\s+night|on\s+week(?:ends?|days?)|(?:for|in|among)\s+(?:(?:an?|any\w*|all|every\w*|most|many|some|those)\s+\w+"
@@ -54,12 +54,11 @@ THEN_IF = re.compile(
     r"(?!\s+not\s+(?:sooner|earlier|already|worse)\b)",
     re.I,
 )
-_IF_ANYWHERE = re.compile(r"\b(?:if|unless|were|had|provided|in case)\b", re.I)
-WOULD = re.compile(r"\b(?:would|could|might|may)\b", re.I)
+_WOULD = re.compile(r"\b(?:would|could|might|may)\b", re.I)
 QUESTION = re.compile(r"[.…]{0,4}[\s*_\"'”’)\](\[]{0,4}\?")
 _PERSON = re.compile(
     r"\b(?:some|many|most|people|one|they|he|she|you|others?|another|someone|somebody|anyone|everyone|nobody|no one|who"
-    r"|critics|experts|(?:the|a|her|his|my|our|their)\s+(?:\w+\s+)?(?:patient|caller|mother|father|parents?|daughter"
+    r"|few|critics|experts|clinicians|doctors|physicians|nurses|(?:the|a|her|his|my|our|their)\s+(?:\w+\s+)?(?:patient|caller|mother|father|parents?|daughter"
     r"|son"
     r"|nurse|doctor|physician|student|husband|wife|family|colleague|model|user|neighbou?r|partner|friend|paramedic"
     r"|assistant|quiz|textbook))\b",
@@ -110,7 +109,6 @@ _ONCE = re.compile(
     re.I,
 )
 _NO_DOUBT = re.compile(r"\b(?:no|without|beyond|little)\s+(?:a\s+|any\s+)?doubt\b", re.I)
-_ELSEWHERE = re.compile(r"\b(?:in|for|with)\s+(?:an?|another|other|different|most|many|some|older|younger)\b", re.I)
 _GENERIC = re.compile(
     r"(?:\A|[,;:]|(?<=\s)(?=(?-i:For|In|Among)\s))\W*(?:(?:and|but|while|whereas)\s+)?(?:(?:in|for|among"
     r"|of)\s+(?!(?:conclusion|summary|short|sum|fact"
@@ -134,7 +132,7 @@ _IF_LINE = re.compile(
     re.I,
 )
 _SAYS_HOW = re.compile(
-    r"(?:\A|\n|[.!?:)]\s)\W*(?:(?:please|always|then|now)\s+)?(?:format|reply|respond|answer|write|return|give|use|end|finish|begin|start)\b"
+    r"\b(?:format|reply|respond|answer|write|return|give|use|end|finish|begin|start)\b"
     r"[^\n.!?]{0,120}\b(?:as|like|with|in|by|form|format|template|saying|writing|follows|this|exactly)\b\W*\n\s*\Z"
     r"|(?:\be\.g\.|\bi\.e\.|\b(?:such\s+as|for\s+example|for\s+instance))\W*\Z",
     re.I,
@@ -183,11 +181,12 @@ _UNREAL = re.compile(
     r"|[\s,]*[(\[]\s*(?:not\s+(?:\w+\s+)?(?:sure|certain)|unsure|uncertain|unverified|(?:\w+\s+)?guess|self-?reported"
     r"|reported|per\s+(?:the\s+)?(?:caller|patient|mother|father|family|nurse|form|(?:answer\s+)?key|gold\w*|ground\s+truth"
     r"|reference)|auto\w*|random\w*|coin|fall\W?back|arbitrar\w+|hypothetic\w+|theoretic\w+|(?:by\s+)?default|unless"
-    r"|assumed|provisional)\b"
+    r"|assumed|provisional|online|algorithm\w*|app|(?:0|false)(?=\s?[)\]]))\b"
     rf"|{_BEHIND}(?:(?:only|just|merely|at\s+most)\s+)?(?:(?:less|more)(?=\s?[)\].,;]|\s+(?:so|or)\b|\s*\Z)"
     r"|(?:almost|nearly|barely|partly|partially|in\s+part|mostly|largely|somewhat|to\s+(?:some|an?\s+\w+)\s+(?:extent|degree)"
     r"|except(?:ing|ions?)?|excluding|with\s+(?:\w+\s+){1,2}exceptions?|apart\s+from|aside\s+from|save\s+for"
-    r"|not\s+(?:quite|entirely|fully|wholly|yet|always))\b)",
+    r"|not\s+(?:quite|entirely|fully|wholly|yet|always)|tentativ\w+|provisional\w*|preliminar\w+|subject\s+to\s+(?:change|review)"
+    r"|give\s+or\s+take|invers\w+)\b|[\s(]*±)",
     re.I,
 )
 """Words behind the label that say that it is not so, no longer, or not wholly: `urgent (less)`."""
@@ -197,7 +196,8 @@ _SCOPE = re.compile(
     r"|every|all|balance|average|view|light|line|keeping|accordance|agreement|general|short|summary|sum|conclusion|total"
     r"|fact|addition|now|least|present|account|grounds|reasons?|the\s+(?:above|light|view|end|reasons?|given|present"
     r"|current|context|case|whole|study|trials?|data))\b)"
-    r"|(?:short|long|high|low)(?:er|est)?[\s-](?:term|doses?|risk)\b|[^()\n]{0,60}\bonly\s?\))",
+    r"|(?:short|long|high|low)(?:er|est)?[\s-](?:term|doses?|risk)\b|[^()\n]{0,60}\bonly\s?\)|(?:\w+\s){1,3}only\s*(?:[.,;]|\Z|\n)"
+    r"|(?:sub-?groups?|women|men|adults|children|infants|animals?|mice|rats|fe?males?|smokers)\s*(?:[)\].,;]|\Z|\n))",
     re.I,
 )
 """Words behind a yes or no that bind it to some cases: `yes (in mice)`."""
@@ -249,6 +249,7 @@ _OF_AN_ANSWER = re.compile(
     r"|triage|recommendation|here|together)\b",
     re.I,
 )
+_POSSESSIVE = re.compile(r"(?<!today)['’]s\s", re.I)
 IN_BRACKETS = re.compile(r"\([^()\n]{0,200}\)")
 _OTHERS_TAG = re.compile(
     r"<\w{0,20}(?:example|sample|previous|wrong|bad|draft|old|hypothe|template|alternat|reject)\w{0,20}>\s*\Z", re.I
@@ -304,8 +305,8 @@ def standing_of(
     behind = standing_behind(stated.name, after)
     if behind == "conditional":
         return "conditional"
-    is_subjunctive = WOULD.search(lead) is not None
-    if is_subjunctive and (_ELSEWHERE.search(prefix) or _IF_ANYWHERE.search(text, end, sentence_end(text, end))):
+    is_subjunctive = _WOULD.search(lead) is not None
+    if is_subjunctive and (_CIRCUMSTANCE.search(prefix) or IF.search(text, end, sentence_end(text, end))):
         return "conditional"
     if _WAS.search(lead) or behind is not None:
         return behind or "denied"
@@ -342,7 +343,9 @@ def _is_own(prefix: str) -> bool:
     if _GOVERNS.search(prefix[-200:]):
         return True  # by whom, is looked at before
     clause = _after_last(_CLAUSE_MARK, prefix)
-    if (title := _TITLE.search(prefix[-140:])) is not None and not _OF_AN_ANSWER.search(title.group()):
+    if (title := _TITLE.search(prefix[-140:])) is not None and (
+        not _OF_AN_ANSWER.search(title.group()) or _POSSESSIVE.search(title.group())
+    ):
         return False
     if not (_OWN_CLAUSE.fullmatch(clause) or _CAUSE_FIRST.match(clause) or _LEADS_ON.search(clause)):
         return False
@@ -360,7 +363,8 @@ def _governed(clause: str) -> Standing | None:
     if _NEGATION.search(_NO_DOUBT.sub("", whole)):
         return "denied"
     if governs.group("inferring"):
-        is_others = _PERSON.search(before) is not None and _FIRST_PERSON.search(before) is None
+        is_persons = _PERSON.search(before) is not None or _POSSESSIVE.search(before) is not None
+        is_others = is_persons and _FIRST_PERSON.search(before) is None
     else:
         is_others = _FIRST_PERSON.search(before) is None or _NO_LONGER.search(whole) is not None
     return "reported" if is_others else None
