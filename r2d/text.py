@@ -134,6 +134,8 @@ def near_label(text: str, labels: Iterable[str]) -> str | None:
 
 def differ_by_one_slip(one: str, other: str) -> bool:
     """Whether one letter is left out, added or another, or two neighbours have changed places."""
+    if abs(len(one) - len(other)) > 1:
+        return False
     at = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     one, other = one[at:], other[at:]
     if len(one) == len(other):

@@ -57,17 +57,19 @@ class Findings:
 
     def is_misspelt(self, name: str, words: Words) -> bool:
         """Whether some words are a form of a finding but for a typing error in its longer words."""
-
-        def is_meant(word: str, right: str) -> bool:
-            if word == right or len(right) < SHORTEST_MISSPELT:
-                return word == right
-            return differ_by_one_slip(word, right) or differ_by_one_slip(f"{word}s", right)  # an s is cut off
-
         return any(
-            all(is_meant(word, right) for word, right in zip(words[start:], form, strict=False))
+            _is_meant(words[start], form[0]) and all(map(_is_meant, words[start + 1 : start + len(form)], form[1:]))
             for form in self.forms.get(name, ())
             for start in range(len(words) - len(form) + 1)
         )
+
+
+@functools.lru_cache(maxsize=65_536)  # of notes and forms, whose words repeat
+def _is_meant(word: str, right: str) -> bool:
+    """Whether a word is the right one but for a typing error."""
+    if word == right or len(right) < SHORTEST_MISSPELT:
+        return word == right
+    return differ_by_one_slip(word, right) or differ_by_one_slip(f"{word}s", right)  # an s is cut off
 
 
 @functools.lru_cache(maxsize=16)  # several checks read the same note, one after the other
