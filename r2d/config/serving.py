@@ -62,7 +62,7 @@ class ServingConfig(Section):
     refused. Only where nothing but that proxy can reach the port."""
     refresh_seconds: Seconds = 10.0
     """How often the registry is asked whether the alias has moved."""
-    max_batch: Count = 16
+    max_batch: Count = 32
     """Calls decided at a time."""
     batch_wait_ms: Annotated[float, Field(ge=0.0, le=1000.0)] = 5.0
     """How long a call waits for others, to be decided with them."""

@@ -38,8 +38,10 @@ ENGINE_FILE, ENGINE_FOLDER = "engine.json", "ctranslate2"
 FORMAT_VERSION = 1
 EXPORTED_TYPES = ("t5",)
 """Model types whose export a test has held against torch."""
-BEAMS_A_TARGET, MOST_BEAMS = 2, 16
-"""In the search that scores labels: a beam costs little beside a pass of the encoder."""
+SPARE_BEAMS, MOST_BEAMS = 1, 16
+"""In the search that scores labels, beyond a beam for each label: more find few labels that these do not."""
+ROWS_SCORED_AT_A_TIME = 16
+"""Each with its beams: more of them at a time take longer for each, as the logits outgrow the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,9 @@ class ExportedBackend(Seq2SeqBackend[Prompts]):
         texts = [
             self._tokens(target[:-1] if has_end else target) for target, has_end in zip(targets, ended, strict=True)
         ]
-        for scored, has_end in zip(self.translator.score_batch(sources, texts), ended, strict=True):
+        for scored, has_end in zip(
+            self.translator.score_batch(sources, texts, max_batch_size=ROWS_SCORED_AT_A_TIME), ended, strict=True
+        ):
             log_probabilities = scored.log_probs  # with that of the end
             losses += [-value for value in (log_probabilities if has_end else log_probabilities[:-1])]
         return torch.tensor(losses)
@@ -179,9 +183,10 @@ class ExportedBackend(Seq2SeqBackend[Prompts]):
         """As for every backend. Scoring runs the encoder once a target, a beam search once a row: what the beams find
         is scored on the way, and only targets that they do not find are scored by themselves."""
         asked = sorted(set(rows))
-        beams = min(MOST_BEAMS, BEAMS_A_TARGET * -(-len(targets) // len(asked)))
+        beams = min(MOST_BEAMS, SPARE_BEAMS + -(-len(targets) // len(asked)))
         results = self.translator.translate_batch(
             [encoded.tokens[row] for row in asked],
+            max_batch_size=ROWS_SCORED_AT_A_TIME,
             beam_size=beams,
             num_hypotheses=beams,
             length_penalty=0,  # the score is then the log-probability
