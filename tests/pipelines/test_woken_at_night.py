@@ -7,7 +7,6 @@ from __future__ import annotations
 import copy
 import re
 import shutil
-import signal
 import sqlite3
 import stat
 import subprocess
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 
 from r2d.files import folder_hash
+from tests import warm
 from tests.pipelines.conftest import BIN, ROOT, Workplace
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ answer = {
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     """A project that is installed: ZenML finds its init hook, so that the databases too are made by the rules."""
-    place = Workplace(tmp_path_factory.mktemp("night"))
+    place = Workplace(tmp_path_factory.mktemp("night"), warm=True)
     installed = place.folder / "reason2decide-0.1.0.dist-info"
     installed.mkdir()
     hooks = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["zenml.init_hooks"]
@@ -66,25 +66,19 @@ def config(tiny_config: dict[str, Any]) -> dict[str, Any]:
 
 
 def killed_behind(place: Workplace, config: dict[str, Any], step: int) -> None:
-    """Start the run and kill it, with all that it has started, once a checkpoint of Stage 2 is whole."""
-    command = [
-        str(BIN / "zenml"),
-        "pipeline",
-        "run",
-        "reason2decide",
-        "--config",
-        place.write_config("run.yaml", config),
-    ]
-    log = (place.folder / "killed.log").open("w")
-    process = subprocess.Popen(command, cwd=place.folder, env=place.environment, stdout=log, stderr=log)
+    """Start the run and kill it once a checkpoint of Stage 2 is whole."""
+    words = ["pipeline", "run", "reason2decide", "--config", place.write_config("run.yaml", config)]
+    process = warm.start(
+        [str(BIN / "zenml"), *words], cwd=place.folder, environment=place.environment, folder=place.folder
+    )
     work = Path(place.environment["XDG_CACHE_HOME"]) / "reason2decide"
-    while process.poll() is None and not any(
+    while process.is_alive() and not any(
         int(path.parent.name.split("-")[1]) >= step for path in work.glob("train_stage2-*/checkpoints/*/manifest.json")
     ):
         time.sleep(0.005)
-    assert process.poll() is None, (place.folder / "killed.log").read_text()[-2000:]
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.is_alive(), (place.folder / "err").read_text()[-2000:]
+    process.kill()
+    process.join()
 
 
 CLOCK_SET_BACK = r"""
@@ -135,6 +129,7 @@ def weights(place: Workplace) -> str:
 
 
 def test_a_chain_of_blows_leaves_the_right_bits_and_nothing_else(place: Workplace, config: dict[str, Any]) -> None:
+    place.type("zenml", "stack", "list", anew=True)  # makes the databases, by the init hook
     killed_behind(place, config, 20)
     killed_behind(place, config, 60)
     database = next((place.folder.parent / "zenml").rglob("zenml.db"))
@@ -150,7 +145,6 @@ def test_a_chain_of_blows_leaves_the_right_bits_and_nothing_else(place: Workplac
     assert resumed_from >= 60
     ended = weights(place)
 
-    place.warm = True  # what follows does not hang on how its process begins
     for path in (place.folder.parent / "zenml").rglob("r2d_predictions/*/*/table.parquet"):
         content = bytearray(path.read_bytes())
         content[len(content) // 3] ^= 1
@@ -181,7 +175,7 @@ def test_a_chain_of_blows_leaves_the_right_bits_and_nothing_else(place: Workplac
     assert [path for path in readable if not {"code", "uv", "pyfunc.py"} & set(path.parts)] == []
 
     place.environment["R2D_WORK_DIR"] = str(place.folder.parent / "undisturbed")
-    path = place.write_config("undisturbed.yaml", config, enable_cache=False)
+    path = place.write_config("undisturbed.yaml", config, steps={"train_stage2": {"enable_cache": False}})
     place.type("zenml", "pipeline", "run", "reason2decide", "--config", path)
     assert weights(place) == ended
     if not (home and clock):
