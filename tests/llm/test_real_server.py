@@ -58,18 +58,20 @@ def base_url(model_folder: Path) -> Iterator[str]:
         env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
         stdout=log, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while True:
-        assert server.poll() is None, (model_folder / "server.log").read_text()
-        assert time.monotonic() < deadline, "transformers serve did not start in two minutes"
-        try:
-            httpx2.get(f"http://127.0.0.1:{port}/health", trust_env=False).raise_for_status()
-            break
-        except httpx2.HTTPError:
-            time.sleep(0.3)
-    yield f"http://127.0.0.1:{port}/v1"
-    server.terminate()
-    server.wait(20)
+    try:
+        deadline = time.monotonic() + 600
+        while True:
+            assert server.poll() is None, (model_folder / "server.log").read_text()
+            assert time.monotonic() < deadline, "transformers serve did not start in ten minutes"
+            try:
+                httpx2.get(f"http://127.0.0.1:{port}/health", trust_env=False).raise_for_status()
+                break
+            except httpx2.HTTPError:
+                time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.terminate()
+        server.wait(20)
 
 
 @pytest.mark.slow
