@@ -78,6 +78,21 @@ def test_losses_and_the_gradient_of_every_weight_are_the_padded_ones(shape: str)
     assert_same_gradients(gradients(model, packed.total), gradients(model, padded.total))
 
 
+@pytest.mark.parametrize("shape", MODELS)
+def test_the_backend_of_a_gpu_gives_in_bf16_the_losses_and_gradients_of_fp32_but_for_rounding(shape: str) -> None:
+    """bf16 has 3 digits."""
+    model = tiny(shape)
+    exact = both(model)[1].losses(several_tasks(both(model)[1]))
+    expected = torch.cat([gradient.flatten() for gradient in gradients(model, exact.total).values()])
+    backend = make_backend(model, precision="bf16")
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = backend.losses(several_tasks(backend))
+    torch.testing.assert_close(rounded.of_tasks, exact.of_tasks, rtol=0.01, atol=0.0)
+    found = torch.cat([gradient.flatten() for gradient in gradients(model, rounded.total).values()])
+    assert torch.cosine_similarity(found, expected, dim=0) > 0.99
+    assert found.norm().item() == pytest.approx(expected.norm().item(), rel=0.05)
+
+
 @pytest.mark.parametrize("shape", ["gated, untied", *CAUSAL_SHAPES])
 def test_a_loss_is_the_weighted_mean_of_the_library_s_own(shape: str) -> None:
     model = tiny(shape)
