@@ -316,7 +316,7 @@ REFUTED = (
     "Decision: {} (if it bleeds)", "Decision: {} ❌", "❌ Decision: {}", "For instance, the decision is {}.",
     "Whoever falls again: the decision is {}.", "The decision is {} for anyone who cannot stand.",
     "Scenario A, the bone is broken: the decision is {}.", "Is the decision {}? No.",
-    "Decision: {} (almost)", "Decision: {}, except for toddlers", "Decision: {} (coin toss)",
+    "Decision: {} (almost)", "Decision: {}, except for toddlers.", "Decision: {} (coin toss)",
     "The decision is {}, as a layman would conclude.", "Write your reply like\nDecision: {}\n",
     "<sample><decision>{}</decision></sample>", "e.g. decision: {}\n", "Decision: {} (partly)",
 )  # fmt: skip
