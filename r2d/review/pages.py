@@ -152,6 +152,7 @@ class ReviewPages:
         app.include_router(routes)
         app.add_exception_handler(SQLAlchemyError, self._without_database)
         self.service.refuse = self._refuse
+        self.service.open_paths += ("/review/style.css", "/review/review.js")  # of the page of a refusal, too
 
     def show_queue(self, request: Request) -> HTMLResponse:
         """Who reviews, and what waits."""

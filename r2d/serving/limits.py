@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
@@ -68,6 +68,8 @@ class Guard:
     refuse: Refuse = json_refusal
     on_answered: Callable[[str, int, float], object] = lambda route, status, seconds: None
     """Receives the route, the status and the seconds of each request, those that are refused among them."""
+    open_paths: Collection[str] = OPEN_PATHS
+    """What anybody may ask, as often as they like."""
     _allowances: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Client -> requests that it has left, and when that was so."""
 
@@ -95,7 +97,7 @@ class Guard:
 
     async def _checked(self, scope: Scope, receive: Receive) -> Receive:
         """What gives the request's body, which is here already; raises a Refusal where a limit is broken."""
-        if scope["path"] in OPEN_PATHS:
+        if scope["path"] in self.open_paths:
             return receive
         headers = Headers(scope=scope)
         client = self._client(scope, headers)

@@ -26,7 +26,7 @@ from r2d.errors import R2DError
 from r2d.inference.calls import Call
 from r2d.serving.audit import AuditLog
 from r2d.serving.batching import Batcher, QueueFullError, ServedModel, VersionedAnswer
-from r2d.serving.limits import Guard, Refuse, json_refusal
+from r2d.serving.limits import OPEN_PATHS, Guard, Refuse, json_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -157,6 +157,8 @@ class Service:
     add_pages: Callable[[FastAPI], object] = lambda app: None
     """Adds further routes to the application."""
     refuse: Refuse = json_refusal
+    open_paths: tuple[str, ...] = OPEN_PATHS
+    """As `Guard.open_paths`."""
 
     def __post_init__(self) -> None:
         config = self.config
@@ -344,7 +346,7 @@ def make_app(service: Service) -> Guard:
     def measure(route: str, status: int, seconds: float) -> None:
         service.metrics.seconds.labels(route, str(status)).observe(seconds)
 
-    return Guard(app, config, service.token, service.refuse, on_answered=measure)
+    return Guard(app, config, service.token, service.refuse, on_answered=measure, open_paths=service.open_paths)
 
 
 class _StrictRequest(Request):

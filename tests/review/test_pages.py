@@ -270,6 +270,9 @@ class TestDoor:
             assert "chest pain" not in view.text
             assert "script-src 'self'" in view.headers["content-security-policy"]
         assert int(views[-1].headers["retry-after"]) >= 1
+        for path in ("style.css", "review.js"):  # without which that page could hardly be read
+            assert f"/review/{path}" in views[-1].text
+            assert service.client.get(f"/review/{path}").status_code == 200
         refused = act(service, 1, "skip", 0), service.client.get("/metrics"), service.decide("a note")
         for answer in refused:
             assert answer.json() == {"detail": "the proxy names no user in X-Forwarded-User"}
