@@ -21,6 +21,8 @@ RATES = ("contradicted_rationale_rate", "other_label_rate")
 """Of rationales; in the order of their columns among the sums."""
 NUM_FINDINGS = 10
 """Contradicted findings that are named, the most frequent first."""
+OF_NO_LEXICON = "findings in words of no lexicon"
+"""In their place in the metrics, which hold no words of a text."""
 
 
 def claims_of(predictions: Predictions, notes: Sequence[str], checker: ClaimChecker) -> list[list[Claim]]:
@@ -29,7 +31,8 @@ def claims_of(predictions: Predictions, notes: Sequence[str], checker: ClaimChec
 
 
 def claim_metrics(predictions: Predictions, claims: Sequence[Sequence[Claim]], config: IntervalsConfig) -> ClaimMetrics:
-    """Counts and rates of claims, over the rationales that are not empty.
+    """Counts and rates of claims, over the rationales that are not empty. Where no finding was read in any of them,
+    the rate of contradictions is not measured.
 
     Args:
         claims: `claims_of` the same rows.
@@ -37,7 +40,13 @@ def claim_metrics(predictions: Predictions, claims: Sequence[Sequence[Claim]], c
     sums = _claim_sums(predictions, claims)
     totals = sums.sum(axis=0)
     num_groups = int((sums[:, 0] > 0).sum())
-    named = Counter(claim.finding for of_row in claims for claim in of_row if claim.verdict == "contradicted")
+    every = [claim for of_row in claims for claim in of_row]
+    named = Counter(
+        claim.finding if claim.listed else OF_NO_LEXICON for claim in every if claim.verdict == "contradicted"
+    )
+    intervals = bootstrap_intervals(sums, _rates, config, dict.fromkeys(RATES, num_groups))
+    if not every:  # not looked at is not 0
+        intervals |= {"contradicted_rationale_rate": IntervalEstimate(None)}
     return ClaimMetrics(
         num_rationales=int(totals[0]),
         num_with_claims=sum(bool(of_row) for of_row in claims),
@@ -46,7 +55,8 @@ def claim_metrics(predictions: Predictions, claims: Sequence[Sequence[Claim]], c
         asserted=_counts(claims, denied=False),
         denied=_counts(claims, denied=True),
         contradicted_findings=dict(named.most_common(NUM_FINDINGS)),
-        intervals=bootstrap_intervals(sums, _rates, config, dict.fromkeys(RATES, num_groups)),
+        findings_read=dict(Counter(claim.finding for claim in every if claim.listed).most_common()),
+        intervals=intervals,
     )
 
 

@@ -73,7 +73,8 @@ def safety_facts(metrics: Metrics) -> dict[str, str]:
         facts[f"“{urgent}” missed"] = f"{sum(others):,} of {found + sum(others):,} notes{of_all}"
     if metrics.claims is not None and (claims := metrics.claims["model"]).num_rationales:
         contradicted = claims.intervals["contradicted_rationale_rate"]
-        facts["rationales that their note contradicts"] = with_interval(contradicted, "share")
+        read = f"findings were read in {claims.num_with_claims:,} of {claims.num_rationales:,}"
+        facts["rationales that their note contradicts"] = f"{with_interval(contradicted, 'share')}; {read}"
     if metrics.selective is not None:
         test = metrics.selective.test
         shown = "none, no threshold keeps the risk low enough" if test is None else percent(test.coverage.value)

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from r2d.rationales.findings import Findings, Words, load_findings, shipped_findings
+from r2d.rationales.findings import Findings, Index, Value, Words, load_findings, shipped_findings
 from r2d.rationales.labels import labels_stated
-from r2d.rationales.negation import Negation, load_negation, mentions, shipped_negation
+from r2d.rationales.negation import Mention, Negation, load_negation, mentions, shipped_negation
+from r2d.rationales.noun_phrases import PhrasesOfNote, noun_phrases
 from r2d.rationales.tokens import read_tokens
 
 Verdict = Literal["supported", "contradicted", "unclear", "absent"]
@@ -29,10 +30,12 @@ class Claim:
     """What a rationale says of one finding, and what its note says of it."""
 
     finding: str
-    """Its name in the lexicon, never the words of the text."""
+    """Its name in the lexicon, or the words of the rationale if it is not `listed`."""
     denied: bool
     """Whether the rationale says that it is absent."""
     verdict: Verdict
+    listed: bool = True
+    """Whether the lexicon holds it; what it does not hold is claimed only where the note contradicts it."""
 
     def sentence(self) -> str:
         """In words for a reader of the rationale, such as `the rationale says "fainting", the note denies it`."""
@@ -109,24 +112,63 @@ class ClaimChecker:
         more special case of something else, as a possibility, or misspelt leaves a claim `unclear`, if it does not
         support it.
         """
-        claimed: dict[tuple[Words, bool], None] = {}
+        claimed: dict[tuple[Words, bool], list[int]] = {}
         position = 0
-        for mention in mentions(read_tokens(rationale), self.findings.names, self.negation):
+        for mention in self._mentions(rationale, self.findings.names):
             if mention.start < position:
                 continue  # of overlapping forms the rationale names only the longest
             position = mention.end
             if mention.state in ("asserted", "denied"):
-                claimed[mention.value, mention.state == "denied"] = None
-        if not claimed:
-            return []
-        evidence, words = _Evidence.of(note, self), read_tokens(note).words
-        claims = [Claim(names[0], denied, evidence.verdict(names, denied)) for names, denied in claimed]
+                claimed.setdefault((mention.value, mention.state == "denied"), []).extend(
+                    range(mention.start, mention.end)
+                )
+        read, contradictions = self._phrases(rationale, note)
+        claims: list[Claim] = []
+        for (names, denied), places in claimed.items():
+            claim, of_phrases = self._listed(names, denied, note), {read[at] for at in places if at in read}
+            if any(phrase.verdict == "supported" for phrase in of_phrases):
+                claim = replace(claim, verdict="supported")
+            elif of_phrases and claim.verdict in ("absent", "unclear"):
+                continue  # contradicted in the words of the note
+            contradictions -= of_phrases
+            claims.append(claim)
+        return claims + [phrase for phrase in dict.fromkeys(read.values()) if phrase in contradictions]
+
+    def _mentions(self, text: str, index: Index[Value]) -> list[Mention[Value]]:
+        """The findings of a text; a denied one is left open where its noun phrase is not denied (`without a limp the
+        knock and bruise`)."""
+        inside = {
+            at: phrase
+            for phrase in noun_phrases(text, self.findings, self.negation)
+            if phrase.state in ("asserted", "unsure")
+            for at in range(phrase.start, phrase.end)
+        }
         return [
-            replace(claim, verdict="unclear")
-            if claim.verdict == "absent" and any(self.findings.is_misspelt(name, words) for name in names)
-            else claim
-            for claim, (names, _) in zip(claims, claimed, strict=True)
+            mention._replace(state="unsure")
+            if mention.state == "denied" and (phrase := inside.get(mention.start)) and mention.end <= phrase.end
+            else mention
+            for mention in mentions(read_tokens(text), index, self.negation)
         ]
+
+    def _listed(self, names: Words, denied: bool, note: str) -> Claim:
+        """The claim of a finding of the lexicon."""
+        claim = Claim(names[0], denied, _Evidence.of(note, self).verdict(names, denied))
+        words = read_tokens(note).words
+        if claim.verdict == "absent" and any(self.findings.may_be_meant(name, words) for name in names):
+            return replace(claim, verdict="unclear")
+        return claim
+
+    def _phrases(self, rationale: str, note: str) -> tuple[dict[int, Claim], set[Claim]]:
+        """What the note supports or contradicts in the words of the rationale, by word of the rationale; and the
+        contradictions."""
+        of_note, written = PhrasesOfNote.of(note, self.findings, self.negation), read_tokens(rationale).written
+        read: dict[int, Claim] = {}
+        for phrase in noun_phrases(rationale, self.findings, self.negation):
+            if phrase.state in ("asserted", "denied") and (verdict := of_note.verdict(phrase)):
+                words = " ".join(written[phrase.start : phrase.end])
+                claim = Claim(words, phrase.state == "denied", verdict, listed=False)
+                read |= dict.fromkeys(range(phrase.start, phrase.end), claim)
+        return read, {claim for claim in read.values() if claim.verdict == "contradicted"}
 
     def check(self, rationale: str, note: str, label: str, labels: Sequence[str]) -> RationaleCheck:
         """The claims that the note contradicts or does not mention, and the labels of the set stated other than the one
@@ -153,10 +195,9 @@ class _Evidence:
     def of(cls, note: str, checker: ClaimChecker) -> _Evidence:
         findings = checker.findings
         names_in: dict[str, set[str]] = {"asserted": set(), "denied": set(), "shown": set(), "open": set()}
-        tokens = read_tokens(note)
         current = farthest = farthest_before = -1
         """Where a finding starts; where the longest ends that starts there and names itself, or that starts before."""
-        for start, end, (names, direct, denied), state in mentions(tokens, findings.evidence, checker.negation):
+        for start, end, (names, direct, denied), state in checker._mentions(note, findings.evidence):
             if start != current:
                 current, farthest, farthest_before = start, -1, max(farthest, farthest_before)
             farthest = max(farthest, end) if direct else farthest

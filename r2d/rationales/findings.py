@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from r2d.text import differ_by_one_slip
 Words: TypeAlias = tuple[str, ...]
 Value = TypeVar("Value")
 
+MOST_SHARED = 5
+"""Findings that have a word in their forms, up to which the word tells of each of them: `pain` tells of none."""
 SHORTEST_MISSPELT = 5
 """Letters of a word in which a typing error is looked for: between shorter words, one letter is another word."""
 
@@ -47,13 +50,19 @@ class Evidence(NamedTuple):
     denied: Words  # those that they deny by themselves
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Findings:
     """The lexicon of findings, ready for matching."""
 
     names: Index[Words]  # form -> the findings that it names
     evidence: Index[Evidence]
     forms: Mapping[str, Sequence[Words]]  # finding -> all forms that say something of it
+    telling: Mapping[str, frozenset[str]]  # finding -> words that may tell of it, in another form than these
+
+    def may_be_meant(self, name: str, words: Words) -> bool:
+        """Whether some words may say something of a finding: a telling word of its forms stands among them, or a form
+        but for a typing error."""
+        return not self.telling.get(name, frozenset()).isdisjoint(words) or self.is_misspelt(name, words)
 
     def is_misspelt(self, name: str, words: Words) -> bool:
         """Whether some words are a form of a finding but for a typing error in its longer words."""
@@ -144,7 +153,23 @@ def load_findings(source: Path) -> Findings:
     for form, (of_form, _, _) in every.items():
         for name in of_form:
             forms.setdefault(name, []).append(form)
-    return Findings(Index.of(direct), Index.of(every), forms)
+    return Findings(Index.of(direct), Index.of(every), forms, _telling(forms, lexicon.shown_by or {}))
+
+
+def _telling(
+    forms: Mapping[str, Sequence[Words]], shown_by: Mapping[str, Sequence[str]]
+) -> Mapping[str, frozenset[str]]:
+    """Finding -> words that may tell of it: those that few findings have in their forms, and the names of the wider
+    findings that it shows."""
+    shared = Counter(word for of_name in forms.values() for word in {word for form in of_name for word in form})
+    telling = {
+        name: {word for form in of_name for word in form if shared[word] <= MOST_SHARED and len(word) > 2}
+        for name, of_name in forms.items()
+    }
+    for wider, signs in shown_by.items():
+        for name in telling.keys() & set(signs):
+            telling[name] |= {word for form in forms[wider] if len(form) == 1 for word in form}
+    return {name: frozenset(words) for name, words in telling.items()}
 
 
 def _index(forms: Sequence[tuple[str, str]]) -> dict[Words, Words]:

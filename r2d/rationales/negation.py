@@ -18,7 +18,8 @@ from r2d.files import read_yaml
 from r2d.rationales.findings import Index, Value, Words, found_in, matches
 from r2d.rationales.tokens import Tokens, read_tokens
 
-State = Literal["asserted", "denied", "unsure", "somebody_else"]
+State = Literal["asserted", "denied", "unsure", "somebody_else", "not_so"]
+"""`not_so`: a noun phrase behind a denial of `of_verbs`."""
 STATES: Mapping[str, State] = {state: state for state in get_args(State)}
 Span: TypeAlias = tuple[int, int]
 """The first word of a finding, and the one behind it."""
@@ -31,10 +32,10 @@ MIN_MISSPELT = 6
 """Letters of a phrase of one word from which on it is known too with a letter left out or moved (`deneis`)."""
 _OTHER_ROLES = (
     "ends", "ends_always", "ends_of_unsure", "ends_after_comma", "onset", "moment", "open_after_comma", "between",
-    "opens_behind", "returns", "over_comma", "undone", "ignored",
+    "opens_behind", "returns", "over_comma", "undone", "ignored", "of_verbs",
 )  # fmt: skip
-_CONJUNCTIONS = frozenset({"and", "or", "nor"})
-_LIST_WORDS = _CONJUNCTIONS | {"both", "all"}
+CONJUNCTIONS = frozenset({"and", "or", "nor"})
+_LIST_WORDS = CONJUNCTIONS | {"both", "all"}
 _AFTER_COMMA = frozenset({"ends_after_comma", "onset", "moment"})
 
 
@@ -89,6 +90,15 @@ class _NegationFile(Section):
     """Single words."""
     ignored: tuple[str, ...] = ()
     """Phrases that hold another one and mean none (`not only`)."""
+    splits: tuple[str, ...] = ()
+    """Single words that no name of a finding holds, such as verbs; by them `r2d.rationales.noun_phrases` reads findings
+    that are in no lexicon. Without them only findings of the lexicon are read."""
+    joins: tuple[str, ...] = ()
+    """Prepositions that may stand in the name of a finding (`pain in her back`)."""
+    degrees: tuple[str, ...] = ()
+    """Words of degree, which make no other finding (`mild oozing`)."""
+    of_verbs: tuple[str, ...] = ()
+    """Those of `denied` that deny what is done or thought: no noun phrase behind them is denied."""
 
 
 class _Roles(NamedTuple):
@@ -113,12 +123,25 @@ class _Roles(NamedTuple):
         return cls(pairs, frozenset(others), frozenset(STATES.values() if "ends" in others else ends))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Negation:
     """The phrases, ready for matching."""
 
     phrases: Index[_Roles]
     undone_by: frozenset[str] = frozenset()
+    splits: frozenset[str] = frozenset()
+    joins: frozenset[str] = frozenset()
+    degrees: frozenset[str] = frozenset()
+
+    def taken(self, tokens: Tokens) -> tuple[set[int], set[int]]:
+        """Words of a text that are phrases, and those that are no other phrases than such of `between`."""
+        phrases, between = set[int](), set[int]()
+        behind = 0
+        for start, end, roles in matches(tokens.words, self.phrases):
+            if start >= behind:
+                behind = end
+                (between if roles.others == {"between"} and not roles.states else phrases).update(range(start, end))
+        return phrases, between
 
 
 @functools.cache
@@ -151,8 +174,11 @@ def load_negation(source: Path) -> Negation:
             others.setdefault(read_tokens(phrase).words, set()).add(role)
     roles = {words: _Roles.of(sides.get(words, {}), others.get(words, set())) for words in sides | others}
     roles = {variant: roles[words] for variant, words in misspelt.items()} | roles
-    undone_by = frozenset(word for phrase in file.undone_by for word in read_tokens(phrase).words)
-    return Negation(Index.of({words: of_words for words, of_words in roles.items() if words}), undone_by)
+    single = {
+        role: frozenset(word for phrase in getattr(file, role) for word in read_tokens(phrase).words)
+        for role in ("undone_by", "splits", "joins", "degrees")
+    }
+    return Negation(Index.of({words: of_words for words, of_words in roles.items() if words}), **single)
 
 
 def _misspellings(word: str) -> Iterator[str]:
@@ -186,8 +212,20 @@ def mentions(tokens: Tokens, index: Index[Value], negation: Negation) -> list[Me
     found = found_in(tokens.words, index)
     if not found:
         return []
-    states = _Reader(tokens, [(start, end) for start, end, _ in found], negation).states
+    states = states_of(tokens, [(start, end) for start, end, _ in found], negation)
     return [Mention(start, end, value, states[start, end]) for start, end, value in found]
+
+
+def states_of(
+    tokens: Tokens, spans: Sequence[Span], negation: Negation, *, are_all: bool = False
+) -> Mapping[Span, State]:
+    """What a text says of each of these spans, which are in order of their start, the longest first.
+
+    Args:
+        are_all: the spans are all noun phrases of the text: then a list is read from one to the next, and those
+            behind a denial of `of_verbs` are `not_so`.
+    """
+    return _Reader(tokens, spans, negation, are_all=are_all).states if spans else {}
 
 
 class _Phrase(NamedTuple):
@@ -203,8 +241,8 @@ class _Reader:
         spans: every finding, by start, the longest first.
     """
 
-    def __init__(self, tokens: Tokens, spans: Sequence[Span], negation: Negation) -> None:
-        self.tokens, self.spans = tokens, spans
+    def __init__(self, tokens: Tokens, spans: Sequence[Span], negation: Negation, *, are_all: bool) -> None:
+        self.tokens, self.spans, self.are_all = tokens, spans, are_all
         self.states: dict[Span, State] = dict.fromkeys(spans, "asserted")
         self.starts = [start for start, _ in spans]
         self.begun = set(self.starts)
@@ -220,6 +258,19 @@ class _Reader:
                 self._apply(number, state, side, both, floor)
             if "ends" in phrase.roles.others:
                 floor = phrase.end
+        self._open_modifiers()
+
+    def _open_modifiers(self) -> None:
+        """Leave open what stands right before a finding, where one of both is denied: `no itchy rash` denies neither
+        itching nor rashes."""
+        apart = self.tokens.is_break | self.tokens.slashes
+        joined = [span for span in self.spans if span[1] in self.begun and span[1] not in apart]
+        if not joined:
+            return
+        denied = {start for (start, _), state in self.states.items() if state == "denied"}
+        for start, end in joined:
+            if end in denied or self.states[start, end] == "denied":
+                self.states[start, end] = "unsure"
 
     @functools.cached_property
     def by_stop(self) -> Sequence[Span]:
@@ -227,7 +278,7 @@ class _Reader:
 
     @functools.cached_property
     def conjunctions(self) -> Sequence[int]:
-        return [at for at, word in enumerate(self.tokens.words) if word in _CONJUNCTIONS]
+        return [at for at, word in enumerate(self.tokens.words) if word in CONJUNCTIONS]
 
     def _phrases(self, negation: Negation) -> Iterator[_Phrase]:
         """The phrases of the text from left to right, the longest where several start together, but for those within a
@@ -295,6 +346,8 @@ class _Reader:
         if side == "after" and state == "denied" and self._is_back(number):
             states.update(dict.fromkeys(reached, "unsure"))
             return
+        if self.are_all and state == "denied" and "of_verbs" in phrase.roles.others:
+            state = "not_so"
         for span in reached:
             if states[span] in ("asserted", "denied") or state == "somebody_else":
                 is_denied_twice = side == "after" and states[span] == state == "denied"
@@ -334,7 +387,7 @@ class _Reader:
             return False
         tokens = self.tokens
         for at in range(phrase.start - 1, max(tokens.sentence_start(phrase.start), phrase.start - MAX_UNDONE) - 1, -1):
-            if at + 1 in tokens.is_break or tokens.words[at] in _CONJUNCTIONS:
+            if at + 1 in tokens.is_break or tokens.words[at] in CONJUNCTIONS:
                 return False
             if tokens.words[at] in self.undone_by:
                 return True
@@ -414,7 +467,8 @@ class _Reader:
         is_single = "open_after_comma" in phrase.roles.others and phrase.end not in tokens.colons
         if is_single and _first_from(self.conjunctions, reached[0][0], end) == end:
             comma = _first_from(tokens.breaks, phrase.end + 1, end)
-        left_open, outer = set[Span](), 0
+        left_open, outer, denied = set[Span](), 0, phrase.end
+        """`denied`: the word behind the last finding of the list."""
         for span in reached:
             while reached[outer][1] <= span[0]:
                 outer += 1
@@ -422,10 +476,15 @@ class _Reader:
             is_listed = (
                 (start in tokens.is_break and start not in tokens.colons)
                 or start in tokens.slashes
-                or tokens.words[start - 1] in _CONJUNCTIONS
+                or tokens.words[start - 1] in CONJUNCTIONS
             )
+            is_next = start - (tokens.words[start - 1] in CONJUNCTIONS) <= denied
+            if not is_next and (self.are_all or (tokens.words[start - 1] == "and" and start - 1 in self.stops)):
+                is_listed = False  # `without fever the rash and cough`
             if span[0] >= comma or not (start == phrase.end or is_listed):
                 left_open.add(span)
+            else:
+                denied = max(denied, span[1])
         return left_open
 
     def _before(self, phrase: _Phrase, floor: int) -> list[Span]:

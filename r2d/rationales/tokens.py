@@ -20,6 +20,8 @@ class Tokens:
     """The words of a text as findings are compared, and what stands between them."""
 
     words: Words
+    written: Sequence[str]
+    """The same words as the text has them, but for apostrophes."""
     bounds: Sequence[int]
     """Words at which sentences begin, in order, and the number of words."""
     breaks: Sequence[int]
@@ -49,7 +51,8 @@ def _plain(token: str) -> str:
 def read_tokens(text: str) -> Tokens:
     """The words of a text and what stands between them."""
     tokens = _TOKEN.findall(APOSTROPHE.sub("", spell_signs(text)))
-    words = tuple([_plain(token) for token in tokens if token not in _PUNCTUATION])
+    written = [token for token in tokens if token not in _PUNCTUATION]
+    words = tuple([_plain(token) for token in written])
     bounds, breaks, colons, slashes = [0], list[int](), list[int](), list[int]()
     marks = [(at, token) for at, token in enumerate(tokens) if token in _PUNCTUATION]
     for num_marks, (place, token) in enumerate(marks):
@@ -68,6 +71,7 @@ def read_tokens(text: str) -> Tokens:
     breaks.append(num_words)
     return Tokens(
         words,
+        written,
         bounds,
         breaks,
         frozenset(breaks),

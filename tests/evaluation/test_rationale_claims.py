@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from r2d.evaluation.rationale_claims import claim_differences, claim_metrics, claims_of
+from r2d.evaluation.rationale_claims import OF_NO_LEXICON, claim_differences, claim_metrics, claims_of
 from r2d.evaluation.sections.rationales import ClaimCounts
 from r2d.rationales.claims import ClaimChecker
 from tests.evaluation.predicted import QUICK, predictions_of
@@ -66,3 +66,17 @@ def test_no_contradiction_among_the_rows_is_no_certainty() -> None:
     rate = metrics.intervals["contradicted_rationale_rate"]
     assert (rate.value, rate.method) == (0.0, "exact")
     assert rate.high == pytest.approx(1 - 0.025 ** (1 / 3))
+
+
+def test_metrics_name_what_was_read_and_hold_no_words_of_a_text() -> None:
+    notes, rationales = ["Cough. No floaters."] * 2, ["Cough and floaters.", "Cough."]
+    predictions = predictions_of(["same day"] * 2, ["same day"] * 2, labels=LABELS, rationales=rationales)
+    metrics = claim_metrics(predictions, claims_of(predictions, notes, ClaimChecker.of()), QUICK)
+    assert metrics.findings_read == {"cough": 2}
+    assert metrics.contradicted_findings == {OF_NO_LEXICON: 1}
+
+
+def test_where_no_finding_is_read_contradictions_are_not_measured() -> None:
+    predictions = predictions_of(["same day"] * 2, ["same day"] * 2, labels=LABELS, rationales=["Ja.", "Nein."])
+    metrics = claim_metrics(predictions, claims_of(predictions, ["Husten."] * 2, ClaimChecker.of()), QUICK)
+    assert (metrics.num_with_claims, metrics.intervals["contradicted_rationale_rate"].value) == (0, None)

@@ -46,8 +46,8 @@ UNSEEN = Overlap(
 )  # fmt: skip
 NO_CLAIMS = ClaimCounts(supported=0, contradicted=0, unclear=0, absent=0)
 CLAIMS = ClaimMetrics(
-    num_rationales=NUM_ROWS, num_with_claims=0, num_contradicted=12, num_stating_other_label=24,
-    asserted=NO_CLAIMS, denied=NO_CLAIMS, contradicted_findings={},
+    num_rationales=NUM_ROWS, num_with_claims=200, num_contradicted=12, num_stating_other_label=24,
+    asserted=NO_CLAIMS, denied=NO_CLAIMS, contradicted_findings={}, findings_read={"fever": 150, "cough": 60},
     intervals={
         "contradicted_rationale_rate": IntervalEstimate(0.05, 0.03, 0.09, "bca"),
         "other_label_rate": IntervalEstimate(0.1, 0.07, 0.14, "bca"),

@@ -24,6 +24,7 @@ CHECKER = ClaimChecker.of()
 SENTENCES = read_yaml(Path(__file__).with_name("negation_sentences.yaml"))
 PAIRS = read_yaml(Path(__file__).with_name("negation_pairs.yaml"))
 KINDS = read_yaml(Path(__file__).with_name("negation_kinds.yaml"))
+CLAIM_PAIRS = read_yaml(Path(__file__).with_name("claim_pairs.yaml"))
 
 
 def contradictions(rationale: str, note: str) -> list[Claim]:
@@ -202,6 +203,65 @@ def test_signs_lists_boxes_and_times_are_read(
     assert len(wrong) <= most_wrong, wrong
     false = [row for row in wrong if row[-1] == "contradicted"]
     assert len(false) <= most_false_contradictions, false
+
+
+@pytest.mark.parametrize(
+    ("part", "expected", "fewest_right"),
+    [
+        ("right", set(), 20),
+        ("contradicted", {"contradicted"}, 17),
+        ("not_mentioned", {"absent"}, 20),
+        ("tricky", set(), 17),
+    ],
+)
+def test_remarks_on_pairs_by_another_hand_are_due(part: str, expected: set[str], fewest_right: int) -> None:
+    wrong = []
+    for note, rationale in CLAIM_PAIRS[part]:
+        remarks = {claim.verdict for claim in CHECKER.claims(rationale, note)} & {"contradicted", "absent"}
+        if remarks != expected:
+            wrong.append((note, rationale, remarks))
+    assert len(CLAIM_PAIRS[part]) == 20
+    assert 20 - len(wrong) >= fewest_right, wrong
+
+
+@pytest.mark.parametrize(
+    ("rationale", "note", "contradicted"),
+    [
+        ("Floaters.", "Denies floaters.", ["Floaters"]),
+        ("No floaters.", "Floaters: yes.", ["floaters"]),
+        ("Severe jaw claudication at rest.", "No jaw claudication.", ["Severe jaw claudication at rest"]),
+        ("Claudication of the jaw.", "Jaw claudication: no.", ["Claudication of the jaw"]),
+        ("Jaw claudication.", "No jaw claudication on the left. Jaw claudication on the right.", []),
+        ("Jaw claudication.", "Jaw claudication?", []),
+        ("Oozing.", "No yellow oozing.", []),
+        ("Yellow oozing.", "No oozing seen elsewhere.", []),
+        ("Radiation was given.", "They did not receive radiation.", []),
+        ("No change of plan.", "A change of plan.", []),
+    ],
+)
+def test_what_no_lexicon_holds_is_contradicted_by_the_same_words(
+    rationale: str, note: str, contradicted: list[str]
+) -> None:
+    found = contradictions(rationale, note)
+    assert [claim.finding for claim in found] == contradicted
+    assert not any(claim.listed for claim in found)
+
+
+@pytest.mark.parametrize(
+    ("rationale", "note", "verdict"),
+    [
+        ("Without a limp the knock and bruise can wait.", "Knock and bruise on the shin, no limp.", "supported"),
+        ("Numbness in the saddle area.", "Numbness round the saddle area.", "supported"),
+        ("Headache.", "Head is pounding.", "unclear"),
+        ("Hives.", "Rash on both arms.", "unclear"),
+    ],
+)
+def test_the_same_in_other_words_is_neither_contradicted_nor_not_mentioned(
+    rationale: str, note: str, verdict: str
+) -> None:
+    verdicts = {claim.verdict for claim in CHECKER.claims(rationale, note)}
+    assert verdict in verdicts
+    assert verdicts.isdisjoint({"contradicted", "absent"})
 
 
 def test_a_rationale_that_weighs_a_possibility_claims_nothing() -> None:

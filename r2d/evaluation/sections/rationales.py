@@ -134,7 +134,10 @@ class ClaimMetrics:
     """Claims that a finding is there, and (`denied`) that it is not."""
     denied: ClaimCounts
     contradicted_findings: Mapping[str, int]
-    """The findings most often contradicted -> claims."""
+    """The findings most often contradicted -> claims; those of no lexicon as one."""
+    findings_read: Mapping[str, int] = field(default_factory=dict)
+    """Every finding of the lexicon that was claimed -> claims, the most frequent first; of the others only
+    contradictions are read."""
     intervals: Intervals
     """contradicted_rationale_rate and other_label_rate, of rationales; supported_share, contradicted_share,
     unclear_share and absent_share, of claims."""
