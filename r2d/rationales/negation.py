@@ -427,13 +427,16 @@ class _Reader:
                 and "ends_always" not in roles
                 and tokens.is_break.isdisjoint(range(phrase.end, other.start + 1))
             )
-            opens = opens or ("opens_behind" in roles and other.start > first and self._is_near(other))
+            opens = opens or ("opens_behind" in roles and other.start > first and self._is_near(other, first))
             if not follows and state in other.roles.ends:
                 return other.start, opens
         return end, opens
 
-    def _is_near(self, phrase: _Phrase) -> bool:
-        """Whether a phrase stands at most `MAX_GAP` words behind a finding."""
+    def _is_near(self, phrase: _Phrase, first: int) -> bool:
+        """Whether a phrase stands at most `MAX_GAP` words behind a finding; where any noun phrase is one, behind the
+        first."""
+        if self.are_all:
+            return phrase.start - first <= MAX_GAP + 1
         at = bisect_right(self.by_stop, phrase.start, key=itemgetter(1)) - 1
         return at >= 0 and phrase.start - self.by_stop[at][1] <= MAX_GAP
 
