@@ -407,6 +407,8 @@ def test_a_conclusion_from_findings_is_no_claim_of_another_finding() -> None:
         "fever returned ",
         "fever (+) ",
         "fever no cough yes ",
+        "no oozing, ",
+        "oozing of pus, no pus ",
         "fever- ",
         "fever? ",
         "fever - N ",

@@ -63,7 +63,7 @@ def test_a_number_word_is_its_digits(value: int) -> None:
     ]  # fmt: skip
     tens = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
     spelt = words[value] if value < 20 else f"{tens[value // 10 - 2]}-{words[value % 10]}".removesuffix("-zero")
-    lexicon = Findings(Index.of({}), Index.of({}), {})
+    lexicon = Findings(Index.of({}), Index.of({}), {}, {})
     assert ungrounded(f"{value} days", f"for {spelt} days", lexicon).numbers == ()
     assert value == 1 or ungrounded(f"{spelt} days", "some days", lexicon).numbers == (str(value),)
 
