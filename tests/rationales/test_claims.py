@@ -214,7 +214,7 @@ def test_signs_lists_boxes_and_times_are_read(
         ("tricky", set(), 17),
     ],
 )
-def test_remarks_on_pairs_by_another_hand_are_due(part: str, expected: set[str], fewest_right: int) -> None:
+def test_remarks_on_pairs_of_several_styles_are_due(part: str, expected: set[str], fewest_right: int) -> None:
     wrong = []
     for note, rationale in CLAIM_PAIRS[part]:
         remarks = {claim.verdict for claim in CHECKER.claims(rationale, note)} & {"contradicted", "absent"}
