@@ -12,8 +12,12 @@ import ast
 import hashlib
 import os
 import subprocess
-from functools import lru_cache
+import sys
+from functools import cache, lru_cache
 from pathlib import Path
+
+from mlops.remembered import Remembered
+from r2d.files import work_root
 
 ROOT = Path(__file__).resolve().parent.parent
 OUR_PACKAGES = ("r2d", "steps")
@@ -33,6 +37,8 @@ PRESENTATION = (
 """Modules and packages that draw and render. They count only for steps that return pages."""
 COMMIT_VARIABLE = "R2D_CODE_COMMIT"
 """Names the commit where the code lies without its repository, as in an image; ends in `+dirty` for changed files."""
+MOST_READINGS = 2000
+"""Kept of Python files in their present and earlier states; the project has about 300."""
 CODE = ("r2d", "steps", "pipelines", "mlops", "reason2decide.py", "pyproject.toml", "requirements.lock")
 MODEL_STEPS = ("load_examples", "validate_examples", "ingest_rationales", "train_stage1", "train_stage2", "evaluate")
 """Every step of the main job that the weights and metrics of a model depend on."""
@@ -48,6 +54,7 @@ def step_code_hash(step_name: str, *, with_pages: bool = False) -> str:
     digest = hashlib.sha256()
     for path in source_files(f"steps.{step_name}", with_pages=with_pages):
         digest.update(f"{path.relative_to(ROOT)}\0{_read_code(path, path.stat().st_mtime_ns)[0]}\n".encode())
+    _readings(work_root()).keep()
     return digest.hexdigest()
 
 
@@ -88,12 +95,45 @@ def _read_code(path: Path, mtime_ns: int) -> tuple[str, frozenset[str]]:
     """SHA-256 of a Python file's syntax tree without docstrings, or of another file's bytes; and our modules that it
     imports, anywhere in it, with the packages around them, which run first."""
     content = path.read_bytes()
+    if path.suffix != ".py":
+        return hashlib.sha256(content).hexdigest(), frozenset()
+    digest, packages = _readings(work_root()).of(content)
+    return digest, frozenset(packages)
+
+
+class _Readings:
+    """What was read of Python files, by their bytes, in this process and in earlier ones: parsing them takes two seconds
+    of CPU."""
+
+    def __init__(self) -> None:
+        reader = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+        self._kept = Remembered("Python files", lambda: f"{sys.version} {reader}")  # another reader, another reading
+        self._by_content: dict[str, tuple[str, list[str]]] = self._kept.answer() or {}
+        self._has_new = False
+
+    def of(self, content: bytes) -> tuple[str, list[str]]:
+        """As of `_read_code`."""
+        key = hashlib.sha256(content).hexdigest()
+        if key not in self._by_content:
+            self._by_content[key], self._has_new = _parsed(content), True
+        return self._by_content[key]
+
+    def keep(self) -> None:
+        """Keep the newest for later processes."""
+        if self._has_new:
+            self._kept.keep(dict(list(self._by_content.items())[-MOST_READINGS:]))
+            self._has_new = False
+
+
+_readings = cache(lambda root: _Readings())  # the folder may change, in tests
+
+
+def _parsed(content: bytes) -> tuple[str, list[str]]:
     imports = _Imports()
-    if path.suffix == ".py":
-        content = ast.dump(imports.visit(ast.parse(content))).encode()
+    tree = ast.dump(imports.visit(ast.parse(content)))
     ours = [name.split(".") for name in imports.names if name.split(".")[0] in OUR_PACKAGES]
-    packages = frozenset(".".join(parts[: end + 1]) for parts in ours for end in range(len(parts)))
-    return hashlib.sha256(content).hexdigest(), packages
+    packages = sorted({".".join(parts[: end + 1]) for parts in ours for end in range(len(parts))})
+    return hashlib.sha256(tree.encode()).hexdigest(), packages
 
 
 class _Imports(ast.NodeTransformer):

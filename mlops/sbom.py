@@ -10,7 +10,7 @@ import re
 import sys
 import sysconfig
 from collections.abc import Mapping
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import PackageMetadata, distributions
 from pathlib import Path
 from typing import cast
 
@@ -23,23 +23,23 @@ MAX_LICENCE_CHARACTERS = 100
 def bill_of_materials() -> dict[str, object]:
     """The bill as JSON. It has no time and no serial number, so that equal environments give equal files."""
     places = {sysconfig.get_path(name) for name in ("purelib", "platlib")}  # not what a process has put on its path
-    found_there = distributions(path=sorted(places))
-    installed = {re.sub(r"[-_.]+", "-", found.name).lower(): found for found in found_there if found.name}
+    found_there = [found.metadata for found in distributions(path=sorted(places))]  # each access reads the file
+    installed = {re.sub(r"[-_.]+", "-", found["Name"]).lower(): found for found in found_there if found["Name"]}
     components = [_component(name, installed[name]) for name in sorted(installed)]
     return {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": components}
 
 
-def _component(name: str, found: Distribution) -> dict[str, object]:
-    purl = f"pkg:pypi/{name}@{found.version}"
+def _component(name: str, found: PackageMetadata) -> dict[str, object]:
+    purl = f"pkg:pypi/{name}@{found['Version']}"
     component: dict[str, object] = {
         "type": "library",
         "bom-ref": purl,
         "name": name,
-        "version": found.version,
+        "version": found["Version"],
         "purl": purl,
     }
-    fields = cast(Mapping[str, str | None], found.metadata)
-    classifiers = [line for line in found.metadata.get_all("Classifier") or [] if line.startswith("License ::")]
+    fields = cast(Mapping[str, str | None], found)
+    classifiers = [line for line in found.get_all("Classifier") or [] if line.startswith("License ::")]
     named = [line.rpartition(" :: ")[2] for line in classifiers] or [(fields.get("License") or "").strip()]
     names = [text for text in named if text and len(text) <= MAX_LICENCE_CHARACTERS and "\n" not in text]
     if expression := fields.get("License-Expression"):

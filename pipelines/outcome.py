@@ -13,6 +13,8 @@ from typing import Any
 
 from click import ClickException
 from zenml.client import Client
+from zenml.integrations.constants import PYTORCH, SKLEARN
+from zenml.integrations.registry import integration_registry
 from zenml.models import PipelineRunResponse
 from zenml.pipelines.pipeline_definition import Pipeline
 
@@ -26,6 +28,10 @@ from r2d.files import keep_private, read_yaml
 from r2d.signals import signals_caught
 
 logger = logging.getLogger(__name__)
+
+UNUSED_INTEGRATIONS = (PYTORCH, SKLEARN)
+"""ZenML loads each that is installed, before the first step. These two store objects with pickle, which no step of ours
+hands over, and to import their packages takes two seconds of CPU."""
 
 
 class RunError(R2DError, ClickException):
@@ -78,6 +84,8 @@ class RaisingPipeline(Pipeline):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         keep_private()
         with ends_in_one_line():
+            for name in UNUSED_INTEGRATIONS:
+                integration_registry.integrations.pop(name, None)
             close_dead_runs()
             process = Process.this()
             if process is not None and Client().active_stack.orchestrator.flavor == "local":

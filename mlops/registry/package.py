@@ -19,7 +19,6 @@ import yaml
 from mlops.code import ROOT, code_state, lock_hash, model_code_hash
 from mlops.registry.versions import CARD, CONFIG, METRICS, ORIGIN, PROVENANCE
 from mlops.run_record import RunRecord
-from mlops.sbom import bill_of_materials
 from r2d.data.examples import content_hash, shown_splits, split_of
 from r2d.evaluation.calibration import calibration_of
 from r2d.evaluation.looks import TestSetUse
@@ -34,7 +33,7 @@ from r2d.rationales.claims import FINDINGS_FILE, NEGATION_FILE
 from r2d.rationales.provenance import trained_on
 from r2d.signing import Keys, key_id_of, sign_folder
 
-MODEL, SBOM = "model", "sbom.json"
+MODEL = "model"
 REQUIREMENTS = (
     "torch", "transformers", "tokenizers", "sentencepiece", "safetensors", "pydantic", "pyyaml", "pyarrow", "pandas",
     "mlflow",
@@ -62,7 +61,7 @@ class TrainedModel:
 @dataclass(frozen=True)
 class Package:
     """A folder of what is registered: weights, tokenizer, label set and calibration in `model/`, and beside it the
-    configuration, the metrics, the card, the origin, the packages, and the provenance of the rationales."""
+    configuration, the metrics, the card, the origin, and the provenance of the rationales."""
 
     folder: Path
     origin: Origin
@@ -132,7 +131,6 @@ def write_package(folder: Path, trained: TrainedModel, test_set: TestSetUse | No
     write_text(folder / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     write_json(folder / ORIGIN, asdict(origin))
     write_text(folder / CARD, card)
-    write_json(folder / SBOM, bill_of_materials())
     return Package(folder, origin, card)
 
 

@@ -28,11 +28,13 @@ from mlops.registry.versions import (
     tagged_versions,
 )
 from mlops.run_record import RunRecord
+from mlops.sbom import bill_of_materials
 from mlops.tracking import start_run
 from r2d.evaluation.looks import hash_of_test_set
 from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.run import evaluated_rows
 from r2d.evaluation.sections.labels import Comparator
+from r2d.files import write_json
 from r2d.gate.decision import GateDecision
 from r2d.gate.rules import evaluate_rules
 from r2d.modeling.model_folder import read_model_facts
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONTENT_TAG = "r2d.content_hash"
+SBOM = "sbom.json"
 TOO_LONG_FOR_A_TAG = ("files_read", "model_files")
 ZENML_RUN_ID, ZENML_URI = "mlflow_run_id", "mlflow_uri"
 """Metadata of the ZenML version, which names MLflow's."""
@@ -161,6 +164,7 @@ def _new_version(client: MlflowClient, content: str, package: Package, trained: 
     """Create a version with everything that belongs to it; where another process was quicker, return its version."""
     import mlflow
 
+    write_json(package.folder / SBOM, bill_of_materials())
     name, files = trained.record.run.registration.model_name, package.files()
     options_per_row = read_model_facts(files["model"]).labels.per_row
     with (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +97,15 @@ def test_code_and_data_count_for_the_steps_that_use_them_and_come_back_with_thei
         assert (model_code_hash() == of_model) == (not expected), file
         path.write_text(content, encoding="utf-8")
         assert hashes() == before, file
+
+
+def test_another_process_parses_no_file_anew(tmp_path: Path) -> None:
+    def printed(before: str = "pass") -> str:
+        command = [sys.executable, "-c", f"import ast, mlops.code; {before}; print(mlops.code.model_code_hash())"]
+        environment = os.environ | {"R2D_WORK_DIR": str(tmp_path)}
+        return subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+    assert printed() == printed("ast.parse = None")
 
 
 @pytest.mark.parametrize("step", [*MODEL_STEPS, "measure_zero_shot", "compare"])
