@@ -102,8 +102,7 @@ def _read_code(path: Path, mtime_ns: int) -> tuple[str, frozenset[str]]:
 
 
 class _Readings:
-    """What was read of Python files, by their bytes, in this process and in earlier ones: parsing them takes two seconds
-    of CPU."""
+    """What was read of Python files, by their bytes, now and by earlier processes: parsing them all takes seconds."""
 
     def __init__(self) -> None:
         reader = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()

@@ -39,9 +39,8 @@ from r2d.errors import DataError, ModelError, RegistryError, SignatureError
 from r2d.files import partial_file
 from r2d.llm.answers import answers_lock, read_answers
 from r2d.modeling.trained_rows import TRAINED_ROWS_FILE, TrainedRows, read_trained_rows
-from r2d.reports.formatting import plural
 from r2d.review.store import ReviewStore
-from r2d.text import first_of, show_name
+from r2d.text import first_of, plural, show_name
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +113,7 @@ def find_person(
                 continue
             num_rows = len(found.ids) if found.has_groups else sum(row_id in ids for row_id in found.all_ids)
             if num_rows:
-                held.append(Held(piece, f"{num_rows:,} row(s)"))
+                held.append(Held(piece, plural(num_rows, "row")))
                 holding.add(piece.source.id)
         known = {piece.source.id for piece in pieces}
         held += _made_from(pieces, holding, known)
@@ -223,7 +222,7 @@ def _version_that_holds(piece: Kept, group: str, ids: Collection[str]) -> Held |
     except (RegistryError, ModelError, SignatureError):
         return Held(piece, "cannot be told: its files cannot be read")
     num_rationales = num_rationales or 0
-    named = f"{num_rationales:,} row(s) of its provenance"
+    named = f"{plural(num_rationales, 'row')} of its provenance"
     if trained is None or not trained.is_complete:
         return Held(piece, named if num_rationales else "cannot be told: it keeps no whole record of trained rows")
     if _holds_group(trained, group):
@@ -250,7 +249,9 @@ def _reviews_that_hold(store: ReviewStore, names: Collection[str], by: str) -> I
     num_events = sum(event.number in own for event in events)
     erase = partial(store.erase, names, by=by, why="a person was forgotten (r2d forget)")
     now = datetime.now(UTC)
-    counts = f"{len(own):,} case(s) with {num_events:,} action(s) of reviewers; no call of the person is added any more"
+    counts = (
+        f"{plural(len(own), 'case')} with {plural(num_events, 'action')} of reviewers; no call of the person is added"
+    )
     yield Held(Kept("reviews", store.name, now, erase), counts)
     texts = [(case.number, f"{case.text}\n{case.answer}") for case in cases]
     texts += [(event.number, str(event.value)) for event in events]
@@ -259,7 +260,7 @@ def _reviews_that_hold(store: ReviewStore, names: Collection[str], by: str) -> I
         ids = first_of([show_name(case.case_id) for case in cases if case.number in naming])
         yield Held(
             Kept("reviews", store.name, now, lambda: None, "if they are the person's, add these ids by --id"),
-            f"{len(naming):,} other case(s) name the person: {ids}",
+            f"{plural(len(naming), 'other case names', 'other cases name')} the person: {ids}",
         )
 
 
@@ -283,7 +284,7 @@ def _work_that_holds(group: str, ids: Collection[str]) -> Iterator[Held]:
         num_lines = sum(_asked_of(answer.values) in ids for answer in read_answers(piece.source))
         if num_lines:
             remove = partial(drop_answers, piece.source, ids)
-            yield Held(replace(piece, remove=remove), f"{num_lines:,} line(s), the others stay")
+            yield Held(replace(piece, remove=remove), f"{plural(num_lines, 'line')}, the others stay")
 
 
 def _asked_of(values: dict[str, Any]) -> str:
@@ -336,7 +337,7 @@ def _files_that_hold(names: Collection[str], paths: Sequence[Path]) -> list[tupl
             elif occurrences is None:
                 unsearched += 1
             elif occurrences[0]:
-                found.append((str(file), f"{occurrences[0]:,} {occurrences[1]}"))
+                found.append((str(file), plural(*occurrences)))
         if unsearched:
             found.append((str(path), f"{plural(unsearched, 'file')} in it not searched, for the kind cannot be"))
     return found
@@ -352,17 +353,17 @@ def _occurrences(file: Path, names: Collection[str]) -> tuple[int, str] | None:
     suffix = file.suffix.lower()
     try:
         if suffix in TABLE_SUFFIXES:
-            return _values_of_table(file, names), "value(s)"
+            return _values_of_table(file, names), "value"
         if suffix in DATABASE_SUFFIXES:
             values = {name.encode() for name in names}
             rows = _rows_of_database(file)
-            return sum(any(cell in values or word.search(cell) for cell in row) for row in rows), "row(s)"
+            return sum(any(cell in values or word.search(cell) for cell in row) for row in rows), "row"
         if suffix in BOOK_SUFFIXES:
             with zipfile.ZipFile(file) as book:
-                return sum(len(word.findall(book.read(name))) for name in book.namelist()), "cell(s)"
+                return sum(len(word.findall(book.read(name))) for name in book.namelist()), "cell"
         if suffix in TEXT_SUFFIXES:
             with file.open("rb") as stream:
-                return sum(word.search(line) is not None for line in stream), "line(s)"
+                return sum(word.search(line) is not None for line in stream), "line"
     except (pa.ArrowException, sqlite3.Error, zipfile.BadZipFile, OSError) as error:
         kind = {**dict.fromkeys(TABLE_SUFFIXES, "Parquet"), ".xlsx": "Excel"}.get(suffix, "SQLite")
         raise DataError(f"{file}: is no whole {kind} file ({type(error).__name__}); leave it out of --also") from None

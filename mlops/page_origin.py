@@ -13,9 +13,10 @@ from mlops.registry.looks import weights_hash
 from mlops.registry.versions import WEIGHTS_TAG, Reference, find_version, registry_client
 from r2d.reports.origin import PageOrigin
 
-BEFORE_TRAINING = "none yet, this page comes before training"
-NO_VERSION = "none yet"
-NOT_REGISTERED = "none yet, it is registered after this page; the page of its gate names the same weights"
+BEFORE_TRAINING = "none: this page is made before training"
+NO_VERSION = "none, as there is no model yet"
+REGISTERED_LATER = "numbered after this page was made; the page of the gate names it (`r2d open gate`)"
+NEVER_REGISTERED = "none: this run compares models and registers none"
 
 
 def origin_now(**facts: Any) -> PageOrigin:
@@ -30,8 +31,12 @@ def before_training() -> PageOrigin:
     return origin_now(model=BEFORE_TRAINING, version=NO_VERSION, data_sha256=data_of_run())
 
 
-def of_folder(folder: Path, model: str, version: str = NOT_REGISTERED) -> PageOrigin:
-    """Of a page about a model that is in no registry, or not yet."""
+def of_folder(folder: Path, model: str, version: str) -> PageOrigin:
+    """Of a page about a model that is in no registry, or not yet.
+
+    Args:
+        version: its number, or why it has none.
+    """
     return origin_now(model=model, version=version, weights_sha256=weights_hash(folder), data_sha256=data_of_run())
 
 

@@ -20,6 +20,7 @@ from mlops.registry.looks import read_looks
 from mlops.registry.versions import aliases_of, ensure_model, find_versions, registry_client
 from r2d.config.jobs import WatchConfig
 from r2d.errors import RegistryError
+from r2d.text import plural
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -110,7 +111,7 @@ def findings(config: WatchConfig, state: State) -> Iterator[tuple[Event, str, di
         new = sorted(name for name, ended in runs.failed.items() if ended > since)
         if new:
             facts = {"pipeline": pipeline, "runs": ", ".join(new[:10])}
-            yield "run_failed", f"{len(new)} run(s) of {pipeline} failed since the last look", facts
+            yield "run_failed", f"{plural(len(new), 'run')} of {pipeline} failed since the last look", facts
     for name, model in state.models.items():
         if model.aliases != model.recorded:
             facts = {"model": name} | {f"{alias}_now": version for alias, version in model.aliases.items()}

@@ -34,6 +34,13 @@ UNUSED_INTEGRATIONS = (PYTORCH, SKLEARN)
 hands over, and to import their packages takes two seconds of CPU."""
 
 
+NO_PROJECT = (
+    "`zenml init` is not needed: the run works from this folder, and reads relative paths from it. If you meant the "
+    "folder of your project, stop with Ctrl-C and go there with `cd`"
+)
+"""Said where ZenML has advised to make a repository of whatever folder the command was typed in."""
+
+
 class RunError(R2DError, ClickException):
     """A run has failed; `zenml` shows the message alone, as `r2d` does."""
 
@@ -77,6 +84,8 @@ class RaisingPipeline(Pipeline):
 
     def with_options(self, config_path: str | None = None, **options: Any) -> Any:
         with ends_in_one_line():
+            if Client().root is None:
+                logger.warning(NO_PROJECT)
             if config_path is not None:
                 read_yaml(Path(config_path))  # says what is wrong with it, before ZenML reads it
             return super().with_options(config_path=config_path, **options)

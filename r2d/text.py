@@ -52,6 +52,11 @@ def normalise_label(text: str) -> str:
     return whole.group(1) if whole else text
 
 
+def plural(number: int, one: str, several: str | None = None) -> str:
+    """A number and its words: `1 row` and `2,000 rows`, or `1 row is` and `2 rows are`."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
 def small_letters(text: str) -> str:
     """The text in small letters, each at its place."""
     small = text.lower()

@@ -24,7 +24,7 @@ from r2d.config.privacy import PrivacyConfig
 from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
 from r2d.config.serving import Quantization
-from r2d.data.examples import split_of
+from r2d.data.examples import shown_splits, split_of
 from r2d.data.fingerprint import data_fingerprint, files_fingerprint
 from r2d.data.load import load_examples, load_labelled_file
 from r2d.data.readers.tables import local_dataset_folder
@@ -37,8 +37,8 @@ from r2d.modeling.load import count_tokens
 from r2d.modeling.seen_rows import require_unseen_test
 from r2d.rationales.ingest import Coverage, Ingestion, ingest
 from r2d.rationales.sources import source_files
-from r2d.reports.formatting import plural
 from r2d.reports.origin import current_origin, pages_of
+from r2d.text import plural
 
 if TYPE_CHECKING:
     from r2d.evaluation.evaluate import Champion, Evaluation
@@ -116,7 +116,8 @@ def check_files(run: RunConfig, *, start_folder: Path | None = None) -> list[str
     files_fingerprint(source_files(run.rationales.sources))  # a missing one is said at once, not after every row
     validation = _usable(run, start_folder)
     splits = Counter(validation.examples["split"].to_pylist())
-    lines = [f"{validation.num_rows:,} rows: {', '.join(f'{count:,} {split}' for split, count in splits.items())}"]
+    divided = ", ".join(f"{splits[split]:,} {split}" for split in shown_splits(splits))
+    lines = [f"{validation.num_rows:,} rows: {divided}"]
     lines += validation.reading.notes
     for kind, places in (("quarantined row", validation.quarantined), ("warning", validation.warnings)):
         lines += [f"{plural(len(places), kind)}; `r2d validate` shows which"] if len(places) else []

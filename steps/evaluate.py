@@ -58,7 +58,7 @@ def evaluate(
         claims_fingerprint: hash of the files of `evaluation.claims`; not read here, but part of the cache key.
         judge_remarks: why the scores of a judge may flatter.
     """
-    from mlops.page_origin import of_folder
+    from mlops.page_origin import NEVER_REGISTERED, REGISTERED_LATER, of_folder
     from mlops.registry.looks import look_counter
     from mlops.registry.versions import download
     from r2d.evaluation.evaluate import Champion
@@ -66,8 +66,10 @@ def evaluate(
     from r2d.evaluation.plots import decisions_picture
     from r2d.reports.origin import pages_of
 
-    run_name = get_step_context().pipeline_run.name
-    with pages_of(of_folder(model, f"that of run {run_name}")):
+    context = get_step_context()
+    run_name = context.pipeline_run.name
+    version = REGISTERED_LATER if context.pipeline.name == "reason2decide" else NEVER_REGISTERED
+    with pages_of(of_folder(model, f"that of run {run_name}", version)):
         result = measure(
             examples,
             model,

@@ -107,6 +107,15 @@ def test_a_file_of_any_shape_is_drafted_so_that_its_rows_are_read(tmp_path: Path
     assert "canary" not in text.casefold(), "names, counts and shapes, and no cell"
 
 
+def test_german_names_of_columns_are_understood(tmp_path: Path) -> None:
+    german = {"call_id": "Anrufnummer", "note": "Fallnotiz", "triage": "Dringlichkeit", "patient": "Patientennummer"}
+    table = [{german[name]: row[name] for name in german} for row in rows()]
+    path = tmp_path / "anrufe.csv"
+    path.write_text(as_csv(table, delimiter=";"), encoding="utf-8")
+    columns = drafted(path)[1].data.columns
+    assert [columns.id, columns.text, columns.label, columns.group] == list(german.values())
+
+
 ENCODINGS = ["cp1252", "mac-roman", "cp437", "cp850", "cp1250", "cp1251"]
 PROSE = {
     "cp1250": "pacjentka zgłasza ból głowy i gorączkę, mówi że źle się czuje, łokieć boli",

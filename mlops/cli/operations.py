@@ -20,7 +20,7 @@ from r2d.config.jobs import RetentionConfig, WatchConfig
 from r2d.config.loading import load_job
 from r2d.errors import R2DError
 from r2d.files import zenml_home
-from r2d.reports.formatting import plural
+from r2d.text import plural
 
 app = typer.Typer()
 stack_app = typer.Typer(help="The ZenML stack of a cluster.", no_args_is_help=True)

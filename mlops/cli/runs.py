@@ -129,8 +129,8 @@ def validate(
 ) -> None:
     """Check the data against the data contract: examples.parquet, quarantine.parquet, result.json, report.html."""
     from mlops.page_origin import before_training
-    from r2d.reports.formatting import plural
     from r2d.reports.origin import pages_of
+    from r2d.text import plural
     from r2d.workflows import require_usable, validate_to_folder
 
     run = without_forgotten(load_config(config))

@@ -21,6 +21,9 @@ WITHOUT_ALIAS = {
 """Outcome of the gate -> why a version has no alias."""
 INVENTED_CALL = "'62 yo man with tight chest for 1 hour, sudden onset. No fainting.'"
 INVENTED_CALLS = "docs/delivery/calls.csv"
+MORE_ROWS_TO_CHOOSE = (
+    "`r2d check` says how many rows must choose the threshold; data.split.calibration_fraction sets rows aside for it"
+)
 NOTE, QUESTION = "'TEXT OF A NOTE'", "--option ONE --option OTHER 'TEXT OF A QUESTION'"
 
 
@@ -57,10 +60,13 @@ def summary(
             f"{name} {'none' if value is None else format(value, '.1f' if name == 'sacreBLEU' else '.3f')}"
             for name, value in scores.items()
         )
+    shows_none = []
+    if metrics.selective is not None and metrics.selective.test is None:
+        shows_none = [f"no label would be shown: {metrics.selective.reason}. {MORE_ROWS_TO_CHOOSE}"]
     sentences = [
         *wrapped("  gate: ", registered.decision.lines()),
         *wrapped("  so: ", [registered.transition.reason]),
-        *wrapped("  to do: ", [*registered.decision.next_steps, *advice]),
+        *wrapped("  to do: ", [*registered.decision.next_steps, *advice, *shows_none]),
     ]
     example = (INVENTED_CALL if data_format == "synthetic_triage" else NOTE) if has_classes else QUESTION
     here = ".venv/bin/r2d" if Path(".venv/bin/r2d").exists() else "r2d"

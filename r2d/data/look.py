@@ -25,7 +25,7 @@ from r2d.data.readers.files import existing_file, open_bytes, open_text
 from r2d.data.readers.rows import json_records, json_text, refuse_rows_within
 from r2d.data.readers.workbook import csv_chunks, is_workbook
 from r2d.errors import ConfigError, DataError
-from r2d.text import LONGEST_NAME, MOST_WORDS_OF_NAME, first_of, flatten
+from r2d.text import LONGEST_NAME, MOST_WORDS_OF_NAME, first_of, flatten, plural
 
 UNICODE = ("utf-8", "utf-16", "utf-16-le", "utf-16-be")
 """Tried in this order."""
@@ -54,7 +54,7 @@ HINTS = {
     ),
     "group": (
         r"patient|subject|caller|person|mrn|case|encounter|member|user|patientin|anrufer|fall|paciente|paziente|patiënt"
-        r"|utente"
+        r"|utente|patienten|(?:patient(?:en)?|anrufer|versicherten|fall)(?:nummer|nr|id)"
     ),
     "split": r"split|set|fold|partition|subset",
     "rationale": (
@@ -64,7 +64,7 @@ HINTS = {
         r"|commento|reden|motivering|uitleg|toelichting|onderbouwing"
     ),
     "attribute": (
-        r"age|sex|gender|site|clinic|ward|language|ethnicity|race|region|family|channel|period|arrival|alter|geschlecht"
+        r"age|sex|gender|site|clinic|ward|language|ethnicity|race|region|family|channel|period|arrival|alter|geschlecht|standort"
         r"|âge|sexe|edad|sexo|idade|età|sesso|leeftijd|geslacht"
     ),
 }
@@ -335,7 +335,9 @@ def _csv_rows(file: Path, settings: Mapping[str, Any]) -> Iterator[dict[str, Any
             yield {name: cell for name, cell in zip(delimited.header, record.value, strict=True) if name}
     if faults:
         fix = "mend them, or declare delimiter and quoting by hand (docs/data-contract.md)"
-        raise DataError(f"{file}: {len(faults):,} line(s) are no row of the table: {first_of(faults)}; {fix}")
+        raise DataError(
+            f"{file}: {plural(len(faults), 'line is', 'lines are')} no row of the table: {first_of(faults)}; {fix}"
+        )
     columns = list(zip(*first, strict=True))
     is_data = any(name and name in column for name, column in zip(delimited.header, columns, strict=False))
     if is_data or not any(delimited.header) or any(len(n.split()) > MOST_WORDS_OF_NAME for n in delimited.header):

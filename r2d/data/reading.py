@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 
+from r2d.text import plural
+
 READING_KEY, SET_ASIDE_KEY = b"r2d.reading", b"r2d.set_aside"
 
 
@@ -60,7 +62,7 @@ class Reading:
         """Count rows that were left out, and say so."""
         if num_rows:
             self.left_out[why] = self.left_out.get(why, 0) + num_rows
-            self.notes.append(f"{num_rows:,} row(s) {why} are left out")
+            self.notes.append(f"{plural(num_rows, 'row')} {why} left out")
 
     @classmethod
     def of(cls, table: pa.Table) -> Reading:

@@ -15,8 +15,7 @@ from r2d.data.readers.files import existing_file
 from r2d.data.readers.rows import column_names
 from r2d.data.reading import Reading, set_aside_rows, with_set_aside
 from r2d.errors import DataError
-from r2d.reports.formatting import plural
-from r2d.text import first_of, from_no_formula, normalise_label, show_name
+from r2d.text import first_of, from_no_formula, normalise_label, plural, show_name
 
 logger = logging.getLogger(__name__)
 
@@ -83,9 +82,9 @@ def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:
     reading = Reading.of(examples)
     reading.num_added = len(added)
     reading.notes.append(
-        f"reviews: {len(added):,} row(s) added to the training rows, {num_changed:,} label(s) of training rows "
-        f"changed; {num_held_out:,} reviewed row(s) of other splits keep their labels, and {num_disagreements:,} on "
-        "which reviewers differ are left as they are"
+        f"reviews: {plural(len(added), 'row')} added to the training rows, {plural(num_changed, 'label')} of "
+        f"training rows changed; {plural(num_held_out, 'reviewed row')} of other splits keep their labels, and "
+        f"{num_disagreements:,} on which reviewers differ are left as they are"
     )
     if others:
         sentence = (

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from r2d.config.data import SplitConfig
 from r2d.data.examples import shown_splits
 from r2d.errors import DataError
-from r2d.text import FAULTS_SHOWN, first_of
+from r2d.text import FAULTS_SHOWN, first_of, plural
 
 
 def assign_splits(
@@ -59,8 +59,9 @@ def assign_splits(
         if divided:
             faults = first_of([f"rows {', '.join(str(row + 1) for row in rows[:FAULTS_SHOWN])}" for rows in divided])
             raise DataError(
-                f"{source}: {len(divided)} group(s) stand in more than one split, so the test would know the patient: "
-                f"{faults}; name all rows of a group in {test_source}, or none, or correct data.columns.group"
+                f"{source}: {plural(len(divided), 'group stands', 'groups stand')} in more than one split, so the "
+                f"test would know the patient: {faults}; name all rows of a group in {test_source}, or none, "
+                "or correct data.columns.group"
             )
         rest = {key: rows for key, rows in members.items() if ids[rows[0]] not in wanted}
         splits = _divide(rest, ids, labels, held_out, config.seed)

@@ -38,8 +38,9 @@ from r2d.evaluation.summary import (
 )
 from r2d.files import order_by_hash
 from r2d.rationales.claims import ClaimChecker, Verdict
-from r2d.reports.formatting import Unit, percent, plural
+from r2d.reports.formatting import Unit, percent
 from r2d.reports.templates import render
+from r2d.text import plural
 
 MAX_SAMPLES = 20
 MAX_WRONG_SAMPLES = 10

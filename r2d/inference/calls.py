@@ -112,7 +112,8 @@ def read_calls(config: CallsConfig, notes: list[str] | None = None) -> Iterator[
                     call, num_cut = call._replace(text=call.text[:MAX_CELL_CHARACTERS]), num_cut + 1
                 yield call
         broken_ids.raise_if_any(
-            f"row(s) have half a surrogate pair in their id (column {config.columns.id!r})",
+            f"row has half a surrogate pair in its id (column {config.columns.id!r})",
+            f"rows have half a surrogate pair in their id (column {config.columns.id!r})",
             "write the whole character or remove it",
         )
     if notes is not None:

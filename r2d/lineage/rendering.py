@@ -14,8 +14,7 @@ from r2d.config.gate import GATE_METRICS
 from r2d.gate.rules import format_comparably
 from r2d.lineage.difference import MetricChange, VersionDifference
 from r2d.lineage.records import RowLineage, VersionLineage, method_of
-from r2d.reports.formatting import plural
-from r2d.text import flatten
+from r2d.text import flatten, plural
 
 WIDTH = 104
 """Columns, on a terminal and in a log; the hash of a file of the model folder fits in its line."""

@@ -167,7 +167,9 @@ def _read_audit(file: Path) -> Iterator[_Read]:
             except (ValueError, KeyError, TypeError):
                 faults.add(f"line {number}")
     faults.raise_if_any(
-        "line(s) are none of an audit log", "give files that `r2d serve` wrote, and remove lines that were cut off"
+        "line is none of an audit log",
+        "lines are none of an audit log",
+        "give files that `r2d serve` wrote, and remove lines that were cut off",
     )
     yield from rows
 
@@ -222,7 +224,9 @@ def read_outcomes(
         except ValueError:
             faults.add(f"row {number}" if read.line is None else f"line {read.line}")
     faults.raise_if_any(
-        f"row(s) have no time in column {columns.get('time')!r}", "write times as 2026-11-29T17:00:00+00:00"
+        f"row has no time in column {columns.get('time')!r}",
+        f"rows have no time in column {columns.get('time')!r}",
+        "write times as 2026-11-29T17:00:00+00:00",
     )
     labelled = [row for row in rows if row["label"] and str(row["label"]).strip() and row["id"]]
     left_out["no_label"] += len(rows) - len(labelled)

@@ -76,15 +76,10 @@ def _digits(value: float, unit: Unit) -> str:
 
 
 def count(value: object) -> str:
-    """A fact as text: integers with a narrow space between thousands, booleans as yes and no."""
+    """A fact as text: integers with commas between thousands, as on the screen, booleans as yes and no."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else str(value)
-
-
-def plural(number: int, singular: str, several: str | None = None) -> str:
-    """A number and its word, such as `1 row` and `2 rows`, or `1 warns` and `2 warn`."""
-    return f"{count(number)} {singular if number == 1 else several or singular + 's'}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def plain(value: object) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from r2d.reports import formatting
 from r2d.reports.origin import current_origin
+from r2d.text import plural
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -37,7 +38,7 @@ def templates_of(package: str) -> Environment:
     )
     filters = (
         formatting.percent, formatting.decimal, formatting.in_unit, formatting.interval, formatting.count,
-        formatting.plural, formatting.sentence, formatting.plain, formatting.with_interval,
+        plural, formatting.sentence, formatting.plain, formatting.with_interval,
         formatting.as_yaml, formatting.visible,
     )  # fmt: skip
     environment.filters |= {function.__name__: function for function in filters}

@@ -12,10 +12,9 @@ from r2d.config.rationales import LabelStudioSource
 from r2d.errors import DataError
 from r2d.rationales.readers.items import read_items
 from r2d.rationales.readers.written import label_studio_records
-from r2d.reports.formatting import plural
 from r2d.review.store import Kind, ReviewStore, reviewer_name, spelling_among
 from r2d.review.verdicts import FEWEST_CHARACTERS, is_learnable, verdicts_of
-from r2d.text import first_of, match_label, normalise_label, show_name
+from r2d.text import first_of, match_label, normalise_label, plural, show_name
 
 UNKNOWN_REVIEWER = "Label Studio"
 

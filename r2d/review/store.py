@@ -43,7 +43,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLA
 
 from r2d.data.forgotten import Forgotten, forgotten_entry, new_key
 from r2d.errors import DataError, R2DError
-from r2d.text import first_of, normalise_label, show_name
+from r2d.text import first_of, normalise_label, plural, show_name
 
 logger = logging.getLogger(__name__)
 Kind = Literal["label", "accept", "correct", "decline", "unsafe", "skip", "undo"]
@@ -258,9 +258,9 @@ class ReviewStore:
             raise DataError("review.database: another process adds cases to it; start again when it is done") from None
         if others:
             logger.warning(
-                "%s call(s) have the id of a case with another text, and are not reviewed: %s; give each call an id of "
-                "its own, or begin a new database",
-                len(others),
+                "%s the id of a case with another text, which stays as it is: %s; give each call an id of its own, "
+                "or begin a new database",
+                plural(len(others), "call has", "calls have"),
                 first_of(list(map(show_name, others))),
             )
         return len(new)

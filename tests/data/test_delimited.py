@@ -85,7 +85,7 @@ def test_a_stray_quote_that_closes_rows_later_is_named_by_its_lines_and_read_wit
     path.write_text(text_of(rows, delimiter))
     message = refusal(read, path, delimiter=delimiter)
     lines = f"lines 7 to {last + 2} in a field of line 6"
-    assert f"1 field(s) swallow lines that read as records of their own: {lines}" in message
+    assert f"1 field swallows lines that read as records of their own: {lines}" in message
     assert "quoting: none where quotes are letters" in message
     assert read(path, delimiter=delimiter, quoting="none") == [(row[0], row[1]) for row in rows]
 
@@ -432,7 +432,7 @@ def test_rows_are_swallowed_also_where_the_one_id_that_is_read_holds_a_stray_quo
     rows[0][1], rows[6][1] = f'"{rows[0][1]}', f'{rows[6][1]}"'
     path = tmp_path / "file.csv"
     path.write_text(text_of(rows))
-    with pytest.raises(DataError, match="swallow lines that read as records of their own"):
+    with pytest.raises(DataError, match="swallows lines that read as records of their own"):
         read_incoming(path)
 
 

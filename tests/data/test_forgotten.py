@@ -50,7 +50,7 @@ def test_a_forgotten_group_and_a_row_of_its_own_are_left_out_and_the_others_stay
     assert set(whole["id"].to_pylist()) - set(rest["id"].to_pylist()) == {"row-14", "row-15", "row-19"}
     splits = dict(zip(whole["id"].to_pylist(), whole["split"].to_pylist(), strict=True))
     assert splits | dict(zip(rest["id"].to_pylist(), rest["split"].to_pylist(), strict=True)) == splits
-    assert Reading.of(rest).notes == ["3 row(s) of forgotten groups are left out"]
+    assert Reading.of(rest).notes == ["3 rows of forgotten groups left out"]
 
 
 def test_an_entry_names_nobody_and_two_keys_give_two_entries() -> None:

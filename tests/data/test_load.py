@@ -184,7 +184,7 @@ LONG = {"label": f"{NOTE} and once more in the morning"}
             {n: {"label": "tomorrow"} for n in range(10, 18)},
             (
                 "the data contract is broken (40 rows, 1 expectation)",
-                "label_declared (every label is allowed): 8 row(s): calls.jsonl: row 11 (line 11) holds",
+                "label_declared (every label is allowed): 8 rows: calls.jsonl: row 11 (line 11) holds",
                 "row 15 (line 15) holds (a text of 8 characters); and 3 more; ",
                 "allowed: 'Emergency Now', 'Same Day'",
                 "found (rows): (a text of 8 characters) 8; correct the rows",
@@ -197,13 +197,13 @@ LONG = {"label": f"{NOTE} and once more in the morning"}
             {1: {"text": " \n\t"}, 2: {"text": None}, 3: {"id": " "}},
             (
                 "2 expectations",
-                "text_present (every text has a word): 2 row(s): calls.jsonl: row 2 (line 2); calls",
-                "id_present (every row has an id): 1 row(s): calls.jsonl: row 4 (line 4)",
+                "text_present (every text has a word): 2 rows: calls.jsonl: row 2 (line 2); calls",
+                "id_present (every row has an id): 1 row: calls.jsonl: row 4 (line 4)",
             ),
         ),
         (
             {9: {"id": " c4 "}},
-            ("id_unique (every id is there once): 2 row(s): calls.jsonl: row 5 (line 5); calls.jsonl: row",),
+            ("id_unique (every id is there once): 2 rows: calls.jsonl: row 5 (line 5); calls.jsonl: row",),
         ),
     ],
 )  # fmt: skip
@@ -272,7 +272,7 @@ def test_given_splits_are_kept_under_their_usual_names_and_others_are_named(tmp_
     assert load_examples(config)["split"].to_pylist() == ["train", *["validation"] * 4, "test", "test"]
     rows[4]["part"], rows[5]["part"] = "holdout", None
     message = message_of(config_of(tmp_path, rows, columns={"split": "part"}))
-    assert "split_known (every split is train, validation, calibration or test): 2 row(s)" in message
+    assert "split_known (every split is train, validation, calibration or test): 2 rows" in message
     assert "row 5 (line 5) holds (a text of 7 characters); calls" in message
     assert "row 6 (line 6) holds (empty)" in message
 
@@ -283,7 +283,7 @@ def test_groups_are_one_whatever_their_outer_spaces_and_stand_in_one_split(tmp_p
         for n, row in enumerate(rows_of())
     ]
     message = message_of(config_of(tmp_path, rows, columns={"split": "part", "group": "caller"}))
-    assert "group_across_splits (no patient or caller stands in two splits): 40 row(s)" in message
+    assert "group_across_splits (no patient or caller stands in two splits): 40 rows" in message
     table = load_examples(config_of(tmp_path, rows, columns={"group": "caller"}))
     assert all(len(set(table["split"].to_pylist()[start : start + 2])) == 1 for start in range(0, 40, 2))
 
@@ -539,11 +539,11 @@ def test_a_cell_of_ten_megabytes_is_cut_and_said_and_stalls_no_check(
     caplog.set_level("INFO")
     config, started_at = config_of(tmp_path, rows), time.process_time()
     examples = load_examples(config)
-    assert "1 cell(s) longer than 200,000 characters were cut there" in caplog.text
+    assert "1 cell longer than 200,000 characters cut there" in caplog.text
     validation = validate(examples, ValidationConfig(), labels=config.labels)
     assert time.process_time() - started_at < 60
     page = render_data_report(validation, privacy=PrivacyConfig())
-    assert "1 cell(s) longer than 200,000 characters were cut there" in page
+    assert "1 cell longer than 200,000 characters cut there" in page
     (check,) = [check for check in validation.checks if check.name == "text_length"]
     assert check.num_unexpected == 1
     assert max(map(len, examples["text"].to_pylist())) == 200_000

@@ -193,9 +193,7 @@ def test_the_options_of_a_row_are_read_from_a_list_and_a_row_without_is_named(tm
     assert load_examples(config)["options"].to_pylist() == [["a", "b", "3"]] * 30
     rows[2]["choices"] = None
     WRITERS[kind][1](tmp_path / "questions", rows)
-    with pytest.raises(
-        DataError, match=r"1 row\(s\) have no list in column 'choices' \(data\.columns\.options\): row 3"
-    ):
+    with pytest.raises(DataError, match=r"1 row has no list in column 'choices' \(data\.columns\.options\): row 3"):
         load_examples(config)
     WRITERS[kind][1](tmp_path / "questions", [row | {"choices": "a or b"} for row in rows])
     with pytest.raises(DataError, match=r"column 'choices'.*(data\.columns\.options\) holds a str|options is a list)"):
@@ -224,7 +222,7 @@ def test_a_row_is_named_by_its_split_or_its_file(tmp_path: Path) -> None:
     rows = rows_of()
     path = write_dataset(tmp_path / "data", {"train": rows[:20], "unsupervised": rows[20:]})
     message = message_of(config_of(path, "huggingface"))
-    assert "10 row(s): data: unsupervised: row 1 holds (a text of 12 characters)" in message
+    assert "10 rows: data: unsupervised: row 1 holds (a text of 12 characters)" in message
     rows[15]["level"] = "urgnt"
     path = write_parquet_folder(tmp_path / "folder", rows)
     assert "deep/b.parquet: row 5 holds 'urgnt'" in message_of(config_of(path, "parquet"))
@@ -284,6 +282,14 @@ def test_a_missing_column_names_its_key_the_nearest_name_and_what_was_found(tmp_
     assert "'unused'" in message
 
 
+def test_the_nearest_name_is_shown_also_where_other_names_may_be_cells(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text("Nummer,Notiz,Alter in Jahren,level\n1,Hustet.,40,routine\n", encoding="utf-8")
+    message = message_of(config_of(path, "csv", columns={"id": "Nummer", "text": "Notitz", "label": "level"}))
+    assert "data.columns.text: no column 'Notitz' (did you mean 'Notiz'?)" in message
+    assert "Jahren" not in message
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "pubmedqa"])
 def test_files_without_data_are_named_for_what_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -317,7 +323,7 @@ RAGGED = f"1,{NOTE},urgent,c,x,2\n" + f"{WHY},urgent,{NOTE}, and more,1,2,3,4,5\
         ("csv", HEADER, "has columns but no rows"),
         ("csv", f'1,urgent,"{NOTE} and then again at noon"\n2,routine,"{NOTE}"\n', "add a header line"),
         ("csv", f"note,{HEADER}1,{NOTE},{NOTE},urgent,c,{WHY},3\n", "data.columns.text 'note'); rename one"),
-        ("csv", HEADER + RAGGED, "7 row(s) have not the 6 fields of the header: line 3 has 9; line 4 has 9;"),
+        ("csv", HEADER + RAGGED, "7 rows have not the 6 fields of the header: line 3 has 9; line 4 has 9;"),
         ("csv", HEADER + RAGGED, "; and 2 more; put a field that holds the delimiter in double quotes"),
         ("csv", f'{HEADER}1,{NOTE},a,c,x,2\n2,"{NOTE},a,c,x,2\n', "begins on line 3 opens a quote that never closes"),
         ("csv", "PAR1\0\1", "is a Parquet file: set data.format: parquet"),
@@ -327,18 +333,18 @@ RAGGED = f"1,{NOTE},urgent,c,x,2\n" + f"{WHY},urgent,{NOTE}, and more,1,2,3,4,5\
         (
             "jsonl",
             f'\n{{"note": "{NOTE}" oops}}\n["{NOTE}"]\n' + "[" * 100_000 + "\n",
-            "3 line(s) hold no JSON object: line 2: no JSON (Expecting ',' delimiter at column 37); line 3: a list, "
+            "3 lines hold no JSON object: line 2: no JSON (Expecting ',' delimiter at column 37); line 3: a list, "
             "not an object; line 4: no JSON (nested too deep or a number too long); write one object a line",
         ),
         (
             "jsonl",
             "".join(json.dumps(row | {"note": [NOTE, WHY]}) + "\n" for row in rows_of(1)),
-            "1 value(s) are no text: line 1, column 'note' (data.columns.text) holds a list of 2; write a string",
+            "1 value is no text: line 1, column 'note' (data.columns.text) holds a list of 2; write a string",
         ),
         (
             "jsonl",
             "".join(json.dumps(row | {"note": NOTE + "\ud83d"}) + "\n" for row in rows_of(2)),
-            "column 'note' holds half a surrogate pair (\\ud800 to \\udfff alone) in 2 row(s): row 1; row 2;",
+            "column 'note' holds half a surrogate pair (\\ud800 to \\udfff alone) in 2 rows: row 1; row 2;",
         ),
         ("parquet", "PAR1 no more", "is no whole Parquet file"),
         ("pubmedqa", '{"1": {"QUESTION": "Mme Dûrand?"}}', "entry 1 lacks 'CONTEXTS'"),

@@ -65,7 +65,7 @@ def test_training_rows_get_them_new_rows_are_trained_on_and_held_out_rows_stay(c
     rows = {row["id"]: row for row in table.to_pylist()}
     assert rows["new"]["attributes"] == [], "reviewers are no slice of the evaluation"
     [note] = [note for note in Reading.of(table).notes if note.startswith("reviews")]
-    assert note.startswith("reviews: 1 row(s) added to the training rows, 1 label(s) of training rows changed; 2 rev")
+    assert note.startswith("reviews: 1 row added to the training rows, 1 label of training rows changed; 2 rev")
     assert "1 on which reviewers differ are left as they are" in note
 
 

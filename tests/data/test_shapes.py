@@ -72,7 +72,7 @@ def test_an_empty_column_of_a_template_leaves_its_words_and_is_counted(tmp_path:
     columns: dict[str, Any] = {"id": {"from": "row"}, "text": ["complaint", "history"]}
     columns["text_template"] = "Complaint: {complaint}. History: {history}."
     table = load_examples(DataConfig(format="csv", path=str(path), labels={"names": LABELS}, columns=columns))
-    said = "text_template: column 'history' is empty in 2 row(s), where the words around it stay"
+    said = "text_template: column 'history' is empty in 2 rows, where the words around it stay"
     assert said in Reading.of(table).notes
     assert table["text"].to_pylist()[3].startswith(f"Complaint: {rows[3]['complaint']}. History:")
     notes: list[str] = []
@@ -124,7 +124,7 @@ def test_options_stand_in_the_text_or_in_columns_of_their_own(tmp_path: Path) ->
         calls = CallsConfig(path=str(path), columns={"options": options})
         assert next(read_calls(calls)).options == ["bed", "home"]
     rows[2]["text"] = "Where?"
-    with pytest.raises(DataError, match=r"1 row\(s\) have no list in the columns or the pattern .*: row 3"):
+    with pytest.raises(DataError, match=r"1 row has no list in the columns or the pattern .*: row 3"):
         examples_of(write(path, rows), {"options": {"pattern": r"\((?P<option>[^()]+)\)"}}, labels={"per_row": True})
 
 
@@ -156,7 +156,7 @@ def test_json_is_read_whatever_its_line_breaks(tmp_path: Path, form: str) -> Non
     assert [(e.id, e.text) for e in examples_of(path, {})] == [(row["id"], row["text"]) for row in rows]
     path.write_text(path.read_text()[:-9] if form != "lines" else path.read_text() + "{")
     message = message_of(DataConfig(format="jsonl", path=str(path), labels={"names": LABELS}))
-    assert "1 line(s) hold no JSON object" in message
+    assert "1 line holds no JSON object" in message
 
 
 def test_a_declared_key_that_stands_twice_is_refused_and_another_is_counted(tmp_path: Path) -> None:
@@ -165,11 +165,11 @@ def test_a_declared_key_that_stands_twice_is_refused_and_another_is_counted(tmp_
     lines[4] = lines[4].replace('"x": 1', '"x": 1, "x": 2, "label": "now"')
     path.write_text("\n".join(lines))
     config = DataConfig(format="jsonl", path=str(path), labels={"names": LABELS})
-    assert Reading.of(load_examples(config)).notes == ["1 object(s) have a key twice, none of them declared"]
+    assert Reading.of(load_examples(config)).notes == ["1 object has a key twice that is not declared"]
     lines[6] = lines[6].replace('"x": 1', '"label": "later"')
     path.write_text("\n".join(lines))
     message = message_of(config)
-    assert "1 declared key(s) stand twice in their object, with different values: line 7, key 'label'" in message
+    assert "1 declared key stands twice in its object, with different values: line 7, key 'label'" in message
     path.write_text('{"id": 1, "text": "a", "text": "b"}\n')
     with pytest.raises(DataError, match="key 'text'"):
         scan_calls(CallsConfig(path=str(path)))
@@ -210,7 +210,7 @@ def test_rows_without_any_declared_value_are_left_out_and_counted(tmp_path: Path
     path = write(tmp_path / f"calls.{kind}", rows)
     table = load_examples(DataConfig(format=kind, path=str(path), labels={"names": LABELS}))
     assert len(table) == 30
-    assert Reading.of(table).notes[0].startswith("2 row(s) without any value in the declared columns left out (row 31")
+    assert Reading.of(table).notes[0].startswith("2 rows without any value in the declared columns left out (row 31")
 
 
 def test_a_number_is_a_position_where_a_parquet_file_names_its_classes(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ GHOSTS = {"row-1", *(f"ghost-{number}" for number in range(7))}
         (plain_rows(100), GHOSTS,
          r"data: 7 of the 8 ids in test.json are ids of no row .of 7 to 7 characters.*data.columns.id"),
         (plain_rows(100, group_size=2), {"row-4"},
-         r"1 group\(s\).*rows 5, 6; name all rows of a group in test.json"),
+         r"1 group stands .*rows 5, 6; name all rows of a group in test.json"),
         (plain_rows(4), None, r"no row in split validation .*bring more rows or groups.*data\.split"),
     ],
 )  # fmt: skip

@@ -58,7 +58,7 @@ def test_the_test_rows_are_those_from_the_cut_on_and_no_patient_is_on_both_sides
     assert again == {f"r{n}" for n in range(48)} - split.keys() == {row_id for _, row_id in set_aside_rows(examples)}
     reading = Reading.of(examples)
     assert (reading.num_read, sum(reading.left_out.values())) == (48, len(again))
-    assert any("of patients with test rows are left out" in note for note in reading.notes)
+    assert any("of patients with test rows left out" in note for note in reading.notes)
     ingested = ingest(
         examples, RationalesConfig(stage1_source="nurse"), data=config(path), privacy=PrivacyConfig(), work_dir=tmp_path
     )

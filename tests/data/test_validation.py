@@ -154,6 +154,8 @@ def test_of_two_copies_in_two_splits_the_one_nearer_to_training_is_taken_out() -
     assert outcomes(check(rows)) == {"text_across_splits": ("error", 2)}
     aside = check(rows, severities={"text_across_splits": "quarantine"})
     assert sorted(aside.quarantined["row"].to_pylist()) == sorted([train, validation_row])
+    of_both = [{check.name: check.fix for check in one.checks}["text_across_splits"] for one in (check(rows), aside)]
+    assert ["to quarantine" in fix for fix in of_both] == [True, False], "what is declared already is no advice"
     assert test in aside.examples["row"].to_pylist()
 
 

@@ -85,7 +85,7 @@ def test_calls_and_init_read_it_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["=1+1", "#REF!"])
 def test_a_cell_without_a_sure_value_is_refused_by_its_place(value: str, tmp_path: Path) -> None:
     path = workbook(tmp_path / "notes.xlsx", [["1", value, "now"]])
-    with pytest.raises(DataError, match=r"1 cell\(s\) hold (an error|a formula without a value): B2"):
+    with pytest.raises(DataError, match=r"1 cell holds (an error|a formula without a value): B2"):
         loaded(path)
 
 
@@ -100,10 +100,10 @@ def test_what_excel_hides_or_merges_is_counted(tmp_path: Path) -> None:
     book.save(path)
     config = DataConfig.model_validate({"path": str(path), "format": "csv", "labels": {"names": ["now", "soon"]}})
     assert Reading.of(load_examples(config, divide=False)).notes[:4] == [
-        "2 hidden row(s) are read",
-        "1 range(s) of hidden columns are read",
-        "1 hidden sheet(s) are not read",
-        "1 range(s) of merged cells: the value stands in the first cell of each",
+        "2 hidden rows are read",
+        "1 range of hidden columns is read",
+        "1 hidden sheet is not read",
+        "1 range of merged cells: the value stands in the first cell",
     ]
     assert loaded(path) == TEXTS, "they are rows and columns like the others"
 
@@ -118,7 +118,7 @@ def test_cells_that_are_struck_out_are_counted(tmp_path: Path) -> None:
     sheet["H9"].font = Font(strike=True)  # an empty cell
     book.save(path)
     config = DataConfig.model_validate({"path": str(path), "format": "csv", "labels": {"names": ["now", "soon"]}})
-    assert Reading.of(load_examples(config, divide=False)).notes[0] == "2 cell(s) that are struck out are read (B3; C3)"
+    assert Reading.of(load_examples(config, divide=False)).notes[0] == "2 struck-out cells are read (B3; C3)"
 
 
 def test_rows_beyond_the_size_that_a_sheet_states_are_read(tmp_path: Path) -> None:

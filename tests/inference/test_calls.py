@@ -41,7 +41,7 @@ def test_a_text_of_ten_megabytes_is_cut_and_said(ending: str, tmp_path: Path, ca
     config = CallsConfig(path=str(write_calls(tmp_path / f"calls.{ending}", rows)))
     caplog.set_level("INFO")
     scan_calls(config)
-    assert "1 cell(s) longer than 200,000 characters were cut there" in caplog.text
+    assert "1 cell longer than 200,000 characters cut there" in caplog.text
     assert [len(call.text or "") for call in read_calls(config)] == [200_000, 7]
 
 
@@ -69,11 +69,11 @@ def test_the_fingerprint_is_that_of_the_content_and_not_of_the_place(tmp_path: P
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "id,text\n1,a\n2\n3,b,c\n", r"2 row\(s\) have not the 2 fields .* line 3 has 1; line 4 has 3"),
+        ("a.csv", "id,text\n1,a\n2\n3,b,c\n", r"2 rows have not the 2 fields .* line 3 has 1; line 4 has 3"),
         ("a.csv", "id,text\n", "has columns but no rows"),
         ("a.csv", "", "is empty"),
         ("a.jsonl", '{"id": 1, "text": ["pain", 2]}\n', r"line 1, column 'text' \(data\.columns\.text\) holds a list"),
-        ("a.jsonl", '{"id": "\\ud800", "text": "a"}\n', r"half a surrogate pair in their id \(column 'id'\): line 1;"),
+        ("a.jsonl", '{"id": "\\ud800", "text": "a"}\n', r"half a surrogate pair in its id \(column 'id'\): line 1;"),
         ("a.parquet", "PAR1 no more", "is no whole Parquet file"),
     ],
 )

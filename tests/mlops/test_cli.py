@@ -88,7 +88,7 @@ def test_init_writes_a_file_once_and_check_opens_the_files(
     Path("my.yaml").write_text(yaml.safe_dump(config))
     code, _, errors = typed("check", "my.yaml")
     assert code == 2
-    assert "label_declared (every label is allowed): 20 row(s)" in errors
+    assert "label_declared (every label is allowed): 20 rows" in errors
     assert "text_across_splits" not in errors
     copied = [row | {"note": f"Copied note {number % 30}"} for number, row in enumerate(rows())]
     Path("calls.csv").write_text(as_csv(copied), encoding="utf-8")

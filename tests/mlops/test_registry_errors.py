@@ -96,7 +96,7 @@ def test_a_label_that_is_not_declared_is_named_with_its_rows_before_anything_sta
     register(run, metrics(GOOD))
     code, output = cli.retrain(cli.run_of("new-label", rows(30, "x1,a note,call back,why,train")), min_new_rows=1)
     assert (code, champion("new-label")) == (2, "1")
-    assert "label_declared (every label is allowed): 1 row(s): notes.csv: row 31 (line 32) holds (a text of 9" in output
+    assert "label_declared (every label is allowed): 1 row: notes.csv: row 31 (line 32) holds (a text of 9" in output
     assert "correct the rows, or declare what stands for a label (data.labels.names, data.labels.codes)" in output
 
 

@@ -82,6 +82,14 @@ def test_the_last_screen_fits_a_terminal_and_says_whether_the_model_may_be_used(
     assert max(len(line) for line in [*screen.splitlines(), *of_options.splitlines()]) <= 130
 
 
+def test_where_no_label_would_be_shown_the_last_screen_says_why_and_what_helps() -> None:
+    metrics = declared_case().metrics
+    assert metrics.selective is not None
+    without = replace(metrics, selective=replace(metrics.selective, threshold=None, reason="too few rows", test=None))
+    screen = summary(registered_as((), "met"), without, report_uri="/store/report", data_format="csv")
+    assert "to do: no label would be shown: too few rows. `r2d check` says how many" in " ".join(screen.split())
+
+
 @pytest.mark.parametrize("is_worse", [False, True])
 def test_of_safety_and_of_the_champion_the_last_screen_says_what_the_report_says(is_worse: bool) -> None:
     case = declared_case()
@@ -97,6 +105,7 @@ def test_of_safety_and_of_the_champion_the_last_screen_says_what_the_report_says
     assert ("worse in Macro-F1, −0.043" in sentence) == is_worse
     assert sentence in screen
     assert sentence in replace(case, metrics=metrics).html()
+    assert "no label would be shown" not in screen
     facts = safety_facts(metrics)
     assert len(facts) == 4, "under-triage, the most urgent missed, contradictions, labels shown"
     assert all(f"{name}: {text}" in screen for name, text in facts.items())

@@ -54,7 +54,7 @@ def test_a_job_is_overdue_after_its_hours_and_where_it_never_succeeded() -> None
 
 def test_runs_that_failed_since_the_last_look_are_told_once() -> None:
     runs = {"reason2decide": RunState({"failed": 2}, None, None, {"a": hours_ago(0.5), "b": hours_ago(2)})}
-    assert told(state(runs=runs)) == ["run_failed: 1 run(s) of reason2decide failed since the last look"]
+    assert told(state(runs=runs)) == ["run_failed: 1 run of reason2decide failed since the last look"]
 
 
 def test_an_alias_that_was_moved_by_hand_is_told() -> None:

@@ -94,7 +94,7 @@ def test_an_audit_log_is_joined_by_version_and_time(tmp_path: Path) -> None:
     assert joined.left_out == {"decided_twice": 1, "before_decision": 1}
     [path] = folder.glob("*.jsonl")
     path.write_text(path.read_text(encoding="utf-8") + '{"time": "2026-', encoding="utf-8")
-    with pytest.raises(DataError, match=r"1 line\(s\) are none of an audit log: line 7"):
+    with pytest.raises(DataError, match=r"1 line is none of an audit log: line 7"):
         join(job)
     later = job.model_copy(update={"since": datetime(2100, 1, 1, tzinfo=UTC)})
     path.write_text(path.read_text(encoding="utf-8").rpartition("\n")[0] + "\n", encoding="utf-8")
@@ -107,7 +107,7 @@ def test_an_audit_log_is_joined_by_version_and_time(tmp_path: Path) -> None:
     [
         ([("x", SELF_CARE, "", ""), ("y", SELF_CARE, "", "")], r"none of its 2 rows could be .*2 outcomes of an id"),
         ([("c0", "patient died of sepsis last week", "", "")], r"column 'label': 1 of 1 rows have no declared label"),
-        ([("c0", SELF_CARE, "", "yesterday")], r"1 row\(s\) have no time in column 'time': line 2"),
+        ([("c0", SELF_CARE, "", "yesterday")], r"1 row has no time in column 'time': line 2"),
     ],
 )  # fmt: skip
 def test_outcomes_that_cannot_be_used_are_refused_and_not_quoted(

@@ -173,7 +173,7 @@ def test_values_are_written_as_a_reader_knows_them() -> None:
     assert facts["accuracy"].text == f"{100 * metrics.label.accuracy:.1f} % ({low:.1f} to {high:.1f} %)"
     assert facts["split_rows"].text == "train 960, test 240"
     assert facts["quarantine_reasons"].text == "id_unique 40"
-    assert facts["delivered_rows"].text == "1\u202f240"
+    assert facts["delivered_rows"].text == "1,240"
     assert facts["data_sha256"].text == "d" * 12
     assert facts["rationale_authors"].text == "not given"
     assert (facts["code_commit"].text, facts["signed_by"].text) == (None, "none")

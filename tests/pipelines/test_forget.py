@@ -134,10 +134,8 @@ def test_a_person_is_nowhere_afterwards_but_in_what_is_named_with_the_reason(pla
     assert "exports (1 file in it not searched, for the kind cannot be)" in planned
     assert kinds(named(planned, "would be removed")) >= wanted
 
-    assert f"would be removed: reviews {place.folder / REVIEWS} (2 case(s) with 2 action(s) of reviewers; " in planned
-    assert (
-        f"stays: reviews {place.folder / REVIEWS} (1 other case(s) name the person: 'call-9'); if they are" in planned
-    )
+    assert f"would be removed: reviews {place.folder / REVIEWS} (2 cases with 2 actions of reviewers; " in planned
+    assert f"stays: reviews {place.folder / REVIEWS} (1 other case names the person: 'call-9'); if they are" in planned
 
     done = forget(place, "--yes", "--id", "call-9")
     assert "a retraining is open: toy-forgets/1" in done

@@ -147,7 +147,7 @@ def test_a_run_that_fails_fails_its_command_without_a_traceback_keeps_its_report
     output = failed.stdout + failed.stderr
     assert failed.returncode == 2, output[-2000:]
     assert "Traceback" not in failed.stderr.splitlines()[-1]
-    assert "label_declared (every label is allowed): 1 row(s): calls.csv: row" in output
+    assert "label_declared (every label is allowed): 1 row: calls.csv: row" in output
     (error,) = [line for line in failed.stderr.splitlines() if line.lower().startswith("error: ")]
     assert "step validate_examples: " in error
     report = workplace.python(

@@ -226,7 +226,7 @@ class TestText:
         ("content", "values", "parts"),
         [
             ([SECRET, SECRET], {}, ["the 2 outputs are plain texts without an id", "set join: order"]),
-            ([{"uid": "a", "texts": SECRET}], {}, ["sources.src.id_field", "found 2 field(s), which may be data"]),
+            ([{"uid": "a", "texts": SECRET}], {}, ["sources.src.id_field", "found 2 fields, which may be data"]),
             ([{"uid": "a", "texts": SECRET}], {"id_field": "uid"},
              ["sources.src.text_field: no output has a field 'text' (did you mean 'texts'?)"]),
         ],

@@ -2,7 +2,8 @@ from typing import NamedTuple
 
 import pytest
 
-from r2d.reports.formatting import count, decimal, duration, in_unit, interval, percent, plural, sentence, with_interval
+from r2d.reports.formatting import count, decimal, duration, in_unit, interval, percent, sentence, with_interval
+from r2d.text import plural
 
 
 class Estimate(NamedTuple):
@@ -15,10 +16,10 @@ ESTIMATE = Estimate(-0.0312, -0.1, -1e-9)
 
 
 def test_numbers_are_written_alike_on_every_page() -> None:
-    assert [count(1234567), count(True), count(None), count("x")] == ["1\u202f234\u202f567", "yes", "None", "x"]
+    assert [count(1234567), count(True), count(None), count("x")] == ["1,234,567", "yes", "None", "x"]
     assert [percent(0.1234), percent(None)] == ["12.3 %", "–"]
     assert [decimal(0.5), decimal(2.0, 1), decimal(None)] == ["0.500", "2.0", "–"]
-    assert [plural(1, "row"), plural(1200, "row"), plural(0, "warns", "warn")] == ["1 row", "1\u202f200 rows", "0 warn"]
+    assert [plural(1, "row"), plural(1200, "row"), plural(0, "warns", "warn")] == ["1 row", "1,200 rows", "0 warn"]
     assert [sentence("the JSON object"), sentence("")] == ["The JSON object", ""]
     assert [duration(5.4), duration(65), duration(3600)] == ["0:05", "1:05", "1:00:00"]
 

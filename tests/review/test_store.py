@@ -104,7 +104,7 @@ class TestStore:
         store.add_cases(
             [a_case("a", text="A secret note."), a_case("b", text="PT reports  fever for 3 days. No rash.")]
         )
-        assert "1 call(s) have the id of a case with another text, and are not reviewed: 'a';" in caplog.text
+        assert "1 call has the id of a case with another text, which stays as it is: 'a';" in caplog.text
         assert "secret" not in caplog.text
 
     def test_a_name_is_one_reviewer_however_it_is_written(self, store: ReviewStore) -> None:

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple, TextIO
 from r2d.config.files import TextFileConfig
 from r2d.data.readers.workbook import is_workbook
 from r2d.errors import DataError
-from r2d.reports.formatting import plural
-from r2d.text import did_you_mean, first_of, shown_names
+from r2d.text import did_you_mean, first_of, near_label, plural, shown_names
 
 DELIMITERS = {",": '","', ";": '";"', "\t": '"\\t"', "|": '"|"'}
 MAX_SAMPLE = 2_000
@@ -304,9 +303,9 @@ class DelimitedFile:
         if swallowed:
             named = [f"lines {one.first + 1} to {one.last} in a field of line {one.first}" for one in swallowed]
             raise DataError(
-                f"{self.file}: {len(swallowed)} field(s) swallow lines that read as records of their own: "
-                f"{first_of(named)}; a quote was opened and not closed: {self.quoting_fix()}. Notes that really hold "
-                "such lines are delivered as JSON Lines or Parquet"
+                f"{self.file}: {plural(len(swallowed), 'field swallows', 'fields swallow')} lines that read as "
+                f"records of their own: {first_of(named)}; a quote was opened and not closed: {self.quoting_fix()}. "
+                "Notes that really hold such lines are delivered as JSON Lines or Parquet"
             )
         if num_records and num_one_more == num_records:
             more = f"{self.file}: each of the {num_records:,} rows has one field more than the header's {size}"
@@ -328,7 +327,10 @@ class DelimitedFile:
         if num_multiline:
             self.notes.append(f"{num_multiline:,} of {num_records:,} rows span several lines")
         if num_long:
-            self.notes.append(f"{num_long:,} row(s) end with more delimiters than the header, and nothing behind them")
+            self.notes.append(
+                f"{plural(num_long, 'row ends', 'rows end')} with more delimiters than the header, "
+                "and nothing behind them"
+            )
 
     def _suspect(
         self, record: Record, lines: Sequence[str], id_place: int | None, label_place: int | None
@@ -432,7 +434,12 @@ def check_columns(
             )
         if any(key == "id" for key, _ in absent):
             shown += f"; where it has no ids, set {section}id to {{from: row}} or {{from: text}}"
-        lines = [f"  {section}{key}: no column {column!r}{did_you_mean(column, plain)}" for key, column in absent]
+        # A name that is nearly the declared one is no cell of a note.
+        near = {column: [name for name in names if near_label(name, [column])] for _, column in absent}
+        lines = [
+            f"  {section}{key}: no column {column!r}{did_you_mean(column, plain or near[column])}"
+            for key, column in absent
+        ]
         raise DataError("\n".join([f"{where}: {plural(len(absent), 'declared column')} missing", *lines, shown]))
     twice = [f"{section}{key} {column!r}" for key, column in columns.items() if list(names).count(column.strip()) > 1]
     if twice:

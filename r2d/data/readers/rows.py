@@ -21,7 +21,7 @@ from r2d.config.files import TextFileConfig
 from r2d.data.readers.delimited import DelimitedFile, Record, check_columns
 from r2d.data.readers.files import open_text
 from r2d.errors import DataError
-from r2d.text import FAULTS_SHOWN, show_name
+from r2d.text import FAULTS_SHOWN, plural, show_name
 
 Format = Literal["csv", "jsonl", "parquet"]
 PARQUET_BATCH_ROWS = 1024  # decoded at once: a row group can be far larger
@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
 def cells_cut(num_cut: int) -> str:
     """The note on texts that were cut at `MAX_CELL_CHARACTERS`."""
-    return f"{num_cut:,} cell(s) longer than {MAX_CELL_CHARACTERS:,} characters were cut there"
+    return f"{plural(num_cut, 'cell')} longer than {MAX_CELL_CHARACTERS:,} characters cut there"
 
 
 class Faults:
@@ -57,11 +57,11 @@ class Faults:
         if len(self._first) < FAULTS_SHOWN:
             self._first.append(fault)
 
-    def raise_if_any(self, what: str, fix: str) -> None:
-        """Raise DataError with number and kind of the faults, the first ones and the fix."""
+    def raise_if_any(self, one: str, several: str, fix: str) -> None:
+        """Raise DataError with number and kind of the faults, such as `row is` and `rows are`, and the fix."""
         if self._count:
             more = f"; and {self._count - FAULTS_SHOWN} more" if self._count > FAULTS_SHOWN else ""
-            raise DataError(f"{self._file}: {self._count} {what}: {'; '.join(self._first)}{more}; {fix}")
+            raise DataError(f"{self._file}: {plural(self._count, one, several)}: {'; '.join(self._first)}{more}; {fix}")
 
 
 class _Pairs:
@@ -194,9 +194,10 @@ def _csv_rows(file: Path, columns: Mapping[str, str], text: TextFileConfig, note
             else:
                 broken.add(f"line {line} ({fault})")
     notes += delimited.notes
-    broken.raise_if_any("row(s) are no CSV", delimited.quoting_fix())
+    broken.raise_if_any("row is no CSV", "rows are no CSV", delimited.quoting_fix())
     ragged.raise_if_any(
-        f"row(s) have not the {len(delimited.header)} fields of the header",
+        f"row has not the {len(delimited.header)} fields of the header",
+        f"rows have not the {len(delimited.header)} fields of the header",
         "put a field that holds the delimiter in double quotes",
     )
 
@@ -237,17 +238,26 @@ def _json_rows(file: Path, columns: Mapping[str, str], encoding: str, notes: lis
                 yield Row(line, values)
     if not num_values:
         raise DataError(f"{file}: is empty but for line breaks; give a file with one JSON object a line")
-    broken.raise_if_any("line(s) hold no JSON object", 'write one object a line, {"id": ...}, and no list of them')
+    broken.raise_if_any(
+        "line holds no JSON object",
+        "lines hold no JSON object",
+        'write one object a line, {"id": ...}, and no list of them',
+    )
     refuse_rows_within(file, value, num_values)
     check_columns(columns, [*names, *found], str(file))
     nested.raise_if_any(
-        "value(s) are no text",
+        "value is no text",
+        "values are no text",
         "write a string, number or boolean there, or a list of one (in data.columns.options a list of them); a value "
         "within an object is named by its path, such as a.b[0].c",
     )
-    twice.raise_if_any("declared key(s) stand twice in their object, with different values", "keep the right one")
+    twice.raise_if_any(
+        "declared key stands twice in its object, with different values",
+        "declared keys stand twice in their objects, with different values",
+        "keep the right one",
+    )
     if num_repeated:
-        notes.append(f"{num_repeated:,} object(s) have a key twice, none of them declared")
+        notes.append(f"{plural(num_repeated, 'object has', 'objects have')} a key twice that is not declared")
 
 
 @functools.lru_cache

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from r2d.config.data import RepeatsConfig
 from r2d.config.files import MadeId, OptionsPattern, RowColumns
 from r2d.errors import DataError
-from r2d.text import first_of
+from r2d.text import first_of, plural
 
 HASH_CHARACTERS = 16  # of an id that is made from a text: 64 bits
 
@@ -79,7 +79,7 @@ class RowShape:
     def template_notes(self) -> list[str]:
         """What there is to say of the rows that were made by a template, once all are."""
         return [
-            f"text_template: column {name!r} is empty in {count:,} row(s), where the words around it stay"
+            f"text_template: column {name!r} is empty in {plural(count, 'row')}, where the words around it stay"
             for name, count in self.num_empty.items()
         ]
 
@@ -102,7 +102,10 @@ class RowShape:
                         if seen[fields["id"]] > 1:
                             num_again += 1
                             fields["id"] += f"-{seen[fields['id']]}"
-                notes.append(f"ids are hashes of the texts; {num_again:,} row(s) repeat a text: -2 and so on behind it")
+                notes.append(
+                    f"ids are hashes of the texts; {plural(num_again, 'row repeats', 'rows repeat')} a text: "
+                    "-2 and so on behind it"
+                )
         for field in self.fields:
             kind = pa.list_(pa.string()) if field == "options" else pa.string()
             made = pa.array([fields[field] for fields in rows], kind)
@@ -132,8 +135,8 @@ def without_repeats(
     odd = [places[n] for n, row in enumerate(rows) if not whole_number.fullmatch(row["repeats.instance"] or "")]
     if odd:
         raise DataError(
-            f"{len(odd)} row(s) have no number in column {repeats.instance!r} (data.repeats.instance): "
-            f"{first_of(odd)}; correct data.repeats.instance or the rows"
+            f"{plural(len(odd), 'row has', 'rows have')} no number in column {repeats.instance!r} "
+            f"(data.repeats.instance): {first_of(odd)}; correct data.repeats.instance or the rows"
         )
     kept: list[tuple[int, dict[str, Any]]] = []
     num_others = num_filled = 0
@@ -197,7 +200,7 @@ def without_blank_rows(table: pa.Table, places: Sequence[str]) -> tuple[pa.Table
     flags = blank.to_pylist()
     left_out = [place for place, flag in zip(places, flags, strict=True) if flag]
     kept = [place for place, flag in zip(places, flags, strict=True) if not flag]
-    note = f"{len(left_out):,} row(s) without any value in the declared columns left out ({first_of(left_out)})"
+    note = f"{plural(len(left_out), 'row')} without any value in the declared columns left out ({first_of(left_out)})"
     return table.filter(pc.invert(blank)), kept, [note]
 
 

@@ -27,7 +27,7 @@ from r2d.data.readers.rows import (
 from r2d.data.readers.shapes import RowShape, repeats_columns, without_blank_rows, without_repeats
 from r2d.errors import DataError
 from r2d.synthetic.calls import generate_calls
-from r2d.text import first_of
+from r2d.text import first_of, plural
 
 PUBMEDQA_PREFIX = "pubmedqa-"  # stands before the PubMed id in the ids of examples
 
@@ -87,7 +87,7 @@ def read_source(config: DataConfig) -> SourceTable:
         declared = config.columns.options
         where = f"column {declared!r}" if isinstance(declared, str) else "the columns or the pattern"
         raise DataError(
-            f"{table.source}: {len(missing)} row(s) have no list in {where} "
+            f"{table.source}: {plural(len(missing), 'row has', 'rows have')} no list in {where} "
             f"(data.columns.options): {first_of(missing)}; give each row its options"
         )
     return table
@@ -122,8 +122,8 @@ def _text_table(columns: Mapping[str, str], rows: Sequence[Sequence[Any]], where
         except UnicodeEncodeError:
             broken = [f"row {row}" for row, text in enumerate(values, 1) if re.search("[\ud800-\udfff]", str(text))]
             raise DataError(
-                f"{where}: column {name!r} holds half a surrogate pair (\\ud800 to \\udfff alone) in {len(broken)} "
-                f"row(s): {first_of(broken)}; write the whole character or remove it"
+                f"{where}: column {name!r} holds half a surrogate pair (\\ud800 to \\udfff alone) in "
+                f"{plural(len(broken), 'row')}: {first_of(broken)}; write the whole character or remove it"
             ) from None
     return pa.table(arrays)
 

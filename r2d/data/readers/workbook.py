@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from r2d.errors import DataError
-from r2d.text import first_of
+from r2d.text import first_of, plural
 
 MARK = "xl/workbook.xml"
 """Member of a zip file that tells a workbook."""
@@ -78,13 +78,14 @@ def csv_chunks(file: Path, notes: list[str] | None = None) -> Iterator[bytes]:
         for sheet in sheets:
             sheet.reset_dimensions()  # the size that a sheet states may be wrong, and rows beyond it would be lost
         if notes is not None:
+            first_cell = "of merged cells: the value stands in the first cell"
             num_of = {
-                "hidden row(s) are read": marks["rows"],
-                "range(s) of hidden columns are read": marks["columns"],
-                "hidden sheet(s) are not read": len(values.sheetnames) - 1,
-                "range(s) of merged cells: the value stands in the first cell of each": marks["merged"],
+                ("hidden row is read", "hidden rows are read"): marks["rows"],
+                ("range of hidden columns is read", "ranges of hidden columns are read"): marks["columns"],
+                ("hidden sheet is not read", "hidden sheets are not read"): len(values.sheetnames) - 1,
+                (f"range {first_cell}", f"ranges {first_cell} of each"): marks["merged"],
             }
-            notes += [f"{count:,} {what}" for what, count in num_of.items() if count]
+            notes += [plural(count, *words) for words, count in num_of.items() if count]
         formulas = sheets[1].iter_rows() if len(sheets) > 1 else repeat(())
         for row, written in zip(sheets[0].iter_rows(), formulas, strict=False):
             for cell, formula in zip(row, written, strict=False):
@@ -107,10 +108,14 @@ def csv_chunks(file: Path, notes: list[str] | None = None) -> Iterator[bytes]:
         raise DataError(f"{file}: is no whole Excel workbook ({type(error).__name__}); save it again") from None
     finally:
         opened.close()
-    if found := [f"{len(cells):,} cell(s) hold {what}: {first_of(cells)}" for what, cells in faults.items() if cells]:
+    if found := [
+        f"{plural(len(cells), 'cell holds', 'cells hold')} {what}: {first_of(cells)}"
+        for what, cells in faults.items()
+        if cells
+    ]:
         raise DataError(f"{file}: {'; '.join(found)}; open it, mend the cells, and save the values")
     if struck and notes is not None:
-        notes.append(f"{len(struck):,} cell(s) that are struck out are read ({first_of(struck)})")
+        notes.append(f"{plural(len(struck), 'struck-out cell is', 'struck-out cells are')} read ({first_of(struck)})")
 
 
 def _marks(file: Path, sheet: str) -> Counter[str]:

@@ -24,7 +24,7 @@ from r2d.data.examples import SPLITS
 from r2d.data.labels import undeclared_labels
 from r2d.data.validation.measures import RATIONALE_CHARACTERS, DatasetMetric
 from r2d.files import read_yaml, write_text
-from r2d.text import show_label
+from r2d.text import plural, show_label
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
@@ -74,7 +74,11 @@ class Check:
     @property
     def fix(self) -> str:
         """What to do about it."""
-        return (f"allowed: {self.allowed}; " if self.allowed else "") + (self.advice or CHECKS[self.name]["fix"])
+        known = CHECKS[self.name]
+        advice = self.advice or known["fix"]
+        if "or" in known and self.severity != "quarantine":
+            advice += f"; or {known['or']}"
+        return (f"allowed: {self.allowed}; " if self.allowed else "") + advice
 
     @property
     def outcome(self) -> str:
@@ -87,7 +91,7 @@ class Check:
         """One line for a message."""
         more = self.num_unexpected - len(self.found)
         shown = "; ".join(self.found) + (f"; and {more:,} more" if more > 0 else "")
-        what = f"{self.num_unexpected:,} row(s)" if self.rows else "the table"
+        what = plural(self.num_unexpected, "row") if self.rows else "the table"
         return f"{self.name} ({self.title}): {what}: {self.not_measured or shown}; {self.fix}"
 
 

@@ -13,8 +13,8 @@ from r2d.data.validation.expectations import CHECKS, Check
 from r2d.data.validation.plots import label_shares_plot, text_lengths_plot
 from r2d.data.validation.validate import UNDECLARED, Validation
 from r2d.errors import DataError
-from r2d.reports.formatting import plural
 from r2d.reports.templates import render
+from r2d.text import plural
 
 SHOWN_QUARANTINED = 20
 MAX_LABELS = 40  # labels with a row of their own in the table; further ones share a row

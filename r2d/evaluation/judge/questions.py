@@ -20,7 +20,7 @@ from r2d.evaluation.judge.rubric import INPUTS, Criterion, Rubric, Sees
 from r2d.evaluation.predictions import Predictions
 from r2d.files import order_by_hash
 from r2d.llm.requests import Request, RequestList, chat_body
-from r2d.reports.formatting import plural
+from r2d.text import plural
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +58,8 @@ def sample_rows(rows: Sequence[JudgedRow], max_rows: int | None) -> list[JudgedR
     twice = [row_id for row_id, count in Counter(row.id for row in rows).items() if count > 1]
     if twice:
         raise DataError(
-            f"{plural(len(twice), 'row id occurs', 'row ids occur')} more than once; a score is joined by its id: make "
-            "ids unique"
+            f"{plural(len(twice), 'row id occurs', 'row ids occur')} more than once; a score is joined by its id: "
+            "make ids unique"
         )
     return [rows[place] for place in sorted(order_by_hash([row.id for row in rows])[:max_rows])]
 

@@ -15,7 +15,7 @@ from r2d.rationales.readers.items import Item, excluded_by, id_text, joined_text
 from r2d.rationales.readers.replies import Reply, error_code, last_turn, replies_of, stop_of
 from r2d.rationales.readers.written import count_stated_labels
 from r2d.rationales.records import Record
-from r2d.text import did_you_mean, shown_names
+from r2d.text import did_you_mean, plural, shown_names
 
 
 def read_texts(name: str, source: TextSource) -> list[Record]:
@@ -95,7 +95,7 @@ def _check_fields(name: str, source: TextSource, items: Sequence[Item]) -> None:
     names = shown_names(fields, (source.id_field, source.text_field, *KEYS_OF_FORMATS.values()))
     found = f"found {', '.join(map(repr, names[:30]))}"
     if not names:
-        found = f"found {len(fields)} field(s), which may be data and are not shown"
+        found = f"found {plural(len(fields), 'field')}, which may be data, not shown"
     if source.join == "order" and with_id:
         raise DataError(
             f"{key}: join is `order`, but {with_id} of {len(items)} outputs have an id in {source.id_field!r}, and an "
