@@ -25,7 +25,7 @@ def report_file(work_dir: Path, rank: int) -> Path:
 def run(work_dir: Path) -> None:
     called: list[str] = []
 
-    def plural(function: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **named: Any) -> Any:
             called.append(function.__name__)
             return function(*arguments, **named)
@@ -43,8 +43,8 @@ def run(work_dir: Path) -> None:
         report_file(work_dir, int(os.environ["RANK"])).write_text(json.dumps(report), encoding="utf-8")
         return result
 
-    checkpointing.save_weights = plural(checkpointing.save_weights)
-    trainer.finish_model_folder = plural(trainer.finish_model_folder)
+    checkpointing.save_weights = counted(checkpointing.save_weights)
+    trainer.finish_model_folder = counted(trainer.finish_model_folder)
     rank.train_stage2 = train
     rank.main()
 
