@@ -341,7 +341,7 @@ CORRECTED = (
     "No, wait, {}.", "Actually, {}.", "Correction: {}.", "I mean {}.", "Make that {}.", "Sorry, {}.",
     "Nope. {}, because it is swollen.", "Apologies, this was meant to read {}.",
     "But with that swelling, {} fits better.",
-    "EDIT (later): decision moved to {}", "→ {} as of now", "Nah, it ought to be {}.", "{} it is.",
+    "EDIT (later): decision moved to {}.", "→ {} as of now.", "Nah, it ought to be {}.", "{} it is.",
     "Her swelling makes it {}.",
     "The surgeon settled on {}.", "☑ {}", "I lean towards {} now.", "PS: {}!", "In the end {} seems right.",
 )  # fmt: skip
@@ -393,7 +393,7 @@ def texts(draw: st.DrawFn) -> tuple[str, Effect]:
             form = draw(st.sampled_from(ASIDE))
             sentences.append(form.format(value))
             standing = None if value == standing and not form.startswith("If") else standing
-        elif kind == "back" and standing is not None:
+        elif kind == "back" and standing is not None and not sentences[-1].endswith("?"):  # "Nope." would answer it
             sentences.append(draw(st.sampled_from(TAKEN_BACK)))
             standing = None
         elif kind == "corrected" and standing is not None:
