@@ -15,6 +15,7 @@ Source: https://github.com/OpenNMT/CTranslate2.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -255,6 +256,8 @@ class ExportedBackend(Seq2SeqBackend[Prompts]):
 
 
 def _package() -> Any:
+    if torch.backends.cpu.get_cpu_capability() == "AVX512":
+        os.environ.setdefault("CT2_FORCE_CPU_ISA", "AVX512")  # by itself it takes AVX2 beside its matrix products
     try:
         import ctranslate2
     except ImportError:
