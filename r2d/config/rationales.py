@@ -75,7 +75,8 @@ ANSWER_PATTERNS = (
     rf"|(?:{_CASE}|(?:this|it)\s)(?:(?:is|should\sbe|must\sbe|has\sto\sbe|can\sbe)\s(?:best\s|therefore\s|thus\s)?"
     rf"{_CLASS}\w{{0,2}}ed\s{_AS}|(?:falls\s(?:under|into)|belongs\s(?:to|in)|qualifies\sas)\s(?:the\s)?(?:{_NOUN}\s)?)"
     rf"|the\s(?:\w{{1,12}}\s)?{_NOUN}\s(?:should|must)\sbe\s:?\s?"
-    rf"|the\s(?:most\s)?(?:appropriate|right|correct|best|proper|suitable|recommended|final)\s(?:level(?:\sof\scare)?|class|{_NOUN})"
+    r"|(?:^|(?<=[.!?]\s))"  # within a sentence it is a reason: `fever warns, so the right level is urgent. So ...`
+    rf"the\s(?:most\s)?(?:appropriate|right|correct|best|proper|suitable|recommended|final)\s(?:level(?:\sof\scare)?|class|{_NOUN})"
     r"(?:\shere)?\s(?:is|should\sbe|must\sbe)\s:?\s?)"
     rf"{_ALONE}",
     # Daher lautet die Antwort: Notfall.

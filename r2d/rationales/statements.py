@@ -298,8 +298,9 @@ def refuted_parts(text: str, statement: Statement, answer: Answer) -> list[tuple
     `Wait, that is wrong` takes back: the sentence before where that says what others think, else all.
     """
     last = statement.sentence_start
+    same = {("elsewhere", statement.label)}  # `In a cold a rash warns, so the right level is urgent` gives the reason
     refuted = [
-        *answer.withdrawn,
+        *(one for one in answer.withdrawn if (one.standing, one.label) not in same),
         *(one for one in answer.all if _is_denied(text, one) or QUESTION.match(text, one.end)),
     ]
     parts = [(sentence_start(text, one.start), _end_of_reply(text, one.end)) for one in refuted if one.end <= last]

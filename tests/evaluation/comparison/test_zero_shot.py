@@ -135,6 +135,8 @@ def test_the_demos_raw_batch_gives_a_row_offline_with_every_fault_counted(tmp_pa
     rationales = RationalesConfig(stage1_source="nurse", sources={"llm": {"format": "synthetic_triage_batch"}})
     examples = load_examples(data)
     ingestion = ingest(examples, rationales, data=data, privacy=PrivacyConfig(policy="off"), work_dir=tmp_path)
+    faults = set(ingestion.rejected["reason"].to_pylist())
+    assert not faults & {"no_rationale", "unclear_answer"}, "no answer of this batch was made so"
     chosen = ingestion.select(rationales)
     config = EvaluationConfig(max_rows=40)
     metrics, predictions = measure_zero_shot(
