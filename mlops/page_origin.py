@@ -15,7 +15,7 @@ from r2d.reports.origin import PageOrigin
 
 BEFORE_TRAINING = "none: this page is made before training"
 NO_VERSION = "none, as there is no model yet"
-REGISTERED_LATER = "numbered after this page was made; the page of the gate names it (`r2d open gate`)"
+REGISTERED_LATER = "numbered after this page was made; the page of the gate names it"
 NEVER_REGISTERED = "none: this run compares models and registers none"
 
 
