@@ -11,8 +11,7 @@ let edits = rationale?.dataset.edits === "true";
 let busy = false;
 let isSaved = false;
 
-document.body.classList.add("fresh");
-setTimeout(() => document.body.classList.remove("fresh"), FRESH_MS);
+setTimeout(() => document.body.classList.remove("fresh"), FRESH_MS); // the page comes with it: no key works before this line
 
 function say(message, canReload = false) {
   problem.textContent = message;

@@ -60,10 +60,10 @@ def sign_in(page: Page, address: str) -> None:
 
 def review(page: Page, number: int) -> tuple[str, str]:
     """One case by the keyboard alone, from the label to the next case: the note, and the label that stands."""
+    page.wait_for_selector("body:not(.fresh)")
     note = page.inner_text(".note")
     case = page.url
     page.keyboard.press("2")
-    page.wait_for_selector("body:not(.fresh)")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=Its rationale")
     page.wait_for_selector("body:not(.fresh)")
