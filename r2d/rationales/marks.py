@@ -113,13 +113,13 @@ def visible_text(content: str, config: ParseConfig, note: str = "") -> VisibleTe
     text, edits = _without_padding(_in_plain_signs(content).strip()), tuple[str, ...]()
     if not _OPENS_WITH_MARK.match(text):
         return _without_reasoning(text, edits, config)
-    marks = shipped_marks()
-    finals = list(_shipped("final_channels").finditer(text)) if _has_channels(text, marks) else []
+    has_channels = _has_channels(text)
+    finals = list(_shipped("final_channels").finditer(text)) if has_channels else []
     if len(finals) > 1:
         return VisibleText(reason="unclear_answer", detail=f"{len(finals)} final channels")
     if finals:
         text, edits = _without_padding(text[finals[0].end() :]), (REASONING_REMOVED,)
-    elif _has_channels(text, marks):
+    elif has_channels:
         return VisibleText(edits=(REASONING_REMOVED,))
     elif bare := _BARE_LINES.match(text):
         text, edits = text[bare.end() :], (REASONING_REMOVED,)
@@ -165,8 +165,7 @@ def _without_reasoning(text: str, edits: tuple[str, ...], config: ParseConfig) -
             return VisibleText(edits=(*edits, *removed), reason="unknown_mark", detail=_shown(opening.group().strip()))
         outside, removed = outside[behind.start() :], (REASONING_REMOVED,)
     reasoning = _last_inside(text, [pair for pair in pairs if pair[0] in shipped_marks().rationale]) if removed else ""
-    text = outside
-    text = _without_padding(text)
+    text = _without_padding(outside)
     if mark := unknown_mark(text):
         return VisibleText(edits=(*edits, *removed), reason="unknown_mark", detail=mark)
     return VisibleText(text, tuple(dict.fromkeys((*edits, *removed))), reasoning)
@@ -240,12 +239,13 @@ def _pairs(tags: tuple[str, ...], own: tuple[tuple[str, str], ...] = ()) -> tupl
     return (*shipped_marks().reasoning, *((f"<{tag}>", f"</{tag}>") for tag in tags), *own)
 
 
-def _has_channels(text: str, marks: Marks) -> bool:
+def _has_channels(text: str) -> bool:
     if _shipped("channels").match(text):
         return True
-    bare = _bare_pattern(marks.bare_channels).match(text)
-    return bare is not None and (text[bare.end() : bare.end() + 1].isupper() or _shipped("final_channels").search(
-        text) is not None)  # fmt: skip
+    bare = next(filter(text.startswith, shipped_marks().bare_channels), None)
+    return bare is not None and (
+        text[len(bare) : len(bare) + 1].isupper() or _shipped("final_channels").search(text) is not None
+    )
 
 
 def _without_padding(text: str) -> str:
@@ -319,11 +319,6 @@ def _pattern(marks: tuple[str, ...]) -> re.Pattern[str]:
     forms = [f"{start}{_form(mark)}{end}" if mark[0].isupper() or mark[0] == "#" else _form(mark)
              for mark in sorted(marks, key=len, reverse=True)]  # fmt: skip
     return re.compile("|".join(forms), re.I | re.M)
-
-
-@lru_cache(maxsize=4)
-def _bare_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(map(re.escape, names)))
 
 
 def _form(mark: str) -> str:

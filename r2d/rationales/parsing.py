@@ -77,8 +77,6 @@ _EXAMPLE = re.compile(
 _OBJECTS = re.compile(r"\W*(?:note|user|human)\b", re.I)  # a run-on that may speak of the answer before it
 _END_TAG = re.compile(r"\A[\s*_.]{0,12}</\w{1,30}>")
 _LEADING = " \t\r\n.,;:!?*_`\"'”’)]}>$\\-–—•"
-
-
 _WORDS = re.compile(r"\w+")
 _MERE_MARKS = re.compile(r"[\W_]*(?:\d{1,2}[.)][\W_]*)?")
 _NOT_THAT = re.compile(r"[\s,;(–—-]*(?:and\s+|but\s+)?(?:not|rather\s+than|instead\s+of|no\s+longer)\b", re.I)
@@ -250,7 +248,8 @@ def _parse_text(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
         return part.rejected("not_a_label", answer.refused.parser, answer.refused.stated.detail)
     if part.stopped:
         return part.rejected("truncated")
-    if _states_answer(text[len(before) :], config):
+    left_out = text[len(before) :]
+    if any(compiled(pattern).search(left_out) for pattern in config.answer_patterns):
         return part.rejected("no_answer", detail="only behind a run-on, or behind a repeated prompt")
     return part.rejected("no_answer", detail="begins like JSON" if part.text.startswith(("{", "[")) else "")
 
@@ -265,10 +264,6 @@ def _before_run_on(text: str, config: ParseConfig) -> str:
     if (turn := turn_start(text, position)) is not None:
         starts.append(turn)
     return text[: min(starts)].rstrip() if starts else text
-
-
-def _states_answer(text: str, config: ParseConfig) -> bool:
-    return any(compiled(pattern).search(text) for pattern in config.answer_patterns)
 
 
 def _with_reasoning(

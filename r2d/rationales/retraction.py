@@ -147,9 +147,9 @@ _ANSWERS = re.compile(
     r"|final\w*|actually|instead|rather|however|but|now|no|yes|go|going|goes|opt\w*|prefer\w*|lean\w*|sid(?:e|ing)"
     r"|favou?r\w*|settl\w*|say\w*|said|treat\w*"
     r"|class\w*|rat(?:e|ed|ing)|decid\w*|decision|level|categor\w*|triag\w*|need\w*|fit\w*|suit\w*|would|could|might"
-    r"|may|rais\w*|rais\w*|mov\w*|switch\w*"
+    r"|may|rais\w*|mov\w*|switch\w*"
     r"|shift\w*|revis\w*|updat\w*|read|meant?|make[sd]?|made|set|turn\w*|escalat\w*|it|this|that|she|he|they|patient"
-    r"|caller|child|call|so|hence|thus|therefore|option|choice|warrant\w*|justif\w*|indicat\w*|requir\w*|call\w*"
+    r"|child|so|hence|thus|therefore|choice|warrant\w*|justif\w*|indicat\w*|requir\w*|call\w*"
     r"|advis\w*|recommend\w*|safer|safest|appropriate)\b",
     re.I,
 )

@@ -73,7 +73,7 @@ _SAYING = (
 _INFERRING = (
     r"mean\w*|suggest\w*|indicat\w+|shows?|showed|impl(?:y|ies|ied)|conclud\w+|follows?|confirm\w*|decid\w+|find|found"
     r"|case|true|clear|evident|obvious|likely|unlikely|possible|sure|certain|determin\w+|know|knew|agree\w*|infer\w*"
-    r"|doubt\w*|disagree\w*|deny|denies|den(?:y|ied|ying)|reject\w*|dispute\w*|exclud\w+|rules?\s+out|ruled\s+out|idea"
+    r"|doubt\w*|disagree\w*|den(?:y|ies|ied|ying)|reject\w*|dispute\w*|exclud\w+|rules?\s+out|ruled\s+out|idea"
     r"|notion|view|opinion|impression|claim"
 )
 _GOVERNS = re.compile(
@@ -113,7 +113,7 @@ _GENERIC = re.compile(
     r"(?:\A|[,;:]|(?<=\s)(?=(?-i:For|In|Among)\s))\W*(?:(?:and|but|while|whereas)\s+)?(?:(?:in|for|among"
     r"|of)\s+(?!(?:conclusion|summary|short|sum|fact"
     r"|total|general|light|view|retrospect|hindsight"
-    r"|my|our|this|these|those|that|the|her|his|their|our|such|brief|order|all\s+th\w+|sure|certain|safety|caution|now"
+    r"|my|our|this|these|those|that|the|her|his|their|such|brief|order|all\s+th\w+|sure|certain|safety|caution|now"
     r"|reference|addition|contrast|it|him|me|us)\b)"
     r"|in\s+the\s+(?:\w+\s+)?(?:event|case\s+of|draft|exam|quiz|example|past)\b"
     r"|in\s+the\s+(?:best|worst|ideal|usual|typical)\s+(?:case|scenario)\b"
@@ -217,7 +217,7 @@ _NOT_NOW = re.compile(
 _OWN_CLAUSE = re.compile(
     r"(?:[\s*_\"'“‘(>#✅✓✔☑→⇒•\d.)\[\]x|`~$–—-]|\b(?:so|thus|therefore|hence|and|but|then|now|today|here|still|yet|also"
     r"|consequently|accordingly|clearly"
-    r"|obviously|overall|ultimately|finally|altogether|indeed|surely|certainly|definitely|simply|really|actually"
+    r"|obviously|overall|ultimately|altogether|indeed|surely|certainly|definitely|simply|really|actually"
     r"|instead|rather|plainly|evidently|again|because|since|as|if\s+anything"
     r"|at\s+(?:the\s+moment|present|this\s+(?:time|point|stage))|for\s+now|in\s+(?:fact|conclusion|summary|short|sum"
     r"|total|general|my\s+\w+|this\s+case|the\s+end|hindsight|retrospect)|as\s+a\s+result"
@@ -256,7 +256,7 @@ _OTHERS_TAG = re.compile(
 )
 """A tag around that of an answer, of one that is somebody else's or none."""
 _QUOTES = ('"', "“", "‘", "«", "„")
-_HAS_LETTER = re.compile(r"[^\W\d_]")
+HAS_LETTER = re.compile(r"[^\W\d_]")
 _PLAIN_VERB = re.compile(r"\b(?:is|be)[\s:,]*\Z", re.I)
 _PLAIN_ENDS = re.compile(rf"\.?\s*\Z|[.!](?=\s)(?!\s*[{CROSSES}])")
 _CLAUSE_MARK = re.compile(r"[,;:—]|\s[-–]\s")
@@ -286,9 +286,9 @@ def standing_of(
         return "asserted"
     if _CROSS.search(text, first, label_start) or _CROSSED_BEHIND.match(after):
         return "crossed"
-    if prefix[-1:] in _QUOTES and _HAS_LETTER.search(after):
+    if prefix[-1:] in _QUOTES and HAS_LETTER.search(after):
         return "denied"  # it is quoted, to say something of it
-    has_words, before = _HAS_LETTER.search(prefix) is not None, text[max(0, first - 300) : first]
+    has_words, before = HAS_LETTER.search(prefix) is not None, text[max(0, first - 300) : first]
     if _THEN.match(prefix) and before.rstrip().endswith("?"):
         return "conditional"
     if has_words:
@@ -298,7 +298,7 @@ def standing_of(
             return "conditional"
     elif _IF_LINE.search(before) or _IF_ASKED.search(before) or _SAYS_HOW.search(before):
         return "conditional"
-    elif is_alone and start and not _HAS_LETTER.search(lead) and not _follows_reasons(text, start):
+    elif is_alone and start and not HAS_LETTER.search(lead) and not _follows_reasons(text, start):
         return "unknown"
     if text[start] == "<" and _OTHERS_TAG.search(text, max(0, start - 60), start):
         return "conditional"

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from r2d.config.rationales import ANSWER_PATTERNS
 from r2d.rationales.retraction import CUE, RETRACTING, RETRACTS, doubt_behind
 from r2d.rationales.standing import (
+    HAS_LETTER,
     QUESTION,
     THEN_IF,
     Standing,
@@ -205,7 +206,7 @@ def _statements(
             if groups.get(group):
                 stated = find_label(match[group], options, codes)
                 lead, start = text[match.start() : match.start(group)], match.start(group)
-                if group == "label" or stands_alone(text, start, stated, has_noun=_has_letter(lead) is not None):
+                if group == "label" or stands_alone(text, start, stated, has_noun=HAS_LETTER.search(lead) is not None):
                     has_label = stated.label is not None or stated.denied is not None
                     end = start + stated.end if has_label else match.end(group)
                     begin = start - len(lead.lstrip())
@@ -218,7 +219,6 @@ def _statements(
 
 
 _VERB = re.compile(r"\b(?:is|was|be)\W*\Z", re.I)
-_has_letter = re.compile(r"[^\W\d_]").search
 
 
 @lru_cache(maxsize=256)

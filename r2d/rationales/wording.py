@@ -32,6 +32,7 @@ _EMPTY_ITEM = re.compile(r"[\W_]*(?:\d{1,2}|[a-z])?[\W_]*")
 _ITEM = re.compile(r"\A(?:[\W_]*\d{1,2}[.)]\s+|\s*[-*•]\s+)")
 _MARKS_BEFORE = re.compile(r"[*_#>\-•\s]*")
 _ONLY_MARKS = re.compile(r"[\W_]+\Z")
+_SPACE = re.compile(r"\s*")
 
 
 class Phrases(Section):
@@ -93,7 +94,7 @@ def without_opening(text: str, options: Sequence[str]) -> str:
     """
     position, small = 0, small_letters(text)
     for _ in range(MOST_SENTENCES):
-        position = _end_of_space(text, position)
+        position = _SPACE.match(text, position).end()  # type: ignore[union-attr]
         rest = text[position : position + 2_000]
         if not rest:
             break
@@ -174,12 +175,6 @@ def is_announcement(text: str, behind: str, note: str) -> bool:
     if not note or len(words) > FEW_WORDS or len(behind.split()) < 5:
         return False
     return set(words).isdisjoint(_WORD.findall(note.casefold())) and not _CAUSAL.search(text)
-
-
-def _end_of_space(text: str, position: int) -> int:
-    while position < len(text) and text[position].isspace():
-        position += 1
-    return position
 
 
 def _is_title(line: str) -> bool:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from r2d.config.rationales import BatchSource, TextSource
 from r2d.data.readers.rows import field_at
 from r2d.errors import DataError
 from r2d.llm.requests import request_hash
 from r2d.rationales.readers.items import Item, excluded_by, id_text, joined_text, read_items, time_text
-from r2d.rationales.readers.replies import Reply, error_code, last_turn, replies_of, stop_of
+from r2d.rationales.readers.replies import Fields, Reply, error_code, last_turn, replies_of, stop_of
 from r2d.rationales.readers.written import count_stated_labels
 from r2d.rationales.records import Record
 from r2d.text import did_you_mean, plural, shown_names
@@ -58,7 +57,7 @@ KEYS_OF_FORMATS = {"messages": "messages", "sharegpt": "conversations", "vllm_of
 """Format -> the key whose list holds the model's words."""
 
 
-def _replies(source: TextSource, fields: dict[str, Any]) -> list[Reply]:
+def _replies(source: TextSource, fields: Fields) -> list[Reply]:
     """The answers of one object."""
     if source.format == "text":
         text = joined_text(field_at(fields, source.text_field))
@@ -218,7 +217,7 @@ def _batch_records(item: Item, source: BatchSource) -> Iterator[Record]:
         yield _answered(described, reply, no_id="no custom_id")._replace(record_id=record_id)
 
 
-def _failure(line: dict[str, Any]) -> str:
+def _failure(line: Fields) -> str:
     """Why a request failed, as its line says; empty where it does not say so."""
     result, response, status = line.get("result"), line.get("response"), line.get("status")
     if isinstance(result, dict) and isinstance(result.get("type"), str):  # Anthropic
@@ -239,7 +238,7 @@ def _failure(line: dict[str, Any]) -> str:
     return "no response" if "response" in line and response is None else ""
 
 
-def _body(line: dict[str, Any]) -> dict[str, Any] | None:
+def _body(line: Fields) -> Fields | None:
     """What the model answered; None where the line has no known shape."""
     result, response = line.get("result"), line.get("response")
     values = [result.get("message") if isinstance(result, dict) else None, line.get("modelOutput")]
