@@ -114,7 +114,12 @@ class _Readings:
         """As of `_read_code`."""
         key = hashlib.sha256(content).hexdigest()
         if key not in self._by_content:
-            self._by_content[key], self._has_new = _parsed(content), True
+            imports = _Imports()
+            tree = ast.dump(imports.visit(ast.parse(content)))
+            ours = [name.split(".") for name in imports.names if name.split(".")[0] in OUR_PACKAGES]
+            packages = {".".join(parts[: end + 1]) for parts in ours for end in range(len(parts))}
+            self._by_content[key] = hashlib.sha256(tree.encode()).hexdigest(), sorted(packages)
+            self._has_new = True
         return self._by_content[key]
 
     def keep(self) -> None:
@@ -125,14 +130,6 @@ class _Readings:
 
 
 _readings = cache(lambda root: _Readings())  # the folder may change, in tests
-
-
-def _parsed(content: bytes) -> tuple[str, list[str]]:
-    imports = _Imports()
-    tree = ast.dump(imports.visit(ast.parse(content)))
-    ours = [name.split(".") for name in imports.names if name.split(".")[0] in OUR_PACKAGES]
-    packages = sorted({".".join(parts[: end + 1]) for parts in ours for end in range(len(parts))})
-    return hashlib.sha256(tree.encode()).hexdigest(), packages
 
 
 class _Imports(ast.NodeTransformer):

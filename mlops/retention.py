@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -36,7 +36,14 @@ def what_expires(config: RetentionConfig, now: datetime) -> list[Kindwise]:
     with registry_client("looking for what is too old") as client:
         versions = list(kept_versions(client))
         pieces = [*versions, *kept_artifacts(weights_in_use(versions)), *kept_cases(client), *kept_work()]
-    return list(_by_kind(config, pieces, now))
+    kinds = []
+    for kind in KINDS:
+        days = getattr(config, kind)
+        own = [piece for piece in pieces if piece.kind == kind]
+        old = [piece for piece in own if days is not None and now - piece.made_at > timedelta(days=days)]
+        expired = [piece for piece in old if piece.in_use is None]
+        kinds.append(Kindwise(kind, days, len(own), expired, [piece for piece in old if piece.in_use is not None]))
+    return kinds
 
 
 def remove_expired(kinds: Sequence[Kindwise]) -> None:
@@ -44,12 +51,3 @@ def remove_expired(kinds: Sequence[Kindwise]) -> None:
         for kind in kinds:
             for piece in kind.expired:
                 piece.remove()
-
-
-def _by_kind(config: RetentionConfig, pieces: Sequence[Kept], now: datetime) -> Iterator[Kindwise]:
-    for kind in KINDS:
-        days = getattr(config, kind)
-        own = [piece for piece in pieces if piece.kind == kind]
-        old = [piece for piece in own if days is not None and now - piece.made_at > timedelta(days=days)]
-        expired = [piece for piece in old if piece.in_use is None]
-        yield Kindwise(kind, days, len(own), expired, [piece for piece in old if piece.in_use is not None])

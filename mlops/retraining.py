@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
 from mlops.code import ROOT, lock_hash, model_code_hash
 from mlops.registry.aliases import RUN_KEY_TAG, existing_champion
@@ -72,7 +73,11 @@ def retrain(
         require_usable(validation, run)
         now = replace(now, num_rows=len(validation.examples))
     comparison = Comparison(
-        now, champion, datetime.now(UTC), read_drift(triggers.drift), read_monitor(triggers.monitor)
+        now,
+        champion,
+        datetime.now(UTC),
+        read_report(triggers.drift, "drift", DriftVerdict),
+        read_report(triggers.monitor, "monitor", MonitorVerdict),
     )
     decision = decide(triggers, comparison, force=force, made_already=lambda: version_made_by(run))
     result = RetrainingResult(decision)
@@ -179,36 +184,48 @@ def version_made_by(run: RunConfig) -> str | None:
     return f"{name}/{versions[-1].version}" if versions else None
 
 
-def read_drift(path: str | None) -> dict[str, Any] | None:
-    """The content of a `drift.json`; None where none is named."""
-    return _read_report(path, "drift", lambda drift: "hash" in drift["model"], ("drifted", "reasons", "model"))
+class DriftedModel(BaseModel, frozen=True):
+    name: str
+    hash: str
 
 
-def read_monitor(path: str | None) -> dict[str, Any] | None:
-    """The content of a `monitor.json`; None where none is named."""
+class DriftVerdict(BaseModel, frozen=True):
+    """What a `drift.json` says to the trigger."""
 
-    def is_one(report: Mapping[str, Any]) -> bool:
-        return all({"model", "alarm"} <= version.keys() for version in report["versions"])
+    drifted: bool
+    reasons: tuple[str, ...]
+    model: DriftedModel
 
-    return _read_report(path, "monitor", is_one, ("alarm", "versions"))
+
+class VersionVerdict(BaseModel, frozen=True):
+    model: str
+    sha256: str | None = None
+    alarm: bool
 
 
-def _read_report(
-    path: str | None, command: str, is_one: Callable[[dict[str, Any]], bool], keys: tuple[str, ...]
-) -> dict[str, Any] | None:
-    """A report that a command wrote, with these keys; `retraining.COMMAND` names its file."""
+class MonitorVerdict(BaseModel, frozen=True):
+    """What a `monitor.json` says to the trigger."""
+
+    alarm: bool
+    versions: tuple[VersionVerdict, ...]
+
+
+Verdict = TypeVar("Verdict", DriftVerdict, MonitorVerdict)
+
+
+def read_report(path: str | None, command: Literal["drift", "monitor"], kind: type[Verdict]) -> Verdict | None:
+    """What a report says that a command wrote and `retraining.COMMAND` names; None where none is named."""
     if path is None:
         return None
     fix = f"give a {command}.json that `r2d {command}` wrote, or remove retraining.{command}"
     try:
-        report = json.loads(Path(path).read_text(encoding="utf-8"))
+        return kind.model_validate_json(Path(path).read_bytes())
     except OSError as error:
         raise DataError(f"retraining.{command}: {path} cannot be read ({error.strerror}); {fix}") from None
-    except ValueError:
-        raise DataError(f"retraining.{command}: {path} is no JSON; {fix}") from None
-    if not isinstance(report, dict) or any(key not in report for key in keys) or not is_one(report):
-        raise DataError(f"retraining.{command}: {path} has not the keys {', '.join(keys)}; {fix}")
-    return report
+    except ValidationError as error:
+        is_json = error.errors()[0]["type"] != "json_invalid"
+        fault = f"has not the keys {', '.join(kind.model_fields)}" if is_json else "is no JSON"
+        raise DataError(f"retraining.{command}: {path} {fault}; {fix}") from None
 
 
 # --- the decision ---
@@ -248,10 +265,8 @@ class Comparison:
     """None where there is none; then there is nothing to compare."""
     time: datetime
     """The present, with a time zone."""
-    drift: Mapping[str, Any] | None = None
-    """The content of a `drift.json`."""
-    monitor: Mapping[str, Any] | None = None
-    """The content of a `monitor.json`."""
+    drift: DriftVerdict | None = None
+    monitor: MonitorVerdict | None = None
 
 
 def decide(
@@ -320,21 +335,20 @@ def _fired_triggers(config: RetrainingConfig, comparison: Comparison, champion: 
     if config.max_age_days is not None and age >= config.max_age_days:
         yield f"{champion.reference} is {age:.1f} days old, at most {config.max_age_days:g} are allowed"
     # A report on an older champion says nothing about this one, and would start a run again and again.
-    is_of_champion = drift is not None and drift["model"]["hash"] == champion.model_sha256
-    if config.drift is not None and drift is not None and drift["drifted"] and is_of_champion:
-        yield "the calls drifted: " + " ".join(drift["reasons"])
-    if config.monitor is not None and any(version["alarm"] for version in _monitored(comparison, champion)):
+    is_of_champion = drift is not None and drift.model.hash == champion.model_sha256
+    if config.drift is not None and drift is not None and drift.drifted and is_of_champion:
+        yield "the calls drifted: " + " ".join(drift.reasons)
+    if config.monitor is not None and any(version.alarm for version in _monitored(comparison, champion)):
         yield f"{champion.reference} makes more errors than is acceptable, as labels that came later show"
 
 
-def _monitored(comparison: Comparison, champion: ChampionFacts) -> list[Mapping[str, Any]]:
+def _monitored(comparison: Comparison, champion: ChampionFacts) -> list[VersionVerdict]:
     """What the monitor says of the champion: by the hash of its folder, else by its name and version."""
-    versions = () if comparison.monitor is None else comparison.monitor["versions"]
+    versions = () if comparison.monitor is None else comparison.monitor.versions
     return [
         version
         for version in versions
-        if version.get("sha256") == champion.model_sha256
-        or (not version.get("sha256") and version["model"] == champion.reference)
+        if version.sha256 == champion.model_sha256 or (not version.sha256 and version.model == champion.reference)
     ]
 
 
@@ -370,14 +384,14 @@ def _compared_facts(comparison: Comparison, champion: ChampionFacts) -> Iterator
     old, new = (moment.isoformat(timespec="seconds") for moment in (champion.made_at, comparison.time))
     yield ComparedFact("champion", old, new, f"{_age_days(comparison, champion):.1f} days old")
     if drift is not None:
-        is_of_champion = drift["model"]["hash"] == champion.model_sha256
+        is_of_champion = drift.model.hash == champion.model_sha256
         whose = "of the champion" if is_of_champion else "of another model, so it does not count"
-        finding = f"{'drift' if drift['drifted'] else 'no drift'}, {whose}"
-        yield ComparedFact("calls", champion.reference, drift["model"]["name"], finding)
+        finding = f"{'drift' if drift.drifted else 'no drift'}, {whose}"
+        yield ComparedFact("calls", champion.reference, drift.model.name, finding)
     if comparison.monitor is not None:
         found = _monitored(comparison, champion)
-        finding = "alarm" if any(version["alarm"] for version in found) else "no alarm"
-        names = ", ".join(version["model"] for version in comparison.monitor["versions"])
+        finding = "alarm" if any(version.alarm for version in found) else "no alarm"
+        names = ", ".join(version.model for version in comparison.monitor.versions)
         finding = f"{finding}, of the champion" if found else "of other versions, so it does not count"
         yield ComparedFact("later labels", champion.reference, names, finding)
 

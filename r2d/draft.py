@@ -151,12 +151,16 @@ JSON_MARKS = {
 JSON_MIN_KEYS = ("id", "annotation_id", "annotator", "created_at", "updated_at", "lead_time", "was_cancelled")
 
 
+Settings: TypeAlias = Mapping[str, object]
+"""Keys of a section of the configuration -> value."""
+
+
 @dataclass(frozen=True)
 class DraftedSource:
     """A file of rationales, the settings that read most of it, and what they gave."""
 
     name: str
-    settings: Mapping[str, Any]
+    settings: Settings
     counts: SourceCounts
 
 
@@ -175,11 +179,11 @@ def draft_source(
     first = find_files([str(path)], "--rationales")[0]
     ways = list(_source_ways(first, ids, data.labels.names, encoding))
     states_label = {"parse", "label_field"}
-    without_label = [way | {"parse": {"require_label": False}} for way in ways if not states_label & way.keys()]
+    without_label = [{**way, "parse": {"require_label": False}} for way in ways if not states_label & way.keys()]
     tried: list[DraftedSource] = []
     faults: list[str] = []
     for some in (ways, [way for way in without_label if way["format"] == "text"]):
-        waiting = [{"paths": [str(path)]} | way for way in some]
+        waiting: list[Settings] = [{"paths": [str(path)], **way} for way in some]
         while waiting:
             settings = waiting.pop(0)
             rationales = parse_section(RationalesConfig, {"stage1_source": name, "sources": {name: settings}})
@@ -195,7 +199,7 @@ def draft_source(
             tried.append(DraftedSource(name, settings, counts))
             unknown = [one.record.example_id or "" for one in candidates if one.reason == "unknown_id"]
             if 2 * len(unknown) > counts.num_records and not {"id_pattern", "id_width"} & settings.keys():
-                waiting += [settings | how for how in _ways_to_join(unknown[0], ids)]
+                waiting += [{**settings, **how} for how in _ways_to_join(unknown[0], ids)]
         if any(source.counts.num_taken for source in tried):
             return max(tried, key=lambda source: source.counts.num_taken + source.counts.num_stated_labels)
     if not tried:
@@ -216,7 +220,7 @@ def _num_joined(counts: SourceCounts) -> int:
     return counts.num_records - counts.rejected.get("unknown_id", 0)
 
 
-def _ways_to_join(source_id: str, ids: Set[str]) -> Iterator[dict[str, Any]]:
+def _ways_to_join(source_id: str, ids: Set[str]) -> Iterator[Settings]:
     """Settings that may turn an id of the source into one of the data."""
     within = max((row_id for row_id in ids if row_id and row_id in source_id), key=len, default=None)
     if within is not None and within != source_id:
@@ -227,7 +231,7 @@ def _ways_to_join(source_id: str, ids: Set[str]) -> Iterator[dict[str, Any]]:
         yield {"id_width": widths.pop()}
 
 
-def _source_ways(path: Path, ids: Set[str], labels: Sequence[str], encoding: str | None) -> Iterator[dict[str, Any]]:
+def _source_ways(path: Path, ids: Set[str], labels: Sequence[str], encoding: str | None) -> Iterator[Settings]:
     """Settings of a source that may read the file, by its first value or its columns."""
     if suffix_of(path) not in JSON_SUFFIXES:
         yield from _table_sources(next(looks_at(path, encoding)), ids, labels)
@@ -243,7 +247,7 @@ def _source_ways(path: Path, ids: Set[str], labels: Sequence[str], encoding: str
     formats += ["argilla"] if any(key.endswith(".responses") for key in keys) else []
     for format in formats:
         if format in ("label_studio", "argilla"):
-            yield from ({"format": format} | fields for fields in _annotation_fields(first, ids, labels))
+            yield from ({"format": format, **fields} for fields in _annotation_fields(first, ids, labels))
         else:
             yield {"format": format}
             yield {"format": format, "parse": {"structure": "json"}}
@@ -251,12 +255,13 @@ def _source_ways(path: Path, ids: Set[str], labels: Sequence[str], encoding: str
         look = next(looks_at(path))
         text = _longest_texts(look, look.columns).name
         row_id = max(look.columns, key=lambda column: _num_known(look, column.name, ids)).name
-        joined: dict[str, Any] = {"id_field": row_id} if _num_known(look, row_id, ids) else {"join": "order"}
-        joined |= _only_finished(look)
-        for parse in ({}, {"parse": {"structure": "json"}}):
-            yield {"format": "text", "text_field": text} | joined | parse
+        of_text = {"format": "text", "text_field": text}
+        by = {"id_field": row_id} if _num_known(look, row_id, ids) else {"join": "order"}
+        joined: Settings = {**by, **_only_finished(look)}
+        yield {**of_text, **joined}
+        yield {**of_text, **joined, "parse": {"structure": "json"}}
         for column in _columns_of_labels([c for c in look.columns if c.name not in (text, row_id)], labels)[:1]:
-            yield {"format": "text", "text_field": text, "label_field": column.name} | joined
+            yield {**of_text, "label_field": column.name, **joined}
 
 
 def _longest_texts(look: Look, columns: Sequence[Column]) -> Column:
@@ -280,7 +285,7 @@ def _columns_of_labels(columns: Sequence[Column], labels: Sequence[str]) -> list
     return [column for column in columns if known & {normalise_label(value) for value in column.counts}]
 
 
-def _only_finished(look: Look) -> dict[str, Any]:
+def _only_finished(look: Look) -> Settings:
     """The setting that leaves drafts out, where a column says which records are drafts.
 
     Raises:
@@ -303,7 +308,7 @@ def _only_finished(look: Look) -> dict[str, Any]:
     return {}
 
 
-def _annotation_fields(first: Mapping[str, Any], ids: Set[str], labels: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _annotation_fields(first: Mapping[str, Any], ids: Set[str], labels: Sequence[str]) -> Iterator[Settings]:
     """Names of the fields of an export of annotations: the usual ones, and those of its first record."""
     data = first.get("data") or first.get("metadata") or first.get("fields") or first
     usual = {"id_field": next((key for key, value in data.items() if str(value) in ids), "id")}
@@ -328,21 +333,23 @@ def _num_known(look: Look, name: str, ids: Set[str]) -> int:
     return sum(value in ids for value in look.cells[name])
 
 
-def _table_sources(look: Look, ids: Set[str], labels: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _table_sources(look: Look, ids: Set[str], labels: Sequence[str]) -> Iterator[Settings]:
     """Settings of a table: the column that joins most rows, the longest texts, and the labels where there are any."""
     id_column = max(look.columns, key=lambda column: _num_known(look, column.name, ids))
     others = [column for column in look.columns if column is not id_column]
     named = [column for column in others if column.speaks_for("rationale")]
     rationale = _longest_texts(look, named or others)
     states = _columns_of_labels([column for column in others if column is not rationale], labels)
-    settings = {key: value for key, value in look.settings.items() if key != "format"}
-    settings |= {"format": "csv", "example_column": id_column.name, "rationale_column": rationale.name}
-    settings |= _only_finished(look)
+    settings: Settings = {
+        **{key: value for key, value in look.settings.items() if key != "format"},
+        **{"format": "csv", "example_column": id_column.name, "rationale_column": rationale.name},
+        **_only_finished(look),
+    }
     if states:
-        yield settings | {"label_column": states[0].name}
+        yield {**settings, "label_column": states[0].name}
         return
     yield settings
-    yield settings | {"parse": True}
+    yield {**settings, "parse": True}
 
 
 def _options_of(look: Look, text: str | None, label: str | None) -> str | Mapping[str, str] | None:
@@ -404,15 +411,15 @@ def draft_config(
             question = "Labels from the most urgent to the least, by commas, codes as in 1=immediate, 2=urgent"
             order = ask(f"{question}; empty where they have no order", ())
         ordered, codes = _ordered_labels(order)
-        names = ordered or list(labels)
-        data = {**look.settings, "path": str(path), "labels": {"names": names, "ordered": bool(ordered)}}
-        data["labels"] |= {"codes": codes} if codes else {}
+        declared_labels: Settings = {"names": ordered or list(labels), "ordered": bool(ordered)}
         if roles.options is not None:
-            data["labels"] = {"per_row": True}
-        columns: dict[str, Any] = {"id": roles.id or {"from": "row"}, "text": roles.text, "label": roles.label}
+            declared_labels = {"per_row": True}
+        elif codes:
+            declared_labels = {**declared_labels, "codes": codes}
+        columns: dict[str, object] = {"id": roles.id or {"from": "row"}, "text": roles.text, "label": roles.label}
         columns |= {key: value for key in ("group", "split", "options") if (value := getattr(roles, key)) is not None}
         columns |= {key: dict(value) for key in ("rationales", "attributes") if (value := getattr(roles, key))}
-        data["columns"] = columns
+        data: Settings = {**look.settings, "path": str(path), "labels": declared_labels, "columns": columns}
         try:
             section = parse_section(DataConfig, data, where=str(path))
             examples = load_examples(section)

@@ -44,20 +44,16 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _method_fits(self) -> RunConfig:
-        compared = () if self.comparison is None else self.comparison.methods
-        if any(MethodConfig(name=method).has_schedule for method in (self.method.name, *compared)):
-            self._require_armed_evaluation()
-        return self
-
-    def _require_armed_evaluation(self) -> None:
-        stage2 = self.stage2
-        armed = stage2.armed_from_step
+        stage2, compared = self.stage2, () if self.comparison is None else self.comparison.methods
+        has_schedule = any(MethodConfig(name=method).has_schedule for method in (self.method.name, *compared))
         last_evaluation = stage2.max_steps - stage2.max_steps % stage2.eval_every_steps
-        if last_evaluation < armed:
+        if has_schedule and last_evaluation < stage2.armed_from_step:
             raise ValueError(
-                f"stage2: no evaluation falls into the phase where selection is armed (from step {armed} to "
-                f"{stage2.max_steps}): lower eval_every_steps, warmup_fraction or sampling_fraction"
+                "stage2: no evaluation falls into the phase where selection is armed (from step "
+                f"{stage2.armed_from_step} to {stage2.max_steps}): lower eval_every_steps, warmup_fraction or "
+                "sampling_fraction"
             )
+        return self
 
     @model_validator(mode="after")
     def _stages_compute_as_their_weights_are_kept(self) -> RunConfig:

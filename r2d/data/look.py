@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -195,12 +195,16 @@ def _is_in_place(word: str, place: int, num_beyond: int) -> bool:
     return is_alphabet and (letter.islower() or before.isupper() or not before)
 
 
+Settings: TypeAlias = Mapping[str, str | int]
+"""Keys of `data` that say how a file is read -> value."""
+
+
 @dataclass(frozen=True)
 class Look:
     """What a look at a file tells: how it is read, and what its columns hold."""
 
     path: Path
-    settings: Mapping[str, Any]  # keys of `data` that read it
+    settings: Settings  # that read it
     columns: Sequence[Column]
     cells: Mapping[str, Sequence[str | None]] = field(repr=False)  # column -> its values; they are never shown
     lists: Sequence[str] = ()  # names of the columns that hold several values in a row
@@ -240,7 +244,7 @@ def looks_at(path: Path, encoding: str | None = None) -> Iterator[Look]:
         raise DataError(next((fault for fault in faults if "cannot be decoded" not in fault), faults[0]))
 
 
-def _ways(file: Path, eight_bit: str | None) -> Iterator[dict[str, Any]]:
+def _ways(file: Path, eight_bit: str | None) -> Iterator[Settings]:
     """Settings of `data` that may read the file, the likeliest first.
 
     Args:
@@ -288,7 +292,7 @@ def _num_titles(text: str, delimiter: str) -> int:
     return first if usual > 1 and first <= MAX_BEFORE_HEADER else 0
 
 
-def _read_columns(file: Path, settings: Mapping[str, Any]) -> tuple[dict[str, list[str | None]], list[str]]:
+def _read_columns(file: Path, settings: Settings) -> tuple[dict[str, list[str | None]], list[str]]:
     """Column -> its cells as texts, and the names of the columns that hold several values in a row.
 
     Raises:
@@ -321,8 +325,8 @@ def _read_columns(file: Path, settings: Mapping[str, Any]) -> tuple[dict[str, li
     return cells, list(lists)
 
 
-def _csv_rows(file: Path, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    config = TextFileConfig(**{key: value for key, value in settings.items() if key != "format"})
+def _csv_rows(file: Path, settings: Settings) -> Iterator[Mapping[str, object]]:
+    config = TextFileConfig.model_validate({key: value for key, value in settings.items() if key != "format"})
     with open_text(file, config.encoding) as stream:
         delimited = DelimitedFile(file, stream, config, {})
         first: list[list[str]] = []
@@ -347,11 +351,11 @@ def _csv_rows(file: Path, settings: Mapping[str, Any]) -> Iterator[dict[str, Any
         )
 
 
-def _json_rows(file: Path, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _json_rows(file: Path, settings: Settings) -> Iterator[Mapping[str, object]]:
     """Rows of JSON Lines or Parquet, nested values by their paths."""
     num_values, last = 0, None
     if settings["format"] == "jsonl":
-        with open_text(file, settings.get("encoding", "utf-8")) as stream:
+        with open_text(file, str(settings.get("encoding", "utf-8"))) as stream:
             for record in json_records(stream):
                 num_values, last = num_values + 1, record.value
                 if not isinstance(record.value, dict):

@@ -24,12 +24,14 @@ def read_times(
     """
     times, faulty = list[datetime | None](), []
     for cell, place in zip(cells, places, strict=True):
-        text = (cell or "").strip()
+        text, time = (cell or "").strip(), None
         try:
-            time = _parsed(text, config.time_format) if text else None
+            if text:
+                form = config.time_format
+                written = datetime.fromisoformat(text) if form is None else datetime.strptime(text, form)
+                time = without_offset(written)
         except ValueError:
             faulty.append(place)
-            time = None
         times.append(time)
     if faulty:
         num_filled = sum(bool((cell or "").strip()) for cell in cells)
@@ -44,10 +46,6 @@ def read_times(
             f"{num_filled:,} cells: {first_of(faulty)}; allowed: {wanted}. Mend the rows, {fix}, or name another column"
         )
     return times
-
-
-def _parsed(text: str, time_format: str | None) -> datetime:
-    return without_offset(datetime.fromisoformat(text) if time_format is None else datetime.strptime(text, time_format))
 
 
 def without_offset(time: datetime) -> datetime:

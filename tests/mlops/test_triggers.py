@@ -13,13 +13,14 @@ import pytest
 from mlops.retraining import (
     ChampionFacts,
     Comparison,
+    DriftVerdict,
+    MonitorVerdict,
     RetrainingResult,
     TrainingFacts,
     decide,
     facts_of_run,
     facts_of_version,
-    read_drift,
-    read_monitor,
+    read_report,
     write_result,
 )
 from r2d.config.jobs import RetrainingConfig
@@ -46,8 +47,15 @@ def monitored(**changes: Any) -> dict[str, Any]:
 def fired(now: TrainingFacts = SAME, champion: ChampionFacts = CHAMPION, **given: Any) -> tuple[str, ...]:
     """The reasons to train; empty where it does not."""
     outside = {key: given.pop(key) for key in ("drift_facts", "monitor_facts", "force", "made_already") if key in given}
-    reports = outside.pop("drift_facts", None), outside.pop("monitor_facts", None)
-    done = decide(RetrainingConfig(**given), Comparison(now, champion, NOW, *reports), **outside)
+    drift, monitor = outside.pop("drift_facts", None), outside.pop("monitor_facts", None)
+    comparison = Comparison(
+        now,
+        champion,
+        NOW,
+        drift and DriftVerdict.model_validate(drift),
+        monitor and MonitorVerdict.model_validate(monitor),
+    )
+    done = decide(RetrainingConfig(**given), comparison, **outside)
     return done.reasons if done.train else ()
 
 
@@ -181,17 +189,17 @@ def test_the_result_is_written_for_people_and_for_machines(tmp_path: Path) -> No
 
 
 def test_a_drift_report_that_is_named_must_be_one(tmp_path: Path) -> None:
-    assert read_drift(None) is None
+    assert read_report(None, "drift", DriftVerdict) is None
     path = tmp_path / "drift.json"
     with pytest.raises(DataError, match=r"retraining\.drift: .*cannot be read"):
-        read_drift(str(path))
+        read_report(str(path), "drift", DriftVerdict)
     for content, message in {"no": "is no JSON", "{}": "has not the keys drifted, reasons, model"}.items():
         path.write_text(content)
         with pytest.raises(DataError, match=message):
-            read_drift(str(path))
+            read_report(str(path), "drift", DriftVerdict)
     path.write_text(json.dumps(DRIFT))
-    assert read_drift(str(path)) == DRIFT
+    assert read_report(str(path), "drift", DriftVerdict) == DriftVerdict.model_validate(DRIFT)
     with pytest.raises(DataError, match=r"retraining\.monitor: .* has not the keys alarm, versions; give a monitor"):
-        read_monitor(str(path))
+        read_report(str(path), "monitor", MonitorVerdict)
     path.write_text(json.dumps(MONITOR))
-    assert read_monitor(str(path)) == MONITOR
+    assert read_report(str(path), "monitor", MonitorVerdict) == MonitorVerdict.model_validate(MONITOR)

@@ -127,7 +127,7 @@ def without_repeats(
     Raises:
         DataError: an instance is no number, or no row has the wanted values.
     """
-    rows = table.to_pylist()
+    rows: list[dict[str, str | None]] = table.to_pylist()
     by_id: dict[str, list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
         by_id[(row["id"] or "").strip()].append(number)
@@ -138,11 +138,13 @@ def without_repeats(
             f"{plural(len(odd), 'row has', 'rows have')} no number in column {repeats.instance!r} "
             f"(data.repeats.instance): {first_of(odd)}; correct data.repeats.instance or the rows"
         )
-    kept: list[tuple[int, dict[str, Any]]] = []
+    kept: list[tuple[int, dict[str, str | None]]] = []
     num_others = num_filled = 0
     for row_id, numbers in by_id.items():
         base = [n for n in numbers if not (rows[n]["repeats.instance"] or "").strip()]
-        counting = [n for n in numbers if _counts(rows[n], repeats) and (n not in base or len(base) == len(numbers))]
+        counting = numbers if len(base) == len(numbers) else [n for n in numbers if n not in base]
+        for column, wanted in repeats.rows.items():
+            counting = [n for n in counting if (rows[n][f"repeats.rows.{column}"] or "").strip() == wanted]
         chosen = list(_chosen(counting, rows, repeats.keep))
         for n in chosen:
             row = dict(rows[n])
@@ -151,9 +153,9 @@ def without_repeats(
                     if not key.startswith("repeats.") and not (row[key] or "").strip() and (value or "").strip():
                         row[key] = value
                         num_filled += 1
-            if repeats.keep == "all" and (row["repeats.instance"] or "").strip():
+            if repeats.keep == "all" and (instance := (row["repeats.instance"] or "").strip()):
                 row["group"] = row.get("group") or row_id
-                row["id"] = f"{row_id}-{int(float(row['repeats.instance']))}"
+                row["id"] = f"{row_id}-{int(float(instance))}"
             kept.append((n, row))
         num_others += len(numbers) - len(chosen)
     if not kept:
@@ -170,11 +172,7 @@ def without_repeats(
     return pa.table(columns), [places[n] for n, _ in kept], [note]
 
 
-def _counts(row: Mapping[str, Any], repeats: RepeatsConfig) -> bool:
-    return all((row[f"repeats.rows.{column}"] or "").strip() == value for column, value in repeats.rows.items())
-
-
-def _chosen(numbers: Sequence[int], rows: Sequence[Mapping[str, Any]], keep: str | int) -> Iterator[int]:
+def _chosen(numbers: Sequence[int], rows: Sequence[Mapping[str, str | None]], keep: str | int) -> Iterator[int]:
     """The rows of one id that count."""
     instances = {n: int(float((rows[n]["repeats.instance"] or "").strip() or 1)) for n in numbers}
     ordered = sorted(numbers, key=instances.__getitem__)
