@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mlops.dead_runs import OWNER_KEY, Process, close_dead_mlflow_runs
@@ -119,7 +119,7 @@ def without_login(text: str, uri: str) -> str:
 
 
 @contextmanager
-def tracked(step_name: str, parameters: Mapping[str, Any]) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+def tracked(step_name: str, parameters: Mapping[str, object]) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
     """Open an MLflow run for this step; yield a function that takes an optimiser step and its metrics.
 
     They are in MLflow at once, and soon afterwards in the picture in ZenML's dashboard.
@@ -142,7 +142,7 @@ def tracked(step_name: str, parameters: Mapping[str, Any]) -> Iterator[Callable[
             raise
 
 
-def log_metrics(step_name: str, metrics: Mapping[str, float], content: Mapping[str, Any]) -> None:
+def log_metrics(step_name: str, metrics: Mapping[str, float], content: Mapping[str, object]) -> None:
     """Log an MLflow run for this step with its metrics, and with `content` as its file `metrics.json`."""
     import mlflow
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -130,7 +130,7 @@ def hub_metadata(run: RunConfig, metrics: Metrics) -> str:
 
     The licence of the weights is for their owner to choose: `unknown` is the hub's word until then.
     """
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "library_name": "transformers",
         "license": "unknown",
         "pipeline_tag": "text-classification",

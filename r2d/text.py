@@ -184,9 +184,9 @@ def first_of(faults: Sequence[str]) -> str:
     return "; ".join(faults[:FAULTS_SHOWN]) + more
 
 
-def flatten(value: Any, separator: str = ".") -> dict[str, Any]:
+def flatten(value: Any, separator: str = ".") -> dict[str, object]:
     """A nested mapping as `outer.inner` -> value; lists and empty mappings are values. What is no mapping has none."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for name, inner in value.items() if isinstance(value, Mapping) else ():
         if isinstance(inner, Mapping) and inner:
             flat |= {f"{name}{separator}{key}": leaf for key, leaf in flatten(inner, separator).items()}

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
@@ -158,7 +158,7 @@ def evaluate_to_folder(
     *,
     champion: Champion | None = None,
     seen_rows: SeenRowsPolicy | None = None,
-    declared: Mapping[str, Any] = MappingProxyType({}),
+    declared: Mapping[str, object] = MappingProxyType({}),
     prepare: Callable[[RunConfig], tuple[RunConfig, Path | None]] = lambda run: (run, None),
     count_look: CountLook | None = None,
     external: str | None = None,
@@ -216,7 +216,7 @@ def _rows_to_measure(
     model_folder: Path,
     data: Path,
     work_dir: Path,
-    declared: Mapping[str, Any],
+    declared: Mapping[str, object],
     prepare: Callable[[RunConfig], tuple[RunConfig, Path | None]],
 ) -> _RowsToMeasure:
     """As `evaluate_to_folder` takes them."""
@@ -244,7 +244,7 @@ def export_to_folder(
     name: str,
     quantization: Quantization = "none",
     data: Path | None = None,
-    declared: Mapping[str, Any] = MappingProxyType({}),
+    declared: Mapping[str, object] = MappingProxyType({}),
     prepare: Callable[[RunConfig], tuple[RunConfig, Path | None]] = lambda run: (run, None),
     count_look: CountLook | None = None,
 ) -> tuple[EngineFacts, ExportCost | None]:
@@ -349,7 +349,7 @@ def _label_text(labels: LabelsConfig) -> str:
 
 
 def _write(
-    out: Path, tables: Mapping[str, pa.Table], report: str, result: Mapping[str, Any], *, name: str = "result.json"
+    out: Path, tables: Mapping[str, pa.Table], report: str, result: Mapping[str, object], *, name: str = "result.json"
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / name).unlink(missing_ok=True)

@@ -30,7 +30,7 @@ MODULES = {
 """Module beside this one -> its commands, in the order in which `r2d --help` shows them."""
 
 
-class Commands(Mapping[str, Any]):
+class Commands(Mapping[str, object]):
     """name -> command, loaded when it is looked up."""
 
     def __getitem__(self, name: str) -> Any:
@@ -44,7 +44,7 @@ class Commands(Mapping[str, Any]):
 
 
 @cache
-def _commands_of(module: str) -> Mapping[str, Any]:
+def _commands_of(module: str) -> Mapping[str, object]:
     return typer.main.get_group(import_module(f"mlops.cli.{module}").app).commands
 
 

@@ -79,7 +79,7 @@ class RegisteredModel:
         """What `r2d predict --model` takes."""
         return f"{self.name}@{self.aliases[0]}" if self.aliases else f"{self.name}/{self.version}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The artifact `r2d_registration`."""
         return {
             "name": self.name,

@@ -71,7 +71,7 @@ class DriftReport:
     """Key of `TITLES` -> check."""
     changed_words: Sequence[ChangedWord]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The fields, as JSON values."""
         return asdict(self) | {"changed_words": [word._asdict() for word in self.changed_words]}
 

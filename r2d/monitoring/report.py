@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -113,7 +113,7 @@ class MonitorReport:
         """Of every measure of every version."""
         return {measure.outcome for version in self.versions for measure in version.measures.values()}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The fields, as JSON values."""
         versions = [asdict(version) | {"alarm": version.alarms} for version in self.versions]
         return asdict(self) | {"versions": versions}

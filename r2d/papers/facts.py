@@ -104,7 +104,7 @@ def _in_unit(value: Any, unit: Unit) -> str:
     return in_unit(value, unit)
 
 
-def _shares(values: Mapping[str, Any]) -> str:
+def _shares(values: Mapping[str, object]) -> str:
     """A mapping from name to share or estimate."""
     known = {name: value for name, value in values.items() if _text(value, "share") is not None}
     return _joined((f"{name} {_in_unit(value, 'share')}" for name, value in known.items()), "; ")

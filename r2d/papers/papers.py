@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET  # nosec B405 # written, never parsed
 
 from pydantic import model_validator
@@ -201,7 +200,7 @@ def _read_answers(file: Path) -> dict[str, dict[str, str]]:
     return {name: {item: (answer or "").strip() for item, answer in answers.items()} for name, answers in given.items()}
 
 
-def _as_json(fact: Fact) -> dict[str, Any]:
+def _as_json(fact: Fact) -> dict[str, object]:
     return {
         "caption": fact.caption, "text": fact.text, "value": fact.value, "record": fact.record.name,
         "path": fact.path, "id": fact.record.id,
@@ -249,7 +248,7 @@ def _rests_on(facts: Sequence[Fact]) -> str:
     return f" rests on {'; '.join(places)} ".replace("--", "- -")
 
 
-def _card_value(fact: Fact, confidence: float | None) -> dict[str, Any]:
+def _card_value(fact: Fact, confidence: float | None) -> dict[str, object]:
     """A result as the published cards of this version write it."""
     factor, unit = (100.0, "%") if fact.unit == "share" else (1.0, "")
     if confidence is not None and isinstance(fact.value, Mapping) and fact.value.get("low") is not None:

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +21,9 @@ from r2d.data.examples import Example, iterate_examples, split_of
 from r2d.errors import ConfigError, DataError
 from r2d.files import file_sha256, partial_file, read_yaml
 from r2d.llm.requests import Request, RequestList, chat_body
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ class Prompt:
     hash: str  # SHA-256 of the file's bytes, in hexadecimal
     variables: frozenset[str]
     """Which of `VARIABLES` the templates use; with `label` among them, the model is told the gold label."""
-    templates: Mapping[str, Any]  # part -> Jinja template
+    templates: Mapping[str, Template]  # by part
 
     def messages(
         self, *, text: str, label: str, labels: Sequence[str], examples: Sequence[Mapping[str, str]]

@@ -12,7 +12,7 @@ import json_repair
 
 from r2d.rationales.records import Reason
 
-JsonObject: TypeAlias = dict[str, Any]
+JsonObject: TypeAlias = dict[str, object]
 
 MOST_OBJECTS = 20  # opening braces that are tried; each may cost a pass over the text
 LONGEST_REPAIRED = 20_000  # characters of a text that is repaired
@@ -28,7 +28,7 @@ _VALUE_KEYS = ("value", "label", "name", "text", "answer", "category", "content"
 _NO_OTHER_LABEL = frozenset({"", "none", "null", "n/a", "na", "-", "unchanged", "same", "no change", "not changed"})
 
 
-class _TwiceNamed(dict[str, Any]):
+class _TwiceNamed(dict[str, object]):
     """An object in which one key stands twice, with different values."""
 
 

@@ -70,7 +70,7 @@ class _Pairs:
     def __init__(self) -> None:
         self.repeated: list[str] = []
 
-    def __call__(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def __call__(self, pairs: list[tuple[str, Any]]) -> dict[str, object]:
         built = dict(pairs)
         if len(built) < len(pairs):
             self.repeated += [key for key, value in pairs if value != built[key]]

@@ -253,7 +253,7 @@ def _load_dataset(folder: Path | None, config: DataConfig, wanted: Mapping[str, 
     """A `datasets.Dataset` or `DatasetDict`."""
     from datasets import load_dataset, load_dataset_builder, load_from_disk
 
-    options: dict[str, Any] = {"name": config.hub_config, "revision": config.revision}
+    options: dict[str, object] = {"name": config.hub_config, "revision": config.revision}
     if folder is not None:
         options = {"name": config.hub_config, "cache_dir": cache}
         files = [file for file in files_below(folder) if file.stat().st_size]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from itertools import chain
-from typing import Any
 
 import pyarrow as pa
 
@@ -78,7 +77,7 @@ class Validation:
         declared = self.profile["labels"]
         return label if label in declared else UNDECLARED if declared else OWN_LABELS
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> dict[str, object]:
         """The machine-readable result: what `result.json` holds."""
         labels = map(self.shown_label, self.examples["label"].to_pylist())
         counts = Counter(zip(self.examples["split"].to_pylist(), labels, strict=True))
@@ -109,11 +108,11 @@ class Validation:
             "profile": self.profile,
         }
 
-    def expectation_suites(self) -> dict[str, Any]:
+    def expectation_suites(self) -> dict[str, object]:
         """Suite name -> its expectations, as JSON of Great Expectations."""
         return {checked.suite.name: checked.suite.to_json_dict() for checked in self.suites}
 
-    def expectation_results(self) -> dict[str, Any]:
+    def expectation_results(self) -> dict[str, object]:
         """Suite name -> its results, as JSON of Great Expectations: counts and observed values, never a text."""
         return {checked.suite.name: checked.result.to_json_dict() for checked in self.suites}
 

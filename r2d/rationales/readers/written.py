@@ -259,7 +259,7 @@ def _argilla_records(source: ArgillaSource, item: Item) -> Iterator[Record]:
         )
 
 
-def _argilla_responses(value: dict[str, Any], questions: tuple[str, str]) -> list[Response] | None:
+def _argilla_responses(value: dict[str, object], questions: tuple[str, str]) -> list[Response] | None:
     """The responses of all users to the two questions, in any of Argilla's shapes; None in another shape."""
     responses = value.get("responses")
     result: list[Response] = []
