@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -31,6 +32,9 @@ RANK_MODULE = "r2d.training.rank"
 """What a rank runs. It trains both stages, so it is started by name: Stage 1 does not depend on Stage 2's code."""
 METRICS_PREFIX = "r2d-metrics "
 """Begins a line in which the first rank gives metrics to the process that started it."""
+FAILURE_FILE = "failure-of-rank-{}.json"
+FACT_OF_FAILURE = re.compile(r"^ +(rank|exitcode) +: (.+)")
+"""In the summary of `torch.distributed.run`, whose last part is about the process that ended first."""
 SECONDS_TO_SAVE = 50
 """Time that ranks have for a checkpoint when told to end; less than configs/kubernetes.yaml grants a pod."""
 
@@ -77,7 +81,7 @@ def start_ranks(work_dir: Path, on_log: OnLog | None = None, node: Node | None =
         TrainingError: or another of our errors, as a rank raised it; or a rank ended without a reason.
     """
     folder = ranks_folder(work_dir)
-    for stale in folder.glob("failure-of-rank-*.json"):
+    for stale in folder.glob(FAILURE_FILE.format("*")):
         stale.unlink(missing_ok=True)
     meeting = ["--standalone"]
     if node is not None:
@@ -90,6 +94,7 @@ def start_ranks(work_dir: Path, on_log: OnLog | None = None, node: Node | None =
     )
     assert process.stdout is not None
     received: list[int] = []
+    first_to_end: dict[str, str] = {}
 
     def pass_on(number: int) -> None:
         received.append(number)
@@ -100,6 +105,7 @@ def start_ranks(work_dir: Path, on_log: OnLog | None = None, node: Node | None =
             for line in process.stdout:
                 if not line.startswith(METRICS_PREFIX):
                     logger.info("%s", line.rstrip())
+                    first_to_end |= re.findall(FACT_OF_FAILURE, line)  # the last that torch's summary names
                 elif on_log is not None:
                     on_log(*json.loads(line.removeprefix(METRICS_PREFIX)))
             exit_code = process.wait()
@@ -108,13 +114,20 @@ def start_ranks(work_dir: Path, on_log: OnLog | None = None, node: Node | None =
         process.wait()
     if received:
         leave(received[0])
-    failures = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("failure-of-rank-*.json"))]
-    if len(failures) < num_processes():  # one ended without a reason, and an unforeseen error of others comes of that
-        failures = [failure for failure in failures if failure["kind"] != UnexpectedError.__name__]
-    for failure in failures:
+    failures = {
+        path.stem: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob(FAILURE_FILE.format("*")))
+    }
+    foreseen = [failure for failure in failures.values() if failure["kind"] != UnexpectedError.__name__]
+    # Where one ended without a reason, an unforeseen error of others comes of that.
+    for failure in foreseen or (failures.values() if len(failures) == num_processes() else ()):
         raise getattr(errors, failure["kind"])(failure["message"])
     if exit_code:
-        raise TrainingError(f"a training process ended with exit code {exit_code}; its last lines say why")
+        first = ", ".join(f"{name} {value}" for name, value in first_to_end.items()) or "torch.distributed.run itself"
+        said = [f"\n  {name}: {failure['message']}" for name, failure in failures.items()]
+        raise TrainingError(
+            f"a training process ended with exit code {exit_code}; the first that ended was {first}; the last lines in "
+            f"the log say why{''.join(said)}"
+        )
 
 
 # --- Among the ranks of a step; with one process nothing happens ---

@@ -12,10 +12,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+
 from r2d.errors import R2DError
 from r2d.failures import unexpected
 from r2d.files import write_json
-from r2d.training.distributed import METRICS_PREFIX
+from r2d.training.distributed import FAILURE_FILE, METRICS_PREFIX
 from r2d.training.stage1 import train_stage1
 from r2d.training.stage2 import train_stage2
 from r2d.training.work import ranks_folder, read_work, write_result
@@ -35,10 +37,12 @@ def main() -> None:
     except Exception as error:
         failure = error if isinstance(error, R2DError) else unexpected(error)
         told = {"kind": type(failure).__name__, "message": str(failure)}
-        write_json(ranks_folder(work_dir) / f"failure-of-rank-{rank}.json", told)
+        write_json(ranks_folder(work_dir) / FAILURE_FILE.format(rank), told)
         raise failure from None
     if rank == 0:
         write_result(work_dir, result)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # not while the interpreter ends, where its threads may abort
 
 
 if __name__ == "__main__":

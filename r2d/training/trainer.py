@@ -155,6 +155,25 @@ class StageTrainer(Trainer):
         """
         return model if self.args.world_size == 1 else distributed.shared(RankLoss(self))
 
+    @staticmethod
+    def get_optimizer_cls_and_kwargs(args: TrainingArguments, model: Any = None) -> tuple[Any, Any]:
+        optimizer_class, settings = Trainer.get_optimizer_cls_and_kwargs(args, model)
+        if args.world_size == 1:
+            return optimizer_class, settings
+        from r2d.training.sharded_optimizer import ShardedOptimizer
+
+        return ShardedOptimizer, {**settings, "optimizer_class": optimizer_class}
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        # accelerate would ask an optimiser for its whole state, to put it on the device; each rank's share is there.
+        self.accelerator.device_placement = self.args.world_size == 1
+        return super().create_optimizer(model)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.args.world_size > 1:
+            self.optimizer.optimizer.consolidate_state_dict()  # to the first rank, which writes it
+        super()._save_optimizer_and_scheduler(output_dir)
+
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
         samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         counts = dict.fromkeys(self.target_columns, 0.0)
@@ -246,6 +265,7 @@ def training_arguments(config: StageConfig, output_dir: Path) -> TrainingArgumen
         output_dir=str(output_dir),
         per_device_train_batch_size=config.batch_size // parts,
         lr_scheduler_type="linear",
+        optim="adamw_torch_fused" if distributed.num_ranks() == 1 else "adamw_torch",  # see `ShardedOptimizer`
         bf16=config.precision == "bf16",
         activation_checkpointing_kwargs={"use_reentrant": False},
         use_cpu=not torch.cuda.is_available(),

@@ -14,12 +14,12 @@ import torch
 
 from r2d.config.training import MethodName
 from r2d.data.examples import split_of
-from r2d.errors import ConfigError, TrainingError
+from r2d.errors import ConfigError, R2DError, TrainingError
 from r2d.training import distributed
 from r2d.training.checkpointing import latest_complete_checkpoint
 from r2d.training.distributed import Node, num_processes, start_ranks
 from r2d.training.stage2 import train_stage2
-from r2d.training.work import StageResult, write_work
+from r2d.training.work import StageResult, ranks_folder, write_work
 from tests.training.conftest import assert_same_weights, ranks_work, weights_of
 from tests.training.watched_rank import report_file
 
@@ -149,11 +149,21 @@ def test_the_first_rank_alone_writes_the_model_and_all_are_given_the_same_result
 
 
 @pytest.mark.slow
+def test_each_rank_keeps_a_share_of_the_optimiser_s_state(two_ranks: SimpleNamespace) -> None:
+    """Adam's two numbers for each parameter, and a count of steps for each tensor."""
+    weights = weights_of(two_ranks.result).values()
+    whole = sum(2 * weight.numel() + 1 for weight in weights)
+    shares = [report["state"] for report in two_ranks.reports]
+    assert sum(shares) == whole
+    assert max(shares) < 0.7 * whole
+
+
+@pytest.mark.slow
 def test_two_processes_killed_after_a_checkpoint_end_with_the_bits_of_a_run_never_killed(
     two_ranks: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KILL_AT_STEP", "6")
-    with pytest.raises(TrainingError, match="a training process ended with exit code"):
+    with pytest.raises(TrainingError, match=r"exit code 1; the first that ended was rank 0 .*, exitcode -9 "):
         train_stage2(ranks_work(tmp_path))
     checkpoint = latest_complete_checkpoint(tmp_path / "checkpoints")
     assert checkpoint is not None
@@ -201,6 +211,36 @@ def test_what_a_rank_raises_is_raised_here(two_processes: Any, tmp_path: Path, m
     work = ranks_work(tmp_path)
     write_work(replace(work, examples=split_of(work.examples, "train")))
     with pytest.raises(TrainingError, match="stage 2: the validation split is empty"):
+        start_ranks(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wrote", "told"),
+    [
+        (("UnexpectedError", "TrainingError"), r"^reason 1$"),
+        (("UnexpectedError", "UnexpectedError"), r"^reason 0$"),
+        (("UnexpectedError",), r"exit code 1; the first that ended was rank 1 \(local_rank: 1\), exitcode -9 "
+         r".*\n  failure-of-rank-0: reason 0$"),
+        ((), r"the first that ended was torch.distributed.run itself;.*why$"),
+    ],
+)  # fmt: skip
+def test_an_end_of_ranks_says_its_reason_or_who_ended_first(
+    wrote: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unforeseen error stands for the end where every rank has one, and beside it where another ended in silence."""
+    monkeypatch.setenv("R2D_PROCESSES", "2")
+    summary = ["[0]:", "  rank      : 0 (local_rank: 0)", "  exitcode  : 1 (pid: 6)"]
+    summary += ["Root Cause", "  rank      : 1 (local_rank: 1)", "  exitcode  : -9 (pid: 7)"]
+
+    def start(command: list[str], **options: Any) -> SimpleNamespace:
+        ranks_folder(tmp_path).mkdir()
+        for rank, kind in enumerate(wrote):
+            failure = {"kind": kind, "message": f"reason {rank}"}
+            (ranks_folder(tmp_path) / f"failure-of-rank-{rank}.json").write_text(json.dumps(failure), encoding="utf-8")
+        return SimpleNamespace(stdout=summary if wrote else [], terminate=lambda: None, wait=lambda: 1)
+
+    monkeypatch.setattr(distributed.subprocess, "Popen", start)
+    with pytest.raises(R2DError, match=told):
         start_ranks(tmp_path)
 
 
