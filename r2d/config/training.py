@@ -105,6 +105,10 @@ class StageConfig(Section):
     """Longer gradients are shortened to this norm."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """T5 gives NaN in fp16, so fp16 is not offered; weights and optimiser are kept in fp32 either way."""
+    layout: Literal["auto", "packed", "compiled"] = "auto"
+    """`packed`: rows without padding also on a GPU and in bf16, for a T5; `compiled`: its layers compiled by torch
+    besides. Neither was measured on a GPU. `auto`: the library's padded batches there, and packed rows for a T5 in fp32
+    on a CPU and for every causal model."""
     activation_checkpointing: bool = False
     """Compute activations again on the way back in place of keeping them: less memory, more time, the same losses."""
     save_every_steps: Annotated[int, Field(ge=1)] = 500

@@ -7,6 +7,7 @@ from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 from r2d.config.model import ModelConfig
@@ -23,6 +24,8 @@ LABEL_TOKENS_AT_A_TIME = 4096
 SEARCH_MARGIN = 1.0
 """Nats behind the best prefix within which other prefixes are followed in the same decoder pass: a pass costs more than
 a few more tokens in it."""
+LABEL_TOKENS_IN_ONE_PASS = 64
+"""Tokens of a row's labels up to which a GPU scores them all: each step of the search would wait for it."""
 PREFIXES_AT_A_TIME = 8
 """Prefixes of a row in one decoder pass."""
 
@@ -150,19 +153,33 @@ def most_probable_labels(backend: Seq2SeqBackend[Any], encoded: Encoded, sets: S
     """The label of each row's set with the highest probability; exact, and seldom more than a walk down the tree.
 
     The probability of a prefix bounds that of every label that begins with it. So the best prefix is always followed
-    first, and the search ends when a whole label is more probable than every prefix that was not followed. A backend
-    without logits scores every label.
+    first, and the search ends when a whole label is more probable than every prefix that was not followed. Where
+    `scores_all_labels`, every label is scored instead.
     """
-    if not backend.gives_logits:
-        scored = zip(sets, label_log_probabilities(backend, encoded, sets), strict=True)
-        best_of = [(labels, int(scores.argmax()), scores) for labels, scores in scored]
-        return [ScoredLabel(of.names[at], float(scores[at]), len(of.token_ids[at])) for of, at, scores in best_of]
+    if scores_all_labels(backend, sets):
+        scores = iter(torch.cat(label_log_probabilities(backend, encoded, sets)).tolist())
+        scored = [
+            [
+                ScoredLabel(name, next(scores), len(ids))
+                for name, ids in zip(labels.names, labels.token_ids, strict=True)
+            ]
+            for labels in sets
+        ]
+        return [max(of_row, key=lambda label: label.log_probability) for of_row in scored]
     heaps = [[_Prefix(0.0, tuple(range(len(labels.names))), 0)] for labels in sets]
     while followed := [(row, prefix) for row, heap in enumerate(heaps) for prefix in _pop_promising(heap)]:
         for row, prefix in _follow(backend, encoded, followed, sets):
             heappush(heaps[row], prefix)
     best = [(labels, heap[0].labels[0], heap[0].cost) for labels, heap in zip(sets, heaps, strict=True)]
     return [ScoredLabel(labels.names[index], -cost, len(labels.token_ids[index])) for labels, index, cost in best]
+
+
+def scores_all_labels(backend: Seq2SeqBackend[Any], sets: Sequence[LabelSet]) -> bool:
+    """Whether one pass over all labels replaces the search: of small sets on a GPU, or by a backend without logits."""
+    if not backend.gives_logits:
+        return True
+    most = max(sum(map(len, labels.token_ids)) for labels in sets)
+    return backend.device.type != "cpu" and most <= LABEL_TOKENS_IN_ONE_PASS
 
 
 def _pop_promising(heap: list[_Prefix]) -> list[_Prefix]:

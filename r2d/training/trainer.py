@@ -105,7 +105,7 @@ class StageTrainer(Trainer):
             data_collator=collate,
             callbacks=[self.save_on_signal, self.guard, select, complete, self.progress],
         )
-        self.backend = make_backend(self.model, precision=config.precision)
+        self.backend = make_backend(self.model, precision=config.precision, layout=config.layout)
         self.loss_is_scaled_for_ga = True
         self.remove_callback(PrinterCallback)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from r2d.modeling.backends import kernels
+from r2d.errors import ModelError
+from r2d.modeling.backends import kernels, sdpa
 from r2d.modeling.backends.backend import PaddedBackend, Seq2SeqBackend, Task, until_end
 from r2d.modeling.backends.causal import CausalBackend, Prompts, pack_lines
 from r2d.modeling.backends.packed import PackedT5, make_backend
@@ -18,6 +20,8 @@ from tests.modeling.tiny_models import (
     CAUSAL_SHAPES,
     END,
     MODELS,
+    SHAPES,
+    VOCABULARY,
     learn,
     library_loss,
     random_rows,
@@ -35,12 +39,13 @@ OTHERS = [[], *random_rows(3, 20, seed=4), [], []]
 WIDER_T5 = {"num_layers": 2, "d_model": 32, "d_ff": 64, "num_heads": 4}
 WIDER = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
 ROW_WEIGHTS = [0.5, 2.0, 1.0, 0.25, 3.0, 1.5]
+EVERY_ARITHMETIC = [(shape, kernels) for shape in MODELS] + [(shape, sdpa) for shape in SHAPES]
 
 
-def both(model: Any) -> tuple[Seq2SeqBackend[Any], Seq2SeqBackend[Any]]:
+def both(model: Any, arithmetic: Any = kernels) -> tuple[Seq2SeqBackend[Any], Seq2SeqBackend[Any]]:
     """Packed, and padded."""
     if model.config.is_encoder_decoder:
-        return PackedT5(model), PaddedBackend(model)
+        return PackedT5(model, arithmetic=arithmetic), PaddedBackend(model)
     return CausalBackend(model), CausalBackend(model, packed=False)
 
 
@@ -65,10 +70,10 @@ def several_tasks(backend: Seq2SeqBackend[Any]) -> list[Task[Any]]:
     ]
 
 
-@pytest.mark.parametrize("shape", MODELS)
-def test_losses_and_the_gradient_of_every_weight_are_the_padded_ones(shape: str) -> None:
+@pytest.mark.parametrize(("shape", "arithmetic"), EVERY_ARITHMETIC)
+def test_losses_and_the_gradient_of_every_weight_are_the_padded_ones(shape: str, arithmetic: Any) -> None:
     model = tiny(shape)
-    packed, padded = (backend.losses(several_tasks(backend)) for backend in both(model))
+    packed, padded = (backend.losses(several_tasks(backend)) for backend in both(model, arithmetic))
     assert packed.total.item() == pytest.approx(padded.total.item(), abs=LOSS_ATOL)
     torch.testing.assert_close(packed.of_tasks, padded.of_tasks, rtol=0.0, atol=LOSS_ATOL)
     assert not any(loss.requires_grad for loss in packed.of_tasks)
@@ -78,13 +83,15 @@ def test_losses_and_the_gradient_of_every_weight_are_the_padded_ones(shape: str)
     assert_same_gradients(gradients(model, packed.total), gradients(model, padded.total))
 
 
-@pytest.mark.parametrize("shape", MODELS)
-def test_the_backend_of_a_gpu_gives_in_bf16_the_losses_and_gradients_of_fp32_but_for_rounding(shape: str) -> None:
+@pytest.mark.parametrize(("shape", "layout"), [*((s, "auto") for s in MODELS), *((s, "packed") for s in SHAPES)])
+def test_the_backend_of_a_gpu_gives_in_bf16_the_losses_and_gradients_of_fp32_but_for_rounding(
+    shape: str, layout: Any
+) -> None:
     """bf16 has 3 digits."""
     model = tiny(shape)
     exact = both(model)[1].losses(several_tasks(both(model)[1]))
     expected = torch.cat([gradient.flatten() for gradient in gradients(model, exact.total).values()])
-    backend = make_backend(model, precision="bf16")
+    backend = make_backend(model, precision="bf16", layout=layout)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = backend.losses(several_tasks(backend))
     torch.testing.assert_close(rounded.of_tasks, exact.of_tasks, rtol=0.01, atol=0.0)
@@ -171,10 +178,13 @@ def test_taken_rows_are_those_rows_in_that_order_without_gradient(shape: str) ->
         assert not any(part.requires_grad for part in read)
 
 
+@pytest.mark.parametrize("arithmetic", [kernels, sdpa])
 @pytest.mark.parametrize("at_a_time", [1, 1 << 30])
-def test_the_groups_of_attention_change_nothing(at_a_time: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_groups_of_attention_change_nothing(
+    at_a_time: int, arithmetic: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tiny_t5("gated, untied")
-    backend = PackedT5(model)
+    backend = PackedT5(model, arithmetic=arithmetic)
 
     by_default = backend.losses(several_tasks(backend)).total
     monkeypatch.setattr(kernels, "SCORES_AT_A_TIME", at_a_time)
@@ -182,6 +192,25 @@ def test_the_groups_of_attention_change_nothing(at_a_time: int, monkeypatch: pyt
     otherwise = backend.losses(several_tasks(backend)).total
     assert otherwise.item() == pytest.approx(by_default.item(), abs=1e-6)
     assert_same_gradients(gradients(model, otherwise), gradients(model, by_default))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_vocabulary_s_loss_in_pieces_is_that_of_the_whole(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a layer with a bias, which is not computed as a plain matrix."""
+    torch.manual_seed(0)
+    head, states = torch.nn.Linear(16, VOCABULARY), torch.randn(50, 16, requires_grad=True)
+    targets, weights = torch.randint(VOCABULARY, (50,)), torch.rand(50)
+    found = []
+    for at_a_time in (50, 7):
+        monkeypatch.setattr(kernels, "HEAD_TOKENS_AT_A_TIME", at_a_time)
+        head.zero_grad()
+        states.grad = None
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            total, losses = kernels.cross_entropy_of_head(head, states, targets, weights)
+        total.backward()
+        found.append([total.detach(), losses, states.grad, head.weight.grad.clone(), head.bias.grad.clone()])
+    in_pieces_atol = 1e-5 if precision == "fp32" else 0.02  # each piece's gradient of the weights is rounded to bf16
+    torch.testing.assert_close(*found, rtol=1e-5 if precision == "fp32" else 0.02, atol=in_pieces_atol)
 
 
 @pytest.fixture(scope="module", params=["gated, untied", "Gemma3Text"])
@@ -240,13 +269,15 @@ def test_dropout_is_on_in_training_and_off_while_evaluating(shape: str) -> None:
         assert model.training
 
 
-@pytest.mark.parametrize("shape", MODELS)
-def test_the_same_seed_gives_the_same_bits_also_where_activations_are_computed_again(shape: str) -> None:
+@pytest.mark.parametrize(("shape", "arithmetic"), EVERY_ARITHMETIC)
+def test_the_same_seed_gives_the_same_bits_also_where_activations_are_computed_again(
+    shape: str, arithmetic: Any
+) -> None:
     def training_pass(computed_again: bool) -> tuple[float, dict[str, Tensor]]:
         model = tiny(shape, dropout=0.3)
         if computed_again:
             model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-        backend, _ = both(model)
+        backend, _ = both(model, arithmetic)
         torch.manual_seed(11)
         loss = backend.losses(several_tasks(backend)).total
         return loss.item(), gradients(model, loss)
@@ -261,6 +292,27 @@ def test_t5_on_a_cpu_is_packed_and_everything_else_is_padded() -> None:
     model = tiny_t5()
     assert type(make_backend(model)) is PackedT5
     assert type(make_backend(model, precision="bf16")) is PaddedBackend
+    assert type(make_backend(model, precision="bf16", layout="packed")) is PackedT5
+
+
+@pytest.mark.parametrize(("model_type", "layout"), [("bart", "packed"), ("llama", "compiled")])
+def test_a_layout_is_refused_for_a_model_that_has_none(model_type: str, layout: Any) -> None:
+    model: Any = SimpleNamespace(config=SimpleNamespace(model_type=model_type))
+    with pytest.raises(ModelError, match=f"layout: {layout} is for model types t5; found '{model_type}'; use auto"):
+        make_backend(model, layout=layout)
+
+
+@pytest.mark.slow
+def test_compiled_layers_give_the_losses_and_gradients_of_the_others() -> None:
+    """One graph for each part of a layer, whatever the number of tokens."""
+    model = tiny_t5("gated, untied")
+    found = []
+    for layout in ("packed", "compiled"):
+        backend: Any = make_backend(model, layout=layout)
+        total = backend.losses(several_tasks(backend)).total
+        found.append((total.detach(), gradients(model, total)))
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=0.0, atol=LOSS_ATOL)
+    assert_same_gradients(found[1][1], found[0][1])
 
 
 def test_every_causal_model_has_its_own_backend_in_any_precision() -> None:

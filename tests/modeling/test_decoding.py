@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from r2d.config.data import LabelsConfig
 from r2d.errors import ModelError
+from r2d.modeling import decoding
 from r2d.modeling.backends.backend import PaddedBackend, Seq2SeqBackend
 from r2d.modeling.backends.packed import PackedT5, make_backend
 from r2d.modeling.decoding import Decoder, ScoredLabel, label_log_probabilities, most_probable_labels
@@ -153,12 +155,18 @@ def trained() -> Any:
     return learn(tiny_t5("gated, tied"), pairs, learning_rate=1e-2)
 
 
+@pytest.mark.parametrize("all_at_once", [False, True])
 @pytest.mark.parametrize("backend_type", BACKENDS)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("num_labels", [1, 2, 20, 300])
 def test_an_untrained_model_s_most_probable_label_is_found(
-    backend_type: type[Seq2SeqBackend[Any]], shape: str, num_labels: int
+    backend_type: type[Seq2SeqBackend[Any]],
+    shape: str,
+    num_labels: int,
+    all_at_once: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(decoding, "scores_all_labels", lambda *of: all_at_once)
     backend, labels = backend_type(tiny_t5(shape, seed=num_labels)), random_labels(num_labels, seed=num_labels)
     best = assert_best_labels(backend, random_rows(6, 20, seed=3), [labels] * 6)
     assert {label.name for label in best} <= set(labels.names)
@@ -169,6 +177,16 @@ def test_each_row_has_a_set_of_its_own(backend_type: type[Seq2SeqBackend[Any]], 
     sets = [random_labels(number, seed=number) for number in (1, 2, 3, 50, 7, 1, 300, 20)] + [DECLARED]
     for model in (tiny_t5(seed=5), trained):
         assert_best_labels(backend_type(model), random_rows(len(sets), 20, seed=4), sets)
+
+
+@pytest.mark.parametrize(
+    ("device", "num_labels", "all_at_once"), [("cpu", 4, False), ("cuda", 4, True), ("cuda", 300, False)]
+)
+def test_a_gpu_scores_all_labels_of_a_small_set_and_searches_a_large_one(
+    device: str, num_labels: int, all_at_once: bool
+) -> None:
+    backend: Any = SimpleNamespace(gives_logits=True, device=torch.device(device))
+    assert decoding.scores_all_labels(backend, [random_labels(num_labels, seed=1)] * 2) is all_at_once
 
 
 @pytest.mark.parametrize("backend_type", BACKENDS)

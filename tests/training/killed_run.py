@@ -1,7 +1,7 @@
 """Trains one stage of the toy task in a process of its own and kills it as soon as metrics of a given step are there,
 or a given file: see test_resume.py.
 
-python -m tests.training.killed_run STAGE MODEL_FOLDER WORK_DIR METHOD LORA_BASE STEP_OR_FILE SIGNAL
+python -m tests.training.killed_run STAGE MODEL_FOLDER WORK_DIR METHOD VARIANT STEP_OR_FILE SIGNAL
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def train(
     start: str,
     work_dir: Path,
     method: str = "r2d",
-    lora_base: str = "",
+    variant: str = "",
     *,
     config: StageConfig | None = None,
     kill_at: int | None = None,
@@ -37,7 +37,7 @@ def train(
 ) -> StageResult:
     """Train a stage by a method; when asked to, kill this process as soon as that step was logged or evaluated.
 
-    `lora_base` asks for adapters, beside weights of that precision.
+    The variants `fp32` and `bf16` have adapters beside weights of that precision; `packed` packs rows in bf16.
     """
     due = [kill_at]
 
@@ -50,9 +50,11 @@ def train(
         return train_stage1(toy_work(work_dir, config or STAGE1), on_log)
     chosen = MethodConfig(name=method, cycle={"tau_every_steps": 4})
     model, config = TOY_MODEL, config or STAGE2
-    if lora_base:
-        model = model.model_copy(update={"lora": LoraConfig(rank=4, alpha=8, dropout=0.1, base=lora_base)})
-        config = config.model_copy(update={"precision": lora_base})
+    if variant == "packed":
+        config = config.model_copy(update={"precision": "bf16", "layout": "packed"})
+    elif variant:
+        model = model.model_copy(update={"lora": LoraConfig(rank=4, alpha=8, dropout=0.1, base=variant)})
+        config = config.model_copy(update={"precision": variant})
     stage1_model = Path(start) if chosen.has_stage1 else None
     work = toy_work(work_dir, config, method=chosen, stage1_model=stage1_model, model=model)
     return train_stage2(work, on_log)
@@ -67,8 +69,8 @@ def kill_when_there(file: Path) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    stage, start, work_dir, method, lora_base, when, kill_by = sys.argv[1:]
+    stage, start, work_dir, method, variant, when, kill_by = sys.argv[1:]
     if not when.isdecimal():
         threading.Thread(target=kill_when_there, args=[Path(when)], daemon=True).start()
     kill_at = int(when) if when.isdecimal() else None
-    train(stage, start, Path(work_dir), method, lora_base, kill_at=kill_at, kill_by=signal.Signals[kill_by])
+    train(stage, start, Path(work_dir), method, variant, kill_at=kill_at, kill_by=signal.Signals[kill_by])

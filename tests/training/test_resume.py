@@ -31,14 +31,14 @@ class KillableRun:
     start: Path
     work_dir: Path
     undisturbed: Callable[..., StageResult]
-    """The run that nothing happens to, by stage, start model, method and precision of the weights beside adapters."""
+    """The run that nothing happens to, by stage, start model, method and variant."""
     stage: str = "2"
     method: str = "r2d"
-    lora_base: str = ""
+    variant: str = ""
 
     def kill(self, when: int | str, by: signal.Signals = signal.SIGKILL) -> str:
         """Kill it at a step, or as soon as a file is there; the output of the process."""
-        arguments = (self.stage, self.start, self.work_dir, self.method, self.lora_base, when, by.name)
+        arguments = (self.stage, self.start, self.work_dir, self.method, self.variant, when, by.name)
         command = ["python", "-m", "tests.training.killed_run", *map(str, arguments)]
         finished = warm.run(command, cwd=ROOT, environment=os.environ | {"PYTHONPATH": str(ROOT)})
         assert finished.returncode == (-by if by is signal.SIGKILL else 128 + by), finished.stderr[-2000:]
@@ -55,10 +55,10 @@ class KillableRun:
     def train(self, **config: Any) -> StageResult:
         """Train to the end, with other values in the config."""
         changed = STAGE2.model_copy(update=config) if config else None
-        return train(self.stage, str(self.start), self.work_dir, self.method, self.lora_base, config=changed)
+        return train(self.stage, str(self.start), self.work_dir, self.method, self.variant, config=changed)
 
     def assert_ends_as_if_undisturbed(self) -> None:
-        resumed, expected = self.train(), self.undisturbed(self.stage, self.start, self.method, self.lora_base)
+        resumed, expected = self.train(), self.undisturbed(self.stage, self.start, self.method, self.variant)
         assert resumed.training_seconds > 0
         for part in (
             lambda result: {name: value for name, value in result.summary().items() if "second" not in name},
@@ -79,17 +79,18 @@ def run(stage1_model: Path, undisturbed: Callable[..., StageResult], tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("stage", "method", "lora_base"),
+    ("stage", "method", "variant"),
     [
         ("1", "r2d", ""),
         *[("2", method, "") for method in ("r2d", "r2d_c", "sft", "dss", "stage2_only", "no_sampling")],
         pytest.param("2", "r2d", "fp32", id="2-r2d-lora"),
+        pytest.param("2", "r2d", "packed", id="2-r2d-packed"),
     ],
 )
 def test_a_run_killed_twice_gives_the_weights_and_the_curve_of_one_never_killed(
-    stage: str, method: str, lora_base: str, run: KillableRun
+    stage: str, method: str, variant: str, run: KillableRun
 ) -> None:
-    run.stage, run.method, run.lora_base = stage, method, lora_base
+    run.stage, run.method, run.variant = stage, method, variant
     first, second = (9, 18) if stage == "1" else (9, 21)
     run.kill(first)
     run.kill(second)
@@ -98,11 +99,11 @@ def test_a_run_killed_twice_gives_the_weights_and_the_curve_of_one_never_killed(
     run.assert_ends_as_if_undisturbed()
 
 
-@pytest.mark.parametrize("lora_base", ["fp32", "bf16"])
+@pytest.mark.parametrize("variant", ["fp32", "bf16"])
 def test_a_causal_model_with_adapters_that_was_killed_ends_with_the_same_bits_too(
-    lora_base: str, run: KillableRun, causal_model: Path
+    variant: str, run: KillableRun, causal_model: Path
 ) -> None:
-    run.start, run.method, run.lora_base = causal_model, "r2d_c", lora_base
+    run.start, run.method, run.variant = causal_model, "r2d_c", variant
     run.kill(21)
     run.assert_ends_as_if_undisturbed()
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import Linear
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
 
 SCORES_AT_A_TIME = 1 << 18
 """Attention scores of a group over all heads: 1 MiB, which fits the cache of one core."""
@@ -21,6 +22,8 @@ MOST_PADDING = 0.3
 """Share of a group's scores that may be padding."""
 VOCABULARY_TOKENS_AT_A_TIME = 256
 """Tokens whose logits are in memory together."""
+HEAD_TOKENS_AT_A_TIME = 2048
+"""The same on a GPU, in bf16, or where the output layer is more than a matrix."""
 DROPOUT_LEVELS = 1 << 16
 
 
@@ -123,8 +126,8 @@ class _PackedAttention(torch.autograd.Function):
         output = torch.empty_like(query)
         saved: list[Tensor | None] = []
         for group in groups:
-            queries = _take_heads(query, group.query, num_heads)
-            keys, values = (_take_heads(packed, group.key, num_heads) for packed in (key, value))
+            queries = take_heads(query, group.query, num_heads)
+            keys, values = (take_heads(packed, group.key, num_heads) for packed in (key, value))
             scores = queries @ keys.transpose(2, 3)
             if bias is not None:
                 scores += bias[:, : scores.shape[2], : scores.shape[3]]
@@ -133,7 +136,7 @@ class _PackedAttention(torch.autograd.Function):
             weights = torch.softmax(scores, dim=-1)
             dropped = drop_mask(weights.shape, drop, weights.device) if drop else None
             attended = (weights if dropped is None else weights.masked_fill(dropped, 0.0)) @ values
-            _put_heads(output, attended.mul_(1 / (1 - drop)) if drop else attended, group.query)
+            put_heads(output, attended.mul_(1 / (1 - drop)) if drop else attended, group.query)
             saved += (queries, keys, values, weights, dropped)
         ctx.save_for_backward(*saved)
         ctx.groups, ctx.num_heads, ctx.drop = groups, num_heads, drop
@@ -150,35 +153,41 @@ class _PackedAttention(torch.autograd.Function):
         saved = iter(ctx.saved_tensors)
         for group in ctx.groups:
             queries, keys, values, weights, dropped = islice(saved, 5)
-            d_output = _take_heads(d_packed, group.query, num_heads)
+            d_output = take_heads(d_packed, group.query, num_heads)
             if group.query.padding is not None:
                 d_output.transpose(1, 2).masked_fill_(group.query.padding[:, :, None, None], 0.0)
             if dropped is not None:
                 d_output = d_output * scale
             used = weights if dropped is None else weights.masked_fill(dropped, 0.0)
-            _put_heads(d_value, used.transpose(2, 3) @ d_output, group.key)
+            put_heads(d_value, used.transpose(2, 3) @ d_output, group.key)
             d_weights = d_output @ values.transpose(2, 3)
             if dropped is not None:
                 d_weights.masked_fill_(dropped, 0.0)
             d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
             if d_bias is not None:
                 d_bias[:, : d_scores.shape[2], : d_scores.shape[3]] += d_scores.sum(dim=0)
-            _put_heads(d_query, d_scores @ keys, group.query)
-            _put_heads(d_key, d_scores.transpose(2, 3) @ queries, group.key)
+            put_heads(d_query, d_scores @ keys, group.query)
+            put_heads(d_key, d_scores.transpose(2, 3) @ queries, group.key)
         return d_query, d_key, d_value, d_bias, None, None, None
 
 
-def _take_heads(packed: Tensor, ranges: PaddedRanges, num_heads: int) -> Tensor:
+def take_heads(packed: Tensor, ranges: PaddedRanges, num_heads: int) -> Tensor:
     """[tokens, heads * d] as [ranges, heads, longest, d]; values in the padding are arbitrary."""
     rows = packed.index_select(0, ranges.positions.flatten())
     return rows.view(*ranges.positions.shape, num_heads, -1).transpose(1, 2)
 
 
-def _put_heads(packed: Tensor, rows: Tensor, ranges: PaddedRanges) -> None:
+def put_heads(packed: Tensor, rows: Tensor, ranges: PaddedRanges) -> None:
     """Write [ranges, heads, longest, d] into [tokens, heads * d], without the padding."""
     by_token = rows.transpose(1, 2).reshape(ranges.positions.numel(), -1)
     indices = ranges.token_indices
     packed.index_copy_(0, ranges.tokens, by_token if indices is None else by_token.index_select(0, indices))
+
+
+def position_bias(stack: Any, longest: int) -> Tensor:
+    """Bias of relative positions, shared by all layers: [heads, longest, longest]."""
+    bias: Tensor = stack.block[0].layer[0].SelfAttention.compute_bias(longest, longest)
+    return bias[0].contiguous()
 
 
 # --- Dropout with a cheaper mask: four elements from one 64-bit random number, one byte kept for each ---
@@ -243,12 +252,23 @@ class _LayerNorm(torch.autograd.Function):
 
 
 def cross_entropy_of_head(head: Any, states: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """As `vocabulary_cross_entropy`, by an output layer: slice by slice where it is a plain matrix in fp32 on a CPU."""
+    """As `vocabulary_cross_entropy`, by any output layer, on any device and in bf16.
+
+    There, of several slices, the backward pass computes the logits again.
+    """
     is_plain = type(head) is Linear and head.bias is None and states.dtype == torch.float32
     if is_plain and states.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
         return vocabulary_cross_entropy(states, head.weight, targets, weights)
-    losses = cross_entropy(head(states).float(), targets, reduction="none")
+    if len(targets) <= HEAD_TOKENS_AT_A_TIME:
+        losses = _losses_of_head(head, states, targets)
+    else:
+        parts = zip(states.split(HEAD_TOKENS_AT_A_TIME), targets.split(HEAD_TOKENS_AT_A_TIME), strict=True)
+        losses = torch.cat([checkpoint(_losses_of_head, head, *part, use_reentrant=False) for part in parts])
     return (losses * weights).sum(), losses.detach()
+
+
+def _losses_of_head(head: Any, states: Tensor, targets: Tensor) -> Tensor:
+    return cross_entropy(head(states).float(), targets, reduction="none")
 
 
 def vocabulary_cross_entropy(

@@ -5,16 +5,18 @@ It computes what `transformers` computes (tests hold both against each other); o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
-from r2d.modeling.backends import kernels
+from r2d.errors import ModelError
+from r2d.modeling.backends import kernels, sdpa
 from r2d.modeling.backends.backend import (
     Encoded,
     Indices,
@@ -40,13 +42,30 @@ SHRINK_BELOW = 0.8
 """In greedy decoding, rows that have ended are taken out of the caches when fewer than this share is left."""
 
 
-def make_backend(model: PreTrainedModel, *, precision: str = "fp32") -> Seq2SeqBackend[Any]:
+def make_backend(
+    model: PreTrainedModel, *, precision: str = "fp32", layout: Literal["auto", "packed", "compiled"] = "auto"
+) -> Seq2SeqBackend[Any]:
     """The faster backend for this model that gives the same numbers: packed for T5 in fp32 on a CPU, and for a causal
-    model; else padded."""
-    if model.config.model_type in CAUSAL_TYPES:
+    model; else padded.
+
+    Args:
+        layout: `packed` packs a T5 on a GPU and in bf16 too, `compiled` with its layers compiled.
+
+    Raises:
+        ModelError: a model of this type has no such layout.
+    """
+    model_type = model.config.model_type
+    if model_type in CAUSAL_TYPES and layout != "compiled":
         return CausalBackend(model)
-    packed = model.config.model_type in PACKED_TYPES and model.device.type == "cpu" and precision == "fp32"
-    return PackedT5(model) if packed else PaddedBackend(model)
+    if model_type not in PACKED_TYPES and layout != "auto":
+        raise ModelError(
+            f"layout: {layout} is for model types {', '.join(PACKED_TYPES)}; found {model_type!r}; use auto"
+        )
+    if layout == "compiled":
+        return PackedT5(model, arithmetic=sdpa, compiled=True)
+    if model_type in PACKED_TYPES and model.device.type == "cpu" and precision == "fp32":
+        return PackedT5(model)
+    return PackedT5(model, arithmetic=sdpa) if layout == "packed" else PaddedBackend(model)
 
 
 @dataclass
@@ -65,7 +84,16 @@ class PackedStates(Encoded):
 
 
 class PackedT5(Seq2SeqBackend[PackedStates]):
-    """T5 in fp32 on a CPU, in training and inference."""
+    """T5 in training and inference."""
+
+    def __init__(self, model: PreTrainedModel, *, arithmetic: Any = kernels, compiled: bool = False) -> None:
+        """
+        Args:
+            arithmetic: the module `kernels`, for fp32 on a CPU, or `sdpa`, for all else.
+            compiled: whether what is not attention is compiled, by torch's own operations alone: with `sdpa`.
+        """
+        super().__init__(model)
+        self.arithmetic, self.body = arithmetic, compiled_body() if compiled else EAGER
 
     def encode(self, prompts: Sequence[TokenIds]) -> PackedStates:
         return self._encode(self._embed(prompts), [len(prompt) for prompt in prompts])
@@ -133,12 +161,12 @@ class PackedT5(Seq2SeqBackend[PackedStates]):
 
     def _encode(self, embedded: Tensor, lengths: list[int]) -> PackedStates:
         stack = self.model.get_encoder()
-        bias = _position_bias(stack, max(lengths))
+        bias = self.arithmetic.position_bias(stack, max(lengths))
         groups = self._groups([kernels.Span(row, row) for row in kernels.row_ranges(lengths)])
-        hidden = kernels.dropout(embedded, self._drop)
+        hidden = self.arithmetic.dropout(embedded, self._drop)
         for block in stack.block:
-            hidden = _run_block(block, hidden, bias, groups, self._drop)
-        return PackedStates(kernels.dropout(kernels.layer_norm(hidden, stack.final_layer_norm), self._drop), lengths)
+            hidden = _run_block(block, self.body, self.arithmetic, hidden, bias, groups, self._drop)
+        return PackedStates(self._last_states(stack, hidden), lengths)
 
     def _encode_tasks(
         self, tasks: Sequence[Task[PackedStates]], rows_of_tasks: Sequence[Sequence[int]]
@@ -170,7 +198,7 @@ class PackedT5(Seq2SeqBackend[PackedStates]):
         stack = self.model.get_decoder()
         lengths = [len(row) for row in inputs]
         queries, keys = kernels.row_ranges(lengths), kernels.row_ranges(encoded.lengths)
-        bias = _position_bias(stack, max(lengths))
+        bias = self.arithmetic.position_bias(stack, max(lengths))
         future = torch.ones(bias.shape[-2:], dtype=torch.bool, device=bias.device).triu(1)
         bias = bias.masked_fill(future, float("-inf"))
         groups = self._groups([kernels.Span(query, query) for query in queries])
@@ -180,11 +208,17 @@ class PackedT5(Seq2SeqBackend[PackedStates]):
             start = spans[row].query[0] if row in spans else query[0]
             spans[row] = kernels.Span((start, query[1]), keys[row])
         memory, memory_groups = self._memory(encoded), self._groups(list(spans.values()))
-        hidden = kernels.dropout(self._embed(inputs), self._drop)
+        hidden = self.arithmetic.dropout(self._embed(inputs), self._drop)
         for block, keys_values in zip(stack.block, memory, strict=True):
-            hidden = _run_block(block, hidden, bias, groups, self._drop, keys_values, memory_groups)
-        states = kernels.dropout(kernels.layer_norm(hidden, stack.final_layer_norm), self._drop)
+            hidden = _run_block(
+                block, self.body, self.arithmetic, hidden, bias, groups, self._drop, keys_values, memory_groups
+            )
+        states = self._last_states(stack, hidden)
         return states * self.model.model_dim**-0.5 if self.model.config.scale_decoder_outputs else states
+
+    def _last_states(self, stack: Any, hidden: Tensor) -> Tensor:
+        normed: Tensor = self.arithmetic.layer_norm(hidden, stack.final_layer_norm)
+        return self.arithmetic.dropout(normed, self._drop)
 
     def _memory(self, encoded: PackedStates) -> KeysValues:
         """Keys and values of the encoder's output for each decoder layer, [tokens, heads * d_kv] each."""
@@ -198,10 +232,51 @@ class PackedT5(Seq2SeqBackend[PackedStates]):
 
     def _cross_entropy(self, states: Tensor, targets: Sequence[TokenIds], weights: Tensor) -> tuple[Tensor, Tensor]:
         """The weighted sum of the target tokens' losses, and each token's loss: as `vocabulary_cross_entropy`."""
-        return kernels.cross_entropy_of_head(self.model.lm_head, states, flatten(targets, self.device), weights)
+        return self.arithmetic.cross_entropy_of_head(self.model.lm_head, states, flatten(targets, self.device), weights)
 
     def _groups(self, spans: Sequence[kernels.Span]) -> list[kernels.AttentionGroup]:
         return kernels.group_spans(spans, self.model.config.num_heads, self.device)
+
+
+class _Body(NamedTuple):
+    """The parts of a block around its attention, which look at each token alone."""
+
+    enter: Callable[..., tuple[Tensor, Tensor, Tensor]]
+    cross: Callable[..., tuple[Tensor, Tensor]]
+    leave: Callable[..., Tensor]
+
+
+def _enter(block: Any, arithmetic: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of the self-attention."""
+    attention, states = block.layer[0].SelfAttention, arithmetic.layer_norm(hidden, block.layer[0].layer_norm)
+    return attention.q(states), attention.k(states), attention.v(states)
+
+
+def _cross(block: Any, arithmetic: Any, hidden: Tensor, attended: Tensor, drop: float) -> tuple[Tensor, Tensor]:
+    """The states behind the self-attention, and the queries of the cross-attention."""
+    hidden = hidden + arithmetic.dropout(block.layer[0].SelfAttention.o(attended), drop)
+    return hidden, block.layer[1].EncDecAttention.q(arithmetic.layer_norm(hidden, block.layer[1].layer_norm))
+
+
+def _leave(block: Any, output: Any, arithmetic: Any, hidden: Tensor, attended: Tensor, drop: float) -> Tensor:
+    """The states behind the last attention, whose output layer is given, and the feed-forward layers."""
+    hidden = hidden + arithmetic.dropout(output(attended), drop)
+    dense, states = block.layer[-1].DenseReluDense, arithmetic.layer_norm(hidden, block.layer[-1].layer_norm)
+    inner = dense.act(dense.wi_0(states) if hasattr(dense, "wi_0") else dense.wi(states))
+    if hasattr(dense, "wi_1"):
+        inner = inner * dense.wi_1(states)
+    left: Tensor = hidden + arithmetic.dropout(dense.wo(arithmetic.dropout(inner, drop)), drop)
+    return left
+
+
+EAGER = _Body(_enter, _cross, _leave)
+
+
+@cache
+def compiled_body() -> _Body:
+    """`EAGER` by torch.compile, once for any number of tokens."""
+    parts: list[Any] = [torch.compile(part, dynamic=True) for part in EAGER]
+    return _Body(*parts)
 
 
 def _run_block(block: Any, *arguments: Any) -> Tensor:
@@ -213,6 +288,8 @@ def _run_block(block: Any, *arguments: Any) -> Tensor:
 
 def _block(
     block: Any,
+    body: _Body,
+    arithmetic: Any,
     hidden: Tensor,
     bias: Tensor,
     groups: Sequence[kernels.AttentionGroup],
@@ -221,26 +298,14 @@ def _block(
     memory_groups: Sequence[kernels.AttentionGroup] = (),
 ) -> Tensor:
     """A block of the encoder, or of the decoder where `memory` holds keys and values of the encoder's output."""
-    attention, states = block.layer[0].SelfAttention, kernels.layer_norm(hidden, block.layer[0].layer_norm)
-    query, key, value = attention.q(states), attention.k(states), attention.v(states)
-    attended = kernels.packed_attention(query, key, value, bias, groups, num_heads=attention.n_heads, drop=drop)
-    hidden = hidden + kernels.dropout(attention.o(attended), drop)
+    attention = block.layer[0].SelfAttention
+    heads = {"num_heads": attention.n_heads, "drop": drop}
+    attended = arithmetic.packed_attention(*body.enter(block, arithmetic, hidden), bias, groups, **heads)
     if memory is not None:
         attention = block.layer[1].EncDecAttention
-        query = attention.q(kernels.layer_norm(hidden, block.layer[1].layer_norm))
-        attended = kernels.packed_attention(query, *memory, None, memory_groups, num_heads=attention.n_heads, drop=drop)
-        hidden = hidden + kernels.dropout(attention.o(attended), drop)
-    dense, states = block.layer[-1].DenseReluDense, kernels.layer_norm(hidden, block.layer[-1].layer_norm)
-    inner = dense.act(dense.wi_0(states) if hasattr(dense, "wi_0") else dense.wi(states))
-    if hasattr(dense, "wi_1"):
-        inner = inner * dense.wi_1(states)
-    return hidden + kernels.dropout(dense.wo(kernels.dropout(inner, drop)), drop)
-
-
-def _position_bias(stack: Any, longest: int) -> Tensor:
-    """Bias of relative positions, shared by all layers: [heads, longest, longest]."""
-    bias: Tensor = stack.block[0].layer[0].SelfAttention.compute_bias(longest, longest)
-    return bias[0].contiguous()
+        hidden, query = body.cross(block, arithmetic, hidden, attended, drop)
+        attended = arithmetic.packed_attention(query, *memory, None, memory_groups, **heads)
+    return body.leave(block, attention.o, arithmetic, hidden, attended, drop)
 
 
 class _DecoderCache:
