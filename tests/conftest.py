@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 import tests.unsynced  # noqa: F401
 from mlops.door import OneConsole
@@ -39,6 +40,9 @@ for name, value in {
     "COLUMNS": "200",
 }.items():
     os.environ[name] = value
+
+settings.register_profile("any machine", deadline=None)  # that one is slow is no fault of the code
+settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:

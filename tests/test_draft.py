@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +20,7 @@ from r2d.config.run import RunConfig
 from r2d.data.load import load_examples
 from r2d.draft import draft_config
 from r2d.errors import R2DError
+from tests.tables import as_csv
 
 LABELS = ("urgent", "soon", "later")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -40,14 +39,6 @@ def rows(num_rows: int = 60) -> list[dict[str, Any]]:
         }
         for number in range(num_rows)
     ]
-
-
-def as_csv(table: Sequence[dict[str, Any]], **options: Any) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(table[0]), **options)
-    writer.writeheader()
-    writer.writerows(table)
-    return stream.getvalue()
 
 
 def drafted(path: Path, **options: Any) -> tuple[str, RunConfig]:

@@ -7,7 +7,6 @@ library, warnings, and the whole traceback with its causes.
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import json
 import logging
@@ -47,15 +46,14 @@ from steps.private import private
 from tests.conftest import toy_examples
 from tests.evaluation.judge.judged import SHIPPED
 from tests.rationales.test_readers import annotation, batch_line, task
+from tests.tables import as_csv
 
 CANARY = "Qanary Zyxwv"
 """As short as a name, so that no message would leave it out for its length."""
 PHONE = "555-0142"
 SECRETS = ("qanary", "zyxwv", PHONE)
 LABELS = LabelsConfig(names=("emergency", "routine"), ordered=True)
-LIGHT = settings(
-    max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+LIGHT = settings(max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def shown_by(function: Callable[[], object]) -> str:
@@ -142,15 +140,6 @@ SEEN_BY_READERS = ("none", "same id", "no id", "columns of other names", "id col
 """The others are found in the table of examples, which is the same whatever it was read from."""
 
 
-def as_csv(rows: Rows, *, delimiter: str = ",", header: bool = True) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), delimiter=delimiter)
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
 def as_jsonl(rows: Rows) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
@@ -169,18 +158,18 @@ def as_pubmedqa(rows: Rows) -> bytes:
     return json.dumps(content).encode()
 
 
-WRITERS = {"csv": as_csv, "jsonl": as_jsonl, "parquet": as_parquet, "pubmedqa": as_pubmedqa}
+WRITERS = {"csv": lambda rows: as_csv(rows).encode(), "jsonl": as_jsonl, "parquet": as_parquet, "pubmedqa": as_pubmedqa}
 SECOND = f'"{CANARY} {PHONE}"'
 FORM_FAULTS: dict[str, bytes] = {
-    "headerless": as_csv(rows_of("none"), header=False),
-    "another delimiter": as_csv(rows_of("none"), delimiter=";"),
+    "headerless": as_csv(rows_of("none"), header=False).encode(),
+    "another delimiter": as_csv(rows_of("none"), delimiter=";").encode(),
     "HL7": f"MSH|^~\\&|{CANARY}|{PHONE}\rPID|1||{CANARY}^^^{PHONE}\n".encode(),
-    "an unclosed quote": as_csv(rows_of("none")) + f'"{CANARY},{PHONE},x\n'.encode(),
-    "a stray quote": as_csv(rows_of("none")) + f'{CANARY},"a"{PHONE},x\n'.encode(),
-    "ragged": as_csv(rows_of("none")) + f"{CANARY},{PHONE}\n".encode(),
-    "a NUL": as_csv(rows_of("none")) + f"{CANARY}\0{PHONE}\n".encode(),
+    "an unclosed quote": (as_csv(rows_of("none")) + f'"{CANARY},{PHONE},x\n').encode(),
+    "a stray quote": (as_csv(rows_of("none")) + f'{CANARY},"a"{PHONE},x\n').encode(),
+    "ragged": (as_csv(rows_of("none")) + f"{CANARY},{PHONE}\n").encode(),
+    "a NUL": (as_csv(rows_of("none")) + f"{CANARY}\0{PHONE}\n").encode(),
     "latin-1": f"id,text,label\n{CANARY} é,{PHONE} é,routine\n".encode("latin-1"),
-    "UTF-16 without mark": as_csv(rows_of("none")).decode().encode("utf-16-le"),
+    "UTF-16 without mark": as_csv(rows_of("none")).encode("utf-16-le"),
     "a broken line": as_jsonl(rows_of("none")) + f'{{"id": "{CANARY}", "text": \\{PHONE}}}\n'.encode(),
     "an escape": as_jsonl(rows_of("none")) + f'{{"id": "{CANARY} \\q {PHONE}"}}\n'.encode(),
     "a list": json.dumps(rows_of("none")).encode(),
@@ -240,7 +229,7 @@ def test_of_files_that_are_not_what_they_are_declared_as(fault: str, kind: str, 
 
 @pytest.mark.parametrize("fault", ["none", "unknown ids", "a group divided"])
 def test_of_a_list_of_test_ids(fault: str, tmp_path: Path) -> None:
-    (tmp_path / "notes.csv").write_bytes(as_csv(rows_of("none")))
+    (tmp_path / "notes.csv").write_bytes(as_csv(rows_of("none")).encode())
     ids = [f"{CANARY} {number}" for number in range(0, 10, 2 if fault == "a group divided" else 1)]
     (tmp_path / "test.json").write_text(json.dumps([*ids, *([f"{CANARY} gone"] if fault == "unknown ids" else [])]))
     data = DataConfig(
@@ -266,7 +255,7 @@ WRITTEN: dict[str, bytes] = {
     "openai_batch": as_jsonl([batch_line(f"toy-00{n}", SAID) for n in range(9)]),
     "label_studio": json.dumps([task(n, annotation(n, [SAID])) for n in range(9)]).encode(),
     "argilla": as_jsonl([{"id": CANARY, "fields": {"text": SAID}, "responses": {"label": [{"value": CANARY}]}}] * 9),
-    "csv": as_csv([{"example_id": CANARY, "rationale": SAID, "label": CANARY, "author": CANARY}] * 9),
+    "csv": as_csv([{"example_id": CANARY, "rationale": SAID, "label": CANARY, "author": CANARY}] * 9).encode(),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from pathlib import Path
@@ -14,6 +13,7 @@ from r2d.config.loading import load_config
 from r2d.data.readers.tables import read_source
 from r2d.errors import DataError
 from r2d.workflows import check_files
+from tests.tables import as_csv
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "presets"
 PRESETS = sorted(FOLDER.glob("*.yaml"))
@@ -87,10 +87,7 @@ def test_a_preset_reads_a_file_of_the_form_that_it_names(
     file = Path(run.data.path or "")
     file.parent.mkdir()
     if run.data.format == "csv":
-        with file.open("w", encoding="utf-8", newline="") as stream:
-            table = csv.DictWriter(stream, rows[0])
-            table.writeheader()
-            table.writerows(rows)
+        file.write_text(as_csv(rows), encoding="utf-8", newline="")
     else:
         lines = [rows] if isinstance(rows, dict) else rows
         file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")

@@ -393,7 +393,7 @@ CELLS = st.text(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cells=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=12),
     quoting=st.sampled_from(["standard", "all", "none", "backslash"]),
@@ -436,7 +436,7 @@ def test_rows_are_swallowed_also_where_the_one_id_that_is_read_holds_a_stray_quo
         read_incoming(path)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), num_rows=st.integers(3, 12))
 def test_quotes_put_anywhere_lose_no_row_in_silence(tmp_path: Path, data: st.DataObject, num_rows: int) -> None:
     """Rows in are rows out, or the file is refused."""
@@ -456,7 +456,7 @@ def test_quotes_put_anywhere_lose_no_row_in_silence(tmp_path: Path, data: st.Dat
             continue
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), num_rows=st.integers(3, 12), delimiter=st.sampled_from([",", ";", "\t", "|"]))
 def test_quotes_taken_away_anywhere_lose_no_row_in_silence(
     tmp_path: Path, data: st.DataObject, num_rows: int, delimiter: str

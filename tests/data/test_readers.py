@@ -20,6 +20,7 @@ from r2d.data.load import load_examples
 from r2d.data.readers.files import find_files
 from r2d.errors import DataError
 from tests.data.messages import message_of
+from tests.tables import as_csv
 
 NOTE = "Mme Dûrand rang at night"
 WHY = "because of her heart"
@@ -50,10 +51,7 @@ def rows_of(num_rows: int = 30) -> list[dict[str, Any]]:
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]], delimiter: str = ",", encoding: str = "utf-8") -> Path:
-    with path.open("w", newline="", encoding=encoding) as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), delimiter=delimiter)
-        writer.writeheader()
-        writer.writerows(rows)
+    path.write_text(as_csv(rows, delimiter=delimiter), encoding=encoding, newline="")
     return path
 
 

@@ -55,7 +55,7 @@ configs = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=grouped_rows, config=configs, random=st.randoms(use_true_random=True))
 def test_groups_stay_whole_nothing_is_lost_order_is_nothing_and_fractions_are_near(
     rows: list[Row], config: SplitConfig, random: Random
@@ -80,7 +80,7 @@ def test_groups_stay_whole_nothing_is_lost_order_is_nothing_and_fractions_are_ne
     assert abs(counts["calibration"] - config.calibration_fraction * len(rows)) <= largest + 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(labels=st.lists(st.sampled_from("abcde"), min_size=20, max_size=300), config=configs)
 def test_rows_without_groups_are_divided_exactly_and_alike_for_every_label(labels: str, config: SplitConfig) -> None:
     rows: list[Row] = [(f"row-{number}", label, None) for number, label in enumerate(labels)]

@@ -124,7 +124,7 @@ def test_messages_results_and_suites_name_places_and_ids_and_quote_no_note(tmp_p
         assert "entinelword" not in text
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     faults=st.lists(st.tuples(st.integers(0, 23), st.sampled_from(list(FAULTS.values()))), max_size=12),
     severities=st.dictionaries(st.sampled_from(list(FAULTS)), st.sampled_from(["quarantine", "warn", "error"])),

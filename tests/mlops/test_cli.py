@@ -22,7 +22,8 @@ from r2d.modeling.model_folder import Calibration, write_calibration
 from r2d.modeling.predictor import Decision
 from r2d.modeling.prompts import LabelSet
 from tests.mlops.conftest import Typed
-from tests.test_draft import as_csv, rows, write_as
+from tests.tables import as_csv
+from tests.test_draft import rows, write_as
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTE = "pt denies fever for 2 days"

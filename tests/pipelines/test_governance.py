@@ -8,9 +8,7 @@ learns from damaged labels; version 3 learns from more calls, of both wordings.
 from __future__ import annotations
 
 import copy
-import csv
 import hashlib
-import io
 import json
 import re
 import shutil
@@ -26,6 +24,7 @@ from mlflow import MlflowClient
 
 from tests.conftest import TOY_LABELS, toy_examples
 from tests.pipelines.conftest import ROOT, Run, Workplace
+from tests.tables import as_csv
 
 pytestmark = pytest.mark.slow
 
@@ -58,14 +57,6 @@ def nurse(rows: Sequence[Row]) -> list[Row]:
     return [{"example_id": row["id"], "rationale": f"the nurse read: {row['text']}", "author": "n1"} for row in written]
 
 
-def as_csv(rows: Sequence[Row]) -> bytes:
-    written = io.StringIO()
-    table = csv.DictWriter(written, list(rows[0]))
-    table.writeheader()
-    table.writerows(rows)
-    return written.getvalue().encode()
-
-
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
@@ -83,11 +74,11 @@ class Trained:
 
     @property
     def notes(self) -> bytes:
-        return as_csv(self.rows)
+        return as_csv(self.rows).encode()
 
     @property
     def nurse(self) -> bytes:
-        return as_csv(self.written)
+        return as_csv(self.written).encode()
 
 
 class Checkout:
@@ -115,8 +106,8 @@ class Checkout:
 
     def train(self, rows: list[Row], **stage2: Any) -> Trained:
         written = nurse(rows)
-        (self.place.folder / "notes.csv").write_bytes(as_csv(rows))
-        (self.place.folder / "nurse.csv").write_bytes(as_csv(written))
+        (self.place.folder / "notes.csv").write_bytes(as_csv(rows).encode())
+        (self.place.folder / "nurse.csv").write_bytes(as_csv(written).encode())
         run = self.place.run(self.config | {"stage2": self.config["stage2"] | stage2})
         dirty = bool(self.git("status", "--porcelain", "--", "reason2decide.py"))
         return Trained(run, rows, written, self.git("rev-parse", "HEAD"), dirty, self.champion())

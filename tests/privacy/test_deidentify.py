@@ -141,7 +141,7 @@ def test_overlaps_go_to_the_higher_score_then_to_the_longer() -> None:
     assert without_overlaps([low, short, long, high]) == [high, long]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(text=notes)
 def test_findings_lie_inside_the_text_apart_and_the_arrow_hint_loses_none(text: str) -> None:
     findings = findings_in(text, EVERYTHING)
@@ -208,7 +208,7 @@ def test_texts_without_findings_come_back_identical() -> None:
     assert redact(texts[0], []) is texts[0]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(texts=st.lists(notes, min_size=1, max_size=3))
 def test_redacting_twice_is_redacting_once(texts: list[str]) -> None:
     once = redacted(*texts)

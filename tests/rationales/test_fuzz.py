@@ -28,7 +28,7 @@ from tests.rationales.test_readers import annotation, batch_line, task
 SECRET = "Dûrand"
 """Stands in every text of the files, and in no message."""
 NUM_RECORDS = 6
-LIGHT = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LIGHT = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def answered(number: int) -> dict[str, Any]:

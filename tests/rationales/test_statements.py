@@ -406,7 +406,7 @@ def texts(draw: st.DrawFn) -> tuple[str, Effect]:
     return start + draft + end + draw(st.sampled_from((" ", "\n"))).join(sentences), standing
 
 
-@settings(max_examples=int(os.environ.get("R2D_STATEMENTS", "300")), deadline=None)
+@settings(max_examples=int(os.environ.get("R2D_STATEMENTS", "300")))
 @given(texts())
 def test_the_parser_never_returns_a_label_that_the_text_refutes(case: tuple[str, Effect]) -> None:
     text, standing = case
@@ -414,7 +414,7 @@ def test_the_parser_never_returns_a_label_that_the_text_refutes(case: tuple[str,
     assert parsed.label in (standing, None), text
 
 
-@settings(max_examples=int(os.environ.get("R2D_STATEMENTS", "300")) // 10 or 1, deadline=None)
+@settings(max_examples=int(os.environ.get("R2D_STATEMENTS", "300")) // 10 or 1)
 @given(label, st.sampled_from((*TAKEN_BACK, *CORRECTED)), label)
 def test_words_behind_a_json_object_take_its_label_back(value: str, form: str, other: str) -> None:
     text = '{"label": "%s", "rationale": "%s"} ' % (value, WHY) + form.format(other)  # noqa: UP031
