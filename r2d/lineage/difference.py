@@ -54,7 +54,7 @@ class VersionDifference:
     """Whether both read the same data in the same way; None where that is not known."""
     metrics: Mapping[str, MetricChange]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The fields as JSON values, the metrics under `figures`."""
         values = asdict(self)
         del values["metrics"]
@@ -111,6 +111,6 @@ def _rationale_counts(version: VersionLineage) -> dict[str, int]:
     return counts
 
 
-def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Change]:
+def changed(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, Change]:
     """Dotted key -> change of each value that differs between two nested mappings. A list is one value."""
     return {key: Change(*values) for key, values in changed_values(before, after).items()}

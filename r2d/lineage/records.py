@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from r2d.config.gate import GATE_METRICS
 from r2d.config.training import MethodConfig
@@ -16,6 +16,7 @@ from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.sections.estimates import IntervalEstimate
 from r2d.evaluation.sections.labels import Comparator
 from r2d.gate.rules import estimate_of
+from r2d.rationales.provenance import RationaleUse
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,6 +114,20 @@ class ChampionComparison:
     """Name of a metric -> this model minus the champion on the same rows."""
 
 
+class RationaleFile(TypedDict):
+    source: str
+    file: str | None
+    """None where the rationales stand in the data itself."""
+    num_rationales: int
+    """Of all splits."""
+
+
+class VersionRationales(TypedDict):
+    trained_on: Sequence[RationaleUse]
+    """Of the stages that the method has."""
+    files: Sequence[RationaleFile]
+
+
 @dataclass(frozen=True)
 class VersionLineage:
     """Where a registered version comes from. What cannot be reached is None."""
@@ -131,9 +146,7 @@ class VersionLineage:
     """Name (`GATE_METRICS`) -> each metric that was measured, but those of one label or slice."""
     compared: ChampionComparison | None
     """None at a cold start."""
-    rationales: Mapping[str, Sequence[Mapping[str, Any]]]
-    """`trained_on`: as `r2d.rationales.provenance.trained_on`, of the stages that the method has; `files`: source, file
-    and num_rationales of each file, every split together."""
+    rationales: VersionRationales
     gate: Mapping[str, Any] | None
     """The content of `gate/decision.json`."""
     mlflow_runs: Mapping[str, Sequence[str]]
@@ -196,8 +209,8 @@ def stages_with_rationales(config: Config) -> list[str]:
     return [*(["stage1"] if method.has_stage1 else []), *(["stage2"] if method.explains else [])]
 
 
-def rationale_files(provenance: pa.Table) -> list[dict[str, Any]]:
-    """source, file and num_rationales of each file that rationales come from, every split together."""
+def rationale_files(provenance: pa.Table) -> list[RationaleFile]:
+    """The files that rationales come from, every split together."""
     counts = Counter(zip(provenance["source"].to_pylist(), provenance["file"].to_pylist(), strict=True))
     ordered = sorted(counts.items(), key=lambda item: (item[0][0], item[0][1] or ""))
     return [{"source": source, "file": file, "num_rationales": count} for (source, file), count in ordered]
