@@ -141,7 +141,7 @@ def read_yaml(path: Path) -> Any:
     """The content of a YAML file.
 
     Raises:
-        ConfigError: it cannot be read, or is no YAML in UTF-8 (names the line and quotes nothing).
+        ConfigError: it cannot be read, or is no YAML or no UTF-8 (names the line and quotes nothing).
     """
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -152,13 +152,16 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(
             f"{path}: its lists and mappings are nested too deeply to be read; a run has a few levels"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or ""
-        why = (
-            f": {problem}" if problem and not re.search("['\"]", problem) else ""
-        )  # one with a quotation quotes the file
+    except yaml.MarkedYAMLError as error:
+        mark, problem = error.problem_mark, error.problem or ""
+        why = f" ({problem})" if problem and not re.search("['\"]", problem) else ""  # a quotation quotes the file
         where = f", faulty on line {mark.line + 1}{why}" if mark is not None else ""
-        raise ConfigError(f"{path}: is no YAML in UTF-8{where}") from None
+        raise ConfigError(
+            f"{path}: is no YAML{where}; lines of one level begin in the same column, after spaces and no tab, a space "
+            "follows a colon, and brackets and quotation marks are closed"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise ConfigError(f"{path}: is no text in UTF-8, or holds control characters; save it as UTF-8") from None
     except ValueError:
         raise ConfigError(
             f"{path}: holds a date or a number that there is not, such as 2026-13-01; a text needs quotation marks"

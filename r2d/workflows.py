@@ -119,8 +119,9 @@ def check_files(run: RunConfig, *, start_folder: Path | None = None) -> list[str
     divided = ", ".join(f"{splits[split]:,} {split}" for split in shown_splits(splits))
     lines = [f"{validation.num_rows:,} rows: {divided}"]
     lines += validation.reading.notes
-    for kind, places in (("quarantined row", validation.quarantined), ("warning", validation.warnings)):
-        lines += [f"{plural(len(places), kind)}; `r2d validate` shows which"] if len(places) else []
+    if len(validation.quarantined):
+        lines.append(f"{plural(len(validation.quarantined), 'quarantined row')}; `r2d validate` shows which")
+    lines += [f"warning: {check.line()}" for check in validation.warnings]
     if run.evaluation.raters is not None:
         from r2d.evaluation.raters import RaterLabels
 

@@ -57,13 +57,21 @@ def test_the_order_by_hash_stays_when_rows_are_added_or_moved() -> None:
     assert order != ids
 
 
+LINES = (
+    "lines of one level begin in the same column, after spaces and no tab, a space follows a colon, and brackets and "
+    "quotation marks are closed"
+)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "cannot be read (No such file or directory); give the path of a YAML file"),
-        (b"a: [", "is no YAML in UTF-8, faulty on line 1"),
-        (b"secret: [\nsecret", "is no YAML in UTF-8, faulty on line 2"),
-        (b"\xff", "is no YAML in UTF-8"),
+        (b"a: [", f"is no YAML, faulty on line 1; {LINES}"),
+        (b"secret: [\nsecret", f"is no YAML, faulty on line 2; {LINES}"),
+        (b"a:\n  b: secret\n   c: 2\n", f"is no YAML, faulty on line 3 (mapping values are not allowed here); {LINES}"),
+        (b"\xff", "is no text in UTF-8, or holds control characters; save it as UTF-8"),
+        (b"a: \x00", "is no text in UTF-8, or holds control characters; save it as UTF-8"),
     ],
 )
 def test_a_yaml_that_cannot_be_read_is_refused_without_its_content(

@@ -34,7 +34,10 @@ class Commands(Mapping[str, object]):
     """name -> command, loaded when it is looked up."""
 
     def __getitem__(self, name: str) -> Any:
-        return next(_commands_of(module)[name] for module, names in MODULES.items() if name in names)
+        for module, names in MODULES.items():
+            if name in names:
+                return _commands_of(module)[name]
+        raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
         return chain.from_iterable(MODULES.values())

@@ -85,11 +85,16 @@ def test_init_writes_a_file_once_and_check_opens_the_files(
     assert "rationales why: 60 of 60 records gave a rationale" in output
     assert logging.getLogger("r2d.rationales").level == logging.NOTSET  # a process that goes on says its remarks
     config = yaml.safe_load(Path("my.yaml").read_text())
+    names = config["parameters"]["config"]["data"]["labels"]["names"]
+    config["parameters"]["config"]["data"]["labels"]["names"] = [*names, "never"]
+    Path("my.yaml").write_text(yaml.safe_dump(config))
+    assert "  warning: labels_in_every_split (every label occurs in every split)" in typed("check", "my.yaml")[1]
     config["parameters"]["config"]["data"]["labels"]["names"] = ["urgent", "soon"]
     Path("my.yaml").write_text(yaml.safe_dump(config))
     code, _, errors = typed("check", "my.yaml")
     assert code == 2
     assert "label_declared (every label is allowed): 20 rows" in errors
+    assert "or set validation.severities.label_declared to quarantine" in errors
     assert "text_across_splits" not in errors
     copied = [row | {"note": f"Copied note {number % 30}"} for number, row in enumerate(rows())]
     Path("calls.csv").write_text(as_csv(copied), encoding="utf-8")
@@ -97,6 +102,11 @@ def test_init_writes_a_file_once_and_check_opens_the_files(
     Path("calls.csv").unlink()
     assert typed("check", "my.yaml")[0] == 2
     assert typed("check", "--no-data", "my.yaml")[0] == 0
+
+
+def test_a_mistyped_command_is_told_the_right_one(typed: Typed) -> None:
+    code, _, errors = typed("chek", "my.yaml")
+    assert (code, "Did you mean 'check'?" in errors) == (2, True)
 
 
 def test_predict_decides_from_a_folder_for_people_and_for_machines(stage2_model: Path) -> None:

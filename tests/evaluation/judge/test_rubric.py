@@ -64,7 +64,7 @@ def test_every_fault_is_named_at_once_with_key_found_and_allowed(tmp_path: Path)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("criteria: [", "no YAML in UTF-8, faulty on line 1"),
+        ("criteria: [", "no YAML, faulty on line 1"),
         ("- a", "expected a mapping of sections ['name', 'instructions', 'criteria'], found"),
         ("name: a\ninstructions: b\ncriteria: []", "criteria: found none; name at least one criterion"),
     ],
