@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from r2d.config.review import ReviewConfig
 from r2d.config.serving import ServingConfig
@@ -313,8 +313,10 @@ class ReviewPages:
         )
 
     def _without_database(self, request: Request, error: Exception) -> Response:
-        logger.warning("the database of reviews did not answer: %s", type(error).__name__)
-        detail = "the database of reviews is busy or out of reach; load the page again to see what was saved"
+        # What the driver says of the operation: that it is locked, or the disk full. Of others it may quote a value.
+        reason = error.orig if isinstance(error, OperationalError) else type(error).__name__
+        logger.warning("the database of reviews did not answer: %s", reason)
+        detail = "the database of reviews is busy, full or out of reach; load the page again to see what was saved"
         return self._refuse(request, 503, detail, {"retry-after": "5"})
 
     def _refuse(self, request: Request, status: int, detail: str, headers: Mapping[str, str]) -> Response:

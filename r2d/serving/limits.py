@@ -97,9 +97,12 @@ class Guard:
 
     async def _checked(self, scope: Scope, receive: Receive) -> Receive:
         """What gives the request's body, which is here already; raises a Refusal where a limit is broken."""
+        headers = Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # A proxy that goes by the other one would take what follows for a request of its own user.
+            raise Refusal(400, "the end of the body is given twice: content-length and transfer-encoding; send one")
         if scope["path"] in self.open_paths:
             return receive
-        headers = Headers(scope=scope)
         client = self._client(scope, headers)
         self._spend(client)
         body = await self._body(headers, receive)
@@ -121,7 +124,10 @@ class Guard:
                 raise Refusal(401, "give the token: Authorization: Bearer ...")
         if self.config.user_header is None:
             return str((scope.get("client") or ("unknown",))[0])
-        sent = headers.get(self.config.user_header, "").encode("latin-1")  # the bytes that were sent
+        named = headers.getlist(self.config.user_header)
+        if len(named) > 1:  # the first may be the client's own
+            raise Refusal(401, f"{self.config.user_header} stands there more than once; let the proxy replace it")
+        sent = "".join(named).encode("latin-1")  # the bytes that were sent
         try:
             user = sent.decode().strip()
         except UnicodeDecodeError:

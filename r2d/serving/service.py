@@ -31,6 +31,8 @@ from r2d.serving.limits import OPEN_PATHS, Guard, Refuse, json_refusal
 logger = logging.getLogger(__name__)
 
 NOTICE = "Decision support for professionals, not a decision."
+MOST_KEY_CHARACTERS = 40
+"""Of a key that a fault names."""
 LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0, 30.0)
 
 
@@ -268,7 +270,10 @@ def make_app(service: Service) -> Guard:
 
     @app.exception_handler(RequestValidationError)
     async def unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
-        found = [FaultBody(place=list(map(str, fault["loc"])), fault=fault["msg"]) for fault in error.errors()[:10]]
+        found = [
+            FaultBody(place=[_shown_key(key) for key in fault["loc"]], fault=fault["msg"])
+            for fault in error.errors()[:10]
+        ]
         return JSONResponse(FaultsBody(detail=found).model_dump(), status_code=422)
 
     @app.exception_handler(QueueFullError)
@@ -294,6 +299,7 @@ def make_app(service: Service) -> Guard:
         return [Call(call.id, call.text, call.options, call.attributes) for call in body.calls]
 
     reasons = {
+        400: "No HTTP, or its end is given twice.",
         401: "No token, or a wrong one.", 408: "The body came too slowly.", 413: "Too large.",
         415: "No JSON by its content type.", 429: "Too much at once; see Retry-After.", 500: "The service failed.",
         503: "No answer in time.",
@@ -367,6 +373,11 @@ class _StrictRoute(APIRoute):
             return await handle(_StrictRequest(request.scope, request.receive))
 
         return strictly
+
+
+def _shown_key(key: str | int) -> str:
+    """A key as a fault names it: one that is no word may be a note."""
+    return str(key) if isinstance(key, int) or (key.isidentifier() and len(key) <= MOST_KEY_CHARACTERS) else "..."
 
 
 def _event(name: str, data: Any) -> str:

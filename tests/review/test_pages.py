@@ -204,7 +204,7 @@ class TestViews:
         assert service.client.get("/v1/nothing").json() == {"detail": "Not Found"}
 
     def test_a_locked_database_is_said_to_be_busy(
-        self, review: Review, store: ReviewStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, review: Review, store: ReviewStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         service = review()
         sign_in(service)
@@ -215,6 +215,7 @@ class TestViews:
             other.execute("ROLLBACK")
         assert (refused.status_code, view.status_code) == (503, 503)
         assert "busy" in refused.json()["detail"]
+        assert "did not answer: database is locked" in caplog.text  # a full disk is told apart
         assert "<h1>This page cannot be shown" in view.text
         assert act(service, 1, "skip", 0).status_code == 200
 

@@ -136,6 +136,21 @@ class TestRefusals:
         response = serve().client.post("/v1/decide", content=b'{"calls": [{"text": "a"}]}')
         assert (response.status_code, "content-type: application/json" in response.text) == (415, True)
 
+    def test_a_key_that_may_be_a_note_is_not_repeated(self, serve: Serve) -> None:
+        response = serve().client.post("/v1/decide", json={"calls": [{"text": "a", "Ann has fever": 1, "txt": 1}]})
+        places = [fault["place"] for fault in response.json()["detail"]]
+        assert places == [["body", "calls", "0", "..."], ["body", "calls", "0", "txt"]]
+
+    @pytest.mark.parametrize("path", ["/v1/decide", "/healthz"])
+    def test_a_body_whose_end_is_given_twice_hides_no_second_request(self, serve: Serve, path: str) -> None:
+        host, port = serve().address.removeprefix("http://").split(":")
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n"
+        with socket.create_connection((host, int(port)), timeout=10) as smuggler:
+            smuggler.sendall(f"{head}0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            received = b"".join(iter(lambda: smuggler.recv(65_536), b""))
+        assert received.startswith(b"HTTP/1.1 400 ")
+        assert received.count(b"HTTP/1.1") == 1
+
     def test_a_body_of_unknown_length_is_cut_off_too(self, serve: Serve) -> None:
         service = serve(max_body_bytes=65_536)
         response = service.client.post("/v1/decide", content=(b"x" * 10_000 for _ in range(20)))
@@ -155,6 +170,8 @@ class TestRefusals:
         anna, otto = ({"x-user": name} for name in ("anna", "otto"))
         assert [service.decide(NOTES[0], headers=anna).status_code for _ in range(3)] == [200, 200, 429]
         assert service.decide(NOTES[0], headers=otto).status_code == 200
+        twice = httpx2.Headers([("x-user", "otto"), ("x-user", "anna")])
+        assert service.client.get("/metrics", headers=twice).status_code == 401
         assert 1 <= int(service.decide(NOTES[0], headers=anna).headers["retry-after"]) <= 30
 
     @pytest.mark.parametrize(
