@@ -43,10 +43,11 @@ class BlindReview(NamedTuple):
 def add_blind_reviews(store: ReviewStore, reviews: Iterable[BlindReview]) -> int:
     """Add reviews, and return how many are new.
 
-    A label becomes the reviewer's blind label and a correction that gives it, with the rationale. Left out is a review
-    of an unknown case or with an unknown label, and any but the first of a reviewer and a case. So is one of another
-    text than the case with its id; a warning names these. A rationale that no model would be trained on, as the review
-    page has it, is left out, and the label taken; a warning names these too.
+    A label becomes the reviewer's blind label and a correction that gives it, with the rationale. Left out is any
+    review but the first of a reviewer and a case. Left out too, and named in a warning, is one of another text than the
+    case with its id, or with a label that the case does not have; those of unknown cases are counted there, for the id
+    may be that of a person who was erased. A rationale that no model would be trained on, as the review page has it, is
+    left out, and the label taken; a warning names these too.
 
     Raises:
         DataError: one holds the character NUL. Nothing was added.
@@ -63,11 +64,18 @@ def add_blind_reviews(store: ReviewStore, reviews: Iterable[BlindReview]) -> int
     last = Counter[str]()
     for event in events:
         last[event.reviewer] = max(last[event.reviewer], event.ordinal)
-    num_new, others, unlearnable = 0, Counter[str](), Counter[str]()
+    num_new, num_unknown = 0, 0
+    undeclared, others, unlearnable = Counter[str](), Counter[str](), Counter[str]()
     for review in reviews:
         case, who = cases.get(review.case_id), spelling_among(set(last), reviewer_name(review.reviewer))
-        label = None if case is None else match_label(review.label, case.labels)
-        if case is None or (who, case.number) in done or (label is None and review.label is not None):
+        if case is None:
+            num_unknown += 1
+            continue
+        if (who, case.number) in done:
+            continue
+        label = match_label(review.label, case.labels)
+        if label is None and review.label is not None:
+            undeclared[review.case_id] += 1
             continue
         if review.text is not None and normalise_label(review.text) != normalise_label(case.text):
             others[review.case_id] += 1
@@ -83,7 +91,10 @@ def add_blind_reviews(store: ReviewStore, reviews: Iterable[BlindReview]) -> int
             last[who] = store.record(who, case, kind, content, after=last[who], at=review.at).ordinal
         done.add((who, case.number))
         num_new += 1
+    if num_unknown:
+        logger.warning("%s of no case of the database: left out", plural(num_unknown, "review"))
     for piece, what, ids in (
+        ("review", "with a label that the case does not have: left out", undeclared),
         ("review", "of another text than the case of that id: left out", others),
         (
             "rationale",
@@ -111,12 +122,11 @@ def import_label_studio(store: ReviewStore, path: Path) -> int:
         record._replace(text=_text_of(item.value))
         for item in read_items("label_studio", source.paths, form="list")
         for record in label_studio_records(source, item)
-        if record.example_id in known
     ]
-    if not records:
+    if not any(record.example_id in known for record in records):
         raise DataError(f"{path}: none of its annotations is of a case of the database; their `data.id` is the case's")
     records = [record for record in records if record.label and record.reason != "cancelled"]
-    if untimed := [record for record in records if record.created_at is None]:
+    if untimed := [record for record in records if record.created_at is None and record.example_id in known]:
         places = first_of([str(record.row) for record in untimed])
         raise DataError(
             f"{path}: {len(untimed):,} of {len(records):,} annotations have no time (tasks {places}); give created_at "

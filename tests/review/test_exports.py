@@ -252,6 +252,20 @@ class TestLabelStudio:
             import_label_studio(store, self.export(tmp_path / "x.json", self.annotation("self care") | change))
         assert store.events() == []
 
+    def test_annotations_that_cannot_be_placed_are_said_to_be_left_out(
+        self, store: ReviewStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A task of another database is counted alone: its id may be that of a person who was erased."""
+        tasks = [
+            {"data": {"id": case, "text": a_case("a").text}, "annotations": [self.annotation(label)]}
+            for case, label in (("a", "self care"), ("b", "go home"), ("somebody", "self care"))
+        ]
+        (tmp_path / "x.json").write_text(json.dumps(tasks), encoding="utf-8")
+        assert import_label_studio(store, tmp_path / "x.json") == 1
+        assert "1 review of no case of the database: left out" in caplog.text
+        assert "1 review with a label that the case does not have: left out: 'b'" in caplog.text
+        assert "somebody" not in caplog.text
+
     def test_an_annotation_of_another_text_is_left_out(
         self, store: ReviewStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
