@@ -410,7 +410,7 @@ def _waiting_reason(pod: Answer) -> str:
     return f"its pod is {status.get('phase', 'Pending')}"
 
 
-def _version_job(name: str, image: str) -> dict[str, Any]:
+def _version_job(name: str, image: str) -> dict[str, object]:
     """A job that prints the versions in the image, as restricted as the steps are."""
     packages = repr(COMPARED_PACKAGES)
     code = f"import importlib.metadata as m, json; print(json.dumps({{p: m.version(p) for p in {packages}}}))"

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -32,6 +32,9 @@ from r2d.data.fingerprint import data_fingerprint, files_fingerprint
 from r2d.errors import ConfigError, DataError, TrainingError
 from r2d.files import write_json, write_text
 from r2d.text import changed_values, flatten
+
+if TYPE_CHECKING:
+    from mlops.registry.registration import Registration
 
 JUDGING_SECTIONS = {"registration", "comparison", "retraining", "search"}
 """Sections that neither weights nor metrics depend on."""
@@ -97,7 +100,7 @@ def retrain(
 class TrainingFacts:
     """What a model is made of; None stands for what is not known."""
 
-    config: Mapping[str, Any] | None
+    config: Mapping[str, object] | None
     """Dotted key, as `stage2.max_steps` -> value; without what only judges a model, and without its start."""
     start: str | None
     """`model.name`: a hub name, a folder, `scratch` or a registered version."""
@@ -143,14 +146,17 @@ def facts_of_version(config: Any, origin: Mapping[str, Any]) -> TrainingFacts:
     """
     try:
         run = parse_section(RunConfig, config)  # no advice: nobody can change what a version keeps
-        known: dict[str, Any] = {"config": _comparable_config(run), "start": run.model.name}
     except ConfigError:
-        known = {"config": None, "start": None}
+        run = None
     kept = ("data_sha256", "files_sha256", "sources_sha256", "lock_sha256", "num_rows")
-    return TrainingFacts(**known, **{name: origin.get(name) for name in kept})
+    return TrainingFacts(
+        config=None if run is None else _comparable_config(run),
+        start=None if run is None else run.model.name,
+        **{name: origin.get(name) for name in kept},
+    )
 
 
-def _comparable_config(run: RunConfig) -> dict[str, Any]:
+def _comparable_config(run: RunConfig) -> dict[str, object]:
     """Dotted key -> value of everything that weights and metrics depend on."""
     values = flatten(run.model_dump(mode="json", exclude=JUDGING_SECTIONS))
     if run.stage2.alpha is None:
@@ -426,8 +432,8 @@ class RetrainingResult:
     """The decision, and what was registered where it trained."""
 
     decision: RetrainingDecision
-    registration: Mapping[str, Any] | None = None
-    """The artifact `r2d_registration`; None where nothing was trained."""
+    registration: Registration | None = None
+    """None where nothing was trained."""
     pages: Mapping[str, str] = field(default_factory=dict)
     """File name -> HTML."""
     is_shown: bool = False
@@ -474,7 +480,7 @@ def write_result(result: RetrainingResult, out: Path | None) -> None:
     write_json(out / "decision.json", asdict(result.decision) | {"registration": result.registration})
 
 
-def finished_run(pipeline: Any, file: Path, values: dict[str, Any], **options: Any) -> Any:
+def finished_run(pipeline: Any, file: Path, values: Mapping[str, object], **options: Any) -> Any:
     """The run of a pipeline, of which all steps succeeded, with other values of its config but the ZenML settings of a
     file.
 
@@ -509,7 +515,7 @@ def finished_run(pipeline: Any, file: Path, values: dict[str, Any], **options: A
     return run
 
 
-def train_and_register(decision: RetrainingDecision, file: Path, values: dict[str, Any]) -> RetrainingResult:
+def train_and_register(decision: RetrainingDecision, file: Path, values: Mapping[str, object]) -> RetrainingResult:
     """Run the main job with other values of its config but the ZenML settings of that file, and wait for its end.
 
     Raises:

@@ -96,7 +96,7 @@ class Change:
     old: StackComponent | None
 
     @property
-    def updates(self) -> dict[str, Any]:
+    def updates(self) -> dict[str, object]:
         """Key -> new value; None removes the key."""
         new, old = self.component.configuration, {} if self.old is None else self.old.configuration
         return {key: new.get(key) for key in sorted({*new, *old}) if new.get(key) != old.get(key)}

@@ -38,7 +38,7 @@ class Trial:
 
     number: int
     """From 1."""
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     """Key of the run -> value."""
     outcome: Outcome
     reason: str | None = None

@@ -143,7 +143,7 @@ def require_signed(folder: Path, name: str, keys: Keys) -> None:
 # --- records ---
 
 
-def sign_record(record: Mapping[str, Any], keys: Keys) -> dict[str, Any]:
+def sign_record(record: Mapping[str, object], keys: Keys) -> dict[str, object]:
     """A record of JSON values with its signature, where a private key is declared."""
     if keys.private is None:
         return dict(record)
@@ -155,9 +155,9 @@ def sign_record(record: Mapping[str, Any], keys: Keys) -> dict[str, Any]:
         return {**record, SIGNATURE: json.loads(signature.read_text(encoding="utf-8"))}
 
 
-def record_signature(record: Mapping[str, Any], keys: Keys) -> Signature:
+def record_signature(record: Mapping[str, object], keys: Keys) -> Signature:
     """What the signature of a record is by the public keys."""
-    bundle = record.get(SIGNATURE)
+    bundle: Any = record.get(SIGNATURE)
     if bundle is None:
         return Signature(None)
     with _record_file(record) as file:
@@ -167,7 +167,7 @@ def record_signature(record: Mapping[str, Any], keys: Keys) -> Signature:
 
 
 @contextmanager
-def _record_file(record: Mapping[str, Any]) -> Iterator[Path]:
+def _record_file(record: Mapping[str, object]) -> Iterator[Path]:
     """A file with the bytes of a record that are signed: all keys but the signature, sorted."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "record.json"

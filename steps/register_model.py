@@ -67,7 +67,7 @@ def register_model(
     changes = [f"- {change.at}: {change.sentence()}" for change in reversed(history(registered.name))]
     card_body = registered.card.split("---\n", 2)[2]  # without its metadata, which Markdown would show as text
     return (
-        registration,
+        dict(registration),
         registered.decision.to_json(),
         HTMLString(registered.page),
         registered.picture,

@@ -490,7 +490,7 @@ def read_decision(version: Any, keys: Keys) -> tuple[dict[str, Any], Signature]:
     return record, _signature_of(record, f"{version.name}/{version.version}", keys)
 
 
-def _signature_of(record: Mapping[str, Any], reference: str, keys: Keys) -> Signature:
+def _signature_of(record: Mapping[str, object], reference: str, keys: Keys) -> Signature:
     """What the signature of a record about a version is; one of another version's record is wrong."""
     signature = record_signature(record, keys)
     if signature.key_id is not None and record.get("model") != reference:

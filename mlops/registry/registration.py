@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import UUID
 
 from mlops.alerts import send
@@ -58,6 +58,22 @@ EXAMPLE_QUESTION = {"text": "Where do you bake bread?", "options": ["oven", "car
 START_AGAIN = "then start the same run again: it goes on from what is registered, and puts the aliases right"
 
 
+class Registration(TypedDict):
+    """The artifact `r2d_registration`."""
+
+    name: str
+    version: str
+    reference: str
+    """What `r2d predict --model` takes."""
+    aliases: list[str]
+    is_new: bool
+    gate_outcome: str
+    gate_reasons: list[str]
+    compared_with: str
+    """The champion, or `none`."""
+    what_follows: str
+
+
 @dataclass(frozen=True)
 class RegisteredModel:
     """A version in the registry, the decision of the gate with its HTML page and picture, and what followed from it."""
@@ -79,8 +95,7 @@ class RegisteredModel:
         """What `r2d predict --model` takes."""
         return f"{self.name}@{self.aliases[0]}" if self.aliases else f"{self.name}/{self.version}"
 
-    def to_json(self) -> dict[str, object]:
-        """The artifact `r2d_registration`."""
+    def to_json(self) -> Registration:
         return {
             "name": self.name,
             "version": self.version,

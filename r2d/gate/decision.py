@@ -48,7 +48,7 @@ class ComparedSlice:
 class Verdict:
     """The outcome of one rule."""
 
-    rule: Mapping[str, Any] = field(default_factory=dict)
+    rule: Mapping[str, object] = field(default_factory=dict)
     """As declared."""
     status: Status
     """`waiting`: a person is asked. `not_applicable`: there is nothing to compare with."""
@@ -175,10 +175,10 @@ class GateDecision:
         )
         return replace(self, verdicts=tuple(verdicts))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """JSON values; `from_json` reads them."""
         verdicts = TypeAdapter(tuple[Verdict, ...]).dump_python(self.verdicts, mode="json")
-        values: dict[str, Any] = {
+        values: dict[str, object] = {
             "outcome": self.outcome,
             "champion": self.champion,
             "remarks": list(self.remarks),
