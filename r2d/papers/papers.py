@@ -227,17 +227,13 @@ def card_xml(card: FilledPaper, confidence: float | None) -> str:
                 ET.SubElement(result, f"{{{CARD_NAMESPACE}}}Label").text = fact.caption
                 ET.SubElement(result, f"{{{CARD_NAMESPACE}}}ValueJson").text = json.dumps(_card_value(fact, confidence))
         else:
-            element.text = _card_text(each)
+            asked = f"{YOU}: {each.item.you}" if each.is_open else each.answer
+            texts = (each.item.proposed, " ".join(sentence.text for sentence in each.sentences), asked)
+            element.text = "\n\n".join(filter(None, texts))
         if facts:  # beside the element, so that its text is not touched
             parent.append(ET.Comment(_rests_on(facts)))
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
-
-
-def _card_text(each: Answered) -> str:
-    asked = f"{YOU}: {each.item.you}" if each.is_open else each.answer
-    texts = (each.item.proposed, " ".join(sentence.text for sentence in each.sentences), asked)
-    return "\n\n".join(text for text in texts if text)
 
 
 def _rests_on(facts: Sequence[Fact]) -> str:
