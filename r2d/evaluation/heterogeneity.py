@@ -3,6 +3,8 @@
 Each part gives the logit of its rate, with half an event added to either side, and a variance that counts patients; a
 pooled rate, the spread between parts (tau^2), the share of the variation that is not chance (I^2) and an interval for
 the next part follow (DerSimonian and Laird 1986; Higgins and Thompson 2002; Higgins, Thompson and Spiegelhalter 2009).
+The standard error of the pooled rate is Hartung and Knapp's, never below the usual one (Roever, Knapp and Friede 2015):
+with few parts the usual interval is too narrow.
 """
 
 from __future__ import annotations
@@ -41,10 +43,11 @@ class RandomEffects(NamedTuple):
 
 
 def pooled_effects(effects: FloatArray, variances: FloatArray) -> RandomEffects:
-    """DerSimonian and Laird's: the parts weighted by 1 / (variance + tau^2), tau^2 by the method of moments.
+    """DerSimonian and Laird's: the parts weighted by 1 / (variance + tau^2), tau^2 by the method of moments; the error
+    by Hartung and Knapp, to be read with t of one degree of freedom less than there are parts.
 
     Args:
-        effects, variances: [parts].
+        effects, variances: [parts], two or more.
     """
     weights = 1 / variances
     fixed = float(weights @ effects / weights.sum())
@@ -52,7 +55,9 @@ def pooled_effects(effects: FloatArray, variances: FloatArray) -> RandomEffects:
     scale = weights.sum() - (weights**2).sum() / weights.sum()
     tau_squared = max(0.0, float((q - (len(effects) - 1)) / scale))
     weights = 1 / (variances + tau_squared)
-    return RandomEffects(float(weights @ effects / weights.sum()), float(weights.sum()) ** -0.5, tau_squared, q)
+    mean = float(weights @ effects / weights.sum())
+    scatter = float(weights @ (effects - mean) ** 2) / (len(effects) - 1)
+    return RandomEffects(mean, math.sqrt(max(1.0, scatter) / float(weights.sum())), tau_squared, q)
 
 
 def heterogeneity(
@@ -93,7 +98,7 @@ def heterogeneity(
 
 
 def _pooled(events: BoolArray, parts: Sequence[Slice], predictions: Predictions, confidence: float) -> PooledFigure:
-    from scipy.special import expit, ndtri  # type: ignore[import-untyped]
+    from scipy.special import expit  # type: ignore[import-untyped]
     from scipy.stats import chi2, t  # type: ignore[import-untyped]
 
     rows = np.array([part.where.sum() for part in parts], dtype=np.float64)
@@ -107,7 +112,7 @@ def _pooled(events: BoolArray, parts: Sequence[Slice], predictions: Predictions,
         return float(expit(result.mean - half)), float(expit(result.mean + half))
 
     value = float(expit(result.mean))
-    half = float(ndtri((1 + confidence) / 2)) * result.error
+    half = float(t.ppf((1 + confidence) / 2, df)) * result.error
     of_next = IntervalEstimate(value)
     if df > 1:  # t has two degrees of freedom less than there are parts
         far = float(t.ppf((1 + confidence) / 2, df - 1)) * result.next_error
