@@ -304,9 +304,14 @@ def stress_metrics(
         explains: whether the model writes rationales.
     """
     groups_of, sums_of = _groups(predictions, tests.rows), list[FloatArray]()
-    for _, edit, rows, edited in tests.applied:
-        texts, options = [note.text for note in edited], [predictions.options[row] for row in rows]
-        decisions = decide(texts, options, explain=explains and bool(edit.findings))
+    parts = [
+        [(note.text, tuple(predictions.options[row])) for row, note in zip(rows, edited, strict=True)]
+        for _, _, rows, edited in tests.applied
+    ]
+    is_explained = [explains and bool(edit.findings) for _, edit, *_ in tests.applied]
+    decided = _decide_once(decide, parts, is_explained)
+    for (_, edit, rows, edited), decisions in zip(tests.applied, decided, strict=True):
+        options = [predictions.options[row] for row in rows]
         after = label_indices([decision.label if decision.valid else None for decision in decisions], options)
         after = np.where([decision.valid for decision in decisions], after, predictions.num_labels)
         before = predictions.predicted[rows]
@@ -349,6 +354,25 @@ def stress_metrics(
         },
         sentences=deletion,
     )
+
+
+def _decide_once(
+    decide: Decide, parts: Sequence[Sequence[tuple[str, Sequence[str]]]], is_explained: Sequence[bool]
+) -> list[list[Decision]]:
+    """The decisions of each list of (note, options): all lists in one go, and a note that stands in several once.
+
+    Args:
+        is_explained: whether the notes of each list get rationales.
+    """
+    asked: dict[tuple[str, Sequence[str]], bool] = {}
+    for notes, explain in zip(parts, is_explained, strict=True):
+        asked |= {note: explain or asked.get(note, False) for note in notes}
+    decided: dict[tuple[str, Sequence[str]], Decision] = {}
+    for explain in (True, False):
+        if notes := [note for note, wanted in asked.items() if wanted == explain]:
+            texts, options = zip(*notes, strict=True)
+            decided |= dict(zip(notes, decide(texts, options, explain=explain), strict=True))
+    return [[decided[note] for note in notes] for notes in parts]
 
 
 def _groups(predictions: Predictions, rows: Sequence[int]) -> IntArray:
@@ -410,11 +434,11 @@ def sentence_deletion(
         return SentenceDeletion(num_rows=0, num_left_out=len(rows), intervals={}), 0
     kept = [part[0] for part in parts]
     labels = [predictions.predicted_labels[row] or "" for row in kept]
-    options = [predictions.options[row] for row in kept]
+    options = [tuple(predictions.options[row]) for row in kept]
     whole = np.array([predictions.label_probabilities[row][label] for row, label in zip(kept, labels, strict=True)])
     columns = [np.ones(len(kept))]
-    for texts in zip(*(part[1:] for part in parts), strict=True):
-        decisions = decide(list(texts), options, explain=False)
+    shorter = [list(zip(texts, options, strict=True)) for texts in zip(*(part[1:] for part in parts), strict=True)]
+    for decisions in _decide_once(decide, shorter, [False] * len(shorter)):
         rest = [decision.label_probabilities[label] for decision, label in zip(decisions, labels, strict=True)]
         columns.append(whole - np.array(rest))
     groups = _groups(predictions, kept)[kept]

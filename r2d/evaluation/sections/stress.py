@@ -49,7 +49,7 @@ class StressResult:
     num_rows: int
     """Test rows that were looked at."""
     num_decisions: int
-    """That it cost."""
+    """Notes that were decided; equal ones cost one decision."""
     edits: tuple[StressEdit, ...]
     broken_by_group: Intervals
     """Group of edits -> share broken, over all of its edited notes."""
