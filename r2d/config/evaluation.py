@@ -257,8 +257,9 @@ class RatersConfig(TextFileConfig):
             raise ValueError(f"file {Path(self.file).name!r} ends with none of {', '.join(RATER_FILES)}")
         if self.columns is not None and len(self.columns) < 2:
             raise ValueError("columns names fewer than two raters, who could agree")
-        if self.columns is not None and (given := {"rater", "label"} & self.model_fields_set):
-            raise ValueError(f"columns and {min(given)} both say where the labels are; remove one of them")
+        given = [key for key in ("label", "rater") if getattr(self, key) != type(self).model_fields[key].default]
+        if self.columns is not None and given:
+            raise ValueError(f"columns and {given[0]} both say where the labels are; remove one of them")
         return self
 
 

@@ -308,8 +308,8 @@ class LabelStudioSource(FileSource):
     format: Literal["label_studio"]
     id_field: Name = "id"
     """In `data` of a task; a task's own number is not an example's id."""
-    label_field: Name = "label"
-    """`from_name` of the choices."""
+    label_field: Name | None = None
+    """`from_name` of the choices; by default `label`, which must be there only if annotations have choices."""
     rationale_field: Name = "rationale"
     """`from_name` of the text area."""
 
@@ -320,8 +320,8 @@ class ArgillaSource(FileSource):
     format: Literal["argilla"]
     id_field: Name = "id"
     """Field or metadata with the example's id."""
-    label_field: Name = "label"
-    """Question that was answered with the label."""
+    label_field: Name | None = None
+    """Question that was answered with the label; by default `label`, which must be there only if people chose."""
     rationale_field: Name = "rationale"
     """Question that was answered with the rationale."""
 

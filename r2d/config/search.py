@@ -33,7 +33,7 @@ class ParameterConfig(Section):
     @model_validator(mode="after")
     def _is_a_range_or_choices(self) -> ParameterConfig:
         if self.choices:
-            if self.model_fields_set - {"choices"}:
+            if self.log or any(value is not None for value in (self.low, self.high, self.step)):
                 raise ValueError("choices stand alone; remove low, high, log and step")
             if len({str(choice) for choice in self.choices}) < max(len(self.choices), 2):
                 raise ValueError(f"choices: found {list(self.choices)}; give at least two, each once")

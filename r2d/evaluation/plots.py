@@ -121,7 +121,7 @@ def risk_coverage_curve(selective: SelectiveMetrics, risk_name: str, name: str, 
     axes = figure.subplots()
     axes.axhline(limit, color=VERMILION, linewidth=1.4, linestyle=(0, (6, 4)), gid="limit")
     axes.annotate(
-        f"limit {100 * limit:g} %", (0, limit), (4, 4), textcoords="offset points",
+        f"limit {100 * limit:g} %", (0, limit), (4, 4 if limit < 0.9 * highest else -14), textcoords="offset points",
         color=VERMILION, fontsize=12, fontweight="bold", annotation_clip=False,
     )  # fmt: skip
     coverages = [point.coverage for point in points]

@@ -284,10 +284,10 @@ def published(
 
 
 def raters_of(predictions: Predictions, *, ordered: bool) -> RatersResult:
-    """Three people, who label two notes of three and mostly agree; two of them never the same note."""
+    """Three people, who label two notes of three and mostly agree; the first two never the same note."""
     draw, num_rows = np.random.default_rng(4), len(predictions)
     labels = np.stack([np.clip(predictions.gold + draw.choice((-1, 0, 0, 0, 1), num_rows), 0, 3) for _ in range(3)], 1)
-    labels[::2, 1], labels[1::2, 2] = NO_LABEL, NO_LABEL
+    labels[::2, 0], labels[1::2, 1] = NO_LABEL, NO_LABEL
     labels[draw.random(num_rows) < 0.3] = NO_LABEL
     rated = RaterLabels("raters.csv", ("nurse a", "nurse b", "physician"), labels, 12)
     return raters_metrics(rated, predictions, LabelStatistics(4, ordered), CONFIG.intervals)

@@ -27,8 +27,10 @@ SEPARATOR = "\u2028"
 
 
 def read_paths(format: str, *paths: Path | str, **values: Any) -> list[Record]:
-    source = {"format": format, "paths": [str(path) for path in paths], **values}
-    return read_records("src", TypeAdapter(AnySource).validate_python(source))
+    adapter = TypeAdapter[AnySource](AnySource)
+    source = adapter.validate_python({"format": format, "paths": [str(path) for path in paths], **values})
+    as_a_step_gets_it = adapter.validate_json(adapter.dump_json(source))  # every default written
+    return read_records("src", as_a_step_gets_it)
 
 
 class Reader:
@@ -353,6 +355,11 @@ class TestArgilla:
         records = read("argilla", export)
         assert reasons(records) == [None, "cancelled", *["malformed_record"] * 3]
         assert (records[0].example_id, records[0].label, records[0].rationale) == ("4", "yes", "a")
+
+    def test_an_export_without_labels_is_read_where_none_is_asked_for(self, read: Reader) -> None:
+        responses = {"rationale": [{"value": "a", "user_id": "u"}]}
+        (record,) = read("argilla", [{"id": "1", "fields": {}, "responses": responses}])
+        assert (record.label, record.rationale) == (None, "a")
 
     def test_questions_that_nobody_answered_stop(self, read: Reader) -> None:
         responses = {"level": [{"value": "yes", "user_id": "u"}], "rationale": [{"value": "a", "user_id": "u"}]}

@@ -71,14 +71,19 @@ def _check_fields(
             f"{section}.rationale_field {source.rationale_field!r}: no annotation has it; fields found, with their "
             f"counts: {found}; correct it"
         )
-    has_labels = "label_field" in source.model_fields_set or any(field.is_choice for field in fields)
-    if counts and has_labels and source.label_field not in counts:
+    label_field = _label_field(source)
+    has_labels = source.label_field is not None or any(field.is_choice for field in fields)
+    if counts and has_labels and label_field not in counts:
         raise DataError(
-            f"{section}.label_field {source.label_field!r}: no annotation has it; fields found, with their counts: "
+            f"{section}.label_field {label_field!r}: no annotation has it; fields found, with their counts: "
             f"{found}; correct it, or no rationale would be held against the gold label"
         )
     if has_labels:
-        count_stated_labels(f"{section}.label_field {source.label_field!r}", records)
+        count_stated_labels(f"{section}.label_field {label_field!r}", records)
+
+
+def _label_field(source: LabelStudioSource | ArgillaSource) -> str:
+    return source.label_field or "label"
 
 
 def _plain(field: str) -> str:
@@ -124,7 +129,7 @@ def label_studio_records(source: LabelStudioSource, item: Item) -> Iterator[Reco
         return
     annotations, drafts = task.get("annotations", task.get("completions")), task.get("drafts")
     if annotations is None and "data" not in task:  # JSON-MIN; its `id` is the task's number, whatever the data says
-        label = _min_value(task.get(source.label_field), "choices")
+        label = _min_value(task.get(_label_field(source)), "choices")
         rationale = _min_value(task.get(source.rationale_field), "text")
         if label is None and rationale is None:
             yield item.record(reason="malformed_record", detail="neither annotations nor fields of them")
@@ -155,7 +160,7 @@ def label_studio_records(source: LabelStudioSource, item: Item) -> Iterator[Reco
             continue
         yield item.written(
             example_id,
-            _regions_text(results, source.label_field, "choices", ", "),
+            _regions_text(results, _label_field(source), "choices", ", "),
             _regions_text(results, source.rationale_field, "text", "\n"),
             no_id="no id field in data",
             cancelled="was_cancelled" if annotation.get("was_cancelled") else "",
@@ -234,7 +239,7 @@ def _argilla_records(source: ArgillaSource, item: Item) -> Iterator[Record]:
     if not isinstance(value, dict):
         yield item.malformed("a record")
         return
-    responses = _argilla_responses(value, (source.label_field, source.rationale_field))
+    responses = _argilla_responses(value, (_label_field(source), source.rationale_field))
     if responses is None:
         yield item.record(reason="malformed_record", detail="no responses in a known shape")
         return
@@ -248,7 +253,7 @@ def _argilla_records(source: ArgillaSource, item: Item) -> Iterator[Record]:
         by_user.setdefault((author, turn), {})[response.question] = response
     for (author, _), answers in by_user.items():
         unsent = [answer.status for answer in answers.values() if answer.status not in (None, "submitted")]
-        label, rationale = answers.get(source.label_field), answers.get(source.rationale_field)
+        label, rationale = answers.get(_label_field(source)), answers.get(source.rationale_field)
         yield item.written(
             next((example_id for example_id in ids if example_id is not None), None),
             joined_text(label.value, ", ") if label else None,
