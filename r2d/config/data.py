@@ -236,6 +236,8 @@ class DataConfig(TextFileConfig):
             raise ValueError(f"format {self.format!r} needs `path`; only 'synthetic_triage' makes its own data")
         if self.format == "synthetic_triage" and self.path:
             raise ValueError("format 'synthetic_triage' makes its own data; remove `path`")
+        if self.format == "synthetic_triage" and self.time_format is not None:
+            raise ValueError("format 'synthetic_triage' makes its own times; remove `time_format`")
         if self.test is not None and self.format not in ("csv", "jsonl", "parquet"):
             raise ValueError(
                 f"test.path is a file like the data; format {self.format!r} reads none (csv, jsonl, parquet)"

@@ -9,7 +9,7 @@ from pydantic import model_validator
 from r2d.config.comparison import ComparisonConfig
 from r2d.config.data import DataConfig
 from r2d.config.endpoint import model_family
-from r2d.config.evaluation import LABEL, EvaluationConfig
+from r2d.config.evaluation import LABEL, EvaluationConfig, SlicesConfig
 from r2d.config.gate import GATE_METRICS, RegistrationConfig, WithinLimit
 from r2d.config.jobs import RetrainingConfig
 from r2d.config.model import ModelConfig
@@ -22,6 +22,8 @@ from r2d.errors import ConfigError
 
 BROUGHT_SOURCES = {"synthetic_triage": ("nurse", "nurse_post_processed"), "pubmedqa": ("human",)}
 """Rationale sources of the formats that know their own columns."""
+BROUGHT_ATTRIBUTES = {"synthetic_triage": ("age_band", "family", "sex", "site", "period"), "pubmedqa": ()}
+"""Attributes of the same."""
 
 
 class RunConfig(Section):
@@ -65,6 +67,13 @@ class RunConfig(Section):
                 raise ValueError(f"model.lora.base is 'bf16', and {' and '.join(wrong)} 'fp32'; set bf16 there")
         return self
 
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of what rows can be divided by."""
+        columns = self.data.columns
+        declared = (*columns.attributes, *(["period"] if columns.time else []))
+        return BROUGHT_ATTRIBUTES.get(self.data.format, declared)
+
     @model_validator(mode="after")
     def _evaluation_and_gate_fit_labels(self) -> RunConfig:
         labels, evaluation = self.data.labels, self.evaluation
@@ -72,12 +81,17 @@ class RunConfig(Section):
             raise ValueError("evaluation.safety.costs are of declared labels, and labels.per_row has none; remove it")
         if labels.per_row and evaluation.raters is not None:
             raise ValueError("evaluation.raters are of declared labels, and labels.per_row has none; remove it")
-        per, declared = evaluation.selective.per, self.data.columns.attributes
-        if per not in (None, LABEL, *declared) and self.data.format != "synthetic_triage":
-            raise ValueError(
-                f"evaluation.selective.per {per!r} is no attribute of the rows; allowed: "
-                f"{', '.join([LABEL, *declared])}; declare it under data.columns.attributes"
-            )
+        known, slices = self.attributes, evaluation.slices
+        named = [("selective.per", evaluation.selective.per, (LABEL, *known))]
+        named += [("slices.attributes", name, known) for name in slices.attributes or ()]
+        named += [("slices.intersections", name, known) for names in slices.intersections for name in names]
+        named += [("slices.pooled", name, known) for name in slices.pooled if slices.pooled != SlicesConfig().pooled]
+        for key, name, allowed in named:
+            if name is not None and name not in allowed:
+                raise ValueError(
+                    f"evaluation.{key} {name!r} is no attribute of the rows; allowed: {', '.join(allowed) or 'none'}; "
+                    "declare it under data.columns.attributes"
+                )
         if not labels.ordered and evaluation.selective.risk == "under_triage":
             raise ValueError(
                 "evaluation.selective.risk 'under_triage' needs data.labels.ordered: true; declare the order, most "
@@ -99,11 +113,12 @@ class RunConfig(Section):
             for place, rule in enumerate(self.registration.gate.rules)
             if (asked := getattr(rule, "threshold_probability", None)) is not None and asked not in measured
         ]
+        pooled = [name for name in slices.pooled if name in known]
         faults += [
-            f"registration.gate.rules.{place}: attribute {asked!r} is none of evaluation.slices.pooled "
-            f"{list(evaluation.slices.pooled)}; add it there"
+            f"registration.gate.rules.{place}: attribute {asked!r} is none of those that the rows have and "
+            f"evaluation.slices.pooled names, {pooled}; declare it under data.columns.attributes, and add it there"
             for place, rule in enumerate(self.registration.gate.rules)
-            if (asked := getattr(rule, "attribute", None)) is not None and asked not in evaluation.slices.pooled
+            if (asked := getattr(rule, "attribute", None)) is not None and asked not in pooled
         ]
         if evaluation.raters is None:
             faults += [
@@ -309,7 +324,10 @@ def _conditions(run: RunConfig) -> list[tuple[bool, str, tuple[str, ...]]]:
             "data.split.validation_fraction", "data.split.test_fraction", "data.split.calibration_fraction",
             "data.split.seed", "data.split.test_ids",
         )),
-        (data.columns.time is not None, "data.columns.time is not declared", ("data.time_format", "data.period")),
+        (data.columns.time is not None, "data.columns.time is not declared", ("data.time_format",)),
+        (data.columns.time is not None or data.format == "synthetic_triage", "data.columns.time is not declared", (
+            "data.period",
+        )),
         (data.split.test_from in (None, "latest"), "data.split.test_from says where the test rows begin", (
             "data.split.test_fraction",
         )),

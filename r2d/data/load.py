@@ -97,7 +97,7 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
         test_source = "the data set's own split 'test'"
         test_ids = {row_id for row_id, split in zip(ids, given, strict=True) if split == "test"}
     times, set_aside = list[datetime | None](), set[int]()
-    if config.columns.time is not None:
+    if "time" in source.columns.column_names:
         times = read_times(source.columns["time"].to_pylist(), source.places, config, source.source)
     if divide and config.split.test_from is not None:
         test_source = "data.split.test_from"

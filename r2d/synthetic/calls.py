@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -33,6 +34,11 @@ FAULTS = {
 }
 """Kind of fault -> share (invented) of the answers of a batch that have it; an answer has at most one."""
 INVENTED_LABELS = ("see a pharmacist", "urgent", "call back later", "level 3")
+SITES = {"North": 40, "South": 30, "Harbour": 20, "Hills": 10}
+"""Invented site -> weight. Sites and times are drawn apart from all else: differences by them are chance."""
+SITE_MISSING = 0.02
+FIRST_DAY, FIRST_TEST_DAY, NUM_DAYS = datetime(2024, 1, 1), datetime(2025, 1, 1), 365
+"""Fresh test calls came in the year after the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,8 @@ class Call:
     text: str
     label: str
     group: str  # the caller
-    attributes: Mapping[str, str]  # `age_band`, `sex`, `family`
+    attributes: Mapping[str, str]  # `age_band`, `sex`, `family` and, in most calls, `site`: the same for a caller
+    time: datetime
     rationales: Mapping[str, str]
     """Source (`llm`, `nurse`, `nurse_post_processed`) -> text. They argue for `disposition`."""
     facts: Facts
@@ -62,9 +69,7 @@ def generate_call(config: SyntheticTriageConfig, index: int) -> Call:
     """Call `index`; from `num_calls` on, a test call. With probability `label_noise` its label is a neighbour of the
     disposition."""
     is_test = index >= config.num_calls
-    seed, number, prefix = (
-        (f"{config.seed} test", index - config.num_calls, "test-") if is_test else (config.seed, index, "")
-    )
+    seed, number, prefix = _place(config, index)
     facts = facts_of(seed, number)
     disposition, reasons = decide(facts)
     random = Random(f"{seed} words {number}")
@@ -72,16 +77,22 @@ def generate_call(config: SyntheticTriageConfig, index: int) -> Call:
     rationales = write_rationales(facts, disposition, reasons, random)
     random = Random(f"{seed} label {number}")
     label = neighbour(disposition, random) if random.random() < config.label_noise else disposition
+    caller, random = patient_of(seed, number).caller, Random(f"{seed} time {number}")
+    minutes = random.randrange(NUM_DAYS * 24 * 60)
+    attributes = {
+        "age_band": age_band(facts.age_months),
+        "sex": facts.sex,
+        "family": FAMILIES[facts.family].names[0],
+    }
+    if random.random() >= SITE_MISSING:
+        attributes["site"] = Random(f"{seed} site {caller}").choices(list(SITES), list(SITES.values()))[0]
     return Call(
-        id=f"{prefix}call-{number:06d}",
+        id=_id(prefix, number),
         text=text,
         label=label,
-        group=f"{prefix}{patient_of(seed, number).caller}",
-        attributes={
-            "age_band": age_band(facts.age_months),
-            "sex": facts.sex,
-            "family": FAMILIES[facts.family].names[0],
-        },
+        group=f"{prefix}{caller}",
+        attributes=attributes,
+        time=(FIRST_TEST_DAY if is_test else FIRST_DAY) + timedelta(minutes=minutes),
         rationales=rationales,
         facts=facts,
         disposition=disposition,
@@ -90,10 +101,22 @@ def generate_call(config: SyntheticTriageConfig, index: int) -> Call:
     )
 
 
+def _place(config: SyntheticTriageConfig, index: int) -> tuple[int | str, int, str]:
+    """Seed of a call, its number among those of this seed, and what its id and caller begin with."""
+    if index < config.num_calls:
+        return config.seed, index, ""
+    return f"{config.seed} test", index - config.num_calls, "test-"
+
+
+def _id(prefix: str, number: int) -> str:
+    return f"{prefix}call-{number:06d}"
+
+
 def rule_labels(config: SyntheticTriageConfig) -> dict[str, str]:
     """Id of each call -> what the rule says about its facts. A perfect reader would say so: `label` is right by chance
     where it differs."""
-    return {call.id: call.disposition for call in generate_calls(config)}
+    places = (_place(config, index) for index in range(config.num_calls + config.num_test_calls))
+    return {_id(prefix, number): decide(facts_of(seed, number))[0] for seed, number, prefix in places}
 
 
 def write_llm_batch(config: SyntheticTriageConfig, folder: Path) -> tuple[Path, Path]:

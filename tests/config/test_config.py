@@ -46,7 +46,8 @@ def test_every_shipped_config_is_complete_and_right(path: Path) -> None:
     if path.stem in JOBS:
         assert isinstance(load_job(JOBS[path.stem], path), JOBS[path.stem])
     else:
-        assert isinstance(load_config(path), RunConfig)
+        run = load_config(path)
+        assert RunConfig.model_validate_json(run.model_dump_json()) == run, "a step gets it with every default written"
     assert {path.stem for path in CONFIGS} >= {"demo", "pubmedqa", "paper", *JOBS}
 
 
@@ -237,6 +238,21 @@ def test_a_null_takes_away_what_is_inherited_and_stays_a_value_elsewhere(
     assert set(before.rationales.sources) == set(run.rationales.sources) == {"answers"}
     assert (run.data.columns.rationales, run.data.columns.attributes) == ({"doctor": "opinion"}, {})
     assert (run.retraining.min_new_rows, run.retraining.max_age_days) == (None, 90)
+
+
+@pytest.mark.parametrize(
+    "evaluation",
+    [
+        {"selective": {"per": "ward"}},
+        {"slices": {"attributes": ["ward"]}},
+        {"slices": {"intersections": [["sex", "ward"]]}},
+        {"slices": {"pooled": ["ward"]}},
+    ],
+)
+def test_an_attribute_that_no_row_has_is_refused(evaluation: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"'ward' is no attribute of the rows; allowed: .*age_band.*period"):
+        parse_config(changed_demo({"evaluation": evaluation}))
+    parse_config(changed_demo(yaml.safe_load(yaml.safe_dump({"evaluation": evaluation}).replace("ward", "site"))))
 
 
 @pytest.mark.parametrize("section", ["sources", "attributes"])

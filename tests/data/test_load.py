@@ -23,6 +23,7 @@ from r2d.data.examples import EXAMPLES_SCHEMA, content_hash, iterate_examples, s
 from r2d.data.fingerprint import data_fingerprint
 from r2d.data.load import load_examples, load_labelled_file
 from r2d.data.reading import Reading
+from r2d.data.times import period_of
 from r2d.data.validation.report import render_data_report
 from r2d.data.validation.validate import validate
 from r2d.errors import DataError
@@ -367,7 +368,7 @@ def test_synthetic_calls_are_checked_and_divided_like_any_data() -> None:
         assert (example.id, example.text, example.label, example.group) == (call.id, call.text, call.label, call.group)
         # The LLM's rationales come as raw batch output and are ingested.
         assert dict(example.rationales) == {name: text for name, text in call.rationales.items() if name != "llm"}
-        assert example.attributes == call.attributes
+        assert example.attributes == call.attributes | {"period": period_of(call.time, "quarter")}
     assert {e.split for e in loaded} == set(shown_splits(()))
 
 

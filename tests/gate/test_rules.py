@@ -532,7 +532,7 @@ def test_the_worst_slice_and_the_label_sets_are_held_by_their_bounds() -> None:
         ({"figure": "i_squared", "at_least": None, "at_most": 0.5}, "needs `attribute`"),
         (
             {"figure": "i_squared", "at_least": None, "at_most": 0.5, "attribute": "ward"},
-            "attribute 'ward' is none of evaluation.slices.pooled ['site', 'period']",
+            "attribute 'ward' is none of those that the rows have and evaluation.slices.pooled names, []",
         ),
     ],
 )

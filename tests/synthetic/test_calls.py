@@ -69,6 +69,17 @@ def test_calls_depend_on_the_seed_and_not_on_their_number(calls: list[Call]) -> 
     assert not {call.text for call in few} & {call.text for call in other_seed}
 
 
+def test_a_caller_has_one_site_and_fresh_calls_come_in_the_year_after() -> None:
+    calls = generate_calls(SyntheticTriageConfig(num_calls=2000, num_test_calls=1000, seed=SEED))
+    sites: dict[str, set[str]] = {}
+    for call in calls:
+        sites.setdefault(call.group, set()).update([call.attributes["site"]] if "site" in call.attributes else [])
+    assert all(len(of_caller) <= 1 for of_caller in sites.values())
+    assert {call.time.year for call in calls if call.is_test} == {2025}
+    assert {call.time.year for call in calls if not call.is_test} == {2024}
+    assert 0.01 < sum("site" not in call.attributes for call in calls) / len(calls) < 0.03
+
+
 def test_families_and_vitals_are_sound() -> None:
     for family in FAMILIES:
         assert not set(family.red_flags) & set(family.benign)
@@ -94,7 +105,7 @@ def test_every_call_has_an_id_a_caller_attributes_and_rationales_of_their_proper
     assert calls[123].id == "call-000123"
     for call in calls:
         assert call.group
-        assert set(call.attributes) == {"age_band", "sex", "family"}
+        assert set(call.attributes) - {"site"} == {"age_band", "sex", "family"}
         assert set(call.rationales) == {"llm", "nurse", "nurse_post_processed"}
         assert 9 <= len(call.rationales["llm"].split()) <= 40
         assert 4 <= len(call.rationales["nurse"].replace(" - ", " ").split()) <= 12

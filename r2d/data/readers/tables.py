@@ -155,8 +155,9 @@ def read_synthetic_triage(config: DataConfig) -> SourceTable:
     columns = {key: [getattr(call, key) for call in calls] for key in ("id", "text", "label", "group")}
     for source in ("nurse", "nurse_post_processed"):
         columns[f"rationales.{source}"] = [call.rationales[source] for call in calls]
-    for name in ("age_band", "family", "sex"):
-        columns[f"attributes.{name}"] = [call.attributes[name] for call in calls]
+    columns["time"] = [call.time.isoformat() for call in calls]
+    for name in ("age_band", "family", "sex", "site"):
+        columns[f"attributes.{name}"] = [call.attributes.get(name, "") for call in calls]
     if config.synthetic.num_test_calls:
         columns["split"] = ["test" if call.is_test else "train" for call in calls]
     return _table({"": pa.table(columns)}, "synthetic triage calls", has_own_split="split" in columns)
