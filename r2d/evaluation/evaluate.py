@@ -228,8 +228,8 @@ def evaluate(
         with timer("stress"):
             decide = partial(predictor.decide, batch_size=config.batch_size)
             stressed = stress_metrics(
-                stress, decide, predictions, run.texts, run.checker, config.intervals,
-                explains=predictor.method.explains,
+                stress, decide, _label_decoder(predictor, config.batch_size), predictions, run.texts, run.checker,
+                config.intervals, explains=predictor.method.explains,
             )  # fmt: skip
         metrics = replace(metrics, stress=stressed)
     table = predictions_table(predictions, test, calibration=calibration_of(metrics), flags=flags, scores=scores)

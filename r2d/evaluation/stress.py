@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
+from itertools import compress, pairwise
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,7 @@ from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig, StressConfig
 from r2d.config.section import Name, Section, list_faults, parse_section
 from r2d.errors import ConfigError, DataError
+from r2d.evaluation.alignment import PredictLabels
 from r2d.evaluation.bootstrap import bootstrap_blocks, bootstrap_intervals, group_sums
 from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.sections.stress import Expectation, SentenceDeletion, StressEdit, StressResult
@@ -37,6 +39,7 @@ if TYPE_CHECKING:  # imports torch
 
 Decide = Callable[..., "Sequence[Decision]"]
 """`Predictor.decide`: notes and the labels that each can have -> decisions; `explain`: with rationales."""
+Answer = TypeVar("Answer")
 SHARES = ("broken_share", "changed_share", "named_share", "named_if_changed_share")
 MIN_MISSPELT = 6
 """Letters of a word from which on two of them are swapped."""
@@ -290,6 +293,7 @@ def is_broken(expects: Expectation, before: IntArray, after: IntArray) -> BoolAr
 def stress_metrics(
     tests: StressTests,
     decide: Decide,
+    decode: PredictLabels,
     predictions: Predictions,
     notes: Sequence[str],
     checker: ClaimChecker,
@@ -300,6 +304,7 @@ def stress_metrics(
     """Decide every edited note, and notes without some of their sentences.
 
     Args:
+        decode: the same labels without their probabilities, in less time.
         predictions: of the test rows, with the model's rationales; notes: their texts.
         explains: whether the model writes rationales.
     """
@@ -308,19 +313,24 @@ def stress_metrics(
         [(note.text, tuple(predictions.options[row])) for row, note in zip(rows, edited, strict=True)]
         for _, _, rows, edited in tests.applied
     ]
-    is_explained = [explains and bool(edit.findings) for _, edit, *_ in tests.applied]
-    decided = _decide_once(decide, parts, is_explained)
-    for (_, edit, rows, edited), decisions in zip(tests.applied, decided, strict=True):
+    explained = [explains and bool(edit.findings) for _, edit, *_ in tests.applied]
+    with_rationales = iter(_ask_once(partial(decide, explain=True), list(compress(parts, explained))))
+    labels_alone = iter(_ask_once(decode, list(compress(parts, (not is_explained for is_explained in explained)))))
+    for (_, edit, rows, edited), is_explained in zip(tests.applied, explained, strict=True):
+        if is_explained:
+            answers = [(decision.label, decision.rationale) for decision in next(with_rationales)]
+        else:
+            answers = [(label, "") for label in next(labels_alone)]
         options = [predictions.options[row] for row in rows]
-        after = label_indices([decision.label if decision.valid else None for decision in decisions], options)
-        after = np.where([decision.valid for decision in decisions], after, predictions.num_labels)
+        after = label_indices([label for label, _ in answers], options)
+        after = np.where(after < max(map(len, options)), after, predictions.num_labels)
         before = predictions.predicted[rows]
         broken, changed = is_broken(edit.expects, before, after), before != after
         about = np.array([explains and note.finding is not None for note in edited])
         named = np.array(
             [
-                explains and _names(decision.rationale, note, edit.denies, checker)
-                for decision, note in zip(decisions, edited, strict=True)
+                explains and note.finding is not None and _names(rationale, note, edit.denies, checker)
+                for (_, rationale), note in zip(answers, edited, strict=True)
             ]
         )
         columns = [np.ones(len(rows)), broken, changed, about, about & named, about & changed, about & changed & named]
@@ -356,23 +366,14 @@ def stress_metrics(
     )
 
 
-def _decide_once(
-    decide: Decide, parts: Sequence[Sequence[tuple[str, Sequence[str]]]], is_explained: Sequence[bool]
-) -> list[list[Decision]]:
-    """The decisions of each list of (note, options): all lists in one go, and a note that stands in several once.
-
-    Args:
-        is_explained: whether the notes of each list get rationales.
-    """
-    asked: dict[tuple[str, Sequence[str]], bool] = {}
-    for notes, explain in zip(parts, is_explained, strict=True):
-        asked |= {note: explain or asked.get(note, False) for note in notes}
-    decided: dict[tuple[str, Sequence[str]], Decision] = {}
-    for explain in (True, False):
-        if notes := [note for note, wanted in asked.items() if wanted == explain]:
-            texts, options = zip(*notes, strict=True)
-            decided |= dict(zip(notes, decide(texts, options, explain=explain), strict=True))
-    return [[decided[note] for note in notes] for notes in parts]
+def _ask_once(
+    ask: Callable[[Sequence[str], Sequence[Sequence[str]]], Sequence[Answer]],
+    parts: Sequence[Sequence[tuple[str, Sequence[str]]]],
+) -> list[list[Answer]]:
+    """The answers to each list of (note, its labels): all lists in one go, and a note that stands in several once."""
+    notes = list(dict.fromkeys(note for part in parts for note in part))
+    answers = dict(zip(notes, ask([text for text, _ in notes], [labels for _, labels in notes]), strict=True))
+    return [[answers[note] for note in part] for part in parts]
 
 
 def _groups(predictions: Predictions, rows: Sequence[int]) -> IntArray:
@@ -438,7 +439,7 @@ def sentence_deletion(
     whole = np.array([predictions.label_probabilities[row][label] for row, label in zip(kept, labels, strict=True)])
     columns = [np.ones(len(kept))]
     shorter = [list(zip(texts, options, strict=True)) for texts in zip(*(part[1:] for part in parts), strict=True)]
-    for decisions in _decide_once(decide, shorter, [False] * len(shorter)):
+    for decisions in _ask_once(partial(decide, explain=False), shorter):
         rest = [decision.label_probabilities[label] for decision, label in zip(decisions, labels, strict=True)]
         columns.append(whole - np.array(rest))
     groups = _groups(predictions, kept)[kept]

@@ -136,7 +136,11 @@ def measured(
     tests = StressTests.of(StressConfig(file=str(file), max_rows=max_rows), test, CHECKER, TRIAGE)
     decide = decide or decider(model)
     predictions = Predictions.of_decisions(test, decide(notes), TRIAGE)
-    result = stress_metrics(tests, decide, predictions, notes, CHECKER, QUICK, explains=True)
+
+    def decode(texts: Sequence[str], options: Sequence[Sequence[str]]) -> list[str]:
+        return [decision.label for decision in decide(texts, options)]
+
+    result = stress_metrics(tests, decide, decode, predictions, notes, CHECKER, QUICK, explains=True)
     assert result.num_decisions <= tests.num_decisions
     return result
 
