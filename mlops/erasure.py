@@ -16,8 +16,10 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 from urllib.parse import quote
 
+import markupsafe
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -352,12 +354,12 @@ def _occurrences(file: Path, names: Collection[str]) -> tuple[int, str] | None:
     word = _word(names)
     suffix = file.suffix.lower()
     try:
-        if suffix in TABLE_SUFFIXES:
-            return _values_of_table(file, names), "value"
-        if suffix in DATABASE_SUFFIXES:
-            values = {name.encode() for name in names}
-            rows = _rows_of_database(file)
-            return sum(any(cell in values or word.search(cell) for cell in row) for row in rows), "row"
+        if file.name == TRAINED_ROWS_FILE:
+            trained = read_trained_rows(file.parent)
+            return sum(trained is not None and _holds_group(trained, name) for name in names), "group"
+        if suffix in TABLE_SUFFIXES + DATABASE_SUFFIXES:
+            rows = (_rows_of_table if suffix in TABLE_SUFFIXES else _rows_of_database)(file)
+            return sum(any(text in names or word.search(text.encode()) for text in row) for row in rows), "row"
         if suffix in BOOK_SUFFIXES:
             with zipfile.ZipFile(file) as book:
                 return sum(len(word.findall(book.read(name))) for name in book.namelist()), "cell"
@@ -371,31 +373,29 @@ def _occurrences(file: Path, names: Collection[str]) -> tuple[int, str] | None:
 
 
 def _word(names: Collection[str]) -> re.Pattern[bytes]:
-    """Finds any of the names that are long enough, as it stands, in JSON or in HTML."""
-    long = [name for name in names if len(name) >= MIN_WORD_CHARACTERS]
-    written = {form for name in long for form in (name, json.dumps(name)[1:-1], html.escape(name))}
-    words = [re.escape(form.encode()) for form in sorted(written)]
-    return re.compile(rb"(?<!\w)(?:" + b"|".join(words or [b"(?!)"]) + rb")(?!\w)")
+    """Finds any of the names that are long enough, however a file writes it: escaped in JSON, XML or HTML, its accents
+    composed or not, in UTF-8, UTF-16 or Windows-1252."""
+    long = {normalize(form, name) for name in names if len(name) >= MIN_WORD_CHARACTERS for form in ("NFC", "NFD")}
+    escapes = (str, json.dumps, html.escape, partial(html.escape, quote=False), markupsafe.escape)
+    forms = {str(escape(name)).strip('"') for name in long for escape in escapes}
+    encodings = ("utf-8", "utf-16-le", "cp1252")
+    words = {form.encode(encoding, "xmlcharrefreplace") for form in forms for encoding in encodings}
+    return re.compile(rb"(?<!\w)(?:" + b"|".join(map(re.escape, sorted(words))) + rb")(?!\w)" if words else rb"(?!)")
 
 
-def _values_of_table(file: Path, names: Collection[str]) -> int:
+def _rows_of_table(file: Path) -> Iterator[list[str]]:
+    """The values of each row, as texts."""
     with pq.ParquetFile(file) as opened:
-        columns = [field.name for field in opened.schema_arrow if pa.types.is_string(field.type)]
-        values = pa.array(sorted(names))
-        is_theirs = [
-            pc.is_in(batch.column(column), value_set=values)
-            for batch in opened.iter_batches(columns=columns)
-            for column in columns
-        ]
-    return sum(pc.sum(each).as_py() or 0 for each in is_theirs)
+        for batch in opened.iter_batches():
+            yield from (list(map(str, row.values())) for row in batch.to_pylist())
 
 
-def _rows_of_database(file: Path) -> Iterator[list[bytes]]:
-    """The texts of each row of each table."""
+def _rows_of_database(file: Path) -> Iterator[list[str]]:
+    """The values of each row of each table, as texts."""
     with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
-        database.text_factory = bytes
+        database.text_factory = partial(str, encoding="utf-8", errors="replace")
         tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (table,) in tables:
-            quoted = table.decode().replace('"', '""')
-            for row in database.execute(f'SELECT * FROM "{quoted}"'):  # nosec B608 # the database named it
-                yield [value for value in row if isinstance(value, bytes)]
+            quoted = table.replace('"', '""')
+            rows = database.execute(f'SELECT * FROM "{quoted}"')  # nosec B608 # the database named it
+            yield from (list(map(str, row)) for row in rows)

@@ -114,6 +114,10 @@ def test_a_model_of_the_labels_alone_and_the_rule_of_invented_calls_are_measured
 
 def test_metrics_keep_to_the_schema_and_agree_with_each_other(evaluation: Evaluation) -> None:
     metrics = checked(evaluation.metrics)
+    named = [
+        row_id for row_id in evaluation.predictions["id"].to_pylist() if f'"{row_id}"' in json.dumps(metrics.to_json())
+    ]
+    assert (named, len(metrics.safety.worst_cases) > 0) == ([], True), "ids are for the report alone"
     label, intervals = metrics.label, metrics.intervals
     for name in ("accuracy", "macro_f1", "weighted_f1", "invalid_label_rate"):
         assert getattr(intervals, name).value == getattr(label, name), name

@@ -14,6 +14,8 @@ CHOOSING_SPLITS: tuple[ChoosingSplit, ...] = ("calibration", "validation")
 """Splits that can choose temperature and threshold: the first that has rows does."""
 IF_PRESENT = Field(exclude_if=lambda value: value is None)
 """Marks a key that is absent from the JSON, not null, where it does not apply."""
+NOT_IN_JSON = Field(exclude=True)
+"""Marks ids of rows: the report shows them. Metrics are kept with the registry after a person was forgotten."""
 
 
 @dataclass(frozen=True)

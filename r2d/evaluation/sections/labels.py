@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from r2d.evaluation.sections.estimates import IF_PRESENT, IntervalEstimate, IntervalIfPresent, Intervals
+from r2d.evaluation.sections.estimates import IF_PRESENT, NOT_IN_JSON, IntervalEstimate, IntervalIfPresent, Intervals
 
 Decoding = Literal["constrained", "free", "as stated"]
 """How labels were decoded; `as stated` by a language model that was asked and not trained."""
@@ -179,7 +179,7 @@ class SafetyMetrics:
     by_gold_label: Mapping[str, TriageRates]
     mean_cost: float | None
     """None without declared costs."""
-    worst_cases: tuple[WorstCase, ...]
+    worst_cases: Annotated[tuple[WorstCase, ...], NOT_IN_JSON] = ()
     """Most levels first, then most confident."""
 
 

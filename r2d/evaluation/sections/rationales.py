@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from r2d.evaluation.sections.estimates import Intervals
+from r2d.evaluation.sections.estimates import NOT_IN_JSON, Intervals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class FaultCount:
     rows: int
     of: int
     share: float | None
-    ids: tuple[str, ...]
+    ids: Annotated[tuple[str, ...], NOT_IN_JSON] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +187,7 @@ class FlipTest:
     num_rows: int = 0
     num_without_other_label: int = 0
     identical: float | None = None
-    identical_ids: tuple[str, ...] = ()
+    identical_ids: Annotated[tuple[str, ...], NOT_IN_JSON] = ()
     """The first few."""
     mean_chrf: float | None = None
     """Likeness of the two rationales, 0 to 100."""
