@@ -19,7 +19,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from r2d.errors import R2DError, UnexpectedError
-from r2d.files import work_root, zenml_home
+from r2d.files import outputs, work_root, zenml_home
 
 OURS = re.compile(r"/(r2d|steps|pipelines|mlops)/[^/]")
 NO_SPACE_WORDS = (
@@ -96,13 +96,14 @@ def refusal_of_cluster(error: BaseException) -> str | None:
 
 def _free_space() -> str:
     """What is free where runs write."""
-    places = {
-        "checkpoints": work_root(),
-        "ZenML and MLflow": zenml_home(),
-        "temporary files": Path(tempfile.gettempdir()),
-    }
+    places = [
+        *(("the output", folder) for folder in sorted(outputs)),
+        ("checkpoints", work_root()),
+        ("ZenML and MLflow", zenml_home()),
+        ("temporary files", Path(tempfile.gettempdir())),
+    ]
     free = []
-    for name, folder in places.items():
+    for name, folder in places:
         there = next(part for part in (folder.absolute(), *folder.absolute().parents) if part.exists())
         free.append(f"{shutil.disk_usage(there).free / 1e6:,.1f} MB free for {name} in {folder}")
     return ", ".join(free)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PARTIAL = ".partial"  # ends the name of a file or folder that is being written
+outputs: set[Path] = set()
+"""The folders of outputs that this process was told: a full disk may be theirs."""
 
 
 def work_root() -> Path:
@@ -91,6 +93,7 @@ def out_folder(folder: Path | None) -> Path | None:
         R2DError: it cannot be made or written.
     """
     if folder is not None:
+        outputs.add(folder)
         missing = [place for place in (folder, *folder.parents) if not place.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import signal
 import sqlite3
@@ -21,7 +22,7 @@ from safetensors.torch import save_file
 
 from r2d.errors import ConfigError, DataError
 from r2d.failures import describe, unexpected, write_log
-from r2d.files import read_yaml, write_json
+from r2d.files import out_folder, read_yaml, write_json
 
 BYTES = 128 * 1024
 Write = Callable[[Path], object]
@@ -47,7 +48,7 @@ WRITERS: dict[str, Write] = {
 }
 
 
-def assert_is_said(write: Write, path: Path) -> None:
+def assert_is_said(write: Write, path: Path) -> str:
     said = ""
     try:
         write(path)
@@ -57,6 +58,7 @@ def assert_is_said(write: Write, path: Path) -> None:
     assert "MB free for" in said
     assert said.endswith("start the same command again: it goes on where it stopped")
     assert "\n" not in said
+    return said
 
 
 @pytest.mark.parametrize("library", WRITERS)
@@ -65,7 +67,9 @@ def test_a_full_disk_is_named_whatever_library_met_it(library: str, tmp_path: Pa
     if mounted.returncode:
         pytest.skip("only root may mount a small disk")
     try:
-        assert_is_said(WRITERS[library], tmp_path / "file")
+        out_folder(tmp_path)
+        said = assert_is_said(WRITERS[library], tmp_path / "file")
+        assert re.search(rf"\b0\.\d MB free for the output in {tmp_path}, ", said)
     finally:
         subprocess.run(["umount", "--lazy", tmp_path], check=True)
 

@@ -61,11 +61,12 @@ def vouch_for(folder: Path) -> None:
 
 def damage_of(folder: Path) -> str | None:
     """What is wrong with the files of a folder, in the words of `differences`; None if nothing is."""
-    try:
-        content = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-        recorded, version = dict(content["files"]), content["format_version"]
-    except FileNotFoundError:
+    manifest = folder / MANIFEST_FILE
+    if not manifest.is_file():  # a link to a device has no end
         return f"{MANIFEST_FILE} is missing"
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        recorded, version = dict(content["files"]), content["format_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{MANIFEST_FILE} cannot be read ({type(error).__name__})"
     if version != FORMAT_VERSION:

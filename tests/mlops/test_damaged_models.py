@@ -57,6 +57,14 @@ def removed(name: str) -> Damage:
     return lambda folder: (folder / name).unlink()
 
 
+def device(name: str) -> Damage:
+    def damage(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).symlink_to("/dev/null")
+
+    return damage
+
+
 def added(name: str) -> Damage:
     return lambda folder: (folder / name).write_text("{}", encoding="utf-8") and None
 
@@ -70,6 +78,7 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "labels": ("reason2decide.json has SHA-256 ", replaced("reason2decide.json", "self care", "self-care")),
     "a file removed": ("tokenizer_config.json is missing (recorded ", removed("tokenizer_config.json")),
     "manifest removed": ("manifest.json is missing", removed(MANIFEST_FILE)),
+    "manifest a device": ("manifest.json is missing", device(MANIFEST_FILE)),
     "a file added": ("special_tokens_map.json was added (", added("special_tokens_map.json")),
 }  # fmt: skip
 
