@@ -58,8 +58,10 @@ image:  ## the image of every pod; needs buildah (TORCH_INDEX=... another index 
 	buildah build --file k8s/Dockerfile --build-arg COMMIT=$$(git rev-parse HEAD) \
 		$(foreach word,TORCH_INDEX BASE,$(if $($(word)),--build-arg $(word)=$($(word)))) --tag $(IMAGE) .
 
+# podman's own limits are above those of some machines, which runc refuses.
 smoke:  ## that image as a pod runs it: no root, no writing, no capabilities, no network; needs podman
-	podman run --rm --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges --network none $(IMAGE)
+	podman run --rm --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges --network none \
+		--ulimit nofile=1024:1024 --ulimit nproc=4096:4096 $(IMAGE)
 
 bench: $(READY)  ## speed and memory, as tables
 	$(BIN)/python -m benchmarks.training
