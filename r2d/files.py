@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PARTIAL = ".partial"  # ends the name of a file or folder that is being written
+MOST_YAML_NODES = 100_000  # of a file, where what it repeats by aliases is counted each time
 outputs: set[Path] = set()
 """The folders of outputs that this process was told: a full disk may be theirs."""
 
@@ -147,7 +149,14 @@ def read_yaml(path: Path) -> Any:
         ConfigError: it cannot be read, or is no YAML or no UTF-8 (names the line and quotes nothing).
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        if _num_nodes(node, {}) > MOST_YAML_NODES:
+            many = f"{MOST_YAML_NODES:,}"
+            raise ConfigError(
+                f"{path}: holds more than {many} values, or repeats so many by aliases; a run has hundreds"
+            )
+        return None if node is None else loader.construct_document(node)
     except OSError as error:
         fix = "make it readable" if isinstance(error, PermissionError) else "give the path of a YAML file"
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); {fix}") from None
@@ -169,6 +178,18 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(
             f"{path}: holds a date or a number that there is not, such as 2026-13-01; a text needs quotation marks"
         ) from None
+
+
+def _num_nodes(node: yaml.Node | None, counted: dict[int, int]) -> int:
+    """Number of nodes below and with this one; what an alias repeats is counted, not walked through, again."""
+    if node is None:
+        return 0
+    if id(node) not in counted:
+        counted[id(node)] = 1  # of a node that holds itself
+        below = chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else node.value
+        if not isinstance(node, yaml.ScalarNode):
+            counted[id(node)] += sum(_num_nodes(one, counted) for one in below)
+    return counted[id(node)]
 
 
 def file_sha256(path: Path) -> str:

@@ -57,6 +57,9 @@ def test_the_order_by_hash_stays_when_rows_are_added_or_moved() -> None:
     assert order != ids
 
 
+ALIASES = "\n".join(
+    ["a0: &a0 [secret]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10))]
+).encode()
 LINES = (
     "lines of one level begin in the same column, after spaces and no tab, a space follows a colon, and brackets and "
     "quotation marks are closed"
@@ -71,6 +74,7 @@ LINES = (
         (b"secret: [\nsecret", f"is no YAML, faulty on line 2; {LINES}"),
         (b"a:\n  b: secret\n   c: 2\n", f"is no YAML, faulty on line 3 (mapping values are not allowed here); {LINES}"),
         (b"\xff", "is no text in UTF-8, or holds control characters; save it as UTF-8"),
+        (ALIASES, "holds more than 100,000 values, or repeats so many by aliases; a run has hundreds"),
         (b"a: \x00", "is no text in UTF-8, or holds control characters; save it as UTF-8"),
     ],
 )
