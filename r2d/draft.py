@@ -54,7 +54,9 @@ UNFINISHED = {
 }  # fmt: skip
 """Values that say of a record that nobody has finished it."""
 YES, NO = {"true", "yes", "1", "y"}, {"false", "no", "0", "n"}
+ROWS_OF_PERSON = 20  # on average; a column whose values have more names no persons
 RARER = 10  # times: a label may be a typing error of one that so many more rows have
+HANDFUL = 5  # rows; a label that fewer have, beside one that a hundred have, may be a slip
 WORDS_OF_PROSE = 2.0  # more on average, and a column is prose
 NOTES_READ = 200  # for their language
 TOKENS_PER_WORD = 1.5  # of a tokenizer that is trained on the notes; `r2d validate` says what is cut
@@ -123,17 +125,36 @@ def guess_roles(look: Look, declared: Mapping[str, str | None]) -> Roles:
         options = _options_of(look, text, label)
         label = None if options is None else label
     short = [column for column in filled if column.mean_words <= 1.5 and column.longest <= 100]
-    own = [column for column in short if column.is_unique and not column.speaks_for("group")]
+    own = [column for column in short if column.is_unique]
+    own.sort(key=lambda column: column.speaks_for("group") == column.speaks_for("id"))  # the names of one alone first
     row_id = choose("id", own, named_only=True)
     if row_id is None and declared.get("id") is None:
         row_id = next((column.name for column in own if column.name not in taken), None)
         taken |= {row_id} if row_id else set()
-    group = choose("group", short, named_only=True)
+    repeated = sorted((c for c in short if not c.is_unique and not _holds_kinds(c)), key=lambda c: c.num_distinct)
+    group = choose("group", repeated, named_only=True)
+    if group is None:
+        numbered = [c for c in repeated if c.name not in taken and _numbers_persons(c, look.cells[c.name])]
+        group = choose("group", numbered[:1])
     rationales = {column.name: column.name for column in reasons if column.name not in taken}
     if (named := declared.get("rationale")) is not None:
         rationales = {named: named} | rationales
     attributes = {c.name: c.name for c in few if c.name not in taken and c.speaks_for("attribute")}
     return Roles(text, label, row_id, group, split, options, rationales, attributes, doubts)
+
+
+def _holds_kinds(column: Column) -> bool:
+    """Whether its values are few and many rows have each, as those of `caller: self, wife` are."""
+    return column.num_distinct <= MOST_LABELS and column.num_filled > ROWS_OF_PERSON * column.num_distinct
+
+
+def _numbers_persons(column: Column, cells: Sequence[str | None]) -> bool:
+    """Whether the values are letters with a number, as in `P0012`, and few rows have each."""
+    is_numbered = all(cell is None or _PERSON.fullmatch(cell.strip()) for cell in cells)
+    return is_numbered and 1.1 * column.num_distinct <= column.num_filled <= ROWS_OF_PERSON * column.num_distinct
+
+
+_PERSON = re.compile(r"([^\W\d_][^\d\s.]*[ ]?\d+)?")
 
 
 JSON_MARKS = {
@@ -190,7 +211,12 @@ def draft_source(
             with tempfile.TemporaryDirectory(prefix="r2d-init-") as work_dir:
                 try:
                     ingestion = ingest(
-                        examples, rationales, data=data, privacy=PrivacyConfig(policy="off"), work_dir=Path(work_dir)
+                        examples,
+                        rationales,
+                        data=data,
+                        privacy=PrivacyConfig(policy="off"),
+                        work_dir=Path(work_dir),
+                        is_trial=True,
                     )
                 except DataError as error:
                     faults.append(str(error))
@@ -411,7 +437,7 @@ def draft_config(
             question = "Labels from the most urgent to the least, by commas, codes as in 1=immediate, 2=urgent"
             order = ask(f"{question}; empty where they have no order", ())
         ordered, codes = _ordered_labels(order)
-        declared_labels: Settings = {"names": ordered or list(labels), "ordered": bool(ordered)}
+        declared_labels: Settings = {"names": ordered or _usual_labels(labels), "ordered": bool(ordered)}
         if roles.options is not None:
             declared_labels = {"per_row": True}
         elif codes:
@@ -489,20 +515,35 @@ def _labels_of(look: Look, roles: Roles) -> dict[str, int]:
     return dict(sorted(labels.items(), key=lambda item: float(item[0]))) if is_number else labels
 
 
+def _usual_labels(labels: Mapping[str, int]) -> list[str]:
+    """The labels without those that few rows have beside others, which may be slips; all, where fewer than two are
+    left."""
+    num_rows, most = sum(labels.values()), max(labels.values(), default=0)
+    is_slip = {label: 100 * num < num_rows or (num < HANDFUL and most >= 100) for label, num in labels.items()}
+    usual = [label for label in labels if not is_slip[label]]
+    return usual if len(usual) > 1 else list(labels)
+
+
 _AROUND_LABEL = "0123456789 .:;,!?*#()[]\"'=/-–—"
 
 
-def _typing_errors(labels: Mapping[str, int], names: Sequence[str]) -> dict[str, str]:
+def _typing_errors(labels: Mapping[str, int], names: Sequence[str], codes: Mapping[str, str]) -> dict[str, str]:
     """Rare label -> the frequent one that it may be a typing error of; levels that differ in a digit are none. And
-    label -> the one that it is with signs or a number around it: `2 - urgent`, `urgent*`."""
+    label -> the one that it is with signs or a number around it: `2 - urgent`, `urgent*`. What is read as another label
+    already, as `Urgent` is, is none."""
     found: dict[str, str] = {}
+    num_rows = Counter[str]()
+    for label, count in labels.items():
+        num_rows[match_label(label, names, codes) or label] += count
     plain = {name.casefold(): name for name in names if len(name) > 3 and not re.search(r"\d", name)}
     for label, count in labels.items():
+        if match_label(label, names, codes) not in (None, label):
+            continue
         bare = label.casefold().strip(_AROUND_LABEL)
         if bare in plain and plain[bare] != label:
             found[label] = plain[bare]
             continue
-        usual = [name for name in names if labels.get(name, 0) >= RARER * count]
+        usual = [name for name in names if num_rows[name] >= RARER * count]
         meant = near_label(label, usual)
         if meant is not None and re.findall(r"\d", label) == re.findall(r"\d", meant):
             found[label] = meant
@@ -543,7 +584,7 @@ def _rendered(
         roles=roles,
         labels=labels,
         numeric=bool(names) and _column(look, roles.label).is_numeric and not codes,
-        typing_errors=_typing_errors(labels, names),
+        typing_errors=_typing_errors(labels, names, codes),
         left_out=[label for label in labels if match_label(label, names, codes) is None],
         language=_language_of(texts),
         num_copies=0 if roles.split else len(texts) - len(set(texts)),

@@ -98,6 +98,18 @@ def test_a_file_of_any_shape_is_drafted_so_that_its_rows_are_read(tmp_path: Path
     assert "canary" not in text.casefold(), "names, counts and shapes, and no cell"
 
 
+@pytest.mark.parametrize("row_id", ["case", "Case ID", "case_no", "encounter_id", "Patient", "key"])
+@pytest.mark.parametrize("person", ["pt", "PatientID", "xyz"])
+def test_what_differs_in_every_row_is_the_id_and_what_few_rows_share_is_the_person(
+    tmp_path: Path, row_id: str, person: str
+) -> None:
+    path, names = tmp_path / "calls.csv", {"call_id": row_id, "patient": person}
+    table = [{names.get(key, key): value for key, value in row.items()} for row in rows()]
+    path.write_text(as_csv([row | {"caller": ("self", "wife")[n % 2]} for n, row in enumerate(table)]))
+    columns = drafted(path)[1].data.columns
+    assert (columns.id, columns.group) == (row_id, person)
+
+
 def test_german_names_of_columns_are_understood(tmp_path: Path) -> None:
     german = {"call_id": "Anrufnummer", "note": "Fallnotiz", "triage": "Dringlichkeit", "patient": "Patientennummer"}
     table = [{german[name]: row[name] for name in german} for row in rows()]
@@ -194,6 +206,19 @@ def test_a_typing_error_of_a_label_is_pointed_at_and_umlauts_stay_as_they_are(tm
     assert '#   "Hausartz": 1   # a typing error of "Hausarzt"? Then declare it under codes, not under names\n' in text
 
 
+def test_a_label_of_few_rows_beside_hundreds_is_asked_about_and_none_of_the_names(tmp_path: Path) -> None:
+    path, table = tmp_path / "calls.csv", rows(400)
+    for number, value in enumerate(["?", "?", "9", "handover", "handover", "handover", "handover", "handover"]):
+        table[number]["triage"] = value
+    path.write_text(as_csv(table))
+    text, run = drafted(path)
+    assert set(run.data.labels.names) == {*LABELS, "handover"}
+    assert '#   "?": 2   # a label, or a slip? Not declared, since it is rare' in text
+    assert text.count("or a slip?") == 2
+    path.write_text(as_csv([row | {"triage": "no" if number else "yes"} for number, row in enumerate(table)]))
+    assert set(drafted(path, declared={"label": "triage"})[1].data.labels.names) == {"no", "yes"}
+
+
 def test_a_label_that_the_order_forgets_is_marked_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "calls.csv"
     path.write_text(as_csv(rows()))
@@ -238,7 +263,9 @@ def test_the_language_of_the_notes_is_declared_where_it_is_another_one(
     assert ("seem to be in it" in text) == (language != "en")
 
 
-def test_codes_get_their_names_and_join_with_answers_that_state_these(tmp_path: Path) -> None:
+def test_codes_get_their_names_and_join_with_answers_that_state_these(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     notes, answers = tmp_path / "calls.csv", tmp_path / "answers.jsonl"
     codes = {"urgent": 1, "soon": 2, "later": 3}
     columns = ("call_id", "note", "triage")
@@ -247,7 +274,12 @@ def test_codes_get_their_names_and_join_with_answers_that_state_these(tmp_path: 
     answers.write_text("".join(json.dumps(RATIONALES["openai_batch"](row)) + "\n" for row in rows()))
     with pytest.raises(R2DError, match=r"not_a_label 60.*none of the labels '1'; '2'; '3'.*--labels"):
         drafted(notes, rationales=[answers])
+    table[0]["triage"] = "Urgent"  # is read as the label, and so is no typing error of it
+    notes.write_text(as_csv(table))
+    caplog.set_level("INFO", logger="r2d")
     text, run = drafted(notes, rationales=[answers], order="1=urgent, 2=soon, 3=later")
+    assert "typing error" not in text
+    assert "records" not in caplog.text, "of the settings that were tried, the draft tells what the best gave"
     assert (run.data.labels.names, run.data.labels.ordered) == (("urgent", "soon", "later"), True)
     assert load_examples(run.data)["label"].to_pylist() == [row["triage"] for row in rows()]
     assert "60 of 60 records gave a rationale" in text

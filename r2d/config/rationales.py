@@ -120,7 +120,7 @@ class ParseConfig(Section):
     reasoning_marks: tuple[tuple[Name, Name], ...] = ()
     """Further marks of reasoning, each as its start and its end: `["[PONDER]", "[/PONDER]"]`."""
     json_label_key: Name = "label"
-    """Key of the label in the JSON object, where `structure` is `json`."""
+    """Key of the label in the JSON object, where `structure` is `json` or a text is one whole object."""
     json_rationale_key: Name = "rationale"
     """Key of the rationale there."""
     require_label: bool = True
@@ -405,7 +405,8 @@ class RationalesConfig(Section):
     """Of Stage 2 and of evaluation; by default that of Stage 1."""
     sources: dict[Name, AnySource] = {}
     """Name -> where it comes from, how it is parsed and what is done with what fails a check. Sources that the data
-    brings (`data.columns.rationales`) need not be declared; they are then taken as they are, and reported on."""
+    brings (`data.columns.rationales`) need not be declared; they are then read as they are, and a short one is flagged
+    and not dropped."""
     seed: int = 42
     """Of the mixture's draws."""
 

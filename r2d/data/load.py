@@ -86,6 +86,11 @@ def load_examples(config: DataConfig, *, divide: bool = True) -> pa.Table:
         reading.notes.append(cells_cut(num_cut))
     reading.add_codes(translated)
     groups = [group or None for group in trimmed["group"]]
+    if divide and config.columns.group is not None and 1 < len(set(groups) - {None}) == num_rows:
+        reading.notes.append(
+            "data.columns.group has another value in each row, as ids have: it keeps no rows of one patient or caller "
+            "in one split; name the column whose values repeat, or remove the key"
+        )
     given = None
     if "split" in source.columns.column_names:
         given = [SPLIT_NAMES.get(split.casefold(), split) for split in trimmed["split"]]

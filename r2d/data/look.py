@@ -53,7 +53,7 @@ HINTS = {
         r"|etiqueta|nível|urgência|categoria|rótulo|livello|urgenza|etichetta|urgentie|categorie"
     ),
     "group": (
-        r"patient|subject|caller|person|mrn|case|encounter|member|user|patientin|anrufer|fall|paciente|paziente|patiënt"
+        r"patient|pt|pat|pid|subject|caller|person|mrn|case|encounter|member|user|patientin|anrufer|fall|paciente|paziente|patiënt"
         r"|utente|patienten|(?:patient(?:en)?|anrufer|versicherten|fall)(?:nummer|nr|id)"
     ),
     "split": r"split|set|fold|partition|subset",

@@ -37,11 +37,12 @@ from r2d.data.reading import Reading, set_aside_rows
 from r2d.errors import DataError
 from r2d.privacy.deidentify import deidentify_texts
 from r2d.rationales.order import find_shift
-from r2d.rationales.parsing import parse
+from r2d.rationales.parsing import LIKE_JSON, parse
 from r2d.rationales.provenance import PROVENANCE_SCHEMA, REJECTED_SCHEMA, provenance_row, rejected_row, with_stages
 from r2d.rationales.quality import QualityChecks
 from r2d.rationales.records import Candidate, Record
 from r2d.rationales.sources import read_source
+from r2d.rationales.wording import is_placeholder
 from r2d.text import match_label, normalise_label
 
 logger = logging.getLogger(__name__)
@@ -199,6 +200,7 @@ def ingest(
     privacy: PrivacyConfig,
     work_dir: Path,
     quarantined: pa.Table | None = None,
+    is_trial: bool = False,
 ) -> Ingestion:
     """Read, join, parse and check every source, and give each example the rationales that pass.
 
@@ -209,6 +211,7 @@ def ingest(
         quarantined: rows that the validation set aside: their outputs are counted, and the order still fits, as with
             those that a cut in time sets aside.
         work_dir: where answers of an endpoint are kept, so that none is asked for twice.
+        is_trial: whether nothing is logged of the records, since the settings may be the wrong ones.
 
     Raises:
         DataError: a file cannot be read, or outputs joined by order are not as many as the rows.
@@ -225,7 +228,7 @@ def ingest(
         for row in zip(table["row"].to_pylist(), table["id"].to_pylist(), strict=True)
     ]
     delivered += [*forgotten.rows, *set_aside_rows(examples)]
-    as_it_is = ColumnSource(format="column", quality=QualityConfig(too_short="flag", refusal="flag", loops="flag"))
+    as_it_is = ColumnSource(format="column", quality=QualityConfig(too_short="flag"))
     in_data = {name for example in by_id.values() for name in example.rationales}
     sources = config.sources | dict.fromkeys(sorted(in_data - config.sources.keys()), as_it_is)
 
@@ -243,19 +246,8 @@ def ingest(
     _check(candidates, sources, list(by_id))
     for name, source in sources.items():
         _choose(candidates[name], source)
-        num_taken = sum(candidate.accepted for candidate in candidates[name])
-        logger.info("%s: %s records, %s rationales taken", name, f"{num_records[name]:,}", f"{num_taken:,}")
-        if (counts := SourceCounts.of(candidates[name])).is_joined_in_doubt:
-            logger.warning(
-                "%s: %s of %s stated labels are not the gold label of their row; see whether each rationale stands "
-                "beside its own note (ids, order), and whether labels and codes mean the same in both files",
-                name, f"{counts.num_disagreeing:,}", f"{counts.num_stated_labels:,}",
-            )  # fmt: skip
-        if num_contradicting := sum(candidate.failed("contradicts_text") for candidate in candidates[name]):
-            logger.warning(
-                "%s: rationales that claim a finding which their text denies, or deny one that it reports: %s; look at "
-                "some (quality.contradicts_text: flag), then drop them (drop)", name, f"{num_contradicting:,}",
-            )  # fmt: skip
+        if not is_trial:
+            _log(name, num_records[name], candidates[name])
 
     all_candidates = [(name, candidate) for name, of_source in candidates.items() for candidate in of_source]
     origins = {candidate.record.record_id: name for name, candidate in all_candidates if candidate.record.record_id}
@@ -284,6 +276,40 @@ def ingest(
         rejected=pa.Table.from_pylist(rejected, schema=REJECTED_SCHEMA),
         candidates=candidates,
     )
+
+
+def _log(name: str, num_records: int, candidates: Sequence[Candidate]) -> None:
+    """Say what became of the records of a source, and what its reader should look at."""
+    counts = SourceCounts.of(candidates)
+    rejected = ", ".join(f"{reason} {count:,}" for reason, count in counts.rejected.items())
+    logger.info(
+        "%s: %s records, %s rationales taken%s",
+        name, f"{num_records:,}", f"{counts.num_taken:,}", rejected and f"; rejected: {rejected}",
+    )  # fmt: skip
+    if counts.is_joined_in_doubt:
+        logger.warning(
+            "%s: %s of %s stated labels are not the gold label of their row; see whether each rationale stands "
+            "beside its own note (ids, order), and whether labels and codes mean the same in both files",
+            name, f"{counts.num_disagreeing:,}", f"{counts.num_stated_labels:,}",
+        )  # fmt: skip
+    elif num_disagreeing := counts.flagged.get("disagrees_with_gold"):
+        logger.warning(
+            "%s: rationales taken that state another label than the gold one, and are trained on: %s; "
+            "rationales.sources.%s.quality.disagrees_with_gold: drop leaves them out",
+            name, f"{num_disagreeing:,}", name,
+        )  # fmt: skip
+    if counts.num_contradicting:
+        logger.warning(
+            "%s: rationales that claim a finding which their text denies, or deny one that it reports: %s; look at "
+            "some (quality.contradicts_text: flag), then drop them (drop)", name, f"{counts.num_contradicting:,}",
+        )  # fmt: skip
+    num_json = sum(one.reason == "no_answer" and one.detail == LIKE_JSON for one in candidates)
+    if num_json:
+        logger.warning(
+            "%s: %s of the records without an answer begin like JSON; rationales.sources.%s.parse: {structure: json} "
+            "reads such, with json_label_key and json_rationale_key where the keys are others than label and rationale",
+            name, f"{num_json:,}", name,
+        )  # fmt: skip
 
 
 def _join_and_parse(
@@ -346,8 +372,10 @@ def _join_and_parse(
             candidate.label = match_label(record.label, options, labels.codes)
             candidate.stated_label = bool(record.label and record.label.strip())
             candidate.parser = AS_WRITTEN
-            if not candidate.rationale:
-                candidate.reject("no_rationale" if candidate.stated_label else "empty")
+            if not candidate.rationale or is_placeholder(candidate.rationale):
+                detail = "a placeholder" if candidate.rationale else ""
+                candidate.rationale = ""
+                candidate.reject("no_rationale" if candidate.stated_label else "empty", detail)
             continue
         parsed = parse(
             content,

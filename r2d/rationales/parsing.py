@@ -7,6 +7,7 @@ option that it stands for, and what is here the rationale beside it. An answer g
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -40,6 +41,7 @@ from r2d.text import small_letters
 
 LONGEST_TEXT = 100_000
 """Characters that are read, reasoning not counted: no answer is as long, and a user's pattern may be slow."""
+LIKE_JSON = "begins like JSON"
 BEHIND_ANSWER = "text behind the answer left out"
 FEWEST_WORDS = 5  # of a text behind the answer that is worth the flag, and of a sentence before it that is a reason
 
@@ -165,7 +167,7 @@ def parse(
     options, numbers = listed_options(note, options)
     codes = {**(codes or {}), **numbers} if numbers else codes
     part = _Text(text, stopped_at_limit, edits, options, note)
-    if config.structure == "json":
+    if config.structure == "json" or _is_json_answer(text, config):
         return _parse_json(part, config, codes or {})
     if fence := _FENCE.fullmatch(text):
         text = fence.group("inside").strip()
@@ -251,7 +253,9 @@ def _parse_text(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> P
     left_out = text[len(before) :]
     if any(compiled(pattern).search(left_out) for pattern in config.answer_patterns):
         return part.rejected("no_answer", detail="only behind a run-on, or behind a repeated prompt")
-    return part.rejected("no_answer", detail="begins like JSON" if part.text.startswith(("{", "[")) else "")
+    if is_refusal(part.text):
+        return part.rejected("refusal")
+    return part.rejected("no_answer", detail=LIKE_JSON if part.text.startswith(("{", "[")) else "")
 
 
 def _before_run_on(text: str, config: ParseConfig) -> str:
@@ -397,6 +401,19 @@ _has_words = re.compile(r"[^\W_]").search
 
 
 # --- an answer given as JSON ---
+
+
+def _is_json_answer(text: str, config: ParseConfig) -> bool:
+    """Whether a text is one whole JSON object, fenced or not, with the keys of a label and a rationale."""
+    fence = _FENCE.fullmatch(text) if text.startswith("```") else None
+    text = fence.group("inside").strip() if fence else text
+    if not (text.startswith("{") and text.endswith("}")):
+        return False
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return {config.json_label_key.casefold(), config.json_rationale_key.casefold()} <= set(map(str.casefold, answer))
 
 
 def _parse_json(part: _Text, config: ParseConfig, codes: Mapping[str, str]) -> Parsed:

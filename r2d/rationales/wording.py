@@ -82,6 +82,14 @@ def is_refusal(text: str) -> bool:
     )
 
 
+def is_placeholder(text: str) -> bool:
+    """Whether a text stands in the place of one and says nothing: `-`, `n/a`, `see above`."""
+    if not any(map(str.isalnum, text)):
+        return True
+    start = _MARKS_BEFORE.match(text).end()  # type: ignore[union-attr]
+    return len(text) < REFUSED_WITHIN and phrase_pattern("placeholders").match(text.casefold(), start) is not None
+
+
 def is_transition(text: str) -> bool:
     """Whether the words before an answer lead to it and give no reason: `Based on the above,`."""
     return phrase_pattern("transitions").match(text.lower().lstrip(" *_\n")) is not None

@@ -278,6 +278,16 @@ def test_given_splits_are_kept_under_their_usual_names_and_others_are_named(tmp_
     assert "row 6 (line 6) holds (empty)" in message
 
 
+@pytest.mark.parametrize("group", ["id", "caller"])
+def test_a_group_that_differs_in_every_row_is_said(
+    tmp_path: Path, group: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="r2d")
+    rows = [row | {"caller": f"p{n // 2}"} for n, row in enumerate(rows_of())]
+    load_examples(config_of(tmp_path, rows, columns={"group": group}))
+    assert ("data.columns.group has another value in each row" in caplog.text) == (group == "id")
+
+
 def test_groups_are_one_whatever_their_outer_spaces_and_stand_in_one_split(tmp_path: Path) -> None:
     rows = [
         row | {"part": shown_splits(())[n % 3], "caller": f"p{n // 2}{' ' * (n % 2)}"}

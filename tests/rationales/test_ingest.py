@@ -162,6 +162,7 @@ def test_rationales_that_contradict_their_text_are_counted_and_warned_of_by_defa
     assert (
         "llm: rationales that claim a finding which their text denies, or deny one that it reports: 1;" in caplog.text
     )
+    assert "state another label" not in caplog.text
     assert "sweating" not in caplog.text
 
 
@@ -277,7 +278,7 @@ def test_provenance_says_what_each_stage_was_trained_on_and_holds_no_text(tmp_pa
 
 
 def test_where_every_record_is_rejected_the_reasons_are_named(tmp_path: Path) -> None:
-    source = texts(tmp_path / "out.jsonl", [{"id": "a", "text": "No answer."}, {"id": "zz", "text": "None."}])
+    source = texts(tmp_path / "out.jsonl", [{"id": "a", "text": "A cough."}, {"id": "zz", "text": "None."}])
     config = RationalesConfig(stage1_source="llm", sources={"llm": source})
     ingestion = ingest(examples_of(), config, data=DATA, privacy=PrivacyConfig(policy="off"), work_dir=tmp_path)
     with pytest.raises(
@@ -369,6 +370,35 @@ def test_refusals_loops_and_markup_do_not_pass_unseen(tmp_path: Path) -> None:
     assert rejected(ingestion) == {"a": "refusal", "b": "loops"}
     (row,) = ingestion.provenance.to_pylist()
     assert "markup" in row["flags"]
+
+
+@pytest.mark.parametrize(
+    ("action", "is_said"), [("flag", True), ("drop", False), ("keep", False)], ids=["flag", "drop", "keep"]
+)
+def test_the_screen_says_what_is_rejected_and_how_many_state_another_label(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, action: str, is_said: bool
+) -> None:
+    caplog.set_level("INFO", logger="r2d")
+    outputs = [
+        {"id": "a", "text": answer("Chest pain can wait.", "self care")},
+        {"id": "b", "text": '{"answer": "same day"}'},
+        {"id": "c", "text": "I'm sorry, but I can't provide medical advice."},
+    ]
+    source = texts(tmp_path / "out.jsonl", outputs) | {"quality": {"disagrees_with_gold": action}}
+    run(tmp_path, {"llm": source})
+    assert f"llm: 3 records, {int(action != 'drop')} rationales taken; rejected: " in caplog.text
+    assert "no_answer 1, refusal 1" in caplog.text
+    assert "llm: 1 of the records without an answer begin like JSON" in caplog.text
+    said = "state another label than the gold one, and are trained on: 1; rationales.sources.llm.quality"
+    assert (said in caplog.text) == is_said
+
+
+@pytest.mark.parametrize("text", ["-", "n/a", "None.", "see above", "s.o.", "dito", "?", "siehe oben"])
+def test_a_placeholder_in_a_column_is_no_rationale_and_a_refusal_there_is_dropped(tmp_path: Path, text: str) -> None:
+    rows = examples_of({"a": {"nurse": text}, "b": {"nurse": "I cannot answer this."}, "c": {"nurse": "STEMI"}})
+    ingestion = run(tmp_path, {}, examples=rows)
+    assert rejected(ingestion) == {"a": "empty", "b": "refusal"}
+    assert taken(ingestion, "nurse") == {"c": "STEMI"}
 
 
 def test_ids_that_do_not_join_are_shown_by_their_form_alone(tmp_path: Path) -> None:

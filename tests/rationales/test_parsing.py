@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from r2d.config.rationales import ParseConfig
@@ -84,6 +86,9 @@ def test_short_labels(text: str, label: str) -> None:
         (" \n ", "empty", ""),
         ("<think>The answer is self care.", "empty", ""),
         (WHY, "no_answer", ""),
+        ("I'm sorry, but I can't provide medical advice. Please consult a professional.", "refusal", ""),
+        ('{"label": "same day", "rationale": null}', "no_rationale", ""),
+        ('{"label": "same day", "rationale": "Fever."} No, that is wrong.', "no_answer", "begins like JSON"),
         ('{"label": "same day"}', "no_answer", "begins like JSON"),
         (f"{WHY} One might think of self care.", "no_answer", ""),
         (f"{WHY}\n\nQ: And now?\nThe answer is self care.", "no_answer", BEHIND),
@@ -226,6 +231,14 @@ class TestJson:
     def test_the_object_is_found_within_other_text(self, text: str, edits: tuple[str, ...]) -> None:
         parsed = read(text % WHY, structure="json")
         assert (parsed.label, parsed.rationale, parsed.parser, parsed.edits) == ("same day", WHY, "json", edits)
+
+    @pytest.mark.parametrize("form", ["%s", "<think>{}</think>\n%s", "```json\n%s\n```"])
+    @pytest.mark.parametrize("label", ["same day", "b", "same day or self care", "none"])
+    def test_one_whole_object_is_read_as_such_among_texts(self, form: str, label: str) -> None:
+        """An answer stated in its rationale does not stand for the label of the object."""
+        for rationale in (WHY, f"{WHY} The answer is self care."):
+            text = form % json.dumps({"Label": label, "rationale": rationale, "valid": True})
+            assert read(text) == read(text, structure="json")
 
     @pytest.mark.parametrize(
         ("text", "reason"),
