@@ -167,10 +167,9 @@ def parse(
     options, numbers = listed_options(note, options)
     codes = {**(codes or {}), **numbers} if numbers else codes
     part = _Text(text, stopped_at_limit, edits, options, note)
+    text = fence.group("inside").strip() if (fence := _FENCE.fullmatch(text)) else text
     if config.structure == "json" or _is_json_answer(text, config):
         return _parse_json(part, config, codes or {})
-    if fence := _FENCE.fullmatch(text):
-        text = fence.group("inside").strip()
     text = wrapped.group("inside") if (wrapped := _WRAPPED.fullmatch(text)) else text
     text = _TABLE.sub(_as_lines, text) if "|" in text else text
     struck = _STRUCK.sub("", text) if any(map(text.__contains__, ("~~", "</", "*/", "//"))) else text
@@ -404,9 +403,7 @@ _has_words = re.compile(r"[^\W_]").search
 
 
 def _is_json_answer(text: str, config: ParseConfig) -> bool:
-    """Whether a text is one whole JSON object, fenced or not, with the keys of a label and a rationale."""
-    fence = _FENCE.fullmatch(text) if text.startswith("```") else None
-    text = fence.group("inside").strip() if fence else text
+    """Whether a text is one whole JSON object with the keys of a label and a rationale."""
     if not (text.startswith("{") and text.endswith("}")):
         return False
     try:

@@ -78,7 +78,7 @@ def is_refusal(text: str) -> bool:
     return (
         any(refusals.match(beginning, start) for start in starts)
         or phrase_pattern("refusing").search(beginning) is not None
-        or (phrase_pattern("placeholders").match(beginning, starts[1]) is not None and len(text) < REFUSED_WITHIN)
+        or _begins_as_placeholder(text, starts[1])
     )
 
 
@@ -87,6 +87,10 @@ def is_placeholder(text: str) -> bool:
     if not any(map(str.isalnum, text)):
         return True
     start = _MARKS_BEFORE.match(text).end()  # type: ignore[union-attr]
+    return _begins_as_placeholder(text, start)
+
+
+def _begins_as_placeholder(text: str, start: int) -> bool:
     return len(text) < REFUSED_WITHIN and phrase_pattern("placeholders").match(text.casefold(), start) is not None
 
 
