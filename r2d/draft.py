@@ -543,7 +543,7 @@ def _typing_errors(labels: Mapping[str, int], names: Sequence[str], codes: Mappi
         if bare in plain and plain[bare] != label:
             found[label] = plain[bare]
             continue
-        usual = [name for name in names if num_rows[name] >= RARER * count]
+        usual = [name for name in names if name != label and num_rows[name] >= RARER * count]
         meant = near_label(label, usual)
         if meant is not None and re.findall(r"\d", label) == re.findall(r"\d", meant):
             found[label] = meant

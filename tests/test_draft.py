@@ -274,7 +274,7 @@ def test_codes_get_their_names_and_join_with_answers_that_state_these(
     answers.write_text("".join(json.dumps(RATIONALES["openai_batch"](row)) + "\n" for row in rows()))
     with pytest.raises(R2DError, match=r"not_a_label 60.*none of the labels '1'; '2'; '3'.*--labels"):
         drafted(notes, rationales=[answers])
-    table[0]["triage"] = "Urgent"  # is read as the label, and so is no typing error of it
+    table[0]["triage"], table[1]["triage"] = "Urgent", "soon"  # are read as the labels, so are no typing errors of them
     notes.write_text(as_csv(table))
     caplog.set_level("INFO", logger="r2d")
     text, run = drafted(notes, rationales=[answers], order="1=urgent, 2=soon, 3=later")
