@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +14,7 @@ from uuid import UUID
 import pyarrow.parquet as pq
 import yaml
 
-from mlops.registry.aliases import DECISION_FILE, read_decision
+from mlops.registry.aliases import DECISION_FILE, decision_file, read_decision
 from mlops.registry.versions import (
     CARD,
     CONFIG,
@@ -29,8 +29,8 @@ from mlops.registry.versions import (
     registry_client,
     require_model,
 )
-from mlops.remembered import Remembered, stack_state
-from mlops.tracking import ZENML_RUN_TAG
+from mlops.remembered import Remembered, database_state, stack_state
+from mlops.tracking import ZENML_RUN_TAG, tracking_uri
 from r2d.config.gate import RESERVED_SUFFIXES
 from r2d.config.model import REGISTERED
 from r2d.errors import DataError, RegistryError
@@ -69,34 +69,87 @@ class NotReachableError(Exception):
 
 def version_lineage(reference: str) -> VersionLineage:
     """Where a version comes from, given as `name/version`, `name@alias`, or `name`: its champion."""
+    known = _known_version(reference)
+    files = {name: Path(path) for name, path in known.files.items()}
+    config, provenance = _config(files[CONFIG]), pq.read_table(files[PROVENANCE])
+    metrics, stages = Metrics.from_json(_json(files[METRICS])), stages_with_rationales(config)
+    missing = list(known.not_reachable)
+    run = known.run
+    return VersionLineage(
+        name=known.name,
+        version=known.version,
+        aliases=known.aliases,
+        registered_at=known.registered_at,
+        files={name: file_sha256(path) for name, path in files.items()},
+        config=config,
+        origin=_json(files[ORIGIN]),
+        num_test_rows=metrics.num_rows,
+        metrics=measured_metrics(metrics),
+        compared=champion_comparison(metrics),
+        rationales={
+            "trained_on": [use for use in trained_on(provenance) if use["stage"] in stages],
+            "files": rationale_files(provenance),
+        },
+        gate=None if known.decision is None else _or_missing(missing, _gate_decision, Path(known.decision), known),
+        mlflow_runs=known.mlflow_runs,
+        pipeline_run=run,
+        data_result=None if run is None else _or_missing(missing, _data_result, run),
+        not_reachable=missing,
+    )
+
+
+@dataclass(frozen=True)
+class _KnownVersion:
+    """What MLflow and ZenML say of a version: names, places and ids, and no text that a person has written."""
+
+    name: str
+    version: str
+    aliases: Sequence[str]
+    registered_at: str
+    files: Mapping[str, str]
+    """Name -> path here of each file that is registered beside the model folder."""
+    decision: str | None
+    """Path here of the gate's decision; None where it cannot be reached."""
+    mlflow_runs: Mapping[str, list[str]]
+    """Step -> ids of its MLflow runs, in the pipeline run in which it was not cached; the newest first."""
+    run: PipelineRunRecord | None
+    not_reachable: Sequence[str]
+    """Why each part that is None cannot be reached."""
+
+
+def _known_version(reference: str) -> _KnownVersion:
+    """Remembered while neither database changes, and only where nothing is missing."""
+    uri = tracking_uri()
+    kept = Remembered(f"what is known of {reference} in {uri}", lambda: _state_of_both(uri))
+    if answer := kept.answer():
+        known = _KnownVersion(**{**answer, "run": PipelineRunRecord.from_json(answer["run"])})
+        if all(Path(path).is_file() for path in (*known.files.values(), answer["decision"])):
+            return known
     with registry_client(f"reading the lineage of {reference!r}") as client:
         version = _version(client, Reference.parse(reference))
-        files = {name: registered_file(version, Path(name).stem) for name in FILES}
-        config, provenance = _config(files[CONFIG]), pq.read_table(files[PROVENANCE])
-        metrics, stages = Metrics.from_json(_json(files[METRICS])), stages_with_rationales(config)
         missing: list[str] = []
         run = _or_missing(missing, pipeline_run, version)
-        return VersionLineage(
+        decision = _or_missing(missing, _decision_file, version)
+        known = _KnownVersion(
             name=version.name,
             version=str(version.version),
             aliases=list(aliases_of(client, version.name, version.version)),
             registered_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
-            files={name: file_sha256(path) for name, path in files.items()},
-            config=config,
-            origin=_json(files[ORIGIN]),
-            num_test_rows=metrics.num_rows,
-            metrics=measured_metrics(metrics),
-            compared=champion_comparison(metrics),
-            rationales={
-                "trained_on": [use for use in trained_on(provenance) if use["stage"] in stages],
-                "files": rationale_files(provenance),
-            },
-            gate=_or_missing(missing, _gate_decision, version),
+            files={name: str(registered_file(version, Path(name).stem)) for name in FILES},
+            decision=None if decision is None else str(decision),
             mlflow_runs=_mlflow_runs(client, version, run),
-            pipeline_run=run,
-            data_result=None if run is None else _or_missing(missing, _data_result, run),
+            run=run,
             not_reachable=missing,
         )
+    if not missing:
+        kept.keep(asdict(known))
+    return known
+
+
+def _state_of_both(registry: str) -> str | None:
+    """What changes with MLflow's database at that address or with ZenML's; None where that cannot be known."""
+    states = (database_state(registry), stack_state())
+    return None if None in states else "\n".join(map(str, states))
 
 
 def version_records(reference: str) -> dict[str, Record]:
@@ -205,14 +258,18 @@ def _config(path: Path) -> dict[str, Any]:
 # --- MLflow ---
 
 
-def _gate_decision(version: Any) -> dict[str, Any]:
+def _decision_file(version: Any) -> Path:
     with _reaching(f"the decision of the gate, {DECISION_FILE} of MLflow run {version.run_id}"):
-        record, signature = read_decision(version, Keys.declared())
+        return decision_file(version)
+
+
+def _gate_decision(file: Path, known: _KnownVersion) -> dict[str, Any]:
+    with _reaching("the decision of the gate"):
+        record, signature = read_decision(file, f"{known.name}/{known.version}", Keys.declared())
         return {name: value for name, value in record.items() if name != SIGNATURE} | {"signed": str(signature)}
 
 
 def _mlflow_runs(client: MlflowClient, version: Any, run: PipelineRunRecord | None) -> dict[str, list[str]]:
-    """Step -> ids of its MLflow runs, in the pipeline run in which it was not cached; the newest first."""
     own = client.get_run(version.run_id)
     experiments = [own.info.experiment_id]
 
@@ -351,8 +408,8 @@ def _reaching(what: str) -> Iterator[None]:
         from sqlalchemy.exc import SQLAlchemyError
         from zenml.exceptions import ZenMLBaseException
 
-        known = (KeyError, OSError, RuntimeError, ImportError, SQLAlchemyError, ZenMLBaseException, MlflowException)
-        if not isinstance(error, known):
+        known = (KeyError, OSError, RuntimeError, ImportError, RegistryError)
+        if not isinstance(error, (*known, SQLAlchemyError, ZenMLBaseException, MlflowException)):
             raise
         lines = str(error).strip().strip("'\"").splitlines()
         first_line = f": {lines[0][:200]}" if lines else ""

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mlops.alerts import send
@@ -389,8 +390,9 @@ def rollback(name: str, *, by: str, reason: str, to_none: bool = False) -> Decid
                 f"--to-none; `r2d history {name}` names the versions"
             )
         if previous is not None:
-            with suppress(MlflowException, OSError):  # of the artifact store: a rollback is what helps then
-                _, signature = read_decision(client.get_model_version(name, previous), keys := Keys.declared())
+            with suppress(MlflowException, OSError, RegistryError):  # a rollback is what helps then, a record or not
+                file, keys = decision_file(client.get_model_version(name, previous)), Keys.declared()
+                _, signature = read_decision(file, f"{name}/{previous}", keys)
                 if signature.fault is not None:
                     signature.require(f"the gate's decision on {name}/{previous}", keys)
         return Decided(
@@ -434,7 +436,7 @@ def approve(text: str, *, by: str, reason: str) -> Decided:
         seen = reconcile_aliases(client, name)
         version = find_version(client, reference, f"Name one of them, as in `r2d approve {name}/1`")
         number = str(version.version)
-        record, signature = read_decision(version, keys)
+        record, signature = read_decision(decision_file(version), f"{name}/{number}", keys)
         signature.require(f"the gate's decision on {name}/{number}", keys)
         if keys.public and keys.private is None:
             raise ConfigError(
@@ -460,7 +462,7 @@ def approve(text: str, *, by: str, reason: str) -> Decided:
         change = seen.change("approved", number, by=by, reason=reason, run_key=version.tags.get(RUN_KEY_TAG))
         append_change(client, name, change)
         store_decision(client, version, decision.approved(approval), f"approved by {by}: it is the champion", keys)
-        return Decided(change, read_decision(version, keys)[1])
+        return Decided(change, read_decision(decision_file(version), f"{name}/{number}", keys)[1])
 
 
 def _look_first(name: str) -> str:
@@ -482,12 +484,26 @@ def approval_of(version: Any, keys: Keys) -> Approval | None:
     return Approval(**{name: record[name] for name in ("by", "reason", "at", "champion")})
 
 
-def read_decision(version: Any, keys: Keys) -> tuple[dict[str, Any], Signature]:
-    """The record of the gate's decision on a version, and what its signature is."""
+def decision_file(version: Any) -> Path:
+    """Path of the record of the gate's decision on a version, copied here if it is remote."""
     import mlflow
 
-    record = mlflow.artifacts.load_dict(f"runs:/{version.run_id}/{DECISION_FILE}")
-    return record, _signature_of(record, f"{version.name}/{version.version}", keys)
+    return Path(mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=DECISION_FILE))
+
+
+def read_decision(path: Path, reference: str, keys: Keys) -> tuple[dict[str, Any], Signature]:
+    """The record of the gate's decision on the version `name/version`, and what its signature is.
+
+    Raises:
+        RegistryError: the file holds no such record.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RegistryError(
+            f"{path}: this is no record of the gate's decision on {reference}, for it is no JSON"
+        ) from error
+    return record, _signature_of(record, reference, keys)
 
 
 def _signature_of(record: Mapping[str, object], reference: str, keys: Keys) -> Signature:

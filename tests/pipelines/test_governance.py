@@ -389,6 +389,23 @@ def test_each_version_loads_by_itself_and_zenml_and_mlflow_name_each_other(
         assert registered.tags["zenml.pipeline_run"] == output[version]["pipeline_run"]["id"]
 
 
+def test_a_lineage_is_asked_of_zenml_and_mlflow_once_until_one_of_them_changes(
+    checkout: Checkout, output: dict[str, Any]
+) -> None:
+    program = (
+        "import sys\nfrom mlops.lineage import version_lineage\n"
+        f"lineage = version_lineage('{NAME}@champion').to_json()\n"
+        "answer = [lineage, sorted({'mlflow', 'zenml'} & set(sys.modules))]"
+    )
+    first, _ = checkout.place.python(program, anew=True)
+    assert checkout.place.python(program, anew=True) == [first, []]
+    checkout.mlflow.set_registered_model_alias(NAME, "looked-at", first["version"])
+    changed, asked = checkout.place.python(program, anew=True)
+    checkout.mlflow.delete_registered_model_alias(NAME, "looked-at")
+    assert changed == first | {"aliases": [*first["aliases"], "looked-at"]}
+    assert "mlflow" in asked
+
+
 def test_everything_that_was_destroyed_comes_back_from_the_backup(checkout: Checkout, output: dict[str, Any]) -> None:
     """Champion, history, lineage and decisions are what they were, and a run on the same rows comes from the cache."""
     place, home = checkout.place, checkout.place.folder.parent / "zenml"
