@@ -78,7 +78,9 @@ class PlanConfig(Section):
                     "{emergency: 0.1, same day: 0.3, self care: 0.6}"
                 )
             return self
-        LabelsConfig(names=tuple(self.label_shares), ordered=True)  # two labels at least, and distinct
+        if len(self.label_shares) < 2:
+            raise ValueError(f"label_shares needs at least two labels; found {len(self.label_shares)}")
+        LabelsConfig(names=tuple(self.label_shares), ordered=True)  # distinct
         if not math.isclose(total := sum(self.label_shares.values()), 1.0, abs_tol=1e-6):
             raise ValueError(f"label_shares sum to {total:g}; they must sum to 1")
         return self

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from r2d.config.data import LabelsConfig
-from r2d.config.evaluation import SelectiveConfig
+from r2d.config.evaluation import LABEL, OperatingPointsConfig, SelectiveConfig
 from r2d.config.gate import (
     GATE_METRICS,
     BetterThanBaseline,
@@ -30,6 +30,8 @@ from r2d.config.gate import (
 )
 from r2d.config.plan import ExpectedConfig, PlanConfig
 from r2d.config.run import RunConfig
+from r2d.config.section import list_faults
+from r2d.config.training import MethodConfig
 from r2d.data.examples import groups_of
 from r2d.errors import ConfigError, DataError
 from r2d.evaluation.label_metrics import LabelStatistics
@@ -39,6 +41,7 @@ from r2d.gate.power import Decided, power_of_difference, power_of_limit, z_of
 from r2d.gate.rules import figure_name
 from r2d.label_scores import FloatArray
 from r2d.planning.sample_size import (
+    MOST_ROWS,
     Clusters,
     Logits,
     groups_for_bound,
@@ -46,6 +49,7 @@ from r2d.planning.sample_size import (
     rows_for_rule,
     rows_for_slope,
 )
+from r2d.text import match_label
 
 RowsOf = Literal["test", "calibration"]
 STEP = 1e-6
@@ -119,7 +123,8 @@ class Plan:
                 numbers = ("-" if number is None else f"{number:,}" for number in (need.num_rows, need.num_groups))
                 lines.append(f"{need.aim:<{width}}  {'  '.join(f'{number:>9}' for number in numbers)}  {need.remark}")
             if (most := self.most(rows_of)) is not None:
-                lines.append(f"{'all of these':<{width}}  {most:>9,}")
+                every = "all of these" if all(need.num_rows for need in needs) else "all that have a number"
+                lines.append(f"{every:<{width}}  {most:>9,}")
         if self.gate:
             lines += ["", f"The gate with {self.test_rows:,} test rows:"]
             lines += [f"  {power.rule}, {power.figure}: {power.sentence}" for power in self.gate]
@@ -134,7 +139,7 @@ def plan(config: PlanConfig, run: RunConfig | None = None, examples: pa.Table | 
             not declared.
 
     Raises:
-        ConfigError: a figure cannot be what is expected, or no number of rows reaches an aim.
+        ConfigError: a figure cannot be what is expected, or labels, gate and run do not fit together.
         DataError: the data have no row of a label.
     """
     labels = _labels(config, run, examples)
@@ -143,13 +148,19 @@ def plan(config: PlanConfig, run: RunConfig | None = None, examples: pa.Table | 
     expected, selective, gate = config.expected, config.selective, config.gate
     if run is not None:
         selective, gate = selective or run.evaluation.selective, gate or run.registration.gate
+    selective, gate = selective or SelectiveConfig(), gate or GateConfig()
+    of_labels = LabelsConfig(names=tuple(labels), ordered=ordered)
+    if faults := gate.faults(of_labels, MethodConfig() if run is None else run.method):
+        raise ConfigError(list_faults("r2d plan", [f"  {fault.removeprefix('registration.')}" for fault in faults]))
+    if selective.risk == "under_triage" and not ordered:
+        raise ConfigError("selective.risk 'under_triage' needs an order of the labels; use 'error', or ordered: true")
     table = ExpectedTable.of(labels, expected, ordered=ordered)
     needs = [
         *_of_under_triage(config, ordered, clusters),
         *_of_calibration(config, labels, ordered, clusters),
-        *_of_threshold(config, selective or SelectiveConfig(), ordered, clusters),
+        *_of_threshold(config, selective, ordered, clusters, _parts(selective, table, examples)),
     ]
-    rules = (gate or GateConfig()).for_labels(LabelsConfig(names=tuple(labels), ordered=ordered)).rules
+    rules = gate.for_labels(of_labels).rules
     asked = [_Asked.of(rule, table, config) for rule in rules if not isinstance(rule, HumanApproval)]
     needs += [each.need(config.power, clusters) for each in asked]
     known = Counter[str]() if examples is None else Counter(examples["split"].to_pylist())
@@ -164,8 +175,15 @@ def plan(config: PlanConfig, run: RunConfig | None = None, examples: pa.Table | 
 
 
 def _labels(config: PlanConfig, run: RunConfig | None, examples: pa.Table | None) -> dict[str, float]:
-    if config.label_shares is not None:
+    if config.label_shares is not None and (run is None or run.data.labels.per_row):
         return dict(config.label_shares)
+    if config.label_shares is not None and run is not None:  # the order of urgency is that of the run
+        names = run.data.labels.names
+        try:
+            shares = OperatingPointsConfig(label_shares=config.label_shares).shares(names)
+        except ValueError as error:
+            raise ConfigError(f"{config.run}: {error}") from None
+        return dict(zip(names, shares or (), strict=True))
     if run is None or examples is None:
         raise ValueError("label_shares are not declared, so a run and its rows are needed")
     if run.data.labels.per_row:
@@ -199,16 +217,26 @@ def _scaled(num_rows: int, clusters: Clusters) -> tuple[int, int]:
 def _of_under_triage(config: PlanConfig, ordered: bool, clusters: Clusters) -> list[Need]:
     rate = config.expected.under_triage + (0.0 if ordered else config.expected.over_triage)
     groups = groups_for_bound(config.max_under_triage, rate, config.confidence, config.power, clusters)
+    remark = f"in {config.power:.0%} of the studies, if it is {rate:.3g}"
+    if groups is None:
+        keys = "expected.under_triage" + ("" if ordered else " + expected.over_triage")
+        remark = _out_of_reach(rate, keys, "max_under_triage")
     return [
         Need(
             rows_of="test",
             aim=f"{'under-triage' if ordered else 'errors'}: upper {config.confidence:.0%} bound at most "
             f"{config.max_under_triage:.3g}",
-            num_rows=math.ceil(groups * clusters.mean),
+            num_rows=None if groups is None else math.ceil(groups * clusters.mean),
             num_groups=groups,
-            remark=f"in {config.power:.0%} of the studies, if it is {rate:.3g}",
+            remark=remark,
         )
     ]
+
+
+def _out_of_reach(rate: float, keys: str, limit: str) -> str:
+    return (
+        f"no number of rows up to {MOST_ROWS:,}: {rate:.3g} is expected ({keys}), which is not far enough below {limit}"
+    )
 
 
 def _of_calibration(config: PlanConfig, labels: dict[str, float], ordered: bool, clusters: Clusters) -> list[Need]:
@@ -234,23 +262,55 @@ def _of_calibration(config: PlanConfig, labels: dict[str, float], ordered: bool,
     return needs
 
 
-def _of_threshold(config: PlanConfig, selective: SelectiveConfig, ordered: bool, clusters: Clusters) -> list[Need]:
-    if selective.bound_confidence is None:
+def _of_threshold(
+    config: PlanConfig, selective: SelectiveConfig, ordered: bool, clusters: Clusters, parts: Mapping[str, float]
+) -> list[Need]:
+    """Of all rows, or of each part of them, whose bounds hold at once.
+
+    Args:
+        parts: part -> its share of the rows, `_parts`.
+    """
+    joint = selective.for_parts(max(1, len(parts)))
+    if selective.bound_confidence is None or joint.bound_confidence is None:
         return []
-    rate = config.expected.risk_of_surest
-    groups = groups_for_bound(selective.max_risk, rate, selective.bound_confidence, config.power, clusters)
+    rate, per = config.expected.risk_of_surest, selective.per
+    groups = groups_for_bound(selective.max_risk, rate, joint.bound_confidence, config.power, clusters)
     risk = selective.risk or ("under_triage" if ordered else "error")
-    return [
-        Need(
-            rows_of="calibration",
-            aim=f"a threshold: {risk} of the labels shown at most {selective.max_risk:g}, with confidence "
-            f"{selective.bound_confidence:g}",
-            num_rows=math.ceil(groups * clusters.mean / FIRST_COVERAGE),
-            num_groups=math.ceil(groups / FIRST_COVERAGE),
-            remark=f"that shows the surest {FIRST_COVERAGE:.0%}, if {rate:.3g} of these are wrong; the rows of a "
-            "patient are shown together",
+    limit = f"{risk} of the labels shown at most {selective.max_risk:g}, with confidence {selective.bound_confidence:g}"
+    remark = (
+        f"that shows the surest {FIRST_COVERAGE:.0%}{' of them' if per else ''}, if {rate:.3g} of these are wrong; the "
+        "rows of a patient are shown together"
+    )
+    if groups is None:
+        remark = _out_of_reach(rate, "expected.risk_of_surest", "selective.max_risk")
+    if not parts:
+        aim = f"a threshold for each {per}: {limit}"
+        remark = f"how many rows have which {per} is not known: no data of a run was read, or none has this attribute"
+        return [Need(rows_of="calibration", aim=aim, num_rows=None, num_groups=None, remark=remark)]
+    needs = []
+    for name, share in parts.items():
+        of_part = "" if per is None else f" for {per} {name}, {share:.3g} of the rows"
+        all_groups = None if groups is None else groups / FIRST_COVERAGE / share
+        needs.append(
+            Need(
+                rows_of="calibration",
+                aim=f"a threshold{of_part}: {limit}{' for all at once' if per else ''}",
+                num_rows=None if all_groups is None else math.ceil(all_groups * clusters.mean),
+                num_groups=None if all_groups is None else math.ceil(all_groups),
+                remark=remark,
+            )
         )
-    ]
+    return needs
+
+
+def _parts(selective: SelectiveConfig, table: ExpectedTable, examples: pa.Table | None) -> dict[str, float]:
+    """Part of the rows that has a threshold of its own -> its share; empty where the shares are not known."""
+    if selective.per is None:
+        return {"all": 1.0}
+    if selective.per == LABEL:
+        return table.predicted_shares
+    rows = [] if examples is None else [dict(pairs).get(selective.per) for pairs in examples["attributes"].to_pylist()]
+    return {name: count / len(rows) for name, count in sorted(Counter(filter(None, rows)).items())}
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,6 +368,13 @@ class ExpectedTable:
         at = tuple(cells.T)
         return cls(names, statistics, (free * together + (1 - free) * copied)[at], together[at], sums[0], sums[1])
 
+    @property
+    def predicted_shares(self) -> dict[str, float]:
+        """Label -> share of the rows that are expected to be given it."""
+        num = len(self.labels)
+        given = self.alike @ self.first[:, 2 * num : 3 * num]
+        return dict(zip(self.labels, given.tolist(), strict=True))
+
     def value(self, figure: str) -> float:
         return float(self.statistics(self.alike @ self.first)[figure])
 
@@ -355,7 +422,7 @@ class _Asked:
         sign, z = (1 if metric.higher_is_better else -1), z_of(config.confidence) if by_interval else 0.0
         known = rule.figure
         if metric.section == "class":
-            known = f"{rule.figure}/{table.labels.index(str(rule.label))}" if rule.label in table.labels else ""
+            known = f"{rule.figure}/{table.labels.index(match_label(str(rule.label), table.labels) or '')}"
         elif metric.section not in ("label", "ordered"):
             known = ""
         if isinstance(rule, NotWorseThanChampion):

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from r2d.errors import ConfigError
 from r2d.evaluation.threshold import risk_bounds
 from r2d.gate.power import Decided
 from r2d.label_scores import FloatArray, IntArray
@@ -48,12 +47,10 @@ class Clusters:
         return generator.choice(np.array(self.sizes), num_groups)
 
 
-def rows_for_bound(max_rate: float, rate: float, confidence: float, power: float) -> int:
+def rows_for_bound(max_rate: float, rate: float, confidence: float, power: float) -> int | None:
     """From how many rows on, each of another patient, the exact (Clopper-Pearson) upper bound of a rate is at most
-    `max_rate` with that power, where the true rate is `rate`.
-
-    Raises:
-        ConfigError: the rate is not below its limit, or so near that a hundred thousand rows are too few.
+    `max_rate` with that power, where the true rate is `rate`; None where that is not below the limit, or so near that
+    `MOST_ROWS` are too few.
     """
     from scipy.stats import binom  # type: ignore[import-untyped]
 
@@ -70,21 +67,15 @@ def rows_for_bound(max_rate: float, rate: float, confidence: float, power: float
         if rows[too_few[-1]] <= most // 2:
             return int(rows[too_few[-1]]) + 1
         most *= 2
-    raise ConfigError(
-        f"a rate of {rate:g} cannot be shown to be at most {max_rate:g} with {MOST_ROWS:,} rows; expect a lower rate, "
-        "or allow a higher one"
-    )
+    return None
 
 
-def groups_for_bound(max_rate: float, rate: float, confidence: float, power: float, clusters: Clusters) -> int:
+def groups_for_bound(max_rate: float, rate: float, confidence: float, power: float, clusters: Clusters) -> int | None:
     """How many patients it takes for the bound of the threshold (`risk_bounds`, over patients) to be at most `max_rate`
-    with that power, in simulated studies; errors of a patient's rows are beta-binomial. Exact where each has one row.
-
-    Raises:
-        ConfigError: as `rows_for_bound`.
-    """
+    with that power, in simulated studies; errors of a patient's rows are beta-binomial. Exact where each has one row;
+    None as of `rows_for_bound`."""
     needed = rows_for_bound(max_rate, rate, confidence, power)
-    if max(clusters.sizes) == 1:
+    if needed is None or max(clusters.sizes) == 1:
         return needed
 
     def passes(num_groups: int) -> bool:
