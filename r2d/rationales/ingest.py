@@ -247,7 +247,7 @@ def ingest(
     for name, source in sources.items():
         _choose(candidates[name], source)
         if not is_trial:
-            _log(name, num_records[name], candidates[name])
+            _log(name, num_records[name], candidates[name], source.quality)
 
     all_candidates = [(name, candidate) for name, of_source in candidates.items() for candidate in of_source]
     origins = {candidate.record.record_id: name for name, candidate in all_candidates if candidate.record.record_id}
@@ -278,7 +278,7 @@ def ingest(
     )
 
 
-def _log(name: str, num_records: int, candidates: Sequence[Candidate]) -> None:
+def _log(name: str, num_records: int, candidates: Sequence[Candidate], quality: QualityConfig) -> None:
     """Say what became of the records of a source, and what its reader should look at."""
     counts = SourceCounts.of(candidates)
     rejected = ", ".join(f"{reason} {count:,}" for reason, count in counts.rejected.items())
@@ -298,10 +298,13 @@ def _log(name: str, num_records: int, candidates: Sequence[Candidate]) -> None:
             "rationales.sources.%s.quality.disagrees_with_gold: drop leaves them out",
             name, f"{num_disagreeing:,}", name,
         )  # fmt: skip
-    if counts.num_contradicting:
+    if counts.num_contradicting and quality.contradicts_text != "drop":  # those dropped stand among the rejected
+        look = "look at some" if quality.contradicts_text == "flag" else "set it to flag, look at some"
         logger.warning(
-            "%s: rationales that claim a finding which their text denies, or deny one that it reports: %s; look at "
-            "some (quality.contradicts_text: flag), then drop them (drop)", name, f"{counts.num_contradicting:,}",
+            "%s: rationales that claim a finding which their text denies, or deny one that it reports: %s; "
+            "rationales.sources.%s.quality.contradicts_text: %s under \"Taken, but flagged\" in the ingestion report "
+            "(r2d ingest, or r2d open rationales after a run), then drop them (drop)",
+            name, f"{counts.num_contradicting:,}", name, look,
         )  # fmt: skip
     num_json = sum(one.reason == "no_answer" and one.detail == LIKE_JSON for one in candidates)
     if num_json:

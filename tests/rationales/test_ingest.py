@@ -149,19 +149,28 @@ def test_each_check_keeps_flags_or_drops_as_configured(
         assert check not in row["checks_passed"]
 
 
-def test_rationales_that_contradict_their_text_are_counted_and_warned_of_by_default(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("quality", "advice"),
+    [
+        ({}, "contradicts_text: set it to flag, look at some under "),
+        ({"contradicts_text": "flag"}, "contradicts_text: look at some under "),
+        ({"contradicts_text": "drop"}, ""),
+    ],
+)
+def test_rationales_that_contradict_their_text_are_counted_and_the_next_step_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, quality: dict[str, str], advice: str
 ) -> None:
     outputs = [
         {"id": "a", "text": answer("Chest pain without sweating can wait.", "emergency now")},
         {"id": "b", "text": answer("Sore throat with a fever of 39 is seen today.", "same day")},
     ]
-    ingestion = run(tmp_path, {"llm": texts(tmp_path / "out.jsonl", outputs)})
-    assert set(taken(ingestion, "llm")) == {"a", "b"}
+    ingestion = run(tmp_path, {"llm": texts(tmp_path / "out.jsonl", outputs) | {"quality": quality}})
+    assert set(taken(ingestion, "llm")) == ({"a", "b"} if advice else {"b"})
     assert ingestion.counts()["llm"].num_contradicting == 1
-    assert (
+    assert bool(advice) == (
         "llm: rationales that claim a finding which their text denies, or deny one that it reports: 1;" in caplog.text
     )
+    assert advice in caplog.text
     assert "state another label" not in caplog.text
     assert "sweating" not in caplog.text
 
