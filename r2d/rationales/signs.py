@@ -18,15 +18,20 @@ _END = r"(?=[ ]*(?:[,;.)/|\n]|\Z))"  # of a clause
 _LINK = r"(?:[ ]*[:=?→][ ]*|[ ]*(?:\.\.+|…)[ ]*|[ ][-–—][ ]|[ ]?[-–—](?=[YN]\b|(?:yes|no)\b))"
 """Between a finding and its answer."""
 
+_WITHOUT = re.compile(
+    r"\b(?:w[ ]?/[ ]?(?:o|0|out|uot|otu|ut)|w\.o\.?|wo/?(?:ut)?|with[ ]out)(?=[\s:])(?![ ]of\b)", re.IGNORECASE
+)
+"""Short for `without`, slips too; not `with out of hours`."""
 _ANSWER = re.compile(
-    rf"(?<=[\w\])]){_LINK}(?:(?P<no>(?i:n|false)\b(?!/)|0(?![\w%/]|\.\d))|(?P<yes>(?i:y|true)\b)|(?P<word>(?i:{_NOES}|{_YESES})\b))"
+    rf"(?<=[\w\])]){_LINK}(?:(?P<no>(?i:n|false)\b(?!/)|0(?![\w%/]|\.\d)|(?i:(?:(?:pt|patient|caller) )?denies){_END})"
+    rf"|(?P<yes>(?i:y|true)\b)|(?P<word>(?i:{_NOES}|{_YESES})\b))"
 )
 """`Fever: N`, `fever = false`, `Fever - none`, but not `Pain: 0/10`."""
 _SIGN = re.compile(
     rf"""(?=[-−–—+=Øø∅⌀\[(☐☑☒✓✔✅✗✘❌✖|\t/?nNyYxX0])(?:
       (?P<empty_box> \[[ ]?\] | \([ ]?\) | ☐)
     | (?P<ticked> \[[ ]?[xX✓✔✅+][ ]?\] | [☑☒✓✔✅] | \([ ]?[xX+][ ]?\) | [\[(][ ]?(?i:{_YESES})[ ]?[\])])
-    | (?P<crossed> [\[(][ ]?(?:[-−–]|(?i:{_NOES}))[ ]?[\])] | (?<!\w)[-−–][ ]?ve\b)
+    | (?P<crossed> [\[(][ ]?(?:[-−–](?:[ ]?ve)?|(?i:{_NOES}))[ ]?[\])] | (?<!\w)[-−–][ ]?ve\b)
     | (?P<cross> [✗✘❌✖] | (?<=\w[ ])[xX]{_END})
     | (?P<plus> \+[ ]?ve\b | (?:(?<=\w[ ])|(?<=:)|(?<=:[ ]))\+{{1,3}}(?=[,;.)\n]|\Z))
     | (?P<minus> (?:(?<=\w[ ])|(?<=:)|(?<=:[ ]))[-−–](?=[,;.)\n]|\Z) | (?<=\w[ ])N{_END}(?!/))
@@ -41,7 +46,7 @@ _SIGN = re.compile(
     | (?P<nought> (?<=[^\W\d][ ])0{_END})
     | (?P<bullet> (?m:^)[-−–](?=[^\W\d]))
     | (?P<glued_minus> (?<![^\s,;(])[-−–](?=[^\W\d]))
-    | (?P<empty_set> (?<!\w)[Øø∅⌀](?!\w))
+    | (?P<empty_set> (?<!\w)(?:[Øø](?!\w)|[∅⌀]))
     | (?P<cell> [|\t] | (?<=\w)[ ]/[ ](?=\w))
     | (?P<equals> =(?=[ ]?\w))
     | (?P<dash> (?<=[^\s:][ ])[-–—](?=[ ]\S))
@@ -57,9 +62,10 @@ _WRITTEN = {
 _HAS_SIGN = re.compile(
     r"(?=[-+−–—=Øø∅⌀\[☐☑☒✓✔✅✗✘❌✖|\t→….0?(:]|[ ][YNxXny])"  # one look at most places
     r"(?:[−–—=Øø∅⌀\[☐☑☒✓✔✅✗✘❌✖|\t→…]|\.\.|(?<!\w)[-+]|[-+](?:(?!\w)|[YN]\b)|\([ ]?[xX]?[ ]?\)"
-    r"|(?<!\w)0(?![\w.])|(?<![^\s,;(])\?|\?(?:\?|[ ]*(?:[.;)\n]|\Z))|0/10"
+    r"|(?<!\w)0(?!\w|\.\d)|(?<![^\s,;(])\?|\?(?:\?|[ ]*(?:[.;)\n]|\Z))|0/10"
     r"|[(](?:[Yy]es|YES|[Nn]o|NO|[yYnN]|neg|pos|[Aa]bsent|[Pp]resent)[ )]"
-    r"|[:?][ ]?(?:[nNyY0](?!\w)|(?:[Nn]o|[Yy]es)[ ]+[\w(/]|true|false)|[ ](?:[YN](?!\w)|[xX](?=[ ]*(?:[,;.)\n]|\Z)))"
+    r"|[:?][ ]?(?:[nNyY0](?!\w)|(?:[Nn]o|[Yy]es)[ ]+[\w(/]|true|false|(?:\w+ )?[Dd]enies)"
+    r"|[ ](?:[YN](?!\w)|[xX](?=[ ]*(?:[,;.)\n]|\Z)))"
     r"|[ (](?:no|NO|No|yes|Yes|YES)(?:/|[ ][^.;,\n]{1,40}[ ](?:no|NO|yes|YES)(?!\w)))"
 )
 _DURATION = re.compile(r"\bx?\d{1,3}(?:/(?:7|52|12)|(?:h|hrs?|d|w|wks?|mo|yrs?))\b")
@@ -79,7 +85,7 @@ _HIDDEN_LABEL = re.compile(r"[^\W\dA-Z].*[ ][A-Z]")
 def spell_signs(text: str) -> str:
     """The text with its signs as `PLUS`, `MINUS`, `OPEN` and `NONE`; one behind its finding gets a comma (`Fever (-),
     Cough (+),`)."""
-    text = _DURATION.sub(" (t) ", text)
+    text = _WITHOUT.sub("without", _DURATION.sub(" (t) ", text))
     if not _HAS_SIGN.search(text):
         return text
     text = _CHOICE.sub("", _SPACES.sub(" ", text))

@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from r2d.rationales.findings import APOSTROPHE, Words, singular
 from r2d.rationales.signs import spell_signs
 
-_TOKEN = re.compile(r"[^\W_]+|\([-+?0t]\)|\.(?!\w)|[;!?:,/]|\n(?=[^\S\n]*(?:[-*•\d\n(]|[A-Z]|$))")
+_TOKEN = re.compile(
+    r"[^\W_]+|\([-+?0t]\)|(?<!\b(?i:assoc))(?<!\b(?i:poss|prob))\.(?!\w|[ ]for\b)|[;!?:,/]"
+    r"|\n(?=[^\S\n]*(?:[-*•\d\n(]|[A-Z]|$))"
+)
+"""Words, signs, and what parts them; a full stop does not behind some abbreviations (`neg. for`)."""
 _PUNCTUATION = frozenset(".;!?:,/\n")
 
 

@@ -125,6 +125,41 @@ def test_zero_and_anything_but_deny(note: str, finding: str) -> None:
     assert verdict(note, finding) == "contradicted"
 
 
+DENIED = """w/out {}; W/out any {}; w/o {}; w/ out {}; wo {}; wo/ {}; w/0 {}; w.o. {}; wo/ut {}; with out {}; without {}
+    neg for {}; neg. for {}; -ve for {}; - ve for {}; (-ve) {}; nil {}; nil c/o {}; no c/o {}; no assoc. {}; no s/s {}
+    no h/o {}; denies h/o {}; den {}; not c/o {}; has not noticed {}; not suffering from {}; ain't got {}; Ø {}; ∅{}
+    {} Ø; {} (-ve); {}: nil reported; {}: pt denies; {} - denies; {} not evident; {} not apparent"""
+ASSERTED = """w/ {}; w/{}; w {}; with {}; +{}; +ve for {}; (+ve) {}; {} (+ve); {} +ve; c/o {}; pos. for {}
+    not denying {}; assoc. {}; p/w {}; {}: yes; {} ++; no relief from {}; spoke with out of hours re {}"""
+OPEN = "poss. {}; Poss {}; prob {}; r/o {}; ?{}; {} not mentioned; cannot eat w/out {}; can't walk w/o {}"
+
+
+@pytest.mark.parametrize("frame", ["{}.", "Belly pain since noon. {}. Lives alone.", "belly pain, {}, tired"])
+@pytest.mark.parametrize(("forms", "expected"), [(DENIED, "denied"), (ASSERTED, "asserted"), (OPEN, "open")])
+def test_short_forms_and_signs_of_nurses_are_read(forms: str, expected: str, frame: str) -> None:
+    for form in forms.replace("\n", ";").split(";"):
+        for finding in ("sweating", "chest pain", "vomiting"):
+            note = frame.format(form.strip().format(finding))
+            assert state(note, finding) == expected, note
+
+
+@pytest.mark.parametrize(
+    ("note", "finding"),
+    [
+        ("Chest pain - denies radiation.", "chest pain"),
+        ("Chest pain nil reported radiation.", "chest pain"),
+        ("Has cough. for 2 days no fever.", "cough"),
+        ("Chest pain w/ sweating w/out fever.", "sweating"),
+        ("W/out fever or chills but has cough.", "cough"),
+        ("Back with out of hours doctor, fever 39.", "fever"),
+        ("Fell in the den, headache.", "headache"),
+        ("No PMHx. Asthma.", "asthma"),
+    ],
+)
+def test_short_forms_deny_no_more_than_their_findings(note: str, finding: str) -> None:
+    assert state(note, finding) == "asserted"
+
+
 def test_sentences_of_another_style_are_read_right_in_at_least_19_of_20_findings() -> None:
     expected = [
         (row["text"], finding, key)
