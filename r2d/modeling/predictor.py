@@ -18,6 +18,7 @@ from r2d.modeling.load import load_pretrained, load_tokenizer
 from r2d.modeling.model_folder import read_calibration, read_model_facts
 from r2d.modeling.prompts import LabelSet, LabelSets, PromptEncoder
 from r2d.modeling.quick import load_quick
+from r2d.modeling.threads import set_threads
 from r2d.text import match_label
 
 OnProgress = Callable[[int, int], None]
@@ -78,6 +79,7 @@ class Predictor:
             model, self.tokenizer = quick or load_pretrained(str(folder))
             self.backend = make_backend(model.to(device).eval())
             self.num_parameters = model.num_parameters()
+            set_threads(self.num_parameters)
         self.decoder = Decoder(self.backend, self.tokenizer, self.config)
         self.labels = LabelSets(facts.labels, self.tokenizer, max_label_tokens=self.config.max_label_tokens)
         self.prompts = PromptEncoder(self.tokenizer, self.config, label_in_prompt=self.method.explains_the_label)

@@ -33,6 +33,7 @@ from r2d.modeling.load import load_pretrained, start_model
 from r2d.modeling.lora import add_adapters
 from r2d.modeling.model_folder import ModelFacts, finish_model_folder
 from r2d.modeling.prompts import LabelSets, PromptEncoder
+from r2d.modeling.threads import set_threads
 from r2d.modeling.trained_rows import TrainedRows, write_trained_rows
 from r2d.reports.progress import track
 from r2d.training import distributed
@@ -105,6 +106,7 @@ class StageTrainer(Trainer):
             data_collator=collate,
             callbacks=[self.save_on_signal, self.guard, select, complete, self.progress],
         )
+        set_threads(inputs.model.num_parameters())
         self.backend = make_backend(self.model, precision=config.precision, layout=config.layout)
         self.loss_is_scaled_for_ga = True
         self.remove_callback(PrinterCallback)
