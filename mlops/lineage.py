@@ -30,7 +30,7 @@ from mlops.registry.versions import (
     require_model,
 )
 from mlops.remembered import Remembered, database_state, stack_state
-from mlops.tracking import ZENML_RUN_TAG, tracking_uri
+from mlops.tracking import PIPELINE_RUN_TAG, ZENML_RUN_TAG, tracking_uri
 from r2d.config.gate import RESERVED_SUFFIXES
 from r2d.config.model import REGISTERED
 from r2d.errors import DataError, RegistryError
@@ -301,7 +301,7 @@ def pipeline_run(version: Any) -> PipelineRunRecord:
     Raises:
         NotReachableError: the version names none, or this ZenML does not answer or does not have it.
     """
-    run_id = version.tags.get("zenml.pipeline_run")
+    run_id = version.tags.get(PIPELINE_RUN_TAG)
     if run_id is None:
         raise NotReachableError("the pipeline run: the version names none, it was registered outside of a pipeline")
     kept = Remembered(f"ZenML's pipeline run {run_id}", stack_state)

@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 EXPERIMENT = "reason2decide"
 ZENML_RUN_TAG = "zenml.run_id"
+"""Of an MLflow run."""
+PIPELINE_RUN_TAG = "zenml.pipeline_run"
+"""Of a version: the ZenML run that registered it."""
 METRICS_PER_CALL = 1000
 """MLflow takes no more in one call."""
 SECONDS_BETWEEN_PICTURES = 20.0

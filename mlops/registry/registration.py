@@ -29,7 +29,7 @@ from mlops.registry.versions import (
 )
 from mlops.run_record import RunRecord
 from mlops.sbom import bill_of_materials
-from mlops.tracking import start_run
+from mlops.tracking import PIPELINE_RUN_TAG, start_run
 from r2d.evaluation.looks import hash_of_test_set
 from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.run import evaluated_rows
@@ -249,10 +249,22 @@ def link_zenml_version(
     if version.run_metadata.get(ZENML_RUN_ID) != registered.run_id:
         metadata = {ZENML_RUN_ID: registered.run_id, ZENML_URI: f"models:/{name}/{number}"}
         log_metadata(metadata, model_version_id=version.id)
-    tags = {"id": str(version.id), "number": str(version.number), "pipeline_run": str(pipeline_run)}
     with registry_client(f"linking {name}/{number}") as client:
-        for key, value in tags.items():
-            client.set_model_version_tag(name, number, f"zenml.{key}", value)
+        recorded = client.get_model_version(name, number).tags.get(PIPELINE_RUN_TAG)
+        run = recorded if recorded is not None and _is_known(recorded) else str(pipeline_run)
+        for tag, value in {"zenml.id": version.id, "zenml.number": version.number, PIPELINE_RUN_TAG: run}.items():
+            client.set_model_version_tag(name, number, tag, str(value))
+
+
+def _is_known(pipeline_run: str) -> bool:
+    """Whether this ZenML has a run: then a later one, which finds the version there, does not take its place."""
+    from zenml.client import Client
+
+    try:
+        Client().get_pipeline_run(UUID(pipeline_run), hydrate=False)
+    except KeyError:
+        return False
+    return True
 
 
 def _zenml_version(registered: RegisteredModel) -> ModelVersionResponse:

@@ -137,6 +137,8 @@ def test_a_second_run_executes_nothing_and_closes_what_a_killed_one_has_left_in_
     assert again.cached == STEPS[:-1]
     assert "toy-triage version 1 (already registered" in again.output
     assert workplace.python(f"killed = {killed}{STATUSES_OF_KILLED}") == ["failed", "KILLED"]
+    lineage = json.loads(workplace.type("r2d", "lineage", "toy-triage/1", "--json").stdout)
+    assert lineage["pipeline_run"]["name"] == first_run.name, "the run that registered it"
     assert zenml_version(workplace, 1) == {
         "uri": "models:/toy-triage/1", "names_its_run": True, "is_named_back": True, "runs": 2, "artifacts": 6,
     }  # fmt: skip
