@@ -40,7 +40,13 @@ def parse_section(schema: type[SectionT], values: Any, *, where: str = "config")
     try:
         return schema.model_validate(expand_environment(values))
     except ValidationError as error:
-        faults = [_fault(item, schema) for item in error.errors()]
+        # A list of which each item is faulty is not short of items as well: Pydantic counts the good ones.
+        items = [
+            item
+            for item in error.errors()
+            if item["type"] != "too_short" or len(item["input"]) < item["ctx"]["min_length"]
+        ]
+        faults = [_fault(item, schema) for item in items]
         raise ConfigError(list_faults(where, faults)) from None
 
 
@@ -86,6 +92,8 @@ def _fault(item: Any, schema: type[BaseModel]) -> str:
         allowed = context["expected"].replace(" or ", ", ")
         nearest = did_you_mean(str(item["input"]), re.findall(r"'([^']*)'", allowed))
         return f"  {key}: found {show_value(item['input'])}{nearest}; allowed: {allowed}"
+    if kind == "too_short":
+        return f"  {key}: found {show_value(item['input'])}; needs at least {context['min_length']}"
     hint = ""
     if isinstance(item["input"], bool) and kind.startswith("string"):
         hint = '; YAML reads an unquoted yes, no, on or off as true or false: put it in quotes ("yes")'

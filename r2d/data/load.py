@@ -252,6 +252,11 @@ def load_labelled_file(
     config = parse_section(DataConfig, values, where=str(path))
     if not config.labels.decide_alike(labels):
         raise ConfigError(f"{path}: data.labels are those of the model; declare codes alone")
+    if others := sorted(config.columns.rationales.keys() - {REFERENCE_SOURCE}):
+        raise ConfigError(
+            f"{path}: data.columns.rationales names {', '.join(map(repr, others))}; a labelled file has one column of "
+            f"rationales to compare with, data.columns.rationales.{REFERENCE_SOURCE}"
+        )
     names = {name.strip() for name in column_names(path, kind, config)}
     found: dict[str, Any] = {name: name for name in ("group", "split") if name in names}
     found |= {"rationales": {REFERENCE_SOURCE: "rationale"}} if "rationale" in names else {}

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
+from r2d.config.evaluation import OperatingPointsConfig
 from r2d.config.jobs import DriftConfig, InferenceConfig, MonitorConfig, RetentionConfig, WatchConfig
 from r2d.config.loading import load_config, load_job, parse_config, read_parameters
 from r2d.config.plan import PlanConfig
 from r2d.config.run import RunConfig
+from r2d.config.section import parse_section
 from r2d.config.serving import ServingConfig
 from r2d.config.training import CycleConfig, Stage2Config
 from r2d.errors import ConfigError
@@ -78,6 +80,16 @@ def test_all_faults_are_named_in_one_message_with_key_found_allowed_and_nearest_
     assert unknown in message
     assert "stage2.alpha: found 1.5; input should be less than or equal to 1" in message
     assert "stage_1: unknown key (did you mean 'stage1'?)" in message
+
+
+@pytest.mark.parametrize(("found", "num_faults"), [([0, 1], 2), ([0.1, 2], 1), ([], 1)])
+def test_a_list_of_faulty_items_is_not_called_short_of_items(found: list[float], num_faults: int) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_section(OperatingPointsConfig, {"threshold_probabilities": found})
+    lines = str(error.value).splitlines()[1:]
+    assert len(lines) == num_faults
+    is_short = "  threshold_probabilities: found []; needs at least 1"
+    assert (is_short in lines) == (not found)
 
 
 def test_an_unquoted_yes_is_told_to_be_quoted() -> None:

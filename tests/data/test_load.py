@@ -26,7 +26,7 @@ from r2d.data.reading import Reading
 from r2d.data.times import period_of
 from r2d.data.validation.report import render_data_report
 from r2d.data.validation.validate import validate
-from r2d.errors import DataError
+from r2d.errors import ConfigError, DataError
 from r2d.synthetic.calls import generate_calls
 from tests.conftest import SHARED, needs_shared
 from tests.data.messages import message_of
@@ -558,3 +558,14 @@ def test_a_cell_of_ten_megabytes_is_cut_and_said_and_stalls_no_check(
     (check,) = [check for check in validation.checks if check.name == "text_length"]
     assert check.num_unexpected == 1
     assert max(map(len, examples["text"].to_pylist())) == 200_000
+
+
+def test_a_labelled_file_has_its_reference_rationales_in_any_column_and_no_other_source(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("id,text,label,why\na,Fell on the stairs.,LABEL,Nothing warns.\n".replace("LABEL", LABELS[0]))
+    labels = LabelsConfig(names=LABELS)
+    declared = {"columns": {"rationales": {"reference": "why"}}}
+    (example,) = iterate_examples(load_labelled_file(path, labels, declared)[0])
+    assert example.rationale == "Nothing warns."
+    with pytest.raises(ConfigError, match=r"names 'nurse'; .* data\.columns\.rationales\.reference"):
+        load_labelled_file(path, labels, {"columns": {"rationales": {"nurse": "why"}}})
