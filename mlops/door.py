@@ -91,6 +91,8 @@ def enter() -> None:
     start()
     if Path(sys.argv[0]).name == "zenml":
         os.environ.setdefault("ZENML_ENABLE_RICH_TRACEBACK", "false")
+        if not sys.stdout.isatty():  # where ZenML writes its log
+            os.environ.setdefault("ZENML_LOGGING_COLORS_DISABLED", "true")
         sys.excepthook = show_error
 
 

@@ -6,12 +6,16 @@ On Kubernetes, ZenML's client returns without an error whatever became of the ru
 from __future__ import annotations
 
 import logging
+import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from click import ClickException
+from zenml import constants
 from zenml.client import Client
 from zenml.integrations.constants import PYTORCH, SKLEARN
 from zenml.integrations.registry import integration_registry
@@ -23,8 +27,9 @@ from mlops.dead_runs import OWNER_KEY, Process, close_dead_mlflow_runs, close_ze
 from mlops.door import one_line, stop
 from mlops.registry.versions import registry_client
 from mlops.tracking import EXPERIMENT
-from r2d.errors import R2DError, RegistryError
-from r2d.files import keep_private, read_yaml
+from r2d.config.loading import read_parameters, read_zenml_file
+from r2d.errors import ConfigError, R2DError, RegistryError
+from r2d.files import keep_private
 from r2d.signals import signals_caught
 
 logger = logging.getLogger(__name__)
@@ -84,15 +89,18 @@ class RaisingPipeline(Pipeline):
 
     def with_options(self, config_path: str | None = None, **options: Any) -> Any:
         with ends_in_one_line():
+            if config_path is not None:
+                is_of_run = "config" in signature(self.entrypoint).parameters
+                read = read_parameters if is_of_run else read_zenml_file
+                read(Path(config_path))  # says what is wrong with it, before ZenML reads it
             if Client().root is None:
                 logger.warning(NO_PROJECT)
-            if config_path is not None:
-                read_yaml(Path(config_path))  # says what is wrong with it, before ZenML reads it
             return super().with_options(config_path=config_path, **options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         keep_private()
         with ends_in_one_line():
+            refuse_unread_stack()
             for name in UNUSED_INTEGRATIONS:
                 integration_registry.integrations.pop(name, None)
             close_dead_runs()
@@ -104,6 +112,21 @@ class RaisingPipeline(Pipeline):
             failed = sorted(name for name, step in run.steps.items() if not step.status.is_successful)
             raise RunError(f"run {run.name!r} has failed; failed steps: {', '.join(failed) or 'none began'}")
         return run
+
+
+def refuse_unread_stack() -> None:
+    """Refuse a variable that seems to select a stack and that ZenML does not read, and so would run on another one.
+
+    Raises:
+        ConfigError: there is one; names that which ZenML reads.
+    """
+    read = list(vars(constants).values())
+    unread = [name for name in os.environ if re.fullmatch(r"ZENML_\w*STACK(_ID|_NAME)?", name) and name not in read]
+    if unread:
+        raise ConfigError(
+            f"{', '.join(unread)}: ZenML does not read it, and the stack would be another; set "
+            f"{constants.ENV_ZENML_ACTIVE_STACK_ID} to the name or id of the stack, and unset this"
+        )
 
 
 def close_dead_runs() -> None:

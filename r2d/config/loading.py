@@ -99,8 +99,8 @@ def load_config(path: Path) -> RunConfig:
     return parse_config(read_parameters(path), where=str(path))
 
 
-def read_parameters(path: Path) -> Any:
-    """The unchecked mapping under `parameters.config` of a run configuration.
+def read_zenml_file(path: Path) -> dict[str, Any]:
+    """The content of a file that `zenml pipeline run --config` takes.
 
     Raises:
         ConfigError: the file is missing, is no YAML, or has a key at the top that ZenML would not know.
@@ -112,13 +112,25 @@ def read_parameters(path: Path) -> Any:
     if unknown:
         lines = [f"  {key}: unknown key at the top{did_you_mean(str(key), ZENML_RUN_KEYS)}" for key in unknown]
         raise ConfigError("\n".join([f"{path}: the sections of a run stand under `parameters: config:`", *lines]))
-    parameters = content.get("parameters")
+    return content
+
+
+def read_parameters(path: Path) -> dict[str, Any]:
+    """The unchecked mapping under `parameters.config` of a run configuration.
+
+    Raises:
+        ConfigError: as `read_zenml_file`, or there is no such mapping.
+    """
+    parameters = read_zenml_file(path).get("parameters")
     if not isinstance(parameters, dict) or list(parameters) != ["config"]:
         raise ConfigError(
             f"{path}: `parameters` must hold the one key `config` with the sections {list(RunConfig.model_fields)}, "
             f"found {show_value(sorted(map(str, parameters)) if isinstance(parameters, dict) else parameters)}"
         )
-    return parameters["config"]
+    values = parameters["config"]
+    if not isinstance(values, dict):  # of an empty one ZenML would run the default
+        raise ConfigError(f"{path}: expected a mapping of sections under `config`, found {show_value(values)}")
+    return values
 
 
 def load_job(schema: type[SectionT], path: Path) -> SectionT:

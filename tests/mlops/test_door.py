@@ -7,6 +7,7 @@ import importlib.metadata
 import io
 import logging
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -15,9 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from zenml.logger import ZenMLConsoleFormatter
 
 from mlops import door
 from pipelines.outcome import RunError, ends_in_one_line
+from pipelines.training import reason2decide
+from r2d.config.loading import load_config
 from r2d.errors import ConfigError
 from r2d.signals import signals_caught
 
@@ -72,6 +76,40 @@ def test_other_programs_keep_their_way_to_show_errors(monkeypatch: pytest.Monkey
     door.enter()
     assert sys.excepthook is before
     assert "ZENML_ENABLE_RICH_TRACEBACK" not in os.environ
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_log_that_goes_to_a_file_has_no_escape_codes(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/venv/bin/zenml", "pipeline", "run"])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    door.enter()
+    record = logging.LogRecord("zenml.steps", logging.INFO, "", 0, "Step `%s` has started.", ("evaluate",), None)
+    line = ZenMLConsoleFormatter().format(record)
+    assert ("\x1b" in line) is terminal
+    assert "evaluate" in line
+
+
+@pytest.mark.parametrize(
+    "content", ["", "- 1", "7", "parameter: {}", "parameters: 7", "parameters: {data: {}}", "parameters: {config: }"]
+)
+def test_a_run_says_of_a_yaml_of_another_shape_what_a_check_says(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as checked:
+        load_config(path)
+    with pytest.raises(RunError, match=re.escape(str(checked.value))):
+        reason2decide.with_options(config_path=str(path))
+
+
+@pytest.mark.parametrize("name", ["ZENML_ACTIVE_STACK", "ZENML_STACK", "ZENML_STACK_NAME"])
+def test_a_variable_that_would_select_no_stack_is_refused_with_the_one_that_does(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "gpu")
+    with pytest.raises(RunError, match=f"^{name}: .*set ZENML_ACTIVE_STACK_ID to the name"):
+        reason2decide(config={})
 
 
 @pytest.mark.parametrize("pod", [False, True])
