@@ -129,6 +129,8 @@ $(READY): requirements.lock pyproject.toml
 		"yours, as in: make run PYTHON=/opt/python3.11/bin/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed; found " + \
 		sys.version.split()[0] + ": install it, or name yours, as in: make run PYTHON=/opt/python3.11/bin/python3")'
+	@! test -x $(BIN)/python || $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is" + \
+		" needed; $(VENV) has " + sys.version.split()[0] + ": delete it with `rm -r $(VENV)`, and type the same again")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$$(grep -o '^uv==[^ ]*' requirements.lock)"
 	sed 's/^torch==[0-9.]*/&$(TORCH_BUILD)/' requirements.lock $(if $(TORCH_BUILD),,k8s/cuda.lock) \

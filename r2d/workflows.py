@@ -24,7 +24,7 @@ from r2d.config.privacy import PrivacyConfig
 from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
 from r2d.config.serving import Quantization
-from r2d.data.examples import shown_splits, split_of
+from r2d.data.examples import groups_of, shown_splits, split_of
 from r2d.data.fingerprint import data_fingerprint, files_fingerprint
 from r2d.data.load import load_examples, load_labelled_file
 from r2d.data.readers.tables import local_dataset_folder
@@ -32,6 +32,7 @@ from r2d.data.validation.expectations import write_data_docs
 from r2d.data.validation.report import render_data_report
 from r2d.data.validation.validate import Validation, validate
 from r2d.errors import ConfigError
+from r2d.evaluation.sections.estimates import CHOOSING_SPLITS
 from r2d.files import write_json, write_parquet, write_text
 from r2d.modeling.load import count_tokens
 from r2d.modeling.seen_rows import require_unseen_test
@@ -117,7 +118,7 @@ def check_files(run: RunConfig, *, start_folder: Path | None = None) -> list[str
     validation = _usable(run, start_folder)
     splits = Counter(validation.examples["split"].to_pylist())
     divided = ", ".join(f"{splits[split]:,} {split}" for split in shown_splits(splits))
-    lines = [f"{validation.num_rows:,} rows: {divided}"]
+    lines = [f"{validation.num_rows:,} rows: {divided}", *_choosing_rows(run, validation.examples)]
     lines += validation.reading.notes
     if len(validation.quarantined):
         lines.append(f"{plural(len(validation.quarantined), 'quarantined row')}; `r2d validate` shows which")
@@ -319,6 +320,18 @@ def require_usable(validation: Validation, run: RunConfig, start_folder: Path | 
     validation.raise_for_errors()
     refuse = run.evaluation.seen_rows == "refuse"
     require_unseen_test(validation.examples, start_folder, name=run.model.name, refuse=refuse)
+
+
+def _choosing_rows(run: RunConfig, examples: pa.Table) -> list[str]:
+    """How many rows and groups there are to choose the threshold, beside how many it needs."""
+    if run.threshold_needs() is None:
+        return []
+    split = next((name for name in CHOOSING_SPLITS if len(split_of(examples, name))), "no")
+    groups, least = groups_of(split_of(examples, split)), run.threshold_parts().least_rows()
+    line = f"the threshold is chosen by {len(groups):,} {split} rows of {plural(len(set(groups)), 'group')}"
+    if len(set(groups)) >= least:
+        return [line]
+    return [f"warning: {line}, too few: even without an error {least:,} groups are needed, so no label would be shown"]
 
 
 def _usable(run: RunConfig, start_folder: Path | None) -> Validation:

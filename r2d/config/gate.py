@@ -261,6 +261,12 @@ class GateConfig(Section):
         rules, advice = self.for_labels(labels).rules, []
         limited = {rule.figure for rule in rules if isinstance(rule, WithinLimit)}
         of_under_triage = {"under_triage_rate", "severe_under_triage_rate", "worst_slice_under_triage_rate"}
+        if not labels.ordered and not labels.per_row:
+            advice.append(
+                "the labels are declared to have no order: under-triage is not measured, and no rule of the gate and "
+                "no threshold looks at it. If they are levels of urgency, set data.labels.ordered: true, with "
+                "data.labels.names from the most urgent to the least"
+            )
         if rules and labels.ordered and not limited & of_under_triage:
             limit = "{rule: within_limit, figure: under_triage_rate, at_most: 0.05}"
             kept = "{rule: defaults}, " if any(isinstance(rule, Defaults) for rule in self.rules) else ""

@@ -9,7 +9,7 @@ from pydantic import model_validator
 from r2d.config.comparison import ComparisonConfig
 from r2d.config.data import DataConfig
 from r2d.config.endpoint import model_family
-from r2d.config.evaluation import LABEL, EvaluationConfig, SlicesConfig
+from r2d.config.evaluation import LABEL, EvaluationConfig, SelectiveConfig, SlicesConfig
 from r2d.config.gate import GATE_METRICS, RegistrationConfig, WithinLimit
 from r2d.config.jobs import RetrainingConfig
 from r2d.config.model import ModelConfig
@@ -178,8 +178,7 @@ class RunConfig(Section):
         if self.data.labels.per_row or selective.bound_confidence is None:
             return None
         parts = {None: "", LABEL: ", of each predicted label"}.get(selective.per, f", of each {selective.per}")
-        if selective.per == LABEL:
-            selective = selective.for_parts(len(self.data.labels.names))
+        selective = self.threshold_parts()
         none, one, two = map(selective.least_rows, range(3))
         risk = selective.risk or ("under_triage" if self.data.labels.ordered else "error")
         share, rows = split.calibration_fraction, "data.split.calibration_fraction"
@@ -199,6 +198,11 @@ class RunConfig(Section):
             f"{selective.bound_confidence:g}) needs {none:,} shown rows without an error, {one:,} with one or {two:,} "
             f"with two, each of another group{parts}; {source}"
         )
+
+    def threshold_parts(self) -> SelectiveConfig:
+        """What is asked of the threshold, or of that of each label, whose bounds hold at once."""
+        selective = self.evaluation.selective
+        return selective.for_parts(len(self.data.labels.names)) if selective.per == LABEL else selective
 
     def keys_without_effect(self) -> dict[str, str]:
         """Dotted key -> why it changes nothing, for each key that is set although no method, reader or label kind of

@@ -210,10 +210,14 @@ def _pass_in_sequence(candidates: Candidates, num_rows: int, config: SelectiveCo
     bounds = bounds[sequence]
     num_passed = int(np.argmax(np.append(bounds, np.inf) > max_risk))
     if not num_passed:
+        shows_too_few = (num_shown[: sequence[0]] >= FIRST_COVERAGE * num_rows).any()
         return PassedSequence(
             [],
-            reason=f"the strictest that is tested shows {num_shown[sequence[0]] / num_rows:.0%} of the rows with an "
-            f"upper bound of {bounds[0]:.4f}, max_risk is {max_risk:g}; more calibration rows make a bound tighter",
+            reason="of the labels shown by the strictest threshold that can be tested, "
+            f"{num_shown[sequence[0]]:,.0f} of {num_rows:,}, up to {bounds[0]:.1%} may be wrong (the upper bound), and "
+            f"max_risk is {max_risk:g}"
+            + (f"; a stricter one would show too few of the {len(shown):,} groups to tell" if shows_too_few else "")
+            + "; more calibration rows make a bound tighter",
         )
     return PassedSequence(sequence[:num_passed].tolist(), float(bounds[num_passed - 1]))
 

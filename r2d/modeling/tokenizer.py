@@ -90,7 +90,7 @@ def train_tokenizer(learned: TokenizerTexts, config: ScratchConfig) -> PreTraine
     exempt = {word for text in (*learned.declared, *PLACEHOLDERS) for word in divide(text)}
     words = shared_words(learned.texts, learned.groups, divide, min_groups=min_groups, exempt=exempt)
     level = logging.INFO if words.kept - exempt else logging.WARNING
-    logger.log(level, "a vocabulary of %s: these are written in pieces", words.sentence(min_groups))
+    logger.log(level, "vocabulary: %s", words.sentence(min_groups))
     taken = words.kept | exempt
 
     @cache

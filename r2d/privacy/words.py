@@ -27,11 +27,13 @@ class SharedWords(NamedTuple):
 
     def sentence(self, min_groups: int) -> str:
         """How many words are kept, and why the others are not. It names none."""
-        rare = (
-            f"{self.num_rare:,} stand in the texts of fewer than {min_groups:,} groups and " if min_groups > 1 else ""
-        )
+        rare = f"{self.num_rare:,} in the texts of fewer than {min_groups:,} groups, " if min_groups > 1 else ""
         num_names = self.num_words - len(self.kept) - self.num_rare
-        return f"{len(self.kept):,} of {self.num_words:,} words; {rare}{num_names:,} look like names"
+        return (
+            f"{len(self.kept):,} of the {self.num_words:,} different words are learnt whole, and the others in pieces "
+            f"of a few letters, so that the model lists no rare word and no name: {rare}{num_names:,} that look like "
+            "names"
+        )
 
 
 def shared_words(

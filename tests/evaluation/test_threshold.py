@@ -118,7 +118,10 @@ def test_the_sequence_goes_from_strict_to_loose_and_ends_at_the_first_that_fails
     is_error[10:50] = True  # among the strictest fifth
     refused = chosen(confidence, is_error, config)
     assert (refused.threshold, refused.validation.upper_bound) == (None, None)
-    assert "the strictest that is tested shows 20% of the rows" in str(refused.reason)
+    assert "shown by the strictest threshold that can be tested, 400 of 2,000, up to" in str(refused.reason)
+    assert "a stricter one" not in str(refused.reason)
+    few = chosen(confidence[:90], is_error[:90], config)
+    assert "a stricter one would show too few of the 90 groups to tell" in str(few.reason)
 
 
 def test_many_notes_of_few_patients_are_not_many_rows() -> None:
@@ -315,7 +318,7 @@ def test_each_label_has_a_threshold_and_an_attribute_that_no_row_has_is_refused(
     assert list(choice.parts) == ["urgent", "later"]
     later = choice.parts["later"]
     assert (later.threshold, later.is_common) == (None, False), "every `later` is wrong, and no want of rows helps that"
-    assert "the strictest that is tested" in str(later.reason)
+    assert "the strictest threshold that can be tested" in str(later.reason)
     with pytest.raises(ConfigError, match=r"per 'ward': none of the 3000 validation rows has a value"):
         select_threshold(rows, ordered=True, config=config.model_copy(update={"per": "ward"}))
 

@@ -106,9 +106,12 @@ def test_a_reader_is_told_of_a_missing_limit_and_of_a_margin_of_0() -> None:
     (advice,) = GateConfig().advice(LABELS)
     pasted = yaml.safe_load(advice.partition("registration.gate: ")[2])
     assert GateConfig.model_validate(pasted).advice(LABELS) == []
-    assert GateConfig().advice(LabelsConfig(names=("a", "b"))) == []
+    (unordered,) = GateConfig().advice(LabelsConfig(names=("a", "b")))
+    assert "under-triage is not measured" in unordered
+    assert "data.labels.ordered: true" in unordered
+    assert GateConfig().advice(LabelsConfig(per_row=True)) == []
     margin = GateConfig.model_validate({"rules": [{"rule": "not_worse_than_champion", "figure": "macro_f1"}]})
-    (superiority,) = margin.advice(LabelsConfig(names=("a", "b")))
+    (superiority,) = margin.advice(LabelsConfig(per_row=True))
     assert "(superiority)" in superiority
 
 

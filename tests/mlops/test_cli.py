@@ -193,6 +193,30 @@ def test_check_asks_for_a_limit_on_under_triage_with_a_line_to_paste(typed: Type
     assert errors == ""
 
 
+def test_check_says_what_falls_away_with_labels_without_an_order_and_how_many_groups_choose_the_threshold(
+    typed: Typed, tmp_path: Path
+) -> None:
+    rows = ["id,text,label,patient,split"]
+    rows += [
+        f"r{n},a note of {n} words,{'urgent' if n % 4 == 0 else 'routine'},p{n // 2},"
+        f"{'validation' if n < 100 else 'train' if n < 300 else 'test'}"
+        for n in range(400)
+    ]
+    (tmp_path / "notes.csv").write_text("\n".join(rows), encoding="utf-8")
+    data: dict[str, Any] = {"format": "csv", "path": str(tmp_path / "notes.csv")}
+    data["columns"] = {"group": "patient", "split": "split"}
+    config = tmp_path / "my.yaml"
+    for max_risk, ordered in ((0.1, False), (0.05, True)):
+        data["labels"] = {"names": ["urgent", "routine"], "ordered": ordered}
+        values = {"data": data, "method": {"name": "sft"}, "evaluation": {"selective": {"max_risk": max_risk}}}
+        config.write_text(json.dumps({"parameters": {"config": values}}))
+        code, output, errors = typed("check", str(config))
+        assert code == 0, errors
+        assert "the threshold is chosen by 100 validation rows of 50 groups" in output
+        assert ("warning: the threshold" in output and "59 groups are needed" in output) is ordered
+        assert ("under-triage is not measured" in errors and "data.labels.ordered: true" in errors) is not ordered
+
+
 def test_predict_refuses_options_where_the_labels_are_declared(stage2_model: Path) -> None:
     error = predict("--model", str(stage2_model), "--option", "yes", "--option", "no", NOTE).exception
     assert isinstance(error, R2DError)
