@@ -193,7 +193,9 @@ def champion_comparison(metrics: Metrics) -> ChampionComparison | None:
     if metrics.champion is None:
         return None
     differences = metrics.differences.get(Comparator.CHAMPION)
+    by_reader = metrics.champion.outside_reader_difference.get("consistency")
     estimates = {name: getattr(differences, name, None) for name in GATE_METRICS}
+    estimates |= {**metrics.champion.claims_difference, "consistency_by_outside_reader": by_reader}
     measured = {name: estimate for name, estimate in estimates.items() if estimate is not None}
     return ChampionComparison(metrics.champion.reference, measured)
 

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.tree import Tree
 
 from r2d.config.gate import GATE_METRICS
+from r2d.evaluation.sections.estimates import IntervalEstimate
+from r2d.evaluation.summary import verdict_of
 from r2d.gate.rules import format_comparably
 from r2d.lineage.difference import MetricChange, VersionDifference
 from r2d.lineage.records import RowLineage, VersionLineage, method_of
@@ -35,6 +37,7 @@ USES = {
     "train": "trained on it", "validation": "chosen by it (validation)",
     "calibration": "its threshold chosen by it (calibration)", "test": "measured on it (test)",
 }  # fmt: skip
+VERDICTS = "not told apart: the interval of the difference holds 0; no interval: it may be chance alone"
 PROVENANCE_SHOWN_ELSEWHERE = ("example_id", "split", "source", "stages", "file", "row", "counted")
 
 
@@ -290,6 +293,7 @@ def difference_tree(difference: VersionDifference) -> Tree:
         None: ": it is not known whether the data are the same, so they may be of other test rows",
     }
     node = root.add(f"metrics{caution[difference.same_data]}")
+    node.add(VERDICTS)
     for name, metric_change in difference.metrics.items():
         node.add(_metric_line(name, metric_change))
     return root
@@ -298,17 +302,15 @@ def difference_tree(difference: VersionDifference) -> Tree:
 def _metric_line(name: str, change: MetricChange) -> str:
     metric = GATE_METRICS[name]
     old, new = ("not measured" if side is None else side.text() for side in (change.before, change.after))
-    line = f"{metric.name}: {old} -> {new}"
+    line = f"{metric.name}, {'more' if metric.higher_is_better else 'less'} is better: {old} -> {new}"
     if change.difference is None:
         return line
     if change.difference == 0:
         return f"{line}, the same"
-    is_better = (change.difference > 0) == metric.higher_is_better
-    line += f", {format_comparably(change.difference, 0.0, signed=True)[0]}, {'better' if is_better else 'worse'}"
-    if change.paired is not None and change.paired.low is not None:
-        holds = "" if change.paired.excludes_zero else ", which holds 0"
-        line += f"; on the same rows {change.paired.text(signed=True)}{holds}"
-    return line
+    paired = change.paired or IntervalEstimate(None)
+    line += f", {format_comparably(change.difference, 0.0, signed=True)[0]}"
+    line += f", {verdict_of(paired, 1 if metric.higher_is_better else -1)}"
+    return line if paired.low is None else f"{line}: on the same rows {paired.text(signed=True)}"
 
 
 def _short(value: Any) -> str:

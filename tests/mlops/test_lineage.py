@@ -19,13 +19,14 @@ from mlops.lineage import version_lineage
 from mlops.registry.versions import download
 from r2d.errors import DataError, R2DError, RegistryError
 from r2d.evaluation.sections.estimates import IntervalEstimate
-from r2d.lineage.difference import Change, changed, difference_of
+from r2d.lineage.difference import Change, MetricChange, VersionDifference, changed, difference_of
 from r2d.lineage.records import (
     ArtifactRecord,
     PipelineRunRecord,
     RowLineage,
     StepRecord,
     VersionLineage,
+    champion_comparison,
     find_row,
     stages_with_rationales,
 )
@@ -284,7 +285,28 @@ def test_the_difference_of_two_versions_names_what_changed_and_how_far_figures_m
     output = typed("diff", "traced/1", "traced/2").output
     assert all(len(line) <= WIDTH for line in output.splitlines())
     assert "model.max_input_tokens: 1024 -> 768" in output
-    assert f"{moved['difference']:+.3f}, better; on the same" in output
+    assert f"{moved['difference']:+.3f}, better: on the same" in " ".join(output.replace("│", " ").split())
+
+
+def test_a_difference_is_better_or_worse_only_where_its_interval_does_not_hold_0() -> None:
+    compared = metrics(decisions(0.9, seed=2), decisions(0.8), reference="traced/1")
+    assert compared.champion is not None
+    contradicted = {"contradicted_rationale_rate": IntervalEstimate(0.1, -0.1, 0.3)}
+    compared = replace(compared, champion=replace(compared.champion, claims_difference=contradicted))
+    comparison = champion_comparison(compared)
+    assert comparison is not None
+    change = MetricChange(IntervalEstimate(0.2), IntervalEstimate(0.3), 0.1, None)
+
+    def verdict(paired: IntervalEstimate | None, name: str = "under_triage_rate") -> str:
+        difference = VersionDifference("traced/1", "traced/2", {}, True, {name: replace(change, paired=paired)})
+        return " ".join(render(difference_tree(difference)).split()).partition("+0.100, ")[2]
+
+    assert verdict(IntervalEstimate(0.1, -0.019, 0.2)) == "not told apart: on the same rows +0.100 (-0.019 to +0.200)"
+    assert verdict(IntervalEstimate(0.1, 0.019, 0.2)).startswith("worse: on the same rows")
+    assert verdict(IntervalEstimate(0.1, 0.019, 0.2), "macro_f1").startswith("better: on the same rows")
+    assert verdict(None) == "no interval"
+    of_claims = comparison.differences["contradicted_rationale_rate"]
+    assert verdict(of_claims, "contradicted_rationale_rate").startswith("not told apart")
 
 
 def test_metrics_of_other_data_are_compared_with_a_caution_and_a_lost_metric_is_not_measured(
@@ -309,7 +331,7 @@ def test_metrics_of_other_data_are_compared_with_a_caution_and_a_lost_metric_is_
     assert difference.changed["seeds"] == {"seeds.stage2": Change(42, 7)}
     assert difference.same_data is False
     output = render(difference_tree(difference))
-    for expected in ("other test rows", "-> not measured", "+0.100, worse"):
+    for expected in ("other test rows", "-> not measured", "less is better: ", "+0.100, no interval"):
         assert expected in output
     assert "nothing changed" in render(difference_tree(difference_of(version, version)))
 
