@@ -159,6 +159,13 @@ class SplitConfig(Section):
     seed: int = 42
     """The same seed and ids give the same split."""
 
+    @field_validator("test_from", mode="before")
+    @classmethod
+    def _no_number(cls, value: Any) -> Any:
+        if isinstance(value, int | float):  # Pydantic would count seconds from 1970
+            raise ValueError(f"found the number {value}; give a date, such as 2025-01-01, or latest")
+        return value
+
     @model_validator(mode="after")
     def _room_for_training(self) -> SplitConfig:
         if self.validation_fraction + self.test_fraction + self.calibration_fraction >= 1.0:

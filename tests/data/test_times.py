@@ -114,6 +114,7 @@ def test_what_is_no_time_or_no_cut_is_an_error_that_shows_no_cell(
         ({"columns": {"time": None}, "split": {"test_from": "latest"}}, "name the column in columns.time"),
         ({"columns": {"split": "s"}, "split": {"test_from": "latest"}}, "split.test_from and columns.split both say"),
         ({"split": {"test_from": "yesterday"}}, "test_from"),
+        ({"split": {"test_from": 2025}}, "test_from: found the number 2025; give a date, such as 2025-01-01"),
     ],
 )
 def test_keys_that_do_not_go_together_are_refused(tmp_path: Path, keys: dict[str, Any], message: str) -> None:

@@ -37,7 +37,7 @@ class HumanScore:
 
     id: str
     criterion: str
-    score: int
+    score: float
     rater: str
     rationale: str | None = None
     """What was scored, where the file says so; a row whose rationale is another today is left out."""
@@ -133,7 +133,7 @@ def _criterion_agreement(
 ) -> dict[str, Any]:
     """The rows with both scores, and those with one; each of `METRICS`, None where it is undefined, and why; and how
     far people agree among themselves."""
-    by_row: dict[str, list[int]] = defaultdict(list)
+    by_row: dict[str, list[float]] = defaultdict(list)
     for score in (score for score in human if score.criterion == criterion.id):
         by_row[score.id].append(score.score)
     judged = [item for item in scored if item.criterion.id == criterion.id and item.numbers]
@@ -159,7 +159,7 @@ def _criterion_agreement(
 
 
 def _among_people(
-    by_row: Mapping[str, Sequence[int]], rows: Mapping[str, JudgedRow], config: IntervalsConfig
+    by_row: Mapping[str, Sequence[float]], rows: Mapping[str, JudgedRow], config: IntervalsConfig
 ) -> dict[str, Any]:
     """Rows that two people or more scored, and quadratic weighted kappa over every pair of raters of a row, each pair
     in both orders; None where it is undefined."""

@@ -128,10 +128,9 @@ def judge_rationales(
 
 
 def _as_scores(table: pa.Table, rater: str) -> list[HumanScore]:
-    """The votes of a judge, as scores of a rater."""
+    """The median over the votes of a judge, as one score of a rater: votes of one judge are not several raters."""
     return [
-        HumanScore(row["id"], row["criterion"], score, rater)
+        HumanScore(row["id"], row["criterion"], row["median"], rater)
         for row in table.to_pylist()
-        for score in row["votes"]
-        if score is not None
+        if row["median"] is not None
     ]

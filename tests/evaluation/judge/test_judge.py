@@ -198,6 +198,7 @@ def test_a_second_judge_is_asked_the_same_and_held_against_the_first(server: Run
     clear, right = facts["second_judge"]["agreement"]["criteria"]
     assert (clear["num_pairs"], clear["spearman"]["value"]) == (20, pytest.approx(-1))
     assert clear["mean_difference"]["value"] == 0
+    assert clear["among_people"] == {"num_rows": 0, "quadratic_weighted_kappa": None}, "two votes are one judge"
     assert right["mean_difference"]["value"] == 2
     assert right["undefined"]["spearman"] == "the judge and the second judge gave one score to all"
     assert judgement.scores.num_rows == 40, "the scores are those of the first"
