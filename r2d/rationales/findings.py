@@ -58,11 +58,22 @@ class Findings:
     evidence: Index[Evidence]
     forms: Mapping[str, Sequence[Words]]  # finding -> all forms that say something of it
     telling: Mapping[str, frozenset[str]]  # finding -> words that may tell of it, in another form than these
+    places: Mapping[str, str]  # finding -> its place in the body
 
     def may_be_meant(self, name: str, words: Words) -> bool:
-        """Whether some words may say something of a finding: a telling word of its forms stands among them, or a form
-        but for a typing error."""
-        return not self.telling.get(name, frozenset()).isdisjoint(words) or self.is_misspelt(name, words)
+        """Whether some words may say something of a finding: a telling word of its forms stands among them, outside the
+        names of findings of other places (the `pain` of `chest pain` tells of no hip pain), or a form but for a typing
+        error."""
+        place = self.places.get(name)
+        elsewhere = {
+            at
+            for start, end, names in (found_in(words, self.names) if place else ())
+            if all(self.places.get(other, place) != place for other in names)
+            for at in range(start, end)
+        }
+        telling = self.telling.get(name, frozenset())
+        is_told = any(word in telling for at, word in enumerate(words) if at not in elsewhere)
+        return is_told or self.is_misspelt(name, words)
 
     def is_misspelt(self, name: str, words: Words) -> bool:
         """Whether some words are a form of a finding but for a typing error in its longer words."""
@@ -153,7 +164,8 @@ def load_findings(source: Path) -> Findings:
     for form, (of_form, _, _) in every.items():
         for name in of_form:
             forms.setdefault(name, []).append(form)
-    return Findings(Index.of(direct), Index.of(every), forms, _telling(forms, lexicon.shown_by or {}))
+    places = {name: place for place, of_place in (lexicon.places or {}).items() for name in of_place}
+    return Findings(Index.of(direct), Index.of(every), forms, _telling(forms, lexicon.shown_by or {}), places)
 
 
 def _telling(
@@ -202,13 +214,18 @@ class _Lexicon(Section):
     """Name of a finding -> what else in a note shows it: names of findings, or any words."""
     denied_by: dict[str, _Forms] | None = None
     """Name of a finding -> words that deny it by themselves, such as `afebrile`."""
+    places: dict[str, _Forms] | None = None
+    """Place in the body -> names of findings there, where others of the same kind are found in other places (`chest
+    pain`, `hip pain`)."""
 
     @model_validator(mode="after")
     def _names_are_unique_and_known(self) -> _Lexicon:
         names = [forms[0] for forms in self.names]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"names: more than one list begins with {', '.join(twice)}; put them together")
-        for key in ("shown_by", "denied_by"):
-            if unknown := sorted((getattr(self, key) or {}).keys() - set(names)):
+        placed = {name for of_place in (self.places or {}).values() for name in of_place}
+        named = {"shown_by": self.shown_by or {}, "denied_by": self.denied_by or {}, "places": placed}
+        for key, of_key in named.items():
+            if unknown := sorted(set(of_key) - set(names)):
                 raise ValueError(f"{key}: no list of names begins with {', '.join(unknown)}")
         return self

@@ -416,6 +416,22 @@ def test_a_finding_is_absent_where_no_word_of_the_note_is_a_form_of_it_but_for_a
     assert [claim.verdict for claim in CHECKER.claims(rationale, note)] == [verdict]
 
 
+@pytest.mark.parametrize(
+    ("rationale", "note", "verdict"),
+    [
+        ("In fall with hip pain none of the warning signs is reported.", "Chest pain w/o sweating.", "absent"),
+        ("Swollen ankle.", "Lip swelling.", "absent"),
+        ("Hip pain.", "Chest pain, pain all over.", "unclear"),
+        ("Hip pain.", "Chest pain, hip sore too.", "unclear"),
+        ("Arm pain.", "Chest pain, arm heavy.", "unclear"),
+        ("Flank pain.", "Right sided back pain.", "unclear"),
+        ("Leg pain.", "Knee pain.", "unclear"),
+    ],
+)
+def test_a_pain_elsewhere_in_the_body_tells_nothing_of_the_one_claimed(rationale: str, note: str, verdict: str) -> None:
+    assert [claim.verdict for claim in CHECKER.claims(rationale, note)] == [verdict]
+
+
 def test_a_conclusion_from_findings_is_no_claim_of_another_finding() -> None:
     for conclusion in ("points to pneumonia", "is consistent with pneumonia", "is a red flag for pneumonia"):
         [claim] = CHECKER.claims(f"The fever {conclusion}.", "Fever since noon.")

@@ -63,7 +63,7 @@ def test_a_number_word_is_its_digits(value: int) -> None:
     ]  # fmt: skip
     tens = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
     spelt = words[value] if value < 20 else f"{tens[value // 10 - 2]}-{words[value % 10]}".removesuffix("-zero")
-    lexicon = Findings(Index.of({}), Index.of({}), {}, {})
+    lexicon = Findings(Index.of({}), Index.of({}), {}, {}, {})
     assert ungrounded(f"{value} days", f"for {spelt} days", lexicon).numbers == ()
     assert value == 1 or ungrounded(f"{spelt} days", "some days", lexicon).numbers == (str(value),)
 
@@ -120,7 +120,7 @@ def test_a_lexicon_of_ones_own_replaces_the_packaged_one(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("- [fever]", "expected a mapping of sections ['names', 'shown_by', 'denied_by'], found"),
+        ("- [fever]", "expected a mapping of sections ['names', 'shown_by', 'denied_by', 'places'], found"),
         ("names: fever", "names: found 'fever'; input should be a valid list"),
         ("names: [fever]", "names.0: found 'fever'; allowed: a list of at least one form"),
         ("names: [[fever, no]]", "names.0: found [False]; allowed: words; put yes, no, on, off and numbers in quotes"),
@@ -128,6 +128,7 @@ def test_a_lexicon_of_ones_own_replaces_the_packaged_one(tmp_path: Path) -> None
         ("names: [[fever, hot, hot]]", "names.0: found ['hot'] more than once; remove the copies"),
         ("names: [[fever], [fever, hot]]", "names: more than one list begins with fever; put them together"),
         ("names: [[fever]]\nshown_by: {fewer: [temp]}", "shown_by: no list of names begins with fewer"),
+        ("names: [[fever]]\nplaces: {head: [earache]}", "places: no list of names begins with earache"),
         ("names: [[fever]]\nshown_by: {fever: temp}", "shown_by.fever: found 'temp'; allowed: a list"),
         ("names: [[", "is no YAML"),
         ("names: [[fever], [], [on]]", "2 faults"),
