@@ -275,7 +275,7 @@ def export_to_folder(
                 rows = _rows_to_measure(model_folder, data, Path(work_dir), declared, prepare)
             kept = unseen_rows(rows.examples, model_folder, None, rows.evaluation, rows.privacy).kept
             if count_look is not None:
-                count_look(hash_of_test_set(evaluated_rows(rows.examples, rows.evaluation.max_rows)))
+                count_look(hash_of_test_set(evaluated_rows(rows.examples, rows.evaluation.max_rows)), name)
             cost = measure_cost(
                 model_folder, folder, EvaluationRun(rows.examples, rows.data.labels, rows.evaluation, kept)
             )

@@ -79,7 +79,7 @@ def evaluate(
             label_only=label_only,
             privacy=privacy,
             work_dir=work_dir("evaluate", content_hash(examples), model_hash(model)),
-            count_look=look_counter(f"run {run_name}", model, champion),
+            count_look=look_counter(f"run {run_name}", model),
             judge_remarks=judge_remarks or (),
         )
     seconds = {"evaluation_seconds": result.seconds["total"], "generation_seconds": result.seconds["generation"]}

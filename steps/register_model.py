@@ -60,9 +60,8 @@ def register_model(
         },
         run_id_name_or_prefix=context.pipeline_run.id,
     )
-    report_uri, data = context.inputs["report"][0].uri, record.run.data
-    advice = record.run.registration.gate.advice(data.labels)
-    print(summary(registered, measured, report_uri=report_uri, data_format=data.format, advice=advice))
+    report_uri, data_format = context.inputs["report"][0].uri, record.run.data.format
+    print(summary(registered, measured, report_uri=report_uri, data_format=data_format))
     origin = of_folder(model, registered.name, registered.version).line()
     changes = [f"- {change.at}: {change.sentence()}" for change in reversed(history(registered.name))]
     card_body = registered.card.split("---\n", 2)[2]  # without its metadata, which Markdown would show as text

@@ -172,7 +172,7 @@ def evaluate(
             seen_rows=seen_rows,
             declared=parse_settings(settings or ()),
             prepare=lambda run: (without_forgotten(run), start_folder(run.model)),
-            count_look=look_counter(model, folder, compare_with),
+            count_look=look_counter(model, folder),
             external=" ".join((external or "").split()) or None,
         )
     for sentence in evaluation.metrics.seen_sentences():

@@ -1,4 +1,4 @@
-"""Commands about registered models: `r2d approve`, `rollback`, `history`, `lineage`, `diff` and `papers`."""
+"""Commands about registered models: `r2d approve`, `rollback`, `history`, `looks`, `lineage`, `diff` and `papers`."""
 
 from __future__ import annotations
 
@@ -66,12 +66,15 @@ def history(
         typer.echo(f"{name}: no version has had an alias")
 
 
-@app.command(epilog="Example: r2d looks")
+@app.command(epilog="Example: r2d looks reason2decide")
 def looks(
+    name: Annotated[
+        str | None, typer.Argument(help="Name of a registered model: only the test sets it was measured on.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")] = False,
 ) -> None:
     """List every look at every test set: who measured which model, and what the gate decided."""
-    seen = all_looks()
+    seen = all_looks(name)
     for look in seen:
         compared = f", compared with {look.champion}" if look.champion else ""
         outcome = f": {look.outcome}" if look.outcome else ""
@@ -84,7 +87,7 @@ def looks(
     for test_set in dict.fromkeys(look.test_set for look in seen):
         typer.echo(use_of(test_set, [look for look in seen if look.test_set == test_set]).sentence())
     if not seen:
-        typer.echo("no look at a test set is written down")
+        typer.echo(f"no look at a test set{f' of {name}' if name else ''} is written down")
 
 
 def decided_by(by: str | None) -> str:

@@ -79,7 +79,7 @@ def check(
             typer.echo(f"  {line}")
         if needs := run.threshold_needs():
             typer.echo(f"{path}: {needs}")
-        for advice in (*run.registration.gate.advice(run.data.labels), *run.judge_remarks()):
+        for advice in (*run.registration.gate.for_labels(run.data.labels).advice, *run.judge_remarks()):
             typer.echo(f"{path}: warning: {advice}", err=True)
     raise typer.Exit(2 if num_faulty else 0)
 

@@ -108,7 +108,7 @@ def export(
                 data=rows if measure else None,
                 declared=parse_settings(settings or ()),
                 prepare=lambda run: (without_forgotten(run), start_folder(run.model)),
-                count_look=look_counter(f"{model} exported for {engine} ({quantization})", folder, model),
+                count_look=look_counter(f"{model} exported for {engine} ({quantization})", folder),
             )
     except DataError as error:
         if data is not None:

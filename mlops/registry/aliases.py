@@ -133,6 +133,11 @@ class AliasHistory:
         known = set(existing)
         return next((version for version in reversed(line[:-1]) if version in known), None)
 
+    def rollback_command(self, name: str, existing: Iterable[str]) -> str:
+        """What a person types to take the champion back; where there was none before, that is said by an option."""
+        to_none = "" if self.previous_champion(existing) else " --to-none"
+        return f"r2d rollback {name}{to_none} --reason WHY"
+
     def withdrawal_of(self, version: str) -> AliasChange | None:
         """The rollback by which this version last lost the alias; None where it lost it to a better one, or never had
         it."""
@@ -267,8 +272,8 @@ def existing_champion(client: MlflowClient, name: str) -> AliasHistory:
     seen = reconcile_aliases(client, name) if versions else AliasHistory()
     if seen.champion is not None and seen.champion not in versions:
         raise RegistryError(
-            f"{name}: its champion, version {seen.champion}, was removed from the registry; go back to the one before "
-            f"it with `r2d rollback {name} --reason ...`"
+            f"{name}: its champion, version {seen.champion}, was removed from the registry; take it back with "
+            f"`{seen.rollback_command(name, versions)}`"
         )
     return seen
 
@@ -303,10 +308,15 @@ class AliasTransition:
     reason: str
 
 
-def next_alias(decision: GateDecision, seen: AliasHistory, *, name: str, version: str) -> AliasTransition:
+def next_alias(
+    decision: GateDecision, seen: AliasHistory, *, name: str, version: str, existing: Iterable[str]
+) -> AliasTransition:
     """The alias that a version gets by a decision of the gate, and why.
 
     It becomes champion only if it passed against the champion of this moment.
+
+    Args:
+        existing: the registered versions.
     """
     champion = None if seen.champion is None else f"{name}/{seen.champion}"
     stays = "there is no champion" if champion is None else f"{champion} stays champion"
@@ -315,7 +325,7 @@ def next_alias(decision: GateDecision, seen: AliasHistory, *, name: str, version
         return AliasTransition(
             None,
             "it is the champion, and does not pass the gate as it is declared now; it stays the champion until another "
-            f"model passes, or a person takes it back: r2d rollback {name} --reason WHY",
+            f"model passes, or a person takes it back: {seen.rollback_command(name, existing)}",
         )
     if seen.champion == version:
         return AliasTransition(None, "it is the champion already; nothing moves")
@@ -343,7 +353,8 @@ def move_aliases(
     """Change the aliases as a decision of the gate says; where another process changes them first, decide again."""
     while True:
         seen = reconcile_aliases(client, name)
-        transition = next_alias(decision, seen, name=name, version=version)
+        existing = version_numbers(client, name)
+        transition = next_alias(decision, seen, name=name, version=version, existing=existing)
         if transition.action is None or (transition.action == "challenged" and seen.challenger == version):
             return transition
         change = seen.change(transition.action, version, by="gate", reason=transition.reason, run_key=run_key)
@@ -526,8 +537,12 @@ def store_decision(
     name, number = version.name, str(version.version)
     picture = gate_picture(decision)
     metrics = Metrics.from_json(json.loads(registered_file(version, "metrics").read_text(encoding="utf-8")))
+    seen = _read_history(client, name)
+    rollback = seen.rollback_command(name, version_numbers(client, name)) if seen.champion == number else None
     with pages_of(of_version(version)):
-        page = gate_page(decision, model_name=name, version=number, next_step=consequence, metrics=metrics)
+        page = gate_page(
+            decision, model_name=name, version=number, next_step=consequence, metrics=metrics, rollback=rollback
+        )
     about = {"model": f"{name}/{number}", "model_sha256": version.tags.get(MODEL_TAG), "what_follows": consequence}
     client.log_dict(version.run_id, sign_record(decision.to_json() | about, keys), DECISION_FILE)
     client.log_text(version.run_id, page, PAGE_FILE)

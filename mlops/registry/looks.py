@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mlops.registry.versions import ensure_model, find_versions, registry_client
+from mlops.registry.versions import ensure_model, find_versions, registry_client, require_model
 from r2d.config.gate import LOOKS_SUFFIX
 from r2d.evaluation.looks import CountLook, TestSetUse
 from r2d.modeling.manifest import MANIFEST_FILE, model_hashes
@@ -44,7 +44,7 @@ class Look:
     by: str
     """The person; `gate` for a decision."""
     champion: str | None = None
-    """What it was compared with, `name/version`."""
+    """What it was compared with, `name/version`; None too where it could not be compared."""
     outcome: str | None = None
     """Of the gate."""
     at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -87,7 +87,7 @@ def use_of(test_set: str, looks: Sequence[Look]) -> TestSetUse:
     return TestSetUse(test_set, len(looks), len({look.model_sha256 for look in looks}))
 
 
-def look_counter(model: str, folder: Path, champion: str | None = None) -> CountLook:
+def look_counter(model: str, folder: Path) -> CountLook:
     """A function that writes a look by the present user down, for `r2d.evaluation.evaluate`.
 
     Args:
@@ -95,9 +95,9 @@ def look_counter(model: str, folder: Path, champion: str | None = None) -> Count
     """
     model_sha256 = weights_hash(folder)
 
-    def count_look(test_set: str) -> TestSetUse:
+    def count_look(test_set: str, compared_with: str | None) -> TestSetUse:
         with registry_client("writing down that the test set was looked at") as client:
-            look = Look(test_set, "evaluation", model, model_sha256, user_name() or "unknown", champion)
+            look = Look(test_set, "evaluation", model, model_sha256, user_name() or "unknown", compared_with)
             return use_of(test_set, write_look(client, look))
 
     return count_look
@@ -112,10 +112,18 @@ def weights_hash(folder: Path) -> str:
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 
-def all_looks() -> list[Look]:
-    """Every look at every test set, the oldest first."""
+def all_looks(name: str | None = None) -> list[Look]:
+    """Every look at every test set, the oldest first.
+
+    Args:
+        name: of a registered model; then only test sets that a version of it was measured on.
+    """
     with registry_client("reading the looks at test sets") as client:
-        return read_looks(client)
+        if name is not None:
+            require_model(client, name)
+        looks = read_looks(client)
+    of_model = {look.test_set for look in looks if name is None or look.model.split("/")[0] == name}
+    return [look for look in looks if look.test_set in of_model]
 
 
 def user_name() -> str:

@@ -104,7 +104,7 @@ class RegisteredModel:
             "is_new": self.is_new,
             "gate_outcome": self.decision.outcome,
             "gate_reasons": self.decision.lines(),
-            "compared_with": self.decision.champion or "none",
+            "compared_with": "none" if self.decision.not_compared else self.decision.champion or "none",
             "what_follows": self.transition.reason,
         }
 
@@ -136,7 +136,8 @@ def register(
         rules = registration.gate.for_labels(trained.record.run.data.labels)
         decision = evaluate_rules(trained.metrics, rules, approval_of(version, keys))
         model_sha256 = weights_hash(trained.folder)
-        look = Look(test_set, "gate", f"{name}/{number}", model_sha256, "gate", decision.champion, decision.outcome)
+        compared_with = None if decision.not_compared else decision.champion
+        look = Look(test_set, "gate", f"{name}/{number}", model_sha256, "gate", compared_with, decision.outcome)
         use = use_of(test_set, write_look(client, look)).measured(trained.metrics)
         decision = replace(decision, test_set=use)
         transition = move_aliases(client, name, number, decision, key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from mlops.registry.registration import RegisteredModel
@@ -21,9 +21,6 @@ WITHOUT_ALIAS = {
 """Outcome of the gate -> why a version has no alias."""
 INVENTED_CALL = "'62 yo man with tight chest for 1 hour, sudden onset. No fainting.'"
 INVENTED_CALLS = "docs/delivery/calls.csv"
-MORE_ROWS_TO_CHOOSE = (
-    "`r2d check` says how many rows must choose the threshold; data.split.calibration_fraction sets rows aside for it"
-)
 NOTE, QUESTION = "'TEXT OF A NOTE'", "--option ONE --option OTHER 'TEXT OF A QUESTION'"
 
 
@@ -31,14 +28,11 @@ def _bar(caption: str, value: float) -> str:
     return f"    {caption:<40} {value:.3f}  {'█' * round(value * BAR_WIDTH):<{BAR_WIDTH}}"
 
 
-def summary(
-    registered: RegisteredModel, metrics: Metrics, *, report_uri: str, data_format: str, advice: Sequence[str] = ()
-) -> str:
+def summary(registered: RegisteredModel, metrics: Metrics, *, report_uri: str, data_format: str) -> str:
     """The screen as plain text, at most 130 columns wide.
 
     Args:
         report_uri: folder of the evaluation report.
-        advice: what the rules of the gate leave open.
         data_format: `data.format`; only for invented calls is a note named to try the model with.
     """
     label, has_classes = metrics.label, metrics.label.headline == "macro_f1"
@@ -60,13 +54,10 @@ def summary(
             f"{name} {'none' if value is None else format(value, '.1f' if name == 'sacreBLEU' else '.3f')}"
             for name, value in scores.items()
         )
-    shows_none = []
-    if metrics.selective is not None and metrics.selective.test is None:
-        shows_none = [f"no label would be shown: {metrics.selective.reason}. {MORE_ROWS_TO_CHOOSE}"]
     sentences = [
         *wrapped("  gate: ", registered.decision.lines()),
         *wrapped("  so: ", [registered.transition.reason]),
-        *wrapped("  to do: ", [*registered.decision.next_steps, *advice, *shows_none]),
+        *wrapped("  to do: ", registered.decision.to_do),
     ]
     example = (INVENTED_CALL if data_format == "synthetic_triage" else NOTE) if has_classes else QUESTION
     here = ".venv/bin/r2d" if Path(".venv/bin/r2d").exists() else "r2d"

@@ -298,7 +298,7 @@ def _way_back(version: Any) -> str:
         return f"restore them, or name another version; `r2d history {name}` names the champions"
     return (
         f"restore them, or go back with `r2d rollback {name} --reason ...`; `r2d history {name}` names the champions "
-        "before"
+        "before, and without one --to-none leaves the model without a champion"
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias
 
+import yaml
 from pydantic import Field, model_validator
 
 from r2d.config.data import LabelsConfig
@@ -229,6 +232,8 @@ class RulesOfRun(NamedTuple):
     rules: tuple[Rule, ...]
     left_out: tuple[str, ...] = ()
     """A sentence for each default rule that these labels do not have."""
+    advice: tuple[str, ...] = ()
+    """What a reader of the rules may take for granted, and they do not do: a sentence and a line to paste."""
 
 
 class GateConfig(Section):
@@ -254,11 +259,11 @@ class GateConfig(Section):
                 rules, left_out = [*rules, *defaults.rules], defaults.left_out
             else:
                 rules.append(rule)
-        return RulesOfRun(tuple(rules), left_out)
+        return RulesOfRun(tuple(rules), left_out, tuple(self._advice(rules, labels)))
 
-    def advice(self, labels: LabelsConfig) -> list[str]:
-        """What a reader of the rules may take for granted, and they do not do: a sentence and a line to paste."""
-        rules, advice = self.for_labels(labels).rules, []
+    def _advice(self, rules: Sequence[Rule], labels: LabelsConfig) -> list[str]:
+        """`RulesOfRun.advice`; the line to paste has the declared rules too."""
+        advice = []
         limited = {rule.figure for rule in rules if isinstance(rule, WithinLimit)}
         of_under_triage = {"under_triage_rate", "severe_under_triage_rate", "worst_slice_under_triage_rate"}
         if not labels.ordered and not labels.per_row:
@@ -268,12 +273,14 @@ class GateConfig(Section):
                 "data.labels.names from the most urgent to the least"
             )
         if rules and labels.ordered and not limited & of_under_triage:
-            limit = "{rule: within_limit, figure: under_triage_rate, at_most: 0.05}"
-            kept = "{rule: defaults}, " if any(isinstance(rule, Defaults) for rule in self.rules) else ""
+            limit = WithinLimit(rule="within_limit", figure="under_triage_rate", at_most=0.05)
+            dumped = [rule.model_dump(mode="json", exclude_defaults=True) for rule in (*self.rules, limit)]
+            declared = [{"rule": rule["rule"]} | rule for rule in dumped]
+            line = yaml.safe_dump({"rules": declared}, default_flow_style=True, sort_keys=False, width=math.inf)
             advice.append(
                 "no limit on under-triage is declared: the gate compares it with the champion's, and the first model "
                 "may have any. What is tolerable is for clinicians to say; with their number in place of 0.05, add to "
-                f"registration.gate: rules: [{kept}{limit}]"
+                f"registration.gate: {line.strip()[1:-1]}"
             )
         advice += [
             f"{rule.rule} of {rule.figure} has margin 0, so by interval a model must be shown to be better than the "

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 
-from r2d.config.data import DataConfig
+from r2d.config.data import DataConfig, LabelsConfig
 from r2d.config.evaluation import EvaluatedEngine, EvaluationConfig
 from r2d.config.privacy import PrivacyConfig
 from r2d.data.examples import split_of
@@ -62,7 +62,7 @@ from r2d.evaluation.stress import StressTests, stress_metrics
 from r2d.evaluation.threshold import evaluate_threshold
 from r2d.evaluation.unseen import unseen_rows
 from r2d.modeling.backends.exported import export_model, is_exported
-from r2d.modeling.model_folder import Calibration, read_calibration
+from r2d.modeling.model_folder import Calibration, read_calibration, read_model_facts
 from r2d.modeling.predictor import Predictor
 from r2d.reports.progress import Progress
 from r2d.synthetic.calls import rule_labels
@@ -155,8 +155,13 @@ def evaluate(
     rated = None
     if config.raters is not None:
         rated = RaterLabels.read(config.raters, test["id"].to_pylist(), data.labels)
+    not_compared = unseen.why_not_compared
+    if champion is not None and not_compared is None:
+        not_compared = _why_other_labels(champion, data.labels)
     if count_look is not None:
-        run = replace(run, test_set=count_look(hash_of_test_set(evaluated_rows(examples, config.max_rows))))
+        compared_with = None if champion is None or not_compared else champion.reference
+        test_set = hash_of_test_set(evaluated_rows(examples, config.max_rows))
+        run = replace(run, test_set=count_look(test_set, compared_with))
     predictor = _predictor(model_folder, config.engine)
     with timer("generation"), Progress("evaluation: decisions and rationales", len(test)) as progress:
         decisions = predictor.decide(
@@ -166,9 +171,9 @@ def evaluate(
         predictions = Predictions.of_decisions(test, decisions, data.labels)
     with timer("champion"):
         of_champion, by_champion = None, None
-        if champion is not None and unseen.why_not_compared:
-            logger.warning("champion %s is not compared: %s", champion.reference, unseen.why_not_compared)
-            of_champion = ChampionMetrics(reference=champion.reference, not_compared=unseen.why_not_compared)
+        if champion is not None and not_compared:
+            logger.warning("champion %s is not compared: %s", champion.reference, not_compared)
+            of_champion = ChampionMetrics(reference=champion.reference, not_compared=not_compared)
         elif champion is not None:
             of_champion, by_champion = evaluate_champion(champion, run)
     with timer("baselines"):
@@ -271,20 +276,21 @@ def _labels_beside(run: EvaluationRun, data: DataConfig, label_only: Path | None
     return labels
 
 
-def evaluate_champion(champion: Champion, run: EvaluationRun) -> tuple[ChampionMetrics, Predictions | None]:
-    """Let the champion predict and explain the test rows, and measure it as the model is measured. For one that decides
-    between other labels the metrics say why it is not compared, and there are no predictions.
+def _why_other_labels(champion: Champion, labels: LabelsConfig) -> str | None:
+    """Why a champion that decides between other labels is not compared; None for one of the same labels."""
+    its_labels = read_model_facts(champion.folder).labels
+    if (its_labels.per_row, set(its_labels.names)) == (labels.per_row, set(labels.names)):
+        return None
+    return f"it decides between other labels ({', '.join(its_labels.names) or 'options of the rows'})"
+
+
+def evaluate_champion(champion: Champion, run: EvaluationRun) -> tuple[ChampionMetrics, Predictions]:
+    """Let the champion predict and explain the test rows, and measure it as the model is measured.
 
     Raises:
         ModelError: its folder holds no model that can decide.
     """
     predictor, labels, batch_size = Predictor(champion.folder), run.labels, run.config.batch_size
-    declared = predictor.labels.declared
-    if (declared is None) != labels.per_row or (declared is not None and set(declared.names) != set(labels.names)):
-        its_labels = "options of the rows" if declared is None else ", ".join(declared.names)
-        reason = f"it decides between other labels ({its_labels})"
-        logger.warning("champion %s is not compared: %s", champion.reference, reason)
-        return ChampionMetrics(reference=champion.reference, not_compared=reason), None
     logger.info("evaluation: champion %s decides the same %d rows", champion.reference, len(run.test))
     decisions = predictor.decide(run.texts, run.options, batch_size=batch_size)
     predictions = Predictions.of_decisions(run.test, decisions, labels)

@@ -84,7 +84,10 @@ class TestSetUse:
                 f"test set {self.sha256[:12]}: as far as this registry knows, no other model was measured on it but "
                 "baselines, so none was chosen on it"
             )
-        sentence = f"test set {self.sha256[:12]}: {self.num_looks} looks at it, with {self.num_models} models"
+        sentence = (
+            f"test set {self.sha256[:12]}: {self.num_looks} looks at it (evaluations and decisions of the gate), with "
+            f"{self.num_models} models"
+        )
         if self.optimism is None:
             return f"{sentence}; the figures of a model chosen on it are too good"
         return (
@@ -93,5 +96,5 @@ class TestSetUse:
         )
 
 
-CountLook: TypeAlias = Callable[[str], TestSetUse]
-"""SHA-256 of a test set -> its use, once this look is written down."""
+CountLook: TypeAlias = Callable[[str, str | None], TestSetUse]
+"""SHA-256 of a test set, and the model that is compared with on it -> its use, once this look is written down."""

@@ -26,6 +26,10 @@ ACCURACY = Caption("accuracy", "Accuracy", "share", "points", 1)
 MACRO_F1 = Caption("macro_f1", "Macro-F1", "decimal", "signed", 1)
 OVER_TRIAGE = Caption("over_triage_rate", "Over-triage", "share", "points", -1)
 
+MORE_ROWS_TO_CHOOSE = (
+    "`r2d check` says how many rows must choose the threshold; data.split.calibration_fraction sets rows aside for it"
+)
+
 
 def verdict_of(difference: IntervalEstimate, better: int) -> str:
     """`better` or `worse`; `not told apart` where the interval holds 0, `no interval` where there is none."""
@@ -59,6 +63,13 @@ def missed_share(metrics: Metrics) -> IntervalEstimate | None:
     found = metrics.intervals.per_class[next(iter(metrics.safety.by_gold_label))]["recall"]
     value, high, low = (None if end is None else 1 - end for end in (found.value, found.low, found.high))
     return IntervalEstimate(value, low, high, found.method)
+
+
+def no_label_shown(metrics: Metrics) -> list[str]:
+    """Why no label would be shown, and what helps, as a sentence; none where some would be."""
+    if metrics.selective is None or metrics.selective.test is not None:
+        return []
+    return [f"no label would be shown: {metrics.selective.reason}. {MORE_ROWS_TO_CHOOSE}"]
 
 
 def safety_facts(metrics: Metrics) -> dict[str, str]:

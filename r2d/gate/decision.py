@@ -31,6 +31,17 @@ NEXT_STEPS = {
 }
 """Why a rule was not met -> what its owner can do."""
 NEXT_STEPS_PAGE = "docs/tutorial.md#if-the-gate-refuses"
+NO_SHARES = (
+    "macro_f1", "weighted_f1", "net_benefit_gain", "bertscore_f1", "rouge_l", "bleu", "chrf", "ece_equal_mass", "brier",
+)  # fmt: skip
+"""Metrics that are not the share of something."""
+
+
+def amount(figure: str, value: float, *, is_difference: bool = False) -> str:
+    """A value of a metric as people say it: a share in percent, a difference of them in points, others as they are."""
+    if figure in NO_SHARES:
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+    return f"{100 * value:.1f}".removesuffix(".0") + (" points" if is_difference else " %")
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,8 @@ class Verdict:
     """`waiting`: a person is asked. `not_applicable`: there is nothing to compare with."""
     reason: str
     """One sentence with the numbers."""
+    asks: str = ""
+    """What the rule asks, in plain words; empty in an older decision."""
     tests: str = ""
     """What the rule asks, in the words of statistics where it is a test."""
     power: Power | None = None
@@ -87,6 +100,30 @@ class Verdict:
         return NEXT_STEPS[kind]
 
     @property
+    def measured(self) -> str:
+        """What was measured, in plain words; `reason` where there is no figure, or two figures stand side by side."""
+        name = str(self.rule.get("rule"))
+        beside = name == "better_than_baseline" and self.rule.get("by") == "value"
+        if self.value is None or not self.asks or beside:
+            return self.reason
+        headline = "accuracy" if self.figure.startswith("accuracy") else "macro_f1"
+        figure = str(self.rule.get("figure", headline))
+
+        def shown(value: float) -> str:
+            if name == "within_limit":
+                return amount(figure, value)
+            gap = amount(figure, abs(value), is_difference=True)
+            return (
+                f"{gap} {'better' if (value > 0) == self.higher_is_better else 'worse'}" if value else "no difference"
+            )
+
+        ends = ""
+        if self.low is not None and self.high is not None:
+            ends = f"; interval {shown(self.low)} to {shown(self.high)}"
+        worst = "".join(f"{part.by} = {part.value} ({part.num_rows:,} notes): " for part in self.details[:1])
+        return f"{worst and 'the worst group, '}{worst}{shown(self.value)}{ends}"
+
+    @property
     def power_text(self) -> str:
         """How sharp the rule is with these rows, as a sentence; empty where nothing was compared."""
         if self.power is not None:
@@ -117,6 +154,10 @@ class GateDecision:
     """What is known of the test rows, as sentences: whether they had been seen in training, which labels are rare."""
     test_set: TestSetUse | None = None
     """How often the test set was looked at; None where nobody counts."""
+    open_points: tuple[str, ...] = ()
+    """What is to do whatever the outcome, as sentences: what the rules leave open, and why no label would be shown."""
+    not_compared: str | None = None
+    """Why the model could not be compared with `champion`."""
 
     @property
     def outcome(self) -> Literal["passed", "failed", "waiting"]:
@@ -130,6 +171,18 @@ class GateDecision:
         """What the owner of a refused model can do, as sentences, and the page that leads through it."""
         steps = list(dict.fromkeys(verdict.next_step for verdict in self.verdicts if verdict.next_step))
         return [*steps, f"more in {NEXT_STEPS_PAGE}"] if steps else []
+
+    @property
+    def to_do(self) -> list[str]:
+        """What its owner is asked to do, as sentences."""
+        return [*self.next_steps, *self.open_points]
+
+    @property
+    def compared(self) -> str:
+        """With what the model was compared, as a part of a sentence."""
+        if self.champion is None:
+            return "compared with no other model"
+        return f"not compared with {self.champion}" if self.not_compared else f"compared with {self.champion}"
 
     @property
     def joint_power(self) -> tuple[float, float] | None:
@@ -184,6 +237,8 @@ class GateDecision:
             "remarks": list(self.remarks),
             "reasons": self.reasons(),
             "next_steps": self.next_steps,
+            "open_points": list(self.open_points),
+            "not_compared": self.not_compared,
             "joint_power": self.joint_power,
             "verdicts": verdicts,
         }
@@ -196,8 +251,16 @@ class GateDecision:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> GateDecision:
-        """Read what `to_json` wrote; an older decision counts no looks, and calls the remarks `seen`."""
+        """Read what `to_json` wrote; an older decision counts no looks, has no open points, and calls the remarks
+        `seen`."""
         verdicts = TypeAdapter(tuple[Verdict, ...]).validate_python(values["verdicts"])
         use = values.get("test_set")
         test_set = None if use is None else TypeAdapter(TestSetUse).validate_python(use)
-        return cls(verdicts, values["champion"], tuple(values.get("remarks", values.get("seen", ()))), test_set)
+        return cls(
+            verdicts,
+            values["champion"],
+            tuple(values.get("remarks", values.get("seen", ()))),
+            test_set,
+            tuple(values.get("open_points", ())),
+            values.get("not_compared"),
+        )

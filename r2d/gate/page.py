@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.summary import champion_sentence, safety_facts
-from r2d.gate.decision import COLD_START, NO_RULES, GateDecision
+from r2d.gate.decision import NO_RULES, GateDecision
 from r2d.reports.plots import AMBER, BLUE, INK, QUIET, VERMILION, new_figure, style_axes, to_image, to_svg
 from r2d.reports.templates import render
 
@@ -28,10 +28,7 @@ WHY = {
 }
 """Name of a rule -> why there is one."""
 NEXT = {
-    "passed": (
-        ("Try it", "r2d predict --model {model} NOTE"),
-        ("Take it back, if it disappoints", "r2d rollback {name} --reason WHY"),
-    ),
+    "passed": (("Try it", "r2d predict --model {model} NOTE"),),
     "failed": (
         ("See what changed since the version before", "r2d diff {champion} {model}"),
         ("Mend data or configuration, and train again", "zenml pipeline run reason2decide --config CONFIG"),
@@ -46,7 +43,13 @@ LINKS = (
 
 
 def gate_page(
-    decision: GateDecision, *, model_name: str, version: str, next_step: str, metrics: Metrics | None = None
+    decision: GateDecision,
+    *,
+    model_name: str,
+    version: str,
+    next_step: str,
+    metrics: Metrics | None = None,
+    rollback: str | None = None,
 ) -> str:
     """The page as HTML text: what was decided, how safe the model is, each rule with its metric, what to do next, and
     the slices behind a rule on slices.
@@ -54,9 +57,11 @@ def gate_page(
     Args:
         next_step: what the decision has done to the aliases, as a sentence.
         metrics: of the version; None where they cannot be read.
+        rollback: the command that takes the version back, where it is the champion.
     """
     names = {"model": f"{model_name}/{version}", "name": model_name, "champion": decision.champion or ""}
-    steps = [(words, command.format(**names)) for words, command in (*NEXT[decision.outcome], *LINKS)]
+    taken_back = (("Take it back, if it disappoints", rollback),) if rollback else ()
+    steps = [(words, command.format(**names)) for words, command in (*NEXT[decision.outcome], *taken_back, *LINKS)]
     # The metrics are those of the first registration; since then there may be another champion.
     beside = ""
     if metrics is not None and metrics.champion is not None and metrics.champion.reference == decision.champion:
@@ -70,17 +75,31 @@ def gate_page(
         "page.html.j2",
         title=f"Gate: {model_name} version {version}",
         decision=decision,
-        verdict_title=TITLES[decision.outcome],
+        verdict_title=_title(decision),
+        verdict_tone=_tone(decision),
         next_step=next_step,
         steps=[step for step in steps if decision.champion or not step[1].startswith("r2d diff")],
         safety=None if metrics is None else safety_facts(metrics),
         beside=beside,
         words=WORDS,
         why=WHY,
-        cold_start=COLD_START,
         no_rules=NO_RULES,
         plot=plot,
     )
+
+
+def _title(decision: GateDecision) -> str:
+    """The outcome, and with what the model was compared."""
+    return f"{TITLES[decision.outcome] if decision.verdicts else NO_RULES}, {decision.compared}"
+
+
+def _tone(decision: GateDecision) -> str:
+    """How the box of the outcome looks: only a model that was held against rules and a champion, and of which nothing
+    is left to do, gets the colour of what is well."""
+    if decision.outcome == "failed":
+        return "stop"
+    is_well = decision.outcome == "passed" and decision.verdicts and decision.champion and not decision.not_compared
+    return "go" if is_well and not decision.to_do else ""
 
 
 def gate_picture(decision: GateDecision) -> Image:
@@ -92,8 +111,7 @@ def _figure(decision: GateDecision) -> Figure:
     """A row for each rule: metric and interval as distance to the limit; right of the limit the rule is met."""
     verdicts = decision.verdicts
     num_rows = max(1, len(verdicts))
-    compared = f", compared with {decision.champion}" if decision.champion else ", no champion to compare with"
-    figure = new_figure(8.6, 1.7 + 0.62 * num_rows, TITLES[decision.outcome] + compared)
+    figure = new_figure(8.6, 1.7 + 0.62 * num_rows, _title(decision))
     axes = figure.subplots()
     # Value, low and high of each metric as distances to its limit, shares of a whole; above 0 is better.
     distances: list[list[float]] = []

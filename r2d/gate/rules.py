@@ -21,7 +21,8 @@ from r2d.config.gate import (
 from r2d.evaluation.metrics import ChampionMetrics, Metrics
 from r2d.evaluation.sections.estimates import IntervalEstimate
 from r2d.evaluation.sections.labels import HEADLINES, Comparator
-from r2d.gate.decision import Approval, ComparedSlice, GateDecision, Verdict
+from r2d.evaluation.summary import no_label_shown
+from r2d.gate.decision import Approval, ComparedSlice, GateDecision, Verdict, amount
 from r2d.gate.power import Decided, Power, power_of_difference, power_of_limit, power_of_slices, z_of
 from r2d.text import match_label
 
@@ -33,6 +34,12 @@ BASELINES = {
     **dict.fromkeys((("macro_f1", "encoder"), ("accuracy", "encoder")), Comparator.ENCODER),
 }
 """Headline metric and `baseline` of a rule -> what it is."""
+PLAIN_BASELINES = {
+    "simple": "the simplest guess",
+    "learnt": "a simple model that counts words",
+    "encoder": "a small model that writes no rationale (evaluation.encoder_baseline)",
+}
+"""`baseline` of a rule -> in plain words."""
 NO_TEST = "compared on these rows alone, no test"
 
 
@@ -48,6 +55,7 @@ def evaluate_rules(metrics: Metrics, rules: RulesOfRun, approval: Approval | Non
         replace(
             _verdict(rule, metrics),
             rule={"rule": rule.rule} | rule.model_dump(mode="json", exclude_none=True),
+            asks=_what_is_asked(rule, metrics),
             tests=_what_is_tested(rule, metrics),
         )
         for rule in rules.rules
@@ -57,8 +65,36 @@ def evaluate_rules(metrics: Metrics, rules: RulesOfRun, approval: Approval | Non
         for reason in rules.left_out
     ]
     remarks = (*metrics.seen_sentences(), *metrics.rare_label_sentences())
-    decision = GateDecision(tuple(verdicts), reference, remarks)
+    decision = GateDecision(
+        tuple(verdicts),
+        reference,
+        remarks,
+        open_points=(*rules.advice, *no_label_shown(metrics)),
+        not_compared=None if metrics.champion is None else metrics.champion.not_compared,
+    )
     return decision if approval is None or approval.champion != reference else decision.approved(approval)
+
+
+def _what_is_asked(rule: Rule, metrics: Metrics) -> str:
+    """What a rule asks, in plain words."""
+    if isinstance(rule, HumanApproval):
+        return "a person says yes, by name"
+    if isinstance(rule, BetterThanBaseline):
+        by_chance = ", beyond chance" if rule.by == "interval" else ", on these notes"
+        return f"better than {PLAIN_BASELINES[rule.baseline]} in {HEADLINES[metrics.label.headline]}{by_chance}"
+    if isinstance(rule, NoSliceWorseThanChampion):
+        shown = "is shown to be" if rule.by == "interval" else "is, on these notes,"
+        gap = f"{amount(rule.figure, rule.margin, is_difference=True)} of {GATE_METRICS[rule.figure].name}"
+        return f"no group of notes {shown} served worse than by the champion, by more than {gap}"
+    name, by_interval = figure_name(rule), _is_by_interval(rule, metrics)
+    at_worst = ", even at the bad end of the interval" if by_interval else ", on these notes"
+    if isinstance(rule, WithinLimit):
+        side = "at least" if GATE_METRICS[rule.figure].higher_is_better else "at most"
+        return f"{name} {side} {amount(rule.figure, rule.limit)}{at_worst}"
+    if rule.margin == 0.0:
+        return f"{name} {'better than' if by_interval else 'not worse than'} the champion's{at_worst}"
+    gap = amount(rule.figure, rule.margin, is_difference=True)
+    return f"{name} at most {gap} worse than the champion's{at_worst}"
 
 
 def _what_is_tested(rule: Rule, metrics: Metrics) -> str:

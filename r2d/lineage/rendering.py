@@ -13,6 +13,7 @@ from rich.tree import Tree
 from r2d.config.gate import GATE_METRICS
 from r2d.evaluation.sections.estimates import IntervalEstimate
 from r2d.evaluation.summary import verdict_of
+from r2d.gate.decision import GateDecision
 from r2d.gate.rules import format_comparably
 from r2d.lineage.difference import MetricChange, VersionDifference
 from r2d.lineage.records import RowLineage, VersionLineage, method_of
@@ -60,10 +61,8 @@ def version_tree(version: VersionLineage) -> Tree:
         root.add(f"not reachable: {reason}")
 
     if version.gate is not None:
-        compared = version.gate["champion"] or "no champion"
-        node = root.add(
-            f"gate: {version.gate['outcome']}, compared with {compared}; {version.gate.get('signed', 'not signed')}"
-        )
+        compared = GateDecision.from_json(version.gate).compared
+        node = root.add(f"gate: {version.gate['outcome']}, {compared}; {version.gate.get('signed', 'not signed')}")
         for verdict in version.gate["verdicts"]:
             node.add(f"{verdict['status'].replace('_', ' ')}: {verdict['reason']}")
         if version.gate.get("what_follows"):

@@ -12,15 +12,14 @@ import pytest
 from typer.testing import CliRunner
 
 from mlops.cli.main import app
-from r2d.config.data import DataConfig, LabelsConfig, SyntheticTriageConfig
+from r2d.config.data import DataConfig, SyntheticTriageConfig
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, RatersConfig, SafetyConfig, StressConfig
 from r2d.data.examples import Example, split_of, to_table, with_columns
 from r2d.errors import ConfigError, DataError
 from r2d.evaluation import evaluate as module
 from r2d.evaluation.calibration import calibration_of
-from r2d.evaluation.evaluate import Champion, Evaluation, evaluate, evaluate_champion
+from r2d.evaluation.evaluate import Champion, Evaluation, evaluate
 from r2d.evaluation.metrics import ChampionMetrics, Metrics
-from r2d.evaluation.run import EvaluationRun
 from r2d.evaluation.sections.labels import Comparator
 from r2d.files import order_by_hash
 from r2d.modeling.manifest import write_manifest
@@ -176,16 +175,6 @@ def test_a_model_differs_from_itself_as_champion_in_nothing(evaluation: Evaluati
     assert all(gap.low < 0.0 < gap.high for gap in gaps.values()), "what did not occur is no certainty"
     assert metrics.differences[Comparator.CHAMPION].macro_f1.value == 0
     assert {part.difference["accuracy"].value for part in metrics.champion_slices} == {0}
-
-
-def test_a_champion_of_other_labels_is_named_and_not_compared(described: pa.Table, stage2_model: Path) -> None:
-    other = LabelsConfig(names=("self care", "emergency now", "routine"), ordered=True)
-    of_champion, predictions = evaluate_champion(
-        Champion("toy/1", stage2_model), EvaluationRun(described, other, EvaluationConfig())
-    )
-    reason = "it decides between other labels (emergency now, self care)"
-    assert of_champion == ChampionMetrics(reference="toy/1", not_compared=reason)
-    assert predictions is None
 
 
 def test_the_model_with_its_calibration_shows_what_the_predictions_say_and_is_measured_by_it_again(

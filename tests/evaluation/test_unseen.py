@@ -18,16 +18,18 @@ from typer.testing import CliRunner
 
 from mlops.cli.main import app
 from mlops.code import source_files
-from r2d.config.data import DataConfig
+from r2d.config.data import DataConfig, LabelsConfig
 from r2d.config.evaluation import EvaluationConfig, IntervalsConfig, SeenRowsPolicy
 from r2d.config.run import RunConfig
 from r2d.config.training import MethodConfig, Stage2Config
 from r2d.data.examples import Example, split_of, to_table, with_columns
 from r2d.errors import DataError, ModelError
 from r2d.evaluation.evaluate import Champion, evaluate
-from r2d.evaluation.metrics import Metrics
+from r2d.evaluation.looks import TestSetUse
+from r2d.evaluation.metrics import ChampionMetrics, Metrics
 from r2d.evaluation.sections.labels import Comparator
 from r2d.modeling.manifest import write_manifest
+from r2d.modeling.model_folder import FACTS_FILE
 from r2d.modeling.seen_rows import require_unseen_test, seen_by, seen_in
 from r2d.modeling.trained_rows import TRAINED_ROWS_FILE, TrainedRows, read_trained_rows
 from r2d.training.stage2 import train_stage2
@@ -137,7 +139,13 @@ def test_rows_that_it_was_trained_on_or_selected_by_are_refused_dropped_or_measu
 
 def test_a_champion_that_was_trained_on_most_test_rows_is_not_compared_on_them(model: Path, champion: Path) -> None:
     given = Champion("toy/1", champion)
-    refused = evaluate(TEST, model, config=config(), data=DATA, champion=given).metrics
+    compared_with = []
+
+    def count_look(test_set: str, other: str | None) -> TestSetUse:
+        compared_with.append(other)
+        return TestSetUse(test_set, 1, 1)
+
+    refused = evaluate(TEST, model, config=config(), data=DATA, champion=given, count_look=count_look).metrics
     assert refused.champion.label is None
     assert "had seen 68 of the 80 test rows in training" in refused.champion.not_compared
     assert "12 are new to both" in refused.champion.not_compared
@@ -145,11 +153,25 @@ def test_a_champion_that_was_trained_on_most_test_rows_is_not_compared_on_them(m
     assert refused.num_rows == 80, "the model itself is measured on all"
     assert any(sentence.startswith("champion toy/1 had seen 68 of") for sentence in refused.seen_sentences())
 
-    dropped = evaluate(TEST, model, config=config("drop"), data=DATA, champion=given).metrics
+    dropped = evaluate(TEST, model, config=config("drop"), data=DATA, champion=given, count_look=count_look).metrics
+    assert compared_with == [None, "toy/1"], "the ledger is told only of a comparison that is made"
     assert (dropped.num_rows, dropped.seen_rows.num_dropped) == (12, 68)
     assert dropped.champion.label.num_rows == dropped.differences[Comparator.CHAMPION].num_groups * 2 == 12
     allowed = evaluate(TEST, model, config=config("allow"), data=DATA, champion=given).metrics
     assert allowed.num_rows == allowed.champion.label.num_rows == 80
+
+
+def test_a_champion_of_other_labels_is_named_and_not_compared(model: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(model, other)
+    facts = json.loads((other / FACTS_FILE).read_text())
+    facts["labels"] = LabelsConfig(names=("routine", *LABELS)).model_dump(mode="json")
+    (other / FACTS_FILE).write_text(json.dumps(facts))
+    write_manifest(other)
+    refused = evaluate(TEST, model, config=config(), data=DATA, champion=Champion("toy/1", other)).metrics
+    reason = f"it decides between other labels (routine, {', '.join(LABELS)})"
+    assert refused.champion == ChampionMetrics(reference="toy/1", not_compared=reason)
+    assert Comparator.CHAMPION not in refused.differences
 
 
 @pytest.mark.slow

@@ -103,15 +103,23 @@ def test_by_default_a_model_is_held_against_the_learnt_baseline_and_the_champion
 
 def test_a_reader_is_told_of_a_missing_limit_and_of_a_margin_of_0() -> None:
     """The line that is shown can be pasted, and then nothing is missing."""
-    (advice,) = GateConfig().advice(LABELS)
-    pasted = yaml.safe_load(advice.partition("registration.gate: ")[2])
-    assert GateConfig.model_validate(pasted).advice(LABELS) == []
-    (unordered,) = GateConfig().advice(LabelsConfig(names=("a", "b")))
+    for declared in (
+        [{"rule": "defaults"}],
+        [
+            {"rule": "human_approval"},
+            {"rule": "within_limit", "figure": "recall", "label": "self care", "at_least": 0.1},
+        ],
+    ):
+        (advice,) = GateConfig.model_validate({"rules": declared}).for_labels(LABELS).advice
+        pasted = yaml.safe_load(advice.partition("registration.gate: ")[2])
+        assert pasted["rules"][:-1] == declared, "what is declared stays"
+        assert GateConfig.model_validate(pasted).for_labels(LABELS).advice == ()
+    (unordered,) = GateConfig().for_labels(LabelsConfig(names=("a", "b"))).advice
     assert "under-triage is not measured" in unordered
     assert "data.labels.ordered: true" in unordered
-    assert GateConfig().advice(LabelsConfig(per_row=True)) == []
+    assert GateConfig().for_labels(LabelsConfig(per_row=True)).advice == ()
     margin = GateConfig.model_validate({"rules": [{"rule": "not_worse_than_champion", "figure": "macro_f1"}]})
-    (superiority,) = margin.advice(LabelsConfig(per_row=True))
+    (superiority,) = margin.for_labels(LabelsConfig(per_row=True)).advice
     assert "(superiority)" in superiority
 
 
@@ -217,10 +225,10 @@ def test_consistency_by_an_outside_reader_may_be_held_against_the_champion() -> 
     assert verdict(rule | {"margin": 0.05}, older).status == "failed", "not measured is not met"
 
 
-def gate_advice(rule: dict[str, Any]) -> list[str]:
+def gate_advice(rule: dict[str, Any]) -> tuple[str, ...]:
     """Without that of a limit on under-triage."""
     limit = {"rule": "within_limit", "figure": "under_triage_rate", "at_most": 0.1}
-    return GateConfig.model_validate({"rules": [rule, limit]}).advice(LABELS)
+    return GateConfig.model_validate({"rules": [rule, limit]}).for_labels(LABELS).advice
 
 
 def test_all_rules_together_pass_an_equal_model_less_often_than_the_strictest_and_more_than_if_independent() -> None:

@@ -92,7 +92,9 @@ def test_a_champion_that_breaks_a_rule_declared_later_stays_and_the_screen_says_
     again = model.register(GOOD, rules=[{"rule": "within_limit", "figure": "accuracy", "at_least": 1.0}])
     assert (again.decision.outcome, again.aliases, model.alias()) == ("failed", ("champion",), "1")
     assert "does not pass the gate as it is declared now" in again.transition.reason
-    assert f"r2d rollback {model.name} --reason WHY" in again.transition.reason
+    command = f"r2d rollback {model.name} --to-none --reason WHY"
+    assert command in again.transition.reason
+    assert command in again.page
 
 
 def test_a_better_model_takes_the_alias_from_the_champion_it_was_compared_with(model: Model) -> None:
@@ -101,8 +103,10 @@ def test_a_better_model_takes_the_alias_from_the_champion_it_was_compared_with(m
     worse = model.register(BAD, GOOD, 1, rules=rules)
     assert worse.transition.reason == f"it did not pass the gate; {model.name}/1 stays champion"
     assert model.alias() == "1"
-    model.register(BETTER, GOOD, 1, rules=rules)
+    assert "r2d rollback" not in worse.page, "that would take the champion back, which it is not"
+    better = model.register(BETTER, GOOD, 1, rules=rules)
     assert model.alias() == "3"
+    assert f"r2d rollback {model.name} --reason WHY" in better.page
     last = history(model.name)[-1]
     assert (last.action, last.version, last.before, last.by) == ("promoted", "3", "1", "gate")
 
@@ -300,7 +304,7 @@ def test_a_champion_that_was_removed_is_named_and_a_rollback_passes_over_others_
     model.register(BEST, BETTER, 2)
     for removed in ("2", "3"):
         MlflowClient().delete_model_version(name, removed)
-    with pytest.raises(RegistryError, match=r"version 3, was removed from the registry; go back .* `r2d rollback"):
+    with pytest.raises(RegistryError, match=r"version 3, was removed from the registry; take it back with `r2d r"):
         champion_to_compare(name, "key")
     assert rollback(name, by="me", reason="it was removed").change.version == "1"
     assert champion_to_compare(name, "key of nobody") == f"{name}/1"

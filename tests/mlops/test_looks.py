@@ -36,11 +36,11 @@ def test_writers_at_the_same_moment_lose_no_look_and_a_model_counts_once(store: 
         folders[-1].mkdir()
         (folders[-1] / "model.safetensors").write_text(str(number))
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda folder: look_counter(f"triage/{folder.name}", folder)(HASH), folders))
+        list(pool.map(lambda folder: look_counter(f"triage/{folder.name}", folder)(HASH, None), folders))
     (folders[0] / "calibration.json").write_text("{}")
-    use = look_counter("triage/0", folders[0])(HASH)
+    use = look_counter("triage/0", folders[0])(HASH, None)
     assert (use.num_looks, use.num_models) == (5, 4), "what an evaluation leaves makes no other model"
-    use = look_counter("triage/0", folders[0], champion="triage/1")(HASH)
+    use = look_counter("triage/0", folders[0])(HASH, "triage/1")
     assert (use.num_looks, use.num_models) == (6, 4)
     with registry_client("reading") as client:
         assert sorted(look.number for look in read_looks(client, HASH)) == [1, 2, 3, 4, 5, 6]
@@ -64,12 +64,19 @@ def test_a_decision_of_the_gate_is_written_down_and_carries_the_use_of_the_test_
         in sentence
     )
     assert sentence in again.to_json()["gate_reasons"]
-    assert f"{use.num_looks} looks at it, with {use.num_models} models" in again.card
+    counted = f"{use.num_looks} looks at it (evaluations and decisions of the gate), with {use.num_models} models"
+    assert counted in sentence
+    assert f"{use.num_looks} looks at it" in again.card
     assert again.decision.to_json()["test_set"]["optimism"] == pytest.approx(again.decision.test_set.optimism)
     code, printed, _ = typed("looks")
     assert code == 0
     assert "gate of looked-at/1 by gate: passed" in printed
     assert "evaluation of other/1 by me" in printed
     assert "models; were all" not in printed, "of all metrics, none is known here"
+    code, of_model, _ = typed("looks", "looked-at")
+    assert (code, "evaluation of other/1 by me" in of_model) == (0, True), "it was measured on the same test set"
+    assert set(of_model.splitlines()) <= set(printed.splitlines())
+    code, _, errors = typed("looks", "nobody")
+    assert (code, "no model named 'nobody' is registered" in errors) == (2, True)
     code, printed, _ = typed("looks", "--json")
     assert {"other/1", "looked-at/1"} <= {json.loads(line)["model"] for line in printed.splitlines()}

@@ -11,12 +11,17 @@ from PIL import Image
 from mlops.registry.aliases import AliasTransition
 from mlops.registry.registration import RegisteredModel
 from mlops.registry.summary import INVENTED_CALL, summary
+from r2d.config.data import LabelsConfig
+from r2d.config.gate import GateConfig
 from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.sections.estimates import IntervalEstimate
 from r2d.evaluation.sections.labels import Comparator, LabelIntervals, LabelMetrics
 from r2d.evaluation.summary import champion_sentence, safety_facts
 from r2d.gate.decision import GateDecision, Verdict
+from r2d.gate.page import gate_page
+from r2d.gate.rules import evaluate_rules
 from tests.evaluation.report_cases import declared_case
+from tests.reports.pages import Page
 
 
 def label(macro_f1: float | None) -> LabelMetrics:
@@ -57,10 +62,7 @@ def test_the_last_screen_fits_a_terminal_and_says_whether_the_model_may_be_used(
     aliases: tuple[str, ...], status: Any, state: str
 ) -> None:
     registered = registered_as(aliases, status)
-    screen = summary(
-        registered, METRICS, report_uri="/store/report", data_format="csv", advice=["no limit is declared"]
-    )
-    assert "to do: no limit is declared" in screen
+    screen = summary(registered, METRICS, report_uri="/store/report", data_format="csv")
     of_options = summary(registered, OF_OPTIONS, report_uri="/store/report", data_format="csv")
     assert "macro-F1 to average over" in of_options
     assert "\n  accuracy\n    an option at random " in of_options
@@ -82,12 +84,28 @@ def test_the_last_screen_fits_a_terminal_and_says_whether_the_model_may_be_used(
     assert max(len(line) for line in [*screen.splitlines(), *of_options.splitlines()]) <= 130
 
 
-def test_where_no_label_would_be_shown_the_last_screen_says_why_and_what_helps() -> None:
+def test_of_a_first_champion_screen_and_page_say_what_is_left_to_do_and_the_box_is_not_green() -> None:
     metrics = declared_case().metrics
     assert metrics.selective is not None
     without = replace(metrics, selective=replace(metrics.selective, threshold=None, reason="too few rows", test=None))
-    screen = summary(registered_as((), "met"), without, report_uri="/store/report", data_format="csv")
-    assert "to do: no label would be shown: too few rows. `r2d check` says how many" in " ".join(screen.split())
+    without = replace(without, champion=None)
+    labels = LabelsConfig(names=tuple(without.label.per_class), ordered=True)
+    gate = GateConfig.model_validate({"rules": [{"rule": "better_than_baseline", "baseline": "simple", "by": "value"}]})
+    decision = evaluate_rules(without, gate.for_labels(labels))
+    assert (decision.outcome, len(decision.to_do)) == ("passed", 2)
+    registered = replace(registered_as(("champion",), "met"), decision=decision)
+    screen = " ".join(summary(registered, without, report_uri="/store/report", data_format="csv").split())
+    next_step = "it passed the gate: it is the first champion"
+    html = gate_page(decision, model_name="triage", version="3", next_step=next_step, metrics=without)
+    page = Page(html).text
+    for sentence in ("No limit on under-triage is declared", "No label would be shown: too few rows. `r2d check` says"):
+        assert sentence in page
+    for to_do in decision.to_do:
+        assert f"to do: {to_do}" in screen
+        assert to_do[1:] in page
+    assert "The gate lets it pass, compared with no other model." in page
+    assert 'class="notice go"' not in html
+    assert GateDecision.from_json(decision.to_json()) == decision
 
 
 @pytest.mark.parametrize("is_worse", [False, True])
