@@ -8,7 +8,7 @@ import json
 from mlops.code import model_code_hash
 from r2d.config.run import RunConfig
 from r2d.config.section import Section
-from r2d.data.fingerprint import data_fingerprint, file_hashes, files_fingerprint
+from r2d.data.fingerprint import data_fingerprint, file_hashes, files_fingerprint, require_data_files
 from r2d.rationales.sources import source_files
 
 
@@ -35,6 +35,7 @@ class RunRecord(Section):
             DataError: a file is missing.
         """
         files = auxiliary_files(run)
+        require_data_files(run.data, files)
         data_sha256, files_sha256 = data_fingerprint(run.data), files_fingerprint(files)
         config = run.model_dump(mode="json", exclude={"registration", "retraining", "search"})
         facts = json.dumps([config, data_sha256, files_sha256, model_code_hash()], sort_keys=True)

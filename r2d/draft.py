@@ -38,7 +38,7 @@ from r2d.errors import ConfigError, DataError
 from r2d.rationales.ingest import SourceCounts, ingest
 from r2d.rationales.readers.items import joined_text
 from r2d.reports.templates import render
-from r2d.text import first_of, flatten, match_label, near_label, normalise_label, show_name
+from r2d.text import first_of, flatten, match_label, near_label, nearest_names, normalise_label, show_name
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +89,7 @@ def guess_roles(look: Look, declared: Mapping[str, str | None]) -> Roles:
     columns, by_name = look.columns, {column.name: column for column in look.columns}
     for role, name in declared.items():
         if name is not None and name not in by_name:
-            raise DataError(
-                f"--{role}: no column {name!r}; found: {first_of([show_name(other) for other in by_name])}; name one"
-            )
+            raise DataError(f"--{role}: no column {name!r}; found: {nearest_names(by_name, name)}; name one")
     taken = {name for name in declared.values() if name is not None}
     doubts: dict[str, Sequence[str]] = {}
 
@@ -410,6 +408,7 @@ def draft_config(
     order: str = "",
     encoding: str | None = None,
     ask: Ask | None = None,
+    project: str = "",
 ) -> str:
     """The text of a run configuration for a file of notes, with a comment beside each guess.
 
@@ -419,6 +418,7 @@ def draft_config(
         order: labels from the most urgent to the least, by commas; of codes `1=immediate, 2=urgent`.
         encoding: of files that are no Unicode.
         ask: asks the user what the files do not tell; without it, what cannot be guessed is an error.
+        project: name of the model; by default that of the file.
 
     Raises:
         ConfigError: text, label or encoding cannot be guessed; names the columns and the option.
@@ -464,7 +464,7 @@ def draft_config(
             draft_source(name, file, section, without, encoding)
             for name, file in zip(names_of_sources, rationales, strict=True)
         ]
-        return _rendered(look, roles, labels, data, sources)
+        return _rendered(look, roles, labels, data, sources, project)
     raise faults[0]
 
 
@@ -477,7 +477,7 @@ def _asked(roles: Roles, look: Look, ask: Ask | None) -> Roles:
         if ask is None:
             raise ConfigError(
                 f"{look.path}: which column is the {role} cannot be told; columns: "
-                f"{first_of([show_name(name) for name in candidates])}. Name it with --{role}"
+                f"{nearest_names(candidates)}. Name it with --{role}"
             )
         answer = ask(f"Which column is the {role}?", candidates)
         roles = replace(roles, text=answer) if role == "text" else replace(roles, label=answer)
@@ -561,7 +561,12 @@ def _language_of(texts: Sequence[str]) -> tuple[str, str] | None:
 
 
 def _rendered(
-    look: Look, roles: Roles, labels: Mapping[str, int], data: Mapping[str, Any], sources: Sequence[DraftedSource]
+    look: Look,
+    roles: Roles,
+    labels: Mapping[str, int],
+    data: Mapping[str, Any],
+    sources: Sequence[DraftedSource],
+    project: str,
 ) -> str:
     """The configuration as text, which is checked as every other."""
     used = {roles.text, roles.label, roles.id, roles.group, roles.split}
@@ -599,7 +604,7 @@ def _rendered(
             if column.name not in used and column.mean_words > WORDS_OF_PROSE and not column.counts
         ],
         sizes=yaml.safe_dump(sizes, sort_keys=False, default_flow_style=None, width=110).splitlines(),
-        model_name=re.sub(r"[^A-Za-z0-9]+", "-", look.path.name.split(".")[0]).strip("-") or "model",
+        model_name=re.sub(r"[^A-Za-z0-9]+", "-", project or look.path.name.split(".")[0]).strip("-") or "model",
     )
     parse_config(yaml.safe_load(text)["parameters"]["config"], where=f"the draft for {look.path}")
     return f"{text}\n"

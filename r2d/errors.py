@@ -6,6 +6,8 @@ gives position, type, length and count. docs/clinical-safety.md has the rule and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class R2DError(Exception):
     """Anything the user can mend: shown as its message alone, without a traceback, by the command line."""
@@ -17,6 +19,13 @@ class ConfigError(R2DError):
 
 class DataError(R2DError):
     """A data file cannot be read as examples, or its rows break the contract."""
+
+
+class MissingColumnsError(DataError):
+    """A file lacks declared columns."""
+
+    names: Sequence[str] = ()
+    """Of the columns that it has: perhaps cells, so the message holds them only where they cannot be."""
 
 
 class ModelError(R2DError):

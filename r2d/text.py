@@ -11,6 +11,7 @@ from typing import Any
 LONGEST_NAME = 40
 MOST_WORDS_OF_NAME = 4
 FAULTS_SHOWN = 5
+NAMES_SHOWN = 40
 MARKUP = (
     r"\{\\rtf[0-9]"
     r"|</?(?i:p|br|div|span|b|i|u|em|strong|ul|ol|li|table|tr|td|th|h[1-6]|a|font|html|body|head|pre|sup|sub|hr|img|style)"
@@ -178,10 +179,22 @@ def shown_names(names: Sequence[str], declared: Iterable[str]) -> Sequence[str]:
     return names if len(others) < len(names) and is_plain else ()
 
 
-def first_of(faults: Sequence[str]) -> str:
+def first_of(faults: Sequence[str], most: int = FAULTS_SHOWN) -> str:
     """The first faults of a kind, and how many more there are."""
-    more = f"; and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
-    return "; ".join(faults[:FAULTS_SHOWN]) + more
+    more = f"; and {len(faults) - most} more" if len(faults) > most else ""
+    return "; ".join(faults[:most]) + more
+
+
+def nearest_names(names: Iterable[str], wanted: str = "") -> str:
+    """Names of columns for a message, those that are nearest to the wanted one first."""
+    matcher = difflib.SequenceMatcher(b=wanted.casefold(), autojunk=False)
+
+    def likeness(name: str) -> float:
+        matcher.set_seq1(name[:LONGEST_NAME].casefold())
+        return matcher.ratio()
+
+    ordered = sorted(names, key=likeness, reverse=True) if wanted else list(names)
+    return first_of([show_name(name) for name in ordered], NAMES_SHOWN)
 
 
 def flatten(value: Any, separator: str = ".") -> dict[str, object]:

@@ -25,7 +25,7 @@ from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
 from r2d.config.serving import Quantization
 from r2d.data.examples import groups_of, shown_splits, split_of
-from r2d.data.fingerprint import data_fingerprint, files_fingerprint
+from r2d.data.fingerprint import data_fingerprint, require_data_files
 from r2d.data.load import load_examples, load_labelled_file
 from r2d.data.readers.tables import local_dataset_folder
 from r2d.data.validation.expectations import write_data_docs
@@ -114,7 +114,7 @@ def check_files(run: RunConfig, *, start_folder: Path | None = None) -> list[str
     """
     if run.data.format == "huggingface" and local_dataset_folder(run.data) is None:
         return ["the data set of the hub was not fetched"]
-    files_fingerprint(source_files(run.rationales.sources))  # a missing one is said at once, not after every row
+    require_data_files(run.data, source_files(run.rationales.sources))
     validation = _usable(run, start_folder)
     splits = Counter(validation.examples["split"].to_pylist())
     divided = ", ".join(f"{splits[split]:,} {split}" for split in shown_splits(splits))

@@ -457,6 +457,24 @@ def test_the_files_of_one_source_are_named_by_a_glob(tmp_path: Path) -> None:
     assert "matches no file" in str(refused.exception)
 
 
+def test_a_column_that_is_not_there_is_answered_with_all_names_the_nearest_first(tmp_path: Path) -> None:
+    notes = tmp_path / "calls.csv"
+    notes.write_text(as_csv([row | {f"extra_{n}": n for n in range(9)} for row in rows()]))
+    made = ["new", str(tmp_path / "own"), "--data", str(notes), "--text", "the_note"]
+    said = str(CliRunner().invoke(app, made).exception)
+    assert "found: 'note'; " in said
+    assert all(f"'{name}'" in said for name in (*rows()[0], "extra_8"))
+
+
+def test_a_project_names_its_model_and_shows_how_its_notes_are_decided(tmp_path: Path) -> None:
+    notes, project = tmp_path / "calls.csv", tmp_path / "ward 7"
+    notes.write_text(as_csv(rows()))
+    assert CliRunner().invoke(app, ["new", str(project), "--data", str(notes)]).exit_code == 0
+    assert load_config(project / "run.yaml").registration.model_name == "ward-7"
+    options = "--out decided.csv --set data.columns.id=call_id --set data.columns.text=note"
+    assert f"r2d predict-file FILE --model ward-7@champion {options}" in (project / "README.md").read_text()
+
+
 def test_raw_answers_in_a_table_are_parsed(tmp_path: Path) -> None:
     notes, answers = tmp_path / "calls.csv", tmp_path / "answers.csv"
     notes.write_text(as_csv([{key: value for key, value in row.items() if key != "why"} for row in rows()]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,12 +14,14 @@ import typer
 
 from mlops.registry.forgotten import without_forgotten
 from mlops.registry.looks import look_counter
-from mlops.registry.versions import model_folder, start_folder
+from mlops.registry.versions import config_of_version, model_folder, start_folder
+from r2d.config.data import DataConfig
 from r2d.config.evaluation import SeenRowsPolicy
+from r2d.config.files import as_settings
 from r2d.config.jobs import DriftConfig, InferenceConfig, MonitorConfig
 from r2d.config.loading import parse_settings, read_parameters
 from r2d.config.section import parse_section
-from r2d.errors import ConfigError, DataError, R2DError
+from r2d.errors import ConfigError, DataError, MissingColumnsError, R2DError
 from r2d.files import out_folder
 from r2d.text import normalise_label
 
@@ -76,11 +78,12 @@ def predict(
 
 
 @contextmanager
-def keys_set_by_option(path: str, *, is_file: bool = True, also: str = "") -> Iterator[None]:
+def keys_set_by_option(path: str, model: str, *, is_file: bool = True, also: str = "") -> Iterator[None]:
     """Say in an error that names a key of section `data` how this command takes one, where it reads no YAML.
 
     Args:
         path: what gives `data.path` here, such as `--data`.
+        model: whose columns in training are named where the file has them and others were declared.
         also: what else the command takes, for the message.
     """
     try:
@@ -91,7 +94,21 @@ def keys_set_by_option(path: str, *, is_file: bool = True, also: str = "") -> It
         message = str(error).replace("data.path", path)
         if re.search(KEYS, message):
             message += f". Here a key is given as --set KEY=VALUE, such as --set data.quoting=none{also}"
+        if isinstance(error, MissingColumnsError) and (options := _columns_of_training(model, path, error.names)):
+            message += f". The file has columns that the model was trained on: add{options}"
         raise type(error)(message) from None
+
+
+def _columns_of_training(model: str, path: str, names: Sequence[str]) -> str:
+    """Options that declare the columns that a file and the training of a registered model have in common."""
+    keys = ("id", "text", "text_template", "options", *(["label"] if path == "--data" else []))
+    if Path(model).is_dir():
+        return ""
+    try:
+        data = parse_section(DataConfig, read_parameters(config_of_version(model))["data"])
+        return as_settings(data.columns, keys, names)
+    except R2DError:  # of a configuration that this version of the code does not read; the error itself is said anyway
+        return ""
 
 
 def _checked_options(options: list[str], declared: LabelSet | None) -> list[str] | None:
@@ -163,7 +180,7 @@ def evaluate(
     folder = model_folder(model)
     champion = None if compare_with is None else Champion(compare_with, model_folder(compare_with))
     is_file = data.suffix.lower() not in (".yaml", ".yml")
-    with keys_set_by_option("--data", is_file=is_file), pages_of(of_reference(model)):
+    with keys_set_by_option("--data", model, is_file=is_file), pages_of(of_reference(model)):
         evaluation = evaluate_to_folder(
             folder,
             data,
@@ -217,7 +234,7 @@ def predict_file(
         "batch_size": batch_size,
         "rows_per_part": rows_per_part,
     }
-    with keys_set_by_option("CALLS", also=", and a column by --id-column or --text-column"):
+    with keys_set_by_option("CALLS", model, also=", and a column by --id-column or --text-column"):
         job = parse_section(InferenceConfig, values, where="r2d predict-file")
         result = infer_file(job, model_folder(job.model))
     reasons = "".join(

@@ -21,6 +21,7 @@ import typer
 from mlops.code import ROOT, code_state
 from r2d import __version__
 from r2d.config.data import SyntheticTriageConfig
+from r2d.config.files import as_settings
 from r2d.config.loading import load_config
 from r2d.errors import R2DError
 from r2d.files import file_in_made_folder, out_folder, write_text
@@ -70,6 +71,7 @@ def init(
     """Look at your files and draft a run configuration, with the evidence beside each guess; asks on a terminal."""
     if out.exists():
         raise R2DError(f"{out}: is there already; name another file with --out, or move it away")
+    _require_files("FILE", file, rationales)
     declared = {"text": text, "label": label, "id": row_id, "group": group, "rationale": rationale}
     write_text(out, _drafted(file, rationales or [], declared, labels, encoding))
     typer.echo(f"{out}: read the lines that end in `?`, then type: r2d check {out}")
@@ -97,6 +99,7 @@ def new(
 
     if data is None and rationales:
         raise R2DError("--rationales needs --data, the notes that they belong to")
+    _require_files("--data", data, rationales)
     given = {
         source: [existing_file(str(file), "--rationales") for file in find_files([str(source)], "--rationales")]
         for source in rationales or []
@@ -123,7 +126,7 @@ def new(
             labels = EXAMPLE_LABELS
         with chdir(project):
             notes, *of_sources = [Path("data") / path.name for path in (data or Path("calls.csv"), *given)]
-            draft = _drafted(notes, of_sources, declared, labels, encoding)
+            draft = _drafted(notes, of_sources, declared, labels, encoding, project=folder.resolve().name)
         write_text(project / "run.yaml", draft)
         _write_templates(project, name=folder.resolve().name, invented=data is None)
         project.replace(folder)
@@ -135,14 +138,29 @@ def new(
     )
 
 
+def _require_files(key: str, file: Path | None, rationales: Sequence[Path] | None) -> None:
+    """Refuse all files that are missing at once."""
+    from r2d.data.readers.files import require_files
+
+    named = [] if file is None else [(key, str(file))]
+    require_files(named + [("--rationales", str(source)) for source in rationales or []])
+
+
 def _drafted(
-    file: Path, rationales: Sequence[Path], declared: dict[str, str | None], labels: str, encoding: str | None
+    file: Path,
+    rationales: Sequence[Path],
+    declared: dict[str, str | None],
+    labels: str,
+    encoding: str | None,
+    project: str = "",
 ) -> str:
     from r2d.draft import draft_config
 
     ask = ask_at_terminal if sys.stdin.isatty() else None
     with remarks_withheld("r2d"):  # sources are read again and again
-        return draft_config(file, declared=declared, rationales=rationales, order=labels, encoding=encoding, ask=ask)
+        return draft_config(
+            file, declared=declared, rationales=rationales, order=labels, encoding=encoding, ask=ask, project=project
+        )
 
 
 def _write_example(path: Path) -> None:
@@ -166,8 +184,9 @@ def _write_templates(project: Path, *, name: str, invented: bool) -> None:
         write_text(project / place, (shipped_files("mlops.cli") / "project" / template).read_text(encoding="utf-8"))
     with chdir(project):
         run = load_config(Path("run.yaml"))
+    options = as_settings(run.data.columns, ("id", "text", "text_template", "options"))
     facts = {"model": run.registration.model_name, "version": __version__, "commit": code_state(ROOT)[0]}
-    readme = render("mlops.cli", "project/README.md.j2", name=name, invented=invented, **facts)
+    readme = render("mlops.cli", "project/README.md.j2", name=name, invented=invented, options=options, **facts)
     write_text(project / "README.md", f"{readme}\n")
 
 

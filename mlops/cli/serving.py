@@ -14,9 +14,9 @@ from mlops.registry.forgotten import without_forgotten
 from mlops.registry.looks import look_counter
 from mlops.registry.versions import (
     Reference,
+    config_of_version,
     find_version,
     model_folder,
-    registered_file,
     registry_client,
     start_folder,
 )
@@ -99,7 +99,7 @@ def export(
         raise R2DError("--data is measured on, and --no-measure measures nothing; leave one of them out")
     is_file = rows is not None and rows.suffix.lower() not in (".yaml", ".yml")
     try:
-        with keys_set_by_option("--data", is_file=is_file):
+        with keys_set_by_option("--data", model, is_file=is_file):
             facts, cost = export_to_folder(
                 folder,
                 out,
@@ -128,13 +128,6 @@ def export(
         f"{cost.num_rows:,} rows, {cost.equal_labels:.1%} with the same label: {differences}; with intervals in "
         f"{out / 'README.md'}"
     )
-
-
-def config_of_version(reference: str) -> Path:
-    """The run configuration that is registered with a version."""
-    with registry_client(f"looking for model {reference!r}") as client:
-        version = find_version(client, Reference.parse(reference), "Name a version, or give a model folder")
-    return registered_file(version, "config")
 
 
 def add_review(service: Service) -> None:

@@ -259,6 +259,13 @@ def registered_file(version: Any, artifact: str, file: str = "") -> Path:
     ) from cause
 
 
+def config_of_version(reference: str) -> Path:
+    """The run configuration that is registered with a version."""
+    with registry_client(f"looking for model {reference!r}") as client:
+        version = find_version(client, Reference.parse(reference), "Name a version, or give a model folder")
+    return registered_file(version, "config")
+
+
 def _require_as_registered(version: Any, folder: Path, file: str) -> None:
     """Hold the model folder of a version, or one file of it, against the hash that the registry keeps.
 

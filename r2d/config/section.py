@@ -88,10 +88,13 @@ def _fault(item: Any, schema: type[BaseModel]) -> str:
         return f"  {key}: missing; add it"
     if kind == "value_error":
         return f"  {key}: {context['error']}"
-    if kind == "literal_error":
-        allowed = context["expected"].replace(" or ", ", ")
-        nearest = did_you_mean(str(item["input"]), re.findall(r"'([^']*)'", allowed))
-        return f"  {key}: found {show_value(item['input'])}{nearest}; allowed: {allowed}"
+    if kind in ("literal_error", "union_tag_invalid"):
+        found, allowed = item["input"], context.get("expected", "").replace(" or ", ", ")
+        if kind == "union_tag_invalid":
+            key += "." + context["discriminator"].strip("'")
+            found, allowed = context["tag"], context["expected_tags"]
+        nearest = did_you_mean(str(found), re.findall(r"'([^']*)'", allowed))
+        return f"  {key}: found {show_value(found)}{nearest}; allowed: {allowed}{_format_of(found, allowed)}"
     if kind == "too_short":
         return f"  {key}: found {show_value(item['input'])}; needs at least {context['min_length']}"
     hint = ""
@@ -99,6 +102,15 @@ def _fault(item: Any, schema: type[BaseModel]) -> str:
         hint = '; YAML reads an unquoted yes, no, on or off as true or false: put it in quotes ("yes")'
     message = item["msg"]
     return f"  {key}: found {show_value(item['input'])}; {message[:1].lower()}{message[1:]}{hint}"
+
+
+FORMATS = {"xlsx": "csv", "excel": "csv", "tsv": "csv", "json": "jsonl", "ndjson": "jsonl", "pq": "parquet"}
+"""Ending of a file, where it is not the name of its format."""
+
+
+def _format_of(ending: Any, allowed: str) -> str:
+    format = FORMATS.get(str(ending).lower().lstrip("."))
+    return f"; a file .{ending} is read by format {format!r}" if format and repr(format) in allowed else ""
 
 
 def _section_at(location: list[Any], schema: type[BaseModel]) -> type[BaseModel]:

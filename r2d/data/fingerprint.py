@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from r2d.config.data import DataConfig
-from r2d.data.readers.files import existing_file, existing_path, files_below, find_files, parquet_files
+from r2d.data.readers.files import existing_file, existing_path, files_below, find_files, parquet_files, require_files
 from r2d.data.readers.tables import local_dataset_folder
 from r2d.files import file_sha256
 
@@ -66,6 +66,21 @@ def file_hashes(config: DataConfig, auxiliary_files: Iterable[tuple[str, str]]) 
         str(file.relative_to(here) if file.is_relative_to(here) else file): file_sha256(file)
         for file in dict.fromkeys(files if len(files) <= MAX_FILES else [])
     }
+
+
+def require_data_files(config: DataConfig, auxiliary_files: Iterable[tuple[str, str]] = ()) -> None:
+    """Refuse every file of a run that is missing, all at once.
+
+    Raises:
+        DataError: as `require_files`.
+    """
+    named = {
+        "data.path": None if config.format in ("synthetic_triage", "huggingface") else config.path,
+        "data.test.path": None if config.test is None else config.test.path,
+        "data.reviewed": config.reviewed,
+        "data.split.test_ids": config.split.test_ids,
+    }
+    require_files([*((key, path) for key, path in named.items() if path is not None), *auxiliary_files])
 
 
 def _files_read(config: DataConfig) -> list[tuple[Path, Sequence[Path]]]:

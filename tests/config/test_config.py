@@ -147,6 +147,17 @@ def test_placeholders_are_filled_from_the_environment(monkeypatch: pytest.Monkey
         parse_config(values)
 
 
+def test_the_ending_of_a_file_in_place_of_its_format_is_answered_with_the_format_that_reads_it() -> None:
+    values = demo()
+    values["data"] = {"format": "xlsx", "path": "a.xlsx", "labels": {"names": ["a", "b"]}}
+    values["rationales"] = {"stage1_source": "x", "sources": {"x": {"format": "xlsx", "paths": ["b.xlsx"]}}}
+    with pytest.raises(ConfigError) as caught:
+        parse_config(values)
+    for key in ("data", "rationales.sources.x"):
+        (line,) = (line for line in str(caught.value).splitlines() if line.startswith(f"  {key}.format: found 'xlsx'"))
+        assert line.endswith("; a file .xlsx is read by format 'csv'")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -17,7 +17,7 @@ import pytest
 from r2d.config.data import DataConfig, LabelsConfig
 from r2d.data.examples import Example, iterate_examples
 from r2d.data.load import load_examples
-from r2d.data.readers.files import find_files
+from r2d.data.readers.files import find_files, require_files
 from r2d.errors import DataError
 from tests.data.messages import message_of
 from tests.tables import as_csv
@@ -422,6 +422,22 @@ def test_a_dataset_that_cannot_be_had_says_how_to_bring_it(
 
 
 # Files
+
+
+def test_all_files_that_are_missing_are_named_at_once_with_the_nearest_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "calls.csv").touch()
+    with pytest.raises(DataError) as caught:
+        require_files(
+            [
+                ("data.path", str(tmp_path / "cals.csv")),
+                ("b", str(tmp_path / "no" / "a")),
+                ("c", str(tmp_path / "*.txt")),
+            ]
+        )
+    first, second, third = str(caught.value).splitlines()
+    assert "cals.csv') (did you mean 'calls.csv'?); correct data.path" in first
+    assert "no such file or folder (b is" in second
+    assert "matches no file" in third
 
 
 def test_a_glob_gives_its_files_in_natural_order_and_each_file_once(

@@ -38,6 +38,27 @@ def model(stage2_model: Path, tmp_path: Path) -> Path:
     return folder
 
 
+def test_columns_of_the_training_are_named_where_a_file_has_them_and_a_note_is_not(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered = tmp_path / "config.yaml"
+    data = {"format": "csv", "path": "x.csv", "labels": {"names": ["a", "b"]}, "columns": {"id": "nr", "text": "note"}}
+    registered.write_text(json.dumps({"parameters": {"config": {"data": data}}}))
+    monkeypatch.setattr("mlops.cli.models.config_of_version", lambda reference: registered)
+    monkeypatch.setattr("mlops.cli.models.model_folder", lambda reference: model)
+    calls = write_calls(tmp_path / "calls.csv", [{"nr": "1", "note": "Canary reports fever"}])
+    words = ["predict-file", str(calls), "--out", str(tmp_path / "out.parquet"), "--model", "triage@champion"]
+    said = str(CliRunner().invoke(app, words).exception)
+    assert said.endswith("trained on: add --set data.columns.id=nr --set data.columns.text=note")
+    done = CliRunner().invoke(app, [*words, *said.partition(": add ")[2].split()])
+    assert done.exit_code == 0, done.output
+    calls.write_text("7,Canary coughs\n8,Canary rests\n")
+    said = str(CliRunner().invoke(app, words).exception)
+    assert "not shown (may be data)" in said
+    assert "Canary" not in said
+    assert "trained on" not in said
+
+
 def test_a_file_is_decided_then_held_against_the_reference_of_its_model(model: Path, tmp_path: Path) -> None:
     rows = [{"nr": str(n), "note": f"pt reports fever for {n % 9} days" * (1 + n % 4)} for n in range(250)]
     calls, out = write_calls(tmp_path / "calls.csv", [*rows, {"nr": "x", "note": ""}]), tmp_path / "out.parquet"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TextIO
 
 from r2d.config.files import TextFileConfig
 from r2d.data.readers.workbook import is_workbook
-from r2d.errors import DataError
+from r2d.errors import DataError, MissingColumnsError
 from r2d.text import did_you_mean, first_of, near_label, plural, shown_names
 
 DELIMITERS = {",": '","', ";": '";"', "\t": '"\\t"', "|": '"|"'}
@@ -440,7 +440,11 @@ def check_columns(
             f"  {section}{key}: no column {column!r}{did_you_mean(column, plain or near[column])}"
             for key, column in absent
         ]
-        raise DataError("\n".join([f"{where}: {plural(len(absent), 'declared column')} missing", *lines, shown]))
+        error = MissingColumnsError(
+            "\n".join([f"{where}: {plural(len(absent), 'declared column')} missing", *lines, shown])
+        )
+        error.names = names
+        raise error
     twice = [f"{section}{key} {column!r}" for key, column in columns.items() if list(names).count(column.strip()) > 1]
     if twice:
         raise DataError(f"{where}: two columns bear the same name ({', '.join(twice)}); rename one of them")

@@ -14,13 +14,15 @@ import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from r2d.data.readers import workbook
 from r2d.errors import DataError
+from r2d.text import did_you_mean
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 OTHER_FORMATS = {
@@ -54,6 +56,10 @@ BOMS = {
 }  # fmt: skip
 
 
+MOST_NAMES_COMPARED = 1_000
+"""Of the files beside a missing one."""
+
+
 def existing_path(path: str, key: str = "data.path") -> Path:
     """The absolute path of the file or folder that a config key names.
 
@@ -63,7 +69,11 @@ def existing_path(path: str, key: str = "data.path") -> Path:
     absolute = Path(path).expanduser().absolute()
     if not absolute.exists():
         elsewhere = "" if absolute == Path(path) else ", or change the working directory: a relative path starts there"
-        raise DataError(f"{absolute}: no such file or folder ({key} is {path!r}); correct {key}{elsewhere}")
+        near = ""
+        with suppress(OSError):  # of a folder that is missing too
+            beside = (other.name for other in islice(absolute.parent.iterdir(), MOST_NAMES_COMPARED))
+            near = did_you_mean(absolute.name, beside)
+        raise DataError(f"{absolute}: no such file or folder ({key} is {path!r}){near}; correct {key}{elsewhere}")
     return absolute
 
 
@@ -102,6 +112,25 @@ def find_files(paths: Sequence[str], key: str) -> list[Path]:
         matches.sort(key=lambda match: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", str(match))])
         files |= dict.fromkeys(matches)
     return list(files)
+
+
+def require_files(files: Iterable[tuple[str, str]]) -> None:
+    """Refuse all files that are missing at once.
+
+    Args:
+        files: (config key, path or glob).
+
+    Raises:
+        DataError: a line for each path that does not exist, and for each glob that matches no file.
+    """
+    faults = []
+    for key, path in files:
+        try:
+            find_files([path], key)
+        except DataError as error:
+            faults.append(str(error))
+    if faults:
+        raise DataError("\n".join(dict.fromkeys(faults)))
 
 
 def files_below(folder: Path, suffix: str = "") -> list[Path]:
