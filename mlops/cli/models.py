@@ -128,7 +128,7 @@ def _checked_options(options: list[str], declared: LabelSet | None) -> list[str]
 def _answer_text(answer: Answer) -> str:
     """The label and all probabilities on the first line, why a person should decide, then the rationale, and a line for
     each remark."""
-    from r2d.inference.decide import DEFERRAL_REASONS
+    from r2d.modeling.deferral import DEFERRAL_REASONS
 
     lines = []
     if (decision := answer.decision) is not None:
@@ -221,8 +221,8 @@ def predict_file(
     settings: Settings = None,
 ) -> None:
     """Decide and explain a file of calls: label, probabilities, rationale, and whether a person should decide."""
-    from r2d.inference.decide import DEFERRAL_REASONS
     from r2d.inference.infer import infer_file
+    from r2d.modeling.deferral import DEFERRAL_REASONS
 
     declared = parse_settings(settings or ())
     columns = {"id": id_column, "text": text_column, "options": options_column} | declared.pop("columns", {})

@@ -14,8 +14,8 @@ from r2d.data.drift import jensen_shannon_divergence, length_profile, population
 from r2d.drift.incoming import ChangedWord, IncomingCalls, incoming_calls
 from r2d.errors import DataError
 from r2d.files import write_json, write_text
-from r2d.inference.decide import DEFERRAL_REASONS
 from r2d.inference.output import InferenceModel, read_plan
+from r2d.modeling.deferral import DEFERRAL_REASONS
 from r2d.modeling.model_folder import read_facts_file
 from r2d.modeling.reference import REFERENCE_FILE, DriftReference, FloatArray, read_reference
 from r2d.reports.formatting import decimal, percent

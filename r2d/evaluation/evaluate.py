@@ -237,7 +237,8 @@ def evaluate(
                 config.intervals, explains=predictor.method.explains,
             )  # fmt: skip
         metrics = replace(metrics, stress=stressed)
-    table = predictions_table(predictions, test, calibration=calibration_of(metrics), flags=flags, scores=scores)
+    calibration = calibration_of(metrics)
+    table = predictions_table(predictions, test, calibration=calibration, flags=flags, scores=scores)
     with timer("judge"):
         judgement = _judge(predictions, run, privacy, work_dir)
     remarks = {"remarks": list(judge_remarks)} if config.judge else {}
@@ -245,7 +246,7 @@ def evaluate(
     with timer("report"):
         metrics = replace(metrics, cohort=cohort_of(run))
         rows = choose_rows(
-            test, predictions, table, run.checker, ordered=data.labels.ordered,
+            test, predictions, table, run.checker, calibration=calibration, ordered=data.labels.ordered,
             max_missed=config.safety.num_worst_cases,
         )  # fmt: skip
         start, scratch = predictor.config.name, predictor.config.scratch

@@ -37,6 +37,8 @@ from r2d.evaluation.summary import (
     verdict_of,
 )
 from r2d.files import order_by_hash
+from r2d.modeling.deferral import DEFERRAL_REASONS, why_deferred
+from r2d.modeling.model_folder import Calibration
 from r2d.rationales.claims import ClaimChecker, Verdict
 from r2d.reports.formatting import Unit, percent
 from r2d.reports.templates import render
@@ -65,9 +67,8 @@ FLAGS: Mapping[str, tuple[str, Tone]] = {
     "same_as_another": ("word for word as for another note", "bad"),
     "repeats_itself": ("repeats itself", "bad"),
     "names_own_label": ("names its own label", "plain"),
-    "deferred": ("confidence too low to show: goes to a person", "aside"),
 }
-"""Key -> its words and tone. All but the last are faults of a rationale."""
+"""Fault of a rationale -> its words and tone."""
 
 
 RATIONALE_CAPTIONS: Mapping[str, tuple[str, str, Unit]] = {
@@ -111,7 +112,8 @@ READER_CAPTIONS: Mapping[str, tuple[str, str]] = {
 class QuotedRows:
     """Test rows that the page shows one by one.
 
-    Each is a mapping: the columns of `PREDICTIONS_SCHEMA`, of `flags` the keys of `FLAGS`; and text, options (where
+    Each is a mapping: the columns of `PREDICTIONS_SCHEMA`, of `flags` the keys of `FLAGS`; and why (the label goes to a
+    person, a key of `DEFERRAL_REASONS`; None where it is shown, and where nothing was calibrated), text, options (where
     they are the row's own; else empty), correct, verdict (how far off a wrong decision is, and in which direction,
     where labels are ordered), label_probability (of the predicted label; None where it is no label), and remarks: in
     sentences, what the note and the label say otherwise than the rationale.
@@ -134,13 +136,14 @@ def choose_rows(
     table: pa.Table,
     checker: ClaimChecker,
     *,
+    calibration: Calibration | None = None,
     ordered: bool,
     max_missed: int,
 ) -> QuotedRows:
     """The rows to show, of all test rows and their predictions.
 
     Args:
-        table: the predictions as they are published, of `PREDICTIONS_SCHEMA`.
+        table: the predictions as they are published, of `PREDICTIONS_SCHEMA`, under this calibration.
         max_missed: of the most urgent label.
     """
     correct, levels, confidence = predictions.correct, predictions.levels, predictions.confidence
@@ -156,14 +159,19 @@ def choose_rows(
         check = checker.check(
             published["predicted_rationale"], example["text"], published["predicted_label"], predictions.options[row]
         )
+        label, attributes = published["predicted_label"], dict(example["attributes"])
+        probability = dict(published["label_probabilities"]).get(label)
+        why = None
+        if calibration is not None:
+            why = why_deferred(calibration, probability or 0.0, label, attributes, valid=published["valid"])
         return published | {
             "text": example["text"],
             "remarks": check.remarks(),
             "options": () if predictions.labels else example["options"],
             "correct": bool(correct[row]),
             "verdict": verdict,
-            "label_probability": dict(published["label_probabilities"]).get(published["predicted_label"]),
-            "flags": [*published["flags"], *(["deferred"] if published["handed_over"] else [])],
+            "label_probability": probability,
+            "why": why,
         }
 
     order = order_by_hash(predictions.ids)
@@ -228,6 +236,7 @@ def render_report(run: EvaluationRun, metrics: Metrics, rows: QuotedRows, data: 
         max_matrix_labels=MAX_MATRIX_LABELS,
         rare_label_rows=RARE_LABEL_ROWS,
         flags=FLAGS,
+        deferral_reasons=DEFERRAL_REASONS,
         rationale_captions=RATIONALE_CAPTIONS,
         reader_captions=READER_CAPTIONS,
         verdict_captions=VERDICT_CAPTIONS,

@@ -5,14 +5,14 @@ Every door answers through it: `r2d predict`, files of calls and MLflow's model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from r2d.errors import ModelError
 from r2d.inference.calls import Call
-from r2d.modeling.model_folder import Calibration
+from r2d.modeling.deferral import why_deferred
 from r2d.modeling.prompts import LabelSets
 from r2d.modeling.scope import Scope
 from r2d.rationales.claims import ClaimChecker, RationaleCheck
@@ -20,20 +20,6 @@ from r2d.text import normalise_label
 
 if TYPE_CHECKING:
     from r2d.modeling.predictor import Decision, Predictor
-
-DEFERRAL_REASONS = {
-    "no_text": "the call has no text",
-    "damaged_text": "the text holds half characters (\\ud800 to \\udfff alone)",
-    "no_options": "the call brings fewer than two options that differ",
-    "unusable_options": "the model cannot tell the options apart, or cannot write one of them",
-    "no_declared_label": "what the model wrote is none of the labels",
-    "out_of_scope": "the call is unlike those that the model was trained on",
-    "below_threshold": "the label is less probable than the threshold of the model",
-    "no_threshold": "the evaluation found no threshold that keeps the risk low enough",
-    "no_attribute": "the call lacks an attribute, or has a value of it, for which the evaluation found no threshold",
-    "never_evaluated": "the model has no threshold, because it was never evaluated",
-}
-"""Every value of the column `why`, and what it means. The model has not read calls with one of the first four."""
 
 REMARKED = ("contradicted_findings", "unmentioned_findings", "other_labels_stated")
 """What is remarked of a rationale, lists in `Answer.as_row`."""
@@ -119,7 +105,10 @@ class Answerer:
         check = self.checker.check(decision.rationale, text, decision.label, list(decision.label_probabilities))
         remark = None if self.scope is None else self.scope.remark(text)
         is_outside = remark is not None and self.scope is not None and self.scope.hands_over
-        why = _reason_deferred(decision, self.predictor.calibration, call.attributes or {}, is_outside)
+        why = why_deferred(
+            self.predictor.calibration, decision.confidence, decision.label, call.attributes or {},
+            valid=decision.valid, is_outside=is_outside,
+        )  # fmt: skip
         return Answer(decision, check, why, remark)
 
 
@@ -141,21 +130,3 @@ def _reason_unreadable(call: Call, labels: LabelSets) -> str | None:
     except ModelError:
         return "unusable_options"
     return None
-
-
-def _reason_deferred(
-    decision: Decision, calibration: Calibration | None, attributes: Mapping[str, str], is_outside: bool
-) -> str | None:
-    """Why a decision goes to a person; None where its label is shown."""
-    if not decision.valid:
-        return "no_declared_label"
-    if is_outside:
-        return "out_of_scope"
-    if calibration is None:
-        return "never_evaluated"
-    if not calibration.defers(decision.confidence, decision.label, attributes):
-        return None
-    if calibration.threshold_for(decision.label, attributes) is not None:
-        return "below_threshold"
-    is_unknown = calibration.attribute is not None and not calibration.has_part(decision.label, attributes)
-    return "no_attribute" if is_unknown else "no_threshold"

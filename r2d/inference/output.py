@@ -58,7 +58,7 @@ DECISIONS_SCHEMA = pa.schema(
 `row` counts from 0; `id` is that of the input and may repeat. `label` and `rationale` are null where the model has not
 read the call. `label_probability` is that of `label`, scaled by the model's temperature; null where `label` is none of
 the declared ones. `handed_over`: the call is deferred to a person, and `why` is a key of
-`r2d.inference.decide.DEFERRAL_REASONS`, else null.
+`r2d.modeling.deferral.DEFERRAL_REASONS`, else null.
 The text is not repeated; `text_characters` is its length. `contradicted_findings` are those that the rationale claims
 and the text denies, or the reverse, `unmentioned_findings` those that it claims or denies and the text does not
 mention, `other_labels_stated` the labels that it states other than `label`; `remarks` says all three in

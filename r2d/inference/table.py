@@ -16,7 +16,7 @@ from r2d.config.jobs import CallsConfig
 from r2d.errors import DataError
 from r2d.files import partial_file
 from r2d.inference.calls import read_calls
-from r2d.inference.decide import DEFERRAL_REASONS
+from r2d.modeling.deferral import DEFERRAL_REASONS
 from r2d.text import no_formula
 
 COLUMNS = ("id", "label", "probability", "other_labels", "rationale", "remarks", "handed_over", "why", "model")

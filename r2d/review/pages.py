@@ -23,7 +23,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from r2d.config.review import ReviewConfig
 from r2d.config.serving import ServingConfig
 from r2d.errors import ConfigError
-from r2d.inference.decide import DEFERRAL_REASONS
+from r2d.modeling.deferral import DEFERRAL_REASONS
 from r2d.reports.templates import templates_of
 from r2d.review.agreement import FEWEST_CASES, Agreement, agreements
 from r2d.review.evidence import PARTS_AT_A_TIME, Part, SimilarCases, parts_of, sentence_effects

@@ -384,7 +384,8 @@ def declared_case(
     metrics = evaluate_labels(run, metrics, predictions, others, fitted)
     shown = predictions if explains else replace(predictions, rationales=[""] * len(predictions))
     table = published(shown, run.test, flags, calibration=calibration_of(metrics))
-    rows = choose_rows(run.test, predictions, table, CHECKER, ordered=ordered, max_missed=20)
+    calibration = calibration_of(metrics)
+    rows = choose_rows(run.test, predictions, table, CHECKER, calibration=calibration, ordered=ordered, max_missed=20)
     return Case(run, metrics, rows, data)
 
 

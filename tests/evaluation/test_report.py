@@ -27,6 +27,8 @@ from r2d.evaluation.report import (
 from r2d.evaluation.sections.estimates import IntervalEstimate
 from r2d.evaluation.sections.labels import Comparator
 from r2d.evaluation.sections.rationales import OverlapMetrics
+from r2d.modeling.deferral import DEFERRAL_REASONS
+from r2d.modeling.model_folder import Calibration
 from tests.evaluation import report_cases
 from tests.evaluation.report_cases import CASES, CHECKER, LABELS, Case, declared_case, invent_predictions, published
 from tests.reports.pages import Page, assert_accessible, assert_expected_page, assert_self_contained
@@ -169,7 +171,7 @@ def test_where_labels_have_no_order_nothing_is_called_triage() -> None:
 def test_every_metric_of_rationales_has_a_caption_and_every_fault_its_words() -> None:
     assert set(RATIONALE_CAPTIONS) == {name for name in OverlapMetrics.__annotations__ if name != "num_rows"}
     case = declared_case()
-    assert set(FLAGS) == {*case.metrics.written_quality["model"].faults, "deferred"}
+    assert set(FLAGS) == set(case.metrics.written_quality["model"].faults)
     with pytest.raises(UndefinedError, match="no_such_flag"):
         replace(case, rows=QuotedRows(examples=[{**case.rows.examples[0], "flags": ["no_such_flag"]}])).html()
 
@@ -191,6 +193,21 @@ def test_samples_are_ten_wrong_decisions_and_then_right_ones_whoever_delivers_th
     shown = choose_rows(notes.take(few), subset, table.take(few), CHECKER, ordered=True, max_missed=0).examples
     assert len(shown) == MAX_SAMPLES
     assert all(sample["correct"] for sample in shown), "labels are compared without case and spaces"
+
+
+@pytest.mark.parametrize(("threshold", "reason"), [(None, "no_threshold"), (1.0, "below_threshold")])
+def test_of_a_row_that_goes_to_a_person_the_page_gives_the_reason_that_predict_gives(
+    threshold: float | None, reason: str
+) -> None:
+    notes, predictions = report_cases.invent_notes(240, "test"), invent_predictions(1, accuracy=0.8)
+    calibration = Calibration({"temperature": {"value": 1.0}, "selective": {"threshold": threshold}})
+    table = published(predictions, notes, calibration=calibration)
+    rows = choose_rows(notes, predictions, table, CHECKER, calibration=calibration, ordered=True, max_missed=4)
+    assert {row["why"] for row in rows.examples if row["valid"]} == {reason}
+    assert {row["why"] for row in rows.examples if not row["valid"]} <= {"no_declared_label"}
+    page = Page(replace(report_cases.declared_case(), rows=rows).html()).text
+    assert f"goes to a person: {DEFERRAL_REASONS[reason]}" in page
+    assert "confidence too low" not in page
 
 
 def test_every_missed_note_of_the_most_urgent_label_is_counted_and_those_that_would_be_shown_stand_first() -> None:

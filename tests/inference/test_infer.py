@@ -20,9 +20,10 @@ import r2d.inference.infer as infer_module
 from r2d.config.jobs import CallsConfig, InferenceConfig
 from r2d.errors import DataError
 from r2d.inference.calls import Call, read_calls
-from r2d.inference.decide import DEFERRAL_REASONS, Answerer
+from r2d.inference.decide import Answerer
 from r2d.inference.infer import InferenceResult, Share, begin_shares, infer, infer_share, table_of
 from r2d.inference.output import DECISIONS_SCHEMA, InferenceModel
+from r2d.modeling.deferral import DEFERRAL_REASONS
 from r2d.modeling.model_folder import Calibration
 from tests.inference.keyword_predictor import KeywordPredictor, answerer, write_calls
 

@@ -14,9 +14,10 @@ from mlops.cli.main import app
 from r2d.config.jobs import InferenceConfig
 from r2d.config.section import parse_section
 from r2d.errors import ConfigError, DataError
-from r2d.inference.decide import DEFERRAL_REASONS, Answerer
+from r2d.inference.decide import Answerer
 from r2d.inference.infer import infer
 from r2d.inference.output import InferenceModel
+from r2d.modeling.deferral import DEFERRAL_REASONS
 from tests.inference.keyword_predictor import KeywordPredictor, answerer, write_calls
 
 NOTES = ['=HYPERLINK("http://x")', "+49 cough", "pain, and \n more", "@SUM(1)", "", "-2 cough\x07"]

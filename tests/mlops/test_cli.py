@@ -16,7 +16,8 @@ from typer.testing import CliRunner, Result
 from mlops.cli.main import app
 from mlops.cli.models import _answer_text
 from r2d.errors import R2DError
-from r2d.inference.decide import DEFERRAL_REASONS, REMARKED, Answer
+from r2d.inference.decide import REMARKED, Answer
+from r2d.modeling.deferral import DEFERRAL_REASONS
 from r2d.modeling.manifest import write_manifest
 from r2d.modeling.model_folder import Calibration, write_calibration
 from r2d.modeling.predictor import Decision

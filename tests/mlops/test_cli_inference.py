@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from mlops.cli.models import ALARMED, DRIFTED, app
 from r2d.errors import ConfigError, ModelError
-from r2d.inference.decide import DEFERRAL_REASONS
 from r2d.inference.output import InferenceModel
+from r2d.modeling.deferral import DEFERRAL_REASONS
 from r2d.modeling.manifest import write_manifest
 from r2d.modeling.model_folder import Calibration, read_model_facts, write_calibration
 from r2d.modeling.reference import DriftReference, write_reference
