@@ -50,5 +50,5 @@ class RunRecord(Section):
 
 def auxiliary_files(run: RunConfig) -> list[tuple[str, str]]:
     """Config key and path of every file that a run reads beside its data: rationales, prompts, the reference of the
-    data contract, findings, phrases of denial and stress tests."""
+    data contract, findings, phrases of denial, stress tests, labels of raters, rubric and human scores."""
     return [*run.validation.files(), *source_files(run.rationales.sources), *run.evaluation.files()]

@@ -43,10 +43,14 @@ def check(
         try:
             run = load_config(path)
             Keys.declared(run.registration.signing).require()
-            if run.evaluation.judge is not None:
+            if (judge := run.evaluation.judge) is not None:
                 from r2d.evaluation.judge.rubric import load_rubric
 
-                load_rubric(Path(run.evaluation.judge.rubric))
+                rubric = load_rubric(Path(judge.rubric))
+                if judge.human_scores is not None:
+                    from r2d.evaluation.judge.agreement import read_human_scores
+
+                    read_human_scores(Path(judge.human_scores), rubric)
             if run.evaluation.files():
                 from r2d.rationales.claims import ClaimChecker
 

@@ -284,6 +284,11 @@ class JudgeConfig(EndpointConfig):
     max_output_tokens: Annotated[int, Field(ge=1)] = 1_024
     """A sentence and a score for each criterion, and room for a model that reasons first."""
 
+    def files(self) -> list[tuple[str, str]]:
+        """Config key and path of the rubric and of what people gave."""
+        declared = {"rubric": self.rubric, "human_scores": self.human_scores}
+        return [(f"evaluation.judge.{key}", path) for key, path in declared.items() if path is not None]
+
     def second_judge(self) -> JudgeConfig | None:
         """The second judge, who is asked as the first one is; None where there is none."""
         if self.second is None:
@@ -361,6 +366,7 @@ class EvaluationConfig(Section):
     """A language model that scores the rationales; without it nothing is judged and no note leaves."""
 
     def files(self) -> list[tuple[str, str]]:
-        """Config key and path of every file that an evaluation reads, but for those of the judge."""
+        """Config key and path of every file that an evaluation reads."""
         files = [*self.claims.files(), *(() if self.stress is None else self.stress.files())]
-        return files if self.raters is None else [*files, ("evaluation.raters.file", self.raters.file)]
+        files += [] if self.raters is None else [("evaluation.raters.file", self.raters.file)]
+        return files if self.judge is None else [*files, *self.judge.files()]

@@ -53,21 +53,28 @@ def test_check_names_the_faults_of_wrong_ones_that_of_a_rubric_among_them_and_fa
     monkeypatch.chdir(ROOT)
     (tmp_path / "wrong.yaml").write_text("parameters: {config: {data: {format: csv}}}")
     values = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text(encoding="utf-8"))
-    for name, rubric in {"judged": "configs/rubrics/rationale.yaml", "unjudged": "nowhere.yaml"}.items():
+    shipped, scores = "configs/rubrics/rationale.yaml", tmp_path / "scores.csv"
+    scores.write_text("id,criterion,score,rater\na,safety,9,A\n", encoding="utf-8")
+    for name, rubric in {"judged": shipped, "misjudged": shipped, "unjudged": "nowhere.yaml"}.items():
         judge = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "rubric": rubric}
+        judge |= {"human_scores": str(scores)} if name == "misjudged" else {}
         values["parameters"]["config"]["evaluation"]["judge"] = judge
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     del values["parameters"]["config"]["evaluation"]["judge"]
     for name, file in {"stressed": "configs/stress/triage.yaml", "unstressed": "no_edits.yaml"}.items():
         values["parameters"]["config"]["evaluation"]["stress"] = {"file": file}
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    names = ("judged", "wrong", "unjudged", "missing", "stressed", "unstressed")
+    names = ("judged", "wrong", "misjudged", "unjudged", "missing", "stressed", "unstressed")
     code, output, errors = typed("check", *(str(tmp_path / f"{name}.yaml") for name in names))
     assert code == 2
     assert output.startswith(f"{tmp_path / 'judged.yaml'}: ok")
     assert f"{tmp_path / 'stressed.yaml'}: ok" in output
     files = ("nowhere.yaml", "missing.yaml", "no_edits.yaml")
-    for text in ("data.labels: missing", *(f"{file}: cannot be read" for file in files)):
+    for text in (
+        "data.labels: missing",
+        "scores.csv: 1 faulty human scores",
+        *(f"{file}: cannot be read" for file in files),
+    ):
         assert text in errors
     assert "Traceback" not in errors
 

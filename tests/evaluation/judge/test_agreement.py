@@ -10,12 +10,13 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score
 
+from r2d.config.evaluation import EvaluationConfig
 from r2d.errors import DataError
 from r2d.evaluation.judge.agreement import agreement_metrics, human_agreement, read_human_scores, score_controls
 from r2d.evaluation.judge.rubric import Rubric, load_rubric
 from r2d.evaluation.judge.scores import RowScores
 from r2d.evaluation.sections.estimates import IntervalEstimate
-from tests.evaluation.judge.judged import QUICK, criterion, judged_rows, write_rubric
+from tests.evaluation.judge.judged import QUICK, SHIPPED, criterion, judge_config, judged_rows, write_rubric
 
 
 @pytest.fixture
@@ -162,3 +163,11 @@ def test_scores_that_follow_length_or_the_first_place_are_shown_to(rubric: Rubri
     (controls, _) = score_controls(by_place, rubric, QUICK)
     assert controls["num_both"] == 30
     assert controls["asked_first"]["value"] == pytest.approx((1 - 1.5) / 2)
+
+
+def test_its_files_are_among_those_that_an_evaluation_reads() -> None:
+    """So that their content is part of the cache key: people score rationales after the first run."""
+    config = EvaluationConfig(judge=judge_config("http://127.0.0.1:1/v1", SHIPPED, human_scores="scores.csv"))
+    assert config.files() == [
+        ("evaluation.judge.rubric", str(SHIPPED)), ("evaluation.judge.human_scores", "scores.csv"),
+    ]  # fmt: skip
