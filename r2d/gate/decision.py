@@ -25,7 +25,7 @@ NEXT_STEPS = {
     "loss still falls (stage1.max_steps, stage2.max_steps; see the curves), or start from a pretrained T5 "
     "(model.name: google-t5/t5-small, with the sizes of configs/paper.yaml)",
     "champion": "the champion stays; r2d diff of it and this version shows what changed, and by how much each metric "
-    "moved",
+    "moved. Where it is as good, these test rows may be too few to show it: r2d plan of its YAML says how many can",
     "limit": "a limit is not kept: read those rows in the report, and change the data or the training; what is "
     "tolerable is for clinicians to say",
 }

@@ -15,7 +15,9 @@ from typer.testing import CliRunner, Result
 
 from mlops.cli.main import app
 from mlops.cli.models import _answer_text
-from r2d.errors import R2DError
+from mlops.run_record import RunRecord
+from r2d.config.loading import load_config
+from r2d.errors import DataError, R2DError
 from r2d.inference.decide import REMARKED, Answer
 from r2d.modeling.deferral import DEFERRAL_REASONS
 from r2d.modeling.manifest import write_manifest
@@ -223,6 +225,21 @@ def test_check_says_what_falls_away_with_labels_without_an_order_and_how_many_gr
         assert "the threshold is chosen by 100 validation rows of 50 groups" in output
         assert ("warning: the threshold" in output and "59 groups are needed" in output) is ordered
         assert ("under-triage is not measured" in errors and "data.labels.ordered: true" in errors) is not ordered
+
+
+def test_a_check_and_a_run_name_all_files_that_are_missing(typed: Typed, tmp_path: Path) -> None:
+    data = {"format": "csv", "path": str(tmp_path / "notes.csv"), "labels": {"names": ["urgent", "routine"]}}
+    source = {"format": "text", "paths": [str(tmp_path / "llm.jsonl")]}
+    values = {"data": data, "rationales": {"stage1_source": "llm", "sources": {"llm": source}}}
+    config = tmp_path / "my.yaml"
+    config.write_text(json.dumps({"parameters": {"config": values}}))
+    code, _, errors = typed("check", str(config))
+    with pytest.raises(DataError) as caught:
+        RunRecord.of(load_config(config))
+    assert code == 2
+    for said in (errors, str(caught.value)):
+        assert "(data.path is" in said
+        assert "(rationales.sources.llm.paths is" in said
 
 
 def test_predict_refuses_options_where_the_labels_are_declared(stage2_model: Path) -> None:
