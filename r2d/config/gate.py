@@ -273,14 +273,16 @@ class GateConfig(Section):
                 "data.labels.names from the most urgent to the least"
             )
         if rules and labels.ordered and not limited & of_under_triage:
+            others = "no rule of the gate looks at it, and a model may have any"
+            if any(isinstance(rule, NotWorseThanChampion) and rule.figure in of_under_triage for rule in rules):
+                others = "the gate compares it with the champion's, and the first model may have any"
             limit = WithinLimit(rule="within_limit", figure="under_triage_rate", at_most=0.05)
             dumped = [rule.model_dump(mode="json", exclude_defaults=True) for rule in (*self.rules, limit)]
             declared = [{"rule": rule["rule"]} | rule for rule in dumped]
             line = yaml.safe_dump({"rules": declared}, default_flow_style=True, sort_keys=False, width=math.inf)
             advice.append(
-                "no limit on under-triage is declared: the gate compares it with the champion's, and the first model "
-                "may have any. What is tolerable is for clinicians to say; with their number in place of 0.05, add to "
-                f"registration.gate: {line.strip()[1:-1]}"
+                f"no limit on under-triage is declared: {others}. What is tolerable is for clinicians to say; with "
+                f"their number in place of 0.05, add to registration.gate: {line.strip()[1:-1]}"
             )
         advice += [
             f"{rule.rule} of {rule.figure} has margin 0, so by interval a model must be shown to be better than the "

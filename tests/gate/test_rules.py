@@ -113,6 +113,7 @@ def test_a_reader_is_told_of_a_missing_limit_and_of_a_margin_of_0() -> None:
         (advice,) = GateConfig.model_validate({"rules": declared}).for_labels(LABELS).advice
         pasted = yaml.safe_load(advice.partition("registration.gate: ")[2])
         assert pasted["rules"][:-1] == declared, "what is declared stays"
+        assert ("compares it with the champion's" in advice) == (declared[0]["rule"] == "defaults")
         assert GateConfig.model_validate(pasted).for_labels(LABELS).advice == ()
     (unordered,) = GateConfig().for_labels(LabelsConfig(names=("a", "b"))).advice
     assert "under-triage is not measured" in unordered
