@@ -98,7 +98,7 @@ def test_a_new_project_is_checked_trained_and_ignored_by_git_as_its_readme_says(
     )
     (command,) = re.findall(r"^(zenml pipeline run .*?)  #", (project / "README.md").read_text(encoding="utf-8"), re.M)
     done = own.type(*shlex.split(command))
-    assert "calls version 1 (registered" in done.stdout + done.stderr
+    assert "first-project version 1 (registered" in done.stdout + done.stderr
 
 
 def test_a_project_of_ones_own_files_keeps_a_copy_and_a_folder_in_use_is_refused(
