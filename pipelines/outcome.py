@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from click import ClickException
+from pydantic import ValidationError
 from zenml import constants
 from zenml.client import Client
+from zenml.config.pipeline_run_configuration import PipelineRunConfiguration
+from zenml.config.step_configurations import StepConfigurationUpdate
 from zenml.integrations.constants import PYTORCH, SKLEARN
 from zenml.integrations.registry import integration_registry
 from zenml.models import PipelineRunResponse
@@ -28,9 +31,11 @@ from mlops.door import one_line, stop
 from mlops.registry.versions import registry_client
 from mlops.tracking import EXPERIMENT
 from r2d.config.loading import read_parameters, read_zenml_file
+from r2d.config.section import expand_environment, list_faults
 from r2d.errors import ConfigError, R2DError, RegistryError
 from r2d.files import keep_private
 from r2d.signals import signals_caught
+from r2d.text import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -89,10 +94,11 @@ class RaisingPipeline(Pipeline):
 
     def with_options(self, config_path: str | None = None, **options: Any) -> Any:
         with ends_in_one_line():
-            if config_path is not None:
-                is_of_run = "config" in signature(self.entrypoint).parameters
-                read = read_parameters if is_of_run else read_zenml_file
-                read(Path(config_path))  # says what is wrong with it, before ZenML reads it
+            if config_path is not None:  # what is wrong with it is said before ZenML reads it
+                path = Path(config_path)
+                require_zenml_values(path)
+                if "config" in signature(self.entrypoint).parameters:
+                    read_parameters(path)
             if Client().root is None:
                 logger.warning(NO_PROJECT)
             return super().with_options(config_path=config_path, **options)
@@ -112,6 +118,29 @@ class RaisingPipeline(Pipeline):
             failed = sorted(name for name, step in run.steps.items() if not step.status.is_successful)
             raise RunError(f"run {run.name!r} has failed; failed steps: {', '.join(failed) or 'none began'}")
         return run
+
+
+def require_zenml_values(path: Path) -> None:
+    """Refuse what ZenML would end on with an error that names no key, and keys of a step that it would leave out.
+
+    Raises:
+        ConfigError: also as `read_zenml_file`; names each key.
+    """
+    content = expand_environment({key: value for key, value in read_zenml_file(path).items() if key != "parameters"})
+    try:
+        PipelineRunConfiguration.model_validate(content)
+    except ValidationError as error:
+        faults = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise ConfigError(list_faults(str(path), faults)) from None
+    known = StepConfigurationUpdate.model_fields
+    faults = [
+        f"  steps.{name}.{key}: unknown key{did_you_mean(str(key), known)}"
+        for name, values in (content.get("steps") or {}).items()
+        for key in values
+        if key not in known
+    ]
+    if faults:
+        raise ConfigError(list_faults(str(path), faults))
 
 
 def refuse_unread_stack() -> None:

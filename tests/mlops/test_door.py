@@ -103,6 +103,21 @@ def test_a_run_says_of_a_yaml_of_another_shape_what_a_check_says(content: str, t
         reason2decide.with_options(config_path=str(path))
 
 
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("steps: 5", "steps: Input should be a valid dictionary"),
+        ("enable_cache: maybe", "enable_cache: Input should be a valid boolean"),
+        ("steps: {evaluate: {enable_cachee: false}}", "steps.evaluate.enable_cachee: unknown key (did you mean"),
+    ],
+)
+def test_a_run_names_the_key_that_zenml_cannot_take(line: str, fault: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(f"parameters: {{config: {{}}}}\n{line}\n")
+    with pytest.raises(RunError, match=re.escape(f"run.yaml: 1 fault\n  {fault}")):
+        reason2decide.with_options(config_path=str(path))
+
+
 @pytest.mark.parametrize("name", ["ZENML_ACTIVE_STACK", "ZENML_STACK", "ZENML_STACK_NAME"])
 def test_a_variable_that_would_select_no_stack_is_refused_with_the_one_that_does(
     name: str, monkeypatch: pytest.MonkeyPatch
