@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pyarrow.parquet as pq
@@ -118,7 +119,8 @@ class _KnownVersion:
 
 
 def _known_version(reference: str) -> _KnownVersion:
-    """Remembered while neither database changes, and only where nothing is missing."""
+    """Remembered while neither database changes, and only where nothing is missing and no file is a copy of a remote
+    one."""
     uri = tracking_uri()
     kept = Remembered(f"what is known of {reference} in {uri}", lambda: _state_of_both(uri))
     if answer := kept.answer():
@@ -141,7 +143,8 @@ def _known_version(reference: str) -> _KnownVersion:
             run=run,
             not_reachable=missing,
         )
-    if not missing:
+        is_here = urlsplit(client.get_run(version.run_id).info.artifact_uri).scheme in ("", "file")
+    if is_here and not missing:
         kept.keep(asdict(known))
     return known
 

@@ -499,7 +499,8 @@ def decision_file(version: Any) -> Path:
     """Path of the record of the gate's decision on a version, copied here if it is remote."""
     import mlflow
 
-    return Path(mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=DECISION_FILE))
+    place = mlflow.MlflowClient().get_run(version.run_id).info.artifact_uri  # of `runs:/` even a local file is copied
+    return Path(mlflow.artifacts.download_artifacts(f"{place}/{DECISION_FILE}"))
 
 
 def read_decision(path: Path, reference: str, keys: Keys) -> tuple[dict[str, Any], Signature]:
@@ -510,10 +511,9 @@ def read_decision(path: Path, reference: str, keys: Keys) -> tuple[dict[str, Any
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RegistryError(
-            f"{path}: this is no record of the gate's decision on {reference}, for it is no JSON"
-        ) from error
+        GateDecision.from_json(record)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RegistryError(f"{path}: this is no record of the gate's decision on {reference}") from error
     return record, _signature_of(record, reference, keys)
 
 

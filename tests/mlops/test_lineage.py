@@ -11,11 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from mlflow import MlflowClient
 from rich.tree import Tree
 from typer.testing import CliRunner, Result
 
 from mlops.cli.registry import app
 from mlops.lineage import version_lineage
+from mlops.registry.aliases import DECISION_FILE, decision_file
 from mlops.registry.versions import download
 from r2d.errors import DataError, R2DError, RegistryError
 from r2d.evaluation.sections.estimates import IntervalEstimate
@@ -121,6 +123,30 @@ def test_a_version_without_a_pipeline_run_says_so_and_shows_the_rest(version: Ve
     (reason,) = version.not_reachable
     assert "registered outside of a pipeline" in reason
     assert "not reachable: the pipeline run" in render(version_tree(version))
+
+
+def test_what_is_remembered_of_a_version_is_where_its_files_are_and_not_what_they_hold(
+    packaged: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packaged(run_config("remembered"), metrics(decisions(0.8)))
+    record = PipelineRunRecord("run-1", "run of today", "reason2decide", "2026-01-01T00:00:00", {})
+    monkeypatch.setattr("mlops.lineage.pipeline_run", lambda version: record)
+    monkeypatch.setattr("mlops.lineage.stack_state", lambda: "unchanged")
+    first = version_lineage("remembered/1")
+    assert first.gate is not None
+    client = MlflowClient()
+    file = decision_file(client.get_model_version("remembered", "1"))
+    place = client.get_run(first.mlflow_runs["register_model"][0]).info.artifact_uri
+    assert file == Path(place.removeprefix("file://")) / DECISION_FILE
+    monkeypatch.setattr("mlops.lineage._version", None)  # the registry is not asked again
+    decision = json.loads(file.read_text())
+    file.write_text(json.dumps(decision | {"what_follows": "changed"}))
+    assert version_lineage("remembered/1").gate == first.gate | {"what_follows": "changed"}
+    for damaged in ("", "[1", "{}", "[]", "null", '{"outcome": "passed"}'):
+        file.write_text(damaged)
+        again = version_lineage("remembered/1")
+        assert again.gate is None
+        assert any("no record of the gate's decision on remembered/1" in reason for reason in again.not_reachable)
 
 
 def test_where_the_pipeline_run_can_be_asked_its_steps_artifacts_and_checks_are_named(version: VersionLineage) -> None:
