@@ -18,10 +18,16 @@ _END = r"(?=[ ]*(?:[,;.)/|\n]|\Z))"  # of a clause
 _LINK = r"(?:[ ]*[:=?→][ ]*|[ ]*(?:\.\.+|…)[ ]*|[ ][-–—][ ]|[ ]?[-–—](?=[YN]\b|(?:yes|no)\b))"
 """Between a finding and its answer."""
 
-_WITHOUT = re.compile(
-    r"\b(?:w[ ]?/[ ]?(?:o|0|out|uot|otu|ut)|w\.o\.?|wo/?(?:ut)?|with[ ]out)(?=[\s:])(?![ ]of\b)", re.IGNORECASE
+_SHORT = re.compile(
+    r"(?P<kept>\A\d{1,2}[ ]w/?o\b|(?<![\w/.:])\d{1,2}[ ]w\.?o\b|\b(?:y/?o|old)[ ]wo\b"
+    r"|\b(?:van|the|in)[ ]den\b|\bden[ ](?:has|had|is|was|reports|says|states|feels|fell)\b)"
+    r"|(?P<without>\bw/o(?!\w)|\b(?:w[ ]?/[ ]?(?:o|0|out|uot|otu|ut)|w\.o\.?|wo/?(?:ut)?|with[ ]out)(?=[\s:])"
+    r"(?![ ](?:of|patients?)\b))"
+    r"|(?P<denies>\b(?-i:den)(?=\s)|(?m:^|(?<=[.;][ ]))den(?=\s))",
+    re.IGNORECASE,
 )
-"""Short for `without`, slips too; not `with out of hours`."""
+"""Short for `without`, slips too, and for `denies`; but not `with out of hours`, a child that is `6 wo` (weeks old), a
+woman (`80 yo wo`), or a name (`van den Berg`)."""
 _ANSWER = re.compile(
     rf"(?<=[\w\])]){_LINK}(?:(?P<no>(?i:n|false)\b(?!/)|0(?![\w%/]|\.\d)|(?i:(?:(?:pt|patient|caller) )?denies){_END})"
     rf"|(?P<yes>(?i:y|true)\b)|(?P<word>(?i:{_NOES}|{_YESES})\b))"
@@ -46,7 +52,7 @@ _SIGN = re.compile(
     | (?P<nought> (?<=[^\W\d][ ])0{_END})
     | (?P<bullet> (?m:^)[-−–](?=[^\W\d]))
     | (?P<glued_minus> (?<![^\s,;(])[-−–](?=[^\W\d]))
-    | (?P<empty_set> (?<!\w)(?:[Øø](?!\w)|[∅⌀]))
+    | (?P<empty_set> (?<!\w)(?:[Øø](?!\w)|[∅⌀](?![ ]?\d)))
     | (?P<cell> [|\t] | (?<=\w)[ ]/[ ](?=\w))
     | (?P<equals> =(?=[ ]?\w))
     | (?P<dash> (?<=[^\s:][ ])[-–—](?=[ ]\S))
@@ -85,7 +91,7 @@ _HIDDEN_LABEL = re.compile(r"[^\W\dA-Z].*[ ][A-Z]")
 def spell_signs(text: str) -> str:
     """The text with its signs as `PLUS`, `MINUS`, `OPEN` and `NONE`; one behind its finding gets a comma (`Fever (-),
     Cough (+),`)."""
-    text = _WITHOUT.sub("without", _DURATION.sub(" (t) ", text))
+    text = _SHORT.sub(_in_full, _DURATION.sub(" (t) ", text))
     if not _HAS_SIGN.search(text):
         return text
     text = _CHOICE.sub("", _SPACES.sub(" ", text))
@@ -113,6 +119,10 @@ def spell_signs(text: str) -> str:
     text = _ANSWER.sub(lambda match: f": {match['word'] or ('no' if match['no'] else 'yes')}", text)
     text = _SIGN.sub(written, _ANSWERED.sub(", ", text))
     return "".join(map(_place, _CLAUSE.split(text))) if _FREE.search(text) or _YES.search(text) else text
+
+
+def _in_full(short: re.Match[str]) -> str:
+    return short["kept"] or ("without" if short["without"] else "denies")
 
 
 def _place(clause: str) -> str:

@@ -125,10 +125,11 @@ def test_zero_and_anything_but_deny(note: str, finding: str) -> None:
     assert verdict(note, finding) == "contradicted"
 
 
-DENIED = """w/out {}; W/out any {}; w/o {}; w/ out {}; wo {}; wo/ {}; w/0 {}; w.o. {}; wo/ut {}; with out {}; without {}
-    neg for {}; neg. for {}; -ve for {}; - ve for {}; (-ve) {}; nil {}; nil c/o {}; no c/o {}; no assoc. {}; no s/s {}
-    no h/o {}; denies h/o {}; den {}; not c/o {}; has not noticed {}; not suffering from {}; ain't got {}; Ø {}; ∅{}
-    {} Ø; {} (-ve); {}: nil reported; {}: pt denies; {} - denies; {} not evident; {} not apparent"""
+DENIED = """w/out {}; W/out any {}; w/o {}; w/o-{}; w/o/{}; w/ out {}; wo {}; wo/ {}; w/0 {}; w.o. {}; wo/ut {}
+    with out {}; without {}; neg for {}; neg. for {}; -ve for {}; - ve for {}; (-ve) {}; nil {}; nil c/o {}
+    no c/o {}; no assoc. {}; no s/s {}; no h/o {}; denies h/o {}; den {}; not c/o {}; has not noticed {}
+    not suffering from {}; ain't got {}; Ø {}; ∅{}; {} Ø; {} (-ve); {}: nil reported; {}: pt denies; {} - denies
+    {} not evident; {} not apparent"""
 ASSERTED = """w/ {}; w/{}; w {}; with {}; +{}; +ve for {}; (+ve) {}; {} (+ve); {} +ve; c/o {}; pos. for {}
     not denying {}; assoc. {}; p/w {}; {}: yes; {} ++; no relief from {}; spoke with out of hours re {}"""
 OPEN = "poss. {}; Poss {}; prob {}; r/o {}; ?{}; {} not mentioned; cannot eat w/out {}; can't walk w/o {}"
@@ -154,6 +155,17 @@ def test_short_forms_and_signs_of_nurses_are_read(forms: str, expected: str, fra
         ("Back with out of hours doctor, fever 39.", "fever"),
         ("Fell in the den, headache.", "headache"),
         ("No PMHx. Asthma.", "asthma"),
+        ("6 wo fever 39.", "fever"),
+        ("6 w/o fever 39.", "fever"),
+        ("80 y/o wo chest pain since noon.", "chest pain"),
+        ("Seen with out patient team for vomiting.", "vomiting"),
+        ("Mr van den Berg vomiting.", "vomiting"),
+        ("Fell in the den chest pain.", "chest pain"),
+        ("Den has chest pain.", "chest pain"),
+        ("Pt Den vomiting.", "vomiting"),
+        ("⌀2cm rash on the arm.", "rash"),
+        ("Fever source not evident.", "fever"),
+        ("Presenting prob: chest pain.", "chest pain"),
     ],
 )
 def test_short_forms_deny_no_more_than_their_findings(note: str, finding: str) -> None:
