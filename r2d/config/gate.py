@@ -265,7 +265,7 @@ class GateConfig(Section):
         """`RulesOfRun.advice`; the line to paste has the declared rules too."""
         advice = []
         limited = {rule.figure for rule in rules if isinstance(rule, WithinLimit)}
-        of_under_triage = {"under_triage_rate", "severe_under_triage_rate", "worst_slice_under_triage_rate"}
+        of_under_triage = {figure for figure in GATE_METRICS if "under_triage" in figure}
         if not labels.ordered and not labels.per_row:
             advice.append(
                 "the labels are declared to have no order: under-triage is not measured, and no rule of the gate and "
@@ -274,7 +274,8 @@ class GateConfig(Section):
             )
         if rules and labels.ordered and not limited & of_under_triage:
             others = "no rule of the gate looks at it, and a model may have any"
-            if any(isinstance(rule, NotWorseThanChampion) and rule.figure in of_under_triage for rule in rules):
+            compared = [rule for rule in rules if isinstance(rule, NotWorseThanChampion | NoSliceWorseThanChampion)]
+            if any(rule.figure in of_under_triage for rule in compared):
                 others = "the gate compares it with the champion's, and the first model may have any"
             limit = WithinLimit(rule="within_limit", figure="under_triage_rate", at_most=0.05)
             dumped = [rule.model_dump(mode="json", exclude_defaults=True) for rule in (*self.rules, limit)]

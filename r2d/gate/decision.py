@@ -37,11 +37,13 @@ NO_SHARES = (
 """Metrics that are not the share of something."""
 
 
-def amount(figure: str, value: float, *, is_difference: bool = False) -> str:
-    """A value of a metric as people say it: a share in percent, a difference of them in points, others as they are."""
+def amount(figure: str, value: float, *, is_difference: bool = False, is_declared: bool = False) -> str:
+    """A value of a metric as people say it: a share in percent, a difference of them in points, others as they are; one
+    that was declared is not rounded."""
     if figure in NO_SHARES:
-        return f"{value:.3f}".rstrip("0").rstrip(".")
-    return f"{100 * value:.1f}".removesuffix(".0") + (" points" if is_difference else " %")
+        return f"{value:.10g}" if is_declared else f"{value:.3f}".rstrip("0").rstrip(".")
+    percent = f"{100 * value:.10g}" if is_declared else f"{100 * value:.1f}".removesuffix(".0")
+    return percent + (" points" if is_difference or figure.endswith("_minus_raters") else " %")
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,13 @@ class Verdict:
 
     @property
     def measured(self) -> str:
-        """What was measured, in plain words; `reason` where there is no figure, or two figures stand side by side."""
+        """What was measured, in plain words; `reason` where there is no figure, two figures stand side by side, or one
+        is too near the limit to be told from it when rounded."""
         name = str(self.rule.get("rule"))
         beside = name == "better_than_baseline" and self.rule.get("by") == "value"
-        if self.value is None or not self.asks or beside:
+        figures = [figure for figure in (self.value, self.low, self.high) if figure is not None]
+        is_near = self.limit is not None and any(0 < abs(figure - self.limit) < 0.001 for figure in figures)
+        if self.value is None or not self.asks or beside or is_near:
             return self.reason
         headline = "accuracy" if self.figure.startswith("accuracy") else "macro_f1"
         figure = str(self.rule.get("figure", headline))

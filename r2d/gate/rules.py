@@ -84,16 +84,17 @@ def _what_is_asked(rule: Rule, metrics: Metrics) -> str:
         return f"better than {PLAIN_BASELINES[rule.baseline]} in {HEADLINES[metrics.label.headline]}{by_chance}"
     if isinstance(rule, NoSliceWorseThanChampion):
         shown = "is shown to be" if rule.by == "interval" else "is, on these notes,"
-        gap = f"{amount(rule.figure, rule.margin, is_difference=True)} of {GATE_METRICS[rule.figure].name}"
-        return f"no group of notes {shown} served worse than by the champion, by more than {gap}"
+        gap = amount(rule.figure, rule.margin, is_difference=True, is_declared=True)
+        worse = f"served worse than by the champion, by more than {gap} of {GATE_METRICS[rule.figure].name}"
+        return f"no group of notes {shown} {worse}"
     name, by_interval = figure_name(rule), _is_by_interval(rule, metrics)
     at_worst = ", even at the bad end of the interval" if by_interval else ", on these notes"
     if isinstance(rule, WithinLimit):
         side = "at least" if GATE_METRICS[rule.figure].higher_is_better else "at most"
-        return f"{name} {side} {amount(rule.figure, rule.limit)}{at_worst}"
+        return f"{name} {side} {amount(rule.figure, rule.limit, is_declared=True)}{at_worst}"
     if rule.margin == 0.0:
         return f"{name} {'better than' if by_interval else 'not worse than'} the champion's{at_worst}"
-    gap = amount(rule.figure, rule.margin, is_difference=True)
+    gap = amount(rule.figure, rule.margin, is_difference=True, is_declared=True)
     return f"{name} at most {gap} worse than the champion's{at_worst}"
 
 

@@ -54,6 +54,14 @@ def options_metrics(accuracy: float, at_random: float = 0.2, frequent: float = 0
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("limit", "said"), [(0.6004, "60.04 %"), (0.5996, "59.96 %"), (0.6, "60 %"), (0.7, "70 %")])
+def test_the_plain_words_of_a_rule_round_no_limit_away(limit: float, said: str) -> None:
+    rule = {"rule": "within_limit", "figure": "accuracy", "at_least": limit, "by": "value"}
+    found = verdict(rule, few_metrics(0.5))
+    assert f"accuracy at least {said}," in found.asks
+    assert found.measured == ("60 %" if limit in (0.6, 0.7) else found.reason)
+
+
 BY_VALUE: list[dict[str, Any]] = [
     {"rule": "better_than_baseline", "baseline": baseline, "by": "value"} for baseline in ("simple", "learnt")
 ]
@@ -115,6 +123,11 @@ def test_a_reader_is_told_of_a_missing_limit_and_of_a_margin_of_0() -> None:
         assert pasted["rules"][:-1] == declared, "what is declared stays"
         assert ("compares it with the champion's" in advice) == (declared[0]["rule"] == "defaults")
         assert GateConfig.model_validate(pasted).for_labels(LABELS).advice == ()
+    slices = [{"rule": "no_slice_worse_than_champion", "figure": "under_triage_rate"}]
+    (advice,) = GateConfig.model_validate({"rules": slices}).for_labels(LABELS).advice
+    assert "the gate compares it with the champion's" in advice
+    beside = [{"rule": "within_limit", "figure": "under_triage_minus_raters", "at_most": 0.05}]
+    assert GateConfig.model_validate({"rules": beside}).for_labels(LABELS).advice == ()
     (unordered,) = GateConfig().for_labels(LabelsConfig(names=("a", "b"))).advice
     assert "under-triage is not measured" in unordered
     assert "data.labels.ordered: true" in unordered
