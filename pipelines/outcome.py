@@ -150,7 +150,8 @@ def refuse_unread_stack() -> None:
         ConfigError: there is one; names that which ZenML reads.
     """
     read = list(vars(constants).values())
-    unread = [name for name in os.environ if re.fullmatch(r"ZENML_\w*STACK(_ID|_NAME)?", name) and name not in read]
+    named = [name for name, value in os.environ.items() if value and re.fullmatch(r"ZENML_\w*STACK(_ID|_NAME)?", name)]
+    unread = [name for name in named if name not in read]
     if unread:
         raise ConfigError(
             f"{', '.join(unread)}: ZenML does not read it, and the stack would be another; set "

@@ -122,6 +122,7 @@ def test_a_run_names_the_key_that_zenml_cannot_take(line: str, fault: str, tmp_p
 def test_a_variable_that_would_select_no_stack_is_refused_with_the_one_that_does(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("ZENML_OTHER_STACK", "")  # which selects nothing
     monkeypatch.setenv(name, "gpu")
     with pytest.raises(RunError, match=f"^{name}: .*set ZENML_ACTIVE_STACK_ID to the name"):
         reason2decide(config={})
