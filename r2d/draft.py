@@ -10,6 +10,7 @@ import logging
 import math
 import re
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -560,6 +561,12 @@ def _language_of(texts: Sequence[str]) -> tuple[str, str] | None:
     return language, f"of {min(len(texts), NOTES_READ)} notes, {count} seem to be in it"
 
 
+def _model_name(name: str) -> str:
+    """The letters of a name without their marks, and its digits (`Übersicht` is `Ubersicht`)."""
+    letters = "".join(sign for sign in unicodedata.normalize("NFKD", name) if not unicodedata.combining(sign))
+    return re.sub(r"[^A-Za-z0-9]+", "-", letters).strip("-") or "model"
+
+
 def _rendered(
     look: Look,
     roles: Roles,
@@ -604,7 +611,7 @@ def _rendered(
             if column.name not in used and column.mean_words > WORDS_OF_PROSE and not column.counts
         ],
         sizes=yaml.safe_dump(sizes, sort_keys=False, default_flow_style=None, width=110).splitlines(),
-        model_name=re.sub(r"[^A-Za-z0-9]+", "-", project or look.path.name.split(".")[0]).strip("-") or "model",
+        model_name=_model_name(project or look.path.name.split(".")[0]),
     )
     parse_config(yaml.safe_load(text)["parameters"]["config"], where=f"the draft for {look.path}")
     return f"{text}\n"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from r2d.config.data import DataConfig, LabelsConfig
-from r2d.config.evaluation import EvaluationConfig, SeenRowsPolicy
+from r2d.config.evaluation import LABEL, EvaluationConfig, SeenRowsPolicy
 from r2d.config.loading import load_config
 from r2d.config.privacy import PrivacyConfig
 from r2d.config.rationales import EndpointSource
@@ -39,7 +39,7 @@ from r2d.modeling.seen_rows import require_unseen_test
 from r2d.rationales.ingest import Coverage, Ingestion, ingest
 from r2d.rationales.sources import source_files
 from r2d.reports.origin import current_origin, pages_of
-from r2d.text import plural
+from r2d.text import first_of, plural, show_name
 
 if TYPE_CHECKING:
     from r2d.evaluation.evaluate import Champion, Evaluation
@@ -326,12 +326,29 @@ def _choosing_rows(run: RunConfig, examples: pa.Table) -> list[str]:
     """How many rows and groups there are to choose the threshold, beside how many it needs."""
     if run.threshold_needs() is None:
         return []
-    split = next((name for name in CHOOSING_SPLITS if len(split_of(examples, name))), "no")
-    groups, least = groups_of(split_of(examples, split)), run.threshold_parts().least_rows()
+    split = next((name for name in CHOOSING_SPLITS if len(split_of(examples, name))), CHOOSING_SPLITS[-1])
+    rows, parts = split_of(examples, split), run.threshold_parts()
+    groups, per = groups_of(rows), parts.per
     line = f"the threshold is chosen by {len(groups):,} {split} rows of {plural(len(set(groups)), 'group')}"
-    if len(set(groups)) >= least:
+    least, few = parts.least_rows(), "no label would be shown"
+    if len(set(groups)) < least:
+        return [f"warning: {line}, too few: even without an error {least:,} groups are needed, so {few}"]
+    if per in (None, LABEL):
         return [line]
-    return [f"warning: {line}, too few: even without an error {least:,} groups are needed, so no label would be shown"]
+    of_value: dict[str, set[str]] = {}
+    for pairs, group in zip(rows["attributes"].to_pylist(), groups, strict=True):
+        if value := dict(pairs).get(per):
+            of_value.setdefault(value, set()).add(group)
+    least = parts.for_parts(max(1, len(of_value))).least_rows()
+    short = [show_name(value) for value, of in sorted(of_value.items()) if len(of) < least]
+    if not short:
+        return [line]
+    common = "that of all rows holds there" if parts.too_few == "common" else f"{few} there"
+    return [
+        line,
+        f"warning: the threshold of each {per} needs {least:,} groups even without an error, for all at once; fewer "
+        f"have {first_of(short)}, so {common}",
+    ]
 
 
 def _usable(run: RunConfig, start_folder: Path | None) -> Validation:

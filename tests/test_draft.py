@@ -467,9 +467,11 @@ def test_a_column_that_is_not_there_is_answered_with_all_names_the_nearest_first
 
 
 def test_a_project_names_its_model_and_shows_how_its_notes_are_decided(tmp_path: Path) -> None:
-    notes, project = tmp_path / "calls.csv", tmp_path / "ward 7"
+    notes, project = tmp_path / "calls.csv", tmp_path / "wärd 7"
     notes.write_text(as_csv(rows()))
-    assert CliRunner().invoke(app, ["new", str(project), "--data", str(notes)]).exit_code == 0
+    made = CliRunner().invoke(app, ["new", str(project), "--data", str(notes)])
+    assert made.exit_code == 0
+    assert f"cd '{project}'" in made.output
     assert load_config(project / "run.yaml").registration.model_name == "ward-7"
     options = "--out decided.csv --set data.columns.id=call_id --set data.columns.text=note"
     assert f"r2d predict-file FILE --model ward-7@champion {options}" in (project / "README.md").read_text()

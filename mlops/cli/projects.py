@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -133,7 +134,7 @@ def new(
     holds = f"{EXAMPLE.num_calls} invented calls" if data is None else "a copy of your files"
     typer.echo(
         f"{folder}: made, with {holds} in data/. Type next:\n"
-        f"  . {Path(sys.executable).parent / 'activate'}\n  cd {folder}\n  r2d check run.yaml\n"
+        f"  . {Path(sys.executable).parent / 'activate'}\n  cd {shlex.quote(str(folder))}\n  r2d check run.yaml\n"
         "Then read the lines of run.yaml that end in `?`; README.md has the commands in order."
     )
 

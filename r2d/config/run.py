@@ -177,7 +177,10 @@ class RunConfig(Section):
         selective, split = self.evaluation.selective, self.data.split
         if self.data.labels.per_row or selective.bound_confidence is None:
             return None
-        parts = {None: "", LABEL: ", of each predicted label"}.get(selective.per, f", of each {selective.per}")
+        parts = {None: "", LABEL: ", of each predicted label"}.get(
+            selective.per,
+            f", of each {selective.per}, and more the more values it has, as the bounds hold for all at once",
+        )
         selective = self.threshold_parts()
         none, one, two = map(selective.least_rows, range(3))
         risk = selective.risk or ("under_triage" if self.data.labels.ordered else "error")

@@ -225,6 +225,16 @@ def test_check_says_what_falls_away_with_labels_without_an_order_and_how_many_gr
         assert "the threshold is chosen by 100 validation rows of 50 groups" in output
         assert ("warning: the threshold" in output and "59 groups are needed" in output) is ordered
         assert ("under-triage is not measured" in errors and "data.labels.ordered: true" in errors) is not ordered
+    data["columns"]["attributes"] = {"sex": "sex"}  # 25 groups each
+    selective = {"max_risk": 0.1, "per": "sex"}
+    rows = [f"{row},{'sex' if not n else 'mf'[n % 4 > 2]}" for n, row in enumerate(rows)]
+    (tmp_path / "notes.csv").write_text("\n".join(rows), encoding="utf-8")
+    for too_few, what in (("hand_over", "no label would be shown there"), ("common", "that of all rows holds there")):
+        values |= {"evaluation": {"selective": selective | {"too_few": too_few}}}
+        config.write_text(json.dumps({"parameters": {"config": values}}))
+        output = typed("check", str(config))[1]
+        assert "the threshold of each sex needs 36 groups even without an error, for all at once; fewer" in output
+        assert f"have 'f', so {what}" in output
 
 
 def test_a_check_and_a_run_name_all_files_that_are_missing(typed: Typed, tmp_path: Path) -> None:
