@@ -80,7 +80,7 @@ def as_settings(columns: RowColumns, keys: Sequence[str], names: Collection[str]
         value = values.get(key)
         needed = [value] if isinstance(value, str) else value if isinstance(value, list) else []
         if value is not None and (names is None or key == "text_template" or set(needed) <= set(names)):
-            is_word = isinstance(value, str) and yaml.safe_load(value) == value and re.fullmatch(r"\w+", value)
+            is_word = isinstance(value, str) and re.fullmatch(r"\w+", value) and yaml.safe_load(value) == value
             text = value if is_word else json.dumps(value, ensure_ascii=False)
             options += f" --set {shlex.quote(f'data.columns.{key}={text}')}"
     return options

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from r2d.config.data import ColumnsConfig
 from r2d.config.evaluation import OperatingPointsConfig
+from r2d.config.files import as_settings
 from r2d.config.jobs import DriftConfig, InferenceConfig, MonitorConfig, RetentionConfig, WatchConfig
-from r2d.config.loading import load_config, load_job, parse_config, read_parameters
+from r2d.config.loading import load_config, load_job, parse_config, parse_settings, read_parameters
 from r2d.config.plan import PlanConfig
 from r2d.config.run import RunConfig
 from r2d.config.section import parse_section
@@ -175,6 +178,15 @@ def test_a_file_of_another_shape_says_what_is_expected(tmp_path: Path, content: 
         load_config(path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["note", "yes", "1", "!x", "@id", "[x", "*", "a: b", "#", "it's", "~", "%Anteil", "2020-01-01"]
+)
+def test_a_column_of_any_name_is_declared_by_options_of_a_command(name: str) -> None:
+    columns = ColumnsConfig(text=name)
+    settings = parse_settings(shlex.split(as_settings(columns, ("text",)))[1::2])
+    assert settings["columns"]["text"] == name
 
 
 def test_a_method_without_a_schedule_needs_no_evaluation_late_in_training() -> None:
