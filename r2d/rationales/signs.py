@@ -28,6 +28,12 @@ _SHORT = re.compile(
 )
 """Short for `without`, slips too, and for `denies`; but not `with out of hours`, a child that is `6 wo` (weeks old), a
 woman (`80 yo wo`), or a name (`van den Berg`)."""
+_NEGATIVE_TEST = re.compile(
+    r"(?<!\w)(?:\([ ]?[-−–][ ]?(?:ve[ ]?)?\)|[-−–][ ]?ve|neg(?:ative|\.)?)[ ](?:for[ ])?((?:[^\W\d]\w*[ ]){0,2})"
+    r"(tests?|lfd|lft|pcr|dip|swab|screen|hcg)\b",
+    re.IGNORECASE,
+)
+"""`-ve covid test, fever`: what stands behind the test is not negative."""
 _ANSWER = re.compile(
     rf"(?<=[\w\])]){_LINK}(?:(?P<no>(?i:n|false)\b(?!/)|0(?![\w%/]|\.\d)|(?i:(?:(?:pt|patient|caller) )?denies){_END})"
     rf"|(?P<yes>(?i:y|true)\b)|(?P<word>(?i:{_NOES}|{_YESES})\b))"
@@ -92,6 +98,7 @@ def spell_signs(text: str) -> str:
     """The text with its signs as `PLUS`, `MINUS`, `OPEN` and `NONE`; one behind its finding gets a comma (`Fever (-),
     Cough (+),`)."""
     text = _SHORT.sub(_in_full, _DURATION.sub(" (t) ", text))
+    text = _NEGATIVE_TEST.sub(lambda test: f"{test[1] and 'no ' + test[1]}; {test[2]}", text)
     if not _HAS_SIGN.search(text):
         return text
     text = _CHOICE.sub("", _SPACES.sub(" ", text))

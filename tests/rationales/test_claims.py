@@ -165,6 +165,10 @@ def test_short_forms_and_signs_of_nurses_are_read(forms: str, expected: str, fra
         ("Pt Den vomiting.", "vomiting"),
         ("⌀2cm rash on the arm.", "rash"),
         ("Fever source not evident.", "fever"),
+        ("-ve covid test, fever and cough.", "fever"),
+        ("(-ve) LFD, cough.", "cough"),
+        ("Negative pregnancy test, vomiting since noon.", "vomiting"),
+        ("Fever neg. urine dip vomiting.", "fever"),
         ("Presenting prob: chest pain.", "chest pain"),
     ],
 )
