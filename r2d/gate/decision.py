@@ -225,11 +225,11 @@ class GateDecision:
         return [*lines, *(line for line in (self.joint_power_text, test_set) if line)]
 
     def approved(self, approval: Approval) -> GateDecision:
-        """The same decision once a person has said yes."""
+        """The same decision once a person has said yes, in place of one who has said so before."""
         reason = f"approved by {approval.by}: {approval.reason}"
         verdicts = (
-            replace(verdict, status="passed", reason=reason) if verdict.status == "waiting" else verdict
-            for verdict in self.verdicts
+            replace(each, status="passed", reason=reason) if each.rule.get("rule") == "human_approval" else each
+            for each in self.verdicts
         )
         return replace(self, verdicts=tuple(verdicts))
 

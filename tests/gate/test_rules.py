@@ -623,3 +623,11 @@ def test_every_metric_that_a_rule_may_name_is_found_in_the_metrics_of_a_run() ->
         estimate = estimate_of(name, metrics, part, 0.1 if metric.section == "cut" else None)
         assert estimate is not None, name
         assert estimate.value is not None, name
+
+
+def test_the_last_yes_of_a_person_is_the_one_that_stands() -> None:
+    decision = evaluate_rules(measured(GOOD), gate({"rule": "human_approval"}))
+    assert decision.outcome == "waiting"
+    for by in ("Dr. Who", "Dr. No"):
+        decision = decision.approved(Approval(by, "read fifty", "2026-01-01T00:00:00+00:00", None))
+        assert (decision.outcome, decision.reasons()[0]) == ("passed", f"approved by {by}: read fifty")
