@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from uuid import UUID
 
 from mlops.lineage import NotReachableError, pipeline_run
-from mlops.registry.versions import aliases_of, find_versions
+from mlops.registry.versions import aliases_of, model_versions
 from mlops.review_queue import CASE_TAG
-from r2d.config.gate import RESERVED_SUFFIXES
 from r2d.files import work_root
 
 if TYPE_CHECKING:
@@ -99,9 +98,7 @@ def remove_artifact(artifact: ArtifactVersionResponse) -> None:
 
 def kept_versions(client: MlflowClient) -> Iterator[Kept]:
     """Every registered version of every model, the oldest first; champion and challenger are in use."""
-    for version in find_versions(client, ""):
-        if version.name.endswith(RESERVED_SUFFIXES):
-            continue
+    for version in model_versions(client):
         name, number = version.name, str(version.version)
         aliases = aliases_of(client, name, number)
         in_use = f"it is the {' and '.join(aliases)}" if aliases else None

@@ -26,13 +26,13 @@ from mlops.registry.versions import (
     aliases_of,
     find_version,
     find_versions,
+    model_versions,
     registered_file,
     registry_client,
     require_model,
 )
 from mlops.remembered import Remembered, database_state, stack_state
 from mlops.tracking import PIPELINE_RUN_TAG, ZENML_RUN_TAG, tracking_uri
-from r2d.config.gate import RESERVED_SUFFIXES
 from r2d.config.model import REGISTERED
 from r2d.errors import DataError, RegistryError
 from r2d.evaluation.metrics import Metrics
@@ -232,7 +232,7 @@ def _versions(client: MlflowClient, reference: str | None) -> list[Any]:
     if reference is not None and any(sign in reference.removeprefix(REGISTERED) for sign in "@/"):
         return [_version(client, Reference.parse(reference))]
     if reference is None:
-        versions = [version for version in find_versions(client, "") if not version.name.endswith(RESERVED_SUFFIXES)]
+        versions = model_versions(client)
         if not versions:
             raise RegistryError("no model is registered; train one with `make run`")
         return versions

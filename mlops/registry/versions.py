@@ -142,8 +142,8 @@ def require_model(client: MlflowClient, name: str) -> None:
 
     if version_numbers(client, name):
         return
-    names = [model.name for model in client.search_registered_models() if not model.name.endswith(RESERVED_SUFFIXES)]
-    there = f"registered: {', '.join(sorted(names))}" if names else "none is: train one first"
+    names = sorted({version.name for version in model_versions(client)})
+    there = f"registered: {', '.join(names)}" if names else "none is: train one first"
     uri = mlflow.get_tracking_uri()
     raise RegistryError(f"no model named {name!r} is registered at {without_login(uri, uri)}; {there}")
 
@@ -166,6 +166,11 @@ def find_versions(client: MlflowClient, condition: str) -> list[Any]:
         page = client.search_model_versions(condition, max_results=1_000, page_token=page.token)
         versions += page
     return sorted(versions, key=lambda version: (version.name, int(version.version)))
+
+
+def model_versions(client: MlflowClient) -> list[Any]:
+    """The versions of all models, the oldest first, without what else is kept in the registry."""
+    return [version for version in find_versions(client, "") if not version.name.endswith(RESERVED_SUFFIXES)]
 
 
 def aliases_of(client: MlflowClient, name: str, version: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from mlops.cli.main import app
 from mlops.lineage import version_lineage
+from mlops.watch import beat
 from r2d.errors import R2DError, RegistryError
 from tests.gate.measured import decisions
 from tests.mlops.conftest import Register, metrics, run_config
@@ -87,7 +88,10 @@ def test_a_decision_without_a_reason_or_a_name_is_not_taken(store: str, monkeypa
 
 def test_a_model_that_is_not_there_is_an_error_that_names_those_that_are(register: Register) -> None:
     register(run_config("known"), metrics(GOOD))
+    beat("retraining")
     found = typed("history", "nobody").exception
     assert isinstance(found, RegistryError)
     assert "no model named 'nobody' is registered" in str(found)
-    assert "known" in str(found).rpartition("; registered: ")[2]
+    named = str(found).rpartition("; registered: ")[2]
+    assert "known" in named
+    assert "heartbeats" not in named, "it keeps when jobs last succeeded"
