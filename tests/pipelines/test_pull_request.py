@@ -47,5 +47,5 @@ def test_the_comment_says_what_the_branch_changes_in_the_model(
     comment = runner.gh_calls.read_text(encoding="utf-8")
     assert comment.startswith("pr comment 7 --repo ward/triage --edit-last")
     assert "### A small run of the base and of this branch" in comment
-    assert "macro-F1: " in comment
+    assert "macro-F1, more is better: " in comment
     assert runner.summary.read_text(encoding="utf-8") in comment
