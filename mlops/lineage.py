@@ -55,6 +55,7 @@ from r2d.signing import SIGNATURE, Keys
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
     from zenml.models import ArtifactVersionResponse, StepRunResponse
 
 FILES = (CONFIG, METRICS, ORIGIN, CARD, PROVENANCE)
@@ -129,6 +130,7 @@ def _known_version(reference: str) -> _KnownVersion:
             return known
     with registry_client(f"reading the lineage of {reference!r}") as client:
         version = _version(client, Reference.parse(reference))
+        own = client.get_run(version.run_id)
         missing: list[str] = []
         run = _or_missing(missing, pipeline_run, version)
         decision = _or_missing(missing, _decision_file, version)
@@ -139,11 +141,11 @@ def _known_version(reference: str) -> _KnownVersion:
             registered_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
             files={name: str(registered_file(version, Path(name).stem)) for name in FILES},
             decision=None if decision is None else str(decision),
-            mlflow_runs=_mlflow_runs(client, version, run),
+            mlflow_runs=_mlflow_runs(client, own, run),
             run=run,
             not_reachable=missing,
         )
-        is_here = urlsplit(client.get_run(version.run_id).info.artifact_uri).scheme in ("", "file")
+        is_here = urlsplit(own.info.artifact_uri).scheme in ("", "file")
     if is_here and not missing:
         kept.keep(asdict(known))
     return known
@@ -272,8 +274,7 @@ def _gate_decision(file: Path, known: _KnownVersion) -> dict[str, Any]:
         return {name: value for name, value in record.items() if name != SIGNATURE} | {"signed": str(signature)}
 
 
-def _mlflow_runs(client: MlflowClient, version: Any, run: PipelineRunRecord | None) -> dict[str, list[str]]:
-    own = client.get_run(version.run_id)
+def _mlflow_runs(client: MlflowClient, own: Run, run: PipelineRunRecord | None) -> dict[str, list[str]]:
     experiments = [own.info.experiment_id]
 
     def children(parent: str | None) -> dict[str, list[str]]:
@@ -292,7 +293,7 @@ def _mlflow_runs(client: MlflowClient, version: Any, run: PipelineRunRecord | No
                 parents = client.search_runs(experiments, condition, max_results=1)
                 runs_of[step.pipeline_run] = children(parents[0].info.run_id if parents else None)
         runs = {name: runs_of[step.pipeline_run].get(name, []) for name, step in run.steps.items()}
-    return {name: ids for name, ids in runs.items() if ids} | {"register_model": [version.run_id]}
+    return {name: ids for name, ids in runs.items() if ids} | {"register_model": [own.info.run_id]}
 
 
 # --- ZenML ---

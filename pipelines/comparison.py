@@ -68,7 +68,7 @@ def comparison(config: dict[str, Any] | None = None) -> None:
         )
         measured, rows, *_ = evaluate(
             stage2_examples, stage2_model, run.evaluation, run.data, run.validation.privacy,
-            claims_fingerprint=files_fingerprint(run.evaluation.files()), judge_remarks=run.judge_remarks(),
+            evaluation_files=files_fingerprint(run.evaluation.files()), judge_remarks=run.judge_remarks(),
             id=f"evaluate{model.id}",
         )  # fmt: skip
         metrics.append(measured)

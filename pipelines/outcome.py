@@ -6,8 +6,6 @@ On Kubernetes, ZenML's client returns without an error whatever became of the ru
 from __future__ import annotations
 
 import logging
-import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import signature
@@ -15,11 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from click import ClickException
-from pydantic import ValidationError
-from zenml import constants
 from zenml.client import Client
-from zenml.config.pipeline_run_configuration import PipelineRunConfiguration
-from zenml.config.step_configurations import StepConfigurationUpdate
 from zenml.integrations.constants import PYTORCH, SKLEARN
 from zenml.integrations.registry import integration_registry
 from zenml.models import PipelineRunResponse
@@ -30,12 +24,11 @@ from mlops.dead_runs import OWNER_KEY, Process, close_dead_mlflow_runs, close_ze
 from mlops.door import one_line, stop
 from mlops.registry.versions import registry_client
 from mlops.tracking import EXPERIMENT
-from r2d.config.loading import read_parameters, read_zenml_file
-from r2d.config.section import expand_environment, list_faults
-from r2d.errors import ConfigError, R2DError, RegistryError
+from pipelines.settings import refuse_unread_stack, require_zenml_values
+from r2d.config.loading import read_parameters
+from r2d.errors import R2DError, RegistryError
 from r2d.files import keep_private
 from r2d.signals import signals_caught
-from r2d.text import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -118,45 +111,6 @@ class RaisingPipeline(Pipeline):
             failed = sorted(name for name, step in run.steps.items() if not step.status.is_successful)
             raise RunError(f"run {run.name!r} has failed; failed steps: {', '.join(failed) or 'none began'}")
         return run
-
-
-def require_zenml_values(path: Path) -> None:
-    """Refuse what ZenML would end on with an error that names no key, and keys of a step that it would leave out.
-
-    Raises:
-        ConfigError: also as `read_zenml_file`; names each key.
-    """
-    content = expand_environment({key: value for key, value in read_zenml_file(path).items() if key != "parameters"})
-    try:
-        PipelineRunConfiguration.model_validate(content)
-    except ValidationError as error:
-        faults = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise ConfigError(list_faults(str(path), faults)) from None
-    known = StepConfigurationUpdate.model_fields
-    faults = [
-        f"  steps.{name}.{key}: unknown key{did_you_mean(str(key), known)}"
-        for name, values in (content.get("steps") or {}).items()
-        for key in values
-        if key not in known
-    ]
-    if faults:
-        raise ConfigError(list_faults(str(path), faults))
-
-
-def refuse_unread_stack() -> None:
-    """Refuse a variable that seems to select a stack and that ZenML does not read, and so would run on another one.
-
-    Raises:
-        ConfigError: there is one; names that which ZenML reads.
-    """
-    read = list(vars(constants).values())
-    named = [name for name, value in os.environ.items() if value and re.fullmatch(r"ZENML_\w*STACK(_ID|_NAME)?", name)]
-    unread = [name for name in named if name not in read]
-    if unread:
-        raise ConfigError(
-            f"{', '.join(unread)}: ZenML does not read it, and the stack would be another; set "
-            f"{constants.ENV_ZENML_ACTIVE_STACK_ID} to the name or id of the stack, and unset this"
-        )
 
 
 def close_dead_runs() -> None:

@@ -37,7 +37,7 @@ def evaluate(
     privacy: PrivacyConfig,
     champion: str | None = None,
     label_only: Path | None = None,
-    claims_fingerprint: str | None = None,
+    evaluation_files: str | None = None,
     judge_remarks: list[str] | None = None,
 ) -> tuple[
     Annotated[dict[str, Any], "r2d_metrics"],
@@ -55,7 +55,7 @@ def evaluate(
         privacy: what may be sent to a judge.
         champion: `name/version` of the champion, measured on the same rows.
         label_only: a model of method `sft`, measured on the same rows.
-        claims_fingerprint: hash of the files that an evaluation reads; not read here, but part of the cache key.
+        evaluation_files: hash of the files that an evaluation reads; not used here, but part of the cache key.
         judge_remarks: why the scores of a judge may flatter.
     """
     from mlops.page_origin import NEVER_REGISTERED, REGISTERED_LATER, of_folder

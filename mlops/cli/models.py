@@ -17,9 +17,8 @@ from mlops.registry.looks import look_counter
 from mlops.registry.versions import config_of_version, model_folder, start_folder
 from r2d.config.data import DataConfig
 from r2d.config.evaluation import SeenRowsPolicy
-from r2d.config.files import as_settings
 from r2d.config.jobs import DriftConfig, InferenceConfig, MonitorConfig
-from r2d.config.loading import parse_settings, read_parameters
+from r2d.config.loading import as_settings, parse_settings, read_parameters
 from r2d.config.section import parse_section
 from r2d.errors import ConfigError, DataError, MissingColumnsError, R2DError
 from r2d.files import out_folder

@@ -22,8 +22,7 @@ import typer
 from mlops.code import ROOT, code_state
 from r2d import __version__
 from r2d.config.data import SyntheticTriageConfig
-from r2d.config.files import as_settings
-from r2d.config.loading import load_config
+from r2d.config.loading import as_settings, load_config
 from r2d.errors import R2DError
 from r2d.files import file_in_made_folder, out_folder, write_text
 

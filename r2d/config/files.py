@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
-from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, model_validator
 
 from r2d.config.section import Name, Section
@@ -65,25 +61,6 @@ class OptionsPattern(Section):
         if "option" not in compiled.groupindex:
             raise ValueError(f"{self.pattern!r} needs a group named option: (?P<option>...)")
         return self
-
-
-def as_settings(columns: RowColumns, keys: Sequence[str], names: Collection[str] | None = None) -> str:
-    """Options of a command, ` --set data.columns.text=note`, that declare these columns.
-
-    Args:
-        keys: of the columns; one without a value is left out.
-        names: columns that a file has; keys that name others are left out too.
-    """
-    values = columns.model_dump(mode="json", by_alias=True, exclude_none=True)
-    options = ""
-    for key in keys:
-        value = values.get(key)
-        needed = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-        if value is not None and (names is None or key == "text_template" or set(needed) <= set(names)):
-            is_word = isinstance(value, str) and re.fullmatch(r"\w+", value) and yaml.safe_load(value) == value
-            text = value if is_word else json.dumps(value, ensure_ascii=False)
-            options += f" --set {shlex.quote(f'data.columns.{key}={text}')}"
-    return options
 
 
 class RowColumns(Section):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
+import re
+import shlex
+from collections.abc import Collection, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import yaml
 
+from r2d.config.files import RowColumns
 from r2d.config.run import RunConfig
 from r2d.config.section import SectionT, parse_section, sections_in, show_value
 from r2d.errors import ConfigError
@@ -165,3 +169,22 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
             inner = inner.setdefault(name, {})
         inner[path[-1]] = text if value is None else value
     return values
+
+
+def as_settings(columns: RowColumns, keys: Sequence[str], names: Collection[str] | None = None) -> str:
+    """Options of a command, ` --set data.columns.text=note`, that declare these columns.
+
+    Args:
+        keys: of the columns; one without a value is left out.
+        names: columns that a file has; keys that name others are left out too.
+    """
+    values = columns.model_dump(mode="json", by_alias=True, exclude_none=True)
+    options = ""
+    for key in keys:
+        value = values.get(key)
+        needed = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        if value is not None and (names is None or key == "text_template" or set(needed) <= set(names)):
+            is_word = isinstance(value, str) and re.fullmatch(r"\w+", value) and yaml.safe_load(value) == value
+            text = value if is_word else json.dumps(value, ensure_ascii=False)
+            options += f" --set {shlex.quote(f'data.columns.{key}={text}')}"
+    return options

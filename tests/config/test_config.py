@@ -12,9 +12,8 @@ import yaml
 
 from r2d.config.data import ColumnsConfig
 from r2d.config.evaluation import OperatingPointsConfig
-from r2d.config.files import as_settings
 from r2d.config.jobs import DriftConfig, InferenceConfig, MonitorConfig, RetentionConfig, WatchConfig
-from r2d.config.loading import load_config, load_job, parse_config, parse_settings, read_parameters
+from r2d.config.loading import as_settings, load_config, load_job, parse_config, parse_settings, read_parameters
 from r2d.config.plan import PlanConfig
 from r2d.config.run import RunConfig
 from r2d.config.section import parse_section
