@@ -15,7 +15,7 @@ from uuid import UUID
 import pyarrow.parquet as pq
 import yaml
 
-from mlops.registry.aliases import DECISION_FILE, decision_file, read_decision
+from mlops.registry.decisions import DECISION_FILE, decision_file, read_decision
 from mlops.registry.versions import (
     CARD,
     CONFIG,
@@ -33,7 +33,6 @@ from mlops.registry.versions import (
 )
 from mlops.remembered import Remembered, database_state, stack_state
 from mlops.tracking import PIPELINE_RUN_TAG, ZENML_RUN_TAG, tracking_uri
-from r2d.config.model import REGISTERED
 from r2d.errors import DataError, RegistryError
 from r2d.evaluation.metrics import Metrics
 from r2d.files import file_sha256
@@ -51,6 +50,7 @@ from r2d.lineage.records import (
 )
 from r2d.papers.facts import Record
 from r2d.rationales.provenance import trained_on
+from r2d.registered import REGISTERED
 from r2d.signing import SIGNATURE, Keys
 
 if TYPE_CHECKING:

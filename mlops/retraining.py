@@ -25,12 +25,12 @@ from mlops.registry.versions import pin_models, registered_file, registry_client
 from mlops.run_record import RunRecord, auxiliary_files
 from r2d.config.jobs import RetrainingConfig
 from r2d.config.loading import extended, parse_config, read_parameters
-from r2d.config.model import REGISTERED
 from r2d.config.run import RunConfig
 from r2d.config.section import parse_section
 from r2d.data.fingerprint import data_fingerprint, files_fingerprint
 from r2d.errors import ConfigError, DataError, TrainingError
 from r2d.files import write_json, write_text
+from r2d.registered import REGISTERED
 from r2d.text import changed_values, flatten
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from r2d.config.model import REGISTERED
 from r2d.config.run import RunConfig
 from r2d.evaluation.looks import TestSetUse
 from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.sections.labels import HEADLINES, Comparator
 from r2d.lineage.records import Origin
 from r2d.rationales.provenance import RationaleUse
+from r2d.registered import REGISTERED
 from r2d.reports.formatting import Unit
 from r2d.reports.templates import render
 

@@ -15,10 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from r2d.config.gate import SigningConfig
 from r2d.errors import ConfigError, SignatureError
+
+if TYPE_CHECKING:
+    from r2d.config.gate import SigningConfig
 
 SIGNATURE_FILE, SIGNATURE = "signature.json", "signature"
 """Where a folder keeps its signature, and the key of a record's."""
@@ -71,11 +73,11 @@ class Keys:
     """What is read must be signed by one of them; where there is none, nothing is checked."""
 
     @classmethod
-    def declared(cls, config: SigningConfig = SigningConfig()) -> Keys:
+    def declared(cls, config: SigningConfig | None = None) -> Keys:
         """Those of the environment, else those of a configuration."""
-        private = os.environ.get(PRIVATE_KEY_VARIABLE) or config.private_key
+        private = os.environ.get(PRIVATE_KEY_VARIABLE) or (config and config.private_key)
         of_environment = os.environ.get(PUBLIC_KEYS_VARIABLE, "").split(os.pathsep)
-        public = [path for path in of_environment if path] or config.public_keys
+        public = [path for path in of_environment if path] or (config.public_keys if config else ())
         return cls(Path(private) if private else None, tuple(map(Path, public)))
 
     def require(self) -> None:

@@ -18,7 +18,7 @@ def approve_challenger(challenger: str, reason: str) -> Annotated[dict[str, Any]
         challenger: `name/version`; where another champion came meanwhile, nothing is changed and the step fails.
         reason: what that person answered.
     """
-    from mlops.registry.aliases import approve
+    from mlops.registry.decisions import approve
 
     client, run = Client(), get_step_context().pipeline_run
     (condition,) = client.list_run_wait_conditions(pipeline_run=run.id, name="approval", hydrate=True).items

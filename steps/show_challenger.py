@@ -16,7 +16,7 @@ def show_challenger(model: str) -> tuple[Annotated[str, "r2d_challenger"], Annot
     Args:
         model: `name/version`, `name@alias`, or `name`: its challenger.
     """
-    from mlops.registry.aliases import challenger_page
+    from mlops.registry.decisions import challenger_page
 
     reference, page = challenger_page(model)
     log_metadata({"model": reference})

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 ORDER = (
-    "errors", "text", "signals", "files", "failures", "label_scores", "config", "signing", "reports", "privacy",
+    "errors", "text", "registered", "signals", "files", "failures", "label_scores", "config", "signing", "reports", "privacy",
     "synthetic", "data", "llm", "rationales", "modeling", "training", "evaluation", "inference", "serving", "review",
     "drift", "monitoring", "gate", "planning", "lineage", "model_card", "papers", "workflows", "draft", "search",
 )  # fmt: skip

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from mlops.registry import aliases
-from mlops.registry.looks import all_looks, use_of, user_name
 from mlops.registry.versions import Reference
 from r2d.errors import R2DError
 from r2d.files import out_folder
@@ -30,7 +29,9 @@ def approve(
     by: By = None,
 ) -> None:
     """Approve a version that met every other rule of its gate: it becomes the champion."""
-    done, signature = aliases.approve(model, by=decided_by(by), reason=_checked_reason(reason))
+    from mlops.registry import decisions
+
+    done, signature = decisions.approve(model, by=decided_by(by), reason=_checked_reason(reason))
     typer.echo(f"{Reference.parse(model).name} version {done.version} is the champion{_in_place_of(done.before)}")
     typer.echo(f"the gate's decision on version {done.version}: {signature}")
 
@@ -45,7 +46,9 @@ def rollback(
     ] = False,
 ) -> None:
     """Go back to the champion before this one, at once."""
-    done, signature = aliases.rollback(name, by=decided_by(by), reason=_checked_reason(reason), to_none=to_none)
+    from mlops.registry import decisions
+
+    done, signature = decisions.rollback(name, by=decided_by(by), reason=_checked_reason(reason), to_none=to_none)
     if done.version is None:
         typer.echo(f"{name} has no champion any more: there was none before version {done.before}")
     else:
@@ -74,6 +77,8 @@ def looks(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")] = False,
 ) -> None:
     """List every look at every test set: who measured which model, and what the gate decided."""
+    from mlops.registry.looks import all_looks, use_of
+
     seen = all_looks(name)
     for look in seen:
         compared = f", compared with {look.champion}" if look.champion else ""
@@ -92,6 +97,8 @@ def looks(
 
 def decided_by(by: str | None) -> str:
     """The person of `--by`, or the user who is logged in."""
+    from mlops.registry.looks import user_name
+
     name = by if by is not None else user_name()
     if not name.strip():
         raise R2DError("--by: nobody is named, and the system knows no user; give the name of who decides")

@@ -17,13 +17,13 @@ from mlops.cli.projects import remarks_withheld
 from mlops.registry.forgotten import without_forgotten
 from mlops.registry.versions import start_folder
 from r2d.config.loading import load_config, read_parameters
-from r2d.config.model import REGISTERED
 from r2d.config.plan import PlanConfig
 from r2d.config.run import RunConfig
 from r2d.config.section import parse_section
 from r2d.errors import R2DError
 from r2d.files import file_in_made_folder, out_folder
 from r2d.modeling.hub import WITHOUT_HUB, UnreachableError, locate
+from r2d.registered import REGISTERED
 from r2d.signing import Keys
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops.registry.versions import ensure_model, find_versions, registry_client
-from r2d.config.gate import FORGOTTEN_SUFFIX
 from r2d.data.forgotten import Forgotten, forgotten_entry, new_key
+from r2d.registered import FORGOTTEN_SUFFIX
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

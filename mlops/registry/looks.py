@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlops.registry.versions import ensure_model, find_versions, registry_client, require_model
-from r2d.config.gate import LOOKS_SUFFIX
 from r2d.evaluation.looks import CountLook, TestSetUse
 from r2d.modeling.manifest import MANIFEST_FILE, model_hashes
-from r2d.modeling.model_folder import CALIBRATION_FILE
+from r2d.registered import LOOKS_SUFFIX
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -105,6 +104,7 @@ def look_counter(model: str, folder: Path) -> CountLook:
 
 def weights_hash(folder: Path) -> str:
     """SHA-256 of a model folder without what an evaluation leaves in it, so that a model counts once."""
+    from r2d.modeling.model_folder import CALIBRATION_FILE
     from r2d.modeling.reference import REFERENCE_FILE  # loads pyarrow, which a quick command must not
 
     left_behind = (CALIBRATION_FILE, REFERENCE_FILE, MANIFEST_FILE)

@@ -16,7 +16,8 @@ from uuid import UUID
 
 from mlops.alerts import send
 from mlops.code import ROOT
-from mlops.registry.aliases import RUN_KEY_TAG, AliasTransition, approval_of, move_aliases, store_decision
+from mlops.registry.aliases import RUN_KEY_TAG, AliasTransition, move_aliases
+from mlops.registry.decisions import approval_of, store_decision
 from mlops.registry.looks import Look, read_looks, use_of, weights_hash, write_look
 from mlops.registry.package import Package, TrainedModel, pinned_requirements, write_package
 from mlops.registry.versions import (

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from mlops.remembered import Remembered, database_state
 from mlops.tracking import configure_mlflow, in_a_step, tracking_uri, without_login
-from r2d.config.gate import RESERVED_SUFFIXES
-from r2d.config.model import REGISTERED
 from r2d.errors import RegistryError
 from r2d.files import combined_hash, file_sha256, folder_hash
 from r2d.modeling.manifest import FACTS_FILE, SHOWN_DIGITS, differences, model_hash, model_hashes, vouch_for
-from r2d.modeling.model_folder import require_same_labels
+from r2d.registered import REGISTERED, RESERVED_SUFFIXES
 from r2d.signing import Keys, require_signed
 
 if TYPE_CHECKING:
@@ -370,6 +368,8 @@ def pin_models(run: RunConfig) -> RunConfig:
 
 
 def _pinned_start_model(run: RunConfig) -> dict[str, str]:
+    from r2d.modeling.model_folder import require_same_labels
+
     name, labels = run.model.name, run.data.labels
     if Path(name).is_dir():
         require_same_labels(Path(name), labels, name=name)

@@ -13,16 +13,8 @@ from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import Rate
 from r2d.config.section import Name, Section
 from r2d.config.training import MethodConfig
+from r2d.registered import RESERVED_SUFFIXES
 from r2d.text import match_label
-
-HISTORY_SUFFIX = ".alias-history"
-"""Under this name the registry keeps which version was the champion, and why."""
-LOOKS_SUFFIX = ".looks"
-"""Under this name it keeps who looked at a test set."""
-FORGOTTEN_SUFFIX = ".forgotten"
-"""Under this name it keeps whose data must not be used any more."""
-RESERVED_SUFFIXES = (HISTORY_SUFFIX, LOOKS_SUFFIX, FORGOTTEN_SUFFIX)
-"""Names of what the registry keeps beside models."""
 
 
 class GateMetric(NamedTuple):

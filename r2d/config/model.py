@@ -78,10 +78,6 @@ class LoraConfig(Section):
     the start weights of each stage, and needs `precision: bf16` in the stages. What a stage leaves is fp32."""
 
 
-REGISTERED = "models:/"
-"""What a registered version is called by: `models:/name@alias`, `models:/name/version`."""
-
-
 class ModelConfig(Section):
     """The encoder-decoder or causal language model that does both tasks."""
 

@@ -26,11 +26,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from r2d.config.model import REGISTERED
 from r2d.errors import DataError
 from r2d.files import held_alone, partial_file
 from r2d.inference.calls import CallsSummary
 from r2d.modeling.manifest import model_hash, verify_model
+from r2d.registered import REGISTERED
 from r2d.text import changed_values
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from r2d.config.data import LabelsConfig
-from r2d.config.model import REGISTERED, ModelConfig
+from r2d.config.model import ModelConfig
 from r2d.data.examples import TokenCounts, split_of
 from r2d.errors import ModelError
 from r2d.modeling.hub import locate, not_fetched
@@ -25,6 +25,7 @@ from r2d.modeling.manifest import verify_model
 from r2d.modeling.model_folder import require_same_labels
 from r2d.modeling.prompts import Frame, LabelSets, PromptEncoder, RenderedChat, render_chat
 from r2d.modeling.tokenizer import TokenizerTexts, train_tokenizer
+from r2d.registered import REGISTERED
 from r2d.text import flatten
 
 if TYPE_CHECKING:

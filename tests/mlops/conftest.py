@@ -111,9 +111,9 @@ def register(packaged: Register, cache: dict[str, Any], monkeypatch: pytest.Monk
     once and all its versions share them, and one picture stands for all."""
     import mlflow
 
-    from mlops.registry import aliases
+    from r2d.gate import page
 
-    pack, draw = mlflow.pyfunc.log_model, aliases.gate_picture
+    pack, draw = mlflow.pyfunc.log_model, page.gate_picture
 
     def draw_once(decision: Any) -> Any:
         if "picture" not in cache:
@@ -131,6 +131,6 @@ def register(packaged: Register, cache: dict[str, Any], monkeypatch: pytest.Monk
         monkeypatch.setattr(mlflow.pyfunc, "log_model", pack_once)
         return packaged(run, metrics, **more)
 
-    monkeypatch.setattr(aliases, "gate_picture", draw_once)
+    monkeypatch.setattr(page, "gate_picture", draw_once)
     monkeypatch.setattr("r2d.gate.page.to_svg", lambda *_: "")
     return do

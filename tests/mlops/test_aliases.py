@@ -18,15 +18,14 @@ from mlops.registry.aliases import (
     AliasChange,
     AliasesMovedError,
     append_change,
-    approve,
     champion_to_compare,
     history,
     reconcile_aliases,
-    rollback,
 )
+from mlops.registry.decisions import approve, rollback
 from mlops.registry.versions import registry_client
-from r2d.config.gate import HISTORY_SUFFIX
 from r2d.errors import RegistryError
+from r2d.registered import HISTORY_SUFFIX
 from tests import warm
 from tests.gate.measured import decisions
 from tests.mlops.conftest import Register, metrics, run_config

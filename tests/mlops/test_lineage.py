@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from mlops.cli.registry import app
 from mlops.lineage import version_lineage
-from mlops.registry.aliases import DECISION_FILE, decision_file
+from mlops.registry.decisions import DECISION_FILE, decision_file
 from mlops.registry.versions import download
 from r2d.errors import DataError, R2DError, RegistryError
 from r2d.evaluation.sections.estimates import IntervalEstimate

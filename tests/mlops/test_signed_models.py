@@ -11,7 +11,7 @@ import mlflow
 import pytest
 import yaml
 
-from mlops.registry.aliases import APPROVAL_TAG, DECISION_FILE
+from mlops.registry.decisions import APPROVAL_TAG, DECISION_FILE
 from mlops.registry.versions import download, require_trust
 from r2d.config.run import RunConfig
 from r2d.errors import SignatureError
