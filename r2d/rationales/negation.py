@@ -32,11 +32,14 @@ MIN_MISSPELT = 6
 """Letters of a phrase of one word from which on it is known too with a letter left out or moved (`deneis`)."""
 _OTHER_ROLES = (
     "ends", "ends_always", "ends_of_unsure", "ends_after_comma", "onset", "moment", "open_after_comma", "between",
-    "opens_behind", "returns", "over_comma", "undone", "ignored", "of_verbs",
+    "opens_behind", "returns", "over_comma", "undone", "ignored", "of_verbs", "ongoing", "changes", "changing",
 )  # fmt: skip
 CONJUNCTIONS = frozenset({"and", "or", "nor"})
+_OR = frozenset({"or", "nor"})
 _LIST_WORDS = CONJUNCTIONS | {"both", "all"}
-_AFTER_COMMA = frozenset({"ends_after_comma", "onset", "moment"})
+_TIMES = frozenset({"onset", "moment"})
+_AFTER_COMMA = _TIMES | {"ends_after_comma", "ongoing"}
+_CHANGE = frozenset({"changes", "changing"})
 
 
 class _Phrases(Section):
@@ -72,6 +75,16 @@ class _NegationFile(Section):
     """Times that a clause behind a comma has for itself, so that it is not denied (`no allergies, rash since 5`)."""
     moment: tuple[str, ...] = ()
     """Others, which a list has too: they leave the clause open where a finding before the comma is denied."""
+    ongoing: tuple[str, ...] = ()
+    """What a clause behind a comma says of a finding that is there, so that it is not denied (`no longer vomiting,
+    diarrhoea ongoing`)."""
+    changes: tuple[str, ...] = ()
+    """Nouns of getting better or worse: behind a finding they are denied, and not it (`chest pain relief not felt`)."""
+    changing: tuple[str, ...] = ()
+    """Verbs of the same, behind a denied finding (`no sign of the fever settling`)."""
+    noticed: tuple[str, ...] = ()
+    """Single words by which such a change is denied for sure, and the finding is asserted. Without one between the
+    denial and the finding it is left open (`no fever improving on antibiotics`)."""
     open_after_comma: tuple[str, ...] = ()
     """Those of `denied` that leave open what follows a comma, unless an `and`, `or` or `nor` makes it a list."""
     between: tuple[str, ...] = ()
@@ -129,6 +142,7 @@ class Negation:
 
     phrases: Index[_Roles]
     undone_by: frozenset[str] = frozenset()
+    noticed: frozenset[str] = frozenset()
     splits: frozenset[str] = frozenset()
     joins: frozenset[str] = frozenset()
     degrees: frozenset[str] = frozenset()
@@ -176,7 +190,7 @@ def load_negation(source: Path) -> Negation:
     roles = {variant: roles[words] for variant, words in misspelt.items()} | roles
     single = {
         role: frozenset(word for phrase in getattr(file, role) for word in read_tokens(phrase).words)
-        for role in ("undone_by", "splits", "joins", "degrees")
+        for role in ("undone_by", "noticed", "splits", "joins", "degrees")
     }
     return Negation(Index.of({words: of_words for words, of_words in roles.items() if words}), **single)
 
@@ -250,8 +264,10 @@ class _Reader:
         self.begins: dict[int, int] = {}
         """Word behind words of `between` -> the first of these."""
         self.phrases = list(self._phrases(negation))
-        self.undone_by = negation.undone_by
+        self.undone_by, self.noticed, self.joins = negation.undone_by, negation.noticed, negation.joins
         self.returns = [phrase.start for phrase in self.phrases if "returns" in phrase.roles.others]
+        self.changes = [phrase.start for phrase in self.phrases if "changes" in phrase.roles.others]
+        self.changing = set(self._changing())
         floor = 0  # behind the last phrase that ends a reach
         for number, phrase in enumerate(self.phrases):
             for state, side, both in phrase.roles.states:
@@ -292,6 +308,8 @@ class _Reader:
             if start in inside and inside.issuperset(range(start, end)):
                 continue
             if "between" in roles.others:
+                if start - 1 in begins and tokens.words[start - 1] in _OR and start not in tokens.is_break:
+                    begins[start] = begins[start - 1]  # `no hx or c/o vomiting`
                 for at in range(start, end):
                     if at + 1 not in tokens.is_break:
                         begins[at + 1] = begins.get(at, at)
@@ -307,6 +325,7 @@ class _Reader:
         """Give the findings that a phrase reaches their state."""
         tokens, spans, states, phrase = self.tokens, self.spans, self.states, self.phrases[number]
         reached: Sequence[Span] = ()
+        is_single = "open_after_comma" in phrase.roles.others
         # `Fever: no, cough: yes`: with nothing behind it a phrase is about what stands before it.
         stands_behind = phrase.start in self.stops
         begins = phrase.start in tokens.is_break or tokens.sentence_start(phrase.start) == phrase.start
@@ -329,11 +348,17 @@ class _Reader:
             reached = spans[behind : bisect_left(self.starts, end)]
             if state == "denied" and reached:
                 left_open = set(reached) if opens or self._is_undone(phrase) else self._left_open(phrase, reached, end)
+                changing = self.changing.intersection(reached)
+                is_noticed = not self.noticed.isdisjoint(tokens.words[phrase.start : first])
+                left_open = left_open - changing if is_noticed else left_open | changing
+                is_placed = tokens.words[phrase.end] in self.joins  # `PE ruled out on CT, short of breath`
+                if both and stands_behind and not is_single and (is_placed or left_open.issuperset(reached)):
+                    reached, left_open = (), set()
                 for span in left_open:
                     if states[span] != "somebody_else":
                         states[span] = "unsure"
-                reached = [span for span in reached if span not in left_open]
-            is_last = behind == len(spans) and self._is_timed(number)  # `vomiting stopped yesterday`
+                reached = [span for span in reached if span not in left_open | changing]
+            is_last = not reached and (not is_single or self._is_timed(number))  # `vomiting stopped yesterday`
             if both and stands_behind and (first >= end or is_last) and not self._leads_on(number):
                 reached, side = self._before(phrase, floor), "after"
         elif (
@@ -343,6 +368,8 @@ class _Reader:
             and not self._is_negated(number)
         ):
             reached = self._before(phrase, floor)
+        if side == "after" and state == "denied" and reached and self._is_changed(number, reached[0][1]):
+            return
         if side == "after" and state == "denied" and self._is_back(number):
             states.update(dict.fromkeys(reached, "unsure"))
             return
@@ -352,6 +379,29 @@ class _Reader:
             if states[span] in ("asserted", "denied") or state == "somebody_else":
                 is_denied_twice = side == "after" and states[span] == state == "denied"
                 states[span] = "unsure" if is_denied_twice else state
+
+    def _changing(self) -> Iterator[Span]:
+        """The findings of which words of `changes` or `changing` right behind them tell (`cough improving`)."""
+        floor = 0
+        for phrase in self.phrases:
+            if not _CHANGE.isdisjoint(phrase.roles.others):
+                spans = self._before(phrase, floor)
+                if spans and CONJUNCTIONS.isdisjoint(self.tokens.words[spans[0][1] : phrase.start]):
+                    yield from spans
+            if "ends" in phrase.roles.others:
+                floor = phrase.end
+
+    def _is_changed(self, number: int, stop: int) -> bool:
+        """Whether a phrase behind a finding denies a change of it (`chest pain relief not felt`, `cough better? no`).
+
+        Args:
+            stop: the word behind the finding.
+        """
+        phrase, before = self.phrases[number], self.phrases[number - 1] if number else None
+        is_asked = phrase.start in self.tokens.colons and before is not None and before.end == phrase.start
+        return _first_from(self.changes, stop, phrase.start) < phrase.start or (
+            is_asked and before is not None and "changing" in before.roles.others
+        )
 
     def _is_negated(self, number: int) -> bool:
         """Whether another denial stands right before a phrase (`has not disappeared`)."""
@@ -416,14 +466,16 @@ class _Reader:
             roles = other.roles.others
             if state == "denied" and not _AFTER_COMMA.isdisjoint(roles):
                 comma = tokens.breaks[bisect_right(tokens.breaks, other.start) - 1]
-                if comma == other.start and comma in tokens.commas:
+                is_alone = "ongoing" in roles and _first_from(self.conjunctions, comma, other.start) == other.start
+                if phrase.end <= comma <= other.start and comma in tokens.commas and (comma == other.start or is_alone):
                     return comma, opens
-                if opened < comma < other.start and phrase.end < comma and "ends_after_comma" not in roles:
+                if opened < comma < other.start and phrase.end < comma and not _TIMES.isdisjoint(roles):
                     opened = comma
                     if self._has_own_time(phrase, first, comma, other):
                         return comma, opens
             follows = (
-                other.start <= min(phrase.end + 1, first - 1)
+                self.begins.get(other.start, other.start) <= phrase.end + 1
+                and other.start < first
                 and "ends_always" not in roles
                 and tokens.is_break.isdisjoint(range(phrase.end, other.start + 1))
             )

@@ -12,10 +12,11 @@ from r2d.rationales.findings import APOSTROPHE, Words, singular
 from r2d.rationales.signs import spell_signs
 
 _TOKEN = re.compile(
-    r"[^\W_]+|\([-+?0t]\)|\.(?!\w|[ ]for\b)(?<!\b(?i:assoc)\.)(?<!\b(?i:poss|prob)\.)|[;!?:,/]"
+    r"[^\W_]+|\([-+?0t]\)|\.(?!\w|[ ]for\b)(?:(?<!\b(?i:assoc)\.)|(?=\s+[A-Z][a-z]))(?<!\b(?i:poss|prob)\.)|[;!?:,/]"
     r"|\n(?=[^\S\n]*(?:[-*•\d\n(]|[A-Z]|$))"
 )
-"""Words, signs, and what parts them; a full stop does not behind some abbreviations (`neg. for`)."""
+"""Words, signs, and what parts them; a full stop does not behind some abbreviations (`neg. for`; `no assoc. fever`,
+but `no assoc. Cough since noon`)."""
 _PUNCTUATION = frozenset(".;!?:,/\n")
 
 

@@ -24,6 +24,7 @@ CHECKER = ClaimChecker.of()
 SENTENCES = read_yaml(Path(__file__).with_name("negation_sentences.yaml"))
 PAIRS = read_yaml(Path(__file__).with_name("negation_pairs.yaml"))
 KINDS = read_yaml(Path(__file__).with_name("negation_kinds.yaml"))
+HALF_DENIALS = read_yaml(Path(__file__).with_name("half_denials.yaml"))
 CLAIM_PAIRS = read_yaml(Path(__file__).with_name("claim_pairs.yaml"))
 
 
@@ -174,6 +175,41 @@ def test_short_forms_and_signs_of_nurses_are_read(forms: str, expected: str, fra
 )
 def test_short_forms_deny_no_more_than_their_findings(note: str, finding: str) -> None:
     assert state(note, finding) == "asserted"
+
+
+@pytest.mark.parametrize(("part", "num_findings", "most_wrong"), [("looked_at", 84, 5), ("fresh", 76, 4)])
+def test_a_denial_of_one_half_of_a_sentence_is_none_of_the_other(part: str, num_findings: int, most_wrong: int) -> None:
+    """`Has not noticed cough improving`, `pain relief not experienced`, `no longer vomiting, diarrhoea ongoing`."""
+    read = [
+        (note, finding, [expected] if isinstance(expected, str) else expected, state(note, finding))
+        for note, findings in HALF_DENIALS[part]
+        for finding, expected in findings.items()
+    ]
+    wrong = [row for row in read if row[3] not in row[2]]
+    assert len(read) == num_findings
+    assert len(wrong) <= most_wrong, wrong
+    assert not [row for row in wrong if {*row[2], row[3]} == {"asserted", "denied"}]
+
+
+@pytest.mark.parametrize(
+    ("note", "finding", "expected"),
+    [
+        ("No fever improving slowly on antibiotics.", "fever", "open"),
+        ("No fever but improving.", "fever", "denied"),
+        ("No fever and improving.", "fever", "denied"),
+        ("Rash improved then resolved.", "rash", "denied"),
+        ("No hx and c/o vomiting.", "vomiting", "asserted"),
+        ("No allergies or meds c/o vomiting.", "vomiting", "asserted"),
+        ("No assoc. SOB.", "shortness of breath", "denied"),
+        ("Fever not seen today.", "fever", "denied"),
+        ("No fever, cough or wheeze worse at night.", "cough", "open"),
+        ("Chest pain never radiates.", "chest pain", "asserted"),
+        ("Fever resolved w/ paracetamol.", "fever", "denied"),
+        ("Pneumonia ruled out on X-ray.", "pneumonia", "denied"),
+    ],
+)
+def test_words_of_change_leave_what_a_denial_is_about(note: str, finding: str, expected: str) -> None:
+    assert state(note, finding) == expected
 
 
 def test_sentences_of_another_style_are_read_right_in_at_least_19_of_20_findings() -> None:
@@ -478,6 +514,8 @@ def test_a_conclusion_from_findings_is_no_claim_of_another_finding() -> None:
         "oozing of pus, no pus ",
         "fever- ",
         "fever? ",
+        "no fever improving ",
+        "no hx or c/o ",
         "fever - N ",
         "(fever ",
         "| ",
