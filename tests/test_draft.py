@@ -335,6 +335,13 @@ def test_what_cannot_be_told_is_asked_or_refused_with_the_option(tmp_path: Path)
     assert len(questions) == 2
 
 
+def test_a_draft_says_that_labels_have_no_order_only_of_who_was_asked_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(as_csv(rows()))
+    assert drafted(path)[1].data.labels.ordered is None
+    assert drafted(path, ask=lambda question, allowed: "")[1].data.labels.ordered is False
+
+
 def test_prose_beside_the_note_is_pointed_at(tmp_path: Path) -> None:
     path = tmp_path / "calls.csv"
     path.write_text(as_csv([row | {"hpi": f"It began {row['call_id']} days ago."} for row in rows()]))

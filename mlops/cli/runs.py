@@ -83,7 +83,10 @@ def check(
             typer.echo(f"  {line}")
         if needs := run.threshold_needs():
             typer.echo(f"{path}: {needs}")
-        for advice in (*run.registration.gate.for_labels(run.data.labels).advice, *run.judge_remarks()):
+        rules = run.registration.gate.for_labels(run.data.labels)
+        for remark in rules.remarks:
+            typer.echo(f"{path}: {remark}")
+        for advice in (*rules.advice, *run.judge_remarks()):
             typer.echo(f"{path}: warning: {advice}", err=True)
     raise typer.Exit(2 if num_faulty else 0)
 

@@ -11,6 +11,8 @@ from r2d.config.files import RowColumns, TextFileConfig
 from r2d.config.section import Name, Section
 from r2d.text import match_label, normalise_label
 
+NO_ORDER = "the labels have no order (data.labels.ordered: false), hence no under-triage is measured"
+"""Where a run says so on purpose."""
 Period = Literal["year", "quarter", "month"]
 YAML_BOOLEANS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}
 """What YAML reads as a boolean where it stands without quotes."""
@@ -28,8 +30,9 @@ class LabelsConfig(Section):
     row_label: Literal["name", "letter", "from_0", "from_1"] = "name"
     """How the label column names one of the row's options, where `per_row`: as it is written, by its letter (`B` is the
     second), or by its number, counted from 0 or from 1."""
-    ordered: bool = False
-    """Whether the order of `names` means something (acuity)."""
+    ordered: bool | None = None
+    """Whether the order of `names` means something (acuity). `false` says that there is none on purpose; without the
+    key there is none either, and `r2d check` and the gate advise to give one."""
     codes: dict[Name, Name] = {}
     """Code or synonym -> the name that it stands for, e.g. `{1: resuscitation, "ESI 2": emergent}`: in the label
     column, and in what LLMs and annotators answer. A number is never taken for a position: without this, it is refused.
@@ -84,7 +87,8 @@ class LabelsConfig(Section):
 
     def decide_alike(self, other: LabelsConfig) -> bool:
         """Whether the other section decides between the same labels, however files write them."""
-        return (self.names, self.per_row, self.ordered) == (other.names, other.per_row, other.ordered)
+        ours, theirs = ((each.names, each.per_row, bool(each.ordered)) for each in (self, other))
+        return ours == theirs
 
     @model_validator(mode="after")
     def _one_kind_and_distinct(self) -> LabelsConfig:

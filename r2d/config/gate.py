@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias
 import yaml
 from pydantic import Field, model_validator
 
-from r2d.config.data import LabelsConfig
+from r2d.config.data import NO_ORDER, LabelsConfig
 from r2d.config.evaluation import Rate
 from r2d.config.section import Name, Section
 from r2d.config.training import MethodConfig
@@ -226,6 +226,8 @@ class RulesOfRun(NamedTuple):
     """A sentence for each default rule that these labels do not have."""
     advice: tuple[str, ...] = ()
     """What a reader of the rules may take for granted, and they do not do: a sentence and a line to paste."""
+    remarks: tuple[str, ...] = ()
+    """What they do not do on purpose, as sentences."""
 
 
 class GateConfig(Section):
@@ -251,18 +253,19 @@ class GateConfig(Section):
                 rules, left_out = [*rules, *defaults.rules], defaults.left_out
             else:
                 rules.append(rule)
-        return RulesOfRun(tuple(rules), left_out, tuple(self._advice(rules, labels)))
+        remarks = (NO_ORDER,) if labels.ordered is False and not labels.per_row else ()
+        return RulesOfRun(tuple(rules), left_out, tuple(self._advice(rules, labels)), remarks)
 
     def _advice(self, rules: Sequence[Rule], labels: LabelsConfig) -> list[str]:
         """`RulesOfRun.advice`; the line to paste has the declared rules too."""
         advice = []
         limited = {rule.figure for rule in rules if isinstance(rule, WithinLimit)}
         of_under_triage = {figure for figure in GATE_METRICS if "under_triage" in figure}
-        if not labels.ordered and not labels.per_row:
+        if labels.ordered is None and not labels.per_row:
             advice.append(
-                "the labels are declared to have no order: under-triage is not measured, and no rule of the gate and "
-                "no threshold looks at it. If they are levels of urgency, set data.labels.ordered: true, with "
-                "data.labels.names from the most urgent to the least"
+                "it is not said whether the labels have an order: under-triage is not measured, and no rule of the "
+                "gate and no threshold looks at it. If they are levels of urgency, set data.labels.ordered: true, with "
+                "data.labels.names from the most urgent to the least; if not, set it to false"
             )
         if rules and labels.ordered and not limited & of_under_triage:
             others = "no rule of the gate looks at it, and a model may have any"
@@ -337,7 +340,7 @@ def default_rules(labels: LabelsConfig) -> RulesOfRun:
         ),
     )
     if not labels.ordered:
-        reason = "each row has options of its own" if labels.per_row else "the labels have no declared order"
+        reason = "each row has options of its own" if labels.per_row else "the labels have no order of urgency"
         return RulesOfRun(rules, (f"under-triage and the recall of the most urgent label are not compared: {reason}",))
     urgent = labels.names[0]
     return RulesOfRun(

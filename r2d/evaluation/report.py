@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from r2d.config.data import DataConfig
+from r2d.config.data import NO_ORDER, DataConfig
 from r2d.data.examples import split_of
 from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.plots import decision_curve, reliability_diagram, risk_coverage_curve
@@ -209,6 +209,7 @@ def render_report(run: EvaluationRun, metrics: Metrics, rows: QuotedRows, data: 
         test_set=run.test_set and run.test_set.measured(metrics).sentence(),
         labels=names,
         ordered=data.labels.ordered,
+        why_no_order=NO_ORDER,
         per_row=data.labels.per_row,
         synthetic=is_synthetic,
         rows=rows,

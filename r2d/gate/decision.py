@@ -156,7 +156,8 @@ class GateDecision:
     champion: str | None = None
     """What the model was compared with, `name/version`; None at a cold start."""
     remarks: tuple[str, ...] = ()
-    """What is known of the test rows, as sentences: whether they had been seen in training, which labels are rare."""
+    """As sentences: what is not measured on purpose, and what is known of the test rows: whether they had been seen in
+    training, which labels are rare."""
     test_set: TestSetUse | None = None
     """How often the test set was looked at; None where nobody counts."""
     open_points: tuple[str, ...] = ()

@@ -64,7 +64,7 @@ def evaluate_rules(metrics: Metrics, rules: RulesOfRun, approval: Approval | Non
         Verdict(rule={"rule": "defaults"}, status="not_applicable", reason=reason, tests="default rules left out")
         for reason in rules.left_out
     ]
-    remarks = (*metrics.seen_sentences(), *metrics.rare_label_sentences())
+    remarks = (*rules.remarks, *metrics.seen_sentences(), *metrics.rare_label_sentences())
     decision = GateDecision(
         tuple(verdicts),
         reference,

@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 from scipy import stats
 
-from r2d.config.data import LabelsConfig
+from r2d.config.data import NO_ORDER, LabelsConfig
 from r2d.config.gate import GATE_METRICS, GateConfig, RegistrationConfig, RulesOfRun
 from r2d.config.training import MethodConfig
 from r2d.errors import ConfigError
@@ -135,6 +135,17 @@ def test_a_reader_is_told_of_a_missing_limit_and_of_a_margin_of_0() -> None:
     margin = GateConfig.model_validate({"rules": [{"rule": "not_worse_than_champion", "figure": "macro_f1"}]})
     (superiority,) = margin.for_labels(LabelsConfig(per_row=True)).advice
     assert "(superiority)" in superiority
+
+
+def test_labels_without_an_order_on_purpose_ask_for_nothing_and_the_decision_says_what_is_not_measured() -> None:
+    """`ordered` may be true, false on purpose, or not said; what a step is given is one of the three too."""
+    for said, num_advice, remarks in ((None, 1, ()), (False, 0, (NO_ORDER,))):
+        labels = LabelsConfig(names=("a", "b"), ordered=said)
+        rules = GateConfig().for_labels(LabelsConfig.model_validate(labels.model_dump(mode="json")))
+        assert (len(rules.advice), rules.remarks) == (num_advice, remarks)
+        decision = evaluate_rules(measured(GOOD, GOOD), rules)
+        assert (NO_ORDER in decision.remarks, NO_ORDER in decision.to_do) == (said is False, False)
+        assert labels.decide_alike(LabelsConfig(names=("a", "b")))
 
 
 def test_every_rule_gives_its_figures_as_a_reason_and_a_cold_start_is_named() -> None:

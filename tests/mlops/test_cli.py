@@ -216,15 +216,16 @@ def test_check_says_what_falls_away_with_labels_without_an_order_and_how_many_gr
     data: dict[str, Any] = {"format": "csv", "path": str(tmp_path / "notes.csv")}
     data["columns"] = {"group": "patient", "split": "split"}
     config = tmp_path / "my.yaml"
-    for max_risk, ordered in ((0.1, False), (0.05, True)):
-        data["labels"] = {"names": ["urgent", "routine"], "ordered": ordered}
+    for max_risk, ordered in ((0.1, None), (0.1, False), (0.05, True)):
+        data["labels"] = {"names": ["urgent", "routine"]} | ({} if ordered is None else {"ordered": ordered})
         values = {"data": data, "method": {"name": "sft"}, "evaluation": {"selective": {"max_risk": max_risk}}}
         config.write_text(json.dumps({"parameters": {"config": values}}))
         code, output, errors = typed("check", str(config))
         assert code == 0, errors
         assert "the threshold is chosen by 100 validation rows of 50 groups" in output
-        assert ("warning: the threshold" in output and "59 groups are needed" in output) is ordered
-        assert ("under-triage is not measured" in errors and "data.labels.ordered: true" in errors) is not ordered
+        assert ("warning: the threshold" in output and "59 groups are needed" in output) is bool(ordered)
+        assert ("under-triage is not measured" in errors and "data.labels.ordered: true" in errors) is (ordered is None)
+        assert ("hence no under-triage is measured" in output) is (ordered is False)
     data["columns"]["attributes"] = {"sex": "sex"}  # 25 groups each
     selective = {"max_risk": 0.1, "per": "sex"}
     rows = [f"{row},{'sex' if not n else 'mf'[n % 4 > 2]}" for n, row in enumerate(rows)]
