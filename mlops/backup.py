@@ -15,14 +15,14 @@ import os
 import shutil
 import sqlite3
 import tarfile
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO
 
 from r2d.errors import R2DError
@@ -32,6 +32,8 @@ FACTS, DATA, HASHES = "backup.json", "data/", "files.json"
 SQLITE_MAGIC = b"SQLite format 3\0"
 WRITTEN_BESIDE = ("-wal", "-shm", "-journal")
 """Endings of the files of a transaction; SQLite's backup has read them."""
+SECONDS_LOCKED = 60.0
+"""How long a database that another process has locked is waited for, as long as a run waits."""
 PACKAGES = ("zenml", "mlflow", "reason2decide")
 """Their versions own the tables: a newer one migrates them at its first start, an older one cannot read them."""
 
@@ -115,13 +117,12 @@ def pack(folder: Path, target: Path) -> Contents:
     try:
         with (
             partial_file(target) as aside,
-            TemporaryDirectory(dir=target.absolute().parent) as copies,
+            _folder_of_copies(target) as copies,
             tarfile.open(aside, "w", format=tarfile.PAX_FORMAT) as archive,
         ):
-            databases = {path: Path(copies) / str(number) for number, path in enumerate(paths) if _is_sqlite(path)}
+            databases = {path: copies / str(number) for number, path in enumerate(paths) if _is_sqlite(path)}
             for path, copy in databases.items():
-                with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(copy)) as new:
-                    old.backup(new)
+                _copy_database(path, copy)
             _add_json(archive, FACTS, asdict(facts))
             hashes = {
                 name: _add(archive, DATA + name, databases.get(path, path))
@@ -135,6 +136,34 @@ def pack(folder: Path, target: Path) -> Contents:
             f"{target}: the backup was not written ({error}); end what writes there, and try again"
         ) from error
     return Contents(facts, hashes)
+
+
+@contextmanager
+def _folder_of_copies(target: Path) -> Iterator[Path]:
+    """An empty folder beside a backup, removed at the end; what a killed backup to this file has left goes first."""
+    folder = target.with_name(f"{target.name}.databases{PARTIAL}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _copy_database(path: Path, copy: Path) -> None:
+    """Copy a database in use. Of itself, Python's backup would wait for a lock for ever.
+
+    Raises:
+        sqlite3.OperationalError: another process has locked it for longer than `SECONDS_LOCKED`.
+    """
+    give_up_at = time.monotonic() + SECONDS_LOCKED
+
+    def wait_no_longer(status: int, _remaining: int, _total: int) -> None:
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() >= give_up_at:
+            raise sqlite3.OperationalError(f"{path} is locked by another process; `fuser -v` on it names which")
+
+    with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(copy)) as new:
+        old.backup(new, progress=wait_no_longer)
 
 
 def _is_sqlite(path: Path) -> bool:

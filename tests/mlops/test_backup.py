@@ -4,12 +4,15 @@ tests/pipelines/test_governance.py."""
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import sqlite3
 import stat
 import tarfile
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -76,6 +79,47 @@ def test_a_database_in_use_is_copied_as_it_was_at_its_last_commit(home: Path, ty
     assert typed("restore", str(home.parent / "b.tar"), "--folder", str(home.parent / "new"))[0] == 0
     assert rows(home.parent / "new" / "store" / "runs.db") == ["first", "committed"]
     assert [path.name for path in (home.parent / "new" / "store").iterdir() if "-" in path.name] == []
+
+
+@contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Nobody else reads it meanwhile."""
+    with closing(sqlite3.connect(database)) as holder:
+        holder.execute("begin exclusive")
+        yield
+
+
+def test_a_locked_database_is_waited_for_and_not_for_ever(
+    home: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, database = home.parent / "b.tar", home / "store" / "runs.db"
+    monkeypatch.setattr(backup, "SECONDS_LOCKED", 0.5)
+    with locked(database):
+        code, _, errors = typed("backup", str(target), "--folder", str(home))
+    assert code == 2
+    assert f"the backup was not written ({database} is locked by another process" in errors
+    assert [path.name for path in home.parent.iterdir()] == ["home"]
+    with closing(sqlite3.connect(database, check_same_thread=False)) as holder:
+        holder.execute("begin exclusive")
+        monkeypatch.setattr(backup, "SECONDS_LOCKED", 30.0)
+        end = threading.Timer(0.5, holder.rollback)
+        end.start()
+        assert typed("backup", str(target), "--folder", str(home))[0] == 0
+        end.join()
+
+
+def test_what_a_killed_backup_has_left_goes_with_the_same_command(home: Path, typed: Typed) -> None:
+    target = home.parent / "b.tar"
+    with locked(home / "store" / "runs.db"):
+        killed = multiprocessing.get_context("fork").Process(target=backup.pack, args=(home, target))
+        killed.start()
+        while len(list(home.parent.iterdir())) < 3:  # the backup and the copies of its databases are begun
+            assert killed.is_alive()
+            time.sleep(0.01)
+        killed.kill()
+        killed.join()
+    assert typed("backup", str(target), "--folder", str(home))[0] == 0
+    assert sorted(path.name for path in home.parent.iterdir()) == ["b.tar", "home"]
 
 
 def test_a_folder_in_use_is_kept_unless_told_and_then_moved_aside(home: Path, packed: Path, typed: Typed) -> None:
