@@ -8,6 +8,7 @@ from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.sections.estimates import IntervalEstimate
 from r2d.evaluation.sections.labels import Comparator
 from r2d.reports.formatting import Unit, in_unit, interval, percent, with_interval
+from r2d.text import plural
 
 
 class Caption(NamedTuple):
@@ -26,9 +27,8 @@ ACCURACY = Caption("accuracy", "Accuracy", "share", "points", 1)
 MACRO_F1 = Caption("macro_f1", "Macro-F1", "decimal", "signed", 1)
 OVER_TRIAGE = Caption("over_triage_rate", "Over-triage", "share", "points", -1)
 
-MORE_ROWS_TO_CHOOSE = (
-    "`r2d check` says how many rows must choose the threshold; data.split.calibration_fraction sets rows aside for it"
-)
+TOO_OFTEN = {"under_triage": "not urgent enough", "error": "wrong"}
+"""Risk of a threshold -> what a label shown must not be too often."""
 
 
 def verdict_of(difference: IntervalEstimate, better: int) -> str:
@@ -66,10 +66,17 @@ def missed_share(metrics: Metrics) -> IntervalEstimate | None:
 
 
 def no_label_shown(metrics: Metrics) -> list[str]:
-    """Why no label would be shown, and what helps, as a sentence; none where some would be."""
-    if metrics.selective is None or metrics.selective.test is not None:
+    """That no label would be shown, why, and what to do next, for clinicians; empty where some would be."""
+    selective = metrics.selective
+    if selective is None or selective.test is not None:
         return []
-    return [f"no label would be shown: {metrics.selective.reason}. {MORE_ROWS_TO_CHOOSE}"]
+    notes, limit = plural(selective.validation.num_rows, "note"), percent(selective.max_risk)
+    return [
+        "the model would show no label, and a person would decide every note: on the "
+        f"{notes} it was tried on for this, it was not shown that at most {limit} of its labels would be "
+        f"{TOO_OFTEN[selective.risk]}. Next: collect more notes with a known label, of other patients, and train again "
+        "(`r2d check` says how many this takes at least, and data.split.calibration_fraction sets them aside)"
+    ]
 
 
 def safety_facts(metrics: Metrics) -> dict[str, str]:

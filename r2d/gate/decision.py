@@ -161,7 +161,8 @@ class GateDecision:
     test_set: TestSetUse | None = None
     """How often the test set was looked at; None where nobody counts."""
     open_points: tuple[str, ...] = ()
-    """What is to do whatever the outcome, as sentences: what the rules leave open, and why no label would be shown."""
+    """What is to do whatever the outcome, as sentences: what the rules leave open, and what helps if no label is
+    shown."""
     not_compared: str | None = None
     """Why the model could not be compared with `champion`."""
 
