@@ -438,7 +438,7 @@ def draft_config(
             question = "Labels from the most urgent to the least, by commas, codes as in 1=immediate, 2=urgent"
             order = ask(f"{question}; empty where they have no order", ())
         ordered, codes = _ordered_labels(order)
-        declared_labels: Settings = {"names": ordered or _usual_labels(labels)}
+        declared_labels: dict[str, object] = {"names": ordered or _usual_labels(labels)}
         if ordered or ask is not None:  # who was asked and gave no order says that there is none
             declared_labels["ordered"] = bool(ordered)
         if roles.options is not None:
