@@ -167,14 +167,15 @@ def weights_in_use(versions: list[Kept]) -> dict[UUID, str]:
 
 
 def kept_work() -> Iterator[Kept]:
-    """Answers of endpoints and judges, copies of opened pages, and the folders of stages, in `R2D_WORK_DIR`."""
+    """Answers of endpoints and judges, copies of opened pages, and the folders of stages and killed registrations, in
+    `R2D_WORK_DIR`."""
     root = work_root()
     answers = [*root.glob("answers/*.jsonl"), *root.glob("evaluate-*/*.jsonl")]
     files: list[tuple[Kind, Path]] = [("answers", path) for path in sorted(answers)]
     files += [("reports", path) for path in sorted(root.glob("pages/*.html"))]
     for kind, path in files:
         yield Kept(kind, str(path), _changed_at(path), partial(path.unlink, missing_ok=True), source=path)
-    for folder in sorted(root.glob("train_stage*-*")):
+    for folder in sorted([*root.glob("train_stage*-*"), *root.glob("register_model-*")]):
         newest = max([_changed_at(folder), *map(_changed_at, folder.rglob("*"))])
         busy = datetime.now(UTC) - newest
         in_use = "a run may be working in it: it changed within the last hour" if busy.total_seconds() < 3600 else None

@@ -14,9 +14,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 ORDER = (
-    "errors", "text", "registered", "signals", "files", "failures", "label_scores", "config", "signing", "reports", "privacy",
-    "synthetic", "data", "llm", "rationales", "modeling", "training", "evaluation", "inference", "serving", "review",
-    "drift", "monitoring", "gate", "planning", "lineage", "model_card", "papers", "workflows", "draft", "search",
+    "errors", "text", "registered", "signals", "files", "failures", "label_scores", "config", "signing", "reports",
+    "privacy", "synthetic", "data", "llm", "rationales", "modeling", "training", "evaluation", "inference", "serving",
+    "review", "drift", "monitoring", "gate", "planning", "lineage", "model_card", "papers", "workflows", "draft",
+    "search",
 )  # fmt: skip
 """The parts of `r2d` from the lowest to the highest: each may import itself and what stands to its left."""
 

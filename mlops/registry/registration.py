@@ -35,7 +35,7 @@ from r2d.evaluation.looks import hash_of_test_set
 from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.run import evaluated_rows
 from r2d.evaluation.sections.labels import Comparator
-from r2d.files import write_json
+from r2d.files import work_root, write_json
 from r2d.gate.decision import GateDecision
 from r2d.gate.rules import evaluate_rules
 from r2d.modeling.model_folder import read_model_facts
@@ -125,7 +125,12 @@ def register(
     keys = Keys.declared(registration.signing)
     keys.require()
     name = registration.model_name
-    with TemporaryDirectory() as folder, registry_client(f"registering {name!r}", then=START_AGAIN) as client:
+    work = work_root()  # where what a killed process leaves is found: mlops.kept
+    work.mkdir(parents=True, exist_ok=True)
+    with (
+        TemporaryDirectory(dir=work, prefix="register_model-") as folder,
+        registry_client(f"registering {name!r}", then=START_AGAIN) as client,
+    ):
         test_set = hash_of_test_set(evaluated_rows(trained.examples, trained.record.run.evaluation.max_rows))
         use = use_of(test_set, read_looks(client, test_set)).measured(trained.metrics)
         package = write_package(Path(folder), trained, use)

@@ -270,7 +270,7 @@ class RetentionConfig(Section):
     reviews: Days = None
     """Notes in the review queues of MLflow, with what reviewers said there; `r2d review pull` has it already."""
     unfinished: Days = None
-    """Folders of stages with their checkpoints, from the day of the last change."""
+    """Folders of stages with their checkpoints and of killed registrations, from the day of the last change."""
     versions: Days = None
     """Registered versions that are neither champion nor challenger; nobody can roll back to one that is removed."""
 

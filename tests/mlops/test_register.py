@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,8 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from mlops.kept import kept_work
+from mlops.registry import registration
 from mlops.registry.versions import download, pin_models
 from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import EncoderBaselineConfig
@@ -53,6 +57,24 @@ def test_a_version_has_weights_tokenizer_labels_calibration_config_metrics_card_
     run = parse_config(yaml.safe_load((folder / "config.yaml").read_text())["parameters"]["config"])
     assert run == run_config("whole")
     assert (folder / "README.md").read_text() == registered.card
+
+
+def test_what_a_killed_registration_leaves_is_found_and_removed_as_unfinished_work(
+    packaged: Register, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("R2D_WORK_DIR", str(tmp_path / "work"))
+    monkeypatch.setattr(registration, "content_hash_of", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    arguments = (run_config("killed"), metrics(GOOD))
+    killed = multiprocessing.get_context("fork").Process(target=packaged, args=arguments)
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    (left,) = kept_work()
+    assert left.kind == "unfinished"
+    assert left.source is not None
+    assert (left.source / "model").is_dir()
+    left.remove()
+    assert not left.source.exists()
 
 
 def test_the_temperature_goes_with_the_model_and_the_folder_it_came_from_is_left_as_it_was(
