@@ -112,8 +112,13 @@ def close_zenml_runs(runs: Sequence[PipelineRunResponse]) -> None:
 
 
 def close_dead_mlflow_runs(client: MlflowClient, experiment: str) -> None:
-    """Close the runs whose process on this machine is gone, as killed."""
+    """Close the runs whose process on this machine is gone, as killed, and models half packed as failed."""
+    from mlflow.entities import LoggedModelStatus
+
     for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
         owner = Process.of(run.data.tags.get(OWNER_KEY))
         if owner is not None and owner.is_gone():
+            for model in client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'"):
+                if model.status == LoggedModelStatus.PENDING:
+                    client.finalize_logged_model(model.model_id, LoggedModelStatus.FAILED)
             client.set_terminated(run.info.run_id, "KILLED")

@@ -65,7 +65,9 @@ def test_a_run_that_names_no_process_is_left_alone(text: str | None) -> None:
     assert Process.of(text) is None
 
 
-def test_mlflow_runs_of_gone_processes_are_closed_and_no_others(store: str, other: subprocess.Popen[str]) -> None:
+def test_mlflow_runs_and_models_of_gone_processes_are_closed_and_no_others(
+    store: str, other: subprocess.Popen[str]
+) -> None:
     client, lives, here = MlflowClient(store, store), said_by(other), Process.this()
     assert here is not None
     experiment = client.create_experiment("dead runs")
@@ -76,6 +78,12 @@ def test_mlflow_runs_of_gone_processes_are_closed_and_no_others(store: str, othe
     }
     runs = {name: client.create_run(experiment, tags={OWNER_KEY: owner.to_text()}) for name, owner in owners.items()}
     runs["unknown"] = client.create_run(experiment)
+    packing = {name: client.create_logged_model(experiment, source_run_id=runs[name].info.run_id) for name in owners}
+    ready = client.create_logged_model(experiment, source_run_id=runs["gone"].info.run_id)
+    client.finalize_logged_model(ready.model_id, "READY")
     close_dead_mlflow_runs(client, experiment)
     statuses = {name: client.get_run(run.info.run_id).info.status for name, run in runs.items()}
     assert statuses == {"gone": "KILLED", "lives": "RUNNING", "elsewhere": "RUNNING", "unknown": "RUNNING"}
+    models = {name: client.get_logged_model(model.model_id).status for name, model in packing.items()}
+    assert models == {"gone": "FAILED", "lives": "PENDING", "elsewhere": "PENDING"}
+    assert client.get_logged_model(ready.model_id).status == "READY"
