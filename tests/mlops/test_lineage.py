@@ -312,6 +312,9 @@ def test_the_difference_of_two_versions_names_what_changed_and_how_far_figures_m
     assert all(len(line) <= WIDTH for line in output.splitlines())
     assert "model.max_input_tokens: 1024 -> 768" in output
     assert f"{moved['difference']:+.3f}, better: on the same" in " ".join(output.replace("│", " ").split())
+    back = json.loads(typed("diff", "traced/2", "traced/1", "--json").output)["figures"]["macro_f1"]
+    ends = [moved["paired"][key] for key in ("value", "high", "low")]
+    assert [back["paired"][key] for key in ("value", "low", "high")] == pytest.approx([-end for end in ends])
 
 
 def test_a_difference_is_better_or_worse_only_where_its_interval_does_not_hold_0() -> None:
