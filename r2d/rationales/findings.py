@@ -130,7 +130,8 @@ def singular(word: str) -> str:
         return word
     if word.endswith("ies"):
         return word[:-3] + "y"
-    return word[:-2] if word.endswith(("shes", "ches", "xes", "sses")) else word[:-1]
+    is_ache = word.endswith("aches") and not word.endswith(("eaches", "oaches"))
+    return word[:-2] if word.endswith(("shes", "ches", "xes", "sses")) and not is_ache else word[:-1]
 
 
 @functools.cache

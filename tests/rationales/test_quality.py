@@ -83,6 +83,7 @@ def test_a_number_word_is_its_digits(value: int) -> None:
         ("syncope", "passed out", ()),
         ("Stiff neck and photophobia suggest meningitis", NOTE, ("stiff neck", "light sensitivity", "meningitis")),
         ("severe headaches, HA", NOTE, ("headache",)),
+        ("bad headaches", "cough", ("headache",)),
         ("chest pain", "pain in the arm", ("chest pain",)),
         ("N/V", "dizzy", ("nausea", "vomiting")),
         ("rash", "crash, rashly", ("rash",)),
