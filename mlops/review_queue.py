@@ -43,7 +43,7 @@ def push_cases(store: ReviewStore, queue: str, reviewers: Sequence[str]) -> int:
     experiment = experiment_id(client, queue)
     there = _queue_of(experiment, queue)
     if there is None:
-        questions: dict[str, Any] = {
+        questions = {
             "label": label_schemas.InputCategorical(options=list(options.pop())),
             "rationale": label_schemas.InputText(),
         }
@@ -114,7 +114,7 @@ def _items(queue_id: str) -> Iterator[tuple[Any, str, Any]]:
 
 def _reviews(queue_id: str) -> Iterator[BlindReview]:
     for item, case_id, trace in _items(queue_id):
-        said: dict[str, dict[str, Any]] = {}
+        said: dict[str, dict[str, str]] = {}
         for assessment in trace.info.assessments or []:
             if assessment.valid and assessment.expectation is not None:
                 answers = said.setdefault(assessment.source.source_id, {})

@@ -5,10 +5,10 @@ Every door answers through it: `r2d predict`, files of calls and MLflow's model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from r2d.errors import ModelError
 from r2d.inference.calls import Call
@@ -22,7 +22,23 @@ if TYPE_CHECKING:
     from r2d.modeling.predictor import Decision, Predictor
 
 REMARKED = ("contradicted_findings", "unmentioned_findings", "other_labels_stated")
-"""What is remarked of a rationale, lists in `Answer.as_row`."""
+"""What is remarked of a rationale, lists in `AnswerRow`."""
+
+
+class AnswerRow(TypedDict):
+    """An answer as JSON for a user."""
+
+    label: str | None
+    """None for a call that the model cannot read."""
+    valid: bool
+    label_probabilities: Mapping[str, float]
+    rationale: str | None
+    contradicted_findings: Sequence[str]
+    unmentioned_findings: Sequence[str]
+    other_labels_stated: Sequence[str]
+    remarks: Sequence[str]
+    handed_over: bool
+    why: str | None
 
 
 @dataclass(frozen=True)
@@ -41,13 +57,21 @@ class Answer:
         """What a reader is to be told, one sentence each."""
         return [*([self.scope_remark] if self.scope_remark else []), *(self.check.remarks() if self.check else [])]
 
-    def as_row(self) -> dict[str, object]:
-        """As JSON for a user: label, valid, label_probabilities, rationale, handed_over, why, contradicted_findings,
-        unmentioned_findings, other_labels_stated, remarks."""
-        unread: dict[str, object] = {"label": None, "valid": False, "label_probabilities": {}, "rationale": None}
-        row = self.decision.as_row() if self.decision else unread
-        row |= self.check.as_row() if self.check else {name: [] for name in REMARKED}
-        return row | {"handed_over": self.why is not None, "why": self.why, "remarks": self.remarks()}
+    def as_row(self) -> AnswerRow:
+        decision = self.decision
+        remarked = self.check.as_row() if self.check else {name: [] for name in REMARKED}
+        return {
+            "label": decision.label if decision else None,
+            "valid": decision is not None and decision.valid,
+            "label_probabilities": dict(decision.label_probabilities) if decision else {},
+            "rationale": decision.rationale if decision else None,
+            "contradicted_findings": remarked["contradicted_findings"],
+            "unmentioned_findings": remarked["unmentioned_findings"],
+            "other_labels_stated": remarked["other_labels_stated"],
+            "remarks": self.remarks(),
+            "handed_over": self.why is not None,
+            "why": self.why,
+        }
 
 
 class Answerer:

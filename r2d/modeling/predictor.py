@@ -46,15 +46,6 @@ class Decision:
         """The probability of the label; 0 for one that is not declared."""
         return self.label_probabilities.get(self.label, 0.0)
 
-    def as_row(self) -> dict[str, object]:
-        """As JSON for a user: label, valid, label_probabilities, rationale."""
-        return {
-            "label": self.label,
-            "valid": self.valid,
-            "label_probabilities": dict(self.label_probabilities),
-            "rationale": self.rationale,
-        }
-
 
 class Predictor:
     """A model folder, ready to decide and explain."""

@@ -20,21 +20,17 @@ import csv
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from r2d.files import partial_file, write_json
 from r2d.review.agreement import agreements
-from r2d.review.store import Case, ReviewStore
+from r2d.review.store import Case, Event, ReviewStore
 from r2d.review.verdicts import Verdict, verdicts_of
 from r2d.text import no_formula
 
-REVIEWED_COLUMNS = (
-    "id", "text", "label", "author", "time", "outcome", "blind_label", "model_label", "model", "unsafe",
-)  # fmt: skip
-RATIONALE_COLUMNS = ("example_id", "text", "rationale", "id", "edits", "label", "author", "time")
 WRITTEN, EDITED, MODELS = "nurse", "nurse_post_processed", "model"
 """Rationale sources; the file of each has its name."""
 
@@ -47,6 +43,59 @@ LABELING_CONFIG = """\
   <TextArea name="rationale" toName="text" rows="4" editable="true" maxSubmissions="1"/>
 </View>
 """
+
+
+class ReviewedRow(NamedTuple):
+    """The cells of a row of `reviewed.csv`, by column."""
+
+    id: str
+    text: str
+    label: str | None
+    author: str
+    time: str
+    outcome: str
+    blind_label: str | None
+    model_label: str | None
+    model: str
+    unsafe: str
+    """Why it was flagged, `yes` without a reason; empty where it was not flagged."""
+
+    @classmethod
+    def of(cls, case: Case, verdict: Verdict) -> ReviewedRow:
+        unsafe = "" if verdict.unsafe is None else verdict.unsafe or "yes"
+        return cls(
+            case.case_id, case.text, verdict.label, verdict.reviewer, verdict.at, verdict.outcome, verdict.blind_label,
+            case.answer["label"], case.model, unsafe,
+        )  # fmt: skip
+
+
+class RationaleRow(NamedTuple):
+    """The cells of a row of a rationale source, by column."""
+
+    example_id: str
+    text: str
+    rationale: str | None
+    id: str
+    edits: str
+    """Id of the model's rationale that this one was made of; empty where there is none."""
+    label: str | None
+    author: str
+    time: str
+
+    @classmethod
+    def written(cls, case: Case, verdict: Verdict, *, edits: str) -> RationaleRow:
+        """The rationale of a reviewer."""
+        who = hashlib.sha256(verdict.reviewer.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        return cls(
+            case.case_id, case.text, verdict.rationale, f"review-{case.number}-{who}", edits, verdict.label,
+            verdict.reviewer, verdict.at,
+        )  # fmt: skip
+
+    @classmethod
+    def of_model(cls, case: Case) -> RationaleRow:
+        """The rationale of the model."""
+        label, rationale = case.answer["label"], case.answer["rationale"]
+        return cls(case.case_id, case.text, rationale, _model_id(case), "", label, case.model, "")
 
 
 @dataclass(frozen=True)
@@ -65,7 +114,7 @@ class Exported:
 
     def config(self) -> dict[str, Any]:
         """Keys of a run configuration that read the files."""
-        columns = {f"{name}_column": name for name in RATIONALE_COLUMNS if name not in ("example_id", "rationale")}
+        columns = {f"{name}_column": name for name in RationaleRow._fields if name not in ("example_id", "rationale")}
         sources = {
             name: {"format": "csv", "paths": [str(self.folder / f"{name}.csv")], **columns}
             for name, count in self.sources.items()
@@ -83,24 +132,25 @@ def export_reviews(store: ReviewStore, folder: Path) -> Exported:
     verdicts = sorted(standing.values(), key=lambda verdict: (verdict.number, verdict.reviewer))
     judged = [verdict for verdict in verdicts if verdict.is_done and verdict.label is not None]
     unsafe = {verdict.number for verdict in verdicts if verdict.unsafe is not None}
-    rationales: dict[str, list[dict[str, Any]]] = {WRITTEN: [], EDITED: [], MODELS: []}
+    rationales: dict[str, list[RationaleRow]] = {WRITTEN: [], EDITED: [], MODELS: []}
     for verdict in judged:
         case = cases[verdict.number]
         if verdict.rationale:
             edits = _model_id(case) if verdict.edits_the_model and verdict.number not in unsafe else ""
             name = EDITED if verdict.edits_the_model else WRITTEN
-            rationales[name].append(_written(case, verdict) | {"edits": edits})
+            rationales[name].append(RationaleRow.written(case, verdict, edits=edits))
     of_model = {v.number for v in judged if v.outcome == "accepted" or v.edits_the_model} - unsafe
-    rationales[MODELS] = [_of_model(cases[number]) for number in sorted(of_model) if cases[number].answer["rationale"]]
-    _write_csv(folder / "reviewed.csv", REVIEWED_COLUMNS, (_reviewed(cases[v.number], v) for v in judged))
+    explained = [cases[number] for number in sorted(of_model) if cases[number].answer["rationale"]]
+    rationales[MODELS] = [RationaleRow.of_model(case) for case in explained]
+    _write_csv(folder / "reviewed.csv", ReviewedRow._fields, [ReviewedRow.of(cases[v.number], v) for v in judged])
     for name, rows in rationales.items():
-        _write_csv(folder / f"{name}.csv", RATIONALE_COLUMNS, rows)
-    events_of: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        _write_csv(folder / f"{name}.csv", RationaleRow._fields, rows)
+    events_of: dict[tuple[str, int], list[Event]] = {}
     for event in events:
-        events_of.setdefault((event.reviewer, event.number), []).append(asdict(event))
+        events_of.setdefault((event.reviewer, event.number), []).append(event)
     with partial_file(folder / "reviews.jsonl") as aside, aside.open("w", encoding="utf-8") as file:
         for verdict in verdicts:
-            own = events_of[verdict.reviewer, verdict.number]
+            own = [asdict(event) for event in events_of[verdict.reviewer, verdict.number]]
             line = asdict(verdict) | {"case": asdict(cases[verdict.number]), "events": own}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     found = agreements(list(cases.values()), standing)
@@ -124,37 +174,12 @@ def labeling_config(labels: Iterable[str]) -> str:
     return LABELING_CONFIG.format(choices="\n".join(f"    <Choice value={quoteattr(label)}/>" for label in labels))
 
 
-def _reviewed(case: Case, verdict: Verdict) -> dict[str, Any]:
-    return {
-        "id": case.case_id, "text": case.text, "label": verdict.label, "author": verdict.reviewer,
-        "time": verdict.at, "outcome": verdict.outcome, "blind_label": verdict.blind_label,
-        "model_label": case.answer["label"], "model": case.model,
-        "unsafe": "" if verdict.unsafe is None else verdict.unsafe or "yes",
-    }  # fmt: skip
-
-
-def _written(case: Case, verdict: Verdict) -> dict[str, Any]:
-    who = hashlib.sha256(verdict.reviewer.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return {
-        "example_id": case.case_id, "text": case.text, "rationale": verdict.rationale,
-        "id": f"review-{case.number}-{who}", "label": verdict.label, "author": verdict.reviewer, "time": verdict.at,
-    }  # fmt: skip
-
-
-def _of_model(case: Case) -> dict[str, Any]:
-    return {
-        "example_id": case.case_id, "text": case.text, "rationale": case.answer["rationale"], "id": _model_id(case),
-        "label": case.answer["label"], "author": case.model,
-    }  # fmt: skip
-
-
 def _model_id(case: Case) -> str:
     return f"model-{case.number}"
 
 
-def _write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> None:
+def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
     with partial_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(columns))
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({key: no_formula(cell) if isinstance(cell, str) else cell for key, cell in row.items()})
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows([no_formula(cell or "") for cell in row] for row in rows)

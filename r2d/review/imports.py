@@ -12,7 +12,7 @@ from r2d.config.rationales import LabelStudioSource
 from r2d.errors import DataError
 from r2d.rationales.readers.items import read_items
 from r2d.rationales.readers.written import label_studio_records
-from r2d.review.store import Kind, ReviewStore, reviewer_name, spelling_among
+from r2d.review.store import EventValue, Kind, ReviewStore, reviewer_name, spelling_among
 from r2d.review.verdicts import FEWEST_CHARACTERS, is_learnable, verdicts_of
 from r2d.text import first_of, match_label, normalise_label, plural, show_name
 
@@ -80,13 +80,13 @@ def add_blind_reviews(store: ReviewStore, reviews: Iterable[BlindReview]) -> int
         if review.text is not None and normalise_label(review.text) != normalise_label(case.text):
             others[review.case_id] += 1
             continue
-        value: dict[str, Any] = {"label": label}
+        value: EventValue = {"label": label}
         if rationale := (review.rationale or "").strip():
             if is_learnable(rationale):
                 value["rationale"] = rationale
             else:
                 unlearnable[review.case_id] += 1
-        actions: list[tuple[Kind, dict[str, Any]]] = [("label", {"label": label}), ("correct", value)]
+        actions: list[tuple[Kind, EventValue]] = [("label", {"label": label}), ("correct", value)]
         for kind, content in actions if label is not None else [("decline", {})]:
             last[who] = store.record(who, case, kind, content, after=last[who], at=review.at).ordinal
         done.add((who, case.number))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -28,7 +27,7 @@ from r2d.reports.templates import templates_of
 from r2d.review.agreement import FEWEST_CASES, Agreement, agreements
 from r2d.review.evidence import PARTS_AT_A_TIME, Part, SimilarCases, parts_of, sentence_effects
 from r2d.review.queue import REASONS
-from r2d.review.store import Case, Event, Kind, ReviewStore, StaleError, reviewer_name
+from r2d.review.store import Case, Event, EventValue, Kind, ReviewStore, StaleError, reviewer_name
 from r2d.review.verdicts import (
     FEWEST_CHARACTERS,
     Verdict,
@@ -195,7 +194,8 @@ class ReviewPages:
         others = [one for (who, at), one in verdicts.items() if at == number and who != reviewer and one.is_done]
         return self._page(
             "case.html.j2", request, reviewer, title=f"Case {number}", case=case, verdict=verdict,
-            is_shown=self._is_shown(verdict), answer=case.answer, why=DEFERRAL_REASONS.get(case.answer["why"], ""),
+            is_shown=self._is_shown(verdict), answer=case.answer,
+            why=DEFERRAL_REASONS.get(case.answer["why"] or "", ""),
             reasons=[REASONS[reason] for reason in case.reasons], others=others if self._is_shown(verdict) else [],
             num_waiting=len(waiting), num_done=num_done, after=_last_ordinal(events, reviewer, number), last=last,
             after_last=0 if last is None else _last_ordinal(events, reviewer, last.number),
@@ -276,18 +276,12 @@ class ReviewPages:
         return answer
 
     def style(self) -> Response:
-        return Response(self._style, media_type="text/css", headers=HEADERS)
+        style = templates_of("r2d.review").get_template("review.css.j2").render()
+        return Response(style, media_type="text/css", headers=HEADERS)
 
     def script(self) -> Response:
-        return Response(self._script, media_type="text/javascript", headers=HEADERS)
-
-    @cached_property
-    def _style(self) -> str:
-        return str(templates_of("r2d.review").get_template("review.css.j2").render())
-
-    @cached_property
-    def _script(self) -> str:
-        return (Path(__file__).parent / "review.js").read_text(encoding="utf-8")
+        script = Path(__file__).with_name("review.js").read_text(encoding="utf-8")
+        return Response(script, media_type="text/javascript", headers=HEADERS)
 
     def _standing(self) -> Standing:
         """Events and verdicts; folded anew only where there are more events."""
@@ -388,7 +382,7 @@ class ReviewPages:
             raise HTTPException(403, "ask by the address that the service printed")
 
 
-def _value_of(body: ActionBody, case: Case, verdict: Verdict) -> dict[str, Any]:
+def _value_of(body: ActionBody, case: Case, verdict: Verdict) -> EventValue:
     """What the event of an action holds."""
     match body.kind:
         case "label":
@@ -396,7 +390,7 @@ def _value_of(body: ActionBody, case: Case, verdict: Verdict) -> dict[str, Any]:
         case "accept":
             return {"label": case.answer["label"]}
         case "correct":
-            value: dict[str, Any] = {"label": body.label}
+            value: EventValue = {"label": body.label}
             if body.rationale and body.rationale != (case.answer["rationale"] or "").strip():
                 is_edit = body.edits_the_model and is_edit_of(body.rationale, case.answer["rationale"] or "")
                 value |= {"rationale": body.rationale, "edits_the_model": is_edit}

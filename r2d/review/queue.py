@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from r2d.config.review import QueueConfig, ReviewConfig
 from r2d.errors import DataError
 from r2d.inference.calls import Call, read_calls, scan_calls
-from r2d.inference.decide import REMARKED, Answerer
+from r2d.inference.decide import Answerer, AnswerRow
 from r2d.reports.progress import Progress
 from r2d.review.store import Case, ReviewStore
 
@@ -62,7 +62,7 @@ def fill_queue(store: ReviewStore, config: ReviewConfig, answerer: Answerer, ver
 
 def choose(cases: Sequence[Case], config: QueueConfig, *, is_ordered: bool) -> list[Case]:
     """The cases to review, with their reasons, in the order in which they are shown."""
-    confidence = {case.case_id: case.answer["label_probabilities"].get(case.answer["label"]) for case in cases}
+    confidence = {case.case_id: case.answer["label_probabilities"].get(case.answer["label"] or "") for case in cases}
     ranked = sorted((value, case_id) for case_id, value in confidence.items() if value is not None)
     least = {case_id for _, case_id in ranked[: round(config.lowest_confidence * len(ranked))]}
     meets: dict[str, Callable[[Case], bool]] = {
@@ -91,7 +91,7 @@ def choose(cases: Sequence[Case], config: QueueConfig, *, is_ordered: bool) -> l
 def _more_urgent(case: Case) -> float:
     """The probability of all labels above the one decided."""
     label = case.answer["label"]
-    if label not in case.labels:
+    if label is None or label not in case.labels:
         return 0.0
     probabilities = case.answer["label_probabilities"]
     return float(sum(probabilities.get(name, 0.0) for name in case.labels[: list(case.labels).index(label)]))
@@ -112,17 +112,17 @@ def _decided(config: ReviewConfig, answerer: Answerer, version: str) -> Iterator
     with Progress("calls to review", num_calls, unit="calls") as progress:
         while part := list(islice(calls, CALLS_AT_A_TIME)):
             if rows is None:
-                answers = [answer.as_row() for answer in answerer.answer([call for _, call in part])]
+                answers = [(answer.as_row(), version) for answer in answerer.answer([call for _, call in part])]
             else:
-                answers = [_row_for(call, next(rows, None), str(config.decisions)) for _, call in part]
-            for (_, call), answer in zip(part, answers, strict=True):
-                yield _case(call, answer, answerer, str(answer.pop("model", version)))
+                answers = [_answer_of(call, next(rows, None), str(config.decisions)) for _, call in part]
+            for (_, call), (answer, model) in zip(part, answers, strict=True):
+                yield _case(call, answer, answerer, model)
             progress.update(part[-1][0])
     if rows is not None and next(rows, None) is not None:
         raise DataError(f"review.decisions {config.decisions}: has more rows than review.cases; give those of one file")
 
 
-def _case(call: Call, answer: dict[str, Any], answerer: Answerer, model: str) -> Case:
+def _case(call: Call, answer: AnswerRow, answerer: Answerer, model: str) -> Case:
     text = call.text or ""
     declared = answerer.predictor.labels.declared
     return Case(
@@ -148,21 +148,19 @@ def _rows_of(decisions: Path) -> Iterator[dict[str, Any]]:
         ) from None
 
 
-def _row_for(call: Call, row: dict[str, Any] | None, decisions: str) -> dict[str, Any]:
-    """The decision of a call, as `Answer.as_row`, and `model`."""
+def _answer_of(call: Call, row: dict[str, Any] | None, decisions: str) -> tuple[AnswerRow, str]:
+    """The answer that a row of the decisions holds, and the model that gave it."""
     if row is None or row["id"] != call.id or row["text_characters"] != (None if call.text is None else len(call.text)):
         raise DataError(
             f"review.decisions {decisions}: its rows are not those of review.cases (ids or lengths differ); give the "
             "calls that were decided, unchanged and in their order"
         )
-    kept = ("label", "rationale", "handed_over", "why", "model", *REMARKED, "remarks")
-    if missing := [name for name in kept if name not in row]:
+    names = [name for name in AnswerRow.__annotations__ if name != "valid"]
+    if missing := [name for name in (*names, "model") if name not in row]:
         raise DataError(
             f"review.decisions {decisions}: was written by an earlier version (it has no {', '.join(missing)}); decide "
             "the calls again"
         )
     probabilities = dict(row["label_probabilities"])
-    return {name: row[name] for name in kept} | {
-        "label_probabilities": probabilities,
-        "valid": row["label"] in probabilities,
-    }
+    made = {"label_probabilities": probabilities, "valid": row["label"] in probabilities}
+    return cast(AnswerRow, {name: row[name] for name in names} | made), str(row["model"])

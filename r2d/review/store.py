@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from sqlalchemy import (
     DDL,
@@ -44,6 +44,9 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLA
 from r2d.data.forgotten import Forgotten, forgotten_entry, new_key
 from r2d.errors import DataError, R2DError
 from r2d.text import first_of, normalise_label, plural, show_name
+
+if TYPE_CHECKING:
+    from r2d.inference.decide import AnswerRow
 
 logger = logging.getLogger(__name__)
 Kind = Literal["label", "accept", "correct", "decline", "unsafe", "skip", "undo"]
@@ -159,8 +162,7 @@ class Case:
     text: str
     labels: Sequence[str]
     """Those that it can have, the most urgent first where they are ordered."""
-    answer: dict[str, Any]
-    """`Answer.as_row`."""
+    answer: AnswerRow
     model: str
     """The version that answered."""
     reasons: Sequence[str]
@@ -169,6 +171,19 @@ class Case:
     """Whether every reviewer is shown it."""
     number: int = 0
     """Its place in the queue, from 1; given by the store."""
+
+
+class EventValue(TypedDict, total=False):
+    """What an event says beside its kind."""
+
+    label: str | None
+    rationale: str
+    edits_the_model: bool
+    """Whether the rationale is an edited form of the model's."""
+    reason: str
+    """Why the answer is unsafe; maybe empty."""
+    undone: int
+    """Ordinal of the event that is taken back."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +197,7 @@ class Event:
     """Of the case."""
     kind: Kind | Literal["erased"]
     """`erased`: of a case whose person was forgotten; what was done is not told any more."""
-    value: dict[str, Any]
+    value: EventValue
     model: str
     """The version whose answer was reviewed."""
     at: str
@@ -299,7 +314,7 @@ class ReviewStore:
         return spelling_among({event.reviewer for event in self.events()}, reviewer)
 
     def record(
-        self, reviewer: str, case: Case, kind: Kind, value: dict[str, Any], *, after: int, at: str | None = None
+        self, reviewer: str, case: Case, kind: Kind, value: EventValue, *, after: int, at: str | None = None
     ) -> Event:
         """Append an event; it is on disk when this returns.
 

@@ -12,6 +12,8 @@ from r2d.inference.calls import Call
 from r2d.privacy.deidentify import deidentify_texts
 from r2d.serving.batching import VersionedAnswer
 
+WORDS_OF_NOTE = ("rationale", "contradicted_findings", "unmentioned_findings", "remarks")
+"""Keys of an answer that may quote its note."""
 FILE_NAME = "answers-%Y-%m-%d.jsonl"
 
 
@@ -40,14 +42,11 @@ class AuditLog:
 
     def _line(self, now: datetime, user: str, call: Call, answered: VersionedAnswer) -> dict[str, object]:
         row = answered.answer.as_row()
-        texts = {"text": call.text, "rationale": row.pop("rationale")}
-        del row["contradicted_findings"], row["unmentioned_findings"], row["remarks"]  # words of the note
+        texts = {"text": call.text, "rationale": row["rationale"]}
         line: dict[str, object] = {
-            "time": now.isoformat(),
-            "user": user,
-            "id": call.id,
-            "model": answered.version,
-        } | row
+            "time": now.isoformat(), "user": user, "id": call.id, "model": answered.version,
+            **{name: value for name, value in row.items() if name not in WORDS_OF_NOTE},
+        }  # fmt: skip
         if self.config.with_text:
             redacted = deidentify_texts([str(text or "") for text in texts.values()], self.config.privacy)
             line |= {name: found.text for name, found in zip(texts, redacted, strict=True)}
