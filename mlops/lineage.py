@@ -14,6 +14,7 @@ from uuid import UUID
 
 import pyarrow.parquet as pq
 import yaml
+from pydantic import TypeAdapter
 
 from mlops.registry.decisions import DECISION_FILE, decision_file, read_decision
 from mlops.registry.versions import (
@@ -125,7 +126,7 @@ def _known_version(reference: str) -> _KnownVersion:
     uri = tracking_uri()
     kept = Remembered(f"what is known of {reference} in {uri}", lambda: _state_of_both(uri))
     if answer := kept.answer():
-        known = _KnownVersion(**{**answer, "run": PipelineRunRecord.from_json(answer["run"])})
+        known = TypeAdapter(_KnownVersion).validate_python(answer)
         if all(Path(path).is_file() for path in (*known.files.values(), answer["decision"])):
             return known
     with registry_client(f"reading the lineage of {reference!r}") as client:
@@ -212,8 +213,12 @@ def row_lineage(row_id: str, reference: str | None) -> list[RowLineage]:
             if row is not None:
                 aliases = list(aliases_of(client, version.name, version.version))
                 data_sha256 = _json(registered_file(version, Path(ORIGIN).stem))["data_sha256"]
-                why = "; ".join(missing) or None
-                seen.append(RowLineage(version.name, str(version.version), aliases, data_sha256, why, **row))
+                seen.append(
+                    RowLineage(
+                        **vars(row), name=version.name, version=str(version.version), aliases=aliases,
+                        data_sha256=data_sha256, not_reachable="; ".join(missing) or None,
+                    )
+                )  # fmt: skip
     if not seen:
         among = f"{len(versions)} versions of {reference or 'all models'}"
         blind = f"; {num_not_reachable} of them know only rows with a rationale, as their pipeline run cannot be asked"
@@ -310,7 +315,7 @@ def pipeline_run(version: Any) -> PipelineRunRecord:
         raise NotReachableError("the pipeline run: the version names none, it was registered outside of a pipeline")
     kept = Remembered(f"ZenML's pipeline run {run_id}", stack_state)
     if answer := kept.answer():
-        return PipelineRunRecord.from_json(answer)
+        return TypeAdapter(PipelineRunRecord).validate_python(answer)
     with _reaching(f"ZenML's pipeline run {run_id}"):
         record = _pipeline_run_record(UUID(run_id))
     kept.keep(asdict(record))

@@ -94,16 +94,6 @@ class PipelineRunRecord:
     at: str
     steps: Mapping[str, StepRecord]
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> PipelineRunRecord:
-        """The record whose `asdict` gave these values."""
-
-        def step(kept: Mapping[str, Any]) -> StepRecord:
-            ends = {end: [ArtifactRecord(**artifact) for artifact in kept[end]] for end in ("inputs", "outputs")}
-            return StepRecord(**{**kept, **ends})
-
-        return cls(**{**values, "steps": {name: step(kept) for name, kept in values["steps"].items()}})
-
 
 @dataclass(frozen=True)
 class ChampionComparison:
@@ -218,16 +208,10 @@ def rationale_files(provenance: pa.Table) -> list[RationaleFile]:
     return [{"source": source, "file": file, "num_rationales": count} for (source, file), count in ordered]
 
 
-@dataclass(frozen=True)
-class RowLineage:
-    """A version that saw a row, and the row as its examples and its provenance have it."""
+@dataclass(frozen=True, kw_only=True)
+class SeenRow:
+    """A row as the examples and the provenance of a version have it."""
 
-    name: str
-    version: str
-    aliases: Sequence[str]
-    data_sha256: str
-    not_reachable: str | None
-    """Why the examples of its pipeline run cannot be reached."""
     split: str
     place: str | None
     row: int | None
@@ -239,8 +223,20 @@ class RowLineage:
     counts from 1, `row` of the data, `line` or `record` of its file."""
 
 
-def find_row(row_id: str, *, provenance: pa.Table, config: Config, examples: pa.Table | None) -> dict[str, Any] | None:
-    """What one version knows of a row: the fields of `RowLineage` from `split` on; None where it did not see it.
+@dataclass(frozen=True, kw_only=True)
+class RowLineage(SeenRow):
+    """A version that saw a row, and the row."""
+
+    name: str
+    version: str
+    aliases: Sequence[str]
+    data_sha256: str
+    not_reachable: str | None
+    """Why the examples of its pipeline run cannot be reached."""
+
+
+def find_row(row_id: str, *, provenance: pa.Table, config: Config, examples: pa.Table | None) -> SeenRow | None:
+    """The row that one version saw; None where it did not see it.
 
     Args:
         provenance: of the version, with the column `stages`.
@@ -265,10 +261,10 @@ def find_row(row_id: str, *, provenance: pa.Table, config: Config, examples: pa.
         rationale["record_id"] = rationale["record_id"] or None  # a rationale in the row itself has none
     data = config.get("data") or {}
     row = rows[0] if rows else {"split": rationales[0]["split"], "place": None, "row": None}
-    return {
-        "split": row["split"],
-        "place": row["place"],
-        "row": None if row["row"] is None or row["row"] < 0 else row["row"] + 1,
-        "data": {"format": data.get("format"), "path": data.get("path")},
-        "rationales": rationales,
-    }
+    return SeenRow(
+        split=row["split"],
+        place=row["place"],
+        row=None if row["row"] is None or row["row"] < 0 else row["row"] + 1,
+        data={"format": data.get("format"), "path": data.get("path")},
+        rationales=rationales,
+    )

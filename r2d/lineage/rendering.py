@@ -85,8 +85,7 @@ def version_tree(version: VersionLineage) -> Tree:
         node.add("none were taken")
     _add_step(node, version, "ingest_rationales")
 
-    if version.data_result is not None:
-        _add_validation(root, version, version.data_result)
+    _add_validation(root, version)
     _add_data(root, version)
 
     node = root.add("code")
@@ -179,8 +178,10 @@ def _add_stage(root: Tree, version: VersionLineage, stage: str) -> None:
     _add_step(node, version, f"train_{stage}")
 
 
-def _add_validation(root: Tree, version: VersionLineage, result: Mapping[str, Any]) -> None:
+def _add_validation(root: Tree, version: VersionLineage) -> None:
     """Rows, checks that are not met, and reasons of the quarantine."""
+    if (result := version.data_result) is None:
+        return
     node = root.add(
         f"validation: {result['num_rows']:,} rows, {result['num_valid']:,} valid, {result['num_quarantined']:,} "
         f"quarantined, {plural(result['num_errors'], 'error')}, {plural(result['num_warnings'], 'warning')}"
@@ -257,23 +258,19 @@ def row_tree(row_id: str, seen: Sequence[RowLineage]) -> Tree:
         source = node.add(f"row: {version.data['format'] or 'unknown format'} {places}".rstrip())
         source.add(f"fingerprint of the data {version.data_sha256}")
         for rationale in version.rationales:
-            _add_rationale(node, rationale)
+            stages = " and ".join(stage.replace("stage", "Stage ") for stage in rationale["stages"])
+            child = node.add(f"rationale of {rationale['source']}: taken by {stages or 'no stage'}")
+            line = "" if rationale["row"] is None else f", {rationale['counted']} {rationale['row']}"
+            child.add(f"from {rationale['file'] or 'the row itself'}{line}")
+            for name, value in rationale.items():
+                if name not in PROVENANCE_SHOWN_ELSEWHERE and value not in (None, "", []):
+                    text = ", ".join(map(str, value)) if isinstance(value, list) else value
+                    child.add(f"{name.replace('_', ' ')}: {text}")
         if not version.rationales:
             node.add("rationale: none, its label alone was used")
         if version.not_reachable:
             node.add(f"not reachable: {version.not_reachable}; so where the row lies in its file is not known")
     return root
-
-
-def _add_rationale(node: Tree, rationale: Mapping[str, Any]) -> None:
-    stages = " and ".join(stage.replace("stage", "Stage ") for stage in rationale["stages"])
-    child = node.add(f"rationale of {rationale['source']}: taken by {stages or 'no stage'}")
-    row = "" if rationale["row"] is None else f", {rationale['counted']} {rationale['row']}"
-    child.add(f"from {rationale['file'] or 'the row itself'}{row}")
-    for name, value in rationale.items():
-        if name not in PROVENANCE_SHOWN_ELSEWHERE and value not in (None, "", []):
-            text = ", ".join(map(str, value)) if isinstance(value, list) else value
-            child.add(f"{name.replace('_', ' ')}: {text}")
 
 
 def difference_tree(difference: VersionDifference) -> Tree:

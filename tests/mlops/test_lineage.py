@@ -26,6 +26,7 @@ from r2d.lineage.records import (
     ArtifactRecord,
     PipelineRunRecord,
     RowLineage,
+    SeenRow,
     StepRecord,
     VersionLineage,
     champion_comparison,
@@ -204,9 +205,10 @@ def test_files_that_were_read_and_made_stand_with_their_hashes(version: VersionL
     assert difference_of(before, after).changed == {"data": {"files_read.nurse.csv": Change("2" * 64, "5" * 64)}}
 
 
-def rendered_row(row: dict[str, Any] | None) -> str:
+def rendered_row(row: SeenRow | None) -> str:
     assert row is not None
-    return render(row_tree("row-1", [RowLineage("m", "1", [], "d", None, **row)]))
+    version = {"name": "m", "version": "1", "aliases": [], "data_sha256": "d", "not_reachable": None}
+    return render(row_tree("row-1", [RowLineage(**vars(row), **version)]))
 
 
 def test_rows_are_counted_from_1_and_a_rationale_in_its_row_has_no_id_of_its_own() -> None:
@@ -221,7 +223,7 @@ def test_rows_are_counted_from_1_and_a_rationale_in_its_row_has_no_id_of_its_own
     config = {"method": {"name": "r2d"}, "data": {"format": "csv", "path": "data/notes.csv"}}
     row = find_row("row-1", provenance=inline, config=config, examples=table)
     assert row is not None
-    assert (row["row"], row["rationales"][0]["row"], row["rationales"][0]["record_id"]) == (2, 2, None)
+    assert (row.row, row.rationales[0]["row"], row.rationales[0]["record_id"]) == (2, 2, None)
     assert "row: csv data/notes.csv, row 2 (line 3)\n" in rendered_row(row)
     assert "from notes.csv, row 2\n" in rendered_row(row)
     from_file = config | {"rationales": {"sources": {"llm": {"format": "csv", "paths": ["nurse.csv"]}}}}
@@ -293,7 +295,7 @@ def test_a_row_without_a_rationale_is_found_in_the_examples_and_no_text_of_it_is
     config = {"method": {"name": "r2d"}, "data": {"format": "csv", "path": "notes.csv"}}
     row = find_row("row-2", provenance=provenance(), config=config, examples=table)
     assert row is not None
-    assert (row["split"], row["rationales"]) == ("test", [])
+    assert (row.split, row.rationales) == ("test", [])
     assert find_row("row-2", provenance=provenance(), config=config, examples=None) is None
     output = rendered_row(row)
     assert "measured on it (test)" in output
