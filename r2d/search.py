@@ -196,7 +196,7 @@ def _distribution(run: RunConfig, key: str) -> BaseDistribution:
     return FloatDistribution(parameter.low, parameter.high, parameter.log, parameter.step)
 
 
-def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def with_values(config: Mapping[str, Any], values: Mapping[str, object]) -> dict[str, Any]:
     """The values of a run configuration with others for some dotted keys."""
     changed = copy.deepcopy(dict(config))
     for key, value in values.items():

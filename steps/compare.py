@@ -36,13 +36,20 @@ def compare(
         predictions: of the same models, in order, and `models`: their `VariantFacts`.
     """
     from r2d.evaluation.comparison.compare import compare as compare_models
-    from r2d.evaluation.comparison.models import MeasuredModel, comparison_runs
+    from r2d.evaluation.comparison.models import MeasuredModel, VariantFacts, comparison_runs
     from r2d.evaluation.comparison.picture import comparison_picture
     from r2d.evaluation.comparison.tables import comparison_markdown
+    from r2d.evaluation.metrics import Metrics
 
     evaluations = [artifact.producer_step_run_id for artifact in get_step_context().inputs["metrics"]]
     measured = [
-        MeasuredModel.from_json(facts, values, rows, *measured_seconds(evaluation))
+        MeasuredModel(
+            VariantFacts(**facts),
+            Metrics.from_json(values),
+            rows,
+            values.get("zero_shot"),
+            *measured_seconds(evaluation),
+        )
         for facts, values, rows, evaluation in zip(models, metrics, predictions, evaluations, strict=True)
     ]
     comparison = compare_models(measured, labels, intervals)

@@ -258,18 +258,18 @@ def load_labelled_file(
             f"rationales to compare with, data.columns.rationales.{REFERENCE_SOURCE}"
         )
     names = {name.strip() for name in column_names(path, kind, config)}
-    found: dict[str, Any] = {name: name for name in ("group", "split") if name in names}
-    found |= {"rationales": {REFERENCE_SOURCE: "rationale"}} if "rationale" in names else {}
-    config = parse_section(DataConfig, values | {"columns": found | own_columns}, where=str(path))
+    found = {name: name for name in ("group", "split") if name in names}
+    rationales = {"rationales": {REFERENCE_SOURCE: "rationale"}} if "rationale" in names else {}
+    config = parse_section(DataConfig, values | {"columns": {**found, **rationales, **own_columns}}, where=str(path))
     examples = load_examples(config, divide=False)
     has_no_text = pc.equal(pc.utf8_trim_whitespace(examples["text"]), "")
     for place in examples["place"].filter(has_no_text):
         raise DataError(f"{place}: has no text; remove the row or give its note")
     if fault := undeclared_rows(examples["label"].to_pylist(), labels, none="no label of the model"):
         raise DataError(f"{path}: {fault}. Mend the rows, or declare their codes (data.labels.codes)")
-    rationales = pc.fill_null(pc.map_lookup(examples["rationales"], pa.scalar(REFERENCE_SOURCE), "first"), "")
-    sources = pc.if_else(pc.equal(rationales, ""), "", REFERENCE_SOURCE)
-    return with_columns(examples, rationale=rationales, rationale_source=sources), config
+    texts = pc.fill_null(pc.map_lookup(examples["rationales"], pa.scalar(REFERENCE_SOURCE), "first"), "")
+    sources = pc.if_else(pc.equal(texts, ""), "", REFERENCE_SOURCE)
+    return with_columns(examples, rationale=texts, rationale_source=sources), config
 
 
 def _known_test_ids(config: DataConfig, ids: set[str]) -> set[str]:

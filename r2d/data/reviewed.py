@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import pyarrow as pa
 
 from r2d.config.data import DataConfig, LabelsConfig
-from r2d.data.examples import EXAMPLES_SCHEMA, with_columns
+from r2d.data.examples import Example, iterate_examples, to_table, with_columns
 from r2d.data.forgotten import Forgotten
 from r2d.data.readers.files import existing_file
 from r2d.data.readers.rows import column_names
@@ -53,14 +53,14 @@ def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:
         examples: every row of the data, with its split.
         reviews: the rows of `reviewed.csv`, a table of `EXAMPLES_SCHEMA` with the attributes `author` and `time`.
     """
-    given: dict[str, list[dict[str, Any]]] = {}
-    for review in reviews.to_pylist():
-        review |= {"id": from_no_formula(review["id"]).strip(), "text": from_no_formula(review["text"])}
-        given.setdefault(review["id"], []).append(review)
-    others = [row_id for row_id, same in given.items() if len({normalise_label(row["text"]) for row in same}) > 1]
+    given: dict[str, list[Example]] = {}
+    for review in iterate_examples(reviews):
+        row_id = from_no_formula(review.id).strip()
+        given.setdefault(row_id, []).append(replace(review, id=row_id, text=from_no_formula(review.text)))
+    others = [row_id for row_id, same in given.items() if len({normalise_label(row.text) for row in same}) > 1]
     for row_id in others:
         del given[row_id]
-    agreed = {row_id: same for row_id, same in given.items() if len({normalise_label(r["label"]) for r in same}) == 1}
+    agreed = {row_id: same for row_id, same in given.items() if len({normalise_label(row.label) for row in same}) == 1}
     num_disagreements, num_held_out, num_changed = len(given) - len(agreed), 0, 0
     labels, places = examples["label"].to_pylist(), examples["place"].to_pylist()
     rows = zip(*(examples[name].to_pylist() for name in ("id", "split", "text")), strict=True)
@@ -68,15 +68,15 @@ def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:
         same = agreed.pop(row_id, None)
         if same is None:
             continue
-        if normalise_label(same[0]["text"]) != normalise_label(text):
+        if normalise_label(same[0].text) != normalise_label(text):
             others.append(row_id)
         elif split != "train":
             num_held_out += 1
         else:
-            num_changed += same[0]["label"] != labels[at]
-            labels[at], places[at] = same[0]["label"], f"{places[at]}; label: {_place(same)}"
+            num_changed += same[0].label != labels[at]
+            labels[at], places[at] = same[0].label, f"{places[at]}; label: {_place(same)}"
     added = [
-        same[0] | {"split": "train", "attributes": [], "place": _place(same), "row": -1 - number}
+        replace(same[0], split="train", attributes={}, place=_place(same), row=-1 - number)
         for number, same in enumerate(agreed.values())
     ]
     reading = Reading.of(examples)
@@ -94,16 +94,15 @@ def with_reviews(examples: pa.Table, reviews: pa.Table) -> pa.Table:
         logger.warning("data.reviewed: %s", sentence)
         reading.notes.append(sentence)
     table = with_columns(examples, label=labels, place=places)
-    table = pa.concat_tables([table, pa.Table.from_pylist(added, schema=EXAMPLES_SCHEMA)]).combine_chunks()
+    table = pa.concat_tables([table, to_table(added)]).combine_chunks()
     table = Forgotten.of(examples, ()).attached_to(table)
     return reading.attached_to(with_set_aside(table, set_aside_rows(examples)))
 
 
-def _place(same: Sequence[dict[str, Any]]) -> str:
+def _place(same: Sequence[Example]) -> str:
     """Where reviews that agree stand, who gave them and when."""
     places = []
     for review in same:
-        said = dict(review["attributes"])
-        author = from_no_formula(said.get("author", "nobody named"))
-        places.append(f"{review['place']}, by {author}, {said.get('time', 'at no time')}")
+        author = from_no_formula(review.attributes.get("author", "nobody named"))
+        places.append(f"{review.place}, by {author}, {review.attributes.get('time', 'at no time')}")
     return "; ".join(places)

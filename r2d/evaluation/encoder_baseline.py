@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -209,7 +209,7 @@ class _Classifier:
         return torch.nn.utils.rnn.pad_sequence(list(scores), batch_first=True, padding_value=float("-inf"))
 
     def _logits(self, *texts: Sequence[str]) -> Tensor:
-        inputs: dict[str, Any] = self.tokenizer(
+        inputs = self.tokenizer(
             *texts, padding=True, truncation="only_first", max_length=self.config.max_tokens, return_tensors="pt"
         )
         logits: Tensor = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()}).logits
@@ -223,6 +223,8 @@ def _lengths(rows: _Rows) -> np.ndarray:
 
 def _headline(rows: _Rows, predicted: Sequence[str], labels: LabelsConfig) -> float:
     """What models are compared by, on these rows."""
-    allowed: dict[str, Any] = {"row_options": rows.options} if labels.per_row else {"labels": labels.names}
-    of_rows = Predictions(ids=rows.ids, gold_labels=rows.gold, predicted_labels=predicted, **allowed)
+    of_rows = Predictions(
+        ids=rows.ids, gold_labels=rows.gold, predicted_labels=predicted, labels=labels.names,
+        row_options=rows.options if labels.per_row else (),
+    )  # fmt: skip
     return label_metrics(of_rows).headline_value

@@ -135,8 +135,7 @@ class Metrics:
 
     def to_json(self) -> dict[str, Any]:
         """The content of `metrics.json`: JSON values, keys as in `metrics.schema.json`."""
-        values: dict[str, Any] = _adapter().dump_python(self, mode="json", by_alias=True, warnings="error")
-        return values
+        return _adapter().dump_python(self, mode="json", by_alias=True, warnings="error")
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Metrics:

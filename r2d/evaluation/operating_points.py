@@ -18,7 +18,6 @@ from r2d.evaluation.sections.operating_points import CostDecision, DecisionPoint
 from r2d.label_scores import FloatArray, IntArray
 
 COST_FIGURES = ("mean_cost", "under_triage_rate", "over_triage_rate", "accuracy", "macro_f1")
-PROPORTIONS = ("sensitivity", "specificity", "ppv", "npv")
 
 
 @dataclass(frozen=True, eq=False)

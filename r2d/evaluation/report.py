@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -108,24 +108,43 @@ READER_CAPTIONS: Mapping[str, tuple[str, str]] = {
 """Figure of the outside reader -> name, and what it says."""
 
 
+class QuotedRow(TypedDict):
+    """A test row as the page shows it: columns of `PREDICTIONS_SCHEMA`, and what is said of them."""
+
+    id: str
+    label: str
+    predicted_label: str
+    valid: bool
+    handed_over: bool | None
+    rationale: str
+    predicted_rationale: str
+    flags: Sequence[str]
+    """Keys of `FLAGS`."""
+    text: str
+    options: Sequence[str]
+    """Where they are the row's own; else empty."""
+    correct: bool
+    verdict: str
+    """How far off a wrong decision is, and in which direction, where labels are ordered."""
+    label_probability: float | None
+    """Of the predicted label; None where it is no label."""
+    why: str | None
+    """The label goes to a person, a key of `DEFERRAL_REASONS`; None where it is shown or nothing was calibrated."""
+    remarks: Sequence[str]
+    """In sentences, what the note and the label say otherwise than the rationale."""
+
+
 @dataclass(frozen=True)
 class QuotedRows:
-    """Test rows that the page shows one by one.
+    """Test rows that the page shows one by one."""
 
-    Each is a mapping: the columns of `PREDICTIONS_SCHEMA`, of `flags` the keys of `FLAGS`; and why (the label goes to a
-    person, a key of `DEFERRAL_REASONS`; None where it is shown, and where nothing was calibrated), text, options (where
-    they are the row's own; else empty), correct, verdict (how far off a wrong decision is, and in which direction,
-    where labels are ordered), label_probability (of the predicted label; None where it is no label), and remarks: in
-    sentences, what the note and the label say otherwise than the rationale.
-    """
-
-    missed: Sequence[Mapping[str, Any]] = ()
+    missed: Sequence[QuotedRow] = ()
     """Of the most urgent label, decided less urgent: those whose label would be shown first, then the farthest off,
     then the most confident."""
     num_missed: int = 0
     num_missed_shown: int = 0
     """Of `num_missed`: their label would be shown, and not handed to a person."""
-    examples: Sequence[Mapping[str, Any]] = ()
+    examples: Sequence[QuotedRow] = ()
     """At most ten wrong decisions, then right ones up to twenty: each the first by hash of the id, so that nobody picks
     them."""
 
@@ -148,7 +167,7 @@ def choose_rows(
     """
     correct, levels, confidence = predictions.correct, predictions.levels, predictions.confidence
 
-    def shown(row: int) -> dict[str, Any]:
+    def shown(row: int) -> QuotedRow:
         (example,), (published,) = test.slice(row, 1).to_pylist(), table.slice(row, 1).to_pylist()
         verdict = "Right decision" if correct[row] else "Wrong decision"
         if not published["valid"]:

@@ -341,7 +341,8 @@ def stress_metrics(
         for name in names
     ]
     blocks = [*sums_of, *of_groups]
-    estimates = bootstrap_blocks(np.stack(blocks, axis=1), _shares, interval, [_trials(sums) for sums in blocks])
+    trials = [dict(zip(SHARES, (sums[:, [0, 0, 3, 5]] > 0).sum(axis=0).tolist(), strict=True)) for sums in blocks]
+    estimates = bootstrap_blocks(np.stack(blocks, axis=1), _shares, interval, trials)
     edits = []
     for (name, edit, *_), sums, of_edit in zip(tests.applied, sums_of, estimates, strict=False):
         num_rows, num_broken, num_changed, num_about, num_named = sums.sum(axis=0).astype(int).tolist()[:5]
@@ -394,10 +395,6 @@ def _shares(sums: FloatArray) -> dict[str, FloatArray]:
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = sums[..., [1, 2, 4, 6]] / sums[..., [0, 0, 3, 5]]
     return {name: shares[..., at] for at, name in enumerate(SHARES)}
-
-
-def _trials(sums: FloatArray) -> dict[str, int]:
-    return dict(zip(SHARES, (sums[:, [0, 0, 3, 5]] > 0).sum(axis=0).tolist(), strict=True))
 
 
 # --- sentences taken out ---

@@ -21,6 +21,6 @@ class ShardedOptimizer(ZeroRedundancyOptimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """The state that was gathered last, which is not kept a second time."""
-        state: dict[str, Any] = super().state_dict()
+        state = super().state_dict()
         self._all_state_dicts: list[dict[str, Any]] = []
         return state

@@ -20,7 +20,7 @@ from r2d.config.data import LabelsConfig
 from r2d.config.evaluation import IntervalsConfig
 from r2d.errors import DataError
 from r2d.evaluation.bootstrap import bootstrap_differences, bootstrap_intervals, resampled_sums
-from r2d.evaluation.comparison.models import COLUMNS, ROW_SCORES, MeasuredModel, VariantFacts
+from r2d.evaluation.comparison.models import COLUMNS, ROW_SCORES, AskedModel, MeasuredModel, VariantFacts
 from r2d.evaluation.label_metrics import LabelStatistics
 from r2d.evaluation.predictions import Predictions
 from r2d.evaluation.sections.estimates import IntervalEstimate
@@ -108,9 +108,9 @@ class Comparison:
     variants: Sequence[VariantResult]
     sources: Mapping[str, Sequence[VariantResult]]
     """Method that was trained on several rationale sources -> its variants."""
-    zero_shot: JsonObject | None
-    """Of a model that was asked and not trained, `measure_zero_shot`."""
-    few_shot: JsonObject | None
+    zero_shot: AskedModel | None
+    """A model that was asked and not trained."""
+    few_shot: AskedModel | None
     """Of one whose prompt showed solved training rows."""
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 
@@ -29,6 +29,21 @@ class VariantFacts:
     """The sources of the rationales that its own are measured against."""
 
 
+class AskedModel(TypedDict):
+    """A language model that was asked and not trained, as JSON."""
+
+    source: str
+    num_examples: int
+    """Solved training rows in each prompt."""
+    authors: Sequence[str]
+    num_without_label: int
+    """Rows for which no record states an allowed label."""
+    without_label: Mapping[str, int]
+    """Reason -> those rows, the most frequent first."""
+    num_own_references: int
+    """References that are its own."""
+
+
 @dataclass(frozen=True)
 class MeasuredModel:
     """One model of a comparison: a variant trained with one seed, or a language model that was asked."""
@@ -37,19 +52,11 @@ class MeasuredModel:
     metrics: Metrics
     predictions: pa.Table
     """Table of `PREDICTIONS_SCHEMA`."""
-    zero_shot: dict[str, Any] | None = None
-    """Of a model that was asked and not trained, `measure_zero_shot`."""
+    zero_shot: AskedModel | None = None
+    """None where it was trained."""
     training_seconds: float | None = None
     """Stage 1 and Stage 2 with their validations; None where it was not recorded."""
     evaluation_seconds: float | None = None
-
-    @classmethod
-    def from_json(
-        cls, facts: Mapping[str, Any], metrics: Mapping[str, Any], predictions: pa.Table, *seconds: float | None
-    ) -> MeasuredModel:
-        """A model from what the steps of a comparison stored: its `VariantFacts`, its metrics (of `evaluate` or
-        `measure_zero_shot`), its predictions, and the seconds of training and of evaluation."""
-        return cls(VariantFacts(**facts), Metrics.from_json(metrics), predictions, metrics.get("zero_shot"), *seconds)
 
     @property
     def under_triage_rate(self) -> float | None:

@@ -21,6 +21,7 @@ from r2d.config.evaluation import EvaluationConfig
 from r2d.config.rationales import EndpointSource
 from r2d.config.run import RunConfig
 from r2d.errors import ConfigError, DataError
+from r2d.evaluation.comparison.models import AskedModel
 from r2d.evaluation.label_metrics import label_metrics, safety_metrics
 from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.predictions import Predictions, predictions_table
@@ -99,9 +100,7 @@ def measure_zero_shot(
         num_examples: solved training rows in each prompt.
 
     Returns:
-        the keys `MEASURED` of `metrics.json` and zero_shot, and a table of `PREDICTIONS_SCHEMA`. zero_shot: source,
-        num_examples, authors, num_without_label (rows for which no record states an allowed label), without_label
-        (reason -> those rows, the most frequent first), and num_own_references (references that are its own).
+        the keys `MEASURED` of `metrics.json` and zero_shot, an `AskedModel`; and a table of `PREDICTIONS_SCHEMA`.
 
     Raises:
         DataError: the test split is empty, or no record states a label for any of its rows.
@@ -138,7 +137,7 @@ def measure_zero_shot(
     ).to_json()
     authors = provenance.filter(pc.equal(provenance["source"], source))["author"].drop_null().unique().to_pylist()
     without_label = Counter(answer.reason for answer in answers if answer.label is None)
-    facts = {
+    asked: AskedModel = {
         "source": source,
         "num_examples": num_examples,
         "authors": sorted(authors),
@@ -149,7 +148,7 @@ def measure_zero_shot(
     table = predictions_table(
         predictions, test, flags=[[]] * len(test), scores={name: scores.column(name) for name in TABLE_SCORES}
     )
-    return {name: metrics[name] for name in MEASURED} | {"zero_shot": facts}, table
+    return {name: metrics[name] for name in MEASURED} | {"zero_shot": asked}, table
 
 
 @dataclass(frozen=True, slots=True)

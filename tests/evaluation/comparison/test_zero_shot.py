@@ -19,8 +19,9 @@ from r2d.data.examples import Example, split_of, to_table
 from r2d.data.load import load_examples
 from r2d.errors import ConfigError, DataError
 from r2d.evaluation.comparison.compare import compare
-from r2d.evaluation.comparison.models import MeasuredModel
+from r2d.evaluation.comparison.models import MeasuredModel, VariantFacts
 from r2d.evaluation.comparison.zero_shot import asked_sources, measure_zero_shot
+from r2d.evaluation.metrics import Metrics
 from r2d.evaluation.predictions import PREDICTIONS_SCHEMA
 from r2d.rationales.ingest import ingest
 from r2d.rationales.provenance import PROVENANCE_SCHEMA, REJECTED_SCHEMA
@@ -156,8 +157,8 @@ def test_the_answers_are_compared_with_a_trained_model() -> None:
     metrics, predictions = measure(FOUR, taken(("a", "now")), set_aside(("b", "later", "disagrees_with_gold", "fever")))
     trained = measured("r2d", 1, FOUR["label"].to_pylist(), ["now", "soon", "soon", "later"])
     ids = trained.predictions.set_column(0, PREDICTIONS_SCHEMA.field("id"), FOUR["id"])
-    facts = {"variant": "zero-shot llm", "method": "zero-shot", "source": None, "seed": None, "references": "nurse"}
-    asked = MeasuredModel.from_json(facts, metrics, predictions, None, None)
+    facts = VariantFacts("zero-shot llm", "zero-shot", None, None, "nurse")
+    asked = MeasuredModel(facts, Metrics.from_json(metrics), predictions, metrics["zero_shot"])
     comparison = compare([replace(trained, predictions=ids), asked], LABELS, QUICK)
     _, row = comparison.variants
     assert (row.metrics["accuracy"].mean, row.metrics["training_seconds"].mean) == (0.25, None)
