@@ -437,7 +437,9 @@ def draft_config(
         if ask is not None and labels and not order:
             question = "Labels from the most urgent to the least, by commas, codes as in 1=immediate, 2=urgent"
             order = ask(f"{question}; empty where they have no order", ())
-        ordered, codes = _ordered_labels(order)
+        parts = [part.rpartition("=") for part in order.split(",") if part.strip()]
+        ordered = list(dict.fromkeys(label.strip() for _, _, label in parts))
+        codes = {code.strip(): label.strip() for code, mark, label in parts if mark}
         declared_labels: dict[str, object] = {"names": ordered or _usual_labels(labels)}
         if ordered or ask is not None:  # who was asked and gave no order says that there is none
             declared_labels["ordered"] = bool(ordered)
@@ -493,13 +495,6 @@ def _asked(roles: Roles, look: Look, ask: Ask | None) -> Roles:
             f"{MOST_LABELS} short texts"
         )
     return roles
-
-
-def _ordered_labels(order: str) -> tuple[list[str], dict[str, str]]:
-    """Labels in the user's order, and code -> label, of `immediate, urgent` or `1=immediate, 2=urgent`."""
-    parts = [part.rpartition("=") for part in order.split(",") if part.strip()]
-    codes = {code.strip(): label.strip() for code, mark, label in parts if mark}
-    return list(dict.fromkeys(label.strip() for _, _, label in parts)), codes
 
 
 def _column(look: Look, name: str | None) -> Column:

@@ -4,7 +4,7 @@ nothing declared."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from r2d.config.data import LabelsConfig
@@ -108,17 +108,12 @@ def undeclared_labels(found: Sequence[str], labels: LabelsConfig) -> str:
     if not codes or len(codes) > MAX_SHOWN:
         return sentence
     ordered = sorted(codes, key=lambda code: (len(code), code))
-    meaning = _proposal(ordered, labels)
+    # Levels counted from 1 of an ordered scale name their labels; 0 and 1 may mean either of two.
+    levels = {str(level): name for level, name in enumerate(labels.names, 1)}
+    meaning = levels if labels.ordered and codes.keys() <= levels.keys() else {}
     pairs = ", ".join(f"{_yaml_text(code)}: {_yaml_text(meaning.get(code, '?'))}" for code in ordered)
     fix = "once the code book agrees" if meaning else 'with a label in place of each "?"'
     return f"{sentence}; if these are codes, declare them, {fix}: data.labels.codes: {{{pairs}}}"
-
-
-def _proposal(codes: Sequence[str], labels: LabelsConfig) -> Mapping[str, str]:
-    """Label of each code, where the codes are levels counted from 1 of an ordered scale; else nothing: 0 and 1 may
-    mean either of two labels."""
-    levels = {str(level): name for level, name in enumerate(labels.names, 1)}
-    return levels if labels.ordered and set(codes) <= levels.keys() else {}
 
 
 def _yaml_text(text: str) -> str:

@@ -164,12 +164,10 @@ class DelimitedFile:
                 continue
             is_first = False
             kept.append(line)
-            yield self._with_plain_backslashes(line) if self._escapes and "\\" in line else line
-
-    def _with_plain_backslashes(self, line: str) -> str:
-        """The line with each backslash that escapes nothing doubled, since it is a letter, and `\\N` alone marked."""
-        line = self._null.sub(NULL, line)
-        return self._escape.sub(lambda match: match.group(2) or f"\\\\{match.group(1)}", line)
+            if self._escapes and "\\" in line:  # `\N` alone is null; a backslash that escapes nothing is a letter
+                line = self._null.sub(NULL, line)
+                line = self._escape.sub(lambda match: match.group(2) or f"\\\\{match.group(1)}", line)
+            yield line
 
     def _raw_records(self) -> Iterator[Record]:
         """Records as the `csv` module reads them, blank ones left out."""
@@ -181,7 +179,9 @@ class DelimitedFile:
             except StopIteration:
                 break
             except csv.Error as error:
-                fields, fault = None, _fault(error)
+                fields, fault = None, str(error)
+                if "expected after" in fault:  # it quotes a character of the file
+                    fault = "a letter behind a closing quote"
             last = reader.line_num + self._passed_over
             line = last - len(self._lines) + 1
             if fields is None:
@@ -369,11 +369,6 @@ class DelimitedFile:
             if kind != self.config.quoting
         )
         return f"{UNQUOTED[self.config.quoting]}; mend the line, or set {others}"
-
-
-def _fault(error: csv.Error) -> str:
-    """A message of the `csv` module without the character that it quotes."""
-    return "a letter behind a closing quote" if "expected after" in str(error) else str(error)
 
 
 def _is_footer(fields: Sequence[str]) -> bool:

@@ -73,7 +73,8 @@ def csv_chunks(file: Path, notes: list[str] | None = None) -> Iterator[bytes]:
             marks = _marks(file, values.worksheets[visible[0]]._worksheet_path)
             # Values alone do not tell the formulas that were never computed.
             books = (values, load_workbook(streams[1], read_only=True)) if marks["formula"] else (values,)
-        has_struck_fonts = _has_struck_fonts(file)
+        with zipfile.ZipFile(file) as archive:
+            has_struck_fonts = "xl/styles.xml" in archive.namelist() and b"strike" in archive.read("xl/styles.xml")
         sheets = [book.worksheets[visible[0]] for book in books]
         for sheet in sheets:
             sheet.reset_dimensions()  # the size that a sheet states may be wrong, and rows beyond it would be lost
@@ -127,12 +128,6 @@ def _marks(file: Path, sheet: str) -> Counter[str]:
             marks.update(match.lastgroup or "" for match in _TAG.finditer(whole))
             rest = opening + rest
     return marks
-
-
-def _has_struck_fonts(file: Path) -> bool:
-    """Whether a workbook has a font with a line through it."""
-    with zipfile.ZipFile(file) as archive:
-        return "xl/styles.xml" in archive.namelist() and b"strike" in archive.read("xl/styles.xml")
 
 
 def _text(value: Any) -> str:

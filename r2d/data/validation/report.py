@@ -57,6 +57,8 @@ def render_data_report(
     splits = set(validation.examples["split"].to_pylist())
     columns = [split for split in SPLITS if split in splits] + ([NO_SPLIT] if splits - set(SPLITS) else [])
     label_rows = _label_rows(validation, columns)
+    names = tuple(validation.profile["labels"])
+    labels = [*validation.examples["label"].to_pylist(), *validation.quarantined["label"].to_pylist()]
     findings = validation.findings.select(["recogniser", "id"]).to_pylist()
     num_findings = Counter(finding["recogniser"] for finding in findings)
     num_rows = Counter(recogniser for recogniser, _ in {(finding["recogniser"], finding["id"]) for finding in findings})
@@ -74,7 +76,7 @@ def render_data_report(
         label_columns=columns,
         label_rows=label_rows,
         label_totals=[sum(rows) for rows in zip(*(rows for _, rows, _ in label_rows), strict=True)],
-        undeclared=_undeclared(validation),
+        undeclared=undeclared_labels(labels, LabelsConfig(names=names)) if names else "",
         reasons=Counter(reason for row in validation.quarantined["reasons"].to_pylist() for reason in row),
         quarantined=validation.quarantined.select(["id", "place", "reasons"]).slice(0, SHOWN_QUARANTINED).to_pylist(),
         titles={name: check["title"] for name, check in CHECKS.items()},
@@ -86,13 +88,6 @@ def render_data_report(
         label_shares=label_shares_plot(validation) if validation.profile["labels"] else None,
         text_lengths=text_lengths_plot(validation),
     )
-
-
-def _undeclared(validation: Validation) -> str:
-    """What values of the label column stand for no declared label, as far as they may be shown, and their mapping."""
-    names = list(validation.profile["labels"])
-    labels = [*validation.examples["label"].to_pylist(), *validation.quarantined["label"].to_pylist()]
-    return undeclared_labels(labels, LabelsConfig(names=tuple(names))) if names else ""
 
 
 def _label_rows(validation: Validation, columns: Sequence[str]) -> list[tuple[str, list[int], int]]:
