@@ -105,9 +105,10 @@ class Column:
 
     def evidence(self) -> str:
         """Counts and shapes, in words."""
-        parts = [f"{self.num_filled:,} of {self.num_rows:,} filled", f"{self.num_distinct:,} different"]
-        longest = f"at most {self.longest:,} character{'' if self.longest == 1 else 's'}"
-        return ", ".join([*parts, f"{self.mean_words:.1f} words on average", longest])
+        return (
+            f"{self.num_filled:,} of {self.num_rows:,} filled, {self.num_distinct:,} different, "
+            f"{self.mean_words:.1f} words on average, at most {plural(self.longest, 'character')}"
+        )
 
     def speaks_for(self, role: str) -> bool:
         """Whether its name has a word of the role."""

@@ -41,7 +41,7 @@ from r2d.evaluation.sections.rows import Cohort, SeenRows
 from r2d.evaluation.sections.selective import SelectiveMetrics
 from r2d.evaluation.sections.slices import SliceDifference, SlicesResult
 from r2d.evaluation.sections.stress import StressResult
-from r2d.text import flatten
+from r2d.text import flatten, plural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ class Metrics:
     def rare_label_sentences(self) -> list[str]:
         """The labels that make macro-F1 hang on few rows, as sentences without full stops."""
         return [
-            f"{name} has {rows} test {'row' if rows == 1 else 'rows'} only, and an F1 of "
+            f"{name} has {plural(rows, 'test row')} only, and an F1 of "
             f"{IntervalEstimate(self.label.per_class[name].f1).text() if estimate is None else estimate.text()}, so "
             "that macro-F1 hangs on few rows"
             for name, rows in self.label.rare_labels.items()

@@ -246,7 +246,7 @@ def _add_step(node: Tree, version: VersionLineage, name: str) -> None:
 
 def row_tree(row_id: str, seen: Sequence[RowLineage]) -> Tree:
     """Which versions saw a row, and where it and its rationales come from."""
-    root = Tree(f"row {row_id}, seen by {len(seen)} version{'' if len(seen) == 1 else 's'}")
+    root = Tree(f"row {row_id}, seen by {plural(len(seen), 'version')}")
     for version in seen:
         path, use = str(version.data["path"] or ""), USES.get(version.split, version.split)
         aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""

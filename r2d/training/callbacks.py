@@ -21,6 +21,7 @@ from r2d.config.model import ModelConfig
 from r2d.config.training import StageConfig
 from r2d.errors import DivergedError, TrainingError
 from r2d.signals import leave, signals_caught
+from r2d.text import plural
 from r2d.training.checkpointing import ResumableCallback, latest_complete_checkpoint
 from r2d.training.data import Batch
 from r2d.training.distributed import any_rank, num_ranks
@@ -204,7 +205,7 @@ def fit_micro_batches(
         )
     for parts in divisors(config.batch_size, at_least=config.gradient_accumulation_steps):
         candidate = config.model_copy(update={"gradient_accumulation_steps": parts})
-        rows = _rows(config.batch_size // parts)
+        rows = plural(config.batch_size // parts, "row")
         try:
             _try_longest_rows(make_trainer(candidate))
         except (RuntimeError, MemoryError) as error:
@@ -266,11 +267,7 @@ def _memory_advice(stage: str, config: StageConfig, model: ModelConfig) -> str:
     gpu = torch.cuda.get_device_properties(torch.cuda.current_device()) if torch.cuda.is_available() else None
     device = f"{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)" if gpu else "this machine (no GPU is used)"
     return (
-        f"{stage}: out of memory on {device}, with {_rows(config.batch_size // parts)} at once. What helps, in the "
-        f"order in which it changes the result least:{numbered}\nAfter a change in `{section}` the same work_dir goes "
-        "on from its last checkpoint"
+        f"{stage}: out of memory on {device}, with {plural(config.batch_size // parts, 'row')} at once. What helps, in "
+        f"the order in which it changes the result least:{numbered}\nAfter a change in `{section}` the same work_dir "
+        "goes on from its last checkpoint"
     )
-
-
-def _rows(number: int) -> str:
-    return f"{number} row{'s' if number > 1 else ''}"

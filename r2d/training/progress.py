@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from r2d.reports.formatting import duration
+from r2d.text import plural
 from r2d.training.data import Batch
 from r2d.training.distributed import num_ranks
 from r2d.training.work import OnLog
@@ -155,7 +156,7 @@ class Progress(TrainerCallback, ExportableState):
         seconds += num_evaluations * means.get("evaluation", 0.0) + num_saves * means.get("checkpoint", 0.0)
         unknown = ""
         if num_evaluations and "evaluation" not in means:
-            unknown = f" and {num_evaluations} evaluation{'s' if num_evaluations > 1 else ''}"
+            unknown = f" and {plural(num_evaluations, 'evaluation')}"
         return f", at most {duration(seconds)}{unknown} left"
 
     def state(self) -> dict[str, dict[str, float]]:

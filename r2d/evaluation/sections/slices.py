@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from r2d.evaluation.sections.estimates import IF_PRESENT, IntervalEstimate, Intervals
+from r2d.text import plural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class SlicePart:
         if not self.rare_labels:
             return ""
         name, rows = min(self.rare_labels.items(), key=lambda row: row[1])
-        return f"hangs on {rows} {'row' if rows == 1 else 'rows'} of {name}"
+        return f"hangs on {plural(rows, 'row')} of {name}"
 
 
 @dataclass(frozen=True, kw_only=True)
