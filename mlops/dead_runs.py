@@ -83,14 +83,14 @@ def _first_line(path: str) -> str:
     return ""
 
 
-def dead_zenml_runs() -> list[PipelineRunResponse]:
-    """The runs that have not ended and whose process on this machine is gone."""
+def open_zenml_runs() -> list[tuple[PipelineRunResponse, Process]]:
+    """The runs that have not ended, with the process that works on each, where one is named."""
     from zenml.client import Client
     from zenml.enums import ExecutionStatus
 
     unfinished = json.dumps([status.value for status in ExecutionStatus if not status.is_finished])
     runs = Client().list_pipeline_runs(status=f"oneof:{unfinished}", size=500, hydrate=True).items
-    return [run for run in runs if (owner := Process.of(run.config.extra.get(OWNER_KEY))) and owner.is_gone()]
+    return [(run, owner) for run in runs if (owner := Process.of(run.config.extra.get(OWNER_KEY)))]
 
 
 def close_zenml_runs(runs: Sequence[PipelineRunResponse]) -> None:

@@ -20,7 +20,7 @@ from zenml.models import PipelineRunResponse
 from zenml.pipelines.pipeline_definition import Pipeline
 
 from mlops.alerts import run_failed
-from mlops.dead_runs import OWNER_KEY, Process, close_dead_mlflow_runs, close_zenml_runs, dead_zenml_runs
+from mlops.dead_runs import OWNER_KEY, Process, close_dead_mlflow_runs, close_zenml_runs, open_zenml_runs
 from mlops.door import one_line, stop
 from mlops.registry.versions import registry_client
 from mlops.tracking import EXPERIMENT
@@ -115,8 +115,15 @@ class RaisingPipeline(Pipeline):
 
 def close_dead_runs() -> None:
     """Close what killed processes of this machine have left open. MLflow comes first: where it does not answer, its
-    runs and those of ZenML stay for the next run."""
-    dead = dead_zenml_runs()
+    runs and those of ZenML stay for the next run. What still works is named."""
+    unfinished = open_zenml_runs()
+    dead = [run for run, owner in unfinished if owner.is_gone()]
+    for run, owner in unfinished:
+        if run not in dead:
+            logger.warning(
+                "%s is at work too, in process %d on %s: of two runs that train the same stage, the later one is "
+                "refused", run.name, owner.pid, owner.host
+            )  # fmt: skip
     if not dead:
         return
     try:

@@ -261,6 +261,9 @@ def test_what_cannot_be_measured_is_said_and_not_passed(severity: str) -> None:
     validation = check(rows, model=model, severities=severities, min_text_characters=1)
     not_measured = {check.name: check.not_measured for check in validation.checks if check.not_measured}
     assert "models/nowhere-to-be-found" in not_measured.pop("token_limit")
+    (line,) = (check.line() for check in validation.checks if check.name == "token_limit")
+    assert "not measured: " in line
+    assert "max_input_tokens" not in line, "no limit is at fault where no token was counted"
     assert not_measured == {"language": "texts are too short"}
     errors = {check.name for check in validation.errors}
     assert errors == ({"token_limit", "language"} if severity == "error" else set())

@@ -41,6 +41,17 @@ answer = {
 """
 
 
+AS_IF_IT_LIVED = """
+import io, logging
+from mlops.dead_runs import Process
+from pipelines.outcome import close_dead_runs
+Process.is_gone, said = lambda self: False, io.StringIO()
+logging.getLogger("pipelines.outcome").addHandler(logging.StreamHandler(said))
+close_dead_runs()
+answer = said.getvalue()
+"""
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     """A project that is installed: ZenML finds its init hook, so that the databases too are made by the rules."""
@@ -131,6 +142,7 @@ def weights(place: Workplace) -> str:
 def test_a_chain_of_blows_leaves_the_right_bits_and_nothing_else(place: Workplace, config: dict[str, Any]) -> None:
     place.type("zenml", "stack", "list", anew=True)  # makes the databases, by the init hook
     killed_behind(place, config, 20)
+    assert re.search(r"is at work too, in process \d+ on .*the later one is refused", place.python(AS_IF_IT_LIVED))
     killed_behind(place, config, 60)
     database = next((place.folder.parent / "zenml").rglob("zenml.db"))
     lock = sqlite3.connect(database, check_same_thread=False)

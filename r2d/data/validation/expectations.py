@@ -88,11 +88,13 @@ class Check:
         return "ok" if self.passed else str(self.severity)
 
     def line(self) -> str:
-        """One line for a message."""
+        """One line for a message. Of what was not measured, the reason says what to do; no row is at fault."""
+        if self.not_measured:
+            return f"{self.name} ({self.title}): not measured: {self.not_measured}"
         more = self.num_unexpected - len(self.found)
         shown = "; ".join(self.found) + (f"; and {more:,} more" if more > 0 else "")
         what = plural(self.num_unexpected, "row") if self.rows else "the table"
-        return f"{self.name} ({self.title}): {what}: {self.not_measured or shown}; {self.fix}"
+        return f"{self.name} ({self.title}): {what}: {shown}; {self.fix}"
 
 
 class CheckedSuite(NamedTuple):
