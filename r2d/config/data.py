@@ -11,7 +11,7 @@ from r2d.config.files import RowColumns, TextFileConfig
 from r2d.config.section import Name, Section
 from r2d.text import match_label, normalise_label
 
-NO_ORDER = "the labels have no order (data.labels.ordered: false), hence no under-triage is measured"
+NO_ORDER = "the labels have no order (data.labels.ordered: false), hence no answer is too low or too high"
 """Where a run says so on purpose."""
 Period = Literal["year", "quarter", "month"]
 YAML_BOOLEANS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}

@@ -225,7 +225,7 @@ def test_check_says_what_falls_away_with_labels_without_an_order_and_how_many_gr
         assert "the threshold is chosen by 100 validation rows of 50 groups" in output
         assert ("warning: the threshold" in output and "59 groups are needed" in output) is bool(ordered)
         assert ("under-triage is not measured" in errors and "data.labels.ordered: true" in errors) is (ordered is None)
-        assert ("hence no under-triage is measured" in output) is (ordered is False)
+        assert ("hence no answer is too low or too high" in output) is (ordered is False)
     data["columns"]["attributes"] = {"sex": "sex"}  # 25 groups each
     selective = {"max_risk": 0.1, "per": "sex"}
     rows = [f"{row},{'sex' if not n else 'mf'[n % 4 > 2]}" for n, row in enumerate(rows)]
