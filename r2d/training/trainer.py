@@ -8,6 +8,7 @@ weights it would have given. Told to end (SIGTERM, Ctrl-C), it saves a checkpoin
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from abc import abstractmethod
 from collections import defaultdict
@@ -51,6 +52,8 @@ from r2d.training.work import (
     run_fingerprint,
     write_work,
 )
+
+logger = logging.getLogger(__name__)
 
 LOGGED_EVERY_STEPS = 10
 SAME_NAMES = (
@@ -325,8 +328,28 @@ def prepare_stage(
     fingerprint = run_fingerprint(work, train=train, validation=validation, model=model, tokenizer=tokenizer)
     model = add_adapters(model, model_config.lora, seed=seed)
     train_rows, validation_rows = (make_rows(table, prompts, labels) for table in (train, validation))
+    if work.method is None or work.method.explains:
+        warn_of_cut_rationales(work.stage, train["rationale"].to_pylist(), train_rows, prompts)
     trained_rows = TrainedRows.of(work.examples, work.start, seed=json.dumps(fingerprint["data"]))
     return StageInputs(work, model, prompts, labels, train_rows, validation_rows, fingerprint, trained_rows)
+
+
+def warn_of_cut_rationales(stage: str, rationales: Sequence[str], rows: StageRows, prompts: PromptEncoder) -> None:
+    """Say how many rationales of `rows` are cut, for a model that has read them learns to stop in mid-sentence.
+
+    The check `token_limit` reads rows before they have the rationales of sources.
+    """
+    limit = prompts.config.max_rationale_tokens
+    unlimited = prompts.config.model_copy(update={"max_rationale_tokens": 10**9})
+    full = [rationales[row] for row in np.flatnonzero(rows.lengths("rationale") == limit)]
+    lengths = [len(ids) for ids in PromptEncoder(prompts.tokenizer, unlimited).rationale_targets(full)]
+    cut = [length for length in lengths if length > limit]
+    if cut:
+        logger.warning(
+            "%s: %d of %d rationales are cut at model.max_rationale_tokens (%d), and the model learns to stop there; "
+            "the longest has %d tokens: raise the limit, or leave long rationales out",
+            stage, len(cut), sum(map(bool, rationales)), limit, max(cut),
+        )  # fmt: skip
 
 
 def train_stage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import torch
 from r2d.config.data import ColumnsConfig, DataConfig, LabelsConfig
 from r2d.config.evaluation import EvaluationConfig
 from r2d.config.model import LoraConfig
-from r2d.config.training import Stage1Config, Stage2Config
+from r2d.config.training import MethodConfig, Stage1Config, Stage2Config
 from r2d.data.examples import split_of, with_columns
 from r2d.errors import TrainingError
 from r2d.evaluation.evaluate import evaluate
@@ -36,6 +37,30 @@ from tests.training.conftest import (
     weights_of,
     whole_prompt,
 )
+
+
+def test_rationales_that_the_limit_cuts_are_counted_where_a_method_reads_them(
+    stage1_work: StageWork[Stage1Config], work: StageWork[Stage2Config], caplog: pytest.LogCaptureFixture
+) -> None:
+    train = split_of(stage1_work.examples, "train")
+    texts = [text for text in train["rationale"].to_pylist() if text]
+    tokenizer = prepare_stage1(stage1_work).prompts.tokenizer
+    lengths = [len(tokenizer(text).input_ids) for text in texts]
+    assert max(lengths) < stage1_work.model.max_rationale_tokens
+    assert "are cut" not in caplog.text
+    limit = sorted(set(lengths))[-2]  # some are longer, and some fill it without being cut
+    cut, model = sum(length > limit for length in lengths), stage1_work.model
+    model = model.model_copy(update={"max_rationale_tokens": limit})
+    said = f"{cut} of {len(texts)} rationales are cut at model.max_rationale_tokens ({limit})"
+    with caplog.at_level(logging.WARNING, logger="r2d"):
+        prepare_stage1(replace(stage1_work, model=model))
+        assert said in caplog.text
+        assert f"the longest has {max(lengths)} tokens" in caplog.text
+        caplog.clear()
+        prepare_stage2(replace(work, model=model, method=MethodConfig(name="sft")))
+        assert caplog.text == ""
+        prepare_stage2(replace(work, model=model))
+        assert said in caplog.text
 
 
 def test_micro_batches_add_up_to_the_loss_and_gradient_of_the_whole_batch(
