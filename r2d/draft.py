@@ -182,6 +182,8 @@ class DraftedSource:
     name: str
     settings: Settings
     counts: SourceCounts
+    longest: int
+    """Words of its longest rationale."""
 
 
 def draft_source(
@@ -221,7 +223,8 @@ def draft_source(
                     faults.append(str(error))
                     continue
             counts, candidates = ingestion.counts()[name], ingestion.candidates[name]
-            tried.append(DraftedSource(name, settings, counts))
+            longest = max((len(one.rationale.split()) for one in candidates), default=0)
+            tried.append(DraftedSource(name, settings, counts, longest))
             unknown = [one.record.example_id or "" for one in candidates if one.reason == "unknown_id"]
             if 2 * len(unknown) > counts.num_records and not {"id_pattern", "id_width"} & settings.keys():
                 waiting += [{**settings, **how} for how in _ways_to_join(unknown[0], ids)]
@@ -564,6 +567,11 @@ def _model_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", letters).strip("-") or "model"
 
 
+def _token_limit(num_words: int, *, step: int, most: int, least: int = 0) -> int:
+    """Tokens that a text of that many words takes with this tokenizer, rounded up to a multiple of `step`."""
+    return max(least, min(most, step * math.ceil(num_words * TOKENS_PER_WORD / step)))
+
+
 def _rendered(
     look: Look,
     roles: Roles,
@@ -578,8 +586,15 @@ def _rendered(
     used |= {*roles.rationales.values(), *roles.attributes.values()}
     demo = read_parameters(SHIPPED / "demo.yaml")
     texts = [text for text in look.cells[str(roles.text)] if text]
-    longest = max(len(text.split()) for text in texts)
-    sizes = {"model": demo["model"] | {"max_input_tokens": min(512, 64 * math.ceil(longest * TOKENS_PER_WORD / 64))}}
+    explained = [len(text.split()) for column in roles.rationales.values() for text in look.cells[column]]
+    limits = {
+        "max_input_tokens": _token_limit(max(len(text.split()) for text in texts), step=64, most=512),
+        "max_rationale_tokens": _token_limit(
+            max([*explained, *(source.longest for source in sources)], default=0),
+            step=16, least=demo["model"]["max_rationale_tokens"], most=256,
+        ),
+    }  # fmt: skip
+    sizes = {"model": demo["model"] | limits}
     selected = [source.name for source in sources] + list(roles.rationales)
     if selected:
         sizes |= {section: demo[section] for section in ("stage1", "stage2")}

@@ -543,6 +543,22 @@ def test_a_column_without_a_text_and_keys_that_may_be_names_are_refused(tmp_path
         assert "Canary" not in str(refused.value)
 
 
+def test_a_model_may_write_as_much_as_the_longest_rationale_has(tmp_path: Path) -> None:
+    path, source, table = tmp_path / "calls.csv", tmp_path / "reasons.jsonl", rows()
+    path.write_text(as_csv(table))
+    assert drafted(path)[1].model.max_rationale_tokens == 48, "that of the demo"
+    later = "".join(f", on day {day} it was there still" for day in range(14))
+    table[7]["why"] += later
+    path.write_text(as_csv(table))
+    num_words = len(table[7]["why"].split())
+    assert num_words * 1.5 <= drafted(path)[1].model.max_rationale_tokens < num_words * 1.5 + 16
+    long = [{**row, "why": f"A cough of {number} days{later}"} for number, row in enumerate(rows())]
+    source.write_text("\n".join(json.dumps(RATIONALES["text"](row)) for row in long))
+    num_words = len(long[0]["why"].split())
+    limit = drafted(path, rationales=[source])[1].model.max_rationale_tokens
+    assert num_words * 1.5 <= limit < num_words * 1.5 + 32, "the answer has words around it"
+
+
 @pytest.mark.parametrize("name", ["Begründung", "commentaire du médecin", "justificativa", "motivazione", "Reden"])
 def test_a_rationale_is_found_by_its_name_in_other_languages(tmp_path: Path, name: str) -> None:
     path = tmp_path / "calls.csv"
