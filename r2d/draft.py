@@ -586,7 +586,7 @@ def _rendered(
     used |= {*roles.rationales.values(), *roles.attributes.values()}
     demo = read_parameters(SHIPPED / "demo.yaml")
     texts = [text for text in look.cells[str(roles.text)] if text]
-    explained = [len(text.split()) for column in roles.rationales.values() for text in look.cells[column]]
+    explained = [len(text.split()) for column in roles.rationales.values() for text in look.cells[column] if text]
     limits = {
         "max_input_tokens": _token_limit(max(len(text.split()) for text in texts), step=64, most=512),
         "max_rationale_tokens": _token_limit(

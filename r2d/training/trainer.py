@@ -341,7 +341,7 @@ def warn_of_cut_rationales(stage: str, rationales: Sequence[str], rows: StageRow
     """
     limit = prompts.config.max_rationale_tokens
     unlimited = prompts.config.model_copy(update={"max_rationale_tokens": 10**9})
-    full = [rationales[row] for row in np.flatnonzero(rows.lengths("rationale") == limit)]
+    full = [text for text, length in zip(rationales, rows.lengths("rationale"), strict=True) if length == limit]
     lengths = [len(ids) for ids in PromptEncoder(prompts.tokenizer, unlimited).rationale_targets(full)]
     cut = [length for length in lengths if length > limit]
     if cut:
