@@ -159,6 +159,8 @@ def read_yaml(path: Path) -> Any:
         return None if node is None else loader.construct_document(node)
     except OSError as error:
         fix = "make it readable" if isinstance(error, PermissionError) else "give the path of a YAML file"
+        if isinstance(error, FileNotFoundError) and not path.is_absolute():
+            fix += f"; a relative path starts in the folder where you are, {Path.cwd()}"
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); {fix}") from None
     except RecursionError:
         raise ConfigError(

@@ -89,6 +89,12 @@ def test_a_yaml_that_cannot_be_read_is_refused_without_its_content(
     assert str(caught.value) == f"{path}: {message}"
 
 
+def test_a_yaml_looked_for_in_the_wrong_folder_is_told_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=f"a relative path starts in the folder where you are, {tmp_path}$"):
+        read_yaml(Path("configs/run.yaml"))
+
+
 def test_a_folder_is_held_by_one_process_and_a_second_is_told_by_whom(tmp_path: Path) -> None:
     hold = (
         "import sys; from pathlib import Path; from r2d.files import held_alone; from r2d.errors import TrainingError\n"
