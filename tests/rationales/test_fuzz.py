@@ -294,4 +294,4 @@ def test_five_megabytes_of_anything_take_linear_time(unit: str) -> None:
     start = time.process_time()
     for structure in ("text", "json"):
         parse(text, ("yes", "no"), ParseConfig(structure=structure), stopped_at_limit=False)  # type: ignore[arg-type]
-    assert time.process_time() - start < 15
+    assert time.process_time() - start < 60
