@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +13,6 @@ from mlops.registry import aliases
 from mlops.registry.versions import Reference
 from r2d.errors import R2DError
 from r2d.files import out_folder
-
-if TYPE_CHECKING:
-    from r2d.lineage.records import VersionLineage
 
 app = typer.Typer()
 
@@ -155,28 +152,8 @@ def diff(before: Version, after: Version, as_json: AsJson = False) -> None:
     from r2d.lineage.difference import difference_of
     from r2d.lineage.rendering import difference_tree, render
 
-    first = version_lineage(before)
-    difference = difference_of(first, _compared_either_way(first, version_lineage(after)))
+    difference = difference_of(version_lineage(before), version_lineage(after))
     typer.echo(_json(difference.to_json()) if as_json else render(difference_tree(difference)))
-
-
-def _compared_either_way(before: VersionLineage, after: VersionLineage) -> VersionLineage:
-    """The second version; where the first was compared with it on the same rows, with these differences reversed."""
-    from r2d.lineage.records import ChampionComparison
-
-    compared = before.compared
-    if compared is None or compared.reference != after.reference or before.reference == after.reference:
-        return after
-    turned = {
-        name: replace(
-            estimate,
-            value=None if estimate.value is None else -estimate.value,
-            low=None if estimate.high is None else -estimate.high,
-            high=None if estimate.low is None else -estimate.low,
-        )
-        for name, estimate in compared.differences.items()
-    }
-    return replace(after, compared=ChampionComparison(before.reference, turned))
 
 
 @app.command(epilog="Example: r2d papers reason2decide@champion --out papers")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from r2d.config.gate import GATE_METRICS
@@ -38,7 +38,7 @@ class MetricChange:
     difference: float | None
     """None where one of them is missing."""
     paired: IntervalEstimate | None
-    """The difference on the same rows, where the later version was compared with the earlier one."""
+    """The difference on the same rows, where one of the versions was compared with the other."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ def difference_of(before: VersionLineage, after: VersionLineage) -> VersionDiffe
     hashes = [origin.get("data_sha256") for origin in origins]
     read_alike = not any(key.startswith(("data.", "validation.")) for key in parts["config"])
 
-    compared, metrics = after.compared, {}
-    paired = compared.differences if compared is not None and compared.reference == before.reference else {}
+    paired, metrics = _paired(before, after), {}
     for name in GATE_METRICS:
         old, new = (version.metrics.get(name) for version in versions)
         if old is None and new is None:
@@ -99,6 +98,23 @@ def difference_of(before: VersionLineage, after: VersionLineage) -> VersionDiffe
         same_data=None if None in hashes else hashes[0] == hashes[1] and read_alike,
         metrics=metrics,
     )
+
+
+def _paired(before: VersionLineage, after: VersionLineage) -> Mapping[str, IntervalEstimate]:
+    """Metric -> its difference on the same rows, reversed where it was the first that was compared with the second."""
+    if after.compared is not None and after.compared.reference == before.reference:
+        return after.compared.differences
+    if before.compared is None or before.compared.reference != after.reference:
+        return {}
+    return {
+        name: replace(
+            estimate,
+            value=None if estimate.value is None else -estimate.value,
+            low=None if estimate.high is None else -estimate.high,
+            high=None if estimate.low is None else -estimate.low,
+        )
+        for name, estimate in before.compared.differences.items()
+    }
 
 
 def _rationale_counts(version: VersionLineage) -> dict[str, int]:
