@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,12 @@ class Process:
         if self.boot != here.boot:
             return bool(self.machine)  # the machine was started anew
         return self.namespace == here.namespace and _start_of(self.pid) != self.started
+
+    def is_alive(self) -> bool:
+        """Whether it surely runs, in this container or on this machine, and is another process than this one."""
+        here = Process.this()
+        is_near = here is not None and replace(self, pid=here.pid, started=here.started) == here
+        return is_near and self != here and _start_of(self.pid) == self.started
 
 
 def _start_of(pid: int) -> str | None:

@@ -116,10 +116,11 @@ class RaisingPipeline(Pipeline):
 def close_dead_runs() -> None:
     """Close what killed processes of this machine have left open. MLflow comes first: where it does not answer, its
     runs and those of ZenML stay for the next run. What still works is named."""
-    unfinished = open_zenml_runs()
-    dead = [run for run, owner in unfinished if owner.is_gone()]
-    for run, owner in unfinished:
-        if run not in dead:
+    dead = []
+    for run, owner in open_zenml_runs():
+        if owner.is_gone():
+            dead.append(run)
+        elif owner.is_alive():
             logger.warning(
                 "%s is at work too, in process %d on %s: of two runs that train the same stage, the later one is "
                 "refused", run.name, owner.pid, owner.host

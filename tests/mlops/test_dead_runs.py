@@ -34,9 +34,11 @@ def said_by(process: subprocess.Popen[str]) -> Process:
 def test_a_process_is_gone_when_it_was_killed_and_not_before(other: subprocess.Popen[str]) -> None:
     process = said_by(other)
     assert not process.is_gone()
+    assert process.is_alive()
     other.kill()
     other.wait()
     assert process.is_gone()
+    assert not process.is_alive()
 
 
 def test_a_killed_process_that_nobody_has_waited_for_is_gone(other: subprocess.Popen[str]) -> None:
@@ -54,10 +56,12 @@ def test_of_another_machine_container_or_start_nothing_is_known_but_that_a_machi
     assert dead.is_gone()
     assert replace(here, started="1").is_gone(), "the number was given to a later process"
     assert not replace(dead, host="elsewhere").is_gone()
+    assert not replace(here, host="elsewhere").is_alive(), "it may be dead long since"
     assert not replace(dead, machine="elsewhere").is_gone()
     assert not replace(dead, namespace="pid:[1]").is_gone()
     assert replace(here, boot="before").is_gone() is bool(here.machine)
     assert not Process.this().is_gone()
+    assert not here.is_alive(), "it is this one"
 
 
 @pytest.mark.parametrize("text", [None, "", "no JSON", "[]", "{}", '{"host": "x"}'])
