@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -276,12 +277,18 @@ class ReviewPages:
         return answer
 
     def style(self) -> Response:
-        style = templates_of("r2d.review").get_template("review.css.j2").render()
-        return Response(style, media_type="text/css", headers=HEADERS)
+        return Response(self._style, media_type="text/css", headers=HEADERS)
 
     def script(self) -> Response:
-        script = Path(__file__).with_name("review.js").read_text(encoding="utf-8")
-        return Response(script, media_type="text/javascript", headers=HEADERS)
+        return Response(self._script, media_type="text/javascript", headers=HEADERS)
+
+    @cached_property
+    def _style(self) -> str:
+        return str(templates_of("r2d.review").get_template("review.css.j2").render())
+
+    @cached_property
+    def _script(self) -> str:
+        return Path(__file__).with_name("review.js").read_text(encoding="utf-8")
 
     def _standing(self) -> Standing:
         """Events and verdicts; folded anew only where there are more events."""
