@@ -103,3 +103,7 @@ class ModelConfig(Section):
     label_decoding: Literal["constrained", "free"] = "constrained"
     """`constrained`: the most probable label of the declared set. `free`: greedy text, as published; it may be no
     label at all. Evaluation reports both; this one is used in training, in the headline and in the registered model."""
+
+    def without_limits(self) -> ModelConfig:
+        """The same, for which no text is cut."""
+        return self.model_copy(update={"max_input_tokens": 10**9, "max_rationale_tokens": 10**9})

@@ -142,8 +142,7 @@ def count_tokens(
     scratch = model.scratch.model_copy(update={"min_groups_per_word": min_groups})
     sampled = model.model_copy(update={"scratch": scratch})
     tokenizer = start_tokenizer(sampled, split_of(examples, "train"), labels, folder=start_folder)
-    unlimited = model.model_copy(update={"max_input_tokens": 10**9, "max_rationale_tokens": 10**9})
-    prompts = PromptEncoder(tokenizer, unlimited)
+    prompts = PromptEncoder(tokenizer, model.without_limits())
     texts = [len(ids) for ids in prompts.label_prompts(examples["text"].to_pylist())]
     targets = [len(ids) for ids in prompts.rationale_targets(rationales)]
     return [

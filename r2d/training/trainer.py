@@ -340,9 +340,9 @@ def warn_of_cut_rationales(stage: str, rationales: Sequence[str], rows: StageRow
     The check `token_limit` reads rows before they have the rationales of sources.
     """
     limit = prompts.config.max_rationale_tokens
-    unlimited = prompts.config.model_copy(update={"max_rationale_tokens": 10**9})
     full = [text for text, length in zip(rationales, rows.lengths("rationale"), strict=True) if length == limit]
-    lengths = [len(ids) for ids in PromptEncoder(prompts.tokenizer, unlimited).rationale_targets(full)]
+    unlimited = PromptEncoder(prompts.tokenizer, prompts.config.without_limits())
+    lengths = [len(ids) for ids in unlimited.rationale_targets(full)]
     cut = [length for length in lengths if length > limit]
     if cut:
         logger.warning(
