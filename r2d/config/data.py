@@ -85,9 +85,14 @@ class LabelsConfig(Section):
             raise ValueError("; ".join(faults))
         return self
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the order of `names` means something; where that is not said, it does not."""
+        return self.ordered is True
+
     def decide_alike(self, other: LabelsConfig) -> bool:
         """Whether the other section decides between the same labels, however files write them."""
-        ours, theirs = ((each.names, each.per_row, bool(each.ordered)) for each in (self, other))
+        ours, theirs = ((each.names, each.per_row, each.is_ordered) for each in (self, other))
         return ours == theirs
 
     @model_validator(mode="after")

@@ -136,7 +136,7 @@ class RunConfig(Section):
             ]
         baselines = {getattr(rule, "baseline", None) for rule in self.registration.gate.rules}
         if self.search is not None:
-            faults += self.search.faults(self, ordered=bool(labels.ordered))
+            faults += self.search.faults(self, ordered=labels.is_ordered)
         if "encoder" in baselines and evaluation.encoder_baseline is None:
             faults.append(
                 "registration.gate.rules: baseline 'encoder' is asked for, and none is trained; set "
@@ -345,7 +345,7 @@ def _conditions(run: RunConfig) -> list[tuple[bool, str, tuple[str, ...]]]:
         )),
         (run.model.name == "scratch", "model.name is not 'scratch'", ("model.scratch",)),
         (run.model.name != "scratch", "model.name is 'scratch'", ("model.revision",)),
-        (bool(labels.ordered), "data.labels.ordered is not true", (
+        (labels.is_ordered, "data.labels.ordered is not true", (
             "evaluation.safety", "evaluation.operating_points",
         )),
         (run.evaluation.selective.per is not None, "evaluation.selective.per is not set", (

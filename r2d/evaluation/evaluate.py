@@ -246,7 +246,7 @@ def evaluate(
     with timer("report"):
         metrics = replace(metrics, cohort=cohort_of(run))
         rows = choose_rows(
-            test, predictions, table, run.checker, calibration=calibration, ordered=bool(data.labels.ordered),
+            test, predictions, table, run.checker, calibration=calibration, ordered=data.labels.is_ordered,
             max_missed=config.safety.num_worst_cases,
         )  # fmt: skip
         start, scratch = predictor.config.name, predictor.config.scratch
@@ -329,7 +329,7 @@ def _fit_calibration(run: EvaluationRun, predictor: Predictor, stored: Calibrati
     predictions = Predictions.of_decisions(rows, decisions, run.labels)
     config = run.config
     return FittedCalibration.fit(
-        predictions, ordered=bool(run.labels.ordered), config=config.selective, split=split, sets=config.label_sets
+        predictions, ordered=run.labels.is_ordered, config=config.selective, split=split, sets=config.label_sets
     )
 
 
@@ -368,18 +368,18 @@ def evaluate_labels(
             before=calibration_metrics(predictions.probabilities, predictions.gold, num_bins, predictions.groups),
             after=calibration_metrics(scaled.probabilities, predictions.gold, num_bins, predictions.groups),
             slopes=calibration_slopes(
-                scaled, slices, ordered=bool(labels.ordered), confidence=config.intervals.confidence
+                scaled, slices, ordered=labels.is_ordered, confidence=config.intervals.confidence
             ),
         )
         selective = evaluate_threshold(scaled, fitted.threshold, config.intervals)
         if fitted.label_thresholds is not None:
-            sets = label_sets(scaled, fitted.label_thresholds, ordered=bool(labels.ordered), interval=config.intervals)
+            sets = label_sets(scaled, fitted.label_thresholds, ordered=labels.is_ordered, interval=config.intervals)
     matrix = config.safety.cost_matrix(labels.names)
     costs = None if matrix is None else np.array(matrix)
     statistics = LabelStatistics.of(labels, costs)
     of_slices = slice_metrics(scaled, slices, statistics, config.slices, config.intervals, left_out=left_out)
     apart = heterogeneity(
-        scaled, slices, config.slices.pooled, ordered=bool(labels.ordered), confidence=config.intervals.confidence
+        scaled, slices, config.slices.pooled, ordered=labels.is_ordered, confidence=config.intervals.confidence
     )
     champion, num_worst_cases = others.get(Comparator.CHAMPION), config.safety.num_worst_cases
     return replace(
@@ -388,7 +388,7 @@ def evaluate_labels(
         differences={
             name: label_intervals(scaled, statistics, config.intervals, minus=other) for name, other in others.items()
         },
-        ranking=ranking_metrics(scaled, ordered=bool(labels.ordered)),
+        ranking=ranking_metrics(scaled, ordered=labels.is_ordered),
         safety=safety_metrics(scaled, costs=costs, num_worst_cases=num_worst_cases) if labels.ordered else None,
         calibration=calibration,
         selective=selective,

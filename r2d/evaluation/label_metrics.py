@@ -92,7 +92,7 @@ class LabelStatistics:
 
     @classmethod
     def of(cls, labels: LabelsConfig, costs: FloatArray | None = None) -> LabelStatistics:
-        return cls(len(labels.names) or 1, bool(labels.ordered), costs, has_classes=not labels.per_row)
+        return cls(len(labels.names) or 1, labels.is_ordered, costs, has_classes=not labels.per_row)
 
     @property
     def num_columns(self) -> int:

@@ -172,7 +172,7 @@ class LabelSets:
             ModelError: names each label that the tokenizer garbles or that is too long to be decoded.
         """
         self.tokenizer, self.max_label_tokens = tokenizer, max_label_tokens
-        self.is_ordered = bool(config.ordered)
+        self.is_ordered = config.is_ordered
         self.declared = None if config.per_row else self._tokenize(config.names)
         self._of_options = lru_cache(maxsize=65_536)(self._options)
         faults = []

@@ -143,7 +143,7 @@ def plan(config: PlanConfig, run: RunConfig | None = None, examples: pa.Table | 
         DataError: the data have no row of a label.
     """
     labels = _labels(config, run, examples)
-    ordered = (run is None or bool(run.data.labels.ordered)) if config.ordered is None else config.ordered
+    ordered = (run is None or run.data.labels.is_ordered) if config.ordered is None else config.ordered
     clusters = _clusters(config, examples)
     expected, selective, gate = config.expected, config.selective, config.gate
     if run is not None:
