@@ -290,8 +290,11 @@ def test_the_longest_text_that_is_read_takes_time_in_proportion_to_its_length(un
      "```\n", "\\boxed{", "so ", "a. ", "Q: \n", "(a", "<|", "# ", "a\n \n", "most likely "],
 )  # fmt: skip
 def test_five_megabytes_of_anything_take_linear_time(unit: str) -> None:
-    text = unit * (5_000_000 // len(unit)) + "\nAnswer: yes"
-    start = time.process_time()
-    for structure in ("text", "json"):
-        parse(text, ("yes", "no"), ParseConfig(structure=structure), stopped_at_limit=False)  # type: ignore[arg-type]
-    assert time.process_time() - start < 60
+    def seconds(length: int) -> float:
+        text = unit * (length // len(unit)) + "\nAnswer: yes"
+        start = time.process_time()
+        for structure in ("text", "json"):
+            parse(text, ("yes", "no"), ParseConfig(structure=structure), stopped_at_limit=False)  # type: ignore[arg-type]
+        return time.process_time() - start
+
+    assert any(seconds(5_000_000) < 24 * seconds(625_000) + 0.1 for _ in range(3))
